@@ -1,0 +1,8 @@
+//! What leaves.
+
+mod settings;
+
+pub use settings::{
+    Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
+    OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
+};

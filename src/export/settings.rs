@@ -1,0 +1,159 @@
+//! What the configuration says about exporters, compiled.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use secrecy::SecretString;
+
+use crate::route::Template;
+use crate::stream::QueueSettings;
+
+/// One configured exporter.
+#[derive(Clone, Debug)]
+pub struct ExporterSettings {
+    /// What it sends to.
+    pub kind: ExporterKind,
+    /// The queue of each of its streams.
+    pub queue: QueueSettings,
+    /// Requests at a time per destination.
+    pub max_in_flight: usize,
+    /// How an attempt that failed is repeated.
+    pub retry: RetrySettings,
+}
+
+/// The kinds of exporter.
+#[derive(Clone, Debug)]
+pub enum ExporterKind {
+    /// `otlp_http`, also written `otlphttp`.
+    OtlpHttp(Box<OtlpHttpSettings>),
+    /// `otlp_grpc`, also written `otlp`: not served yet; its entries are treated like those of a full stream.
+    OtlpGrpc,
+    /// `file`.
+    File(FileSettings),
+    /// `debug`.
+    Debug(DebugSettings),
+}
+
+/// `retry_on_failure`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetrySettings {
+    /// Without retries a failed batch is dead-lettered at once.
+    pub enabled: bool,
+    /// The wait after the first failure, before jitter.
+    pub initial_interval: Duration,
+    /// The longest wait, before jitter.
+    pub max_interval: Duration,
+    /// By how much each wait is longer than the one before.
+    pub multiplier: f64,
+    /// Each wait is drawn from `interval * (1 ± factor)`.
+    pub randomization_factor: f64,
+    /// After this time a batch is dead-lettered; zero means never.
+    pub max_elapsed_time: Duration,
+    /// HTTP statuses that are retried (default 429, 502, 503, 504; otlp.md rule 39).
+    pub statuses: Vec<u16>,
+}
+
+/// An `otlp_http` exporter.
+#[derive(Clone, Debug)]
+pub struct OtlpHttpSettings {
+    /// The full URL of each signal, by `Signal::index`: `endpoint` + `/v1/<signal>`, or `<signal>_endpoint`
+    /// as it is. `None` where neither is given.
+    pub urls: [Option<Template>; 3],
+    /// Header names and value templates, in the order of the file; they replace Sluice's own of the same name.
+    pub headers: Vec<(HeaderName, SecretTemplate)>,
+    /// How a batch is encoded.
+    pub encoding: Encoding,
+    /// How a body is compressed.
+    pub compression: Compression,
+    /// For one attempt, from the first byte of the connection to the last of the answer.
+    pub timeout: Duration,
+    /// For `https` URLs.
+    pub tls: TlsClientSettings,
+    /// `proxy_url`; without it the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) decides.
+    pub proxy_url: Option<SecretString>,
+    /// `max_idle_conns_per_host`: idle connections kept per destination.
+    pub max_idle_connections: usize,
+    /// `idle_conn_timeout`: an idle connection is closed after this time.
+    pub idle_timeout: Duration,
+    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed.
+    pub max_connection_age: Duration,
+}
+
+/// A template whose text must not be shown.
+#[derive(Clone)]
+pub struct SecretTemplate(pub Template);
+
+impl std::fmt::Debug for SecretTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The encoding of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/x-protobuf`.
+    Proto,
+    /// `application/json`.
+    Json,
+}
+
+/// The compression of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    None,
+    /// `Content-Encoding: gzip`, level 1 unless `compression_params.level` says otherwise.
+    Gzip {
+        /// 1 (fastest) to 9.
+        level: u32,
+    },
+    /// `Content-Encoding: zstd`.
+    Zstd {
+        /// 1 (fastest) to 22.
+        level: i32,
+    },
+}
+
+/// `tls` of an exporter. Files are read when connections are made and again when they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsClientSettings {
+    /// PEM roots that replace the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM client certificate chain.
+    pub cert_file: Option<PathBuf>,
+    /// PEM key of the client certificate.
+    pub key_file: Option<PathBuf>,
+    /// Accept any server certificate.
+    pub insecure_skip_verify: bool,
+    /// The name to ask for and to verify, instead of the URL's host.
+    pub server_name_override: Option<String>,
+}
+
+/// A `file` exporter: OTLP JSON lines in `path/<routing key>/<signal>.jsonl`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSettings {
+    /// The directory.
+    pub path: PathBuf,
+    /// A file that would grow beyond this many bytes is rotated first.
+    pub max_file_size: u64,
+    /// Rotated files kept per stream; older ones are removed. 0 keeps all.
+    pub max_backups: usize,
+}
+
+/// A `debug` exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebugSettings {
+    /// Print every batch as OTLP JSON, not only its size.
+    pub detailed: bool,
+}
+
+/// `dead_letter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterSettings {
+    /// Where dead letters are written.
+    pub directory: PathBuf,
+    /// Bytes the directory may hold; beyond, new dead letters are dropped (and counted).
+    pub max_size: u64,
+}

@@ -1,0 +1,8 @@
+//! Sluice, an OTLP stream router.
+
+pub mod cli;
+pub mod export;
+pub mod otlp;
+pub mod receive;
+pub mod route;
+pub mod stream;

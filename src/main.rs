@@ -1,0 +1,3 @@
+//! Sluice, an OTLP stream router.
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! What comes in.
+
+mod settings;
+
+pub use settings::{CorsSettings, ListenerSettings};

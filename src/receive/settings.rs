@@ -1,0 +1,38 @@
+//! What the configuration says about receivers, compiled.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One listener for OTLP/HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// The receiver's name in the configuration, such as `otlp` or `otlp/internal`.
+    pub name: String,
+    /// Where it listens. A host name such as `localhost` is resolved when the configuration is compiled.
+    pub endpoint: SocketAddr,
+    /// Bytes of a body, before and again after decompression.
+    pub max_request_body_size: u64,
+    /// The whole request head must arrive in this time.
+    pub read_header_timeout: Duration,
+    /// The body must go on arriving: the longest pause between two pieces of it, and with `read_timeout` the whole.
+    pub read_timeout: Duration,
+    /// A kept-alive connection without a request is closed after this time.
+    pub idle_timeout: Duration,
+    /// Connections at a time; beyond, the listener stops accepting until one closes.
+    pub max_connections: usize,
+    /// Extra URL paths from `traces_url_path`, `metrics_url_path`, `logs_url_path`, by `Signal::index`.
+    pub url_paths: [Option<String>; 3],
+    /// `cors`, if browsers may send.
+    pub cors: Option<CorsSettings>,
+}
+
+/// `cors` of an HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorsSettings {
+    /// Origins as globs: `https://*.example.com`, `*`.
+    pub allowed_origins: Vec<String>,
+    /// Headers beyond the safelisted ones.
+    pub allowed_headers: Vec<String>,
+    /// Seconds a preflight answer may be cached.
+    pub max_age: u64,
+}

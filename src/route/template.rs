@@ -1,0 +1,255 @@
+//! `{{ key }}`, `{{ signal }}` and `{{ resource["service.name"] }}` in endpoints, headers and keys.
+//!
+//! A value comes from a sender, the text around it from the operator. So a value never changes the shape of
+//! what it is put into: in a URL path it is percent-encoded and can't be `.` or `..`, in a URL host it must be
+//! made of host characters, in a header it must be header-safe.
+
+use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use thiserror::Error;
+
+use crate::otlp::Signal;
+
+/// Everything but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A parsed template. A text without `{{` is a template without values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Key,
+    Signal,
+    Resource(String),
+}
+
+/// Where a template's text is used, which decides what its values may look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A routing key: values as they are.
+    Key,
+    /// An absolute URL.
+    Url,
+    /// A header's value.
+    Header,
+}
+
+/// What a template is filled with.
+pub trait Values {
+    /// The routing key.
+    fn key(&self) -> Option<&str>;
+    /// The signal.
+    fn signal(&self) -> Signal;
+    /// A resource attribute as text.
+    fn resource(&self, name: &str) -> Option<&str>;
+}
+
+/// Why a text is not a template.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TemplateError {
+    /// `{{` without `}}`.
+    #[error("`{{{{` at byte {0} is never closed by `}}}}`")]
+    Unclosed(usize),
+    /// Something else than the three expressions between the braces.
+    #[error("unknown expression `{0}`: write `key`, `signal` or `resource[\"service.name\"]`")]
+    Unknown(String),
+}
+
+/// Why a template can't be filled for a stream.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RenderError {
+    /// The value is not there.
+    #[error("the resource has no attribute `{0}`, which a template needs")]
+    Missing(String),
+    /// The value can't be put where the template stands.
+    #[error("the value of `{name}` can't be put into {place}: {reason}")]
+    Unsafe {
+        /// Which value.
+        name: String,
+        /// Where it was to go.
+        place: &'static str,
+        /// What is wrong with it; never the value itself.
+        reason: &'static str,
+    },
+}
+
+impl Template {
+    /// Parses a template.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find("{{") {
+            if open > 0 {
+                parts.push(Part::Text(rest[..open].to_owned()));
+            }
+            let inner = &rest[open + 2..];
+            let close = inner.find("}}").ok_or(TemplateError::Unclosed(text.len() - rest.len() + open))?;
+            parts.push(Part::parse(inner[..close].trim())?);
+            rest = &inner[close + 2..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The resource attributes that the template names.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Resource(name) => Some(name.as_str()),
+            Part::Text(_) | Part::Key | Part::Signal => None,
+        })
+    }
+
+    /// The text, if the template has no values.
+    pub fn as_text(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Fills the template.
+    pub fn render(&self, values: &impl Values, place: Place) -> Result<String, RenderError> {
+        let mut out = String::new();
+        for part in &self.parts {
+            let (name, value) = match part {
+                Part::Text(text) => {
+                    out.push_str(text);
+                    continue;
+                }
+                Part::Key => ("key", values.key()),
+                Part::Signal => ("signal", Some(values.signal().name())),
+                Part::Resource(name) => (name.as_str(), values.resource(name)),
+            };
+            let value = value.ok_or_else(|| RenderError::Missing(name.to_owned()))?;
+            place.put(&mut out, name, value)?;
+        }
+        Ok(out)
+    }
+}
+
+impl Part {
+    fn parse(expression: &str) -> Result<Self, TemplateError> {
+        let unknown = || TemplateError::Unknown(expression.to_owned());
+        match expression {
+            "key" => Ok(Self::Key),
+            "signal" => Ok(Self::Signal),
+            _ => {
+                let index = expression.strip_prefix("resource").ok_or_else(unknown)?.trim();
+                let quoted = index
+                    .strip_prefix('[')
+                    .and_then(|rest| rest.strip_suffix(']'))
+                    .map(str::trim)
+                    .ok_or_else(unknown)?;
+                let name = ['"', '\'']
+                    .into_iter()
+                    .find_map(|quote| quoted.strip_prefix(quote)?.strip_suffix(quote))
+                    .filter(|name| !name.is_empty())
+                    .ok_or_else(unknown)?;
+                Ok(Self::Resource(name.to_owned()))
+            }
+        }
+    }
+}
+
+impl Place {
+    fn put(self, out: &mut String, name: &str, value: &str) -> Result<(), RenderError> {
+        let refuse = |place, reason| Err(RenderError::Unsafe { name: name.to_owned(), place, reason });
+        match self {
+            Self::Key => out.push_str(value),
+            Self::Header => {
+                if !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+                    return refuse("a header", "only printable ASCII can be sent in a header");
+                }
+                out.push_str(value);
+            }
+            Self::Url if in_authority(out) => {
+                let host = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+                if !value.bytes().all(host) {
+                    return refuse("a URL's host", "only letters, digits, `-` and `.` make a host name");
+                }
+                out.push_str(value);
+            }
+            Self::Url => {
+                if matches!(value, "." | "..") {
+                    return refuse("a URL path", "`.` and `..` would name another path");
+                }
+                write!(out, "{}", utf8_percent_encode(value, RESERVED)).expect("writing to a String can't fail");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether what follows `url` is still in its host and port.
+fn in_authority(url: &str) -> bool {
+    url.find("://").is_none_or(|scheme| !url[scheme + 3..].contains(['/', '?', '#']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(&'static str);
+
+    impl Values for Fixed {
+        fn key(&self) -> Option<&str> {
+            Some(self.0)
+        }
+        fn signal(&self) -> Signal {
+            Signal::Logs
+        }
+        fn resource(&self, name: &str) -> Option<&str> {
+            (name == "service.name").then_some("shop")
+        }
+    }
+
+    fn url(text: &str, key: &'static str) -> Result<String, RenderError> {
+        Template::parse(text).expect("a template").render(&Fixed(key), Place::Url)
+    }
+
+    #[test]
+    fn fills_key_signal_and_resource_attributes() {
+        let template = Template::parse(r#"{{key}}/{{ signal }}/{{ resource["service.name"] }}!"#).unwrap();
+        assert_eq!(template.render(&Fixed("k"), Place::Key).unwrap(), "k/logs/shop!");
+        assert_eq!(template.attributes().collect::<Vec<_>>(), ["service.name"]);
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_path_segment() {
+        assert_eq!(url("http://u/{{ key }}/v1", "a/../b?c").unwrap(), "http://u/a%2F..%2Fb%3Fc/v1");
+        assert!(url("http://u/{{ key }}/v1", "..").is_err());
+    }
+
+    #[test]
+    fn a_value_in_a_host_is_made_of_host_characters() {
+        assert_eq!(url("https://{{ key }}.b.s2.dev/otlp", "basin-1").unwrap(), "https://basin-1.b.s2.dev/otlp");
+        assert!(url("https://{{ key }}.b.s2.dev/otlp", "evil.example/").is_err());
+    }
+
+    #[test]
+    fn a_value_in_a_header_is_header_safe() {
+        let template = Template::parse("Bearer {{ key }}").unwrap();
+        assert_eq!(template.render(&Fixed("abc"), Place::Header).unwrap(), "Bearer abc");
+        assert!(template.render(&Fixed("a\r\nb"), Place::Header).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let template = Template::parse(r#"{{ resource["nope"] }}"#).unwrap();
+        assert_eq!(template.render(&Fixed("k"), Place::Key), Err(RenderError::Missing("nope".into())));
+    }
+
+    #[test]
+    fn unknown_expressions_say_what_to_write() {
+        assert_eq!(Template::parse("{{ tenant }}"), Err(TemplateError::Unknown("tenant".into())));
+        assert_eq!(Template::parse("a {{ key"), Err(TemplateError::Unclosed(2)));
+    }
+}

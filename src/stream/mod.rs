@@ -1,0 +1,7 @@
+//! Ordered queues.
+
+mod batch;
+mod settings;
+
+pub use batch::Batch;
+pub use settings::{BatchSettings, QueueSettings, WhenFull};
