@@ -79,19 +79,19 @@ impl<'a> Walk<'a> {
             let start = rest;
             let mut key = first;
             if first >= 0x80 {
-                match self.long_key(message, start, level)? {
-                    Ok((short, after)) => (key, tail) = (short, after),
-                    Err(after) => {
-                        rest = after;
-                        continue;
-                    }
-                }
+                let Some(dense) = long_key(start) else {
+                    rest = self.other(message, start, level)?;
+                    continue;
+                };
+                (key, tail) = dense;
             }
             let action = message.action(key);
             rest = match action.op {
                 Op::KeyValue => {
                     let (bytes, after) = self.delimited(start, tail)?;
-                    self.nested(start, action.argument, bytes, level)?;
+                    if !(is_plain_attribute(bytes) && level.0 >= 2) {
+                        self.nested(start, action.argument, bytes, level)?;
+                    }
                     after
                 }
                 Op::String => {
@@ -156,25 +156,6 @@ impl<'a> Walk<'a> {
         match level.below() {
             Some(below) => self.fields(schema::message(index), bytes, below),
             None => self.stop(start, Reason::Depth),
-        }
-    }
-
-    /// A key of two bytes or more: the same key in one byte of the tables and what follows it, or, if the tables
-    /// have none, what follows the whole field.
-    #[inline]
-    fn long_key(
-        &mut self,
-        message: &'static Message,
-        start: &'a [u8],
-        level: Level,
-    ) -> Step<Result<(u8, &'a [u8]), &'a [u8]>> {
-        // Fields 16 to 31 in two bytes: `Span.flags` is in every span.
-        if let [first, 1, tail @ ..] = start {
-            return Ok(Ok((*first, tail)));
-        }
-        match wire::key(start) {
-            Ok((number, wire, tail)) if number < 32 => Ok(Ok(((number << 3) as u8 | wire, tail))),
-            _ => self.other(message, start, level).map(Err),
         }
     }
 
@@ -251,6 +232,44 @@ impl<'a> Walk<'a> {
     fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
         self.fault = Some(Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() });
         Err(Stop)
+    }
+}
+
+/// A key of two bytes or more as the tables have it, if they do, and what follows it.
+#[inline]
+fn long_key(start: &[u8]) -> Option<(u8, &[u8])> {
+    // Fields 16 to 31 in two bytes: `Span.flags` is in every span.
+    if let [first, 1, tail @ ..] = start {
+        return Some((*first, tail));
+    }
+    match wire::key(start) {
+        Ok((number, wire, tail)) if number < 32 => Some(((number << 3) as u8 | wire, tail)),
+        _ => None,
+    }
+}
+
+/// Whether these are the fields of a `KeyValue` as nearly every sender writes them: first a key, then a string or
+/// a small integer, all ASCII and shorter than 128 bytes. Their keys and lengths are ASCII as well, so one test
+/// over all bytes does for both strings. Other shapes are not wrong; they are left to the tables.
+#[inline]
+fn is_plain_attribute(bytes: &[u8]) -> bool {
+    if let [0x0a, key_len, rest @ ..] = bytes
+        && let Some(value) = rest.get(*key_len as usize..)
+    {
+        let plain = match value {
+            [0x12, value_len, 0x0a, text_len, text @ ..] => {
+                *text_len as usize == text.len() && *value_len as usize == text.len() + 2
+            }
+            [0x12, 2, 0x18, int] => *int < 0x80,
+            // A varint of two bytes: all but the first of them must be ASCII.
+            [0x12, 3, 0x18, low, high] if *low >= 0x80 && *high < 0x80 => {
+                return is_ascii(&bytes[..bytes.len() - 2]);
+            }
+            _ => false,
+        };
+        plain && is_ascii(bytes)
+    } else {
+        false
     }
 }
 
