@@ -11,6 +11,7 @@ mod machine;
 mod model;
 mod node;
 mod problem;
+mod reference;
 mod schema;
 mod secrets;
 mod shape;
@@ -28,6 +29,7 @@ use crate::receive::ListenerSettings;
 use crate::route::{RouteSpec, Unrouted};
 
 pub use problem::{Problem, Problems, Severity};
+pub use reference::reference;
 pub use schema::schema;
 pub use substitute::fingerprint;
 
@@ -39,9 +41,6 @@ pub const EMBEDDED: &str = include_str!("../../config/sluice.yaml");
 
 /// Where the same text stands in a checkout; looked for before the embedded one is used.
 const DEFAULT_PATH: &str = "./config/sluice.yaml";
-
-/// No configuration is larger.
-const LARGEST: u64 = 16 << 20;
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +134,7 @@ pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Com
         Source::Embedded => read(EMBEDDED, "config/sluice.yaml (embedded)", files, &surroundings),
         Source::File(path) => {
             let name = path.display().to_string();
-            match files.read(path, LARGEST) {
+            match files.read(path) {
                 Ok(text) => read(&text, &name, files, &surroundings),
                 Err(reason) => {
                     let mut report = Report::default();

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::problem::{Report, Span, quoted};
+use super::secrets::without_credentials;
 
 /// Collections inside each other; the deepest key of the schema is at a third of it.
 const DEEPEST: usize = 32;
@@ -54,16 +55,18 @@ impl Node {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        match &self.value {
-            Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
-            Value::Scalar(_) | Value::Seq(_) => None,
-        }
+        self.entry(key).map(|entry| &entry.value)
     }
 
     pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
+
+    /// The entries of a map; of anything else, none.
+    pub(super) fn entries(&self) -> &[Entry] {
         match &self.value {
-            Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
-            Value::Scalar(_) | Value::Seq(_) => None,
+            Value::Map(entries) => entries,
+            Value::Scalar(_) | Value::Seq(_) => &[],
         }
     }
 
@@ -111,13 +114,11 @@ impl Node {
 }
 
 impl Scalar {
-    /// The text as it stands in the file, quoted; never what was substituted.
+    /// The text as it stands in the file, quoted; never what was substituted, nor the credentials of a URL.
     pub(super) fn written(&self, span: Span, source: &str) -> String {
-        quoted(if self.substituted {
-            source.get(span.start..span.end).unwrap_or_default()
-        } else {
-            &self.text
-        })
+        let text =
+            if self.substituted { source.get(span.start..span.end).unwrap_or_default() } else { &self.text };
+        quoted(&without_credentials(text))
     }
 
     /// Null as in YAML 1.2; and as in the Collector, a substitution that is empty.
@@ -151,7 +152,13 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
             Ok((event, span)) => tree.take(event, tree.span(&span.start, &span.end)),
             Err(error) => {
                 let at = tree.offset(error.marker());
-                tree.report.error(Span { start: at, end: at }, format!("not valid YAML: {}", error.info()));
+                let problem = tree
+                    .report
+                    .error(Span { start: at, end: at }, format!("not valid YAML: {}", error.info()));
+                let line = source[..at].rsplit('\n').next().unwrap_or_default();
+                if line.contains('$') || source.as_bytes().get(at) == Some(&b'$') {
+                    problem.help("inside of `{ }` and `[ ]`, put quotes around what has a `${…}`");
+                }
                 None
             }
         };

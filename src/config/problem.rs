@@ -53,7 +53,8 @@ impl fmt::Display for Problem {
             f.write_str(snippet)?;
         }
         if let Some(help) = &self.help {
-            writeln!(f, "  = help: {help}")?;
+            let gutter = self.line.map_or(1, |line| line.to_string().len());
+            writeln!(f, "{:gutter$} = help: {help}", "")?;
         }
         Ok(())
     }
@@ -247,7 +248,9 @@ impl<'a> Lines<'a> {
     }
 
     fn place(&self, span: Span) -> Place {
-        let clamp = |at: usize| self.source.floor_char_boundary(at.min(self.source.len()));
+        let clamp = |at: usize| {
+            (0..=at.min(self.source.len())).rev().find(|at| self.source.is_char_boundary(*at)).unwrap_or(0)
+        };
         let span = Span { start: clamp(span.start), end: clamp(span.end.max(span.start)) };
         let line = self.starts.partition_point(|start| *start <= span.start) - 1;
         let column = self.source[self.starts[line]..span.start].chars().count();
@@ -270,17 +273,13 @@ impl<'a> Lines<'a> {
             if inside && from.is_none() {
                 from = Some(shown.len());
             }
-            match masks.iter().copied().find(|mask| mask.start <= at && at < mask.end) {
-                Some(mask) => {
-                    if masked.replace(mask) != Some(mask) {
-                        shown.extend("[redacted]".chars());
-                    }
-                }
-                None => {
-                    masked = None;
-                    shown.push(if char.is_control() { ' ' } else { char });
-                }
+            let mask = masks.iter().copied().find(|mask| mask.start <= at && at < mask.end);
+            if mask.is_none() {
+                shown.push(if char.is_control() { ' ' } else { char });
+            } else if mask != masked {
+                shown.extend("[redacted]".chars());
             }
+            masked = mask;
             if inside {
                 to = shown.len();
             }

@@ -98,7 +98,9 @@ impl<'a> Shape<'a> {
         let described = alternatives(self.body).map(|alternative| &alternative["const"]);
         let nested = alternatives(self.body)
             .flat_map(|alternative| alternative["enum"].as_array().into_iter().flatten());
-        listed.chain(described).chain(nested).filter_map(Json::as_str).collect()
+        // An enumeration of one word has been resolved to that word.
+        let only = std::iter::once(&self.body["const"]);
+        listed.chain(described).chain(nested).chain(only).filter_map(Json::as_str).collect()
     }
 
     /// The shapes of which a value has one.

@@ -1,6 +1,8 @@
 //! What in a configuration must not be shown: header values, credentials in URLs, and whatever stands below a
 //! key that sounds like a secret (a misspelt key must not publish what it was to hide).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value as Json};
 
 use super::node::{Node, Scalar, Value};
@@ -108,20 +110,22 @@ fn show<'a>(node: &'a Node, path: &mut Vec<&'a str>) -> Json {
     }
 }
 
+/// A URL without its userinfo and its query; any other text as it is.
+pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
+    let Some((start, end)) = hidden_part(text) else { return text.into() };
+    let rest = &text[end..];
+    let rest = match rest.find('?') {
+        Some(query) => format!("{}?{REDACTED}", &rest[..query]),
+        None => rest.to_owned(),
+    };
+    format!("{}{REDACTED}{rest}", &text[..start]).into()
+}
+
 /// A scalar as the YAML 1.2 core schema types it, without the credentials of a URL.
 fn typed(scalar: &Scalar) -> Json {
     let text = &scalar.text;
-    if let Some((mut start, end)) = hidden_part(text) {
-        let mut out = text[..start].to_owned();
-        out.push_str(REDACTED);
-        // A URL with both: the query goes, too.
-        let rest = &text[end..];
-        start = rest.find('?').map_or(rest.len(), |at| at + 1);
-        out.push_str(&rest[..start]);
-        if start < rest.len() {
-            out.push_str(REDACTED);
-        }
-        return out.into();
+    if let Cow::Owned(shown) = without_credentials(text) {
+        return shown.into();
     }
     if scalar.is_null() {
         return Json::Null;

@@ -33,6 +33,14 @@ impl Place<'_> {
         Place { up: Some(self), name, is_item: false }
     }
 
+    /// The nearest key: its own, or that of the list.
+    fn word(&self) -> &str {
+        match self.up {
+            Some(up) if self.is_item => up.word(),
+            _ => self.name,
+        }
+    }
+
     fn item<'a>(&'a self, name: &'a str) -> Place<'a> {
         Place { up: Some(self), name, is_item: true }
     }
@@ -58,7 +66,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// The value as JSON, or `None` where it is wrong or not there.
     fn value(&mut self, node: &Node, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
-        let shape = self.choose(node, shape);
+        let shape = Self::choose(node, shape);
         match &node.value {
             Value::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
             Value::Scalar(scalar) if !scalar.is_null() && !shape.is("object") && !shape.is("array") => {
@@ -82,7 +90,7 @@ impl Walk<'_> {
     }
 
     /// Of several shapes, the one of the value's kind.
-    fn choose<'s>(&self, node: &Node, shape: Shape<'s>) -> Shape<'s> {
+    fn choose<'s>(node: &Node, shape: Shape<'s>) -> Shape<'s> {
         if shape.types().next().is_some() || !shape.words().is_empty() {
             return shape;
         }
@@ -112,7 +120,12 @@ impl Walk<'_> {
                 }
                 self.value(&entry.value, shape, &inner)
             } else if let Some(schema) = shape.values().or_else(typed) {
-                self.value(&entry.value, Shape::of(schema), &inner)
+                let shape = Shape::of(schema);
+                if entry.value.is_null() && !shape.is("object") {
+                    self.report.error(entry.key_span, format!("`{inner}` has no value"));
+                    continue;
+                }
+                self.value(&entry.value, shape, &inner)
             } else {
                 self.unknown(node, entry, shape, place);
                 continue;
@@ -168,46 +181,15 @@ impl Walk<'_> {
     fn scalar(&mut self, scalar: &Scalar, span: Span, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
         let words = shape.words();
         if !words.is_empty() {
-            if words.contains(&scalar.text.as_str()) {
-                return Some(scalar.text.clone().into());
-            }
-            let written = scalar.written(span, self.source);
-            let near = (!scalar.substituted).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
-            let problem = self.report.error(span, format!("{written} is not a value of `{}`", place.name));
-            match near {
-                Some(near) => {
-                    problem.help(format!("did you mean `{near}`? The values are {}", listed(words)))
-                }
-                None => problem.help(format!("the values are {}", listed(words))),
-            }
-            return None;
+            return self.word(scalar, span, &words, place);
         }
-        if let Some(parse) = shape.format().and_then(format_check) {
-            return match parse(&scalar.text) {
-                Ok(()) => Some(scalar.text.clone().into()),
-                Err(help) => {
-                    let what = shape.format().unwrap_or_default();
-                    let message = format!(
-                        "{} is not a {what} (in `{}`)",
-                        scalar.written(span, self.source),
-                        place.name
-                    );
-                    let problem = self.report.error(span, message);
-                    // The help may repeat what was written.
-                    problem.help(if scalar.substituted {
-                        format!("the substituted text must be a {what}")
-                    } else {
-                        help
-                    });
-                    None
-                }
-            };
+        if let Some((format, parse)) = shape.format().and_then(|name| Some((name, format_check(name)?))) {
+            return self.formatted(scalar, span, format, parse, place);
         }
         if shape.is("string") {
             return Some(scalar.text.clone().into());
         }
 
-        let typed = scalar.plain || scalar.substituted;
         let (found, expected) = if shape.is("boolean") {
             (boolean(&scalar.text), "`true` or `false`")
         } else if shape.is("integer") {
@@ -215,18 +197,51 @@ impl Walk<'_> {
         } else {
             (scalar.text.parse().ok().and_then(Number::from_f64).map(Json::Number), "a number")
         };
-        match found.filter(|_| typed) {
-            Some(value) => self.in_range(value, scalar, span, shape, place),
-            None => {
-                let written = scalar.written(span, self.source);
-                let quotes = !typed && !scalar.substituted;
-                let problem = self.report.error(span, format!("`{place}` must be {expected}, not {written}"));
-                if quotes {
-                    problem.help("text in quotes is text; remove the quotes");
-                }
-                None
-            }
+        let quotes = !scalar.plain && !scalar.substituted && found.is_some();
+        if let Some(value) = found.filter(|_| !quotes) {
+            return self.in_range(value, scalar, span, shape, place);
         }
+        let written = scalar.written(span, self.source);
+        let problem = self.report.error(span, format!("`{place}` must be {expected}, not {written}"));
+        if quotes {
+            problem.help("text in quotes is text; remove the quotes");
+        }
+        None
+    }
+
+    /// One of the words of an enumeration.
+    fn word(&mut self, scalar: &Scalar, span: Span, words: &[&str], place: &Place<'_>) -> Option<Json> {
+        if words.contains(&scalar.text.as_str()) {
+            return Some(scalar.text.clone().into());
+        }
+        let written = scalar.written(span, self.source);
+        let near = (!scalar.substituted).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
+        let guess = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        self.report
+            .error(span, format!("{written} is not a value of `{}`", place.word()))
+            .help(format!("{guess}the values are {}", listed(words.iter().copied())));
+        None
+    }
+
+    /// A duration, a size: text with a form of its own.
+    fn formatted(
+        &mut self,
+        scalar: &Scalar,
+        span: Span,
+        format: &str,
+        parse: FormatCheck,
+        place: &Place<'_>,
+    ) -> Option<Json> {
+        let Err(expected) = parse(&scalar.text) else { return Some(scalar.text.clone().into()) };
+        let written = scalar.written(span, self.source);
+        let what = match format {
+            "memory" => "an amount of memory".to_owned(),
+            other => format!("a {other}"),
+        };
+        // What is expected may repeat what was given.
+        let help = if scalar.substituted { format!("the substituted text must be {what}") } else { expected };
+        self.report.error(span, format!("{written} is not {what} (in `{}`)", place.word())).help(help);
+        None
     }
 
     fn in_range(
@@ -252,7 +267,7 @@ impl Walk<'_> {
             (_, Some(most)) if number.is_some_and(|number| number > most) => format!("the most is {most}"),
             _ => return Some(value),
         };
-        let message = format!("{} is out of range for `{}`", scalar.written(span, self.source), place.name);
+        let message = format!("{} is out of range for `{}`", scalar.written(span, self.source), place.word());
         self.report.error(span, message).help(help);
         None
     }
@@ -282,8 +297,10 @@ impl Walk<'_> {
     }
 }
 
+type FormatCheck = fn(&str) -> Result<(), String>;
+
 /// The check of a text that has a format of its own; the error says what to write.
-fn format_check(format: &str) -> Option<fn(&str) -> Result<(), String>> {
+fn format_check(format: &str) -> Option<FormatCheck> {
     match format {
         "duration" => Some(|text| text.parse::<model::Duration>().map(drop)),
         "size" => Some(|text| text.parse::<model::Size>().map(drop)),

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use super::node::{Node, Scalar, Value};
 use super::problem::{Report, Span, quoted};
 
-/// A file that a value may be read from.
-const LARGEST_FILE: u64 = 1 << 20;
+/// Neither a configuration nor a file that it reads is larger.
+const LARGEST: u64 = 16 << 20;
 
 /// What substitutions read, and what they have read.
 pub(super) struct Substitution<'a> {
@@ -103,7 +103,7 @@ impl<'a> Substitution<'a> {
 
     fn file(&mut self, path: &Path) -> Result<String, Failure> {
         let shown = quoted(&path.display().to_string());
-        let text = self.files.read(path, LARGEST_FILE).map_err(|reason| Failure {
+        let text = self.files.read(path).map_err(|reason| Failure {
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
         })?;
@@ -122,9 +122,9 @@ struct Failure {
 pub(super) struct Files(BTreeMap<PathBuf, u64>);
 
 impl Files {
-    /// Reads a text file of at most `limit` bytes; the error says why not, never what is in it.
-    pub(super) fn read(&mut self, path: &Path, limit: u64) -> Result<String, String> {
-        let bytes = read(path, limit);
+    /// Reads a text file; the error says why not, never what is in it.
+    pub(super) fn read(&mut self, path: &Path) -> Result<String, String> {
+        let bytes = read(path);
         let digest = digest(bytes.as_deref().ok());
         self.0.entry(path.to_owned()).or_insert(digest);
         String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
@@ -143,9 +143,7 @@ impl Files {
 /// Files are read, not only looked at, so that a `ConfigMap`'s swapped symlink and a network file system without
 /// change events are noticed alike. A file that can't be read counts as such.
 pub fn fingerprint(files: &[PathBuf]) -> u64 {
-    combine(
-        &files.iter().map(|file| (file.clone(), digest(read(file, u64::MAX - 1).as_deref().ok()))).collect(),
-    )
+    combine(&files.iter().map(|file| (file.clone(), digest(read(file).as_deref().ok()))).collect())
 }
 
 fn digest(content: Option<&[u8]>) -> u64 {
@@ -160,15 +158,15 @@ fn combine(digests: &BTreeMap<PathBuf, u64>) -> u64 {
     hasher.finish()
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err("it is a directory".into());
     }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("it is larger than {limit} bytes"));
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("it is larger than {LARGEST} bytes"));
     }
     Ok(bytes)
 }

@@ -11,7 +11,7 @@ pub enum Matcher {
     AnyOf(Vec<Glob>),
     /// The regular expression matches somewhere in the value.
     Regex(Regex),
-    /// The other condition does not hold; so it does where the attribute is absent, as with `!=` in PromQL.
+    /// The other condition does not hold; so it does where the attribute is absent, as with `!=` in `PromQL`.
     Not(Box<Matcher>),
     /// The attribute is there, or is not.
     Exists(bool),

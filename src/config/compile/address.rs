@@ -43,6 +43,8 @@ impl Addresses {
     }
 }
 
+const EXAMPLE: &str = "write host and port, such as `127.0.0.1:4318`";
+
 struct Wrong {
     reason: &'static str,
     help: String,
@@ -50,8 +52,6 @@ struct Wrong {
 
 fn parse(text: &str) -> Result<SocketAddr, Wrong> {
     let wrong = |reason, help: &str| Err(Wrong { reason, help: help.to_owned() });
-    const EXAMPLE: &str = "write host and port, such as `127.0.0.1:4318`";
-
     if let Ok(address) = text.parse() {
         return Ok(address);
     }

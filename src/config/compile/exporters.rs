@@ -24,10 +24,9 @@ pub(super) fn compile(
     context: &mut Context<'_>,
 ) -> Vec<(Arc<str>, ExporterSettings)> {
     let all = root.near(&["exporters"]);
-    if exporters.0.is_empty() && !context.report.has_error_within(all.span) {
+    if exporters.0.is_empty() && !context.is_excused(root, "exporters") {
         context
-            .report
-            .error(all.span, "there is no exporter, so nothing can be sent")
+            .section_error(root, "exporters", "there is no exporter, so nothing can be sent")
             .help("write `exporters: { file/local: { path: ./data } }`");
     }
     exporters
@@ -119,7 +118,7 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     }
     let written = ["endpoint", "traces_endpoint", "metrics_endpoint", "logs_endpoint"];
     let any = written.iter().any(|key| node.entry(key).is_some_and(|entry| !entry.value.is_null()));
-    if !any && !context.report.has_error_within(node.span) {
+    if !any && !context.is_excused(node, "endpoint") {
         context
             .report
             .error(node.span, format!("the exporter `{name}` has no `endpoint`"))
@@ -170,7 +169,7 @@ fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) {
         let with_scheme =
             if endpoint.contains("://") { endpoint.clone() } else { format!("{scheme}://{endpoint}") };
         url::upstream(&with_scheme, "", node.near(&["endpoint"]), context);
-    } else if !context.report.has_error_within(node.span) {
+    } else if !context.is_excused(node, "endpoint") {
         context.report.error(node.span, "the exporter has no `endpoint`").help("write `endpoint: host:4317`");
     }
     headers::compile(&grpc.headers, node.near(&["headers"]), context);
@@ -207,7 +206,7 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
         _ => None,
     };
     if let Some((written, missing)) = alone
-        && !context.report.has_error_within(node.span)
+        && !context.is_excused(node, missing)
     {
         let span = node.near(&[written]).span;
         context

@@ -59,19 +59,16 @@ pub(super) fn compile(
 }
 
 fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> Option<Template> {
-    let template = match Template::parse(value) {
-        Ok(template) => template,
-        // The template's own error would quote what may be the secret.
-        Err(_) => {
-            context
-                .report
-                .error(
-                    node.span,
-                    format!("the value of `{name}` has a `{{{{ }}}}` that is not a template expression"),
-                )
-                .help(TEMPLATES);
-            return None;
-        }
+    // The template's own error is not shown: it would quote what may be the secret.
+    let Ok(template) = Template::parse(value) else {
+        context
+            .report
+            .error(
+                node.span,
+                format!("the value of `{name}` has a `{{{{ }}}}` that is not a template expression"),
+            )
+            .help(TEMPLATES);
+        return None;
     };
     let sendable =
         template.render(&Sample, Place::Header).is_ok_and(|value| HeaderValue::from_str(&value).is_ok());

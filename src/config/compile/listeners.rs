@@ -22,7 +22,7 @@ pub(super) fn compile(
         let node = root.near(&["receivers", name]);
         let protocols = node.near(&["protocols"]);
         if receiver.protocols.http.is_none() && receiver.protocols.grpc.is_none() {
-            if !context.report.has_error_within(node.span) {
+            if !context.is_excused(node, "protocols") {
                 let span = all.entry(name).map_or(node.span, |entry| entry.key_span);
                 context
                     .report
@@ -45,10 +45,9 @@ pub(super) fn compile(
             listeners.extend(listener(name, http, protocols.near(&["http"]), addresses, context));
         }
     }
-    if !served && !context.report.has_error_within(all.span) {
+    if !served && !context.is_excused(root, "receivers") {
         context
-            .report
-            .error(all.span, "there is no receiver for OTLP/HTTP, so nothing can come in")
+            .section_error(root, "receivers", "there is no receiver for OTLP/HTTP, so nothing can come in")
             .help("write `receivers: { otlp: { protocols: { http: { endpoint: \"127.0.0.1:4318\" } } } }`");
     }
     listeners
@@ -99,7 +98,7 @@ fn listener(
 
     let cors = http.cors.as_ref().map(|cors| {
         let node = node.near(&["cors"]);
-        if cors.allowed_origins.is_empty() && !context.report.has_error_within(node.span) {
+        if cors.allowed_origins.is_empty() && !context.is_excused(node, "allowed_origins") {
             let span = node.span;
             context
                 .report

@@ -46,6 +46,23 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Whether the absence of `key` may follow from another mistake: from one in its value, or from a wrong key
+    /// beside which it would stand. It is then not reported, too.
+    fn is_excused(&self, map: &Node, key: &str) -> bool {
+        match map.get(key) {
+            Some(value) => self.report.has_error_within(value.span),
+            None => map.entries().iter().any(|entry| self.report.has_error_within(entry.key_span)),
+        }
+    }
+
+    /// Reports what is wrong with a section as a whole, in the file where it is not there at all.
+    fn section_error(&mut self, root: &Node, key: &str, message: &str) -> &mut Report {
+        match root.get(key) {
+            Some(section) => self.report.error(section.span, message),
+            None => self.report.error_without_place(message),
+        }
+    }
+
     /// Reports a duration of zero where it would mean never to wait at all.
     fn above_zero(&mut self, duration: model::Duration, node: &Node, key: &str) -> Duration {
         if duration.0.is_zero() {

@@ -82,7 +82,7 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
         let span = node.near(&["min_size"]).span;
         let message =
             format!("`min_size` ({}) is above `max_size` ({})", batch.min_size, model::Size(max_size));
-        if !context.report.has_error_within(node.span) {
+        if !context.is_excused(node, "min_size") && !context.is_excused(node, "max_size") {
             context.report.error(span, message).help("make it at most as large");
         }
     } else if batch.min_size.0 > queue_bytes {

@@ -17,11 +17,10 @@ pub(super) fn compile(
     context: &mut Context<'_>,
 ) -> Vec<RouteSpec> {
     let all = root.near(&["routes"]);
-    if routes.is_empty() && !context.report.has_error_within(all.span) {
+    if routes.is_empty() && !context.is_excused(root, "routes") {
         let example = exporters.0.first().map_or("file/local", |(name, _)| name);
         context
-            .report
-            .error(all.span, "there is no route, so nothing goes anywhere")
+            .section_error(root, "routes", "there is no route, so nothing goes anywhere")
             .help(format!("write `routes: [{{ exporters: [{example}] }}]` to send everything there"));
     }
     let mut specs: Vec<(RouteSpec, &Node)> = Vec::new();
@@ -103,7 +102,7 @@ fn targets(
     context: &mut Context<'_>,
 ) -> Vec<usize> {
     let list = node.near(&["exporters"]);
-    if route.exporters.is_empty() && !context.report.has_error_within(node.span) {
+    if route.exporters.is_empty() && !context.is_excused(node, "exporters") {
         context
             .report
             .error(list.span, "the route names no exporter")
@@ -179,13 +178,12 @@ fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matc
             let inner = match not {
                 Negated::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
                 Negated::AnyOf(texts) => any_of(texts, inner, context),
-                Negated::Rule(rule) => match &rule.regex {
-                    Some(text) => regex(text, inner.near(&["regex"]), context),
-                    None => {
+                Negated::Rule(rule) => {
+                    if rule.regex.is_none() {
                         no_rule(inner, context);
-                        None
                     }
-                },
+                    rule.regex.as_ref().and_then(|text| regex(text, inner.near(&["regex"]), context))
+                }
             };
             inner.map(|inner| Matcher::Not(Box::new(inner)))
         }

@@ -48,11 +48,9 @@ pub(super) struct Upstream {
     pub(super) local: bool,
 }
 
-/// Parses `text`, which is the value of `node`, with `path` added.
+/// Parses `text`, which is the value of `node`, and adds `path` to it.
 pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Context<'_>) -> Option<Upstream> {
-    let base = text.trim_end_matches('/');
-    let whole = if path.is_empty() { text.to_owned() } else { format!("{base}{path}") };
-    let url = match Template::parse(&whole) {
+    let url = match Template::parse(text) {
         Ok(url) => url,
         Err(error) => {
             report_template(&error, node, context);
@@ -60,15 +58,19 @@ pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Contex
         }
     };
     match inspect(&url, path) {
-        Ok((secure, local)) => Some(Upstream { url, secure, local }),
+        Ok((secure, local)) => {
+            let base = if path.is_empty() { text } else { text.trim_end_matches('/') };
+            let url = Template::parse(&format!("{base}{path}"))
+                .expect("the text is a template, and the path has no braces");
+            Some(Upstream { url, secure, local })
+        }
         Err((reason, help)) => {
-            let written =
-                if reason == CREDENTIALS { "this".to_owned() } else { node.written(context.source) };
+            let written = node.written(context.source);
             // Only what the file itself says may be repeated as advice.
-            let help = if help.contains("{text}") && node.is_substituted() {
-                "write a URL such as `https://ingest.example.com/otlp`".to_owned()
+            let help = if node.is_substituted() {
+                help.replace(TEXT, "ingest.example.com")
             } else {
-                help.replace("{text}", text)
+                help.replace(TEXT, text)
             };
             context.report.error(node.span, format!("{written} can't be sent to: {reason}")).help(help);
             None
@@ -76,7 +78,8 @@ pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Contex
     }
 }
 
-const CREDENTIALS: &str = "a URL with credentials would show them";
+/// Stands for the text itself in a help.
+const TEXT: &str = "<text>";
 
 /// Whether the URL is `https`, and whether it is on this machine; or why it is no URL to send to.
 fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'static str)> {
@@ -90,7 +93,7 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
         return Err(("it has a fragment (`#`)", "remove it"));
     }
     let Some((scheme, _)) = text.split_once("://") else {
-        return Err(("it has no scheme", "write `https://{text}`, or `http://{text}` without TLS"));
+        return Err(("it has no scheme", "write `https://<text>`, or `http://<text>` without TLS"));
     };
     let secure = match scheme {
         "https" => true,
@@ -100,7 +103,10 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
     let uri: Uri = text.parse().map_err(|_| ("it is no URL", EXAMPLE))?;
     let authority = uri.authority().ok_or(("it has no host", EXAMPLE))?;
     if authority.as_str().contains('@') {
-        return Err((CREDENTIALS, "write `headers: { Authorization: \"Basic …\" }` instead"));
+        return Err((
+            "a URL with credentials would show them",
+            "write `headers: { Authorization: \"Basic …\" }` instead",
+        ));
     }
     let host = authority.host();
     if host.is_empty() {

@@ -195,7 +195,7 @@ pub(in crate::config) struct Tls {
     pub(in crate::config) key_file: Option<PathBuf>,
     /// The name to ask for and to verify, instead of the URL's host.
     pub(in crate::config) server_name_override: Option<String>,
-    /// The lowest version spoken; 1.2 and 1.3 are.
+    /// The lowest version spoken. 1.3 is spoken with every server that can.
     pub(in crate::config) min_version: Option<TlsVersion>,
 }
 

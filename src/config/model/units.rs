@@ -30,7 +30,7 @@ pub(crate) enum QueueSize {
 }
 
 /// Nothing here waits longer; it also keeps sums of durations from overflowing.
-const LONGEST: std::time::Duration = std::time::Duration::from_hours(8760);
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(8760 * 3600);
 
 const DURATION_UNITS: [(&str, f64); 8] = [
     ("ns", 1e-9),
