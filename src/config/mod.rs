@@ -141,7 +141,7 @@ pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Com
                     report
                         .error_without_place(format!("can't read it: {reason}"))
                         .help("name a file with `--config` or `SLUICE_CONFIG`");
-                    Err(problems(report.finish(&name, "", &[]), files))
+                    Err(problems(report.finish(&name, ""), files))
                 }
             }
         }
@@ -163,10 +163,11 @@ fn read(
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut report = Report::default();
     let Some(mut root) = node::parse(text, &mut report) else {
-        return Err(problems(report.finish(name, text, &secrets::masks_of_text(text)), files));
+        report.hide(secrets::masks_of_text(text));
+        return Err(problems(report.finish(name, text), files));
     };
 
-    let masks = secrets::masks(&root);
+    report.hide(secrets::masks(&root));
     let redacted = secrets::redact(&root);
     Substitution::new(surroundings.env, &mut files).apply(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
@@ -181,7 +182,7 @@ fn read(
     };
 
     let failed = report.has_errors();
-    let list = report.finish(name, text, &masks);
+    let list = report.finish(name, text);
     let Some(parts) = parts.filter(|_| !failed) else { return Err(problems(list, files)) };
     let (files, hash) = files.finish();
     Ok(Compiled {

@@ -112,6 +112,8 @@ impl Span {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     found: Vec<Found>,
+    /// Places that are not shown: secrets, and what may be one.
+    hidden: Vec<Span>,
 }
 
 #[derive(Debug)]
@@ -145,6 +147,11 @@ impl Report {
         }
     }
 
+    /// Keeps places out of every line that is shown.
+    pub(super) fn hide(&mut self, places: impl IntoIterator<Item = Span>) {
+        self.hidden.extend(places);
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }
@@ -161,8 +168,8 @@ impl Report {
         self
     }
 
-    /// The problems in the order of the file, each once, with `masks` hidden from the lines shown.
-    pub(super) fn finish(mut self, file: &str, source: &str, masks: &[Span]) -> Vec<Problem> {
+    /// The problems in the order of the file, each once.
+    pub(super) fn finish(mut self, file: &str, source: &str) -> Vec<Problem> {
         self.found.sort_by_key(|found| (found.span, found.severity));
         let lines = Lines::new(source);
         let mut problems: Vec<Problem> = Vec::with_capacity(self.found.len());
@@ -175,7 +182,7 @@ impl Report {
                 column: place.as_ref().map(|place| place.column + 1),
                 message: found.message,
                 help: found.help,
-                snippet: place.map(|place| lines.snippet(&place, masks)),
+                snippet: place.map(|place| lines.snippet(&place, &self.hidden)),
             };
             // One anchor used in many places is still one mistake.
             let seen = |other: &Problem| {

@@ -55,18 +55,9 @@ pub(super) fn masks_of_text(source: &str) -> Vec<Span> {
 
 /// Whether values below this key are secrets.
 fn is_secret(key: &str) -> bool {
-    const WHOLE: [&str; 5] = ["header", "headers", "proxy_url", "auth", "cookie"];
-    const PART: [&str; 9] = [
-        "authorization",
-        "bearer",
-        "password",
-        "token",
-        "secret",
-        "api_key",
-        "api-key",
-        "apikey",
-        "credential",
-    ];
+    const WHOLE: [&str; 4] = ["header", "headers", "proxy_url", "cookie"];
+    const PART: [&str; 9] =
+        ["auth", "bearer", "password", "token", "secret", "api_key", "api-key", "apikey", "credential"];
     let key = key.to_lowercase();
     WHOLE.contains(&key.as_str()) || key.ends_with("_pem") || PART.iter().any(|part| key.contains(part))
 }

@@ -166,16 +166,17 @@ impl Walk<'_> {
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
         let known: Vec<&str> = shape.properties().map(|(key, _)| key).collect();
         let unused = known.iter().copied().filter(|known| node.get(known).is_none());
-        match nearest(&entry.key, unused).or_else(|| nearest(&entry.key, known.iter().copied())) {
-            Some(near) => {
-                self.report
-                    .error(entry.key_span, format!("unknown key {key} in {place}; did you mean `{near}`?"));
-            }
-            None => self
-                .report
-                .error(entry.key_span, format!("unknown key {key} in {place}"))
-                .help(format!("the keys here are {}", listed(known))),
+        if let Some(near) = nearest(&entry.key, unused).or_else(|| nearest(&entry.key, known.iter().copied()))
+        {
+            let message = format!("unknown key {key} in {place}; did you mean `{near}`?");
+            self.report.error(entry.key_span, message);
+            return;
         }
+        // Far from every key, it may be a header that is not indented below `headers`.
+        self.report.hide([entry.value.span]);
+        self.report
+            .error(entry.key_span, format!("unknown key {key} in {place}"))
+            .help(format!("the keys here are {}", listed(known)));
     }
 
     fn scalar(&mut self, scalar: &Scalar, span: Span, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {

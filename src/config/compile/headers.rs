@@ -1,11 +1,12 @@
 //! `headers` of exporters: names, and values that are templates and secrets.
 
 use http::{HeaderName, HeaderValue};
-use serde_json::{Map, Value as Json};
 
 use super::Context;
 use super::url::{Sample, TEMPLATES};
+use crate::config::model::Headers;
 use crate::config::node::Node;
+use crate::config::problem::Span;
 use crate::export::SecretTemplate;
 use crate::route::{Place, Template};
 
@@ -24,38 +25,65 @@ const FRAMING: [&str; 9] = [
 
 /// Compiles the headers below `node`. No value is ever part of a problem.
 pub(super) fn compile(
-    headers: &Map<String, Json>,
+    headers: &Headers,
     node: &Node,
     context: &mut Context<'_>,
 ) -> Vec<(HeaderName, SecretTemplate)> {
     let mut compiled: Vec<(HeaderName, SecretTemplate)> = Vec::new();
-    for (text, value) in headers {
-        let Some(entry) = node.entry(text) else { continue };
+    for Written { name: text, name_span, value, node } in written(headers, node) {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             context
                 .report
-                .error(entry.key_span, "this is not a header's name")
+                .error(name_span, "this is not a header's name")
                 .help("a name has letters, digits and `-`, without spaces or `:`");
             continue;
         };
         if FRAMING.contains(&name.as_str()) {
             context
                 .report
-                .error(entry.key_span, format!("the header `{text}` can't be set: it frames the request"));
+                .error(name_span, format!("the header `{text}` can't be set: it frames the request"));
         }
         if compiled.iter().any(|(other, _)| *other == name) {
             context
                 .report
-                .error(entry.key_span, format!("duplicate header `{text}`"))
+                .error(name_span, format!("duplicate header `{text}`"))
                 .help("names of headers are the same in any case; keep one of the two");
         }
-        let Some(template) = value.as_str().and_then(|value| template(value, text, &entry.value, context))
-        else {
-            continue;
-        };
-        compiled.push((name, SecretTemplate(template)));
+        if let Some(template) = template(value, text, node, context) {
+            compiled.push((name, SecretTemplate(template)));
+        }
     }
     compiled
+}
+
+/// A header as it stands in the file.
+struct Written<'a> {
+    name: &'a str,
+    name_span: Span,
+    value: &'a str,
+    node: &'a Node,
+}
+
+/// The headers of either form, in the order of the file.
+fn written<'a>(headers: &'a Headers, node: &'a Node) -> Vec<Written<'a>> {
+    match headers {
+        Headers::Map(map) => map
+            .iter()
+            .filter_map(|(name, value)| {
+                let entry = node.entry(name)?;
+                Some(Written { name, name_span: entry.key_span, value: value.as_str()?, node: &entry.value })
+            })
+            .collect(),
+        Headers::List(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, header)| {
+                let item = node.item(index).unwrap_or(node);
+                let name_span = item.near(&["name"]).span;
+                Written { name: &header.name, name_span, value: &header.value, node: item.near(&["value"]) }
+            })
+            .collect(),
+    }
 }
 
 fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> Option<Template> {

@@ -1,12 +1,10 @@
 //! `exporters`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Error as _, MapAccess};
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
 
 use super::named::Typed;
 use super::queue::{RetryOnFailure, SendingQueue};
@@ -62,9 +60,9 @@ pub(in crate::config) struct OtlpHttp {
     pub(in crate::config) compression: Compression,
     /// How hard they are compressed.
     pub(in crate::config) compression_params: CompressionParams,
-    /// Headers of every request, as a map from name to value. Values are templates and secret: they are never shown.
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub(in crate::config) headers: Map<String, serde_json::Value>,
+    /// Headers of every request, as a map from name to value or a list of both. Values are templates and secret:
+    /// they are never shown.
+    pub(in crate::config) headers: Headers,
     /// For one attempt, from connecting to the end of the answer.
     pub(in crate::config) timeout: Duration,
     /// TLS, for `https` URLs.
@@ -97,7 +95,7 @@ impl Default for OtlpHttp {
             encoding: Encoding::default(),
             compression: Compression::default(),
             compression_params: CompressionParams::default(),
-            headers: Map::new(),
+            headers: Headers::default(),
             timeout: Duration::from_secs(30),
             tls: Tls::default(),
             proxy_url: None,
@@ -120,9 +118,9 @@ pub(in crate::config) struct OtlpGrpc {
     pub(in crate::config) endpoint: Option<String>,
     /// How requests are compressed.
     pub(in crate::config) compression: Compression,
-    /// Metadata of every request, as a map from name to value. Values are templates and secret: they are never shown.
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub(in crate::config) headers: Map<String, serde_json::Value>,
+    /// Metadata of every request, as a map from name to value or a list of both. Values are templates and secret:
+    /// they are never shown.
+    pub(in crate::config) headers: Headers,
     /// For one attempt, from connecting to the end of the answer.
     pub(in crate::config) timeout: Duration,
     /// TLS; `insecure: true` or an `http` URL sends without.
@@ -138,13 +136,42 @@ impl Default for OtlpGrpc {
         Self {
             endpoint: None,
             compression: Compression::default(),
-            headers: Map::new(),
+            headers: Headers::default(),
             timeout: Duration::from_secs(30),
             tls: Tls::default(),
             sending_queue: SendingQueue::default(),
             retry_on_failure: RetryOnFailure::default(),
         }
     }
+}
+
+/// A map from name to value, or a list of both, which the Collector takes, too.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum Headers {
+    /// Names and values.
+    Map(
+        #[schemars(with = "std::collections::BTreeMap<String, String>")]
+        serde_json::Map<String, serde_json::Value>,
+    ),
+    /// The same as a list.
+    List(Vec<Header>),
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+/// A header.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Header {
+    /// Its name.
+    pub(in crate::config) name: String,
+    /// Its value.
+    pub(in crate::config) value: String,
 }
 
 /// The encoding of requests.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use exporters::{Compression, Encoding, Exporter, OtlpGrpc, OtlpHttp, Tls, Verbosity};
+pub(super) use exporters::{Compression, Encoding, Exporter, Headers, OtlpGrpc, OtlpHttp, Tls, Verbosity};
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{HttpReceiver, Receiver};

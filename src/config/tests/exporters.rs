@@ -105,6 +105,22 @@ fn headers_keep_their_order_and_may_be_templates() {
 }
 
 #[test]
+fn headers_may_be_a_list_as_in_newer_collectors() {
+    let http = otlp_http(
+        "endpoint: http://localhost:1\nheaders:\n  - { name: X-B, value: 1 }\n  - { name: X-A, value: b }",
+    );
+    let names: Vec<&str> = http.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-b", "x-a"]);
+    assert_eq!(
+        said_of("endpoint: https://a\nheaders: [{ name: X, value: a }, { name: x, value: b }, { value: c }]"),
+        [
+            "5:46 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
+            "5:61 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
+        ]
+    );
+}
+
+#[test]
 fn headers_that_cannot_be_sent_are_named() {
     assert_eq!(
         said_of(

@@ -82,6 +82,12 @@ fn no_problem_shows_a_secret_wherever_it_stands() {
         "headers:\n  Authorization: 'Bearer\n  s3cret",
         "headers:\n  - Bearer: [\n  s3cret",
         "compression: \"${env:TOKEN}\"",
+        "X-Honeycomb-Team: s3cret",
+        "headers:\n  Authorization: |\n    Bearer s3cret\n    s3cret",
+        "headers:\n  Authorization: \"Bearer\n    s3cret\\u0001\"",
+        "headers:\n  ? Authorization\n  : s3cret\n  ? x y\n  : s3cret",
+        "headers: &h { X Y: s3cret }\ntls: *h",
+        "tls: &h { X Y: s3cret }\nheaders: *h",
         "sending_queue: { num_consumers: \"${env:TOKEN}\", queue_size: \"${env:TOKEN}\" }",
     ];
     for line in lines {
