@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::CertificateError;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -36,11 +37,22 @@ pub(super) enum DialError {
     #[error("no tunnel through the proxy `{proxy}`: {source}")]
     Proxy { proxy: Origin, source: io::Error },
     /// The handshake failed: mostly a certificate that is not trusted.
-    #[error("no TLS with `{with}`: {source}")]
+    #[error("no TLS with `{with}`: {source}{}", hint(source))]
     Handshake { with: Origin, source: io::Error },
     /// What TLS needs on our side is not there.
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+/// What can be done about the most common failure.
+fn hint(error: &io::Error) -> &'static str {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "; if the upstream's authority is your own, name its certificate in `tls.ca_file`"
+        }
+        _ => "",
+    }
 }
 
 /// Opens TCP connections; the name is resolved anew for each.

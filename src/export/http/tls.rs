@@ -150,6 +150,14 @@ impl Tls {
         server_name(self.settings.server_name_override.as_deref().unwrap_or(host))
     }
 
+    /// As if the files had last been looked at long ago.
+    #[cfg(test)]
+    pub(super) fn expire(&self) {
+        if let Some(loaded) = self.state.lock().as_mut() {
+            loaded.checked -= RECHECK;
+        }
+    }
+
     fn has_files(&self) -> bool {
         self.settings.ca_file.is_some() || self.settings.cert_file.is_some()
     }

@@ -205,7 +205,7 @@ async fn a_compressed_answer_is_bounded_after_decompression_too() {
         encoder.finish().unwrap()
     };
     let good = br#"{"partialSuccess":{"rejectedSpans":"2"}}"#;
-    let bomb = vec![b' '; 64 * 1024 * 1024];
+    let bomb = vec![b' '; 8 * 1024 * 1024];
     let partial = Outcome::Delivered { rejected: 2, warning: false };
     assert_eq!(judge("gzip", gzip(good)).outcome, partial);
     assert_eq!(judge("zstd", zstd::encode_all(&good[..], 1).unwrap()).outcome, partial);
