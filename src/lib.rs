@@ -1,6 +1,7 @@
 //! Sluice, an OTLP stream router.
 
 pub mod cli;
+pub mod config;
 pub mod export;
 pub mod otlp;
 pub mod receive;
