@@ -41,16 +41,7 @@ impl Backoff {
         }
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        let interval = self.interval.unwrap_or(settings.initial_interval).min(settings.max_interval);
-        self.interval = Some(scale(interval, settings.multiplier.max(1.0)).min(settings.max_interval));
-
-        let luck = rand::rng().random::<f64>();
-        let wait = if let Some(after) = after {
-            scale(after.min(LONGEST_RETRY_AFTER), 1.0 + RETRY_AFTER_SPREAD * luck)
-        } else {
-            let factor = settings.randomization_factor.clamp(0.0, 1.0);
-            scale(interval, 1.0 - factor + 2.0 * factor * luck)
-        };
+        let wait = self.hold_wait(settings, after);
         let limit = settings.max_elapsed_time;
         if !limit.is_zero() && now.duration_since(since) + wait > limit {
             return None;
@@ -58,9 +49,19 @@ impl Backoff {
         Some(wait)
     }
 
-    /// Begins anew, for the next batch.
-    pub fn reset(&mut self) {
-        *self = Self::default();
+    /// How long to wait after one more answer that faults the destination and not the data: the same waits, but
+    /// without end, whatever the settings say of giving up.
+    pub fn hold_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
+        let interval = self.interval.unwrap_or(settings.initial_interval).min(settings.max_interval);
+        self.interval = Some(scale(interval, settings.multiplier.max(1.0)).min(settings.max_interval));
+
+        let luck = rand::rng().random::<f64>();
+        if let Some(after) = after {
+            scale(after.min(LONGEST_RETRY_AFTER), 1.0 + RETRY_AFTER_SPREAD * luck)
+        } else {
+            let factor = settings.randomization_factor.clamp(0.0, 1.0);
+            scale(interval, 1.0 - factor + 2.0 * factor * luck)
+        }
     }
 }
 
@@ -96,12 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_begins_with_the_first_wait_again() {
+    fn a_wrong_destination_is_asked_again_without_end() {
+        let settings = RetrySettings { enabled: false, max_elapsed_time: Duration::from_secs(1), ..settings() };
         let mut backoff = Backoff::new();
-        backoff.next_wait(&settings(), None);
-        backoff.next_wait(&settings(), None);
-        backoff.reset();
-        assert_eq!(backoff.next_wait(&settings(), None), Some(Duration::from_secs(1)));
+        let waits: Vec<_> = (0..4).map(|_| backoff.hold_wait(&settings, None).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 5]);
     }
 
     #[test]

@@ -137,6 +137,11 @@ impl DeadLetters {
         stored.await.map_err(io::Error::other)?
     }
 
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &DeadLetterSettings {
+        &self.shared.settings
+    }
+
     /// Bytes in the directory.
     pub fn bytes(&self) -> u64 {
         self.shared.size.load(Ordering::Relaxed)

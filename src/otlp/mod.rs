@@ -3,7 +3,7 @@
 mod attributes;
 mod cut;
 mod fault;
-mod json;
+pub mod json;
 mod locate;
 mod piece;
 mod resize;
@@ -16,7 +16,6 @@ mod wire;
 pub use attributes::{Attributes, Found, Value, attributes, find};
 pub use cut::Cut;
 pub use fault::{Fault, Reason};
-pub use json::write_request;
 pub use resize::{halve, records, split_to_size};
 pub use signal::Signal;
 pub use split::{Entry, Malformed, Split, split};
