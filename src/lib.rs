@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod export;
+mod notice;
 pub mod otlp;
 pub mod receive;
 pub mod route;
