@@ -1,11 +1,16 @@
 //! The command line: one file per subcommand.
 
+mod answer;
 pub mod check;
+mod duration;
 pub mod explain;
 pub mod health;
 pub mod logging;
 pub mod run;
 pub mod schema;
+pub mod send;
+mod sequence;
+pub mod sink;
 
 use std::io;
 use std::process::ExitCode;
@@ -31,6 +36,8 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
+    Send(send::SendArgs),
+    Sink(sink::SinkArgs),
     Health(health::HealthArgs),
 }
 
@@ -45,6 +52,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Some(Command::Schema(args)) => {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Send(args)) => return runtime().block_on(send::run(args)),
+        Some(Command::Sink(args)) => return runtime().block_on(sink::run(args)),
         Some(Command::Health(args)) => return health::health(&args),
     };
     done.unwrap_or_else(|error| {

@@ -1,0 +1,163 @@
+//! The command: its options, its progress, its report.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use http::{HeaderName, HeaderValue};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Load, Report, SendCompression, SendSettings};
+use crate::cli::duration::parse_duration;
+use crate::otlp::Signal;
+
+/// Send synthetic telemetry as OTLP/HTTP protobuf, and report latency and throughput.
+///
+/// Without `--rate`, every connection sends its next request as soon as it has the answer to the last one. With it,
+/// requests are due on a schedule, and latency counts from when a request was due: a server that stalls can't hide
+/// it. Ends after `--requests`, `--duration` (10 s if neither is given) or on Ctrl-C. Exit status 1 if a request
+/// failed or a record was rejected.
+#[derive(Args, Clone, Debug)]
+pub struct SendArgs {
+    /// Where to send to; `/v1/<signal>` is appended.
+    #[arg(long, default_value = "http://127.0.0.1:4318", value_name = "URL")]
+    endpoint: String,
+    /// What to send.
+    #[arg(long, default_value = "logs", value_parser = signal_parser())]
+    signal: Signal,
+    /// Number of routing keys: `stream-0`, `stream-1` ...
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    streams: usize,
+    /// The resource attribute that carries the routing key.
+    #[arg(long, default_value = "s2.stream", value_name = "NAME")]
+    attribute: String,
+    /// Every connection sends to every stream, as it does if there are fewer streams than connections. Otherwise each
+    /// stream belongs to one connection.
+    #[arg(long)]
+    share_streams: bool,
+    /// Entries (resources) in a request, each of the next stream in turn.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    entries: usize,
+    /// Records in an entry.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    records: usize,
+    /// Encoded size of a record.
+    #[arg(long, default_value_t = 256, value_name = "BYTES")]
+    record_bytes: usize,
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    connections: usize,
+    /// Requests per second, whatever the server does.
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Stop after this time.
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    duration: Option<Duration>,
+    /// Stop after this many requests.
+    #[arg(long, value_name = "N")]
+    requests: Option<u64>,
+    /// How to compress request bodies.
+    #[arg(long, value_enum, default_value_t)]
+    compression: SendCompression,
+    /// On 429, 502, 503, 504 and lost connections, send the same request again until it is taken, after the time that
+    /// `Retry-After` asks for.
+    #[arg(long)]
+    retry: bool,
+    /// How long to wait for an answer.
+    #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
+    timeout: Duration,
+    /// A header for every request; may be repeated.
+    #[arg(long = "header", value_parser = parse_header, value_name = "NAME: VALUE")]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Print the final report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn signal_parser() -> impl TypedValueParser<Value = Signal> {
+    let names = PossibleValuesParser::new(Signal::ALL.map(Signal::name));
+    names.map(|name| Signal::from_name(&name).expect("the possible values are the signals' names"))
+}
+
+/// The error doesn't repeat the header: its value may be a secret.
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let malformed = || "write a header as `Name: value`".to_owned();
+    let (name, value) = text.split_once(':').ok_or_else(malformed)?;
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| malformed())?;
+    value.set_sensitive(true);
+    Ok((name.trim().parse().map_err(|_| malformed())?, value))
+}
+
+impl From<&SendArgs> for SendSettings {
+    fn from(args: &SendArgs) -> Self {
+        let endless = args.duration.is_none() && args.requests.is_none();
+        Self {
+            endpoint: args.endpoint.clone(),
+            signal: args.signal,
+            streams: args.streams,
+            attribute: args.attribute.clone(),
+            share_streams: args.share_streams,
+            entries: args.entries,
+            records: args.records,
+            record_bytes: args.record_bytes,
+            connections: args.connections,
+            rate: args.rate,
+            duration: if endless { Some(Duration::from_secs(10)) } else { args.duration },
+            requests: args.requests,
+            compression: args.compression,
+            retry: args.retry,
+            timeout: args.timeout,
+            headers: args.headers.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Runs the command to its end.
+pub async fn run(args: SendArgs) -> ExitCode {
+    let mut load = match Load::start(SendSettings::from(&args)) {
+        Ok(load) => load,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut before = load.progress();
+    loop {
+        tokio::select! {
+            () = load.ended() => break,
+            _ = tokio::signal::ctrl_c() => load.stop(),
+            _ = ticks.tick() => {
+                let now = load.progress();
+                show_progress(&before, &now);
+                before = now;
+            }
+        }
+    }
+    let report = load.finish().await;
+    if args.json {
+        println!("{}", serde_json::to_string(&report).expect("a report is JSON"));
+    } else {
+        print!("{report}");
+    }
+    if report.all_taken() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn show_progress(before: &Report, now: &Report) {
+    let seconds = (now.seconds - before.seconds).max(1e-3);
+    let per_second = |after: u64, before: u64| (after - before) as f64 / seconds;
+    eprintln!(
+        "{:4.0} s  {:.0} requests/s  {:.0} records/s  {:.1} MB/s  p50 {:.2} ms  p99 {:.2} ms  {} failed  {} retried",
+        now.seconds,
+        per_second(now.requests, before.requests),
+        per_second(now.records, before.records),
+        per_second(now.bytes, before.bytes) / 1e6,
+        now.latency_ms.p50,
+        now.latency_ms.p99,
+        now.failed,
+        now.retries.values().sum::<u64>(),
+    );
+}

@@ -1,0 +1,115 @@
+//! One connection's loop: take a ticket, send, count what came of it.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use parking_lot::Mutex;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Client, Failure, Refusal};
+use super::pace::Pace;
+use super::report::Tally;
+use super::settings::{SendCompression, SendSettings};
+use super::streams::Streams;
+use super::template::Template;
+
+/// The wait after the first failure, doubled with each.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait that is not the server's wish.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A connection with its request, its streams and its share of the report.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) settings: Arc<SendSettings>,
+    pub(super) client: Client,
+    pub(super) template: Template,
+    pub(super) streams: Streams,
+    pub(super) pace: Arc<Pace>,
+    pub(super) tally: Arc<Mutex<Tally>>,
+    /// No new requests from here on.
+    pub(super) stop: CancellationToken,
+    /// And some time later, no more retries.
+    pub(super) give_up: CancellationToken,
+}
+
+impl Sender {
+    /// Sends until there are no more tickets; the streams, and how far each came.
+    pub(super) async fn run(mut self) -> Streams {
+        while let Some(due) = self.pace.ticket().await {
+            let body = self.template.fill(self.streams.places());
+            // Compressing is the generator's own work, but what waits for it waits.
+            let body = compress(self.settings.compression, body);
+            let wire_bytes = body.len() as u64;
+            match self.deliver(body).await {
+                Ok(rejected) => {
+                    let bytes = self.template.len() as u64;
+                    self.tally.lock().taken(due.elapsed(), &self.settings, bytes, wire_bytes, rejected);
+                    self.streams.advance();
+                }
+                Err(failure) => {
+                    self.tally.lock().failed(failure);
+                    if failure == Failure::Connect {
+                        // Nothing listens: asking again at once would only cost CPU.
+                        self.wait_unless_stopped(FIRST_WAIT).await;
+                    }
+                }
+            }
+        }
+        self.streams
+    }
+
+    /// Sends one request, again and again if that is asked for.
+    async fn deliver(&mut self, body: Bytes) -> Result<u64, Failure> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let Refusal { failure, retry_after } = match self.client.send(body.clone()).await {
+                Ok(rejected) => return Ok(rejected),
+                Err(refusal) => refusal,
+            };
+            if !self.settings.retry || !failure.is_retryable() {
+                return Err(failure);
+            }
+            self.tally.lock().retried(failure);
+            let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
+            if !self.may_retry(retry_after.unwrap_or(jittered)).await {
+                return Err(failure);
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Waits before a retry, unless it is too late for one.
+    async fn may_retry(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = sleep(wait) => true,
+            () = self.give_up.cancelled() => false,
+        }
+    }
+
+    async fn wait_unless_stopped(&self, wait: Duration) {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+fn compress(compression: SendCompression, body: Bytes) -> Bytes {
+    let compressed = match compression {
+        SendCompression::None => return body,
+        SendCompression::Gzip => gzip(&body),
+        SendCompression::Zstd => zstd::bulk::compress(&body, 1),
+    };
+    compressed.expect("compressing into memory doesn't fail").into()
+}
+
+fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), flate2::Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish()
+}

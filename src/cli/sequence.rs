@@ -1,0 +1,103 @@
+//! The numbers by which `sluice sink` proves the order of what `sluice send` sent.
+//!
+//! Every record carries two string attributes of 16 bytes: who sent it, in hexadecimal, and a number in decimal
+//! that grows by one from record to record of the same (stream, sender), from 0. Both have a fixed width, so that
+//! a sender overwrites them in an encoded request, and both are plain text, so that they can be read wherever the
+//! record ends up.
+
+/// The record attribute that names the sender.
+pub(super) const SENDER_ATTRIBUTE: &str = "sluice.sender";
+
+/// The record attribute that holds the sequence number.
+pub(super) const SEQUENCE_ATTRIBUTE: &str = "sluice.sequence";
+
+/// Bytes of either value.
+pub(super) const WIDTH: usize = 16;
+
+/// Who sent a record, as the text in [`SENDER_ATTRIBUTE`].
+pub(super) type SenderId = [u8; WIDTH];
+
+/// The id of one connection of one run, in hexadecimal.
+pub(super) fn sender_id(run: u32, connection: u32) -> SenderId {
+    let number = (u64::from(run) << 32) | u64::from(connection);
+    format!("{number:016x}").into_bytes().try_into().expect("a u64 has 16 hexadecimal digits")
+}
+
+/// A sequence number as the text in [`SEQUENCE_ATTRIBUTE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SequenceText([u8; WIDTH]);
+
+impl SequenceText {
+    /// The text of `number`, which is below 10^16.
+    pub(super) fn new(mut number: u64) -> Self {
+        let mut digits = [b'0'; WIDTH];
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        Self(digits)
+    }
+
+    /// Counts on by one, which costs less than writing the next number afresh.
+    pub(super) fn increment(&mut self) {
+        for digit in self.0.iter_mut().rev() {
+            if *digit != b'9' {
+                *digit += 1;
+                return;
+            }
+            *digit = b'0';
+        }
+    }
+
+    /// The 16 digits.
+    pub(super) fn as_bytes(&self) -> &[u8; WIDTH] {
+        &self.0
+    }
+
+    /// The number that `text` holds, if it is 16 decimal digits.
+    pub(super) fn parse(text: &[u8]) -> Option<u64> {
+        let digits: &[u8; WIDTH] = text.try_into().ok()?;
+        let mut number = 0_u64;
+        for &digit in digits {
+            let value = digit.wrapping_sub(b'0');
+            if value > 9 {
+                return None;
+            }
+            number = number * 10 + u64::from(value);
+        }
+        Some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_number_survives_its_text() {
+        for number in [0, 9, 10, 12_345_678, 9_999_999_999_999_999] {
+            assert_eq!(SequenceText::parse(SequenceText::new(number).as_bytes()), Some(number));
+        }
+    }
+
+    #[test]
+    fn incrementing_equals_writing_the_next_number() {
+        for number in [0, 8, 9, 99, 129, 999_999] {
+            let mut text = SequenceText::new(number);
+            text.increment();
+            assert_eq!(text, SequenceText::new(number + 1));
+        }
+    }
+
+    #[test]
+    fn only_sixteen_digits_are_a_sequence_number() {
+        assert_eq!(SequenceText::parse(b"1"), None);
+        assert_eq!(SequenceText::parse(b"000000000000000x"), None);
+        assert_eq!(SequenceText::parse(b"00000000000000001"), None);
+    }
+
+    #[test]
+    fn senders_differ_between_runs_and_connections() {
+        assert_eq!(&sender_id(0xab, 3), b"000000ab00000003");
+    }
+}

@@ -1,0 +1,268 @@
+//! The command: its options, its progress, its report.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{Counts, Fault, RetryAfter, Sink, SinkSettings, StreamCounts};
+use crate::cli::duration::parse_duration;
+use crate::otlp::Signal;
+
+/// Longer than anybody waits.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Streams in trouble that the report names.
+const NAMED_STREAMS: usize = 20;
+
+/// Receive OTLP over HTTP, count it and check its order.
+///
+/// Ends on Ctrl-C, SIGTERM or after `--expect-records`, with a report. Exit status 1 if records are missing or
+/// came out of order; duplicates are only reported, since a sender that gets no answer sends again.
+#[derive(Args, Clone, Debug)]
+pub struct SinkArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:4418", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The resource attribute that names the stream.
+    #[arg(long, default_value = "s2.stream", value_name = "NAME")]
+    attribute: String,
+    /// End as soon as this many records have arrived, duplicates not counted.
+    #[arg(long, value_name = "RECORDS")]
+    expect_records: Option<u64>,
+    /// Print the final report as JSON.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    answer: AnswerArgs,
+    /// Answer later.
+    #[arg(long, value_parser = parse_duration, value_name = "TIME", help_heading = "Faults")]
+    delay: Option<Duration>,
+    /// Only the first N requests get the fault.
+    #[arg(long, value_name = "N", conflicts_with_all = ["fail_ratio", "fail_for"], help_heading = "Faults")]
+    fail_first: Option<u64>,
+    /// Only this part of the requests, from 0 to 1, gets the fault, evenly spread.
+    #[arg(long, value_name = "RATIO", conflicts_with = "fail_for", help_heading = "Faults")]
+    fail_ratio: Option<f64>,
+    /// The fault ends after this time.
+    #[arg(long, value_parser = parse_duration, value_name = "TIME", help_heading = "Faults")]
+    fail_for: Option<Duration>,
+    /// Only requests with entries of these streams get the fault; `*` is any text.
+    #[arg(long, value_name = "GLOB", help_heading = "Faults")]
+    fault_stream: Option<String>,
+    /// Answer 400 to requests that contain this text, ahead of any other fault.
+    #[arg(long, value_name = "TEXT", help_heading = "Faults")]
+    refuse_containing: Option<String>,
+    /// Seconds of the `Retry-After` that comes with `--status`.
+    #[arg(long, value_name = "SECONDS", requires = "status", help_heading = "Faults")]
+    retry_after: Option<u64>,
+    /// Give `Retry-After` as a date.
+    #[arg(long, requires = "retry_after", help_heading = "Faults")]
+    retry_after_date: bool,
+    /// The text of `--partial-success` or `--status`.
+    #[arg(long, default_value = "the sink was told to say so", value_name = "TEXT", help_heading = "Faults")]
+    message: String,
+    /// Where `--redirect` points.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9/", help_heading = "Faults")]
+    location: http::HeaderValue,
+}
+
+/// The answers that exclude each other.
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag per answer, of which clap allows one")]
+struct AnswerArgs {
+    /// Refuse with this HTTP status.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(200..=599), help_heading = "Faults")]
+    status: Option<u16>,
+    /// Refuse with this redirect, to `--location`.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(300..=399), value_name = "STATUS", help_heading = "Faults")]
+    redirect: Option<u16>,
+    /// Take the request, but say that N of its records were rejected.
+    #[arg(long, value_name = "N", help_heading = "Faults")]
+    partial_success: Option<i64>,
+    /// Reset the connection after so many bytes of a body.
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
+    cut_after: Option<u64>,
+    /// Take the request, but close the connection without an answer.
+    #[arg(long, help_heading = "Faults")]
+    cut_answer: bool,
+    /// Read requests and never answer.
+    #[arg(long, help_heading = "Faults")]
+    hang: bool,
+    /// Take the request, but answer 200 with a body that is no protobuf.
+    #[arg(long, help_heading = "Faults")]
+    garbage_body: bool,
+    /// Answer with bytes that are not HTTP.
+    #[arg(long, help_heading = "Faults")]
+    not_http: bool,
+}
+
+impl SinkArgs {
+    fn faults(&self) -> Vec<Fault> {
+        let poison = self.refuse_containing.as_ref().map(|text| Fault::status(400).on_text(text));
+        poison.into_iter().chain(self.general_fault()).collect()
+    }
+
+    fn general_fault(&self) -> Option<Fault> {
+        let mut fault = match &self.answer {
+            AnswerArgs { status: Some(status), .. } => Fault::status(*status).message(&self.message),
+            AnswerArgs { redirect: Some(status), .. } => {
+                Fault::redirect(*status, String::from_utf8_lossy(self.location.as_bytes()))
+            }
+            AnswerArgs { partial_success: Some(rejected), .. } => {
+                Fault::partial_success(*rejected, &self.message)
+            }
+            AnswerArgs { cut_after: Some(after), .. } => Fault::reset_after(*after),
+            AnswerArgs { cut_answer: true, .. } => Fault::cut_answer(),
+            AnswerArgs { hang: true, .. } => Fault::hang(),
+            AnswerArgs { garbage_body: true, .. } => Fault::garbage_body(),
+            AnswerArgs { not_http: true, .. } => Fault::not_http(),
+            _ => {
+                self.delay?;
+                Fault::none()
+            }
+        };
+        if let Some(seconds) = self.retry_after {
+            let date = RetryAfter::Date(Duration::from_secs(seconds));
+            fault =
+                fault.retry_after(if self.retry_after_date { date } else { RetryAfter::Seconds(seconds) });
+        }
+        if let Some(delay) = self.delay {
+            fault = fault.delayed(delay);
+        }
+        if let Some(glob) = &self.fault_stream {
+            fault = fault.on_streams(glob);
+        }
+        Some(match (self.fail_first, self.fail_ratio, self.fail_for) {
+            (Some(requests), ..) => fault.first(requests),
+            (_, Some(ratio), _) => fault.ratio(ratio),
+            (.., Some(time)) => fault.lasting(time),
+            _ => fault,
+        })
+    }
+}
+
+/// Runs the command to its end.
+pub async fn run(args: SinkArgs) -> ExitCode {
+    let settings = SinkSettings {
+        listen: args.listen,
+        attribute: args.attribute.clone(),
+        faults: args.faults(),
+        record_requests: false,
+    };
+    let (sink, mut terminate) = match (Sink::start(settings).await, signal(SignalKind::terminate())) {
+        (Ok(sink), Ok(terminate)) => (sink, terminate),
+        (Err(error), _) => {
+            eprintln!("error: can't listen on `{}`: {error}", args.listen);
+            return ExitCode::FAILURE;
+        }
+        (_, Err(error)) => {
+            eprintln!("error: can't handle SIGTERM: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    eprintln!("listening on {}", sink.url());
+
+    let started = Instant::now();
+    let expected = async {
+        match args.expect_records {
+            Some(records) => drop(sink.wait_for_records(records, A_YEAR).await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = expected => {}
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        () = show_progress(&sink) => {}
+    }
+    let counts = sink.counts();
+    if args.json {
+        println!("{}", json_report(&sink, &counts, started.elapsed()));
+    } else {
+        print_report(&sink, &counts, started.elapsed());
+    }
+    let complete = args.expect_records.is_none_or(|records| counts.records - counts.duplicates >= records);
+    if complete && counts.in_order() && counts.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One line a second, while something arrives.
+async fn show_progress(sink: &Sink) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let (mut before, mut at) = (sink.counts(), Instant::now());
+    loop {
+        let now = ticks.tick().await;
+        let counts = sink.counts();
+        let seconds = (now - at).as_secs_f64().max(1e-3);
+        if counts.requests != before.requests {
+            let per_second = |after: u64, before: u64| (after - before) as f64 / seconds;
+            eprintln!(
+                "{:.0} requests/s  {:.0} records/s  {:.1} MB/s  {} records in {} streams  {} refused  \
+                 {} missing  {} reordered  {} duplicates",
+                per_second(counts.requests, before.requests),
+                per_second(counts.records, before.records),
+                per_second(counts.bytes, before.bytes) / 1e6,
+                counts.records,
+                counts.streams,
+                counts.refused,
+                counts.missing,
+                counts.reordered,
+                counts.duplicates,
+            );
+        }
+        (before, at) = (counts, now);
+    }
+}
+
+fn print_report(sink: &Sink, counts: &Counts, time: Duration) {
+    println!("time        {:.1} s", time.as_secs_f64());
+    println!(
+        "requests    {} ({} accepted, {} refused, {} malformed)",
+        counts.requests, counts.accepted, counts.refused, counts.malformed
+    );
+    println!("bytes       {} ({} on the wire)", counts.bytes, counts.wire_bytes);
+    println!("entries     {}", counts.entries);
+    println!("records     {} ({} without a sequence number)", counts.records, counts.unnumbered);
+    println!("streams     {}", counts.streams);
+    println!(
+        "order       {} missing, {} reordered, {} duplicates",
+        counts.missing, counts.reordered, counts.duplicates
+    );
+    if counts.rejected != 0 {
+        println!("rejected    {} (as partial success said)", counts.rejected);
+    }
+    for (signal, key, stream) in in_trouble(sink).into_iter().take(NAMED_STREAMS) {
+        println!(
+            "  {signal} `{key}`: {} missing, {} reordered, {} duplicates of {} records",
+            stream.missing, stream.reordered, stream.duplicates, stream.records
+        );
+    }
+}
+
+fn json_report(sink: &Sink, counts: &Counts, time: Duration) -> serde_json::Value {
+    let in_trouble = in_trouble(sink).into_iter().take(NAMED_STREAMS);
+    let streams = in_trouble.map(|(signal, key, stream)| {
+        json!({ "signal": signal.name(), "stream": key, "missing": stream.missing, "reordered": stream.reordered,
+                "duplicates": stream.duplicates, "records": stream.records })
+    });
+    let mut report = json!(counts);
+    report["seconds"] = json!(time.as_secs_f64());
+    report["in_trouble"] = streams.collect();
+    report
+}
+
+/// The streams whose order is not perfect.
+fn in_trouble(sink: &Sink) -> Vec<(Signal, String, StreamCounts)> {
+    let all = Signal::ALL
+        .into_iter()
+        .flat_map(|signal| sink.streams(signal).into_iter().map(move |(key, stream)| (signal, key, stream)));
+    all.filter(|(_, _, stream)| stream.missing + stream.reordered + stream.duplicates > 0).collect()
+}

@@ -1,0 +1,92 @@
+//! Reads a request's body, and undoes its compression.
+
+use std::io::{self, Read};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+
+/// Bytes of a body, before and again after decompression. A sink is for tests: generous, but bounded.
+const MAX_BODY: u64 = 1 << 30;
+
+/// Why there is no body.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// The sender went away, or broke HTTP.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    /// It was to be cut here.
+    #[error("cut off")]
+    CutOff,
+    /// It is larger than the sink takes.
+    #[error("the body is larger than {MAX_BODY} bytes")]
+    TooLarge,
+    /// It isn't what `Content-Encoding` says.
+    #[error("the body can't be decompressed: {0}")]
+    Compression(io::Error),
+    /// Nothing here can read it.
+    #[error("unknown content encoding `{0}`: use gzip, zstd, deflate or identity")]
+    UnknownEncoding(String),
+}
+
+/// Reads the whole body, but no more than `cut_after` bytes. A body that arrives in one piece is not copied; others
+/// are put together in `buffer`, which gets its memory back when the result has been dropped.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    buffer: &mut BytesMut,
+    cut_after: Option<u64>,
+) -> Result<Bytes, BodyError> {
+    let cut_after = cut_after.unwrap_or(u64::MAX);
+    let mut first: Option<Bytes> = None;
+    let mut len = 0;
+    while len < cut_after {
+        let Some(frame) = body.frame().await else {
+            return match first {
+                Some(only) if buffer.is_empty() => Ok(only),
+                _ => Ok(buffer.split().freeze()),
+            };
+        };
+        let Ok(data) = frame?.into_data() else { continue };
+        len += data.len() as u64;
+        if len > MAX_BODY {
+            return Err(BodyError::TooLarge);
+        }
+        if len == data.len() as u64 && body.is_end_stream() {
+            return if len < cut_after { Ok(data) } else { Err(BodyError::CutOff) };
+        }
+        match &first {
+            None => first = Some(data),
+            Some(head) => {
+                if buffer.is_empty() {
+                    let announced =
+                        headers.get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok());
+                    buffer.reserve(announced.unwrap_or(2 * (head.len() + data.len())).min(64 << 20));
+                    buffer.extend_from_slice(head);
+                }
+                buffer.extend_from_slice(&data);
+            }
+        }
+    }
+    Err(BodyError::CutOff)
+}
+
+/// Undoes `Content-Encoding`.
+pub(super) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, BodyError> {
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(body) };
+    match encoding.as_bytes() {
+        b"identity" => Ok(body),
+        b"gzip" => read_bounded(flate2::read::MultiGzDecoder::new(&*body)),
+        b"deflate" => read_bounded(flate2::read::ZlibDecoder::new(&*body)),
+        b"zstd" => read_bounded(zstd::Decoder::with_buffer(&*body).map_err(BodyError::Compression)?),
+        other => Err(BodyError::UnknownEncoding(String::from_utf8_lossy(other).into_owned())),
+    }
+}
+
+fn read_bounded(decoder: impl Read) -> Result<Bytes, BodyError> {
+    let mut bytes = Vec::new();
+    decoder.take(MAX_BODY + 1).read_to_end(&mut bytes).map_err(BodyError::Compression)?;
+    if bytes.len() as u64 > MAX_BODY { Err(BodyError::TooLarge) } else { Ok(bytes.into()) }
+}

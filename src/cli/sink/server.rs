@@ -1,0 +1,269 @@
+//! The sink as a server that lives in a test, a bench or a process of its own.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use super::counts::{Counters, Counts, StreamCounts};
+use super::fault::{Fault, Faults};
+use super::serve::{Peer, serve};
+use crate::otlp::Signal;
+
+/// How a sink starts.
+#[derive(Clone, Debug)]
+pub struct SinkSettings {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The resource attribute whose value is the routing key.
+    pub attribute: String,
+    /// Keep every request for [`Sink::requests`].
+    pub record_requests: bool,
+    /// Faults from the start.
+    pub faults: Vec<Fault>,
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            attribute: "s2.stream".to_owned(),
+            record_requests: false,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct RecordedRequest {
+    /// Always `POST`, unless it was refused for that.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The body as it came; empty if it was refused unread.
+    pub wire_body: Bytes,
+    /// The body after decompression.
+    pub body: Bytes,
+    /// When its head had arrived.
+    pub arrived: Instant,
+    /// The status of the answer; `None` if a fault left it without one.
+    pub answered: Option<StatusCode>,
+}
+
+/// The deadline passed before what was waited for; the counts are those at the deadline.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not within {waited:?}; the sink has {counts:?}")]
+pub struct NotInTime {
+    /// How long it was waited.
+    pub waited: Duration,
+    /// What there was.
+    pub counts: Counts,
+}
+
+/// A receiving upstream for OTLP/HTTP protobuf, on HTTP/1.1 and HTTP/2 without TLS. It stops when it is dropped.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use sluice::cli::sink::{Fault, Sink, SinkSettings};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sink = Sink::start(SinkSettings { record_requests: true, ..SinkSettings::default() }).await?;
+/// sink.script([Fault::status(503), Fault::none()]);
+/// println!("send to {}", sink.url());
+/// let waited = sink.wait_for_records(1, Duration::ZERO).await;
+/// assert!(waited.is_err(), "nobody has sent anything");
+/// assert_eq!(sink.counts().records, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Sink {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// What the sink's handle and its connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) attribute: String,
+    pub(super) counters: Counters,
+    pub(super) faults: Faults,
+    pub(super) requests: Option<Mutex<Vec<RecordedRequest>>>,
+    /// Signalled after every request.
+    pub(super) changed: Notify,
+}
+
+impl Sink {
+    /// Binds and starts to serve on the current runtime.
+    pub async fn start(settings: SinkSettings) -> io::Result<Self> {
+        let listener = TcpListener::bind(settings.listen).await?;
+        let addr = listener.local_addr()?;
+        let faults = Faults::default();
+        faults.set(settings.faults);
+        let shared = Arc::new(Shared {
+            attribute: settings.attribute,
+            counters: Counters::default(),
+            faults,
+            requests: settings.record_requests.then(Mutex::default),
+            changed: Notify::new(),
+        });
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), stop.clone()));
+        Ok(Self { addr, shared, stop, accepting: Some(accepting) })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The endpoint to send to, without a path: `http://127.0.0.1:43210`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Replaces all faults by this one, for requests from now on. [`Fault::none`] is no fault.
+    pub fn set_fault(&self, fault: Fault) {
+        self.shared.faults.set([fault]);
+    }
+
+    /// Adds a fault after those that are set: of several that could hit a request, the first is taken.
+    pub fn add_fault(&self, fault: Fault) {
+        self.shared.faults.add(fault);
+    }
+
+    /// Removes all faults. Requests that hang go on hanging.
+    pub fn clear_faults(&self) {
+        self.shared.faults.set([]);
+    }
+
+    /// Adds to the answers of the next requests: one each, in the order of their arrival, ahead of all faults. Of a
+    /// scripted fault only the answer and the delay count, not which requests it is for.
+    pub fn script(&self, answers: impl IntoIterator<Item = Fault>) {
+        self.shared.faults.script(answers);
+    }
+
+    /// What it has received.
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.snapshot()
+    }
+
+    /// What it has received of a signal, by routing key; entries without one are under the empty key.
+    pub fn streams(&self, signal: Signal) -> BTreeMap<String, StreamCounts> {
+        self.shared.counters.streams(signal)
+    }
+
+    /// What it has received in one stream.
+    pub fn stream(&self, signal: Signal, key: &str) -> StreamCounts {
+        self.shared.counters.stream(signal, key)
+    }
+
+    /// Every request so far, in the order in which their answers were decided.
+    ///
+    /// # Panics
+    ///
+    /// Unless the sink was started with [`SinkSettings::record_requests`].
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.shared.requests.as_ref().expect("the sink was started with `record_requests`").lock().clone()
+    }
+
+    /// Waits until `reached` holds, which is looked at after every request.
+    pub async fn wait_until(
+        &self,
+        within: Duration,
+        mut reached: impl FnMut(&Counts) -> bool,
+    ) -> Result<Counts, NotInTime> {
+        let deadline = Instant::now() + within;
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let counts = self.counts();
+            if reached(&counts) {
+                return Ok(counts);
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Err(NotInTime { waited: within, counts: self.counts() });
+            }
+        }
+    }
+
+    /// Waits until `records` records have been taken, duplicates not counted.
+    pub async fn wait_for_records(&self, records: u64, within: Duration) -> Result<Counts, NotInTime> {
+        self.wait_until(within, |counts| counts.records - counts.duplicates >= records).await
+    }
+
+    /// Waits until `requests` requests have been answered, cut off or left hanging.
+    pub async fn wait_for_requests(&self, requests: u64, within: Duration) -> Result<Counts, NotInTime> {
+        self.wait_until(within, |counts| counts.accepted + counts.refused >= requests).await
+    }
+
+    /// Stops: closes the listener and every connection. Another sink can be started on the same address.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(accepting) = self.accepting.take() {
+            // A panic in there has been reported by the panic hook.
+            drop(accepting.await);
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Answers are small: without this a delayed acknowledgement would hold them back.
+                drop(stream.set_nodelay(true));
+                let peer = Arc::new(Peer::default());
+                let connection = Connection::new(stream, Arc::clone(&peer));
+                connections.spawn(converse(connection, peer, Arc::clone(&shared)));
+            }
+            // Out of file descriptors: connections have to end first.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn converse(connection: Connection, peer: Arc<Peer>, shared: Arc<Shared>) {
+    let cutter = Arc::clone(&peer);
+    let service = service_fn(move |request| serve(Arc::clone(&shared), Arc::clone(&peer), request));
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let serving = builder.serve_connection(TokioIo::new(connection), service);
+    tokio::select! {
+        // How a sender leaves is its own business.
+        _ = serving => {}
+        () = cutter.cutter.cut_off() => {}
+    }
+}

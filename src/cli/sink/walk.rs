@@ -1,0 +1,179 @@
+//! Reads what a sink counts out of an encoded request, without decoding it.
+//!
+//! This walk follows framing only as deep as the routing attribute, the records and their sequence numbers; what
+//! it does not need it steps over. It is no validation: a request it can walk may still be invalid OTLP.
+
+use std::borrow::Cow;
+
+use crate::cli::sequence::{SENDER_ATTRIBUTE, SEQUENCE_ATTRIBUTE, SenderId, SequenceText};
+use crate::otlp::Signal;
+
+/// The bytes end inside a field, or are not protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body is not an encoded OTLP request")]
+pub(super) struct Malformed;
+
+/// What one record says about its place among those of its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Sender and sequence number.
+    Numbered(SenderId, u64),
+    /// The record does not come from `sluice send`.
+    Unnumbered,
+}
+
+/// The fields of a message, one after the other: number and, for length-delimited ones, the bytes.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0_u64;
+        for (index, &byte) in self.rest.iter().enumerate().take(10) {
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.rest = &self.rest[index + 1..];
+                return Ok(value);
+            }
+        }
+        Err(Malformed)
+    }
+
+    fn take(&mut self, len: u64) -> Result<&'a [u8], Malformed> {
+        let len = usize::try_from(len).map_err(|_| Malformed)?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// The next field, or `None` at the end.
+    #[inline]
+    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, Malformed> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => self.take(8).map(|_| Value::Fixed)?,
+            2 => {
+                let len = self.varint()?;
+                Value::Bytes(self.take(len)?)
+            }
+            5 => self.take(4).map(|_| Value::Fixed)?,
+            _ => return Err(Malformed),
+        };
+        Ok(Some((tag >> 3, value)))
+    }
+
+    /// The next length-delimited field with this number.
+    #[inline]
+    fn find(&mut self, number: u64) -> Result<Option<&'a [u8]>, Malformed> {
+        while let Some((field, value)) = self.next()? {
+            if let (true, Value::Bytes(bytes)) = (field == number, value) {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+}
+
+enum Value<'a> {
+    Varint(u64),
+    Fixed,
+    Bytes(&'a [u8]),
+}
+
+/// Calls `each` for every entry in `request`.
+pub(super) fn entries<'a>(
+    request: &'a [u8],
+    mut each: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    let mut fields = Fields::new(request);
+    while let Some(entry) = fields.find(1)? {
+        each(entry)?;
+    }
+    Ok(())
+}
+
+/// The value of the resource attribute `name` as a routing key; empty if there is none.
+pub(super) fn routing_key<'a>(entry: &'a [u8], name: &str) -> Result<Cow<'a, [u8]>, Malformed> {
+    let Some(resource) = Fields::new(entry).find(1)? else { return Ok(Cow::Borrowed(b"")) };
+    let mut fields = Fields::new(resource);
+    while let Some(attribute) = fields.find(1)? {
+        if Fields::new(attribute).find(1)? == Some(name.as_bytes()) {
+            return attribute_text(attribute);
+        }
+    }
+    Ok(Cow::Borrowed(b""))
+}
+
+/// An attribute's value as text: strings as they are, integers in decimal, booleans as words.
+fn attribute_text(attribute: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
+    let Some(value) = Fields::new(attribute).find(2)? else { return Ok(Cow::Borrowed(b"")) };
+    Ok(match Fields::new(value).next()? {
+        Some((1, Value::Bytes(text))) => Cow::Borrowed(text),
+        Some((2, Value::Varint(flag))) => Cow::Borrowed(if flag == 0 { b"false" } else { b"true" }),
+        Some((3, Value::Varint(number))) => Cow::Owned((number as i64).to_string().into_bytes()),
+        _ => Cow::Borrowed(b""),
+    })
+}
+
+/// Calls `each` for every record of an entry.
+pub(super) fn records(signal: Signal, entry: &[u8], mut each: impl FnMut(Place)) -> Result<(), Malformed> {
+    let mut scopes = Fields::new(entry);
+    while let Some(scope) = scopes.find(2)? {
+        let mut items = Fields::new(scope);
+        while let Some(item) = items.find(2)? {
+            match signal {
+                Signal::Logs => each(place(item, 6)?),
+                Signal::Traces => each(place(item, 9)?),
+                Signal::Metrics => data_points(item, &mut each)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The data points of one metric, whose attributes have a field number that depends on the kind of metric.
+fn data_points(metric: &[u8], each: &mut impl FnMut(Place)) -> Result<(), Malformed> {
+    let mut fields = Fields::new(metric);
+    while let Some((number, value)) = fields.next()? {
+        let attributes = match number {
+            5 | 7 | 11 => 7, // gauge, sum, summary
+            9 => 9,          // histogram
+            10 => 1,         // exponential histogram
+            _ => continue,
+        };
+        let Value::Bytes(data) = value else { return Err(Malformed) };
+        let mut points = Fields::new(data);
+        while let Some(point) = points.find(1)? {
+            each(place(point, attributes)?);
+        }
+    }
+    Ok(())
+}
+
+/// Sender and sequence number of one record whose attributes are the field `attributes`.
+fn place(record: &[u8], attributes: u64) -> Result<Place, Malformed> {
+    let (mut sender, mut sequence) = (None, None);
+    let mut fields = Fields::new(record);
+    while let Some(attribute) = fields.find(attributes)? {
+        let mut parts = Fields::new(attribute);
+        let Some((1, Value::Bytes(key))) = parts.next()? else { continue };
+        if key == SEQUENCE_ATTRIBUTE.as_bytes() {
+            sequence = SequenceText::parse(&attribute_text(attribute)?);
+        } else if key == SENDER_ATTRIBUTE.as_bytes() {
+            sender = SenderId::try_from(&*attribute_text(attribute)?).ok();
+        }
+        if let (Some(sender), Some(sequence)) = (sender, sequence) {
+            return Ok(Place::Numbered(sender, sequence));
+        }
+    }
+    Ok(Place::Unnumbered)
+}
