@@ -87,6 +87,9 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
     })
 }
 
+/// Reads a figure of an exporter.
+type Gauge = fn(&Exporter) -> f64;
+
 fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
     page.counters("sluice_routed_records", "Records that routes sent to an exporter", |family| {
         for exporter in exporters {
@@ -115,7 +118,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
     page.counters("sluice_recovered_records", "Records found in the journal at the start", |family| {
         exporters.iter().try_for_each(|exporter| family.add(&[("exporter", exporter.name())], 0))
     })?;
-    let gauges: [(&str, &str, fn(&Exporter) -> f64); 3] = [
+    let gauges: [(&str, &str, Gauge); 3] = [
         ("sluice_pending_records", "Records admitted and not ended", |exporter| {
             exporter.registry().pending_records() as f64
         }),

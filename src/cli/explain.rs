@@ -124,23 +124,19 @@ impl Explanation {
                 let (name, transport) = &self.exporters[hit.exporter];
                 let stream = StreamName::new(self.signal, hit.identity.into(), hit.attributes.clone());
                 let route = self.routes.name(hit.route);
-                let mut line =
-                    format!("  route `{route}`: stream `{}` of exporter `{name}`", stream.routing_key());
-                match transport.target(&stream) {
-                    Ok(target) => {
-                        line.push_str(&format!("\n    {}", target.to_string().replace('\n', "\n    ")))
-                    }
-                    Err(error) => line.push_str(&format!("\n    rejected: {error}")),
-                }
+                let key = stream.routing_key();
+                let destination = match transport.target(&stream) {
+                    Ok(target) => target.to_string().replace('\n', "\n    "),
+                    Err(error) => format!("rejected: {error}"),
+                };
+                let line =
+                    format!("  route `{route}`: stream `{key}` of exporter `{name}`\n    {destination}");
                 lines.borrow_mut().push(line);
                 Ok(())
             },
             |route, why| {
-                lines.borrow_mut().push(format!(
-                    "  route `{}` does not take it: {}",
-                    self.routes.name(route),
-                    why()
-                ))
+                let line = format!("  route `{}` does not take it: {}", self.routes.name(route), why());
+                lines.borrow_mut().push(line);
             },
         );
         for line in lines.into_inner() {

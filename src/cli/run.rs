@@ -20,13 +20,14 @@ const HELLO: &str = "CjoKGAoWCgxzZXJ2aWNlLm5hbWUSBgoEY3VybBIeEhwQCRoESU5GTyoSChB
 /// What to run.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
-    /// The configuration; without it SLUICE_CONFIG, ./config/sluice.yaml, or the built-in default
+    /// The configuration; without it `SLUICE_CONFIG`, `./config/sluice.yaml`, or the built-in default
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 impl RunArgs {
     /// `sluice --config FILE run` is the same as `sluice run --config FILE`.
+    #[must_use]
     pub fn or(self, before: Self) -> Self {
         Self { config: self.config.or(before.config) }
     }
@@ -126,7 +127,7 @@ async fn greet(router: &Router) {
 fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < 4096 => {
-            warn!(limit, "few open files are allowed: raise `ulimit -n`, or senders may be kept waiting")
+            warn!(limit, "few open files are allowed: raise `ulimit -n`, or senders may be kept waiting");
         }
         Ok(_) => {}
         Err(error) => warn!("the limit of open files can't be raised: {error}"),

@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_wrong_destination_is_asked_again_without_end() {
-        let settings = RetrySettings { enabled: false, max_elapsed_time: Duration::from_secs(1), ..settings() };
+        let settings =
+            RetrySettings { enabled: false, max_elapsed_time: Duration::from_secs(1), ..settings() };
         let mut backoff = Backoff::new();
         let waits: Vec<_> = (0..4).map(|_| backoff.hold_wait(&settings, None).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 5]);

@@ -141,7 +141,7 @@ enum Sink {
     },
     Whole(Bytes),
     Joined(BytesMut),
-    Decoder(Coding, Decoder),
+    Decoder(Coding, Box<Decoder>),
 }
 
 enum Decoder {
@@ -161,7 +161,7 @@ impl Sink {
                 Decoder::Zstd(ZstdDecoder::new().map_err(failed)?)
             }
         };
-        Ok(Self::Decoder(coding, decoder))
+        Ok(Self::Decoder(coding, Box::new(decoder)))
     }
 }
 

@@ -80,6 +80,7 @@ async fn answer(
 }
 
 /// Looks at the head alone.
+#[expect(clippy::result_large_err, reason = "the error is the answer, which is moved once")]
 fn accept(
     settings: &ListenerSettings,
     head: &::http::request::Parts,

@@ -159,7 +159,7 @@ impl Intake {
         self.counters.count(signal, Outcome::Dropped, tally.dropped);
         self.counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
         if split.cuts.is_empty() && sheds.is_empty() {
-            self.note(signal, &remarks, tally.dropped);
+            Self::note(signal, &remarks, tally.dropped);
             return remarks.verdict();
         }
         bury_sheds(&snapshot, signal, sheds);
@@ -172,7 +172,7 @@ impl Intake {
             });
         }
         self.counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
-        self.note(signal, &remarks, tally.dropped);
+        Self::note(signal, &remarks, tally.dropped);
         self.bury_cuts(signal, split.cuts);
         match (remarks.verdict(), first) {
             (Verdict::Partly { message, .. }, Some(field)) if nothing_valid => {
@@ -203,7 +203,7 @@ impl Intake {
         }
     }
 
-    fn note(&self, signal: Signal, remarks: &Remarks, dropped: u64) {
+    fn note(signal: Signal, remarks: &Remarks, dropped: u64) {
         if remarks.count > 0
             && let Some(suppressed) = notice::due(signal.name(), "rejected")
         {

@@ -305,7 +305,7 @@ impl Route {
                 key.push_str(first.unwrap_or_default());
             }
             Key::Template(template) => {
-                key.push_str(&template.render(attributes, Place::Key).unwrap_or_default())
+                key.push_str(&template.render(attributes, Place::Key).unwrap_or_default());
             }
         }
         is_key(key)

@@ -87,7 +87,7 @@ impl Watched {
             match watcher.watch(new, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(followed.insert(new.clone())),
                 Err(error) => {
-                    debug!(directory = %new.display(), "can't be watched, polling instead: {error}")
+                    debug!(directory = %new.display(), "can't be watched, polling instead: {error}");
                 }
             }
         }

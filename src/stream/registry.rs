@@ -106,7 +106,7 @@ impl Registry {
         Self {
             exporter,
             settings: ArcSwap::from_pointee(settings),
-            streams: [const { () }; 3].map(|()| DashMap::new()),
+            streams: std::array::from_fn(|_| DashMap::new()),
             shared,
             outlet: std::sync::OnceLock::new(),
             flushing: AtomicBool::new(false),
