@@ -4,4 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod all_or_nothing;
+mod conservation;
+mod order;
 mod smoke;

@@ -4,18 +4,12 @@ use sluice::otlp::Signal;
 
 use crate::support::payload::logs;
 use crate::support::sinks::{self, Received as _};
-use crate::support::{Sluice, SluiceProcess};
-
-fn config(url: &str) -> String {
-    format!(
-        "exporters:\n  otlp_http/up: {{ endpoint: {url}, compression: none }}\nroutes:\n  - {{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}\n"
-    )
-}
+use crate::support::{Sluice, SluiceProcess, yaml};
 
 #[tokio::test]
 async fn a_record_passes_through_the_library() {
     let up = sinks::recording().await;
-    let sluice = Sluice::start(&config(&up.url())).await;
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[])).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["hello"])])).await;
     up.records(1).await;
     assert_eq!(up.texts(Signal::Logs), ["hello"]);
@@ -26,7 +20,7 @@ async fn a_record_passes_through_the_library() {
 #[tokio::test]
 async fn a_record_passes_through_the_binary() {
     let up = sinks::recording().await;
-    let mut sluice = SluiceProcess::start(&config(&up.url()), &[]).await;
+    let mut sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["hello"])])).await;
     up.records(1).await;
     assert_eq!(up.texts(Signal::Logs), ["hello"]);
