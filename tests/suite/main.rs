@@ -7,4 +7,5 @@ mod support;
 mod all_or_nothing;
 mod conservation;
 mod order;
+mod poison;
 mod smoke;
