@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -106,7 +106,7 @@ impl Client {
 
     async fn attempt(&mut self, body: Bytes) -> Result<u64, Refusal> {
         // Not put back unless it can be used again, so that a timeout closes it.
-        let mut connection = match self.connection.take() {
+        let connection = match self.connection.take() {
             Some(connection) if !connection.requests.is_closed() => connection,
             _ => connect(&self.address).await?,
         };
@@ -114,8 +114,8 @@ impl Client {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
         *request.headers_mut() = self.headers.clone();
-        let answer = converse(&mut connection, request).await?;
-        self.connection = Some(connection);
+        let (answer, connection) = converse(connection, request).await?;
+        self.connection = connection.filter(|_| !answer.last);
         answer.result()
     }
 }
@@ -128,28 +128,36 @@ async fn connect(address: &str) -> Result<Connection, Failure> {
     Ok(Connection { requests, driver })
 }
 
-/// Sends one request, driving the connection from the same task, which saves two switches for every request.
-async fn converse(connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
-    let Connection { requests, driver } = connection;
+/// Sends one request, driving the connection from the same task, which saves two switches for every request. Gives the
+/// connection back unless it has ended.
+async fn converse(
+    connection: Connection,
+    request: Request<Full<Bytes>>,
+) -> Result<(Answer, Option<Connection>), Failure> {
+    let Connection { mut requests, driver } = connection;
     let answering = async {
         requests.ready().await.map_err(|_| Failure::Closed)?;
         let response = requests.send_request(request).await.map_err(|_| Failure::Closed)?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| Failure::Closed)?;
-        Ok(Answer { status: head.status, retry_after: wait(&head.headers), body: body.to_bytes() })
+        let last = head.headers.get(CONNECTION).is_some_and(|value| value == "close");
+        Ok(Answer { status: head.status, retry_after: wait(&head.headers), body: body.to_bytes(), last })
     };
-    drive(driver, answering).await
+    let (answer, driver) = drive(driver, answering).await;
+    Ok((answer?, driver.map(|driver| Connection { requests, driver })))
 }
 
-/// Runs `answering` to its end. The connection may end before it: what it had read is still an answer.
-async fn drive<T>(driver: &mut Driver, answering: impl Future<Output = T>) -> T {
+/// Runs `answering` to its end. The connection may end before it: what it had read is still an answer. A driver that
+/// has ended is dropped first, since only that ends the waiting for what it has not read.
+async fn drive<T>(mut driver: Driver, answering: impl Future<Output = T>) -> (T, Option<Driver>) {
     let mut answering = pin!(answering);
     tokio::select! {
         biased;
-        answer = &mut answering => return answer,
-        _ = driver => {}
+        answer = &mut answering => return (answer, Some(driver)),
+        _ = &mut driver => {}
     }
-    answering.await
+    drop(driver);
+    (answering.await, None)
 }
 
 #[derive(Debug)]
@@ -157,6 +165,8 @@ struct Answer {
     status: StatusCode,
     retry_after: Option<Duration>,
     body: Bytes,
+    /// The server closes the connection after it.
+    last: bool,
 }
 
 impl Answer {
