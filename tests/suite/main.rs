@@ -5,6 +5,8 @@
 mod support;
 
 mod all_or_nothing;
+mod bounds;
+mod bytes;
 mod conservation;
 mod order;
 mod poison;
