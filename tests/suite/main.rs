@@ -8,6 +8,8 @@ mod all_or_nothing;
 mod bounds;
 mod bytes;
 mod conservation;
+mod isolation;
 mod order;
 mod poison;
+mod routing;
 mod smoke;
