@@ -140,3 +140,6 @@ impl OpenFiles {
         log
     }
 }
+
+#[cfg(test)]
+mod tests;
