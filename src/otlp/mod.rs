@@ -6,6 +6,7 @@ mod fault;
 mod json;
 mod locate;
 mod piece;
+mod plain;
 mod resize;
 mod schema;
 mod signal;
