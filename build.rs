@@ -106,15 +106,19 @@ fn row(
     } else {
         slot
     };
+    let label = match field.label() {
+        Label::Repeated => "Repeated",
+        _ if oneof => "Member",
+        _ if field.proto3_optional() => "Optional",
+        _ => "Plain",
+    };
     format!(
-        "Field {{ number: {}, name: {:?}, json: {:?}, kind: {}, repeated: {}, presence: {}, oneof: {oneof}, \
+        "Field {{ number: {}, name: {:?}, json: {:?}, kind: {}, label: Label::{label}, \
          slot: {slot}, leads: {}, record: {} }}",
         field.number(),
         field.name(),
         format!("\"{}\":", camel(field.name())),
         kind(field, index),
-        field.label() == Label::Repeated,
-        field.oneof_index.is_some(),
         leading.contains(field.type_name()),
         RECORDS.contains(&short(field.type_name())),
     )

@@ -25,6 +25,13 @@ fn walks(criterion: &mut Criterion) {
             group.bench_function("split", |bencher| {
                 bencher.iter(|| otlp::split(signal, black_box(&request)).expect("samples are well-formed"));
             });
+            let mut json = Vec::new();
+            group.bench_function("write JSON", |bencher| {
+                bencher.iter(|| {
+                    json.clear();
+                    otlp::write_request(signal, &[black_box(&request)], &mut json);
+                });
+            });
             group.bench_function("prost decode", |bencher| {
                 bencher.iter(|| prost_decode(signal, black_box(&request)));
             });

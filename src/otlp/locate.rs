@@ -2,16 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::schema::Message;
+use super::schema::{Label, Message};
 use super::wire::{Fields, key};
 use super::{Signal, schema};
 
-/// What [`path`] says when the offset is in no field of the request.
-const REQUEST: &str = "request";
-
 /// The path of the innermost field that the byte at `offset` belongs to, such as
 /// `resource_logs[3].scope_logs[0].log_records[2].body.string_value`. Fields that the schema doesn't have appear
-/// by their number. Works on broken requests, as far as their framing holds.
+/// by their number; what is in no field is in the request message, which is named then. Works on broken requests, as far as their framing holds.
 pub(super) fn path(signal: Signal, request: &[u8], offset: usize) -> String {
     let mut path = String::new();
     let (mut message, mut bytes, mut offset) = (Message::request(signal), request, offset);
@@ -25,7 +22,7 @@ pub(super) fn path(signal: Signal, request: &[u8], offset: usize) -> String {
             _ => break,
         }
     }
-    if path.is_empty() { REQUEST.to_owned() } else { path }
+    if path.is_empty() { Message::request(signal).name.to_owned() } else { path }
 }
 
 /// One field on the way.
@@ -66,7 +63,7 @@ impl<'a> Step<'a> {
             path.push('.');
         }
         let written = match self.field {
-            Some(field) if field.repeated => write!(path, "{}[{}]", field.name, self.index),
+            Some(field) if field.label == Label::Repeated => write!(path, "{}[{}]", field.name, self.index),
             Some(field) => write!(path, "{}", field.name),
             None => write!(path, "{}", self.number),
         };

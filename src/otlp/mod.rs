@@ -1,17 +1,24 @@
 //! OTLP as bytes: the signals, the schema tables, and the walks over encoded messages.
 
+mod attributes;
 mod cut;
 mod fault;
+mod json;
 mod locate;
 mod piece;
+mod plain;
+mod resize;
 mod schema;
 mod signal;
 mod split;
 mod validate;
 mod wire;
 
+pub use attributes::{Attributes, Found, Value, attributes, find};
 pub use cut::Cut;
 pub use fault::{Fault, Reason};
+pub use json::write_request;
+pub use resize::{halve, records, split_to_size};
 pub use signal::Signal;
 pub use split::{Entry, Malformed, Split, split};
 pub use validate::validate;

@@ -5,7 +5,7 @@
 //! for byte as it was encoded, under copies of the headers above them. Unknown fields are header fields, so they
 //! come along. Nothing here is checked: what is taken apart has been validated, or its framing has.
 
-use super::schema::{self, Message};
+use super::schema::{self, Label, Message};
 use super::wire::{self, Fields};
 
 /// A message that holds records, taken apart one level deep.
@@ -35,7 +35,7 @@ impl<'a> Parts<'a> {
         for field in Fields::of(bytes) {
             let field = field.ok()?;
             match Child::of(message, &field) {
-                Some(child) => alternatives += usize::from(child.field.oneof),
+                Some(child) => alternatives += usize::from(child.field.label == Label::Member),
                 None => header.extend_from_slice(field.raw),
             }
         }

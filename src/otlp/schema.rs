@@ -8,11 +8,11 @@ use super::Signal;
 
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod tables {
-    use super::{Field, Kind, Message};
+    use super::{Field, Kind, Label, Message};
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
 
-pub(super) use tables::{ANY_VALUE, KEY_VALUE, MESSAGES, RESOURCE};
+pub(super) use tables::{KEY_VALUE, MESSAGES, RESOURCE};
 
 /// Keys (`number << 3 | wire type`) below this have a row in the dense tables: fields 1 to 31.
 const DENSE: usize = 256;
@@ -26,8 +26,6 @@ pub(super) struct Message {
     pub(super) refused: u32,
     /// In the order of `proto/`.
     pub(super) fields: &'static [Field],
-    /// Whether a field is a child that holds records.
-    pub(super) holds_records: bool,
     actions: [Action; DENSE],
     rows: [u8; DENSE / 8],
 }
@@ -42,18 +40,27 @@ pub(super) struct Field {
     pub(super) json: &'static str,
     /// The type.
     pub(super) kind: Kind,
-    /// Whether it is `repeated`.
-    pub(super) repeated: bool,
-    /// Whether a scalar that is set to its default differs from one that is not set.
-    pub(super) presence: bool,
-    /// Whether it is a member of a `oneof`.
-    pub(super) oneof: bool,
+    /// How often it can occur, and what its absence means.
+    pub(super) label: Label,
     /// What it shares with the other members of its `oneof`, and nothing else.
     pub(super) slot: u8,
     /// Whether it is a message that is a record, or holds records.
     pub(super) leads: bool,
     /// Whether it is a record: a span, a log record or a data point.
     pub(super) record: bool,
+}
+
+/// How often a field can occur, and what its absence means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    /// Once; a scalar that is not set has its default.
+    Plain,
+    /// Once; not being set differs from the default.
+    Optional,
+    /// As [`Label::Optional`], and setting it unsets the other members of its `oneof`.
+    Member,
+    /// Any number of times.
+    Repeated,
 }
 
 /// The type of a field.
@@ -116,21 +123,19 @@ impl Message {
     const fn new(name: &'static str, refused: u32, fields: &'static [Field]) -> Self {
         let mut actions = [Action { op: Op::Other, argument: 0 }; DENSE];
         let mut rows = [NO_ROW; DENSE / 8];
-        let mut holds_records = false;
         let mut row = 0;
         while row < fields.len() {
             let field = &fields[row];
             let (wire, action) = field.plain();
             let key = (field.number as usize) << 3;
             actions[key | wire as usize] = action;
-            if field.repeated && wire != 2 {
+            if matches!(field.label, Label::Repeated) && wire != 2 {
                 actions[key | 2] = field.packed();
             }
             rows[field.number as usize] = row as u8;
-            holds_records |= field.leads;
             row += 1;
         }
-        Self { name, refused, fields, holds_records, actions, rows }
+        Self { name, refused, fields, actions, rows }
     }
 
     /// What to do with the bytes behind a one-byte key, or behind any key below 256.

@@ -9,6 +9,7 @@
 //! nothing, and counts the records on the way.
 
 use super::fault::{Fault, Reason};
+use super::plain::{self, Plain};
 use super::schema::{self, Message, Op};
 use super::{Signal, wire};
 
@@ -79,19 +80,19 @@ impl<'a> Walk<'a> {
             let start = rest;
             let mut key = first;
             if first >= 0x80 {
-                match self.long_key(message, start, level)? {
-                    Ok((short, after)) => (key, tail) = (short, after),
-                    Err(after) => {
-                        rest = after;
-                        continue;
-                    }
-                }
+                let Some(dense) = long_key(start) else {
+                    rest = self.other(message, start, level)?;
+                    continue;
+                };
+                (key, tail) = dense;
             }
             let action = message.action(key);
             rest = match action.op {
                 Op::KeyValue => {
                     let (bytes, after) = self.delimited(start, tail)?;
-                    self.nested(start, action.argument, bytes, level)?;
+                    if !(level.0 >= 2 && is_plain_ascii(bytes)) {
+                        self.nested(start, action.argument, bytes, level)?;
+                    }
                     after
                 }
                 Op::String => {
@@ -156,25 +157,6 @@ impl<'a> Walk<'a> {
         match level.below() {
             Some(below) => self.fields(schema::message(index), bytes, below),
             None => self.stop(start, Reason::Depth),
-        }
-    }
-
-    /// A key of two bytes or more: the same key in one byte of the tables and what follows it, or, if the tables
-    /// have none, what follows the whole field.
-    #[inline]
-    fn long_key(
-        &mut self,
-        message: &'static Message,
-        start: &'a [u8],
-        level: Level,
-    ) -> Step<Result<(u8, &'a [u8]), &'a [u8]>> {
-        // Fields 16 to 31 in two bytes: `Span.flags` is in every span.
-        if let [first, 1, tail @ ..] = start {
-            return Ok(Ok((*first, tail)));
-        }
-        match wire::key(start) {
-            Ok((number, wire, tail)) if number < 32 => Ok(Ok(((number << 3) as u8 | wire, tail))),
-            _ => self.other(message, start, level).map(Err),
         }
     }
 
@@ -251,6 +233,30 @@ impl<'a> Walk<'a> {
     fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
         self.fault = Some(Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() });
         Err(Stop)
+    }
+}
+
+/// A key of two bytes or more as the tables have it, if they do, and what follows it.
+#[inline]
+fn long_key(start: &[u8]) -> Option<(u8, &[u8])> {
+    // Fields 16 to 31 in two bytes: `Span.flags` is in every span.
+    if let [first, 1, tail @ ..] = start {
+        return Some((*first, tail));
+    }
+    match wire::key(start) {
+        Ok((number, wire, tail)) if number < 32 => Some(((number << 3) as u8 | wire, tail)),
+        _ => None,
+    }
+}
+
+/// Whether it is an attribute of the plain shape and all ASCII, keys and lengths included: one test over all bytes
+/// does for both strings, and what is not ASCII is left to the tables.
+#[inline]
+fn is_plain_ascii(bytes: &[u8]) -> bool {
+    match plain::attribute(bytes) {
+        Some((_, Plain::Text(_))) => is_ascii(bytes),
+        Some((key, Plain::Int(_))) => is_ascii(key),
+        None => false,
     }
 }
 

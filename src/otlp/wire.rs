@@ -26,24 +26,25 @@ pub(super) struct Field<'a> {
 }
 
 /// The fields of an encoded message, in order. After an error there is nothing more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
+}
+
+impl<'a> Value<'a> {
+    /// The bytes of a length-delimited value.
+    pub(super) fn delimited(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Delimited(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Field<'a> {
     /// The bytes of a length-delimited field.
     pub(super) fn delimited(&self) -> Option<&'a [u8]> {
-        match self.value {
-            Value::Delimited(bytes) => Some(bytes),
-            _ => None,
-        }
-    }
-
-    /// The key as it was encoded, in front of a length-delimited value.
-    pub(super) fn key(&self) -> &'a [u8] {
-        let end = self.raw.iter().position(|byte| *byte < 0x80).map_or(0, |last| last + 1);
-        &self.raw[..end]
+        self.value.delimited()
     }
 }
 
