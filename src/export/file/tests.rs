@@ -2,6 +2,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -75,6 +80,33 @@ async fn every_batch_is_one_line_of_json() {
         must_write(&transport, "k").await;
     }
     assert_eq!(lines(root.path().join("new/k/logs.jsonl")), 3);
+}
+
+#[tokio::test]
+async fn a_line_is_the_request_that_was_sent() {
+    let record = LogRecord {
+        time_unix_nano: 1_767_323_045_000_000_000,
+        body: Some(AnyValue { value: Some(StringValue("two\nlines \u{2028} \"quoted\"".to_owned())) }),
+        trace_id: vec![0xab; 16],
+        ..LogRecord::default()
+    };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record; 3], ..ScopeLogs::default() }];
+    let request = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }],
+    };
+    let root = TempDir::new().unwrap();
+    let transport = transport(root.path().into(), 1 << 20, 0);
+    let batch =
+        Batch::new(Signal::Logs, vec![request.encode_to_vec().into(), request.encode_to_vec().into()], 6);
+    let target = transport.target(&Stream("k", Signal::Logs));
+    assert_eq!(transport.attempt(&target, &batch).await.code, "written");
+
+    let text = fs::read_to_string(target.path()).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    let mut read: ExportLogsServiceRequest = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.resource_logs.len(), 2);
+    read.resource_logs.truncate(1);
+    assert_eq!(read, request);
 }
 
 #[tokio::test]
