@@ -11,8 +11,8 @@ const ENTRY_KEY: u8 = 0x0a;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Varint(u64),
-    Fixed64([u8; 8]),
-    Fixed32([u8; 4]),
+    Fixed64(u64),
+    Fixed32(u32),
     Delimited(&'a [u8]),
 }
 
@@ -53,6 +53,7 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    #[inline]
     fn read(&mut self) -> Result<Field<'a>, Reason> {
         let start = self.rest;
         let (number, wire, tail) = key(start)?;
@@ -60,7 +61,7 @@ impl<'a> Fields<'a> {
             0 => varint(tail).map(|(value, rest)| (Value::Varint(value), rest))?,
             1 => {
                 let (value, rest) = tail.split_first_chunk().ok_or(Reason::Truncated)?;
-                (Value::Fixed64(*value), rest)
+                (Value::Fixed64(u64::from_le_bytes(*value)), rest)
             }
             2 => {
                 let (len, tail) = varint(tail)?;
@@ -70,7 +71,7 @@ impl<'a> Fields<'a> {
             }
             5 => {
                 let (value, rest) = tail.split_first_chunk().ok_or(Reason::Truncated)?;
-                (Value::Fixed32(*value), rest)
+                (Value::Fixed32(u32::from_le_bytes(*value)), rest)
             }
             3 | 4 => return Err(Reason::Group),
             _ => return Err(Reason::UnknownWireType),
@@ -99,6 +100,7 @@ impl<'a> Iterator for Fields<'a> {
 
 /// Reads a key: field number, wire type, and what follows. Keys above 32 bits would name a field number above
 /// 2^29-1; a key may be encoded longer than needed.
+#[inline]
 pub(super) fn key(bytes: &[u8]) -> Result<(u32, u8, &[u8]), Reason> {
     let (key, rest) = varint(bytes)?;
     let key = u32::try_from(key).map_err(|_| Reason::FieldNumber)?;

@@ -10,10 +10,9 @@ pub(super) fn is_default(kind: Kind, value: Value<'_>) -> bool {
         (Kind::Message(_), _) => false,
         // Decoders keep the low 32 bits.
         (Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Enum, Value::Varint(value)) => value as u32 == 0,
-        (_, Value::Varint(value)) => value == 0,
-        // A negative zero is not the default.
-        (_, Value::Fixed64(value)) => value == [0; 8],
-        (_, Value::Fixed32(value)) => value == [0; 4],
+        // A negative zero, which has a bit set, is not the default.
+        (_, Value::Varint(value) | Value::Fixed64(value)) => value == 0,
+        (_, Value::Fixed32(value)) => value == 0,
         (_, Value::Delimited(bytes)) => bytes.is_empty(),
     }
 }
@@ -24,14 +23,14 @@ pub(super) fn write(kind: Kind, value: Value<'_>, out: &mut Vec<u8>) {
         (Kind::String, Value::Delimited(text)) => string::write(text, out),
         (Kind::Id(_), Value::Delimited(id)) => hex(id, out),
         (_, Value::Delimited(bytes)) => base64(bytes, out),
-        (Kind::Double, Value::Fixed64(value)) => double(f64::from_le_bytes(value), out),
-        (Kind::Sfixed64, Value::Fixed64(value)) => quoted(i64::from_le_bytes(value), out),
-        (_, Value::Fixed64(value)) => quoted(u64::from_le_bytes(value), out),
-        (_, Value::Fixed32(value)) => number(u32::from_le_bytes(value), out),
+        (Kind::Double, Value::Fixed64(value)) => double(f64::from_bits(value), out),
+        (Kind::Sfixed64, Value::Fixed64(value)) | (Kind::Int64, Value::Varint(value)) => {
+            quoted(value as i64, out);
+        }
+        (_, Value::Fixed64(value)) | (Kind::Uint64, Value::Varint(value)) => quoted(value, out),
+        (_, Value::Fixed32(value)) => number(value, out),
         (Kind::Bool, Value::Varint(0)) => out.extend_from_slice(b"false"),
         (Kind::Bool, Value::Varint(_)) => out.extend_from_slice(b"true"),
-        (Kind::Int64, Value::Varint(value)) => quoted(value as i64, out),
-        (Kind::Uint64, Value::Varint(value)) => quoted(value, out),
         (Kind::Uint32, Value::Varint(value)) => number(value as u32, out),
         (Kind::Sint32, Value::Varint(value)) => {
             let value = value as u32;
@@ -121,7 +120,7 @@ mod tests {
     fn rule_53_integers_of_64_bits_are_strings() {
         assert_eq!(written(Kind::Int64, Value::Varint(u64::MAX)), "\"-1\"");
         assert_eq!(written(Kind::Uint64, Value::Varint(u64::MAX)), "\"18446744073709551615\"");
-        assert_eq!(written(Kind::Sfixed64, Value::Fixed64([0xff; 8])), "\"-1\"");
+        assert_eq!(written(Kind::Sfixed64, Value::Fixed64(u64::MAX)), "\"-1\"");
     }
 
     #[test]
@@ -141,7 +140,7 @@ mod tests {
             (0.1, "0.1"),
             (-0.0, "-0.0"),
         ] {
-            assert_eq!(written(Kind::Double, Value::Fixed64(value.to_le_bytes())), expected);
+            assert_eq!(written(Kind::Double, Value::Fixed64(value.to_bits())), expected);
         }
     }
 }
