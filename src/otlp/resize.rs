@@ -112,3 +112,6 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
 pub fn records(signal: Signal, request: &[u8]) -> u64 {
     piece::records(Message::request(signal), request).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

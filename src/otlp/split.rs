@@ -114,3 +114,6 @@ fn range(whole: &[u8], part: &[u8]) -> (u32, u32) {
     let start = part.as_ptr().addr() - whole.as_ptr().addr();
     (start as u32, (start + part.len()) as u32)
 }
+
+#[cfg(test)]
+mod tests;
