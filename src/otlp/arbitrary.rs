@@ -288,7 +288,6 @@ fn any_value() -> impl Strategy<Value = AnyValue> {
         1 => (0..300_i64).prop_map(Value::IntValue),
         1 => double().prop_map(Value::DoubleValue),
         1 => vec(any::<u8>(), 0..9).prop_map(Value::BytesValue),
-        1 => any::<i32>().prop_map(Value::StringValueStrindex),
     ];
     let leaf = option(leaf).prop_map(|value| AnyValue { value });
     leaf.prop_recursive(3, 8, 3, |inner| {
@@ -325,9 +324,9 @@ fn count() -> impl Strategy<Value = u32> {
     prop_oneof![2 => Just(0), 2 => 0..1000_u32, 1 => any::<u32>()]
 }
 
-/// No NaN, which equals nothing.
+/// No NaN, which equals nothing, and only what every JSON reader reads exactly.
 fn double() -> impl Strategy<Value = f64> {
-    prop_oneof![1 => Just(0.0), 1 => Just(-0.0), 4 => proptest::num::f64::NORMAL]
+    prop_oneof![1 => Just(0.0), 1 => Just(-0.0), 4 => any::<i32>().prop_map(|value| f64::from(value) / 16.0)]
 }
 
 /// Damage to some bytes.

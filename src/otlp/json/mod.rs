@@ -246,3 +246,6 @@ fn end(bracket: u8, out: &mut Vec<u8>) {
 fn fields(bytes: &[u8]) -> impl Iterator<Item = super::wire::Field<'_>> {
     Fields::of(bytes).map_while(Result::ok)
 }
+
+#[cfg(test)]
+mod tests;

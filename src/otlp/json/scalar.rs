@@ -95,6 +95,8 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn written(kind: Kind, value: Value<'_>) -> String {
@@ -141,6 +143,14 @@ mod tests {
             (-0.0, "-0.0"),
         ] {
             assert_eq!(written(Kind::Double, Value::Fixed64(value.to_bits())), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_reads_back_exactly(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+            let text = written(Kind::Double, Value::Fixed64(value.to_bits()));
+            prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
         }
     }
 }

@@ -88,7 +88,7 @@ fn pieces_are_filled_up_to_the_limit_inclusive() {
     let entry = [&b"\x12\x14"[..], &b"\x12\x02\x1a\x00".repeat(5)].concat();
     let mut lens = Vec::new();
     split_to_size(Signal::Logs, &entry, 12, &mut |piece, records| {
-        lens.push((frame_len(piece.len()), records))
+        lens.push((frame_len(piece.len()), records));
     });
     assert_eq!(lens, [(12, 2), (12, 2), (8, 1)]);
 }
