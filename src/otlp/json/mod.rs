@@ -15,7 +15,7 @@ mod string;
 use super::Signal;
 use super::plain::{self, Plain};
 use super::schema::{self, Field, KEY_VALUE, Kind, Label, Message};
-use super::wire::{Fields, Value, varint};
+use super::wire::{Sound, Value, varint};
 
 /// Appends one compact `{"resourceLogs":[...]}` (or spans, or metrics) to `out`. Every chunk is a number of whole
 /// framed entries.
@@ -24,8 +24,8 @@ pub fn write_request(signal: Signal, chunks: &[impl AsRef<[u8]>], out: &mut Vec<
     out.push(b'{');
     begin_list(entries, out);
     for chunk in chunks {
-        for field in fields(chunk.as_ref()) {
-            if let Some(bytes) = field.delimited().filter(|_| field.number == entries.number) {
+        for (number, value) in Sound::of(chunk.as_ref()) {
+            if let Some(bytes) = value.delimited().filter(|_| number == entries.number) {
                 let start = out.len();
                 if let Err(OutOfOrder) = in_order(entry, bytes, out) {
                     out.truncate(start);
@@ -53,8 +53,8 @@ fn in_order(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) -> Resul
     let mut seen = 0_u32;
     let mut list = None;
     out.push(b'{');
-    for field in fields(bytes) {
-        let Some(known) = message.field(field.number) else { continue };
+    for (number, value) in Sound::of(bytes) {
+        let Some(known) = message.field(number) else { continue };
         if list.is_none_or(|list: &Field| list.number != known.number) {
             end_list(list, out);
             let slot = 1 << known.slot;
@@ -64,13 +64,13 @@ fn in_order(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) -> Resul
             seen |= slot;
             if known.label != Label::Repeated {
                 list = None;
-                member(known, field.value, out, in_order)?;
+                member(known, value, out, in_order)?;
                 continue;
             }
             begin_list(known, out);
             list = Some(known);
         }
-        elements(known, field.value, out, in_order)?;
+        values(known.kind, value, out, in_order)?;
     }
     end_list(list, out);
     end(b'}', out);
@@ -86,11 +86,10 @@ fn gathered(message: &'static Message, parts: &[&[u8]], out: &mut Vec<u8>) {
     };
     out.push(b'{');
     for known in message.fields {
-        let own = parts.iter().flat_map(|part| fields(part)).filter(|field| field.number == known.number);
         if known.label == Label::Repeated {
             begin_list(known, out);
-            for field in own {
-                let _: Result<(), OutOfOrder> = elements(known, field.value, out, object);
+            for (_, value) in fields(parts).filter(|(number, _)| *number == known.number) {
+                let _: Result<(), OutOfOrder> = values(known.kind, value, out, object);
             }
             end_list(Some(known), out);
             continue;
@@ -115,10 +114,10 @@ fn gathered(message: &'static Message, parts: &[&[u8]], out: &mut Vec<u8>) {
 /// The values of a field since another member of its `oneof` was set, which unsets those before.
 fn last_run<'a>(message: &'static Message, known: &'static Field, parts: &[&'a [u8]]) -> Vec<Value<'a>> {
     let mut run = Vec::new();
-    for field in parts.iter().flat_map(|part| fields(part)) {
-        if field.number == known.number {
-            run.push(field.value);
-        } else if message.field(field.number).is_some_and(|other| other.slot == known.slot) {
+    for (number, value) in fields(parts) {
+        if number == known.number {
+            run.push(value);
+        } else if message.field(number).is_some_and(|other| other.slot == known.slot) {
             run.clear();
         }
     }
@@ -137,61 +136,46 @@ fn member(
         return Ok(());
     }
     out.extend_from_slice(field.json.as_bytes());
-    element(field.kind, value, out, object)
+    values(field.kind, value, out, object)
 }
 
-/// Writes the elements of a list that one field holds: one, or any number if they are packed.
+/// Writes the value of a field; of a list whose numbers are packed, that is any number of values.
 #[inline]
-fn elements(
-    field: &'static Field,
-    value: Value<'_>,
-    out: &mut Vec<u8>,
-    object: impl Object,
-) -> Result<(), OutOfOrder> {
-    match (field.kind, value) {
-        (Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_), _) | (_, Value::Varint(_)) => {
-            element(field.kind, value, out, object)
-        }
-        _ => {
-            numbers(field.kind, value, out);
-            Ok(())
-        }
-    }
-}
-
-/// Writes the numbers of a list that may be packed.
-fn numbers(kind: Kind, value: Value<'_>, out: &mut Vec<u8>) {
-    let mut number = |value| {
-        scalar::write(kind, value, out);
-        out.push(b',');
-    };
+fn values(kind: Kind, value: Value<'_>, out: &mut Vec<u8>, object: impl Object) -> Result<(), OutOfOrder> {
     match (kind, value) {
-        (Kind::Fixed64 | Kind::Sfixed64 | Kind::Double, Value::Delimited(packed)) => {
-            packed.as_chunks().0.iter().for_each(|value| number(Value::Fixed64(u64::from_le_bytes(*value))));
-        }
-        (_, Value::Delimited(mut packed)) => {
-            while let Ok((value, rest)) = varint(packed) {
-                number(Value::Varint(value));
-                packed = rest;
-            }
-        }
-        _ => number(value),
-    }
-}
-
-#[inline]
-fn element(kind: Kind, value: Value<'_>, out: &mut Vec<u8>, object: impl Object) -> Result<(), OutOfOrder> {
-    match (kind, value) {
+        (_, Value::Number(value)) => scalar::number(kind, value, out),
         (Kind::Message(KEY_VALUE), Value::Delimited(bytes)) => {
             if !plain_attribute(bytes, out) {
                 object(schema::message(KEY_VALUE), bytes, out)?;
             }
         }
         (Kind::Message(index), Value::Delimited(bytes)) => object(schema::message(index), bytes, out)?,
-        _ => scalar::write(kind, value, out),
+        (Kind::String, Value::Delimited(text)) => string::write(text, out),
+        (Kind::Id(_), Value::Delimited(id)) => scalar::hex(id, out),
+        (Kind::Bytes, Value::Delimited(bytes)) => scalar::base64(bytes, out),
+        (_, Value::Delimited(packed)) => {
+            numbers(kind, packed, out);
+            return Ok(());
+        }
     }
     out.push(b',');
     Ok(())
+}
+
+/// Writes packed numbers.
+fn numbers(kind: Kind, mut packed: &[u8], out: &mut Vec<u8>) {
+    let mut number = |value| {
+        scalar::number(kind, value, out);
+        out.push(b',');
+    };
+    if let Kind::Fixed64 | Kind::Sfixed64 | Kind::Double = kind {
+        packed.as_chunks().0.iter().for_each(|value| number(u64::from_le_bytes(*value)));
+        return;
+    }
+    while let Ok((value, rest)) = varint(packed) {
+        number(value);
+        packed = rest;
+    }
 }
 
 /// Writes an attribute, if it is of the shape that nearly all are of.
@@ -243,8 +227,8 @@ fn end(bracket: u8, out: &mut Vec<u8>) {
     }
 }
 
-fn fields(bytes: &[u8]) -> impl Iterator<Item = super::wire::Field<'_>> {
-    Fields::of(bytes).map_while(Result::ok)
+fn fields<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = (u32, Value<'a>)> {
+    parts.iter().flat_map(|part| Sound::of(part))
 }
 
 #[cfg(test)]
