@@ -34,6 +34,13 @@ pub(super) struct Child<'a> {
     pub(super) bytes: &'a [u8],
 }
 
+impl Header {
+    /// Bytes of all its fields.
+    pub(super) fn len(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+}
+
 impl<'a> Parts<'a> {
     /// Takes `bytes` apart. Not if their framing is broken, and not if they are a metric with data twice: there
     /// the last one wins or both merge, so what belongs together can't be told part by part.
@@ -135,7 +142,7 @@ impl Piece {
     pub(super) fn len_with(&self, more: usize) -> usize {
         let mut inner = more;
         for (depth, level) in self.levels.iter().enumerate().rev() {
-            inner += level.header.before.len() + level.children.len() + level.header.after.len();
+            inner += level.header.len() + level.children.len();
             if depth > 0 {
                 inner += wire::varint_len(level.key() as usize) + wire::varint_len(inner);
             }
@@ -175,7 +182,7 @@ impl Open {
 
     fn frame(&self, children: &[u8], out: &mut Vec<u8>) {
         wire::put_varint(out, u64::from(self.key()));
-        let len = self.header.before.len() + children.len() + self.header.after.len();
+        let len = self.header.len() + children.len();
         wire::put_varint(out, len as u64);
         self.write(children, out);
     }

@@ -70,6 +70,14 @@ fn split_all(signal: Signal, request: &[u8], max_framed: usize) -> Vec<(Vec<u8>,
     pieces
 }
 
+/// One of the records of a request, with its headers.
+fn single(signal: Signal, request: &[u8]) -> Vec<u8> {
+    match halve(signal, request) {
+        Some([(first, _), _]) => single(signal, &first),
+        None => request.to_vec(),
+    }
+}
+
 fn any_request() -> impl Strategy<Value = (Signal, Vec<u8>)> {
     prop::sample::select(&Signal::ALL[..]).prop_flat_map(|signal| (Just(signal), arbitrary::request(signal)))
 }
@@ -91,6 +99,17 @@ fn pieces_are_filled_up_to_the_limit_inclusive() {
         lens.push((frame_len(piece.len()), records));
     });
     assert_eq!(lens, [(12, 2), (12, 2), (8, 1)]);
+}
+
+#[test]
+fn records_under_a_huge_resource_stay_together() {
+    let resource = [&b"\x0a\x60\xa2\x06\x5d"[..], &[7; 0x5d]].concat();
+    let entry = [resource, [&b"\x12\x40"[..], &b"\x12\x02\x1a\x00".repeat(16)].concat()].concat();
+    let mut counts = Vec::new();
+    split_to_size(Signal::Logs, &entry, 100, &mut |_, records| counts.push(records));
+    assert_eq!(counts, [16]);
+    split_to_size(Signal::Logs, &entry, 128, &mut |_, records| counts.push(records));
+    assert_eq!(counts[1..], [6, 6, 4]);
 }
 
 #[test]
@@ -137,7 +156,8 @@ proptest! {
         let pieces = split_all(signal, &request, max);
         for (piece, count) in &pieces {
             prop_assert_eq!(validate(signal, piece), Ok(*count));
-            prop_assert!(piece.len() <= max || *count <= 1, "{} bytes with {count} records", piece.len());
+            let fits = piece.len() <= max || *count <= 1 || single(signal, piece).len() > max / 8 * 7;
+            prop_assert!(fits, "{} bytes with {count} records", piece.len());
         }
         let all: Vec<u8> = pieces.into_iter().flat_map(|(piece, _)| piece).collect();
         prop_assert_eq!(flat(signal, &all), flat(signal, &request));
