@@ -1,8 +1,26 @@
 //! Sluice, an OTLP stream router.
+//!
+//! The house, in the order in which data walks through it:
+//!
+//! | room | what happens there |
+//! |---|---|
+//! | [`receive`] | listeners, HTTP, decompression, and the way of a request through the next three rooms |
+//! | [`otlp`] | OTLP as bytes: schema tables, validation, splitting, OTLP/JSON |
+//! | [`route`] | which stream an entry belongs to |
+//! | [`stream`] | ordered queues, batches, the memory that they share |
+//! | [`export`] | sending: transports, retries, dead letters |
+//!
+//! [`config`] compiles the YAML into the types that these rooms own, [`run`] starts, reloads and stops them,
+//! [`admin`] shows what they do, and [`cli`] is the command line. A room may use what is listed below `receive`
+//! and above itself, never the other way round; `receive` hands a request on and so uses them all.
 
+pub mod admin;
 pub mod cli;
+pub mod config;
 pub mod export;
+mod notice;
 pub mod otlp;
 pub mod receive;
 pub mod route;
+pub mod run;
 pub mod stream;

@@ -1,3 +1,13 @@
-//! Sluice, an OTLP stream router.
+//! The `sluice` program: parses its arguments and hands over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Large buffers come and go with every batch; this allocator keeps them at hand instead of asking the system anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    sluice::cli::main(sluice::cli::Arguments::parse())
+}

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::route::Template;
 use crate::stream::QueueSettings;
 
 /// One configured exporter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ExporterSettings {
     /// What it sends to.
     pub kind: ExporterKind,
@@ -22,8 +22,21 @@ pub struct ExporterSettings {
     pub retry: RetrySettings,
 }
 
+impl ExporterSettings {
+    /// The resource attributes that its templates use: they are part of what names its streams.
+    pub fn attributes(&self) -> Vec<String> {
+        let ExporterKind::OtlpHttp(http) = &self.kind else { return Vec::new() };
+        let templates =
+            http.urls.iter().flatten().chain(http.headers.iter().map(|(_, template)| &template.0));
+        let mut names: Vec<String> = templates.flat_map(Template::attributes).map(str::to_owned).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
 /// The kinds of exporter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ExporterKind {
     /// `otlp_http`, also written `otlphttp`.
     OtlpHttp(Box<OtlpHttpSettings>),
@@ -80,8 +93,38 @@ pub struct OtlpHttpSettings {
     pub max_connection_age: Duration,
 }
 
+/// A reload leaves an exporter alone if its settings are equal, so none may be left out here.
+impl PartialEq for OtlpHttpSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            urls,
+            headers,
+            encoding,
+            compression,
+            timeout,
+            tls,
+            proxy_url,
+            max_idle_connections,
+            idle_timeout,
+            max_connection_age,
+        } = self;
+        let text =
+            |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        *urls == other.urls
+            && *headers == other.headers
+            && *encoding == other.encoding
+            && *compression == other.compression
+            && *timeout == other.timeout
+            && *tls == other.tls
+            && text(proxy_url) == text(&other.proxy_url)
+            && *max_idle_connections == other.max_idle_connections
+            && *idle_timeout == other.idle_timeout
+            && *max_connection_age == other.max_connection_age
+    }
+}
+
 /// A template whose text must not be shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SecretTemplate(pub Template);
 
 impl std::fmt::Debug for SecretTemplate {

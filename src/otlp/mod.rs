@@ -1,5 +1,23 @@
 //! OTLP as bytes: the signals, the schema tables, and the walks over encoded messages.
 
+mod attributes;
+mod cut;
+mod fault;
+pub mod json;
+mod locate;
+mod piece;
+mod resize;
+mod schema;
 mod signal;
+mod split;
+mod validate;
+mod wire;
 
+pub use attributes::{Attributes, Found, Value, attributes, find};
+pub use cut::Cut;
+pub use fault::{Fault, Reason};
+pub use resize::{halve, records, split_to_size};
 pub use signal::Signal;
+pub use split::{Entry, Malformed, Split, split};
+pub use validate::validate;
+pub use wire::{frame_len, put_frame};

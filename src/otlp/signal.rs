@@ -31,6 +31,15 @@ impl Signal {
         }
     }
 
+    /// The name of a request's only field in the schema.
+    pub const fn entry_field(self) -> &'static str {
+        match self {
+            Self::Traces => "resource_spans",
+            Self::Metrics => "resource_metrics",
+            Self::Logs => "resource_logs",
+        }
+    }
+
     /// The OTLP/HTTP path (otlp.md rule 28).
     pub const fn path(self) -> &'static str {
         match self {

@@ -26,6 +26,23 @@ pub struct ListenerSettings {
     pub cors: Option<CorsSettings>,
 }
 
+impl ListenerSettings {
+    /// A listener for people and their tools rather than for telemetry: small bodies, few connections.
+    pub fn for_people(name: &str, endpoint: SocketAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            endpoint,
+            max_request_body_size: 64 * 1024,
+            read_header_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            max_connections: 256,
+            url_paths: [None, None, None],
+            cors: None,
+        }
+    }
+}
+
 /// `cors` of an HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorsSettings {

@@ -1,5 +1,14 @@
 //! Which stream an entry belongs to.
+//!
+//! [`RouteTable`] is the compiled `routes` section: it matches resource attributes, builds the routing key and names
+//! the exporters. It knows streams only by name.
 
+mod matcher;
+mod spec;
+mod table;
 mod template;
 
+pub use matcher::{Glob, Matcher};
+pub use spec::{KeySpec, RouteSpec, Unrouted};
+pub use table::{Hit, LONGEST_KEY, Miss, RouteTable, SEPARATOR, Unroutable};
 pub use template::{Place, RenderError, Template, TemplateError, Values};

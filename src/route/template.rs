@@ -181,7 +181,8 @@ impl Place {
                 if matches!(value, "." | "..") {
                     return refuse("a URL path", "`.` and `..` would name another path");
                 }
-                write!(out, "{}", utf8_percent_encode(value, RESERVED)).expect("writing to a String can't fail");
+                write!(out, "{}", utf8_percent_encode(value, RESERVED))
+                    .expect("writing to a String can't fail");
             }
         }
         Ok(())
@@ -230,7 +231,10 @@ mod tests {
 
     #[test]
     fn a_value_in_a_host_is_made_of_host_characters() {
-        assert_eq!(url("https://{{ key }}.b.s2.dev/otlp", "basin-1").unwrap(), "https://basin-1.b.s2.dev/otlp");
+        assert_eq!(
+            url("https://{{ key }}.b.s2.dev/otlp", "basin-1").unwrap(),
+            "https://basin-1.b.s2.dev/otlp"
+        );
         assert!(url("https://{{ key }}.b.s2.dev/otlp", "evil.example/").is_err());
     }
 

@@ -1,7 +1,23 @@
-//! Ordered queues.
+//! Ordered queues: one stream for each (exporter, signal, routing key).
+//!
+//! A request is admitted in two steps ([`Admission`]): bytes are reserved on the global [`Budget`] and on every
+//! stream it touches, and only if all of that holds its entries are appended. A [`Stream`] copies each entry once,
+//! into the batch that it has open, and hands closed batches to its exporter in order. What is sent, and how often,
+//! is not decided here.
 
+mod admission;
 mod batch;
+mod budget;
+mod name;
+mod open;
+mod queue;
+mod registry;
 mod settings;
 
+pub use admission::{Admission, Full, Misplaced, Placement, Refused, Shed};
 pub use batch::Batch;
+pub use budget::{Budget, Reservation};
+pub use name::StreamName;
+pub use queue::{InFlight, Stream, StreamState};
+pub use registry::{IDLE, NoStream, Outlet, Registry, Shared, StreamCount};
 pub use settings::{BatchSettings, QueueSettings, WhenFull};

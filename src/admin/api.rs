@@ -1,0 +1,137 @@
+//! The JSON of the API. Routing keys are shown here and never in metrics, whose labels have to stay few.
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
+use crate::otlp::Signal;
+use crate::route::Values as _;
+use crate::run::{ReloadError, Router};
+
+/// Streams listed if the query does not say how many.
+const STREAMS: usize = 1000;
+
+/// `GET /api/v1/streams`: live streams, those with the oldest entries first.
+pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
+    let (mut exporter, mut key, mut limit) = (None, None, STREAMS);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
+        match name {
+            "exporter" => exporter = Some(value),
+            "key" => key = Some(value),
+            "limit" => limit = value.parse().map_err(|_| format!("`limit` is a number, not `{value}`"))?,
+            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key and limit")),
+        }
+    }
+    let mut streams = Vec::new();
+    for from in router.exporters().iter() {
+        if exporter.as_ref().is_some_and(|wanted| **wanted != **from.name()) {
+            continue;
+        }
+        from.registry().for_each(|stream| {
+            let name = stream.name();
+            if key.as_ref().is_none_or(|key| name.routing_key().contains(key.as_str())) {
+                streams.push((from.name().clone(), stream.clone(), stream.oldest()));
+            }
+        });
+    }
+    streams.sort_by_key(|(_, stream, oldest)| (oldest.is_none(), *oldest, stream.name().identity().clone()));
+    let total = streams.len();
+    let shown: Vec<Value> = streams
+        .iter()
+        .take(limit)
+        .map(|(exporter, stream, _)| {
+            let (name, state) = (stream.name(), stream.state());
+            let attributes: serde_json::Map<_, _> =
+                name.attributes().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+            json!({
+                "exporter": **exporter,
+                "signal": name.signal().name(),
+                "key": name.routing_key(),
+                "attributes": attributes,
+                "pending_bytes": state.pending_bytes,
+                "waiting_batches": state.waiting_batches,
+                "in_flight": state.in_flight,
+                "oldest_pending_seconds": state.oldest.map(|age| age.as_secs_f64()),
+                "admitted_entries": state.admitted_entries,
+                "delivered_records": state.delivered_records,
+                "failed_attempts": state.failed_attempts,
+            })
+        })
+        .collect();
+    Ok(json!({ "total": total, "limit": router.shared().streams.limit(), "streams": shown }))
+}
+
+/// `GET /api/v1/exporters`.
+pub(super) fn exporters(router: &Router) -> Value {
+    let current = router.intake().snapshot.load();
+    let shown: Vec<Value> = router
+        .exporters()
+        .iter()
+        .map(|exporter| {
+            let draining = !current.exporters.iter().any(|other| std::sync::Arc::ptr_eq(other, exporter));
+            exporter_json(exporter, draining)
+        })
+        .collect();
+    json!({ "exporters": shown })
+}
+
+fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
+    let (registry, counters) = (exporter.registry(), exporter.counters());
+    let records: serde_json::Map<_, _> = Signal::ALL
+        .into_iter()
+        .map(|signal| {
+            let mut counts = serde_json::Map::new();
+            counts.insert("routed".to_owned(), json!(registry.routed_records(signal)));
+            for fate in Fate::ALL {
+                counts.insert(fate.name().to_owned(), json!(counters.exported(signal, fate)));
+            }
+            (signal.name().to_owned(), Value::Object(counts))
+        })
+        .collect();
+    let attempts: serde_json::Map<_, _> =
+        counters.attempts().into_iter().map(|(code, count)| (code.into_owned(), json!(count))).collect();
+    let mut failing = 0;
+    registry.for_each(|stream| failing += usize::from(stream.state().failed_attempts > 0));
+    json!({
+        "name": **exporter.name(),
+        "type": match exporter.active().settings.kind {
+            ExporterKind::OtlpHttp(_) => "otlp_http",
+            ExporterKind::OtlpGrpc => "otlp_grpc",
+            ExporterKind::File(_) => "file",
+            ExporterKind::Debug(_) => "debug",
+        },
+        "draining": draining,
+        "streams": registry.len(),
+        "failing_streams": failing,
+        "pending_records": registry.pending_records(),
+        "pending_bytes": registry.pending_bytes(),
+        "oldest_pending_seconds": registry.oldest().map(|since| since.elapsed().as_secs_f64()),
+        "records": records,
+        "attempts": attempts,
+    })
+}
+
+/// `GET /api/v1/config`.
+pub(super) fn config(router: &Router) -> Value {
+    let report = router.report();
+    json!({
+        "source": report.source,
+        "version": report.version,
+        "loaded_at": rfc3339(report.loaded_at),
+        "last_error": report.last_error.as_ref().map(|(at, error)| json!({
+            "at": rfc3339(*at), "error": error.to_string(), "problems": problems(error),
+        })),
+        "warnings": report.warnings,
+        "config": report.redacted,
+    })
+}
+
+/// The problems of a configuration one by one, where there are any.
+pub(super) fn problems(error: &ReloadError) -> Value {
+    match error {
+        ReloadError::Problems(problems) => json!(problems.list),
+        _ => json!([]),
+    }
+}

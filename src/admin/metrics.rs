@@ -1,0 +1,212 @@
+//! The Prometheus metrics. The rooms count for themselves; this reads their counters when somebody asks.
+//!
+//! Labels are exporters, signals, outcomes and codes, all of which are few; a routing key is never one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::export::{Exporter, Fate};
+use crate::otlp::Signal;
+use crate::receive::Outcome;
+use crate::run::Router;
+
+/// `OpenMetrics` text, which Prometheus reads.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The label `transport` of what OTLP/HTTP receives.
+const HTTP: &str = "http";
+
+/// All metrics as text.
+pub(super) fn encode(router: &Arc<Router>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(router.clone())));
+    let mut text = String::new();
+    text::encode(&mut text, &registry).expect("writing to a String can't fail");
+    text
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Router>);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        let router = &self.0;
+        received(&mut page, router)?;
+        exported(&mut page, &router.exporters())?;
+        let shared = router.shared();
+        page.gauge("sluice_memory_bytes", "Bytes reserved of limits.memory", shared.budget.used() as f64)?;
+        page.gauge("sluice_memory_limit_bytes", "limits.memory", shared.budget.limit() as f64)?;
+        page.gauge("sluice_streams", "Live streams", shared.streams.live() as f64)?;
+        let dead_letters = router.intake().dead_letters.load();
+        let dead_letter_bytes = dead_letters.as_ref().map_or(0, |directory| directory.bytes());
+        page.gauge(
+            "sluice_dead_letter_bytes",
+            "Bytes in the dead-letter directory",
+            dead_letter_bytes as f64,
+        )?;
+        let loaded =
+            router.report().loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let help = "When the configuration in use was loaded";
+        page.gauge("sluice_config_last_success_timestamp_seconds", help, loaded.as_secs_f64())?;
+        page.counters("sluice_config_reloads", "Reloads of the configuration", |family| {
+            let reloads = router.reloads();
+            family.add(&[("outcome", "succeeded")], reloads.succeeded.load(Ordering::Relaxed))?;
+            family.add(&[("outcome", "failed")], reloads.failed.load(Ordering::Relaxed))
+        })?;
+        page.gauges("sluice_build_info", "The version of this Sluice; always 1", |family| {
+            family.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
+        })
+    }
+}
+
+fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+    let counters = &router.intake().counters;
+    page.counters("sluice_received_records", "Spans, data points and log records received", |family| {
+        for signal in Signal::ALL {
+            for outcome in Outcome::ALL {
+                let labels = [("signal", signal.name()), ("transport", HTTP), ("outcome", outcome.name())];
+                family.add(&labels, counters.records(signal, outcome))?;
+            }
+        }
+        Ok(())
+    })?;
+    page.counters("sluice_received_bytes", "Bytes of request bodies, after decompression", |family| {
+        for signal in Signal::ALL {
+            family.add(&[("signal", signal.name()), ("transport", HTTP)], counters.bytes(signal))?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads a figure of an exporter.
+type Gauge = fn(&Exporter) -> f64;
+
+fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
+    page.counters("sluice_routed_records", "Records that routes sent to an exporter", |family| {
+        for exporter in exporters {
+            for signal in Signal::ALL {
+                let labels = [("exporter", &**exporter.name()), ("signal", signal.name())];
+                family.add(&labels, exporter.registry().routed_records(signal))?;
+            }
+        }
+        Ok(())
+    })?;
+    page.counters("sluice_exported_records", "Records that have ended, by how", |family| {
+        for exporter in exporters {
+            for signal in Signal::ALL {
+                for fate in Fate::ALL {
+                    let labels = [
+                        ("exporter", &**exporter.name()),
+                        ("signal", signal.name()),
+                        ("outcome", fate.name()),
+                    ];
+                    family.add(&labels, exporter.counters().exported(signal, fate))?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    page.counters("sluice_recovered_records", "Records found in the journal at the start", |family| {
+        exporters.iter().try_for_each(|exporter| family.add(&[("exporter", exporter.name())], 0))
+    })?;
+    let gauges: [(&str, &str, Gauge); 3] = [
+        ("sluice_pending_records", "Records admitted and not ended", |exporter| {
+            exporter.registry().pending_records() as f64
+        }),
+        ("sluice_pending_bytes", "Bytes admitted and not ended", |exporter| {
+            exporter.registry().pending_bytes() as f64
+        }),
+        ("sluice_oldest_pending_seconds", "Age of the oldest entry that has not ended", |exporter| {
+            exporter.registry().oldest().map_or(0.0, |since| since.elapsed().as_secs_f64())
+        }),
+    ];
+    for (name, help, value) in gauges {
+        page.gauges(name, help, |family| {
+            exporters
+                .iter()
+                .try_for_each(|exporter| family.add(&[("exporter", exporter.name())], value(exporter)))
+        })?;
+    }
+    page.counters("sluice_export_attempts", "Attempts to deliver, by what came of them", |family| {
+        for exporter in exporters {
+            for (code, count) in exporter.counters().attempts() {
+                family.add(&[("exporter", exporter.name()), ("code", &code)], count)?;
+            }
+        }
+        Ok(())
+    })?;
+    page.histograms("sluice_export_duration_seconds", "Duration of attempts", exporters, |exporter| {
+        &exporter.counters().duration
+    })?;
+    page.histograms("sluice_batch_bytes", "Protobuf bytes of batches", exporters, |exporter| {
+        &exporter.counters().batch_bytes
+    })
+}
+
+/// The page being written, metric by metric.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+/// One metric being written, label set by label set.
+struct CounterFamily<'a>(MetricEncoder<'a>);
+struct GaugeFamily<'a>(MetricEncoder<'a>);
+
+impl CounterFamily<'_> {
+    fn add(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+}
+
+impl GaugeFamily<'_> {
+    fn add(&mut self, labels: &[(&str, &str)], value: f64) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_gauge(&value)
+    }
+}
+
+impl Page<'_> {
+    /// A counter; `_total` is added to its name.
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        fill: impl FnOnce(&mut CounterFamily<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        fill(&mut CounterFamily(encoder))
+    }
+
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        fill: impl FnOnce(&mut GaugeFamily<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        fill(&mut GaugeFamily(encoder))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        exporters: &[Arc<Exporter>],
+        of: fn(&Exporter) -> &Histogram,
+    ) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        exporters.iter().try_for_each(|exporter| {
+            of(exporter).encode(encoder.encode_family(&[("exporter", &**exporter.name())])?)
+        })
+    }
+}

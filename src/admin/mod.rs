@@ -1,0 +1,8 @@
+//! What a running Sluice shows of itself: metrics, health, and an API for people and their tools. It only reads, but
+//! for `POST /api/v1/reload`.
+
+mod api;
+mod metrics;
+mod server;
+
+pub use server::Admin;

@@ -1,0 +1,112 @@
+//! The paths of the admin and health listeners.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::{api, metrics};
+use crate::receive::{Answer, Handler, ListenerSettings};
+use crate::run::{Phase, ReloadError, Role, Router};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What is read on `/`.
+const INDEX: &str = "Sluice admin
+
+GET  /metrics            Prometheus metrics
+GET  /healthz            200 while the process runs
+GET  /readyz             200 while it accepts telemetry
+GET  /api/v1/streams     live streams (?exporter=NAME&key=TEXT&limit=N)
+GET  /api/v1/exporters   exporters and their counts
+GET  /api/v1/config      the configuration in use, secrets redacted
+POST /api/v1/reload      reads the configuration again
+";
+
+/// Answers on the admin listener, or with health and metrics alone on the health listener.
+#[derive(Debug)]
+pub struct Admin {
+    /// What is shown.
+    pub router: Arc<Router>,
+    /// Which of the two listeners this is.
+    pub role: Role,
+}
+
+impl Handler for Admin {
+    async fn answer(&self, _: &ListenerSettings, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path();
+        let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        let public = matches!(path, "/metrics" | "/healthz" | "/readyz");
+        if self.role == Role::Health && !public {
+            return text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics here\n");
+        }
+        match path {
+            "/api/v1/reload" if request.method() == Method::POST => self.reload().await,
+            "/api/v1/reload" => not_allowed("POST"),
+            _ if !get => not_allowed("GET"),
+            "/" => text(StatusCode::OK, INDEX),
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => match self.router.phase() {
+                Phase::Ready => text(StatusCode::OK, "ready\n"),
+                Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+                Phase::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            },
+            "/metrics" => answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics::encode(&self.router)),
+            "/api/v1/streams" => {
+                match api::streams(&self.router, request.uri().query().unwrap_or_default()) {
+                    Ok(streams) => json(StatusCode::OK, &streams),
+                    Err(error) => json(StatusCode::BAD_REQUEST, &json!({ "error": error })),
+                }
+            }
+            "/api/v1/exporters" => json(StatusCode::OK, &api::exporters(&self.router)),
+            "/api/v1/config" => json(StatusCode::OK, &api::config(&self.router)),
+            _ => text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
+        }
+    }
+}
+
+impl Admin {
+    async fn reload(&self) -> Answer {
+        // In a task of its own: an impatient client must not cancel a reload half way.
+        let router = self.router.clone();
+        let reload = tokio::spawn(async move { router.reload().await });
+        match reload.await.unwrap_or(Err(ReloadError::Stopping)) {
+            Ok(version) => json(StatusCode::OK, &json!({ "version": version })),
+            Err(error) => {
+                let problems = api::problems(&error);
+                json(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    &json!({ "error": error.to_string(), "problems": problems }),
+                )
+            }
+        }
+    }
+}
+
+fn not_allowed(method: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this page takes {method}\n"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
+    answer
+}
+
+fn text(status: StatusCode, body: &str) -> Answer {
+    answer(status, TEXT, body.to_owned())
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
+    answer(status, JSON, body.to_string() + "\n")
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,122 @@
+//! `sluice check`: says everything that is wrong with a configuration.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::{self, Problem, Source};
+
+/// Checks a configuration without running it.
+///
+/// Prints every problem with its place, the line, and what to write instead. Exit code 0 if the configuration can be
+/// used (there may be warnings), 1 if not.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The file; without it, the one that `sluice run` would use.
+    file: Option<PathBuf>,
+    /// How problems are printed.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// A list of objects with `severity`, `file`, `line`, `column`, `message` and `help`.
+    Json,
+}
+
+/// Checks, and prints to `out`; `env` looks up environment variables.
+pub fn check(
+    args: &CheckArgs,
+    env: &dyn Fn(&str) -> Option<String>,
+    out: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let source = Source::choose(args.file.clone(), env);
+    let (problems, code) = match config::load(&source, env) {
+        Ok(compiled) => (compiled.warnings, ExitCode::SUCCESS),
+        Err(problems) => (problems.list, ExitCode::FAILURE),
+    };
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &problems)?;
+            writeln!(out)?;
+        }
+        Format::Text => {
+            for problem in &problems {
+                writeln!(out, "{problem}")?;
+            }
+            writeln!(out, "{source}: {}", verdict(&problems))?;
+        }
+    }
+    Ok(code)
+}
+
+/// `2 errors, 1 warning`.
+fn verdict(problems: &[Problem]) -> String {
+    let errors = problems.iter().filter(|problem| problem.severity == config::Severity::Error).count();
+    let warnings = problems.len() - errors;
+    let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (0, 0) => "fine".to_owned(),
+        (0, warnings) => format!("can be used, with {}", count(warnings, "warning")),
+        (errors, 0) => count(errors, "error"),
+        (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: CheckArgs,
+    }
+
+    fn run(yaml: &str, options: &[&str]) -> (String, ExitCode) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("sluice.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let arguments = ["check", file.to_str().unwrap()];
+        let args = Command::parse_from(arguments.iter().chain(options)).args;
+        let mut out = Vec::new();
+        let code = check(&args, &|_| None, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "sluice.yaml");
+        (text, code)
+    }
+
+    #[test]
+    fn a_good_file_exits_with_0() {
+        let yaml = "receivers: { otlp: { protocols: { http: } } }\nexporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
+        assert_eq!(run(yaml, &[]), ("sluice.yaml: fine\n".to_owned(), ExitCode::SUCCESS));
+    }
+
+    #[test]
+    fn a_bad_file_exits_with_1_and_says_why() {
+        let (text, code) = run("exporter: {}\nroutes: []\n", &[]);
+        assert_eq!(code, ExitCode::FAILURE);
+        assert!(
+            text.starts_with(
+                "sluice.yaml:1:1: error: unknown key `exporter` in the top level; did you mean `exporters`?\n"
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with("sluice.yaml: 2 errors\n"), "{text}");
+    }
+
+    #[test]
+    fn problems_can_be_read_by_programs() {
+        let (text, _) = run("exporter: {}\n", &["--format", "json"]);
+        let problems: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(problems[0]["line"], 1);
+        assert_eq!(problems[0]["severity"], "error");
+    }
+}

@@ -1,0 +1,20 @@
+//! `sluice schema`: the JSON Schema of the configuration, for editors.
+
+use std::io::{self, Write};
+
+use clap::Args;
+
+use crate::config;
+
+/// Prints the JSON Schema of the configuration.
+///
+/// Editors with a YAML language server use it to complete and check keys:
+/// `# yaml-language-server: $schema=sluice.schema.json`.
+#[derive(Args, Debug)]
+pub struct SchemaArgs {}
+
+/// Prints to `out`.
+pub fn schema(_: &SchemaArgs, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, config::schema())?;
+    writeln!(out)
+}

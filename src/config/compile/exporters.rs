@@ -1,0 +1,262 @@
+//! `exporters`.
+
+use std::sync::Arc;
+
+use http::Uri;
+use secrecy::SecretString;
+
+use super::{Context, headers, queue, url};
+use crate::config::model::{
+    self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, Verbosity,
+};
+use crate::config::node::Node;
+use crate::export::{
+    Compression, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings, OtlpHttpSettings,
+    TlsClientSettings,
+};
+use crate::otlp::Signal;
+use crate::route::Template;
+
+/// Compiles every exporter; one that has a mistake is in the list all the same, so that routes can name it.
+pub(super) fn compile(
+    exporters: &Named<Exporter>,
+    root: &Node,
+    context: &mut Context<'_>,
+) -> Vec<(Arc<str>, ExporterSettings)> {
+    let all = root.near(&["exporters"]);
+    if exporters.0.is_empty() && !context.is_excused(root, "exporters") {
+        context
+            .section_error(root, "exporters", "there is no exporter, so nothing can be sent")
+            .help("write `exporters: { file/local: { path: ./data } }`");
+    }
+    exporters
+        .0
+        .iter()
+        .map(|(name, exporter)| (Arc::from(name.as_str()), one(name, exporter, all, context)))
+        .collect()
+}
+
+fn one(name: &str, exporter: &Exporter, all: &Node, context: &mut Context<'_>) -> ExporterSettings {
+    let node = all.near(&[name]);
+    let key = all.entry(name).map_or(node.span, |entry| entry.key_span);
+    match exporter {
+        Exporter::OtlpHttp(http) => {
+            let mut settings = otlp_http(name, http, node, context);
+            let in_flight = if http.max_conns_per_host == 0 { usize::MAX } else { http.max_conns_per_host };
+            let max_in_flight = http.sending_queue.max_in_flight.min(in_flight);
+            settings.max_idle_connections = match http.max_idle_conns_per_host {
+                _ if http.disable_keep_alives => 0,
+                None | Some(0) => max_in_flight,
+                Some(idle) => idle,
+            };
+            let kind = ExporterKind::OtlpHttp(Box::new(settings));
+            ExporterSettings {
+                max_in_flight,
+                ..common(kind, &http.sending_queue, &http.retry_on_failure, node, context)
+            }
+        }
+        Exporter::OtlpGrpc(grpc) => {
+            otlp_grpc(grpc, node, context);
+            context
+                .report
+                .warn(
+                    key,
+                    format!(
+                        "the exporter `{name}` speaks gRPC, which is not served yet; its streams only fill"
+                    ),
+                )
+                .help("use `otlp_http`, which the same upstream usually takes on port 4318");
+            common(ExporterKind::OtlpGrpc, &grpc.sending_queue, &grpc.retry_on_failure, node, context)
+        }
+        Exporter::File(file) => {
+            let kind = ExporterKind::File(FileSettings {
+                path: file.path.clone(),
+                max_file_size: file.rotation.max_megabytes << 20,
+                max_backups: file.rotation.max_backups,
+            });
+            common(kind, &file.sending_queue, &file.retry_on_failure, node, context)
+        }
+        Exporter::Debug(debug) => {
+            let kind =
+                ExporterKind::Debug(DebugSettings { detailed: debug.verbosity == Verbosity::Detailed });
+            common(kind, &debug.sending_queue, &debug.retry_on_failure, node, context)
+        }
+    }
+}
+
+fn common(
+    kind: ExporterKind,
+    sending_queue: &SendingQueue,
+    retry_on_failure: &RetryOnFailure,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> ExporterSettings {
+    ExporterSettings {
+        kind,
+        queue: queue::compile(sending_queue, node.near(&["sending_queue"]), context),
+        max_in_flight: sending_queue.max_in_flight,
+        retry: queue::retry(retry_on_failure, node.near(&["retry_on_failure"]), context),
+    }
+}
+
+fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> OtlpHttpSettings {
+    let own = [
+        ("traces_endpoint", &http.traces_endpoint),
+        ("metrics_endpoint", &http.metrics_endpoint),
+        ("logs_endpoint", &http.logs_endpoint),
+    ];
+    let mut upstreams = Vec::new();
+    let mut urls: [Option<Template>; 3] = [None, None, None];
+    for (signal, (key, own)) in Signal::ALL.into_iter().zip(own) {
+        let upstream = match (own, &http.endpoint) {
+            (Some(own), _) => url::upstream(own, "", node.near(&[key]), context),
+            (None, Some(base)) => url::upstream(base, signal.path(), node.near(&["endpoint"]), context),
+            (None, None) => continue,
+        };
+        urls[signal.index()] = upstream.as_ref().map(|upstream| upstream.url.clone());
+        upstreams.extend(upstream);
+    }
+    let written = ["endpoint", "traces_endpoint", "metrics_endpoint", "logs_endpoint"];
+    let any = written.iter().any(|key| node.entry(key).is_some_and(|entry| !entry.value.is_null()));
+    if !any && !context.is_excused(node, "endpoint") {
+        context
+            .report
+            .error(node.span, format!("the exporter `{name}` has no `endpoint`"))
+            .help("write `endpoint: https://…`, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added");
+    }
+
+    let headers = headers::compile(&http.headers, node.near(&["headers"]), context);
+    let in_the_clear = upstreams.iter().any(|upstream| !upstream.secure && !upstream.local);
+    if in_the_clear && headers.iter().any(|(name, _)| headers::is_credential(name)) {
+        context
+            .report
+            .warn(
+                node.near(&["headers"]).span,
+                "a credential is sent over plain HTTP, where anyone in between can read it",
+            )
+            .help("write an `https` endpoint");
+    }
+    let secure = upstreams.iter().any(|upstream| upstream.secure);
+    if http.tls.insecure && secure {
+        let span = node.near(&["tls", "insecure"]).span;
+        context
+            .report
+            .warn(span, "`insecure` has no effect: the URL says `https`, and the URL decides")
+            .help("write an `http` URL to send without TLS, or `insecure_skip_verify` to accept any certificate");
+    }
+
+    OtlpHttpSettings {
+        urls,
+        headers,
+        encoding: match http.encoding {
+            model::Encoding::Proto => Encoding::Proto,
+            model::Encoding::Json => Encoding::Json,
+        },
+        compression: compression(http, node, context),
+        timeout: context.above_zero(http.timeout, node, "timeout"),
+        tls: tls(&http.tls, node.near(&["tls"]), context),
+        proxy_url: proxy(http, node, context),
+        max_idle_connections: 0,
+        idle_timeout: context.above_zero(http.idle_conn_timeout, node, "idle_conn_timeout"),
+        max_connection_age: context.above_zero(http.max_connection_age, node, "max_connection_age"),
+    }
+}
+
+/// Checked only, until gRPC is served. The Collector takes `host:port`, with or without a scheme.
+fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) {
+    if let Some(endpoint) = &grpc.endpoint {
+        let scheme = if grpc.tls.insecure { "http" } else { "https" };
+        let with_scheme =
+            if endpoint.contains("://") { endpoint.clone() } else { format!("{scheme}://{endpoint}") };
+        url::upstream(&with_scheme, "", node.near(&["endpoint"]), context);
+    } else if !context.is_excused(node, "endpoint") {
+        context.report.error(node.span, "the exporter has no `endpoint`").help("write `endpoint: host:4317`");
+    }
+    headers::compile(&grpc.headers, node.near(&["headers"]), context);
+    tls(&grpc.tls, node.near(&["tls"]), context);
+    context.above_zero(grpc.timeout, node, "timeout");
+}
+
+fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {
+    let level = http.compression_params.level;
+    let most = match http.compression {
+        model::Compression::None => return Compression::None,
+        model::Compression::Gzip => 9,
+        model::Compression::Zstd => 22,
+    };
+    if let Some(level) = level
+        && !(1..=most).contains(&level)
+    {
+        let span = node.near(&["compression_params", "level"]).span;
+        context
+            .report
+            .error(span, format!("`{level}` is not a level"))
+            .help(format!("levels are 1 (fastest) to {most}"));
+    }
+    match http.compression {
+        model::Compression::Zstd => Compression::Zstd { level: level.unwrap_or(3) as i32 },
+        _ => Compression::Gzip { level: level.unwrap_or(1) },
+    }
+}
+
+fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
+    let alone = match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => Some(("cert_file", "key_file")),
+        (None, Some(_)) => Some(("key_file", "cert_file")),
+        _ => None,
+    };
+    if let Some((written, missing)) = alone
+        && !context.is_excused(node, missing)
+    {
+        let span = node.near(&[written]).span;
+        context
+            .report
+            .error(span, format!("`{written}` needs `{missing}`"))
+            .help(format!("write `{missing}`, too"));
+    }
+    for (key, file) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)]
+    {
+        if let Some(file) = file
+            && !file.exists()
+        {
+            let node = node.near(&[key]);
+            let written = node.written(context.source);
+            context
+                .report
+                .warn(node.span, format!("the file {written} is not there (yet)"))
+                .help("until it is, connections fail and are tried again");
+        }
+    }
+    if tls.insecure_skip_verify {
+        context
+            .report
+            .warn(
+                node.near(&["insecure_skip_verify"]).span,
+                "any certificate is accepted, so anyone in between can pose as the upstream",
+            )
+            .help("write `ca_file` to trust a certificate authority of your own");
+    }
+    TlsClientSettings {
+        ca_file: tls.ca_file.clone(),
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        insecure_skip_verify: tls.insecure_skip_verify,
+        server_name_override: tls.server_name_override.clone(),
+    }
+}
+
+/// `proxy_url`; it may hold credentials, so no problem shows it.
+fn proxy(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Option<SecretString> {
+    let text = http.proxy_url.as_ref().filter(|text| !text.is_empty())?;
+    let uri = text.parse::<Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if uri.is_none() {
+        context
+            .report
+            .error(node.near(&["proxy_url"]).span, "`proxy_url` is not an `http` or `https` URL")
+            .help("write `http://proxy.example.com:3128`");
+        return None;
+    }
+    Some(SecretString::from(text.as_str()))
+}

@@ -1,0 +1,117 @@
+//! `headers` of exporters: names, and values that are templates and secrets.
+
+use http::{HeaderName, HeaderValue};
+
+use super::Context;
+use super::url::{Sample, TEMPLATES};
+use crate::config::model::Headers;
+use crate::config::node::Node;
+use crate::config::problem::Span;
+use crate::export::SecretTemplate;
+use crate::route::{Place, Template};
+
+/// Headers that frame a message: another value would break the connection.
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+
+/// Compiles the headers below `node`. No value is ever part of a problem.
+pub(super) fn compile(
+    headers: &Headers,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Vec<(HeaderName, SecretTemplate)> {
+    let mut compiled: Vec<(HeaderName, SecretTemplate)> = Vec::new();
+    for Written { name: text, name_span, value, node } in written(headers, node) {
+        let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+            context
+                .report
+                .error(name_span, "this is not a header's name")
+                .help("a name has letters, digits and `-`, without spaces or `:`");
+            continue;
+        };
+        if FRAMING.contains(&name.as_str()) {
+            context
+                .report
+                .error(name_span, format!("the header `{text}` can't be set: it frames the request"));
+        }
+        if compiled.iter().any(|(other, _)| *other == name) {
+            context
+                .report
+                .error(name_span, format!("duplicate header `{text}`"))
+                .help("names of headers are the same in any case; keep one of the two");
+        }
+        if let Some(template) = template(value, text, node, context) {
+            compiled.push((name, SecretTemplate(template)));
+        }
+    }
+    compiled
+}
+
+/// A header as it stands in the file.
+struct Written<'a> {
+    name: &'a str,
+    name_span: Span,
+    value: &'a str,
+    node: &'a Node,
+}
+
+/// The headers of either form, in the order of the file.
+fn written<'a>(headers: &'a Headers, node: &'a Node) -> Vec<Written<'a>> {
+    match headers {
+        Headers::Map(map) => map
+            .iter()
+            .filter_map(|(name, value)| {
+                let entry = node.entry(name)?;
+                Some(Written { name, name_span: entry.key_span, value: value.as_str()?, node: &entry.value })
+            })
+            .collect(),
+        Headers::List(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, header)| {
+                let item = node.item(index).unwrap_or(node);
+                let name_span = item.near(&["name"]).span;
+                Written { name: &header.name, name_span, value: &header.value, node: item.near(&["value"]) }
+            })
+            .collect(),
+    }
+}
+
+fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> Option<Template> {
+    // The template's own error is not shown: it would quote what may be the secret.
+    let Ok(template) = Template::parse(value) else {
+        context
+            .report
+            .error(
+                node.span,
+                format!("the value of `{name}` has a `{{{{ }}}}` that is not a template expression"),
+            )
+            .help(TEMPLATES);
+        return None;
+    };
+    let sendable =
+        template.render(&Sample, Place::Header).is_ok_and(|value| HeaderValue::from_str(&value).is_ok());
+    if !sendable {
+        context
+            .report
+            .error(node.span, format!("the value of `{name}` has characters that no header may have"))
+            .help("a line break or a control character; is the secret's file one line?");
+        return None;
+    }
+    Some(template)
+}
+
+/// Whether a header's value is something to keep secret on the wire.
+pub(super) fn is_credential(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.contains("authorization") || name.contains("api-key") || name.contains("token")
+}

@@ -1,0 +1,172 @@
+//! The model, compiled into the settings that the rooms own, with the checks that the schema can't make: names that
+//! must exist, addresses, URLs, templates, patterns, and what sections say about each other.
+
+mod address;
+mod exporters;
+mod headers;
+mod listeners;
+mod queue;
+mod routes;
+mod url;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::export::{DeadLetterSettings, ExporterSettings};
+use crate::receive::ListenerSettings;
+use crate::route::{RouteSpec, Unrouted};
+
+use super::Limits;
+use super::model;
+use super::node::Node;
+use super::problem::Report;
+
+use address::Addresses;
+
+/// What [`super::Compiled`] holds beside the text it was made from.
+pub(super) struct Parts {
+    pub(super) listeners: Vec<ListenerSettings>,
+    pub(super) exporters: Vec<(Arc<str>, ExporterSettings)>,
+    pub(super) routes: Vec<RouteSpec>,
+    pub(super) unrouted: Unrouted,
+    pub(super) limits: Limits,
+    pub(super) dead_letter: Option<DeadLetterSettings>,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) health: Option<SocketAddr>,
+    pub(super) shutdown_delay: Duration,
+    pub(super) shutdown_timeout: Duration,
+}
+
+/// What every part is compiled with.
+struct Context<'a> {
+    /// The text, for quoting values as they are written.
+    source: &'a str,
+    report: &'a mut Report,
+}
+
+impl Context<'_> {
+    /// Whether the absence of `key` may follow from another mistake: from one in its value, or from a wrong key
+    /// beside which it would stand. It is then not reported, too.
+    fn is_excused(&self, map: &Node, key: &str) -> bool {
+        match map.get(key) {
+            Some(value) => self.report.has_error_within(value.span),
+            None => map.entries().iter().any(|entry| self.report.has_error_within(entry.key_span)),
+        }
+    }
+
+    /// Reports what is wrong with a section as a whole, in the file where it is not there at all.
+    fn section_error(&mut self, root: &Node, key: &str, message: &str) -> &mut Report {
+        match root.get(key) {
+            Some(section) => self.report.error(section.span, message),
+            None => self.report.error_without_place(message),
+        }
+    }
+
+    /// Reports a duration of zero where it would mean never to wait at all.
+    fn above_zero(&mut self, duration: model::Duration, node: &Node, key: &str) -> Duration {
+        if duration.0.is_zero() {
+            self.report.error(node.near(&[key]).span, format!("`{key}` must be longer than zero"));
+        }
+        duration.0
+    }
+}
+
+/// Compiles a configuration whose tree is `root`. What can't be compiled is reported and left out.
+pub(super) fn compile(
+    config: &model::Config,
+    root: &Node,
+    source: &str,
+    memory: Option<u64>,
+    report: &mut Report,
+) -> Parts {
+    let mut context = Context { source, report };
+    let context = &mut context;
+    let mut addresses = Addresses::default();
+
+    let listeners = listeners::compile(&config.receivers, root, &mut addresses, context);
+    let admin = config
+        .admin
+        .enabled
+        .then(|| {
+            addresses.take(&config.admin.endpoint, root.near(&["admin", "endpoint"]), "`admin`", context)
+        })
+        .flatten();
+    let health = config.health.as_ref().and_then(|health| {
+        addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
+    });
+    let exporters = exporters::compile(&config.exporters, root, context);
+    let routes = routes::compile(&config.routes, &config.exporters, root, context);
+    let limits = limits(&config.limits, root, memory, context);
+    not_available_yet(config, root, context);
+
+    Parts {
+        listeners,
+        exporters,
+        routes,
+        unrouted: match config.unrouted {
+            model::Unrouted::Reject => Unrouted::Reject,
+            model::Unrouted::Drop => Unrouted::Drop,
+        },
+        limits,
+        dead_letter: config.dead_letter.as_ref().map(|dead_letter| {
+            if dead_letter.max_size.0 == 0 {
+                let span = root.near(&["dead_letter", "max_size"]).span;
+                context
+                    .report
+                    .error(span, "`max_size` must be above zero")
+                    .help("leave out `dead_letter` to keep nothing");
+            }
+            DeadLetterSettings { directory: dead_letter.directory.clone(), max_size: dead_letter.max_size.0 }
+        }),
+        admin,
+        health,
+        shutdown_delay: config.shutdown_delay.0,
+        shutdown_timeout: config.shutdown_timeout.0,
+    }
+}
+
+fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mut Context<'_>) -> Limits {
+    /// Less than one body and one batch of the default sizes would not do.
+    const LEAST: u64 = 1 << 20;
+    let node = root.near(&["limits", "memory"]);
+    let bytes = match (limits.memory, memory) {
+        (model::Memory::Bytes(bytes), Some(memory)) if bytes > memory => {
+            let written = node.written(context.source);
+            context
+                .report
+                .warn(node.span, format!("{written} is more memory than there is ({})", model::Size(memory)))
+                .help("write a share of it, such as `60%`");
+            bytes
+        }
+        (model::Memory::Bytes(bytes), _) => bytes,
+        (model::Memory::Percent(percent), Some(memory)) => memory / 100 * u64::from(percent),
+        (model::Memory::Percent(_), None) => {
+            context
+                .report
+                .error(node.span, "this system does not say how much memory there is")
+                .help("write a size, such as `512MiB`");
+            LEAST
+        }
+    };
+    if bytes < LEAST {
+        context.report.error(node.span, "`memory` must be at least 1MiB");
+    }
+    Limits { memory: bytes, streams: limits.streams }
+}
+
+/// Keys of a later release: a promise that is not kept must not be accepted.
+fn not_available_yet(config: &model::Config, root: &Node, context: &mut Context<'_>) {
+    if let (Some(_), Some(entry)) = (&config.journal, root.entry("journal")) {
+        context
+            .report
+            .error(entry.key_span, "`journal` is not available yet")
+            .help("remove it; queues are in memory, and senders are refused rather than data dropped");
+    }
+    if config.acknowledge == model::Acknowledge::Delivered {
+        context
+            .report
+            .error(root.near(&["acknowledge"]).span, "`acknowledge: delivered` is not available yet")
+            .help("write `queued`, or leave it out");
+    }
+}

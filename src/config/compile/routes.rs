@@ -1,0 +1,352 @@
+//! `routes`.
+
+use regex::Regex;
+
+use super::Context;
+use super::url::{Sample, report_template};
+use crate::config::model::{Exporter, Key, MatchRule, MatchValue, Named, Negated, Route, Signal as Written};
+use crate::config::node::Node;
+use crate::config::problem::{nearest, quoted};
+use crate::otlp::Signal;
+use crate::route::{Glob, KeySpec, Matcher, Place, RouteSpec, Template, Values};
+
+pub(super) fn compile(
+    routes: &[Route],
+    exporters: &Named<Exporter>,
+    root: &Node,
+    context: &mut Context<'_>,
+) -> Vec<RouteSpec> {
+    let all = root.near(&["routes"]);
+    if routes.is_empty() && !context.is_excused(root, "routes") {
+        let example = exporters.0.first().map_or("file/local", |(name, _)| name);
+        context
+            .section_error(root, "routes", "there is no route, so nothing goes anywhere")
+            .help(format!("write `routes: [{{ exporters: [{example}] }}]` to send everything there"));
+    }
+    let mut specs: Vec<(RouteSpec, &Node)> = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        let node = all.item(index).unwrap_or(all);
+        let spec = one(index, route, exporters, node, context);
+        if let Some((_, first)) = specs.iter().find(|(other, _)| other.name == spec.name) {
+            let line = context.source[..first.span.start].matches('\n').count() + 1;
+            context
+                .report
+                .error(node.near(&["name"]).span, format!("duplicate route name {}", quoted(&spec.name)))
+                .help(format!("it is already the name of the route on line {line}"));
+        }
+        unreachable(&spec, node, &specs, context);
+        specs.push((spec, node));
+    }
+    unused(exporters, &specs, root, context);
+    specs.into_iter().map(|(spec, _)| spec).collect()
+}
+
+fn one(
+    index: usize,
+    route: &Route,
+    exporters: &Named<Exporter>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> RouteSpec {
+    let name = route.name.clone().unwrap_or_else(|| format!("route-{}", index + 1));
+    if name.is_empty() {
+        context.report.error(node.near(&["name"]).span, "a route's name can't be empty");
+    }
+    let signals = signals(route, node, context);
+    let matching = node.near(&["match"]);
+    let mut matches = Vec::new();
+    for (attribute, value) in &route.matches {
+        let node = matching.near(&[attribute]);
+        if let Some(matcher) = matcher(value, node, context) {
+            matches.push((attribute.clone(), matcher));
+        }
+    }
+    RouteSpec {
+        name,
+        matches,
+        signals,
+        key: key(route.key.as_ref(), node.near(&["key"]), context),
+        exporters: targets(route, exporters, signals, node, context),
+        continues: route.continues,
+        max_streams: route.max_streams,
+    }
+}
+
+fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
+    let Some(written) = &route.signals else { return [true; 3] };
+    let list = node.near(&["signals"]);
+    if written.is_empty() && !context.report.has_error_within(list.span) {
+        context
+            .report
+            .error(list.span, "a route without signals takes nothing")
+            .help("leave out `signals` to take all");
+    }
+    let mut signals = [false; 3];
+    for signal in written {
+        let signal = match signal {
+            Written::Traces => Signal::Traces,
+            Written::Metrics => Signal::Metrics,
+            Written::Logs => Signal::Logs,
+        };
+        signals[signal.index()] = true;
+    }
+    signals
+}
+
+/// The positions of the exporters that the route names.
+fn targets(
+    route: &Route,
+    exporters: &Named<Exporter>,
+    signals: [bool; 3],
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Vec<usize> {
+    let list = node.near(&["exporters"]);
+    if route.exporters.is_empty() && !context.is_excused(node, "exporters") {
+        context
+            .report
+            .error(list.span, "the route names no exporter")
+            .help("write `exporters: [NAME]`, with the name of an exporter above");
+    }
+    let mut targets = Vec::new();
+    for (index, name) in route.exporters.iter().enumerate() {
+        let item = list.item(index).unwrap_or(list);
+        let Some(position) = exporters.0.iter().position(|(other, _)| other == name) else {
+            let names = exporters.0.iter().map(|(name, _)| name.as_str());
+            let near = if item.is_substituted() { None } else { closest(name, exporters) };
+            let defined = crate::config::problem::listed(names);
+            let problem = context
+                .report
+                .error(item.span, format!("there is no exporter {}", item.written(context.source)));
+            problem.help(match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the exporters are {defined}"),
+            });
+            continue;
+        };
+        if targets.contains(&position) {
+            context.report.error(item.span, format!("`{name}` is named twice")).help("keep one of the two");
+            continue;
+        }
+        if let Exporter::OtlpHttp(http) = &exporters.0[position].1
+            && http.endpoint.is_none()
+        {
+            let own = [&http.traces_endpoint, &http.metrics_endpoint, &http.logs_endpoint];
+            let some = own.iter().any(|own| own.is_some());
+            let missing = Signal::ALL
+                .into_iter()
+                .find(|signal| signals[signal.index()] && own[signal.index()].is_none());
+            if let (true, Some(signal)) = (some, missing) {
+                context
+                    .report
+                    .error(
+                        item.span,
+                        format!("`{name}` has no URL for {signal}, which this route sends to it"),
+                    )
+                    .help(format!("give it an `endpoint`, or the route `signals` without {signal}"));
+            }
+        }
+        targets.push(position);
+    }
+    targets
+}
+
+/// An exporter that may be meant: the same name under the other spelling of its type, or one that is nearly the same.
+fn closest<'a>(name: &str, exporters: &'a Named<Exporter>) -> Option<&'a str> {
+    let plain = |name: &str| name.replace('_', "").replace("otlpgrpc", "otlp");
+    let names = || exporters.0.iter().map(|(name, _)| name.as_str());
+    let rest = |name: &str| name.split_once('/').map(|(_, rest)| rest.to_owned());
+    names()
+        .find(|other| plain(other) == plain(name))
+        .or_else(|| nearest(name, names()))
+        .or_else(|| names().find(|other| rest(other).is_some_and(|rest| rest == name)))
+}
+
+fn matcher(value: &MatchValue, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    match value {
+        MatchValue::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
+        MatchValue::AnyOf(texts) => any_of(texts, node, context),
+        MatchValue::Rule(rule) => self::rule(rule, node, context),
+    }
+}
+
+fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    match (&rule.regex, &rule.not, rule.exists) {
+        (Some(text), None, None) => regex(text, node.near(&["regex"]), context),
+        (None, Some(not), None) => {
+            let inner = node.near(&["not"]);
+            let inner = match not {
+                Negated::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
+                Negated::AnyOf(texts) => any_of(texts, inner, context),
+                Negated::Rule(rule) => {
+                    if rule.regex.is_none() {
+                        no_rule(inner, context);
+                    }
+                    rule.regex.as_ref().and_then(|text| regex(text, inner.near(&["regex"]), context))
+                }
+            };
+            inner.map(|inner| Matcher::Not(Box::new(inner)))
+        }
+        (None, None, Some(exists)) => Some(Matcher::Exists(exists)),
+        (None, None, None) => {
+            no_rule(node, context);
+            None
+        }
+        _ => {
+            context
+                .report
+                .error(node.span, "only one of `regex`, `not` and `exists` can be written for an attribute")
+                .help("keep one; a `regex` only matches where the attribute exists anyway");
+            None
+        }
+    }
+}
+
+fn no_rule(node: &Node, context: &mut Context<'_>) {
+    if !context.report.has_error_within(node.span) {
+        context
+            .report
+            .error(node.span, "this says nothing about the attribute")
+            .help("write `\"*\"` for any value, a glob, a list of globs, or `{ regex: … }`");
+    }
+}
+
+fn any_of(texts: &[String], node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    if texts.is_empty() {
+        no_rule(node, context);
+        return None;
+    }
+    Some(Matcher::AnyOf(texts.iter().map(|text| Glob::new(text)).collect()))
+}
+
+fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    match Regex::new(text) {
+        Ok(regex) => Some(Matcher::Regex(regex)),
+        Err(error) => {
+            let written = node.written(context.source);
+            let problem = context.report.error(node.span, format!("{written} is not a regular expression"));
+            // The last line of the parser's message says why; the ones before repeat the pattern.
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            if !node.is_substituted() {
+                problem.help(reason);
+            }
+            None
+        }
+    }
+}
+
+fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
+    match key {
+        None => KeySpec::Route,
+        Some(Key::One(text)) if text.contains("{{") => match Template::parse(text) {
+            Ok(template) => {
+                if template.render(&WithoutKey, Place::Key).is_err() {
+                    context
+                        .report
+                        .error(node.span, "`{{ key }}` can't stand in the key that it is made of")
+                        .help("name an attribute: `{{ resource[\"service.name\"] }}`");
+                }
+                KeySpec::Template(template)
+            }
+            Err(error) => {
+                report_template(&error, node, context);
+                KeySpec::Route
+            }
+        },
+        Some(Key::One(attribute)) => attributes(std::slice::from_ref(attribute), node, context),
+        Some(Key::FirstOf(names)) => attributes(names, node, context),
+    }
+}
+
+fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySpec {
+    if names.iter().any(|name| name.contains("{{")) {
+        context
+            .report
+            .error(node.span, "a list of attributes can't hold a template")
+            .help("write one template, or attributes alone");
+    }
+    if (names.is_empty() || names.iter().any(String::is_empty)) && !context.report.has_error_within(node.span)
+    {
+        context
+            .report
+            .error(node.span, "`key` names no attribute")
+            .help("name a resource attribute, or leave out `key` for one stream per route");
+    }
+    KeySpec::Attributes(names.to_vec())
+}
+
+/// Values as they are while the key is being made.
+struct WithoutKey;
+
+impl Values for WithoutKey {
+    fn key(&self) -> Option<&str> {
+        None
+    }
+
+    fn signal(&self) -> Signal {
+        Sample.signal()
+    }
+
+    fn resource(&self, _: &str) -> Option<&str> {
+        Some("x")
+    }
+}
+
+/// Reports a route that an earlier one leaves nothing for.
+fn unreachable(spec: &RouteSpec, node: &Node, earlier: &[(RouteSpec, &Node)], context: &mut Context<'_>) {
+    // A matcher that could not be compiled is not in the list, which then would claim too much.
+    if context.report.has_error_within(node.span) {
+        return;
+    }
+    let shadow = earlier.iter().find(|(other, other_node)| {
+        takes_all_of(other, spec) && !context.report.has_error_within(other_node.span)
+    });
+    if let Some((other, other_node)) = shadow {
+        let line = context.source[..other_node.span.start].matches('\n').count() + 1;
+        let message = format!(
+            "the route {} is never reached: {} (line {line}) takes all that it matches",
+            quoted(&spec.name),
+            quoted(&other.name)
+        );
+        let help = "move it before that one, or write `continue: true` there";
+        context.report.error(node.span, message).help(help);
+    }
+}
+
+/// Whether nothing that `later` matches gets past `earlier`.
+fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
+    let signals = earlier.signals.iter().zip(later.signals).all(|(earlier, later)| *earlier || !later);
+    let matches = earlier.matches.iter().all(|(attribute, matcher)| {
+        later.matches.iter().any(|(other, condition)| other == attribute && condition.implies(matcher))
+    });
+    // Where the key may be absent, what the route matches may still go on to a later one.
+    let required = |name: &String| {
+        earlier.matches.iter().any(|(attribute, matcher)| attribute == name && matcher.needs_presence())
+    };
+    let has_key = match &earlier.key {
+        KeySpec::Route => true,
+        KeySpec::Attributes(names) => names.iter().any(required),
+        KeySpec::Template(template) => {
+            template.attributes().map(ToOwned::to_owned).all(|name| required(&name))
+        }
+    };
+    !earlier.continues && signals && matches && has_key
+}
+
+/// Warns of exporters that get nothing.
+fn unused(exporters: &Named<Exporter>, specs: &[(RouteSpec, &Node)], root: &Node, context: &mut Context<'_>) {
+    let all = root.near(&["exporters"]);
+    if context.report.has_error_within(root.near(&["routes"]).span) || specs.is_empty() {
+        return;
+    }
+    for (index, (name, _)) in exporters.0.iter().enumerate() {
+        if !specs.iter().any(|(spec, _)| spec.exporters.contains(&index)) {
+            let span = all.entry(name).map_or(all.span, |entry| entry.key_span);
+            context
+                .report
+                .warn(span, format!("no route sends to `{name}`"))
+                .help("name it in a route's `exporters`, or remove it");
+        }
+    }
+}

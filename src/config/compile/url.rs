@@ -1,0 +1,127 @@
+//! Where exporters send: URLs, which are templates.
+
+use http::Uri;
+
+use super::Context;
+use crate::config::node::Node;
+use crate::otlp::Signal;
+use crate::route::{Place, RenderError, Template, TemplateError, Values};
+
+/// What to write instead of a template that is none.
+pub(super) const TEMPLATES: &str =
+    "templates are `{{ key }}`, `{{ signal }}` and `{{ resource[\"service.name\"] }}`";
+
+/// Fills every place of a template with a value that is allowed anywhere.
+pub(super) struct Sample;
+
+impl Values for Sample {
+    fn key(&self) -> Option<&str> {
+        Some("x")
+    }
+
+    fn signal(&self) -> Signal {
+        Signal::Traces
+    }
+
+    fn resource(&self, _: &str) -> Option<&str> {
+        Some("x")
+    }
+}
+
+/// Says what is wrong with a template, without showing what was substituted into it.
+pub(super) fn report_template(error: &TemplateError, node: &Node, context: &mut Context<'_>) {
+    let message = if node.is_substituted() {
+        format!("{} has a `{{{{ }}}}` that is not a template expression", node.written(context.source))
+    } else {
+        error.to_string()
+    };
+    context.report.error(node.span, message).help(TEMPLATES);
+}
+
+/// A URL of an `otlp_http` exporter.
+#[derive(Clone)]
+pub(super) struct Upstream {
+    pub(super) url: Template,
+    /// Whether it is `https`.
+    pub(super) secure: bool,
+    /// Whether what is sent stays on this machine.
+    pub(super) local: bool,
+}
+
+/// Parses `text`, which is the value of `node`, and adds `path` to it.
+pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Context<'_>) -> Option<Upstream> {
+    let url = match Template::parse(text) {
+        Ok(url) => url,
+        Err(error) => {
+            report_template(&error, node, context);
+            return None;
+        }
+    };
+    match inspect(&url, path) {
+        Ok((secure, local)) => {
+            let base = if path.is_empty() { text } else { text.trim_end_matches('/') };
+            let url = Template::parse(&format!("{base}{path}"))
+                .expect("the text is a template, and the path has no braces");
+            Some(Upstream { url, secure, local })
+        }
+        Err((reason, help)) => {
+            let written = node.written(context.source);
+            // Only what the file itself says may be repeated as advice.
+            let help = if node.is_substituted() {
+                help.replace(TEXT, "ingest.example.com")
+            } else {
+                help.replace(TEXT, text)
+            };
+            context.report.error(node.span, format!("{written} can't be sent to: {reason}")).help(help);
+            None
+        }
+    }
+}
+
+/// Stands for the text itself in a help.
+const TEXT: &str = "<text>";
+
+/// Whether the URL is `https`, and whether it is on this machine; or why it is no URL to send to.
+fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'static str)> {
+    const EXAMPLE: &str = "write a URL such as `https://ingest.example.com/otlp`";
+
+    let text = match url.render(&Sample, Place::Url) {
+        Ok(text) => text,
+        Err(RenderError::Missing(_) | RenderError::Unsafe { .. }) => return Err(("it is no URL", EXAMPLE)),
+    };
+    if text.contains('#') {
+        return Err(("it has a fragment (`#`)", "remove it"));
+    }
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Err(("it has no scheme", "write `https://<text>`, or `http://<text>` without TLS"));
+    };
+    let secure = match scheme {
+        "https" => true,
+        "http" => false,
+        _ => return Err(("its scheme is neither `https` nor `http`", EXAMPLE)),
+    };
+    let uri: Uri = text.parse().map_err(|_| ("it is no URL", EXAMPLE))?;
+    let authority = uri.authority().ok_or(("it has no host", EXAMPLE))?;
+    if authority.as_str().contains('@') {
+        return Err((
+            "a URL with credentials would show them",
+            "write `headers: { Authorization: \"Basic …\" }` instead",
+        ));
+    }
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(("it has no host", EXAMPLE));
+    }
+    let has_port = authority.as_str().len() > host.len();
+    if has_port && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(("its port is not a number from 1 to 65535", EXAMPLE));
+    }
+    if !path.is_empty() && uri.query().is_some() {
+        return Err((
+            "a path is added to it, which can't follow a query (`?`)",
+            "write `traces_endpoint`, `metrics_endpoint` and `logs_endpoint`, which are used as they are",
+        ));
+    }
+    let local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    Ok((secure, local))
+}

@@ -1,0 +1,204 @@
+//! The YAML, from text to what the rooms run on.
+//!
+//! The stages: the text becomes a tree that knows its lines (`node`), `${…}` is substituted in its values
+//! (`substitute`), every key and value is checked against the schema (`shape`), what is right is read as the typed
+//! model (`model`), and that is compiled into the settings that the rooms own (`compile`), with the checks that
+//! look across sections. No stage stops at the first mistake: [`load`] reports all there are, with their lines.
+
+mod collector;
+mod compile;
+mod machine;
+mod model;
+mod node;
+mod problem;
+mod reference;
+mod schema;
+mod secrets;
+mod shape;
+mod substitute;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::export::{DeadLetterSettings, ExporterSettings};
+use crate::receive::ListenerSettings;
+use crate::route::{RouteSpec, Unrouted};
+
+pub use problem::{Problem, Problems, Severity};
+pub use reference::reference;
+pub use schema::schema;
+pub use substitute::fingerprint;
+
+use problem::Report;
+use substitute::{Files, Substitution};
+
+/// The configuration that is used where there is no file.
+pub const EMBEDDED: &str = include_str!("../../config/sluice.yaml");
+
+/// Where the same text stands in a checkout; looked for before the embedded one is used.
+const DEFAULT_PATH: &str = "./config/sluice.yaml";
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// [`EMBEDDED`].
+    Embedded,
+}
+
+impl Source {
+    /// The file that was asked for, else the one that `SLUICE_CONFIG` names, else `./config/sluice.yaml` if it is
+    /// there, else the embedded configuration.
+    pub fn choose(asked: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Self {
+        let named = || env("SLUICE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let default = || Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists());
+        asked.or_else(named).or_else(default).map_or(Self::Embedded, Self::File)
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Embedded => f.write_str("the embedded configuration"),
+        }
+    }
+}
+
+/// A configuration that can be run.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The listeners of every `otlp` receiver; at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// The exporters by name, in the order of the file.
+    pub exporters: Vec<(Arc<str>, ExporterSettings)>,
+    /// The routes, in the order in which they are asked; at least one.
+    pub routes: Vec<RouteSpec>,
+    /// What happens to entries that no route takes.
+    pub unrouted: Unrouted,
+    /// What may be used.
+    pub limits: Limits,
+    /// Where dead letters go.
+    pub dead_letter: Option<DeadLetterSettings>,
+    /// The listener for metrics, health and API; `None` if turned off.
+    pub admin: Option<SocketAddr>,
+    /// The listener for health and metrics alone.
+    pub health: Option<SocketAddr>,
+    /// How long to go on accepting once shutdown has begun.
+    pub shutdown_delay: Duration,
+    /// How long to wait until everything is delivered.
+    pub shutdown_timeout: Duration,
+    /// What works, but not as its writer may think.
+    pub warnings: Vec<Problem>,
+    /// The YAML as written, before substitution, secrets replaced by `[redacted]`.
+    pub redacted: serde_json::Value,
+    /// Every file that was read: the configuration, and those of `${file:}`.
+    pub files: Vec<PathBuf>,
+    /// [`fingerprint`] of `files`.
+    pub hash: u64,
+}
+
+/// What may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of data in flight and queued.
+    pub memory: u64,
+    /// Streams alive at a time.
+    pub streams: usize,
+}
+
+/// What a configuration is read against, beside its files.
+struct Surroundings<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    /// Bytes of memory there are, where known.
+    memory: Option<u64>,
+}
+
+/// Reads, checks and compiles a configuration. `env` looks up an environment variable.
+///
+/// Host names of listeners are resolved, and `${file:}` is read, so this may block for as long as the resolver and
+/// the file system take.
+///
+/// # Errors
+///
+/// Every problem there is, if one of them is an error.
+pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
+    let surroundings = Surroundings { env, memory: machine::memory() };
+    let mut files = Files::default();
+    match source {
+        Source::Embedded => read(EMBEDDED, "config/sluice.yaml (embedded)", files, &surroundings),
+        Source::File(path) => {
+            let name = path.display().to_string();
+            match files.read(path) {
+                Ok(text) => read(&text, &name, files, &surroundings),
+                Err(reason) => {
+                    let mut report = Report::default();
+                    report
+                        .error_without_place(format!("can't read it: {reason}"))
+                        .help("name a file with `--config` or `SLUICE_CONFIG`");
+                    Err(problems(report.finish(&name, ""), files))
+                }
+            }
+        }
+    }
+}
+
+fn problems(list: Vec<Problem>, files: Files) -> Problems {
+    let (files, hash) = files.finish();
+    Problems { list, files, hash }
+}
+
+fn read(
+    text: &str,
+    name: &str,
+    mut files: Files,
+    surroundings: &Surroundings<'_>,
+) -> Result<Compiled, Problems> {
+    // A byte order mark is no part of the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut report = Report::default();
+    let Some(mut root) = node::parse(text, &mut report) else {
+        report.hide(secrets::masks_of_text(text));
+        return Err(problems(report.finish(name, text), files));
+    };
+
+    report.hide(secrets::masks(&root));
+    let redacted = secrets::redact(&root);
+    Substitution::new(surroundings.env, &mut files).apply(&mut root, &mut report);
+    let checked = shape::check(&root, text, &mut report);
+    let parts = match serde_json::from_value::<model::Config>(checked) {
+        Ok(config) => Some(compile::compile(&config, &root, text, surroundings.memory, &mut report)),
+        Err(_) if report.has_errors() => None,
+        Err(error) => {
+            // The schema let something pass that the model can't hold. The error's own text may quote a secret.
+            report.error_without_place(format!("can't be read as a configuration ({:?})", error.classify()));
+            None
+        }
+    };
+
+    let failed = report.has_errors();
+    let list = report.finish(name, text);
+    let Some(parts) = parts.filter(|_| !failed) else { return Err(problems(list, files)) };
+    let (files, hash) = files.finish();
+    Ok(Compiled {
+        listeners: parts.listeners,
+        exporters: parts.exporters,
+        routes: parts.routes,
+        unrouted: parts.unrouted,
+        limits: parts.limits,
+        dead_letter: parts.dead_letter,
+        admin: parts.admin,
+        health: parts.health,
+        shutdown_delay: parts.shutdown_delay,
+        shutdown_timeout: parts.shutdown_timeout,
+        warnings: list,
+        redacted,
+        files,
+        hash,
+    })
+}

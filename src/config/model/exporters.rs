@@ -1,0 +1,314 @@
+//! `exporters`.
+
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Error as _, MapAccess};
+use serde::{Deserialize, Serialize};
+
+use super::named::Typed;
+use super::queue::{RetryOnFailure, SendingQueue};
+use super::units::Duration;
+
+/// An exporter of any type.
+pub(in crate::config) enum Exporter {
+    OtlpHttp(Box<OtlpHttp>),
+    OtlpGrpc(Box<OtlpGrpc>),
+    File(Box<File>),
+    Debug(Box<Debug>),
+}
+
+impl Typed for Exporter {
+    const WHAT: &'static str = "exporter";
+    const TYPES: &'static [&'static str] = &["otlp_http", "otlphttp", "otlp_grpc", "otlp", "file", "debug"];
+
+    fn schema(r#type: &str, generator: &mut SchemaGenerator) -> Schema {
+        match r#type {
+            "otlp_http" | "otlphttp" => generator.subschema_for::<OtlpHttp>(),
+            "otlp_grpc" | "otlp" => generator.subschema_for::<OtlpGrpc>(),
+            "file" => generator.subschema_for::<File>(),
+            _ => generator.subschema_for::<Debug>(),
+        }
+    }
+
+    fn read<'de, A: MapAccess<'de>>(r#type: &str, map: &mut A) -> Result<Self, A::Error> {
+        match r#type {
+            "otlp_http" | "otlphttp" => map.next_value().map(Self::OtlpHttp),
+            "otlp_grpc" | "otlp" => map.next_value().map(Self::OtlpGrpc),
+            "file" => map.next_value().map(Self::File),
+            "debug" => map.next_value().map(Self::Debug),
+            _ => Err(A::Error::custom("an exporter of an unknown type")),
+        }
+    }
+}
+
+/// OTLP/HTTP out.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct OtlpHttp {
+    /// The base URL, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added. A template.
+    pub(in crate::config) endpoint: Option<String>,
+    /// The whole URL for traces, used as it is. A template.
+    pub(in crate::config) traces_endpoint: Option<String>,
+    /// The whole URL for metrics, used as it is. A template.
+    pub(in crate::config) metrics_endpoint: Option<String>,
+    /// The whole URL for logs, used as it is. A template.
+    pub(in crate::config) logs_endpoint: Option<String>,
+    /// How requests are encoded.
+    pub(in crate::config) encoding: Encoding,
+    /// How requests are compressed.
+    pub(in crate::config) compression: Compression,
+    /// How hard they are compressed.
+    pub(in crate::config) compression_params: CompressionParams,
+    /// Headers of every request, as a map from name to value or a list of both. Values are templates and secret:
+    /// they are never shown.
+    pub(in crate::config) headers: Headers,
+    /// For one attempt, from connecting to the end of the answer.
+    pub(in crate::config) timeout: Duration,
+    /// TLS, for `https` URLs.
+    pub(in crate::config) tls: Tls,
+    /// An HTTP proxy to send through. Without it `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment hold.
+    pub(in crate::config) proxy_url: Option<String>,
+    /// The queue of each stream.
+    pub(in crate::config) sending_queue: SendingQueue,
+    /// How an attempt that failed is repeated.
+    pub(in crate::config) retry_on_failure: RetryOnFailure,
+    /// Idle connections kept per destination; by default as many as `sending_queue.max_in_flight`.
+    pub(in crate::config) max_idle_conns_per_host: Option<usize>,
+    /// Connections at a time per destination; lowers `sending_queue.max_in_flight`. 0 sets no limit.
+    pub(in crate::config) max_conns_per_host: usize,
+    /// An idle connection is closed after this time.
+    pub(in crate::config) idle_conn_timeout: Duration,
+    /// Use every connection for one request only.
+    pub(in crate::config) disable_keep_alives: bool,
+    /// A connection takes no new requests beyond this age, so that an upstream that moves is followed.
+    pub(in crate::config) max_connection_age: Duration,
+}
+
+impl Default for OtlpHttp {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            traces_endpoint: None,
+            metrics_endpoint: None,
+            logs_endpoint: None,
+            encoding: Encoding::default(),
+            compression: Compression::default(),
+            compression_params: CompressionParams::default(),
+            headers: Headers::default(),
+            timeout: Duration::from_secs(30),
+            tls: Tls::default(),
+            proxy_url: None,
+            sending_queue: SendingQueue::default(),
+            retry_on_failure: RetryOnFailure::default(),
+            max_idle_conns_per_host: None,
+            max_conns_per_host: 0,
+            idle_conn_timeout: Duration::from_secs(90),
+            disable_keep_alives: false,
+            max_connection_age: Duration::from_secs(300),
+        }
+    }
+}
+
+/// OTLP/gRPC out. Accepted, but not served yet.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct OtlpGrpc {
+    /// Host and port, with or without a scheme. A template.
+    pub(in crate::config) endpoint: Option<String>,
+    /// How requests are compressed.
+    pub(in crate::config) compression: Compression,
+    /// Metadata of every request, as a map from name to value or a list of both. Values are templates and secret:
+    /// they are never shown.
+    pub(in crate::config) headers: Headers,
+    /// For one attempt, from connecting to the end of the answer.
+    pub(in crate::config) timeout: Duration,
+    /// TLS; `insecure: true` or an `http` URL sends without.
+    pub(in crate::config) tls: Tls,
+    /// The queue of each stream.
+    pub(in crate::config) sending_queue: SendingQueue,
+    /// How an attempt that failed is repeated.
+    pub(in crate::config) retry_on_failure: RetryOnFailure,
+}
+
+impl Default for OtlpGrpc {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            compression: Compression::default(),
+            headers: Headers::default(),
+            timeout: Duration::from_secs(30),
+            tls: Tls::default(),
+            sending_queue: SendingQueue::default(),
+            retry_on_failure: RetryOnFailure::default(),
+        }
+    }
+}
+
+/// A map from name to value, or a list of both, which the Collector takes, too.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum Headers {
+    /// Names and values.
+    Map(
+        #[schemars(with = "std::collections::BTreeMap<String, String>")]
+        serde_json::Map<String, serde_json::Value>,
+    ),
+    /// The same as a list.
+    List(Vec<Header>),
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+/// A header.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Header {
+    /// Its name.
+    pub(in crate::config) name: String,
+    /// Its value.
+    pub(in crate::config) value: String,
+}
+
+/// The encoding of requests.
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Encoding {
+    /// `application/x-protobuf`.
+    #[default]
+    Proto,
+    /// `application/json`.
+    Json,
+}
+
+/// The compression of requests.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Compression {
+    /// As they are.
+    None,
+    /// `Content-Encoding: gzip`.
+    #[default]
+    Gzip,
+    /// `Content-Encoding: zstd`.
+    Zstd,
+}
+
+/// How hard requests are compressed.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct CompressionParams {
+    /// 1 (fastest) to 9 for gzip, by default 1; 1 to 22 for zstd, by default 3.
+    pub(in crate::config) level: Option<u32>,
+}
+
+/// TLS towards an upstream. Files are PEM; a change of them is noticed.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Tls {
+    /// No TLS. For `otlp_http` the URL's scheme decides instead.
+    pub(in crate::config) insecure: bool,
+    /// Accept any certificate of the server. Anyone in between can then read and change what is sent.
+    pub(in crate::config) insecure_skip_verify: bool,
+    /// Certificate authorities to trust instead of the system's.
+    pub(in crate::config) ca_file: Option<PathBuf>,
+    /// The client's certificate chain.
+    pub(in crate::config) cert_file: Option<PathBuf>,
+    /// The key of the client's certificate.
+    pub(in crate::config) key_file: Option<PathBuf>,
+    /// The name to ask for and to verify, instead of the URL's host.
+    pub(in crate::config) server_name_override: Option<String>,
+    /// The lowest version spoken. 1.3 is spoken with every server that can.
+    pub(in crate::config) min_version: Option<TlsVersion>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    V12,
+}
+
+/// OTLP JSON lines in `PATH/<routing key>/<signal>.jsonl`, which a Collector's `otlpjsonfile` receiver reads.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct File {
+    /// The directory; made if it is not there. Relative to the working directory.
+    pub(in crate::config) path: PathBuf,
+    /// When a file is put aside, and for how long.
+    pub(in crate::config) rotation: Rotation,
+    /// The format of the lines.
+    pub(in crate::config) format: Format,
+    /// The queue of each stream.
+    pub(in crate::config) sending_queue: SendingQueue,
+    /// How a write that failed is repeated.
+    pub(in crate::config) retry_on_failure: RetryOnFailure,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            path: "./data".into(),
+            rotation: Rotation::default(),
+            format: Format::default(),
+            sending_queue: SendingQueue::default(),
+            retry_on_failure: RetryOnFailure::default(),
+        }
+    }
+}
+
+/// When a file is put aside, and for how long.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Rotation {
+    /// A file that would grow beyond this many MiB is put aside and a new one begun.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub(in crate::config) max_megabytes: u64,
+    /// Files put aside that are kept per stream; 0 keeps all.
+    pub(in crate::config) max_backups: usize,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self { max_megabytes: 64, max_backups: 8 }
+    }
+}
+
+/// The format of a file.
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Format {
+    /// One OTLP/JSON request per line.
+    #[default]
+    Json,
+}
+
+/// Prints what it gets.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Debug {
+    /// How much is printed.
+    pub(in crate::config) verbosity: Verbosity,
+    /// The queue of each stream.
+    pub(in crate::config) sending_queue: SendingQueue,
+    /// How a write that failed is repeated.
+    pub(in crate::config) retry_on_failure: RetryOnFailure,
+}
+
+/// How much is printed.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Verbosity {
+    /// One line per batch.
+    #[default]
+    Basic,
+    /// The same as `basic`.
+    Normal,
+    /// Every batch as OTLP JSON.
+    Detailed,
+}

@@ -1,0 +1,174 @@
+//! The YAML as typed: every key with its type, unit and default. The JSON Schema, the check of every key and the
+//! reference in the documentation are made from these types; their doc comments are what users read.
+
+mod exporters;
+mod named;
+mod queue;
+mod receivers;
+mod routes;
+mod units;
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(super) use exporters::{Compression, Encoding, Exporter, Headers, OtlpGrpc, OtlpHttp, Tls, Verbosity};
+pub(super) use named::{Named, type_of};
+pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
+pub(super) use receivers::{HttpReceiver, Receiver};
+pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
+pub(super) use units::{Duration, Memory, QueueSize, Size};
+
+/// The configuration of Sluice.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Config {
+    /// Where telemetry comes in: `otlp`, or several as `otlp/NAME`.
+    pub(super) receivers: Named<Receiver>,
+    /// Where telemetry goes: `TYPE` or `TYPE/NAME`. The types are `otlp_http` (also written `otlphttp`), `otlp_grpc`
+    /// (also written `otlp`), `file` and `debug`.
+    pub(super) exporters: Named<Exporter>,
+    /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
+    pub(super) routes: Vec<Route>,
+    /// What happens to resources that no route matches.
+    pub(super) unrouted: Unrouted,
+    /// What Sluice may use.
+    pub(super) limits: Limits,
+    /// When a sender gets its answer.
+    pub(super) acknowledge: Acknowledge,
+    /// The durable queue on disk. Not available yet.
+    pub(super) journal: Option<Journal>,
+    /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
+    pub(super) dead_letter: Option<DeadLetter>,
+    /// Metrics, health, API.
+    pub(super) admin: Admin,
+    /// A second listener that serves `/healthz`, `/readyz` and `/metrics` alone, for the kubelet and Prometheus.
+    pub(super) health: Option<Health>,
+    /// At shutdown, how long Sluice goes on accepting after `/readyz` turned negative: for sidecars whose application
+    /// flushes while it ends.
+    pub(super) shutdown_delay: Duration,
+    /// At shutdown and for removed exporters, how long to wait until everything is delivered.
+    pub(super) shutdown_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            receivers: Named::default(),
+            exporters: Named::default(),
+            routes: Vec::new(),
+            unrouted: Unrouted::default(),
+            limits: Limits::default(),
+            acknowledge: Acknowledge::default(),
+            journal: None,
+            dead_letter: None,
+            admin: Admin::default(),
+            health: None,
+            shutdown_delay: Duration::from_secs(0),
+            shutdown_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+/// What happens to resources that no route matches.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unrouted {
+    /// The sender is told by partial success which route is missing.
+    #[default]
+    Reject,
+    /// They are dropped, and counted.
+    Drop,
+}
+
+/// What Sluice may use.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Memory for data in flight and queued. A share such as `60%` is one of the control group's limit, else of the
+    /// machine's memory. Beyond it requests are refused with 503.
+    pub(super) memory: Memory,
+    /// Streams alive at a time: one per exporter, signal and routing key.
+    #[schemars(range(min = 1))]
+    pub(super) streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: Memory::Bytes(512 << 20), streams: 100_000 }
+    }
+}
+
+/// When a sender gets its answer.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Acknowledge {
+    /// Once its data is queued in memory.
+    #[default]
+    Queued,
+    /// Once the upstream has accepted it. Not available yet.
+    Delivered,
+}
+
+/// The durable queue on disk. Not available yet.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Journal {
+    /// The directory.
+    pub(super) directory: PathBuf,
+    /// What it may hold.
+    pub(super) max_size: Size,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { directory: "./journal".into(), max_size: Size(10 << 30) }
+    }
+}
+
+/// Where data is kept that an upstream refused for good.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DeadLetter {
+    /// The directory; made if it is not there.
+    pub(super) directory: PathBuf,
+    /// What it may hold; beyond, new dead letters are dropped and counted.
+    pub(super) max_size: Size,
+}
+
+impl Default for DeadLetter {
+    fn default() -> Self {
+        Self { directory: "./dead-letters".into(), max_size: Size(1 << 30) }
+    }
+}
+
+/// Metrics, health, API.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Admin {
+    /// Whether to listen at all.
+    pub(super) enabled: bool,
+    /// Host and port. Anyone who reaches it may read metrics and reload: keep it on loopback.
+    pub(super) endpoint: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { enabled: true, endpoint: "127.0.0.1:8888".into() }
+    }
+}
+
+/// A listener for `/healthz`, `/readyz` and `/metrics` alone.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Health {
+    /// Host and port.
+    pub(super) endpoint: String,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { endpoint: "0.0.0.0:13133".into() }
+    }
+}

@@ -1,0 +1,127 @@
+//! `sending_queue` and `retry_on_failure`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Duration, QueueSize, Size};
+
+/// The queue of each stream of an exporter.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct SendingQueue {
+    /// `false` sends what comes in as soon as its stream is free, without waiting for a batch to fill.
+    pub(in crate::config) enabled: bool,
+    /// Batches in flight per stream; 1 keeps order.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) num_consumers: usize,
+    /// What one stream may hold. A size with a unit counts bytes. A bare number counts requests, as in the Collector,
+    /// unless `sizer` is `bytes`; 16 MiB then hold as well.
+    pub(in crate::config) queue_size: QueueSize,
+    /// What a bare `queue_size` counts.
+    pub(in crate::config) sizer: Option<Sizer>,
+    /// Requests at a time per destination (scheme, host and port).
+    #[schemars(range(min = 1))]
+    pub(in crate::config) max_in_flight: usize,
+    /// What happens to a request that touches a full stream.
+    pub(in crate::config) when_full: WhenFull,
+    /// When a batch is sent.
+    pub(in crate::config) batch: Batch,
+}
+
+impl Default for SendingQueue {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            num_consumers: 1,
+            queue_size: QueueSize::Bytes(16 << 20),
+            sizer: None,
+            max_in_flight: 256,
+            when_full: WhenFull::default(),
+            batch: Batch::default(),
+        }
+    }
+}
+
+/// What a size counts.
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Sizer {
+    /// Requests.
+    Requests,
+    /// Spans, data points and log records.
+    Items,
+    /// Bytes of protobuf.
+    Bytes,
+}
+
+/// What happens to a request that touches a full stream.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum WhenFull {
+    /// The whole request is refused with 503; the sender tries again.
+    #[default]
+    Refuse,
+    /// Only what has no room is cut out: counted, dead-lettered, and named to the sender by partial success.
+    Shed,
+}
+
+/// When a batch is sent. Sizes are bytes of protobuf, before JSON and compression.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Batch {
+    /// A batch is sent at this age at the latest.
+    pub(in crate::config) flush_timeout: Duration,
+    /// A batch of this size is sent at once.
+    pub(in crate::config) min_size: Size,
+    /// No batch is larger, unless a single record is. 0 sets no limit but `queue_size`.
+    pub(in crate::config) max_size: Size,
+    /// What the sizes count; only bytes can be counted.
+    pub(in crate::config) sizer: Option<Sizer>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            flush_timeout: Duration::from_millis(50),
+            min_size: Size(256 << 10),
+            max_size: Size(512 << 10),
+            sizer: None,
+        }
+    }
+}
+
+/// How an attempt that failed is repeated.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RetryOnFailure {
+    /// `false` dead-letters a batch after its first failure.
+    pub(in crate::config) enabled: bool,
+    /// The wait after the first failure.
+    pub(in crate::config) initial_interval: Duration,
+    /// The longest wait.
+    pub(in crate::config) max_interval: Duration,
+    /// By how much each wait is longer than the one before.
+    #[schemars(range(min = 1, max = 100))]
+    pub(in crate::config) multiplier: f64,
+    /// Each wait is drawn from the interval, shortened and lengthened by at most this part of it.
+    #[schemars(range(min = 0, max = 1))]
+    pub(in crate::config) randomization_factor: f64,
+    /// After this time a batch is dead-lettered; `0` never gives up.
+    pub(in crate::config) max_elapsed_time: Duration,
+    /// HTTP statuses that are tried again. No answer at all always is.
+    pub(in crate::config) statuses: Vec<u16>,
+}
+
+impl Default for RetryOnFailure {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            initial_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(30),
+            multiplier: 1.5,
+            randomization_factor: 0.5,
+            max_elapsed_time: Duration::from_secs(0),
+            statuses: vec![429, 502, 503, 504],
+        }
+    }
+}

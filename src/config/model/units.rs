@@ -1,0 +1,302 @@
+//! Durations, sizes and amounts of memory as people write them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// A time span: `50ms`, `30s`, `1h30m`, `0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Duration(pub(crate) std::time::Duration);
+
+/// Bytes: `524288`, `512KiB`, `10MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Size(pub(crate) u64);
+
+/// Bytes, or a share of the memory there is: `512MiB`, `60%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Bytes(u64),
+    Percent(u8),
+}
+
+/// `queue_size`: what a bare number counts depends on `sizer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueSize {
+    Bare(u64),
+    Bytes(u64),
+}
+
+/// Nothing here waits longer; it also keeps sums of durations from overflowing.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(8760 * 3600);
+
+const DURATION_UNITS: [(&str, f64); 8] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("μs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+];
+
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("B", 1),
+    ("kB", 1000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+    ("TB", 1_000_000_000_000),
+    ("TiB", 1 << 40),
+];
+
+impl Duration {
+    pub(crate) const fn from_secs(seconds: u64) -> Self {
+        Self(std::time::Duration::from_secs(seconds))
+    }
+
+    pub(crate) const fn from_millis(millis: u64) -> Self {
+        Self(std::time::Duration::from_millis(millis))
+    }
+}
+
+impl FromStr for Duration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "write a duration such as `50ms`, `30s`, `5m` or `1h30m`";
+        if text == "0" {
+            return Ok(Self(std::time::Duration::ZERO));
+        }
+        let mut seconds = 0.0;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (number, unit, after) = split(rest).ok_or(EXPECTED)?;
+            if unit.is_empty() {
+                return Err(format!(
+                    "it has no unit: write `{number}s` for seconds or `{number}ms` for milliseconds"
+                ));
+            }
+            let (_, scale) = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or(EXPECTED)?;
+            seconds += number.parse::<f64>().map_err(|_| EXPECTED)? * scale;
+            rest = after;
+        }
+        if text.is_empty() {
+            return Err(EXPECTED.into());
+        }
+        std::time::Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|duration| *duration <= LONGEST)
+            .map(Self)
+            .ok_or_else(|| "it is longer than a year".into())
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        match (seconds, nanos) {
+            (_, 1..) if nanos.is_multiple_of(1_000_000) => write!(f, "{}ms", self.0.as_millis()),
+            (_, 1..) => write!(f, "{}ns", self.0.as_nanos()),
+            (1.., 0) if seconds.is_multiple_of(3600) => write!(f, "{}h", seconds / 3600),
+            (1.., 0) if seconds.is_multiple_of(60) => write!(f, "{}m", seconds / 60),
+            (_, 0) => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "write a size such as `524288`, `512KiB`, `10MB` or `1GiB`";
+        if let Ok(bytes) = text.parse::<u64>() {
+            return Ok(Self(bytes));
+        }
+        let (number, unit, rest) = split(text).ok_or(EXPECTED)?;
+        if !rest.is_empty() {
+            return Err(EXPECTED.into());
+        }
+        let (_, scale) =
+            SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or(EXPECTED)?;
+        let bytes = match number.parse::<u64>() {
+            Ok(whole) => whole.checked_mul(*scale),
+            Err(_) => number
+                .parse::<f64>()
+                .ok()
+                .map(|number| number * *scale as f64)
+                .filter(|bytes| *bytes < 9e18)
+                .map(|bytes| bytes as u64),
+        };
+        bytes.map(Self).ok_or_else(|| EXPECTED.into())
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = |(_, scale): &&(&str, u64)| {
+            scale.is_power_of_two() && self.0 >= *scale && self.0.is_multiple_of(*scale)
+        };
+        match SIZE_UNITS.iter().rev().find(whole) {
+            Some((unit, scale)) if *scale > 1 => write!(f, "{}{unit}", self.0 / scale),
+            _ => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(percent) = text.strip_suffix('%') else {
+            return text
+                .parse()
+                .map(|Size(bytes)| Self::Bytes(bytes))
+                .map_err(|_| "write a size such as `512MiB`, or a share such as `60%`".to_owned());
+        };
+        match percent.trim().parse() {
+            Ok(percent @ 1..=100) => Ok(Self::Percent(percent)),
+            _ => Err("write a share from `1%` to `100%`".into()),
+        }
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => Size(*bytes).fmt(f),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl FromStr for QueueSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<u64>() {
+            Ok(bare) => Ok(Self::Bare(bare)),
+            Err(_) => text
+                .parse()
+                .map(|Size(bytes)| Self::Bytes(bytes))
+                .map_err(|_| "write a size such as `16MiB`, or a number of requests".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for QueueSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bare(number) => number.fmt(f),
+            Self::Bytes(bytes) => Size(*bytes).fmt(f),
+        }
+    }
+}
+
+/// A leading decimal number, the letters after it, and what follows.
+fn split(text: &str) -> Option<(&str, &str, &str)> {
+    let digits = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
+    let (number, rest) = text.split_at(digits);
+    let rest = rest.trim_start();
+    let letters = rest.find(|char: char| !char.is_alphabetic()).unwrap_or(rest.len());
+    let (unit, rest) = rest.split_at(letters);
+    (number.starts_with(|char: char| char.is_ascii_digit())).then_some((number, unit, rest))
+}
+
+/// Reads and writes the type as text, and gives it a schema whose `format` names it.
+macro_rules! as_text {
+    ($type:ident, $format:literal, $what:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": ["string", "integer"], "format": $format, "description": $what })
+            }
+        }
+    };
+}
+
+as_text!(Duration, "duration", "A duration such as `50ms`, `30s`, `5m` or `1h30m`.");
+as_text!(Size, "size", "Bytes, such as `524288`, `512KiB`, `10MB` or `1GiB`.");
+as_text!(Memory, "memory", "Bytes such as `512MiB`, or a share such as `60%`.");
+as_text!(QueueSize, "queue size", "Bytes such as `16MiB`, or a number.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(text: &str) -> Option<u128> {
+        text.parse::<Duration>().ok().map(|duration| duration.0.as_millis())
+    }
+
+    #[test]
+    fn durations_are_the_collectors() {
+        assert_eq!(millis("50ms"), Some(50));
+        assert_eq!(millis("1h30m"), Some(5_400_000));
+        assert_eq!(millis("1.5s"), Some(1500));
+        assert_eq!(millis("0"), Some(0));
+        assert_eq!(millis("0s"), Some(0));
+        for wrong in ["", "5", "-1s", "s", "1d", "1e3s", "1s5", "9999999999999h", "1..s", "nan", "∞s", "５s"]
+        {
+            assert_eq!(millis(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_duration_without_a_unit_says_what_to_write() {
+        let error = "30".parse::<Duration>().unwrap_err();
+        assert_eq!(error, "it has no unit: write `30s` for seconds or `30ms` for milliseconds");
+    }
+
+    #[test]
+    fn sizes_are_decimal_and_binary() {
+        let bytes = |text: &str| text.parse::<Size>().ok().map(|size| size.0);
+        assert_eq!(bytes("524288"), Some(524_288));
+        assert_eq!(bytes("512KiB"), Some(524_288));
+        assert_eq!(bytes("10MB"), Some(10_000_000));
+        assert_eq!(bytes("1.5GiB"), Some(3 << 29));
+        assert_eq!(bytes("64 mib"), Some(64 << 20));
+        for wrong in
+            ["", "-1", "1X", "1KiB2", "99999999999999999999", "18446744073709551615TiB", "MiB", "1e30GiB"]
+        {
+            assert_eq!(bytes(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_displayed_parses_as_the_same() {
+        for text in ["50ms", "30s", "5m", "1h", "90s", "0s", "1500ns"] {
+            assert_eq!(text.parse::<Duration>().unwrap().to_string(), text);
+        }
+        for text in ["512KiB", "16MiB", "10GiB", "1", "1000"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn memory_is_bytes_or_a_share() {
+        assert_eq!("60%".parse(), Ok(Memory::Percent(60)));
+        assert_eq!("512MiB".parse(), Ok(Memory::Bytes(512 << 20)));
+        assert!("0%".parse::<Memory>().is_err());
+        assert!("101%".parse::<Memory>().is_err());
+    }
+}

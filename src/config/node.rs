@@ -1,0 +1,389 @@
+//! The YAML as a tree in which every key and value knows where it stands in the file.
+//!
+//! It is built from the parser's events rather than through a deserializer: scalars keep their text (so that
+//! `match: { build: 007 }` means `007`), duplicate keys are all seen and reported, and one wrong value hides no
+//! other problem. Aliases are expanded and merge keys (`<<`) merged here, within a budget.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+
+use super::problem::{Report, Span, quoted};
+use super::secrets::without_credentials;
+
+/// Collections inside each other; the deepest key of the schema is at a third of it.
+const DEEPEST: usize = 32;
+/// Nodes after aliases are expanded.
+const MOST_NODES: usize = 100_000;
+/// Bytes of text copied by aliases.
+const MOST_ALIASED_BYTES: usize = 8 << 20;
+
+/// A value of the YAML file.
+#[derive(Clone, PartialEq)]
+pub(super) struct Node {
+    pub(super) span: Span,
+    pub(super) value: Value,
+}
+
+#[derive(Clone, PartialEq)]
+pub(super) enum Value {
+    Scalar(Scalar),
+    Seq(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A scalar as text; its type is what the schema expects of it.
+#[derive(Clone, PartialEq)]
+pub(super) struct Scalar {
+    pub(super) text: String,
+    /// Written without quotes, so that it may be a number, a boolean or null.
+    pub(super) plain: bool,
+    /// The text holds a substituted value, which may be a secret, whatever its key.
+    pub(super) substituted: bool,
+}
+
+#[derive(Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_span: Span,
+    pub(super) value: Node,
+}
+
+impl Node {
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
+
+    /// The entries of a map; of anything else, none.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            Value::Scalar(_) | Value::Seq(_) => &[],
+        }
+    }
+
+    pub(super) fn item(&self, index: usize) -> Option<&Self> {
+        match &self.value {
+            Value::Seq(items) => items.get(index),
+            Value::Scalar(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// The node at a path of keys, or the nearest above it that exists: where to point for its sake.
+    pub(super) fn near(&self, path: &[&str]) -> &Self {
+        let mut node = self;
+        for key in path {
+            match node.get(key) {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        node
+    }
+
+    /// The value as it stands in the file, quoted; never what was substituted.
+    pub(super) fn written(&self, source: &str) -> String {
+        match &self.value {
+            Value::Scalar(scalar) => scalar.written(self.span, source),
+            Value::Seq(_) | Value::Map(_) => self.kind().to_owned(),
+        }
+    }
+
+    /// Whether the value holds something that was substituted.
+    pub(super) fn is_substituted(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.substituted)
+    }
+
+    /// What the node is, in the words of the problems.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Scalar(scalar) if scalar.is_null() => "nothing",
+            Value::Scalar(_) => "a single value",
+            Value::Seq(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+}
+
+impl Scalar {
+    /// The text as it stands in the file, quoted; never what was substituted, nor the credentials of a URL.
+    pub(super) fn written(&self, span: Span, source: &str) -> String {
+        let text =
+            if self.substituted { source.get(span.start..span.end).unwrap_or_default() } else { &self.text };
+        quoted(&without_credentials(text))
+    }
+
+    /// Null as in YAML 1.2; and as in the Collector, a substitution that is empty.
+    pub(super) fn is_null(&self) -> bool {
+        match self.text.as_str() {
+            "" => self.plain || self.substituted,
+            "~" | "null" | "Null" | "NULL" => self.plain,
+            _ => false,
+        }
+    }
+}
+
+/// Parses one YAML document. `None` if the text is not YAML; the report then says why.
+pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
+    let mut options = granit_parser::Options::default();
+    options.flow_nesting_limit = DEEPEST;
+    options.block_nesting_limit = DEEPEST;
+    options.set_emit_comments(false);
+
+    let mut tree = Builder {
+        source,
+        report,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        aliased: 0,
+        root: None,
+    };
+    for event in Parser::new_from_str_with_options(source, options) {
+        let done = match event {
+            Ok((event, span)) => tree.take(event, tree.span(&span.start, &span.end)),
+            Err(error) => {
+                let at = tree.offset(error.marker());
+                let problem = tree
+                    .report
+                    .error(Span { start: at, end: at }, format!("not valid YAML: {}", error.info()));
+                let line = source[..at].rsplit('\n').next().unwrap_or_default();
+                if line.contains('$') || source.as_bytes().get(at) == Some(&b'$') {
+                    problem.help("inside of `{ }` and `[ ]`, put quotes around what has a `${…}`");
+                }
+                None
+            }
+        };
+        done?;
+    }
+    Some(tree.root.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) }))
+}
+
+struct Builder<'a> {
+    source: &'a str,
+    report: &'a mut Report,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Anchored>,
+    nodes: usize,
+    aliased: usize,
+    root: Option<Node>,
+}
+
+/// A collection that is not closed yet.
+struct Open {
+    start: usize,
+    anchor: usize,
+    nodes_before: usize,
+    content: Content,
+}
+
+enum Content {
+    Seq(Vec<Node>),
+    Map(OpenMap),
+}
+
+#[derive(Default)]
+struct OpenMap {
+    entries: Vec<Entry>,
+    /// Where each key stands.
+    seen: HashMap<String, Span>,
+    /// The key whose value comes next.
+    key: Option<(String, Span)>,
+    /// The values of `<<`.
+    merges: Vec<Node>,
+}
+
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    height: usize,
+    bytes: usize,
+}
+
+impl Builder<'_> {
+    /// `None` ends the parsing; the report says why.
+    fn take(&mut self, event: Event<'_>, span: Span) -> Option<()> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain && !self.is_text(tag.as_deref(), span)?;
+                let text = text.into_owned();
+                self.nodes += 1;
+                let node = Node { span, value: Value::Scalar(Scalar { text, plain, substituted: false }) };
+                self.remember(anchor, &node, 1);
+                self.place(node)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.is_text(tag.as_deref(), span)?;
+                self.open(span.start, anchor, Content::Seq(Vec::new()))
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.is_text(tag.as_deref(), span)?;
+                self.open(span.start, anchor, Content::Map(OpenMap::default()))
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
+            Event::Alias(anchor) => self.alias(anchor, span),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                self.report
+                    .error(span, "a second YAML document starts here")
+                    .help("write one document; everything after `---` belongs into another file");
+                None
+            }
+            _ => Some(()),
+        }
+    }
+
+    fn open(&mut self, start: usize, anchor: usize, content: Content) -> Option<()> {
+        self.nodes += 1;
+        self.open.push(Open { start, anchor, nodes_before: self.nodes, content });
+        self.within_budget(Span { start, end: start })
+    }
+
+    fn close(&mut self, end: usize) -> Option<()> {
+        let Open { start, anchor, nodes_before, content } =
+            self.open.pop().expect("the parser balances its events");
+        let value = match content {
+            Content::Seq(items) => Value::Seq(items),
+            Content::Map(mut map) => {
+                for merged in std::mem::take(&mut map.merges) {
+                    self.merge(&mut map, merged);
+                }
+                Value::Map(map.entries)
+            }
+        };
+        // A block collection is closed by the next token; what it spans ends with its own text.
+        let end = start + self.source.get(start..end).unwrap_or_default().trim_end().len();
+        let node = Node { span: Span { start, end }, value };
+        self.remember(anchor, &node, self.nodes - nodes_before + 1);
+        self.place(node)
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Option<()> {
+        let Some(anchored) = self.anchors.get(&anchor) else {
+            self.report.error(span, "an alias can't stand inside the value that it repeats");
+            return None;
+        };
+        self.nodes += anchored.nodes;
+        self.aliased += anchored.bytes;
+        if self.open.len() + anchored.height > DEEPEST {
+            self.report.error(span, format!("nested more than {DEEPEST} levels deep by its aliases"));
+            return None;
+        }
+        self.within_budget(span)?;
+        let node = self.anchors[&anchor].node.clone();
+        self.place(node)
+    }
+
+    fn within_budget(&mut self, span: Span) -> Option<()> {
+        if self.nodes > MOST_NODES || self.aliased > MOST_ALIASED_BYTES {
+            self.report.error(span, format!("more than {MOST_NODES} values once its aliases are expanded"));
+            return None;
+        }
+        Some(())
+    }
+
+    fn remember(&mut self, anchor: usize, node: &Node, nodes: usize) {
+        if anchor != 0 {
+            let (height, bytes) = extent(node);
+            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, height, bytes });
+        }
+    }
+
+    /// Puts a finished node where it belongs.
+    fn place(&mut self, node: Node) -> Option<()> {
+        let Some(Open { content, .. }) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Some(());
+        };
+        match content {
+            Content::Seq(items) => items.push(node),
+            Content::Map(map) => {
+                let Some((key, key_span)) = map.key.take() else {
+                    let Value::Scalar(scalar) = node.value else {
+                        self.report.error(node.span, format!("a key must be text, this is {}", node.kind()));
+                        return None;
+                    };
+                    map.key = Some((scalar.text, node.span));
+                    return Some(());
+                };
+                if key == "<<" {
+                    map.merges.push(node);
+                } else if let Some(first) = map.seen.get(&key) {
+                    let line = self.source[..first.start].matches('\n').count() + 1;
+                    self.report
+                        .error(key_span, format!("duplicate key {}", quoted(&key)))
+                        .help(format!("it is already on line {line}; keep one of the two"));
+                } else {
+                    map.seen.insert(key.clone(), key_span);
+                    map.entries.push(Entry { key, key_span, value: node });
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// YAML 1.1 merge keys: what a map has itself wins, then the first that is merged.
+    fn merge(&mut self, map: &mut OpenMap, merged: Node) {
+        match merged.value {
+            Value::Map(entries) => {
+                for entry in entries {
+                    if !map.seen.contains_key(&entry.key) {
+                        map.seen.insert(entry.key.clone(), entry.key_span);
+                        map.entries.push(entry);
+                    }
+                }
+            }
+            Value::Seq(maps) => maps.into_iter().for_each(|merged| self.merge(map, merged)),
+            Value::Scalar(_) => {
+                self.report.error(merged.span, "`<<` merges a map or a list of maps, this is a single value");
+            }
+        }
+    }
+
+    /// Whether a tag says that the value is text whatever it looks like.
+    fn is_text(&mut self, tag: Option<&Tag>, span: Span) -> Option<bool> {
+        match tag {
+            None => Some(false),
+            Some(tag) if tag.is_yaml_core_schema() => Some(tag.suffix() == "str"),
+            Some(tag) => {
+                self.report
+                    .error(span, format!("the YAML tag {} means nothing here", quoted(&tag.original())));
+                None
+            }
+        }
+    }
+
+    fn span(&self, start: &Marker, end: &Marker) -> Span {
+        Span { start: self.offset(start), end: self.offset(end) }
+    }
+
+    fn offset(&self, marker: &Marker) -> usize {
+        marker.byte_offset().unwrap_or_else(|| {
+            self.source.char_indices().nth(marker.index()).map_or(self.source.len(), |(at, _)| at)
+        })
+    }
+}
+
+/// How deep a node is, and how many bytes of text it holds.
+fn extent(node: &Node) -> (usize, usize) {
+    let children: Vec<(usize, usize)> = match &node.value {
+        Value::Scalar(scalar) => return (0, scalar.text.len()),
+        Value::Seq(items) => items.iter().map(extent).collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|entry| {
+                let (height, bytes) = extent(&entry.value);
+                (height, bytes + entry.key.len())
+            })
+            .collect(),
+    };
+    let height = children.iter().map(|(height, _)| *height).max().unwrap_or(0) + 1;
+    (height, children.iter().map(|(_, bytes)| bytes).sum())
+}

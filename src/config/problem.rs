@@ -1,0 +1,308 @@
+//! What is wrong with a configuration, and where: collected while it is read, shown all at once.
+//!
+//! The text looks like a compiler's: place, message, the line itself with a caret, and what to write instead.
+//! A line is shown with the secrets in it masked, because the text ends up in logs and in the API.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The configuration can't be used.
+    Error,
+    /// The configuration works, but not as its writer may think.
+    Warning,
+}
+
+/// One problem of a configuration, ready to be shown; holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The configuration file.
+    pub file: String,
+    /// The line, from 1; `None` for a problem of the file as a whole.
+    pub line: Option<usize>,
+    /// The column in characters, from 1.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// The line with a caret under the place.
+    #[serde(skip)]
+    pub(super) snippet: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, ":{line}:{column}")?;
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        writeln!(f, ": {severity}: {}", self.message)?;
+        if let Some(snippet) = &self.snippet {
+            f.write_str(snippet)?;
+        }
+        if let Some(help) = &self.help {
+            let gutter = self.line.map_or(1, |line| line.to_string().len());
+            writeln!(f, "{:gutter$} = help: {help}", "")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a configuration can't be used: every error, and the warnings beside them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Problems {
+    /// In the order of the file.
+    pub list: Vec<Problem>,
+    /// Every file that was read or looked for, so that a watcher sees when it is repaired.
+    #[serde(skip)]
+    pub files: Vec<PathBuf>,
+    /// The hash of their content, as [`super::fingerprint`] computes it.
+    #[serde(skip)]
+    pub hash: u64,
+}
+
+impl Problems {
+    /// How many of them are errors.
+    pub fn errors(&self) -> usize {
+        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// A range of bytes of the configuration file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Span {
+    pub(super) fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+}
+
+/// Collects problems while a configuration is read.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    found: Vec<Found>,
+    /// Places that are not shown: secrets, and what may be one.
+    hidden: Vec<Span>,
+}
+
+#[derive(Debug)]
+struct Found {
+    severity: Severity,
+    span: Option<Span>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Report {
+    /// Adds an error; `help` says what to write instead.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
+        self.add(Severity::Error, Some(span), message.into())
+    }
+
+    /// Adds a warning.
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
+        self.add(Severity::Warning, Some(span), message.into())
+    }
+
+    /// Adds an error of the file as a whole.
+    pub(super) fn error_without_place(&mut self, message: impl Into<String>) -> &mut Self {
+        self.add(Severity::Error, None, message.into())
+    }
+
+    /// Says what to write instead, for the problem added last.
+    pub(super) fn help(&mut self, help: impl Into<String>) {
+        if let Some(last) = self.found.last_mut() {
+            last.help = Some(help.into());
+        }
+    }
+
+    /// Keeps places out of every line that is shown.
+    pub(super) fn hide(&mut self, places: impl IntoIterator<Item = Span>) {
+        self.hidden.extend(places);
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.found.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// Whether there is an error inside `span`: what is missing there may only be misspelt.
+    pub(super) fn has_error_within(&self, span: Span) -> bool {
+        self.found.iter().any(|found| {
+            found.severity == Severity::Error && found.span.is_some_and(|inner| span.contains(inner))
+        })
+    }
+
+    fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Self {
+        self.found.push(Found { severity, span, message, help: None });
+        self
+    }
+
+    /// The problems in the order of the file, each once.
+    pub(super) fn finish(mut self, file: &str, source: &str) -> Vec<Problem> {
+        self.found.sort_by_key(|found| (found.span, found.severity));
+        let lines = Lines::new(source);
+        let mut problems: Vec<Problem> = Vec::with_capacity(self.found.len());
+        for found in self.found {
+            let place = found.span.map(|span| lines.place(span));
+            let problem = Problem {
+                severity: found.severity,
+                file: file.to_owned(),
+                line: place.as_ref().map(|place| place.line + 1),
+                column: place.as_ref().map(|place| place.column + 1),
+                message: found.message,
+                help: found.help,
+                snippet: place.map(|place| lines.snippet(&place, &self.hidden)),
+            };
+            // One anchor used in many places is still one mistake.
+            let seen = |other: &Problem| {
+                other.line == problem.line
+                    && other.column == problem.column
+                    && other.message == problem.message
+            };
+            if !problems.iter().rev().take(16).any(seen) {
+                problems.push(problem);
+            }
+        }
+        problems
+    }
+}
+
+/// What a problem quotes of the file: short, and without characters that a terminal would obey.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut out = String::from("`");
+    for (index, char) in text.chars().enumerate() {
+        if index == LONGEST {
+            out.push('…');
+            break;
+        }
+        if char.is_control() { out.extend(char.escape_default()) } else { out.push(char) }
+    }
+    out.push('`');
+    out
+}
+
+/// The nearest of `names` to `name`, if it is near enough to be meant.
+pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    names
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1.max(candidate.chars().count().min(12) / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `a`, `b` and `c`, each quoted.
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        [only] => only.clone(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// The file by lines.
+struct Lines<'a> {
+    source: &'a str,
+    starts: Vec<usize>,
+}
+
+struct Place {
+    /// From 0.
+    line: usize,
+    /// In characters, from 0.
+    column: usize,
+    span: Span,
+}
+
+impl<'a> Lines<'a> {
+    fn new(source: &'a str) -> Self {
+        let breaks = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { source, starts: std::iter::once(0).chain(breaks).collect() }
+    }
+
+    fn place(&self, span: Span) -> Place {
+        let clamp = |at: usize| {
+            (0..=at.min(self.source.len())).rev().find(|at| self.source.is_char_boundary(*at)).unwrap_or(0)
+        };
+        let span = Span { start: clamp(span.start), end: clamp(span.end.max(span.start)) };
+        let line = self.starts.partition_point(|start| *start <= span.start) - 1;
+        let column = self.source[self.starts[line]..span.start].chars().count();
+        Place { line, column, span }
+    }
+
+    /// The line with a caret under the span, masked, and cut around the place if it is long.
+    fn snippet(&self, place: &Place, masks: &[Span]) -> String {
+        const WIDEST: usize = 120;
+        const BEFORE: usize = 50;
+
+        let start = self.starts[place.line];
+        let text = self.source[start..].split('\n').next().unwrap_or_default().trim_end_matches('\r');
+        let mut shown: Vec<char> = Vec::new();
+        let (mut from, mut to) = (None, 0);
+        let mut masked: Option<Span> = None;
+        for (offset, char) in text.char_indices() {
+            let at = start + offset;
+            let inside = place.span.start <= at && (at < place.span.end || at == place.span.start);
+            if inside && from.is_none() {
+                from = Some(shown.len());
+            }
+            let mask = masks.iter().copied().find(|mask| mask.start <= at && at < mask.end);
+            if mask.is_none() {
+                shown.push(if char.is_control() { ' ' } else { char });
+            } else if mask != masked {
+                shown.extend("[redacted]".chars());
+            }
+            masked = mask;
+            if inside {
+                to = shown.len();
+            }
+        }
+        let from = from.unwrap_or(shown.len());
+        let to = to.max(from + 1);
+
+        let skipped = if shown.len() > WIDEST { from.saturating_sub(BEFORE) } else { 0 };
+        let window: String = shown.iter().skip(skipped).take(WIDEST).collect();
+        let carets = "^".repeat((to - from).min(WIDEST.saturating_sub(from - skipped)).max(1));
+        let number = (place.line + 1).to_string();
+        let gutter = " ".repeat(number.len());
+        format!(
+            "{gutter} |\n{number} | {}\n{gutter} | {}{carets}\n",
+            window.trim_end(),
+            " ".repeat(from - skipped)
+        )
+    }
+}

@@ -1,0 +1,328 @@
+//! Checks the tree against the schema, key by key, and hands on what is right as the JSON that the model reads.
+//!
+//! What is wrong is reported and left out, so that one mistake hides no other: the rest is read as if the wrong
+//! key had not been written.
+
+use std::fmt;
+
+use serde_json::{Map, Number, Value as Json};
+
+use super::collector::{self, Verdict};
+use super::model;
+use super::node::{Entry, Node, Scalar, Value};
+use super::problem::{Report, Span, listed, nearest, quoted};
+use super::schema::Shape;
+
+/// Checks a whole configuration.
+pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
+    let mut walk = Walk { source, report };
+    walk.value(root, Shape::root(), &Place::ROOT).unwrap_or_else(|| Map::new().into())
+}
+
+/// The way from the root to a value.
+struct Place<'a> {
+    up: Option<&'a Place<'a>>,
+    name: &'a str,
+    is_item: bool,
+}
+
+impl Place<'_> {
+    const ROOT: Self = Self { up: None, name: "", is_item: false };
+
+    fn key<'a>(&'a self, name: &'a str) -> Place<'a> {
+        Place { up: Some(self), name, is_item: false }
+    }
+
+    /// The nearest key: its own, or that of the list.
+    fn word(&self) -> &str {
+        match self.up {
+            Some(up) if self.is_item => up.word(),
+            _ => self.name,
+        }
+    }
+
+    fn item<'a>(&'a self, name: &'a str) -> Place<'a> {
+        Place { up: Some(self), name, is_item: true }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(up) = self.up else { return Ok(()) };
+        up.fmt(f)?;
+        match (self.is_item, up.up) {
+            (true, _) => write!(f, "[{}]", self.name),
+            (false, None) => f.write_str(self.name),
+            (false, Some(_)) => write!(f, ".{}", self.name),
+        }
+    }
+}
+
+struct Walk<'a> {
+    source: &'a str,
+    report: &'a mut Report,
+}
+
+impl Walk<'_> {
+    /// The value as JSON, or `None` where it is wrong or not there.
+    fn value(&mut self, node: &Node, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+        let shape = Self::choose(node, shape);
+        match &node.value {
+            Value::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
+            Value::Scalar(scalar) if !scalar.is_null() && !shape.is("object") && !shape.is("array") => {
+                self.scalar(scalar, node.span, shape, place)
+            }
+            Value::Seq(items) if shape.is("array") => {
+                let items = items.iter().enumerate();
+                let shape = Shape::of(&shape.body["items"]);
+                Some(
+                    items
+                        .filter_map(|(index, item)| self.value(item, shape, &place.item(&index.to_string())))
+                        .collect(),
+                )
+            }
+            Value::Map(entries) if shape.is("object") => Some(self.map(node, entries, shape, place)),
+            _ => {
+                self.wrong_kind(node, shape, place);
+                None
+            }
+        }
+    }
+
+    /// Of several shapes, the one of the value's kind.
+    fn choose<'s>(node: &Node, shape: Shape<'s>) -> Shape<'s> {
+        if shape.types().next().is_some() || !shape.words().is_empty() {
+            return shape;
+        }
+        let kind = match node.value {
+            Value::Scalar(_) => "string",
+            Value::Seq(_) => "array",
+            Value::Map(_) => "object",
+        };
+        shape.choices().find(|choice| choice.is(kind)).or_else(|| shape.choices().next()).unwrap_or(shape)
+    }
+
+    fn map(&mut self, node: &Node, entries: &[Entry], shape: Shape<'_>, place: &Place<'_>) -> Json {
+        let mut map = Map::new();
+        for entry in entries {
+            let inner = place.key(&entry.key);
+            let property = shape.properties().find(|(key, _)| *key == entry.key).map(|(_, schema)| schema);
+            let typed = || {
+                let name = model::type_of(&entry.key);
+                let schema = shape.typed_values().find(|(known, _)| *known == name)?.1;
+                (!entry.key.ends_with('/')).then_some(schema)
+            };
+            let value = if let Some(schema) = property {
+                let shape = Shape::of(schema);
+                // `timeout:` with nothing after it says nothing; `http:` asks for the defaults.
+                if entry.value.is_null() && !shape.is("object") {
+                    continue;
+                }
+                self.value(&entry.value, shape, &inner)
+            } else if let Some(schema) = shape.values().or_else(typed) {
+                let shape = Shape::of(schema);
+                if entry.value.is_null() && !shape.is("object") {
+                    self.report.error(entry.key_span, format!("`{inner}` has no value"));
+                    continue;
+                }
+                self.value(&entry.value, shape, &inner)
+            } else {
+                self.unknown(node, entry, shape, place);
+                continue;
+            };
+            if let Some(value) = value {
+                map.insert(entry.key.clone(), value);
+            }
+        }
+        map.into()
+    }
+
+    /// A key that is not in the schema: the Collector's, or a slip.
+    fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
+        let key = quoted(&entry.key);
+        if let Some((verdict, why)) = shape.definition.and_then(|name| collector::verdict(name, &entry.key)) {
+            match verdict {
+                Verdict::Ignored => self.report.warn(entry.key_span, format!("{key} has no effect: {why}")),
+                Verdict::Refused => {
+                    self.report.error(entry.key_span, format!("{key} is not available: {why}"))
+                }
+            };
+            return;
+        }
+
+        let types: Vec<&str> = shape.typed_values().map(|(name, _)| name).collect();
+        if !types.is_empty() {
+            let near = nearest(model::type_of(&entry.key), types.iter().copied());
+            let what = place.name.trim_end_matches('s');
+            let help = match near {
+                Some(near) if entry.key.ends_with('/') => format!("write `{near}`, or `{near}/NAME`"),
+                Some(near) => format!("did you mean {}?", quoted(&renamed(&entry.key, near))),
+                None => format!("the types are {}, each alone or as `TYPE/NAME`", listed(types)),
+            };
+            self.report.error(entry.key_span, format!("{key} is not a known type of {what}")).help(help);
+            return;
+        }
+
+        let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
+        let known: Vec<&str> = shape.properties().map(|(key, _)| key).collect();
+        let unused = known.iter().copied().filter(|known| node.get(known).is_none());
+        if let Some(near) = nearest(&entry.key, unused).or_else(|| nearest(&entry.key, known.iter().copied()))
+        {
+            let message = format!("unknown key {key} in {place}; did you mean `{near}`?");
+            self.report.error(entry.key_span, message);
+            return;
+        }
+        // Far from every key, it may be a header that is not indented below `headers`.
+        self.report.hide([entry.value.span]);
+        self.report
+            .error(entry.key_span, format!("unknown key {key} in {place}"))
+            .help(format!("the keys here are {}", listed(known)));
+    }
+
+    fn scalar(&mut self, scalar: &Scalar, span: Span, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+        let words = shape.words();
+        if !words.is_empty() {
+            return self.word(scalar, span, &words, place);
+        }
+        if let Some((format, parse)) = shape.format().and_then(|name| Some((name, format_check(name)?))) {
+            return self.formatted(scalar, span, format, parse, place);
+        }
+        if shape.is("string") {
+            return Some(scalar.text.clone().into());
+        }
+
+        let (found, expected) = if shape.is("boolean") {
+            (boolean(&scalar.text), "`true` or `false`")
+        } else if shape.is("integer") {
+            (scalar.text.parse::<i64>().ok().map(Json::from), "a whole number")
+        } else {
+            (scalar.text.parse().ok().and_then(Number::from_f64).map(Json::Number), "a number")
+        };
+        let quotes = !scalar.plain && !scalar.substituted && found.is_some();
+        if let Some(value) = found.filter(|_| !quotes) {
+            return self.in_range(value, scalar, span, shape, place);
+        }
+        let written = scalar.written(span, self.source);
+        let problem = self.report.error(span, format!("`{place}` must be {expected}, not {written}"));
+        if quotes {
+            problem.help("text in quotes is text; remove the quotes");
+        }
+        None
+    }
+
+    /// One of the words of an enumeration.
+    fn word(&mut self, scalar: &Scalar, span: Span, words: &[&str], place: &Place<'_>) -> Option<Json> {
+        if words.contains(&scalar.text.as_str()) {
+            return Some(scalar.text.clone().into());
+        }
+        let written = scalar.written(span, self.source);
+        let near = (!scalar.substituted).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
+        let guess = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        self.report
+            .error(span, format!("{written} is not a value of `{}`", place.word()))
+            .help(format!("{guess}the values are {}", listed(words.iter().copied())));
+        None
+    }
+
+    /// A duration, a size: text with a form of its own.
+    fn formatted(
+        &mut self,
+        scalar: &Scalar,
+        span: Span,
+        format: &str,
+        parse: FormatCheck,
+        place: &Place<'_>,
+    ) -> Option<Json> {
+        let Err(expected) = parse(&scalar.text) else { return Some(scalar.text.clone().into()) };
+        let written = scalar.written(span, self.source);
+        let what = match format {
+            "memory" => "an amount of memory".to_owned(),
+            other => format!("a {other}"),
+        };
+        // What is expected may repeat what was given.
+        let help = if scalar.substituted { format!("the substituted text must be {what}") } else { expected };
+        self.report.error(span, format!("{written} is not {what} (in `{}`)", place.word())).help(help);
+        None
+    }
+
+    fn in_range(
+        &mut self,
+        value: Json,
+        scalar: &Scalar,
+        span: Span,
+        shape: Shape<'_>,
+        place: &Place<'_>,
+    ) -> Option<Json> {
+        let number = value.as_f64();
+        let widest = match shape.format() {
+            Some("uint16") => Some(f64::from(u16::MAX)),
+            Some("uint32") => Some(f64::from(u32::MAX)),
+            _ => None,
+        };
+        let least = shape.body["minimum"].as_f64();
+        let most = shape.body["maximum"].as_f64().or(widest);
+        let help = match (least, most) {
+            (Some(least), _) if number.is_some_and(|number| number < least) => {
+                format!("the least is {least}")
+            }
+            (_, Some(most)) if number.is_some_and(|number| number > most) => format!("the most is {most}"),
+            _ => return Some(value),
+        };
+        let message = format!("{} is out of range for `{}`", scalar.written(span, self.source), place.word());
+        self.report.error(span, message).help(help);
+        None
+    }
+
+    fn wrong_kind(&mut self, node: &Node, shape: Shape<'_>, place: &Place<'_>) {
+        let expected = if shape.is("object") {
+            "a map"
+        } else if shape.is("array") {
+            "a list"
+        } else {
+            "a single value"
+        };
+        let name = if place.up.is_none() { "the configuration".to_owned() } else { format!("`{place}`") };
+        let problem = self.report.error(node.span, format!("{name} must be {expected}, not {}", node.kind()));
+        let first = shape.properties().next().map(|(key, _)| key);
+        match (expected, &node.value) {
+            ("a list", Value::Scalar(scalar)) if !scalar.substituted => {
+                let items = self.source.get(node.span.start..node.span.end).unwrap_or_default();
+                problem.help(format!("write [{}]", quoted(items).trim_matches('`')));
+            }
+            ("a map", _) => problem.help(match first {
+                Some(key) => format!("write keys and values, such as `{key}: …`, indented below it"),
+                None => "write keys and values, indented below it".to_owned(),
+            }),
+            _ => {}
+        }
+    }
+}
+
+type FormatCheck = fn(&str) -> Result<(), String>;
+
+/// The check of a text that has a format of its own; the error says what to write.
+fn format_check(format: &str) -> Option<FormatCheck> {
+    match format {
+        "duration" => Some(|text| text.parse::<model::Duration>().map(drop)),
+        "size" => Some(|text| text.parse::<model::Size>().map(drop)),
+        "memory" => Some(|text| text.parse::<model::Memory>().map(drop)),
+        "queue size" => Some(|text| text.parse::<model::QueueSize>().map(drop)),
+        _ => None,
+    }
+}
+
+fn boolean(text: &str) -> Option<Json> {
+    match text {
+        "true" | "True" | "TRUE" => Some(true.into()),
+        "false" | "False" | "FALSE" => Some(false.into()),
+        _ => None,
+    }
+}
+
+/// `otlp_htp/s2` with another type.
+fn renamed(name: &str, r#type: &str) -> String {
+    match name.split_once('/') {
+        Some((_, rest)) => format!("{type}/{rest}"),
+        None => r#type.to_owned(),
+    }
+}

@@ -1,0 +1,172 @@
+//! `${env:NAME}`, `${env:NAME:-default}`, `${NAME}`, `${file:PATH}` and `$$`, as in the Collector.
+//!
+//! Values are put in after the YAML was parsed, into one scalar each: a value can't become a key, a list or a
+//! second option, whatever is in it. It is not looked at for further `${}` either.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::node::{Node, Scalar, Value};
+use super::problem::{Report, Span, quoted};
+
+/// Neither a configuration nor a file that it reads is larger.
+const LARGEST: u64 = 16 << 20;
+
+/// What substitutions read, and what they have read.
+pub(super) struct Substitution<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    files: &'a mut Files,
+}
+
+impl<'a> Substitution<'a> {
+    pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>, files: &'a mut Files) -> Self {
+        Self { env, files }
+    }
+
+    /// Substitutes in every scalar at and below `node`.
+    pub(super) fn apply(&mut self, node: &mut Node, report: &mut Report) {
+        match &mut node.value {
+            Value::Scalar(scalar) => self.scalar(scalar, node.span, report),
+            Value::Seq(items) => items.iter_mut().for_each(|item| self.apply(item, report)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| self.apply(&mut entry.value, report)),
+        }
+    }
+
+    fn scalar(&mut self, scalar: &mut Scalar, span: Span, report: &mut Report) {
+        if !scalar.text.contains('$') {
+            return;
+        }
+        let mut out = String::new();
+        let mut rest = scalar.text.as_str();
+        while let Some(dollar) = rest.find('$') {
+            out.push_str(&rest[..dollar]);
+            rest = &rest[dollar..];
+            if let Some(after) = rest.strip_prefix("$$") {
+                out.push('$');
+                rest = after;
+            } else if let Some(inner) = rest.strip_prefix("${") {
+                let Some(close) = inner.find('}') else {
+                    report
+                        .error(span, "`${` is never closed by `}`")
+                        .help("write `${env:NAME}`, or `$$` for a dollar sign");
+                    return;
+                };
+                scalar.substituted = true;
+                match self.value(&inner[..close]) {
+                    Ok(value) => out.push_str(&value),
+                    Err(Failure { message, help }) => {
+                        report.error(span, message).help(help);
+                    }
+                }
+                rest = &inner[close + 1..];
+            } else {
+                out.push('$');
+                rest = &rest[1..];
+            }
+        }
+        out.push_str(rest);
+        scalar.text = out;
+    }
+
+    /// What `${expression}` stands for.
+    fn value(&mut self, expression: &str) -> Result<String, Failure> {
+        if let Some(path) = expression.strip_prefix("file:") {
+            return self.file(Path::new(path));
+        }
+        let (name, default) = match expression.strip_prefix("env:").unwrap_or(expression).split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (expression.strip_prefix("env:").unwrap_or(expression), None),
+        };
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || name.as_bytes()[0].is_ascii_digit() || !name.bytes().all(word) {
+            return Err(Failure {
+                message: format!("{} is not a substitution", quoted(&format!("${{{expression}}}"))),
+                help:
+                    "write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, or `$$` for a dollar sign"
+                        .into(),
+            });
+        }
+        match ((self.env)(name), default) {
+            // As in a shell, `:-` also stands in for an empty value.
+            (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
+            (Some(value), _) => Ok(value),
+            (None, Some(default)) => Ok(default.to_owned()),
+            (None, None) => Err(Failure {
+                message: format!("the environment variable `{name}` is not set"),
+                help: format!("set it, or write `${{env:{name}:-default}}`"),
+            }),
+        }
+    }
+
+    fn file(&mut self, path: &Path) -> Result<String, Failure> {
+        let shown = quoted(&path.display().to_string());
+        let text = self.files.read(path).map_err(|reason| Failure {
+            message: format!("can't read the file {shown}: {reason}"),
+            help: "a relative path is relative to the working directory".into(),
+        })?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+    }
+}
+
+struct Failure {
+    message: String,
+    help: String,
+}
+
+/// The files a configuration was read from, and a hash of what was in each when it was read.
+#[derive(Default)]
+pub(super) struct Files(BTreeMap<PathBuf, u64>);
+
+impl Files {
+    /// Reads a text file; the error says why not, never what is in it.
+    pub(super) fn read(&mut self, path: &Path) -> Result<String, String> {
+        let bytes = read(path);
+        let digest = digest(bytes.as_deref().ok());
+        self.0.entry(path.to_owned()).or_insert(digest);
+        String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
+    }
+
+    /// The paths, and the hash over all contents.
+    pub(super) fn finish(self) -> (Vec<PathBuf>, u64) {
+        let hash = combine(&self.0);
+        (self.0.into_keys().collect(), hash)
+    }
+}
+
+/// A hash of what is in `files` now: when it differs from that of a configuration, the files have changed since
+/// that configuration was read from them.
+///
+/// Files are read, not only looked at, so that a `ConfigMap`'s swapped symlink and a network file system without
+/// change events are noticed alike. A file that can't be read counts as such.
+pub fn fingerprint(files: &[PathBuf]) -> u64 {
+    combine(&files.iter().map(|file| (file.clone(), digest(read(file).as_deref().ok()))).collect())
+}
+
+fn digest(content: Option<&[u8]>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn combine(digests: &BTreeMap<PathBuf, u64>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    digests.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err("it is a directory".into());
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("it is larger than {LARGEST} bytes"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,62 @@
+//! `docs/configuration.md` against the schema.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+const BEGIN: &str = "<!-- reference: made from the schema by `UPDATE_DOCS=1 cargo test reference` -->\n";
+const END: &str = "<!-- end of the reference -->\n";
+
+#[test]
+fn the_reference_in_the_documentation_is_the_schemas() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("the file has the marker");
+    let (written, after) = rest.split_once(END).expect("the file has the end marker");
+    let reference = format!("\n{}", crate::config::reference());
+    if written != reference && std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{reference}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        written == reference,
+        "docs/configuration.md is behind the schema: run `UPDATE_DOCS=1 cargo test reference`"
+    );
+}
+
+#[test]
+fn every_yaml_block_in_the_documentation_is_valid() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut blocks = 0;
+    for block in text.split("```yaml\n").skip(1) {
+        let yaml = block.split("```").next().unwrap();
+        let whole = complete(yaml);
+        if let Err(problems) = load_with(&whole, &|_| Some("5s".into())) {
+            panic!("{problems}\n{whole}");
+        }
+        blocks += 1;
+    }
+    assert!(blocks >= 8, "{blocks}");
+}
+
+/// A block with the sections that it leaves out.
+fn complete(yaml: &str) -> String {
+    let mut whole = yaml.to_owned();
+    let has = |section: &str| yaml.lines().any(|line| line.starts_with(section));
+    if !has("receivers:") {
+        whole.push_str("receivers: { otlp: { protocols: { http: } } }\n");
+    }
+    if !has("exporters:") {
+        whole.push_str(
+            "exporters: { debug: , file/local: , \"otlp_http/s2\": { endpoint: \"https://a\" } }\n",
+        );
+    }
+    if !has("routes:") {
+        let exporter = yaml.lines().skip_while(|line| !line.starts_with("exporters:")).nth(1);
+        let exporter = exporter.map_or("debug", |line| line.trim().trim_end_matches(':'));
+        let name = exporter.split(": ").next().unwrap();
+        writeln!(whole, "routes: [{{ exporters: [{name}] }}]").unwrap();
+    }
+    whole
+}

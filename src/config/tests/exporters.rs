@@ -1,0 +1,357 @@
+//! `exporters`.
+
+use std::time::Duration;
+
+use super::*;
+use crate::export::{Compression, Encoding};
+use crate::route::Template;
+use crate::stream::WhenFull;
+
+fn said_of(lines: &str) -> Vec<String> {
+    said(&with_exporter("otlp_http", lines))
+}
+
+fn url(text: &str) -> Option<Template> {
+    Template::parse(text).ok()
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let settings = exporter("otlp_http", "endpoint: https://example.com/otlp/");
+    assert_eq!(settings.queue.num_consumers, 1);
+    assert_eq!(settings.queue.queue_bytes, 16 << 20);
+    assert_eq!(settings.queue.queue_requests, None);
+    assert_eq!(settings.queue.when_full, WhenFull::Refuse);
+    assert_eq!(settings.queue.batch.flush_timeout, Duration::from_millis(50));
+    assert_eq!((settings.queue.batch.min_size, settings.queue.batch.max_size), (256 << 10, 512 << 10));
+    assert_eq!(settings.max_in_flight, 256);
+    assert_eq!(settings.retry.statuses, [429, 502, 503, 504]);
+    assert_eq!(settings.retry.max_elapsed_time, Duration::ZERO);
+    let ExporterKind::OtlpHttp(http) = settings.kind else { panic!() };
+    assert_eq!(http.compression, Compression::Gzip { level: 1 });
+    assert_eq!(http.encoding, Encoding::Proto);
+    assert_eq!(http.timeout, Duration::from_secs(30));
+    assert_eq!(http.max_idle_connections, 256);
+    assert_eq!(http.urls[0], url("https://example.com/otlp/v1/traces"));
+    assert_eq!(http.urls[2], url("https://example.com/otlp/v1/logs"));
+}
+
+#[test]
+fn an_endpoint_of_a_signal_is_used_as_it_is() {
+    let http = otlp_http("endpoint: http://a\nlogs_endpoint: http://b/x?y=1");
+    assert_eq!(http.urls, [url("http://a/v1/traces"), url("http://a/v1/metrics"), url("http://b/x?y=1")]);
+}
+
+#[test]
+fn urls_are_templates() {
+    let http = otlp_http("endpoint: \"https://{{ key }}.b.s2.dev/{{ resource['team'] }}/otlp\"");
+    assert_eq!(http.urls[2].as_ref().unwrap().attributes().collect::<Vec<_>>(), ["team"]);
+    assert_eq!(
+        said_of("endpoint: \"https://{{ tenant }}.b.s2.dev\""),
+        [
+            "4:15 error: unknown expression `tenant`: write `key`, `signal` or `resource[\"service.name\"]` (templates are \
+          `{{ key }}`, `{{ signal }}` and `{{ resource[\"service.name\"] }}`)"
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_url_says_why() {
+    let why = |url: &str| said_of(&format!("endpoint: \"{url}\"")).join("\n");
+    assert_eq!(
+        why("ingest.example.com/otlp"),
+        "4:15 error: `ingest.example.com/otlp` can't be sent to: it has no scheme (write \
+         `https://ingest.example.com/otlp`, or `http://ingest.example.com/otlp` without TLS)"
+    );
+    let reasons = [
+        ("ftp://example.com", "its scheme is neither `https` nor `http`"),
+        ("https://", "it is no URL"),
+        ("https:", "it has no scheme"),
+        ("https:///otlp", "it is no URL"),
+        ("https://exa mple.com", "it is no URL"),
+        ("https://example.com:99999", "its port is not a number from 1 to 65535"),
+        ("https://example.com:0", "its port is not a number from 1 to 65535"),
+        ("https://example.com/#a", "it has a fragment"),
+        ("https://example.com/?a=b", "a path is added to it, which can't follow a query"),
+        (
+            "https://me:pw@example.com",
+            "`https://[redacted]@example.com` can't be sent to: a URL with credentials would show them",
+        ),
+    ];
+    for (url, reason) in reasons {
+        assert!(why(url).contains(reason), "{url}: {}", why(url));
+    }
+}
+
+#[test]
+fn an_exporter_without_an_endpoint_says_so_once() {
+    assert_eq!(
+        said_of("timeout: 5s"),
+        [
+            "4:5 error: the exporter `otlp_http` has no `endpoint` (write `endpoint: https://…`, to which `/v1/traces`, \
+          `/v1/metrics` or `/v1/logs` is added)"
+        ]
+    );
+}
+
+#[test]
+fn headers_keep_their_order_and_may_be_templates() {
+    let http =
+        otlp_http("endpoint: http://localhost:1\nheaders: { X-B: 1, Authorization: \"Bearer {{ key }}\" }");
+    let names: Vec<&str> = http.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-b", "authorization"]);
+    assert_eq!(http.headers[0].1.0.as_text(), Some("1"));
+    assert_eq!(http.headers[1].1.0.as_text(), None);
+}
+
+#[test]
+fn headers_may_be_a_list_as_in_newer_collectors() {
+    let http = otlp_http(
+        "endpoint: http://localhost:1\nheaders:\n  - { name: X-B, value: 1 }\n  - { name: X-A, value: b }",
+    );
+    let names: Vec<&str> = http.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-b", "x-a"]);
+    assert_eq!(
+        said_of("endpoint: https://a\nheaders: [{ name: X, value: a }, { name: x, value: b }, { value: c }]"),
+        [
+            "5:46 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
+            "5:61 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
+        ]
+    );
+}
+
+#[test]
+fn headers_that_cannot_be_sent_are_named() {
+    assert_eq!(
+        said_of(
+            "endpoint: https://a\nheaders: { \"a b\": x, Content-Length: 5, X: a, x: b, Y: , Z: \"a\\nb\" }"
+        ),
+        [
+            "5:16 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
+            "5:26 error: the header `Content-Length` can't be set: it frames the request",
+            "5:51 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
+            "5:57 error: `exporters.otlp_http.headers.Y` has no value",
+            "5:65 error: the value of `Z` has characters that no header may have (a line break or a control character; is \
+             the secret's file one line?)",
+        ]
+    );
+}
+
+#[test]
+fn a_credential_over_plain_http_is_a_warning() {
+    assert_eq!(
+        said_of("endpoint: http://example.com\nheaders: { Authorization: x }"),
+        [
+            "5:14 warning: a credential is sent over plain HTTP, where anyone in between can read it (write an `https` \
+          endpoint)"
+        ]
+    );
+    assert_eq!(said_of("endpoint: http://localhost:4318\nheaders: { Authorization: x }"), [""; 0]);
+    assert_eq!(said_of("endpoint: http://loki\nheaders: { X-Scope-OrgID: x }"), [""; 0]);
+}
+
+#[test]
+fn compression_is_none_gzip_or_zstd() {
+    let compression = |lines: &str| otlp_http(&format!("endpoint: https://a\n{lines}")).compression;
+    assert_eq!(compression("compression: none"), Compression::None);
+    assert_eq!(compression("compression: zstd"), Compression::Zstd { level: 3 });
+    assert_eq!(compression("compression_params: { level: 9 }"), Compression::Gzip { level: 9 });
+    assert_eq!(
+        said_of("endpoint: https://a\ncompression: snappy"),
+        ["5:18 error: `snappy` is not a value of `compression` (the values are `none`, `gzip` and `zstd`)"]
+    );
+    assert_eq!(
+        said_of("endpoint: https://a\ncompression_params: { level: 10 }"),
+        ["5:34 error: `10` is not a level (levels are 1 (fastest) to 9)"]
+    );
+}
+
+#[test]
+fn a_bare_queue_size_counts_requests_as_in_the_collector() {
+    let queue = |lines: &str| exporter("debug", &format!("sending_queue: {lines}")).queue;
+    let bare = queue("{ queue_size: 1000 }");
+    assert_eq!((bare.queue_bytes, bare.queue_requests), (16 << 20, Some(1000)));
+    let bytes = queue("{ queue_size: 5000000, sizer: bytes }");
+    assert_eq!((bytes.queue_bytes, bytes.queue_requests), (5_000_000, None));
+    let unit = queue("{ queue_size: 5MB }");
+    assert_eq!((unit.queue_bytes, unit.queue_requests), (5_000_000, None));
+}
+
+#[test]
+fn sizes_that_contradict_each_other_are_named() {
+    let said_of = |lines: &str| said(&with_exporter("debug", &format!("sending_queue: {lines}")));
+    assert_eq!(
+        said_of("{ queue_size: 5MB, sizer: requests }"),
+        [
+            "4:34 error: a `queue_size` with a unit counts bytes, but `sizer` says otherwise (write `sizer: bytes`, or a \
+          number without a unit)"
+        ]
+    );
+    assert_eq!(
+        said_of("{ batch: { min_size: 1MiB } }"),
+        ["4:41 error: `min_size` (1MiB) is above `max_size` (512KiB) (make it at most as large)"]
+    );
+    assert_eq!(said_of("{ queue_size: 0 }"), ["4:34 error: `queue_size` must be above zero"]);
+    assert_eq!(
+        said_of("{ queue_size: 100, sizer: items }"),
+        [
+            "4:46 warning: items can't be counted; a stream may hold 16MiB (write `sizer: bytes` and a `queue_size` such as \
+          `16MiB`)"
+        ]
+    );
+    assert_eq!(
+        said_of("{ batch: { min_size: 8192, sizer: items } }"),
+        [
+            "4:54 warning: batches are sized in bytes; the default sizes hold (write `sizer: bytes`, with `min_size: 256KiB` \
+          and `max_size: 512KiB`)"
+        ]
+    );
+    assert_eq!(
+        said_of("{ num_consumers: 10 }"),
+        [
+            "4:37 warning: with more than one consumer the order within a stream is lost (write `num_consumers: 1`; other \
+          streams are sent at the same time anyway)"
+        ]
+    );
+}
+
+#[test]
+fn a_disabled_queue_sends_at_once() {
+    let batch = exporter("debug", "sending_queue: { enabled: false }").queue.batch;
+    assert_eq!((batch.flush_timeout, batch.min_size, batch.max_size), (Duration::ZERO, 0, 512 << 10));
+}
+
+#[test]
+fn a_max_size_of_zero_is_no_limit_but_the_queues() {
+    let batch = exporter("debug", "sending_queue: { queue_size: 1MiB, batch: { max_size: 0 } }").queue.batch;
+    assert_eq!(batch.max_size, 1 << 20);
+}
+
+#[test]
+fn retries_are_checked() {
+    assert_eq!(
+        said_of(
+            "endpoint: https://a\nretry_on_failure: { initial_interval: 0, max_interval: 1s, statuses: [200] }"
+        ),
+        [
+            "5:43 error: `initial_interval` must be longer than zero",
+            "5:75 error: `200` is not a status that a request fails with (write statuses from 300 to 599; what is not \
+             listed is not tried again)",
+        ]
+    );
+    assert_eq!(
+        said_of("endpoint: https://a\nretry_on_failure: { max_interval: 1ms, randomization_factor: 2 }"),
+        [
+            "5:39 error: `max_interval` (1ms) is shorter than `initial_interval` (1s) (make it at least as long)",
+            "5:66 error: `2` is out of range for `randomization_factor` (the most is 1)",
+        ]
+    );
+}
+
+#[test]
+fn connections_are_limited_as_in_the_collector() {
+    let settings =
+        exporter("otlp_http", "endpoint: https://a\nmax_conns_per_host: 4\nmax_idle_conns_per_host: 2");
+    assert_eq!(settings.max_in_flight, 4);
+    let ExporterKind::OtlpHttp(http) = settings.kind else { panic!() };
+    assert_eq!(http.max_idle_connections, 2);
+    assert_eq!(otlp_http("endpoint: https://a\ndisable_keep_alives: true").max_idle_connections, 0);
+}
+
+#[test]
+fn tls_is_checked() {
+    assert_eq!(
+        said_of(
+            "endpoint: https://a\ntls: { cert_file: ./no/such/file, insecure: true, insecure_skip_verify: true }"
+        ),
+        [
+            "5:23 error: `cert_file` needs `key_file` (write `key_file`, too)",
+            "5:23 warning: the file `./no/such/file` is not there (yet) (until it is, connections fail and are tried \
+             again)",
+            "5:49 warning: `insecure` has no effect: the URL says `https`, and the URL decides (write an `http` URL to \
+             send without TLS, or `insecure_skip_verify` to accept any certificate)",
+            "5:77 warning: any certificate is accepted, so anyone in between can pose as the upstream (write `ca_file` to \
+             trust a certificate authority of your own)",
+        ]
+    );
+}
+
+#[test]
+fn what_protects_is_never_left_out_with_a_warning() {
+    for lines in [
+        "auth: { authenticator: oauth2 }",
+        "tls: { ca_pem: x }",
+        "tls: { include_system_ca_certs_pool: true }",
+    ] {
+        assert!(
+            load(&with_exporter("otlp_http", &format!("endpoint: https://a\n{lines}"))).is_err(),
+            "{lines}"
+        );
+    }
+}
+
+#[test]
+fn grpc_parses_in_full_and_says_that_it_is_not_served_yet() {
+    let lines = "endpoint: otel.highlight.io:4317\ntls: { insecure: true }\ncompression: zstd\nheaders: { a: b }\n\
+                 keepalive: { time: 30s }\nbalancer_name: round_robin\nwait_for_ready: true";
+    for r#type in ["otlp", "otlp_grpc"] {
+        let compiled = good(&with_exporter(r#type, lines));
+        assert!(matches!(compiled.exporters[0].1.kind, ExporterKind::OtlpGrpc));
+        assert_eq!(compiled.warnings.len(), 4);
+        assert!(compiled.warnings[0].message.contains("not served yet"), "{}", compiled.warnings[0]);
+    }
+    for endpoint in ["host:4317", "https://host:4317", "http://host:4317"] {
+        good(&with_exporter("otlp", &format!("endpoint: {endpoint}")));
+    }
+}
+
+#[test]
+fn files_rotate_as_in_the_collector() {
+    let ExporterKind::File(file) = exporter("file", "").kind else { panic!() };
+    assert_eq!((file.max_file_size, file.max_backups), (64 << 20, 8));
+    assert_eq!(file.path, std::path::Path::new("./data"));
+    let ExporterKind::File(file) = exporter("file", "rotation: { max_megabytes: 1, max_backups: 0 }").kind
+    else {
+        panic!()
+    };
+    assert_eq!((file.max_file_size, file.max_backups), (1 << 20, 0));
+}
+
+#[test]
+fn words_of_which_there_is_one_are_checked_like_others() {
+    assert_eq!(
+        said(&with_exporter("file", "format: proto")),
+        ["4:13 error: `proto` is not a value of `format` (the values are `json`)"]
+    );
+    assert_eq!(
+        said_of("endpoint: https://a\ntls: { min_version: \"1.3\" }"),
+        ["5:25 error: `1.3` is not a value of `min_version` (did you mean `1.2`? the values are `1.2`)"]
+    );
+    otlp_http("endpoint: https://a\ntls: { min_version: \"1.2\" }");
+}
+
+#[test]
+fn s2s_documented_block_works_unchanged() {
+    let yaml = r#"receivers: { otlp: { protocols: { http: } } }
+exporters:
+  otlphttp/s2:
+    endpoint: "https://my-basin.b.s2.dev/otlp"
+    headers:
+      Authorization: "Bearer ${env:S2_ACCESS_TOKEN}"
+    sending_queue:
+      num_consumers: 1
+      batch:
+        flush_timeout: 50ms
+        min_size: 262144
+        max_size: 524288
+        sizer: bytes
+routes: [{ match: { s2.stream: "*" }, key: s2.stream, exporters: [otlphttp/s2] }]
+"#;
+    let compiled = load_with(yaml, &|name| (name == "S2_ACCESS_TOKEN").then(|| "t0ken".to_owned())).unwrap();
+    assert_eq!(compiled.warnings, []);
+    let settings = &compiled.exporters[0].1;
+    assert_eq!((settings.queue.batch.min_size, settings.queue.batch.max_size), (262_144, 524_288));
+    let ExporterKind::OtlpHttp(http) = &settings.kind else { panic!() };
+    assert_eq!(http.urls[2], url("https://my-basin.b.s2.dev/otlp/v1/logs"));
+    assert_eq!(http.headers[0].1.0.as_text(), Some("Bearer t0ken"));
+}

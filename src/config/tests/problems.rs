@@ -1,0 +1,315 @@
+//! Mistakes of form, and that all are reported at once.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+#[test]
+fn all_problems_are_reported_at_once_with_line_and_caret() {
+    let yaml = r#"receivers:
+  otlp:
+    protocols: { http: { endpoint: "4318" } }
+exporters:
+  otlp_http/s2:
+    endpont: https://basin.b.s2.dev/otlp
+    headers: { Authorization: "Bearer s3cret", x y: 1 }
+    timeout: 30
+routes:
+  - exporters: [otlp_http/s3]
+unrouted: drp
+"#;
+    let problems = load(yaml).unwrap_err();
+    assert_eq!(problems.errors(), 6);
+    assert_eq!(
+        problems.to_string(),
+        r#"config.yaml:3:36: error: `4318` can't be listened on: it has no host
+  |
+3 |     protocols: { http: { endpoint: "4318" } }
+  |                                    ^^^^^^
+  = help: write `127.0.0.1:4318` or `0.0.0.0:4318`
+
+config.yaml:6:5: error: unknown key `endpont` in `exporters.otlp_http/s2`; did you mean `endpoint`?
+  |
+6 |     endpont: https://basin.b.s2.dev/otlp
+  |     ^^^^^^^
+
+config.yaml:7:48: error: this is not a header's name
+  |
+7 |     headers: { Authorization: [redacted], x y: [redacted] }
+  |                                           ^^^
+  = help: a name has letters, digits and `-`, without spaces or `:`
+
+config.yaml:8:14: error: `30` is not a duration (in `timeout`)
+  |
+8 |     timeout: 30
+  |              ^^
+  = help: it has no unit: write `30s` for seconds or `30ms` for milliseconds
+
+config.yaml:10:17: error: there is no exporter `otlp_http/s3`
+   |
+10 |   - exporters: [otlp_http/s3]
+   |                 ^^^^^^^^^^^^
+   = help: did you mean `otlp_http/s2`?
+
+config.yaml:11:11: error: `drp` is not a value of `unrouted`
+   |
+11 | unrouted: drp
+   |           ^^^
+   = help: did you mean `drop`? the values are `reject` and `drop`
+"#
+    );
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_or_all() {
+    assert_eq!(
+        said(&with("limit: {}\n")),
+        ["4:1 error: unknown key `limit` in the top level; did you mean `limits`?"]
+    );
+    assert_eq!(
+        said(&with("admin: { colour: red }\n")),
+        ["4:10 error: unknown key `colour` in `admin` (the keys here are `enabled` and `endpoint`)"]
+    );
+}
+
+#[test]
+fn unknown_types_of_exporters_name_the_types() {
+    let yaml = |name: &str| {
+        format!("receivers: {{ otlp: {{ protocols: {{ http: }} }} }}\nexporters: {{ {name}: {{}} }}\n")
+    };
+    assert_eq!(
+        said(&yaml("otlp_htp/s2"))[1],
+        "2:14 error: `otlp_htp/s2` is not a known type of exporter (did you mean `otlp_http/s2`?)"
+    );
+    assert_eq!(
+        said(&yaml("kafka"))[1],
+        "2:14 error: `kafka` is not a known type of exporter (the types are `otlp_http`, `otlphttp`, `otlp_grpc`, \
+         `otlp`, `file` and `debug`, each alone or as `TYPE/NAME`)"
+    );
+    assert_eq!(
+        said(&yaml("file/"))[1],
+        "2:14 error: `file/` is not a known type of exporter (write `file`, or `file/NAME`)"
+    );
+}
+
+#[test]
+fn wrong_kinds_say_what_to_write() {
+    assert_eq!(
+        said(&with("limits: 5\n")),
+        [
+            "4:9 error: `limits` must be a map, not a single value (write keys and values, such as `memory: …`, indented \
+          below it)"
+        ]
+    );
+    assert_eq!(
+        said(&with_routes("  - exporters: file\n")),
+        ["4:16 error: `routes[0].exporters` must be a list, not a single value (write [file])"]
+    );
+    assert_eq!(
+        said(&with("shutdown_timeout: [1s]\n")),
+        ["4:19 error: `shutdown_timeout` must be a single value, not a list"]
+    );
+}
+
+#[test]
+fn wrong_types_say_what_to_write() {
+    assert_eq!(
+        said(&with("limits: { streams: \"5\" }\n")),
+        [
+            "4:20 error: `limits.streams` must be a whole number, not `5` (text in quotes is text; remove the quotes)"
+        ]
+    );
+    assert_eq!(
+        said(&with("limits: { streams: many }\n")),
+        ["4:20 error: `limits.streams` must be a whole number, not `many`"]
+    );
+    assert_eq!(
+        said(&with("admin: { enabled: yes }\n")),
+        ["4:19 error: `admin.enabled` must be `true` or `false`, not `yes`"]
+    );
+    assert_eq!(
+        said(&with("limits: { streams: 0 }\n")),
+        ["4:20 error: `0` is out of range for `streams` (the least is 1)"]
+    );
+    assert_eq!(
+        said(&with("shutdown_timeout: 25\n")),
+        [
+            "4:19 error: `25` is not a duration (in `shutdown_timeout`) (it has no unit: write `25s` for seconds or `25ms` \
+          for milliseconds)"
+        ]
+    );
+    assert_eq!(
+        said(&with("limits: { memory: lots }\n")),
+        [
+            "4:19 error: `lots` is not an amount of memory (in `memory`) (write a size such as `512MiB`, or a share such as `60%`)"
+        ]
+    );
+}
+
+#[test]
+fn a_key_without_a_value_means_its_default() {
+    let compiled = good(&with("limits:\nshutdown_timeout:\nunrouted:\n"));
+    assert_eq!(compiled.limits, crate::config::Limits { memory: 512 << 20, streams: 100_000 });
+    assert_eq!(compiled.shutdown_timeout.as_secs(), 25);
+}
+
+#[test]
+fn duplicate_keys_are_all_named() {
+    assert_eq!(
+        said(&with("limits: { streams: 1, streams: 2 }\nexporters: {}\n")),
+        [
+            "4:23 error: duplicate key `streams` (it is already on line 4; keep one of the two)",
+            "5:1 error: duplicate key `exporters` (it is already on line 2; keep one of the two)",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_yaml_is_shown_with_its_place() {
+    let problems = load("receivers:\n  otlp: [\n").unwrap_err();
+    assert_eq!(problems.list.len(), 1);
+    assert!(problems.list[0].message.starts_with("not valid YAML: "), "{problems}");
+    assert!(problems.list[0].line.is_some());
+}
+
+#[test]
+fn an_empty_file_says_what_is_missing() {
+    assert_eq!(said("").len(), 3);
+    assert_eq!(said("# nothing\n"), said(""));
+    assert_eq!(
+        said("")[0],
+        "- error: there is no receiver for OTLP/HTTP, so nothing can come in (write `receivers: { otlp: { protocols: \
+         { http: { endpoint: \"127.0.0.1:4318\" } } } }`)"
+    );
+}
+
+#[test]
+fn a_second_document_is_refused() {
+    assert_eq!(
+        said(&with("---\nlimits: {}\n")),
+        [
+            "4:1 error: a second YAML document starts here (write one document; everything after `---` belongs into \
+          another file)"
+        ]
+    );
+}
+
+#[test]
+fn a_tag_is_refused() {
+    assert_eq!(
+        said(&with("shutdown_timeout: !include x\n")),
+        ["4:28 error: the YAML tag `!include` means nothing here"]
+    );
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let yaml = "\
+receivers: { otlp: { protocols: { http: } } }
+exporters:
+  file/a: &base { path: ./a, sending_queue: &queue { max_in_flight: 7 } }
+  file/b: { <<: *base, path: ./b }
+  debug: { sending_queue: *queue }
+routes: [{ exporters: [file/a, file/b, debug] }]
+";
+    let compiled = good(yaml);
+    let flights: Vec<usize> = compiled.exporters.iter().map(|(_, exporter)| exporter.max_in_flight).collect();
+    assert_eq!(flights, [7, 7, 7]);
+    assert!(matches!(&compiled.exporters[1].1.kind, ExporterKind::File(file) if file.path.ends_with("b")));
+}
+
+#[test]
+fn a_billion_laughs_are_refused() {
+    let mut yaml = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+        writeln!(yaml, "a{level}: &a{level} [{aliases}]").unwrap();
+    }
+    let said = said(&yaml);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with("error: more than 100000 values once its aliases are expanded"), "{said:?}");
+
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 100].join(","));
+    assert!(self::said(&long)[0].ends_with("once its aliases are expanded"));
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for deep in ["[".repeat(10_000), "{a: ".repeat(10_000), "- ".repeat(10_000)] {
+        assert_eq!(said(&deep).len(), 1);
+    }
+    let mut chain = "a0: &a0 [[[[[x]]]]]\n".to_owned();
+    for level in 1..40 {
+        writeln!(chain, "a{level}: &a{level} [[[[[*a{}]]]]]", level - 1).unwrap();
+    }
+    assert!(said(&chain)[0].contains("levels deep by its aliases"));
+    assert_eq!(said("a: &a [*a]\n"), ["1:8 error: an alias can't stand inside the value that it repeats"]);
+}
+
+#[test]
+fn what_later_releases_bring_is_not_accepted_silently() {
+    assert_eq!(
+        said(&with("journal: { directory: ./journal, max_size: 10GiB }\nacknowledge: delivered\n")),
+        [
+            "4:1 error: `journal` is not available yet (remove it; queues are in memory, and senders are refused rather \
+             than data dropped)",
+            "5:14 error: `acknowledge: delivered` is not available yet (write `queued`, or leave it out)",
+        ]
+    );
+    good(&with("acknowledge: queued\n"));
+}
+
+#[test]
+fn what_the_collector_has_and_sluice_does_not_need_is_a_warning_that_says_why() {
+    assert_eq!(
+        said(&with("processors: { batch: }\nextensions: {}\nservice: { pipelines: {} }\nconnectors: {}\n")),
+        [
+            "4:1 warning: `processors` has no effect: data is routed and forwarded byte for byte, not processed",
+            "5:1 warning: `extensions` has no effect: health is `health:`, metrics and API are `admin:`",
+            "6:1 warning: `service` has no effect: there are no pipelines; `routes` says what goes where",
+            "7:1 warning: `connectors` has no effect: `routes` does what the routing connector does",
+        ]
+    );
+}
+
+#[test]
+fn memory_is_a_size_or_a_share_and_more_than_there_is_a_warning() {
+    assert_eq!(good(&with("limits: { memory: 50% }\n")).limits.memory, MEMORY / 100 * 50);
+    assert_eq!(good(&with("limits: { memory: 1GiB }\n")).limits.memory, 1 << 30);
+    assert_eq!(
+        said(&with("limits: { memory: 9GiB }\n")),
+        ["4:19 warning: `9GiB` is more memory than there is (8GiB) (write a share of it, such as `60%`)"]
+    );
+    assert_eq!(said(&with("limits: { memory: 1KiB }\n")), ["4:19 error: `memory` must be at least 1MiB"]);
+}
+
+#[test]
+fn a_long_line_is_shown_around_the_place() {
+    let yaml = with(&format!("limits: {{ {} streams: many }}\n", " ".repeat(500)));
+    let text = load(&yaml).unwrap_err().to_string();
+    assert!(text.lines().all(|line| line.len() < 200), "{text}");
+    assert!(text.contains("streams: many }"), "{text}");
+}
+
+#[test]
+fn a_missing_file_is_a_problem_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("none.yaml");
+    let problems = crate::config::load(&crate::config::Source::File(path.clone()), &|_| None).unwrap_err();
+    assert_eq!(problems.list.len(), 1);
+    assert!(problems.list[0].message.starts_with("can't read it: "));
+    assert_eq!(problems.files, [path]);
+}
+
+#[test]
+fn problems_are_serialised_for_programs() {
+    let problems = load(&with("unrouted: drp\n")).unwrap_err();
+    assert_eq!(
+        serde_json::to_value(&problems).unwrap(),
+        serde_json::json!([{
+            "severity": "error", "file": "config.yaml", "line": 4, "column": 11,
+            "message": "`drp` is not a value of `unrouted`",
+            "help": "did you mean `drop`? the values are `reject` and `drop`",
+        }])
+    );
+}

@@ -1,0 +1,194 @@
+//! `routes`.
+
+use super::*;
+use crate::route::{KeySpec, Matcher, RouteSpec};
+
+fn route(lines: &str) -> RouteSpec {
+    good(&with_routes(lines)).routes.remove(0)
+}
+
+#[test]
+fn a_route_compiles() {
+    let route = route(
+        "  - { match: { a: \"x-*\", b: [1, true], c: { regex: \"^y\" }, d: { not: z }, e: { exists: false } }, signals: \
+         [logs, traces], key: [s2.stream, service.name], exporters: [file, debug], continue: true, max_streams: 5 }\n",
+    );
+    assert_eq!(route.name, "route-1");
+    assert_eq!(route.signals, [true, false, true]);
+    assert_eq!(route.exporters, [1, 0]);
+    assert!(route.continues);
+    assert_eq!(route.max_streams, Some(5));
+    assert!(matches!(&route.key, KeySpec::Attributes(names) if names == &["s2.stream", "service.name"]));
+    let holds = |attribute: &str, value: Option<&str>| {
+        let (_, matcher) = route.matches.iter().find(|(name, _)| name == attribute).unwrap();
+        matcher.matches(value)
+    };
+    assert!(holds("a", Some("x-1")) && !holds("a", Some("1")));
+    assert!(holds("b", Some("1")) && holds("b", Some("true")) && !holds("b", Some("2")));
+    assert!(holds("c", Some("yes")) && !holds("c", Some("no")));
+    assert!(holds("d", Some("y")) && holds("d", None) && !holds("d", Some("z")));
+    assert!(holds("e", None) && !holds("e", Some("")));
+}
+
+#[test]
+fn numbers_match_as_they_are_written() {
+    let route = route("  - { match: { build: 007, ratio: 1.50 }, exporters: [debug, file] }\n");
+    assert!(route.matches.iter().all(|(name, matcher)| matcher.matches(Some(if name == "build" {
+        "007"
+    } else {
+        "1.50"
+    }))));
+}
+
+#[test]
+fn a_key_is_nothing_an_attribute_or_a_template() {
+    let key = |key: &str| route(&format!("  - {{ {key} exporters: [debug, file] }}\n")).key;
+    assert!(matches!(key(""), KeySpec::Route));
+    assert!(matches!(key("key: service.name,"), KeySpec::Attributes(names) if names == ["service.name"]));
+    assert!(matches!(key("key: \"{{ signal }}-{{ resource['a'] }}\","), KeySpec::Template(_)));
+}
+
+#[test]
+fn mistakes_in_a_route_say_what_to_write() {
+    let said_of = |lines: &str| said(&with_routes(&format!("  - {{ {lines} exporters: [debug, file] }}\n")));
+    assert_eq!(
+        said_of("key: \"{{ key }}\","),
+        ["4:12 error: `{{ key }}` can't stand in the key that it is made of (name an attribute: `{{ \
+          resource[\"service.name\"] }}`)"]
+    );
+    assert_eq!(
+        said_of("key: [],"),
+        [
+            "4:12 error: `key` names no attribute (name a resource attribute, or leave out `key` for one stream per route)"
+        ]
+    );
+    assert_eq!(
+        said_of("match: { a: { regex: \"(\" } },"),
+        ["4:28 error: `(` is not a regular expression (unclosed group)"]
+    );
+    assert_eq!(
+        said_of("match: { a: { regex: x, exists: true } },"),
+        [
+            "4:19 error: only one of `regex`, `not` and `exists` can be written for an attribute (keep one; a `regex` only \
+          matches where the attribute exists anyway)"
+        ]
+    );
+    assert_eq!(
+        said_of("match: { a: {}, b: , c: { not: {} } },"),
+        [
+            "4:19 error: this says nothing about the attribute (write `\"*\"` for any value, a glob, a list of globs, or \
+             `{ regex: … }`)",
+            "4:23 error: `routes[0].match.b` has no value",
+            "4:38 error: this says nothing about the attribute (write `\"*\"` for any value, a glob, a list of globs, or \
+             `{ regex: … }`)",
+        ]
+    );
+    assert_eq!(
+        said_of("signals: [log],"),
+        [
+            "4:17 error: `log` is not a value of `signals` (did you mean `logs`? the values are `traces`, `metrics` and \
+          `logs`)"
+        ]
+    );
+    assert_eq!(
+        said_of("signals: [],"),
+        ["4:16 error: a route without signals takes nothing (leave out `signals` to take all)"]
+    );
+    assert_eq!(
+        said_of("max_streams: 0,"),
+        ["4:20 error: `0` is out of range for `max_streams` (the least is 1)"]
+    );
+}
+
+#[test]
+fn exporters_must_exist() {
+    assert_eq!(
+        said(&with_routes("  - exporters: [debg, file, kafka, file]\n  - exporters: []\n")),
+        [
+            "4:17 error: there is no exporter `debg` (did you mean `debug`?)",
+            "4:29 error: there is no exporter `kafka` (the exporters are `debug` and `file`)",
+            "4:36 error: `file` is named twice (keep one of the two)",
+            "5:16 error: the route names no exporter (write `exporters: [NAME]`, with the name of an exporter above)",
+        ]
+    );
+    let other_spelling = "receivers: { otlp: { protocols: { http: } } }\nexporters: { otlp_http/s2: { endpoint: \
+                          \"https://a\" } }\nroutes: [{ exporters: [otlphttp/s2] }]\n";
+    assert_eq!(
+        said(other_spelling)[0],
+        "3:24 error: there is no exporter `otlphttp/s2` (did you mean `otlp_http/s2`?)"
+    );
+}
+
+#[test]
+fn an_exporter_has_a_url_for_every_signal_it_is_sent() {
+    let yaml = "receivers: { otlp: { protocols: { http: } } }\nexporters: { otlp_http: { logs_endpoint: \"https://a/logs\" } \
+                }\nroutes: [{ exporters: [otlp_http] }]\n";
+    assert_eq!(
+        said(yaml),
+        [
+            "3:24 error: `otlp_http` has no URL for traces, which this route sends to it (give it an `endpoint`, or the route \
+          `signals` without traces)"
+        ]
+    );
+    good(&yaml.replace("exporters: [otlp_http]", "signals: [logs], exporters: [otlp_http]"));
+}
+
+#[test]
+fn names_are_given_once() {
+    assert_eq!(
+        said(&with_routes(
+            "  - { name: a, match: { x: y }, exporters: [debug] }\n  - { name: a, exporters: [file] }\n"
+        )),
+        ["5:13 error: duplicate route name `a` (it is already the name of the route on line 4)"]
+    );
+}
+
+#[test]
+fn a_route_behind_one_that_takes_all_is_unreachable() {
+    let unreachable = |first: &str, second: &str| {
+        let yaml = with_routes(&format!(
+            "  - {{ name: first, {first} exporters: [debug] }}\n  - {{ name: second, {second} exporters: [file] }}\n"
+        ));
+        said(&yaml).iter().any(|line| line.contains("is never reached"))
+    };
+    assert!(unreachable("", ""));
+    assert!(unreachable("", "match: { a: b },"));
+    assert!(unreachable("match: { a: \"*\" },", "match: { a: b },"));
+    assert!(unreachable("match: { a: \"*\" }, key: a,", "match: { a: b, c: d },"));
+    assert!(unreachable("match: { a: { exists: true } },", "match: { a: [b, c] },"));
+    assert!(unreachable("match: { a: [b, c, d] },", "match: { a: [b, c] },"));
+    assert!(unreachable("signals: [logs, traces],", "signals: [logs],"));
+
+    assert!(!unreachable("continue: true,", ""));
+    assert!(!unreachable("match: { a: b },", ""));
+    assert!(!unreachable("match: { a: b },", "match: { a: \"*\" },"));
+    assert!(!unreachable("signals: [logs],", ""));
+    assert!(!unreachable("match: { a: \"*\" },", "match: { a: { not: b } },"));
+    // Without its key an entry goes on to the next route.
+    assert!(!unreachable("key: service.name,", ""));
+}
+
+#[test]
+fn an_unreachable_route_names_the_one_before_it() {
+    assert_eq!(
+        said(&with_routes("  - { exporters: [debug] }\n  - { match: { a: b }, exporters: [file] }\n")),
+        [
+            "5:5 error: the route `route-2` is never reached: `route-1` (line 4) takes all that it matches (move it before \
+          that one, or write `continue: true` there)"
+        ]
+    );
+}
+
+#[test]
+fn an_exporter_that_no_route_names_is_a_warning() {
+    assert_eq!(
+        said(&with_routes("  - { exporters: [debug] }\n")),
+        ["2:23 warning: no route sends to `file` (name it in a route's `exporters`, or remove it)"]
+    );
+}
+
+#[test]
+fn a_list_is_any_of_its_globs() {
+    let route = route("  - { match: { a: [\"x-*\", y] }, exporters: [debug, file] }\n");
+    assert!(matches!(&route.matches[0].1, Matcher::AnyOf(globs) if globs.len() == 2));
+}

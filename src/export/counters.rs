@@ -1,0 +1,82 @@
+//! What an exporter has done, for the metrics.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+use crate::otlp::Signal;
+
+/// How the records of a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The upstream took them.
+    Delivered,
+    /// The upstream, or the lack of a dead-letter directory, ended them.
+    Rejected,
+    /// They are in the dead-letter directory.
+    DeadLettered,
+    /// A written policy ended them: `shed`, or a full dead-letter directory.
+    Dropped,
+}
+
+impl Fate {
+    /// Every fate.
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Rejected, Self::DeadLettered, Self::Dropped];
+
+    /// The `outcome` label of `sluice_exported_records_total`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Rejected => "rejected",
+            Self::DeadLettered => "dead_lettered",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// The counters of one exporter; they outlive reloads.
+#[derive(Debug)]
+pub struct Counters {
+    exported: [[AtomicU64; 4]; 3],
+    attempts: Mutex<BTreeMap<Cow<'static, str>, u64>>,
+    /// Seconds per attempt, waiting for a free place included.
+    pub duration: Histogram,
+    /// Protobuf bytes per batch.
+    pub batch_bytes: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            exported: [const { [const { AtomicU64::new(0) }; 4] }; 3],
+            attempts: Mutex::default(),
+            duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            batch_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 9)),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts records that have ended.
+    pub fn count(&self, signal: Signal, fate: Fate, records: u64) {
+        self.exported[signal.index()][fate as usize].fetch_add(records, Ordering::AcqRel);
+    }
+
+    /// Counts one attempt; `code` is an HTTP status or a word for what came instead of one.
+    pub fn count_attempt(&self, code: Cow<'static, str>) {
+        *self.attempts.lock().entry(code).or_default() += 1;
+    }
+
+    /// Records that have ended so.
+    pub fn exported(&self, signal: Signal, fate: Fate) -> u64 {
+        self.exported[signal.index()][fate as usize].load(Ordering::Acquire)
+    }
+
+    /// Attempts by code.
+    pub fn attempts(&self) -> BTreeMap<Cow<'static, str>, u64> {
+        self.attempts.lock().clone()
+    }
+}

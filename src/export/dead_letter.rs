@@ -1,0 +1,252 @@
+//! Dead letters: what no upstream will take, kept on disk for people to look at and for `sluice replay`.
+//!
+//! A letter is two files: `<UTC time>-<sequence>.<signal>.pb`, the OTLP bytes of an
+//! `Export<Signal>ServiceRequest`, and the same with `.json`, which says what they are and why they are here.
+//! Both are written under a temporary name and renamed, the bytes first: a letter is there when its `.json` is,
+//! so a process that is killed leaves no half letter. Nothing is synced; after a power cut a reader tells a
+//! letter whose bytes are missing by the length in its `.json`.
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+pub use self::read::{Letters, StoredLetter, letters};
+use super::{DeadLetterSettings, utc};
+use crate::otlp::Signal;
+
+/// The version of the `.json` file's shape.
+const VERSION: u32 = 1;
+
+/// The ending of files that are still being written.
+const TEMPORARY: &str = "tmp";
+
+/// How often a full directory is looked at again, as `sluice replay` or people may have made room.
+const RECOUNT: Duration = Duration::from_secs(10);
+
+/// Threads that write letters at a time.
+const WRITERS: usize = 4;
+
+/// A dead letter to be stored.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// The exporter it was for; `None` if it was cut out before it was routed.
+    pub exporter: Option<String>,
+    /// The signal of its entries.
+    pub signal: Signal,
+    /// The routing key, if there is one.
+    pub key: Option<String>,
+    /// The resource attributes that the exporter's templates name, so that a replay finds the same URL.
+    pub attributes: Vec<(String, String)>,
+    /// Why nobody takes it, for people.
+    pub reason: String,
+    /// Spans, data points or log records in it.
+    pub records: u64,
+    /// The encoded request, in pieces.
+    pub bytes: Vec<Bytes>,
+    /// When it was given up.
+    pub time: SystemTime,
+}
+
+/// The `.json` of a letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Note {
+    version: u32,
+    exporter: Option<String>,
+    signal: String,
+    key: Option<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    reason: String,
+    records: u64,
+    bytes: u64,
+    /// RFC 3339, UTC.
+    time: String,
+}
+
+/// Why a letter was not stored.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The directory holds as much as it may.
+    #[error(
+        "the dead-letter directory is full: replay or remove what is there, or raise `dead_letter.max_size`"
+    )]
+    Full,
+    /// The disk does not take it.
+    #[error("can't write the dead letter: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The dead-letter directory. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    shared: Arc<Shared>,
+    writers: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: DeadLetterSettings,
+    /// Bytes of all files in the directory, those being written included.
+    size: AtomicU64,
+    /// The millisecond and the sequence number of the letter before: names go up, whatever the clock does.
+    last: Mutex<(u64, u64)>,
+    counted: Mutex<Instant>,
+}
+
+impl DeadLetters {
+    /// Makes the directory if need be, clears away what a killed process left unfinished, and counts the rest.
+    /// Blocks.
+    pub fn open(settings: &DeadLetterSettings) -> io::Result<Self> {
+        fs::create_dir_all(&settings.directory)?;
+        for entry in fs::read_dir(&settings.directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == TEMPORARY) {
+                fs::remove_file(path)?;
+            }
+        }
+        let shared = Shared {
+            size: AtomicU64::new(size_of(&settings.directory)?),
+            last: Mutex::new((0, 0)),
+            counted: Mutex::new(Instant::now()),
+            settings: settings.clone(),
+        };
+        Ok(Self { shared: Arc::new(shared), writers: Arc::new(Semaphore::new(WRITERS)) })
+    }
+
+    /// Stores a letter.
+    pub async fn store(&self, letter: Letter) -> Result<(), StoreError> {
+        let permit = Arc::clone(&self.writers).acquire_owned().await.expect("the semaphore is never closed");
+        let shared = Arc::clone(&self.shared);
+        let stored = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            shared.store(&letter)
+        });
+        stored.await.map_err(io::Error::other)?
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &DeadLetterSettings {
+        &self.shared.settings
+    }
+
+    /// Bytes in the directory.
+    pub fn bytes(&self) -> u64 {
+        self.shared.size.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn store(&self, letter: &Letter) -> Result<(), StoreError> {
+        let note = serde_json::to_vec_pretty(&Note::of(letter)).expect("a note has only strings for keys");
+        let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        self.reserve(size)?;
+        let stem = self.stem(letter);
+        let pieces = letter.bytes.iter().map(Bytes::as_ref);
+        let written = self
+            .write(&format!("{stem}.pb"), pieces)
+            .and_then(|()| self.write(&format!("{stem}.json"), std::iter::once(note.as_slice())));
+        if let Err(error) = written {
+            // Without its note there is no letter; what can't be removed now is seen as bytes without a note.
+            let _ = fs::remove_file(self.settings.directory.join(format!("{stem}.pb")));
+            self.size.fetch_sub(size, Ordering::Relaxed);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Takes `size` bytes of what the directory may hold.
+    fn reserve(&self, size: u64) -> Result<(), StoreError> {
+        let max = self.settings.max_size;
+        let fits = |held: u64| held.checked_add(size).filter(|sum| *sum <= max);
+        if self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
+            return Ok(());
+        }
+        let mut counted = self.counted.lock();
+        if size > max || counted.elapsed() < RECOUNT {
+            return Err(StoreError::Full);
+        }
+        *counted = Instant::now();
+        // What others are writing at this moment may be counted in part: by at most a few letters.
+        self.size.store(size_of(&self.settings.directory)?, Ordering::Relaxed);
+        let taken = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.map(|_| ()).map_err(|_| StoreError::Full)
+    }
+
+    /// The letter's name without its ending: sorts after all names given before.
+    fn stem(&self, letter: &Letter) -> String {
+        let millis = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let mut last = self.last.lock();
+        loop {
+            *last = if millis > last.0 { (millis, 0) } else { (last.0, last.1 + 1) };
+            let time = utc::compact(UNIX_EPOCH + Duration::from_millis(last.0));
+            let stem = format!("{time}-{:08}.{}", last.1, letter.signal);
+            // A process before this one may have written in the same millisecond, or with a clock that was ahead.
+            if !self.settings.directory.join(format!("{stem}.json")).exists() {
+                return stem;
+            }
+        }
+    }
+
+    fn write<'a>(&self, name: &str, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        let path = self.settings.directory.join(name);
+        let temporary = self.settings.directory.join(format!("{name}.{TEMPORARY}"));
+        let written = File::create(&temporary).and_then(|mut file| {
+            for piece in pieces {
+                file.write_all(piece)?;
+            }
+            fs::rename(&temporary, path)
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}
+
+impl Note {
+    fn of(letter: &Letter) -> Self {
+        Self {
+            version: VERSION,
+            exporter: letter.exporter.clone(),
+            signal: letter.signal.name().to_owned(),
+            key: letter.key.clone(),
+            attributes: letter.attributes.iter().cloned().collect(),
+            reason: letter.reason.clone(),
+            records: letter.records,
+            bytes: letter.bytes.iter().map(|piece| piece.len() as u64).sum(),
+            time: utc::rfc3339(letter.time),
+        }
+    }
+}
+
+fn size_of(directory: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(directory)? {
+        match entry?.metadata() {
+            Ok(metadata) if metadata.is_file() => size += metadata.len(),
+            Ok(_) => {}
+            // Renamed or removed since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(size)
+}
+
+/// The path of a letter's bytes, from that of its note.
+fn payload_path(note: &Path) -> PathBuf {
+    note.with_extension("pb")
+}

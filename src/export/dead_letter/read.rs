@@ -1,0 +1,129 @@
+//! Reading dead letters back.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::{Note, VERSION, payload_path};
+use crate::otlp::Signal;
+use crate::route::Values;
+
+/// What a dead-letter directory holds.
+#[derive(Debug, Default)]
+pub struct Letters {
+    /// Whole letters, in the order in which they were stored.
+    pub letters: Vec<StoredLetter>,
+    /// Files that belong to no whole letter, with what is wrong.
+    pub damaged: Vec<(PathBuf, String)>,
+}
+
+/// A letter on disk. Its bytes are read when they are asked for.
+#[derive(Clone, Debug)]
+pub struct StoredLetter {
+    path: PathBuf,
+    signal: Signal,
+    note: Note,
+}
+
+/// Lists the letters in a directory. Blocks.
+pub fn letters(directory: &Path) -> io::Result<Letters> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.push(entry?.path());
+    }
+    names.sort_unstable();
+    let mut found = Letters::default();
+    for path in names {
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("json") => match StoredLetter::read(&path) {
+                Ok(letter) => found.letters.push(letter),
+                Err(reason) => found.damaged.push((path, reason)),
+            },
+            Some("pb") if !path.with_extension("json").exists() => {
+                found.damaged.push((path, "its `.json` is missing".to_owned()));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+impl StoredLetter {
+    fn read(path: &Path) -> Result<Self, String> {
+        let text = fs::read(path).map_err(|error| error.to_string())?;
+        let note: Note =
+            serde_json::from_slice(&text).map_err(|error| format!("not a dead letter: {error}"))?;
+        if note.version > VERSION {
+            return Err(format!("version {} is newer than this sluice knows", note.version));
+        }
+        let signal =
+            Signal::from_name(&note.signal).ok_or_else(|| format!("unknown signal `{}`", note.signal))?;
+        let held = fs::metadata(payload_path(path)).map_err(|error| format!("its `.pb`: {error}"))?.len();
+        if held != note.bytes {
+            return Err(format!("its `.pb` has {held} bytes instead of {}", note.bytes));
+        }
+        Ok(Self { path: path.to_owned(), signal, note })
+    }
+
+    /// The `.json` file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The exporter it was recorded for.
+    pub fn exporter(&self) -> Option<&str> {
+        self.note.exporter.as_deref()
+    }
+
+    /// Why it is here.
+    pub fn reason(&self) -> &str {
+        &self.note.reason
+    }
+
+    /// When it was given up: RFC 3339, UTC.
+    pub fn time(&self) -> &str {
+        &self.note.time
+    }
+
+    /// Spans, data points or log records in it.
+    pub fn records(&self) -> u64 {
+        self.note.records
+    }
+
+    /// Bytes of the encoded request.
+    pub fn len(&self) -> u64 {
+        self.note.bytes
+    }
+
+    /// Whether the request is empty, which is a valid one.
+    pub fn is_empty(&self) -> bool {
+        self.note.bytes == 0
+    }
+
+    /// The encoded request. Blocks.
+    pub fn load(&self) -> io::Result<Bytes> {
+        fs::read(payload_path(&self.path)).map(Bytes::from)
+    }
+
+    /// Removes both files, the note first, so that what is left after a crash is not a letter. Blocks.
+    pub fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)?;
+        fs::remove_file(payload_path(&self.path))
+    }
+}
+
+impl Values for StoredLetter {
+    fn key(&self) -> Option<&str> {
+        self.note.key.as_deref()
+    }
+
+    fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    fn resource(&self, name: &str) -> Option<&str> {
+        self.note.attributes.get(name).map(String::as_str)
+    }
+}

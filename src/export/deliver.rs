@@ -1,0 +1,171 @@
+//! Sending one stream, batch after batch: retries, the search for a record that the upstream refuses, the count of
+//! how every record ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Backoff, Exporter, Fate, Outcome};
+use crate::notice;
+use crate::otlp;
+use crate::route::Values as _;
+use crate::stream::{Batch, InFlight, Stream};
+
+/// If this many pieces of a halved batch have been refused and none taken, the upstream refuses something that all
+/// records share; the rest is not tried one by one.
+const HOPELESS: u32 = 16;
+
+/// Takes batches from a stream until it has none.
+pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
+    while let Some(in_flight) = stream.next().await {
+        // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
+        Box::pin(deliver(&exporter, &stream, in_flight)).await;
+    }
+}
+
+/// How one piece of a batch ended.
+enum Settled {
+    /// Taken, but for `rejected` records.
+    Delivered { rejected: u64 },
+    /// Refused as bad: a smaller piece may pass.
+    Bad(String),
+    /// Refused for good.
+    Refused(String, &'static str),
+}
+
+/// Brings every record of a batch to its end, in order.
+async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
+    let batch = in_flight.batch();
+    let signal = batch.signal();
+    exporter.counters().batch_bytes.observe(batch.len() as f64);
+    let mut pieces = vec![batch.clone()];
+    let (mut refused, mut taken) = (0, false);
+    while let Some(piece) = pieces.pop() {
+        let reason = match settle(exporter, stream, &piece).await {
+            Settled::Delivered { rejected } => {
+                taken = true;
+                exporter.count(signal, Fate::Delivered, piece.records() - rejected);
+                exporter.count(signal, Fate::Rejected, rejected);
+                stream.count_delivered(piece.records() - rejected);
+                continue;
+            }
+            Settled::Refused(reason, cause) => {
+                bury(exporter, stream, &[piece], &reason, cause).await;
+                continue;
+            }
+            Settled::Bad(reason) => reason,
+        };
+        refused += 1;
+        // The whole batch was the first try; only its pieces count.
+        if !taken && refused > HOPELESS {
+            pieces.push(piece);
+            pieces.reverse();
+            let reason = format!("{reason} (the first {HOPELESS} pieces of the batch were all refused)");
+            bury(exporter, stream, &std::mem::take(&mut pieces), &reason, "refused").await;
+            continue;
+        }
+        match otlp::halve(signal, &piece.to_bytes()) {
+            Some(halves) => {
+                let halves = halves.map(|(bytes, records)| Batch::new(signal, vec![bytes.into()], records));
+                pieces.extend(halves.into_iter().rev());
+            }
+            None => bury(exporter, stream, &[piece], &reason, "refused").await,
+        }
+    }
+    if stream.set_failing(false) {
+        info!(exporter = %exporter.name(), %signal, key = stream.name().routing_key(), "stream delivers again");
+    }
+}
+
+/// Tries one piece until the upstream has taken or refused it.
+async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled {
+    let mut backoff = Backoff::new();
+    loop {
+        if exporter.is_given_up() {
+            return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
+        }
+        // Made before the attempt, so that a change during it is not missed.
+        let changed = exporter.changed().notified();
+        let active = exporter.active().clone();
+        let target = match active.transport.target(stream.name()) {
+            Ok(target) => target,
+            Err(error) => return Settled::Refused(error.to_string(), "target"),
+        };
+        let started = Instant::now();
+        let attempt = active.transport.attempt(&target, piece);
+        let answer = tokio::select! {
+            answer = attempt => answer,
+            () = given_up(exporter) => continue,
+        };
+        exporter.counters().duration.observe(started.elapsed().as_secs_f64());
+        exporter.counters().count_attempt(answer.code);
+        let retry = &active.settings.retry;
+        let wait = match answer.outcome {
+            Outcome::Delivered { rejected, warning } => {
+                if rejected > 0 || warning {
+                    note(exporter, stream, "partial success", &answer.detail, rejected);
+                }
+                return Settled::Delivered { rejected };
+            }
+            Outcome::Bad => return Settled::Bad(answer.detail),
+            Outcome::Refused => return Settled::Refused(answer.detail, "refused"),
+            Outcome::Retry { after } => match backoff.next_wait(retry, after) {
+                Some(wait) => wait,
+                None => {
+                    return Settled::Refused(format!("given up after retries: {}", answer.detail), "retries");
+                }
+            },
+            Outcome::Hold { after } => backoff.hold_wait(retry, after),
+        };
+        failing(exporter, stream, &answer.detail, matches!(answer.outcome, Outcome::Hold { .. }), wait);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = changed => {}
+        }
+    }
+}
+
+/// Ready once the exporter is given up.
+async fn given_up(exporter: &Exporter) {
+    loop {
+        let changed = exporter.changed().notified();
+        if exporter.is_given_up() {
+            return;
+        }
+        changed.await;
+    }
+}
+
+fn failing(exporter: &Exporter, stream: &Stream, detail: &str, held: bool, wait: Duration) {
+    stream.set_failing(true);
+    let cause = if held { "held" } else { "retry" };
+    if let Some(suppressed) = notice::due(exporter.name(), cause) {
+        let (name, signal, key) = (exporter.name(), stream.name().signal(), stream.name().routing_key());
+        if held {
+            tracing::error!(
+                exporter = %name, %signal, key, ?wait, suppressed,
+                "the destination refuses us, not the data, so the stream is held: check its endpoint and credentials: {detail}"
+            );
+        } else {
+            warn!(exporter = %name, %signal, key, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
+        }
+    }
+}
+
+fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str, rejected: u64) {
+    if let Some(suppressed) = notice::due(exporter.name(), cause) {
+        warn!(
+            exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(),
+            rejected, suppressed, "upstream answered with a reservation: {detail}"
+        );
+    }
+}
+
+/// Makes one dead letter of consecutive pieces.
+async fn bury(exporter: &Exporter, stream: &Stream, pieces: &[Batch], reason: &str, cause: &'static str) {
+    let bytes = pieces.iter().flat_map(Batch::chunks).cloned().collect();
+    let records = pieces.iter().map(Batch::records).sum();
+    exporter.bury(stream.name(), bytes, records, reason, cause).await;
+}

@@ -1,0 +1,197 @@
+//! A configured upstream while it runs: its streams, its settings of now, its counters.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tracing::{error, warn};
+
+use super::{Counters, DeadLetters, ExporterSettings, Fate, Letter, Transport, TransportError, deliver};
+use crate::notice;
+use crate::otlp::Signal;
+use crate::route::Values as _;
+use crate::stream::{Outlet, Registry, Shared, Stream, StreamName};
+
+/// How often a draining exporter is asked whether it is empty.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// Where dead letters go, if anywhere; shared by all exporters and changed by reloads.
+pub type DeadLetterBox = Arc<ArcSwapOption<DeadLetters>>;
+
+/// One exporter. It is the same one across reloads for as long as the configuration has its name.
+#[derive(Debug)]
+pub struct Exporter {
+    registry: Arc<Registry>,
+    active: ArcSwap<Active>,
+    counters: Counters,
+    dead_letters: DeadLetterBox,
+    /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
+    changed: Notify,
+    given_up: AtomicBool,
+}
+
+/// The settings of now, and what sends by them.
+#[derive(Debug)]
+pub struct Active {
+    /// As compiled from the configuration.
+    pub settings: ExporterSettings,
+    /// What sends by `settings`.
+    pub transport: Transport,
+}
+
+impl Active {
+    /// Prepares what sends by `settings`, for the exporter of this name.
+    pub fn new(name: &str, settings: ExporterSettings) -> Result<Self, TransportError> {
+        let transport = Transport::new(name, &settings)?;
+        Ok(Self { settings, transport })
+    }
+}
+
+impl Exporter {
+    /// An exporter that sends from now on.
+    pub fn start(
+        name: Arc<str>,
+        active: Active,
+        shared: Arc<Shared>,
+        dead_letters: DeadLetterBox,
+    ) -> Arc<Self> {
+        let registry = Arc::new(Registry::new(name, active.settings.queue.clone(), shared));
+        let exporter = Arc::new(Self {
+            registry,
+            active: ArcSwap::from_pointee(active),
+            counters: Counters::default(),
+            dead_letters,
+            changed: Notify::new(),
+            given_up: AtomicBool::new(false),
+        });
+        exporter.registry.attach(Box::new(Consumers(Arc::downgrade(&exporter))));
+        exporter
+    }
+
+    /// The name in the configuration, such as `otlp_http/s2`.
+    pub fn name(&self) -> &Arc<str> {
+        self.registry.exporter()
+    }
+
+    /// Its streams.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The settings of now.
+    pub fn active(&self) -> Guard<Arc<Active>> {
+        self.active.load()
+    }
+
+    /// Takes over new settings: streams use them from their next attempt, also those that wait for a retry.
+    pub fn reconfigure(&self, active: Active) {
+        self.registry.set_settings(active.settings.queue.clone());
+        self.active.store(Arc::new(active));
+        self.changed.notify_waiters();
+    }
+
+    /// Ends waiting and sending: what is pending becomes dead letters.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.registry.flush();
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until nothing is pending, for at most `patience`; returns whether that is so.
+    pub async fn drained(&self, patience: Duration) -> bool {
+        // Batches settle by the thousand; asking now and then is cheaper than each of them telling.
+        let ask = async {
+            while self.registry.pending_bytes() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        tokio::time::timeout(patience, ask).await.is_ok()
+    }
+
+    /// Whether [`Exporter::give_up`] was called.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    /// Ends records for good that were not delivered: into the dead-letter directory where there is one, counted
+    /// and logged in any case.
+    pub async fn bury(
+        &self,
+        name: &StreamName,
+        bytes: Vec<Bytes>,
+        records: u64,
+        reason: &str,
+        cause: &'static str,
+    ) {
+        let signal = name.signal();
+        let letter = Letter {
+            exporter: Some(self.name().to_string()),
+            signal,
+            key: Some(name.routing_key().to_owned()),
+            attributes: name.attributes().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            reason: reason.to_owned(),
+            records,
+            bytes,
+            time: SystemTime::now(),
+        };
+        let fate = bury(&self.dead_letters, letter).await;
+        // `shed` is a written policy: what it cuts out is dropped, not refused by anybody.
+        let fate = if fate == Fate::Rejected && cause == SHED { Fate::Dropped } else { fate };
+        self.counters.count(signal, fate, records);
+        if let Some(suppressed) = notice::due(self.name(), cause) {
+            warn!(
+                exporter = %self.name(), %signal, key = name.routing_key(), records, outcome = fate.name(), suppressed,
+                "records not delivered: {reason}"
+            );
+        }
+    }
+
+    pub(super) fn count(&self, signal: Signal, fate: Fate, records: u64) {
+        self.counters.count(signal, fate, records);
+    }
+}
+
+/// The cause of dead letters that `when_full: shed` makes.
+pub const SHED: &str = "shed";
+
+/// Stores a dead letter and says what became of its records.
+pub async fn bury(dead_letters: &DeadLetterBox, letter: Letter) -> Fate {
+    let Some(directory) = dead_letters.load_full() else { return Fate::Rejected };
+    match directory.store(letter).await {
+        Ok(()) => Fate::DeadLettered,
+        Err(problem) => {
+            if let Some(suppressed) = notice::due("dead_letter", "store") {
+                error!(suppressed, "dead letter dropped: {problem}");
+            }
+            Fate::Dropped
+        }
+    }
+}
+
+/// Starts consumers; the registry outlives no exporter, but must not keep one alive either.
+#[derive(Debug)]
+struct Consumers(Weak<Exporter>);
+
+impl Outlet for Consumers {
+    fn check(&self, name: &StreamName) -> Result<(), String> {
+        let Some(exporter) = self.0.upgrade() else { return Ok(()) };
+        exporter.active().transport.target(name).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn start(&self, stream: Arc<Stream>) {
+        let exporter = self.0.upgrade().expect("a request holds the exporters that it sends to");
+        tokio::spawn(deliver::consume(exporter, stream));
+    }
+}

@@ -1,0 +1,157 @@
+//! How many requests a destination is given at a time, and what becomes of those that hang.
+
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// An attempt that was not answered in this time hangs, and moves to the second allowance.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// How many hanging attempts there may be for each that is expected to be answered soon.
+const HANGING_SHARE: usize = 4;
+
+/// The allowances of one destination.
+///
+/// The first is what `max_in_flight` names, given to waiting streams in the order in which they asked. Alone it
+/// would let that many hanging streams stop all others, so an attempt that is unanswered after a second makes
+/// room by moving to the second one, four times as large. If that has no room either, the attempt keeps its
+/// place in the first until there is.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    prompt: Semaphore,
+    hanging: Semaphore,
+}
+
+impl Allowance {
+    pub(super) fn new(max_in_flight: usize) -> Self {
+        let first = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        let second = first.saturating_mul(HANGING_SHARE).min(Semaphore::MAX_PERMITS);
+        Self { prompt: Semaphore::new(first), hanging: Semaphore::new(second) }
+    }
+
+    /// Waits for its turn and runs one attempt. `attempt` is called only then, so that a stream that waits
+    /// holds neither a future of its size nor a compressed body.
+    pub(super) async fn run<F: Future>(&self, attempt: impl FnOnce() -> F) -> F::Output {
+        let first = self.prompt.acquire().await.expect("the semaphore is never closed");
+        let mut attempt = Box::pin(attempt());
+        if let Ok(output) = timeout(PROMPT, attempt.as_mut()).await {
+            return output;
+        }
+        tokio::select! {
+            biased;
+            output = attempt.as_mut() => output,
+            second = self.hanging.acquire() => {
+                drop(first);
+                let _second = second;
+                attempt.await
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// Starts `count` attempts that are never answered, and lets them begin.
+    async fn hang(allowance: &Arc<Allowance>, count: usize) {
+        for _ in 0..count {
+            let allowance = Arc::clone(allowance);
+            tokio::spawn(async move { allowance.run(pending::<()>).await });
+        }
+        tokio::task::yield_now().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_the_allowance_run_at_a_time() {
+        let allowance = Arc::new(Allowance::new(3));
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let tasks: Vec<_> = (0..20)
+            .map(|_| {
+                let (allowance, running, most) = (allowance.clone(), running.clone(), most.clone());
+                tokio::spawn(async move {
+                    allowance
+                        .run(|| async {
+                            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                            sleep(Duration::from_millis(100)).await;
+                            running.fetch_sub(1, Ordering::SeqCst);
+                        })
+                        .await;
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_streams_are_served_in_turn() {
+        let allowance = Arc::new(Allowance::new(1));
+        let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for stream in 0..10 {
+            let (allowance, order) = (allowance.clone(), order.clone());
+            tasks.push(tokio::spawn(async move {
+                allowance
+                    .run(|| async {
+                        order.lock().push(stream);
+                        sleep(Duration::from_millis(5)).await;
+                    })
+                    .await;
+            }));
+            tokio::task::yield_now().await;
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock(), (0..10).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hanging_attempts_make_room_after_a_second() {
+        let allowance = Arc::new(Allowance::new(2));
+        hang(&allowance, 2).await;
+        let start = Instant::now();
+        allowance.run(|| ready(())).await;
+        assert!(start.elapsed() >= PROMPT && start.elapsed() < PROMPT * 2, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hanging_attempt_keeps_its_place_while_the_second_allowance_is_full() {
+        let allowance = Arc::new(Allowance::new(1));
+        for _ in 0..HANGING_SHARE {
+            hang(&allowance, 1).await;
+            sleep(PROMPT * 2).await;
+        }
+        assert_eq!((allowance.prompt.available_permits(), allowance.hanging.available_permits()), (1, 0));
+        hang(&allowance, 1).await;
+        sleep(PROMPT * 10).await;
+        assert_eq!((allowance.prompt.available_permits(), allowance.hanging.available_permits()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_frees_either_allowance() {
+        let allowance = Arc::new(Allowance::new(1));
+        allowance.run(|| sleep(PROMPT * 5)).await;
+        allowance.run(|| sleep(PROMPT / 2)).await;
+        assert_eq!(allowance.prompt.available_permits(), 1);
+        assert_eq!(allowance.hanging.available_permits(), HANGING_SHARE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_dropped_frees_its_place() {
+        let allowance = Allowance::new(1);
+        assert!(timeout(PROMPT * 3, allowance.run(pending::<()>)).await.is_err());
+        assert_eq!(allowance.prompt.available_permits(), 1);
+        assert_eq!(allowance.hanging.available_permits(), HANGING_SHARE);
+    }
+}

@@ -1,0 +1,127 @@
+//! A batch as a request body: protobuf as it is, or JSON; plain or compressed.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::export::{Compression, Encoding};
+use crate::otlp::json;
+use crate::stream::Batch;
+
+/// Above this size encoding is taken off the runtime's threads, where it would delay other streams by more than
+/// a millisecond or so. Ordinary batches are smaller.
+const LARGE: usize = 1024 * 1024;
+
+/// A request body. Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub(super) struct RequestBody {
+    payload: Payload,
+    /// The chunk to send next.
+    next: usize,
+    /// Bytes in that and all further chunks.
+    remaining: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Payload {
+    /// The batch's own chunks, which go to the socket in one vectored write with the head.
+    Batch(Batch),
+    /// What was made of them.
+    Encoded(Bytes),
+}
+
+impl RequestBody {
+    /// Encodes a batch.
+    pub(super) async fn new(batch: &Batch, encoding: Encoding, compression: Compression) -> io::Result<Self> {
+        if (encoding, compression) == (Encoding::Proto, Compression::None) {
+            let remaining = batch.len() as u64;
+            return Ok(Self { payload: Payload::Batch(batch.clone()), next: 0, remaining });
+        }
+        let encoded = if batch.len() <= LARGE {
+            encode(batch, encoding, compression)?
+        } else {
+            let batch = batch.clone();
+            tokio::task::spawn_blocking(move || encode(&batch, encoding, compression)).await??
+        };
+        let remaining = encoded.len() as u64;
+        Ok(Self { payload: Payload::Encoded(encoded.into()), next: 0, remaining })
+    }
+}
+
+impl Payload {
+    fn chunk(&self, index: usize) -> Option<&Bytes> {
+        match self {
+            Self::Batch(batch) => batch.chunks().get(index),
+            Self::Encoded(bytes) => (index == 0).then_some(bytes),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let chunk = self.payload.chunk(self.next).cloned();
+        Poll::Ready(chunk.map(|chunk| {
+            self.next += 1;
+            self.remaining -= chunk.len() as u64;
+            Ok(Frame::data(chunk))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
+
+fn encode(batch: &Batch, encoding: Encoding, compression: Compression) -> io::Result<Vec<u8>> {
+    match encoding {
+        Encoding::Proto => compress(batch.chunks(), compression),
+        Encoding::Json => {
+            let mut json = Vec::new();
+            json::write_request(batch.signal(), batch.chunks(), &mut json);
+            match compression {
+                Compression::None => Ok(json),
+                Compression::Gzip { .. } | Compression::Zstd { .. } => compress(&[json], compression),
+            }
+        }
+    }
+}
+
+fn compress(chunks: &[impl AsRef<[u8]>], compression: Compression) -> io::Result<Vec<u8>> {
+    let len: usize = chunks.iter().map(|chunk| chunk.as_ref().len()).sum();
+    // Telemetry shrinks to a tenth or so; a buffer of that size seldom has to grow more than once.
+    let mut out = Vec::with_capacity(len / 8 + 128);
+    match compression {
+        Compression::None => chunks.iter().for_each(|chunk| out.extend_from_slice(chunk.as_ref())),
+        Compression::Gzip { level } => {
+            let mut encoder = flate2::write::GzEncoder::new(&mut out, flate2::Compression::new(level.min(9)));
+            for chunk in chunks {
+                encoder.write_all(chunk.as_ref())?;
+            }
+            encoder.finish()?;
+        }
+        Compression::Zstd { level } => {
+            let mut encoder = zstd::stream::write::Encoder::new(&mut out, level)?;
+            // With the size known, the tables are only as large as a body of this size needs.
+            encoder.set_pledged_src_size(Some(len as u64))?;
+            for chunk in chunks {
+                encoder.write_all(chunk.as_ref())?;
+            }
+            encoder.finish()?;
+        }
+    }
+    Ok(out)
+}

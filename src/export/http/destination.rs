@@ -1,0 +1,158 @@
+//! Where requests go: scheme, host and port, with the requests at a time and the connections of each.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use http::Uri;
+use parking_lot::Mutex;
+
+use super::allowance::Allowance;
+use super::pool::Pool;
+use super::proxy::Way;
+
+/// Scheme, host and port of a URL.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) https: bool,
+    /// Lower case; an IPv6 address in brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Origin {
+    /// The origin of an absolute `http` or `https` URL.
+    pub(super) fn of(uri: &Uri) -> Option<Self> {
+        let https = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = uri.host().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        Some(Self { https, host, port })
+    }
+
+    /// Host, and port unless it is the scheme's own: the `Host` header.
+    pub(super) fn authority(&self) -> String {
+        match (self.https, self.port) {
+            (true, 443) | (false, 80) => self.host.clone(),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", if self.https { "https" } else { "http" }, self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What all streams to one origin share.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) origin: Origin,
+    pub(super) way: Way,
+    pub(super) allowance: Allowance,
+    pub(super) pool: Pool,
+}
+
+/// The destinations of one exporter. Templates can make one per routing key, so only those that a stream still
+/// points at are kept.
+#[derive(Debug, Default)]
+pub(super) struct Destinations {
+    map: Mutex<Map>,
+}
+
+#[derive(Debug, Default)]
+struct Map {
+    known: HashMap<Origin, Weak<Destination>>,
+    /// The size at which the forgotten ones are cleared away: twice what was left last time, so that clearing
+    /// costs each insertion a constant.
+    clear_at: usize,
+}
+
+impl Destinations {
+    /// The destination of `origin`, made by `make` if no stream uses it.
+    pub(super) fn get<E>(
+        &self,
+        origin: &Origin,
+        make: impl FnOnce() -> Result<Destination, E>,
+    ) -> Result<Arc<Destination>, E> {
+        let mut map = self.map.lock();
+        if let Some(known) = map.known.get(origin).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let fresh = Arc::new(make()?);
+        if map.known.len() >= map.clear_at {
+            map.known.retain(|_, destination| destination.strong_count() > 0);
+            map.clear_at = (map.known.len() * 2).max(64);
+        }
+        map.known.insert(origin.clone(), Arc::downgrade(&fresh));
+        Ok(fresh)
+    }
+
+    /// Those in use.
+    pub(super) fn live(&self) -> Vec<Arc<Destination>> {
+        self.map.lock().known.values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::export::http::pool::PoolLimits;
+
+    fn get(destinations: &Destinations, url: &str) -> Arc<Destination> {
+        let origin = Origin::of(&url.parse().unwrap()).unwrap();
+        let limits = PoolLimits { max_idle: 1, idle_timeout: Duration::ZERO, max_age: Duration::ZERO };
+        destinations
+            .get(&origin, || {
+                Ok::<_, Infallible>(Destination {
+                    origin: origin.clone(),
+                    way: Way::Direct,
+                    allowance: Allowance::new(1),
+                    pool: Pool::new(limits),
+                })
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port_whatever_the_spelling() {
+        let destinations = Destinations::default();
+        let one = get(&destinations, "https://API.example/otlp/v1/logs");
+        assert!(Arc::ptr_eq(&one, &get(&destinations, "https://api.example:443/v1/traces")));
+        assert!(!Arc::ptr_eq(&one, &get(&destinations, "http://api.example:443/v1/traces")));
+        assert!(!Arc::ptr_eq(&one, &get(&destinations, "https://api.example:444")));
+    }
+
+    #[test]
+    fn the_host_header_names_only_unusual_ports() {
+        let authority = |url: &str| Origin::of(&url.parse().unwrap()).unwrap().authority();
+        assert_eq!(authority("https://u:443/x"), "u");
+        assert_eq!(authority("http://u:443/x"), "u:443");
+        assert_eq!(authority("http://[::1]/x"), "[::1]");
+    }
+
+    #[test]
+    fn destinations_that_no_stream_uses_are_forgotten() {
+        let destinations = Destinations::default();
+        let kept = get(&destinations, "http://kept");
+        for number in 0..10_000 {
+            get(&destinations, &format!("http://h{number}"));
+        }
+        assert!(destinations.map.lock().known.len() <= 65, "{}", destinations.map.lock().known.len());
+        assert!(Arc::ptr_eq(&kept, &get(&destinations, "http://kept")));
+        assert_eq!(destinations.live().len(), 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! Opening connections: name, TCP, proxy, TLS.
+
+use std::io;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::CertificateError;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tower_service::Service as _;
+
+use super::destination::{Destination, Origin};
+use super::proxy::Way;
+use super::tls::{Tls, TlsError, server_name};
+
+/// The longest that a TCP connection may take, divided among the addresses of the name.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After this time without traffic the kernel begins to ask whether the other side still lives.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A connection that bytes can be sent through, whatever it is made of.
+pub(super) trait Transmission: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transmission for T {}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(super) enum DialError {
+    /// The name is unknown, nobody listens, or nobody answers.
+    #[error("can't connect to `{to}`: {reason}")]
+    Connect { to: Origin, reason: String },
+    /// The proxy opens no tunnel.
+    #[error("no tunnel through the proxy `{proxy}`: {source}")]
+    Proxy { proxy: Origin, source: io::Error },
+    /// The handshake failed: mostly a certificate that is not trusted.
+    #[error("no TLS with `{with}`: {source}{}", hint(source))]
+    Handshake { with: Origin, source: io::Error },
+    /// What TLS needs on our side is not there.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What can be done about the most common failure.
+fn hint(error: &io::Error) -> &'static str {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "; if the upstream's authority is your own, name its certificate in `tls.ca_file`"
+        }
+        _ => "",
+    }
+}
+
+/// Opens TCP connections; the name is resolved anew for each.
+pub(super) fn connector(timeout: Duration) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(KEEPALIVE));
+    let limit = if timeout.is_zero() { CONNECT_TIMEOUT } else { CONNECT_TIMEOUT.min(timeout) };
+    connector.set_connect_timeout(Some(limit));
+    connector
+}
+
+/// Connects to a destination, on the way it names. Returns the generation of the TLS files with it.
+pub(super) async fn dial(
+    connector: &HttpConnector,
+    tls: &Tls,
+    destination: &Destination,
+) -> Result<(Box<dyn Transmission>, u64), DialError> {
+    let origin = &destination.origin;
+    let raw = match &destination.way {
+        Way::Direct => Box::new(tcp(connector, origin).await?),
+        Way::Forward(proxy) => reach(connector, tls, &proxy.origin).await?,
+        Way::Tunnel(proxy) => {
+            let mut raw = reach(connector, tls, &proxy.origin).await?;
+            proxy
+                .open_tunnel(&mut raw, origin)
+                .await
+                .map_err(|source| DialError::Proxy { proxy: proxy.origin.clone(), source })?;
+            raw
+        }
+    };
+    if !origin.https {
+        return Ok((raw, tls.generation()));
+    }
+    let (config, generation) = tls.current().await?;
+    let name = tls.server_name(&origin.host)?;
+    let secured = TlsConnector::from(config)
+        .connect(name, raw)
+        .await
+        .map_err(|source| DialError::Handshake { with: origin.clone(), source })?;
+    Ok((Box::new(secured), generation))
+}
+
+/// A connection to a proxy, whose own URL may be `https`.
+async fn reach(
+    connector: &HttpConnector,
+    tls: &Tls,
+    proxy: &Origin,
+) -> Result<Box<dyn Transmission>, DialError> {
+    let raw = tcp(connector, proxy).await?;
+    if !proxy.https {
+        return Ok(Box::new(raw));
+    }
+    // A proxy is reached by its own name: `server_name_override` is about the upstream.
+    let name = server_name(&proxy.host)?;
+    let (config, _) = tls.current().await?;
+    let secured = TlsConnector::from(config)
+        .connect(name, raw)
+        .await
+        .map_err(|source| DialError::Handshake { with: proxy.clone(), source })?;
+    Ok(Box::new(secured))
+}
+
+async fn tcp(connector: &HttpConnector, origin: &Origin) -> Result<TcpStream, DialError> {
+    let refused = |reason| DialError::Connect { to: origin.clone(), reason };
+    let uri: Uri =
+        origin.to_string().parse().map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
+    // The resolver is always ready, so there is no readiness to wait for.
+    match connector.clone().call(uri).await {
+        Ok(stream) => Ok(stream.into_inner()),
+        Err(error) => Err(refused(super::detail::chain(&error))),
+    }
+}

@@ -1,0 +1,303 @@
+//! The `otlp_http` exporter: one attempt at sending one batch (OTLP/HTTP of the OTLP specification).
+//!
+//! What it promises: an attempt waits for its destination's allowance, takes an idle connection or opens one,
+//! sends the batch without copying it, and says what the answer means. Connections are HTTP/1.1, reused, never
+//! older than `max_connection_age`, and opened to whatever the name resolves to at that moment. Trying again,
+//! halving and counting are the stream's.
+
+mod allowance;
+mod answer;
+mod body;
+mod destination;
+mod detail;
+mod dial;
+mod pool;
+mod proxy;
+mod target;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use secrecy::ExposeSecret as _;
+use tokio::time::{Instant, timeout_at};
+use tracing::trace;
+
+use self::answer::{Reply, Unreadable};
+use self::body::RequestBody;
+use self::destination::Destinations;
+use self::detail::{Secrets, chain};
+use self::dial::DialError;
+use self::pool::{Connection, Pool, PoolLimits};
+use self::proxy::Proxies;
+pub use self::proxy::ProxyError;
+use self::target::FixedTargets;
+pub use self::target::{HttpTarget, UrlError};
+use self::tls::Tls;
+pub use self::tls::TlsError;
+use super::{Answer, ExporterSettings, OtlpHttpSettings, Outcome, TargetError, TransportError};
+use crate::otlp::Signal;
+use crate::route::Values;
+use crate::stream::Batch;
+
+/// The largest request that is sent, before compression (OTLP rule 32), unless the exporter's batches are
+/// configured to be larger.
+const MAX_REQUEST: usize = 64 * 1024 * 1024;
+
+/// A reused connection that breaks within this time after a request was put on it, and without a byte in answer,
+/// was most likely closed by the other side before the request arrived.
+const STALE: Duration = Duration::from_secs(1);
+
+/// Bytes of a request that hyper takes over before it writes: a whole batch of the default size with its head
+/// in one vectored write, if the socket takes it.
+const WRITE_AHEAD: usize = 1024 * 1024;
+
+/// The `otlp_http` transport of one exporter, shared by its streams.
+#[derive(Debug)]
+pub struct HttpTransport {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: OtlpHttpSettings,
+    max_in_flight: usize,
+    max_request: usize,
+    retried_statuses: Vec<u16>,
+    connector: HttpConnector,
+    tls: Tls,
+    proxies: Proxies,
+    fixed: FixedTargets,
+    destinations: Destinations,
+    /// Whether the task that closes idle connections runs.
+    sweeping: AtomicBool,
+}
+
+/// Why an attempt ended without an answer.
+enum Failure {
+    Dial(DialError),
+    Http(hyper::Error),
+    Timeout(Duration),
+}
+
+impl HttpTransport {
+    pub(super) fn new(settings: &ExporterSettings, http: &OtlpHttpSettings) -> Result<Self, TransportError> {
+        let proxies = match &http.proxy_url {
+            Some(url) => Proxies::fixed(url.expose_secret())?,
+            None => Proxies::from_env(),
+        };
+        let wants_tls = http.urls.iter().flatten().any(|url| url.as_text().is_some_and(is_https));
+        let shared = Shared {
+            tls: Tls::new(http.tls.clone(), wants_tls)?,
+            connector: dial::connector(http.timeout),
+            proxies,
+            max_in_flight: settings.max_in_flight,
+            max_request: MAX_REQUEST.max(settings.queue.batch.max_size),
+            retried_statuses: settings.retry.statuses.clone(),
+            fixed: FixedTargets::default(),
+            destinations: Destinations::default(),
+            sweeping: AtomicBool::new(false),
+            settings: http.clone(),
+        };
+        shared.check_templates()?;
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(super) fn target(&self, values: &impl Values) -> Result<Arc<HttpTarget>, TargetError> {
+        self.shared.target(values)
+    }
+
+    pub(super) async fn attempt(&self, target: &HttpTarget, batch: &Batch) -> Answer {
+        if batch.len() > self.shared.max_request {
+            let detail =
+                format!("{} bytes are more than the {} that are sent", batch.len(), self.shared.max_request);
+            return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
+        }
+        self.sweep_idle_connections();
+        target.destination.allowance.run(|| self.shared.exchange(target, batch)).await
+    }
+
+    /// Starts the task that closes connections nobody has used for too long, once. It ends with the transport.
+    fn sweep_idle_connections(&self) {
+        if self.shared.sweeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let shared = Arc::downgrade(&self.shared);
+        let idle = self.shared.settings.idle_timeout;
+        let pause =
+            if idle.is_zero() { Duration::from_secs(60) } else { (idle / 2).max(Duration::from_secs(1)) };
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(shared) = Weak::upgrade(&shared) else { return };
+                let generation = shared.tls.generation();
+                for destination in shared.destinations.live() {
+                    destination.pool.sweep(generation);
+                }
+            }
+        });
+    }
+
+    #[cfg(test)]
+    fn with_proxies(mut self, proxies: Proxies) -> Self {
+        Arc::get_mut(&mut self.shared).expect("not shared yet").proxies = proxies;
+        self
+    }
+}
+
+impl Shared {
+    /// One request and its answer.
+    async fn exchange(&self, target: &HttpTarget, batch: &Batch) -> Answer {
+        let (encoding, compression) = (self.settings.encoding, self.settings.compression);
+        let body = match RequestBody::new(batch, encoding, compression).await {
+            Ok(body) => body,
+            Err(error) => {
+                let detail = format!("the batch can't be encoded: {error}");
+                return Answer { code: "encode".into(), outcome: Outcome::Refused, detail };
+            }
+        };
+        let deadline = Deadline::new(self.settings.timeout);
+        let sent = deadline.apply(self.send(target, body)).await;
+        let (response, connection) = match sent.unwrap_or(Err(Failure::Timeout(self.settings.timeout))) {
+            Ok(sent) => sent,
+            Err(failure) => return failure.answer(&target.secrets),
+        };
+        let (head, body) = response.into_parts();
+        let body = deadline.apply(answer::read(body)).await.unwrap_or(Err(Unreadable::BrokeOff));
+        if body.is_ok() {
+            Pool::give_back(&target.destination, connection);
+        }
+        let reply = Reply { status: head.status, headers: &head.headers, body };
+        reply.judge(&self.retried_statuses, batch.records(), &target.secrets, SystemTime::now())
+    }
+
+    /// Sends on an idle connection or on a new one.
+    ///
+    /// An upstream may close an idle connection just when it is used again. That says nothing about the
+    /// upstream, so the request goes out once more, at once, on a new connection.
+    async fn send(
+        &self,
+        target: &HttpTarget,
+        body: RequestBody,
+    ) -> Result<(http::Response<Incoming>, Connection), Failure> {
+        if let Some(connection) = target.destination.pool.take(self.tls.generation()) {
+            let started = Instant::now();
+            match request(connection, target.request(body.clone())).await {
+                Err(error) if is_stale(&error, started) => trace!(%error, "an idle connection was closed"),
+                done => return done.map_err(Failure::Http),
+            }
+        }
+        let connection = self.connect(target).await?;
+        request(connection, target.request(body)).await.map_err(Failure::Http)
+    }
+
+    async fn connect(&self, target: &HttpTarget) -> Result<Connection, Failure> {
+        let destination = &target.destination;
+        let (io, generation) =
+            dial::dial(&self.connector, &self.tls, destination).await.map_err(Failure::Dial)?;
+        let (sender, connection) = http1::Builder::new()
+            .writev(true)
+            .max_buf_size(WRITE_AHEAD)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(Failure::Http)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                trace!(%error, "an upstream connection ended");
+            }
+        });
+        Ok(destination.pool.opened(sender, generation))
+    }
+}
+
+/// The end of an attempt; never, if the timeout is zero.
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn new(timeout: Duration) -> Self {
+        Self(if timeout.is_zero() { None } else { Instant::now().checked_add(timeout) })
+    }
+
+    async fn apply<F: Future>(&self, work: F) -> Option<F::Output> {
+        match self.0 {
+            Some(at) => timeout_at(at, work).await.ok(),
+            None => Some(work.await),
+        }
+    }
+}
+
+async fn request(
+    mut connection: Connection,
+    request: http::Request<RequestBody>,
+) -> hyper::Result<(http::Response<Incoming>, Connection)> {
+    let response = connection.sender.send_request(request).await?;
+    Ok((response, connection))
+}
+
+fn is_stale(error: &hyper::Error, started: Instant) -> bool {
+    // `is_canceled`: the request never left.
+    error.is_canceled() || (!error.is_parse() && started.elapsed() < STALE)
+}
+
+fn is_https(url: &str) -> bool {
+    url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
+}
+
+impl Failure {
+    /// None of these is an answer, so all are worth another attempt (OTLP rules 43 and 44).
+    fn answer(self, secrets: &Secrets) -> Answer {
+        let (code, detail) = match self {
+            Self::Dial(error) => {
+                let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
+                (if tls { "tls" } else { "connect" }, error.to_string())
+            }
+            Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
+            Self::Http(error) if is_tls(&error) => ("tls", chain(&error)),
+            Self::Http(error) if error.is_parse() => {
+                ("protocol", format!("not an HTTP/1.1 answer: {}", chain(&error)))
+            }
+            Self::Http(error) => {
+                ("reset", format!("the connection ended without an answer: {}", chain(&error)))
+            }
+        };
+        Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
+    }
+}
+
+/// Whether TLS broke the connection: with TLS 1.3 a server refuses our certificate only after the handshake.
+fn is_tls(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if error.is::<rustls::Error>()
+            || inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+impl Shared {
+    fn pool_limits(&self) -> PoolLimits {
+        PoolLimits {
+            max_idle: self.settings.max_idle_connections,
+            idle_timeout: self.settings.idle_timeout,
+            max_age: self.settings.max_connection_age,
+        }
+    }
+
+    fn url_template(&self, signal: Signal) -> Option<&crate::route::Template> {
+        self.settings.urls[signal.index()].as_ref()
+    }
+}

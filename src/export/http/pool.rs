@@ -1,0 +1,121 @@
+//! The idle connections of one destination.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use parking_lot::Mutex;
+use rand::Rng as _;
+use tokio::time::{Instant, timeout};
+
+use super::body::RequestBody;
+use super::destination::Destination;
+
+/// How long a connection that was answered early may take to finish its request before it is given up.
+const FINISH: Duration = Duration::from_secs(1);
+
+/// By which part of itself the age of a connection is shortened at most, so that connections that were opened
+/// together are not all opened anew together.
+const AGE_SPREAD: f64 = 0.1;
+
+/// When connections are closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolLimits {
+    /// Idle ones beyond this number, at once.
+    pub(super) max_idle: usize,
+    /// Idle ones after this time; zero: never.
+    pub(super) idle_timeout: Duration,
+    /// All, when they are next idle, after this time; zero: never.
+    pub(super) max_age: Duration,
+}
+
+/// An open connection that nobody uses.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<RequestBody>,
+    /// Not used for new requests from then on.
+    expires: Option<Instant>,
+    /// The state of the TLS files when it was opened.
+    generation: u64,
+    idle_since: Instant,
+}
+
+/// Idle connections, the one used last at the end: it is taken first, so that a pool that is larger than needed
+/// shrinks.
+#[derive(Debug)]
+pub(super) struct Pool {
+    limits: PoolLimits,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Connection {
+    fn usable(&self, limits: &PoolLimits, generation: u64, now: Instant) -> bool {
+        !self.sender.is_closed()
+            && self.generation == generation
+            && self.expires.is_none_or(|expires| now < expires)
+            && (limits.idle_timeout.is_zero() || now.duration_since(self.idle_since) < limits.idle_timeout)
+    }
+}
+
+impl Pool {
+    pub(super) fn new(limits: PoolLimits) -> Self {
+        Self { limits, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// A connection just opened, in use.
+    pub(super) fn opened(&self, sender: SendRequest<RequestBody>, generation: u64) -> Connection {
+        let now = Instant::now();
+        let age = self.limits.max_age.mul_f64(1.0 - AGE_SPREAD * rand::rng().random::<f64>());
+        let expires = if self.limits.max_age.is_zero() { None } else { now.checked_add(age) };
+        Connection { sender, expires, generation, idle_since: now }
+    }
+
+    /// An idle connection that is not closed, too old, or of an older generation of TLS files.
+    pub(super) fn take(&self, generation: u64) -> Option<Connection> {
+        let now = Instant::now();
+        let mut idle = self.idle.lock();
+        while let Some(connection) = idle.pop() {
+            if connection.usable(&self.limits, generation, now) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Takes back a connection whose answer has been read to its end.
+    pub(super) fn give_back(destination: &Arc<Destination>, mut connection: Connection) {
+        if connection.sender.is_ready() {
+            destination.pool.put(connection);
+        } else if !connection.sender.is_closed() {
+            // hyper's side is still to note the end of the answer, or the request is still being written.
+            let destination = Arc::clone(destination);
+            tokio::spawn(async move {
+                if let Ok(Ok(())) = timeout(FINISH, connection.sender.ready()).await {
+                    destination.pool.put(connection);
+                }
+            });
+        }
+    }
+
+    /// Closes what is idle for too long, too old or closed by the other side.
+    pub(super) fn sweep(&self, generation: u64) {
+        let now = Instant::now();
+        self.idle.lock().retain(|connection| connection.usable(&self.limits, generation, now));
+    }
+
+    fn put(&self, mut connection: Connection) {
+        connection.idle_since = Instant::now();
+        if !connection.usable(&self.limits, connection.generation, connection.idle_since) {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        if idle.len() < self.limits.max_idle {
+            idle.push(connection);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+}

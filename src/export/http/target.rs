@@ -1,0 +1,217 @@
+//! Where a stream's requests go and what their heads look like, rendered once per stream.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
+
+use super::Shared;
+use super::allowance::Allowance;
+use super::body::RequestBody;
+use super::destination::{Destination, Origin};
+use super::detail::Secrets;
+use super::pool::Pool;
+use super::proxy::{ProxyError, Way};
+use crate::export::{Compression, Encoding, TargetError, TransportError};
+use crate::route::{Place, Template, Values};
+
+/// Headers that frame the message, which is Sluice's and hyper's to do.
+const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
+
+/// Where the requests of one stream go.
+#[derive(Debug)]
+pub struct HttpTarget {
+    pub(super) destination: Arc<Destination>,
+    /// As it stands in the request line: a path, or the whole URL for a proxy.
+    uri: Uri,
+    /// All but `content-length`; configured ones are marked as sensitive.
+    headers: HeaderMap,
+    /// What must not be seen if the upstream says it back.
+    pub(super) secrets: Secrets,
+    url: String,
+}
+
+/// The targets of URLs and headers without values: one for all streams of a signal, whatever their number.
+#[derive(Debug, Default)]
+pub(super) struct FixedTargets([OnceLock<Arc<HttpTarget>>; 3]);
+
+/// Why a text is not the URL of an upstream.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum UrlError {
+    /// Not a URL at all.
+    #[error("not a URL: {0}")]
+    Syntax(String),
+    /// No scheme, another scheme, or no host.
+    #[error("not an absolute URL: write `http://host:port/path` or `https://host/path`")]
+    Relative,
+}
+
+impl HttpTarget {
+    /// The URL, without user information.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The headers, for people who check a configuration: values of configured ones are marked as sensitive.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(super) fn request(&self, body: RequestBody) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+impl fmt::Display for HttpTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl Shared {
+    /// Finds what is wrong with URLs and headers that have no values, before there is data.
+    pub(super) fn check_templates(&self) -> Result<(), TransportError> {
+        for template in self.settings.urls.iter().flatten() {
+            if let Some(text) = template.as_text() {
+                parse_url(text).map_err(|source| TransportError::Url { url: shown(text), source })?;
+            }
+        }
+        for (name, template) in &self.settings.headers {
+            if FRAMING.contains(name) {
+                return Err(TransportError::FramingHeader(name.clone()));
+            }
+            if template.0.as_text().is_some_and(|text| HeaderValue::from_str(text).is_err()) {
+                return Err(TransportError::HeaderValue(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn target(&self, values: &impl Values) -> Result<Arc<HttpTarget>, TargetError> {
+        let signal = values.signal();
+        let template = self.url_template(signal).ok_or(TargetError::NoEndpoint(signal))?;
+        if !self.is_fixed(template) {
+            return self.render(template, values).map(Arc::new);
+        }
+        let slot = &self.fixed.0[signal.index()];
+        if let Some(known) = slot.get() {
+            return Ok(Arc::clone(known));
+        }
+        let fresh = Arc::new(self.render(template, values)?);
+        Ok(Arc::clone(slot.get_or_init(|| fresh)))
+    }
+
+    fn is_fixed(&self, url: &Template) -> bool {
+        url.as_text().is_some() && self.settings.headers.iter().all(|(_, value)| value.0.as_text().is_some())
+    }
+
+    fn render(&self, template: &Template, values: &impl Values) -> Result<HttpTarget, TargetError> {
+        let text = template.render(values, Place::Url)?;
+        let uri = parse_url(&text).map_err(|source| TargetError::Url { url: shown(&text), source })?;
+        let origin = Origin::of(&uri).expect("`parse_url` has seen scheme and host");
+        let destination = self.destination(&origin)?;
+        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let url = format!("{}://{}{path}", if origin.https { "https" } else { "http" }, origin.authority());
+        let mut headers = self.own_headers(&origin);
+        let mut secrets = Secrets::default();
+        if let Some(credentials) = basic_credentials(&uri) {
+            headers.insert(AUTHORIZATION, keep_secret(credentials, &mut secrets));
+        }
+        let mut uri = Uri::from(path);
+        if let Way::Forward(proxy) = &destination.way {
+            uri = url.parse().expect("made of the parts of a URL");
+            if let Some(authorization) = proxy.authorization.clone() {
+                headers.insert(PROXY_AUTHORIZATION, keep_secret(authorization, &mut secrets));
+            }
+        }
+        for (name, template) in &self.settings.headers {
+            let text = template.0.render(values, Place::Header)?;
+            let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
+            headers.insert(name.clone(), keep_secret(value, &mut secrets));
+        }
+        Ok(HttpTarget { destination, uri, headers, secrets, url })
+    }
+
+    fn destination(&self, origin: &Origin) -> Result<Arc<Destination>, ProxyError> {
+        self.destinations.get(origin, || {
+            Ok(Destination {
+                origin: origin.clone(),
+                way: self.proxies.way(origin)?,
+                allowance: Allowance::new(self.max_in_flight),
+                pool: Pool::new(self.pool_limits()),
+            })
+        })
+    }
+
+    /// The headers that Sluice sends by itself; configured ones replace them.
+    fn own_headers(&self, origin: &Origin) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(8);
+        let host = HeaderValue::from_str(&origin.authority()).expect("a host was a part of a URL");
+        headers.insert(HOST, host);
+        let content_type = match self.settings.encoding {
+            Encoding::Proto => "application/x-protobuf",
+            Encoding::Json => "application/json",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let content_encoding = match self.settings.compression {
+            Compression::None => None,
+            Compression::Gzip { .. } => Some("gzip"),
+            Compression::Zstd { .. } => Some("zstd"),
+        };
+        if let Some(name) = content_encoding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+        }
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
+        headers
+    }
+}
+
+/// Marks a header's value as one that is not shown, here or in an upstream's echo.
+fn keep_secret(mut value: HeaderValue, secrets: &mut Secrets) -> HeaderValue {
+    if let Ok(text) = value.to_str() {
+        secrets.add(text);
+    }
+    value.set_sensitive(true);
+    value
+}
+
+/// An absolute `http` or `https` URL.
+fn parse_url(text: &str) -> Result<Uri, UrlError> {
+    let uri: Uri =
+        text.parse().map_err(|error: http::uri::InvalidUri| UrlError::Syntax(error.to_string()))?;
+    if Origin::of(&uri).is_none() {
+        return Err(UrlError::Relative);
+    }
+    Ok(uri)
+}
+
+/// `user:password@` of a URL as the `Authorization` it stands for, as in Go and so in the Collector.
+fn basic_credentials(uri: &Uri) -> Option<HeaderValue> {
+    let (user_info, _) = uri.authority()?.as_str().rsplit_once('@')?;
+    let decoded: Vec<u8> = percent_decode_str(user_info).collect();
+    let with_colon = if user_info.contains(':') { decoded } else { [&decoded[..], b":"].concat() };
+    HeaderValue::from_str(&format!("Basic {}", BASE64.encode(with_colon))).ok()
+}
+
+/// A URL for people: without user information.
+fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}

@@ -1,0 +1,254 @@
+//! What each answer means for the batch.
+
+use std::time::SystemTime;
+
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+use prost::Message as _;
+
+use super::*;
+
+fn with_body(status: &str, content_type: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+fn json(status: &str, body: &str) -> String {
+    with_body(status, "application/json", body)
+}
+
+async fn outcome_of_status(status: u16) -> Outcome {
+    let answer = answer_to(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n")).await;
+    assert_eq!(answer.code, status.to_string());
+    answer.outcome
+}
+
+/// Rules 38 and 39.
+#[tokio::test]
+async fn the_status_decides() {
+    for status in [200, 201, 202, 204, 299] {
+        assert_eq!(outcome_of_status(status).await, DELIVERED, "{status}");
+    }
+    for status in [429, 502, 503, 504] {
+        assert_eq!(outcome_of_status(status).await, RETRY, "{status}");
+    }
+    for status in [400, 413, 422] {
+        assert_eq!(outcome_of_status(status).await, Outcome::Bad, "{status}");
+    }
+    for status in [401, 403, 404, 407] {
+        assert_eq!(outcome_of_status(status).await, Outcome::Hold { after: None }, "{status}");
+    }
+    for status in [300, 304, 402, 405, 408, 409, 410, 415, 431, 451, 500, 501, 505, 599] {
+        assert_eq!(outcome_of_status(status).await, Outcome::Refused, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_retried_statuses_can_be_chosen() {
+    let upstream = Upstream::new(|request| {
+        let status = request.headers["x-status"].clone();
+        upstream::Then::Answer(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"))
+    })
+    .await;
+    for (status, expected) in [("408", RETRY), ("500", RETRY), ("404", RETRY), ("503", Outcome::Refused)] {
+        let http =
+            OtlpHttpSettings { headers: vec![header("x-status", status)], ..http_settings(&upstream.url()) };
+        let mut settings = exporter(http.clone());
+        settings.retry.statuses = vec![404, 408, 500];
+        let transport = HttpTransport::new(&settings, &http).unwrap();
+        assert_eq!(transport.send("k").await.outcome, expected, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_http_does_not_know_makes_no_label_of_its_own() {
+    let answer = answer_to("HTTP/1.1 799 X\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("other", Outcome::Refused));
+}
+
+/// Rule 42.
+#[tokio::test]
+async fn retry_after_is_understood_as_seconds_and_as_a_date() {
+    let after = async |status: &str, value: &str| {
+        let text = format!("HTTP/1.1 {status} X\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
+        match answer_to(&text).await.outcome {
+            Outcome::Retry { after } | Outcome::Hold { after } => after,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(after("503", "7").await, Some(Duration::from_secs(7)));
+    assert_eq!(after("429", " 0 ").await, Some(Duration::ZERO));
+    assert_eq!(after("401", "60").await, Some(Duration::from_secs(60)));
+    assert_eq!(after("503", "soon").await, None);
+    assert_eq!(after("503", "-1").await, None);
+    assert_eq!(after("503", "Thu, 01 Jan 1970 00:00:00 GMT").await, Some(Duration::ZERO));
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+    let waits = after("503", &date).await.unwrap();
+    assert!(waits > Duration::from_secs(3500) && waits <= Duration::from_secs(3600), "{waits:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    for status in [301, 302, 303, 307, 308] {
+        let location =
+            format!("HTTP/1.1 {status} X\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", elsewhere.url());
+        let answer = answer_to(&location).await;
+        assert_eq!(answer.outcome, Outcome::Refused);
+        assert!(answer.detail.contains(&elsewhere.url()), "{}", answer.detail);
+    }
+    assert!(elsewhere.received().is_empty());
+}
+
+/// Rules 11 to 14.
+#[tokio::test]
+async fn partial_success_is_counted_in_either_encoding() {
+    let proto = ExportLogsServiceResponse {
+        partial_success: Some(ExportLogsPartialSuccess {
+            rejected_log_records: 3,
+            error_message: "odd".into(),
+        }),
+    };
+    let proto = String::from_utf8(proto.encode_to_vec()).unwrap();
+    let rejected = Outcome::Delivered { rejected: 3, warning: false };
+    for text in [
+        with_body("200 OK", "application/x-protobuf", &proto),
+        json("200 OK", r#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"odd"}}"#),
+        json("200 OK", r#"{"partial_success":{"rejected_spans":3,"error_message":"odd"}}"#),
+        with_body(
+            "200 OK",
+            "application/json; charset=utf-8",
+            r#" {"partialSuccess":{"rejectedDataPoints":3,"errorMessage":"odd","x":[]}}"#,
+        ),
+    ] {
+        let answer = answer_to(&text).await;
+        assert_eq!(answer.outcome, rejected, "{text}");
+        assert_eq!(answer.detail, "3 of 10 records rejected: odd");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_partial_success_is_full_success() {
+    for body in [
+        "{}",
+        r#"{"partialSuccess":{}}"#,
+        r#"{"partialSuccess":null}"#,
+        r#"{"partialSuccess":{"rejectedSpans":"0"}}"#,
+    ] {
+        assert_eq!(answer_to(&json("200 OK", body)).await.outcome, DELIVERED, "{body}");
+    }
+    let proto = with_body("200 OK", "application/x-protobuf", "\x0a\x00");
+    assert_eq!(answer_to(&proto).await.outcome, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_message_without_rejections_is_a_warning() {
+    let answer = answer_to(&json("200 OK", r#"{"partialSuccess":{"errorMessage":"slow down"}}"#)).await;
+    assert_eq!((answer.outcome, answer.detail.as_str()), (WARNED, "slow down"));
+}
+
+#[tokio::test]
+async fn a_lying_partial_success_never_counts_more_than_the_batch() {
+    for (count, rejected) in [("11", 10), ("9223372036854775807", 10), ("-1", 0), ("-9223372036854775808", 0)]
+    {
+        let body = format!(r#"{{"partialSuccess":{{"rejectedLogRecords":"{count}"}}}}"#);
+        let answer = answer_to(&json("200 OK", &body)).await;
+        assert_eq!(answer.outcome, Outcome::Delivered { rejected, warning: true }, "{count}");
+        assert!(answer.detail.contains(count), "{}", answer.detail);
+    }
+}
+
+#[tokio::test]
+async fn success_with_an_unreadable_body_is_delivered_with_a_warning() {
+    for text in [
+        with_body("200 OK", "text/html", "<html>it works"),
+        with_body("200 OK", "application/x-protobuf", "OK"),
+        json("200 OK", "{"),
+        json("200 OK", "[]"),
+        json("200 OK", r#"{"partialSuccess":7}"#),
+        json("200 OK", r#"{"partialSuccess":{"rejectedSpans":"many"}}"#),
+        "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx".to_owned(),
+    ] {
+        let answer = answer_to(&text).await;
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("200", WARNED), "{text}");
+        assert!(!answer.detail.is_empty());
+    }
+}
+
+/// Rules 5 and 33.
+#[tokio::test]
+async fn an_oversized_answer_is_not_read_to_its_end() {
+    let long = "x".repeat(4 * 1024 * 1024 + 1);
+    let answer = answer_to(&with_body("200 OK", "text/plain", &long)).await;
+    assert_eq!(answer.outcome, WARNED);
+    assert!(answer.detail.contains("longer than 4194304 bytes"), "{}", answer.detail);
+    let answer = answer_to(&with_body("503 X", "text/plain", &long)).await;
+    assert_eq!(answer.outcome, RETRY);
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_bounded_after_decompression_too() {
+    use std::io::Write as _;
+    let judge = |encoding: &str, body: Vec<u8>| {
+        let headers =
+            http::HeaderMap::from_iter([(http::header::CONTENT_ENCODING, encoding.parse().unwrap())]);
+        let reply = crate::export::http::answer::Reply {
+            status: http::StatusCode::OK,
+            headers: &headers,
+            body: Ok(body),
+        };
+        reply.judge(&[], 10, &crate::export::http::detail::Secrets::default(), SystemTime::now())
+    };
+    let gzip = |plain: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let good = br#"{"partialSuccess":{"rejectedSpans":"2"}}"#;
+    let bomb = vec![b' '; 8 * 1024 * 1024];
+    let partial = Outcome::Delivered { rejected: 2, warning: false };
+    assert_eq!(judge("gzip", gzip(good)).outcome, partial);
+    assert_eq!(judge("zstd", zstd::encode_all(&good[..], 1).unwrap()).outcome, partial);
+    for answer in [judge("gzip", gzip(&bomb)), judge("zstd", zstd::encode_all(&bomb[..], 1).unwrap())] {
+        assert_eq!(answer.outcome, WARNED);
+        assert!(answer.detail.contains("longer than"), "{}", answer.detail);
+    }
+}
+
+/// Rule 37.
+#[tokio::test]
+async fn the_reason_is_taken_from_whatever_the_upstream_says() {
+    // `google.rpc.Status { code: 3, message: "bad" }`
+    let status = "\x08\x03\x12\x03bad";
+    for (text, detail) in [
+        (with_body("400 Bad Request", "application/x-protobuf", status), "400 Bad Request: bad"),
+        (json("400 Bad Request", r#"{"code":3,"message":"bad"}"#), "400 Bad Request: bad"),
+        (json("403 Forbidden", r#"{"error":{"message":"no"}}"#), "403 Forbidden: no"),
+        (json("403 Forbidden", r#"{"error":"no"}"#), "403 Forbidden: no"),
+        (json("403 Forbidden", r#"{"why":"no"}"#), r#"403 Forbidden: {"why":"no"}"#),
+        (
+            with_body("500 X", "text/plain", "out\r\n\tof \x1bcheese"),
+            "500 Internal Server Error: out of cheese",
+        ),
+        (with_body("500 X", "text/plain", " \n"), "500 Internal Server Error"),
+    ] {
+        assert_eq!(answer_to(&text).await.detail, detail);
+    }
+    let long = answer_to(&with_body("500 X", "text/plain", &"ü".repeat(5000))).await.detail;
+    assert!(long.chars().count() <= 257, "{}", long.len());
+}
+
+#[tokio::test]
+async fn secrets_that_an_upstream_echoes_are_not_repeated() {
+    let upstream = Upstream::new(|request| {
+        upstream::Then::Answer(with_body("401 X", "text/plain", &format!("got {:?}", request.headers)))
+    })
+    .await;
+    let http = OtlpHttpSettings {
+        headers: vec![header("authorization", "Bearer s3cr3t-t0ken"), header("x-token", "{{ key }}-hidden")],
+        ..http_settings(&upstream.url())
+    };
+    let answer = new(http).unwrap().send("mykey").await;
+    assert!(answer.detail.contains("[redacted]"), "{}", answer.detail);
+    assert!(!answer.detail.contains("s3cr3t") && !answer.detail.contains("hidden"), "{}", answer.detail);
+}

@@ -1,0 +1,263 @@
+//! Connections that break, hang, go stale or grow old.
+
+use super::upstream::{Received, Then};
+use super::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+fn ok(_: &Received) -> Then {
+    Then::Answer(OK.to_owned())
+}
+
+async fn answer_of(script: impl Fn(&Received) -> Then + Send + Sync + 'static) -> Answer {
+    let upstream = Upstream::new(script).await;
+    new(http_settings(&upstream.url())).unwrap().send("k").await
+}
+
+/// Rule 44.
+#[tokio::test]
+async fn a_refused_connection_is_retried() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let answer = new(http_settings(&url)).unwrap().send("k").await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("connect", RETRY));
+    assert!(answer.detail.contains("refused"), "{}", answer.detail);
+}
+
+#[tokio::test]
+async fn an_unknown_host_is_retried() {
+    let answer = new(http_settings("http://no-such-host.invalid/")).unwrap().send("k").await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("connect", RETRY));
+    assert!(answer.detail.contains("no-such-host.invalid"), "{}", answer.detail);
+}
+
+/// Rule 43.
+#[tokio::test]
+async fn a_connection_that_ends_without_an_answer_is_retried() {
+    for then in [
+        Then::AnswerAndClose(String::new()),
+        Then::Reset(String::new()),
+        Then::AnswerAndClose("HTTP/1.1 20".to_owned()),
+        Then::Reset("HTTP/1.1 200 OK\r\nContent-Le".to_owned()),
+    ] {
+        let script = then.clone();
+        let answer = answer_of(move |_| script.clone()).await;
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("reset", RETRY), "{then:?}: {}", answer.detail);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_in_the_middle_of_our_body_is_retried() {
+    let upstream = Upstream::accepting(|_, stream, _| async move {
+        stream.readable().await.unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    })
+    .await;
+    let transport = new(http_settings(&upstream.url())).unwrap();
+    let large = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; 16 << 20])], 1);
+    let answer = transport.attempt(&transport.target(&Stream("k")).unwrap(), &large).await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("reset", RETRY), "{}", answer.detail);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_counts_by_its_status() {
+    let broken = |status: &str| Then::Reset(format!("HTTP/1.1 {status}\r\nContent-Length: 10\r\n\r\n123"));
+    let (good, bad) = (broken("200 OK"), broken("400 Bad Request"));
+    assert_eq!(answer_of(move |_| good.clone()).await.outcome, WARNED);
+    assert_eq!(answer_of(move |_| bad.clone()).await.outcome, Outcome::Bad);
+}
+
+#[tokio::test]
+async fn garbage_is_no_answer() {
+    let answer = answer_of(|_| Then::Answer("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned())).await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("protocol", RETRY), "{}", answer.detail);
+}
+
+#[tokio::test]
+async fn an_endless_head_is_no_answer() {
+    let answer = answer_of(|_| Then::Answer(format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(2 << 20)))).await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("protocol", RETRY), "{}", answer.detail);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_is_read_counts() {
+    let upstream = Upstream::accepting(|_, mut stream, _| async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut head = [0; 64];
+        stream.read_exact(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        // Goes on reading, as servers do so that the sender sees the answer.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.unwrap();
+    })
+    .await;
+    let transport = new(http_settings(&upstream.url())).unwrap();
+    let large = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; 16 << 20])], 1);
+    let answer = transport.attempt(&transport.target(&Stream("k")).unwrap(), &large).await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("413", Outcome::Bad));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_in_time_is_retried() {
+    let upstream = Upstream::new(|_| Then::Silence).await;
+    let http = OtlpHttpSettings { timeout: Duration::from_millis(50), ..http_settings(&upstream.url()) };
+    let answer = new(http).unwrap().send("k").await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("timeout", RETRY));
+    assert_eq!(answer.detail, "no answer within 50ms");
+}
+
+#[tokio::test]
+async fn an_answer_whose_body_does_not_come_in_time_counts_by_its_status() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123").await;
+    let http = OtlpHttpSettings { timeout: Duration::from_millis(200), ..http_settings(&upstream.url()) };
+    assert_eq!(new(http).unwrap().send("k").await.outcome, WARNED);
+}
+
+/// Rule 45.
+#[tokio::test]
+async fn connections_are_kept_and_used_again() {
+    let upstream = Upstream::new(ok).await;
+    let transport = new(http_settings(&upstream.url())).unwrap();
+    for _ in 0..5 {
+        assert_eq!(transport.send("k").await.outcome, DELIVERED);
+        wait_for_idle(&transport, 1).await;
+    }
+    assert_eq!(upstream.connections(), [0; 5]);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_upstream_closes_after_its_answer_is_not_a_failure() {
+    let upstream = Upstream::new(|_| Then::AnswerAndClose(OK.to_owned())).await;
+    let transport = new(http_settings(&upstream.url())).unwrap();
+    for _ in 0..20 {
+        assert_eq!(transport.send("k").await.outcome, DELIVERED);
+    }
+    assert_eq!(upstream.received().len(), 20);
+}
+
+#[tokio::test]
+async fn a_request_on_a_connection_that_was_just_closed_goes_out_again() {
+    // The upstream closes at the second request of a connection, as if its timeout had struck just before.
+    for then in [Then::Reset(String::new()), Then::AnswerAndClose(String::new())] {
+        let seen = parking_lot::Mutex::new(std::collections::HashSet::new());
+        let upstream =
+            Upstream::new(
+                move |request| {
+                    if seen.lock().insert(request.connection) { ok(request) } else { then.clone() }
+                },
+            )
+            .await;
+        let transport = new(http_settings(&upstream.url())).unwrap();
+        for _ in 0..3 {
+            assert_eq!(transport.send("k").await.outcome, DELIVERED);
+            wait_for_idle(&transport, 1).await;
+        }
+        assert_eq!(upstream.connections(), [0, 0, 1, 1, 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_beyond_its_age() {
+    let upstream = Upstream::new(ok).await;
+    let http =
+        OtlpHttpSettings { max_connection_age: Duration::from_nanos(1), ..http_settings(&upstream.url()) };
+    let transport = new(http).unwrap();
+    for _ in 0..3 {
+        assert_eq!(transport.send("k").await.outcome, DELIVERED);
+    }
+    assert_eq!(upstream.connections(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn no_more_idle_connections_are_kept_than_configured() {
+    let upstream = Upstream::new(ok).await;
+    let http = OtlpHttpSettings { max_idle_connections: 2, ..http_settings(&upstream.url()) };
+    let transport = new(http).unwrap();
+    let attempts = (0..8).map(|_| transport.send("k"));
+    for answer in futures_join_all(attempts).await {
+        assert_eq!(answer.outcome, DELIVERED);
+    }
+    wait_for_idle(&transport, 2).await;
+    assert_eq!(transport.target(&Stream("k")).unwrap().destination.pool.idle(), 2);
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_after_their_time() {
+    let upstream = Upstream::new(ok).await;
+    let http = OtlpHttpSettings { idle_timeout: Duration::from_millis(10), ..http_settings(&upstream.url()) };
+    let transport = new(http).unwrap();
+    let target = transport.target(&Stream("k")).unwrap();
+    assert_eq!(transport.send("k").await.outcome, DELIVERED);
+    wait_for_idle(&transport, 1).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    while target.destination.pool.idle() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_at_a_time_are_bounded_per_destination() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let (running, most) = (std::sync::Arc::default(), std::sync::Arc::default());
+    let counters: (
+        std::sync::Arc<std::sync::atomic::AtomicUsize>,
+        std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    ) = (std::sync::Arc::clone(&running), std::sync::Arc::clone(&most));
+    let upstream = Upstream::accepting(move |number, mut stream, _| {
+        let (running, most) = counters.clone();
+        let gate = std::sync::Arc::clone(&gate);
+        async move {
+            use std::sync::atomic::Ordering::SeqCst;
+            use tokio::io::AsyncWriteExt as _;
+            while super::upstream::read_request(number, &mut stream).await.is_some() {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                // Nobody is answered before as many as may are here.
+                if running.load(SeqCst) >= 3 {
+                    gate.add_permits(3);
+                }
+                gate.acquire().await.unwrap().forget();
+                running.fetch_sub(1, SeqCst);
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let http = http_settings(&upstream.url());
+    let mut settings = exporter(http.clone());
+    settings.max_in_flight = 3;
+    let transport = HttpTransport::new(&settings, &http).unwrap();
+    for answer in futures_join_all((0..30).map(|_| transport.send("k"))).await {
+        assert_eq!(answer.outcome, DELIVERED);
+    }
+    assert_eq!(most.load(std::sync::atomic::Ordering::SeqCst), 3);
+}
+
+async fn futures_join_all<F: Future<Output = Answer>>(attempts: impl Iterator<Item = F>) -> Vec<Answer> {
+    let mut attempts: Vec<_> = attempts.map(Box::pin).collect();
+    let mut answers: Vec<Option<Answer>> = attempts.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (attempt, answer) in attempts.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let std::task::Poll::Ready(done) = attempt.as_mut().poll(context)
+            {
+                *answer = Some(done);
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}
+
+/// Waits until hyper has noted the end of the answers and the connections are back.
+async fn wait_for_idle(transport: &HttpTransport, count: usize) {
+    let target = transport.target(&Stream("k")).unwrap();
+    while target.destination.pool.idle() < count {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,109 @@
+//! The transport against hand-written upstreams on real sockets.
+
+mod answers;
+mod connections;
+mod proxies;
+mod requests;
+mod tls;
+mod upstream;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderName;
+
+use self::upstream::Upstream;
+use super::HttpTransport;
+use crate::export::{
+    Answer, Compression, Encoding, ExporterKind, ExporterSettings, OtlpHttpSettings, Outcome, RetrySettings,
+    SecretTemplate, TransportError,
+};
+use crate::otlp::Signal;
+use crate::route::{Template, Values};
+use crate::stream::{Batch, BatchSettings, QueueSettings, WhenFull};
+
+/// A stream with a key.
+struct Stream(&'static str);
+
+impl Values for Stream {
+    fn key(&self) -> Option<&str> {
+        Some(self.0)
+    }
+    fn signal(&self) -> Signal {
+        Signal::Logs
+    }
+    fn resource(&self, _: &str) -> Option<&str> {
+        None
+    }
+}
+
+/// Settings as a configuration with nothing but an endpoint has them, uncompressed and with a short timeout.
+fn http_settings(url: &str) -> OtlpHttpSettings {
+    let template = Template::parse(url).unwrap();
+    OtlpHttpSettings {
+        urls: [Some(template.clone()), Some(template.clone()), Some(template)],
+        headers: vec![],
+        encoding: Encoding::Proto,
+        compression: Compression::None,
+        timeout: Duration::from_secs(10),
+        tls: crate::export::TlsClientSettings::default(),
+        proxy_url: None,
+        max_idle_connections: 16,
+        idle_timeout: Duration::from_secs(90),
+        max_connection_age: Duration::from_secs(300),
+    }
+}
+
+fn header(name: &str, value: &str) -> (HeaderName, SecretTemplate) {
+    (name.parse().unwrap(), SecretTemplate(Template::parse(value).unwrap()))
+}
+
+fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
+    ExporterSettings {
+        kind: ExporterKind::OtlpHttp(Box::new(http)),
+        queue: QueueSettings {
+            num_consumers: 1,
+            queue_bytes: 1 << 24,
+            queue_requests: None,
+            when_full: WhenFull::Refuse,
+            batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 1 << 18, max_size: 1 << 19 },
+        },
+        max_in_flight: 256,
+        retry: RetrySettings {
+            enabled: true,
+            initial_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(30),
+            multiplier: 1.5,
+            randomization_factor: 0.5,
+            max_elapsed_time: Duration::ZERO,
+            statuses: vec![429, 502, 503, 504],
+        },
+    }
+}
+
+fn new(http: OtlpHttpSettings) -> Result<HttpTransport, TransportError> {
+    HttpTransport::new(&exporter(http.clone()), &http)
+}
+
+/// A batch of ten records in several chunks.
+fn batch() -> Batch {
+    let chunks =
+        ["\x0a\x05hello", "\x0a\x05world", "\x0a\x01!"].map(|text| Bytes::from_static(text.as_bytes()));
+    Batch::new(Signal::Logs, chunks.to_vec(), 10)
+}
+
+impl HttpTransport {
+    async fn send(&self, key: &'static str) -> Answer {
+        self.attempt(&self.target(&Stream(key)).unwrap(), &batch()).await
+    }
+}
+
+/// The answer to one attempt at an upstream that always answers so.
+async fn answer_to(response: &str) -> Answer {
+    let upstream = Upstream::answering(response).await;
+    new(http_settings(&upstream.url())).unwrap().send("k").await
+}
+
+const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: false };
+const WARNED: Outcome = Outcome::Delivered { rejected: 0, warning: true };
+const RETRY: Outcome = Outcome::Retry { after: None };

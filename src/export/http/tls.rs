@@ -1,0 +1,341 @@
+//! TLS towards upstreams: what is trusted, who we are, and both again when the files change.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::export::TlsClientSettings;
+
+/// How long the files are taken to be unchanged. A new connection after this time has them read again.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// Why TLS can't be set up. The messages name the file and what to do.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file can't be read.
+    #[error("can't read `{}` of `tls.{option}`: {source}", path.display())]
+    Read {
+        /// The option that names the file.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file doesn't hold what it should.
+    #[error("`{}` of `tls.{option}` holds no usable {expected}: {reason}", path.display())]
+    Pem {
+        /// The option that names the file.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        expected: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate and the key don't go together.
+    #[error(
+        "`tls.cert_file` and `tls.key_file` don't make an identity: {0}; check that the key belongs to the first certificate"
+    )]
+    Identity(String),
+    /// One of the two files of an identity is missing.
+    #[error("`tls.{given}` needs `tls.{missing}` as well")]
+    HalfIdentity {
+        /// The option that is there.
+        given: &'static str,
+        /// The option that is not.
+        missing: &'static str,
+    },
+    /// The system has no trusted roots.
+    #[error(
+        "the system has no trusted root certificates: install them (`ca-certificates`) or set `tls.ca_file`"
+    )]
+    NoRoots,
+    /// The name to verify is not a host name or address.
+    #[error("`{0}` is not a host name or address that a certificate could be for")]
+    Name(String),
+}
+
+/// The TLS client of one exporter.
+#[derive(Debug)]
+pub(super) struct Tls {
+    settings: TlsClientSettings,
+    state: Mutex<Option<Loaded>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<ClientConfig>,
+    /// Goes up with every change; a pooled connection of an older one is not used again.
+    generation: u64,
+    /// What was read last, even if it could not be used, so that a bad file is complained about once.
+    files: Files,
+    checked: Instant,
+}
+
+impl Tls {
+    /// Checks the settings and loads what they name. Without files that waits for the first TLS connection,
+    /// unless it is `wanted` at once. Blocks on the files.
+    pub(super) fn new(settings: TlsClientSettings, wanted: bool) -> Result<Self, TlsError> {
+        match (&settings.cert_file, &settings.key_file) {
+            (Some(_), None) => {
+                return Err(TlsError::HalfIdentity { given: "cert_file", missing: "key_file" });
+            }
+            (None, Some(_)) => {
+                return Err(TlsError::HalfIdentity { given: "key_file", missing: "cert_file" });
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if let Some(name) = &settings.server_name_override {
+            server_name(name)?;
+        }
+        let tls = Self { settings, state: Mutex::new(None) };
+        if wanted || tls.has_files() {
+            let files = Files::read(&tls.settings)?;
+            let config = files.config(&tls.settings)?;
+            tls.install(files, Ok(config))?;
+        }
+        Ok(tls)
+    }
+
+    /// The configuration for a new connection and its generation, read again if the files changed. If what they
+    /// hold now can't be used, the last good one stays, with a warning.
+    pub(super) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
+        let known = match self.state.lock().as_mut() {
+            Some(loaded) if !self.has_files() || loaded.checked.elapsed() < RECHECK => {
+                return Ok((Arc::clone(&loaded.config), loaded.generation));
+            }
+            Some(loaded) => {
+                // Others go on with what there is while this one looks.
+                loaded.checked = Instant::now();
+                Some(loaded.files.clone())
+            }
+            None => None,
+        };
+        let settings = self.settings.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let files = Files::read(&settings)?;
+            let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings));
+            Ok((files, config))
+        });
+        match read.await.expect("reading certificates neither panics nor is aborted") {
+            Ok((files, Some(config))) => self.install(files, config)?,
+            Ok((_, None)) => {}
+            Err(error) => self.keep_last_good(error)?,
+        }
+        let state = self.state.lock();
+        let loaded = state.as_ref().expect("installed just now or before");
+        Ok((Arc::clone(&loaded.config), loaded.generation))
+    }
+
+    /// Which change of the files is in use.
+    pub(super) fn generation(&self) -> u64 {
+        self.state.lock().as_ref().map_or(0, |loaded| loaded.generation)
+    }
+
+    /// The name to ask `host` for, and to find in its certificate.
+    pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
+        server_name(self.settings.server_name_override.as_deref().unwrap_or(host))
+    }
+
+    /// As if the files had last been looked at long ago.
+    #[cfg(test)]
+    pub(super) fn expire(&self) {
+        if let Some(loaded) = self.state.lock().as_mut() {
+            loaded.checked -= RECHECK;
+        }
+    }
+
+    fn has_files(&self) -> bool {
+        self.settings.ca_file.is_some() || self.settings.cert_file.is_some()
+    }
+
+    fn install(&self, files: Files, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
+        let mut state = self.state.lock();
+        let config = match (config, state.as_mut()) {
+            (Ok(config), _) => Arc::new(config),
+            (Err(error), Some(old)) => {
+                old.files = files;
+                drop(state);
+                return self.keep_last_good(error);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let generation = state.as_ref().map_or(0, |old| old.generation + 1);
+        if generation > 0 {
+            info!(generation, "the TLS files have changed: new connections use what they hold now");
+        }
+        *state = Some(Loaded { config, generation, files, checked: Instant::now() });
+        Ok(())
+    }
+
+    fn keep_last_good(&self, error: TlsError) -> Result<(), TlsError> {
+        if self.state.lock().is_none() {
+            return Err(error);
+        }
+        warn!(%error, "the changed TLS files can't be used: the last good ones stay in use");
+        Ok(())
+    }
+}
+
+/// The contents of the files that are configured.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Files {
+    ca: Option<Vec<u8>>,
+    cert: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Files {
+    fn read(settings: &TlsClientSettings) -> Result<Self, TlsError> {
+        let read = |option, path: &Option<PathBuf>| match path {
+            None => Ok(None),
+            Some(path) => std::fs::read(path).map(Some).map_err(|source| TlsError::Read {
+                option,
+                path: path.clone(),
+                source,
+            }),
+        };
+        Ok(Self {
+            ca: read("ca_file", &settings.ca_file)?,
+            cert: read("cert_file", &settings.cert_file)?,
+            key: read("key_file", &settings.key_file)?,
+        })
+    }
+
+    fn config(&self, settings: &TlsClientSettings) -> Result<ClientConfig, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the suites of TLS 1.2 and 1.3");
+        let builder = if settings.insecure_skip_verify {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        } else {
+            builder.with_root_certificates(self.roots(settings)?)
+        };
+        let mut config = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => {
+                let chain = certificates("cert_file", settings.cert_file.as_deref(), cert)?;
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+                    pem_error("key_file", settings.key_file.as_deref(), "private key", error)
+                })?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| TlsError::Identity(error.to_string()))?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    fn roots(&self, settings: &TlsClientSettings) -> Result<Arc<RootCertStore>, TlsError> {
+        let Some(ca) = &self.ca else { return system_roots() };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates("ca_file", settings.ca_file.as_deref(), ca)? {
+            roots
+                .add(certificate)
+                .map_err(|error| pem_error("ca_file", settings.ca_file.as_deref(), "certificate", error))?;
+        }
+        Ok(Arc::new(roots))
+    }
+}
+
+/// The system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), read once per process: parsing them for
+/// every exporter at every reload would cost more than it brings.
+fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let roots = ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    });
+    if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Arc::clone(roots)) }
+}
+
+fn certificates(
+    option: &'static str,
+    path: Option<&Path>,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| pem_error(option, path, "certificate", error))?;
+    if found.is_empty() {
+        return Err(pem_error(option, path, "certificate", "there is no `BEGIN CERTIFICATE` in it"));
+    }
+    Ok(found)
+}
+
+fn pem_error(
+    option: &'static str,
+    path: Option<&Path>,
+    expected: &'static str,
+    reason: impl std::fmt::Display,
+) -> TlsError {
+    let path = path.map(Path::to_owned).unwrap_or_default();
+    TlsError::Pem { option, path, expected, reason: reason.to_string() }
+}
+
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    // An IPv6 address stands in brackets in a URL.
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))
+}
+
+/// `insecure_skip_verify`: whoever answers is believed, but must hold the key of what it shows.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,182 @@
+//! The means of sending: one attempt at one batch, and what its answer means.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use thiserror::Error;
+
+use super::debug::{DebugTarget, DebugTransport};
+use super::file::{FileTarget, FileTransport};
+use super::http::{HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
+use super::{ExporterKind, ExporterSettings};
+use crate::otlp::Signal;
+use crate::route::{RenderError, Values};
+use crate::stream::Batch;
+
+/// How one exporter sends; shared by its streams.
+#[derive(Debug)]
+pub enum Transport {
+    /// `otlp_http`.
+    Http(HttpTransport),
+    /// `file`.
+    File(FileTransport),
+    /// `debug`.
+    Debug(DebugTransport),
+    /// `otlp_grpc`, which is not served yet: every attempt is held.
+    Unserved,
+}
+
+/// Where the batches of one stream go. Rendered once per stream and settings version.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A URL with headers.
+    Http(Arc<HttpTarget>),
+    /// A file.
+    File(FileTarget),
+    /// A line on standard output.
+    Debug(DebugTarget),
+    /// Nowhere.
+    Unserved,
+}
+
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The metric's label: an HTTP status, or `connect`, `tls`, `timeout`, `reset`, `protocol`, `oversize`,
+    /// `encode`, `written`, `io`, `printed`, `unserved`, `other`.
+    pub code: Cow<'static, str>,
+    /// What to do with the batch.
+    pub outcome: Outcome,
+    /// For logs: one line of at most some 256 characters, without secrets; empty if there is nothing to say.
+    pub detail: String,
+}
+
+/// What an answer means for the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken. It is never sent again, whatever was rejected of it (OTLP rule 13).
+    Delivered {
+        /// Records that the upstream rejected by partial success; at most the batch's.
+        rejected: u64,
+        /// The answer's detail is worth a warning.
+        warning: bool,
+    },
+    /// Not taken now, or nobody answered.
+    Retry {
+        /// What the upstream asks to wait (`Retry-After`), unbounded.
+        after: Option<Duration>,
+    },
+    /// Something in the batch is bad: halve it.
+    Bad,
+    /// The destination is wrong, not the data: hold the stream and say so.
+    Hold {
+        /// As in [`Outcome::Retry`].
+        after: Option<Duration>,
+    },
+    /// Refused for good, as a whole.
+    Refused,
+}
+
+/// Why an exporter can't be set up. For people who configure.
+#[derive(Debug, Error)]
+pub enum TransportError {
+    /// The TLS settings or their files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// A URL without values.
+    #[error("`{url}` is {source}")]
+    Url {
+        /// The URL, without user information.
+        url: String,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+    /// A header that frames the message.
+    #[error("the header `{0}` can't be configured: Sluice sets it to fit each request")]
+    FramingHeader(HeaderName),
+    /// A header's value that can't be sent.
+    #[error(
+        "the value of the header `{0}` holds characters that can't be sent, such as a line break: only printable ASCII"
+    )]
+    HeaderValue(HeaderName),
+}
+
+/// Why a stream has no target: its entries can't be sent by this exporter.
+#[derive(Debug, Error)]
+pub enum TargetError {
+    /// A template can't be filled.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The exporter has no URL for the signal.
+    #[error("the exporter has no `endpoint` and no `{0}_endpoint`")]
+    NoEndpoint(Signal),
+    /// The rendered URL is none.
+    #[error("`{url}` is {source}")]
+    Url {
+        /// The URL, without user information.
+        url: String,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+    /// A rendered header can't be sent.
+    #[error("the value of the header `{0}` holds characters that can't be sent")]
+    HeaderValue(HeaderName),
+    /// The way there goes through a proxy that can't be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
+impl Transport {
+    /// Sets up the exporter `name`. Reads certificates, so it blocks; opens no connection.
+    pub fn new(name: &str, settings: &ExporterSettings) -> Result<Self, TransportError> {
+        Ok(match &settings.kind {
+            ExporterKind::OtlpHttp(http) => Self::Http(HttpTransport::new(settings, http)?),
+            ExporterKind::OtlpGrpc => Self::Unserved,
+            ExporterKind::File(file) => Self::File(FileTransport::new(file)),
+            ExporterKind::Debug(debug) => Self::Debug(DebugTransport::new(name, debug)),
+        })
+    }
+
+    /// Where the batches of the stream with these values go.
+    pub fn target(&self, values: &impl Values) -> Result<Target, TargetError> {
+        Ok(match self {
+            Self::Http(http) => Target::Http(http.target(values)?),
+            Self::File(file) => Target::File(file.target(values)),
+            Self::Debug(_) => Target::Debug(DebugTarget::new(values)),
+            Self::Unserved => Target::Unserved,
+        })
+    }
+
+    /// One attempt at sending a batch. Waits for the destination's allowance first, which the exporter's
+    /// `timeout` does not cover. An attempt that is dropped closes its connection.
+    pub async fn attempt(&self, target: &Target, batch: &Batch) -> Answer {
+        match (self, target) {
+            (Self::Http(http), Target::Http(target)) => http.attempt(target, batch).await,
+            (Self::File(file), Target::File(target)) => file.attempt(target, batch).await,
+            (Self::Debug(debug), Target::Debug(target)) => debug.attempt(target, batch).await,
+            (Self::Unserved, _) => Answer {
+                code: "unserved".into(),
+                outcome: Outcome::Hold { after: None },
+                detail: "exporters of type otlp_grpc are not served yet: use otlp_http".to_owned(),
+            },
+            _ => unreachable!("a target is used with the transport that made it"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(target) => target.fmt(f),
+            Self::File(target) => target.fmt(f),
+            Self::Debug(_) => f.write_str("standard output"),
+            Self::Unserved => f.write_str("nowhere"),
+        }
+    }
+}

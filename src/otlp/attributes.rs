@@ -1,0 +1,185 @@
+//! The attributes of an encoded resource, which routes look at.
+//!
+//! The resource has been validated. Within an attribute protobuf's rule holds that the last value wins; whether
+//! an attribute occurs more than once is left to the caller to judge, or to [`find`].
+
+use super::wire::{self, Fields};
+
+/// The value of an attribute, as far as routing can use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A string.
+    Text(&'a str),
+    /// An integer.
+    Int(i64),
+    /// A boolean.
+    Bool(bool),
+    /// A double, bytes, an array, a list of key-value pairs, an index into a string table (rule 57: as if it was
+    /// absent), or nothing.
+    Other,
+}
+
+/// What [`find`] found out about one attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Found<'a> {
+    /// The resource doesn't have it.
+    #[default]
+    Absent,
+    /// Its value.
+    Value(Value<'a>),
+    /// It occurs more than once, with different values; of two [`Value::Other`] this is not known, and they count
+    /// as different.
+    Conflicting,
+}
+
+/// The attributes of an encoded `Resource` in their order.
+pub fn attributes(resource: &[u8]) -> Attributes<'_> {
+    Attributes { fields: Fields::of(resource) }
+}
+
+/// The iterator of [`attributes`]: key and value.
+#[derive(Clone, Debug)]
+pub struct Attributes<'a> {
+    fields: Fields<'a>,
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pair = self.fields.find_map(key_value)?;
+        Some((text(pair.key), pair.value()))
+    }
+}
+
+/// Looks the `wanted` attributes up in an encoded `Resource`, all in one go. `out` gets one answer for each, in
+/// their order; it must be as long as `wanted`.
+pub fn find<'a>(resource: &'a [u8], wanted: &[impl AsRef<str>], out: &mut [Found<'a>]) {
+    assert_eq!(wanted.len(), out.len(), "one answer for each wanted attribute");
+    out.fill(Found::Absent);
+    let mut fields = Fields::of(resource);
+    while let Some(pair) = fields.find_map(key_value) {
+        for (wanted, found) in wanted.iter().zip(&mut *out) {
+            if wanted.as_ref().as_bytes() == pair.key {
+                *found = match (*found, pair.value()) {
+                    (Found::Absent, value) => Found::Value(value),
+                    (Found::Value(first), value) if first == value && value != Value::Other => *found,
+                    _ => Found::Conflicting,
+                };
+            }
+        }
+    }
+}
+
+/// A `KeyValue` taken apart, its value not yet read.
+struct KeyValue<'a> {
+    key: &'a [u8],
+    bytes: &'a [u8],
+}
+
+/// `field` of a resource, if it is an attribute.
+fn key_value<'a>(field: Result<wire::Field<'a>, (super::Reason, &'a [u8])>) -> Option<KeyValue<'a>> {
+    let field = field.ok()?;
+    let bytes = field.delimited().filter(|_| field.number == 1)?;
+    let key = of_number(bytes, 1).last().unwrap_or_default();
+    Some(KeyValue { key, bytes })
+}
+
+impl<'a> KeyValue<'a> {
+    /// Several values merge, so the last member of the last value that has one wins.
+    fn value(&self) -> Value<'a> {
+        let members = of_number(self.bytes, 2).flat_map(|value| Fields::of(value).map_while(Result::ok));
+        let last = members.filter(|member| (1..=8).contains(&member.number)).last();
+        match last.map(|member| (member.number, member.value)) {
+            Some((1, wire::Value::Delimited(bytes))) => Value::Text(text(bytes)),
+            Some((2, wire::Value::Varint(value))) => Value::Bool(value != 0),
+            Some((3, wire::Value::Varint(value))) => Value::Int(value as i64),
+            _ => Value::Other,
+        }
+    }
+}
+
+/// The contents of the length-delimited fields with this number.
+fn of_number(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    let fields = Fields::of(message).map_while(Result::ok);
+    fields.filter(move |field| field.number == number).filter_map(|field| field.delimited())
+}
+
+/// A string of a validated message.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1 as common;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use prost::Message;
+
+    use super::*;
+
+    fn resource(attributes: &[(&str, Any)]) -> Vec<u8> {
+        let attributes = attributes.iter().map(|(key, value)| common::KeyValue {
+            key: (*key).to_owned(),
+            value: Some(common::AnyValue { value: Some(value.clone()) }),
+            ..common::KeyValue::default()
+        });
+        Resource { attributes: attributes.collect(), dropped_attributes_count: 3, ..Resource::default() }
+            .encode_to_vec()
+    }
+
+    fn string(value: &str) -> Any {
+        Any::StringValue(value.to_owned())
+    }
+
+    #[test]
+    fn attributes_come_in_order_with_their_values() {
+        let resource = resource(&[
+            ("a", string("x")),
+            ("b", Any::IntValue(-1)),
+            ("c", Any::BoolValue(true)),
+            ("d", Any::DoubleValue(1.0)),
+            ("e", Any::StringValueStrindex(1)),
+        ]);
+        let expected = [
+            ("a", Value::Text("x")),
+            ("b", Value::Int(-1)),
+            ("c", Value::Bool(true)),
+            ("d", Value::Other),
+            ("e", Value::Other),
+        ];
+        assert_eq!(attributes(&resource).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn find_tells_absent_present_and_conflicting_apart() {
+        let resource = resource(&[
+            ("same", Any::IntValue(1)),
+            ("one", string("x")),
+            ("differs", string("x")),
+            ("same", Any::IntValue(1)),
+            ("differs", string("y")),
+            ("typed", string("1")),
+            ("typed", Any::IntValue(1)),
+        ]);
+        let mut out = [Found::Absent; 5];
+        find(&resource, &["none", "one", "same", "differs", "typed"], &mut out);
+        let expected = [
+            Found::Absent,
+            Found::Value(Value::Text("x")),
+            Found::Value(Value::Int(1)),
+            Found::Conflicting,
+            Found::Conflicting,
+        ];
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn the_last_key_and_the_last_value_of_an_attribute_win() {
+        // KeyValue { value: { string_value: "x" }, key: "a", key: "b", value: { int_value: 7 }, value: {} }
+        let pair = b"\x12\x03\x0a\x01x\x0a\x01a\x0a\x01b\x12\x02\x18\x07\x12\x00";
+        let resource = [&[0x0a, pair.len() as u8][..], pair].concat();
+        assert_eq!(attributes(&resource).collect::<Vec<_>>(), [("b", Value::Int(7))]);
+    }
+}

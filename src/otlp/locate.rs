@@ -1,0 +1,72 @@
+//! The field path of a byte in a request, for people who look for their mistake.
+
+use std::fmt::Write as _;
+
+use super::schema::{Label, Message};
+use super::wire::{Fields, key};
+use super::{Signal, schema};
+
+/// The path of the innermost field that the byte at `offset` belongs to, such as
+/// `resource_logs[3].scope_logs[0].log_records[2].body.string_value`. Fields that the schema doesn't have appear
+/// by their number; what is in no field is in the request message, which is named then. Works on broken requests, as far as their framing holds.
+pub(super) fn path(signal: Signal, request: &[u8], offset: usize) -> String {
+    let mut path = String::new();
+    let (mut message, mut bytes, mut offset) = (Message::request(signal), request, offset);
+    while let Some(step) = Step::to(message, bytes, offset) {
+        step.append_to(&mut path);
+        match step.inner {
+            Some((below, inner)) if offset >= step.end - inner.len() => {
+                offset -= step.end - inner.len();
+                (message, bytes) = (below, inner);
+            }
+            _ => break,
+        }
+    }
+    if path.is_empty() { Message::request(signal).name.to_owned() } else { path }
+}
+
+/// One field on the way.
+struct Step<'a> {
+    number: u32,
+    field: Option<&'static schema::Field>,
+    /// How many of the same number stand before it.
+    index: usize,
+    /// Where the field ends in its message.
+    end: usize,
+    /// The message in it.
+    inner: Option<(&'static Message, &'a [u8])>,
+}
+
+impl<'a> Step<'a> {
+    /// The field of `message` that holds the byte at `offset`.
+    fn to(message: &'static Message, bytes: &'a [u8], offset: usize) -> Option<Self> {
+        let mut start = 0;
+        for field in Fields::of(bytes) {
+            let (number, end, inner) = match field {
+                Ok(field) => (field.number, start + field.raw.len(), field.delimited()),
+                Err((_, at)) => (key(at).ok()?.0, bytes.len(), None),
+            };
+            if offset < end {
+                let before = Fields::of(&bytes[..start]).map_while(Result::ok);
+                let index = before.filter(|other| other.number == number).count();
+                let field = message.field(number);
+                let inner = field.and_then(schema::Field::message).zip(inner);
+                return Some(Self { number, field, index, end, inner });
+            }
+            start = end;
+        }
+        None
+    }
+
+    fn append_to(&self, path: &mut String) {
+        if !path.is_empty() {
+            path.push('.');
+        }
+        let written = match self.field {
+            Some(field) if field.label == Label::Repeated => write!(path, "{}[{}]", field.name, self.index),
+            Some(field) => write!(path, "{}", field.name),
+            None => write!(path, "{}", self.number),
+        };
+        written.expect("writing to a string can't fail");
+    }
+}

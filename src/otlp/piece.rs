@@ -1,0 +1,170 @@
+//! Messages put together from parts of others: how cutting, splitting for size and halving re-encode.
+//!
+//! A message on the way to the records (entry, scope, metric, the metric's data) is taken apart into a header,
+//! which is every field that leads to no record, and children. A [`Piece`] gets some of the children, each byte
+//! for byte as it was encoded, under copies of the headers above them. Unknown fields are header fields, so they
+//! come along. Nothing here is checked: what is taken apart has been validated, or its framing has.
+
+use super::schema::{self, Label, Message};
+use super::wire::{self, Fields};
+
+/// A message that holds records, taken apart one level deep.
+pub(super) struct Parts<'a> {
+    message: &'static Message,
+    bytes: &'a [u8],
+    /// The fields that lead to no record, in their order.
+    pub(super) header: Vec<u8>,
+}
+
+/// A part that is a record or holds records.
+pub(super) struct Child<'a> {
+    /// What it is to its parent.
+    pub(super) field: &'static schema::Field,
+    /// With key and length, as it was encoded.
+    pub(super) raw: &'a [u8],
+    /// Without.
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Takes `bytes` apart. Not if their framing is broken, and not if they are a metric with data twice: there
+    /// the last one wins or both merge, so what belongs together can't be told part by part.
+    pub(super) fn of(message: &'static Message, bytes: &'a [u8]) -> Option<Self> {
+        let mut header = Vec::new();
+        let mut alternatives = 0;
+        for field in Fields::of(bytes) {
+            let field = field.ok()?;
+            match Child::of(message, &field) {
+                Some(child) => alternatives += usize::from(child.field.label == Label::Member),
+                None => header.extend_from_slice(field.raw),
+            }
+        }
+        (alternatives <= 1).then_some(Self { message, bytes, header })
+    }
+
+    /// The parts that are records or hold records, in their order.
+    pub(super) fn children(&self) -> impl Iterator<Item = Child<'a>> + use<'a> {
+        children(self.message, self.bytes)
+    }
+}
+
+impl<'a> Child<'a> {
+    /// `field` of `message`, if it is a child.
+    pub(super) fn of(message: &Message, field: &wire::Field<'a>) -> Option<Self> {
+        let known = message.field(field.number).filter(|known| known.leads)?;
+        Some(Self { field: known, raw: field.raw, bytes: field.delimited()? })
+    }
+
+    /// The message it is.
+    pub(super) fn message(&self) -> &'static Message {
+        self.field.message().expect("a field that leads to records is a message")
+    }
+
+    /// How many records it is or holds, or `None` if its framing is broken on the way to them.
+    pub(super) fn records(&self) -> Option<u64> {
+        if self.field.record { Some(1) } else { records(self.message(), self.bytes) }
+    }
+}
+
+fn children<'a>(message: &'static Message, bytes: &'a [u8]) -> impl Iterator<Item = Child<'a>> + use<'a> {
+    Fields::of(bytes).map_while(Result::ok).filter_map(move |field| Child::of(message, &field))
+}
+
+/// How many records `bytes` hold, or `None` if their framing is broken on the way to them.
+pub(super) fn records(message: &'static Message, bytes: &[u8]) -> Option<u64> {
+    let mut records = 0;
+    for field in Fields::of(bytes) {
+        if let Some(child) = Child::of(message, &field.ok()?) {
+            records += child.records()?;
+        }
+    }
+    Some(records)
+}
+
+/// A message in the making. Its levels are open from the outermost down to where children are being put.
+#[derive(Default)]
+pub(super) struct Piece {
+    levels: Vec<Open>,
+    records: u64,
+}
+
+struct Open {
+    /// The field number in the level above; of no meaning in the outermost.
+    number: u32,
+    header: Vec<u8>,
+    children: Vec<u8>,
+}
+
+impl Piece {
+    /// Opens a message with this header in the innermost one; the first one is the message being made. It only
+    /// appears in the piece when something is put in it.
+    pub(super) fn enter(&mut self, number: u32, header: Vec<u8>) {
+        self.levels.push(Open { number, header, children: Vec::new() });
+    }
+
+    /// Puts an encoded child in the innermost message.
+    pub(super) fn put(&mut self, raw: &[u8], records: u64) {
+        let innermost = self.levels.last_mut().expect("a child is put in a message that was entered");
+        innermost.children.extend_from_slice(raw);
+        self.records += records;
+    }
+
+    /// Closes the innermost message.
+    pub(super) fn leave(&mut self) {
+        let closed = self.levels.pop().expect("only what was entered is left");
+        if !closed.children.is_empty() {
+            let above = self.levels.last_mut().expect("the outermost message is not left");
+            closed.frame(&closed.children, &mut above.children);
+        }
+    }
+
+    /// Bytes of the message if a child of `more` bytes were put.
+    pub(super) fn len_with(&self, more: usize) -> usize {
+        let mut inner = more;
+        for (depth, level) in self.levels.iter().enumerate().rev() {
+            inner += level.header.len() + level.children.len();
+            if depth > 0 {
+                inner += varint_key_len(level.number) + wire::varint_len(inner);
+            }
+        }
+        inner
+    }
+
+    /// Whether nothing was put since the last [`Piece::take`].
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.iter().all(|level| level.children.is_empty())
+    }
+
+    /// The message as it is now and its records, if anything was put. All levels stay open, for the next one.
+    pub(super) fn take(&mut self) -> Option<(Vec<u8>, u64)> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut inner = Vec::new();
+        for (depth, level) in self.levels.iter_mut().enumerate().rev() {
+            let mut children = std::mem::take(&mut level.children);
+            children.extend_from_slice(&inner);
+            inner.clear();
+            if depth == 0 {
+                inner.extend_from_slice(&level.header);
+                inner.extend_from_slice(&children);
+            } else if !children.is_empty() {
+                level.frame(&children, &mut inner);
+            }
+        }
+        Some((inner, std::mem::take(&mut self.records)))
+    }
+}
+
+impl Open {
+    fn frame(&self, children: &[u8], out: &mut Vec<u8>) {
+        wire::put_varint(out, u64::from(self.number << 3 | 2));
+        wire::put_varint(out, (self.header.len() + children.len()) as u64);
+        out.extend_from_slice(&self.header);
+        out.extend_from_slice(children);
+    }
+}
+
+fn varint_key_len(number: u32) -> usize {
+    wire::varint_len((number << 3) as usize)
+}

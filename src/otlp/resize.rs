@@ -1,0 +1,114 @@
+//! Entries and requests made smaller without losing a record: for size limits, and for finding the record that an
+//! upstream refuses.
+//!
+//! Both take validated bytes and cut along scopes, records, and data points of a metric, in their order; every
+//! part gets copies of the headers above it (resource, scope, the metric's name and unit, unknown fields).
+
+use super::Signal;
+use super::piece::{self, Child, Parts, Piece};
+use super::schema::Message;
+use super::wire::frame_len;
+
+/// Splits an entry (without its key and length) into entries that, framed, take at most `max_framed` bytes each,
+/// and gives each to `emit` together with its records. What can't be split further, such as a single record, goes
+/// alone, whatever its size.
+pub fn split_to_size(signal: Signal, entry: &[u8], max_framed: usize, emit: &mut dyn FnMut(&[u8], u64)) {
+    let message = Message::entry(signal);
+    match Parts::of(message, entry) {
+        Some(parts) if frame_len(entry.len()) > max_framed => {
+            let mut packing = Packing { piece: Piece::default(), max_framed, emit };
+            packing.fill(1, parts);
+            packing.flush();
+        }
+        _ => emit(entry, piece::records(message, entry).unwrap_or_default()),
+    }
+}
+
+struct Packing<'a> {
+    piece: Piece,
+    max_framed: usize,
+    emit: &'a mut dyn FnMut(&[u8], u64),
+}
+
+impl Packing<'_> {
+    /// Puts the children of a message in as few pieces as it takes when only those are split that don't fit in a
+    /// piece of their own. Leaves the message open.
+    fn fill(&mut self, number: u32, parts: Parts<'_>) {
+        let children = parts.children();
+        self.piece.enter(number, parts.header);
+        for child in children {
+            if !self.fits(&child) {
+                self.flush();
+            }
+            match if self.fits(&child) { None } else { separate(&child) } {
+                Some(inner) => {
+                    self.fill(child.field.number, inner);
+                    self.piece.leave();
+                }
+                None => self.piece.put(child.raw, child.records().unwrap_or_default()),
+            }
+        }
+    }
+
+    fn fits(&self, child: &Child<'_>) -> bool {
+        frame_len(self.piece.len_with(child.raw.len())) <= self.max_framed
+    }
+
+    fn flush(&mut self) {
+        if let Some((entry, records)) = self.piece.take() {
+            (self.emit)(&entry, records);
+        }
+    }
+}
+
+/// The parts of a child, if it has any that can stand alone.
+fn separate<'a>(child: &Child<'a>) -> Option<Parts<'a>> {
+    if child.field.record {
+        return None;
+    }
+    Parts::of(child.message(), child.bytes).filter(|parts| parts.children().next().is_some())
+}
+
+/// Halves a request of whole entries: between entries if more than one has records, else between scopes, else
+/// between records, data points last. Each half has at least one record, which is told with it. `None` if there is
+/// but one record, or if the records can't be told apart (a metric that states its data twice).
+pub fn halve(signal: Signal, request: &[u8]) -> Option<[(Vec<u8>, u64); 2]> {
+    let mut halves = [Piece::default(), Piece::default()];
+    divide(1, Message::request(signal), request, &mut halves)?;
+    let [mut first, mut second] = halves;
+    Some([first.take()?, second.take()?])
+}
+
+/// Puts the children of a message in two halves with about as many records, descending where all records are in
+/// one child. Leaves the message open in both.
+fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Piece; 2]) -> Option<()> {
+    let parts = Parts::of(message, bytes)?;
+    let total = piece::records(message, bytes).filter(|total| *total > 1)?;
+    let children = parts.children();
+    for half in &mut *halves {
+        half.enter(number, parts.header.clone());
+    }
+    let mut first = 0;
+    let mut second = false;
+    for child in children {
+        let records = child.records()?;
+        if records == total {
+            divide(child.field.number, child.message(), child.bytes, halves)?;
+            halves.iter_mut().for_each(Piece::leave);
+            second = true;
+            continue;
+        }
+        // The first child with records is in the first half, however many it has.
+        second |= first > 0 && first + records > total.div_ceil(2);
+        if !second {
+            first += records;
+        }
+        halves[usize::from(second)].put(child.raw, records);
+    }
+    Some(())
+}
+
+/// Spans, data points or log records in a request of whole entries.
+pub fn records(signal: Signal, request: &[u8]) -> u64 {
+    piece::records(Message::request(signal), request).unwrap_or_default()
+}

@@ -1,0 +1,238 @@
+//! The OTLP schema as static tables, compiled from `proto/` by `build.rs`.
+//!
+//! A [`Message`] answers the two questions that the walks ask at every field: what is to be done with the bytes
+//! behind this key ([`Message::action`], one look-up in a dense table), and what the field is called and
+//! means ([`Message::field`]).
+
+use super::Signal;
+
+#[allow(clippy::unreadable_literal, reason = "generated")]
+mod tables {
+    use super::{Field, Kind, Label, Message};
+    include!(concat!(env!("OUT_DIR"), "/tables.rs"));
+}
+
+pub(super) use tables::{KEY_VALUE, MESSAGES, RESOURCE};
+
+/// Keys (`number << 3 | wire type`) below this have a row in the dense tables: fields 1 to 31.
+const DENSE: usize = 256;
+
+/// One message of the schema.
+pub(super) struct Message {
+    /// Without package and enclosing message: `LogRecord`.
+    pub(super) name: &'static str,
+    /// A field number that makes the message invalid, or 0. Entries have one: 1000 once held the scopes, where
+    /// the Collector still looks for them and others don't.
+    pub(super) refused: u32,
+    /// In the order of `proto/`.
+    pub(super) fields: &'static [Field],
+    actions: [Action; DENSE],
+    rows: [u8; DENSE / 8],
+}
+
+/// One field of a message.
+pub(super) struct Field {
+    /// The field number.
+    pub(super) number: u32,
+    /// As in `proto/`: `trace_id`.
+    pub(super) name: &'static str,
+    /// As a JSON key, with quotes and colon: `"traceId":`.
+    pub(super) json: &'static str,
+    /// The type.
+    pub(super) kind: Kind,
+    /// How often it can occur, and what its absence means.
+    pub(super) label: Label,
+    /// What it shares with the other members of its `oneof`, and nothing else.
+    pub(super) slot: u8,
+    /// Whether it is a message that is a record, or holds records.
+    pub(super) leads: bool,
+    /// Whether it is a record: a span, a log record or a data point.
+    pub(super) record: bool,
+}
+
+/// How often a field can occur, and what its absence means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    /// Once; a scalar that is not set has its default.
+    Plain,
+    /// Once; not being set differs from the default.
+    Optional,
+    /// As [`Label::Optional`], and setting it unsets the other members of its `oneof`.
+    Member,
+    /// Any number of times.
+    Repeated,
+}
+
+/// The type of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bool,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Sint32,
+    Enum,
+    Fixed32,
+    Fixed64,
+    Sfixed64,
+    Double,
+    String,
+    Bytes,
+    /// Bytes that are a trace or span id: none, or exactly this many.
+    Id(u8),
+    /// The position of the message in [`MESSAGES`].
+    Message(u8),
+}
+
+/// What a validator does with the bytes behind a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    /// Not a field of this message, or not an allowed encoding of it: see to it by the full key.
+    Other,
+    Varint,
+    Fixed32,
+    Fixed64,
+    Bytes,
+    String,
+    /// Empty, or [`Action::argument`] bytes.
+    Id,
+    PackedVarints,
+    PackedFixed64,
+    /// The message at [`Action::argument`].
+    Message,
+    /// A message that is a record, at [`Action::argument`].
+    Record,
+    /// A `KeyValue`.
+    KeyValue,
+    /// The resource of an entry.
+    Resource,
+}
+
+/// An [`Op`] with its argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Action {
+    pub(super) op: Op,
+    pub(super) argument: u8,
+}
+
+const NO_ROW: u8 = u8::MAX;
+
+impl Message {
+    /// The message with its dense tables.
+    const fn new(name: &'static str, refused: u32, fields: &'static [Field]) -> Self {
+        let mut actions = [Action { op: Op::Other, argument: 0 }; DENSE];
+        let mut rows = [NO_ROW; DENSE / 8];
+        let mut row = 0;
+        while row < fields.len() {
+            let field = &fields[row];
+            let (wire, action) = field.plain();
+            let key = (field.number as usize) << 3;
+            actions[key | wire as usize] = action;
+            if matches!(field.label, Label::Repeated) && wire != 2 {
+                actions[key | 2] = field.packed();
+            }
+            rows[field.number as usize] = row as u8;
+            row += 1;
+        }
+        Self { name, refused, fields, actions, rows }
+    }
+
+    /// What to do with the bytes behind a one-byte key, or behind any key below 256.
+    #[inline]
+    pub(super) fn action(&self, key: u8) -> Action {
+        self.actions[key as usize]
+    }
+
+    /// The field with this number, if the schema has it.
+    #[inline]
+    pub(super) fn field(&self, number: u32) -> Option<&'static Field> {
+        self.row(number).map(|row| &self.fields[row])
+    }
+
+    /// The position in [`Message::fields`] of the field with this number.
+    #[inline]
+    pub(super) fn row(&self, number: u32) -> Option<usize> {
+        let row = *self.rows.get(number as usize)?;
+        (row != NO_ROW).then_some(row as usize)
+    }
+
+    /// The request message of a signal.
+    pub(super) fn request(signal: Signal) -> &'static Self {
+        let index = match signal {
+            Signal::Traces => tables::EXPORT_TRACE_SERVICE_REQUEST,
+            Signal::Metrics => tables::EXPORT_METRICS_SERVICE_REQUEST,
+            Signal::Logs => tables::EXPORT_LOGS_SERVICE_REQUEST,
+        };
+        message(index)
+    }
+
+    /// The entry message of a signal: `ResourceSpans`, `ResourceMetrics` or `ResourceLogs`.
+    pub(super) fn entry(signal: Signal) -> &'static Self {
+        let index = match signal {
+            Signal::Traces => tables::RESOURCE_SPANS,
+            Signal::Metrics => tables::RESOURCE_METRICS,
+            Signal::Logs => tables::RESOURCE_LOGS,
+        };
+        message(index)
+    }
+}
+
+/// The message at a position that a table gave.
+#[inline]
+pub(super) fn message(index: u8) -> &'static Message {
+    &MESSAGES[index as usize]
+}
+
+impl Field {
+    /// The message that the field holds, if it holds one.
+    pub(super) fn message(&self) -> Option<&'static Message> {
+        match self.kind {
+            Kind::Message(index) => Some(message(index)),
+            _ => None,
+        }
+    }
+
+    /// The wire type of a single value, and what to do with one.
+    const fn plain(&self) -> (u8, Action) {
+        let (wire, op, argument) = match self.kind {
+            Kind::Bool
+            | Kind::Int32
+            | Kind::Int64
+            | Kind::Uint32
+            | Kind::Uint64
+            | Kind::Sint32
+            | Kind::Enum => (0, Op::Varint, 0),
+            Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => (1, Op::Fixed64, 0),
+            Kind::Fixed32 => (5, Op::Fixed32, 0),
+            Kind::String => (2, Op::String, 0),
+            Kind::Bytes => (2, Op::Bytes, 0),
+            Kind::Id(len) => (2, Op::Id, len),
+            Kind::Message(index) => (2, self.message_op(index), index),
+        };
+        (wire, Action { op, argument })
+    }
+
+    const fn message_op(&self, index: u8) -> Op {
+        // Only entries hold a resource.
+        if index == RESOURCE {
+            Op::Resource
+        } else if index == KEY_VALUE {
+            Op::KeyValue
+        } else if self.record {
+            Op::Record
+        } else {
+            Op::Message
+        }
+    }
+
+    /// What to do with several values in one length-delimited field.
+    const fn packed(&self) -> Action {
+        let op = match self.kind {
+            Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => Op::PackedFixed64,
+            Kind::Fixed32 => panic!("OTLP has no repeated 32-bit field"),
+            _ => Op::PackedVarints,
+        };
+        Action { op, argument: 0 }
+    }
+}

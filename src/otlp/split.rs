@@ -1,0 +1,116 @@
+//! A request as entries that are valid each by itself, and what had to be cut out of it.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use super::cut::{self, Cut};
+use super::fault::{Fault, Reason};
+use super::schema::Message;
+use super::validate::{Level, Walk};
+use super::wire::{self, Fields, Value};
+use super::{Signal, locate};
+
+/// What a request holds.
+#[derive(Debug, Default)]
+pub struct Split<'a> {
+    /// The valid entries in the request's order.
+    pub entries: SmallVec<[Entry<'a>; 4]>,
+    /// What was not valid, in the request's order.
+    pub cuts: Vec<Cut>,
+}
+
+/// A valid `ResourceSpans`, `ResourceMetrics` or `ResourceLogs`.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// The encoded message without the key and length that frame it in the request. Borrowed unless something
+    /// was cut out of it.
+    pub bytes: Cow<'a, [u8]>,
+    /// The position among the request's entries, those that are not valid included.
+    pub index: usize,
+    /// Spans, data points or log records in it.
+    pub records: u64,
+    /// Where in `bytes` the resource starts and ends; a length that an encoded message can have fits.
+    resource: (u32, u32),
+}
+
+impl Entry<'_> {
+    /// The encoded `Resource`; empty if there is none.
+    pub fn resource(&self) -> &[u8] {
+        &self.bytes[self.resource.0 as usize..self.resource.1 as usize]
+    }
+
+    /// The bytes that the entry takes in a request: key, length, and itself.
+    pub fn framed_len(&self) -> usize {
+        wire::frame_len(self.bytes.len())
+    }
+}
+
+/// The request's own framing is broken, so that no entry can be told from the next.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason} (`{path}`, at byte {offset})")]
+pub struct Malformed {
+    /// The path of the broken field, as far as it can be told.
+    pub path: String,
+    /// Its position in the request's bytes.
+    pub offset: usize,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// Splits a request into valid entries. A valid entry is not copied; of another one, what is not valid is cut
+/// out: the record where the framing around it holds, else the metric, the scope or the entry. Of the request's
+/// own fields only the entries are taken over.
+pub fn split(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed> {
+    let malformed = |reason, at: &[u8]| {
+        let offset = at.as_ptr().addr() - request.as_ptr().addr();
+        Malformed { path: locate::path(signal, request, offset), offset, reason }
+    };
+    // The offsets kept with an entry are 32 bits wide, and no server takes a message of 2 GiB.
+    if u32::try_from(request.len()).is_err() {
+        return Err(Malformed { path: String::new(), offset: 0, reason: Reason::TooLong });
+    }
+    let mut split = Split::default();
+    let mut index = 0;
+    for field in Fields::of(request) {
+        let field = field.map_err(|(reason, at)| malformed(reason, at))?;
+        match (field.number, field.value) {
+            (1, Value::Delimited(bytes)) => {
+                match check(signal, request, bytes, index) {
+                    Ok(entry) => split.entries.push(entry),
+                    Err(fault) => {
+                        let rest = cut::sift(signal, request, &field, index, fault, &mut split.cuts);
+                        split.entries.extend(rest.map(|(bytes, records)| remainder(bytes, index, records)));
+                    }
+                }
+                index += 1;
+            }
+            (1, _) => return Err(malformed(Reason::WireType, field.raw)),
+            _ => {}
+        }
+    }
+    Ok(split)
+}
+
+/// The entry, if it is valid as it is.
+fn check<'a>(signal: Signal, request: &'a [u8], bytes: &'a [u8], index: usize) -> Result<Entry<'a>, Fault> {
+    let mut walk = Walk::new(request);
+    walk.message(Message::entry(signal), bytes, Level::ENTRY)?;
+    let resource = walk.resource.map_or((0, 0), |resource| range(bytes, resource));
+    Ok(Entry { bytes: Cow::Borrowed(bytes), index, records: walk.records, resource })
+}
+
+/// The entry that is left when something was cut out of it.
+fn remainder<'a>(bytes: Vec<u8>, index: usize, records: u64) -> Entry<'a> {
+    let resource = Fields::of(&bytes).map_while(Result::ok).find(|field| field.number == 1);
+    let resource =
+        resource.and_then(|field| field.delimited()).map_or((0, 0), |resource| range(&bytes, resource));
+    Entry { bytes: Cow::Owned(bytes), index, records, resource }
+}
+
+/// Where `part` lies in `whole`.
+fn range(whole: &[u8], part: &[u8]) -> (u32, u32) {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    (start as u32, (start + part.len()) as u32)
+}

@@ -1,0 +1,286 @@
+//! Whether bytes are OTLP by the strictest reading of any known server, told without building a message.
+//!
+//! Servers differ in what they accept, and a batch mixes the bytes of many senders, so what one server would
+//! refuse must not get in. Beyond what every protobuf decoder checks, this rejects groups, ids of other
+//! lengths than the specification's, a second `resource` in an entry, and field 1000 of an entry. Unknown fields
+//! are fine, as long as they are well-formed.
+//!
+//! The walk goes through every field once, decides by one look-up in the schema's dense tables, allocates
+//! nothing, and counts the records on the way.
+
+use super::fault::{Fault, Reason};
+use super::schema::{self, Message, Op};
+use super::{Signal, wire};
+
+/// How many messages may stand inside one another below the request: as many as prost allows.
+const MAX_DEPTH: u32 = 100;
+
+/// Checks a whole request and counts its records.
+pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
+    let mut walk = Walk::new(request);
+    walk.message(Message::request(signal), request, Level::REQUEST)?;
+    Ok(walk.records)
+}
+
+/// How deep a message stands: how many more may be nested in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level(u32);
+
+impl Level {
+    /// The request itself.
+    pub(super) const REQUEST: Self = Self(MAX_DEPTH);
+
+    /// An entry.
+    pub(super) const ENTRY: Self = Self(MAX_DEPTH - 1);
+
+    /// The level of a message in this one, unless that is too deep.
+    #[inline]
+    pub(super) fn below(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
+}
+
+/// A check in progress, and what it has seen.
+pub(super) struct Walk<'a> {
+    /// Faults are told relative to this.
+    origin: &'a [u8],
+    /// The records so far.
+    pub(super) records: u64,
+    /// The resource of the entry being checked.
+    pub(super) resource: Option<&'a [u8]>,
+    fault: Option<Fault>,
+}
+
+/// The walk found a fault, which [`Walk`] keeps: an error without a payload goes up through a hundred levels in
+/// one register.
+struct Stop;
+
+type Step<T> = Result<T, Stop>;
+
+impl<'a> Walk<'a> {
+    /// A walk over parts of `origin`, which faults are located in.
+    pub(super) fn new(origin: &'a [u8]) -> Self {
+        Self { origin, records: 0, resource: None, fault: None }
+    }
+
+    /// Checks the fields of a message that stands at `level`.
+    pub(super) fn message(
+        &mut self,
+        message: &'static Message,
+        bytes: &'a [u8],
+        level: Level,
+    ) -> Result<(), Fault> {
+        self.fields(message, bytes, level)
+            .map_err(|Stop| self.fault.take().expect("a walk stops only after it has noted the fault"))
+    }
+
+    fn fields(&mut self, message: &'static Message, mut rest: &'a [u8], level: Level) -> Step<()> {
+        while let Some((&first, mut tail)) = rest.split_first() {
+            let start = rest;
+            let mut key = first;
+            if first >= 0x80 {
+                let Some(dense) = long_key(start) else {
+                    rest = self.other(message, start, level)?;
+                    continue;
+                };
+                (key, tail) = dense;
+            }
+            let action = message.action(key);
+            rest = match action.op {
+                Op::KeyValue => {
+                    let (bytes, after) = self.delimited(start, tail)?;
+                    if !(is_plain_attribute(bytes) && level.0 >= 2) {
+                        self.nested(start, action.argument, bytes, level)?;
+                    }
+                    after
+                }
+                Op::String => {
+                    let (text, after) = self.delimited(start, tail)?;
+                    if !is_ascii(text) {
+                        self.utf8(text)?;
+                    }
+                    after
+                }
+                Op::Message => {
+                    let (bytes, after) = self.delimited(start, tail)?;
+                    self.nested(start, action.argument, bytes, level)?;
+                    after
+                }
+                Op::Fixed64 => self.skip(start, tail, 8)?,
+                Op::Varint => self.varint(start, tail)?,
+                Op::Id => {
+                    let (id, after) = self.delimited(start, tail)?;
+                    if id.len() != action.argument as usize && !id.is_empty() {
+                        return self.stop(start, Reason::IdLength);
+                    }
+                    after
+                }
+                Op::Fixed32 => self.skip(start, tail, 4)?,
+                Op::Record => {
+                    let (bytes, after) = self.delimited(start, tail)?;
+                    self.records += 1;
+                    self.nested(start, action.argument, bytes, level)?;
+                    after
+                }
+                Op::Bytes => self.delimited(start, tail)?.1,
+                Op::PackedFixed64 => {
+                    let (values, after) = self.delimited(start, tail)?;
+                    if !values.len().is_multiple_of(8) {
+                        return self.stop(start, Reason::Packed);
+                    }
+                    after
+                }
+                Op::PackedVarints => {
+                    let (mut values, after) = self.delimited(start, tail)?;
+                    while !values.is_empty() {
+                        values = self.varint(values, values)?;
+                    }
+                    after
+                }
+                Op::Resource => {
+                    let (bytes, after) = self.delimited(start, tail)?;
+                    if self.resource.replace(bytes).is_some() {
+                        return self.stop(start, Reason::DuplicateResource);
+                    }
+                    self.nested(start, action.argument, bytes, level)?;
+                    after
+                }
+                Op::Other => self.other(message, start, level)?,
+            };
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn nested(&mut self, start: &'a [u8], index: u8, bytes: &'a [u8], level: Level) -> Step<()> {
+        match level.below() {
+            Some(below) => self.fields(schema::message(index), bytes, below),
+            None => self.stop(start, Reason::Depth),
+        }
+    }
+
+    /// A field that the message doesn't have, or has with another wire type.
+    #[cold]
+    fn other(&mut self, message: &'static Message, start: &'a [u8], level: Level) -> Step<&'a [u8]> {
+        let number = match wire::key(start) {
+            Ok((_, 3 | 4, _)) => return self.stop(start, Reason::Group),
+            Ok((_, 6 | 7, _)) => return self.stop(start, Reason::UnknownWireType),
+            Ok((number, ..)) => number,
+            Err(reason) => return self.stop(start, reason),
+        };
+        if message.field(number).is_some() {
+            return self.stop(start, Reason::WireType);
+        }
+        if message.refused == number {
+            return self.stop(start, Reason::OldInstrumentationLibrary);
+        }
+        if level.below().is_none() {
+            // prost counts skipping as a level.
+            return self.stop(start, Reason::Depth);
+        }
+        match wire::Fields::of(start).next() {
+            Some(Ok(field)) => Ok(&start[field.raw.len()..]),
+            Some(Err((reason, _))) => self.stop(start, reason),
+            None => self.stop(start, Reason::Truncated),
+        }
+    }
+
+    /// Takes a length and as many bytes.
+    #[inline]
+    fn delimited(&mut self, start: &'a [u8], tail: &'a [u8]) -> Step<(&'a [u8], &'a [u8])> {
+        if let Some((&len, tail)) = tail.split_first()
+            && len < 0x80
+            && let Some(split) = tail.split_at_checked(len as usize)
+        {
+            return Ok(split);
+        }
+        match wire::varint(tail) {
+            Ok((len, tail)) => match usize::try_from(len).ok().and_then(|len| tail.split_at_checked(len)) {
+                Some(split) => Ok(split),
+                None => self.stop(start, Reason::Truncated),
+            },
+            Err(reason) => self.stop(start, reason),
+        }
+    }
+
+    #[inline]
+    fn varint(&mut self, start: &'a [u8], tail: &'a [u8]) -> Step<&'a [u8]> {
+        match wire::varint(tail) {
+            Ok((_, rest)) => Ok(rest),
+            Err(reason) => self.stop(start, reason),
+        }
+    }
+
+    #[inline]
+    fn skip(&mut self, start: &'a [u8], tail: &'a [u8], len: usize) -> Step<&'a [u8]> {
+        match tail.get(len..) {
+            Some(rest) => Ok(rest),
+            None => self.stop(start, Reason::Truncated),
+        }
+    }
+
+    #[inline(never)]
+    fn utf8(&mut self, text: &'a [u8]) -> Step<()> {
+        match std::str::from_utf8(text) {
+            Ok(_) => Ok(()),
+            Err(error) => self.stop(&text[error.valid_up_to()..], Reason::Utf8),
+        }
+    }
+
+    /// Notes the fault, which is where `at` begins.
+    #[cold]
+    fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
+        self.fault = Some(Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() });
+        Err(Stop)
+    }
+}
+
+/// A key of two bytes or more as the tables have it, if they do, and what follows it.
+#[inline]
+fn long_key(start: &[u8]) -> Option<(u8, &[u8])> {
+    // Fields 16 to 31 in two bytes: `Span.flags` is in every span.
+    if let [first, 1, tail @ ..] = start {
+        return Some((*first, tail));
+    }
+    match wire::key(start) {
+        Ok((number, wire, tail)) if number < 32 => Some(((number << 3) as u8 | wire, tail)),
+        _ => None,
+    }
+}
+
+/// Whether these are the fields of a `KeyValue` as nearly every sender writes them: first a key, then a string or
+/// a small integer, all ASCII and shorter than 128 bytes. Their keys and lengths are ASCII as well, so one test
+/// over all bytes does for both strings. Other shapes are not wrong; they are left to the tables.
+#[inline]
+fn is_plain_attribute(bytes: &[u8]) -> bool {
+    if let [0x0a, key_len, rest @ ..] = bytes
+        && let Some(value) = rest.get(*key_len as usize..)
+    {
+        let plain = match value {
+            [0x12, value_len, 0x0a, text_len, text @ ..] => {
+                *text_len as usize == text.len() && *value_len as usize == text.len() + 2
+            }
+            [0x12, 2, 0x18, int] => *int < 0x80,
+            // A varint of two bytes: all but the first of them must be ASCII.
+            [0x12, 3, 0x18, low, high] if *low >= 0x80 && *high < 0x80 => {
+                return is_ascii(&bytes[..bytes.len() - 2]);
+            }
+            _ => false,
+        };
+        plain && is_ascii(bytes)
+    } else {
+        false
+    }
+}
+
+/// Whether there are only ASCII bytes, in words rather than bytes: most strings are short and all ASCII.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().fold(0, |all, byte| all | byte) < 0x80;
+    };
+    let (words, _) = text.as_chunks::<8>();
+    let all = words.iter().fold(u64::from_ne_bytes(*last), |all, word| all | u64::from_ne_bytes(*word));
+    all & HIGH == 0
+}

@@ -1,0 +1,295 @@
+//! Reading a request's body: bounded in size before and after decompression, in time, and in memory shared with
+//! everything else.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use flate2::write::{MultiGzDecoder, ZlibDecoder};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use zstd::stream::raw::{self, InBuffer, Operation as _, OutBuffer};
+
+use crate::stream::{Budget, Reservation};
+
+/// Room that a declared length is believed for at once; beyond, the buffer grows with what really comes.
+const BELIEVED: usize = 1024 * 1024;
+
+/// Compressed bytes are fed to a decoder in pieces of this size, so that the limits are looked at before a piece can
+/// have grown to more than a thousand times itself.
+const FEED: usize = 4096;
+
+/// The largest zstd window (8 MiB, what RFC 8878 asks every decoder to support), as a power of two.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// How a body is compressed (`Content-Encoding`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+    /// The zlib format of RFC 1950, which HTTP calls `deflate`.
+    Deflate,
+}
+
+impl Coding {
+    /// The coding of this `Content-Encoding`.
+    pub(super) fn from_header(value: &str) -> Option<Self> {
+        match value.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Some(Self::Identity),
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "zstd" => Some(Self::Zstd),
+            "deflate" | "zlib" => Some(Self::Deflate),
+            _ => None,
+        }
+    }
+}
+
+/// The bounds of one body.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    /// Bytes, as sent and again after decompression.
+    pub size: u64,
+    /// For the whole body.
+    pub timeout: Duration,
+    /// What its memory is reserved on.
+    pub budget: Arc<Budget>,
+}
+
+/// Why a body was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// More than the limit.
+    #[error("the body is larger than {0} bytes{after}", after = if *.1 { " after decompression" } else { "" })]
+    TooLarge(u64, bool),
+    /// No memory now.
+    #[error("the memory limit is reached")]
+    NoMemory,
+    /// It did not arrive in time.
+    #[error("the body did not arrive within {0:?}")]
+    TimedOut(Duration),
+    /// The connection ended in the middle of it.
+    #[error("the body ended early")]
+    Aborted,
+    /// Not what `Content-Encoding` says.
+    #[error("the body is not valid {0:?} data: {1}")]
+    Corrupt(Coding, std::io::Error),
+}
+
+/// A body in one piece, with the memory that it takes.
+#[derive(Debug)]
+pub struct Received {
+    /// The decompressed bytes.
+    pub bytes: Bytes,
+    /// Reserved for `bytes`.
+    pub reservation: Reservation,
+}
+
+/// Reads a whole body.
+pub(super) async fn read(mut body: Incoming, coding: Coding, limits: &Limits) -> Result<Received, BodyError> {
+    let declared = body.size_hint().exact();
+    let size = limits.size.min(limits.budget.limit());
+    if declared.is_some_and(|declared| declared > size) {
+        return Err(BodyError::TooLarge(size, false));
+    }
+    let deadline = Instant::now() + limits.timeout;
+    let mut reading = Reading {
+        size,
+        read: 0,
+        reservation: Reservation::empty(limits.budget.clone()),
+        sink: Sink::new(coding, declared)?,
+    };
+    loop {
+        let frame =
+            timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
+        match frame {
+            None => return reading.finish(),
+            Some(Err(_)) => return Err(BodyError::Aborted),
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                let last = body.is_end_stream();
+                reading.take(data, last)?;
+            }
+        }
+    }
+}
+
+/// Reads on what a sender still has to say before it listens, and forgets it.
+pub(super) async fn drain(mut body: Incoming, time: Duration) {
+    let _ = tokio::time::timeout(time, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+}
+
+struct Reading {
+    size: u64,
+    /// Bytes as sent.
+    read: u64,
+    reservation: Reservation,
+    sink: Sink,
+}
+
+/// Where the pieces of a body go.
+enum Sink {
+    /// Nothing has come yet; a body that comes in one piece is used as it is.
+    Empty {
+        declared: usize,
+    },
+    Whole(Bytes),
+    Joined(BytesMut),
+    Decoder(Coding, Box<Decoder>),
+}
+
+enum Decoder {
+    Gzip(MultiGzDecoder<Vec<u8>>),
+    Deflate(ZlibDecoder<Vec<u8>>),
+    Zstd(ZstdDecoder),
+}
+
+impl Sink {
+    fn new(coding: Coding, declared: Option<u64>) -> Result<Self, BodyError> {
+        let decoder = match coding {
+            Coding::Identity => return Ok(Self::Empty { declared: declared.unwrap_or(0) as usize }),
+            Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(Vec::new())),
+            Coding::Deflate => Decoder::Deflate(ZlibDecoder::new(Vec::new())),
+            Coding::Zstd => {
+                let failed = |error| BodyError::Corrupt(coding, error);
+                Decoder::Zstd(ZstdDecoder::new().map_err(failed)?)
+            }
+        };
+        Ok(Self::Decoder(coding, Box::new(decoder)))
+    }
+}
+
+impl Decoder {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Gzip(decoder) => decoder.write_all(data),
+            Self::Deflate(decoder) => decoder.write_all(data),
+            Self::Zstd(decoder) => decoder.write(data),
+        }
+    }
+
+    fn decoded(&self) -> usize {
+        match self {
+            Self::Gzip(decoder) => decoder.get_ref().len(),
+            Self::Deflate(decoder) => decoder.get_ref().len(),
+            Self::Zstd(decoder) => decoder.out.len(),
+        }
+    }
+
+    fn finish(self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip(decoder) => decoder.finish(),
+            Self::Deflate(decoder) => decoder.finish(),
+            Self::Zstd(decoder) => decoder.finish(),
+        }
+    }
+}
+
+/// Decodes zstd and knows whether the last frame is whole, which the crate's own writer doesn't tell.
+struct ZstdDecoder {
+    raw: raw::Decoder<'static>,
+    out: Vec<u8>,
+    whole: bool,
+}
+
+impl ZstdDecoder {
+    fn new() -> std::io::Result<Self> {
+        let mut raw = raw::Decoder::new()?;
+        raw.set_parameter(raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
+        Ok(Self { raw, out: Vec::new(), whole: true })
+    }
+
+    fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
+        let mut input = InBuffer::around(data);
+        loop {
+            let end = self.out.len();
+            self.out.reserve(FEED);
+            let mut output = OutBuffer::around_pos(&mut self.out, end);
+            let hint = self.raw.run(&mut input, &mut output)?;
+            let filled_up = output.pos() == output.capacity();
+            self.whole = hint == 0;
+            if input.pos() == data.len() && !filled_up {
+                return Ok(());
+            }
+            if hint == 0 && input.pos() < data.len() {
+                self.raw.reinit()?;
+            }
+        }
+    }
+
+    fn finish(self) -> std::io::Result<Vec<u8>> {
+        if self.whole { Ok(self.out) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+impl Reading {
+    fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {
+        self.read += data.len() as u64;
+        if self.read > self.size {
+            return Err(BodyError::TooLarge(self.size, false));
+        }
+        if let Sink::Decoder(coding, decoder) = &mut self.sink {
+            for piece in data.chunks(FEED) {
+                decoder.write(piece).map_err(|error| BodyError::Corrupt(*coding, error))?;
+                let decoded = decoder.decoded() as u64;
+                if decoded > self.size {
+                    return Err(BodyError::TooLarge(self.size, true));
+                }
+                if !self.reservation.grow(decoded - self.reservation.bytes()) {
+                    return Err(BodyError::NoMemory);
+                }
+            }
+            return Ok(());
+        }
+        if !self.reservation.grow(data.len() as u64) {
+            return Err(BodyError::NoMemory);
+        }
+        self.sink = match std::mem::replace(&mut self.sink, Sink::Empty { declared: 0 }) {
+            Sink::Empty { .. } if last => Sink::Whole(data),
+            Sink::Empty { declared } => {
+                let mut joined = BytesMut::with_capacity(declared.min(BELIEVED).max(data.len()));
+                joined.extend_from_slice(&data);
+                Sink::Joined(joined)
+            }
+            Sink::Whole(first) => {
+                let mut joined = BytesMut::from(first);
+                joined.extend_from_slice(&data);
+                Sink::Joined(joined)
+            }
+            Sink::Joined(mut joined) => {
+                joined.extend_from_slice(&data);
+                Sink::Joined(joined)
+            }
+            decoder @ Sink::Decoder(..) => decoder,
+        };
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Received, BodyError> {
+        let bytes = match self.sink {
+            Sink::Empty { .. } => Bytes::new(),
+            Sink::Whole(bytes) => bytes,
+            Sink::Joined(joined) => joined.freeze(),
+            Sink::Decoder(_, _) if self.read == 0 => Bytes::new(),
+            Sink::Decoder(coding, decoder) => {
+                let bytes = decoder.finish().map_err(|error| BodyError::Corrupt(coding, error))?;
+                let size = bytes.len() as u64;
+                if size > self.size {
+                    return Err(BodyError::TooLarge(self.size, true));
+                }
+                if size > self.reservation.bytes() && !self.reservation.grow(size - self.reservation.bytes())
+                {
+                    return Err(BodyError::NoMemory);
+                }
+                bytes.into()
+            }
+        };
+        Ok(Received { bytes, reservation: self.reservation })
+    }
+}

@@ -1,0 +1,64 @@
+//! What has been received, for the metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::otlp::Signal;
+
+/// What became of received records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At least one exporter has them in its queues.
+    Accepted,
+    /// Their request was refused whole; the sender is to send it again.
+    Refused,
+    /// They were cut out of their request, and the sender was told.
+    Rejected,
+    /// A written policy ended them: `unrouted: drop` or `when_full: shed`.
+    Dropped,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Rejected, Self::Dropped];
+
+    /// The `outcome` label of `sluice_received_records_total`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// The counters of all receivers.
+#[derive(Debug, Default)]
+pub struct Counters {
+    records: [[AtomicU64; 4]; 3],
+    bytes: [AtomicU64; 3],
+}
+
+impl Counters {
+    /// Counts records of one request.
+    pub fn count(&self, signal: Signal, outcome: Outcome, records: u64) {
+        if records > 0 {
+            self.records[signal.index()][outcome as usize].fetch_add(records, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a body, as it was after decompression.
+    pub fn count_bytes(&self, signal: Signal, bytes: u64) {
+        self.bytes[signal.index()].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Records by outcome.
+    pub fn records(&self, signal: Signal, outcome: Outcome) -> u64 {
+        self.records[signal.index()][outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies, after decompression.
+    pub fn bytes(&self, signal: Signal) -> u64 {
+        self.bytes[signal.index()].load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,201 @@
+//! OTLP/HTTP: from a request's head to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, RETRY_AFTER};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::ListenerSettings;
+use super::body::{self, BodyError, Coding, Limits};
+use super::cors;
+use super::intake::{Intake, Verdict};
+use super::listener::{Answer, Handler};
+use super::status::{Code, Encoding};
+use crate::otlp::Signal;
+use crate::stream::Budget;
+
+/// A sender that is refused before its body is read may send that much longer, so that it sees the answer.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Seconds after which a refused sender is asked to come back. Drawn from a range, so that senders that were refused
+/// together don't come back together; short, because longer ones make SDKs drop the batch.
+const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=5;
+
+/// OTLP/HTTP in front of an intake.
+#[derive(Debug)]
+pub struct OtlpHttp {
+    /// Where requests go.
+    pub intake: Arc<Intake>,
+    /// What bodies are reserved on.
+    pub budget: Arc<Budget>,
+}
+
+impl Handler for OtlpHttp {
+    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+        answer(&self.intake, settings, &self.budget, request).await
+    }
+}
+
+async fn answer(
+    intake: &Intake,
+    settings: &ListenerSettings,
+    budget: &Arc<Budget>,
+    request: Request<Incoming>,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    let origin = settings.cors.as_ref().and_then(|cors| cors::origin(cors, &head.headers));
+    if let (Some(cors), Some(origin)) = (&settings.cors, &origin)
+        && head.method == Method::OPTIONS
+    {
+        return cors::preflight(cors, origin.clone());
+    }
+    let mut answer = match accept(settings, &head) {
+        Err(refusal) => {
+            // A sender that waits for `100 Continue` has not begun and needs no draining.
+            if !head.headers.contains_key(EXPECT) {
+                tokio::spawn(body::drain(body, DRAIN));
+            }
+            refusal
+        }
+        Ok((signal, coding, encoding)) => {
+            let limits = Limits {
+                size: settings.max_request_body_size,
+                timeout: settings.read_timeout,
+                budget: budget.clone(),
+            };
+            match body::read(body, coding, &limits).await {
+                Ok(received) => verdict(signal, encoding, intake.take(signal, received)),
+                Err(error) => unread(encoding, &error, head.headers.contains_key(EXPECT)),
+            }
+        }
+    };
+    if let Some(origin) = origin {
+        cors::allow(answer.headers_mut(), origin);
+    }
+    answer
+}
+
+/// Looks at the head alone.
+#[expect(clippy::result_large_err, reason = "the error is the answer, which is moved once")]
+fn accept(
+    settings: &ListenerSettings,
+    head: &::http::request::Parts,
+) -> Result<(Signal, Coding, Encoding), Answer> {
+    let encoding = encoding(&head.headers);
+    let spoken = encoding.unwrap_or(Encoding::Protobuf);
+    let path = head.uri.path();
+    let Some(signal) = signal(settings, path) else {
+        let message = if path.ends_with("/v1development/profiles") || path.ends_with("/v1/profiles") {
+            "profiles are not supported; the signals are traces, metrics and logs".to_owned()
+        } else {
+            format!(
+                "there is no `{}` here: send to `/v1/traces`, `/v1/metrics` or `/v1/logs` (also below `/otlp`)",
+                path.chars().take(100).collect::<String>()
+            )
+        };
+        return Err(refuse(spoken, StatusCode::NOT_FOUND, Code::NotFound, &message));
+    };
+    if head.method != Method::POST {
+        let message = format!("`{}` is not allowed here: OTLP is sent by POST", head.method);
+        let mut answer = refuse(spoken, StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, &message);
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return Err(answer);
+    }
+    let unsupported =
+        |message: &str| refuse(spoken, StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message);
+    if encoding != Some(Encoding::Protobuf) {
+        return Err(unsupported("send `Content-Type: application/x-protobuf`"));
+    }
+    let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
+    let coding = match (codings.next(), codings.next()) {
+        (None, _) => Some(Coding::Identity),
+        (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
+        (Some(_), Some(_)) => None,
+    };
+    let coding =
+        coding.ok_or_else(|| unsupported("send `Content-Encoding` gzip, zstd, deflate, identity or none"))?;
+    Ok((signal, coding, Encoding::Protobuf))
+}
+
+fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/x-protobuf")
+        || essence.eq_ignore_ascii_case(b"application/protobuf")
+    {
+        Some(Encoding::Protobuf)
+    } else if essence.eq_ignore_ascii_case(b"application/json") {
+        Some(Encoding::Json)
+    } else {
+        None
+    }
+}
+
+fn signal(settings: &ListenerSettings, path: &str) -> Option<Signal> {
+    let known = path.strip_prefix("/otlp").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    Signal::ALL
+        .into_iter()
+        .find(|signal| signal.path() == known || settings.url_paths[signal.index()].as_deref() == Some(path))
+}
+
+fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
+    match verdict {
+        Verdict::Accepted => respond(encoding, StatusCode::OK, encoding.success(signal, None)),
+        Verdict::Partly { rejected, message } => {
+            respond(encoding, StatusCode::OK, encoding.success(signal, Some((rejected, &message))))
+        }
+        Verdict::Refused(full) => later(encoding, &full.to_string()),
+        Verdict::TooLarge => {
+            too_large(encoding, "the request needs more than the memory limit, so it can never be taken")
+        }
+        Verdict::Malformed { field, message } => {
+            let body = encoding.status(Code::InvalidArgument, &message, Some(&field));
+            respond(encoding, StatusCode::BAD_REQUEST, body)
+        }
+    }
+}
+
+fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {
+    let message = error.to_string();
+    let mut answer = match error {
+        BodyError::TooLarge(..) => too_large(encoding, &message),
+        BodyError::NoMemory => later(encoding, &message),
+        BodyError::TimedOut(_) => {
+            refuse(encoding, StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message)
+        }
+        BodyError::Aborted | BodyError::Corrupt(..) => {
+            refuse(encoding, StatusCode::BAD_REQUEST, Code::InvalidArgument, &message)
+        }
+    };
+    if !expected {
+        answer.headers_mut().insert(::http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+fn too_large(encoding: Encoding, message: &str) -> Answer {
+    refuse(encoding, StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
+}
+
+/// A refusal that passes: 503, never 429, on which older Python exporters drop (rules 41, 42).
+fn later(encoding: Encoding, message: &str) -> Answer {
+    let mut answer = refuse(encoding, StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
+    let seconds = rand::random_range(RETRY_AFTER_SECONDS);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answer
+}
+
+fn refuse(encoding: Encoding, status: StatusCode, code: Code, message: &str) -> Answer {
+    respond(encoding, status, encoding.status(code, message, None))
+}
+
+fn respond(encoding: Encoding, status: StatusCode, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    answer
+}

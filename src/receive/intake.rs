@@ -1,0 +1,331 @@
+//! From the bytes of one request to the queues: split, route, admit. Transports differ only in how they read a
+//! request and how they word the verdict.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use smallvec::SmallVec;
+use tracing::warn;
+
+use super::body::Received;
+use super::{Counters, Outcome};
+use crate::export::{self, DeadLetterBox, Exporter, Fate, Letter, SHED};
+use crate::notice;
+use crate::otlp::{self, Cut, Malformed, Signal};
+use crate::route::{RouteTable, Unroutable, Unrouted};
+use crate::stream::{Admission, Full, Misplaced, Placement, Refused, Shed, StreamCount, StreamName};
+
+/// Problems named in one answer; more are only counted.
+const NAMED: usize = 3;
+
+thread_local! {
+    /// Where routing keys are put together.
+    static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Everything from the configuration that a request needs, immutable. A request uses one to its end.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts up with every reload.
+    pub version: u64,
+    /// The compiled routes; exporters by position in `exporters`.
+    pub routes: RouteTable,
+    /// `max_streams` of each route.
+    pub route_streams: Vec<Option<Arc<StreamCount>>>,
+    /// In the order of the configuration.
+    pub exporters: Vec<Arc<Exporter>>,
+}
+
+/// What receivers hand requests to.
+#[derive(Debug)]
+pub struct Intake {
+    /// Swapped by reloads.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// What has been received.
+    pub counters: Counters,
+    /// Where cut-out parts go.
+    pub dead_letters: DeadLetterBox,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// All of it is queued.
+    Accepted,
+    /// It is queued but for `rejected` records (zero: only a warning), and why.
+    Partly {
+        /// Spans, data points or log records.
+        rejected: u64,
+        /// For people.
+        message: String,
+    },
+    /// There is no room now; none of it is queued.
+    Refused(Full),
+    /// There will never be room; none of it is queued.
+    TooLarge,
+    /// It is not OTLP, or nothing in it is valid.
+    Malformed {
+        /// The path of the first problem.
+        field: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// What is said about a request that is taken only in part.
+#[derive(Debug, Default)]
+struct Remarks {
+    rejected: u64,
+    count: usize,
+    text: String,
+}
+
+impl Remarks {
+    fn add(&mut self, records: u64, remark: impl FnOnce(&mut String)) {
+        self.rejected += records;
+        self.count += 1;
+        if self.count <= NAMED {
+            if self.count > 1 {
+                self.text.push_str("; ");
+            }
+            remark(&mut self.text);
+        }
+    }
+
+    fn verdict(mut self) -> Verdict {
+        if self.count == 0 {
+            return Verdict::Accepted;
+        }
+        if self.count > NAMED {
+            write!(self.text, "; and {} more", self.count - NAMED).expect("writing to a String can't fail");
+        }
+        Verdict::Partly { rejected: self.rejected, message: self.text }
+    }
+}
+
+/// How the placing of an entry failed.
+enum Trouble {
+    /// Nobody can take this entry, and why.
+    Entry(String),
+    Refused(Refused),
+}
+
+impl From<Unroutable> for Trouble {
+    fn from(error: Unroutable) -> Self {
+        Self::Entry(error.to_string())
+    }
+}
+
+impl Intake {
+    /// Takes one request in: all that is valid and routed, or nothing.
+    pub fn take(&self, signal: Signal, received: Received) -> Verdict {
+        let body = &received.bytes;
+        self.counters.count_bytes(signal, body.len() as u64);
+        let split = match otlp::split(signal, body) {
+            Ok(split) => split,
+            Err(malformed) => return self.malformed(signal, &malformed),
+        };
+        let snapshot = self.snapshot.load();
+        let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
+        let mut remarks = Remarks::default();
+        let mut tally = Tally::default();
+        let mut admission = Admission::new(signal);
+        for entry in &split.entries {
+            match place(&snapshot, signal, entry, &mut admission) {
+                Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => tally.dropped += entry.records,
+                Ok(0) => remarks.add(entry.records, |text| text.push_str(snapshot.routes.missing(signal))),
+                Ok(streams) => tally.placed.push((entry.index, entry.records, streams)),
+                Err(Trouble::Entry(error)) => remarks.add(entry.records, |text| {
+                    write!(text, "{}[{}]: {error}", signal.entry_field(), entry.index)
+                        .expect("writing to a String can't fail");
+                }),
+                Err(Trouble::Refused(refused)) => return self.refused(signal, total, &refused),
+            }
+        }
+        // What was reserved for the body becomes what is reserved for its entries.
+        let budget = received.reservation.budget().clone();
+        let reserved = received.reservation.bytes();
+        let sheds = match admission.commit(&budget, reserved) {
+            Ok(sheds) => sheds,
+            Err(refused) => return self.refused(signal, total, &refused),
+        };
+        received.reservation.forget();
+        tally.shed(&sheds, &mut remarks);
+        self.counters.count(signal, Outcome::Accepted, tally.accepted());
+        self.counters.count(signal, Outcome::Dropped, tally.dropped);
+        self.counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
+        if split.cuts.is_empty() && sheds.is_empty() {
+            Self::note(signal, &remarks, tally.dropped);
+            return remarks.verdict();
+        }
+        bury_sheds(&snapshot, signal, sheds);
+        let nothing_valid = split.entries.is_empty();
+        let first = split.cuts.first().map(|cut| cut.path.clone());
+        for cut in &split.cuts {
+            remarks.add(cut.records, |text| {
+                write!(text, "{} at byte {}: {}", cut.path, cut.offset, cut.reason)
+                    .expect("writing to a String can't fail");
+            });
+        }
+        self.counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
+        Self::note(signal, &remarks, tally.dropped);
+        self.bury_cuts(signal, split.cuts);
+        match (remarks.verdict(), first) {
+            (Verdict::Partly { message, .. }, Some(field)) if nothing_valid => {
+                Verdict::Malformed { field, message }
+            }
+            (verdict, _) => verdict,
+        }
+    }
+
+    fn malformed(&self, signal: Signal, malformed: &Malformed) -> Verdict {
+        self.counters.count(signal, Outcome::Rejected, 1);
+        if let Some(suppressed) = notice::due(signal.name(), "malformed") {
+            warn!(%signal, suppressed, "request rejected: {malformed}");
+        }
+        Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
+    }
+
+    fn refused(&self, signal: Signal, records: u64, refused: &Refused) -> Verdict {
+        self.counters.count(signal, Outcome::Refused, records);
+        match *refused {
+            Refused::TooLarge => Verdict::TooLarge,
+            Refused::Full(full) => {
+                if let Some(suppressed) = notice::due(signal.name(), "refused") {
+                    warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
+                }
+                Verdict::Refused(full)
+            }
+        }
+    }
+
+    fn note(signal: Signal, remarks: &Remarks, dropped: u64) {
+        if remarks.count > 0
+            && let Some(suppressed) = notice::due(signal.name(), "rejected")
+        {
+            warn!(%signal, records = remarks.rejected, suppressed, "taken only in part: {}", remarks.text);
+        }
+        if dropped > 0
+            && let Some(suppressed) = notice::due(signal.name(), "dropped")
+        {
+            warn!(%signal, records = dropped, suppressed, "records without a route dropped, as `unrouted: drop` says");
+        }
+    }
+
+    fn bury_cuts(&self, signal: Signal, cuts: Vec<Cut>) {
+        if self.dead_letters.load().is_none() {
+            return;
+        }
+        let dead_letters = self.dead_letters.clone();
+        tokio::spawn(async move {
+            for cut in cuts {
+                let letter = Letter {
+                    exporter: None,
+                    signal,
+                    key: None,
+                    attributes: Vec::new(),
+                    reason: format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason),
+                    records: cut.records,
+                    bytes: vec![cut.bytes.into()],
+                    time: SystemTime::now(),
+                };
+                if export::bury(&dead_letters, letter).await != Fate::DeadLettered {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+/// Places one entry in every stream that its routes say, and returns how many.
+fn place<'a>(
+    snapshot: &Snapshot,
+    signal: Signal,
+    entry: &otlp::Entry<'a>,
+    admission: &mut Admission<'a>,
+) -> Result<usize, Trouble> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut streams = 0;
+        let mut unfit = None;
+        snapshot.routes.route(
+            signal,
+            entry.resource(),
+            scratch,
+            |hit| {
+                let registry = snapshot.exporters[hit.exporter].registry();
+                let route = snapshot.route_streams[hit.route].as_ref();
+                let at = Placement { registry, identity: hit.identity, attributes: hit.attributes, route };
+                match admission.place(entry.index, &entry.bytes, entry.records, &at) {
+                    Ok(()) => streams += 1,
+                    Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
+                    Err(Misplaced::Unfit(error)) => unfit = Some(error),
+                }
+                Ok(())
+            },
+            |_, _| {},
+        )?;
+        match unfit {
+            // An exporter that can take the entry gets it, whatever the others of its route can't.
+            Some(error) if streams == 0 => Err(Trouble::Entry(error)),
+            _ => Ok(streams),
+        }
+    })
+}
+
+/// How a request's entries ended.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Index, records and streams of each entry that was placed.
+    placed: SmallVec<[(usize, u64, usize); 8]>,
+    /// Records that a written policy ended.
+    dropped: u64,
+    /// Of these, the ones that the sender is told about.
+    told_dropped: u64,
+    shed: u64,
+}
+
+impl Tally {
+    fn accepted(&self) -> u64 {
+        self.placed.iter().map(|(_, records, _)| records).sum::<u64>() - self.shed
+    }
+
+    /// An entry that every one of its streams had to shed has been accepted by none.
+    fn shed(&mut self, sheds: &[Shed], remarks: &mut Remarks) {
+        if sheds.is_empty() {
+            return;
+        }
+        for (index, records, streams) in &self.placed {
+            let of_entry: Vec<&Shed> = sheds.iter().filter(|shed| shed.index == *index).collect();
+            let Some(first) = of_entry.first() else { continue };
+            // An entry that was split for size is shed piece by piece.
+            let shedding: HashSet<(&str, &str)> =
+                of_entry.iter().map(|shed| (&**shed.registry.exporter(), &*shed.routing_key)).collect();
+            let lost = if shedding.len() >= *streams { *records } else { 0 };
+            self.shed += lost;
+            self.dropped += lost;
+            self.told_dropped += lost;
+            remarks.add(lost, |text| {
+                write!(text, "entry {index} was shed by `{}`: {}", first.registry.exporter(), first.full)
+                    .expect("writing to a String can't fail");
+            });
+        }
+    }
+}
+
+/// Dead letters of what `when_full: shed` cut out. An exporter counts them as routed and dropped, so that its sum holds.
+fn bury_sheds(snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>) {
+    for shed in sheds {
+        let found =
+            snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
+        let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
+        tokio::spawn(async move {
+            let name = StreamName::new(signal, shed.routing_key.clone(), [].into());
+            exporter.registry().count_shed(signal, shed.records);
+            exporter.bury(&name, vec![shed.bytes.into()], shed.records, &shed.full.to_string(), SHED).await;
+        });
+    }
+}

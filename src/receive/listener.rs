@@ -1,0 +1,222 @@
+//! A listening socket and its connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::http::{Request, Response};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, warn};
+
+use super::ListenerSettings;
+use super::watch::{Watch, WatchedIo};
+use crate::notice;
+
+/// The accept queue; senders that come in a herd wait here instead of being refused.
+const BACKLOG: u32 = 1024;
+
+/// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
+/// this size while it is idle.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// Requests at a time on one HTTP/2 connection.
+const MAX_CONCURRENT_STREAMS: u32 = 256;
+
+/// What is answered on a listener.
+pub type Answer = Response<Full<Bytes>>;
+
+/// Answers the requests of a listener.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn answer(
+        &self,
+        settings: &ListenerSettings,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Answer> + Send;
+}
+
+/// A socket that is bound but not served yet: senders already queue up.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    settings: ListenerSettings,
+}
+
+/// A listener at work.
+#[derive(Debug)]
+pub struct Listener {
+    settings: Arc<ArcSwap<ListenerSettings>>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Bound {
+    /// Binds the listener's address.
+    pub fn bind(settings: ListenerSettings) -> io::Result<Self> {
+        let address = settings.endpoint;
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        // So that a restart doesn't wait for the old connections' TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG as i32)?;
+        Ok(Self { listener: TcpListener::from_std(socket.into())?, settings })
+    }
+
+    /// Where it really listens, also if port 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Begins to accept.
+    pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
+        let address = self.address()?;
+        let settings = Arc::new(ArcSwap::from_pointee(self.settings));
+        let (stop, stopped) = watch::channel(false);
+        let accepting = Accepting {
+            settings: settings.clone(),
+            watch: Arc::default(),
+            handler,
+            next_connection: AtomicU64::new(0),
+        };
+        let task = tokio::spawn(accepting.run(self.listener, stopped));
+        Ok(Listener { settings, address, stop, task })
+    }
+}
+
+impl Listener {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The settings of now.
+    pub fn settings(&self) -> Arc<ListenerSettings> {
+        self.settings.load_full()
+    }
+
+    /// Takes over settings for the same address; requests use them from now on.
+    pub fn reconfigure(&self, settings: ListenerSettings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Accepts no more, answers the requests in progress and closes their connections; at most for `patience`.
+    pub async fn stop(mut self, patience: Duration) {
+        // The task ends by itself once the last connection has.
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+struct Accepting<H> {
+    settings: Arc<ArcSwap<ListenerSettings>>,
+    watch: Arc<Watch>,
+    handler: Arc<H>,
+    next_connection: AtomicU64,
+}
+
+impl<H: Handler> Accepting<H> {
+    async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+        let watch = {
+            let settings = self.settings.clone();
+            tokio::spawn(self.watch.clone().run(move || settings.load_full()))
+        };
+        let graceful = GracefulShutdown::new();
+        let mut most = self.settings.load().max_connections;
+        let mut places = Arc::new(Semaphore::new(most));
+        loop {
+            let wanted = self.settings.load().max_connections;
+            if wanted != most {
+                // Connections of before don't count against the new limit.
+                (most, places) = (wanted, Arc::new(Semaphore::new(wanted)));
+            }
+            let accepted = async {
+                let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                listener.accept().await.map(|(socket, peer)| (place, socket, peer))
+            };
+            tokio::select! {
+                () = async { drop(stopped.wait_for(|stop| *stop).await) } => break,
+                accepted = accepted => match accepted {
+                    Ok((place, socket, peer)) => self.connect(socket, peer, place, &graceful),
+                    Err(error) => self.not_accepted(&error).await,
+                },
+            }
+        }
+        drop(listener);
+        watch.abort();
+        graceful.shutdown().await;
+    }
+
+    /// Running out of file descriptors is no reason to end, nor to spin.
+    async fn not_accepted(&self, error: &io::Error) {
+        if let Some(suppressed) = notice::due(&self.settings.load().name, "accept") {
+            warn!(suppressed, "connection not accepted: {error}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    fn connect(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: tokio::sync::OwnedSemaphorePermit,
+        graceful: &GracefulShutdown,
+    ) {
+        // Answers are small and are waited for.
+        let _ = socket.set_nodelay(true);
+        let watched = Arc::new(self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed)));
+        let (settings, handler) = (self.settings.clone(), self.handler.clone());
+        let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
+        let service = {
+            let watched = watched.clone();
+            service_fn(move |request| {
+                let in_progress = watched.request();
+                let (settings, handler) = (settings.load_full(), handler.clone());
+                async move {
+                    let answer = handler.answer(&settings, request).await;
+                    drop(in_progress);
+                    Ok::<_, Infallible>(answer)
+                }
+            })
+        };
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // Slow heads are the watch's business.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .keep_alive_interval(Duration::from_secs(30))
+            .adaptive_window(true);
+        let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    debug!(%peer, "connection ended: {error}");
+                },
+                () = watched.late() => debug!(%peer, "connection closed: idle, or its request's head came too slowly"),
+            }
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,322 @@
+//! The routing table: from the attributes of an entry's resource to the streams it belongs to.
+//!
+//! One walk over the resource finds every attribute that any route or template names; the routes are then asked in
+//! order. Nothing is allocated for an entry unless a route's key is a template.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::{KeySpec, Matcher, Place, RenderError, RouteSpec, Template, Unrouted, Values};
+use crate::otlp::{self, Found, Signal, Value};
+
+/// Separates the routing key from attribute values in a stream's identity; neither can contain it.
+pub const SEPARATOR: char = '\0';
+
+/// A routing key is at most this many bytes.
+pub const LONGEST_KEY: usize = 512;
+
+/// The compiled `routes`, immutable.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// Every attribute that is looked at; routes and exporters refer to it by position.
+    attributes: Vec<Box<str>>,
+    routes: Vec<Route>,
+    /// For each exporter the attributes in its streams' identity.
+    identities: Vec<Identity>,
+    unrouted: Unrouted,
+    missing: [Box<str>; 3],
+}
+
+#[derive(Debug)]
+struct Route {
+    name: Box<str>,
+    matches: Vec<(usize, Matcher)>,
+    signals: [bool; 3],
+    key: Key,
+    exporters: Vec<usize>,
+    continues: bool,
+}
+
+#[derive(Debug)]
+enum Key {
+    Route,
+    Attributes(Vec<usize>),
+    Template(Template),
+}
+
+#[derive(Debug)]
+struct Identity {
+    names: Arc<[Box<str>]>,
+    positions: Vec<usize>,
+}
+
+/// A stream that an entry goes to.
+#[derive(Debug)]
+pub struct Hit<'r> {
+    /// The route's position.
+    pub route: usize,
+    /// The exporter's position in the configuration.
+    pub exporter: usize,
+    /// The stream's identity: the routing key, then the values of `attributes`.
+    pub identity: &'r str,
+    /// The attributes in the identity.
+    pub attributes: &'r Arc<[Box<str>]>,
+}
+
+/// Why an entry is in no stream, though a route may have been there for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unroutable {
+    /// Servers differ in which of the values they take.
+    #[error("the resource attribute `{0}` occurs twice with different values")]
+    Conflicting(String),
+    /// A template needs what the entry has not.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+}
+
+/// Why a route did not take an entry; for `sluice explain`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Miss {
+    /// The route is for other signals.
+    #[error("it is not for {0}")]
+    Signal(Signal),
+    /// An attribute does not match.
+    #[error("`{name}` is {value}, which does not match", value = .value.as_deref().map_or("absent".to_owned(), |value| format!("`{value}`")))]
+    Match {
+        /// The attribute.
+        name: String,
+        /// Its value.
+        value: Option<String>,
+    },
+    /// No attribute of the key is there.
+    #[error("its key is absent")]
+    Key,
+}
+
+/// An attribute's value as text: a string as it is, an integer in decimal, a boolean in words.
+#[derive(Debug, Clone, Copy)]
+enum Text<'a> {
+    Absent,
+    Borrowed(&'a str),
+    Number { digits: [u8; 20], len: u8 },
+}
+
+impl Text<'_> {
+    fn get(&self) -> Option<&str> {
+        match self {
+            Self::Absent => None,
+            Self::Borrowed(text) => Some(text),
+            Self::Number { digits, len } => std::str::from_utf8(&digits[..usize::from(*len)]).ok(),
+        }
+    }
+}
+
+impl<'a> From<Value<'a>> for Text<'a> {
+    fn from(value: Value<'a>) -> Self {
+        match value {
+            Value::Text(text) if is_key(text) => Text::Borrowed(text),
+            Value::Bool(flag) => Text::Borrowed(if flag { "true" } else { "false" }),
+            Value::Int(number) => {
+                let mut digits = [0; 20];
+                let mut rest = &mut digits[..];
+                std::io::Write::write_fmt(&mut rest, format_args!("{number}"))
+                    .expect("an i64 has at most 20 characters");
+                let len = (20 - rest.len()) as u8;
+                Text::Number { digits, len }
+            }
+            Value::Text(_) | Value::Other => Text::Absent,
+        }
+    }
+}
+
+/// Whether a text can name a stream; what can't counts as absent.
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_KEY && !text.chars().any(char::is_control)
+}
+
+/// The attributes of one resource, by position in the table.
+struct Attributes<'a> {
+    names: &'a [Box<str>],
+    values: smallvec::SmallVec<[Text<'a>; 6]>,
+    signal: Signal,
+}
+
+impl Values for Attributes<'_> {
+    fn key(&self) -> Option<&str> {
+        None
+    }
+    fn signal(&self) -> Signal {
+        self.signal
+    }
+    fn resource(&self, name: &str) -> Option<&str> {
+        self.names.iter().position(|known| &**known == name).and_then(|at| self.values[at].get())
+    }
+}
+
+impl RouteTable {
+    /// Compiles `routes`. `identities` names for each exporter the attributes that its templates use.
+    pub fn new(routes: Vec<RouteSpec>, identities: Vec<Vec<String>>, unrouted: Unrouted) -> Self {
+        let mut attributes: Vec<Box<str>> = Vec::new();
+        let mut position = |name: &str| {
+            attributes.iter().position(|known| &**known == name).unwrap_or_else(|| {
+                attributes.push(name.into());
+                attributes.len() - 1
+            })
+        };
+        let mut asked: [Vec<String>; 3] = Default::default();
+        let routes: Vec<Route> = routes
+            .into_iter()
+            .map(|spec| {
+                let mut names: Vec<&str> = spec.matches.iter().map(|(name, _)| name.as_str()).collect();
+                match &spec.key {
+                    KeySpec::Route => {}
+                    KeySpec::Attributes(keys) => names.extend(keys.iter().map(String::as_str)),
+                    KeySpec::Template(template) => names.extend(template.attributes()),
+                }
+                for name in names {
+                    position(name);
+                    for (signal, asked) in asked.iter_mut().enumerate() {
+                        if spec.signals[signal] && !asked.iter().any(|known| known == name) {
+                            asked.push(name.to_owned());
+                        }
+                    }
+                }
+                let key = match spec.key {
+                    KeySpec::Route => Key::Route,
+                    KeySpec::Attributes(names) => {
+                        Key::Attributes(names.iter().map(|name| position(name)).collect())
+                    }
+                    KeySpec::Template(template) => Key::Template(template),
+                };
+                Route {
+                    matches: spec
+                        .matches
+                        .into_iter()
+                        .map(|(name, matcher)| (position(&name), matcher))
+                        .collect(),
+                    name: spec.name.into(),
+                    signals: spec.signals,
+                    key,
+                    exporters: spec.exporters,
+                    continues: spec.continues,
+                }
+            })
+            .collect();
+        let identities = identities
+            .into_iter()
+            .map(|names| Identity {
+                positions: names.iter().map(|name| position(name)).collect(),
+                names: names.into_iter().map(String::into_boxed_str).collect(),
+            })
+            .collect();
+        let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()]));
+        Self { attributes, routes, identities, unrouted, missing }
+    }
+
+    /// What happens to entries that no route takes.
+    pub fn unrouted(&self) -> Unrouted {
+        self.unrouted
+    }
+
+    /// What to tell a sender whose entry no route takes.
+    pub fn missing(&self, signal: Signal) -> &str {
+        &self.missing[signal.index()]
+    }
+
+    /// The name of the route at a position.
+    pub fn name(&self, route: usize) -> &str {
+        &self.routes[route].name
+    }
+
+    /// Calls `hit` for each stream that an entry with this encoded resource goes to, and `miss` for each route that
+    /// was asked in vain. Returns whether a route took it; `scratch` is overwritten.
+    pub fn route<E: From<Unroutable>>(
+        &self,
+        signal: Signal,
+        resource: &[u8],
+        scratch: &mut String,
+        mut hit: impl FnMut(Hit<'_>) -> Result<(), E>,
+        mut miss: impl FnMut(usize, &dyn Fn() -> Miss),
+    ) -> Result<bool, E> {
+        let attributes = self.find(signal, resource).map_err(E::from)?;
+        let mut routed = false;
+        for (at, route) in self.routes.iter().enumerate() {
+            if !route.signals[signal.index()] {
+                miss(at, &|| Miss::Signal(signal));
+                continue;
+            }
+            let failed =
+                route.matches.iter().find(|(name, matcher)| !matcher.matches(attributes.values[*name].get()));
+            if let Some((name, _)) = failed {
+                miss(at, &|| Miss::Match {
+                    name: self.attributes[*name].to_string(),
+                    value: attributes.values[*name].get().map(str::to_owned),
+                });
+                continue;
+            }
+            if !route.put_key(&attributes, scratch) {
+                miss(at, &|| Miss::Key);
+                continue;
+            }
+            let key_len = scratch.len();
+            for &exporter in &route.exporters {
+                let identity = &self.identities[exporter];
+                scratch.truncate(key_len);
+                for &position in &identity.positions {
+                    let value = attributes.values[position].get().ok_or_else(|| {
+                        E::from(Unroutable::from(RenderError::Missing(self.attributes[position].to_string())))
+                    })?;
+                    write!(scratch, "{SEPARATOR}{value}").expect("writing to a String can't fail");
+                }
+                hit(Hit { route: at, exporter, identity: scratch, attributes: &identity.names })?;
+            }
+            routed = true;
+            if !route.continues {
+                break;
+            }
+        }
+        Ok(routed)
+    }
+
+    fn find<'a>(&'a self, signal: Signal, resource: &'a [u8]) -> Result<Attributes<'a>, Unroutable> {
+        let mut found: smallvec::SmallVec<[Found<'a>; 6]> =
+            smallvec::smallvec![Found::Absent; self.attributes.len()];
+        otlp::find(resource, &self.attributes, &mut found);
+        let mut values = smallvec::SmallVec::new();
+        for (found, name) in found.into_iter().zip(&self.attributes) {
+            values.push(match found {
+                Found::Absent => Text::Absent,
+                Found::Value(value) => Text::from(value),
+                Found::Conflicting => return Err(Unroutable::Conflicting(name.to_string())),
+            });
+        }
+        Ok(Attributes { names: &self.attributes, values, signal })
+    }
+}
+
+impl Route {
+    /// Writes the routing key, or says that it is absent.
+    fn put_key(&self, attributes: &Attributes<'_>, key: &mut String) -> bool {
+        key.clear();
+        match &self.key {
+            Key::Route => key.push_str(&self.name),
+            Key::Attributes(positions) => {
+                let first = positions.iter().find_map(|at| attributes.values[*at].get());
+                key.push_str(first.unwrap_or_default());
+            }
+            Key::Template(template) => {
+                key.push_str(&template.render(attributes, Place::Key).unwrap_or_default());
+            }
+        }
+        is_key(key)
+    }
+}
+
+fn missing(signal: Signal, asked: &[String]) -> Box<str> {
+    if asked.is_empty() {
+        return format!("no route takes {signal}").into();
+    }
+    let names: Vec<String> = asked.iter().map(|name| format!("`{name}`")).collect();
+    format!("no route takes these {signal}: routes look at the resource attributes {}", names.join(", "))
+        .into()
+}

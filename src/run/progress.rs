@@ -1,0 +1,70 @@
+//! One line a second of what flows, while something flows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use super::Router;
+use crate::export::Fate;
+use crate::otlp::Signal;
+use crate::receive::Outcome;
+
+/// Sums over all signals and exporters.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Totals {
+    received: u64,
+    bytes: u64,
+    refused: u64,
+    delivered: u64,
+    lost: u64,
+    pending: u64,
+}
+
+impl Totals {
+    fn of(router: &Router) -> Self {
+        let mut totals = Self::default();
+        let counters = &router.intake().counters;
+        let exporters = router.exporters();
+        for signal in Signal::ALL {
+            totals.received += counters.records(signal, Outcome::Accepted);
+            totals.bytes += counters.bytes(signal);
+            totals.refused += counters.records(signal, Outcome::Refused);
+            totals.lost +=
+                counters.records(signal, Outcome::Rejected) + counters.records(signal, Outcome::Dropped);
+            for exporter in exporters.iter() {
+                let exported = |fate| exporter.counters().exported(signal, fate);
+                totals.delivered += exported(Fate::Delivered);
+                totals.lost +=
+                    exported(Fate::Rejected) + exported(Fate::DeadLettered) + exported(Fate::Dropped);
+            }
+        }
+        totals.pending = exporters.iter().map(|exporter| exporter.registry().pending_records()).sum();
+        totals
+    }
+}
+
+/// Logs a line for every second in which a count has changed, for ever.
+pub async fn show_progress(router: Arc<Router>) {
+    let mut before = Totals::of(&router);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    second.tick().await;
+    loop {
+        second.tick().await;
+        let now = Totals::of(&router);
+        if now != before {
+            info!(
+                records_in = now.received - before.received,
+                records_out = now.delivered.saturating_sub(before.delivered),
+                pending = now.pending,
+                refused = now.refused - before.refused,
+                not_delivered = now.lost.saturating_sub(before.lost),
+                streams = router.shared().streams.live(),
+                "{:.1} MB/s in",
+                (now.bytes - before.bytes) as f64 / 1e6
+            );
+        }
+        before = now;
+    }
+}

@@ -1,0 +1,136 @@
+//! The memory that everything in flight shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `limits.memory`: bytes being read, bytes being decompressed and bytes in queues.
+///
+/// What is reserved is refused beyond the limit; what is charged afterwards (the spare room of a chunk) may
+/// overshoot it by that much, and is paid by the next reservation.
+#[derive(Debug)]
+pub struct Budget {
+    limit: AtomicU64,
+    used: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self { limit: AtomicU64::new(limit), used: AtomicU64::new(0) }
+    }
+
+    /// Bytes that may be reserved in all.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit; what is already reserved stays reserved.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Bytes reserved and charged.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Reserves `bytes`, or nothing.
+    pub fn reserve(&self, bytes: u64) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.limit() {
+            self.release(bytes);
+            return false;
+        }
+        true
+    }
+
+    /// Takes `bytes` whether there is room or not.
+    pub fn charge(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives `bytes` back.
+    pub fn release(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes reserved for as long as this lives; grows with what is being read.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Nothing reserved yet.
+    pub fn empty(budget: Arc<Budget>) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    /// Reserves `bytes` more, or leaves everything as it was.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let room = self.budget.reserve(bytes);
+        if room {
+            self.bytes += bytes;
+        }
+        room
+    }
+
+    /// What it is reserved on.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Leaves the bytes reserved: somebody else gives them back.
+    pub fn forget(mut self) {
+        self.bytes = 0;
+    }
+
+    /// Bytes reserved.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_reserved_beyond_the_limit() {
+        let budget = Budget::new(100);
+        assert!(budget.reserve(60));
+        assert!(!budget.reserve(41));
+        assert!(budget.reserve(40));
+        assert_eq!(budget.used(), 100);
+        budget.release(100);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_charged_is_paid_by_the_next_reservation() {
+        let budget = Budget::new(100);
+        budget.charge(150);
+        assert!(!budget.reserve(1));
+        budget.release(60);
+        assert!(budget.reserve(10));
+    }
+
+    #[test]
+    fn a_reservation_ends_with_its_owner() {
+        let budget = Arc::new(Budget::new(100));
+        let mut reservation = Reservation::empty(budget.clone());
+        assert!(reservation.grow(80));
+        assert!(!reservation.grow(30));
+        assert_eq!(budget.used(), 80);
+        drop(reservation);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,127 @@
+//! The batch of a stream that is still being filled.
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::Batch;
+use crate::otlp::{self, Signal};
+
+/// Chunks stop growing here: large enough that a batch is a handful of them, small enough that the spare room
+/// of the last one is little beside the batch.
+const LARGEST_CHUNK: usize = 64 * 1024;
+
+/// Entries that have been admitted and not yet closed into a batch.
+#[derive(Debug, Default)]
+pub(super) struct OpenBatch {
+    full: Vec<Bytes>,
+    chunk: BytesMut,
+    len: usize,
+    capacity: usize,
+    records: u64,
+    requests: u64,
+    opened: Option<Instant>,
+    first_chunk: usize,
+}
+
+/// A closed batch and what it holds of the budgets.
+#[derive(Debug)]
+pub(super) struct ClosedBatch {
+    pub(super) batch: Batch,
+    /// Bytes of memory, spare room included.
+    pub(super) capacity: u64,
+    /// Requests that ended in this batch.
+    pub(super) requests: u64,
+    /// When its first entry was admitted.
+    pub(super) opened: Instant,
+}
+
+impl OpenBatch {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// When the first entry came.
+    pub(super) fn opened(&self) -> Option<Instant> {
+        self.opened
+    }
+
+    /// Copies an entry in, under its frame. Returns the memory that this took beyond what had been taken before,
+    /// in bytes: zero if the entry went into spare room.
+    pub(super) fn push(&mut self, entry: &[u8], records: u64) -> usize {
+        let framed = otlp::frame_len(entry.len());
+        let mut taken = 0;
+        if self.chunk.capacity() - self.chunk.len() < framed {
+            let wanted = if self.len == 0 { self.first_chunk } else { self.len };
+            let capacity = framed.max(wanted.min(LARGEST_CHUNK));
+            let full = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(capacity));
+            if !full.is_empty() {
+                self.full.push(full.freeze());
+            }
+            taken = capacity;
+            self.capacity += capacity;
+        }
+        otlp::put_frame(&mut self.chunk, entry.len());
+        self.chunk.extend_from_slice(entry);
+        self.len += framed;
+        self.records += records;
+        self.opened.get_or_insert_with(Instant::now);
+        taken
+    }
+
+    /// Notes that a request's last entry for this stream has been pushed.
+    pub(super) fn end_of_request(&mut self) {
+        self.requests += 1;
+    }
+
+    /// Closes the batch, if anything is in it. The next one starts with a chunk as large as a busy stream needs.
+    pub(super) fn close(&mut self, signal: Signal) -> Option<ClosedBatch> {
+        let opened = self.opened?;
+        let OpenBatch { mut full, chunk, len, capacity, records, requests, .. } = std::mem::take(self);
+        self.first_chunk = len;
+        full.push(chunk.freeze());
+        let batch = Batch::new(signal, full, records);
+        Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concatenated_chunks_are_the_entries_under_their_frames() {
+        let mut open = OpenBatch::default();
+        let entries: Vec<Vec<u8>> = (0..300).map(|n| vec![n as u8; n * 7]).collect();
+        let mut expected = Vec::new();
+        for entry in &entries {
+            open.push(entry, 1);
+            otlp::put_frame(&mut expected, entry.len());
+            expected.extend_from_slice(entry);
+        }
+        let closed = open.close(Signal::Logs).unwrap();
+        assert_eq!(closed.batch.to_bytes(), expected);
+        assert_eq!(closed.batch.records(), 300);
+        assert!(open.close(Signal::Logs).is_none());
+    }
+
+    #[test]
+    fn spare_room_is_never_more_than_a_chunk_or_what_is_used() {
+        let mut open = OpenBatch::default();
+        let mut taken = 0;
+        for _ in 0..2000 {
+            taken += open.push(&[7; 300], 1);
+            assert!(taken - open.len() <= LARGEST_CHUNK.min(open.len()) + open.len() / 64);
+        }
+        assert_eq!(open.close(Signal::Logs).unwrap().capacity, taken as u64);
+    }
+
+    #[test]
+    fn a_quiet_stream_takes_exactly_its_entry() {
+        let mut open = OpenBatch::default();
+        assert_eq!(open.push(&[0; 300], 1), otlp::frame_len(300));
+    }
+}

@@ -1,0 +1,342 @@
+//! One stream: an ordered queue of closed batches behind one open batch.
+//!
+//! Entries are appended under a short lock, which gives them their place. Batches are taken by *consumers*, tasks
+//! that the exporter starts when a stream has something to send and that end when it has not: an idle stream costs
+//! no task and no timer. With one consumer (the default), a batch is settled before the next one is taken.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::open::{ClosedBatch, OpenBatch};
+use super::registry::{NoStream, Registry, StreamCount};
+use super::{Batch, QueueSettings, StreamName};
+use crate::otlp::{self, Signal};
+
+/// Set in `held` when the registry has let go of the stream: nothing may be reserved any more.
+const GONE: u64 = 1 << 63;
+
+/// The ordered queue of one (exporter, signal, routing key).
+#[derive(Debug)]
+pub struct Stream {
+    name: StreamName,
+    registry: Arc<Registry>,
+    /// Framed bytes reserved: admitted or about to be, until settled.
+    held: AtomicU64,
+    /// Requests with entries here that are not settled.
+    requests: AtomicU64,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    failing: AtomicBool,
+    failures: AtomicU32,
+    /// Counts that the API shows.
+    delivered: AtomicU64,
+    route: Option<Arc<StreamCount>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    open: OpenBatch,
+    closed: VecDeque<ClosedBatch>,
+    in_flight: usize,
+    in_flight_since: Option<Instant>,
+    consumers: usize,
+    /// A consumer sleeps until the open batch is due.
+    waiting: bool,
+    flushing: bool,
+    next_sequence: u64,
+    last_used: Instant,
+}
+
+/// What the API shows of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// Framed bytes admitted and not settled.
+    pub pending_bytes: u64,
+    /// Batches waiting, without those in flight.
+    pub waiting_batches: usize,
+    /// Batches being sent.
+    pub in_flight: usize,
+    /// Entries admitted since the stream began.
+    pub admitted_entries: u64,
+    /// Records delivered since the stream began.
+    pub delivered_records: u64,
+    /// Failed attempts since the last batch was settled; 0 while all is well.
+    pub failed_attempts: u32,
+    /// Age of the oldest entry that is not settled.
+    pub oldest: Option<Duration>,
+}
+
+impl Stream {
+    pub(super) fn new(name: StreamName, registry: Arc<Registry>, route: Option<Arc<StreamCount>>) -> Self {
+        let queue = Queue {
+            open: OpenBatch::default(),
+            closed: VecDeque::new(),
+            in_flight: 0,
+            in_flight_since: None,
+            consumers: 0,
+            waiting: false,
+            flushing: false,
+            next_sequence: 0,
+            last_used: Instant::now(),
+        };
+        Self {
+            name,
+            registry,
+            held: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            queue: Mutex::new(queue),
+            wake: Notify::new(),
+            failing: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            delivered: AtomicU64::new(0),
+            route,
+        }
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// The registry that the stream lives in.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    fn signal(&self) -> Signal {
+        use crate::route::Values as _;
+        self.name.signal()
+    }
+
+    /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size.
+    pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
+        let before = self.held.fetch_add(bytes, Ordering::AcqRel);
+        if before & GONE != 0 {
+            self.held.fetch_sub(bytes, Ordering::AcqRel);
+            return Room::Gone;
+        }
+        if before != 0 && before + bytes > settings.queue_bytes {
+            self.held.fetch_sub(bytes, Ordering::AcqRel);
+            return Room::Full;
+        }
+        let requests = self.requests.fetch_add(1, Ordering::AcqRel);
+        if settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
+            self.unreserve(bytes);
+            return Room::Full;
+        }
+        Room::Reserved
+    }
+
+    /// Takes a whole reservation back.
+    pub(super) fn unreserve(&self, bytes: u64) {
+        self.requests.fetch_sub(1, Ordering::AcqRel);
+        self.held.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget.
+    pub(super) fn append<'a>(
+        self: &Arc<Self>,
+        entries: impl Iterator<Item = (&'a [u8], u64)>,
+        settings: &QueueSettings,
+    ) {
+        let (mut records, mut bytes, mut taken) = (0, 0, 0);
+        let mut queue = self.queue.lock();
+        let waiting_before = queue.closed.len();
+        for (entry, entry_records) in entries {
+            let framed = otlp::frame_len(entry.len());
+            if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
+                queue.close(self.signal());
+            }
+            taken += queue.open.push(entry, entry_records);
+            queue.next_sequence += 1;
+            records += entry_records;
+            bytes += framed;
+            if queue.open.len() >= settings.batch.min_size {
+                queue.close(self.signal());
+            }
+        }
+        queue.end_of_request();
+        let start = queue.consumers == 0
+            || (queue.closed.len() > waiting_before
+                && !queue.waiting
+                && queue.consumers < settings.num_consumers);
+        let wake = !start && queue.waiting && !queue.closed.is_empty();
+        if start {
+            queue.consumers += 1;
+        }
+        // Counted before anybody can settle it, so that what is pending never goes below zero.
+        self.registry.admitted(self.signal(), records, bytes as u64, taken as u64);
+        drop(queue);
+        if start {
+            self.registry.start(self.clone());
+        } else if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The next batch, in order, once it is due; `None` when there is nothing left to send, and with it the
+    /// consumer is signed off and has to end. Not cancellation safe.
+    pub async fn next(self: &Arc<Self>) -> Option<InFlight> {
+        loop {
+            let due = {
+                let mut queue = self.queue.lock();
+                let settings = self.registry.settings();
+                let flush = settings.batch.flush_timeout;
+                if queue.closed.is_empty() {
+                    match queue.open.opened() {
+                        Some(opened) if queue.flushing || opened.elapsed() >= flush => {
+                            queue.close(self.signal())
+                        }
+                        Some(_) if !queue.waiting => queue.waiting = true,
+                        _ => {
+                            queue.consumers -= 1;
+                            queue.last_used = Instant::now();
+                            return None;
+                        }
+                    }
+                }
+                if let Some(closed) = queue.closed.pop_front() {
+                    queue.in_flight += 1;
+                    queue.in_flight_since.get_or_insert(closed.opened);
+                    return Some(InFlight { stream: self.clone(), closed });
+                }
+                queue.open.opened().expect("a consumer waits only for an open batch") + flush
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = self.wake.notified() => {}
+            }
+            self.queue.lock().waiting = false;
+        }
+    }
+
+    /// Sends what is open without waiting for it to fill or age, now and from now on.
+    pub(super) fn flush(&self) {
+        self.queue.lock().flushing = true;
+        self.wake.notify_one();
+    }
+
+    /// Whether an attempt to deliver failed and none has succeeded since; returns what it was before.
+    pub fn set_failing(&self, failing: bool) -> bool {
+        if failing {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        self.failing.swap(failing, Ordering::Relaxed)
+    }
+
+    /// Counts delivered records for the API.
+    pub fn count_delivered(&self, records: u64) {
+        self.delivered.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// When the oldest entry that is not settled was admitted.
+    pub fn oldest(&self) -> Option<Instant> {
+        let queue = self.queue.lock();
+        let closed = queue.closed.front().map(|closed| closed.opened);
+        [queue.in_flight_since, closed, queue.open.opened()].into_iter().flatten().min()
+    }
+
+    /// What the API shows.
+    pub fn state(&self) -> StreamState {
+        let oldest = self.oldest().map(|since| since.elapsed());
+        let queue = self.queue.lock();
+        StreamState {
+            pending_bytes: self.held.load(Ordering::Relaxed) & !GONE,
+            waiting_batches: queue.closed.len() + usize::from(!queue.open.is_empty()),
+            in_flight: queue.in_flight,
+            admitted_entries: queue.next_sequence,
+            delivered_records: self.delivered.load(Ordering::Relaxed),
+            failed_attempts: self.failures.load(Ordering::Relaxed),
+            oldest,
+        }
+    }
+
+    /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.
+    pub(super) fn retire(&self, before: Instant) -> bool {
+        self.queue.lock().last_used < before
+            && self.held.compare_exchange(0, GONE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The live stream of the same name, for one that is gone.
+    pub(super) fn successor(&self) -> Result<Arc<Self>, NoStream> {
+        let name = &self.name;
+        self.registry.stream(self.signal(), name.identity(), name.attribute_names(), self.route.as_ref())
+    }
+
+    /// Takes the stream off its route's `max_streams`.
+    pub(super) fn leave_route(&self) {
+        if let Some(route) = &self.route {
+            route.leave();
+        }
+    }
+
+    fn settle(&self, closed: &ClosedBatch) {
+        let mut queue = self.queue.lock();
+        queue.in_flight -= 1;
+        if queue.in_flight == 0 {
+            queue.in_flight_since = None;
+        }
+        queue.last_used = Instant::now();
+        drop(queue);
+        self.registry.settled(closed);
+        self.requests.fetch_sub(closed.requests, Ordering::AcqRel);
+        self.held.fetch_sub(closed.batch.len() as u64, Ordering::AcqRel);
+    }
+}
+
+impl Queue {
+    fn close(&mut self, signal: Signal) {
+        self.closed.extend(self.open.close(signal));
+    }
+
+    /// The batch that a request's last entry went into is the one that gives its place back.
+    fn end_of_request(&mut self) {
+        match self.closed.back_mut() {
+            Some(last) if self.open.is_empty() => last.requests += 1,
+            _ => self.open.end_of_request(),
+        }
+    }
+}
+
+/// Whether a stream has room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Reserved,
+    Full,
+    /// The stream ended in this moment: look it up again.
+    Gone,
+}
+
+/// A batch that a consumer has taken. Dropping it settles it: its bytes are given back, and the next batch of the
+/// stream may follow.
+#[derive(Debug)]
+pub struct InFlight {
+    stream: Arc<Stream>,
+    closed: ClosedBatch,
+}
+
+impl InFlight {
+    /// The batch.
+    pub fn batch(&self) -> &Batch {
+        &self.closed.batch
+    }
+
+    /// When its first entry was admitted.
+    pub fn admitted(&self) -> Instant {
+        self.closed.opened
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.stream.settle(&self.closed);
+    }
+}

@@ -1,0 +1,270 @@
+//! The live streams of one exporter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tokio::time::Instant;
+
+use super::open::ClosedBatch;
+use super::queue::Stream;
+use super::{Budget, QueueSettings, StreamName};
+use crate::otlp::Signal;
+
+/// A stream without entries is forgotten after this time.
+pub const IDLE: Duration = Duration::from_secs(60);
+
+/// What a registry needs of the exporter that sends for it.
+pub trait Outlet: Send + Sync + std::fmt::Debug {
+    /// Whether the exporter could send for a stream of this name: a template may not be able to take its values.
+    fn check(&self, name: &StreamName) -> Result<(), String>;
+
+    /// Starts one more consumer, which takes batches by [`Stream::next`] until there are none.
+    fn start(&self, stream: Arc<Stream>);
+}
+
+/// What all streams of all exporters share.
+#[derive(Debug)]
+pub struct Shared {
+    /// `limits.memory`.
+    pub budget: Arc<Budget>,
+    /// `limits.streams`.
+    pub streams: Arc<StreamCount>,
+}
+
+/// How many streams there are, and how many there may be.
+#[derive(Debug)]
+pub struct StreamCount {
+    live: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+/// The streams of one exporter, by signal and identity. It outlives reloads: an exporter is the same one as long
+/// as the configuration has its name.
+#[derive(Debug)]
+pub struct Registry {
+    exporter: Arc<str>,
+    settings: ArcSwap<QueueSettings>,
+    streams: [DashMap<Arc<str>, Arc<Stream>>; 3],
+    shared: Arc<Shared>,
+    outlet: std::sync::OnceLock<Box<dyn Outlet>>,
+    flushing: AtomicBool,
+    routed_records: [AtomicU64; 3],
+    pending_records: AtomicU64,
+    pending_bytes: AtomicU64,
+}
+
+/// Why there is no stream of a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoStream {
+    /// `limits.streams` or the route's `max_streams` is reached.
+    TooMany,
+    /// The exporter's templates can't take the stream's values, and why.
+    Unfit(String),
+}
+
+impl StreamCount {
+    /// At most `limit` streams.
+    pub fn new(limit: usize) -> Self {
+        Self { live: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }
+    }
+
+    /// Streams there are.
+    pub fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Streams there may be.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit; streams beyond it end when they are idle.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    fn join(&self) -> bool {
+        let room = self.live.fetch_add(1, Ordering::AcqRel) < self.limit();
+        if !room {
+            self.leave();
+        }
+        room
+    }
+
+    pub(super) fn leave(&self) {
+        self.live.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Registry {
+    /// A registry without streams; nothing is sent before [`Registry::attach`].
+    pub fn new(exporter: Arc<str>, settings: QueueSettings, shared: Arc<Shared>) -> Self {
+        Self {
+            exporter,
+            settings: ArcSwap::from_pointee(settings),
+            streams: std::array::from_fn(|_| DashMap::new()),
+            shared,
+            outlet: std::sync::OnceLock::new(),
+            flushing: AtomicBool::new(false),
+            routed_records: [const { AtomicU64::new(0) }; 3],
+            pending_records: AtomicU64::new(0),
+            pending_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Connects the exporter. Only the first call counts: a registry has one exporter for life.
+    pub fn attach(&self, outlet: Box<dyn Outlet>) {
+        let _ = self.outlet.set(outlet);
+    }
+
+    /// The exporter's name.
+    pub fn exporter(&self) -> &Arc<str> {
+        &self.exporter
+    }
+
+    /// What is shared with the other registries.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The queue settings of now.
+    pub fn settings(&self) -> Guard<Arc<QueueSettings>> {
+        self.settings.load()
+    }
+
+    /// Changes the settings; streams use them from their next batch.
+    pub fn set_settings(&self, settings: QueueSettings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// The stream of this identity, which is made if there is none. A known stream costs no allocation.
+    pub fn stream(
+        self: &Arc<Self>,
+        signal: Signal,
+        identity: &str,
+        attributes: &Arc<[Box<str>]>,
+        route: Option<&Arc<StreamCount>>,
+    ) -> Result<Arc<Stream>, NoStream> {
+        let streams = &self.streams[signal.index()];
+        if let Some(stream) = streams.get(identity) {
+            return Ok(stream.clone());
+        }
+        let name = StreamName::new(signal, identity.into(), attributes.clone());
+        self.outlet.get().map_or(Ok(()), |outlet| outlet.check(&name)).map_err(NoStream::Unfit)?;
+        match streams.entry(name.identity().clone()) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(vacant) => {
+                if !self.shared.streams.join() {
+                    return Err(NoStream::TooMany);
+                }
+                if route.is_some_and(|route| !route.join()) {
+                    self.shared.streams.leave();
+                    return Err(NoStream::TooMany);
+                }
+                let stream = Arc::new(Stream::new(name, self.clone(), route.cloned()));
+                if self.flushing.load(Ordering::Acquire) {
+                    stream.flush();
+                }
+                vacant.insert(stream.clone());
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Forgets the streams that have been idle for [`IDLE`].
+    pub fn sweep(&self) {
+        let Some(before) = Instant::now().checked_sub(IDLE) else { return };
+        for streams in &self.streams {
+            streams.retain(|_, stream| {
+                let gone = stream.retire(before);
+                if gone {
+                    self.shared.streams.leave();
+                    stream.leave_route();
+                }
+                !gone
+            });
+            streams.shrink_to_fit();
+        }
+    }
+
+    /// From now on batches are sent as soon as their stream is free, whatever their size and age.
+    pub fn flush(&self) {
+        self.flushing.store(true, Ordering::Release);
+        self.for_each(|stream| stream.flush());
+    }
+
+    /// Looks at every live stream.
+    pub fn for_each(&self, mut look: impl FnMut(&Arc<Stream>)) {
+        for streams in &self.streams {
+            for stream in streams {
+                look(&stream);
+            }
+        }
+    }
+
+    /// Live streams.
+    pub fn len(&self) -> usize {
+        self.streams.iter().map(DashMap::len).sum()
+    }
+
+    /// Whether there are no live streams.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Records that routes have sent here, admitted or shed.
+    pub fn routed_records(&self, signal: Signal) -> u64 {
+        self.routed_records[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Counts records that a route sent here and for which there was no room.
+    pub fn count_shed(&self, signal: Signal, records: u64) {
+        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Records admitted and not settled.
+    pub fn pending_records(&self) -> u64 {
+        self.pending_records.load(Ordering::Acquire)
+    }
+
+    /// Framed bytes admitted and not settled.
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending_bytes.load(Ordering::Acquire)
+    }
+
+    /// When the oldest entry that is not settled was admitted.
+    pub fn oldest(&self) -> Option<Instant> {
+        if self.pending_bytes() == 0 {
+            return None;
+        }
+        let mut oldest: Option<Instant> = None;
+        self.for_each(|stream| oldest = [oldest, stream.oldest()].into_iter().flatten().min());
+        oldest
+    }
+
+    pub(super) fn start(&self, stream: Arc<Stream>) {
+        self.outlet.get().expect("entries are admitted only once an exporter is attached").start(stream);
+    }
+
+    /// `bytes` were reserved on the budget for the entries; what was allocated for them is `taken`.
+    pub(super) fn admitted(&self, signal: Signal, records: u64, bytes: u64, taken: u64) {
+        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.pending_records.fetch_add(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+        if taken >= bytes {
+            self.shared.budget.charge(taken - bytes);
+        } else {
+            self.shared.budget.release(bytes - taken);
+        }
+    }
+
+    pub(super) fn settled(&self, closed: &ClosedBatch) {
+        self.pending_records.fetch_sub(closed.batch.records(), Ordering::AcqRel);
+        self.pending_bytes.fetch_sub(closed.batch.len() as u64, Ordering::AcqRel);
+        self.shared.budget.release(closed.capacity);
+    }
+}
