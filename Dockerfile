@@ -13,7 +13,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin sluice \
     && mkdir -p /out/var/lib/sluice \
-    && cp target/release/sluice /out/sluice
+    && strip --strip-debug -o /out/sluice target/release/sluice
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=builder /out/sluice /sluice
