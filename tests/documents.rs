@@ -1,4 +1,4 @@
-//! `docs/dependencies.md` says of every crate in `Cargo.toml` what it is for, and every crate is used.
+//! What the documents say is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,15 +30,52 @@ fn documented() -> BTreeSet<String> {
     page.lines().filter_map(cell).collect()
 }
 
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+/// The files below `directory` whose name ends in `.end`.
+fn files(directory: &Path, end: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
+            files(&path, end, found);
+        } else if path.extension().is_some_and(|of| of == end) {
             found.push(path);
         }
     }
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut found = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    files(&root().join("docs"), "md", &mut found);
+    found
+}
+
+/// What stands between `open` and `close` in a line, as often as it does.
+fn between<'a>(line: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
+    line.split(open).skip(1).filter_map(move |rest| rest.split_once(close)).map(|(inside, _)| inside)
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.lines().flat_map(|line| between(line, "](", ')')) {
+            let path = link.split('#').next().unwrap_or_default();
+            let inside = !link.contains("://") && !path.is_empty();
+            if inside && !document.parent().unwrap().join(path).exists() {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_test_that_is_named_as_proof_is_there() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let named: BTreeSet<&str> = page.lines().flat_map(|line| between(line, "`tests/", '`')).collect();
+    assert!(named.len() > 5, "{named:?}");
+    let absent: Vec<&&str> = named.iter().filter(|name| !root().join("tests").join(name).exists()).collect();
+    assert!(absent.is_empty(), "docs/architecture.md names tests that are not there: {absent:?}");
 }
 
 #[test]
@@ -52,11 +89,11 @@ fn every_dependency_says_what_it_is_for() {
 
 #[test]
 fn every_dependency_is_used() {
-    let mut files = vec![root().join("build.rs")];
+    let mut sources = vec![root().join("build.rs")];
     for directory in ["src", "tests", "benches"] {
-        sources(&root().join(directory), &mut files);
+        files(&root().join(directory), "rs", &mut sources);
     }
-    let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let code: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let unused: Vec<String> = crates()
         .into_iter()
         .filter(|name| {
