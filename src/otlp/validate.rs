@@ -9,6 +9,7 @@
 //! nothing, and counts the records on the way.
 
 use super::fault::{Fault, Reason};
+use super::plain::{self, Plain};
 use super::schema::{self, Message, Op};
 use super::{Signal, wire};
 
@@ -89,7 +90,7 @@ impl<'a> Walk<'a> {
             rest = match action.op {
                 Op::KeyValue => {
                     let (bytes, after) = self.delimited(start, tail)?;
-                    if !(is_plain_attribute(bytes) && level.0 >= 2) {
+                    if !(level.0 >= 2 && is_plain_ascii(bytes)) {
                         self.nested(start, action.argument, bytes, level)?;
                     }
                     after
@@ -248,28 +249,14 @@ fn long_key(start: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// Whether these are the fields of a `KeyValue` as nearly every sender writes them: first a key, then a string or
-/// a small integer, all ASCII and shorter than 128 bytes. Their keys and lengths are ASCII as well, so one test
-/// over all bytes does for both strings. Other shapes are not wrong; they are left to the tables.
+/// Whether it is an attribute of the plain shape and all ASCII, keys and lengths included: one test over all bytes
+/// does for both strings, and what is not ASCII is left to the tables.
 #[inline]
-fn is_plain_attribute(bytes: &[u8]) -> bool {
-    if let [0x0a, key_len, rest @ ..] = bytes
-        && let Some(value) = rest.get(*key_len as usize..)
-    {
-        let plain = match value {
-            [0x12, value_len, 0x0a, text_len, text @ ..] => {
-                *text_len as usize == text.len() && *value_len as usize == text.len() + 2
-            }
-            [0x12, 2, 0x18, int] => *int < 0x80,
-            // A varint of two bytes: all but the first of them must be ASCII.
-            [0x12, 3, 0x18, low, high] if *low >= 0x80 && *high < 0x80 => {
-                return is_ascii(&bytes[..bytes.len() - 2]);
-            }
-            _ => false,
-        };
-        plain && is_ascii(bytes)
-    } else {
-        false
+fn is_plain_ascii(bytes: &[u8]) -> bool {
+    match plain::attribute(bytes) {
+        Some((_, Plain::Text(_))) => is_ascii(bytes),
+        Some((key, Plain::Int(_))) => is_ascii(key),
+        None => false,
     }
 }
 

@@ -13,7 +13,8 @@ mod scalar;
 mod string;
 
 use super::Signal;
-use super::schema::{Field, Kind, Label, Message};
+use super::plain::{self, Plain};
+use super::schema::{self, Field, KEY_VALUE, Kind, Label, Message};
 use super::wire::{Fields, Value, varint};
 
 /// Appends one compact `{"resourceLogs":[...]}` (or spans, or metrics) to `out`. Every chunk is a number of whole
@@ -156,10 +157,32 @@ fn elements(field: &'static Field, value: Value<'_>, out: &mut Vec<u8>) {
 
 fn element(kind: Kind, value: Value<'_>, out: &mut Vec<u8>) {
     match (kind, value) {
-        (Kind::Message(index), Value::Delimited(bytes)) => object(super::schema::message(index), bytes, out),
+        (Kind::Message(KEY_VALUE), Value::Delimited(bytes)) => attribute(bytes, out),
+        (Kind::Message(index), Value::Delimited(bytes)) => object(schema::message(index), bytes, out),
         _ => scalar::write(kind, value, out),
     }
     out.push(b',');
+}
+
+/// Writes a `KeyValue`.
+fn attribute(bytes: &[u8], out: &mut Vec<u8>) {
+    let Some((key, value)) = plain::attribute(bytes).filter(|(key, _)| !key.is_empty()) else {
+        return object(schema::message(KEY_VALUE), bytes, out);
+    };
+    out.extend_from_slice(b"{\"key\":\"");
+    string::content(key, out);
+    match value {
+        Plain::Text(text) => {
+            out.extend_from_slice(b"\",\"value\":{\"stringValue\":\"");
+            string::content(text, out);
+            out.extend_from_slice(b"\"}}");
+        }
+        Plain::Int(int) => {
+            out.extend_from_slice(b"\",\"value\":{\"intValue\":");
+            scalar::quoted(int, out);
+            out.extend_from_slice(b"}}");
+        }
+    }
 }
 
 fn begin_list(field: &'static Field, out: &mut Vec<u8>) {

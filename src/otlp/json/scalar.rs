@@ -46,7 +46,7 @@ fn number(value: impl serde::Serialize, out: &mut Vec<u8>) {
 }
 
 /// A 64-bit integer, which many JSON readers would round (rule 53).
-fn quoted(value: impl serde::Serialize, out: &mut Vec<u8>) {
+pub(super) fn quoted(value: impl serde::Serialize, out: &mut Vec<u8>) {
     out.push(b'"');
     number(value, out);
     out.push(b'"');
@@ -62,10 +62,12 @@ fn double(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+fn hex(id: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    out.extend(bytes.iter().flat_map(|byte| [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]));
+    for byte in id {
+        out.extend_from_slice(&[DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]);
+    }
     out.push(b'"');
 }
 
