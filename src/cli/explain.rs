@@ -113,7 +113,7 @@ impl Explanation {
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
         let field = self.signal.entry_field();
-        writeln!(out, "{field}[{}]: {} records, {} bytes", entry.index, entry.records, entry.bytes.len())?;
+        writeln!(out, "{field}[{}]: records: {}, bytes: {}", entry.index, entry.records, entry.bytes.len())?;
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());
         let routed = self.routes.route::<Unroutable>(
