@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 /// Large buffers come and go with every batch; this allocator keeps them at hand instead of asking the system anew.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     sluice::cli::main(sluice::cli::Arguments::parse())

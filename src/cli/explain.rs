@@ -113,7 +113,7 @@ impl Explanation {
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
         let field = self.signal.entry_field();
-        writeln!(out, "{field}[{}]: {} records, {} bytes", entry.index, entry.records, entry.bytes.len())?;
+        writeln!(out, "{field}[{}]: records: {}, bytes: {}", entry.index, entry.records, entry.bytes.len())?;
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());
         let routed = self.routes.route::<Unroutable>(
@@ -122,8 +122,17 @@ impl Explanation {
             &mut String::new(),
             |hit| {
                 let (name, transport) = &self.exporters[hit.exporter];
-                let stream = StreamName::new(self.signal, hit.identity.into(), hit.attributes.clone());
                 let route = self.routes.name(hit.route);
+                let identity = match hit.identity {
+                    Ok(identity) => identity,
+                    Err(error) => {
+                        lines
+                            .borrow_mut()
+                            .push(format!("  route `{route}`: not for exporter `{name}`: {error}"));
+                        return Ok(());
+                    }
+                };
+                let stream = StreamName::new(self.signal, identity.into(), hit.attributes.clone());
                 let key = stream.routing_key();
                 let destination = match transport.target(&stream) {
                     Ok(target) => target.to_string().replace('\n', "\n    "),

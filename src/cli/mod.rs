@@ -6,6 +6,7 @@ mod duration;
 pub mod explain;
 pub mod health;
 pub mod logging;
+pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod send;
@@ -38,6 +39,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Send(send::SendArgs),
     Sink(sink::SinkArgs),
+    Replay(replay::ReplayArgs),
     Health(health::HealthArgs),
 }
 
@@ -52,6 +54,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Some(Command::Schema(args)) => {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Replay(args)) => replay::replay(&args, &env, &mut io::stdout().lock()),
         Some(Command::Send(args)) => return runtime().block_on(send::run(args)),
         Some(Command::Sink(args)) => return runtime().block_on(sink::run(args)),
         Some(Command::Health(args)) => return health::health(&args),

@@ -115,8 +115,10 @@ async fn greet(router: &Router) {
         info!("health on http://{address}");
     }
     let Some(first) = otlp.first() else { return };
+    // As it was called: under `cargo run`, no `sluice` is on the PATH.
+    let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
     eprintln!(
-        "\nTry:\n  echo {HELLO} | base64 -d | curl -sS -H 'Content-Type: application/x-protobuf' --data-binary @- http://{first}/v1/logs\n  sluice send --endpoint http://{first} --signal logs --streams 10 --duration 5s"
+        "\nTry:\n  echo {HELLO} | base64 -d | curl -sS -H 'Content-Type: application/x-protobuf' --data-binary @- http://{first}/v1/logs\n  {program} send --endpoint http://{first} --signal logs --streams 10 --duration 5s"
     );
     if let Some(admin) = admin.first() {
         eprintln!("  curl -s http://{admin}/api/v1/streams\n");

@@ -250,3 +250,6 @@ fn size_of(directory: &Path) -> io::Result<u64> {
 fn payload_path(note: &Path) -> PathBuf {
     note.with_extension("pb")
 }
+
+#[cfg(test)]
+mod tests;

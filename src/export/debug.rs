@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{Answer, DebugSettings, Outcome};
-use crate::otlp::json;
+use crate::otlp::write_request;
 use crate::route::Values;
 use crate::stream::Batch;
 
@@ -49,7 +49,7 @@ impl DebugTransport {
         // Whoever reads our output may be slow.
         let printed = tokio::task::spawn_blocking(move || {
             if detailed {
-                json::write_request(batch.signal(), batch.chunks(), &mut text);
+                write_request(batch.signal(), batch.chunks(), &mut text);
                 text.push(b'\n');
             }
             let mut out = out.lock();

@@ -74,8 +74,12 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
             None => bury(exporter, stream, &[piece], &reason, "refused").await,
         }
     }
-    if stream.set_failing(false) {
-        info!(exporter = %exporter.name(), %signal, key = stream.name().routing_key(), "stream delivers again");
+    if stream.set_failing(false)
+        && taken
+        && let Some(suppressed) = notice::due(exporter.name(), "recovered")
+    {
+        let key = stream.name().routing_key();
+        info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
     }
 }
 

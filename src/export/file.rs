@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use self::log::Log;
 use super::file_name::file_name;
 use super::{Answer, FileSettings, Outcome};
-use crate::otlp::json;
+use crate::otlp::write_request;
 use crate::route::Values;
 use crate::stream::Batch;
 
@@ -113,7 +113,7 @@ impl Shared {
     fn write(&self, path: &Arc<Path>, batch: &Batch) -> io::Result<()> {
         // JSON is about twice as long as protobuf.
         let mut line = Vec::with_capacity(batch.len() * 2 + 64);
-        json::write_request(batch.signal(), batch.chunks(), &mut line);
+        write_request(batch.signal(), batch.chunks(), &mut line);
         line.push(b'\n');
         let log = self.open.lock().get(path);
         log.lock().append(&line, &self.settings)
@@ -140,3 +140,6 @@ impl OpenFiles {
         log
     }
 }
+
+#[cfg(test)]
+mod tests;

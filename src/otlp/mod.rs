@@ -1,11 +1,16 @@
 //! OTLP as bytes: the signals, the schema tables, and the walks over encoded messages.
 
+#[cfg(test)]
+mod arbitrary;
 mod attributes;
 mod cut;
 mod fault;
-pub mod json;
+mod json;
 mod locate;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 mod piece;
+mod plain;
 mod resize;
 mod schema;
 mod signal;
@@ -16,6 +21,7 @@ mod wire;
 pub use attributes::{Attributes, Found, Value, attributes, find};
 pub use cut::Cut;
 pub use fault::{Fault, Reason};
+pub use json::write_request;
 pub use resize::{halve, records, split_to_size};
 pub use signal::Signal;
 pub use split::{Entry, Malformed, Split, split};

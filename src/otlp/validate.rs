@@ -9,7 +9,9 @@
 //! nothing, and counts the records on the way.
 
 use super::fault::{Fault, Reason};
+use super::plain::{self, Plain};
 use super::schema::{self, Message, Op};
+use super::wire::{Fields, Value};
 use super::{Signal, wire};
 
 /// How many messages may stand inside one another below the request: as many as prost allows.
@@ -18,7 +20,20 @@ const MAX_DEPTH: u32 = 100;
 /// Checks a whole request and counts its records.
 pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
     let mut walk = Walk::new(request);
-    walk.message(Message::request(signal), request, Level::REQUEST)?;
+    for field in Fields::of(request) {
+        let (number, value, at) = match field {
+            Ok(field) => (field.number, field.value, field.raw),
+            Err((reason, at)) => return Err(walk.fault_at(at, reason)),
+        };
+        match (number, value) {
+            (1, Value::Delimited(entry)) => {
+                walk.resource = None;
+                walk.message(Message::entry(signal), entry, Level::ENTRY)?;
+            }
+            (1, _) => return Err(walk.fault_at(at, Reason::WireType)),
+            _ => {}
+        }
+    }
     Ok(walk.records)
 }
 
@@ -27,9 +42,6 @@ pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
 pub(super) struct Level(u32);
 
 impl Level {
-    /// The request itself.
-    pub(super) const REQUEST: Self = Self(MAX_DEPTH);
-
     /// An entry.
     pub(super) const ENTRY: Self = Self(MAX_DEPTH - 1);
 
@@ -89,7 +101,7 @@ impl<'a> Walk<'a> {
             rest = match action.op {
                 Op::KeyValue => {
                     let (bytes, after) = self.delimited(start, tail)?;
-                    if !(is_plain_attribute(bytes) && level.0 >= 2) {
+                    if !(level.0 >= 2 && is_plain_ascii(bytes)) {
                         self.nested(start, action.argument, bytes, level)?;
                     }
                     after
@@ -178,7 +190,7 @@ impl<'a> Walk<'a> {
             // prost counts skipping as a level.
             return self.stop(start, Reason::Depth);
         }
-        match wire::Fields::of(start).next() {
+        match Fields::of(start).next() {
             Some(Ok(field)) => Ok(&start[field.raw.len()..]),
             Some(Err((reason, _))) => self.stop(start, reason),
             None => self.stop(start, Reason::Truncated),
@@ -230,8 +242,12 @@ impl<'a> Walk<'a> {
     /// Notes the fault, which is where `at` begins.
     #[cold]
     fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
-        self.fault = Some(Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() });
+        self.fault = Some(self.fault_at(at, reason));
         Err(Stop)
+    }
+
+    fn fault_at(&self, at: &[u8], reason: Reason) -> Fault {
+        Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() }
     }
 }
 
@@ -248,28 +264,14 @@ fn long_key(start: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// Whether these are the fields of a `KeyValue` as nearly every sender writes them: first a key, then a string or
-/// a small integer, all ASCII and shorter than 128 bytes. Their keys and lengths are ASCII as well, so one test
-/// over all bytes does for both strings. Other shapes are not wrong; they are left to the tables.
+/// Whether it is an attribute of the plain shape and all ASCII, keys and lengths included: one test over all bytes
+/// does for both strings, and what is not ASCII is left to the tables.
 #[inline]
-fn is_plain_attribute(bytes: &[u8]) -> bool {
-    if let [0x0a, key_len, rest @ ..] = bytes
-        && let Some(value) = rest.get(*key_len as usize..)
-    {
-        let plain = match value {
-            [0x12, value_len, 0x0a, text_len, text @ ..] => {
-                *text_len as usize == text.len() && *value_len as usize == text.len() + 2
-            }
-            [0x12, 2, 0x18, int] => *int < 0x80,
-            // A varint of two bytes: all but the first of them must be ASCII.
-            [0x12, 3, 0x18, low, high] if *low >= 0x80 && *high < 0x80 => {
-                return is_ascii(&bytes[..bytes.len() - 2]);
-            }
-            _ => false,
-        };
-        plain && is_ascii(bytes)
-    } else {
-        false
+fn is_plain_ascii(bytes: &[u8]) -> bool {
+    match plain::attribute(bytes) {
+        Some((_, Plain::Text(_))) => is_ascii(bytes),
+        Some((key, Plain::Int(_))) => is_ascii(key),
+        None => false,
     }
 }
 
@@ -284,3 +286,6 @@ fn is_ascii(text: &[u8]) -> bool {
     let all = words.iter().fold(u64::from_ne_bytes(*last), |all, word| all | u64::from_ne_bytes(*word));
     all & HIGH == 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,7 @@ impl<'a> Admission<'a> {
     }
 
     /// Adds an entry for one stream. An entry is placed in a stream once, however many routes say so.
+    #[expect(clippy::ptr_arg, reason = "a borrowed entry is kept borrowed, an owned one is cloned")]
     pub fn place(
         &mut self,
         index: usize,

@@ -191,7 +191,7 @@ impl Stream {
                 if queue.closed.is_empty() {
                     match queue.open.opened() {
                         Some(opened) if queue.flushing || opened.elapsed() >= flush => {
-                            queue.close(self.signal())
+                            queue.close(self.signal());
                         }
                         Some(_) if !queue.waiting => queue.waiting = true,
                         _ => {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::export::{Compression, Encoding};
-use crate::otlp::json;
+use crate::otlp::write_request;
 use crate::stream::Batch;
 
 /// Above this size encoding is taken off the runtime's threads, where it would delay other streams by more than
@@ -91,7 +91,7 @@ fn encode(batch: &Batch, encoding: Encoding, compression: Compression) -> io::Re
         Encoding::Proto => compress(batch.chunks(), compression),
         Encoding::Json => {
             let mut json = Vec::new();
-            json::write_request(batch.signal(), batch.chunks(), &mut json);
+            write_request(batch.signal(), batch.chunks(), &mut json);
             match compression {
                 Compression::None => Ok(json),
                 Compression::Gzip { .. } | Compression::Zstd { .. } => compress(&[json], compression),

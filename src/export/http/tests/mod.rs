@@ -81,6 +81,7 @@ fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "shorter in every test")]
 fn new(http: OtlpHttpSettings) -> Result<HttpTransport, TransportError> {
     HttpTransport::new(&exporter(http.clone()), &http)
 }

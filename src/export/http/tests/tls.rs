@@ -20,6 +20,8 @@ use super::upstream::{Received, Then, converse_over};
 use super::*;
 use crate::export::TlsClientSettings;
 
+static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
+
 /// A certificate authority with a directory for what it signs.
 pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -36,8 +38,7 @@ impl Authority {
     pub(super) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         // Two authorities of the same name would differ by their keys alone.
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("authority {}", AUTHORITIES.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -187,7 +188,7 @@ async fn any_certificate_will_do_if_verification_is_skipped() {
 async fn a_server_without_tls_is_named() {
     let upstream = Upstream::accepting(|_, mut stream, _| async move {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let tls = TlsClientSettings { insecure_skip_verify: true, ..TlsClientSettings::default() };

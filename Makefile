@@ -1,0 +1,67 @@
+# `make` lists the targets. CI runs the same ones: see .ci/run.
+
+# dev compiles quickest and shares its work with `make test`; `make run PROFILE=release` is the fast Sluice.
+PROFILE ?= dev
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+# Arguments for `make run` and `make test`, such as ARGS='--config config/s2.yaml' or ARGS='receive::'.
+ARGS ?=
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help cargo run release test bench bench-walks fuzz fmt lint docs reference image
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+cargo:
+	@command -v $(CARGO) >/dev/null || { echo "Sluice needs Rust 1.90 or newer and a C compiler: https://rustup.rs" >&2; exit 1; }
+
+run: cargo ## Start Sluice on config/sluice.yaml; it prints what to try (PROFILE=release for speed)
+	$(CARGO) run --locked --profile $(PROFILE) -- run $(ARGS)
+
+release: cargo ## Build target/release/sluice
+	$(CARGO) build --locked --release
+
+test: cargo ## Run every test; needs nothing but the Rust toolchain
+	$(CARGO) test --locked $(ARGS)
+
+bench: cargo ## Compare with HAProxy and nginx, end to end (installs them by apt-get where it may)
+	@missing=""; \
+	command -v haproxy >/dev/null || missing="haproxy"; \
+	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+		else \
+			echo "the comparison needs: $$missing (on Debian: sudo apt-get install $$missing)" >&2; exit 1; \
+		fi; \
+	fi
+	$(CARGO) bench --locked --bench end_to_end
+
+bench-walks: cargo ## Measure validation, splitting and JSON one by one
+	$(CARGO) bench --locked --bench walks
+
+fuzz: cargo ## Fuzz every target for FUZZ_SECONDS (60) each; needs nightly Rust and cargo-fuzz
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
+		echo "fuzzing needs: rustup toolchain install nightly && cargo install cargo-fuzz --locked" >&2; exit 1; }
+	@set -e; for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+fmt: cargo ## Format the code
+	$(CARGO) fmt
+
+lint: cargo ## Check the formatting, and clippy with warnings as errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+docs: cargo ## Build the code's documentation, warnings as errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+reference: cargo ## Write the reference in docs/configuration.md anew from the schema
+	UPDATE_DOCS=1 $(CARGO) test --locked --lib reference
+
+image: ## Build the container image sluice:dev
+	docker build -t sluice:dev .

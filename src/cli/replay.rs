@@ -1,0 +1,203 @@
+//! `sluice replay`: sends dead letters again.
+//!
+//! Each letter goes only to the exporter it was recorded for, with that exporter's present settings, in the order
+//! in which the letters were stored. A stream whose letter fails stops there, so that its order holds; others go
+//! on. What was delivered is removed at once, so that a replay that is interrupted can be started again.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::config::{self, Source};
+use crate::export::{
+    Answer, Backoff, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport, letters,
+};
+use crate::otlp::Signal;
+use crate::route::Values as _;
+use crate::stream::Batch;
+
+/// Attempts at one letter.
+const ATTEMPTS: usize = 5;
+
+/// Whoever asks to wait longer than this is left alone: somebody sits before the screen.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Send dead letters again, each only to the exporter it was recorded for; exit 0 only if all were taken
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// The directory of `dead_letter.directory`
+    directory: PathBuf,
+    /// The configuration that holds the exporters; without it as for `sluice run`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only say what would be sent where
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Replays a directory and says what came of it.
+pub fn replay(
+    args: &ReplayArgs,
+    env: &dyn Fn(&str) -> Option<String>,
+    out: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let source = Source::choose(args.config.clone(), env);
+    let compiled = match config::load(&source, env) {
+        Ok(compiled) => compiled,
+        Err(problems) => {
+            writeln!(out, "{problems}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let found = letters(&args.directory).map_err(|error| {
+        io::Error::new(error.kind(), format!("can't read `{}`: {error}", args.directory.display()))
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exporters = compiled.exporters.into_iter().collect();
+    let all_went = runtime.block_on(send_letters(found, exporters, args.dry_run, out))?;
+    Ok(if all_went { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sends what was found; `true` if nothing is left and nothing was rejected.
+async fn send_letters(
+    found: Letters,
+    exporters: HashMap<Arc<str>, ExporterSettings>,
+    dry_run: bool,
+    out: &mut dyn Write,
+) -> io::Result<bool> {
+    let mut replay = Replay { exporters, dry_run, ..Replay::default() };
+    for (path, reason) in &found.damaged {
+        writeln!(out, "{}: skipped: {reason}", path.display())?;
+    }
+    for letter in &found.letters {
+        replay.letter(letter, out).await?;
+    }
+    let Tally { delivered, records, rejected, left } = replay.tally;
+    let damaged = found.damaged.len();
+    if dry_run {
+        writeln!(out, "{delivered} letters ({records} records) can be sent, {left} can't")?;
+    } else {
+        writeln!(out, "{delivered} letters ({records} records) delivered, {left} left")?;
+    }
+    if rejected > 0 {
+        writeln!(out, "{rejected} of the delivered records were rejected by partial success and are gone")?;
+    }
+    if damaged > 0 {
+        writeln!(out, "{damaged} files belong to no whole letter and were left as they are")?;
+    }
+    Ok(left == 0 && rejected == 0 && damaged == 0)
+}
+
+/// A replay under way.
+#[derive(Default)]
+struct Replay {
+    exporters: HashMap<Arc<str>, ExporterSettings>,
+    transports: HashMap<Arc<str>, Transport>,
+    dry_run: bool,
+    /// Streams that stopped at a letter.
+    stopped: HashSet<(String, Signal, Option<String>)>,
+    /// Exporters that did not answer for all attempts at a letter. Until they do, each of their streams gets one
+    /// attempt without waits, or a thousand streams of a dead upstream would take hours.
+    unresponsive: HashSet<Arc<str>>,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    delivered: u64,
+    records: u64,
+    rejected: u64,
+    left: u64,
+}
+
+impl Replay {
+    /// Sends one letter, unless its stream has stopped.
+    async fn letter(&mut self, letter: &StoredLetter, out: &mut dyn Write) -> io::Result<()> {
+        let Some(name) = letter.exporter() else {
+            return self.leave(
+                letter,
+                "it was cut out before routing and has no exporter: send it by hand",
+                out,
+            );
+        };
+        let stream = (name.to_owned(), letter.signal(), letter.key().map(str::to_owned));
+        if self.stopped.contains(&stream) {
+            return self.leave(letter, "behind a letter of its stream that was not delivered", out);
+        }
+        let failure = match self.open(name, letter) {
+            Ok((name, target)) if self.dry_run => {
+                let (path, records) = (letter.path().display(), letter.records());
+                writeln!(out, "{path}: {records} records to `{name}` at {target} ({})", letter.reason())?;
+                self.tally.delivered += 1;
+                self.tally.records += records;
+                return Ok(());
+            }
+            Ok((name, target)) => match self.send(&name, &target, letter).await? {
+                Answer { outcome: Outcome::Delivered { rejected, .. }, detail, .. } => {
+                    if !detail.is_empty() {
+                        writeln!(out, "{}: delivered: {detail}", letter.path().display())?;
+                    }
+                    letter.remove()?;
+                    self.tally.delivered += 1;
+                    self.tally.records += letter.records();
+                    self.tally.rejected += rejected;
+                    return Ok(());
+                }
+                Answer { code, detail, .. } => format!("{code}: {detail}"),
+            },
+            Err(reason) => reason,
+        };
+        self.stopped.insert(stream);
+        self.leave(letter, &failure, out)
+    }
+
+    fn leave(&mut self, letter: &StoredLetter, reason: &str, out: &mut dyn Write) -> io::Result<()> {
+        self.tally.left += 1;
+        writeln!(out, "{}: left: {reason}", letter.path().display())
+    }
+
+    /// The exporter, set up at its first letter, and where the letter goes.
+    fn open(&mut self, name: &str, letter: &StoredLetter) -> Result<(Arc<str>, Target), String> {
+        let (name, settings) = self
+            .exporters
+            .get_key_value(name)
+            .ok_or_else(|| format!("the configuration has no exporter `{name}`"))?;
+        if !self.transports.contains_key(name) {
+            let transport = Transport::new(name, settings).map_err(|error| error.to_string())?;
+            self.transports.insert(Arc::clone(name), transport);
+        }
+        let target = self.transports[name].target(letter).map_err(|error| error.to_string())?;
+        Ok((Arc::clone(name), target))
+    }
+
+    /// Attempts a letter until the answer is final or patience ends.
+    async fn send(&mut self, name: &Arc<str>, target: &Target, letter: &StoredLetter) -> io::Result<Answer> {
+        let batch = Batch::new(letter.signal(), vec![letter.load()?], letter.records());
+        let transport = &self.transports[name];
+        let attempts = if self.unresponsive.contains(name) { 1 } else { ATTEMPTS };
+        let mut backoff = Backoff::new();
+        let mut attempt = 1;
+        loop {
+            let answer = transport.attempt(target, &batch).await;
+            let Outcome::Retry { after } = answer.outcome else {
+                self.unresponsive.remove(name);
+                return Ok(answer);
+            };
+            let wait = backoff.next_wait(&self.exporters[name].retry, after);
+            let Some(wait) = wait.filter(|wait| attempt < attempts && *wait <= LONGEST_WAIT) else {
+                self.unresponsive.insert(Arc::clone(name));
+                return Ok(answer);
+            };
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

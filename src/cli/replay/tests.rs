@@ -1,0 +1,176 @@
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::export::{DeadLetterSettings, DeadLetters, Letter};
+
+/// An upstream that answers with the status in the body, whose first word it is.
+async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&bodies);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap().to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let mut body = vec![0; length.parse().unwrap()];
+            stream.read_exact(&mut body).await.unwrap();
+            let body = String::from_utf8(body).unwrap();
+            let status = body.split(' ').next().unwrap().to_owned();
+            log.lock().push(body);
+            let answer = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (address, bodies)
+}
+
+fn exporters(address: SocketAddr) -> HashMap<Arc<str>, ExporterSettings> {
+    let text = r#"
+receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:4318 } } } }
+exporters:
+  otlp_http/up:
+    endpoint: 'http://ADDRESS/{{ key }}/{{ resource["zone"] }}'
+    compression: none
+routes: [{ name: all, key: service.name, exporters: [otlp_http/up] }]
+"#
+    .replace("ADDRESS", &address.to_string());
+    let root = TempDir::new().unwrap();
+    let path = root.path().join("sluice.yaml");
+    std::fs::write(&path, text).unwrap();
+    let compiled =
+        config::load(&Source::File(path), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut exporters: HashMap<_, _> = compiled.exporters.into_iter().collect();
+    for settings in exporters.values_mut() {
+        settings.retry.initial_interval = Duration::from_millis(1);
+        settings.retry.max_interval = Duration::from_millis(1);
+    }
+    exporters
+}
+
+async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
+    let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 20 };
+    let dead = DeadLetters::open(&settings).unwrap();
+    for (exporter, key, body) in list {
+        let letter = Letter {
+            exporter: exporter.map(str::to_owned),
+            signal: Signal::Logs,
+            key: Some((*key).to_owned()),
+            attributes: vec![("zone".to_owned(), "eu".to_owned())],
+            reason: "400: bad".to_owned(),
+            records: 2,
+            bytes: vec![Bytes::from_static(body.as_bytes())],
+            time: SystemTime::now(),
+        };
+        dead.store(letter).await.unwrap();
+    }
+}
+
+async fn replay_all(root: &Path, address: SocketAddr, dry_run: bool) -> (bool, String) {
+    let mut out = Vec::new();
+    let found = letters(root).unwrap();
+    let all_went = send_letters(found, exporters(address), dry_run, &mut out).await.unwrap();
+    (all_went, String::from_utf8(out).unwrap())
+}
+
+const UP: Option<&str> = Some("otlp_http/up");
+
+#[tokio::test]
+async fn letters_go_in_order_and_are_removed() {
+    let (address, bodies) = upstream().await;
+    let root = TempDir::new().unwrap();
+    store(&root, &[(UP, "a", "200 1"), (UP, "b", "200 2"), (UP, "a", "200 3")]).await;
+    let (all_went, out) = replay_all(root.path(), address, false).await;
+    assert!(all_went, "{out}");
+    assert_eq!(*bodies.lock(), ["200 1", "200 2", "200 3"]);
+    assert_eq!(out, "3 letters (6 records) delivered, 0 left\n");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_stops_at_the_letter_that_fails_and_others_go_on() {
+    let (address, bodies) = upstream().await;
+    let root = TempDir::new().unwrap();
+    store(&root, &[(UP, "a", "400 1"), (UP, "a", "200 2"), (UP, "b", "200 3")]).await;
+    let (all_went, out) = replay_all(root.path(), address, false).await;
+    assert!(!all_went);
+    assert_eq!(*bodies.lock(), ["400 1", "200 3"]);
+    assert_eq!(letters(root.path()).unwrap().letters.len(), 2);
+    assert!(out.contains("left: 400: 400 Bad Request"), "{out}");
+    assert!(out.contains("left: behind a letter of its stream"), "{out}");
+    assert!(out.ends_with("1 letters (2 records) delivered, 2 left\n"), "{out}");
+}
+
+#[tokio::test]
+async fn a_letter_without_an_exporter_or_for_an_unknown_one_is_left() {
+    let (address, bodies) = upstream().await;
+    let root = TempDir::new().unwrap();
+    store(&root, &[(None, "a", "200 1"), (Some("otlp_http/gone"), "a", "200 2"), (UP, "a", "200 3")]).await;
+    let (all_went, out) = replay_all(root.path(), address, false).await;
+    assert!(!all_went);
+    assert_eq!(*bodies.lock(), ["200 3"]);
+    assert!(out.contains("left: it was cut out before routing and has no exporter"), "{out}");
+    assert!(out.contains("left: the configuration has no exporter `otlp_http/gone`"), "{out}");
+}
+
+#[tokio::test]
+async fn a_busy_upstream_is_asked_again_and_then_left_in_peace() {
+    let (address, bodies) = upstream().await;
+    let root = TempDir::new().unwrap();
+    store(&root, &[(UP, "a", "503 1"), (UP, "b", "503 2"), (UP, "c", "200 3"), (UP, "d", "503 4")]).await;
+    let (all_went, _) = replay_all(root.path(), address, false).await;
+    assert!(!all_went);
+    let asked = |letter: &str| bodies.lock().iter().filter(|body| body.ends_with(letter)).count();
+    // The second stream gets one attempt; an upstream that has answered well is trusted again.
+    assert_eq!([asked("1"), asked("2"), asked("3"), asked("4")], [ATTEMPTS, 1, 1, ATTEMPTS]);
+}
+
+#[tokio::test]
+async fn a_dry_run_sends_and_removes_nothing() {
+    let (address, bodies) = upstream().await;
+    let root = TempDir::new().unwrap();
+    store(&root, &[(UP, "a", "200 1"), (None, "b", "200 2")]).await;
+    let (all_went, out) = replay_all(root.path(), address, true).await;
+    assert!(!all_went && bodies.lock().is_empty());
+    assert!(
+        out.contains(&format!("2 records to `otlp_http/up` at http://{address}/a/eu/v1/logs (400: bad)")),
+        "{out}"
+    );
+    assert!(out.ends_with("1 letters (2 records) can be sent, 1 can't\n"), "{out}");
+    assert_eq!(letters(root.path()).unwrap().letters.len(), 2);
+}
+
+#[tokio::test]
+async fn damaged_files_are_named_and_left() {
+    let (address, _) = upstream().await;
+    let root = TempDir::new().unwrap();
+    std::fs::write(root.path().join("x.logs.pb"), "x").unwrap();
+    let (all_went, out) = replay_all(root.path(), address, false).await;
+    assert!(!all_went);
+    assert!(out.contains("x.logs.pb: skipped: its `.json` is missing"), "{out}");
+    assert!(root.path().join("x.logs.pb").exists());
+}
+
+#[test]
+fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
+    let root = TempDir::new().unwrap();
+    let args = |directory| ReplayArgs { directory, config: None, dry_run: false };
+    let mut out = Vec::new();
+    let code = replay(&args(root.path().into()), &|_| None, &mut out).unwrap();
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+    let error = replay(&args(root.path().join("gone")), &|_| None, &mut out).unwrap_err();
+    assert!(error.to_string().contains("gone`: No such file"), "{error}");
+}

@@ -1,0 +1,181 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::route::Values as _;
+
+fn settings(root: &TempDir, max_size: u64) -> DeadLetterSettings {
+    DeadLetterSettings { directory: root.path().join("letters"), max_size }
+}
+
+fn letter(text: &'static str) -> Letter {
+    Letter {
+        exporter: Some("otlp_http/s2".to_owned()),
+        signal: Signal::Logs,
+        key: Some("shop/ü".to_owned()),
+        attributes: vec![("service.name".to_owned(), "cart".to_owned())],
+        reason: "400: \"no\"".to_owned(),
+        records: 3,
+        bytes: vec![Bytes::from_static(text.as_bytes()), Bytes::from_static(b"!")],
+        time: UNIX_EPOCH + Duration::from_millis(1_767_323_045_678),
+    }
+}
+
+#[tokio::test]
+async fn a_letter_comes_back_as_it_was() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    dead.store(letter("hello")).await.unwrap();
+    let unrouted = Letter { exporter: None, key: None, signal: Signal::Traces, ..letter("x") };
+    dead.store(unrouted).await.unwrap();
+
+    let found = letters(&settings.directory).unwrap();
+    assert_eq!((found.letters.len(), found.damaged.len()), (2, 0));
+    let first = &found.letters[0];
+    assert_eq!(first.exporter(), Some("otlp_http/s2"));
+    assert_eq!((first.key(), first.signal()), (Some("shop/ü"), Signal::Logs));
+    assert_eq!((first.resource("service.name"), first.resource("other")), (Some("cart"), None));
+    assert_eq!((first.reason(), first.time()), ("400: \"no\"", "2026-01-02T03:04:05.678Z"));
+    assert_eq!((first.records(), first.len()), (3, 6));
+    assert_eq!(first.load().unwrap(), "hello!");
+    let second = &found.letters[1];
+    assert_eq!((second.exporter(), second.key(), second.signal()), (None, None, Signal::Traces));
+
+    first.remove().unwrap();
+    assert_eq!(letters(&settings.directory).unwrap().letters.len(), 1);
+}
+
+#[tokio::test]
+async fn letters_are_listed_in_the_order_in_which_they_were_stored() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let mut expected = Vec::new();
+    // The clock stands still, goes back, and starts again with the process.
+    for _ in 0..2 {
+        let dead = DeadLetters::open(&settings).unwrap();
+        for step in [0, 0, 5, 3, 0, 9] {
+            let number = expected.len();
+            expected.push(format!("{number}"));
+            let time = UNIX_EPOCH + Duration::from_millis(1_767_323_045_000 + step + number as u64 / 6 * 100);
+            let records = number as u64;
+            dead.store(Letter { records, time, ..letter("x") }).await.unwrap();
+        }
+    }
+    let found = letters(&settings.directory).unwrap();
+    let order: Vec<_> = found.letters.iter().map(|letter| letter.records().to_string()).collect();
+    assert_eq!(order, expected);
+}
+
+#[tokio::test]
+async fn a_process_that_starts_again_in_the_same_instant_overwrites_nothing() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    for _ in 0..3 {
+        DeadLetters::open(&settings).unwrap().store(letter("x")).await.unwrap();
+    }
+    assert_eq!(letters(&settings.directory).unwrap().letters.len(), 3);
+}
+
+#[tokio::test]
+async fn the_directory_is_bounded_and_its_size_known_after_a_restart() {
+    let root = TempDir::new().unwrap();
+    let large = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&large).unwrap();
+    dead.store(letter("hello")).await.unwrap();
+    let size = dead.bytes();
+    assert_eq!(size, size_of(&large.directory).unwrap());
+
+    let small = settings(&root, size * 2 + 1);
+    let dead = DeadLetters::open(&small).unwrap();
+    assert_eq!(dead.bytes(), size);
+    dead.store(letter("hello")).await.unwrap();
+    assert!(matches!(dead.store(letter("hello")).await, Err(StoreError::Full)));
+    assert_eq!(dead.bytes(), size * 2);
+    assert_eq!(letters(&small.directory).unwrap().letters.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_a_replay_has_made_is_noticed() {
+    let root = TempDir::new().unwrap();
+    let probe = DeadLetters::open(&settings(&root, 1 << 20)).unwrap();
+    probe.store(letter("hello")).await.unwrap();
+    let settings = settings(&root, probe.bytes());
+    let dead = DeadLetters::open(&settings).unwrap();
+    letters(&settings.directory).unwrap().letters[0].remove().unwrap();
+    assert!(matches!(dead.store(letter("hello")).await, Err(StoreError::Full)));
+    tokio::time::advance(RECOUNT).await;
+    dead.store(letter("hello")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_never_exceed_the_bound() {
+    let root = TempDir::new().unwrap();
+    let probe = DeadLetters::open(&settings(&root, 1 << 20)).unwrap();
+    probe.store(letter("hello")).await.unwrap();
+    let settings = settings(&root, probe.bytes() * 10);
+    let dead = DeadLetters::open(&settings).unwrap();
+    let writers: Vec<_> = (0..40)
+        .map(|_| {
+            let dead = dead.clone();
+            tokio::spawn(async move { dead.store(letter("hello")).await.is_ok() })
+        })
+        .collect();
+    let mut stored = 0;
+    for writer in writers {
+        stored += usize::from(writer.await.unwrap());
+    }
+    assert_eq!(stored, 9);
+    assert_eq!(letters(&settings.directory).unwrap().letters.len(), 10);
+    assert!(size_of(&settings.directory).unwrap() <= settings.max_size);
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_no_half_letter() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    dead.store(letter("hello")).await.unwrap();
+    // Killed while writing, and killed between the two files.
+    fs::write(settings.directory.join("20300101T000000.000Z-00000000.logs.json.tmp"), "{").unwrap();
+    fs::write(settings.directory.join("20300101T000000.000Z-00000000.logs.pb"), "x").unwrap();
+    let dead = DeadLetters::open(&settings).unwrap();
+    assert_eq!(fs::read_dir(&settings.directory).unwrap().count(), 3, "the temporary file is gone");
+    assert_eq!(dead.bytes(), size_of(&settings.directory).unwrap());
+    let found = letters(&settings.directory).unwrap();
+    assert_eq!(found.letters.len(), 1);
+    assert_eq!(found.damaged.len(), 1);
+    assert_eq!(found.damaged[0].1, "its `.json` is missing");
+}
+
+#[tokio::test]
+async fn damaged_letters_are_told_apart() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    for _ in 0..4 {
+        dead.store(letter("hello")).await.unwrap();
+    }
+    let found = letters(&settings.directory).unwrap().letters;
+    fs::write(payload_path(found[0].path()), "hell").unwrap();
+    fs::remove_file(payload_path(found[1].path())).unwrap();
+    let note = fs::read_to_string(found[2].path()).unwrap();
+    fs::write(found[2].path(), note.replace("\"version\": 1", "\"version\": 2")).unwrap();
+    fs::write(found[3].path(), "{}").unwrap();
+    let found = letters(&settings.directory).unwrap();
+    assert!(found.letters.is_empty());
+    let reasons: Vec<_> = found.damaged.iter().map(|(_, reason)| reason.as_str()).collect();
+    assert_eq!(reasons[0], "its `.pb` has 4 bytes instead of 6");
+    assert!(reasons[1].starts_with("its `.pb`: No such file"), "{reasons:?}");
+    assert_eq!(reasons[2], "version 2 is newer than this sluice knows");
+    assert!(reasons[3].starts_with("not a dead letter: missing field"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_is_an_error_and_costs_no_room() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    fs::remove_dir(&settings.directory).unwrap();
+    assert!(matches!(dead.store(letter("hello")).await, Err(StoreError::Io(_))));
+    assert_eq!(dead.bytes(), 0);
+}

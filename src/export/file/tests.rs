@@ -1,0 +1,266 @@
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message as _;
+use tempfile::TempDir;
+
+use super::*;
+use crate::otlp::Signal;
+
+struct Stream(&'static str, Signal);
+
+impl Values for Stream {
+    fn key(&self) -> Option<&str> {
+        Some(self.0)
+    }
+    fn signal(&self) -> Signal {
+        self.1
+    }
+    fn resource(&self, _: &str) -> Option<&str> {
+        None
+    }
+}
+
+/// One `ResourceLogs` without fields.
+fn batch() -> Batch {
+    Batch::new(Signal::Logs, vec![Bytes::from_static(b"\x0a\x00")], 1)
+}
+
+fn transport(path: PathBuf, max_file_size: u64, max_backups: usize) -> FileTransport {
+    FileTransport::new(&FileSettings { path, max_file_size, max_backups })
+}
+
+async fn write(transport: &FileTransport, key: &'static str) -> Answer {
+    transport.attempt(&transport.target(&Stream(key, Signal::Logs)), &batch()).await
+}
+
+async fn must_write(transport: &FileTransport, key: &'static str) {
+    let answer = write(transport, key).await;
+    assert_eq!(answer.outcome, Outcome::Delivered { rejected: 0, warning: false }, "{}", answer.detail);
+}
+
+/// The lines of a file, each of which must be an export request.
+fn lines(path: PathBuf) -> usize {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.ends_with('\n'), "{text:?}");
+    for line in text.lines() {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(json["resourceLogs"].is_array(), "{line}");
+    }
+    text.lines().count()
+}
+
+fn names(directory: PathBuf) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_stream_has_a_directory_and_a_signal_a_file() {
+    let transport = transport("data".into(), 1, 1);
+    let path = |key, signal| transport.target(&Stream(key, signal)).to_string();
+    assert_eq!(path("shop", Signal::Traces), "data/shop/traces.jsonl");
+    assert_eq!(path("../shop", Signal::Logs), "data/%2E.%2Fshop/logs.jsonl");
+}
+
+#[tokio::test]
+async fn every_batch_is_one_line_of_json() {
+    let root = TempDir::new().unwrap();
+    let transport = transport(root.path().join("new"), 1 << 20, 0);
+    for _ in 0..3 {
+        must_write(&transport, "k").await;
+    }
+    assert_eq!(lines(root.path().join("new/k/logs.jsonl")), 3);
+}
+
+#[tokio::test]
+async fn a_line_is_the_request_that_was_sent() {
+    let record = LogRecord {
+        time_unix_nano: 1_767_323_045_000_000_000,
+        body: Some(AnyValue { value: Some(StringValue("two\nlines \u{2028} \"quoted\"".to_owned())) }),
+        trace_id: vec![0xab; 16],
+        ..LogRecord::default()
+    };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record; 3], ..ScopeLogs::default() }];
+    let request = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }],
+    };
+    let root = TempDir::new().unwrap();
+    let transport = transport(root.path().into(), 1 << 20, 0);
+    let batch =
+        Batch::new(Signal::Logs, vec![request.encode_to_vec().into(), request.encode_to_vec().into()], 6);
+    let target = transport.target(&Stream("k", Signal::Logs));
+    assert_eq!(transport.attempt(&target, &batch).await.code, "written");
+
+    let text = fs::read_to_string(target.path()).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    let mut read: ExportLogsServiceRequest = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.resource_logs.len(), 2);
+    read.resource_logs.truncate(1);
+    assert_eq!(read, request);
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_is_continued() {
+    let root = TempDir::new().unwrap();
+    for _ in 0..2 {
+        must_write(&transport(root.path().into(), 1 << 20, 0), "k").await;
+    }
+    assert_eq!(lines(root.path().join("k/logs.jsonl")), 2);
+}
+
+#[tokio::test]
+async fn a_file_that_would_grow_too_large_is_renamed_first() {
+    let root = TempDir::new().unwrap();
+    must_write(&transport(root.path().into(), 1 << 20, 0), "k").await;
+    let line = fs::metadata(root.path().join("k/logs.jsonl")).unwrap().len();
+    let transport = transport(root.path().into(), line * 2, 0);
+    for _ in 0..6 {
+        must_write(&transport, "k").await;
+    }
+    let names = names(root.path().join("k"));
+    assert_eq!(names.len(), 4, "{names:?}");
+    let (current, backups) = names.split_last().unwrap();
+    assert_eq!((current.as_str(), lines(root.path().join("k").join(current))), ("logs.jsonl", 1));
+    for backup in backups {
+        assert!(backup.starts_with("logs-2") && backup.ends_with("Z.jsonl"), "{backup}");
+        assert_eq!(lines(root.path().join("k").join(backup)), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_line_larger_than_a_file_may_be_has_a_file_of_its_own() {
+    let root = TempDir::new().unwrap();
+    let transport = transport(root.path().into(), 1, 0);
+    for _ in 0..3 {
+        must_write(&transport, "k").await;
+    }
+    assert_eq!(names(root.path().join("k")).len(), 3);
+}
+
+#[tokio::test]
+async fn only_the_newest_backups_of_the_signal_are_kept() {
+    let root = TempDir::new().unwrap();
+    let directory = root.path().join("k");
+    fs::create_dir(&directory).unwrap();
+    for other in ["traces-20200101T000000.000Z.jsonl", "notes.txt", "logs-20200101T000000.000Z.jsonl"] {
+        fs::write(directory.join(other), "\n").unwrap();
+    }
+    let transport = transport(root.path().into(), 1, 2);
+    for _ in 0..5 {
+        must_write(&transport, "k").await;
+    }
+    let names = names(directory);
+    assert_eq!(names.iter().filter(|name| name.starts_with("logs-2")).count(), 2, "{names:?}");
+    assert!(!names.contains(&"logs-20200101T000000.000Z.jsonl".to_owned()));
+    assert!(names.contains(&"traces-20200101T000000.000Z.jsonl".to_owned()));
+    assert!(names.contains(&"notes.txt".to_owned()));
+}
+
+#[tokio::test]
+async fn a_torn_line_is_cut_off_before_the_next_is_written() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().join("k/logs.jsonl");
+    must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
+    for torn in [1, 5, 64 * 1024 - 1, 64 * 1024, 200_000] {
+        let mut text = fs::read(&path).unwrap();
+        text.resize(text.len() + torn, b'{');
+        fs::write(&path, text).unwrap();
+        must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
+    }
+    assert_eq!(lines(path.clone()), 6);
+    fs::write(&path, "nothing but half a line").unwrap();
+    must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
+    assert_eq!(lines(path), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_or_removed_is_made_again() {
+    let root = TempDir::new().unwrap();
+    let transport = transport(root.path().into(), 1 << 20, 0);
+    must_write(&transport, "k").await;
+    fs::rename(root.path().join("k/logs.jsonl"), root.path().join("moved")).unwrap();
+    must_write(&transport, "k").await;
+    fs::remove_dir_all(root.path().join("k")).unwrap();
+    must_write(&transport, "k").await;
+    assert_eq!(lines(root.path().join("k/logs.jsonl")), 1);
+    assert_eq!(lines(root.path().join("moved")), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_tried_again_until_it_can() {
+    let root = TempDir::new().unwrap();
+    // A file stands where the directory should be.
+    let blocked = root.path().join("data");
+    fs::write(&blocked, "").unwrap();
+    let transport = transport(blocked.clone(), 1 << 20, 0);
+    let answer = write(&transport, "k").await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+    assert!(answer.detail.contains("data/k/logs.jsonl"), "{}", answer.detail);
+    fs::remove_file(&blocked).unwrap();
+    must_write(&transport, "k").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_that_leaves_no_half_line() {
+    // Writing to this device always fails for want of space.
+    let root = TempDir::new().unwrap();
+    fs::create_dir(root.path().join("k")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", root.path().join("k/logs.jsonl")).unwrap();
+    let transport = transport(root.path().into(), 1 << 20, 0);
+    let answer = write(&transport, "k").await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+    assert!(answer.detail.contains("No space left"), "{}", answer.detail);
+    fs::remove_file(root.path().join("k/logs.jsonl")).unwrap();
+    must_write(&transport, "k").await;
+    assert_eq!(lines(root.path().join("k/logs.jsonl")), 1);
+}
+
+#[tokio::test]
+async fn open_files_are_bounded() {
+    let root = TempDir::new().unwrap();
+    let transport = transport(root.path().into(), 1 << 20, 0);
+    let mut keys = Vec::new();
+    for number in 0..MAX_OPEN + 50 {
+        keys.push(&*Box::leak(format!("k{number}").into_boxed_str()));
+    }
+    for key in keys.iter().chain(&keys) {
+        must_write(&transport, key).await;
+        // One that is used again and again stays.
+        must_write(&transport, "often").await;
+    }
+    assert_eq!(transport.shared.open.lock().files.len(), MAX_OPEN);
+    assert!(transport.shared.open.lock().files.keys().any(|path| path.ends_with("often/logs.jsonl")));
+    for key in keys {
+        assert_eq!(lines(root.path().join(key).join("logs.jsonl")), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_batches_of_a_stream_do_not_mix() {
+    let root = TempDir::new().unwrap();
+    must_write(&transport(root.path().into(), 1 << 20, 0), "k").await;
+    let line = fs::metadata(root.path().join("k/logs.jsonl")).unwrap().len();
+    let transport = Arc::new(transport(root.path().into(), line * 10, 0));
+    let writers: Vec<_> = (0..50)
+        .map(|_| {
+            let transport = Arc::clone(&transport);
+            tokio::spawn(async move { must_write(&transport, "k").await })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let directory = root.path().join("k");
+    let total: usize = names(directory.clone()).into_iter().map(|name| lines(directory.join(name))).sum();
+    assert_eq!(total, 51);
+}
