@@ -5,9 +5,12 @@
 mod support;
 
 mod all_or_nothing;
+mod answers;
+mod bad_configuration;
 mod bounds;
 mod bytes;
 mod conservation;
+mod dead_letters;
 mod isolation;
 mod order;
 mod poison;
