@@ -4,4 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
+mod connections;
+mod receiver;
 mod smoke;
