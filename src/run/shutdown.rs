@@ -35,11 +35,12 @@ pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
     }
     let deadline = Instant::now() + timeout;
     info!(?timeout, "shutting down: delivering what is queued");
-    router.stop_receiving(timeout).await;
     let exporters = router.exporters();
+    // Before the last requests are in: a sender that takes all the time must not keep what others sent from leaving.
     for exporter in exporters.iter() {
         exporter.registry().flush();
     }
+    router.stop_receiving(timeout).await;
     for exporter in exporters.iter() {
         exporter.drained(deadline.saturating_duration_since(Instant::now())).await;
     }
