@@ -7,4 +7,5 @@ mod support;
 mod bodies;
 mod connections;
 mod receiver;
+mod reload;
 mod smoke;
