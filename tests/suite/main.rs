@@ -8,4 +8,5 @@ mod bodies;
 mod connections;
 mod receiver;
 mod reload;
+mod reload_under_load;
 mod smoke;
