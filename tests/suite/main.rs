@@ -9,4 +9,5 @@ mod connections;
 mod receiver;
 mod reload;
 mod reload_under_load;
+mod shutdown;
 mod smoke;
