@@ -75,9 +75,15 @@ impl HttpTarget {
     }
 }
 
+/// The URL, and a line for each header; the values of configured ones are not shown.
 impl fmt::Display for HttpTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
+        f.write_str(&self.url)?;
+        for (name, value) in &self.headers {
+            let shown = value.to_str().ok().filter(|_| !value.is_sensitive()).unwrap_or("[redacted]");
+            write!(f, "\n{name}: {shown}")?;
+        }
+        Ok(())
     }
 }
 
