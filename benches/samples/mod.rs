@@ -19,7 +19,7 @@ use sluice::otlp::Signal;
 const START: u64 = 1_760_000_000_000_000_000;
 
 /// An encoded request of about `size` bytes.
-pub fn request(signal: Signal, size: usize) -> Vec<u8> {
+pub(crate) fn request(signal: Signal, size: usize) -> Vec<u8> {
     let one = encode(signal, 1).len();
     let sixteen = encode(signal, 17).len();
     let per_record = (sixteen - one) / 16;

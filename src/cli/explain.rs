@@ -122,8 +122,17 @@ impl Explanation {
             &mut String::new(),
             |hit| {
                 let (name, transport) = &self.exporters[hit.exporter];
-                let stream = StreamName::new(self.signal, hit.identity.into(), hit.attributes.clone());
                 let route = self.routes.name(hit.route);
+                let identity = match hit.identity {
+                    Ok(identity) => identity,
+                    Err(error) => {
+                        lines
+                            .borrow_mut()
+                            .push(format!("  route `{route}`: not for exporter `{name}`: {error}"));
+                        return Ok(());
+                    }
+                };
+                let stream = StreamName::new(self.signal, identity.into(), hit.attributes.clone());
                 let key = stream.routing_key();
                 let destination = match transport.target(&stream) {
                     Ok(target) => target.to_string().replace('\n', "\n    "),

@@ -51,8 +51,8 @@ pub fn run(args: &RunArgs, logging: &LoggingArgs) -> ExitCode {
     })
 }
 
-/// Which handler answers on which listener.
-fn serve() -> Serve {
+/// Which handler answers on which listener; what a [`Router`] in another process, such as a test, starts with, too.
+pub fn serve() -> Serve {
     Box::new(|router, role, bound| match role {
         Role::Otlp => {
             let budget = router.shared().budget.clone();

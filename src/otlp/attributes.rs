@@ -3,7 +3,8 @@
 //! The resource has been validated. Within an attribute protobuf's rule holds that the last value wins; whether
 //! an attribute occurs more than once is left to the caller to judge, or to [`find`].
 
-use super::wire::{self, Fields};
+use super::plain::{self, Plain};
+use super::wire::{self, Sound};
 
 /// The value of an attribute, as far as routing can use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +35,13 @@ pub enum Found<'a> {
 
 /// The attributes of an encoded `Resource` in their order.
 pub fn attributes(resource: &[u8]) -> Attributes<'_> {
-    Attributes { fields: Fields::of(resource) }
+    Attributes { fields: Sound::of(resource) }
 }
 
 /// The iterator of [`attributes`]: key and value.
 #[derive(Clone, Debug)]
 pub struct Attributes<'a> {
-    fields: Fields<'a>,
+    fields: Sound<'a>,
 }
 
 impl<'a> Iterator for Attributes<'a> {
@@ -57,8 +58,7 @@ impl<'a> Iterator for Attributes<'a> {
 pub fn find<'a>(resource: &'a [u8], wanted: &[impl AsRef<str>], out: &mut [Found<'a>]) {
     assert_eq!(wanted.len(), out.len(), "one answer for each wanted attribute");
     out.fill(Found::Absent);
-    let mut fields = Fields::of(resource);
-    while let Some(pair) = fields.find_map(key_value) {
+    for pair in Sound::of(resource).filter_map(key_value) {
         for (wanted, found) in wanted.iter().zip(&mut *out) {
             if wanted.as_ref().as_bytes() == pair.key {
                 *found = match (*found, pair.value()) {
@@ -71,38 +71,48 @@ pub fn find<'a>(resource: &'a [u8], wanted: &[impl AsRef<str>], out: &mut [Found
     }
 }
 
-/// A `KeyValue` taken apart, its value not yet read.
+/// A `KeyValue` taken apart.
 struct KeyValue<'a> {
     key: &'a [u8],
-    bytes: &'a [u8],
+    rest: Rest<'a>,
 }
 
-/// `field` of a resource, if it is an attribute.
-fn key_value<'a>(field: Result<wire::Field<'a>, (super::Reason, &'a [u8])>) -> Option<KeyValue<'a>> {
-    let field = field.ok()?;
-    let bytes = field.delimited().filter(|_| field.number == 1)?;
-    let key = of_number(bytes, 1).last().unwrap_or_default();
-    Some(KeyValue { key, bytes })
+/// The value, which few need to look at.
+enum Rest<'a> {
+    Plain(Plain<'a>),
+    /// The whole `KeyValue`.
+    Encoded(&'a [u8]),
+}
+
+/// A field of a resource, if it is an attribute.
+fn key_value((number, value): (u32, wire::Value<'_>)) -> Option<KeyValue<'_>> {
+    let bytes = value.delimited().filter(|_| number == 1)?;
+    if let Some((key, plain)) = plain::attribute(bytes) {
+        return Some(KeyValue { key, rest: Rest::Plain(plain) });
+    }
+    Some(KeyValue { key: of_number(bytes, 1).last().unwrap_or_default(), rest: Rest::Encoded(bytes) })
 }
 
 impl<'a> KeyValue<'a> {
     /// Several values merge, so the last member of the last value that has one wins.
     fn value(&self) -> Value<'a> {
-        let members = of_number(self.bytes, 2).flat_map(|value| Fields::of(value).map_while(Result::ok));
-        let last = members.filter(|member| (1..=8).contains(&member.number)).last();
-        match last.map(|member| (member.number, member.value)) {
+        let bytes = match self.rest {
+            Rest::Plain(Plain::Text(bytes)) => return Value::Text(text(bytes)),
+            Rest::Plain(Plain::Int(value)) => return Value::Int(value),
+            Rest::Encoded(bytes) => bytes,
+        };
+        match of_number(bytes, 2).flat_map(Sound::of).filter(|(member, _)| (1..=8).contains(member)).last() {
             Some((1, wire::Value::Delimited(bytes))) => Value::Text(text(bytes)),
-            Some((2, wire::Value::Varint(value))) => Value::Bool(value != 0),
-            Some((3, wire::Value::Varint(value))) => Value::Int(value as i64),
+            Some((2, wire::Value::Number(value))) => Value::Bool(value != 0),
+            Some((3, wire::Value::Number(value))) => Value::Int(value as i64),
             _ => Value::Other,
         }
     }
 }
 
 /// The contents of the length-delimited fields with this number.
-fn of_number(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
-    let fields = Fields::of(message).map_while(Result::ok);
-    fields.filter(move |field| field.number == number).filter_map(|field| field.delimited())
+fn of_number(message: &[u8], wanted: u32) -> impl Iterator<Item = &[u8]> {
+    Sound::of(message).filter(move |(number, _)| *number == wanted).filter_map(|(_, value)| value.delimited())
 }
 
 /// A string of a validated message.

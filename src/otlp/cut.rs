@@ -1,7 +1,7 @@
 //! Cutting out of an entry what is not valid, so that nothing else in it suffers.
 
 use super::fault::{Fault, Reason};
-use super::piece::{Child, Parts, Piece};
+use super::piece::{Child, Header, Parts, Piece};
 use super::schema::Message;
 use super::validate::{Level, Walk};
 use super::wire::{Field, Fields};
@@ -42,7 +42,7 @@ pub(super) fn sift(
     let mut sieve =
         Sieve { signal, request, index, cuts, kept: Piece::default(), cut: Piece::default(), fault: None };
     // The entry is sifted as a child of the request, so that cutting it out whole is no special case.
-    sieve.cut.enter(0, Vec::new());
+    sieve.cut.enter(0, Header::default());
     let entry = Child::of(Message::request(signal), entry).expect("entries lead to records");
     sieve.sift(&entry, Level::ENTRY, fault);
     sieve.flush();

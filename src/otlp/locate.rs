@@ -6,6 +6,9 @@ use super::schema::{Label, Message};
 use super::wire::{Fields, key};
 use super::{Signal, schema};
 
+/// Longer paths lose their middle: a hundred levels of nested values would leave no room for what is wrong with them.
+const LONGEST: usize = 240;
+
 /// The path of the innermost field that the byte at `offset` belongs to, such as
 /// `resource_logs[3].scope_logs[0].log_records[2].body.string_value`. Fields that the schema doesn't have appear
 /// by their number; what is in no field is in the request message, which is named then. Works on broken requests, as far as their framing holds.
@@ -22,7 +25,20 @@ pub(super) fn path(signal: Signal, request: &[u8], offset: usize) -> String {
             _ => break,
         }
     }
-    if path.is_empty() { Message::request(signal).name.to_owned() } else { path }
+    if path.is_empty() { Message::request(signal).name.to_owned() } else { abbreviated(path) }
+}
+
+/// Keeps the beginning, which says where in the request, and the end, which says where in the record.
+fn abbreviated(path: String) -> String {
+    if path.len() <= LONGEST {
+        return path;
+    }
+    let half = LONGEST / 2;
+    let (start, end) = (path[..half].rfind('.'), path[path.len() - half..].find('.'));
+    match start.zip(end) {
+        Some((start, end)) => format!("{}.…{}", &path[..start], &path[path.len() - half + end..]),
+        None => path,
+    }
 }
 
 /// One field on the way.
@@ -68,5 +84,19 @@ impl<'a> Step<'a> {
             None => write!(path, "{}", self.number),
         };
         written.expect("writing to a string can't fail");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_a_hundred_levels_keeps_its_ends() {
+        let long = format!("resource_logs[1].body{}.string_value", ".array_value.values[0]".repeat(50));
+        let short = abbreviated(long);
+        assert!(short.len() <= LONGEST + 4, "{short}");
+        assert!(short.starts_with("resource_logs[1].body.array_value"), "{short}");
+        assert!(short.contains(".….") && short.ends_with(".values[0].string_value"), "{short}");
     }
 }

@@ -1,10 +1,14 @@
 //! OTLP as bytes: the signals, the schema tables, and the walks over encoded messages.
 
+#[cfg(test)]
+mod arbitrary;
 mod attributes;
 mod cut;
 mod fault;
 mod json;
 mod locate;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 mod piece;
 mod plain;
 mod resize;

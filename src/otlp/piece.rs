@@ -12,8 +12,16 @@ use super::wire::{self, Fields};
 pub(super) struct Parts<'a> {
     message: &'static Message,
     bytes: &'a [u8],
-    /// The fields that lead to no record, in their order.
-    pub(super) header: Vec<u8>,
+    /// The fields that lead to no record.
+    pub(super) header: Header,
+}
+
+/// The fields of a message that lead to no record, in their order: those in front of the first child, and those
+/// behind it, so that what is put together looks as it did.
+#[derive(Clone, Default)]
+pub(super) struct Header {
+    before: Vec<u8>,
+    after: Vec<u8>,
 }
 
 /// A part that is a record or holds records.
@@ -26,17 +34,29 @@ pub(super) struct Child<'a> {
     pub(super) bytes: &'a [u8],
 }
 
+impl Header {
+    /// Bytes of all its fields.
+    pub(super) fn len(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+}
+
 impl<'a> Parts<'a> {
     /// Takes `bytes` apart. Not if their framing is broken, and not if they are a metric with data twice: there
     /// the last one wins or both merge, so what belongs together can't be told part by part.
     pub(super) fn of(message: &'static Message, bytes: &'a [u8]) -> Option<Self> {
-        let mut header = Vec::new();
+        let mut header = Header::default();
+        let mut children = 0;
         let mut alternatives = 0;
         for field in Fields::of(bytes) {
             let field = field.ok()?;
-            match Child::of(message, &field) {
-                Some(child) => alternatives += usize::from(child.field.label == Label::Member),
-                None => header.extend_from_slice(field.raw),
+            if let Some(child) = Child::of(message, &field) {
+                children += 1;
+                alternatives += usize::from(child.field.label == Label::Member);
+            } else if children == 0 {
+                header.before.extend_from_slice(field.raw);
+            } else {
+                header.after.extend_from_slice(field.raw);
             }
         }
         (alternatives <= 1).then_some(Self { message, bytes, header })
@@ -91,14 +111,14 @@ pub(super) struct Piece {
 struct Open {
     /// The field number in the level above; of no meaning in the outermost.
     number: u32,
-    header: Vec<u8>,
+    header: Header,
     children: Vec<u8>,
 }
 
 impl Piece {
     /// Opens a message with this header in the innermost one; the first one is the message being made. It only
     /// appears in the piece when something is put in it.
-    pub(super) fn enter(&mut self, number: u32, header: Vec<u8>) {
+    pub(super) fn enter(&mut self, number: u32, header: Header) {
         self.levels.push(Open { number, header, children: Vec::new() });
     }
 
@@ -124,7 +144,7 @@ impl Piece {
         for (depth, level) in self.levels.iter().enumerate().rev() {
             inner += level.header.len() + level.children.len();
             if depth > 0 {
-                inner += varint_key_len(level.number) + wire::varint_len(inner);
+                inner += wire::varint_len(level.key() as usize) + wire::varint_len(inner);
             }
         }
         inner
@@ -146,8 +166,7 @@ impl Piece {
             children.extend_from_slice(&inner);
             inner.clear();
             if depth == 0 {
-                inner.extend_from_slice(&level.header);
-                inner.extend_from_slice(&children);
+                level.write(&children, &mut inner);
             } else if !children.is_empty() {
                 level.frame(&children, &mut inner);
             }
@@ -157,14 +176,20 @@ impl Piece {
 }
 
 impl Open {
-    fn frame(&self, children: &[u8], out: &mut Vec<u8>) {
-        wire::put_varint(out, u64::from(self.number << 3 | 2));
-        wire::put_varint(out, (self.header.len() + children.len()) as u64);
-        out.extend_from_slice(&self.header);
-        out.extend_from_slice(children);
+    fn key(&self) -> u32 {
+        self.number << 3 | 2
     }
-}
 
-fn varint_key_len(number: u32) -> usize {
-    wire::varint_len((number << 3) as usize)
+    fn frame(&self, children: &[u8], out: &mut Vec<u8>) {
+        wire::put_varint(out, u64::from(self.key()));
+        let len = self.header.len() + children.len();
+        wire::put_varint(out, len as u64);
+        self.write(children, out);
+    }
+
+    fn write(&self, children: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header.before);
+        out.extend_from_slice(children);
+        out.extend_from_slice(&self.header.after);
+    }
 }

@@ -5,22 +5,23 @@
 //! part gets copies of the headers above it (resource, scope, the metric's name and unit, unknown fields).
 
 use super::Signal;
-use super::piece::{self, Child, Parts, Piece};
+use super::piece::{self, Child, Header, Parts, Piece};
 use super::schema::Message;
 use super::wire::frame_len;
 
 /// Splits an entry (without its key and length) into entries that, framed, take at most `max_framed` bytes each,
 /// and gives each to `emit` together with its records. What can't be split further, such as a single record, goes
-/// alone, whatever its size.
+/// alone, whatever its size. So does what stands under headers that fill seven eighths of `max_framed` by
+/// themselves: repeating those for every record would make a request thousands of times as large as it was.
 pub fn split_to_size(signal: Signal, entry: &[u8], max_framed: usize, emit: &mut dyn FnMut(&[u8], u64)) {
     let message = Message::entry(signal);
+    let mut packing = Packing { piece: Piece::default(), max_framed, emit };
     match Parts::of(message, entry) {
-        Some(parts) if frame_len(entry.len()) > max_framed => {
-            let mut packing = Packing { piece: Piece::default(), max_framed, emit };
+        Some(parts) if frame_len(entry.len()) > max_framed && packing.has_room_under(&parts.header) => {
             packing.fill(1, parts);
             packing.flush();
         }
-        _ => emit(entry, piece::records(message, entry).unwrap_or_default()),
+        _ => (packing.emit)(entry, piece::records(message, entry).unwrap_or_default()),
     }
 }
 
@@ -40,7 +41,7 @@ impl Packing<'_> {
             if !self.fits(&child) {
                 self.flush();
             }
-            match if self.fits(&child) { None } else { separate(&child) } {
+            match if self.fits(&child) { None } else { self.separate(&child) } {
                 Some(inner) => {
                     self.fill(child.field.number, inner);
                     self.piece.leave();
@@ -54,19 +55,24 @@ impl Packing<'_> {
         frame_len(self.piece.len_with(child.raw.len())) <= self.max_framed
     }
 
+    /// The parts of a child, if it has any that can stand alone.
+    fn separate<'c>(&self, child: &Child<'c>) -> Option<Parts<'c>> {
+        if child.field.record {
+            return None;
+        }
+        let parts = Parts::of(child.message(), child.bytes)?;
+        (parts.children().next().is_some() && self.has_room_under(&parts.header)).then_some(parts)
+    }
+
+    fn has_room_under(&self, header: &Header) -> bool {
+        self.piece.len_with(header.len()) <= self.max_framed / 8 * 7
+    }
+
     fn flush(&mut self) {
         if let Some((entry, records)) = self.piece.take() {
             (self.emit)(&entry, records);
         }
     }
-}
-
-/// The parts of a child, if it has any that can stand alone.
-fn separate<'a>(child: &Child<'a>) -> Option<Parts<'a>> {
-    if child.field.record {
-        return None;
-    }
-    Parts::of(child.message(), child.bytes).filter(|parts| parts.children().next().is_some())
 }
 
 /// Halves a request of whole entries: between entries if more than one has records, else between scopes, else
@@ -112,3 +118,6 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
 pub fn records(signal: Signal, request: &[u8]) -> u64 {
     piece::records(Message::request(signal), request).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

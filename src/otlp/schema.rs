@@ -236,3 +236,6 @@ impl Field {
         Action { op, argument: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests;

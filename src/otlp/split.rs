@@ -69,7 +69,8 @@ pub fn split(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed> {
     };
     // The offsets kept with an entry are 32 bits wide, and no server takes a message of 2 GiB.
     if u32::try_from(request.len()).is_err() {
-        return Err(Malformed { path: String::new(), offset: 0, reason: Reason::TooLong });
+        let path = Message::request(signal).name.to_owned();
+        return Err(Malformed { path, offset: 0, reason: Reason::TooLong });
     }
     let mut split = Split::default();
     let mut index = 0;
@@ -114,3 +115,6 @@ fn range(whole: &[u8], part: &[u8]) -> (u32, u32) {
     let start = part.as_ptr().addr() - whole.as_ptr().addr();
     (start as u32, (start + part.len()) as u32)
 }
+
+#[cfg(test)]
+mod tests;

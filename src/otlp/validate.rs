@@ -11,6 +11,7 @@
 use super::fault::{Fault, Reason};
 use super::plain::{self, Plain};
 use super::schema::{self, Message, Op};
+use super::wire::{Fields, Value};
 use super::{Signal, wire};
 
 /// How many messages may stand inside one another below the request: as many as prost allows.
@@ -19,7 +20,20 @@ const MAX_DEPTH: u32 = 100;
 /// Checks a whole request and counts its records.
 pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
     let mut walk = Walk::new(request);
-    walk.message(Message::request(signal), request, Level::REQUEST)?;
+    for field in Fields::of(request) {
+        let (number, value, at) = match field {
+            Ok(field) => (field.number, field.value, field.raw),
+            Err((reason, at)) => return Err(walk.fault_at(at, reason)),
+        };
+        match (number, value) {
+            (1, Value::Delimited(entry)) => {
+                walk.resource = None;
+                walk.message(Message::entry(signal), entry, Level::ENTRY)?;
+            }
+            (1, _) => return Err(walk.fault_at(at, Reason::WireType)),
+            _ => {}
+        }
+    }
     Ok(walk.records)
 }
 
@@ -28,9 +42,6 @@ pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
 pub(super) struct Level(u32);
 
 impl Level {
-    /// The request itself.
-    pub(super) const REQUEST: Self = Self(MAX_DEPTH);
-
     /// An entry.
     pub(super) const ENTRY: Self = Self(MAX_DEPTH - 1);
 
@@ -179,7 +190,7 @@ impl<'a> Walk<'a> {
             // prost counts skipping as a level.
             return self.stop(start, Reason::Depth);
         }
-        match wire::Fields::of(start).next() {
+        match Fields::of(start).next() {
             Some(Ok(field)) => Ok(&start[field.raw.len()..]),
             Some(Err((reason, _))) => self.stop(start, reason),
             None => self.stop(start, Reason::Truncated),
@@ -231,8 +242,12 @@ impl<'a> Walk<'a> {
     /// Notes the fault, which is where `at` begins.
     #[cold]
     fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
-        self.fault = Some(Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() });
+        self.fault = Some(self.fault_at(at, reason));
         Err(Stop)
+    }
+
+    fn fault_at(&self, at: &[u8], reason: Reason) -> Fault {
+        Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() }
     }
 }
 
@@ -271,3 +286,6 @@ fn is_ascii(text: &[u8]) -> bool {
     let all = words.iter().fold(u64::from_ne_bytes(*last), |all, word| all | u64::from_ne_bytes(*word));
     all & HIGH == 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,10 @@ async fn answer(
             };
             match body::read(body, coding, &limits).await {
                 Ok(received) => verdict(signal, encoding, intake.take(signal, received)),
-                Err(error) => unread(encoding, &error, head.headers.contains_key(EXPECT)),
+                Err(error) => {
+                    intake.unread(signal, &error);
+                    unread(encoding, &error, head.headers.contains_key(EXPECT))
+                }
             }
         }
     };

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use smallvec::SmallVec;
 use tracing::warn;
 
-use super::body::Received;
+use super::body::{BodyError, Received};
 use super::{Counters, Outcome};
 use crate::export::{self, DeadLetterBox, Exporter, Fate, Letter, SHED};
 use crate::notice;
@@ -182,6 +182,18 @@ impl Intake {
         }
     }
 
+    /// Counts a request whose body was not read to its end, as one record: how many it held is not known.
+    pub(super) fn unread(&self, signal: Signal, error: &BodyError) {
+        let (outcome, cause) = match error {
+            BodyError::NoMemory => (Outcome::Refused, "refused"),
+            _ => (Outcome::Rejected, "unread"),
+        };
+        self.counters.count(signal, outcome, 1);
+        if let Some(suppressed) = notice::due(signal.name(), cause) {
+            warn!(%signal, suppressed, "request not taken: {error}");
+        }
+    }
+
     fn malformed(&self, signal: Signal, malformed: &Malformed) -> Verdict {
         self.counters.count(signal, Outcome::Rejected, 1);
         if let Some(suppressed) = notice::due(signal.name(), "malformed") {
@@ -258,7 +270,14 @@ fn place<'a>(
             |hit| {
                 let registry = snapshot.exporters[hit.exporter].registry();
                 let route = snapshot.route_streams[hit.route].as_ref();
-                let at = Placement { registry, identity: hit.identity, attributes: hit.attributes, route };
+                let identity = match hit.identity {
+                    Ok(identity) => identity,
+                    Err(error) => {
+                        unfit = Some(error.to_string());
+                        return Ok(());
+                    }
+                };
+                let at = Placement { registry, identity, attributes: hit.attributes, route };
                 match admission.place(entry.index, &entry.bytes, entry.records, &at) {
                     Ok(()) => streams += 1,
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),

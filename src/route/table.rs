@@ -57,21 +57,19 @@ pub struct Hit<'r> {
     pub route: usize,
     /// The exporter's position in the configuration.
     pub exporter: usize,
-    /// The stream's identity: the routing key, then the values of `attributes`.
-    pub identity: &'r str,
+    /// The stream's identity: the routing key, then the values of `attributes`. An error if one of those is absent:
+    /// this exporter can't send the entry, others may.
+    pub identity: Result<&'r str, RenderError>,
     /// The attributes in the identity.
     pub attributes: &'r Arc<[Box<str>]>,
 }
 
-/// Why an entry is in no stream, though a route may have been there for it.
+/// Why no route is asked for an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unroutable {
     /// Servers differ in which of the values they take.
     #[error("the resource attribute `{0}` occurs twice with different values")]
     Conflicting(String),
-    /// A template needs what the entry has not.
-    #[error(transparent)]
-    Render(#[from] RenderError),
 }
 
 /// Why a route did not take an entry; for `sluice explain`.
@@ -262,13 +260,18 @@ impl RouteTable {
             for &exporter in &route.exporters {
                 let identity = &self.identities[exporter];
                 scratch.truncate(key_len);
+                let mut absent = None;
                 for &position in &identity.positions {
-                    let value = attributes.values[position].get().ok_or_else(|| {
-                        E::from(Unroutable::from(RenderError::Missing(self.attributes[position].to_string())))
-                    })?;
-                    write!(scratch, "{SEPARATOR}{value}").expect("writing to a String can't fail");
+                    match attributes.values[position].get() {
+                        Some(value) => {
+                            write!(scratch, "{SEPARATOR}{value}").expect("writing to a String can't fail");
+                        }
+                        None => absent = Some(RenderError::Missing(self.attributes[position].to_string())),
+                    }
                 }
-                hit(Hit { route: at, exporter, identity: scratch, attributes: &identity.names })?;
+                let names = &identity.names;
+                let identity = absent.map_or(Ok(scratch.as_str()), Err);
+                hit(Hit { route: at, exporter, identity, attributes: names })?;
             }
             routed = true;
             if !route.continues {

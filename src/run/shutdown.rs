@@ -35,11 +35,12 @@ pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
     }
     let deadline = Instant::now() + timeout;
     info!(?timeout, "shutting down: delivering what is queued");
-    router.stop_receiving(timeout).await;
     let exporters = router.exporters();
+    // Before the last requests are answered: what a slow sender still adds is sent as it comes.
     for exporter in exporters.iter() {
         exporter.registry().flush();
     }
+    router.stop_receiving(timeout).await;
     for exporter in exporters.iter() {
         exporter.drained(deadline.saturating_duration_since(Instant::now())).await;
     }

@@ -98,7 +98,7 @@ pub struct Sink {
     addr: SocketAddr,
     shared: Arc<Shared>,
     stop: CancellationToken,
-    accepting: Option<JoinHandle<()>>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the sink's handle and its connections share.
@@ -128,7 +128,7 @@ impl Sink {
         });
         let stop = CancellationToken::new();
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), stop.clone()));
-        Ok(Self { addr, shared, stop, accepting: Some(accepting) })
+        Ok(Self { addr, shared, stop, accepting: Mutex::new(Some(accepting)) })
     }
 
     /// Where it listens.
@@ -209,7 +209,7 @@ impl Sink {
 
     /// Waits until `records` records have been taken, duplicates not counted.
     pub async fn wait_for_records(&self, records: u64, within: Duration) -> Result<Counts, NotInTime> {
-        self.wait_until(within, |counts| counts.records - counts.duplicates >= records).await
+        self.wait_until(within, |counts| counts.records.saturating_sub(counts.duplicates) >= records).await
     }
 
     /// Waits until `requests` requests have been answered, cut off or left hanging.
@@ -217,10 +217,12 @@ impl Sink {
         self.wait_until(within, |counts| counts.accepted + counts.refused >= requests).await
     }
 
-    /// Stops: closes the listener and every connection. Another sink can be started on the same address.
-    pub async fn stop(mut self) {
+    /// Stops: closes the listener and every connection. What was counted stays; another sink can be started on the
+    /// same address.
+    pub async fn stop(&self) {
         self.stop.cancel();
-        if let Some(accepting) = self.accepting.take() {
+        let accepting = self.accepting.lock().take();
+        if let Some(accepting) = accepting {
             // A panic in there has been reported by the panic hook.
             drop(accepting.await);
         }

@@ -6,8 +6,8 @@
 //! members of a `oneof` and `optional` fields. Unknown fields have no name and are left out.
 //!
 //! Protobuf lets the elements of a list stand apart from one another, and a field that can be set once occur more
-//! often. No sender does this, so messages are written in one go, field by field ([`in_order`]), unless a look at
-//! their keys says that parts must be gathered first ([`gathered`]).
+//! often. No sender does this, so an entry is written in one go, field by field ([`in_order`]); when it turns out
+//! that it can't be, it is written again, each field gathered from wherever its values are ([`gathered`]).
 
 mod scalar;
 mod string;
@@ -15,7 +15,7 @@ mod string;
 use super::Signal;
 use super::plain::{self, Plain};
 use super::schema::{self, Field, KEY_VALUE, Kind, Label, Message};
-use super::wire::{Fields, Value, varint};
+use super::wire::{Sound, Value, varint};
 
 /// Appends one compact `{"resourceLogs":[...]}` (or spans, or metrics) to `out`. Every chunk is a number of whole
 /// framed entries.
@@ -24,9 +24,13 @@ pub fn write_request(signal: Signal, chunks: &[impl AsRef<[u8]>], out: &mut Vec<
     out.push(b'{');
     begin_list(entries, out);
     for chunk in chunks {
-        for field in fields(chunk.as_ref()) {
-            if let Some(bytes) = field.delimited().filter(|_| field.number == entries.number) {
-                object(entry, bytes, out);
+        for (number, value) in Sound::of(chunk.as_ref()) {
+            if let Some(bytes) = value.delimited().filter(|_| number == entries.number) {
+                let start = out.len();
+                if let Err(OutOfOrder) = in_order(entry, bytes, out) {
+                    out.truncate(start);
+                    gathered(entry, &[bytes], out);
+                }
                 out.push(b',');
             }
         }
@@ -35,139 +39,150 @@ pub fn write_request(signal: Signal, chunks: &[impl AsRef<[u8]>], out: &mut Vec<
     out.push(b'}');
 }
 
-/// Writes a message. Here and below, every member and every element is followed by a comma, and the last comma is
-/// taken back by [`end`].
-fn object(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) {
-    if is_in_order(message, bytes) {
-        in_order(message, bytes, out);
-    } else {
-        gathered(message, &[bytes], out);
-    }
-}
+/// A list is not in one run, or something that can be set once occurs more often.
+struct OutOfOrder;
 
-/// Whether a message can be written field by field: every list in one run, and all else at most once.
-fn is_in_order(message: &'static Message, bytes: &[u8]) -> bool {
+/// [`in_order`] or [`gathered`]: how the messages in a message are written.
+trait Object: Fn(&'static Message, &[u8], &mut Vec<u8>) -> Result<(), OutOfOrder> + Copy {}
+
+impl<F: Fn(&'static Message, &[u8], &mut Vec<u8>) -> Result<(), OutOfOrder> + Copy> Object for F {}
+
+/// Writes a message field by field. Here and below, every member and every element is followed by a comma, and the
+/// last comma is taken back by [`end`].
+fn in_order(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), OutOfOrder> {
     let mut seen = 0_u32;
-    let mut list = 0;
-    for field in fields(bytes) {
-        let Some(known) = message.field(field.number) else { continue };
-        if known.number == list {
-            continue;
-        }
-        let bit = 1 << known.slot;
-        if seen & bit != 0 {
-            return false;
-        }
-        seen |= bit;
-        list = if known.label == Label::Repeated { known.number } else { 0 };
-    }
-    true
-}
-
-fn in_order(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) {
-    let mut list = 0;
+    let mut list = None;
     out.push(b'{');
-    for field in fields(bytes) {
-        let Some(known) = message.field(field.number) else { continue };
-        if known.label == Label::Repeated {
-            if known.number != list {
-                end_list(list, out);
-                begin_list(known, out);
-                list = known.number;
-            }
-            elements(known, field.value, out);
-        } else {
+    for (number, value) in Sound::of(bytes) {
+        let Some(known) = message.field(number) else { continue };
+        if list.is_none_or(|list: &Field| list.number != known.number) {
             end_list(list, out);
-            list = 0;
-            member(known, field.value, out);
+            let slot = 1 << known.slot;
+            if seen & slot != 0 {
+                return Err(OutOfOrder);
+            }
+            seen |= slot;
+            if known.label != Label::Repeated {
+                list = None;
+                member(known, value, out, in_order)?;
+                continue;
+            }
+            begin_list(known, out);
+            list = Some(known);
         }
+        values(known.kind, value, out, in_order)?;
     }
     end_list(list, out);
     end(b'}', out);
+    Ok(())
 }
 
 /// Writes a message whose bytes are all `parts` together, each field from wherever its values are. Parts are not
 /// joined: a message that occurs twice is both its parts, in their order.
 fn gathered(message: &'static Message, parts: &[&[u8]], out: &mut Vec<u8>) {
+    let object = |message: &'static Message, bytes: &[u8], out: &mut Vec<u8>| {
+        gathered(message, &[bytes], out);
+        Ok(())
+    };
     out.push(b'{');
-    let all = || parts.iter().flat_map(|part| fields(part));
     for known in message.fields {
-        let own = all().filter(|field| field.number == known.number);
         if known.label == Label::Repeated {
             begin_list(known, out);
-            own.for_each(|field| elements(known, field.value, out));
-            if out.ends_with(b"[") {
-                out.truncate(out.len() - known.json.len() - 1);
-            } else {
-                end_list(known.number, out);
+            for (_, value) in fields(parts).filter(|(number, _)| *number == known.number) {
+                let _: Result<(), OutOfOrder> = values(known.kind, value, out, object);
             }
+            end_list(Some(known), out);
             continue;
         }
-        // What was set before another member of the same `oneof` is gone.
-        let mut run: Vec<Value<'_>> = Vec::new();
-        for field in all() {
-            if field.number == known.number {
-                run.push(field.value);
-            } else if message.field(field.number).is_some_and(|other| other.slot == known.slot) {
-                run.clear();
-            }
-        }
-        match (known.message(), run.last()) {
-            (_, None) => {}
-            (None, Some(last)) => member(known, *last, out),
-            (Some(_), Some(only)) if run.len() == 1 => member(known, *only, out),
-            (Some(below), Some(_)) => {
+        let run = last_run(message, known, parts);
+        match (known.message(), &*run) {
+            (Some(below), [_, _, ..]) => {
                 let parts: Vec<&[u8]> = run.iter().filter_map(Value::delimited).collect();
                 out.extend_from_slice(known.json.as_bytes());
                 gathered(below, &parts, out);
                 out.push(b',');
             }
+            (_, [.., last]) => {
+                let _: Result<(), OutOfOrder> = member(known, *last, out, object);
+            }
+            (_, []) => {}
         }
     }
     end(b'}', out);
 }
 
+/// The values of a field since another member of its `oneof` was set, which unsets those before.
+fn last_run<'a>(message: &'static Message, known: &'static Field, parts: &[&'a [u8]]) -> Vec<Value<'a>> {
+    let mut run = Vec::new();
+    for (number, value) in fields(parts) {
+        if number == known.number {
+            run.push(value);
+        } else if message.field(number).is_some_and(|other| other.slot == known.slot) {
+            run.clear();
+        }
+    }
+    run
+}
+
 /// Writes a field that is not a list, unless it has its default.
-fn member(field: &'static Field, value: Value<'_>, out: &mut Vec<u8>) {
+#[inline]
+fn member(
+    field: &'static Field,
+    value: Value<'_>,
+    out: &mut Vec<u8>,
+    object: impl Object,
+) -> Result<(), OutOfOrder> {
     if field.label == Label::Plain && scalar::is_default(field.kind, value) {
-        return;
+        return Ok(());
     }
     out.extend_from_slice(field.json.as_bytes());
-    element(field.kind, value, out);
+    values(field.kind, value, out, object)
 }
 
-/// Writes the elements of a list that one field holds: one, or any number if they are packed.
-fn elements(field: &'static Field, value: Value<'_>, out: &mut Vec<u8>) {
-    match (field.kind, value) {
-        (Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_), _) => element(field.kind, value, out),
-        (Kind::Fixed64 | Kind::Sfixed64 | Kind::Double, Value::Delimited(packed)) => {
-            for value in packed.as_chunks().0 {
-                element(field.kind, Value::Fixed64(*value), out);
-            }
-        }
-        (_, Value::Delimited(mut packed)) => {
-            while let Ok((value, rest)) = varint(packed) {
-                element(field.kind, Value::Varint(value), out);
-                packed = rest;
-            }
-        }
-        _ => element(field.kind, value, out),
-    }
-}
-
-fn element(kind: Kind, value: Value<'_>, out: &mut Vec<u8>) {
+/// Writes the value of a field; of a list whose numbers are packed, that is any number of values.
+#[inline]
+fn values(kind: Kind, value: Value<'_>, out: &mut Vec<u8>, object: impl Object) -> Result<(), OutOfOrder> {
     match (kind, value) {
-        (Kind::Message(KEY_VALUE), Value::Delimited(bytes)) => attribute(bytes, out),
-        (Kind::Message(index), Value::Delimited(bytes)) => object(schema::message(index), bytes, out),
-        _ => scalar::write(kind, value, out),
+        (_, Value::Number(value)) => scalar::number(kind, value, out),
+        (Kind::Message(KEY_VALUE), Value::Delimited(bytes)) => {
+            if !plain_attribute(bytes, out) {
+                object(schema::message(KEY_VALUE), bytes, out)?;
+            }
+        }
+        (Kind::Message(index), Value::Delimited(bytes)) => object(schema::message(index), bytes, out)?,
+        (Kind::String, Value::Delimited(text)) => string::write(text, out),
+        (Kind::Id(_), Value::Delimited(id)) => scalar::hex(id, out),
+        (Kind::Bytes, Value::Delimited(bytes)) => scalar::base64(bytes, out),
+        (_, Value::Delimited(packed)) => {
+            numbers(kind, packed, out);
+            return Ok(());
+        }
     }
     out.push(b',');
+    Ok(())
 }
 
-/// Writes a `KeyValue`.
-fn attribute(bytes: &[u8], out: &mut Vec<u8>) {
+/// Writes packed numbers.
+fn numbers(kind: Kind, mut packed: &[u8], out: &mut Vec<u8>) {
+    let mut number = |value| {
+        scalar::number(kind, value, out);
+        out.push(b',');
+    };
+    if let Kind::Fixed64 | Kind::Sfixed64 | Kind::Double = kind {
+        packed.as_chunks().0.iter().for_each(|value| number(u64::from_le_bytes(*value)));
+        return;
+    }
+    while let Ok((value, rest)) = varint(packed) {
+        number(value);
+        packed = rest;
+    }
+}
+
+/// Writes an attribute, if it is of the shape that nearly all are of.
+#[inline]
+fn plain_attribute(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     let Some((key, value)) = plain::attribute(bytes).filter(|(key, _)| !key.is_empty()) else {
-        return object(schema::message(KEY_VALUE), bytes, out);
+        return false;
     };
     out.extend_from_slice(b"{\"key\":\"");
     string::content(key, out);
@@ -183,6 +198,7 @@ fn attribute(bytes: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(b"}}");
         }
     }
+    true
 }
 
 fn begin_list(field: &'static Field, out: &mut Vec<u8>) {
@@ -190,9 +206,14 @@ fn begin_list(field: &'static Field, out: &mut Vec<u8>) {
     out.push(b'[');
 }
 
-/// Ends the list that is being written; 0 if there is none.
-fn end_list(list: u32, out: &mut Vec<u8>) {
-    if list != 0 {
+/// Ends the list that is being written, if there is one. It is taken back if it is empty: its field can be packed
+/// and hold nothing.
+#[inline]
+fn end_list(list: Option<&'static Field>, out: &mut Vec<u8>) {
+    let Some(field) = list else { return };
+    if out.last() == Some(&b'[') {
+        out.truncate(out.len() - field.json.len() - 1);
+    } else {
         end(b']', out);
         out.push(b',');
     }
@@ -206,6 +227,9 @@ fn end(bracket: u8, out: &mut Vec<u8>) {
     }
 }
 
-fn fields(bytes: &[u8]) -> impl Iterator<Item = super::wire::Field<'_>> {
-    Fields::of(bytes).map_while(Result::ok)
+fn fields<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = (u32, Value<'a>)> {
+    parts.iter().flat_map(|part| Sound::of(part))
 }
+
+#[cfg(test)]
+mod tests;

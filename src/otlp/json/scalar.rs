@@ -2,59 +2,51 @@
 
 use super::super::schema::Kind;
 use super::super::wire::Value;
-use super::string;
 
 /// Whether a value is what a field that is not set has.
 pub(super) fn is_default(kind: Kind, value: Value<'_>) -> bool {
     match (kind, value) {
         (Kind::Message(_), _) => false,
         // Decoders keep the low 32 bits.
-        (Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Enum, Value::Varint(value)) => value as u32 == 0,
-        (_, Value::Varint(value)) => value == 0,
-        // A negative zero is not the default.
-        (_, Value::Fixed64(value)) => value == [0; 8],
-        (_, Value::Fixed32(value)) => value == [0; 4],
+        (Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Enum, Value::Number(value)) => value as u32 == 0,
+        // A negative zero, which has a bit set, is not the default.
+        (_, Value::Number(value)) => value == 0,
         (_, Value::Delimited(bytes)) => bytes.is_empty(),
     }
 }
 
-/// Writes a value that is not a message. A wire type that is not that of the kind can't be in validated bytes.
-pub(super) fn write(kind: Kind, value: Value<'_>, out: &mut Vec<u8>) {
-    match (kind, value) {
-        (Kind::String, Value::Delimited(text)) => string::write(text, out),
-        (Kind::Id(_), Value::Delimited(id)) => hex(id, out),
-        (_, Value::Delimited(bytes)) => base64(bytes, out),
-        (Kind::Double, Value::Fixed64(value)) => double(f64::from_le_bytes(value), out),
-        (Kind::Sfixed64, Value::Fixed64(value)) => quoted(i64::from_le_bytes(value), out),
-        (_, Value::Fixed64(value)) => quoted(u64::from_le_bytes(value), out),
-        (_, Value::Fixed32(value)) => number(u32::from_le_bytes(value), out),
-        (Kind::Bool, Value::Varint(0)) => out.extend_from_slice(b"false"),
-        (Kind::Bool, Value::Varint(_)) => out.extend_from_slice(b"true"),
-        (Kind::Int64, Value::Varint(value)) => quoted(value as i64, out),
-        (Kind::Uint64, Value::Varint(value)) => quoted(value, out),
-        (Kind::Uint32, Value::Varint(value)) => number(value as u32, out),
-        (Kind::Sint32, Value::Varint(value)) => {
+/// Writes a number as its kind wants it.
+pub(super) fn number(kind: Kind, value: u64, out: &mut Vec<u8>) {
+    match kind {
+        Kind::Fixed64 | Kind::Uint64 => quoted(value, out),
+        Kind::Sfixed64 | Kind::Int64 => quoted(value as i64, out),
+        Kind::Double => double(f64::from_bits(value), out),
+        Kind::Bool => out.extend_from_slice(if value == 0 { b"false" } else { b"true" }),
+        Kind::Fixed32 | Kind::Uint32 => plain(value as u32, out),
+        Kind::Sint32 => {
             let value = value as u32;
-            number((value >> 1) as i32 ^ -((value & 1) as i32), out);
+            plain((value >> 1) as i32 ^ -((value & 1) as i32), out);
         }
-        (_, Value::Varint(value)) => number(value as i32, out),
+        Kind::Int32 | Kind::Enum => plain(value as i32, out),
+        // Not numbers: validated bytes have none here.
+        Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => out.extend_from_slice(b"null"),
     }
 }
 
-fn number(value: impl serde::Serialize, out: &mut Vec<u8>) {
+fn plain(value: impl serde::Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &value).expect("a vector takes any bytes, and a number has no keys");
 }
 
 /// A 64-bit integer, which many JSON readers would round (rule 53).
 pub(super) fn quoted(value: impl serde::Serialize, out: &mut Vec<u8>) {
     out.push(b'"');
-    number(value, out);
+    plain(value, out);
     out.push(b'"');
 }
 
 fn double(value: f64, out: &mut Vec<u8>) {
     if value.is_finite() {
-        number(value, out);
+        plain(value, out);
     } else if value.is_nan() {
         out.extend_from_slice(b"\"NaN\"");
     } else {
@@ -62,7 +54,8 @@ fn double(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-fn hex(id: &[u8], out: &mut Vec<u8>) {
+/// An id in hex (rule 49).
+pub(super) fn hex(id: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     for byte in id {
@@ -71,8 +64,8 @@ fn hex(id: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Standard base64 with padding, as proto3 JSON has it.
-fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+/// Bytes in standard base64 with padding, as proto3 JSON has it.
+pub(super) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let four = |bits: u32| [18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]);
     let (triples, rest) = bytes.as_chunks::<3>();
@@ -96,12 +89,18 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn written(kind: Kind, value: Value<'_>) -> String {
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
-        write(kind, value, &mut out);
+        write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    fn written(kind: Kind, value: u64) -> String {
+        text(|out| number(kind, value, out))
     }
 
     #[test]
@@ -113,23 +112,23 @@ mod tests {
             (b"foo", "\"Zm9v\""),
             (b"\xfb\xff\xbf", "\"+/+/\""),
         ] {
-            assert_eq!(written(Kind::Bytes, Value::Delimited(bytes)), expected);
+            assert_eq!(text(|out| base64(bytes, out)), expected);
         }
     }
 
     #[test]
     fn rule_53_integers_of_64_bits_are_strings() {
-        assert_eq!(written(Kind::Int64, Value::Varint(u64::MAX)), "\"-1\"");
-        assert_eq!(written(Kind::Uint64, Value::Varint(u64::MAX)), "\"18446744073709551615\"");
-        assert_eq!(written(Kind::Sfixed64, Value::Fixed64([0xff; 8])), "\"-1\"");
+        assert_eq!(written(Kind::Int64, u64::MAX), "\"-1\"");
+        assert_eq!(written(Kind::Uint64, u64::MAX), "\"18446744073709551615\"");
+        assert_eq!(written(Kind::Sfixed64, u64::MAX), "\"-1\"");
     }
 
     #[test]
     fn integers_of_32_bits_are_numbers_of_the_low_bits() {
-        assert_eq!(written(Kind::Sint32, Value::Varint(3)), "-2");
-        assert_eq!(written(Kind::Sint32, Value::Varint(u64::from(u32::MAX))), i32::MIN.to_string());
-        assert_eq!(written(Kind::Enum, Value::Varint(u64::MAX)), "-1");
-        assert_eq!(written(Kind::Uint32, Value::Varint(1 << 32 | 5)), "5");
+        assert_eq!(written(Kind::Sint32, 3), "-2");
+        assert_eq!(written(Kind::Sint32, u64::from(u32::MAX)), i32::MIN.to_string());
+        assert_eq!(written(Kind::Enum, u64::MAX), "-1");
+        assert_eq!(written(Kind::Uint32, 1 << 32 | 5), "5");
     }
 
     #[test]
@@ -141,7 +140,15 @@ mod tests {
             (0.1, "0.1"),
             (-0.0, "-0.0"),
         ] {
-            assert_eq!(written(Kind::Double, Value::Fixed64(value.to_le_bytes())), expected);
+            assert_eq!(written(Kind::Double, value.to_bits()), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_reads_back_exactly(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+            let text = written(Kind::Double, value.to_bits());
+            prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
         }
     }
 }

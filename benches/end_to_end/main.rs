@@ -1,0 +1,115 @@
+//! Sluice against other proxies, end to end: real processes, real sockets, one load generator, one upstream.
+//!
+//! `cargo bench --bench end_to_end -- compare` measures what it costs to pass the same requests through Sluice,
+//! `HAProxy` and nginx. `streams` and `stalled` look at Sluice alone: 100,000 live streams, and an upstream that hangs
+//! while senders push. Load generator and upstream are `sluice send` and `sluice sink`, inside this process;
+//! each proxy is a process of its own, started with a configuration made here, whose CPU and memory are read
+//! from `/proc`.
+
+mod compare;
+mod machine;
+mod process;
+mod proxy;
+mod rig;
+mod stalled;
+mod streams;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::proxy::Kind;
+use crate::rig::Rig;
+
+/// As in the `sluice` binary, so that load generator and upstream cost what they cost there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What goes wrong in a bench ends it with a message.
+type Failure = Box<dyn std::error::Error>;
+
+#[derive(Parser)]
+#[command(name = "end_to_end")]
+struct Arguments {
+    #[command(subcommand)]
+    mode: Mode,
+    /// Write the result as a Markdown section, too.
+    #[arg(long, global = true, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Measure this binary instead of the one just built.
+    #[arg(long, global = true, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_sluice"))]
+    sluice: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Pass-through cost beside `HAProxy` and nginx.
+    Compare(CompareArguments),
+    /// 100,000 live streams with one small entry each.
+    Streams(streams::StreamsArguments),
+    /// The upstream hangs while senders push.
+    Stalled(stalled::StalledArguments),
+    /// All three.
+    All(CompareArguments),
+}
+
+#[derive(Args)]
+struct CompareArguments {
+    /// Runs of everything; the medians are shown.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Only these, of direct, haproxy, nginx and sluice.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Kind>,
+    /// Only the request sizes whose name contains this.
+    #[arg(long)]
+    size: Option<String>,
+    /// Send this part of the usual number of requests.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+}
+
+fn main() -> ExitCode {
+    // Cargo passes `--bench`, and with a plain `cargo bench` also what is meant for the other benches.
+    let mut arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
+    let modes = ["compare", "streams", "stalled", "all", "help", "--help", "-h"];
+    if !arguments.iter().skip(1).any(|argument| modes.contains(&argument.as_str())) {
+        println!("end_to_end takes minutes and is left out here: `cargo bench --bench end_to_end -- all`");
+        return ExitCode::SUCCESS;
+    }
+    "end_to_end".clone_into(&mut arguments[0]);
+    match run(Arguments::parse_from(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let rig = Rig::new(arguments.sluice)?;
+    let mut sections = vec![machine::describe(&rig)];
+    println!("{}", sections[0]);
+    let mut done = |section: String| {
+        println!("{section}");
+        sections.push(section);
+    };
+    match arguments.mode {
+        Mode::Compare(compare) => done(compare::run(&rig, &compare)?),
+        Mode::Streams(streams) => done(streams::run(&rig, &streams)?),
+        Mode::Stalled(stalled) => done(stalled::run(&rig, &stalled)?),
+        Mode::All(compare) => {
+            done(compare::run(&rig, &compare)?);
+            done(streams::run(&rig, &streams::StreamsArguments::default())?);
+            done(stalled::run(&rig, &stalled::StalledArguments::default())?);
+        }
+    }
+    if let Some(file) = arguments.markdown {
+        std::fs::write(&file, sections.join("\n"))?;
+        println!("written to {}", file.display());
+    }
+    Ok(())
+}

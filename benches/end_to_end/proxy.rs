@@ -1,0 +1,246 @@
+//! The proxies: how each is configured, started and stopped.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::Failure;
+use crate::process::{self, Memory};
+
+/// How long a proxy may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Worker threads or processes of each proxy.
+const WORKERS: u32 = 2;
+
+/// What stands between load generator and upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// Nothing.
+    Direct,
+    Nginx,
+    Haproxy,
+    Sluice,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Nginx, Self::Haproxy, Self::Sluice];
+
+    /// Its binary, if there is one.
+    pub(crate) fn program(self, sluice: &Path) -> Option<PathBuf> {
+        let found = match self {
+            Self::Direct => return None,
+            Self::Nginx => PathBuf::from("/usr/sbin/nginx"),
+            Self::Haproxy => PathBuf::from("/usr/sbin/haproxy"),
+            Self::Sluice => sluice.to_owned(),
+        };
+        found.exists().then_some(found)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::Sluice => "Sluice",
+        })
+    }
+}
+
+/// A running proxy. It is ended when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) addr: SocketAddr,
+    child: Child,
+    directory: TempDir,
+}
+
+impl Proxy {
+    /// Starts `kind` in front of `upstream`, in a directory of its own, and waits until it accepts connections.
+    pub(crate) fn start(kind: Kind, program: &Path, upstream: SocketAddr) -> Result<Self, Failure> {
+        let directory = tempfile::tempdir()?;
+        let addr = free_address()?;
+        let path = directory.path();
+        let mut command = Command::new(program);
+        match kind {
+            Kind::Direct => return Err("`direct` has no process".into()),
+            Kind::Nginx => {
+                fs::write(path.join("nginx.conf"), nginx(addr, upstream, path)?)?;
+                command.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf"));
+                command.arg("-e").arg(path.join("error.log"));
+            }
+            Kind::Haproxy => {
+                fs::write(path.join("haproxy.cfg"), haproxy(addr, upstream))?;
+                command.arg("-db").arg("-f").arg(path.join("haproxy.cfg"));
+            }
+            Kind::Sluice => {
+                fs::write(path.join("sluice.yaml"), sluice(addr, upstream, free_address()?))?;
+                command.arg("run").arg("--config").arg(path.join("sluice.yaml"));
+                command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
+            }
+        }
+        let output = File::create(path.join("output"))?;
+        command.current_dir(path).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child =
+            command.spawn().map_err(|error| format!("can't start `{}`: {error}", program.display()))?;
+        let mut proxy = Self { addr, child, directory };
+        proxy.wait_until_it_accepts(kind)?;
+        Ok(proxy)
+    }
+
+    fn wait_until_it_accepts(&mut self, kind: Kind) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.addr).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("{kind} ended with {status}:\n{}", self.output()).into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{kind} doesn't listen on {}:\n{}", self.addr, self.output()).into());
+            }
+            pause(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// What it has printed.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(self.directory.path().join("output")).unwrap_or_default()
+    }
+
+    /// CPU seconds since its start, children included.
+    pub(crate) fn cpu(&self) -> Result<f64, Failure> {
+        process::cpu(self.child.id())
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        process::memory(self.child.id())
+    }
+
+    /// Asks it to end, and waits until it has.
+    fn stop(&mut self) -> io::Result<()> {
+        // Killing nginx's master would leave its workers behind.
+        let pid = self.child.id().to_string();
+        Command::new("/bin/kill").args(["-TERM", &pid]).status()?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                self.child.kill()?;
+            }
+            pause(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("can't stop process {}: {error}", self.child.id());
+        }
+    }
+}
+
+/// Nothing else runs on the calling thread, which is none of a runtime's.
+fn pause(time: Duration) {
+    std::thread::park_timeout(time);
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+fn nginx(listen: SocketAddr, upstream: SocketAddr, directory: &Path) -> io::Result<String> {
+    // Only root can change the user, and only root has to.
+    let user = if fs::metadata("/proc/self")?.uid() == 0 { "user root;" } else { "" };
+    let directory = directory.display();
+    Ok(format!(
+        "{user}
+daemon off;
+worker_processes {WORKERS};
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_max_body_size 0;
+    client_body_buffer_size 128k;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    keepalive_timeout 300s;
+    keepalive_requests 1000000000;
+    upstream sink {{
+        server {upstream};
+        keepalive 256;
+        keepalive_timeout 300s;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen {listen};
+        location / {{
+            proxy_pass http://sink;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_request_buffering off;
+        }}
+    }}
+}}
+"
+    ))
+}
+
+fn haproxy(listen: SocketAddr, upstream: SocketAddr) -> String {
+    format!(
+        "global
+    nbthread {WORKERS}
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 300s
+    timeout server 300s
+    timeout http-keep-alive 300s
+    http-reuse always
+frontend otlp
+    bind {listen}
+    default_backend sink
+backend sink
+    server sink {upstream}
+"
+    )
+}
+
+fn sluice(listen: SocketAddr, upstream: SocketAddr, admin: SocketAddr) -> String {
+    // A stalled upstream is given up soon, so that its end can be watched; the rest is as a user would write it.
+    format!(
+        "receivers:
+  otlp:
+    protocols:
+      http: {{ endpoint: {listen} }}
+exporters:
+  otlp_http/up:
+    endpoint: http://{upstream}
+    compression: none
+    timeout: 10s
+    retry_on_failure: {{ initial_interval: 200ms, max_interval: 1s }}
+routes:
+  - name: all
+    match: {{ s2.stream: \"*\" }}
+    key: s2.stream
+    exporters: [otlp_http/up]
+admin: {{ endpoint: {admin} }}
+"
+    )
+}

@@ -1,0 +1,162 @@
+//! What the strict validator must say, told in another way: by prost, which builds the messages, and by a plain
+//! walk for the rules that prost doesn't have. Shares no code and no table with the validator; the tests and the
+//! fuzz targets compare the two.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
+use super::{Signal, split, validate};
+
+/// Compares validator and oracle on any bytes, and checks what [`split`](split()) makes of them.
+pub fn check(signal: Signal, bytes: &[u8]) {
+    let verdict = validate(signal, bytes);
+    assert_eq!(verdict.ok(), records(signal, bytes), "validator (left) and oracle: {verdict:?}");
+    if let Err(fault) = verdict {
+        assert!(fault.offset < bytes.len(), "{fault:?} is outside of the request");
+    }
+    let Ok(split) = split(signal, bytes) else {
+        assert!(verdict.is_err(), "a valid request must split");
+        return;
+    };
+    for entry in &split.entries {
+        let mut request = Vec::new();
+        super::put_frame(&mut request, entry.bytes.len());
+        request.extend_from_slice(&entry.bytes);
+        assert_eq!(request.len(), entry.framed_len());
+        assert_eq!(records(signal, &request), Some(entry.records), "what is admitted is valid");
+    }
+    for cut in &split.cuts {
+        assert!(records(signal, &cut.bytes).is_none(), "what is cut out is not valid: {cut:?}");
+    }
+    if verdict.is_ok() {
+        assert!(split.cuts.is_empty(), "nothing is cut out of a valid request");
+    }
+}
+
+/// The records of a valid request; `None` if it is not valid.
+pub fn records(signal: Signal, bytes: &[u8]) -> Option<u64> {
+    let decoded = match signal {
+        Signal::Traces => ExportTraceServiceRequest::decode(bytes).is_ok(),
+        Signal::Metrics => ExportMetricsServiceRequest::decode(bytes).is_ok(),
+        Signal::Logs => ExportLogsServiceRequest::decode(bytes).is_ok(),
+    };
+    if !decoded {
+        return None;
+    }
+    let root = match signal {
+        Signal::Traces => "traces",
+        Signal::Metrics => "metrics",
+        Signal::Logs => "logs",
+    };
+    let mut records = 0;
+    is_strict(root, bytes, &mut records).then_some(records)
+}
+
+/// Whether bytes that prost takes hold to the stricter rules, too.
+fn is_strict(message: &str, mut bytes: &[u8], records: &mut u64) -> bool {
+    let mut resources = 0;
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let (number, wire) = (key >> 3, key & 7);
+        let len = match wire {
+            0 => {
+                varint(&mut bytes);
+                continue;
+            }
+            1 => 8,
+            2 => varint(&mut bytes) as usize,
+            5 => 4,
+            _ => return false,
+        };
+        let (content, rest) = bytes.split_at(len);
+        bytes = rest;
+        let is_entry = message.starts_with("Resource") && message != "Resource";
+        if is_entry && number == 1 {
+            resources += 1;
+        }
+        if let Some(expected) = id_len(message, number)
+            && ![0, expected].contains(&len)
+        {
+            return false;
+        }
+        if let Some(child) = child(message, number) {
+            *records += u64::from(child == "LogRecord" || child == "Span" || child.ends_with("DataPoint"));
+            if wire == 2 && !is_strict(child, content, records) {
+                return false;
+            }
+        }
+        if resources > 1 || (is_entry && number == 1000) {
+            return false;
+        }
+    }
+    true
+}
+
+fn id_len(message: &str, number: u64) -> Option<usize> {
+    match (message, number) {
+        ("Span" | "Link", 1) | ("LogRecord", 9) | ("Exemplar", 5) => Some(16),
+        ("Span", 2 | 4) | ("Link", 2) | ("LogRecord", 10) | ("Exemplar", 4) => Some(8),
+        _ => None,
+    }
+}
+
+/// The message in a field that can hold, however deep, something that the stricter rules are about.
+fn child(message: &str, number: u64) -> Option<&'static str> {
+    Some(match (message, number) {
+        ("traces", 1) => "ResourceSpans",
+        ("metrics", 1) => "ResourceMetrics",
+        ("logs", 1) => "ResourceLogs",
+        ("ResourceSpans" | "ResourceMetrics" | "ResourceLogs", 1) => "Resource",
+        ("ResourceSpans", 2) => "ScopeSpans",
+        ("ResourceMetrics", 2) => "ScopeMetrics",
+        ("ResourceLogs", 2) => "ScopeLogs",
+        ("ScopeSpans" | "ScopeMetrics" | "ScopeLogs", 1) => "InstrumentationScope",
+        ("ScopeSpans", 2) => "Span",
+        ("ScopeMetrics", 2) => "Metric",
+        ("ScopeLogs", 2) => "LogRecord",
+        ("Span", 11) => "Event",
+        ("Span", 13) => "Link",
+        ("Span", 15) => "Status",
+        ("LogRecord", 5) | ("KeyValue", 2) | ("ArrayValue", 1) => "AnyValue",
+        ("Metric", 5 | 7) => "Numbers",
+        ("Metric", 9) => "Histogram",
+        ("Metric", 10) => "ExponentialHistogram",
+        ("Metric", 11) => "Summary",
+        ("Numbers", 1) => "NumberDataPoint",
+        ("Histogram", 1) => "HistogramDataPoint",
+        ("ExponentialHistogram", 1) => "ExponentialHistogramDataPoint",
+        ("Summary", 1) => "SummaryDataPoint",
+        ("NumberDataPoint", 5) | ("HistogramDataPoint", 8) | ("ExponentialHistogramDataPoint", 11) => {
+            "Exemplar"
+        }
+        ("ExponentialHistogramDataPoint", 8 | 9) => "Buckets",
+        ("SummaryDataPoint", 6) => "ValueAtQuantile",
+        ("AnyValue", 5) => "ArrayValue",
+        ("AnyValue", 6) => "KeyValueList",
+        ("Resource", 3) => "EntityRef",
+        ("Resource" | "KeyValueList" | "ExponentialHistogramDataPoint", 1)
+        | ("InstrumentationScope" | "Event", 3)
+        | ("Link", 4)
+        | ("LogRecord", 6)
+        | ("NumberDataPoint" | "SummaryDataPoint" | "Exemplar", 7)
+        | ("Span" | "HistogramDataPoint", 9)
+        | ("Metric", 12) => "KeyValue",
+        _ => return None,
+    })
+}
+
+/// Reads a varint that prost has read before.
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..70).step_by(7) {
+        let (first, rest) = bytes.split_first().expect("prost has read it");
+        *bytes = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if *first < 0x80 {
+            break;
+        }
+    }
+    value
+}

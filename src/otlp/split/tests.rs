@@ -1,0 +1,283 @@
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::*;
+use crate::otlp::{arbitrary, put_frame};
+
+/// What makes a record invalid once [`poison`] has gone over the bytes.
+const MARK: &str = "p0ison";
+
+/// Makes every [`MARK`] invalid UTF-8 without moving anything.
+fn poison(mut request: Vec<u8>) -> Vec<u8> {
+    let marks: Vec<usize> = request
+        .windows(MARK.len())
+        .enumerate()
+        .filter(|(_, at)| *at == MARK.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    for at in marks {
+        request[at] = 0xff;
+    }
+    request
+}
+
+fn marked() -> KeyValue {
+    KeyValue { key: MARK.to_owned(), ..KeyValue::default() }
+}
+
+fn framed(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for entry in entries {
+        put_frame(&mut out, entry.bytes.len());
+        out.extend_from_slice(&entry.bytes);
+    }
+    out
+}
+
+/// A request of one entry and scope with these records.
+fn logs(records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+    let resource = Resource { dropped_attributes_count: 1, ..Resource::default() };
+    let scope = ScopeLogs { log_records: records, schema_url: "scope".into(), ..ScopeLogs::default() };
+    let entry =
+        ResourceLogs { resource: Some(resource), scope_logs: vec![scope], schema_url: "entry".into() };
+    ExportLogsServiceRequest { resource_logs: vec![entry] }
+}
+
+fn record(name: &str) -> LogRecord {
+    LogRecord { event_name: name.to_owned(), ..LogRecord::default() }
+}
+
+#[test]
+fn rule_9_an_empty_request_is_fine() {
+    let split = split(Signal::Logs, b"").unwrap();
+    assert!(split.entries.is_empty() && split.cuts.is_empty());
+}
+
+#[test]
+fn a_bad_record_is_cut_out_and_its_neighbours_stay() {
+    let bad = LogRecord { attributes: vec![marked()], ..record("bad") };
+    let all = logs(vec![record("a"), bad.clone(), record("b")]);
+    let request = poison(all.encode_to_vec());
+    let split = split(Signal::Logs, &request).unwrap();
+    let kept = ExportLogsServiceRequest::decode(&*framed(&split.entries)).unwrap();
+    assert_eq!(kept, logs(vec![record("a"), record("b")]));
+    assert_eq!(split.entries[0].records, 2);
+    assert_eq!(split.entries[0].resource(), b"\x10\x01");
+    let [cut] = &*split.cuts else { panic!("{:?}", split.cuts) };
+    assert_eq!(cut.path, "resource_logs[0].scope_logs[0].log_records[1].attributes[0].key");
+    assert_eq!((cut.index, cut.records, cut.reason), (0, 1, Reason::Utf8));
+    assert_eq!(request[cut.offset], 0xff);
+    assert_eq!(cut.bytes, poison(logs(vec![bad]).encode_to_vec()));
+}
+
+#[test]
+fn a_bad_scope_is_cut_out_whole_and_its_records_count() {
+    let mut request = logs(vec![record("a"), record("b")]);
+    let good = request.resource_logs[0].scope_logs[0].clone();
+    request.resource_logs[0].scope_logs.push(ScopeLogs { schema_url: MARK.into(), ..good.clone() });
+    let bytes = poison(request.encode_to_vec());
+    let split = split(Signal::Logs, &bytes).unwrap();
+    assert_eq!(framed(&split.entries), logs(good.log_records).encode_to_vec());
+    assert_eq!(split.cuts[0].path, "resource_logs[0].scope_logs[1].schema_url");
+    assert_eq!(split.cuts[0].records, 2);
+}
+
+#[test]
+fn a_bad_resource_takes_its_entry_and_no_other_along() {
+    let mut request = logs(vec![record("a"), record("b")]);
+    let good = request.resource_logs[0].clone();
+    request.resource_logs[0].resource = Some(Resource { attributes: vec![marked()], ..Resource::default() });
+    let bad = poison(request.encode_to_vec());
+    request.resource_logs.push(good);
+    let bytes = poison(request.encode_to_vec());
+    let split = split(Signal::Logs, &bytes).unwrap();
+    assert_eq!(split.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [1]);
+    assert!(matches!(split.entries[0].bytes, Cow::Borrowed(_)));
+    assert_eq!((split.cuts[0].index, split.cuts[0].records), (0, 2));
+    assert_eq!(split.cuts[0].bytes, bad);
+}
+
+#[test]
+fn a_part_whose_records_cannot_be_counted_counts_as_one() {
+    let split = split(Signal::Logs, b"\x0a\x03\x12\x05\x12").unwrap();
+    assert!(split.entries.is_empty());
+    assert_eq!((split.cuts[0].records, split.cuts[0].reason), (1, Reason::Truncated));
+    assert_eq!(split.cuts[0].path, "resource_logs[0].scope_logs[0]");
+}
+
+#[test]
+fn broken_framing_of_the_request_itself_is_malformed() {
+    for (request, path, offset, reason) in [
+        (&b"\x0a\x00\x0a\x05\x12"[..], "resource_logs[1]", 2, Reason::Truncated),
+        (b"\x08\x00", "resource_logs[0]", 0, Reason::WireType),
+        (b"\x0a\x00\x0b", "resource_logs[1]", 2, Reason::Group),
+        (b"\x0a\x00\x80", "ExportLogsServiceRequest", 2, Reason::Truncated),
+    ] {
+        let expected = Malformed { path: path.to_owned(), offset, reason };
+        assert_eq!(split(Signal::Logs, request).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn other_fields_of_the_request_are_dropped() {
+    let split = split(Signal::Logs, b"\x10\x05\x0a\x02\x1a\x00\x1a\x01x").unwrap();
+    assert_eq!(framed(&split.entries), b"\x0a\x02\x1a\x00");
+}
+
+#[test]
+fn a_valid_entry_without_records_stays_as_it_is() {
+    let split = split(Signal::Logs, b"\x0a\x02\x12\x00").unwrap();
+    assert_eq!((split.entries[0].bytes.as_ref(), split.entries[0].records), (&b"\x12\x00"[..], 0));
+}
+
+#[test]
+fn unknown_fields_around_a_cut_stay_byte_for_byte() {
+    // Field 100 with "u", in an encoding that is longer than needed: in the entry in front of the scope, in the scope
+    // behind the records.
+    let unknown = b"\xa2\x86\x80\x00\x01u";
+    let scope = [&b"\x12\x02\x1a\x00\x12\x03\x1a\x01\xff"[..], unknown].concat();
+    let entry = [unknown, &[0x12, scope.len() as u8][..], &scope].concat();
+    let request = [&[0x0a, entry.len() as u8][..], &entry].concat();
+    let split = split(Signal::Logs, &request).unwrap();
+    let kept = [unknown, &[0x12, 10][..], b"\x12\x02\x1a\x00", unknown].concat();
+    assert_eq!(split.entries[0].bytes.as_ref(), kept);
+}
+
+#[test]
+fn a_resource_that_comes_last_is_found() {
+    let split = split(Signal::Logs, b"\x0a\x06\x12\x00\x0a\x02\x10\x07").unwrap();
+    assert_eq!(split.entries[0].resource(), b"\x10\x07");
+}
+
+#[test]
+fn a_metric_with_data_twice_is_cut_out_whole() {
+    // gauge: one point; sum: one good and one bad point.
+    let metric = b"\x2a\x02\x0a\x00\x3a\x05\x0a\x00\x0a\x01\x07";
+    let scope = [&b"\x12\x0b"[..], metric, b"\x12\x00"].concat();
+    let request = [&b"\x0a\x11\x12\x0f"[..], &scope].concat();
+    let split = split(Signal::Metrics, &request).unwrap();
+    assert_eq!(split.cuts[0].records, 3);
+    assert_eq!(split.entries[0].bytes.as_ref(), b"\x12\x02\x12\x00");
+}
+
+#[test]
+fn a_flood_of_bad_records_takes_few_cuts_and_loses_none() {
+    let bad = LogRecord { attributes: vec![marked()], ..LogRecord::default() };
+    let request = poison(logs(vec![bad; 1000]).encode_to_vec());
+    let twice = request.repeat(2);
+    let split = split(Signal::Logs, &twice).unwrap();
+    assert!(split.entries.is_empty());
+    assert_eq!(split.cuts.len(), 17);
+    assert_eq!(split.cuts.iter().map(|cut| cut.records).sum::<u64>(), 2000);
+    let bytes: usize = split.cuts.iter().map(|cut| cut.bytes.len()).sum();
+    assert!(bytes < twice.len() + 17 * 100, "{bytes} for {}", twice.len());
+    assert_eq!(split.cuts[16].path, "resource_logs[0].scope_logs[0].log_records[16].attributes[0].key");
+}
+
+fn is_marked(attributes: &[KeyValue]) -> bool {
+    attributes.last().is_some_and(|last| last.key == MARK)
+}
+
+/// What is left of log records once the marked ones are gone, and of scopes and entries once nothing is in them.
+fn without_marked_logs(mut request: ExportLogsServiceRequest) -> ExportLogsServiceRequest {
+    request.resource_logs.retain_mut(|entry| {
+        let scopes = entry.scope_logs.len();
+        entry.scope_logs.retain_mut(|scope| {
+            let records = scope.log_records.len();
+            scope.log_records.retain(|record| !is_marked(&record.attributes));
+            records == 0 || !scope.log_records.is_empty()
+        });
+        scopes == 0 || !entry.scope_logs.is_empty()
+    });
+    request
+}
+
+/// The attributes of every data point.
+fn points(data: &mut Data) -> Vec<&mut Vec<KeyValue>> {
+    match data {
+        Data::Gauge(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+        Data::Sum(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+        Data::Histogram(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+        Data::ExponentialHistogram(data) => {
+            data.data_points.iter_mut().map(|point| &mut point.attributes).collect()
+        }
+        Data::Summary(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+    }
+}
+
+/// Drops the marked points. Whether there are others, or were none.
+fn keep_unmarked_points(data: &mut Data) -> bool {
+    let before = points(data).len();
+    match data {
+        Data::Gauge(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
+        Data::Sum(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
+        Data::Histogram(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
+        Data::ExponentialHistogram(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
+        Data::Summary(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
+    }
+    before == 0 || !points(data).is_empty()
+}
+
+fn without_marked_metrics(mut request: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
+    request.resource_metrics.retain_mut(|entry| {
+        let scopes = entry.scope_metrics.len();
+        entry.scope_metrics.retain_mut(|scope| {
+            let metrics = scope.metrics.len();
+            scope.metrics.retain_mut(|metric| metric.data.as_mut().is_none_or(keep_unmarked_points));
+            metrics == 0 || !scope.metrics.is_empty()
+        });
+        scopes == 0 || !entry.scope_metrics.is_empty()
+    });
+    request
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn nothing_but_the_bad_log_records_is_lost(mut request in arbitrary::logs(), marks: u64) {
+        let records = request.resource_logs.iter_mut().flat_map(|entry| &mut entry.scope_logs)
+            .flat_map(|scope| &mut scope.log_records);
+        let mut marked_records = 0;
+        for (_, record) in records.enumerate().filter(|(at, _)| marks >> (at % 64) & 1 == 1) {
+            record.attributes.push(marked());
+            marked_records += 1;
+        }
+        let bytes = poison(request.encode_to_vec());
+        let split = split(Signal::Logs, &bytes).unwrap();
+        prop_assert_eq!(split.cuts.iter().map(|cut| cut.records).sum::<u64>(), marked_records);
+        let kept = ExportLogsServiceRequest::decode(&*framed(&split.entries)).unwrap();
+        prop_assert_eq!(kept, without_marked_logs(request));
+    }
+
+    #[test]
+    fn nothing_but_the_bad_data_points_is_lost(mut request in arbitrary::metrics(), marks: u64) {
+        let metrics = request.resource_metrics.iter_mut().flat_map(|entry| &mut entry.scope_metrics)
+            .flat_map(|scope| &mut scope.metrics);
+        let all = metrics.filter_map(|metric| metric.data.as_mut()).flat_map(points);
+        let mut marked_points = 0;
+        for (_, attributes) in all.enumerate().filter(|(at, _)| marks >> (at % 64) & 1 == 1) {
+            attributes.push(marked());
+            marked_points += 1;
+        }
+        let bytes = poison(request.encode_to_vec());
+        let split = split(Signal::Metrics, &bytes).unwrap();
+        prop_assert_eq!(split.cuts.iter().map(|cut| cut.records).sum::<u64>(), marked_points);
+        let kept = ExportMetricsServiceRequest::decode(&*framed(&split.entries)).unwrap();
+        prop_assert_eq!(kept, without_marked_metrics(request));
+    }
+
+    #[test]
+    fn a_valid_request_splits_into_its_own_bytes(request in arbitrary::request(Signal::Traces)) {
+        let split = split(Signal::Traces, &request).unwrap();
+        prop_assert!(split.cuts.is_empty());
+        prop_assert!(split.entries.iter().all(|entry| matches!(entry.bytes, Cow::Borrowed(_))));
+        prop_assert_eq!(framed(&split.entries), &*request);
+    }
+}

@@ -1,0 +1,40 @@
+//! The harness that all scenarios share: Sluice itself ([`Sluice`] in this process, [`SluiceProcess`] as the real
+//! binary), what to ask it ([`Front`]), what to send ([`payload`]), and waiting without sleeping ([`eventually`]).
+//! The upstream is `sluice::cli::sink::Sink`, the sender of many requests `sluice::cli::send::Load`.
+#![allow(dead_code, reason = "not every scenario needs every part")]
+#![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
+
+pub mod front;
+pub mod http;
+pub mod letters;
+pub mod metrics;
+pub mod payload;
+pub mod process;
+pub mod router;
+pub mod sinks;
+pub mod yaml;
+
+pub use front::Front;
+pub use metrics::Metrics;
+pub use process::SluiceProcess;
+pub use router::Sluice;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The deadline of everything that is waited for: far longer than it takes on a busy machine, since it only decides
+/// when a test that fails gives up.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `reached` gives a value; panics after [`PATIENCE`].
+pub async fn eventually<T>(what: &str, mut reached: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = reached().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

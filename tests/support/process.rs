@@ -1,0 +1,118 @@
+//! Sluice as its users run it: the binary, in a process of its own.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::router::write_config;
+use super::{Front, eventually};
+
+/// A running `sluice run`. It is killed when it is dropped.
+pub struct SluiceProcess {
+    front: Front,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    directory: tempfile::TempDir,
+}
+
+impl SluiceProcess {
+    /// Starts the binary with a configuration (completed as [`super::Sluice`] does) and more arguments, and waits
+    /// until it says where it listens.
+    pub async fn start(yaml: &str, args: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["run", "--config"])
+            .arg(&config)
+            .args(args)
+            .current_dir(directory.path())
+            .env_remove("RUST_LOG")
+            .env_remove("SLUICE_CONFIG")
+            .env_remove("SLUICE_LOG_FORMAT")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary was built");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let lines_to = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                lines_to.lock().push(line);
+            }
+        });
+        let address = async |what: &str| {
+            eventually(what, async || log.lock().iter().find_map(|line| address_after(line, what))).await
+        };
+        let front =
+            Front { otlp: address("OTLP/HTTP on http://").await, admin: address("admin on http://").await };
+        Self { front, child, log, directory }
+    }
+
+    /// What it has logged so far, line by line.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().clone()
+    }
+
+    /// Waits until it has logged a line with this text, and returns the line.
+    pub async fn logged(&self, text: &str) -> String {
+        let find = || self.log.lock().iter().find(|line| line.contains(text)).cloned();
+        eventually(text, async || find()).await
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Its working directory, which `@DIR@` stands for.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Replaces the configuration file, in one step.
+    pub fn write_config(&self, yaml: &str) {
+        write_config(self.directory.path(), yaml);
+    }
+
+    /// Sends it a signal, such as `TERM` or `HUP`.
+    pub async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().await;
+        assert!(sent.expect("`kill` is there").success());
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
+        ended.expect("it ends in time").expect("it can be waited for")
+    }
+
+    /// Resident memory in bytes, as the kernel counts it.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") * 1024
+    }
+}
+
+impl Deref for SluiceProcess {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+fn address_after(line: &str, what: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(what)?;
+    rest.split_whitespace().next()?.parse().ok()
+}
