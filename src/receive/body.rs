@@ -23,6 +23,9 @@ const BELIEVED: usize = 1024 * 1024;
 /// have grown to more than a thousand times itself.
 const FEED: usize = 4096;
 
+/// zstd knows no such proportion (four bytes can stand for 128 KiB), so that its output is taken in steps of this size.
+const STEP: usize = 128 * 1024;
+
 /// The largest zstd window (8 MiB, what RFC 8878 asks every decoder to support), as a power of two.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
@@ -171,10 +174,12 @@ impl Sink {
 }
 
 impl Decoder {
-    fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
+    /// Decodes from `data`, which moves on; returns whether there is nothing more to come from it. If not, the limits
+    /// are to be looked at before the next call.
+    fn write(&mut self, data: &mut &[u8]) -> std::io::Result<bool> {
         match self {
-            Self::Gzip(decoder) => decoder.write_all(data),
-            Self::Deflate(decoder) => decoder.write(data),
+            Self::Gzip(decoder) => decoder.write_all(data).map(|()| true),
+            Self::Deflate(decoder) => decoder.write(data).map(|()| true),
             Self::Zstd(decoder) => decoder.write(data),
         }
     }
@@ -219,7 +224,7 @@ impl DeflateDecoder {
             data = &data[(self.raw.total_in() - before) as usize..];
             self.whole = status == Status::StreamEnd;
             let filled_up = self.out.len() == self.out.capacity();
-            if data.is_empty() && !(filled_up && !self.whole) {
+            if data.is_empty() && (self.whole || !filled_up) {
                 return Ok(());
             }
         }
@@ -244,22 +249,21 @@ impl ZstdDecoder {
         Ok(Self { raw, out: Vec::new(), whole: true })
     }
 
-    fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
+    fn write(&mut self, data: &mut &[u8]) -> std::io::Result<bool> {
+        let end = self.out.len();
+        self.out.resize(end + STEP, 0);
         let mut input = InBuffer::around(data);
-        loop {
-            let end = self.out.len();
-            self.out.reserve(FEED);
-            let mut output = OutBuffer::around_pos(&mut self.out, end);
-            let hint = self.raw.run(&mut input, &mut output)?;
-            let filled_up = output.pos() == output.capacity();
-            self.whole = hint == 0;
-            if input.pos() == data.len() && !filled_up {
-                return Ok(());
-            }
-            if hint == 0 && input.pos() < data.len() {
-                self.raw.reinit()?;
-            }
+        let mut output = OutBuffer::around(&mut self.out[end..]);
+        let hint = self.raw.run(&mut input, &mut output);
+        let (read, written) = (input.pos(), output.pos());
+        self.out.truncate(end + written);
+        *data = &data[read..];
+        self.whole = hint? == 0;
+        if self.whole && !data.is_empty() {
+            self.raw.reinit()?;
         }
+        // A frame that is whole holds nothing back, even if it filled its step to the last byte.
+        Ok(data.is_empty() && (self.whole || written < STEP))
     }
 
     fn finish(self) -> std::io::Result<Vec<u8>> {
@@ -274,14 +278,20 @@ impl Reading {
             return Err(BodyError::TooLarge(self.size, false));
         }
         if let Sink::Decoder(coding, decoder) = &mut self.sink {
-            for piece in data.chunks(FEED) {
-                decoder.write(piece).map_err(|error| BodyError::Corrupt(*coding, error))?;
-                let decoded = decoder.decoded() as u64;
-                if decoded > self.size {
-                    return Err(BodyError::TooLarge(self.size, true));
-                }
-                if !self.reservation.grow(decoded - self.reservation.bytes()) {
-                    return Err(BodyError::NoMemory);
+            for mut piece in data.chunks(FEED) {
+                loop {
+                    let done =
+                        decoder.write(&mut piece).map_err(|error| BodyError::Corrupt(*coding, error))?;
+                    let decoded = decoder.decoded() as u64;
+                    if decoded > self.size {
+                        return Err(BodyError::TooLarge(self.size, true));
+                    }
+                    if !self.reservation.grow(decoded - self.reservation.bytes()) {
+                        return Err(BodyError::NoMemory);
+                    }
+                    if done {
+                        break;
+                    }
                 }
             }
             return Ok(());

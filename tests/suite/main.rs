@@ -6,12 +6,16 @@ mod support;
 
 mod all_or_nothing;
 mod bodies;
+mod bounds;
+mod bytes;
 mod connections;
 mod conservation;
+mod isolation;
 mod order;
 mod poison;
 mod receiver;
 mod reload;
 mod reload_under_load;
+mod routing;
 mod shutdown;
 mod smoke;

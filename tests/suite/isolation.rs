@@ -1,0 +1,144 @@
+//! Isolation: a stalled stream or exporter delays no other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sluice::cli::sink::{Fault, Sink};
+use sluice::otlp::Signal;
+use tokio::time::Instant;
+
+use crate::support::payload::{KEY, entries, entry_of, logs, request, resource, texts};
+use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::{self, QUICK};
+use crate::support::{PATIENCE, Sluice};
+
+const STREAMS: usize = 1000;
+const STALLED: usize = 300;
+
+fn key(stream: usize) -> String {
+    format!("{}-{stream:04}", if stream < STALLED { "slow" } else { "fine" })
+}
+
+/// One record for every stream, in requests of 100 entries; returns when each of them was posted.
+async fn post_round(sluice: &Sluice, round: usize) -> BTreeMap<String, Instant> {
+    let mut posted = BTreeMap::new();
+    for chunk in (0..STREAMS).collect::<Vec<_>>().chunks(100) {
+        // Slow and fine streams apart: under `refuse`, a mixed request would be refused with the slow ones.
+        let texts: Vec<String> = chunk.iter().map(|stream| format!("{} {round}", key(*stream))).collect();
+        let all: Vec<_> = chunk
+            .iter()
+            .zip(&texts)
+            .map(|(stream, text)| {
+                entry_of(Signal::Logs, resource(&[(KEY, &key(*stream)), ("service.name", "test")]), &[text])
+            })
+            .collect();
+        let now = Instant::now();
+        sluice.accept(Signal::Logs, request(&all)).await;
+        posted.extend(texts.into_iter().map(|text| (text, now)));
+    }
+    posted
+}
+
+/// The 99th percentile of the time from posting a fine stream's record to its arrival.
+fn p99(up: &Sink, posted: &BTreeMap<String, Instant>) -> Duration {
+    let mut waits: Vec<Duration> = Vec::new();
+    for request in up.taken() {
+        for text in entries(&request.body).iter().flat_map(|entry| texts(Signal::Logs, entry)) {
+            if let Some(at) = posted.get(&text).filter(|_| text.starts_with("fine")) {
+                waits.push(request.arrived.saturating_duration_since(*at));
+            }
+        }
+    }
+    waits.sort();
+    waits[waits.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_streams_delay_neither_others_of_their_exporter_nor_other_exporters() {
+    let (up, other) = (sinks::recording().await, sinks::counting().await);
+    let queue = "sending_queue: { max_in_flight: 64, batch: { flush_timeout: 5ms } }";
+    let exporters = yaml::exporters(&[
+        ("otlp_http/up", yaml::to(&up.url(), &[QUICK, queue, "timeout: 1h"])),
+        ("otlp_http/other", yaml::to(&other.url(), &[QUICK, queue])),
+    ]);
+    let sluice = Sluice::start(&(exporters + &yaml::by_stream("otlp_http/up, otlp_http/other"))).await;
+
+    let posted = post_round(&sluice, 0).await;
+    up.records(STREAMS as u64).await;
+    let unloaded = p99(&up, &posted);
+
+    up.set_fault(Fault::hang().on_streams("slow-*"));
+    let mut posted = BTreeMap::new();
+    for round in 1..=4 {
+        posted.extend(post_round(&sluice, round).await);
+    }
+    let healthy = ((STREAMS - STALLED) * 4) as u64;
+    up.wait_for_records(STREAMS as u64 + healthy, 3 * PATIENCE).await.expect("700 streams are delivered");
+    other.records(STREAMS as u64 * 5).await;
+    let loaded = p99(&up, &posted);
+    assert!(loaded <= 10 * unloaded + Duration::from_secs(2), "{loaded:?} instead of {unloaded:?}");
+
+    let metrics = sluice.assert_conserved().await;
+    let pending = |exporter| metrics.sum("sluice_pending_records", &[("exporter", exporter)]);
+    assert_eq!(pending("otlp_http/other"), 0.0);
+    assert_eq!(pending("otlp_http/up"), 4.0 * STALLED as f64);
+}
+
+#[tokio::test]
+async fn a_stalled_exporter_delays_no_other_exporter() {
+    let (stalled, fine) = (sinks::counting().await, sinks::counting().await);
+    stalled.set_fault(Fault::hang());
+    let exporters = yaml::exporters(&[
+        (
+            "otlp_http/stalled",
+            yaml::to(&stalled.url(), &["timeout: 1h", "sending_queue: { max_in_flight: 1 }"]),
+        ),
+        ("otlp_http/fine", yaml::to(&fine.url(), &[])),
+    ]);
+    let sluice = Sluice::start(&(exporters + &yaml::by_stream("otlp_http/stalled, otlp_http/fine"))).await;
+    for round in 0..20 {
+        let keys: Vec<String> = (0..10).map(|stream| format!("{round} {stream}")).collect();
+        let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (key.as_str(), &["text"][..])).collect();
+        sluice.accept(Signal::Logs, logs(&entries)).await;
+    }
+    fine.records(200).await;
+    let metrics = sluice.assert_conserved().await;
+    assert_eq!(metrics.exported("otlp_http/fine", "delivered"), 200.0);
+    assert_eq!(metrics.exported("otlp_http/stalled", "delivered"), 0.0);
+}
+
+#[tokio::test]
+async fn streams_that_wait_for_a_retry_take_no_place_from_others() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).on_streams("broken-*"));
+    let options = [
+        "retry_on_failure: { initial_interval: 1h, max_interval: 1h }",
+        "sending_queue: { max_in_flight: 1, batch: { flush_timeout: 0s } }",
+    ];
+    let sluice = Sluice::start(&yaml::up(&up.url(), &options)).await;
+    for stream in 0..20 {
+        let (broken, fine) = (format!("broken-{stream}"), format!("fine-{stream}"));
+        sluice.accept(Signal::Logs, logs(&[(&broken, &["1"]), (&fine, &["1"])])).await;
+    }
+    up.records(20).await;
+    let metrics = sluice.assert_conserved().await;
+    assert_eq!(metrics.sum("sluice_pending_records", &[]), 20.0);
+}
+
+#[tokio::test]
+async fn a_full_stream_leaves_others_their_room() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).on_streams("full"));
+    let queue =
+        "sending_queue: { queue_size: 1KiB, batch: { min_size: 1, max_size: 1KiB, flush_timeout: 0s } }";
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[QUICK, queue])).await;
+    let mut taken = 0;
+    while sluice.post(Signal::Logs, logs(&[("full", &["some text"])])).await.status == 200 {
+        taken += 1;
+        assert!(taken < 100, "a kilobyte is full at some time");
+    }
+    for round in 0..50 {
+        sluice.accept(Signal::Logs, logs(&[("fine", &[&format!("text {round}")])])).await;
+        up.records(round + 1).await;
+    }
+}
