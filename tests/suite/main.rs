@@ -4,8 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod bodies;
+mod command_line;
 mod connections;
+mod default_configuration;
 mod receiver;
 mod reload;
 mod reload_under_load;
