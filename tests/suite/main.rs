@@ -4,12 +4,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod all_or_nothing;
 mod bodies;
 mod bounds;
 mod bytes;
+mod command_line;
 mod connections;
 mod conservation;
+mod default_configuration;
 mod isolation;
 mod order;
 mod poison;

@@ -123,5 +123,6 @@ impl Deref for SluiceProcess {
 
 fn address_after(line: &str, what: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(what)?;
-    rest.split_whitespace().next()?.parse().ok()
+    // The line may be JSON.
+    rest.split([' ', '"']).next()?.parse().ok()
 }
