@@ -10,7 +10,7 @@ fn root() -> &'static Path {
 
 /// The crates below a `[…dependencies]` header of `Cargo.toml`.
 fn crates() -> BTreeSet<String> {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a crate has a manifest");
     let mut listed = false;
     let mut crates = BTreeSet::new();
     for line in manifest.lines() {
@@ -25,7 +25,7 @@ fn crates() -> BTreeSet<String> {
 
 /// The crates that have a row of their own.
 fn documented() -> BTreeSet<String> {
-    let page = fs::read_to_string(root().join("docs/dependencies.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/dependencies.md")).expect("the page is there");
     let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
     page.lines().filter_map(cell).collect()
 }
@@ -33,7 +33,7 @@ fn documented() -> BTreeSet<String> {
 /// The files below `directory` whose name ends in `.end`.
 fn files(directory: &Path, end: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
-    for path in entries.map(|entry| entry.unwrap().path()) {
+    for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             files(&path, end, found);
         } else if path.extension().is_some_and(|of| of == end) {

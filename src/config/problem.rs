@@ -152,6 +152,11 @@ impl Report {
         self.hidden.extend(places);
     }
 
+    /// Whether this place is kept out of what is shown, as a whole.
+    pub(super) fn hides(&self, span: Span) -> bool {
+        self.hidden.iter().any(|hidden| hidden.contains(span))
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }

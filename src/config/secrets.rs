@@ -151,6 +151,10 @@ fn collect<'a>(node: &'a Node, path: &mut Vec<&'a str>, masks: &mut Vec<Span>) {
         Value::Map(entries) => {
             for entry in entries {
                 path.push(&entry.key);
+                // `{ Authorization "Bearer …" }` lost its colon, so that the secret is a part of the key.
+                if entry.value.is_null() && entry.key.contains(char::is_whitespace) && is_secret_path(path) {
+                    masks.push(entry.key_span);
+                }
                 collect(&entry.value, path, masks);
                 path.pop();
             }

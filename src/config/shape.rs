@@ -122,7 +122,12 @@ impl Walk<'_> {
             } else if let Some(schema) = shape.values().or_else(typed) {
                 let shape = Shape::of(schema);
                 if entry.value.is_null() && !shape.is("object") {
-                    self.report.error(entry.key_span, format!("`{inner}` has no value"));
+                    if self.report.hides(entry.key_span) {
+                        let message = format!("a key in `{place}` has no value");
+                        self.report.error(entry.key_span, message).help("write `name: value`");
+                    } else {
+                        self.report.error(entry.key_span, format!("`{inner}` has no value"));
+                    }
                     continue;
                 }
                 self.value(&entry.value, shape, &inner)
@@ -139,7 +144,8 @@ impl Walk<'_> {
 
     /// A key that is not in the schema: the Collector's, or a slip.
     fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
-        let key = quoted(&entry.key);
+        let hidden = self.report.hides(entry.key_span);
+        let key = if hidden { "`[redacted]`".to_owned() } else { quoted(&entry.key) };
         if let Some((verdict, why)) = shape.definition.and_then(|name| collector::verdict(name, &entry.key)) {
             match verdict {
                 Verdict::Ignored => self.report.warn(entry.key_span, format!("{key} has no effect: {why}")),

@@ -4,15 +4,24 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod all_or_nothing;
 mod answers;
 mod bad_configuration;
+mod bodies;
 mod bounds;
 mod bytes;
+mod command_line;
+mod connections;
 mod conservation;
 mod dead_letters;
+mod default_configuration;
 mod isolation;
 mod order;
 mod poison;
+mod receiver;
+mod reload;
+mod reload_under_load;
 mod routing;
+mod shutdown;
 mod smoke;

@@ -62,6 +62,8 @@ fn no_problem_shows_a_secret_wherever_it_stands() {
         "headers: { Authorization: \"Bearer s3cret\", authorization: s3cret }",
         "headers: { X: \"s3cret {{ s3cret }}\" }",
         "headers: { X: \"s3cret\\u0001\" }",
+        "headers: { Authorization \"Bearer s3cret\", X: y }",
+        "{ endpoint: x, Authorization 'Bearer s3cret' }",
         "headers: s3cret",
         "headers: [s3cret]",
         "header: { Authorization: s3cret }",

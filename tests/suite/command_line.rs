@@ -1,0 +1,241 @@
+//! The commands: what they print and how they exit.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use sluice::otlp::Signal;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::support::payload::{entry_of, logs, request, resource};
+use crate::support::sinks;
+use crate::support::{Sluice, SluiceProcess};
+
+/// How a command ended.
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    error: String,
+}
+
+async fn sluice_in(directory: &Path, args: &[&str], input: &[u8]) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(args)
+        .current_dir(directory)
+        .env_remove("RUST_LOG")
+        .env_remove("SLUICE_CONFIG")
+        .env("SLUICE_TEST_TOKEN", "hunter2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary was built");
+    // A command that doesn't read has closed its end.
+    let _ = child.stdin.take().expect("it is piped").write_all(input).await;
+    let ended = tokio::time::timeout(crate::support::PATIENCE, child.wait_with_output()).await;
+    let output = ended.expect("it ends in time").expect("it can be waited for");
+    Ended {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("it prints text"),
+        error: String::from_utf8(output.stderr).expect("it prints text"),
+    }
+}
+
+async fn sluice(args: &[&str]) -> Ended {
+    sluice_in(&std::env::temp_dir(), args, b"").await
+}
+
+const GOOD: &str = "\
+receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 } } } }
+exporters:
+  otlp_http/tenants: { endpoint: 'https://otel.example.com/in/{{ key }}', headers: { Authorization: 'Bearer ${env:SLUICE_TEST_TOKEN}' } }
+  file/local: { path: ./data }
+routes:
+  - { name: special, match: { s2.stream: 'special-*' }, key: s2.stream, exporters: [file/local] }
+  - { name: traces, match: { s2.stream: '*' }, signals: [traces], key: s2.stream, exporters: [file/local] }
+  - { name: tenants, match: { s2.stream: '*' }, key: s2.stream, exporters: [otlp_http/tenants], continue: true }
+  - { name: copy, match: { s2.stream: { regex: '^a' } }, key: s2.stream, exporters: [file/local] }
+";
+
+fn directory(yaml: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("sluice.yaml"), yaml).unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn check_exits_with_0_or_with_1_and_every_problem() {
+    let good = directory(GOOD);
+    let ended = sluice_in(good.path(), &["check", "sluice.yaml"], b"").await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "sluice.yaml: fine\n"), "{}", ended.error);
+
+    let bad = directory(&GOOD.replace("path: ./data", "pth: ./data").replace("[file/local]", "[file/lokal]"));
+    let ended = sluice_in(bad.path(), &["check", "sluice.yaml"], b"").await;
+    assert_eq!(ended.code, Some(1));
+    for expected in
+        ["sluice.yaml:4:17: error: unknown key `pth`", "did you mean `path`?", "`file/lokal`", "errors\n"]
+    {
+        assert!(ended.out.contains(expected), "{expected}: {}", ended.out);
+    }
+    assert!(!ended.out.contains("hunter2"), "{}", ended.out);
+    let ended = sluice_in(bad.path(), &["check", "nowhere.yaml"], b"").await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.contains("nowhere.yaml: error: can't read it"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn run_with_a_bad_file_exits_with_1_and_says_what_check_says() {
+    let bad = directory("receivers: 1\n");
+    let checked = sluice_in(bad.path(), &["check", "sluice.yaml"], b"").await;
+    let ran = sluice_in(bad.path(), &["run", "--config", "sluice.yaml"], b"").await;
+    assert_eq!((checked.code, ran.code), (Some(1), Some(1)));
+    let first = checked.out.lines().next().expect("there is a problem");
+    assert!(ran.error.contains(first), "{first}: {}", ran.error);
+    let ran = sluice_in(bad.path(), &["run", "--config", "sluice.yaml", "--log-format", "json"], b"").await;
+    assert_eq!(ran.code, Some(1));
+    let lines: Vec<Value> = ran.error.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(
+        lines.iter().any(|line| line["message"].as_str().is_some_and(|text| text.contains(first))),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn explain_says_where_each_entry_goes_and_why_not_elsewhere() {
+    let home = directory(GOOD);
+    let entry = |attributes: &[(&str, &str)]| entry_of(Signal::Logs, resource(attributes), &["x", "y"]);
+    let payload = request(&[
+        entry(&[("s2.stream", "a/b c")]),
+        entry(&[("s2.stream", "special-1")]),
+        entry(&[("service.name", "nobody")]),
+    ]);
+    std::fs::write(home.path().join("captured.pb"), &payload).unwrap();
+    let args = ["explain", "sluice.yaml", "--payload", "captured.pb", "--signal", "logs"];
+    let ended = sluice_in(home.path(), &args, b"").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.error);
+    let sections: Vec<&str> = ended.out.split("resource_logs[").skip(1).collect();
+    assert_eq!(sections.len(), 3, "{}", ended.out);
+    for expected in [
+        "0]: 2 records",
+        "route `special` does not take it: `s2.stream` is `a/b c`",
+        "route `traces` does not take it",
+        "route `tenants`: stream `a/b c` of exporter `otlp_http/tenants`",
+        "https://otel.example.com/in/a%2Fb%20c/v1/logs",
+        "content-type: application/x-protobuf",
+        "authorization: [redacted]",
+        "route `copy`: stream `a/b c` of exporter `file/local`",
+        "./data/a%2Fb%20c/logs.jsonl",
+    ] {
+        assert!(sections[0].contains(expected), "{expected}: {}", sections[0]);
+    }
+    assert!(
+        sections[1].contains("route `special`: stream `special-1` of exporter `file/local`"),
+        "{}",
+        sections[1]
+    );
+    assert!(!sections[1].contains("`tenants`"), "the first match wins: {}", sections[1]);
+    assert!(
+        sections[2].contains("`s2.stream` is absent") && sections[2].contains("rejected: "),
+        "{}",
+        sections[2]
+    );
+    assert!(!ended.out.contains("hunter2"), "{}", ended.out);
+
+    let piped =
+        sluice_in(home.path(), &["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"], &payload)
+            .await;
+    assert_eq!(piped.out, ended.out, "a payload can be piped");
+    let ended =
+        sluice_in(home.path(), &["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"], &[0xff])
+            .await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.contains("it would be answered 400"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn schema_prints_a_json_schema_of_all_sections() {
+    let ended = sluice(&["schema"]).await;
+    assert_eq!(ended.code, Some(0));
+    let schema: Value = serde_json::from_str(&ended.out).expect("it is JSON");
+    for section in
+        ["receivers", "exporters", "routes", "unrouted", "limits", "admin", "health", "dead_letter"]
+    {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}
+
+#[tokio::test]
+async fn health_exits_with_0_only_if_it_is_ready() {
+    let up = sinks::counting().await;
+    let sluice_ = Sluice::start(&format!(
+        "exporters: {{ otlp_http/up: {{ endpoint: '{}' }} }}\nroutes: [{{ exporters: [otlp_http/up] }}]\n",
+        up.url()
+    ))
+    .await;
+    let url = format!("http://{}", sluice_.admin);
+    for url in [url.clone(), url.clone() + "/", url.clone() + "/readyz", sluice_.admin.to_string()] {
+        let ended = sluice(&["health", &url]).await;
+        assert_eq!(ended.code, Some(0), "{url}: {}", ended.error);
+    }
+    sluice_.router().begin_stopping();
+    let ended = sluice(&["health", &url]).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.error.contains("answered 503"), "{}", ended.error);
+    let ended = sluice(&["health", &sinks::nobody().await.to_string()]).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.error.contains("can't be reached"), "{}", ended.error);
+}
+
+#[tokio::test]
+async fn wrong_usage_exits_with_2() {
+    let wrong: [&[&str]; 7] = [
+        &["frobnicate"],
+        &["--nonsense"],
+        &["check", "one", "two"],
+        &["explain", "sluice.yaml"],
+        &["run", "--log-format", "xml"],
+        &["send", "--streams", "many"],
+        &["explain", "sluice.yaml", "--payload", "x", "--signal", "profiles"],
+    ];
+    for args in wrong {
+        let ended = sluice(args).await;
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.error);
+        assert!(ended.out.is_empty() && !ended.error.is_empty(), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn version_and_help_exit_with_0() {
+    let ended = sluice(&["--version"]).await;
+    assert_eq!((ended.code, ended.out), (Some(0), format!("sluice {}\n", env!("CARGO_PKG_VERSION"))));
+    let ended = sluice(&["--help"]).await;
+    assert_eq!(ended.code, Some(0));
+    for command in ["run", "check", "explain", "schema", "send", "sink", "health"] {
+        assert!(ended.out.contains(&format!("\n  {command} ")), "{command}: {}", ended.out);
+    }
+}
+
+#[tokio::test]
+async fn with_log_format_json_every_line_is_json() {
+    let up = sinks::counting().await;
+    up.set_fault(sluice::cli::sink::Fault::status(503));
+    let yaml = format!(
+        "exporters: {{ otlp_http/up: {{ endpoint: '{}' }} }}\nroutes: [{{ exporters: [otlp_http/up] }}]\nshutdown_timeout: 1s\n",
+        up.url()
+    );
+    let mut sluice = SluiceProcess::start(&yaml, &["--log-format", "json"]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    sluice.logged("attempt failed and will be repeated").await;
+    sluice.write_config("receivers: [\n");
+    sluice.logged("configuration not reloaded").await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(1));
+    sluice.logged("not delivered in time").await;
+    for line in sluice.log() {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+        assert!(line["message"].is_string(), "{line}");
+    }
+}
