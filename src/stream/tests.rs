@@ -307,7 +307,8 @@ async fn flushing_sends_what_is_open_at_once_also_in_streams_that_come_later() {
     let start = tokio::time::Instant::now();
     house.registry.flush();
     house.admit(&[("after", 10)]).unwrap();
-    for stream in house.consumers.0.lock().clone() {
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    for stream in streams {
         drop(stream.next().await.unwrap());
     }
     assert_eq!(start.elapsed(), Duration::ZERO);

@@ -56,7 +56,7 @@ fn p99(up: &Sink, posted: &BTreeMap<String, Instant>) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_streams_delay_neither_others_of_their_exporter_nor_other_exporters() {
     let (up, other) = (sinks::recording().await, sinks::counting().await);
-    let queue = "sending_queue: { max_in_flight: 64, batch: { flush_timeout: 5ms } }";
+    let queue = "sending_queue: { batch: { flush_timeout: 5ms } }";
     let exporters = yaml::exporters(&[
         ("otlp_http/up", yaml::to(&up.url(), &[QUICK, queue, "timeout: 1h"])),
         ("otlp_http/other", yaml::to(&other.url(), &[QUICK, queue])),
@@ -76,7 +76,8 @@ async fn stalled_streams_delay_neither_others_of_their_exporter_nor_other_export
     up.wait_for_records(STREAMS as u64 + healthy, 3 * PATIENCE).await.expect("700 streams are delivered");
     other.records(STREAMS as u64 * 5).await;
     let loaded = p99(&up, &posted);
-    assert!(loaded <= 10 * unloaded + Duration::from_secs(2), "{loaded:?} instead of {unloaded:?}");
+    // An unanswered attempt gives its place up after a second; the rest is for machines that are busy.
+    assert!(loaded <= 10 * unloaded + Duration::from_secs(4), "{loaded:?} instead of {unloaded:?}");
 
     let metrics = sluice.assert_conserved().await;
     let pending = |exporter| metrics.sum("sluice_pending_records", &[("exporter", exporter)]);

@@ -1,5 +1,7 @@
 //! Black-box tests over real sockets: senders, Sluice and upstreams on the loopback, ports given by the system.
 //! Each module is one promise; each test is named as a claim.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+#![allow(clippy::float_cmp, reason = "metrics are whole numbers that a float holds exactly")]
 
 #[path = "../support/mod.rs"]
 mod support;
