@@ -40,8 +40,8 @@ bench: cargo ## Compare with HAProxy and nginx, end to end (installs them by apt
 	fi
 	$(CARGO) bench --locked --bench end_to_end
 
-bench-walks: cargo ## Measure validation, splitting and JSON one by one
-	$(CARGO) bench --locked --bench walks
+bench-walks: cargo ## Measure validation, splitting, JSON and queueing one by one
+	$(CARGO) bench --locked --bench walks --bench queue
 
 fuzz: cargo ## Fuzz every target for FUZZ_SECONDS (60) each; needs nightly Rust and cargo-fuzz
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \

@@ -25,7 +25,7 @@ use crate::rig::Rig;
 
 /// As in the `sluice` binary, so that load generator and upstream cost what they cost there.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What goes wrong in a bench ends it with a message.
 type Failure = Box<dyn std::error::Error>;

@@ -23,6 +23,11 @@ enum LogFormat {
 }
 
 impl LoggingArgs {
+    /// Whether people read the log: then text may stand between its lines.
+    pub fn for_people(&self) -> bool {
+        matches!(self.log_format, LogFormat::Text)
+    }
+
     /// Starts logging. Later calls in the same process change nothing.
     pub fn start(&self) {
         let filter = EnvFilter::try_from_default_env()

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::logging::LoggingArgs;
@@ -40,15 +40,56 @@ pub fn run(args: &RunArgs, logging: &LoggingArgs) -> ExitCode {
     let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
     let source = Source::choose(args.config.clone(), &env);
     super::runtime().block_on(async {
-        match Router::start(source, env, serve()).await {
-            Ok(router) => live(router).await,
+        // Caught before anybody can see that it runs: until then a signal would end it without a word.
+        let signals = match Signals::catch() {
+            Ok(signals) => signals,
             Err(error) => {
+                error!("can't wait for signals: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        match Router::start(source, env, serve()).await {
+            Ok(router) => live(router, signals, logging.for_people()).await,
+            Err(error) if logging.for_people() => {
                 // Problems are a page of text with snippets; a log line would garble them.
                 eprintln!("{error}");
                 ExitCode::FAILURE
             }
+            Err(error) => {
+                error!("{error}");
+                ExitCode::FAILURE
+            }
         }
     })
+}
+
+/// The signals that mean something.
+struct Signals {
+    stop: Stop,
+    hangups: Signal,
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let stop =
+            Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Self { stop, hangups: signal(SignalKind::hangup())? })
+    }
+}
+
+impl Stop {
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => info!("SIGTERM"),
+            _ = self.interrupt.recv() => info!("SIGINT"),
+        }
+    }
 }
 
 /// Which handler answers on which listener; what a [`Router`] in another process, such as a test, starts with, too.
@@ -62,26 +103,25 @@ pub fn serve() -> Serve {
     })
 }
 
-async fn live(router: Arc<Router>) -> ExitCode {
-    greet(&router).await;
-    let reloading = tokio::spawn(run::reload_when_asked(router.clone()));
+async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCode {
+    let Signals { mut stop, hangups } = signals;
+    greet(&router, for_people).await;
+    let reloading = tokio::spawn(run::reload_when_asked(router.clone(), hangups));
     let progress = tokio::spawn(run::show_progress(router.clone()));
     let sweeping = tokio::spawn(run::sweep(router.clone()));
-    if let Err(error) = told_to_stop().await {
-        error!("can't wait for signals: {error}");
-    }
+    stop.told().await;
     reloading.abort();
-    let impatient = tokio::spawn(told_to_stop());
     let left = tokio::select! {
         left = run::shut_down(&router) => left,
-        _ = impatient => {
+        () = stop.told() => {
             error!("told to stop again: not waiting for deliveries any more");
             return ExitCode::FAILURE;
         }
     };
     progress.abort();
     sweeping.abort();
-    for leftover in &left {
+    // The log has it in any case.
+    for leftover in left.iter().filter(|_| for_people) {
         eprintln!(
             "sluice: `{}` could not deliver {} records in time; {} of them are in the dead-letter directory",
             leftover.exporter, leftover.records, leftover.dead_lettered
@@ -90,17 +130,8 @@ async fn live(router: Arc<Router>) -> ExitCode {
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn told_to_stop() -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM"),
-        _ = interrupt.recv() => info!("SIGINT"),
-    }
-    Ok(())
-}
-
 /// Where it listens, and two things to try.
-async fn greet(router: &Router) {
+async fn greet(router: &Router, for_people: bool) {
     let report = router.report();
     info!(source = report.source, version = report.version, "sluice {} started", env!("CARGO_PKG_VERSION"));
     let otlp = router.addresses(Role::Otlp).await;
@@ -114,7 +145,7 @@ async fn greet(router: &Router) {
     for address in router.addresses(Role::Health).await {
         info!("health on http://{address}");
     }
-    let Some(first) = otlp.first() else { return };
+    let Some(first) = otlp.first().filter(|_| for_people) else { return };
     // As it was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
     eprintln!(

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use flate2::write::{MultiGzDecoder, ZlibDecoder};
+use flate2::write::MultiGzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -92,7 +93,11 @@ pub struct Received {
 }
 
 /// Reads a whole body.
-pub(super) async fn read(mut body: Incoming, coding: Coding, limits: &Limits) -> Result<Received, BodyError> {
+pub(super) async fn read(
+    body: &mut Incoming,
+    coding: Coding,
+    limits: &Limits,
+) -> Result<Received, BodyError> {
     let declared = body.size_hint().exact();
     let size = limits.size.min(limits.budget.limit());
     if declared.is_some_and(|declared| declared > size) {
@@ -146,7 +151,7 @@ enum Sink {
 
 enum Decoder {
     Gzip(MultiGzDecoder<Vec<u8>>),
-    Deflate(ZlibDecoder<Vec<u8>>),
+    Deflate(DeflateDecoder),
     Zstd(ZstdDecoder),
 }
 
@@ -155,7 +160,7 @@ impl Sink {
         let decoder = match coding {
             Coding::Identity => return Ok(Self::Empty { declared: declared.unwrap_or(0) as usize }),
             Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(Vec::new())),
-            Coding::Deflate => Decoder::Deflate(ZlibDecoder::new(Vec::new())),
+            Coding::Deflate => Decoder::Deflate(DeflateDecoder::new()),
             Coding::Zstd => {
                 let failed = |error| BodyError::Corrupt(coding, error);
                 Decoder::Zstd(ZstdDecoder::new().map_err(failed)?)
@@ -169,7 +174,7 @@ impl Decoder {
     fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
         match self {
             Self::Gzip(decoder) => decoder.write_all(data),
-            Self::Deflate(decoder) => decoder.write_all(data),
+            Self::Deflate(decoder) => decoder.write(data),
             Self::Zstd(decoder) => decoder.write(data),
         }
     }
@@ -177,7 +182,7 @@ impl Decoder {
     fn decoded(&self) -> usize {
         match self {
             Self::Gzip(decoder) => decoder.get_ref().len(),
-            Self::Deflate(decoder) => decoder.get_ref().len(),
+            Self::Deflate(decoder) => decoder.out.len(),
             Self::Zstd(decoder) => decoder.out.len(),
         }
     }
@@ -188,6 +193,40 @@ impl Decoder {
             Self::Deflate(decoder) => decoder.finish(),
             Self::Zstd(decoder) => decoder.finish(),
         }
+    }
+}
+
+/// Decodes zlib and knows whether the stream is whole, which the crate's own writer doesn't tell.
+struct DeflateDecoder {
+    raw: Decompress,
+    out: Vec<u8>,
+    whole: bool,
+}
+
+impl DeflateDecoder {
+    fn new() -> Self {
+        Self { raw: Decompress::new(true), out: Vec::new(), whole: false }
+    }
+
+    fn write(&mut self, mut data: &[u8]) -> std::io::Result<()> {
+        loop {
+            if self.whole && !data.is_empty() {
+                return Err(std::io::Error::other("there is something behind its end"));
+            }
+            self.out.reserve(FEED);
+            let before = self.raw.total_in();
+            let status = self.raw.decompress_vec(data, &mut self.out, FlushDecompress::None)?;
+            data = &data[(self.raw.total_in() - before) as usize..];
+            self.whole = status == Status::StreamEnd;
+            let filled_up = self.out.len() == self.out.capacity();
+            if data.is_empty() && !(filled_up && !self.whole) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(self) -> std::io::Result<Vec<u8>> {
+        if self.whole { Ok(self.out) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
     }
 }
 

@@ -46,7 +46,7 @@ async fn answer(
     budget: &Arc<Budget>,
     request: Request<Incoming>,
 ) -> Answer {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let origin = settings.cors.as_ref().and_then(|cors| cors::origin(cors, &head.headers));
     if let (Some(cors), Some(origin)) = (&settings.cors, &origin)
         && head.method == Method::OPTIONS
@@ -67,11 +67,15 @@ async fn answer(
                 timeout: settings.read_timeout,
                 budget: budget.clone(),
             };
-            match body::read(body, coding, &limits).await {
+            match body::read(&mut body, coding, &limits).await {
                 Ok(received) => verdict(signal, encoding, intake.take(signal, received)),
                 Err(error) => {
                     intake.unread(signal, &error);
-                    unread(encoding, &error, head.headers.contains_key(EXPECT))
+                    let expected = head.headers.contains_key(EXPECT);
+                    if !expected && !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted) {
+                        tokio::spawn(body::drain(body, DRAIN));
+                    }
+                    unread(encoding, &error, expected)
                 }
             }
         }

@@ -18,7 +18,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, warn};
 
 use super::ListenerSettings;
@@ -137,10 +137,10 @@ struct Accepting<H> {
 
 impl<H: Handler> Accepting<H> {
     async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-        let watch = {
-            let settings = self.settings.clone();
-            tokio::spawn(self.watch.clone().run(move || settings.load_full()))
-        };
+        // Ends with this task: slow connections are closed also while the listener waits for its last ones.
+        let mut watching = JoinSet::new();
+        let settings = self.settings.clone();
+        watching.spawn(self.watch.clone().run(move || settings.load_full()));
         let graceful = GracefulShutdown::new();
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
@@ -163,7 +163,6 @@ impl<H: Handler> Accepting<H> {
             }
         }
         drop(listener);
-        watch.abort();
         graceful.shutdown().await;
     }
 

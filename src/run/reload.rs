@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
@@ -23,9 +23,8 @@ const POLL: Duration = Duration::from_secs(5);
 /// Programs write files in several steps; a reload waits until this long after the first.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Reloads whenever it is asked for, for ever.
-pub async fn reload_when_asked(router: Arc<Router>) -> std::io::Result<()> {
-    let mut hangups = signal(SignalKind::hangup())?;
+/// Reloads whenever it is asked for, for ever. `hangups` are SIGHUPs, which somebody has to catch from the start.
+pub async fn reload_when_asked(router: Arc<Router>, mut hangups: Signal) {
     let changed = Arc::new(Notify::new());
     let mut watched = Watched::new(changed.clone());
     let mut poll = tokio::time::interval(POLL);
@@ -35,7 +34,7 @@ pub async fn reload_when_asked(router: Arc<Router>) -> std::io::Result<()> {
         tokio::select! {
             hangup = hangups.recv() => {
                 if hangup.is_none() {
-                    return Ok(());
+                    return;
                 }
                 info!("SIGHUP: reloading");
                 // The outcome is logged, counted and shown by the API.

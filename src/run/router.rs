@@ -58,6 +58,8 @@ pub struct Router {
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
+    /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 /// What only a reload and the shutdown touch.
@@ -179,6 +181,7 @@ impl Router {
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
+            reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
         router.phase.send_replace(Phase::Ready);
@@ -223,6 +226,7 @@ impl Router {
 
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
+        let _one_at_a_time = self.reloading.lock().await;
         let outcome = match load(&self.source, self.env).await {
             Ok(compiled) => self.apply(compiled).await,
             Err(error) => Err(error),
@@ -439,13 +443,15 @@ fn bind(compiled: &Compiled, live: &[(Role, Listener)]) -> Result<Vec<(Role, Bin
     let admin = compiled.admin.map(|address| (Role::Admin, ListenerSettings::for_people("admin", address)));
     let health =
         compiled.health.map(|address| (Role::Health, ListenerSettings::for_people("health", address)));
+    // Several may ask for port 0; each keeps one listener.
+    let mut keepable: Vec<_> =
+        live.iter().map(|(of, listener)| (*of, listener.settings().endpoint)).collect();
     otlp.chain(admin)
         .chain(health)
         .map(|(role, settings)| {
             let address = settings.endpoint;
-            let kept =
-                live.iter().any(|(of, listener)| *of == role && listener.settings().endpoint == address);
-            if kept {
+            if let Some(kept) = keepable.iter().position(|known| *known == (role, address)) {
+                keepable.swap_remove(kept);
                 return Ok((role, Bindable::Kept(settings)));
             }
             let ours = live.iter().any(|(_, listener)| listener.address().port() == address.port());

@@ -36,7 +36,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
     let deadline = Instant::now() + timeout;
     info!(?timeout, "shutting down: delivering what is queued");
     let exporters = router.exporters();
-    // Before the last requests are answered: what a slow sender still adds is sent as it comes.
+    // Before the last requests are in: a sender that takes all the time must not keep what others sent from leaving.
     for exporter in exporters.iter() {
         exporter.registry().flush();
     }

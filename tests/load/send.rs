@@ -5,6 +5,8 @@ use std::time::Duration;
 use sluice::cli::send::{Load, Report, SendCompression, SendSettings};
 use sluice::cli::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
 use sluice::otlp::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 async fn sink() -> Sink {
@@ -147,6 +149,27 @@ async fn retries_keep_the_order_and_lose_nothing() {
     assert_eq!((report.requests, report.retries.values().sum::<u64>()), (12, 7));
     assert_complete(&counts, &report);
     assert_eq!(counts.duplicates, 12, "the request whose answer was cut came twice");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_early_and_closes_does_not_hold_up_the_next_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 100]).await.unwrap();
+            let refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(refusal).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // The rest of the body, so that the answer is not lost to a reset.
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+    });
+    let settings = SendSettings { requests: Some(3), records: 1000, ..SendSettings::new(endpoint) };
+    let report = send(settings).await;
+    assert_eq!((report.failed, report.failures.get("timeout")), (3, None), "{report}");
+    server.await.unwrap();
 }
 
 #[tokio::test]

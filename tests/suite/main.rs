@@ -5,7 +5,13 @@
 mod support;
 
 mod all_or_nothing;
+mod bodies;
+mod connections;
 mod conservation;
 mod order;
 mod poison;
+mod receiver;
+mod reload;
+mod reload_under_load;
+mod shutdown;
 mod smoke;

@@ -27,9 +27,18 @@ impl SluiceProcess {
     pub async fn start(yaml: &str, args: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let config = write_config(directory.path(), yaml);
+        Self::start_in(directory, &config, args).await
+    }
+
+    /// The same with a file as it is.
+    pub async fn start_file(config: &Path) -> Self {
+        Self::start_in(tempfile::tempdir().expect("there is a temporary directory"), config, &[]).await
+    }
+
+    async fn start_in(directory: tempfile::TempDir, config: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(["run", "--config"])
-            .arg(&config)
+            .arg(config)
             .args(args)
             .current_dir(directory.path())
             .env_remove("RUST_LOG")

@@ -1,5 +1,6 @@
 //! The command: its options, its progress, its report.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -138,11 +139,13 @@ pub async fn run(args: SendArgs) -> ExitCode {
         }
     }
     let report = load.finish().await;
-    if args.json {
-        println!("{}", serde_json::to_string(&report).expect("a report is JSON"));
+    let text = if args.json {
+        serde_json::to_string(&report).expect("a report is JSON") + "\n"
     } else {
-        print!("{report}");
-    }
+        report.to_string()
+    };
+    // A reader that has had enough is no failure.
+    let _ = io::stdout().write_all(text.as_bytes());
     if report.all_taken() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -79,7 +79,8 @@ type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
 #[derive(Debug)]
 struct Connection {
     requests: http1::SendRequest<Full<Bytes>>,
-    driver: Driver,
+    /// Reads and writes; gone when the connection has ended.
+    driver: Option<Driver>,
 }
 
 impl Client {
@@ -106,15 +107,21 @@ impl Client {
 
     async fn attempt(&mut self, body: Bytes) -> Result<u64, Refusal> {
         // Not put back unless it can be used again, so that a timeout closes it.
-        let mut connection = match self.connection.take() {
-            Some(connection) if !connection.requests.is_closed() => connection,
-            _ => connect(&self.address).await?,
+        let mut idle = self.connection.take();
+        if let Some(connection) = &mut idle
+            && !connection.is_ready().await
+        {
+            idle = None;
+        }
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.address).await?,
         };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
         *request.headers_mut() = self.headers.clone();
-        let answer = converse(&mut connection, request).await?;
+        let answer = connection.converse(request).await?;
         self.connection = Some(connection);
         answer.result()
     }
@@ -125,31 +132,43 @@ async fn connect(address: &str) -> Result<Connection, Failure> {
     // The last segment of a body must not wait for an acknowledgement.
     drop(stream.set_nodelay(true));
     let (requests, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Connect)?;
-    Ok(Connection { requests, driver })
+    Ok(Connection { requests, driver: Some(driver) })
 }
 
-/// Sends one request, driving the connection from the same task, which saves two switches for every request.
-async fn converse(connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
-    let Connection { requests, driver } = connection;
-    let answering = async {
-        requests.ready().await.map_err(|_| Failure::Closed)?;
-        let response = requests.send_request(request).await.map_err(|_| Failure::Closed)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| Failure::Closed)?;
-        Ok(Answer { status: head.status, retry_after: wait(&head.headers), body: body.to_bytes() })
-    };
-    drive(driver, answering).await
-}
-
-/// Runs `answering` to its end. The connection may end before it: what it had read is still an answer.
-async fn drive<T>(driver: &mut Driver, answering: impl Future<Output = T>) -> T {
-    let mut answering = pin!(answering);
-    tokio::select! {
-        biased;
-        answer = &mut answering => return answer,
-        _ = driver => {}
+impl Connection {
+    /// Whether a request can be sent. A server that answers early closes the connection, or takes the rest of the body
+    /// first.
+    async fn is_ready(&mut self) -> bool {
+        drive(&mut self.driver, self.requests.ready()).await.is_ok()
     }
-    answering.await
+
+    /// Sends one request.
+    async fn converse(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let requests = &mut self.requests;
+        let answering = async {
+            let response = requests.send_request(request).await?;
+            let (head, body) = response.into_parts();
+            Ok::<_, hyper::Error>((head, Limited::new(body, MAX_ANSWER).collect().await))
+        };
+        let (head, body) = drive(&mut self.driver, answering).await.map_err(|_| Failure::Closed)?;
+        let body = body.map_err(|_| Failure::Closed)?.to_bytes();
+        Ok(Answer { status: head.status, retry_after: wait(&head.headers), body })
+    }
+}
+
+/// Runs `task` to its end, and the connection with it: both in one task saves two switches for every request. If the
+/// connection ends first, it is dropped, so that `task` learns of it; what had been read is still an answer.
+async fn drive<T>(driver: &mut Option<Driver>, task: impl Future<Output = T>) -> T {
+    let mut task = pin!(task);
+    if let Some(running) = driver {
+        tokio::select! {
+            biased;
+            done = &mut task => return done,
+            _ = running => {}
+        }
+    }
+    *driver = None;
+    task.await
 }
 
 #[derive(Debug)]

@@ -177,3 +177,67 @@ fn place(record: &[u8], attributes: u64) -> Result<Place, Malformed> {
     }
     Ok(Place::Unnumbered)
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use prost::Message;
+
+    use super::*;
+
+    fn attribute(key: &str, value: Any) -> KeyValue {
+        KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+    }
+
+    fn request(key: Any) -> Vec<u8> {
+        let record = LogRecord {
+            body: Some(AnyValue { value: Some(Any::DoubleValue(0.5)) }),
+            attributes: vec![
+                attribute("other", Any::BoolValue(true)),
+                attribute("sluice.sequence", Any::StringValue("0000000000000012".to_owned())),
+                attribute("sluice.sender", Any::StringValue("00000000000000ab".to_owned())),
+            ],
+            flags: 1,
+            ..LogRecord::default()
+        };
+        let resource = Resource { attributes: vec![attribute("key", key)], ..Resource::default() };
+        let scope_logs = vec![ScopeLogs { log_records: vec![record; 2], ..ScopeLogs::default() }];
+        let entry = ResourceLogs { resource: Some(resource), scope_logs, ..ResourceLogs::default() };
+        ExportLogsServiceRequest { resource_logs: vec![entry] }.encode_to_vec()
+    }
+
+    fn read(request: &[u8]) -> Result<Vec<(Vec<u8>, Place)>, Malformed> {
+        let mut seen = Vec::new();
+        entries(request, |entry| {
+            let key = routing_key(entry, "key")?.into_owned();
+            records(Signal::Logs, entry, |place| seen.push((key.clone(), place)))
+        })?;
+        Ok(seen)
+    }
+
+    #[test]
+    fn attributes_are_found_in_any_order() {
+        let place = Place::Numbered(*b"00000000000000ab", 12);
+        assert_eq!(read(&request(Any::StringValue("a".to_owned()))), Ok(vec![(b"a".to_vec(), place); 2]));
+    }
+
+    #[test]
+    fn a_routing_key_is_its_value_as_text() {
+        for (value, text) in
+            [(Any::IntValue(-7), "-7"), (Any::BoolValue(true), "true"), (Any::DoubleValue(1.0), "")]
+        {
+            assert_eq!(read(&request(value)).unwrap()[0].0, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_request_that_ends_too_early_is_malformed_wherever_it_ends() {
+        let request = request(Any::StringValue("a".to_owned()));
+        for end in 1..request.len() {
+            assert_eq!(read(&request[..end]), Err(Malformed), "cut at {end}");
+        }
+    }
+}

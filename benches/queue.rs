@@ -1,0 +1,115 @@
+//! From a split request to the queues: routing its entry and enqueueing it, with consumers that settle every batch at
+//! once.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use sluice::otlp::{self, Signal};
+use sluice::route::{Glob, Hit, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted};
+use sluice::stream::{
+    Admission, BatchSettings, Budget, Outlet, Placement, QueueSettings, Registry, Shared, Stream,
+    StreamCount, StreamName, WhenFull,
+};
+use tokio::runtime::Handle;
+
+mod samples;
+
+const SIZES: [(&str, usize); 3] = [("0.4 kB", 400), ("3 kB", 3_000), ("100 kB", 100_000)];
+
+/// Takes batches and forgets them.
+#[derive(Debug)]
+struct Nowhere(Handle);
+
+impl Outlet for Nowhere {
+    fn check(&self, _: &StreamName) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn start(&self, stream: Arc<Stream>) {
+        self.0.spawn(async move {
+            while let Some(batch) = stream.next().await {
+                drop(batch);
+            }
+        });
+    }
+}
+
+fn routes() -> RouteTable {
+    // Two routes that miss before the one that takes the entry, as in the default configuration.
+    let route = |attribute: &str| RouteSpec {
+        name: attribute.to_owned(),
+        matches: vec![(attribute.to_owned(), Matcher::Glob(Glob::new("*")))],
+        signals: [true; 3],
+        key: KeySpec::Attributes(vec![attribute.to_owned()]),
+        exporters: vec![0],
+        continues: false,
+        max_streams: None,
+    };
+    let specs = ["s2.stream", "highlight.project_id", "service.name"].map(route).to_vec();
+    RouteTable::new(specs, vec![Vec::new()], Unrouted::Reject)
+}
+
+fn registry(handle: &Handle) -> Arc<Registry> {
+    let batch =
+        BatchSettings { flush_timeout: Duration::from_millis(50), min_size: 256 << 10, max_size: 512 << 10 };
+    let settings = QueueSettings {
+        num_consumers: 1,
+        queue_bytes: 1 << 40,
+        queue_requests: None,
+        when_full: WhenFull::Refuse,
+        batch,
+    };
+    let shared = Shared { budget: Arc::new(Budget::new(1 << 40)), streams: Arc::new(StreamCount::new(1000)) };
+    let registry = Arc::new(Registry::new("bench".into(), settings, Arc::new(shared)));
+    registry.attach(Box::new(Nowhere(handle.clone())));
+    registry
+}
+
+fn queue(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("the system has threads");
+    let _entered = runtime.enter();
+    let (routes, registry) = (routes(), registry(runtime.handle()));
+    let mut group = criterion.benchmark_group("route and enqueue");
+    for (size, bytes) in SIZES {
+        let request = samples::request(Signal::Logs, bytes);
+        let split = otlp::split(Signal::Logs, &request).expect("samples are well-formed");
+        group.throughput(Throughput::Bytes(request.len() as u64));
+        let mut scratch = String::new();
+        group.bench_function(size, |bencher| {
+            bencher.iter(|| {
+                let mut admission = Admission::new(Signal::Logs);
+                for entry in &split.entries {
+                    let place = |hit: Hit<'_>| {
+                        let identity = hit.identity.expect("the exporter needs no attributes");
+                        let at = Placement {
+                            registry: &registry,
+                            identity,
+                            attributes: hit.attributes,
+                            route: None,
+                        };
+                        admission
+                            .place(entry.index, &entry.bytes, entry.records, &at)
+                            .expect("there is room");
+                        Ok(())
+                    };
+                    let routed = routes.route::<Unroutable>(
+                        Signal::Logs,
+                        entry.resource(),
+                        &mut scratch,
+                        place,
+                        |_, _| {},
+                    );
+                    assert_eq!(routed, Ok(true));
+                }
+                black_box(admission.commit(&registry.shared().budget, 0)).expect("there is room");
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, queue);
+criterion_main!(benches);

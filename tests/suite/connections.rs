@@ -1,0 +1,162 @@
+//! Connections: one after another on one, many requests at once, slow ones, too many.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sluice::otlp::Signal;
+use tokio::net::TcpStream;
+
+use crate::receiver::start;
+use crate::support::payload::logs;
+use crate::support::sinks::Received as _;
+use crate::support::wire::{Wire, head};
+
+const PROTOBUF: &str = "content-type: application/x-protobuf";
+
+fn length(body: &[u8]) -> String {
+    format!("content-length: {}", body.len())
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order_on_one_connection() {
+    let (up, sluice) = start("").await;
+    let mut wire = Wire::open(sluice.otlp).await;
+    let mut pipelined = Vec::new();
+    for index in 0..20 {
+        let body = logs(&[("a", &[&format!("{index}")])]);
+        let path = if index % 5 == 4 { "POST /nowhere" } else { "POST /v1/logs" };
+        pipelined.extend(head(path, &[PROTOBUF, &length(&body)]).into_bytes());
+        pipelined.extend(body);
+    }
+    wire.write(&pipelined).await;
+    for index in 0..20 {
+        assert_eq!(wire.answer().await.status, if index % 5 == 4 { 404 } else { 200 }, "request {index}");
+    }
+    up.records(16).await;
+    let sent: Vec<_> = (0..20).filter(|index| index % 5 != 4).map(|index: i32| index.to_string()).collect();
+    assert_eq!(up.texts(Signal::Logs), sent);
+}
+
+#[tokio::test]
+async fn rule_24_http_2_is_spoken_by_prior_knowledge() {
+    let (up, sluice) = start("").await;
+    let stream = TcpStream::connect(sluice.otlp).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let answers = (0..50).map(|index: i32| {
+        let mut sender = sender.clone();
+        async move {
+            let request = http::Request::post("http://sluice/v1/logs")
+                .header("content-type", "application/x-protobuf")
+                .body(Full::new(bytes::Bytes::from(logs(&[("a", &[&index.to_string()])]))))
+                .unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            assert_eq!((answer.status(), answer.version()), (http::StatusCode::OK, http::Version::HTTP_2));
+            assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
+        }
+    });
+    let tasks: Vec<_> = answers.map(tokio::spawn).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    up.records(50).await;
+}
+
+#[tokio::test]
+async fn a_sender_that_expects_100_continue_gets_it_or_a_refusal() {
+    let (up, sluice) = start("max_request_body_size: 10KiB").await;
+    let body = logs(&[("a", &["x"])]);
+    let mut wire = Wire::open(sluice.otlp).await;
+    wire.write(head("POST /v1/logs", &[PROTOBUF, &length(&body), "expect: 100-continue"])).await;
+    assert_eq!(wire.answer().await.status, 100);
+    wire.write(&body).await;
+    assert_eq!(wire.answer().await.status, 200);
+    up.records(1).await;
+
+    for (request_line, length, expected) in
+        [("POST /nowhere", length(&body), 404), ("POST /v1/logs", "content-length: 20000".to_owned(), 413)]
+    {
+        let mut wire = Wire::open(sluice.otlp).await;
+        wire.write(head(request_line, &[PROTOBUF, &length, "expect: 100-continue"])).await;
+        assert_eq!(wire.answer().await.status, expected, "at once, without the body");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_too_slowly_ends_its_connection() {
+    let (_up, sluice) = start("read_header_timeout: 1s").await;
+    let mut slow = Wire::open(sluice.otlp).await;
+    slow.write("POST /v1/logs HTTP/1.1\r\nhost: sluice\r\n").await;
+    // One more byte now and then doesn't help.
+    let dripping = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            slow.write("x").await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(900), dripping).await;
+    slow.closed().await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["others are served"])])).await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_408() {
+    let (_up, sluice) = start("read_timeout: 1s").await;
+    let mut slow = Wire::open(sluice.otlp).await;
+    slow.write(head("POST /v1/logs", &[PROTOBUF, "content-length: 1000"])).await;
+    slow.write("x").await;
+    let answer = slow.answer().await;
+    assert_eq!(answer.status, 408);
+    assert_eq!(answer.error().code, 4, "DEADLINE_EXCEEDED");
+    slow.closed().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let (_up, sluice) = start("idle_timeout: 1s").await;
+    let body = logs(&[("a", &["x"])]);
+    let (mut idle, mut busy) = (Wire::open(sluice.otlp).await, Wire::open(sluice.otlp).await);
+    let mut silent = Wire::open(sluice.otlp).await;
+    idle.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
+    assert_eq!(idle.answer().await.status, 200);
+    let requests = async {
+        loop {
+            busy.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
+            assert_eq!(busy.answer().await.status, 200);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = async { idle.closed().await; silent.closed().await } => {}
+        () = requests => unreachable!("it is a loop"),
+    }
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_limit_waits_until_one_closes() {
+    let (_up, sluice) = start("max_connections: 2").await;
+    let body = logs(&[("a", &["x"])]);
+    let post = head("POST /v1/logs", &[PROTOBUF, &length(&body)]);
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut wire = Wire::open(sluice.otlp).await;
+        wire.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
+        assert_eq!(wire.answer().await.status, 200);
+        connections.push(wire);
+    }
+    let mut third = Wire::open(sluice.otlp).await;
+    third.write(&post).await;
+    third.write(&body).await;
+    // Those that are in go on being served while it waits.
+    for wire in &mut connections {
+        for _ in 0..10 {
+            wire.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
+            assert_eq!(wire.answer().await.status, 200);
+        }
+    }
+    assert!(third.is_silent());
+    connections.pop();
+    assert_eq!(third.answer().await.status, 200);
+}

@@ -1,0 +1,347 @@
+//! OTLP/HTTP as senders meet it: paths, methods, types, answers.
+
+use prost::Message;
+use sluice::cli::sink::Sink;
+use sluice::otlp::Signal;
+
+use crate::support::Sluice;
+use crate::support::http::{self, Answer};
+use crate::support::payload::{entry, entry_of, field, logs, request, resource};
+use crate::support::sinks::{self, Received as _};
+
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A Sluice whose HTTP receiver has these options.
+pub(crate) async fn start(options: &str) -> (Sink, Sluice) {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0, {options} }} }} }} }}\n\
+         exporters: {{ otlp_http/up: {{ endpoint: {}, compression: none }} }}\n\
+         routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}]\n",
+        up.url()
+    ))
+    .await;
+    (up, sluice)
+}
+
+async fn send(
+    sluice: &Sluice,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<bytes::Bytes>,
+) -> Answer {
+    http::send(sluice.otlp, method, path, headers, body.into()).await
+}
+
+/// `google.rpc.Status` with its details.
+#[derive(Clone, PartialEq, Message)]
+struct DetailedStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BadRequest {
+    #[prost(message, repeated, tag = "1")]
+    field_violations: Vec<FieldViolation>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FieldViolation {
+    #[prost(string, tag = "1")]
+    field: String,
+    #[prost(string, tag = "2")]
+    description: String,
+}
+
+#[tokio::test]
+async fn rule_28_every_signal_has_its_path_also_below_otlp_and_a_configured_one() {
+    let options = "traces_url_path: /t, metrics_url_path: /in/metrics, logs_url_path: /services/collector";
+    let (up, sluice) = start(options).await;
+    let configured = ["/t", "/in/metrics", "/services/collector"];
+    for signal in Signal::ALL {
+        let paths = [
+            signal.path().to_owned(),
+            format!("/otlp{}", signal.path()),
+            configured[signal.index()].to_owned(),
+        ];
+        for path in &paths {
+            let body = request(&[entry(signal, "a", &[path])]);
+            let answer = send(&sluice, "POST", path, &[PROTOBUF], body).await;
+            assert_eq!((answer.status, answer.partial(signal)), (200, None), "{path}");
+        }
+        sluice.settled().await;
+        assert_eq!(up.texts(signal), paths, "each has come in as its own signal");
+    }
+}
+
+#[tokio::test]
+async fn a_query_does_not_change_the_path() {
+    let (_up, sluice) = start("").await;
+    let answer = send(&sluice, "POST", "/v1/logs?token=x", &[PROTOBUF], logs(&[("a", &["x"])])).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_404_and_names_the_right_ones() {
+    let (_up, sluice) = start("").await;
+    for path in
+        ["/", "/v1/log", "/v1/logs/", "/V1/logs", "/otlpv1/logs", "/otlp/otlp/v1/logs", "/v1/logs/v1/logs"]
+    {
+        let answer = send(&sluice, "POST", path, &[PROTOBUF], logs(&[("a", &["x"])])).await;
+        assert_eq!(answer.status, 404, "{path}");
+        let status = answer.error();
+        assert_eq!(status.code, 5, "{path}");
+        assert!(status.message.contains(&format!("`{path}`")), "{}", status.message);
+        for signal in Signal::ALL {
+            assert!(status.message.contains(signal.path()), "{}", status.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn rule_59_profiles_are_404_and_say_so() {
+    let (_up, sluice) = start("").await;
+    for path in ["/v1development/profiles", "/v1/profiles", "/otlp/v1development/profiles"] {
+        let answer = send(&sluice, "POST", path, &[PROTOBUF], "").await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.error().message.contains("profiles are not supported"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn rule_24_another_method_than_post_is_405_with_allow() {
+    let (_up, sluice) = start("").await;
+    for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+        let answer = send(&sluice, method, "/v1/logs", &[], "").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method}");
+        assert!(answer.error().message.contains(method), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn rule_25_protobuf_is_taken_however_its_type_is_written() {
+    let (up, sluice) = start("").await;
+    let types = [
+        "application/x-protobuf",
+        "application/protobuf",
+        "Application/X-Protobuf",
+        "application/x-protobuf; x=y",
+    ];
+    for content_type in types {
+        let body = logs(&[("a", &[content_type])]);
+        let answer = send(&sluice, "POST", "/v1/logs", &[("content-type", content_type)], body).await;
+        assert_eq!(answer.status, 200, "{content_type}");
+        assert_eq!(answer.header("content-type"), Some("application/x-protobuf"));
+    }
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), types);
+}
+
+#[tokio::test]
+async fn another_type_is_415_and_says_what_to_send() {
+    let (_up, sluice) = start("").await;
+    let types: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("content-type", "text/plain")],
+        &[("content-type", "application/grpc")],
+        &[("content-type", "application/x-www-form-urlencoded")],
+    ];
+    for headers in types {
+        let answer = send(&sluice, "POST", "/v1/logs", headers, logs(&[("a", &["x"])])).await;
+        assert_eq!(answer.status, 415, "{headers:?}");
+        assert!(answer.error().message.contains("application/x-protobuf"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn rule_27_json_is_refused_in_json() {
+    let (_up, sluice) = start("").await;
+    for content_type in ["application/json", "application/json; charset=utf-8"] {
+        let headers = [("content-type", content_type)];
+        let answer = send(&sluice, "POST", "/v1/logs", &headers, r#"{"resourceLogs":[]}"#).await;
+        assert_eq!((answer.status, answer.header("content-type")), (415, Some("application/json")));
+        let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(status["code"], 3);
+        assert!(status["message"].as_str().unwrap().contains("application/x-protobuf"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_coding_and_more_than_one_are_415() {
+    let (_up, sluice) = start("").await;
+    let codings: [&[(&str, &str)]; 4] = [
+        &[PROTOBUF, ("content-encoding", "br")],
+        &[PROTOBUF, ("content-encoding", "snappy")],
+        &[PROTOBUF, ("content-encoding", "gzip, gzip")],
+        &[PROTOBUF, ("content-encoding", "gzip"), ("content-encoding", "gzip")],
+    ];
+    for headers in codings {
+        let answer = send(&sluice, "POST", "/v1/logs", headers, logs(&[("a", &["x"])])).await;
+        assert_eq!(answer.status, 415, "{headers:?}");
+        assert!(answer.error().message.contains("gzip, zstd, deflate"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn rule_37_every_error_body_is_a_status() {
+    let (_up, sluice) = start("max_request_body_size: 1KiB").await;
+    let large = vec![0; 2048];
+    let cases: [(&str, &str, Vec<u8>, u16); 5] = [
+        ("POST", "/nowhere", vec![], 404),
+        ("GET", "/v1/logs", vec![], 405),
+        ("POST", "/v1/logs", vec![0xff], 400),
+        ("POST", "/v1/logs", large.clone(), 413),
+        ("POST", "/v1/traces", vec![0x0a], 400),
+    ];
+    for (method, path, body, expected) in cases {
+        let answer = send(&sluice, method, path, &[PROTOBUF], body).await;
+        assert_eq!(answer.status, expected, "{method} {path}");
+        assert_eq!(answer.header("content-type"), Some("application/x-protobuf"), "{method} {path}");
+        let status = answer.error();
+        assert!(status.code != 0 && !status.message.is_empty(), "{method} {path}: {status:?}");
+    }
+    for (method, path, expected) in
+        [("POST", "/nowhere", 404), ("PUT", "/v1/logs", 405), ("POST", "/v1/logs", 415)]
+    {
+        let answer = send(&sluice, method, path, &[JSON], large.clone()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (expected, Some("application/json")));
+        let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert!(status["code"].is_i64() && status["message"].is_string(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn rule_40_what_cannot_be_decoded_is_400_with_a_bad_request_detail() {
+    let (_up, sluice) = start("").await;
+    let truncated = &logs(&[("a", &["x"])])[..10];
+    let answer = sluice.post(Signal::Logs, truncated.to_vec()).await;
+    assert_eq!(answer.status, 400);
+    let status = DetailedStatus::decode(answer.body.clone()).unwrap();
+    assert_eq!(status.code, 3);
+    assert_eq!(status.details.len(), 1);
+    assert_eq!(status.details[0].type_url, "type.googleapis.com/google.rpc.BadRequest");
+    let detail = BadRequest::decode(&*status.details[0].value).unwrap();
+    assert!(detail.field_violations[0].field.starts_with("resource_logs"), "{detail:?}");
+    assert_eq!(detail.field_violations[0].description, status.message);
+}
+
+#[tokio::test]
+async fn rule_35_an_empty_request_succeeds() {
+    let (up, sluice) = start("").await;
+    for signal in Signal::ALL {
+        let answer = sluice.post(signal, "").await;
+        assert_eq!((answer.status, answer.partial(signal)), (200, None));
+    }
+    assert_eq!(up.counts().requests, 0);
+}
+
+#[tokio::test]
+async fn rule_36_success_is_200_with_a_response_in_which_partial_success_is_unset() {
+    let (_up, sluice) = start("").await;
+    let answer = sluice.post(Signal::Logs, logs(&[("a", &["x"])])).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.is_empty(), "an empty response message has no bytes");
+    let mut names: Vec<_> = answer.headers.keys().map(|name| name.as_str().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["content-length", "content-type", "date"]);
+    assert_eq!(answer.header("content-length"), Some("0"));
+    assert_eq!(answer.header("content-type"), Some("application/x-protobuf"));
+}
+
+#[tokio::test]
+async fn rule_11_what_is_not_routed_is_partial_success_and_the_rest_is_taken() {
+    let (up, sluice) = start("").await;
+    for signal in Signal::ALL {
+        let unrouted = entry_of(signal, resource(&[("service.name", "x")]), &["1", "2", "3"]);
+        let body = request(&[entry(signal, "a", &["good"]), unrouted]);
+        let answer = sluice.post(signal, body).await;
+        assert_eq!(answer.status, 200);
+        let (rejected, message) = answer.partial(signal).expect("some were rejected");
+        assert_eq!(rejected, 3);
+        assert!(message.contains("s2.stream"), "it says what is missing: {message}");
+        sluice.settled().await;
+        assert_eq!(up.texts(signal), ["good"]);
+    }
+    let counts = [("signal", "logs"), ("transport", "http"), ("outcome", "rejected")];
+    assert_eq!(sluice.metric("sluice_received_records_total", &counts).await, 3.0);
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_otlp_is_cut_out_and_named() {
+    let (up, sluice) = start("").await;
+    // scope_logs[0].log_records[1] has a body that is not UTF-8.
+    let bad = field(5, field(1, [0xff, 0xfe]));
+    let good = |text: &str| field(5, field(1, text));
+    let scope: Vec<u8> =
+        [good("before"), bad, good("after")].iter().flat_map(|body| field(2, body)).collect();
+    let key = field(1, [field(1, "s2.stream"), field(2, field(1, "a"))].concat());
+    let entry = [field(1, key), field(2, scope)].concat();
+    let answer = sluice.post(Signal::Logs, request(&[entry])).await;
+    assert_eq!(answer.status, 200);
+    let (rejected, message) = answer.partial(Signal::Logs).expect("one was rejected");
+    assert_eq!(rejected, 1);
+    assert!(message.starts_with("resource_logs[0].scope_logs[0].log_records[1].body"), "{message}");
+    assert!(message.contains(" at byte ") && message.contains("UTF-8"), "{message}");
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["before", "after"]);
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_may_send() {
+    let (_up, sluice) = start(
+        "cors: { allowed_origins: ['https://*.example.com'], allowed_headers: [x-token], max_age: 600 }",
+    )
+    .await;
+    let origin = ("origin", "https://app.example.com");
+    let preflight = [
+        origin,
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type, x-token"),
+    ];
+    let answer = send(&sluice, "OPTIONS", "/v1/logs", &preflight, "").await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
+    assert_eq!(
+        answer.header("access-control-allow-headers"),
+        Some("content-type, content-encoding, x-token")
+    );
+    assert_eq!(answer.header("access-control-max-age"), Some("600"));
+    assert_eq!(answer.header("vary"), Some("origin"));
+
+    let answer = send(&sluice, "POST", "/v1/logs", &[PROTOBUF, origin], logs(&[("a", &["x"])])).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
+    let answer = send(&sluice, "POST", "/nowhere", &[PROTOBUF, origin], "").await;
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("https://app.example.com"),
+        "also to errors"
+    );
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_get_no_leave() {
+    let (_up, sluice) = start("cors: { allowed_origins: ['https://app.example.com'] }").await;
+    let origin = ("origin", "https://app.example.com.evil.test");
+    let answer =
+        send(&sluice, "OPTIONS", "/v1/logs", &[origin, ("access-control-request-method", "POST")], "").await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (405, None));
+    let answer = send(&sluice, "POST", "/v1/logs", &[PROTOBUF, origin], logs(&[("a", &["x"])])).await;
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+}

@@ -1,0 +1,165 @@
+//! The way out of the real program: what it still does, what it says, and how it exits.
+
+use sluice::cli::sink::{Fault, Sink};
+use sluice::otlp::Signal;
+
+use crate::support::SluiceProcess;
+use crate::support::letters::letters;
+use crate::support::payload::{entries, logs, texts};
+use crate::support::sinks::{self, Received as _};
+use crate::support::wire::{Wire, head};
+
+const PROTOBUF: &str = "content-type: application/x-protobuf";
+
+fn config(up: &Sink, rest: &str) -> String {
+    format!(
+        "exporters: {{ otlp_http/up: {{ endpoint: '{}', compression: none, \
+         sending_queue: {{ batch: {{ flush_timeout: 5m }} }}, retry_on_failure: {{ initial_interval: 50ms }} }} }}\n\
+         routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}]\n{rest}",
+        up.url()
+    )
+}
+
+/// Waits until a connection is refused: nobody listens any more.
+async fn refused(sluice: &SluiceProcess) {
+    crate::support::eventually("it accepts no more", async || {
+        tokio::net::TcpStream::connect(sluice.otlp).await.is_err().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sigterm_flushes_and_delivers_and_exits_with_0() {
+    for signal in ["TERM", "INT"] {
+        let up = sinks::recording().await;
+        // Nothing would leave for five minutes.
+        let mut sluice = SluiceProcess::start(&config(&up, ""), &[]).await;
+        for index in 0..100 {
+            let (stream, text) = (format!("{}", index % 10), format!("{index}"));
+            sluice.accept(Signal::Logs, logs(&[(&stream, &[&text])])).await;
+        }
+        assert_eq!(up.counts().requests, 0);
+        sluice.signal(signal).await;
+        assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
+        assert_eq!((up.counts().records, up.counts().requests), (100, 10), "one batch per stream");
+        sluice.logged("everything was delivered, nothing is left").await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_progress_is_finished_and_delivered() {
+    let up = sinks::recording().await;
+    let mut sluice = SluiceProcess::start(&config(&up, ""), &[]).await;
+    let body = logs(&[("a", &["late"])]);
+    let mut wire = Wire::open(sluice.otlp).await;
+    wire.write(head("POST /v1/logs", &[PROTOBUF, &format!("content-length: {}", body.len())])).await;
+    // A connection that was made and not used keeps nobody.
+    let _idle = Wire::open(sluice.otlp).await;
+    sluice.metrics().await;
+    sluice.signal("TERM").await;
+    refused(&sluice).await;
+    wire.write(&body).await;
+    assert_eq!(wire.answer().await.status, 200);
+    assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
+    assert_eq!(up.texts(Signal::Logs), ["late"]);
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_does_not_hold_up_the_end() {
+    let up = sinks::recording().await;
+    let receivers =
+        "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, read_header_timeout: 1s } } } }\n";
+    let yaml = format!("{receivers}{}", config(&up, "shutdown_timeout: 10m\n"));
+    let mut sluice = SluiceProcess::start(&yaml, &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    let mut slow = Wire::open(sluice.otlp).await;
+    slow.write("POST /v1/logs HTTP/1.1\r\n").await;
+    sluice.metrics().await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
+    assert_eq!(up.texts(Signal::Logs), ["x"]);
+}
+
+#[tokio::test]
+async fn what_others_sent_leaves_while_one_sender_hangs() {
+    let up = sinks::recording().await;
+    let mut sluice = SluiceProcess::start(&config(&up, "shutdown_timeout: 3s\n"), &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    let mut hanging = Wire::open(sluice.otlp).await;
+    hanging.write(head("POST /v1/logs", &[PROTOBUF, "content-length: 100"])).await;
+    sluice.metrics().await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
+    assert_eq!(up.texts(Signal::Logs), ["x"]);
+}
+
+#[tokio::test]
+async fn what_a_hanging_upstream_does_not_take_is_told_and_the_exit_code_is_1() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::hang());
+    let mut sluice = SluiceProcess::start(&config(&up, "shutdown_timeout: 1s\n"), &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"]), ("b", &["3"])])).await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(1));
+    sluice
+        .logged(
+            "`otlp_http/up` could not deliver 3 records in time; 0 of them are in the dead-letter directory",
+        )
+        .await;
+    let line = sluice.logged("not delivered in time").await;
+    assert!(line.contains("records=3") && line.contains("streams=2"), "{line}");
+}
+
+#[tokio::test]
+async fn what_is_left_is_in_the_dead_letter_directory() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let rest = "shutdown_timeout: 1s\ndead_letter: { directory: '@DIR@/dead' }\n";
+    let mut sluice = SluiceProcess::start(&config(&up, rest), &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"]), ("b", &["3"])])).await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(1));
+    sluice.logged("could not deliver 3 records in time; 3 of them are in the dead-letter directory").await;
+    let mut found: Vec<_> = letters(&sluice.directory().join("dead"))
+        .iter()
+        .map(|letter| {
+            assert_eq!((letter.text("exporter"), letter.text("signal")), ("otlp_http/up", "logs"));
+            let texts: Vec<_> =
+                entries(&letter.bytes).iter().flat_map(|entry| texts(Signal::Logs, entry)).collect();
+            (letter.text("key").to_owned(), letter.records(), texts.join(","))
+        })
+        .collect();
+    found.sort();
+    assert_eq!(found, [("a".to_owned(), 2, "1,2".to_owned()), ("b".to_owned(), 1, "3".to_owned())]);
+}
+
+#[tokio::test]
+async fn during_shutdown_delay_it_accepts_and_is_not_ready() {
+    let up = sinks::recording().await;
+    let mut sluice = SluiceProcess::start(&config(&up, "shutdown_delay: 4s\n"), &[]).await;
+    assert_eq!(sluice.get("/readyz").await.status, 200);
+    sluice.signal("TERM").await;
+    sluice.logged("not ready any more, still accepting").await;
+    let answer = sluice.get("/readyz").await;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "stopping\n"));
+    assert_eq!(sluice.get("/healthz").await.status, 200);
+    sluice.accept(Signal::Logs, logs(&[("a", &["late"])])).await;
+    let reload =
+        crate::support::http::send(sluice.admin, "POST", "/api/v1/reload", &[], bytes::Bytes::new()).await;
+    assert_eq!(reload.status, 422, "a configuration would come too late");
+    assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
+    assert_eq!(up.texts(Signal::Logs), ["late"]);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::hang());
+    let mut sluice = SluiceProcess::start(&config(&up, "shutdown_timeout: 10m\n"), &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    sluice.signal("TERM").await;
+    sluice.logged("delivering what is queued").await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(1), "{:?}", sluice.log());
+    sluice.logged("told to stop again").await;
+}
