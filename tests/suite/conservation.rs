@@ -7,7 +7,7 @@ use sluice::cli::send::{Load, Report, SendSettings};
 use sluice::cli::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
 use sluice::otlp::Signal;
 
-use crate::support::letters::{Letter, letters};
+use crate::support::letters::letters;
 use crate::support::payload::logs;
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
@@ -65,7 +65,7 @@ async fn under(faults: impl IntoIterator<Item = Fault>) -> Outcome {
         .sum();
     assert_eq!(ended, sent.records as f64, "every record has ended, once");
     let letters = letters(&sluice.directory().join("letters"));
-    let lettered: u64 = letters.iter().map(Letter::records).sum();
+    let lettered: u64 = letters.iter().map(crate::support::letters::Letter::records).sum();
     assert_eq!(metrics.exported(UP, "dead_lettered"), lettered as f64, "what is counted is on disk");
     Outcome { sent, arrived: up.counts(), metrics, letters: letters.len() }
 }

@@ -6,7 +6,7 @@ use prost::Message as _;
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
-use crate::support::letters::{Letter, letters, wait_for_letters};
+use crate::support::letters::{letters, wait_for_letters};
 use crate::support::payload::{self, KEY, entry, field, key, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK};
@@ -248,7 +248,7 @@ async fn what_is_cut_out_beyond_the_sixteenth_part_goes_into_one_letter() {
     assert!(message.len() < 2048, "{message}");
     up.records(100).await;
     let letters = wait_for_letters(&sluice.directory().join("letters"), 17).await;
-    assert_eq!(letters.iter().map(Letter::records).sum::<u64>(), 100);
+    assert_eq!(letters.iter().map(crate::support::letters::Letter::records).sum::<u64>(), 100);
 }
 
 #[tokio::test]
