@@ -2,8 +2,6 @@
 //! Each module is one promise; each test is named as a claim.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 #![allow(clippy::float_cmp, reason = "metrics are whole numbers that a float holds exactly")]
-// Helpers of tests may fail like tests, and metrics are whole numbers in a float's clothes.
-#![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 #[path = "../support/mod.rs"]
 mod support;
