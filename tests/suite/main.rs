@@ -1,5 +1,10 @@
 //! Black-box tests over real sockets: senders, Sluice and upstreams on the loopback, ports given by the system.
 //! Each module is one promise; each test is named as a claim.
+#![allow(clippy::unwrap_used, reason = "a helper that unwraps is a part of its test")]
+#![allow(
+    clippy::float_cmp,
+    reason = "metrics are floats, and counts are whole numbers that floats hold exactly"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
