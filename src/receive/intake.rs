@@ -135,7 +135,17 @@ impl Intake {
         let mut tally = Tally::default();
         let mut admission = Admission::new(signal);
         for entry in &split.entries {
-            match place(&snapshot, signal, entry, &mut admission) {
+            let placed = place(&snapshot, signal, entry, &mut admission).map(|(streams, unfit)| {
+                // Not rejected, since another exporter has it; but whoever sends it should know.
+                if let Some(error) = unfit {
+                    remarks.add(0, |text| {
+                        write!(text, "{}[{}]: {error}", signal.entry_field(), entry.index)
+                            .expect("writing to a String can't fail");
+                    });
+                }
+                streams
+            });
+            match placed {
                 Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => tally.dropped += entry.records,
                 Ok(0) => remarks.add(entry.records, |text| text.push_str(snapshot.routes.missing(signal))),
                 Ok(streams) => tally.placed.push((entry.index, entry.records, streams)),
@@ -253,13 +263,13 @@ impl Intake {
     }
 }
 
-/// Places one entry in every stream that its routes say, and returns how many.
+/// Places one entry in every stream that its routes say, and returns how many, and why there are not more.
 fn place<'a>(
     snapshot: &Snapshot,
     signal: Signal,
     entry: &otlp::Entry<'a>,
     admission: &mut Admission<'a>,
-) -> Result<usize, Trouble> {
+) -> Result<(usize, Option<String>), Trouble> {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut streams = 0;
         let mut unfit = None;
@@ -268,12 +278,13 @@ fn place<'a>(
             entry.resource(),
             scratch,
             |hit| {
-                let registry = snapshot.exporters[hit.exporter].registry();
+                let exporter = &snapshot.exporters[hit.exporter];
+                let (registry, name) = (exporter.registry(), exporter.name());
                 let route = snapshot.route_streams[hit.route].as_ref();
                 let identity = match hit.identity {
                     Ok(identity) => identity,
                     Err(error) => {
-                        unfit = Some(error.to_string());
+                        unfit = Some(format!("not for exporter `{name}`: {error}"));
                         return Ok(());
                     }
                 };
@@ -281,7 +292,9 @@ fn place<'a>(
                 match admission.place(entry.index, &entry.bytes, entry.records, &at) {
                     Ok(()) => streams += 1,
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
-                    Err(Misplaced::Unfit(error)) => unfit = Some(error),
+                    Err(Misplaced::Unfit(error)) => {
+                        unfit = Some(format!("not for exporter `{name}`: {error}"));
+                    }
                 }
                 Ok(())
             },
@@ -290,7 +303,7 @@ fn place<'a>(
         match unfit {
             // An exporter that can take the entry gets it, whatever the others of its route can't.
             Some(error) if streams == 0 => Err(Trouble::Entry(error)),
-            _ => Ok(streams),
+            unfit => Ok((streams, unfit)),
         }
     })
 }

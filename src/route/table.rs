@@ -323,3 +323,6 @@ fn missing(signal: Signal, asked: &[String]) -> Box<str> {
     format!("no route takes these {signal}: routes look at the resource attributes {}", names.join(", "))
         .into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ mod open;
 mod queue;
 mod registry;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use admission::{Admission, Full, Misplaced, Placement, Refused, Shed};
 pub use batch::Batch;

@@ -11,12 +11,15 @@ mod support;
 
 mod admin;
 mod all_or_nothing;
+mod answers;
+mod bad_configuration;
 mod bodies;
 mod bounds;
 mod bytes;
 mod command_line;
 mod connections;
 mod conservation;
+mod dead_letters;
 mod default_configuration;
 mod isolation;
 mod order;

@@ -208,7 +208,7 @@ async fn a_template_puts_a_key_together() {
 async fn templates_in_endpoint_and_headers_are_filled_per_stream() {
     let up = sinks::recording().await;
     let options = format!(
-        r#"logs_endpoint: '{}/tenants/{{{{ resource["tenant"] }}}}/v1/{{{{ signal }}}}', compression: none, headers: {{ X-Scope-OrgID: '{{{{ key }}}}', X-Tenant: '{{{{ resource["tenant"] }}}}' }}"#,
+        r#"endpoint: 'http://127.0.0.1:9', logs_endpoint: '{}/tenants/{{{{ resource["tenant"] }}}}/v1/{{{{ signal }}}}', compression: none, headers: {{ X-Scope-OrgID: '{{{{ key }}}}' }}"#,
         up.url()
     );
     let config = yaml::exporters(&[("otlp_http/up", options)]) + &yaml::by_stream("otlp_http/up");

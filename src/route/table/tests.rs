@@ -1,0 +1,189 @@
+//! Routes asked with attributes, without exporters or streams.
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+
+use super::*;
+use crate::route::Glob;
+
+fn any(name: &str, value: Value) -> KeyValue {
+    KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+fn resource(attributes: &[(&str, &str)]) -> Vec<u8> {
+    let text = |(name, value): &(&str, &str)| any(name, Value::StringValue((*value).to_owned()));
+    resource_of(attributes.iter().map(text).collect())
+}
+
+fn resource_of(attributes: Vec<KeyValue>) -> Vec<u8> {
+    Resource { attributes, ..Resource::default() }.encode_to_vec()
+}
+
+fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
+    RouteSpec {
+        name: name.to_owned(),
+        matches: matches
+            .iter()
+            .map(|(name, glob)| ((*name).to_owned(), Matcher::Glob(Glob::new(glob))))
+            .collect(),
+        signals: [true; 3],
+        key,
+        exporters: vec![0],
+        continues: false,
+        max_streams: None,
+    }
+}
+
+fn by(names: &[&str]) -> KeySpec {
+    KeySpec::Attributes(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+fn table(routes: Vec<RouteSpec>) -> RouteTable {
+    RouteTable::new(routes, vec![vec![], vec!["tenant".to_owned(), "region".to_owned()]], Unrouted::Reject)
+}
+
+/// The hits as `route>exporter:identity`, NUL shown as `|`, and whether a route took the entry.
+fn ask(table: &RouteTable, signal: Signal, resource: &[u8]) -> Result<(Vec<String>, bool), Unroutable> {
+    let mut hits = Vec::new();
+    let routed = table.route::<Unroutable>(
+        signal,
+        resource,
+        &mut "left over".to_owned(),
+        |hit| {
+            let identity = hit.identity.map_or_else(|error| format!("({error})"), str::to_owned);
+            hits.push(format!("{}>{}:{}", table.name(hit.route), hit.exporter, identity.replace('\0', "|")));
+            Ok(())
+        },
+        |_, _| {},
+    )?;
+    Ok((hits, routed))
+}
+
+fn hits(table: &RouteTable, attributes: &[(&str, &str)]) -> Vec<String> {
+    ask(table, Signal::Logs, &resource(attributes)).expect("nothing conflicts").0
+}
+
+fn misses(table: &RouteTable, signal: Signal, attributes: &[(&str, &str)]) -> Vec<String> {
+    let mut misses = Vec::new();
+    table
+        .route::<Unroutable>(
+            signal,
+            &resource(attributes),
+            &mut String::new(),
+            |_| Ok(()),
+            |at, why| misses.push(format!("{}: {}", table.name(at), why())),
+        )
+        .expect("nothing conflicts");
+    misses
+}
+
+#[test]
+fn the_first_route_wins_and_all_its_conditions_must_hold() {
+    let table = table(vec![
+        route("both", &[("a", "1"), ("b", "*")], by(&["a"])),
+        route("one", &[("a", "*")], by(&["a"])),
+    ]);
+    assert_eq!(hits(&table, &[("a", "1"), ("b", "x")]), ["both>0:1"]);
+    assert_eq!(hits(&table, &[("a", "2"), ("b", "x")]), ["one>0:2"]);
+    assert_eq!(hits(&table, &[("a", "1")]), ["one>0:1"]);
+    assert_eq!(hits(&table, &[("b", "1")]), [""; 0]);
+}
+
+#[test]
+fn a_route_that_continues_lets_later_ones_be_asked() {
+    let mut first = route("first", &[("a", "*")], by(&["a"]));
+    first.continues = true;
+    let table = table(vec![first, route("second", &[], by(&["b"])), route("third", &[], KeySpec::Route)]);
+    assert_eq!(hits(&table, &[("a", "1"), ("b", "2")]), ["first>0:1", "second>0:2"]);
+    assert_eq!(hits(&table, &[("a", "1")]), ["first>0:1", "third>0:third"]);
+}
+
+#[test]
+fn a_route_whose_key_is_absent_does_not_take_the_entry() {
+    let table =
+        table(vec![route("keyed", &[("a", "*")], by(&["b", "c"])), route("rest", &[], KeySpec::Route)]);
+    assert_eq!(hits(&table, &[("a", "1"), ("c", "3")]), ["keyed>0:3"]);
+    assert_eq!(hits(&table, &[("a", "1"), ("b", "2"), ("c", "3")]), ["keyed>0:2"]);
+    assert_eq!(hits(&table, &[("a", "1"), ("b", ""), ("c", "3")]), ["keyed>0:3"], "empty is absent");
+    assert_eq!(hits(&table, &[("a", "1")]), ["rest>0:rest"]);
+}
+
+#[test]
+fn keys_are_text_integers_and_booleans() {
+    let table = table(vec![route("keyed", &[], by(&["k"]))]);
+    let key = |value| ask(&table, Signal::Traces, &resource_of(vec![any("k", value)])).unwrap().0;
+    assert_eq!(key(Value::IntValue(i64::MIN)), ["keyed>0:-9223372036854775808"]);
+    assert_eq!(key(Value::IntValue(0)), ["keyed>0:0"]);
+    assert_eq!(key(Value::BoolValue(true)), ["keyed>0:true"]);
+    assert_eq!(key(Value::StringValue("ü/..".to_owned())), ["keyed>0:ü/.."]);
+    for absent in ["", "a\0b", "a\nb", "\u{7f}", "\u{85}"] {
+        assert_eq!(key(Value::StringValue(absent.to_owned())), [""; 0], "{absent:?}");
+    }
+    assert_eq!(key(Value::StringValue("x".repeat(LONGEST_KEY))).len(), 1);
+    assert_eq!(key(Value::StringValue("x".repeat(LONGEST_KEY + 1))), [""; 0]);
+    assert_eq!(key(Value::DoubleValue(1.0)), [""; 0]);
+    assert_eq!(key(Value::BytesValue(vec![97])), [""; 0]);
+}
+
+#[test]
+fn an_attribute_twice_conflicts_only_with_another_value_and_where_a_route_looks_at_it() {
+    let table = table(vec![route("keyed", &[("a", "*")], by(&["a"]))]);
+    assert_eq!(hits(&table, &[("a", "1"), ("a", "1")]), ["keyed>0:1"]);
+    assert_eq!(hits(&table, &[("a", "1"), ("z", "1"), ("z", "2")]), ["keyed>0:1"]);
+    let conflicting = ask(&table, Signal::Logs, &resource(&[("a", "1"), ("z", "1"), ("a", "2")]));
+    assert_eq!(conflicting, Err(Unroutable::Conflicting("a".to_owned())));
+}
+
+#[test]
+fn the_identity_holds_what_the_exporters_templates_name() {
+    let mut fan_out = route("fan-out", &[], by(&["k"]));
+    fan_out.exporters = vec![1, 0];
+    let table = table(vec![fan_out]);
+    let all = [("region", "eu"), ("k", "key"), ("tenant", "acme")];
+    assert_eq!(hits(&table, &all), ["fan-out>1:key|acme|eu", "fan-out>0:key"]);
+    let some = hits(&table, &all[..2]);
+    assert!(some[0].starts_with("fan-out>1:(") && some[0].contains("`tenant`"), "{some:?}");
+    assert_eq!(some[1], "fan-out>0:key", "an exporter that needs less gets it");
+}
+
+#[test]
+fn a_template_makes_the_key_of_what_is_there() {
+    let template = Template::parse("{{ resource[\"a\"] }}-{{ signal }}").expect("it is right");
+    let table = table(vec![route("keyed", &[], KeySpec::Template(template))]);
+    assert_eq!(hits(&table, &[("a", "1")]), ["keyed>0:1-logs"]);
+    assert_eq!(hits(&table, &[("b", "1")]), [""; 0]);
+}
+
+#[test]
+fn every_route_asked_in_vain_says_why() {
+    let mut metrics = route("metrics", &[], KeySpec::Route);
+    metrics.signals = [false, true, false];
+    let table = table(vec![
+        metrics,
+        route("prod", &[("env", "prod")], KeySpec::Route),
+        route("keyed", &[], by(&["k"])),
+        route("late", &[("zone", "*")], KeySpec::Route),
+    ]);
+    assert_eq!(
+        misses(&table, Signal::Logs, &[("env", "test")]),
+        [
+            "metrics: it is not for logs",
+            "prod: `env` is `test`, which does not match",
+            "keyed: its key is absent",
+            "late: `zone` is absent, which does not match",
+        ]
+    );
+    assert_eq!(misses(&table, Signal::Metrics, &[]), [""; 0], "nobody is asked after a hit");
+}
+
+#[test]
+fn what_is_missing_is_told_by_the_attributes_that_routes_look_at() {
+    let mut traces = route("traces", &[("t", "*")], KeySpec::Route);
+    traces.signals = Signal::ALL.map(|signal| signal == Signal::Traces);
+    let table = table(vec![traces, route("rest", &[("a", "*")], by(&["b"]))]);
+    let missing = table.missing(Signal::Logs);
+    assert!(missing.contains("`a`") && missing.contains("`b`") && !missing.contains("`t`"), "{missing}");
+    assert!(table.missing(Signal::Traces).contains("`t`"));
+}

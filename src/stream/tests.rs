@@ -1,0 +1,338 @@
+//! Streams without an exporter: the tests take and settle the batches themselves, and time stands still.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::advance;
+
+use super::*;
+use crate::otlp::{Signal, frame_len};
+
+/// An exporter that only notes which consumers were started.
+#[derive(Clone, Debug, Default)]
+struct Consumers(Arc<Mutex<Vec<Arc<Stream>>>>);
+
+impl Outlet for Consumers {
+    fn check(&self, name: &StreamName) -> Result<(), String> {
+        if name.routing_key() == "unfit" { Err("no template takes it".to_owned()) } else { Ok(()) }
+    }
+
+    fn start(&self, stream: Arc<Stream>) {
+        self.0.lock().push(stream);
+    }
+}
+
+impl Consumers {
+    fn started(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn first(&self) -> Arc<Stream> {
+        self.0.lock()[0].clone()
+    }
+}
+
+/// One exporter with its streams.
+struct House {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    consumers: Consumers,
+}
+
+fn settings() -> QueueSettings {
+    QueueSettings {
+        num_consumers: 1,
+        queue_bytes: 1000,
+        queue_requests: None,
+        when_full: WhenFull::Refuse,
+        batch: BatchSettings { flush_timeout: Duration::from_millis(50), min_size: 200, max_size: 400 },
+    }
+}
+
+impl House {
+    fn new(settings: QueueSettings) -> Self {
+        let shared = Arc::new(Shared {
+            budget: Arc::new(Budget::new(10_000)),
+            streams: Arc::new(StreamCount::new(100)),
+        });
+        let (registry, consumers) = Self::exporter("one", settings, &shared);
+        Self { shared, registry, consumers }
+    }
+
+    fn exporter(name: &str, settings: QueueSettings, shared: &Arc<Shared>) -> (Arc<Registry>, Consumers) {
+        let registry = Arc::new(Registry::new(name.into(), settings, shared.clone()));
+        let consumers = Consumers::default();
+        registry.attach(Box::new(consumers.clone()));
+        (registry, consumers)
+    }
+
+    /// Admits a request: for each key an entry of so many bytes, framed, each with one record.
+    fn admit(&self, entries: &[(&str, usize)]) -> Result<Vec<Shed>, Refused> {
+        let mut admission = Admission::new(Signal::Logs);
+        place(&mut admission, &self.registry, entries).expect("every entry fits its exporter");
+        admission.commit(&self.shared.budget, 0)
+    }
+
+    fn pending(&self, key: &str) -> u64 {
+        let mut pending = 0;
+        self.registry.for_each(|stream| {
+            if stream.name().routing_key() == key {
+                pending = stream.state().pending_bytes;
+            }
+        });
+        pending
+    }
+}
+
+/// What an entry of that many framed bytes is without its frame.
+fn entry(framed: usize) -> Vec<u8> {
+    let len = (0..framed).find(|len| frame_len(*len) == framed).expect("there is an entry of this size");
+    vec![b'.'; len]
+}
+
+fn place(
+    admission: &mut Admission<'_>,
+    registry: &Arc<Registry>,
+    entries: &[(&str, usize)],
+) -> Result<(), Misplaced> {
+    let attributes: Arc<[Box<str>]> = [].into();
+    for (index, (key, framed)) in entries.iter().enumerate() {
+        let at = Placement { registry, identity: key, attributes: &attributes, route: None };
+        admission.place(index, &Cow::Owned(entry(*framed)), 1, &at)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_meets_a_full_stream_leaves_nothing_anywhere() {
+    let house = House::new(settings());
+    house.admit(&[("full", 300), ("full", 300), ("full", 300)]).unwrap();
+    let used = house.shared.budget.used();
+    let refused = house.admit(&[("fresh", 100), ("full", 200), ("other", 100)]);
+    assert_eq!(refused.unwrap_err(), Refused::Full(Full::Stream));
+    assert_eq!((house.pending("fresh"), house.pending("full"), house.pending("other")), (0, 900, 0));
+    assert_eq!(house.shared.budget.used(), used);
+    assert_eq!(house.registry.routed_records(Signal::Logs), 3);
+    house.admit(&[("fresh", 1000)]).expect("nothing was left in it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_which_there_is_no_memory_leaves_nothing_anywhere() {
+    let house = House::new(QueueSettings { queue_bytes: 100_000, ..settings() });
+    house.admit(&[("large", 9000)]).unwrap();
+    let used = house.shared.budget.used();
+    let refused = house.admit(&[("a", 600), ("b", 600)]);
+    assert_eq!(refused.unwrap_err(), Refused::Full(Full::Memory));
+    assert_eq!((house.pending("a"), house.pending("b")), (0, 0));
+    assert_eq!(house.shared.budget.used(), used);
+    assert_eq!(house.admit(&[("a", 10_001)]).unwrap_err(), Refused::TooLarge, "that can never fit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_reserved_for_the_body_becomes_what_is_reserved_for_its_entries() {
+    let house = House::new(settings());
+    let budget = &house.shared.budget;
+    assert!(budget.reserve(9_900));
+    let mut admission = Admission::new(Signal::Logs);
+    place(&mut admission, &house.registry, &[("a", 300)]).unwrap();
+    admission.commit(budget, 9_900).expect("the body's own memory is enough");
+    assert_eq!(budget.used(), 300, "the rest was given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shed_leaves_out_what_has_no_room_and_admits_the_rest() {
+    let house = House::new(QueueSettings { when_full: WhenFull::Shed, ..settings() });
+    house.admit(&[("full", 900)]).unwrap();
+    let shed = house.admit(&[("fresh", 100), ("full", 200), ("fresh", 50)]).unwrap();
+    let [shed] = &shed[..] else { panic!("{shed:?}") };
+    assert_eq!((shed.index, &*shed.routing_key, shed.records, shed.full), (1, "full", 1, Full::Stream));
+    assert_eq!(shed.bytes.len(), 200, "it is a request of its own, framed");
+    assert_eq!((house.pending("fresh"), house.pending("full")), (150, 900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_memory_is_full_those_who_shed_make_room_for_those_who_refuse() {
+    let house = House::new(QueueSettings { queue_bytes: 100_000, ..settings() });
+    let shedding = QueueSettings { queue_bytes: 100_000, when_full: WhenFull::Shed, ..settings() };
+    let (other, _) = House::exporter("two", shedding, &house.shared);
+    house.admit(&[("large", 9000)]).unwrap();
+    let mut admission = Admission::new(Signal::Logs);
+    place(&mut admission, &other, &[("a", 600)]).unwrap();
+    place(&mut admission, &house.registry, &[("a", 600)]).unwrap();
+    let shed = admission.commit(&house.shared.budget, 0).unwrap();
+    assert_eq!((shed.len(), shed[0].full), (1, Full::Memory));
+    assert_eq!((house.pending("a"), other.pending_bytes()), (600, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_stream_takes_more_than_its_queue_size() {
+    let house = House::new(settings());
+    house.admit(&[("a", 5000)]).unwrap();
+    assert_eq!(house.admit(&[("a", 10)]).unwrap_err(), Refused::Full(Full::Stream));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_counts_requests_takes_so_many_whatever_their_size() {
+    let house = House::new(QueueSettings { queue_requests: Some(2), ..settings() });
+    house.admit(&[("a", 10), ("a", 10), ("a", 10)]).unwrap();
+    house.admit(&[("a", 10)]).unwrap();
+    assert_eq!(house.admit(&[("a", 10)]).unwrap_err(), Refused::Full(Full::Stream));
+    advance(Duration::from_secs(1)).await;
+    drop(house.consumers.first().next().await.expect("it is due"));
+    house.admit(&[("a", 10)]).expect("both requests are settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_forgotten_between_its_two_looks_is_looked_up_again() {
+    let house = House::new(settings());
+    let mut admission = Admission::new(Signal::Logs);
+    place(&mut admission, &house.registry, &[("a", 100)]).unwrap();
+    advance(IDLE + Duration::from_secs(1)).await;
+    house.registry.sweep();
+    assert!(house.registry.is_empty());
+    admission.commit(&house.shared.budget, 0).unwrap();
+    assert_eq!((house.registry.len(), house.pending("a")), (1, 100));
+    assert_eq!(house.shared.streams.live(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_disappears_and_one_that_holds_something_stays() {
+    let house = House::new(settings());
+    house.admit(&[("idle", 100), ("held", 100)]).unwrap();
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    advance(Duration::from_secs(1)).await;
+    let idle = streams.iter().find(|stream| stream.name().routing_key() == "idle").unwrap();
+    drop(idle.next().await.expect("it is due"));
+    assert!(idle.next().await.is_none());
+    advance(IDLE).await;
+    house.registry.sweep();
+    assert_eq!(house.registry.len(), 2, "not a moment too early");
+    advance(Duration::from_millis(1)).await;
+    house.registry.sweep();
+    assert_eq!((house.registry.len(), house.pending("held")), (1, 100));
+    assert_eq!(house.shared.streams.live(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_stream_gives_its_places_back() {
+    let house = House::new(settings());
+    house.shared.streams.set_limit(1);
+    let route = Arc::new(StreamCount::new(1));
+    let find = |key| house.registry.stream(Signal::Logs, key, &[].into(), Some(&route)).map(drop);
+    find("a").unwrap();
+    assert_eq!(find("b"), Err(NoStream::TooMany));
+    house.shared.streams.set_limit(10);
+    assert_eq!(find("b"), Err(NoStream::TooMany), "the route has a limit of its own");
+    assert_eq!(house.shared.streams.live(), 1, "what was not made is not counted");
+    advance(IDLE + Duration::from_secs(1)).await;
+    house.registry.sweep();
+    find("b").unwrap();
+    assert_eq!(find("unfit"), Err(NoStream::Unfit("no template takes it".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_taken_at_its_age_or_size_and_not_before() {
+    let house = House::new(settings());
+    let start = tokio::time::Instant::now();
+    house.admit(&[("a", 100)]).unwrap();
+    let stream = house.consumers.first();
+    let in_flight = stream.next().await.unwrap();
+    assert_eq!((in_flight.batch().len(), start.elapsed()), (100, Duration::from_millis(50)));
+    drop(in_flight);
+
+    house.admit(&[("a", 150), ("a", 100)]).unwrap();
+    let at = tokio::time::Instant::now();
+    let in_flight = stream.next().await.unwrap();
+    assert_eq!((in_flight.batch().len(), at.elapsed()), (250, Duration::ZERO));
+    drop(in_flight);
+    assert!(stream.next().await.is_none(), "and with it the consumer is signed off");
+
+    house.admit(&[("a", 100)]).unwrap();
+    assert_eq!(house.consumers.started(), 2, "the next entry starts one again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_would_make_a_batch_too_large_begins_the_next_one() {
+    let house = House::new(settings());
+    house.admit(&[("a", 150), ("a", 260), ("a", 30)]).unwrap();
+    let stream = house.consumers.first();
+    let mut sizes = Vec::new();
+    while let Some(in_flight) = stream.next().await {
+        sizes.push(in_flight.batch().len());
+    }
+    assert_eq!(sizes, [150, 260, 30]);
+    assert_eq!(house.shared.budget.used(), 0, "all memory was given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_has_at_most_num_consumers_batches_in_flight() {
+    for (num_consumers, expected) in [(1, 1), (2, 2), (3, 3)] {
+        let house = House::new(QueueSettings { num_consumers, ..settings() });
+        for _ in 0..4 {
+            house.admit(&[("a", 200)]).unwrap();
+        }
+        assert_eq!(house.consumers.started(), expected);
+        let stream = house.consumers.first();
+        let mut in_flight = Vec::new();
+        for _ in 0..expected {
+            in_flight.push(stream.next().await.unwrap());
+        }
+        assert_eq!((stream.state().in_flight, stream.state().waiting_batches), (expected, 4 - expected));
+        in_flight.clear();
+        assert_eq!(house.pending("a"), 200 * (4 - expected as u64));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_counts_as_pending_until_it_is_settled() {
+    let house = House::new(settings());
+    house.admit(&[("a", 300)]).unwrap();
+    let in_flight = house.consumers.first().next().await.unwrap();
+    assert_eq!((house.registry.pending_records(), house.registry.pending_bytes()), (1, 300));
+    assert!(house.registry.oldest().is_some());
+    drop(in_flight);
+    assert_eq!((house.registry.pending_records(), house.registry.pending_bytes()), (0, 0));
+    assert!(house.registry.oldest().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn flushing_sends_what_is_open_at_once_also_in_streams_that_come_later() {
+    let house = House::new(QueueSettings {
+        batch: BatchSettings { flush_timeout: Duration::from_secs(3600), ..settings().batch },
+        ..settings()
+    });
+    house.admit(&[("before", 10)]).unwrap();
+    let start = tokio::time::Instant::now();
+    house.registry.flush();
+    house.admit(&[("after", 10)]).unwrap();
+    for stream in house.consumers.0.lock().clone() {
+        drop(stream.next().await.unwrap());
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_of_many_streams_in_one_request_each_reach_their_own() {
+    let house = House::new(settings());
+    let keys: Vec<String> = (0..50).map(|key| key.to_string()).collect();
+    let entries: Vec<(&str, usize)> =
+        (0..150).map(|index| (keys[index % 50].as_str(), 10 + index % 50)).collect();
+    house.admit(&entries).unwrap();
+    assert_eq!(house.registry.len(), 50);
+    for (index, key) in keys.iter().enumerate() {
+        assert_eq!(house.pending(key), 3 * (10 + index as u64), "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_placed_in_a_stream_once() {
+    let house = House::new(settings());
+    let mut admission = Admission::new(Signal::Logs);
+    for _ in 0..3 {
+        place(&mut admission, &house.registry, &[("a", 100)]).unwrap();
+    }
+    admission.commit(&house.shared.budget, 0).unwrap();
+    assert_eq!(house.registry.routed_records(Signal::Logs), 1);
+}

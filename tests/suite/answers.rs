@@ -1,0 +1,180 @@
+//! What an upstream's answer means: delivered, tried again, searched, held, or given up.
+
+use std::time::Duration;
+
+use sluice::cli::sink::{Fault, RetryAfter, Sink};
+use sluice::otlp::Signal;
+
+use crate::support::letters::letters;
+use crate::support::payload::logs;
+use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
+use crate::support::{PATIENCE, Sluice};
+
+const UP: &str = "otlp_http/up";
+
+async fn start(up: &Sink, options: &[&str]) -> Sluice {
+    let mut all = vec![SINGLY];
+    all.extend_from_slice(options);
+    Sluice::start(&(yaml::up(&up.url(), &all) + LETTERS)).await
+}
+
+/// Sends three batches of one record and has the first answer to the second of them be `fault`. Returns what was
+/// delivered, in order, and the texts of the dead letters' reasons.
+async fn second_batch_gets(fault: Fault) -> (Vec<String>, Vec<String>, Sluice) {
+    let up = sinks::recording().await;
+    up.script([Fault::none(), fault]);
+    let sluice = start(&up, &[QUICK]).await;
+    for text in ["first", "second", "third"] {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    sluice.settled().await;
+    let letters = letters(&sluice.directory().join("letters"));
+    let reasons = letters.iter().map(|letter| letter.text("reason").to_owned()).collect();
+    for letter in &letters {
+        assert_eq!(letter.bytes, logs(&[("a", &["second"])]));
+        assert_eq!((letter.text("exporter"), letter.text("key"), letter.records()), (UP, "a", 1));
+    }
+    (up.texts(Signal::Logs), reasons, sluice)
+}
+
+async fn attempts(sluice: &Sluice, code: u16) -> f64 {
+    sluice.metric("sluice_export_attempts_total", &[("code", &code.to_string())]).await
+}
+
+#[tokio::test]
+async fn statuses_that_pass_are_tried_again_in_order() {
+    for status in [429, 502, 503, 504] {
+        let (texts, letters, sluice) = second_batch_gets(Fault::status(status)).await;
+        assert_eq!(texts, ["first", "second", "third"], "{status}");
+        assert_eq!(letters, [""; 0], "{status}");
+        assert_eq!(attempts(&sluice, status).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn statuses_that_fault_the_destination_hold_the_stream() {
+    for status in [401, 403, 404] {
+        let (texts, letters, sluice) = second_batch_gets(Fault::status(status)).await;
+        assert_eq!(texts, ["first", "second", "third"], "{status}");
+        assert_eq!(letters, [""; 0], "{status}");
+        assert_eq!(attempts(&sluice, status).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn statuses_that_fault_the_data_dead_letter_what_cannot_be_halved() {
+    for status in [400, 413, 422] {
+        let (texts, letters, _) = second_batch_gets(Fault::status(status).message("too bad")).await;
+        assert_eq!(texts, ["first", "third"], "{status}");
+        assert!(letters[0].contains(&status.to_string()) && letters[0].contains("too bad"), "{letters:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_other_statuses_dead_letter_the_batch() {
+    for status in [402, 405, 406, 408, 409, 410, 412, 415, 431, 500, 501, 505, 511] {
+        let (texts, letters, sluice) = second_batch_gets(Fault::status(status)).await;
+        assert_eq!(texts, ["first", "third"], "{status}");
+        assert!(letters[0].contains(&status.to_string()), "{letters:?}");
+        assert_eq!(sluice.metrics().await.exported(UP, "dead_lettered"), 1.0);
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_statuses_to_retry_can_be_changed() {
+    let up = sinks::recording().await;
+    up.script([Fault::status(408), Fault::status(500), Fault::none(), Fault::status(503)]);
+    let retry = "retry_on_failure: { initial_interval: 5ms, max_interval: 9ms, statuses: [408, 500] }";
+    let sluice = start(&up, &[retry]).await;
+    for text in ["first", "second"] {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    let metrics = sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["first"]);
+    assert_eq!(metrics.exported(UP, "dead_lettered"), 1.0, "503 is not in the list");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_its_letter_names_the_location() {
+    for status in [301, 302, 307, 308] {
+        let (texts, letters, _) =
+            second_batch_gets(Fault::redirect(status, "http://elsewhere.example/")).await;
+        assert_eq!(texts, ["first", "third"], "{status}");
+        assert!(letters[0].contains("elsewhere.example"), "{letters:?}");
+    }
+}
+
+#[tokio::test]
+async fn partial_success_is_not_retried_and_not_dead_lettered() {
+    let (texts, letters, sluice) = second_batch_gets(Fault::partial_success(1, "no")).await;
+    assert_eq!(texts, ["first", "second", "third"]);
+    assert_eq!(letters, [""; 0]);
+    let metrics = sluice.metrics().await;
+    assert_eq!((metrics.exported(UP, "delivered"), metrics.exported(UP, "rejected")), (2.0, 1.0));
+}
+
+#[tokio::test]
+async fn a_warning_without_rejected_records_is_full_success() {
+    let (texts, _, sluice) = second_batch_gets(Fault::partial_success(0, "deprecated")).await;
+    assert_eq!(texts.len(), 3);
+    assert_eq!(sluice.metrics().await.exported(UP, "delivered"), 3.0);
+}
+
+#[tokio::test]
+async fn no_answer_is_tried_again_in_order() {
+    for fault in [Fault::reset_after(0), Fault::close_after(1), Fault::not_http()] {
+        let (texts, letters, _) = second_batch_gets(fault).await;
+        assert_eq!(texts, ["first", "second", "third"]);
+        assert_eq!(letters, [""; 0]);
+    }
+    let (texts, _, _) = second_batch_gets(Fault::cut_answer()).await;
+    assert_eq!(texts[0], "first");
+    assert_eq!(texts.last().unwrap(), "third");
+}
+
+#[tokio::test]
+async fn without_retries_what_would_be_tried_again_is_dead_lettered_but_a_wrong_token_still_holds() {
+    let up = sinks::recording().await;
+    up.script([Fault::status(503), Fault::status(401)]);
+    let sluice = start(&up, &["retry_on_failure: { enabled: false, initial_interval: 5ms }"]).await;
+    for text in ["first", "second"] {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    let metrics = sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["second"]);
+    assert_eq!(metrics.exported(UP, "dead_lettered"), 1.0);
+}
+
+#[tokio::test]
+async fn a_held_stream_goes_on_as_soon_as_its_exporter_has_a_new_token() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(401));
+    let config = |token: &str| {
+        let headers = format!("headers: {{ Authorization: 'Bearer {token}' }}");
+        let patient = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
+        yaml::up(&up.url(), &[SINGLY, patient, &headers])
+    };
+    let sluice = Sluice::start(&config("old")).await;
+    for text in ["1", "2"] {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    up.wait_for_requests(1, PATIENCE).await.unwrap();
+    sluice.wait_for_metric("sluice_export_attempts_total", &[("code", "401")], 1.0).await;
+    up.clear_faults();
+    sluice.reconfigure(&config("new")).await;
+    up.records(2).await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2"]);
+    assert!(up.taken().iter().all(|request| request.headers["authorization"] == "Bearer new"));
+}
+
+#[tokio::test]
+async fn a_retry_after_of_hours_does_not_outlast_a_reload() {
+    let up = sinks::recording().await;
+    up.script([Fault::status(503).retry_after(RetryAfter::Date(Duration::from_secs(100_000)))]);
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[SINGLY])).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
+    sluice.wait_for_metric("sluice_export_attempts_total", &[("code", "503")], 1.0).await;
+    sluice.reconfigure(&yaml::up(&up.url(), &[SINGLY, "timeout: 7s"])).await;
+    up.records(1).await;
+}
