@@ -29,7 +29,7 @@ test: cargo ## Run every test; needs nothing but the Rust toolchain
 
 bench: cargo ## Compare with HAProxy and nginx, end to end (installs them by apt-get where it may)
 	@missing=""; \
-	command -v haproxy >/dev/null || missing="haproxy"; \
+	PATH="$$PATH:/usr/sbin"; command -v haproxy >/dev/null || missing="haproxy"; \
 	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

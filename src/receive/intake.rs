@@ -17,7 +17,16 @@ use crate::export::{self, DeadLetterBox, Exporter, Fate, Letter, SHED};
 use crate::notice;
 use crate::otlp::{self, Cut, Malformed, Signal};
 use crate::route::{RouteTable, Unroutable, Unrouted};
-use crate::stream::{Admission, Full, Misplaced, Placement, Refused, Shed, StreamCount, StreamName};
+use crate::stream::{
+    Admission, Full, Misplaced, Placement, Refused, Reservation, Shed, StreamCount, StreamName,
+};
+
+/// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
+/// bytes at the least, so that a request of nothing but empty entries would take a hundred times its size.
+const ENTRY_OVERHEAD: usize = 192;
+
+/// Requests of up to this many entries take so little on their way that nobody counts it.
+const ORDINARY_ENTRIES: usize = 64;
 
 /// Problems named in one answer; more are only counted.
 const NAMED: usize = 3;
@@ -125,6 +134,18 @@ impl Intake {
     pub fn take(&self, signal: Signal, received: Received) -> Verdict {
         let body = &received.bytes;
         self.counters.count_bytes(signal, body.len() as u64);
+        let budget = received.reservation.budget().clone();
+        let mut on_the_way = Reservation::empty(budget.clone());
+        let entries = otlp::count_entries(body);
+        if entries > ORDINARY_ENTRIES {
+            let overhead = (entries * ENTRY_OVERHEAD) as u64;
+            if overhead + received.reservation.bytes() > budget.limit() {
+                return self.refused(signal, 1, &Refused::TooLarge);
+            }
+            if !on_the_way.grow(overhead) {
+                return self.refused(signal, 1, &Refused::Full(Full::Memory));
+            }
+        }
         let split = match otlp::split(signal, body) {
             Ok(split) => split,
             Err(malformed) => return self.malformed(signal, &malformed),
@@ -157,7 +178,6 @@ impl Intake {
             }
         }
         // What was reserved for the body becomes what is reserved for its entries.
-        let budget = received.reservation.budget().clone();
         let reserved = received.reservation.bytes();
         let sheds = match admission.commit(&budget, reserved) {
             Ok(sheds) => sheds,

@@ -98,7 +98,7 @@ fn strict(text: &str) -> BTreeMap<String, BTreeSet<Vec<(String, String)>>> {
     let body = text.strip_suffix("# EOF\n").expect("the page says where it ends");
     for line in body.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            help.split(' ').next().unwrap_or_default().clone_into(&mut name);
+            help.split(' ').next().unwrap().clone_into(&mut name);
             assert!(described.insert(name.clone()), "described twice: {line}");
             assert!(help.len() > name.len() + 1, "no help: {line}");
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {

@@ -43,7 +43,7 @@ fn long_field(number: u32, bytes: &[u8]) -> Vec<u8> {
 async fn entries_arrive_byte_for_byte_however_they_are_encoded() {
     let up = sinks::recording().await;
     let sluice = start(&up.url(), "min_size: 1, flush_timeout: 0s").await;
-    let record = [field(5, field(1, "text")), vec![key(1, 1), vec![7; 8]].concat()].concat();
+    let record = [field(5, field(1, "text")), key(1, 1), vec![7; 8]].concat();
     let scope = |records: &[u8]| field(2, [field(1, field(1, "scope")), records.to_vec()].concat());
     let record_out_of_order =
         [field(6, [field(2, field(1, "value")), field(1, "key")].concat()), record.clone()].concat();

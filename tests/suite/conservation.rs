@@ -65,7 +65,7 @@ async fn under(faults: impl IntoIterator<Item = Fault>) -> Outcome {
         .sum();
     assert_eq!(ended, sent.records as f64, "every record has ended, once");
     let letters = letters(&sluice.directory().join("letters"));
-    let lettered: u64 = letters.iter().map(|letter| letter.records()).sum();
+    let lettered: u64 = letters.iter().map(crate::support::letters::Letter::records).sum();
     assert_eq!(metrics.exported(UP, "dead_lettered"), lettered as f64, "what is counted is on disk");
     Outcome { sent, arrived: up.counts(), metrics, letters: letters.len() }
 }

@@ -1,10 +1,8 @@
 //! Black-box tests over real sockets: senders, Sluice and upstreams on the loopback, ports given by the system.
 //! Each module is one promise; each test is named as a claim.
-#![allow(clippy::unwrap_used, reason = "a helper that unwraps is a part of its test")]
-#![allow(
-    clippy::float_cmp,
-    reason = "metrics are floats, and counts are whole numbers that floats hold exactly"
-)]
+
+// Helpers of tests may fail like tests, and metrics are whole numbers in a float's clothes.
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -248,7 +248,7 @@ async fn what_is_cut_out_beyond_the_sixteenth_part_goes_into_one_letter() {
     assert!(message.len() < 2048, "{message}");
     up.records(100).await;
     let letters = wait_for_letters(&sluice.directory().join("letters"), 17).await;
-    assert_eq!(letters.iter().map(|letter| letter.records()).sum::<u64>(), 100);
+    assert_eq!(letters.iter().map(crate::support::letters::Letter::records).sum::<u64>(), 100);
 }
 
 #[tokio::test]

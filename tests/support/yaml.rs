@@ -11,8 +11,9 @@ pub const LETTERS: &str = "dead_letter: { directory: '@DIR@/letters' }\n";
 
 /// `exporters:` with these, each a name and its options.
 pub fn exporters(all: &[(&str, String)]) -> String {
-    let lines: String = all.iter().map(|(name, options)| format!("  {name}: {{ {options} }}\n")).collect();
-    format!("exporters:\n{lines}")
+    let lines: Vec<String> =
+        all.iter().map(|(name, options)| format!("  {name}: {{ {options} }}\n")).collect();
+    format!("exporters:\n{}", lines.concat())
 }
 
 /// The options of an exporter to this URL, with more of them.
