@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, warn};
 
@@ -61,6 +61,8 @@ pub struct Listener {
     settings: Arc<ArcSwap<ListenerSettings>>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// Wakes a listener that waits for a place: there may be more of them now.
+    changed: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -97,8 +99,9 @@ impl Bound {
             handler,
             next_connection: AtomicU64::new(0),
         };
-        let task = tokio::spawn(accepting.run(self.listener, stopped));
-        Ok(Listener { settings, address, stop, task })
+        let changed = Arc::new(Notify::new());
+        let task = tokio::spawn(accepting.run(self.listener, stopped, changed.clone()));
+        Ok(Listener { settings, address, stop, changed, task })
     }
 }
 
@@ -116,6 +119,7 @@ impl Listener {
     /// Takes over settings for the same address; requests use them from now on.
     pub fn reconfigure(&self, settings: ListenerSettings) {
         self.settings.store(Arc::new(settings));
+        self.changed.notify_one();
     }
 
     /// Accepts no more, answers the requests in progress and closes their connections; at most for `patience`.
@@ -136,7 +140,7 @@ struct Accepting<H> {
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>, changed: Arc<Notify>) {
         // Ends with this task: slow connections are closed also while the listener waits for its last ones.
         let mut watching = JoinSet::new();
         let settings = self.settings.clone();
@@ -156,6 +160,7 @@ impl<H: Handler> Accepting<H> {
             };
             tokio::select! {
                 () = async { drop(stopped.wait_for(|stop| *stop).await) } => break,
+                () = changed.notified() => {}
                 accepted = accepted => match accepted {
                     Ok((place, socket, peer)) => self.connect(socket, peer, place, &graceful),
                     Err(error) => self.not_accepted(&error).await,

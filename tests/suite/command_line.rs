@@ -118,7 +118,7 @@ async fn explain_says_where_each_entry_goes_and_why_not_elsewhere() {
     let sections: Vec<&str> = ended.out.split("resource_logs[").skip(1).collect();
     assert_eq!(sections.len(), 3, "{}", ended.out);
     for expected in [
-        "0]: 2 records",
+        "0]: records: 2, bytes: ",
         "route `special` does not take it: `s2.stream` is `a/b c`",
         "route `traces` does not take it",
         "route `tenants`: stream `a/b c` of exporter `otlp_http/tenants`",

@@ -160,3 +160,20 @@ async fn a_connection_beyond_the_limit_waits_until_one_closes() {
     connections.pop();
     assert_eq!(third.answer().await.status, 200);
 }
+
+#[tokio::test]
+async fn a_connection_that_waits_is_served_once_a_reload_raises_the_limit() {
+    let (up, sluice) = start("max_connections: 1").await;
+    let body = logs(&[("a", &["x"])]);
+    let mut first = Wire::open(sluice.otlp).await;
+    first.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
+    assert_eq!(first.answer().await.status, 200);
+    let mut second = Wire::open(sluice.otlp).await;
+    second.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
+    let yaml = std::fs::read_to_string(sluice.config()).unwrap();
+    sluice.reconfigure(&yaml.replace("max_connections: 1", "max_connections: 2")).await;
+    assert_eq!(second.answer().await.status, 200);
+    first.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
+    assert_eq!(first.answer().await.status, 200, "the one that was in goes on");
+    up.records(3).await;
+}
