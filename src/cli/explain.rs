@@ -135,7 +135,7 @@ impl Explanation {
                 let stream = StreamName::new(self.signal, identity.into(), hit.attributes.clone());
                 let key = stream.routing_key();
                 let destination = match transport.target(&stream) {
-                    Ok(target) => target.to_string().replace('\n', "\n    "),
+                    Ok(target) => format!("{target:#}").replace('\n', "\n    "),
                     Err(error) => format!("rejected: {error}"),
                 };
                 let line =

@@ -75,10 +75,13 @@ impl HttpTarget {
     }
 }
 
-/// The URL and, a line each, the headers; what may be secret is not shown.
+/// The URL; with `{:#}` also, a line each, the headers, of which what may be secret is not shown.
 impl fmt::Display for HttpTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)?;
+        if !f.alternate() {
+            return Ok(());
+        }
         for (name, value) in &self.headers {
             let shown = value.to_str().ok().filter(|_| !value.is_sensitive()).unwrap_or("[redacted]");
             write!(f, "\n{name}: {shown}")?;
