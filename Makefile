@@ -38,7 +38,7 @@ bench: cargo ## Compare with HAProxy and nginx, end to end (installs them by apt
 			echo "the comparison needs: $$missing (on Debian: sudo apt-get install $$missing)" >&2; exit 1; \
 		fi; \
 	fi
-	$(CARGO) bench --locked --bench end_to_end
+	$(CARGO) bench --locked --bench end_to_end -- $(or $(ARGS),all --markdown target/bench.md)
 
 bench-walks: cargo ## Measure validation, splitting, JSON and queueing one by one
 	$(CARGO) bench --locked --bench walks --bench queue

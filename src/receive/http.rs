@@ -115,7 +115,11 @@ fn accept(
     let unsupported =
         |message: &str| refuse(spoken, StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message);
     if encoding != Some(Encoding::Protobuf) {
-        return Err(unsupported("send `Content-Type: application/x-protobuf`"));
+        return Err(unsupported(if encoding == Some(Encoding::Json) {
+            "OTLP/JSON is not served yet: send `Content-Type: application/x-protobuf`, which is what SDKs do with `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`"
+        } else {
+            "send `Content-Type: application/x-protobuf`"
+        }));
     }
     let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
     let coding = match (codings.next(), codings.next()) {

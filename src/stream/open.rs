@@ -10,6 +10,13 @@ use crate::otlp::{self, Signal};
 /// of the last one is little beside the batch.
 const LARGEST_CHUNK: usize = 64 * 1024;
 
+/// Rounds up to what the allocator hands out anyway, so that all of it is used, and counted. Its classes of larger sizes
+/// are an eighth of the next power of two apart; what it rounds smaller ones by is little beside the stream itself.
+fn whole_class(bytes: usize) -> usize {
+    const SMALL: usize = 4096;
+    if bytes <= SMALL { bytes } else { bytes.next_multiple_of(bytes.next_power_of_two() / 8) }
+}
+
 /// Entries that have been admitted and not yet closed into a batch.
 #[derive(Debug, Default)]
 pub(super) struct OpenBatch {
@@ -56,7 +63,7 @@ impl OpenBatch {
         let mut taken = 0;
         if self.chunk.capacity() - self.chunk.len() < framed {
             let wanted = if self.len == 0 { self.first_chunk } else { self.len };
-            let capacity = framed.max(wanted.min(LARGEST_CHUNK));
+            let capacity = whole_class(framed.max(wanted.min(LARGEST_CHUNK)));
             let full = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(capacity));
             if !full.is_empty() {
                 self.full.push(full.freeze());
@@ -114,9 +121,17 @@ mod tests {
         let mut taken = 0;
         for _ in 0..2000 {
             taken += open.push(&[7; 300], 1);
-            assert!(taken - open.len() <= LARGEST_CHUNK.min(open.len()) + open.len() / 64);
+            assert!(taken - open.len() <= LARGEST_CHUNK.min(open.len()) * 5 / 4 + open.len() / 64);
         }
         assert_eq!(open.close(Signal::Logs).unwrap().capacity, taken as u64);
+    }
+
+    #[test]
+    fn a_large_chunk_is_a_whole_class_of_the_allocator() {
+        assert_eq!(
+            [4096, 4097, 11_264, 65_536, 65_537].map(whole_class),
+            [4096, 5120, 12_288, 65_536, 81_920]
+        );
     }
 
     #[test]
