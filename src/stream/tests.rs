@@ -157,13 +157,13 @@ async fn when_memory_is_full_those_who_shed_make_room_for_those_who_refuse() {
     let house = House::new(QueueSettings { queue_bytes: 100_000, ..settings() });
     let shedding = QueueSettings { queue_bytes: 100_000, when_full: WhenFull::Shed, ..settings() };
     let (other, _) = House::exporter("two", shedding, &house.shared);
-    house.admit(&[("large", 9000)]).unwrap();
+    house.admit(&[("large", 8192)]).unwrap();
     let mut admission = Admission::new(Signal::Logs);
-    place(&mut admission, &other, &[("a", 600)]).unwrap();
-    place(&mut admission, &house.registry, &[("a", 600)]).unwrap();
+    place(&mut admission, &other, &[("a", 1000)]).unwrap();
+    place(&mut admission, &house.registry, &[("a", 1000)]).unwrap();
     let shed = admission.commit(&house.shared.budget, 0).unwrap();
     assert_eq!((shed.len(), shed[0].full), (1, Full::Memory));
-    assert_eq!((house.pending("a"), other.pending_bytes()), (600, 0));
+    assert_eq!((house.pending("a"), other.pending_bytes()), (1000, 0));
 }
 
 #[tokio::test(start_paused = true)]
