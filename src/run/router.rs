@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::config::{self, Compiled, Problems, Source};
@@ -19,6 +20,9 @@ use crate::export::{Active, DeadLetters, Exporter, TransportError};
 use crate::receive::{Bound, Counters, Intake, Listener, ListenerSettings, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
+
+/// How often a removed exporter is asked whether its streams have ended.
+const DRAIN_POLL: Duration = Duration::from_millis(100);
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -315,9 +319,8 @@ impl Router {
     fn show_exporters(&self, current: &[Arc<Exporter>], removed: &[Arc<Exporter>]) {
         let mut shown = current.to_vec();
         for old in self.exporters.load().iter().chain(removed) {
-            let pending =
-                old.registry().pending_bytes() > 0 || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
-            if pending && !shown.iter().any(|exporter| Arc::ptr_eq(exporter, old)) {
+            let draining = !old.registry().is_empty() || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
+            if draining && !shown.iter().any(|exporter| Arc::ptr_eq(exporter, old)) {
                 shown.push(old.clone());
             }
         }
@@ -327,18 +330,26 @@ impl Router {
     /// Lets a removed exporter deliver what it has, for at most `patience`.
     async fn drain(self: Arc<Self>, exporter: Arc<Exporter>, patience: Duration) {
         info!(exporter = %exporter.name(), "exporter removed, draining its streams");
-        let drained = exporter.drained(patience).await;
-        let live = self.live.lock().await;
-        if self.intake.snapshot.load().exporters.iter().any(|current| Arc::ptr_eq(current, &exporter)) {
-            return;
+        let deadline = Instant::now() + patience;
+        loop {
+            // Also time for the requests that still use the snapshot before.
+            tokio::time::sleep(DRAIN_POLL).await;
+            // Held while it is decided: a reload may take the exporter back.
+            let _live = self.live.lock().await;
+            if self.intake.snapshot.load().exporters.iter().any(|current| Arc::ptr_eq(current, &exporter)) {
+                return;
+            }
+            exporter.registry().forget_idle();
+            if exporter.registry().is_empty() {
+                let rest =
+                    self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
+                self.exporters.store(Arc::new(rest));
+                return;
+            }
+            if Instant::now() >= deadline && !exporter.is_given_up() {
+                exporter.give_up();
+            }
         }
-        if !drained {
-            exporter.give_up();
-            exporter.drained(patience).await;
-        }
-        drop(live);
-        let rest = self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
-        self.exporters.store(Arc::new(rest));
     }
 
     fn serve_listeners(self: &Arc<Self>, live: &mut Live, bound: Vec<(Role, Bindable)>) {

@@ -13,6 +13,9 @@ use crate::otlp::Signal;
 /// Time for writing dead letters once the deadline has passed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// The part of `shutdown_timeout` that requests in progress may take.
+const RECEIVING: f64 = 0.8;
+
 /// What could not be delivered by one exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
@@ -35,12 +38,13 @@ pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
     }
     let deadline = Instant::now() + timeout;
     info!(?timeout, "shutting down: delivering what is queued");
-    let exporters = router.exporters();
     // Before the last requests are in: a sender that takes all the time must not keep what others sent from leaving.
-    for exporter in exporters.iter() {
-        exporter.registry().flush();
-    }
-    router.stop_receiving(timeout).await;
+    flush(router);
+    // Not all the time, so that what came last can still leave.
+    router.stop_receiving(timeout.mul_f64(RECEIVING)).await;
+    // Again: a reload that was under way may have brought new ones.
+    flush(router);
+    let exporters = router.exporters();
     for exporter in exporters.iter() {
         exporter.drained(deadline.saturating_duration_since(Instant::now())).await;
     }
@@ -52,6 +56,12 @@ pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
         info!("shut down: everything was delivered, nothing is left");
     }
     left
+}
+
+fn flush(router: &Router) {
+    for exporter in router.exporters().iter() {
+        exporter.registry().flush();
+    }
 }
 
 async fn leave(router: &Router, exporter: &Exporter) -> Option<Leftover> {

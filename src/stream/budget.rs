@@ -44,6 +44,11 @@ impl Budget {
         true
     }
 
+    /// Whether `bytes` could be reserved now.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.used().saturating_add(bytes) <= self.limit()
+    }
+
     /// Takes `bytes` whether there is room or not.
     pub fn charge(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);

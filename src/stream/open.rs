@@ -58,12 +58,16 @@ impl OpenBatch {
 
     /// Copies an entry in, under its frame. Returns the memory that this took beyond what had been taken before,
     /// in bytes: zero if the entry went into spare room.
-    pub(super) fn push(&mut self, entry: &[u8], records: u64) -> usize {
+    ///
+    /// A chunk is made larger than the entry only if `room` says that so many bytes more may be taken.
+    pub(super) fn push(&mut self, entry: &[u8], records: u64, room: impl Fn(u64) -> bool) -> usize {
         let framed = otlp::frame_len(entry.len());
         let mut taken = 0;
         if self.chunk.capacity() - self.chunk.len() < framed {
             let wanted = if self.len == 0 { self.first_chunk } else { self.len };
-            let capacity = whole_class(framed.max(wanted.min(LARGEST_CHUNK)));
+            let exact = whole_class(framed);
+            let spacious = whole_class(framed.max(wanted.min(LARGEST_CHUNK)));
+            let capacity = if room((spacious - exact) as u64) { spacious } else { exact };
             let full = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(capacity));
             if !full.is_empty() {
                 self.full.push(full.freeze());
@@ -105,7 +109,7 @@ mod tests {
         let entries: Vec<Vec<u8>> = (0..300).map(|n| vec![n as u8; n * 7]).collect();
         let mut expected = Vec::new();
         for entry in &entries {
-            open.push(entry, 1);
+            open.push(entry, 1, |_| true);
             otlp::put_frame(&mut expected, entry.len());
             expected.extend_from_slice(entry);
         }
@@ -120,7 +124,7 @@ mod tests {
         let mut open = OpenBatch::default();
         let mut taken = 0;
         for _ in 0..2000 {
-            taken += open.push(&[7; 300], 1);
+            taken += open.push(&[7; 300], 1, |_| true);
             assert!(taken - open.len() <= LARGEST_CHUNK.min(open.len()) * 5 / 4 + open.len() / 64);
         }
         assert_eq!(open.close(Signal::Logs).unwrap().capacity, taken as u64);
@@ -137,6 +141,13 @@ mod tests {
     #[test]
     fn a_quiet_stream_takes_exactly_its_entry() {
         let mut open = OpenBatch::default();
-        assert_eq!(open.push(&[0; 300], 1), otlp::frame_len(300));
+        assert_eq!(open.push(&[0; 300], 1, |_| true), otlp::frame_len(300));
+    }
+
+    #[test]
+    fn without_room_a_chunk_is_as_large_as_its_entry() {
+        let mut open = OpenBatch { first_chunk: LARGEST_CHUNK, ..OpenBatch::default() };
+        assert_eq!(open.push(&[0; 300], 1, |_| false), otlp::frame_len(300));
+        assert_eq!(open.push(&[0; 300], 1, |_| false), otlp::frame_len(300));
     }
 }

@@ -146,6 +146,7 @@ impl Stream {
         settings: &QueueSettings,
     ) {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
+        let budget = &self.registry.shared().budget;
         let mut queue = self.queue.lock();
         let waiting_before = queue.closed.len();
         for (entry, entry_records) in entries {
@@ -153,7 +154,7 @@ impl Stream {
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
                 queue.close(self.signal());
             }
-            taken += queue.open.push(entry, entry_records);
+            taken += queue.open.push(entry, entry_records, |spare| budget.has_room(spare));
             queue.next_sequence += 1;
             records += entry_records;
             bytes += framed;
@@ -188,6 +189,11 @@ impl Stream {
                 let mut queue = self.queue.lock();
                 let settings = self.registry.settings();
                 let flush = settings.batch.flush_timeout;
+                // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
+                if queue.consumers > settings.num_consumers.max(1) {
+                    queue.consumers -= 1;
+                    return None;
+                }
                 if queue.closed.is_empty() {
                     match queue.open.opened() {
                         Some(opened) if queue.flushing || opened.elapsed() >= flush => {

@@ -177,7 +177,17 @@ impl Registry {
 
     /// Forgets the streams that have been idle for [`IDLE`].
     pub fn sweep(&self) {
-        let Some(before) = Instant::now().checked_sub(IDLE) else { return };
+        if let Some(before) = Instant::now().checked_sub(IDLE) {
+            self.forget(before);
+        }
+    }
+
+    /// Forgets every stream that holds nothing now.
+    pub fn forget_idle(&self) {
+        self.forget(Instant::now() + IDLE);
+    }
+
+    fn forget(&self, before: Instant) {
         for streams in &self.streams {
             streams.retain(|_, stream| {
                 let gone = stream.retire(before);
