@@ -149,6 +149,17 @@ impl Exporter {
         let fate = bury(&self.dead_letters, letter).await;
         // `shed` is a written policy: what it cuts out is dropped, not refused by anybody.
         let fate = if fate == Fate::Rejected && cause == SHED { Fate::Dropped } else { fate };
+        self.ended(name, fate, records, reason, cause);
+    }
+
+    /// Ends records as dropped, without a dead letter.
+    pub fn drop_records(&self, name: &StreamName, records: u64, reason: &str, cause: &'static str) {
+        self.ended(name, Fate::Dropped, records, reason, cause);
+    }
+
+    /// Counts and logs records that were not delivered.
+    fn ended(&self, name: &StreamName, fate: Fate, records: u64, reason: &str, cause: &'static str) {
+        let signal = name.signal();
         self.counters.count(signal, fate, records);
         if let Some(suppressed) = notice::due(self.name(), cause) {
             warn!(

@@ -60,6 +60,11 @@ fn is_strict(message: &str, mut bytes: &[u8], records: &mut u64) -> bool {
     while !bytes.is_empty() {
         let key = varint(&mut bytes);
         let (number, wire) = (key >> 3, key & 7);
+        let is_entry = message.starts_with("Resource") && message != "Resource";
+        // Whatever its type: a reader that knows it may take it.
+        if is_entry && number == 1000 {
+            return false;
+        }
         let len = match wire {
             0 => {
                 varint(&mut bytes);
@@ -72,7 +77,6 @@ fn is_strict(message: &str, mut bytes: &[u8], records: &mut u64) -> bool {
         };
         let (content, rest) = bytes.split_at(len);
         bytes = rest;
-        let is_entry = message.starts_with("Resource") && message != "Resource";
         if is_entry && number == 1 {
             resources += 1;
         }
@@ -87,7 +91,7 @@ fn is_strict(message: &str, mut bytes: &[u8], records: &mut u64) -> bool {
                 return false;
             }
         }
-        if resources > 1 || (is_entry && number == 1000) {
+        if resources > 1 {
             return false;
         }
     }

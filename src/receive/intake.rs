@@ -2,13 +2,14 @@
 //! request and how they word the verdict.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use smallvec::SmallVec;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::body::{BodyError, Received};
@@ -17,9 +18,7 @@ use crate::export::{self, DeadLetterBox, Exporter, Fate, Letter, SHED};
 use crate::notice;
 use crate::otlp::{self, Cut, Malformed, Signal};
 use crate::route::{RouteTable, Unroutable, Unrouted};
-use crate::stream::{
-    Admission, Full, Misplaced, Placement, Refused, Reservation, Shed, StreamCount, StreamName,
-};
+use crate::stream::{Admission, Budget, Full, Misplaced, Placement, Refused, Reservation, Shed, StreamCount};
 
 /// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
 /// bytes at the least, so that a request of nothing but empty entries would take a hundred times its size.
@@ -58,6 +57,8 @@ pub struct Intake {
     pub counters: Counters,
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
+    /// Dead letters that are being written; the shutdown waits for them.
+    pub burials: TaskTracker,
 }
 
 /// What became of a request.
@@ -192,7 +193,9 @@ impl Intake {
             Self::note(signal, &remarks, tally.dropped);
             return remarks.verdict();
         }
-        bury_sheds(&snapshot, signal, sheds);
+        if !sheds.is_empty() {
+            self.bury_sheds(&snapshot, signal, sheds, &budget);
+        }
         let nothing_valid = split.entries.is_empty();
         let first = split.cuts.first().map(|cut| cut.path.clone());
         for cut in &split.cuts {
@@ -203,7 +206,9 @@ impl Intake {
         }
         self.counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
         Self::note(signal, &remarks, tally.dropped);
-        self.bury_cuts(signal, split.cuts);
+        if !split.cuts.is_empty() {
+            self.bury_cuts(signal, split.cuts, &budget);
+        }
         match (remarks.verdict(), first) {
             (Verdict::Partly { message, .. }, Some(field)) if nothing_valid => {
                 Verdict::Malformed { field, message }
@@ -258,12 +263,40 @@ impl Intake {
         }
     }
 
-    fn bury_cuts(&self, signal: Signal, cuts: Vec<Cut>) {
-        if self.dead_letters.load().is_none() {
+    /// Ends what `when_full: shed` cut out: as dead letters where there is a directory and memory to wait for it, else as
+    /// dropped. An exporter counts it as routed, too, so that its sum holds.
+    fn bury_sheds(&self, snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>, budget: &Arc<Budget>) {
+        let bytes = sheds.iter().map(|shed| shed.bytes.len() as u64).sum();
+        let held = self.hold(bytes, budget);
+        let mut letters = Vec::new();
+        for shed in sheds {
+            let found =
+                snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
+            let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
+            exporter.registry().count_shed(signal, shed.records);
+            if held.is_some() {
+                letters.push((exporter, shed));
+            } else {
+                exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED);
+            }
+        }
+        if letters.is_empty() {
             return;
         }
+        self.burials.spawn(async move {
+            for (exporter, shed) in letters {
+                let reason = shed.full.to_string();
+                exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED).await;
+            }
+            drop(held);
+        });
+    }
+
+    fn bury_cuts(&self, signal: Signal, cuts: Vec<Cut>, budget: &Arc<Budget>) {
+        let bytes = cuts.iter().map(|cut| cut.bytes.len() as u64).sum();
+        let Some(held) = self.hold(bytes, budget) else { return };
         let dead_letters = self.dead_letters.clone();
-        tokio::spawn(async move {
+        self.burials.spawn(async move {
             for cut in cuts {
                 let letter = Letter {
                     exporter: None,
@@ -279,7 +312,14 @@ impl Intake {
                     break;
                 }
             }
+            drop(held);
         });
+    }
+
+    /// Memory for what waits to be written as dead letters; `None` if there is no directory, or no memory.
+    fn hold(&self, bytes: u64, budget: &Arc<Budget>) -> Option<Reservation> {
+        let mut held = Reservation::empty(budget.clone());
+        (self.dead_letters.load().is_some() && held.grow(bytes)).then_some(held)
     }
 }
 
@@ -310,7 +350,7 @@ fn place<'a>(
                 };
                 let at = Placement { registry, identity, attributes: hit.attributes, route };
                 match admission.place(entry.index, &entry.bytes, entry.records, &at) {
-                    Ok(()) => streams += 1,
+                    Ok(first) => streams += usize::from(first),
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
                     Err(Misplaced::Unfit(error)) => {
                         unfit = Some(format!("not for exporter `{name}`: {error}"));
@@ -327,6 +367,9 @@ fn place<'a>(
         }
     })
 }
+
+/// What was shed of one entry: the first piece, and every exporter and stream identity that had no room.
+type Shedding<'a> = (&'a Shed, HashSet<(&'a str, &'a str)>);
 
 /// How a request's entries ended.
 #[derive(Debug, Default)]
@@ -350,12 +393,14 @@ impl Tally {
         if sheds.is_empty() {
             return;
         }
+        // An entry that was split for size is shed piece by piece.
+        let mut by_entry: HashMap<usize, Shedding<'_>> = HashMap::new();
+        for shed in sheds {
+            let stream = (&**shed.registry.exporter(), &**shed.name.identity());
+            by_entry.entry(shed.index).or_insert_with(|| (shed, HashSet::new())).1.insert(stream);
+        }
         for (index, records, streams) in &self.placed {
-            let of_entry: Vec<&Shed> = sheds.iter().filter(|shed| shed.index == *index).collect();
-            let Some(first) = of_entry.first() else { continue };
-            // An entry that was split for size is shed piece by piece.
-            let shedding: HashSet<(&str, &str)> =
-                of_entry.iter().map(|shed| (&**shed.registry.exporter(), &*shed.routing_key)).collect();
+            let Some((first, shedding)) = by_entry.get(index) else { continue };
             let lost = if shedding.len() >= *streams { *records } else { 0 };
             self.shed += lost;
             self.dropped += lost;
@@ -365,19 +410,5 @@ impl Tally {
                     .expect("writing to a String can't fail");
             });
         }
-    }
-}
-
-/// Dead letters of what `when_full: shed` cut out. An exporter counts them as routed and dropped, so that its sum holds.
-fn bury_sheds(snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>) {
-    for shed in sheds {
-        let found =
-            snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
-        let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
-        tokio::spawn(async move {
-            let name = StreamName::new(signal, shed.routing_key.clone(), [].into());
-            exporter.registry().count_shed(signal, shed.records);
-            exporter.bury(&name, vec![shed.bytes.into()], shed.records, &shed.full.to_string(), SHED).await;
-        });
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{self, Compiled, Problems, Source};
@@ -163,6 +164,7 @@ impl Router {
             snapshot: ArcSwap::from_pointee(nothing),
             counters: Counters::default(),
             dead_letters: Arc::new(ArcSwapOption::empty()),
+            burials: TaskTracker::new(),
         });
         let report = ConfigReport {
             source: source.to_string(),

@@ -52,6 +52,9 @@ pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
     for exporter in exporters.iter() {
         left.extend(leave(router, exporter).await);
     }
+    router.intake().burials.close();
+    // Dead letters of what never was in a queue.
+    let _ = tokio::time::timeout(LAST_WORDS, router.intake().burials.wait()).await;
     if left.is_empty() {
         info!("shut down: everything was delivered, nothing is left");
     }

@@ -7,9 +7,8 @@ use smallvec::SmallVec;
 
 use super::queue::{Room, Stream};
 use super::registry::{NoStream, Registry, StreamCount};
-use super::{Budget, WhenFull};
+use super::{Budget, StreamName, WhenFull};
 use crate::otlp::{self, Signal};
-use crate::route::SEPARATOR;
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
@@ -47,8 +46,8 @@ pub struct Shed {
     pub registry: Arc<Registry>,
     /// The entry's position in the request.
     pub index: usize,
-    /// Its routing key.
-    pub routing_key: Arc<str>,
+    /// The stream that it was for.
+    pub name: StreamName,
     /// Its records.
     pub records: u64,
     /// The entry under its frame, as a request of its own.
@@ -113,7 +112,8 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Adds an entry for one stream. An entry is placed in a stream once, however many routes say so.
+    /// Adds an entry for one stream. An entry is placed in a stream once, however many routes say so: returns whether this
+    /// was the first time.
     #[expect(clippy::ptr_arg, reason = "a borrowed entry is kept borrowed, an owned one is cloned")]
     pub fn place(
         &mut self,
@@ -121,7 +121,7 @@ impl<'a> Admission<'a> {
         entry: &Cow<'a, [u8]>,
         records: u64,
         at: &Placement<'_>,
-    ) -> Result<(), Misplaced> {
+    ) -> Result<bool, Misplaced> {
         let (signal, settings) = (self.signal, at.registry.settings());
         let stream = match at.registry.stream(signal, at.identity, at.attributes, at.route) {
             Ok(stream) => stream,
@@ -130,14 +130,19 @@ impl<'a> Admission<'a> {
                 return Err(Misplaced::Refused(Refused::Full(Full::Streams)));
             }
             Err(NoStream::TooMany) => {
-                let key = at.identity.split(SEPARATOR).next().unwrap_or_default();
-                self.shed.push(Shed::new(at.registry, index, key.into(), records, entry, Full::Streams));
-                return Ok(());
+                let again = self.shed.iter().rev().take_while(|shed| shed.index == index).any(|shed| {
+                    Arc::ptr_eq(&shed.registry, at.registry) && **shed.name.identity() == *at.identity
+                });
+                if !again {
+                    let name = StreamName::new(signal, at.identity.into(), at.attributes.clone());
+                    self.shed.push(Shed::new(at.registry, index, name, records, entry, Full::Streams));
+                }
+                return Ok(!again);
             }
         };
         let group = self.group(stream, at.registry);
         if group.entries.last().is_some_and(|last| last.index == index) {
-            return Ok(());
+            return Ok(false);
         }
         let mut add = |bytes: Cow<'a, [u8]>, records| {
             group.bytes += otlp::frame_len(bytes.len()) as u64;
@@ -151,7 +156,7 @@ impl<'a> Admission<'a> {
                 add(Cow::Owned(piece.to_vec()), records);
             });
         }
-        Ok(())
+        Ok(true)
     }
 
     fn group(&mut self, stream: Arc<Stream>, registry: &Arc<Registry>) -> &mut Group<'a> {
@@ -203,14 +208,11 @@ impl<'a> Admission<'a> {
         if total > budget.limit() {
             return Err(Refused::TooLarge);
         }
-        let mut at = 0;
-        while at < self.groups.len() {
-            match self.reserve_group(at) {
-                Ok(()) => at += 1,
-                Err(full) if self.groups[at].registry.settings().when_full == WhenFull::Shed => {
-                    self.shed_group(at, full);
-                }
-                Err(full) => return Err(self.roll_back(at, full)),
+        for mut group in std::mem::take(&mut self.groups) {
+            match group.reserve() {
+                Ok(()) => self.groups.push(group),
+                Err(full) if group.sheds() => self.shed_group(&group, full),
+                Err(full) => return Err(self.roll_back(full)),
             }
         }
         let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
@@ -224,51 +226,51 @@ impl<'a> Admission<'a> {
 
     /// There is no memory for all: exporters that shed do without, if that leaves enough for those that refuse.
     fn without_memory(&mut self, budget: &Budget, reserved: u64) -> Result<(), Refused> {
-        let sheds = |group: &Group<'_>| group.registry.settings().when_full == WhenFull::Shed;
-        let mut at = 0;
-        while at < self.groups.len() {
-            if sheds(&self.groups[at]) {
-                self.groups[at].stream.unreserve(self.groups[at].bytes);
-                self.shed_group(at, Full::Memory);
+        for group in std::mem::take(&mut self.groups) {
+            if group.sheds() {
+                group.stream.unreserve(group.bytes);
+                self.shed_group(&group, Full::Memory);
             } else {
-                at += 1;
+                self.groups.push(group);
             }
         }
         let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
         if needed > reserved && !budget.reserve(needed - reserved) {
-            return Err(self.roll_back(self.groups.len(), Full::Memory));
+            return Err(self.roll_back(Full::Memory));
         }
         budget.release(reserved.saturating_sub(needed));
         Ok(())
     }
 
-    /// A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
-    fn reserve_group(&mut self, at: usize) -> Result<(), Full> {
-        loop {
-            let group = &mut self.groups[at];
-            match group.stream.reserve(group.bytes, &group.registry.settings()) {
-                Room::Reserved => return Ok(()),
-                Room::Full => return Err(Full::Stream),
-                Room::Gone => {
-                    group.stream = group.stream.successor().map_err(|_| Full::Streams)?;
-                }
-            }
-        }
-    }
-
-    fn roll_back(&self, before: usize, full: Full) -> Refused {
-        for group in &self.groups[..before] {
+    fn roll_back(&self, full: Full) -> Refused {
+        for group in &self.groups {
             group.stream.unreserve(group.bytes);
         }
         Refused::Full(full)
     }
 
-    fn shed_group(&mut self, at: usize, full: Full) {
-        let group = self.groups.remove(at);
-        let key: Arc<str> = group.stream.name().routing_key().into();
+    fn shed_group(&mut self, group: &Group<'_>, full: Full) {
         self.shed.extend(group.entries.iter().map(|piece| {
-            Shed::new(&group.registry, piece.index, key.clone(), piece.records, &piece.bytes, full)
+            let name = group.stream.name().clone();
+            Shed::new(&group.registry, piece.index, name, piece.records, &piece.bytes, full)
         }));
+    }
+}
+
+impl Group<'_> {
+    fn sheds(&self) -> bool {
+        self.registry.settings().when_full == WhenFull::Shed
+    }
+
+    /// A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
+    fn reserve(&mut self) -> Result<(), Full> {
+        loop {
+            match self.stream.reserve(self.bytes, &self.registry.settings()) {
+                Room::Reserved => return Ok(()),
+                Room::Full => return Err(Full::Stream),
+                Room::Gone => self.stream = self.stream.successor().map_err(|_| Full::Streams)?,
+            }
+        }
     }
 }
 
@@ -276,7 +278,7 @@ impl Shed {
     fn new(
         registry: &Arc<Registry>,
         index: usize,
-        routing_key: Arc<str>,
+        name: StreamName,
         records: u64,
         entry: &[u8],
         full: Full,
@@ -284,6 +286,6 @@ impl Shed {
         let mut bytes = Vec::with_capacity(otlp::frame_len(entry.len()));
         otlp::put_frame(&mut bytes, entry.len());
         bytes.extend_from_slice(entry);
-        Self { registry: registry.clone(), index, routing_key, records, bytes, full }
+        Self { registry: registry.clone(), index, name, records, bytes, full }
     }
 }

@@ -147,7 +147,7 @@ async fn shed_leaves_out_what_has_no_room_and_admits_the_rest() {
     house.admit(&[("full", 900)]).unwrap();
     let shed = house.admit(&[("fresh", 100), ("full", 200), ("fresh", 50)]).unwrap();
     let [shed] = &shed[..] else { panic!("{shed:?}") };
-    assert_eq!((shed.index, &*shed.routing_key, shed.records, shed.full), (1, "full", 1, Full::Stream));
+    assert_eq!((shed.index, shed.name.routing_key(), shed.records, shed.full), (1, "full", 1, Full::Stream));
     assert_eq!(shed.bytes.len(), 200, "it is a request of its own, framed");
     assert_eq!((house.pending("fresh"), house.pending("full")), (150, 900));
 }
