@@ -92,7 +92,7 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
         }
         // Made before the attempt, so that a change during it is not missed.
         let changed = exporter.changed().notified();
-        let active = exporter.active().clone();
+        let active = exporter.active_for(stream.name());
         let target = match active.transport.target(stream.name()) {
             Ok(target) => target,
             Err(error) => return Settled::Refused(error.to_string(), "target"),

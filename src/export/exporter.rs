@@ -26,6 +26,8 @@ pub type DeadLetterBox = Arc<ArcSwapOption<DeadLetters>>;
 pub struct Exporter {
     registry: Arc<Registry>,
     active: ArcSwap<Active>,
+    /// The last settings whose templates used other attributes: streams that were named for those have what they need.
+    earlier: ArcSwapOption<Active>,
     counters: Counters,
     dead_letters: DeadLetterBox,
     /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
@@ -62,6 +64,7 @@ impl Exporter {
         let exporter = Arc::new(Self {
             registry,
             active: ArcSwap::from_pointee(active),
+            earlier: ArcSwapOption::empty(),
             counters: Counters::default(),
             dead_letters,
             changed: Notify::new(),
@@ -91,10 +94,27 @@ impl Exporter {
         self.active.load()
     }
 
+    /// The newest settings that a stream has the attributes for.
+    pub(super) fn active_for(&self, name: &StreamName) -> Arc<Active> {
+        let fits = |active: &Active| {
+            let mut needed = active.settings.attributes().into_iter();
+            needed.all(|attribute| name.attribute_names().iter().any(|known| **known == *attribute))
+        };
+        let active = self.active.load_full();
+        if fits(&active) {
+            return active;
+        }
+        self.earlier.load_full().filter(|earlier| fits(earlier)).unwrap_or(active)
+    }
+
     /// Takes over new settings: streams use them from their next attempt, also those that wait for a retry.
     pub fn reconfigure(&self, active: Active) {
         self.registry.set_settings(active.settings.queue.clone());
-        self.active.store(Arc::new(active));
+        let attributes = active.settings.attributes();
+        let before = self.active.swap(Arc::new(active));
+        if before.settings.attributes() != attributes {
+            self.earlier.store(Some(before));
+        }
         self.changed.notify_waiters();
     }
 
@@ -198,7 +218,7 @@ struct Consumers(Weak<Exporter>);
 impl Outlet for Consumers {
     fn check(&self, name: &StreamName) -> Result<(), String> {
         let Some(exporter) = self.0.upgrade() else { return Ok(()) };
-        exporter.active().transport.target(name).map(drop).map_err(|error| error.to_string())
+        exporter.active_for(name).transport.target(name).map(drop).map_err(|error| error.to_string())
     }
 
     fn start(&self, stream: Arc<Stream>) {
