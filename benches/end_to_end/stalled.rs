@@ -14,9 +14,8 @@ use crate::rig::Rig;
 const CONNECTIONS: usize = 64;
 const STREAMS: usize = 1_000;
 
-/// The largest memory that may be used: `limits.memory` (512 MiB unless configured), and what comes on top. Every stream
-/// has a connection to the upstream that hangs.
-const BOUND: usize = (512 << 20) + (64 << 20) + (16 << 10) * (CONNECTIONS + STREAMS) + (6 << 10) * STREAMS;
+/// The largest memory that may be used: `limits.memory` (512 MiB unless configured), and what comes on top.
+const BOUND: usize = (512 << 20) + (64 << 20) + (16 << 10) * CONNECTIONS + (6 << 10) * STREAMS;
 
 #[derive(Args)]
 pub(crate) struct StalledArguments {
