@@ -16,11 +16,11 @@ use clap::Args;
 
 use crate::config::{self, Source};
 use crate::export::{
-    Answer, Backoff, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport, letters,
+    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport, letters,
 };
 use crate::otlp::Signal;
 use crate::route::Values as _;
-use crate::stream::Batch;
+use crate::stream::{Batch, Budget};
 
 /// Attempts at one letter.
 const ATTEMPTS: usize = 5;
@@ -182,9 +182,12 @@ impl Replay {
         let transport = &self.transports[name];
         let attempts = if self.unresponsive.contains(name) { 1 } else { ATTEMPTS };
         let mut backoff = Backoff::new();
+        // One letter at a time hangs on nobody's account and takes what it needs.
+        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
+        let conditions = Conditions { hanging: &hanging, budget: &budget };
         let mut attempt = 1;
         loop {
-            let answer = transport.attempt(target, &batch, &AtomicBool::default()).await;
+            let answer = transport.attempt(target, &batch, conditions).await;
             let Outcome::Retry { after } = answer.outcome else {
                 self.unresponsive.remove(name);
                 return Ok(answer);

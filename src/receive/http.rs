@@ -160,9 +160,7 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
             respond(encoding, StatusCode::OK, encoding.success(signal, Some((rejected, &message))))
         }
         Verdict::Refused(full) => later(encoding, &full.to_string()),
-        Verdict::TooLarge => {
-            too_large(encoding, "the request needs more than the memory limit, so it can never be taken")
-        }
+        Verdict::TooLarge(why) => too_large(encoding, why),
         Verdict::Malformed { field, message } => {
             let body = encoding.status(Code::InvalidArgument, &message, Some(&field));
             respond(encoding, StatusCode::BAD_REQUEST, body)

@@ -83,11 +83,18 @@ pub(super) struct Watched {
 impl Watched {
     /// Ready when the connection has to be closed.
     pub(super) async fn late(&self) {
-        self.activity.late.notified().await;
+        loop {
+            self.activity.late.notified().await;
+            // A request may have begun since the clock ticked.
+            if self.activity.in_progress.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
     }
 
     /// Notes a request, until the returned guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InProgress {
+        self.touch();
         self.activity.in_head.store(false, Ordering::Relaxed);
         self.activity.in_progress.fetch_add(1, Ordering::Relaxed);
         InProgress(self.clone())
@@ -99,8 +106,10 @@ impl Watched {
 
     fn read(&self, data: &[u8]) {
         let activity = &self.activity;
-        if activity.in_progress.load(Ordering::Relaxed) > 0 || activity.multiplexed.load(Ordering::Relaxed) {
+        if activity.in_progress.load(Ordering::Relaxed) > 0 {
             self.touch();
+        } else if activity.multiplexed.load(Ordering::Relaxed) {
+            // Frames that begin no request, such as answers to our pings, keep no connection open.
         } else if data.starts_with(H2_PREFACE) {
             activity.multiplexed.store(true, Ordering::Relaxed);
             self.touch();
