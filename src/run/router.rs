@@ -299,7 +299,7 @@ impl Router {
         self.intake.snapshot.store(Arc::new(snapshot));
         self.serve_listeners(&mut live, bound);
         for warning in &compiled.warnings {
-            warn!("{warning}");
+            warn!("{warning:#}");
         }
         self.report.store(Arc::new(ConfigReport {
             source: self.source.to_string(),

@@ -239,3 +239,13 @@ async fn with_log_format_json_every_line_is_json() {
         assert!(line["message"].is_string(), "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_warning_of_the_configuration_is_one_line_of_the_log_that_says_once_how_bad_it_is() {
+    let yaml = "exporters: { debug: { sending_queue: { num_consumers: 2 } } }\nroutes: [{ exporters: [debug] }]\n";
+    let sluice = SluiceProcess::start(yaml, &[]).await;
+    let line = sluice.logged("the order within a stream is lost").await;
+    assert!(line.contains(" WARN ") && line.contains("(help: write `num_consumers: 1`"), "{line}");
+    assert!(!line.contains("warning:"), "{line}");
+    assert!(!sluice.log().iter().any(|line| line.contains("^^^")), "no picture in a log: {:?}", sluice.log());
+}
