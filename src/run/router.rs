@@ -376,7 +376,10 @@ impl Router {
             }
         }
         for (_, listener) in old {
-            tokio::spawn(listener.stop(Duration::from_secs(30)));
+            // Whatever has begun may take the time that it has anyway.
+            let settings = listener.settings();
+            let patience = settings.read_header_timeout.saturating_add(settings.read_timeout);
+            tokio::spawn(listener.stop(patience));
         }
     }
 
