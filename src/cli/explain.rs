@@ -1,12 +1,13 @@
 //! `sluice explain`: what would become of a captured payload, entry by entry, and why.
 
 use std::io::{self, Read as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::config_file::ConfigArgs;
 use crate::config::{self, Compiled, Source};
 use crate::export::Transport;
 use crate::otlp::{self, Entry, Signal};
@@ -17,8 +18,10 @@ use crate::stream::StreamName;
 /// earlier routes did not match
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The configuration
-    file: PathBuf,
+    /// The configuration, which `--config` may name as well
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// An `Export<Signal>ServiceRequest` in protobuf, such as a `.pb` file of the dead-letter directory; `-` for standard input
     #[arg(long)]
     payload: PathBuf,
@@ -27,13 +30,21 @@ pub struct ExplainArgs {
     signal: Option<Signal>,
 }
 
+impl ExplainArgs {
+    /// What is named, by either way.
+    pub(super) fn configurations(&self) -> [Option<&Path>; 2] {
+        [self.file.as_deref(), self.config.file()]
+    }
+}
+
 /// Explains to `out`. Exit code 1 if the configuration or the payload can't be read.
 pub fn explain(
     args: &ExplainArgs,
+    source: &Source,
     env: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let compiled = match config::load(&Source::File(args.file.clone()), env) {
+    let compiled = match config::load(source, env) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
@@ -75,7 +86,7 @@ pub fn explain(
 }
 
 /// A dead letter's file name says its signal.
-fn named(path: &std::path::Path) -> Option<Signal> {
+fn named(path: &Path) -> Option<Signal> {
     let name = path.file_name()?.to_str()?;
     Signal::ALL.into_iter().find(|signal| name.contains(signal.name()))
 }

@@ -1,10 +1,8 @@
 //! `sluice run`: starts, says where it listens and what to try, and runs until it is told to stop.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -17,28 +15,10 @@ use crate::run::{self, Role, Router, Serve};
 /// An `ExportLogsServiceRequest` with one log record "hello from curl" and `service.name` = `curl`, in Base64.
 const HELLO: &str = "CjoKGAoWCgxzZXJ2aWNlLm5hbWUSBgoEY3VybBIeEhwQCRoESU5GTyoSChBoZWxsbyBmcm9tIGN1cmwh";
 
-/// What to run.
-#[derive(Args, Clone, Debug, Default)]
-pub struct RunArgs {
-    /// The configuration; without it `SLUICE_CONFIG`, `./config/sluice.yaml`, or the built-in default
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-impl RunArgs {
-    /// `sluice --config FILE run` is the same as `sluice run --config FILE`.
-    #[must_use]
-    pub fn or(self, before: Self) -> Self {
-        Self { config: self.config.or(before.config) }
-    }
-}
-
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
-pub fn run(args: &RunArgs, logging: &LoggingArgs) -> ExitCode {
+pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
     logging.start();
     raise_open_files();
-    let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
-    let source = Source::choose(args.config.clone(), &env);
     super::runtime().block_on(async {
         // Caught before anybody can see that it runs: until then a signal would end it without a word.
         let signals = match Signals::catch() {

@@ -190,7 +190,7 @@ async fn health_exits_with_0_only_if_it_is_ready() {
 
 #[tokio::test]
 async fn wrong_usage_exits_with_2() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 12] = [
         &["frobnicate"],
         &["--nonsense"],
         &["check", "one", "two"],
@@ -198,6 +198,11 @@ async fn wrong_usage_exits_with_2() {
         &["run", "--log-format", "xml"],
         &["send", "--streams", "many"],
         &["explain", "sluice.yaml", "--payload", "x", "--signal", "profiles"],
+        &["--config", "one.yaml", "run", "--config", "two.yaml"],
+        &["check", "one.yaml", "--config", "two.yaml"],
+        &["--config", "one.yaml", "explain", "two.yaml", "--payload", "x"],
+        &["--config", "one.yaml", "replay", "--config", "two.yaml", "letters"],
+        &["--config", "one.yaml", "health"],
     ];
     for args in wrong {
         let ended = sluice(args).await;
@@ -248,4 +253,44 @@ async fn a_warning_of_the_configuration_is_one_line_of_the_log_that_says_once_ho
     assert!(line.contains(" WARN ") && line.contains("(help: write `num_consumers: 1`"), "{line}");
     assert!(!line.contains("warning:"), "{line}");
     assert!(!sluice.log().iter().any(|line| line.contains("^^^")), "no picture in a log: {:?}", sluice.log());
+}
+
+#[tokio::test]
+async fn config_names_the_configuration_wherever_it_stands() {
+    let home = directory(GOOD);
+    std::fs::rename(home.path().join("sluice.yaml"), home.path().join("mine.yaml")).unwrap();
+    std::fs::create_dir(home.path().join("letters")).unwrap();
+    std::fs::write(home.path().join("x.logs.pb"), logs(&[("special-1", &["x"])])).unwrap();
+    let config: [&str; 2] = ["--config", "mine.yaml"];
+    let commands: [(&[&str], &str); 3] = [
+        (&["check"], "mine.yaml: fine\n"),
+        (&["explain", "--payload", "x.logs.pb"], "route `special`: stream `special-1`"),
+        (&["replay", "letters"], "0 letters (0 records) delivered, 0 left\n"),
+    ];
+    for (command, expected) in commands {
+        for args in [[&config, command].concat(), [command, &config].concat()] {
+            let ended = sluice_in(home.path(), &args, b"").await;
+            assert_eq!(ended.code, Some(0), "{args:?}: {}{}", ended.out, ended.error);
+            assert!(ended.out.contains(expected), "{args:?}: {}", ended.out);
+            // Without the file, all of them say so: none has read another one.
+            let gone = args.iter().map(|arg| arg.replace("mine.yaml", "gone.yaml")).collect::<Vec<_>>();
+            let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+            let ended = sluice_in(home.path(), &gone, b"").await;
+            assert_eq!(ended.code, Some(1), "{args:?}");
+            assert!(ended.out.contains("gone.yaml: error: can't read it"), "{args:?}: {}", ended.out);
+        }
+    }
+    let ended = sluice_in(home.path(), &["--config", "mine.yaml", "check", "mine.yaml"], b"").await;
+    assert_eq!(ended.code, Some(0), "the same twice is no contradiction: {}", ended.error);
+}
+
+#[tokio::test]
+async fn a_file_in_place_of_a_command_gets_a_hint() {
+    for file in ["demo.yaml", "demo.yml", "./demo"] {
+        let ended = sluice(&[file]).await;
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.error.contains(&format!("write `sluice run --config {file}`")), "{}", ended.error);
+    }
+    let ended = sluice(&["chek"]).await;
+    assert!(ended.error.contains("check") && !ended.error.contains("--config chek"), "{}", ended.error);
 }
