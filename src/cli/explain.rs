@@ -10,9 +10,13 @@ use clap::Args;
 use super::config_file::ConfigArgs;
 use crate::config::{self, Compiled, Source};
 use crate::export::Transport;
-use crate::otlp::{self, Entry, Signal};
+use crate::otlp::{self, Entry, Reason, Signal};
 use crate::route::{RouteTable, Unroutable, Unrouted};
 use crate::stream::StreamName;
+
+/// What is said of a payload in JSON.
+const JSON: &str = "the payload looks like JSON: `sluice explain` takes protobuf, such as a `.pb` file of the \
+                    dead-letter directory";
 
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
 /// earlier routes did not match
@@ -60,16 +64,22 @@ pub fn explain(
         })?;
     }
     let signal = args.signal.or_else(|| named(&args.payload)).or_else(|| guessed(&payload));
-    let Some(signal) = signal else {
-        writeln!(out, "the payload fits more than one signal: say which with `--signal`")?;
-        return Ok(ExitCode::FAILURE);
-    };
-    let split = match otlp::split(signal, &payload) {
+    // Whatever is wrong with the framing is so for every signal.
+    let split = match otlp::split(signal.unwrap_or(Signal::Logs), &payload) {
         Ok(split) => split,
-        Err(malformed) => {
-            writeln!(out, "not a {signal} request, it would be answered 400: {malformed}")?;
+        Err(malformed) if malformed.reason == Reason::LooksLikeJson => {
+            writeln!(out, "{JSON}")?;
             return Ok(ExitCode::FAILURE);
         }
+        Err(malformed) => {
+            let kind = signal.map_or_else(|| "an OTLP".to_owned(), |signal| format!("a {signal}"));
+            writeln!(out, "not {kind} request, it would be answered 400: {malformed}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let Some(signal) = signal else {
+        writeln!(out, "the payload fits no signal, or more than one: say which with `--signal`")?;
+        return Ok(ExitCode::FAILURE);
     };
     let explanation = Explanation::new(compiled, signal)?;
     for entry in &split.entries {

@@ -152,6 +152,14 @@ async fn explain_says_where_each_entry_goes_and_why_not_elsewhere() {
             .await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains("it would be answered 400"), "{}", ended.out);
+    for (options, payload) in
+        [(&["--signal", "logs"][..], "{}"), (&[], " {\"resourceLogs\": []}"), (&[], "\n{\n  \"resourceLogs\": [")]
+    {
+        let args = [&["explain", "sluice.yaml", "--payload", "-"], options].concat();
+        let ended = sluice_in(home.path(), &args, payload.as_bytes()).await;
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.out.starts_with("the payload looks like JSON: `sluice explain` takes protobuf"), "{}", ended.out);
+    }
 }
 
 #[tokio::test]

@@ -241,6 +241,23 @@ async fn rule_40_what_cannot_be_decoded_is_400_with_a_bad_request_detail() {
 }
 
 #[tokio::test]
+async fn json_that_is_sent_as_protobuf_is_told_so() {
+    let (_up, sluice) = start("").await;
+    let pretty = "\n{\n  \"resourceLogs\": [\n".to_owned() + &"    {},\n".repeat(100) + "  ]\n}";
+    for json in
+        ["{}", r#"{"resourceLogs":[]}"#, " \t{ }", "\u{feff}{\"resourceLogs\": null}", pretty.as_str()]
+    {
+        let answer = sluice.post(Signal::Logs, json.to_owned()).await;
+        assert_eq!(answer.status, 400, "{json}");
+        let message = answer.error().message;
+        assert!(message.starts_with("this looks like JSON, not protobuf"), "{json}: {message}");
+        assert!(message.contains("send JSON with `Content-Type: application/json`"), "{message}");
+    }
+    let group = sluice.post(Signal::Logs, vec![b'{', b'x']).await;
+    assert!(group.error().message.starts_with("groups are not allowed"), "{group:?}");
+}
+
+#[tokio::test]
 async fn rule_35_an_empty_request_succeeds() {
     let (up, sluice) = start("").await;
     for signal in Signal::ALL {
