@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::support::payload::{entry_of, logs, request, resource};
 use crate::support::sinks;
-use crate::support::{Sluice, SluiceProcess};
+use crate::support::{Sluice, SluiceProcess, http};
 
 /// How a command ended.
 struct Ended {
@@ -301,4 +301,31 @@ async fn a_file_in_place_of_a_command_gets_a_hint() {
     }
     let ended = sluice(&["chek"]).await;
     assert!(ended.error.contains("check") && !ended.error.contains("--config chek"), "{}", ended.error);
+}
+
+#[tokio::test]
+async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() {
+    let sluice =
+        SluiceProcess::start("exporters: { debug: }\nroutes: [{ exporters: [debug] }]\n", &[]).await;
+    let send = async |method, path, kind| {
+        let headers = [("content-type", kind), ("user-agent", "OTel-Test/1")];
+        http::send(sluice.otlp, method, path, &headers, bytes::Bytes::new()).await.status
+    };
+    for _ in 0..20 {
+        assert_eq!(send("POST", "/api/traces", "application/x-protobuf").await, 404);
+        assert_eq!(send("GET", "/v1/logs", "application/x-protobuf").await, 405);
+        assert_eq!(send("POST", "/v1/logs", "text/plain").await, 415);
+    }
+    for (code, what) in [
+        ("404", "there is no `/api/traces` here: send to `/v1/traces`"),
+        ("405", "`GET` is not allowed here: OTLP is sent by POST"),
+        ("415", "send `Content-Type: application/x-protobuf`"),
+    ] {
+        let line = sluice.logged(what).await;
+        for part in [" WARN ", &format!("code=\"{code}\""), "receiver=\"otlp\"", "sender=\"OTel-Test/1\""] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        let lines = sluice.log().iter().filter(|line| line.contains(what)).count();
+        assert!(lines < 20, "{lines} lines for 20 requests");
+    }
 }
