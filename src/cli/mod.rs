@@ -5,6 +5,7 @@ pub mod check;
 pub mod config_file;
 mod duration;
 pub mod explain;
+mod greeting;
 pub mod health;
 pub mod logging;
 pub mod replay;
@@ -65,7 +66,9 @@ impl Arguments {
             Some(Command::Replay(args)) => [None, args.config.file()],
             Some(Command::Schema(_) | Command::Send(_) | Command::Sink(_) | Command::Health(_)) => {
                 return match before {
-                    Some(_) => Err("`--config` is of no use here: this command reads no configuration".to_owned()),
+                    Some(_) => {
+                        Err("`--config` is of no use here: this command reads no configuration".to_owned())
+                    }
                     None => Ok(None),
                 };
             }

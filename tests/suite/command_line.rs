@@ -152,13 +152,19 @@ async fn explain_says_where_each_entry_goes_and_why_not_elsewhere() {
             .await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains("it would be answered 400"), "{}", ended.out);
-    for (options, payload) in
-        [(&["--signal", "logs"][..], "{}"), (&[], " {\"resourceLogs\": []}"), (&[], "\n{\n  \"resourceLogs\": [")]
-    {
+    for (options, payload) in [
+        (&["--signal", "logs"][..], "{}"),
+        (&[], " {\"resourceLogs\": []}"),
+        (&[], "\n{\n  \"resourceLogs\": ["),
+    ] {
         let args = [&["explain", "sluice.yaml", "--payload", "-"], options].concat();
         let ended = sluice_in(home.path(), &args, payload.as_bytes()).await;
         assert_eq!(ended.code, Some(1));
-        assert!(ended.out.starts_with("the payload looks like JSON: `sluice explain` takes protobuf"), "{}", ended.out);
+        assert!(
+            ended.out.starts_with("the payload looks like JSON: `sluice explain` takes protobuf"),
+            "{}",
+            ended.out
+        );
     }
 }
 
@@ -255,7 +261,8 @@ async fn with_log_format_json_every_line_is_json() {
 
 #[tokio::test]
 async fn a_warning_of_the_configuration_is_one_line_of_the_log_that_says_once_how_bad_it_is() {
-    let yaml = "exporters: { debug: { sending_queue: { num_consumers: 2 } } }\nroutes: [{ exporters: [debug] }]\n";
+    let yaml =
+        "exporters: { debug: { sending_queue: { num_consumers: 2 } } }\nroutes: [{ exporters: [debug] }]\n";
     let sluice = SluiceProcess::start(yaml, &[]).await;
     let line = sluice.logged("the order within a stream is lost").await;
     assert!(line.contains(" WARN ") && line.contains("(help: write `num_consumers: 1`"), "{line}");
@@ -305,8 +312,7 @@ async fn a_file_in_place_of_a_command_gets_a_hint() {
 
 #[tokio::test]
 async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() {
-    let sluice =
-        SluiceProcess::start("exporters: { debug: }\nroutes: [{ exporters: [debug] }]\n", &[]).await;
+    let sluice = SluiceProcess::start("exporters: { debug: }\nroutes: [{ exporters: [debug] }]\n", &[]).await;
     let send = async |method, path, kind| {
         let headers = [("content-type", kind), ("user-agent", "OTel-Test/1")];
         http::send(sluice.otlp, method, path, &headers, bytes::Bytes::new()).await.status
@@ -328,4 +334,48 @@ async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() 
         let lines = sluice.log().iter().filter(|line| line.contains(what)).count();
         assert!(lines < 20, "{lines} lines for 20 requests");
     }
+}
+
+/// Runs a printed command and returns what it prints itself.
+async fn run_printed(line: &str) -> String {
+    let run = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().await;
+    let run = run.expect("the printed commands need bash");
+    assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("it is text")
+}
+
+#[tokio::test]
+async fn what_is_printed_to_try_is_what_the_routes_take() {
+    let cases = [
+        ("match: { project: { regex: '^[0-9a-z]{1,16}$' } }, key: project", "logs", None),
+        (
+            "match: { tenant: [acme, globex], env: { not: dev } }, key: '{{ resource[\"team\"] }}/x'",
+            "logs",
+            None,
+        ),
+        ("match: { service.name: { exists: false }, zone: 'eu-*-?' }, signals: [traces]", "traces", None),
+        ("match: { service.name: { not: curl } }, key: [pod, host]", "logs", Some("--attribute pod")),
+        ("signals: [metrics]", "metrics", Some("--signal metrics --streams")),
+    ];
+    for (route, signal, send) in cases {
+        let yaml = format!("exporters: {{ debug: }}\nroutes: [{{ {route}, exporters: [debug] }}]\n");
+        let sluice = SluiceProcess::start(&yaml, &[]).await;
+        let curl = sluice.logged("base64 -d | curl").await;
+        assert_eq!(run_printed(&format!("{curl} -f")).await, "", "{route}: nothing was rejected");
+        let accepted = [("signal", signal), ("transport", "http"), ("outcome", "accepted")];
+        assert_eq!(sluice.metric("sluice_received_records_total", &accepted).await, 1.0, "{route}");
+        sluice.logged("/api/v1/streams").await;
+        let line = sluice.log().into_iter().find(|line| line.contains(" send --endpoint"));
+        assert_eq!(line.is_some(), send.is_some(), "{route}: {line:?}");
+        if let (Some(line), Some(send)) = (line, send) {
+            assert!(line.contains(send), "{line}");
+            run_printed(&line.replace("--duration 5s", "--requests 1")).await;
+        }
+    }
+    let never =
+        "exporters: { debug: }\nroutes: [{ match: { id: { regex: '^[0-9]{9}$' } }, exporters: [debug] }]\n";
+    let sluice = SluiceProcess::start(never, &[]).await;
+    sluice.logged("no route takes a resource that could be made up here").await;
+    sluice.logged("/api/v1/streams").await;
+    assert!(!sluice.log().iter().any(|line| line.contains("/v1/logs")), "{:?}", sluice.log());
 }
