@@ -137,8 +137,7 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
         }),
         Arc::new(ArcSwapOption::from_pointee(dead_letters.unwrap())),
     );
-    let attempts =
-        || exporter.counters().attempts().into_iter().map(|(_, count)| count as usize).sum::<usize>();
+    let attempts = || exporter.counters().attempts().into_values().sum::<u64>() as usize;
 
     for step in 0..STEPS {
         admit(&exporter, step);
