@@ -1,4 +1,4 @@
-//! Connections that keep a listener waiting: slow heads and idle keep-alive.
+//! Connections that keep a listener waiting: slow heads, idle keep-alive, and what outlives its end.
 //!
 //! A timer per request would cost more than the request's routing. So a connection only notes, against a clock that
 //! ticks once a second, since when it has been idle or in the middle of a head, and one task per listener closes the
@@ -38,6 +38,7 @@ pub(super) struct Activity {
     multiplexed: AtomicBool,
     /// Clock at the last change of what it is doing.
     since: AtomicU32,
+    /// The connection has to be closed.
     late: Notify,
 }
 
@@ -48,6 +49,13 @@ impl Watch {
         activity.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
         self.connections.insert(id, activity.clone());
         Watched { watch: self.clone(), id, activity }
+    }
+
+    /// Closes every connection, whatever it is doing.
+    pub(super) fn close_all(&self) {
+        for activity in &self.connections {
+            activity.late.notify_one();
+        }
     }
 
     /// Ticks and closes late connections until the listener's task ends it.

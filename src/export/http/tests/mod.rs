@@ -2,6 +2,7 @@
 
 mod answers;
 mod connections;
+mod held;
 mod proxies;
 mod requests;
 mod tls;
