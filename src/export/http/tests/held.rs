@@ -15,7 +15,7 @@ use super::upstream::{Received, Then, Upstream};
 use super::{exporter, header, http_settings};
 use crate::export::{Active, DeadLetterSettings, DeadLetters, Exporter, Fate, letters};
 use crate::otlp::{Signal, put_frame};
-use crate::stream::{Admission, Budget, Placement, Shared, StreamCount};
+use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
 
 const STREAMS: usize = 20;
 
@@ -74,7 +74,8 @@ fn framed(step: usize) -> Vec<u8> {
 fn admit(exporter: &Exporter, step: usize) {
     let entry = format!("entry {step}").into_bytes();
     for stream in 0..STREAMS {
-        let mut admission = Admission::new(Signal::Logs);
+        let reservation = Reservation::empty(exporter.registry().shared().budget.clone());
+        let mut admission = Admission::new(Signal::Logs, reservation, 0);
         let at = Placement {
             registry: exporter.registry(),
             identity: &key(stream),
@@ -82,7 +83,7 @@ fn admit(exporter: &Exporter, step: usize) {
             route: None,
         };
         admission.place(0, &entry.as_slice().into(), 1, &at).unwrap();
-        admission.commit(&exporter.registry().shared().budget, 0).unwrap();
+        admission.commit().unwrap();
     }
 }
 
