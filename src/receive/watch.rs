@@ -25,6 +25,8 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2";
 pub(super) struct Watch {
     /// Seconds since the listener began.
     clock: AtomicU32,
+    /// The listener stops: what is answered from now on is the last of its connection.
+    leaving: AtomicBool,
     connections: DashMap<u64, Arc<Activity>>,
 }
 
@@ -48,6 +50,11 @@ impl Watch {
         activity.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
         self.connections.insert(id, activity.clone());
         Watched { watch: self.clone(), id, activity }
+    }
+
+    /// Makes every request the last of its connection.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     /// Ticks and closes late connections until the listener's task ends it.
@@ -93,6 +100,11 @@ impl Watched {
         InProgress(self.clone())
     }
 
+    /// Whether the connection speaks HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.activity.multiplexed.load(Ordering::Relaxed)
+    }
+
     fn touch(&self) {
         self.activity.since.store(self.watch.clock.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -119,6 +131,13 @@ impl Drop for Watched {
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct InProgress(Arc<Watched>);
+
+impl InProgress {
+    /// Whether the connection gets no more answers than this one.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.watch.leaving.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for InProgress {
     fn drop(&mut self) {

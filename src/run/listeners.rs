@@ -10,6 +10,13 @@ use super::router::Router;
 use crate::config::Compiled;
 use crate::receive::{Bound, Listener, ListenerSettings};
 
+/// How long connections may go on using a listener that is no longer configured, or has moved: several times the
+/// interval at which applications export.
+const MOVING: Duration = Duration::from_secs(30);
+
+/// At the end of the process: time for what has arrived and has not been read yet.
+const LAST_CALL: Duration = Duration::from_millis(250);
+
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -105,7 +112,7 @@ impl Listeners {
             }
         }
         for (_, listener) in old {
-            tokio::spawn(listener.stop(Duration::from_secs(30)));
+            tokio::spawn(listener.stop(MOVING, 2 * MOVING));
         }
     }
 
@@ -114,8 +121,10 @@ impl Listeners {
         let (stopping, staying): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.0).into_iter().partition(|(of, _)| *of == role);
         self.0 = staying;
-        let tasks: Vec<_> =
-            stopping.into_iter().map(|(_, listener)| tokio::spawn(listener.stop(patience))).collect();
+        let tasks: Vec<_> = stopping
+            .into_iter()
+            .map(|(_, listener)| tokio::spawn(listener.stop(LAST_CALL, patience)))
+            .collect();
         for task in tasks {
             let _ = task.await;
         }

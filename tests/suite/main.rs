@@ -19,6 +19,7 @@ mod conservation;
 mod dead_letters;
 mod default_configuration;
 mod isolation;
+mod moved_listener;
 mod order;
 mod poison;
 mod receiver;
