@@ -217,7 +217,8 @@ impl Router {
             .cloned()
             .collect();
         let route_streams = live.route_streams(&compiled);
-        let identities = compiled.exporters.iter().map(|(_, settings)| settings.attributes()).collect();
+        // The exporters' own: they tell a request that began before a change of them from one that began after it.
+        let identities = exporters.iter().map(|exporter| exporter.registry().attributes()).collect();
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
         let snapshot = Snapshot { version, routes, route_streams, exporters };
         self.show_exporters(&snapshot.exporters, &removed);

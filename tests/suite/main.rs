@@ -21,6 +21,7 @@ mod default_configuration;
 mod isolation;
 mod moved_listener;
 mod order;
+mod order_of_attributes;
 mod poison;
 mod receiver;
 mod reload;
