@@ -58,6 +58,8 @@ pub struct Router {
 #[derive(Default)]
 struct Live {
     listeners: Listeners,
+    /// Exporters that drain, and the version that removed them.
+    removed: Vec<(Arc<Exporter>, u64)>,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
 
@@ -197,6 +199,12 @@ impl Router {
         self.shared.budget.set_limit(compiled.limits.memory);
         self.shared.streams.set_limit(compiled.limits.streams);
         self.intake.dead_letters.store(dead_letters);
+        // Exporters change before the snapshot does, since entries that are named by it need the exporters' new settings.
+        // So requests that still use the one before meet new settings, too; some may read them twice, before and after.
+        // Each decision stands by itself, so that this looks like a request that came a moment earlier or later: there is
+        // room by the old or by the new `queue_size`, an entry is shed or the whole request refused. An entry that was cut
+        // to the old `max_size` makes a batch of that size, as what is queued already does; an upstream that has come to
+        // refuse it gets its halves.
         let exporters: Vec<Arc<Exporter>> = plan
             .into_iter()
             .map(|planned| match planned {
@@ -222,7 +230,8 @@ impl Router {
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
         let snapshot = Snapshot { version, routes, route_streams, exporters };
         self.show_exporters(&snapshot.exporters, &removed);
-        self.intake.snapshot.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.intake.snapshot.store(snapshot.clone());
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         for warning in &compiled.warnings {
             warn!("{warning}");
@@ -237,8 +246,10 @@ impl Router {
             files: (compiled.files, compiled.hash),
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
+        live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         for exporter in removed {
-            tokio::spawn(self.clone().drain(exporter, compiled.shutdown_timeout));
+            live.removed.push((exporter.clone(), version));
+            tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
         Ok(version)
     }
@@ -255,23 +266,26 @@ impl Router {
         self.exporters.store(Arc::new(shown));
     }
 
-    /// Lets a removed exporter deliver what it has, for at most `patience`.
-    async fn drain(self: Arc<Self>, exporter: Arc<Exporter>, patience: Duration) {
+    /// Lets an exporter that `version` removed deliver what it has, for at most `patience`.
+    async fn drain(self: Arc<Self>, exporter: Arc<Exporter>, version: u64, patience: Duration) {
         info!(exporter = %exporter.name(), "exporter removed, draining its streams");
         let deadline = Instant::now() + patience;
         loop {
             // Also time for the requests that still use the snapshot before.
             tokio::time::sleep(DRAIN_POLL).await;
             // Held while it is decided: a reload may take the exporter back.
-            let _live = self.live.lock().await;
-            if self.intake.snapshot.load().exporters.iter().any(|current| Arc::ptr_eq(current, &exporter)) {
+            let mut live = self.live.lock().await;
+            let removal = |(gone, by): &(Arc<Exporter>, u64)| Arc::ptr_eq(gone, &exporter) && *by == version;
+            let Some(at) = live.removed.iter().position(removal) else {
+                // It came back, and may have been removed again since: that removal has a time of its own.
                 return;
-            }
+            };
             exporter.registry().forget_idle();
             if exporter.registry().is_empty() {
                 let rest =
                     self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
                 self.exporters.store(Arc::new(rest));
+                live.removed.swap_remove(at);
                 return;
             }
             if Instant::now() >= deadline && !exporter.is_given_up() {

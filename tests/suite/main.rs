@@ -26,6 +26,7 @@ mod poison;
 mod receiver;
 mod reload;
 mod reload_under_load;
+mod removed_exporter;
 mod routing;
 mod shutdown;
 mod smoke;
