@@ -1,6 +1,7 @@
 //! What the configuration says about exporters, compiled.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -24,14 +25,14 @@ pub struct ExporterSettings {
 
 impl ExporterSettings {
     /// The resource attributes that its templates use: they are part of what names its streams.
-    pub fn attributes(&self) -> Vec<String> {
-        let ExporterKind::OtlpHttp(http) = &self.kind else { return Vec::new() };
+    pub fn attributes(&self) -> Arc<[Box<str>]> {
+        let ExporterKind::OtlpHttp(http) = &self.kind else { return [].into() };
         let templates =
             http.urls.iter().flatten().chain(http.headers.iter().map(|(_, template)| &template.0));
-        let mut names: Vec<String> = templates.flat_map(Template::attributes).map(str::to_owned).collect();
+        let mut names: Vec<Box<str>> = templates.flat_map(Template::attributes).map(Box::from).collect();
         names.sort_unstable();
         names.dedup();
-        names
+        names.into()
     }
 }
 

@@ -97,7 +97,9 @@ fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[Piece; 2
         return None;
     }
     let mut halves = [Piece::default(), Piece::default()];
-    halves.iter_mut().for_each(|half| half.enter(1, parts.header.clone()));
+    for half in &mut halves {
+        half.enter(1, parts.header.clone());
+    }
     for (index, entry) in parts.children().enumerate() {
         halves[usize::from(index >= entries.div_ceil(2))].put(entry.raw, entry.records()?);
     }

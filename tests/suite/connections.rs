@@ -214,7 +214,7 @@ async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_a
     let answered = tokio::spawn(second.send_request(request));
     slow.begun.notified().await;
 
-    listener.stop(Duration::from_millis(10)).await;
+    listener.stop(Duration::ZERO, Duration::from_millis(10)).await;
     slow.go_on.notify_waiters();
     first.closed().await;
     assert!(answered.await.unwrap().is_err(), "the same over HTTP/2");
@@ -228,7 +228,7 @@ async fn a_request_within_the_patience_of_a_stopped_listener_is_answered() {
     let mut wire = Wire::open(listener.address()).await;
     wire.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;
     slow.begun.notified().await;
-    let stopped = tokio::spawn(listener.stop(crate::support::PATIENCE));
+    let stopped = tokio::spawn(listener.stop(Duration::ZERO, crate::support::PATIENCE));
     slow.go_on.notify_one();
     assert_eq!(wire.answer().await.status, 200);
     wire.closed().await;
