@@ -1,5 +1,6 @@
 //! `exporters`.
 
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use http::Uri;
@@ -29,11 +30,32 @@ pub(super) fn compile(
             .section_error(root, "exporters", "there is no exporter, so nothing can be sent")
             .help("write `exporters: { file/local: { path: ./data } }`");
     }
+    shared_files(exporters, all, context);
     exporters
         .0
         .iter()
         .map(|(name, exporter)| (Arc::from(name.as_str()), one(name, exporter, all, context)))
         .collect()
+}
+
+/// Says which `file` exporters have one path. Their lines don't mix, but each rotates by its own settings.
+fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'_>) {
+    let mut seen: Vec<(PathBuf, &str)> = Vec::new();
+    for (name, exporter) in &exporters.0 {
+        let Exporter::File(file) = exporter else { continue };
+        // `./data` is `data`.
+        let path: PathBuf = file.path.components().filter(|part| *part != Component::CurDir).collect();
+        if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == path) {
+            let entry = all.entry(name).filter(|entry| entry.value.get("path").is_none());
+            let span = entry.map_or(all.near(&[name, "path"]).span, |entry| entry.key_span);
+            context
+                .report
+                .warn(span, format!("`{name}` writes to the same files as `{other}`"))
+                .help("write another `path`");
+        } else {
+            seen.push((path, name));
+        }
+    }
 }
 
 fn one(name: &str, exporter: &Exporter, all: &Node, context: &mut Context<'_>) -> ExporterSettings {

@@ -318,6 +318,25 @@ fn files_rotate_as_in_the_collector() {
 }
 
 #[test]
+fn files_of_one_path_are_named() {
+    let yaml = "receivers: { otlp: { protocols: { http: } } }
+exporters:
+  file/a: { path: data }
+  file/b: { path: other }
+  file/c:
+  file/d: { path: ./data/ }
+routes: [{ exporters: [file/a, file/b, file/c, file/d] }]
+";
+    assert_eq!(
+        said(yaml),
+        [
+            "5:3 warning: `file/c` writes to the same files as `file/a` (write another `path`)",
+            "6:19 warning: `file/d` writes to the same files as `file/a` (write another `path`)",
+        ]
+    );
+}
+
+#[test]
 fn words_of_which_there_is_one_are_checked_like_others() {
     assert_eq!(
         said(&with_exporter("file", "format: proto")),
