@@ -245,8 +245,8 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
             let written = node.written(context.source);
             context
                 .report
-                .warn(node.span, format!("the file {written} is not there (yet)"))
-                .help("until it is, connections fail and are tried again");
+                .error(node.span, format!("the file {written} is not there"))
+                .help("it has to be there before Sluice starts; a later change of it is noticed");
         }
     }
     if tls.insecure_skip_verify {

@@ -266,8 +266,8 @@ fn tls_is_checked() {
         ),
         [
             "5:23 error: `cert_file` needs `key_file` (write `key_file`, too)",
-            "5:23 warning: the file `./no/such/file` is not there (yet) (until it is, connections fail and are tried \
-             again)",
+            "5:23 error: the file `./no/such/file` is not there (it has to be there before Sluice starts; a later change \
+             of it is noticed)",
             "5:49 warning: `insecure` has no effect: the URL says `https`, and the URL decides (write an `http` URL to \
              send without TLS, or `insecure_skip_verify` to accept any certificate)",
             "5:77 warning: any certificate is accepted, so anyone in between can pose as the upstream (write `ca_file` to \
