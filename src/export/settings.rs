@@ -79,7 +79,7 @@ pub struct OtlpHttpSettings {
     pub encoding: Encoding,
     /// How a body is compressed.
     pub compression: Compression,
-    /// For one attempt, from the first byte of the connection to the last of the answer.
+    /// For one attempt, from the first byte of the connection to the last of the answer; zero means no limit.
     pub timeout: Duration,
     /// For `https` URLs.
     pub tls: TlsClientSettings,
@@ -87,9 +87,10 @@ pub struct OtlpHttpSettings {
     pub proxy_url: Option<SecretString>,
     /// `max_idle_conns_per_host`: idle connections kept per destination.
     pub max_idle_connections: usize,
-    /// `idle_conn_timeout`: an idle connection is closed after this time.
+    /// `idle_conn_timeout`: an idle connection is closed after this time; zero means never.
     pub idle_timeout: Duration,
-    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed.
+    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed; zero
+    /// means that age doesn't matter.
     pub max_connection_age: Duration,
 }
 

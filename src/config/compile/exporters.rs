@@ -175,12 +175,12 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
             model::Encoding::Json => Encoding::Json,
         },
         compression: compression(http, node, context),
-        timeout: context.above_zero(http.timeout, node, "timeout"),
+        timeout: http.timeout.0,
         tls: tls(&http.tls, node.near(&["tls"]), context),
         proxy_url: proxy(http, node, context),
         max_idle_connections: 0,
-        idle_timeout: context.above_zero(http.idle_conn_timeout, node, "idle_conn_timeout"),
-        max_connection_age: context.above_zero(http.max_connection_age, node, "max_connection_age"),
+        idle_timeout: http.idle_conn_timeout.0,
+        max_connection_age: http.max_connection_age.0,
     }
 }
 
@@ -196,7 +196,6 @@ fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) {
     }
     headers::compile(&grpc.headers, node.near(&["headers"]), context);
     tls(&grpc.tls, node.near(&["tls"]), context);
-    context.above_zero(grpc.timeout, node, "timeout");
 }
 
 fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {

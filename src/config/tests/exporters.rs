@@ -259,6 +259,16 @@ fn connections_are_limited_as_in_the_collector() {
 }
 
 #[test]
+fn a_timeout_of_zero_is_no_limit_as_in_the_collector() {
+    let http = otlp_http("endpoint: https://a\ntimeout: 0\nidle_conn_timeout: 0s\nmax_connection_age: 0");
+    assert_eq!(
+        (http.timeout, http.idle_timeout, http.max_connection_age),
+        (Duration::ZERO, Duration::ZERO, Duration::ZERO)
+    );
+    good(&with_exporter("otlp_grpc", "endpoint: host:4317\ntimeout: 0"));
+}
+
+#[test]
 fn tls_is_checked() {
     assert_eq!(
         said_of(
