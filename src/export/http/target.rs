@@ -28,7 +28,6 @@ use crate::route::{Place, Template, Values};
 const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
 
 /// Where the requests of one stream go.
-#[derive(Debug)]
 pub struct HttpTarget {
     pub(super) destination: Arc<Destination>,
     /// As it stands in the request line: a path, or the whole URL for a proxy.
@@ -37,6 +36,7 @@ pub struct HttpTarget {
     headers: HeaderMap,
     /// What must not be seen if the upstream says it back.
     pub(super) secrets: Secrets,
+    /// For people.
     url: String,
 }
 
@@ -56,7 +56,7 @@ pub enum UrlError {
 }
 
 impl HttpTarget {
-    /// The URL, without user information.
+    /// The URL, without what may be secret in it: user information and a query.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -72,6 +72,13 @@ impl HttpTarget {
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         request
+    }
+}
+
+/// As [`HttpTarget::url`] has it.
+impl fmt::Debug for HttpTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpTarget").field(&self.url).finish()
     }
 }
 
@@ -133,15 +140,20 @@ impl Shared {
         let origin = Origin::of(&uri).expect("`parse_url` has seen scheme and host");
         let destination = self.destination(&origin)?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let url = format!("{}://{}{path}", if origin.https { "https" } else { "http" }, origin.authority());
+        let whole = format!("{}://{}{path}", if origin.https { "https" } else { "http" }, origin.authority());
         let mut headers = self.own_headers(&origin);
         let mut secrets = Secrets::default();
+        for pair in path.query().unwrap_or_default().split('&') {
+            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
+            secrets.add(value);
+            secrets.add(&percent_decode_str(value).decode_utf8_lossy());
+        }
         if let Some(credentials) = basic_credentials(&uri) {
             headers.insert(AUTHORIZATION, keep_secret(credentials, &mut secrets));
         }
         let mut uri = Uri::from(path);
         if let Way::Forward(proxy) = &destination.way {
-            uri = url.parse().expect("made of the parts of a URL");
+            uri = whole.parse().expect("made of the parts of a URL");
             if let Some(authorization) = proxy.authorization.clone() {
                 headers.insert(PROXY_AUTHORIZATION, keep_secret(authorization, &mut secrets));
             }
@@ -151,7 +163,7 @@ impl Shared {
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
             headers.insert(name.clone(), keep_secret(value, &mut secrets));
         }
-        Ok(HttpTarget { destination, uri, headers, secrets, url })
+        Ok(HttpTarget { destination, uri, headers, secrets, url: shown(&whole) })
     }
 
     fn destination(&self, origin: &Origin) -> Result<Arc<Destination>, ProxyError> {
@@ -215,12 +227,11 @@ fn basic_credentials(uri: &Uri) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("Basic {}", BASE64.encode(with_colon))).ok()
 }
 
-/// A URL for people: without user information.
-fn shown(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
-    }
+/// A URL for people, without user information and query.
+pub(super) fn shown(url: &str) -> String {
+    let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?[redacted]"));
+    let Some((scheme, rest)) = url.split_once("://") else { return format!("{url}{query}") };
+    let authority = rest.split(['/', '#']).next().unwrap_or_default();
+    let rest = authority.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    format!("{scheme}://{rest}{query}")
 }

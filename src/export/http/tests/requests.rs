@@ -141,7 +141,27 @@ async fn user_information_in_a_url_becomes_an_authorization() {
     let received = upstream.received().remove(0);
     assert_eq!(received.line, "POST /x?y=z HTTP/1.1");
     assert_eq!(received.headers["authorization"], "Basic dXNAZXI6cGFzcw==");
-    assert_eq!(transport.target(&Stream("k")).unwrap().url(), format!("http://{}/x?y=z", upstream.address));
+    let shown = format!("http://{}/x?[redacted]", upstream.address);
+    assert_eq!(transport.target(&Stream("k")).unwrap().url(), shown);
+}
+
+#[tokio::test]
+async fn a_query_is_sent_and_never_shown() {
+    // The upstream echoes it, as it is and decoded.
+    let echo = "no s3cr%2Ft nor s3cr/t-ok nor b";
+    let upstream =
+        Upstream::answering(&format!("HTTP/1.1 500 X\r\nContent-Length: {}\r\n\r\n{echo}", echo.len())).await;
+    let url = format!("http://{}/x?token=s3cr%2Ft&a=b#part", upstream.address);
+    let transport = new(http_settings(&url)).unwrap();
+    let answer = transport.send("k").await;
+    assert_eq!(upstream.received()[0].line, "POST /x?token=s3cr%2Ft&a=b HTTP/1.1");
+    assert_eq!(answer.detail, "500 Internal Server Error: no [redacted] nor [redacted]-ok nor b");
+    let target = transport.target(&Stream("k")).unwrap();
+    let shown = format!("{target:?} {target} {target:#} {}", target.url());
+    assert!(!shown.contains("s3cr"), "{shown}");
+
+    let error = new(http_settings("ftp://u/x?token=s3cr3t")).unwrap_err().to_string();
+    assert!(error.starts_with("`ftp://u/x?[redacted]` is not an absolute URL"), "{error}");
 }
 
 #[test]
