@@ -40,7 +40,7 @@ impl ExporterSettings {
 pub enum ExporterKind {
     /// `otlp_http`, also written `otlphttp`.
     OtlpHttp(Box<OtlpHttpSettings>),
-    /// `otlp_grpc`, also written `otlp`: not served yet; its entries are treated like those of a full stream.
+    /// `otlp_grpc`, also written `otlp`: not served yet; what is routed to it is held.
     OtlpGrpc,
     /// `file`.
     File(FileSettings),
@@ -63,7 +63,7 @@ pub struct RetrySettings {
     pub randomization_factor: f64,
     /// After this time a batch is dead-lettered; zero means never.
     pub max_elapsed_time: Duration,
-    /// HTTP statuses that are retried (default 429, 502, 503, 504; otlp.md rule 39).
+    /// HTTP statuses that are retried (default 429, 502, 503, 504; rule 39).
     pub statuses: Vec<u16>,
 }
 
@@ -160,7 +160,7 @@ pub enum Compression {
     },
 }
 
-/// `tls` of an exporter. Files are read when connections are made and again when they change.
+/// `tls` of an exporter. Files are read when the exporter is set up, and again before a connection if they changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsClientSettings {
     /// PEM roots that replace the system's.
