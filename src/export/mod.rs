@@ -15,7 +15,7 @@ mod transport;
 mod utc;
 
 pub use self::http::{HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
-pub use backoff::{Backoff, LONGEST_RETRY_AFTER};
+pub use backoff::Backoff;
 pub use counters::{Counters, Fate};
 pub use dead_letter::{DeadLetters, Letter, Letters, StoreError, StoredLetter, letters};
 pub use debug::{DebugTarget, DebugTransport};
