@@ -14,7 +14,7 @@ mod settings;
 mod transport;
 mod utc;
 
-pub use self::http::{HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
+pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
 pub use backoff::Backoff;
 pub use counters::{Counters, Fate};
 pub use dead_letter::{DeadLetters, Letter, Letters, StoreError, StoredLetter, letters};

@@ -3,14 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
@@ -24,8 +19,18 @@ use super::proxy::{ProxyError, Way};
 use crate::export::{Compression, Encoding, TargetError, TransportError};
 use crate::route::{Place, Template, Values};
 
-/// Headers that frame the message, which is Sluice's and hyper's to do.
-const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
+/// Headers that frame a message, which is Sluice's and hyper's to do: another value would break the connection.
+pub const FRAMING_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Where the requests of one stream go.
 pub struct HttpTarget {
@@ -53,6 +58,9 @@ pub enum UrlError {
     /// No scheme, another scheme, or no host.
     #[error("not an absolute URL: write `http://host:port/path` or `https://host/path`")]
     Relative,
+    /// User information, which would be shown wherever the URL is.
+    #[error("a URL with credentials: write `headers: {{ Authorization: \"Basic …\" }}` instead")]
+    Credentials,
 }
 
 impl HttpTarget {
@@ -106,7 +114,7 @@ impl Shared {
             }
         }
         for (name, template) in &self.settings.headers {
-            if FRAMING.contains(name) {
+            if FRAMING_HEADERS.contains(&name.as_str()) {
                 return Err(TransportError::FramingHeader(name.clone()));
             }
             if template.0.as_text().is_some_and(|text| HeaderValue::from_str(text).is_err()) {
@@ -147,9 +155,6 @@ impl Shared {
             let value = pair.split_once('=').map_or(pair, |(_, value)| value);
             secrets.add(value);
             secrets.add(&percent_decode_str(value).decode_utf8_lossy());
-        }
-        if let Some(credentials) = basic_credentials(&uri) {
-            headers.insert(AUTHORIZATION, keep_secret(credentials, &mut secrets));
         }
         let mut uri = Uri::from(path);
         if let Way::Forward(proxy) = &destination.way {
@@ -216,15 +221,10 @@ fn parse_url(text: &str) -> Result<Uri, UrlError> {
     if Origin::of(&uri).is_none() {
         return Err(UrlError::Relative);
     }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(UrlError::Credentials);
+    }
     Ok(uri)
-}
-
-/// `user:password@` of a URL as the `Authorization` it stands for, as in Go and so in the Collector.
-fn basic_credentials(uri: &Uri) -> Option<HeaderValue> {
-    let (user_info, _) = uri.authority()?.as_str().rsplit_once('@')?;
-    let decoded: Vec<u8> = percent_decode_str(user_info).collect();
-    let with_colon = if user_info.contains(':') { decoded } else { [&decoded[..], b":"].concat() };
-    HeaderValue::from_str(&format!("Basic {}", BASE64.encode(with_colon))).ok()
 }
 
 /// A URL for people, without user information and query.
