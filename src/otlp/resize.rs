@@ -135,10 +135,5 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
     Some(())
 }
 
-/// Spans, data points or log records in a request of whole entries.
-pub fn records(signal: Signal, request: &[u8]) -> u64 {
-    piece::records(Message::request(signal), request).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests;

@@ -406,11 +406,6 @@ impl InFlight {
     pub fn batch(&self) -> &Batch {
         &self.closed.batch
     }
-
-    /// When its first entry was admitted.
-    pub fn admitted(&self) -> Instant {
-        self.closed.opened
-    }
 }
 
 impl Drop for InFlight {

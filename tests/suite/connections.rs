@@ -94,14 +94,7 @@ async fn a_head_that_comes_too_slowly_ends_its_connection() {
     let mut slow = Wire::open(sluice.otlp).await;
     slow.write("POST /v1/logs HTTP/1.1\r\nhost: sluice\r\n").await;
     // One more byte now and then doesn't help.
-    let dripping = async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            slow.write("x").await;
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(900), dripping).await;
-    slow.closed().await;
+    slow.drip_until_closed(Duration::from_millis(300)).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["others are served"])])).await;
 }
 
