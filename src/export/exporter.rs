@@ -132,6 +132,11 @@ impl Exporter {
         self.changed.notify_waiters();
     }
 
+    /// Goes on as before it was removed, if it was: a reload has it back.
+    pub fn take_back(&self) {
+        self.registry.end_flush();
+    }
+
     /// Ends waiting and sending: what is pending becomes dead letters.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);

@@ -208,8 +208,12 @@ impl Router {
         let exporters: Vec<Arc<Exporter>> = plan
             .into_iter()
             .map(|planned| match planned {
-                Planned::Same(exporter) => exporter,
+                Planned::Same(exporter) => {
+                    exporter.take_back();
+                    exporter
+                }
                 Planned::Changed(exporter, active) => {
+                    exporter.take_back();
                     exporter.reconfigure(active);
                     exporter
                 }
@@ -248,6 +252,8 @@ impl Router {
         }));
         live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         for exporter in removed {
+            // No more comes that would fill what is open. What requests of the snapshot before still bring is sent so, too.
+            exporter.registry().flush();
             live.removed.push((exporter.clone(), version));
             tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }

@@ -52,7 +52,6 @@ struct Queue {
     consumers: usize,
     /// A consumer sleeps until the open batch is due.
     waiting: bool,
-    flushing: bool,
     next_sequence: u64,
     last_used: Instant,
 }
@@ -90,7 +89,6 @@ impl Stream {
             in_flight_since: None,
             consumers: 0,
             waiting: false,
-            flushing: false,
             next_sequence: 0,
             last_used: Instant::now(),
         };
@@ -244,7 +242,7 @@ impl Stream {
         }
         if queue.closed.is_empty() {
             match queue.open.opened() {
-                Some(opened) if queue.flushing || opened.elapsed() >= flush => {
+                Some(opened) if self.registry.is_flushing() || opened.elapsed() >= flush => {
                     queue.close(self.signal());
                 }
                 Some(_) if !queue.waiting => queue.waiting = true,
@@ -263,10 +261,11 @@ impl Stream {
         Taken::Due(queue.open.opened().expect("a consumer waits only for an open batch") + flush)
     }
 
-    /// Sends what is open without waiting for it to fill or age, now and from now on.
-    pub(super) fn flush(&self) {
-        self.queue.lock().flushing = true;
-        self.wake.notify_one();
+    /// Has a consumer that waits for the open batch look again whether it is due.
+    pub(super) fn look_again(&self) {
+        if self.queue.lock().waiting {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether an attempt to deliver failed and none has succeeded since; returns what it was before.

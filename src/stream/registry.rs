@@ -203,9 +203,6 @@ impl Registry {
                 }
                 let of_key = generation.held_by(&name);
                 let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned()));
-                if self.flushing.load(Ordering::Acquire) {
-                    stream.flush();
-                }
                 vacant.insert(stream.clone());
                 Ok(stream)
             }
@@ -284,7 +281,16 @@ impl Registry {
     /// From now on batches are sent as soon as their stream is free, whatever their size and age.
     pub fn flush(&self) {
         self.flushing.store(true, Ordering::Release);
-        self.for_each(|stream| stream.flush());
+        self.for_each(|stream| stream.look_again());
+    }
+
+    /// From now on batches wait again until they are full or old enough.
+    pub fn end_flush(&self) {
+        self.flushing.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_flushing(&self) -> bool {
+        self.flushing.load(Ordering::Acquire)
     }
 
     /// Looks at every live stream.

@@ -325,6 +325,23 @@ async fn flushing_sends_what_is_open_at_once_also_in_streams_that_come_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_flush_batches_wait_until_they_are_due_again() {
+    let house = House::new(settings());
+    house.admit(&[("a", 10)]).unwrap();
+    house.registry.flush();
+    let stream = house.consumers.first();
+    drop(stream.next().await.unwrap());
+    house.registry.end_flush();
+    let start = tokio::time::Instant::now();
+    house.admit(&[("a", 10), ("b", 10)]).unwrap();
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    for stream in streams {
+        drop(stream.next().await);
+        assert_eq!(start.elapsed(), Duration::from_millis(50));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn entries_of_many_streams_in_one_request_each_reach_their_own() {
     let house = House::new(settings());
     let keys: Vec<String> = (0..50).map(|key| key.to_string()).collect();
