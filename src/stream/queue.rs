@@ -229,6 +229,10 @@ impl Stream {
         let mut queue = self.queue.lock();
         let settings = self.registry.settings();
         let flush = settings.batch.flush_timeout;
+        let due = |opened: Instant, len: usize| {
+            // Large enough only since a reload: otherwise it would have been closed as it grew.
+            self.registry.is_flushing() || opened.elapsed() >= flush || len >= settings.batch.min_size
+        };
         // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
         if queue.consumers > settings.num_consumers.max(1) {
             queue.consumers -= 1;
@@ -242,9 +246,7 @@ impl Stream {
         }
         if queue.closed.is_empty() {
             match queue.open.opened() {
-                Some(opened) if self.registry.is_flushing() || opened.elapsed() >= flush => {
-                    queue.close(self.signal());
-                }
+                Some(opened) if due(opened, queue.open.len()) => queue.close(self.signal()),
                 Some(_) if !queue.waiting => queue.waiting = true,
                 _ => {
                     queue.consumers -= 1;

@@ -146,9 +146,12 @@ impl Registry {
         self.settings.load()
     }
 
-    /// Changes the settings; streams use them from their next batch.
+    /// Changes the settings; streams use them from their next batch, which may be due by them already.
     pub fn set_settings(&self, settings: QueueSettings) {
-        self.settings.store(Arc::new(settings));
+        let before = self.settings.swap(Arc::new(settings));
+        if before.batch != self.settings().batch {
+            self.for_each(|stream| stream.look_again());
+        }
     }
 
     /// The attributes that name streams from now on, beside their key.
