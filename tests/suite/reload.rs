@@ -10,6 +10,7 @@ use crate::support::http::{self, Answer};
 use crate::support::payload::logs;
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::Wire;
+use crate::support::yaml::{LETTERS, QUICK};
 use crate::support::{Sluice, SluiceProcess, eventually};
 
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
@@ -296,6 +297,31 @@ async fn an_exporter_that_comes_back_while_it_drains_keeps_its_order() {
     assert_eq!(one.texts(Signal::Logs), (0..10).map(|index| index.to_string()).collect::<Vec<_>>());
     let metrics = sluice.settled().await;
     assert_eq!(metrics.exported("otlp_http/one", "delivered"), 10.0, "it kept its counters, too");
+}
+
+#[tokio::test]
+async fn a_signal_that_loses_its_url_is_held_until_it_has_one_again() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let config = |logs: &str, signals: &str| {
+        format!(
+            "exporters: {{ otlp_http/up: {{ traces_endpoint: '{up}/v1/traces', {logs} compression: none, {QUICK} }} }}\n\
+             routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, signals: [{signals}], exporters: [otlp_http/up] }}]\n{LETTERS}",
+            up = up.url()
+        )
+    };
+    let both = config(&format!("logs_endpoint: '{}/v1/logs',", up.url()), "traces, logs");
+    let sluice = SluiceProcess::start(&both, &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    sluice.write_config(&config("", "traces"));
+    in_use(&sluice, 2).await;
+    let line = sluice.logged("since a reload the exporter has no destination for what is queued").await;
+    assert!(line.contains("ERROR") && line.contains("logs_endpoint"), "{line}");
+    sluice.write_config(&both);
+    in_use(&sluice, 3).await;
+    up.clear_faults();
+    up.records(1).await;
+    assert_eq!(sluice.settled().await.exported("otlp_http/up", "delivered"), 1.0);
 }
 
 #[tokio::test]
