@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::listeners::{Listeners, Role, Serve};
 use super::report::{ConfigReport, ReloadError, Reloads};
-use crate::config::{self, Compiled, Source};
+use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
@@ -76,7 +76,7 @@ impl Router {
         env: fn(&str) -> Option<String>,
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
-        let compiled = load(&source, env).await?;
+        let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
         let shared = Arc::new(Shared {
             budget: Arc::new(Budget::new(compiled.limits.memory)),
             streams: Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -160,9 +160,12 @@ impl Router {
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
-        let outcome = match load(&self.source, self.env).await {
-            Ok(compiled) => self.apply(compiled).await,
-            Err(error) => Err(error),
+        let (files, outcome) = match load(&self.source, self.env).await {
+            Ok(compiled) => ((compiled.files.clone(), compiled.hash), self.apply(compiled).await),
+            Err(problems) => {
+                let files = (problems.files.clone(), problems.hash);
+                (files, Err(ReloadError::Problems(problems)))
+            }
         };
         match &outcome {
             Ok(version) => {
@@ -173,9 +176,8 @@ impl Router {
                 self.reloads.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("configuration not reloaded, the one in use stays:\n{error}");
                 let mut report = (*self.report()).clone();
-                if let ReloadError::Problems(problems) = error {
-                    report.files = (problems.files.clone(), problems.hash);
-                }
+                // Whatever it failed for: trying the same again and again would only say the same.
+                report.files = files;
                 report.last_error = Some((SystemTime::now(), error.clone()));
                 self.report.store(Arc::new(report));
             }
@@ -376,10 +378,8 @@ async fn open_dead_letters(
         .map_err(|reason| ReloadError::DeadLetters { directory, reason: Arc::new(reason) })
 }
 
-async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, ReloadError> {
+async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
     let source = source.clone();
     let loaded = tokio::task::spawn_blocking(move || config::load(&source, &env)).await;
-    loaded
-        .expect("loading a configuration doesn't panic")
-        .map_err(|problems| ReloadError::Problems(Arc::new(problems)))
+    loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)
 }

@@ -1,6 +1,7 @@
 //! Hot reload of the real program: what asks for one, what it changes, and what it must leave alone.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use sluice::cli::sink::{Fault, Sink};
@@ -8,6 +9,7 @@ use sluice::otlp::Signal;
 
 use crate::support::http::{self, Answer};
 use crate::support::payload::logs;
+use crate::support::router::write_config;
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::Wire;
 use crate::support::yaml::{LETTERS, QUICK};
@@ -234,6 +236,28 @@ async fn a_listener_that_another_program_has_is_refused_and_named() {
         "{error}"
     );
     sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+}
+
+#[tokio::test]
+async fn a_reload_that_failed_is_not_repeated_until_a_file_changes() {
+    let up = sinks::recording().await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sluice = Sluice::start(&listening(&up, "127.0.0.1:0")).await;
+    let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
+    tokio::time::pause();
+    tokio::spawn(sluice::run::reload_when_asked(sluice.router().clone(), hangups));
+    let reloads = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    let failed = || reloads(&sluice.router().reloads().failed);
+
+    write_config(sluice.directory(), &listening(&up, &taken.local_addr().unwrap().to_string()));
+    eventually("it is tried", async || (failed() > 0).then_some(())).await;
+    // The files are read every five seconds.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(failed(), 1);
+    write_config(sluice.directory(), &listening(&up, "127.0.0.1:0"));
+    eventually("the repaired one is in use", async || (sluice.router().report().version == 2).then_some(()))
+        .await;
+    assert_eq!(failed(), 1);
 }
 
 /// Two exporters, of which the routes use these.
