@@ -132,12 +132,14 @@ impl Exporter {
         self.changed.notify_waiters();
     }
 
-    /// Goes on as before it was removed, if it was: a reload has it back.
+    /// Goes on as before it was removed, if it was: a reload has it back. What is pending even after it was given up is
+    /// sent again.
     pub fn take_back(&self) {
+        self.given_up.store(false, Ordering::Release);
         self.registry.end_flush();
     }
 
-    /// Ends waiting and sending: what is pending becomes dead letters.
+    /// Ends waiting and sending: what is pending becomes dead letters, unless the exporter is taken back.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
         self.registry.flush();
@@ -155,7 +157,7 @@ impl Exporter {
         tokio::time::timeout(patience, ask).await.is_ok()
     }
 
-    /// Whether [`Exporter::give_up`] was called.
+    /// Whether [`Exporter::give_up`] was called, and it was not taken back.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
     }

@@ -340,13 +340,14 @@ enum Planned {
     New(Arc<str>, Active),
 }
 
-/// An exporter that comes back while it still drains is the same one, so that its streams keep their order.
+/// An exporter that comes back while it still has streams is the same one, also if it was given up: so its streams keep
+/// their order, and no two exporters have one name.
 fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Planned>, ReloadError> {
     compiled
         .exporters
         .iter()
         .map(|(name, settings)| {
-            let known = alive.iter().find(|exporter| exporter.name() == name && !exporter.is_given_up());
+            let known = alive.iter().find(|exporter| exporter.name() == name);
             if let Some(same) = known.filter(|exporter| exporter.active().settings == *settings) {
                 return Ok(Planned::Same(same.clone()));
             }

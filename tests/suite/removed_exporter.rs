@@ -10,7 +10,7 @@ use sluice::otlp::Signal;
 use crate::support::payload::logs;
 use crate::support::router::write_config;
 use crate::support::sinks::{self, Received as _};
-use crate::support::yaml::{self, QUICK};
+use crate::support::yaml::{self, QUICK, SINGLY};
 use crate::support::{Sluice, eventually};
 
 /// The only exporter has this name, and fills its batches for longer than anybody waits here.
@@ -50,6 +50,43 @@ async fn an_exporter_that_comes_back_fills_its_batches_again() {
     assert_eq!(sluice.shut_down().await, []);
     assert_eq!(up.texts(Signal::Logs), ["0", "1", "2", "3", "4", "5"]);
     assert_eq!(up.taken().len(), 2, "all that came afterwards in one batch");
+}
+
+#[tokio::test]
+async fn an_exporter_that_comes_back_after_it_was_given_up_is_the_same_one() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let config = |exporter: &str| {
+        let exporters = yaml::exporters(&[(exporter, yaml::to(&up.url(), &[QUICK, SINGLY]))]);
+        format!("{exporters}{}shutdown_timeout: 0s\n", yaml::by_stream(exporter))
+    };
+    let sluice = Sluice::start(&config("otlp_http/one")).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    let one: Arc<Exporter> = sluice.router().exporters()[0].clone();
+
+    tokio::time::pause();
+    write_config(sluice.directory(), &config("otlp_http/other"));
+    sluice.router().reload().await.unwrap();
+    for _ in 0..1000 {
+        if one.is_given_up() {
+            break;
+        }
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert!(one.is_given_up(), "it had no time");
+    // At this very moment it is still listed.
+    write_config(sluice.directory(), &config("otlp_http/one"));
+    sluice.router().reload().await.unwrap();
+    tokio::time::resume();
+
+    up.clear_faults();
+    sluice.accept(Signal::Logs, logs(&[("a", &["y"])])).await;
+    eventually("`other` is gone", async || (sluice.router().exporters().len() == 1).then_some(())).await;
+    assert!(Arc::ptr_eq(&sluice.router().exporters()[0], &one) && !one.is_given_up());
+    let metrics = sluice.settled().await;
+    assert_eq!(metrics.sum("sluice_routed_records_total", &[("exporter", "otlp_http/one")]), 2.0);
+    eventually("`y` is delivered", async || up.texts(Signal::Logs).last().filter(|text| *text == "y").map(drop))
+        .await;
 }
 
 #[tokio::test]
