@@ -194,12 +194,15 @@ impl Router {
         let before = self.intake.snapshot.load_full();
         let plan = plan_exporters(&compiled, &self.exporters())?;
         let bound = live.listeners.bind(&compiled)?;
-        let dead_letters = open_dead_letters(&compiled, &self.intake).await?;
+        let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
         // From here on nothing fails.
         let version = before.version + 1;
         self.shared.budget.set_limit(compiled.limits.memory);
         self.shared.streams.set_limit(compiled.limits.streams);
+        if let (Some(open), Some(settings)) = (&dead_letters, &compiled.dead_letter) {
+            open.set_max_size(settings.max_size);
+        }
         self.intake.dead_letters.store(dead_letters);
         // Exporters change before the snapshot does, since entries that are named by it need the exporters' new settings.
         // So requests that still use the one before meet new settings, too; some may read them twice, before and after.
@@ -361,18 +364,26 @@ fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Pl
         .collect()
 }
 
+/// The same directory stays open: letters may be on their way into it.
 async fn open_dead_letters(
     compiled: &Compiled,
     intake: &Intake,
+    starting: bool,
 ) -> Result<Option<Arc<DeadLetters>>, ReloadError> {
     let Some(settings) = compiled.dead_letter.clone() else { return Ok(None) };
     if let Some(open) = intake.dead_letters.load_full()
-        && *open.settings() == settings
+        && *open.directory() == settings.directory
     {
         return Ok(Some(open));
     }
     let directory = settings.directory.clone();
-    let opened = tokio::task::spawn_blocking(move || DeadLetters::open(&settings)).await;
+    let opened = tokio::task::spawn_blocking(move || {
+        if starting {
+            DeadLetters::clear_unfinished(&settings.directory)?;
+        }
+        DeadLetters::open(&settings)
+    });
+    let opened = opened.await;
     let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error)));
     opened
         .map(|open| Some(Arc::new(open)))
