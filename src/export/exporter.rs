@@ -157,6 +157,11 @@ impl Exporter {
         tokio::time::timeout(patience, ask).await.is_ok()
     }
 
+    /// Whether it has neither streams nor anything else that is pending.
+    pub fn is_empty(&self) -> bool {
+        self.registry.is_empty() && self.registry.pending_bytes() == 0
+    }
+
     /// Whether [`Exporter::give_up`] was called, and it was not taken back.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)

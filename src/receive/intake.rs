@@ -282,7 +282,7 @@ impl Intake {
     }
 
     /// Ends what `when_full: shed` cut out: as dead letters where there is a directory and memory to wait for it, else as
-    /// dropped. An exporter counts it as routed, too, so that its sum holds.
+    /// dropped. An exporter counts it as routed, too, and as pending while it is being written, so that its sum holds.
     fn bury_sheds(&self, snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>, budget: &Arc<Budget>) {
         let bytes = sheds.iter().map(|shed| shed.bytes.len() as u64).sum();
         let held = self.hold(bytes, budget);
@@ -291,9 +291,9 @@ impl Intake {
             let found =
                 snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
             let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
-            exporter.registry().count_shed(signal, shed.records);
+            let ending = exporter.registry().count_shed(signal, shed.records, shed.bytes.len() as u64);
             if held.is_some() {
-                letters.push((exporter, shed));
+                letters.push((exporter, shed, ending));
             } else {
                 exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED);
             }
@@ -302,9 +302,10 @@ impl Intake {
             return;
         }
         self.burials.spawn(async move {
-            for (exporter, shed) in letters {
+            for (exporter, shed, ending) in letters {
                 let reason = shed.full.to_string();
                 exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED).await;
+                drop(ending);
             }
             drop(held);
         });

@@ -269,7 +269,7 @@ impl Router {
     fn show_exporters(&self, current: &[Arc<Exporter>], removed: &[Arc<Exporter>]) {
         let mut shown = current.to_vec();
         for old in self.exporters.load().iter().chain(removed) {
-            let draining = !old.registry().is_empty() || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
+            let draining = !old.is_empty() || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
             if draining && !shown.iter().any(|exporter| Arc::ptr_eq(exporter, old)) {
                 shown.push(old.clone());
             }
@@ -292,7 +292,7 @@ impl Router {
                 return;
             };
             exporter.registry().forget_idle();
-            if exporter.registry().is_empty() {
+            if exporter.is_empty() {
                 let rest =
                     self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
                 self.exporters.store(Arc::new(rest));

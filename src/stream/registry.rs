@@ -68,6 +68,20 @@ pub enum NoStream {
     Unfit(String),
 }
 
+/// Records that were shed and whose end is not yet counted. Until this is dropped they are pending.
+#[derive(Debug)]
+pub struct Ending {
+    registry: Arc<Registry>,
+    records: u64,
+    bytes: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.registry.count_ended(self.records, self.bytes);
+    }
+}
+
 /// Later than any stream can have been used.
 fn whenever() -> Instant {
     Instant::now() + IDLE
@@ -320,17 +334,19 @@ impl Registry {
         self.routed_records[signal.index()].load(Ordering::Relaxed)
     }
 
-    /// Counts records that a route sent here and for which there was no room.
-    pub fn count_shed(&self, signal: Signal, records: u64) {
-        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
+    /// Counts records that a route sent here and for which there was no room: as pending, until what is returned is dropped
+    /// because they have ended.
+    pub fn count_shed(self: &Arc<Self>, signal: Signal, records: u64, bytes: u64) -> Ending {
+        self.count_routed(signal, records, bytes);
+        Ending { registry: self.clone(), records, bytes }
     }
 
-    /// Records admitted and not settled.
+    /// Records that have not ended.
     pub fn pending_records(&self) -> u64 {
         self.pending_records.load(Ordering::Acquire)
     }
 
-    /// Framed bytes admitted and not settled.
+    /// Framed bytes that have not ended.
     pub fn pending_bytes(&self) -> u64 {
         self.pending_bytes.load(Ordering::Acquire)
     }
@@ -351,9 +367,7 @@ impl Registry {
 
     /// `bytes` were reserved on the budget for the entries; what was allocated for them is `taken`.
     pub(super) fn admitted(&self, signal: Signal, records: u64, bytes: u64, taken: u64) {
-        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
-        self.pending_records.fetch_add(records, Ordering::AcqRel);
-        self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.count_routed(signal, records, bytes);
         if taken >= bytes {
             self.shared.budget.charge(taken - bytes);
         } else {
@@ -361,9 +375,19 @@ impl Registry {
         }
     }
 
+    fn count_routed(&self, signal: Signal, records: u64, bytes: u64) {
+        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.pending_records.fetch_add(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    fn count_ended(&self, records: u64, bytes: u64) {
+        self.pending_records.fetch_sub(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
     pub(super) fn settled(&self, closed: &ClosedBatch) {
-        self.pending_records.fetch_sub(closed.batch.records(), Ordering::AcqRel);
-        self.pending_bytes.fetch_sub(closed.batch.len() as u64, Ordering::AcqRel);
+        self.count_ended(closed.batch.records(), closed.batch.len() as u64);
         self.shared.budget.release(closed.capacity);
     }
 }

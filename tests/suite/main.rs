@@ -29,4 +29,5 @@ mod reload_under_load;
 mod removed_exporter;
 mod routing;
 mod shutdown;
+mod slow_disk;
 mod smoke;

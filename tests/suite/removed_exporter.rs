@@ -85,8 +85,10 @@ async fn an_exporter_that_comes_back_after_it_was_given_up_is_the_same_one() {
     assert!(Arc::ptr_eq(&sluice.router().exporters()[0], &one) && !one.is_given_up());
     let metrics = sluice.settled().await;
     assert_eq!(metrics.sum("sluice_routed_records_total", &[("exporter", "otlp_http/one")]), 2.0);
-    eventually("`y` is delivered", async || up.texts(Signal::Logs).last().filter(|text| *text == "y").map(drop))
-        .await;
+    eventually("`y` is delivered", async || {
+        up.texts(Signal::Logs).last().filter(|text| *text == "y").map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]
