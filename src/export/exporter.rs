@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::{Counters, DeadLetters, ExporterSettings, Fate, Letter, Transport, TransportError, deliver};
@@ -146,15 +147,15 @@ impl Exporter {
         self.changed.notify_waiters();
     }
 
-    /// Waits until nothing is pending, for at most `patience`; returns whether that is so.
-    pub async fn drained(&self, patience: Duration) -> bool {
+    /// Waits until nothing is pending, until `deadline` at most; returns whether that is so.
+    pub async fn drained(&self, deadline: Instant) -> bool {
         // Batches settle by the thousand; asking now and then is cheaper than each of them telling.
         let ask = async {
             while self.registry.pending_bytes() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
-        tokio::time::timeout(patience, ask).await.is_ok()
+        tokio::time::timeout_at(deadline, ask).await.is_ok()
     }
 
     /// Whether it has neither streams nor anything else that is pending.

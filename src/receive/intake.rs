@@ -72,7 +72,7 @@ pub struct Intake {
     pub counters: Counters,
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
-    /// Dead letters that are being written; the shutdown waits for them.
+    /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.
     pub burials: TaskTracker,
 }
 
@@ -301,7 +301,8 @@ impl Intake {
         if letters.is_empty() {
             return;
         }
-        self.burials.spawn(async move {
+        // What waits for them waits until nothing is pending.
+        tokio::spawn(async move {
             for (exporter, shed, ending) in letters {
                 let reason = shed.full.to_string();
                 exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED).await;
