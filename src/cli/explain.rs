@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::config::{self, Compiled, Source};
 use crate::export::Transport;
-use crate::otlp::{self, Entry, Signal};
+use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::route::{RouteTable, Unroutable, Unrouted};
 use crate::stream::StreamName;
 
@@ -19,7 +19,7 @@ use crate::stream::StreamName;
 pub struct ExplainArgs {
     /// The configuration
     file: PathBuf,
-    /// An `Export<Signal>ServiceRequest` in protobuf, such as a `.pb` file of the dead-letter directory; `-` for standard input
+    /// An `Export<Signal>ServiceRequest` in protobuf or JSON, such as a `.pb` file of the dead-letter directory; `-` for standard input
     #[arg(long)]
     payload: PathBuf,
     /// traces, metrics or logs; without it, the payload's file name or its content decides
@@ -53,14 +53,16 @@ pub fn explain(
         writeln!(out, "the payload fits more than one signal: say which with `--signal`")?;
         return Ok(ExitCode::FAILURE);
     };
-    let split = match otlp::split(signal, &payload) {
+    let mut request = Vec::new();
+    let split = match split(signal, &payload, &mut request) {
         Ok(split) => split,
         Err(malformed) => {
             writeln!(out, "not a {signal} request, it would be answered 400: {malformed}")?;
             return Ok(ExitCode::FAILURE);
         }
     };
-    let explanation = Explanation::new(compiled, signal)?;
+    let field = if is_json(&payload) { signal.json_entry_field() } else { signal.entry_field() };
+    let explanation = Explanation::new(compiled, signal, field)?;
     for entry in &split.entries {
         explanation.entry(entry, out)?;
     }
@@ -80,11 +82,35 @@ fn named(path: &std::path::Path) -> Option<Signal> {
     Signal::ALL.into_iter().find(|signal| name.contains(signal.name()))
 }
 
-/// The signal, if the bytes are whole and valid as one only.
+/// Whether a payload is JSON. A brace would be the beginning of a group, which no request in protobuf has.
+fn is_json(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// Splits a payload in either encoding. What JSON stands for is in `request`.
+fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Result<Split<'a>, Malformed> {
+    if !is_json(payload) {
+        return otlp::split(signal, payload);
+    }
+    let transcoded = match otlp::read_request(signal, payload, &mut |_| true) {
+        Ok(transcoded) => transcoded,
+        Err(Untaken::Malformed(malformed)) => return Err(malformed),
+        Err(Untaken::NoRoom) => unreachable!("there is always room"),
+    };
+    *request = transcoded.bytes;
+    let mut split = otlp::split(signal, request)?;
+    transcoded.omitted.restore(&mut split);
+    Ok(split)
+}
+
+/// The signal, if the bytes are whole and valid as one only; JSON says by its names what it is.
 fn guessed(payload: &[u8]) -> Option<Signal> {
+    let named = is_json(payload);
     let fits = |signal: &Signal| {
-        otlp::split(*signal, payload)
-            .is_ok_and(|split| split.cuts.is_empty() && split.entries.iter().any(|entry| entry.records > 0))
+        split(*signal, payload, &mut Vec::new()).is_ok_and(|split| {
+            let has_records = split.entries.iter().any(|entry| entry.records > 0);
+            if named { has_records || !split.cuts.is_empty() } else { has_records && split.cuts.is_empty() }
+        })
     };
     let mut fitting = Signal::ALL.into_iter().filter(fits);
     fitting.next().filter(|_| fitting.next().is_none())
@@ -92,12 +118,14 @@ fn guessed(payload: &[u8]) -> Option<Signal> {
 
 struct Explanation {
     signal: Signal,
+    /// What the payload calls its entries.
+    field: &'static str,
     routes: RouteTable,
     exporters: Vec<(Arc<str>, Transport)>,
 }
 
 impl Explanation {
-    fn new(compiled: Compiled, signal: Signal) -> io::Result<Self> {
+    fn new(compiled: Compiled, signal: Signal, field: &'static str) -> io::Result<Self> {
         let identities = compiled.exporters.iter().map(|(_, settings)| settings.attributes()).collect();
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
         let exporters = compiled
@@ -108,11 +136,11 @@ impl Explanation {
                 Err(error) => Err(io::Error::other(format!("exporter `{name}`: {error}"))),
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { signal, routes, exporters })
+        Ok(Self { signal, field, routes, exporters })
     }
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let field = self.signal.entry_field();
+        let field = self.field;
         writeln!(out, "{field}[{}]: records: {}, bytes: {}", entry.index, entry.records, entry.bytes.len())?;
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());

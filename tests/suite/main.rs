@@ -19,6 +19,7 @@ mod conservation;
 mod dead_letters;
 mod default_configuration;
 mod isolation;
+mod json;
 mod order;
 mod poison;
 mod receiver;

@@ -202,7 +202,15 @@ impl<'a, 'r> Reader<'a, 'r> {
         let (name, rest) = self.text(text)?;
         let [b':', rest @ ..] = space(rest) else { return self.broken(space(rest), Reason::Syntax) };
         let named = |field: &Field| field.json_name().as_bytes() == &*name || field.name.as_bytes() == &*name;
-        let Some(row) = message.fields.iter().position(named) else { return Ok((None, space(rest))) };
+        let Some(row) = message.fields.iter().position(named) else {
+            // What stood in field 1000 of an entry, under the name it had: to pass over it would lose all its records.
+            let is_old =
+                name.starts_with(b"instrumentationLibrary") || name.starts_with(b"instrumentation_library");
+            if is_old && message.refused != 0 {
+                return self.wrong(text, Reason::OldInstrumentationLibrary);
+            }
+            return Ok((None, space(rest)));
+        };
         self.next[message.index as usize][*after] = row as u8;
         *after = row + 1;
         Ok((Some(&message.fields[row]), space(rest)))

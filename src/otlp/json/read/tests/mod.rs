@@ -1,5 +1,6 @@
 mod accepted;
 mod cut_out;
+mod fixtures;
 mod refused;
 mod round_trips;
 
