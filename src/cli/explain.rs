@@ -1,12 +1,13 @@
 //! `sluice explain`: what would become of a captured payload, entry by entry, and why.
 
 use std::io::{self, Read as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::config_file::ConfigArgs;
 use crate::config::{self, Compiled, Source};
 use crate::export::Transport;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
@@ -17,8 +18,10 @@ use crate::stream::StreamName;
 /// earlier routes did not match
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The configuration
-    file: PathBuf,
+    /// The configuration, which `--config` may name as well
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// An `Export<Signal>ServiceRequest` in protobuf or JSON, such as a `.pb` file of the dead-letter directory; `-` for standard input
     #[arg(long)]
     payload: PathBuf,
@@ -27,13 +30,21 @@ pub struct ExplainArgs {
     signal: Option<Signal>,
 }
 
+impl ExplainArgs {
+    /// What is named, by either way.
+    pub(super) fn configurations(&self) -> [Option<&Path>; 2] {
+        [self.file.as_deref(), self.config.file()]
+    }
+}
+
 /// Explains to `out`. Exit code 1 if the configuration or the payload can't be read.
 pub fn explain(
     args: &ExplainArgs,
+    source: &Source,
     env: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let compiled = match config::load(&Source::File(args.file.clone()), env) {
+    let compiled = match config::load(source, env) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
@@ -49,17 +60,19 @@ pub fn explain(
         })?;
     }
     let signal = args.signal.or_else(|| named(&args.payload)).or_else(|| guessed(&payload));
-    let Some(signal) = signal else {
-        writeln!(out, "the payload fits more than one signal: say which with `--signal`")?;
-        return Ok(ExitCode::FAILURE);
-    };
+    // Whatever is wrong with the framing is so for every signal.
     let mut request = Vec::new();
-    let split = match split(signal, &payload, &mut request) {
+    let split = match split(signal.unwrap_or(Signal::Logs), &payload, &mut request) {
         Ok(split) => split,
         Err(malformed) => {
-            writeln!(out, "not a {signal} request, it would be answered 400: {malformed}")?;
+            let kind = signal.map_or_else(|| "an OTLP".to_owned(), |signal| format!("a {signal}"));
+            writeln!(out, "not {kind} request, it would be answered 400: {malformed}")?;
             return Ok(ExitCode::FAILURE);
         }
+    };
+    let Some(signal) = signal else {
+        writeln!(out, "the payload fits no signal, or more than one: say which with `--signal`")?;
+        return Ok(ExitCode::FAILURE);
     };
     let field = if is_json(&payload) { signal.json_entry_field() } else { signal.entry_field() };
     let explanation = Explanation::new(compiled, signal, field)?;
@@ -77,7 +90,7 @@ pub fn explain(
 }
 
 /// A dead letter's file name says its signal.
-fn named(path: &std::path::Path) -> Option<Signal> {
+fn named(path: &Path) -> Option<Signal> {
     let name = path.file_name()?.to_str()?;
     Signal::ALL.into_iter().find(|signal| name.contains(signal.name()))
 }

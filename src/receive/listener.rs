@@ -29,8 +29,15 @@ use crate::notice;
 const BACKLOG: u32 = 1024;
 
 /// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
-/// this size while it is idle.
+/// this size while it is idle, so that only some connections get one that large.
 const READ_BUFFER: usize = 64 * 1024;
+
+/// How many of a listener's connections read with [`READ_BUFFER`] at a time: what their idle buffers take together
+/// is little beside the 64 MiB that Sluice needs for itself.
+const LARGE_READERS: usize = 128;
+
+/// As [`READ_BUFFER`], for all further connections.
+const SMALL_READ_BUFFER: usize = 16 * 1024;
 
 /// Requests at a time on one HTTP/2 connection.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -60,7 +67,8 @@ pub struct Bound {
 pub struct Listener {
     settings: Arc<ArcSwap<ListenerSettings>>,
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    /// Once told to stop, the time that requests in progress may take.
+    stop: watch::Sender<Option<Duration>>,
     /// Wakes a listener that waits for a place: there may be more of them now.
     changed: Arc<Notify>,
     task: JoinHandle<()>,
@@ -92,12 +100,13 @@ impl Bound {
     pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
         let address = self.address()?;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let accepting = Accepting {
             settings: settings.clone(),
             watch: Arc::default(),
             handler,
             next_connection: AtomicU64::new(0),
+            large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
         let changed = Arc::new(Notify::new());
         let task = tokio::spawn(accepting.run(self.listener, stopped, changed.clone()));
@@ -122,13 +131,12 @@ impl Listener {
         self.changed.notify_one();
     }
 
-    /// Accepts no more, answers the requests in progress and closes their connections; at most for `patience`.
-    pub async fn stop(mut self, patience: Duration) {
-        // The task ends by itself once the last connection has.
-        let _ = self.stop.send(true);
-        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
+    /// Accepts no more, answers the requests in progress and closes their connections. Those that are not done
+    /// within `patience` are cut: when this returns there is no connection, so nobody is told 200 any more.
+    pub async fn stop(self, patience: Duration) {
+        let _ = self.stop.send(Some(patience));
+        // It ends once the last connection has.
+        let _ = self.task.await;
     }
 }
 
@@ -137,10 +145,16 @@ struct Accepting<H> {
     watch: Arc<Watch>,
     handler: Arc<H>,
     next_connection: AtomicU64,
+    large_readers: Arc<Semaphore>,
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>, changed: Arc<Notify>) {
+    async fn run(
+        self,
+        listener: TcpListener,
+        mut stopped: watch::Receiver<Option<Duration>>,
+        changed: Arc<Notify>,
+    ) {
         // Ends with this task: slow connections are closed also while the listener waits for its last ones.
         let mut watching = JoinSet::new();
         let settings = self.settings.clone();
@@ -148,7 +162,7 @@ impl<H: Handler> Accepting<H> {
         let graceful = GracefulShutdown::new();
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
-        loop {
+        let patience = loop {
             let wanted = self.settings.load().max_connections;
             if wanted != most {
                 // Connections of before don't count against the new limit.
@@ -159,16 +173,20 @@ impl<H: Handler> Accepting<H> {
                 listener.accept().await.map(|(socket, peer)| (place, socket, peer))
             };
             tokio::select! {
-                () = async { drop(stopped.wait_for(|stop| *stop).await) } => break,
+                patience = told(&mut stopped) => break patience,
                 () = changed.notified() => {}
                 accepted = accepted => match accepted {
                     Ok((place, socket, peer)) => self.connect(socket, peer, place, &graceful),
                     Err(error) => self.not_accepted(&error).await,
                 },
             }
-        }
+        };
         drop(listener);
-        graceful.shutdown().await;
+        let mut last_one_ended = std::pin::pin!(graceful.shutdown());
+        if tokio::time::timeout(patience, &mut last_one_ended).await.is_err() {
+            self.watch.close_all();
+            last_one_ended.await;
+        }
     }
 
     /// Running out of file descriptors is no reason to end, nor to spin.
@@ -203,9 +221,11 @@ impl<H: Handler> Accepting<H> {
                 }
             })
         };
+        let large = self.large_readers.clone().try_acquire_owned().ok();
+        let read_buffer = if large.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // Slow heads are the watch's business.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -218,9 +238,14 @@ impl<H: Handler> Accepting<H> {
                 ended = connection => if let Err(error) = ended {
                     debug!(%peer, "connection ended: {error}");
                 },
-                () = watched.late() => debug!(%peer, "connection closed: idle, or its request's head came too slowly"),
+                () = watched.late() => debug!(%peer, "connection closed: idle, its request's head came too slowly, or it outlived the listener"),
             }
-            drop(place);
+            drop((place, large));
         });
     }
+}
+
+/// Waits until the listener is told to stop, and how patiently. One that nobody holds any more has all the time.
+async fn told(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    stopped.wait_for(Option::is_some).await.ok().and_then(|patience| *patience).unwrap_or(Duration::MAX)
 }

@@ -92,7 +92,7 @@ async fn json_is_decompressed_and_both_sizes_are_limited() {
     let headers = [JSON, ("content-encoding", "gzip")];
     let body = json_of(Signal::Logs, &logs(&[("a", &["small"])]));
     assert_eq!(post_with(&sluice, "/v1/logs", gzip(&body), &headers).await, (200, json!({})));
-    let spaces = [&body[..], &[b' '; 100 << 10]].concat();
+    let spaces = [&body[..], &vec![b' '; 100 << 10]].concat();
     for (body, headers) in [(gzip(&spaces), &headers[..]), (spaces, &headers[..1])] {
         let (status, error) = post_with(&sluice, "/v1/logs", body, headers).await;
         assert_eq!((status, &error["code"]), (413, &json!(8)));

@@ -8,10 +8,7 @@ use super::super::super::wire;
 use super::bytes;
 use super::number;
 use super::text::{self, Raw};
-use super::walk::{Reader, Step};
-
-/// Bytes that a key and a number, or a key and a length, can take.
-const NUMBER: usize = 16;
+use super::walk::{NUMBER, Reader, Step};
 
 /// Bytes that key and text of an attribute can have together if all lengths around them take one byte.
 const SHORT: usize = 121;

@@ -10,22 +10,16 @@ const HIGHS: u64 = ONES << 7;
 pub(super) fn space(text: &[u8]) -> &[u8] {
     match text {
         [first, ..] if *first > b' ' => text,
-        _ => text.trim_ascii_start_json(),
+        _ => skip_space(text),
     }
 }
 
-trait TrimStart {
-    fn trim_ascii_start_json(&self) -> &Self;
-}
-
-impl TrimStart for [u8] {
-    /// JSON's white space is narrower than ASCII's.
-    fn trim_ascii_start_json(mut self: &Self) -> &Self {
-        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self {
-            self = rest;
-        }
-        self
+/// JSON's white space is narrower than ASCII's.
+fn skip_space(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
+        text = rest;
     }
+    text
 }
 
 /// A string between its quotes, as it stands in the document.
@@ -39,9 +33,12 @@ pub(super) struct Raw<'a> {
     pub(super) ascii: bool,
 }
 
-/// Reads a string from behind its first quote, and gives what follows its last. Otherwise what is wrong, and where.
+/// A string and what follows it, or what is wrong, and where.
+type Scanned<'a> = Result<(Raw<'a>, &'a [u8]), (Reason, &'a [u8])>;
+
+/// Reads a string from behind its first quote to behind its last.
 #[inline]
-pub(super) fn string(text: &[u8]) -> Result<(Raw<'_>, &[u8]), (Reason, &[u8])> {
+pub(super) fn string(text: &[u8]) -> Scanned<'_> {
     let (len, ascii) = run(text);
     match text.get(len) {
         Some(b'"') => Ok((Raw { bytes: &text[..len], escaped: false, ascii }, &text[len + 1..])),
@@ -51,7 +48,7 @@ pub(super) fn string(text: &[u8]) -> Result<(Raw<'_>, &[u8]), (Reason, &[u8])> {
 
 /// As [`string`], from the first byte that is not simply itself.
 #[cold]
-fn escaped_string(text: &[u8], mut len: usize, mut ascii: bool) -> Result<(Raw<'_>, &[u8]), (Reason, &[u8])> {
+fn escaped_string(text: &[u8], mut len: usize, mut ascii: bool) -> Scanned<'_> {
     loop {
         len += match &text[len..] {
             [] => return Err((Reason::Ended, &text[len..])),
@@ -125,15 +122,12 @@ fn character(escape: &[u8]) -> Option<(char, usize)> {
         b't' => '\t',
         b'u' => {
             let first = unit(escape)?;
-            return match char::from_u32(first) {
-                Some(character) => Some((character, 6)),
-                None => {
-                    let second = unit(escape.get(6..)?)?;
-                    let pair = [first as u16, second as u16];
-                    let character = char::decode_utf16(pair).next()?.ok()?;
-                    Some((character, 12))
-                }
-            };
+            if let Some(character) = char::from_u32(first) {
+                return Some((character, 6));
+            }
+            let second = unit(escape.get(6..)?)?;
+            let character = char::decode_utf16([first as u16, second as u16]).next()?.ok()?;
+            return Some((character, 12));
         }
         other => char::from(*other),
     };

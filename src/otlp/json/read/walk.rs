@@ -1,5 +1,7 @@
 //! The walk over the messages of a document.
 
+use std::fmt::Write as _;
+
 use super::super::super::schema::{self, Field, KEY_VALUE, Kind, Label, MESSAGES, Message};
 use super::super::super::validate::Level;
 use super::super::super::{Cut, Malformed, Reason, locate, wire};
@@ -22,8 +24,11 @@ const IN_ORDER: [u8; ROWS] = {
     rows
 };
 
-/// Bytes that a key and a number can take.
-const NUMBER: usize = 16;
+/// Bytes that a key and a number, or a key and a length, can take.
+pub(super) const NUMBER: usize = 16;
+
+/// Bytes of an unknown name that a path shows.
+const LONGEST_NAME: usize = 40;
 
 /// The walk has come upon something that [`Reader`] keeps: an error without a payload goes up through a hundred levels
 /// in one register.
@@ -218,13 +223,11 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// Passes over a member that the schema doesn't have (rule 51).
     fn unknown(&mut self, member: &'a [u8], value: &'a [u8]) -> Step<&'a [u8]> {
-        match self.skip(value) {
-            Ok(rest) => Ok(rest),
-            Err(Stop) => {
-                let name = text::string(&member[1..]).map_or(member, |(name, _)| name.bytes);
-                self.on_the_way(Segment::Name(name))
-            }
+        if let Ok(rest) = self.skip(value) {
+            return Ok(rest);
         }
+        let name = text::string(&member[1..]).map_or(member, |(name, _)| name.bytes);
+        self.on_the_way(Segment::Name(name))
     }
 
     #[inline]
@@ -247,10 +250,8 @@ impl<'a, 'r> Reader<'a, 'r> {
         if let [b']', rest @ ..] = rest {
             return Ok(rest);
         }
-        let packed = match field.kind {
-            Kind::Message(_) | Kind::String | Kind::Bytes | Kind::Id(_) => None,
-            _ => Some(self.enter(field, 1)?),
-        };
+        let is_packed = !matches!(field.kind, Kind::Message(_) | Kind::String | Kind::Bytes | Kind::Id(_));
+        let packed = if is_packed { Some(self.enter(field, 1)?) } else { None };
         let mut index = 0;
         loop {
             let element = match field.kind {
@@ -422,28 +423,29 @@ impl<'a, 'r> Reader<'a, 'r> {
     pub(super) fn path(&self) -> String {
         let mut path = String::new();
         for open in &self.open {
-            append(&mut path, Segment::Field(open.field));
+            Segment::Field(open.field).append_to(&mut path);
             if let Some(index) = open.index {
-                append(&mut path, Segment::Index(index));
+                Segment::Index(index).append_to(&mut path);
             }
         }
-        self.trail.iter().rev().for_each(|segment| append(&mut path, *segment));
+        for segment in self.trail.iter().rev() {
+            segment.append_to(&mut path);
+        }
         if path.is_empty() { self.request.name.to_owned() } else { locate::abbreviated(path) }
     }
 }
 
-fn append(path: &mut String, segment: Segment<'_>) {
-    let name = match segment {
-        Segment::Index(index) => {
-            path.push_str(&format!("[{index}]"));
-            return;
+impl Segment<'_> {
+    fn append_to(self, path: &mut String) {
+        if !path.is_empty() && !matches!(self, Self::Index(_)) {
+            path.push('.');
         }
-        Segment::Field(field) => field.json_name().to_owned(),
-        // Whoever sends chooses it.
-        Segment::Name(name) => name[..name.len().min(40)].escape_ascii().to_string(),
-    };
-    if !path.is_empty() {
-        path.push('.');
+        let written = match self {
+            Self::Index(index) => write!(path, "[{index}]"),
+            Self::Field(field) => path.write_str(field.json_name()),
+            // Whoever sends chooses it.
+            Self::Name(name) => write!(path, "{}", name[..name.len().min(LONGEST_NAME)].escape_ascii()),
+        };
+        written.expect("writing to a string can't fail");
     }
-    path.push_str(&name);
 }

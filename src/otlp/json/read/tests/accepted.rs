@@ -1,7 +1,7 @@
 //! What the specification and the Collector take. "Serde" in a name: opentelemetry-proto's decoder fails or forgets it.
 
-use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
     Histogram, HistogramDataPoint, NumberDataPoint, Sum, number_data_point,
@@ -31,8 +31,8 @@ fn histogram(members: &str) -> HistogramDataPoint {
     }
 }
 
-fn text(text: &str) -> Option<Value> {
-    Some(Value::StringValue(text.into()))
+fn text(text: &str) -> Value {
+    Value::StringValue(text.into())
 }
 
 #[test]
@@ -220,10 +220,10 @@ fn serde_an_enum_name_or_a_null_loses_no_metric() {
 #[test]
 fn serde_empty_arrays_kvlists_and_missing_keys_are_taken() {
     for (json, expected) in [
-        (r#"{"arrayValue":{}}"#, Value::ArrayValue(Default::default())),
-        (r#"{"arrayValue":{"values":[]}}"#, Value::ArrayValue(Default::default())),
-        (r#"{"kvlistValue":{}}"#, Value::KvlistValue(Default::default())),
-        (r#"{"kvlistValue":{"values":[]}}"#, Value::KvlistValue(Default::default())),
+        (r#"{"arrayValue":{}}"#, Value::ArrayValue(ArrayValue::default())),
+        (r#"{"arrayValue":{"values":[]}}"#, Value::ArrayValue(ArrayValue::default())),
+        (r#"{"kvlistValue":{}}"#, Value::KvlistValue(KeyValueList::default())),
+        (r#"{"kvlistValue":{"values":[]}}"#, Value::KvlistValue(KeyValueList::default())),
         (r#"{"bytesValue":""}"#, Value::BytesValue(vec![])),
         (r#"{"stringValue":""}"#, Value::StringValue(String::new())),
     ] {
@@ -233,7 +233,7 @@ fn serde_empty_arrays_kvlists_and_missing_keys_are_taken() {
     let attributes =
         span(r#""attributes":[{"value":{"stringValue":"v"}},{"key":"k"},{},{"key":"","value":{}}]"#)
             .attributes;
-    assert_eq!(attributes[0].value.as_ref().unwrap().value, text("v"));
+    assert_eq!(attributes[0].value.as_ref().unwrap().value, Some(text("v")));
     assert_eq!((&*attributes[1].key, &attributes[1].value), ("k", &None));
     assert_eq!(attributes[2], KeyValue::default());
     assert_eq!(attributes[3].value, Some(AnyValue::default()));
@@ -283,10 +283,10 @@ fn strings_may_hold_every_character_escaped_or_not() {
         (&r"\n".repeat(100), &"\n".repeat(100)),
         (&"\\u0041".repeat(60), &"A".repeat(60)),
     ] {
-        assert_eq!(value(&format!(r#"{{"stringValue":"{json}"}}"#)).value, text(expected));
+        assert_eq!(value(&format!(r#"{{"stringValue":"{json}"}}"#)).value, Some(text(expected)));
         let pair = format!(r#""attributes":[{{"key":"{json}","value":{{"stringValue":"{json}"}}}}]"#);
         let pair = span(&pair).attributes.remove(0);
-        assert_eq!((pair.key, pair.value.unwrap().value), (expected.to_owned(), text(expected)));
+        assert_eq!((pair.key, pair.value.unwrap().value), (expected.to_owned(), Some(text(expected))));
     }
 }
 

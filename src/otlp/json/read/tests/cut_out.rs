@@ -122,7 +122,8 @@ fn many_wrong_parts_are_named_up_to_a_number_and_all_counted_and_kept() {
     assert_eq!(cuts.len(), 17);
     assert_eq!(cuts.iter().map(|cut| cut.records).sum::<u64>(), 100);
     let lines = cuts.iter().flat_map(|cut| cut.bytes.split_inclusive(|byte| *byte == b'\n'));
-    assert_eq!(lines.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap()).count(), 100);
+    let lines: Vec<serde_json::Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    assert_eq!(lines.len(), 100);
     // Unless the scope around them is found to be wrong at its end.
     let json = json.replace("]}]}]}", r#"],"scope":5},{"logRecords":[5]}]}]}"#);
     let (transcoded, cuts) = cut(Signal::Logs, &json);
@@ -139,7 +140,6 @@ fn a_letter_is_one_line_however_the_document_was_laid_out() {
         letter(&transcoded.omitted.cuts[0])["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0],
         expected
     );
-    assert_eq!(transcoded.omitted.cuts[0].bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
 }
 
 #[test]
