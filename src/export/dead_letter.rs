@@ -1,7 +1,8 @@
 //! Dead letters: what no upstream will take, kept on disk for people to look at and for `sluice replay`.
 //!
 //! A letter is two files: `<UTC time>-<sequence>.<signal>.pb`, the OTLP bytes of an
-//! `Export<Signal>ServiceRequest`, and the same with `.json`, which says what they are and why they are here.
+//! `Export<Signal>ServiceRequest`, and the same with `.json`, which says what they are and why they are here. What was
+//! cut out of a request in OTLP/JSON can't be said in protobuf: it is in a `.jsonl` instead, a request on each line.
 //! Both are written under a temporary name and renamed, the bytes first: a letter is there when its `.json` is,
 //! so a process that is killed leaves no half letter. Nothing is synced; after a power cut a reader tells a
 //! letter whose bytes are missing by the length in its `.json`.
@@ -24,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::read::{Letters, StoredLetter, letters};
-use super::{DeadLetterSettings, utc};
+use super::{DeadLetterSettings, Encoding, utc};
 use crate::otlp::Signal;
 
 /// The version of the `.json` file's shape.
@@ -46,6 +47,8 @@ pub struct Letter {
     pub exporter: Option<String>,
     /// The signal of its entries.
     pub signal: Signal,
+    /// How its bytes are to be read.
+    pub encoding: Encoding,
     /// The routing key, if there is one.
     pub key: Option<String>,
     /// The resource attributes that the exporter's templates name, so that a replay finds the same URL.
@@ -54,7 +57,7 @@ pub struct Letter {
     pub reason: String,
     /// Spans, data points or log records in it.
     pub records: u64,
-    /// The encoded request, in pieces.
+    /// The encoded request, in pieces; of JSON, a request on each line.
     pub bytes: Vec<Bytes>,
     /// When it was given up.
     pub time: SystemTime,
@@ -66,6 +69,9 @@ pub(super) struct Note {
     version: u32,
     exporter: Option<String>,
     signal: String,
+    /// How the bytes are to be read; letters from before there was a choice are protobuf.
+    #[serde(default)]
+    encoding: Encoding,
     key: Option<String>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
@@ -196,15 +202,16 @@ impl Shared {
     /// Writes both files.
     fn put(&self, letter: &Letter, note: &[u8]) -> io::Result<()> {
         let (stem, claim) = self.begin(letter)?;
-        self.write(&format!("{stem}.pb"), claim, letter.bytes.iter().map(Bytes::as_ref))?;
-        let name = format!("{stem}.json");
-        let noted = File::create(self.temporary(&name))
-            .and_then(|file| self.write(&name, file, std::iter::once(note)));
-        if noted.is_err() {
+        let (payload, named) = (format!("{stem}.{}", ending(letter.encoding)), format!("{stem}.json"));
+        let written = File::create(self.temporary(&payload))
+            .and_then(|file| self.write(&payload, file, letter.bytes.iter().map(Bytes::as_ref)))
+            .and_then(|()| self.write(&named, claim, std::iter::once(note)));
+        if written.is_err() {
             // Without its note there is no letter; what can't be removed now is seen as bytes without a note.
-            let _ = fs::remove_file(self.directory.join(format!("{stem}.pb")));
+            let _ = fs::remove_file(self.directory.join(payload));
+            let _ = fs::remove_file(self.temporary(&named));
         }
-        noted
+        written
     }
 
     /// Takes `size` bytes of what the directory may hold.
@@ -225,8 +232,8 @@ impl Shared {
         taken.map(|_| ()).map_err(|_| StoreError::Full)
     }
 
-    /// The letter's name without its ending, which sorts after all names given before, and the temporary file of its bytes,
-    /// which claims the name.
+    /// The letter's name without its ending, which sorts after all names given before, and the temporary file of its note,
+    /// which claims the name until the note is there.
     fn begin(&self, letter: &Letter) -> io::Result<(String, File)> {
         let millis = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let mut last = self.last.lock();
@@ -234,17 +241,17 @@ impl Shared {
             *last = if millis > last.0 { (millis, 0) } else { (last.0, last.1 + 1) };
             let time = utc::compact(UNIX_EPOCH + Duration::from_millis(last.0));
             let stem = format!("{time}-{:08}.{}", last.1, letter.signal);
-            let claim = match File::create_new(self.temporary(&format!("{stem}.pb"))) {
+            let note = format!("{stem}.json");
+            let claim = match File::create_new(self.temporary(&note)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 claim => claim?,
             };
             // Somebody else may have written in the same millisecond, or with a clock that was ahead: a process before this
             // one, or this one for a configuration before this one.
-            if ["pb", "json"].iter().any(|end| self.directory.join(format!("{stem}.{end}")).exists()) {
-                fs::remove_file(self.temporary(&format!("{stem}.pb")))?;
-                continue;
+            if !self.directory.join(&note).exists() {
+                return Ok((stem, claim));
             }
-            return Ok((stem, claim));
+            fs::remove_file(self.temporary(&note))?;
         }
     }
 
@@ -276,6 +283,7 @@ impl Note {
             version: VERSION,
             exporter: letter.exporter.clone(),
             signal: letter.signal.name().to_owned(),
+            encoding: letter.encoding,
             key: letter.key.clone(),
             attributes: letter.attributes.iter().cloned().collect(),
             reason: letter.reason.clone(),
@@ -300,9 +308,17 @@ fn size_of(directory: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
+/// The ending of a letter's bytes.
+const fn ending(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Proto => "pb",
+        Encoding::Json => "jsonl",
+    }
+}
+
 /// The path of a letter's bytes, from that of its note.
-fn payload_path(note: &Path) -> PathBuf {
-    note.with_extension("pb")
+fn payload_path(note: &Path, encoding: Encoding) -> PathBuf {
+    note.with_extension(ending(encoding))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod conservation;
 mod dead_letters;
 mod default_configuration;
 mod isolation;
+mod json;
 mod moved_listener;
 mod order;
 mod order_of_attributes;
