@@ -20,6 +20,7 @@ pub mod config;
 pub mod export;
 mod notice;
 pub mod otlp;
+mod pem;
 pub mod receive;
 pub mod route;
 pub mod run;

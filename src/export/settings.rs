@@ -172,6 +172,8 @@ pub struct TlsClientSettings {
     pub insecure_skip_verify: bool,
     /// The name to ask for and to verify, instead of the URL's host.
     pub server_name_override: Option<String>,
+    /// TLS 1.3 alone.
+    pub only_tls13: bool,
 }
 
 /// A `file` exporter: OTLP JSON lines in `path/<routing key>/<signal>.jsonl`.

@@ -1,6 +1,5 @@
 //! A listening socket and its connections.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,28 +11,19 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{debug, warn};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use super::ListenerSettings;
-use super::watch::{Watch, WatchedIo};
+use super::connection::Connection;
+use super::watch::Watch;
 use crate::notice;
 
 /// The accept queue; senders that come in a herd wait here instead of being refused.
 const BACKLOG: u32 = 1024;
-
-/// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
-/// this size while it is idle.
-const READ_BUFFER: usize = 64 * 1024;
-
-/// Requests at a time on one HTTP/2 connection.
-const MAX_CONCURRENT_STREAMS: u32 = 256;
 
 /// What is answered on a listener.
 pub type Answer = Response<Full<Bytes>>;
@@ -98,6 +88,7 @@ impl Bound {
             watch: Arc::default(),
             handler,
             next_connection: AtomicU64::new(0),
+            connections: TaskTracker::new(),
         };
         let changed = Arc::new(Notify::new());
         let task = tokio::spawn(accepting.run(self.listener, stopped, changed.clone()));
@@ -137,6 +128,7 @@ struct Accepting<H> {
     watch: Arc<Watch>,
     handler: Arc<H>,
     next_connection: AtomicU64,
+    connections: TaskTracker,
 }
 
 impl<H: Handler> Accepting<H> {
@@ -145,7 +137,6 @@ impl<H: Handler> Accepting<H> {
         let mut watching = JoinSet::new();
         let settings = self.settings.clone();
         watching.spawn(self.watch.clone().run(move || settings.load_full()));
-        let graceful = GracefulShutdown::new();
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
         loop {
@@ -162,13 +153,14 @@ impl<H: Handler> Accepting<H> {
                 () = async { drop(stopped.wait_for(|stop| *stop).await) } => break,
                 () = changed.notified() => {}
                 accepted = accepted => match accepted {
-                    Ok((place, socket, peer)) => self.connect(socket, peer, place, &graceful),
+                    Ok((place, socket, peer)) => self.connect(socket, peer, place, stopped.clone()),
                     Err(error) => self.not_accepted(&error).await,
                 },
             }
         }
         drop(listener);
-        graceful.shutdown().await;
+        self.connections.close();
+        self.connections.wait().await;
     }
 
     /// Running out of file descriptors is no reason to end, nor to spin.
@@ -183,43 +175,19 @@ impl<H: Handler> Accepting<H> {
         &self,
         socket: TcpStream,
         peer: SocketAddr,
-        place: tokio::sync::OwnedSemaphorePermit,
-        graceful: &GracefulShutdown,
+        place: OwnedSemaphorePermit,
+        stopped: watch::Receiver<bool>,
     ) {
-        // Answers are small and are waited for.
-        let _ = socket.set_nodelay(true);
-        let watched = Arc::new(self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed)));
-        let (settings, handler) = (self.settings.clone(), self.handler.clone());
-        let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
-        let service = {
-            let watched = watched.clone();
-            service_fn(move |request| {
-                let in_progress = watched.request();
-                let (settings, handler) = (settings.load_full(), handler.clone());
-                async move {
-                    let answer = handler.answer(&settings, request).await;
-                    drop(in_progress);
-                    Ok::<_, Infallible>(answer)
-                }
-            })
+        let watched = self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let connection = Connection {
+            peer,
+            watched: Arc::new(watched),
+            settings: self.settings.clone(),
+            handler: self.handler.clone(),
+            stopped,
         };
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        // Slow heads are the watch's business.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-            .keep_alive_interval(Duration::from_secs(30))
-            .adaptive_window(true);
-        let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    debug!(%peer, "connection ended: {error}");
-                },
-                () = watched.late() => debug!(%peer, "connection closed: idle, or its request's head came too slowly"),
-            }
+        self.connections.spawn(async move {
+            connection.run(socket).await;
             drop(place);
         });
     }

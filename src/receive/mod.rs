@@ -4,6 +4,7 @@
 //! them whole or not at all. What it needs from the configuration is in one immutable [`Snapshot`].
 
 mod body;
+mod connection;
 mod cors;
 mod counters;
 mod http;
@@ -11,6 +12,7 @@ mod intake;
 mod listener;
 mod settings;
 mod status;
+mod tls;
 mod watch;
 
 pub use body::Received;
@@ -18,4 +20,5 @@ pub use counters::{Counters, Outcome};
 pub use http::OtlpHttp;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Listener};
-pub use settings::{CorsSettings, ListenerSettings};
+pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS};
+pub use tls::{TlsServer, TlsServerSettings};

@@ -1,9 +1,15 @@
 //! What the configuration says about receivers, compiled.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// One listener for OTLP/HTTP.
+use super::TlsServer;
+
+/// Requests at a time on one HTTP/2 connection.
+pub const MAX_CONCURRENT_STREAMS: u32 = 256;
+
+/// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// The receiver's name in the configuration, such as `otlp` or `otlp/internal`.
@@ -16,8 +22,12 @@ pub struct ListenerSettings {
     pub read_header_timeout: Duration,
     /// The body must go on arriving: the longest pause between two pieces of it, and with `read_timeout` the whole.
     pub read_timeout: Duration,
-    /// A kept-alive connection without a request is closed after this time.
+    /// A kept-alive connection without a request is closed after this time; zero: never.
     pub idle_timeout: Duration,
+    /// `tls`, if it is spoken.
+    pub tls: Option<Arc<TlsServer>>,
+    /// What holds for HTTP/2 alone.
+    pub http2: Http2Settings,
     /// Connections at a time; beyond, the listener stops accepting until one closes.
     pub max_connections: usize,
     /// Extra URL paths from `traces_url_path`, `metrics_url_path`, `logs_url_path`, by `Signal::index`.
@@ -36,9 +46,38 @@ impl ListenerSettings {
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            tls: None,
+            http2: Http2Settings::default(),
             max_connections: 256,
             url_paths: [None, None, None],
             cors: None,
+        }
+    }
+}
+
+/// What holds for the HTTP/2 connections of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Settings {
+    /// Requests at a time on one connection.
+    pub max_concurrent_streams: u32,
+    /// After this time without a word the other side is asked whether it still lives.
+    pub keepalive_time: Duration,
+    /// It has this long to answer.
+    pub keepalive_timeout: Duration,
+    /// Beyond this age, more or less, a connection is told to go.
+    pub max_connection_age: Option<Duration>,
+    /// The requests on it have this long to end.
+    pub max_connection_age_grace: Duration,
+}
+
+impl Default for Http2Settings {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            keepalive_time: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            max_connection_age: None,
+            max_connection_age_grace: Duration::from_secs(30),
         }
     }
 }

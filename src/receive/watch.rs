@@ -58,7 +58,10 @@ impl Watch {
             ticks.tick().await;
             let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
             let settings = settings();
-            let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
+            let limit = |timeout: Duration| match timeout {
+                Duration::ZERO => u32::MAX,
+                timeout => u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX),
+            };
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
@@ -86,6 +89,11 @@ impl Watched {
         self.activity.late.notified().await;
     }
 
+    /// Whether it speaks HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.activity.multiplexed.load(Ordering::Relaxed)
+    }
+
     /// Notes a request, until the returned guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InProgress {
         self.activity.in_head.store(false, Ordering::Relaxed);
@@ -99,8 +107,10 @@ impl Watched {
 
     fn read(&self, data: &[u8]) {
         let activity = &self.activity;
-        if activity.in_progress.load(Ordering::Relaxed) > 0 || activity.multiplexed.load(Ordering::Relaxed) {
+        if activity.in_progress.load(Ordering::Relaxed) > 0 {
             self.touch();
+        } else if activity.multiplexed.load(Ordering::Relaxed) {
+            // Pings, and answers to ours, are no requests: a connection that has nothing else is idle.
         } else if data.starts_with(H2_PREFACE) {
             activity.multiplexed.store(true, Ordering::Relaxed);
             self.touch();

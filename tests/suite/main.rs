@@ -27,3 +27,4 @@ mod reload_under_load;
 mod routing;
 mod shutdown;
 mod smoke;
+mod tls;

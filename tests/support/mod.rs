@@ -12,6 +12,7 @@ pub mod payload;
 pub mod process;
 pub mod router;
 pub mod sinks;
+pub mod tls;
 pub mod wire;
 pub mod yaml;
 

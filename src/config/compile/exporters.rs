@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::{Context, headers, queue, url};
 use crate::config::model::{
-    self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, Verbosity,
+    self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
 };
 use crate::config::node::Node;
 use crate::export::{
@@ -242,6 +242,7 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
         key_file: tls.key_file.clone(),
         insecure_skip_verify: tls.insecure_skip_verify,
         server_name_override: tls.server_name_override.clone(),
+        only_tls13: tls.min_version == Some(TlsVersion::V13),
     }
 }
 

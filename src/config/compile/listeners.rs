@@ -2,12 +2,12 @@
 
 use http::HeaderName;
 
-use super::Context;
 use super::address::Addresses;
+use super::{Context, server_tls};
 use crate::config::model::{HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
 use crate::otlp::Signal;
-use crate::receive::{CorsSettings, ListenerSettings};
+use crate::receive::{CorsSettings, Http2Settings, ListenerSettings};
 
 pub(super) fn compile(
     receivers: &Named<Receiver>,
@@ -118,6 +118,7 @@ fn listener(
         }
     });
 
+    let tls = http.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context));
     Some(ListenerSettings {
         name: name.to_owned(),
         endpoint: endpoint?,
@@ -125,6 +126,11 @@ fn listener(
         read_header_timeout,
         read_timeout,
         idle_timeout,
+        tls: match tls {
+            Some(compiled) => Some(compiled?),
+            None => None,
+        },
+        http2: Http2Settings::default(),
         max_connections: http.max_connections,
         url_paths,
         cors,

@@ -232,6 +232,9 @@ pub(in crate::config) enum TlsVersion {
     /// TLS 1.2.
     #[serde(rename = "1.2")]
     V12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V13,
 }
 
 /// OTLP JSON lines in `PATH/<routing key>/<signal>.jsonl`, which a Collector's `otlpjsonfile` receiver reads.

@@ -1,9 +1,12 @@
 //! `receivers`.
 
+use std::path::PathBuf;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 
+use super::TlsVersion;
 use super::named::Typed;
 use super::units::{Duration, Size};
 
@@ -46,6 +49,8 @@ pub(in crate::config) struct HttpReceiver {
     pub(in crate::config) endpoint: String,
     /// The largest body, before and again after decompression.
     pub(in crate::config) max_request_body_size: Size,
+    /// TLS, which is spoken if this is written.
+    pub(in crate::config) tls: Option<ServerTls>,
     /// Lets web pages of other origins send.
     pub(in crate::config) cors: Option<Cors>,
     /// The whole head of a request must arrive in this time.
@@ -70,6 +75,7 @@ impl Default for HttpReceiver {
         Self {
             endpoint: "127.0.0.1:4318".into(),
             max_request_body_size: Size(64 << 20),
+            tls: None,
             cors: None,
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
@@ -78,6 +84,35 @@ impl Default for HttpReceiver {
             traces_url_path: None,
             metrics_url_path: None,
             logs_url_path: None,
+        }
+    }
+}
+
+/// TLS towards senders. Files are PEM.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ServerTls {
+    /// The certificate chain, the receiver's own certificate first.
+    pub(in crate::config) cert_file: Option<PathBuf>,
+    /// The key of that certificate.
+    pub(in crate::config) key_file: Option<PathBuf>,
+    /// Certificate authorities. With them, every sender has to show a certificate that one of them has signed.
+    pub(in crate::config) client_ca_file: Option<PathBuf>,
+    /// The lowest version spoken. 1.3 is spoken with every sender that can.
+    pub(in crate::config) min_version: Option<TlsVersion>,
+    /// How old what is known of the files may be when a connection comes. Open connections go on with what they began
+    /// with. `0` reads them with the configuration alone.
+    pub(in crate::config) reload_interval: Duration,
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self {
+            cert_file: None,
+            key_file: None,
+            client_ca_file: None,
+            min_version: None,
+            reload_interval: Duration::from_secs(10),
         }
     }
 }
@@ -105,10 +140,17 @@ pub(in crate::config) struct GrpcReceiver {
     pub(in crate::config) max_recv_msg_size_mib: u64,
     /// Requests at a time on one connection; 0 sets no limit.
     pub(in crate::config) max_concurrent_streams: u32,
+    /// TLS, which is spoken if this is written.
+    pub(in crate::config) tls: Option<ServerTls>,
 }
 
 impl Default for GrpcReceiver {
     fn default() -> Self {
-        Self { endpoint: "127.0.0.1:4317".into(), max_recv_msg_size_mib: 64, max_concurrent_streams: 0 }
+        Self {
+            endpoint: "127.0.0.1:4317".into(),
+            max_recv_msg_size_mib: 64,
+            max_concurrent_streams: 0,
+            tls: None,
+        }
     }
 }

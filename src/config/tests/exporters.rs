@@ -324,10 +324,13 @@ fn words_of_which_there_is_one_are_checked_like_others() {
         ["4:13 error: `proto` is not a value of `format` (the values are `json`)"]
     );
     assert_eq!(
-        said_of("endpoint: https://a\ntls: { min_version: \"1.3\" }"),
-        ["5:25 error: `1.3` is not a value of `min_version` (did you mean `1.2`? the values are `1.2`)"]
+        said_of("endpoint: https://a\ntls: { min_version: \"1.0\" }"),
+        [
+            "5:25 error: `1.0` is not a value of `min_version` (did you mean `1.2`? the values are `1.2` and `1.3`)"
+        ]
     );
-    otlp_http("endpoint: https://a\ntls: { min_version: \"1.2\" }");
+    assert!(!otlp_http("endpoint: https://a\ntls: { min_version: \"1.2\" }").tls.only_tls13);
+    assert!(otlp_http("endpoint: https://a\ntls: { min_version: \"1.3\" }").tls.only_tls13);
 }
 
 #[test]

@@ -97,17 +97,76 @@ fn grpc_is_accepted_with_a_warning() {
 }
 
 #[test]
-fn tls_and_authentication_are_refused_not_left_out() {
-    let said = said(&with_http("{ tls: { cert_file: a, key_file: b }, auth: { authenticator: basic } }"));
+fn authentication_is_refused_not_left_out() {
     assert_eq!(
-        said,
+        said(&with_http("{ auth: { authenticator: basic } }")),
         [
-            "1:43 error: `tls` is not available: receivers don't terminate TLS yet; remove it, and put a proxy that does \
-             in front",
-            "1:79 error: `auth` is not available: senders can't be authenticated yet; remove it, and let only trusted \
-             senders reach the endpoint",
+            "1:43 error: `auth` is not available: senders can't be authenticated yet; remove it, and let only trusted senders \
+          reach the endpoint"
         ]
     );
+}
+
+/// Certificate and key, and files that are neither, in a directory.
+fn pem_files() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    for (name, content) in [
+        ("cert.pem", made.cert.pem()),
+        ("key.pem", made.signing_key.serialize_pem()),
+        ("other.pem", other.serialize_pem()),
+        ("nonsense.pem", "nonsense".to_owned()),
+    ] {
+        std::fs::write(directory.path().join(name), content).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn tls_reads_its_files() {
+    let directory = pem_files();
+    let tls = "{ tls: { cert_file: @/cert.pem, key_file: @/key.pem, client_ca_file: @/cert.pem, min_version: \"1.3\", \
+               reload_interval: 1m } }";
+    let compiled = good(&with_http(&tls.replace('@', directory.path().to_str().unwrap())));
+    assert!(compiled.listeners[0].tls.is_some());
+    assert_eq!(compiled.warnings, []);
+}
+
+#[test]
+fn tls_files_that_cannot_be_used_are_shown_at_their_place() {
+    let directory = pem_files();
+    let path = directory.path().to_str().unwrap();
+    let said = |tls: &str| {
+        let said = said(&with_http(&format!("{{ tls: {{ {tls} }} }}").replace('@', path)));
+        said.join("\n").replace(path, "@")
+    };
+    for (tls, expected) in [
+        (
+            "cert_file: @/no.pem, key_file: @/key.pem",
+            "1:61 error: can't read `@/no.pem` of `tls.cert_file`: No such file",
+        ),
+        (
+            "cert_file: @/nonsense.pem, key_file: @/key.pem",
+            "1:61 error: `@/nonsense.pem` of `tls.cert_file` holds no usable certificate",
+        ),
+        (
+            "cert_file: @/cert.pem, key_file: @/nonsense.pem",
+            "`@/nonsense.pem` of `tls.key_file` holds no usable private key",
+        ),
+        (
+            "cert_file: @/cert.pem, key_file: @/other.pem",
+            "`tls.cert_file` and `tls.key_file` don't make an identity",
+        ),
+        (
+            "cert_file: @/cert.pem, key_file: @/key.pem, client_ca_file: @/key.pem",
+            "`@/key.pem` of `tls.client_ca_file` holds no usable certificate",
+        ),
+        ("cert_file: @/cert.pem", "1:48 error: `tls` of a receiver needs `key_file`"),
+    ] {
+        let said = said(tls);
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]
