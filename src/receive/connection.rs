@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -25,8 +25,11 @@ use super::{Http2Settings, ListenerSettings};
 use crate::notice;
 
 /// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
-/// this size while it is idle.
+/// this size while it is idle, so that only some connections get one that large.
 const READ_BUFFER: usize = 64 * 1024;
+
+/// As [`READ_BUFFER`], for all further connections.
+const SMALL_READ_BUFFER: usize = 16 * 1024;
 
 /// How long an idle HTTP/2 connection that was told to go may still answer what has crossed the farewell.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -40,6 +43,8 @@ pub(super) struct Connection<H> {
     pub(super) watched: Arc<Watched>,
     pub(super) settings: Arc<ArcSwap<ListenerSettings>>,
     pub(super) handler: Arc<H>,
+    /// Leave to read with a large buffer.
+    pub(super) large_reader: Option<OwnedSemaphorePermit>,
     /// `true` asks to finish; a closed channel asks to end at once.
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -89,7 +94,8 @@ impl<H: Handler> Connection<H> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, watched, settings, handler, mut stopped } = self;
+        let Self { peer, watched, settings, handler, large_reader, mut stopped } = self;
+        let read_buffer = if large_reader.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
         let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
         let service = {
             let watched = watched.clone();
@@ -105,7 +111,7 @@ impl<H: Handler> Connection<H> {
         };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // Slow heads are the watch's business.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -25,6 +25,10 @@ use crate::notice;
 /// The accept queue; senders that come in a herd wait here instead of being refused.
 const BACKLOG: u32 = 1024;
 
+/// How many of a listener's connections read with large buffers at a time: what their idle buffers take together is
+/// little beside the 64 MiB that Sluice needs for itself.
+const LARGE_READERS: usize = 128;
+
 /// What is answered on a listener.
 pub type Answer = Response<Full<Bytes>>;
 
@@ -89,6 +93,7 @@ impl Bound {
             handler,
             next_connection: AtomicU64::new(0),
             connections: TaskTracker::new(),
+            large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
         let changed = Arc::new(Notify::new());
         let task = tokio::spawn(accepting.run(self.listener, stopped, changed.clone()));
@@ -129,6 +134,7 @@ struct Accepting<H> {
     handler: Arc<H>,
     next_connection: AtomicU64,
     connections: TaskTracker,
+    large_readers: Arc<Semaphore>,
 }
 
 impl<H: Handler> Accepting<H> {
@@ -184,6 +190,7 @@ impl<H: Handler> Accepting<H> {
             watched: Arc::new(watched),
             settings: self.settings.clone(),
             handler: self.handler.clone(),
+            large_reader: self.large_readers.clone().try_acquire_owned().ok(),
             stopped,
         };
         self.connections.spawn(async move {
