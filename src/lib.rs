@@ -23,5 +23,6 @@ pub mod otlp;
 mod pem;
 pub mod receive;
 pub mod route;
+mod rpc;
 pub mod run;
 pub mod stream;

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::logging::LoggingArgs;
 use crate::admin::Admin;
 use crate::config::Source;
-use crate::receive::OtlpHttp;
+use crate::receive::Otlp;
 use crate::run::{self, Role, Router, Serve};
 
 /// An `ExportLogsServiceRequest` with one log record "hello from curl" and `service.name` = `curl`, in Base64.
@@ -95,9 +95,9 @@ impl Stop {
 /// Which handler answers on which listener; what a [`Router`] in another process, such as a test, starts with, too.
 pub fn serve() -> Serve {
     Box::new(|router, role, bound| match role {
-        Role::Otlp => {
+        Role::Otlp | Role::OtlpGrpc => {
             let budget = router.shared().budget.clone();
-            bound.serve(Arc::new(OtlpHttp { intake: router.intake().clone(), budget }))
+            bound.serve(Arc::new(Otlp { intake: router.intake().clone(), budget, ready: router.ready() }))
         }
         Role::Admin | Role::Health => bound.serve(Arc::new(Admin { router: router.clone(), role })),
     })
@@ -138,6 +138,9 @@ async fn greet(router: &Router, for_people: bool) {
     let admin = router.addresses(Role::Admin).await;
     for address in &otlp {
         info!("OTLP/HTTP on http://{address}");
+    }
+    for address in router.addresses(Role::OtlpGrpc).await {
+        info!("OTLP/gRPC on {address}");
     }
     for address in &admin {
         info!("admin on http://{address}");

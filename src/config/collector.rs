@@ -53,7 +53,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
         "gzip, zstd and deflate are always accepted, each with a cap while decompressing",
     ),
     (&["GrpcReceiver"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
-    (&["GrpcReceiver"], &["keepalive"], Ignored, KEEPALIVE),
+    (&["Keepalive"], &["enforcement_policy"], Ignored, "senders may ping as they like"),
     (&["Cors"], &["exposed_headers"], Ignored, "answers have no headers that a page needs"),
     (&["OtlpHttp", "OtlpGrpc"], &["auth"], Refused, AUTH_OUT),
     (&["OtlpHttp", "OtlpGrpc"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),

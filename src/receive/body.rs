@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use zstd::stream::raw::{self, InBuffer, Operation as _, OutBuffer};
 
+use super::grpc::framing::{FramingError, Part, Unframe};
 use crate::stream::{Budget, Reservation};
 
 /// Room that a declared length is believed for at once; beyond, the buffer grows with what really comes.
@@ -29,7 +30,7 @@ const STEP: usize = 128 * 1024;
 /// The largest zstd window (8 MiB, what RFC 8878 asks every decoder to support), as a power of two.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// How a body is compressed (`Content-Encoding`).
+/// How a body is compressed (`Content-Encoding`, `grpc-encoding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     /// Not at all.
@@ -43,7 +44,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The coding of this `Content-Encoding`.
+    /// The coding of this name.
     pub(super) fn from_header(value: &str) -> Option<Self> {
         match value.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Self::Identity),
@@ -81,7 +82,10 @@ pub(super) enum BodyError {
     /// The connection ended in the middle of it.
     #[error("the body ended early")]
     Aborted,
-    /// Not what `Content-Encoding` says.
+    /// Not one message of gRPC.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// Not what its encoding says.
     #[error("the body is not valid {0:?} data: {1}")]
     Corrupt(Coding, std::io::Error),
 }
@@ -102,17 +106,8 @@ pub(super) async fn read(
     limits: &Limits,
 ) -> Result<Received, BodyError> {
     let declared = body.size_hint().exact();
-    let size = limits.size.min(limits.budget.limit());
-    if declared.is_some_and(|declared| declared > size) {
-        return Err(BodyError::TooLarge(size, false));
-    }
     let deadline = Instant::now() + limits.timeout;
-    let mut reading = Reading {
-        size,
-        read: 0,
-        reservation: Reservation::empty(limits.budget.clone()),
-        sink: Sink::new(coding, declared)?,
-    };
+    let mut reading = Reading::new(coding, declared, limits)?;
     loop {
         let frame =
             timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
@@ -126,6 +121,39 @@ pub(super) async fn read(
             }
         }
     }
+}
+
+/// Reads the one message of a unary call.
+pub(super) async fn read_message(
+    body: &mut Incoming,
+    coding: Coding,
+    limits: &Limits,
+) -> Result<Received, BodyError> {
+    let deadline = Instant::now() + limits.timeout;
+    let mut unframe = Unframe::default();
+    let mut reading = None;
+    loop {
+        let frame =
+            timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
+        let Some(frame) = frame else { break };
+        let Ok(mut data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else { continue };
+        while let Some(part) = unframe.next(&mut data)? {
+            match (part, &mut reading) {
+                (Part::Begin { compressed, len }, reading) => {
+                    let coding = match (compressed, coding) {
+                        (false, _) => Coding::Identity,
+                        (true, Coding::Identity) => return Err(FramingError::Encoding.into()),
+                        (true, coding) => coding,
+                    };
+                    *reading = Some(Reading::new(coding, Some(len as u64), limits)?);
+                }
+                (Part::Data { bytes, last }, Some(reading)) => reading.take(bytes, last)?,
+                (Part::Data { .. }, None) => unreachable!("a message has begun before its data comes"),
+            }
+        }
+    }
+    unframe.end()?;
+    reading.expect("a message that has ended has begun").finish()
 }
 
 /// Reads on what a sender still has to say before it listens, and forgets it.
@@ -272,6 +300,15 @@ impl ZstdDecoder {
 }
 
 impl Reading {
+    fn new(coding: Coding, declared: Option<u64>, limits: &Limits) -> Result<Self, BodyError> {
+        let size = limits.size.min(limits.budget.limit());
+        if declared.is_some_and(|declared| declared > size) {
+            return Err(BodyError::TooLarge(size, false));
+        }
+        let reservation = Reservation::empty(limits.budget.clone());
+        Ok(Self { size, read: 0, reservation, sink: Sink::new(coding, declared)? })
+    }
+
     fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {
         self.read += data.len() as u64;
         if self.read > self.size {

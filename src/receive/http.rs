@@ -1,46 +1,29 @@
 //! OTLP/HTTP: from a request's head to its answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, RETRY_AFTER};
+use ::http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, RETRY_AFTER,
+};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::ListenerSettings;
+use super::answer::{compress, takes_gzip};
 use super::body::{self, BodyError, Coding, Limits};
 use super::cors;
 use super::intake::{Intake, Verdict};
-use super::listener::{Answer, Handler};
-use super::status::{Code, Encoding};
+use super::listener::Answer;
+use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
+use super::status::Encoding;
+use super::{AnswerBody, Transport};
 use crate::otlp::Signal;
+use crate::rpc::Code;
 use crate::stream::Budget;
 
-/// A sender that is refused before its body is read may send that much longer, so that it sees the answer.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// Seconds after which a refused sender is asked to come back. Drawn from a range, so that senders that were refused
-/// together don't come back together; short, because longer ones make SDKs drop the batch.
-const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=5;
-
-/// OTLP/HTTP in front of an intake.
-#[derive(Debug)]
-pub struct OtlpHttp {
-    /// Where requests go.
-    pub intake: Arc<Intake>,
-    /// What bodies are reserved on.
-    pub budget: Arc<Budget>,
-}
-
-impl Handler for OtlpHttp {
-    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
-        answer(&self.intake, settings, &self.budget, request).await
-    }
-}
-
-async fn answer(
+/// Answers a request.
+pub(super) async fn answer(
     intake: &Intake,
     settings: &ListenerSettings,
     budget: &Arc<Budget>,
@@ -68,9 +51,9 @@ async fn answer(
                 budget: budget.clone(),
             };
             match body::read(&mut body, coding, &limits).await {
-                Ok(received) => verdict(signal, encoding, intake.take(signal, received)),
+                Ok(received) => verdict(signal, encoding, intake.take(signal, Transport::Http, received)),
                 Err(error) => {
-                    intake.unread(signal, &error);
+                    intake.unread(signal, Transport::Http, &error);
                     let expected = head.headers.contains_key(EXPECT);
                     if !expected && !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted) {
                         tokio::spawn(body::drain(body, DRAIN));
@@ -82,6 +65,9 @@ async fn answer(
     };
     if let Some(origin) = origin {
         cors::allow(answer.headers_mut(), origin);
+    }
+    if takes_gzip(&head.headers, &ACCEPT_ENCODING) {
+        compress(&mut answer);
     }
     answer
 }
@@ -178,7 +164,7 @@ fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {
         BodyError::TimedOut(_) => {
             refuse(encoding, StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message)
         }
-        BodyError::Aborted | BodyError::Corrupt(..) => {
+        BodyError::Aborted | BodyError::Corrupt(..) | BodyError::Framing(_) => {
             refuse(encoding, StatusCode::BAD_REQUEST, Code::InvalidArgument, &message)
         }
     };
@@ -205,7 +191,7 @@ fn refuse(encoding: Encoding, status: StatusCode, code: Code, message: &str) -> 
 }
 
 fn respond(encoding: Encoding, status: StatusCode, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
+    let mut answer = Response::new(AnswerBody::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
     answer

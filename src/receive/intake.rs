@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::body::{BodyError, Received};
-use super::{Counters, Outcome};
+use super::{Counters, Outcome, Transport, TransportCounters};
 use crate::export::{self, DeadLetterBox, Exporter, Fate, Letter, SHED};
 use crate::notice;
 use crate::otlp::{self, Cut, Malformed, Signal};
@@ -132,24 +132,25 @@ impl From<Unroutable> for Trouble {
 
 impl Intake {
     /// Takes one request in: all that is valid and routed, or nothing.
-    pub fn take(&self, signal: Signal, received: Received) -> Verdict {
+    pub fn take(&self, signal: Signal, transport: Transport, received: Received) -> Verdict {
+        let counters = self.counters.of(transport);
         let body = &received.bytes;
-        self.counters.count_bytes(signal, body.len() as u64);
+        counters.count_bytes(signal, body.len() as u64);
         let budget = received.reservation.budget().clone();
         let mut on_the_way = Reservation::empty(budget.clone());
         let entries = otlp::count_entries(body);
         if entries > ORDINARY_ENTRIES {
             let overhead = (entries * ENTRY_OVERHEAD) as u64;
             if overhead + received.reservation.bytes() > budget.limit() {
-                return self.refused(signal, 1, &Refused::TooLarge);
+                return Self::refused(counters, signal, 1, &Refused::TooLarge);
             }
             if !on_the_way.grow(overhead) {
-                return self.refused(signal, 1, &Refused::Full(Full::Memory));
+                return Self::refused(counters, signal, 1, &Refused::Full(Full::Memory));
             }
         }
         let split = match otlp::split(signal, body) {
             Ok(split) => split,
-            Err(malformed) => return self.malformed(signal, &malformed),
+            Err(malformed) => return Self::malformed(counters, signal, &malformed),
         };
         let snapshot = self.snapshot.load();
         let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
@@ -175,20 +176,20 @@ impl Intake {
                     write!(text, "{}[{}]: {error}", signal.entry_field(), entry.index)
                         .expect("writing to a String can't fail");
                 }),
-                Err(Trouble::Refused(refused)) => return self.refused(signal, total, &refused),
+                Err(Trouble::Refused(refused)) => return Self::refused(counters, signal, total, &refused),
             }
         }
         // What was reserved for the body becomes what is reserved for its entries.
         let reserved = received.reservation.bytes();
         let sheds = match admission.commit(&budget, reserved) {
             Ok(sheds) => sheds,
-            Err(refused) => return self.refused(signal, total, &refused),
+            Err(refused) => return Self::refused(counters, signal, total, &refused),
         };
         received.reservation.forget();
         tally.shed(&sheds, &mut remarks);
-        self.counters.count(signal, Outcome::Accepted, tally.accepted());
-        self.counters.count(signal, Outcome::Dropped, tally.dropped);
-        self.counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
+        counters.count(signal, Outcome::Accepted, tally.accepted());
+        counters.count(signal, Outcome::Dropped, tally.dropped);
+        counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
         if split.cuts.is_empty() && sheds.is_empty() {
             Self::note(signal, &remarks, tally.dropped);
             return remarks.verdict();
@@ -204,7 +205,7 @@ impl Intake {
                     .expect("writing to a String can't fail");
             });
         }
-        self.counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
+        counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
         Self::note(signal, &remarks, tally.dropped);
         if !split.cuts.is_empty() {
             self.bury_cuts(signal, split.cuts, &budget);
@@ -218,27 +219,27 @@ impl Intake {
     }
 
     /// Counts a request whose body was not read to its end, as one record: how many it held is not known.
-    pub(super) fn unread(&self, signal: Signal, error: &BodyError) {
+    pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
         let (outcome, cause) = match error {
             BodyError::NoMemory => (Outcome::Refused, "refused"),
             _ => (Outcome::Rejected, "unread"),
         };
-        self.counters.count(signal, outcome, 1);
+        self.counters.of(transport).count(signal, outcome, 1);
         if let Some(suppressed) = notice::due(signal.name(), cause) {
             warn!(%signal, suppressed, "request not taken: {error}");
         }
     }
 
-    fn malformed(&self, signal: Signal, malformed: &Malformed) -> Verdict {
-        self.counters.count(signal, Outcome::Rejected, 1);
+    fn malformed(counters: &TransportCounters, signal: Signal, malformed: &Malformed) -> Verdict {
+        counters.count(signal, Outcome::Rejected, 1);
         if let Some(suppressed) = notice::due(signal.name(), "malformed") {
             warn!(%signal, suppressed, "request rejected: {malformed}");
         }
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
-    fn refused(&self, signal: Signal, records: u64, refused: &Refused) -> Verdict {
-        self.counters.count(signal, Outcome::Refused, records);
+    fn refused(counters: &TransportCounters, signal: Signal, records: u64, refused: &Refused) -> Verdict {
+        counters.count(signal, Outcome::Refused, records);
         match *refused {
             Refused::TooLarge => Verdict::TooLarge,
             Refused::Full(full) => {

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use ::http::{Request, Response};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -17,9 +15,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::ListenerSettings;
 use super::connection::Connection;
 use super::watch::Watch;
+use super::{AnswerBody, ListenerSettings};
 use crate::notice;
 
 /// The accept queue; senders that come in a herd wait here instead of being refused.
@@ -30,7 +28,7 @@ const BACKLOG: u32 = 1024;
 const LARGE_READERS: usize = 128;
 
 /// What is answered on a listener.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<AnswerBody>;
 
 /// Answers the requests of a listener.
 pub trait Handler: Send + Sync + 'static {

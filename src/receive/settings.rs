@@ -9,11 +9,22 @@ use super::TlsServer;
 /// Requests at a time on one HTTP/2 connection.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 
+/// What a listener is there for. Either takes calls of both, which are told apart by their content type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `protocols.http`, and what people and their tools speak.
+    Http,
+    /// `protocols.grpc`.
+    Grpc,
+}
+
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// The receiver's name in the configuration, such as `otlp` or `otlp/internal`.
     pub name: String,
+    /// What it is there for.
+    pub protocol: Protocol,
     /// Where it listens. A host name such as `localhost` is resolved when the configuration is compiled.
     pub endpoint: SocketAddr,
     /// Bytes of a body, before and again after decompression.
@@ -41,6 +52,7 @@ impl ListenerSettings {
     pub fn for_people(name: &str, endpoint: SocketAddr) -> Self {
         Self {
             name: name.to_owned(),
+            protocol: Protocol::Http,
             endpoint,
             max_request_body_size: 64 * 1024,
             read_header_timeout: Duration::from_secs(10),

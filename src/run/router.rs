@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter, TransportError};
-use crate::receive::{Bound, Counters, Intake, Listener, ListenerSettings, Snapshot};
+use crate::receive::{Bound, Counters, Intake, Listener, ListenerSettings, Protocol, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 
@@ -28,8 +28,10 @@ const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// OTLP from senders.
+    /// OTLP from senders, mostly by HTTP.
     Otlp,
+    /// OTLP from senders, mostly by gRPC.
+    OtlpGrpc,
     /// Metrics, health and API.
     Admin,
     /// Health and metrics alone.
@@ -58,6 +60,8 @@ pub struct Router {
     intake: Arc<Intake>,
     serve: Serve,
     phase: watch::Sender<Phase>,
+    /// Whether the phase is [`Phase::Ready`], for those who wait for a change.
+    ready: watch::Sender<bool>,
     /// Held while a configuration is applied: one at a time.
     live: tokio::sync::Mutex<Live>,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
@@ -183,6 +187,7 @@ impl Router {
             intake,
             serve,
             phase: watch::Sender::new(Phase::Starting),
+            ready: watch::Sender::new(false),
             live: tokio::sync::Mutex::default(),
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
@@ -191,6 +196,7 @@ impl Router {
         });
         router.apply(compiled).await?;
         router.phase.send_replace(Phase::Ready);
+        router.ready.send_replace(true);
         Ok(router)
     }
 
@@ -222,6 +228,11 @@ impl Router {
     /// How far the process is in its life.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// Whether telemetry is taken, now and from now on.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
     }
 
     /// Where the listeners of a role really listen.
@@ -383,13 +394,15 @@ impl Router {
     /// Turns readiness off; from now on no configuration is applied.
     pub fn begin_stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
+        self.ready.send_replace(false);
     }
 
     /// Stops accepting and answers what is in progress, for at most `patience`. The health and admin listeners go on.
     pub async fn stop_receiving(&self, patience: Duration) {
         let mut live = self.live.lock().await;
-        let (stopping, staying): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut live.listeners).into_iter().partition(|(role, _)| *role == Role::Otlp);
+        let (stopping, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut live.listeners)
+            .into_iter()
+            .partition(|(role, _)| matches!(role, Role::Otlp | Role::OtlpGrpc));
         live.listeners = staying;
         let tasks: Vec<_> =
             stopping.into_iter().map(|(_, listener)| tokio::spawn(listener.stop(patience))).collect();
@@ -452,7 +465,13 @@ enum Bindable {
 }
 
 fn bind(compiled: &Compiled, live: &[(Role, Listener)]) -> Result<Vec<(Role, Bindable)>, ReloadError> {
-    let otlp = compiled.listeners.iter().map(|settings| (Role::Otlp, settings.clone()));
+    let otlp = compiled.listeners.iter().map(|settings| {
+        let role = match settings.protocol {
+            Protocol::Http => Role::Otlp,
+            Protocol::Grpc => Role::OtlpGrpc,
+        };
+        (role, settings.clone())
+    });
     let admin = compiled.admin.map(|address| (Role::Admin, ListenerSettings::for_people("admin", address)));
     let health =
         compiled.health.map(|address| (Role::Health, ListenerSettings::for_people("health", address)));

@@ -18,6 +18,7 @@ mod connections;
 mod conservation;
 mod dead_letters;
 mod default_configuration;
+mod grpc_in;
 mod isolation;
 mod order;
 mod poison;

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
 
 pub mod front;
+pub mod grpc;
 pub mod http;
 pub mod letters;
 pub mod metrics;

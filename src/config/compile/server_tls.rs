@@ -7,8 +7,15 @@ use crate::config::model::{ServerTls, TlsVersion};
 use crate::config::node::Node;
 use crate::receive::{TlsServer, TlsServerSettings};
 
-/// Compiles the `tls` at `node`. `None` is a mistake that has been reported.
-pub(super) fn compile(tls: &ServerTls, node: &Node, context: &mut Context<'_>) -> Option<Arc<TlsServer>> {
+/// There is a mistake, which has been reported.
+pub(super) struct Reported;
+
+/// Compiles the `tls` at `node`.
+pub(super) fn compile(
+    tls: &ServerTls,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Result<Arc<TlsServer>, Reported> {
     let (Some(cert_file), Some(key_file)) = (&tls.cert_file, &tls.key_file) else {
         for (key, file) in [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
             if file.is_none() && !context.is_excused(node, key) {
@@ -18,7 +25,7 @@ pub(super) fn compile(tls: &ServerTls, node: &Node, context: &mut Context<'_>) -
                     .help("write `tls: { cert_file: server.pem, key_file: server.key }`");
             }
         }
-        return None;
+        return Err(Reported);
     };
     let settings = TlsServerSettings {
         cert_file: cert_file.clone(),
@@ -28,14 +35,14 @@ pub(super) fn compile(tls: &ServerTls, node: &Node, context: &mut Context<'_>) -
         reload_interval: tls.reload_interval.0,
     };
     match TlsServer::load(settings) {
-        Ok(server) => Some(Arc::new(server)),
+        Ok(server) => Ok(Arc::new(server)),
         Err(error) => {
             let span = node.near(&[error.option()]).span;
             context
                 .report
                 .error(span, error.to_string())
                 .help("a file of PEM: `-----BEGIN CERTIFICATE-----` and so on, readable by the user that Sluice runs as");
-            None
+            Err(Reported)
         }
     }
 }

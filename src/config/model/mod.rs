@@ -18,7 +18,7 @@ pub(super) use exporters::{
 };
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
-pub(super) use receivers::{HttpReceiver, Receiver, ServerTls};
+pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
 pub(super) use units::{Duration, Memory, QueueSize, Size};
 

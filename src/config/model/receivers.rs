@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::TlsVersion;
 use super::named::Typed;
 use super::units::{Duration, Size};
+use crate::receive::MAX_CONCURRENT_STREAMS;
 
 /// A receiver of OTLP.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
@@ -37,7 +38,7 @@ impl Typed for Receiver {
 pub(in crate::config) struct Protocols {
     /// OTLP/HTTP; `http:` alone serves it with the defaults.
     pub(in crate::config) http: Option<HttpReceiver>,
-    /// OTLP/gRPC. Accepted, but not served yet.
+    /// OTLP/gRPC; `grpc:` alone serves it with the defaults. The HTTP receiver takes it, too.
     pub(in crate::config) grpc: Option<GrpcReceiver>,
 }
 
@@ -129,17 +130,24 @@ pub(in crate::config) struct Cors {
     pub(in crate::config) max_age: u64,
 }
 
-/// OTLP/gRPC in. Accepted, but not served yet.
+/// OTLP/gRPC in: `Export` of the trace, metrics and logs services, and `grpc.health.v1.Health`.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct GrpcReceiver {
-    /// Host and port.
+    /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4317`.
     pub(in crate::config) endpoint: String,
-    /// The largest message, in MiB.
-    #[schemars(range(min = 1))]
+    /// The largest message in MiB, before and again after decompression.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub(in crate::config) max_recv_msg_size_mib: u64,
-    /// Requests at a time on one connection; 0 sets no limit.
+    /// Calls at a time on one connection; a sender keeps further ones back. 0 means the default.
     pub(in crate::config) max_concurrent_streams: u32,
+    /// How long connections live.
+    pub(in crate::config) keepalive: Keepalive,
+    /// A whole call must arrive in this time, and in its own deadline.
+    pub(in crate::config) read_timeout: Duration,
+    /// Connections at a time; beyond, new ones wait until one closes.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) max_connections: usize,
     /// TLS, which is spoken if this is written.
     pub(in crate::config) tls: Option<ServerTls>,
 }
@@ -149,8 +157,48 @@ impl Default for GrpcReceiver {
         Self {
             endpoint: "127.0.0.1:4317".into(),
             max_recv_msg_size_mib: 64,
-            max_concurrent_streams: 0,
+            max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            keepalive: Keepalive::default(),
+            read_timeout: Duration::from_secs(60),
+            max_connections: 10_000,
             tls: None,
+        }
+    }
+}
+
+/// How long connections live.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Keepalive {
+    /// What the receiver does by itself.
+    pub(in crate::config) server_parameters: KeepaliveServer,
+}
+
+/// What a receiver does by itself to connections.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct KeepaliveServer {
+    /// A connection without a call is closed after this time; `0` never closes it.
+    pub(in crate::config) max_connection_idle: Duration,
+    /// A connection takes no new calls beyond this age, a tenth more or less, so that senders spread anew; `0` sets no
+    /// limit.
+    pub(in crate::config) max_connection_age: Duration,
+    /// The calls on such a connection have this long to end.
+    pub(in crate::config) max_connection_age_grace: Duration,
+    /// After this time of silence the sender is asked whether it still lives.
+    pub(in crate::config) time: Duration,
+    /// It has this long to answer.
+    pub(in crate::config) timeout: Duration,
+}
+
+impl Default for KeepaliveServer {
+    fn default() -> Self {
+        Self {
+            max_connection_idle: Duration::from_secs(300),
+            max_connection_age: Duration::from_secs(0),
+            max_connection_age_grace: Duration::from_secs(30),
+            time: Duration::from_secs(30),
+            timeout: Duration::from_secs(20),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::receive::{Http2Settings, Protocol};
 
 fn with_http(http: &str) -> String {
     format!(
@@ -85,15 +86,47 @@ routes: [{ exporters: [debug] }]
     assert_eq!(listeners[1].url_paths, [Some("/t".to_owned()), None, None]);
 }
 
+fn with_grpc(grpc: &str) -> String {
+    with_http("").replace("http: ", &format!("grpc: {grpc}"))
+}
+
 #[test]
-fn grpc_is_accepted_with_a_warning() {
-    let yaml = MINIMAL.replace("http: }", "http: , grpc: { endpoint: \"127.0.0.1:4317\", auth: {} } }");
-    let said = said(&yaml);
-    assert!(said[0].contains("warning: the gRPC receiver of `otlp` is not served yet"), "{said:?}");
-    assert!(
-        said[1].contains("error: `auth` is not available: senders can't be authenticated yet"),
-        "{said:?}"
+fn the_defaults_of_grpc_are_the_documented_ones() {
+    let compiled = good(&MINIMAL.replace("http:", "http: , grpc:"));
+    let [http, grpc] = &compiled.listeners[..] else { panic!("{:?}", compiled.listeners) };
+    assert_eq!((http.protocol, grpc.protocol), (Protocol::Http, Protocol::Grpc));
+    assert_eq!(grpc.endpoint, "127.0.0.1:4317".parse().unwrap());
+    assert_eq!(grpc.max_request_body_size, 64 << 20);
+    assert_eq!(grpc.idle_timeout, Duration::from_secs(300));
+    assert_eq!(grpc.http2.max_concurrent_streams, 256);
+    assert_eq!(grpc.http2.max_connection_age, None);
+    assert_eq!(compiled.warnings, []);
+}
+
+#[test]
+fn options_of_grpc_are_the_collectors() {
+    let compiled = good(&with_grpc(
+        "{ endpoint: \"localhost:5317\", max_recv_msg_size_mib: 4, max_concurrent_streams: 10, keepalive: { \
+         server_parameters: { max_connection_idle: 11s, max_connection_age: 12s, max_connection_age_grace: 13s, time: \
+         14s, timeout: 5s }, enforcement_policy: { min_time: 10s } } }",
+    ));
+    let grpc = &compiled.listeners[0];
+    assert_eq!((grpc.max_request_body_size, grpc.idle_timeout), (4 << 20, Duration::from_secs(11)));
+    let expected = Http2Settings {
+        max_concurrent_streams: 10,
+        keepalive_time: Duration::from_secs(14),
+        keepalive_timeout: Duration::from_secs(5),
+        max_connection_age: Some(Duration::from_secs(12)),
+        max_connection_age_grace: Duration::from_secs(13),
+    };
+    assert_eq!(grpc.http2, expected);
+    assert_eq!(compiled.warnings.len(), 1);
+    assert!(compiled.warnings[0].message.contains("`enforcement_policy` has no effect"));
+    assert_eq!(
+        good(&with_grpc("{ max_concurrent_streams: 0 }")).listeners[0].http2.max_concurrent_streams,
+        256
     );
+    assert_eq!(said(&with_grpc("{ max_recv_msg_size_mib: 0 }")).len(), 1);
 }
 
 #[test]
@@ -191,10 +224,14 @@ fn without_a_receiver_nothing_can_come_in() {
     let yaml = "receivers: { otlp: {} }\nexporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
     assert_eq!(
         said(yaml),
-        ["1:14 error: the receiver `otlp` has no protocol (write `protocols:`, and below it `http:`)"]
+        [
+            "1:14 error: the receiver `otlp` has no protocol (write `protocols:`, and below it `http:` or `grpc:`)"
+        ]
     );
-    let grpc_only = MINIMAL.replace("http:", "grpc:");
-    assert!(said(&grpc_only).iter().any(|line| line.contains("error: there is no receiver for OTLP/HTTP")));
+    let none = MINIMAL.replace("{ otlp: { protocols: { http: } } }", "{}");
+    assert!(
+        said(&none).iter().any(|line| line.contains("error: there is no receiver, so nothing can come in"))
+    );
 }
 
 #[test]
