@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use crate::export::{Exporter, Fate};
 use crate::otlp::Signal;
-use crate::receive::{Outcome, Transport};
+use crate::receive::{Misdirection, Outcome, Transport};
 use crate::run::Router;
 
 /// `OpenMetrics` text, which Prometheus reads.
@@ -89,6 +89,17 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
                 family.add(&labels, counters.of(transport).bytes(signal))?;
             }
         }
+        Ok(())
+    })?;
+    let help = "Requests to a wrong path, by a wrong method or in a format that is not taken";
+    page.counters("sluice_misdirected_requests", help, |family| {
+        let (http, grpc) = (counters.of(Transport::Http), counters.of(Transport::Grpc));
+        for how in Misdirection::ALL {
+            let labels = [("transport", Transport::Http.name()), ("code", how.code())];
+            family.add(&labels, http.misdirected(how))?;
+        }
+        let unimplemented = Misdirection::ALL.into_iter().map(|how| grpc.misdirected(how)).sum();
+        family.add(&[("transport", Transport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
         Ok(())
     })
 }

@@ -45,8 +45,18 @@ pub(super) struct Connection<H> {
     pub(super) handler: Arc<H>,
     /// Leave to read with a large buffer.
     pub(super) large_reader: Option<OwnedSemaphorePermit>,
-    /// `true` asks to finish; a closed channel asks to end at once.
-    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) course: watch::Receiver<Course>,
+}
+
+/// What a listener asks of its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Nothing.
+    Stay,
+    /// To answer what has begun, and close.
+    Finish,
+    /// To close, whatever they are doing.
+    End,
 }
 
 impl<H: Handler> Connection<H> {
@@ -75,7 +85,7 @@ impl<H: Handler> Connection<H> {
         let handshake = async { TlsAcceptor::from(tls.current().await).accept(socket).await };
         let done = tokio::select! {
             done = timeout(settings.read_header_timeout, handshake) => done,
-            _ = self.stopped.wait_for(|stop| *stop) => return None,
+            () = told(&mut self.course, Course::Finish) => return None,
         };
         let peer = self.peer;
         match done {
@@ -94,7 +104,7 @@ impl<H: Handler> Connection<H> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, watched, settings, handler, large_reader, mut stopped } = self;
+        let Self { peer, watched, settings, handler, large_reader, mut course } = self;
         let read_buffer = if large_reader.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
         let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
         let service = {
@@ -128,7 +138,7 @@ impl<H: Handler> Connection<H> {
                 return;
             }
             // As long as the listener waits.
-            _ = stopped.wait_for(|stop| *stop) => Duration::MAX,
+            () = told(&mut course, Course::Finish) => Duration::MAX,
             () = grown_old(http2.max_connection_age) => http2.max_connection_age_grace,
             () = watched.late() => {
                 debug!(%peer, "connection closed: idle, or its request's head came too slowly");
@@ -138,7 +148,8 @@ impl<H: Handler> Connection<H> {
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = timeout(patience, connection) => {}
-            () = closed(&mut stopped) => {}
+            () = told(&mut course, Course::End) => {}
+            () = watched.late() => {}
         }
     }
 }
@@ -153,9 +164,9 @@ async fn grown_old(max_age: Option<Duration>) {
     }
 }
 
-/// Ready when nobody is left who could wait.
-async fn closed(stopped: &mut watch::Receiver<bool>) {
-    while stopped.changed().await.is_ok() {}
+/// Ready once this, or more, is asked; a listener that is gone asks everything.
+async fn told(course: &mut watch::Receiver<Course>, what: Course) {
+    let _ = course.wait_for(|course| *course == what || *course == Course::End).await;
 }
 
 /// What can be done about the most common failures.

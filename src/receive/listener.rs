@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::connection::Connection;
+use super::connection::{Connection, Course};
 use super::watch::Watch;
 use super::{AnswerBody, ListenerSettings};
 use crate::notice;
@@ -52,7 +52,8 @@ pub struct Bound {
 pub struct Listener {
     settings: Arc<ArcSwap<ListenerSettings>>,
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    /// Once told to stop, the time that requests in progress may take.
+    stop: watch::Sender<Option<Duration>>,
     /// Wakes a listener that waits for a place: there may be more of them now.
     changed: Arc<Notify>,
     task: JoinHandle<()>,
@@ -84,12 +85,13 @@ impl Bound {
     pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
         let address = self.address()?;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let accepting = Accepting {
             settings: settings.clone(),
             watch: Arc::default(),
             handler,
             next_connection: AtomicU64::new(0),
+            course: watch::Sender::new(Course::Stay),
             connections: TaskTracker::new(),
             large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
@@ -116,13 +118,12 @@ impl Listener {
         self.changed.notify_one();
     }
 
-    /// Accepts no more, answers the requests in progress and closes their connections; at most for `patience`.
-    pub async fn stop(mut self, patience: Duration) {
-        // The task ends by itself once the last connection has.
-        let _ = self.stop.send(true);
-        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
+    /// Accepts no more, answers the requests in progress and closes their connections. Those that are not done
+    /// within `patience` are cut: when this returns there is no connection, so nobody is told 200 any more.
+    pub async fn stop(self, patience: Duration) {
+        let _ = self.stop.send(Some(patience));
+        // It ends once the last connection has.
+        let _ = self.task.await;
     }
 }
 
@@ -131,19 +132,26 @@ struct Accepting<H> {
     watch: Arc<Watch>,
     handler: Arc<H>,
     next_connection: AtomicU64,
+    /// What is asked of every connection.
+    course: watch::Sender<Course>,
     connections: TaskTracker,
     large_readers: Arc<Semaphore>,
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>, changed: Arc<Notify>) {
+    async fn run(
+        self,
+        listener: TcpListener,
+        mut stopped: watch::Receiver<Option<Duration>>,
+        changed: Arc<Notify>,
+    ) {
         // Ends with this task: slow connections are closed also while the listener waits for its last ones.
         let mut watching = JoinSet::new();
         let settings = self.settings.clone();
         watching.spawn(self.watch.clone().run(move || settings.load_full()));
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
-        loop {
+        let patience = loop {
             let wanted = self.settings.load().max_connections;
             if wanted != most {
                 // Connections of before don't count against the new limit.
@@ -154,17 +162,21 @@ impl<H: Handler> Accepting<H> {
                 listener.accept().await.map(|(socket, peer)| (place, socket, peer))
             };
             tokio::select! {
-                () = async { drop(stopped.wait_for(|stop| *stop).await) } => break,
+                patience = told(&mut stopped) => break patience,
                 () = changed.notified() => {}
                 accepted = accepted => match accepted {
-                    Ok((place, socket, peer)) => self.connect(socket, peer, place, stopped.clone()),
+                    Ok((place, socket, peer)) => self.connect(socket, peer, place),
                     Err(error) => self.not_accepted(&error).await,
                 },
             }
-        }
+        };
         drop(listener);
+        self.course.send_replace(Course::Finish);
         self.connections.close();
-        self.connections.wait().await;
+        if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
+            self.course.send_replace(Course::End);
+            self.connections.wait().await;
+        }
     }
 
     /// Running out of file descriptors is no reason to end, nor to spin.
@@ -175,13 +187,7 @@ impl<H: Handler> Accepting<H> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    fn connect(
-        &self,
-        socket: TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-        stopped: watch::Receiver<bool>,
-    ) {
+    fn connect(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let watched = self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed));
         let connection = Connection {
             peer,
@@ -189,11 +195,16 @@ impl<H: Handler> Accepting<H> {
             settings: self.settings.clone(),
             handler: self.handler.clone(),
             large_reader: self.large_readers.clone().try_acquire_owned().ok(),
-            stopped,
+            course: self.course.subscribe(),
         };
         self.connections.spawn(async move {
             connection.run(socket).await;
             drop(place);
         });
     }
+}
+
+/// Waits until the listener is told to stop, and how patiently. One that nobody holds any more has all the time.
+async fn told(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    stopped.wait_for(Option::is_some).await.ok().and_then(|patience| *patience).unwrap_or(Duration::MAX)
 }

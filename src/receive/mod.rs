@@ -20,7 +20,7 @@ mod watch;
 
 pub use answer::AnswerBody;
 pub use body::Received;
-pub use counters::{Counters, Outcome, Transport, TransportCounters};
+pub use counters::{Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;
 pub use intake::{Intake, Snapshot, Verdict};

@@ -19,10 +19,11 @@ use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Coding, Limits};
+use super::http::{Misdirected, quoted};
 use super::intake::Verdict;
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
-use super::{Received, Transport};
+use super::{Misdirection, Received, Transport};
 use crate::otlp::Signal;
 use crate::rpc::Code;
 
@@ -59,9 +60,13 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     let (head, mut body) = request.into_parts();
     let (call, coding) = match accept(&head) {
         Ok(accepted) => accepted,
-        Err(status) => {
+        Err(misdirected) => {
+            otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
+            misdirected.log(Code::Unimplemented.name(), settings, &head.headers);
             tokio::spawn(body::drain(body, DRAIN));
-            return status.answer();
+            return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
+                .with(ACCEPT_ENCODING, CODINGS)
+                .answer();
         }
     };
     let limits = Limits {
@@ -94,38 +99,36 @@ fn export(otlp: &Otlp, signal: Signal, received: Received, gzip: bool) -> Answer
             return message(&partial, gzip);
         }
         Verdict::Refused(full) => GrpcStatus::later(&full.to_string()),
-        Verdict::TooLarge => GrpcStatus::new(
-            Code::ResourceExhausted,
-            "the request needs more than the memory limit, so it can never be taken",
-        ),
+        Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
         Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),
     };
     status.answer()
 }
 
 /// Looks at the head alone.
-fn accept(head: &Parts) -> Result<(Call, Coding), GrpcStatus> {
-    let unimplemented = |message: &str| GrpcStatus::new(Code::Unimplemented, message);
+fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
+    let wrong = |how, message: &str| Misdirected { how, message: message.to_owned() };
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let codec = content_type.get(GRPC.len()..).unwrap_or_default();
     if codec.first() == Some(&b'+') && !codec[1..].to_ascii_lowercase().starts_with(b"proto") {
-        return Err(unimplemented("messages are protobuf: send `content-type: application/grpc`"));
+        return Err(wrong(
+            Misdirection::Format,
+            "messages are protobuf: send `content-type: application/grpc`",
+        ));
     }
     if head.method != Method::POST {
-        return Err(unimplemented("calls are sent by POST"));
+        return Err(wrong(Misdirection::Method, "calls are sent by POST"));
     }
-    let call = call(head.uri.path()).map_err(|message| unimplemented(&message))?;
+    let call = call(head.uri.path()).map_err(|message| wrong(Misdirection::Path, &message))?;
     let mut codings = head.headers.get_all(ENCODING).iter();
     let coding = match (codings.next(), codings.next()) {
         (None, _) => Some(Coding::Identity),
         (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
         (Some(_), Some(_)) => None,
     };
-    let coding = coding.ok_or_else(|| {
-        unimplemented("send `grpc-encoding` gzip, zstd, deflate, identity or none")
-            .with(ACCEPT_ENCODING, CODINGS)
-    })?;
-    Ok((call, coding))
+    let unknown =
+        || wrong(Misdirection::Format, "send `grpc-encoding` gzip, zstd, deflate, identity or none");
+    Ok((call, coding.ok_or_else(unknown)?))
 }
 
 /// The call of a path, or why there is none.
@@ -145,12 +148,10 @@ fn call(path: &str) -> Result<Call, String> {
         (None, service, _) if service.starts_with("opentelemetry.proto.collector.profiles.") => {
             Err("profiles are not supported; the signals are traces, metrics and logs".to_owned())
         }
-        _ => {
-            let path: String = path.chars().take(100).collect();
-            Err(format!(
-                "there is no `{path}` here; there is `Export` of TraceService, MetricsService and LogsService"
-            ))
-        }
+        _ => Err(format!(
+            "there is no `{}` here; there is `Export` of TraceService, MetricsService and LogsService",
+            quoted(path)
+        )),
     }
 }
 
