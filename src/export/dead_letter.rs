@@ -137,12 +137,26 @@ impl DeadLetters {
         stored.await.map_err(io::Error::other)?
     }
 
+    /// Counts what is in the directory, as `sluice replay` or people may have removed some of it.
+    pub async fn recount(&self) -> io::Result<()> {
+        let writers = Arc::clone(&self.writers).acquire_many_owned(WRITERS as u32).await;
+        let writers = writers.expect("the semaphore is never closed");
+        let shared = Arc::clone(&self.shared);
+        let counted = tokio::task::spawn_blocking(move || {
+            // With all of them nothing is being written, and so nothing is counted in part.
+            let _writers = writers;
+            shared.size.store(size_of(&shared.settings.directory)?, Ordering::Relaxed);
+            Ok(())
+        });
+        counted.await.map_err(io::Error::other)?
+    }
+
     /// The settings it was opened with.
     pub fn settings(&self) -> &DeadLetterSettings {
         &self.shared.settings
     }
 
-    /// Bytes in the directory.
+    /// Bytes in the directory: what was there when it was last counted, and what was stored since.
     pub fn bytes(&self) -> u64 {
         self.shared.size.load(Ordering::Relaxed)
     }

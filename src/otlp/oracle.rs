@@ -24,7 +24,7 @@ pub fn check(signal: Signal, bytes: &[u8]) {
         let mut request = Vec::new();
         super::put_frame(&mut request, entry.bytes.len());
         request.extend_from_slice(&entry.bytes);
-        assert_eq!(request.len(), entry.framed_len());
+        assert_eq!(request.len(), super::frame_len(entry.bytes.len()));
         assert_eq!(records(signal, &request), Some(entry.records), "what is admitted is valid");
     }
     for cut in &split.cuts {

@@ -40,7 +40,7 @@ impl Signal {
         }
     }
 
-    /// The OTLP/HTTP path (otlp.md rule 28).
+    /// The OTLP/HTTP path (rule 28).
     pub const fn path(self) -> &'static str {
         match self {
             Self::Traces => "/v1/traces",

@@ -6,14 +6,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::header::{CONNECTION, HeaderValue};
+use ::http::{Request, Version};
 use arc_swap::ArcSwap;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
@@ -45,18 +48,20 @@ pub(super) struct Connection<H> {
     pub(super) handler: Arc<H>,
     /// Leave to read with a large buffer.
     pub(super) large_reader: Option<OwnedSemaphorePermit>,
-    pub(super) course: watch::Receiver<Course>,
+    pub(super) life: watch::Receiver<Life>,
 }
 
-/// What a listener asks of its connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Course {
-    /// Nothing.
-    Stay,
-    /// To answer what has begun, and close.
-    Finish,
-    /// To close, whatever they are doing.
-    End,
+/// How far a listener is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(super) enum Life {
+    /// At work.
+    Accepting,
+    /// No new connections; an answer says that it is the connection's last.
+    Leaving,
+    /// Connections without a request are closed.
+    Ending,
+    /// All connections are closed.
+    Over,
 }
 
 impl<H: Handler> Connection<H> {
@@ -85,7 +90,7 @@ impl<H: Handler> Connection<H> {
         let handshake = async { TlsAcceptor::from(tls.current().await).accept(socket).await };
         let done = tokio::select! {
             done = timeout(settings.read_header_timeout, handshake) => done,
-            () = told(&mut self.course, Course::Finish) => return None,
+            _ = self.life.wait_for(|life| *life >= Life::Ending) => return None,
         };
         let peer = self.peer;
         match done {
@@ -104,16 +109,21 @@ impl<H: Handler> Connection<H> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, watched, settings, handler, large_reader, mut course } = self;
+        let Self { peer, watched, settings, handler, large_reader, mut life } = self;
         let read_buffer = if large_reader.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
         let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
         let service = {
             let watched = watched.clone();
-            service_fn(move |request| {
+            service_fn(move |request: Request<Incoming>| {
                 let in_progress = watched.request();
                 let (settings, handler) = (settings.load_full(), handler.clone());
+                // HTTP/2 has GOAWAY instead.
+                let one_by_one = request.version() < Version::HTTP_2;
                 async move {
-                    let answer = handler.answer(&settings, request).await;
+                    let mut answer = handler.answer(&settings, request).await;
+                    if one_by_one && in_progress.is_last() {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     drop(in_progress);
                     Ok::<_, Infallible>(answer)
                 }
@@ -130,26 +140,43 @@ impl<H: Handler> Connection<H> {
             .keep_alive_timeout(http2.keepalive_timeout)
             .adaptive_window(true);
         let mut connection = pin!(builder.serve_connection(io, service));
-        let patience = tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    debug!(%peer, "connection ended: {error}");
+        let mut old = pin!(grown_old(http2.max_connection_age));
+        // When a connection that was told to go is cut off.
+        let mut deadline = None;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(%peer, "connection ended: {error}");
+                    }
+                    return;
                 }
-                return;
+                () = old.as_mut(), if deadline.is_none() => {
+                    deadline = Instant::now().checked_add(http2.max_connection_age_grace);
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = watched.late() => {
+                    debug!(%peer, "connection closed: idle, or its request's head came too slowly");
+                    if deadline.is_some() || !watched.is_multiplexed() {
+                        return;
+                    }
+                    deadline = Some(Instant::now() + FAREWELL);
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
+                changed = life.changed() => {
+                    let now = *life.borrow();
+                    if changed.is_err() || now == Life::Over {
+                        debug!(%peer, "connection cut off: its listener has ended");
+                        return;
+                    }
+                    // A GOAWAY loses nothing: it waits for what is on its way. HTTP/1.1 has no such word, so an idle
+                    // connection is closed only in the end.
+                    if now == Life::Ending || watched.is_multiplexed() {
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
             }
-            // As long as the listener waits.
-            () = told(&mut course, Course::Finish) => Duration::MAX,
-            () = grown_old(http2.max_connection_age) => http2.max_connection_age_grace,
-            () = watched.late() => {
-                debug!(%peer, "connection closed: idle, or its request's head came too slowly");
-                if watched.is_multiplexed() { FAREWELL } else { return }
-            }
-        };
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            _ = timeout(patience, connection) => {}
-            () = told(&mut course, Course::End) => {}
-            () = watched.late() => {}
         }
     }
 }
@@ -162,11 +189,6 @@ async fn grown_old(max_age: Option<Duration>) {
         }
         None => std::future::pending().await,
     }
-}
-
-/// Ready once this, or more, is asked; a listener that is gone asks everything.
-async fn told(course: &mut watch::Receiver<Course>, what: Course) {
-    let _ = course.wait_for(|course| *course == what || *course == Course::End).await;
 }
 
 /// What can be done about the most common failures.

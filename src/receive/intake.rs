@@ -56,6 +56,13 @@ pub struct Snapshot {
     pub exporters: Vec<Arc<Exporter>>,
 }
 
+impl Snapshot {
+    /// Whether the configuration has this exporter: one that is being removed isn't in it.
+    pub fn uses(&self, exporter: &Arc<Exporter>) -> bool {
+        self.exporters.iter().any(|current| Arc::ptr_eq(current, exporter))
+    }
+}
+
 /// What receivers hand requests to.
 #[derive(Debug)]
 pub struct Intake {

@@ -1,4 +1,8 @@
 //! A listening socket and its connections.
+//!
+//! A listener that stops loses nobody who has found it. Who waits in the kernel's accept queue is still accepted,
+//! connections that are kept alive may send one more request, and are told with its answer that it was the last: closing
+//! them at once would cross with what their senders are about to send.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,11 +15,11 @@ use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::warn;
 
-use super::connection::{Connection, Course};
+use super::connection::{Connection, Life};
 use super::watch::Watch;
 use super::{AnswerBody, ListenerSettings};
 use crate::notice;
@@ -52,11 +56,13 @@ pub struct Bound {
 pub struct Listener {
     settings: Arc<ArcSwap<ListenerSettings>>,
     address: SocketAddr,
-    /// Once told to stop, the time that requests in progress may take.
-    stop: watch::Sender<Option<Duration>>,
+    /// Watched by the accepting task and by every connection: closed once the last of them has ended. They end with it.
+    life: watch::Sender<Life>,
+    watch: Arc<Watch>,
     /// Wakes a listener that waits for a place: there may be more of them now.
     changed: Arc<Notify>,
-    task: JoinHandle<()>,
+    /// One that accepts, and one that looks for slow connections for as long as there may be any.
+    tasks: JoinSet<()>,
 }
 
 impl Bound {
@@ -85,19 +91,22 @@ impl Bound {
     pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
         let address = self.address()?;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
-        let (stop, stopped) = watch::channel(None);
+        let (life, living) = watch::channel(Life::Accepting);
+        let watch = Arc::<Watch>::default();
+        let changed = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        let of_now = settings.clone();
+        tasks.spawn(watch.clone().run(move || of_now.load_full()));
         let accepting = Accepting {
             settings: settings.clone(),
-            watch: Arc::default(),
+            watch: watch.clone(),
             handler,
+            life: living,
             next_connection: AtomicU64::new(0),
-            course: watch::Sender::new(Course::Stay),
-            connections: TaskTracker::new(),
             large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
-        let changed = Arc::new(Notify::new());
-        let task = tokio::spawn(accepting.run(self.listener, stopped, changed.clone()));
-        Ok(Listener { settings, address, stop, changed, task })
+        tasks.spawn(accepting.run(self.listener, changed.clone()));
+        Ok(Listener { settings, address, life, watch, changed, tasks })
     }
 }
 
@@ -118,12 +127,27 @@ impl Listener {
         self.changed.notify_one();
     }
 
-    /// Accepts no more, answers the requests in progress and closes their connections. Those that are not done
-    /// within `patience` are cut: when this returns there is no connection, so nobody is told 200 any more.
-    pub async fn stop(self, patience: Duration) {
-        let _ = self.stop.send(Some(patience));
-        // It ends once the last connection has.
-        let _ = self.task.await;
+    /// Accepts no more. For as long as `linger`, connections may still send a request, which is the last that they get
+    /// answered; then those without one are closed, and requests in progress are answered. Whatever is left after
+    /// `patience` is cut off: when this is over there is no connection, so nobody is told 200 any more.
+    pub fn stop(self, linger: Duration, patience: Duration) -> impl Future<Output = ()> + Send {
+        let Self { life, watch, tasks, .. } = self;
+        watch.leave();
+        life.send_replace(Life::Leaving);
+        async move {
+            let left = async {
+                if timeout(linger, life.closed()).await.is_err() {
+                    life.send_replace(Life::Ending);
+                    life.closed().await;
+                }
+            };
+            let late = timeout(patience, left).await.is_err();
+            drop(tasks);
+            if late {
+                life.send_replace(Life::Over);
+                life.closed().await;
+            }
+        }
     }
 }
 
@@ -131,27 +155,16 @@ struct Accepting<H> {
     settings: Arc<ArcSwap<ListenerSettings>>,
     watch: Arc<Watch>,
     handler: Arc<H>,
+    life: watch::Receiver<Life>,
     next_connection: AtomicU64,
-    /// What is asked of every connection.
-    course: watch::Sender<Course>,
-    connections: TaskTracker,
     large_readers: Arc<Semaphore>,
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(
-        self,
-        listener: TcpListener,
-        mut stopped: watch::Receiver<Option<Duration>>,
-        changed: Arc<Notify>,
-    ) {
-        // Ends with this task: slow connections are closed also while the listener waits for its last ones.
-        let mut watching = JoinSet::new();
-        let settings = self.settings.clone();
-        watching.spawn(self.watch.clone().run(move || settings.load_full()));
+    async fn run(mut self, listener: TcpListener, changed: Arc<Notify>) {
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
-        let patience = loop {
+        loop {
             let wanted = self.settings.load().max_connections;
             if wanted != most {
                 // Connections of before don't count against the new limit.
@@ -162,20 +175,35 @@ impl<H: Handler> Accepting<H> {
                 listener.accept().await.map(|(socket, peer)| (place, socket, peer))
             };
             tokio::select! {
-                patience = told(&mut stopped) => break patience,
+                _ = self.life.changed() => break,
                 () = changed.notified() => {}
                 accepted = accepted => match accepted {
                     Ok((place, socket, peer)) => self.connect(socket, peer, place),
                     Err(error) => self.not_accepted(&error).await,
                 },
             }
-        };
-        drop(listener);
-        self.course.send_replace(Course::Finish);
-        self.connections.close();
-        if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
-            self.course.send_replace(Course::End);
-            self.connections.wait().await;
+        }
+        self.accept_queued(listener, &places).await;
+    }
+
+    /// Accepts what the kernel has taken for us already, and would reset with the socket.
+    async fn accept_queued(&self, listener: TcpListener, places: &Arc<Semaphore>) {
+        // Asked directly: the runtime may not have heard yet that there is something to accept.
+        let Ok(listener) = listener.into_std() else { return };
+        // Not for ever: whoever comes from now on may as well find the address closed.
+        for _ in 0..=BACKLOG {
+            let accepted = listener.accept().and_then(|(socket, peer)| {
+                socket.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(socket)?, peer))
+            });
+            match accepted {
+                Ok((socket, peer)) => {
+                    let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                    self.connect(socket, peer, place);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => self.not_accepted(&error).await,
+            }
         }
     }
 
@@ -195,16 +223,11 @@ impl<H: Handler> Accepting<H> {
             settings: self.settings.clone(),
             handler: self.handler.clone(),
             large_reader: self.large_readers.clone().try_acquire_owned().ok(),
-            course: self.course.subscribe(),
+            life: self.life.clone(),
         };
-        self.connections.spawn(async move {
+        tokio::spawn(async move {
             connection.run(socket).await;
             drop(place);
         });
     }
-}
-
-/// Waits until the listener is told to stop, and how patiently. One that nobody holds any more has all the time.
-async fn told(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    stopped.wait_for(Option::is_some).await.ok().and_then(|patience| *patience).unwrap_or(Duration::MAX)
 }

@@ -25,6 +25,8 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2";
 pub(super) struct Watch {
     /// Seconds since the listener began.
     clock: AtomicU32,
+    /// The listener stops: what is answered from now on is the last of its connection.
+    leaving: AtomicBool,
     connections: DashMap<u64, Arc<Activity>>,
 }
 
@@ -51,6 +53,11 @@ impl Watch {
         Watched { watch: self.clone(), id, activity }
     }
 
+    /// Makes every request the last of its connection.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Ticks and closes late connections until the listener's task ends it.
     pub(super) async fn run(self: Arc<Self>, settings: impl Fn() -> Arc<ListenerSettings>) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -59,10 +66,7 @@ impl Watch {
             ticks.tick().await;
             let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
             let settings = settings();
-            let limit = |timeout: Duration| match timeout {
-                Duration::ZERO => u32::MAX,
-                timeout => u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX),
-            };
+            let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
@@ -96,17 +100,17 @@ impl Watched {
         }
     }
 
-    /// Whether it speaks HTTP/2.
-    pub(super) fn is_multiplexed(&self) -> bool {
-        self.activity.multiplexed.load(Ordering::Relaxed)
-    }
-
     /// Notes a request, until the returned guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InProgress {
         self.touch();
         self.activity.in_head.store(false, Ordering::Relaxed);
         self.activity.in_progress.fetch_add(1, Ordering::Relaxed);
         InProgress(self.clone())
+    }
+
+    /// Whether the connection speaks HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.activity.multiplexed.load(Ordering::Relaxed)
     }
 
     fn touch(&self) {
@@ -137,6 +141,13 @@ impl Drop for Watched {
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct InProgress(Arc<Watched>);
+
+impl InProgress {
+    /// Whether the connection gets no more answers than this one.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.watch.leaving.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for InProgress {
     fn drop(&mut self) {

@@ -376,7 +376,10 @@ async fn what_has_come_of_a_message_counts_against_the_memory() {
     let reading = tokio::spawn(async move {
         call_with(grpc, export(Signal::Logs), &[], Pieces::of(&body, body.len()).endless()).await
     });
-    sluice.wait_for_metric("sluice_memory_bytes", &[], 60_000.0).await;
+    eventually("what has come is counted", async || {
+        (sluice.metric("sluice_memory_bytes", &[]).await >= 60_000.0).then_some(())
+    })
+    .await;
     reading.abort();
     sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
 }

@@ -61,9 +61,6 @@ fn http_listener(
         let span = node.near(&["max_request_body_size"]).span;
         context.report.error(span, "`max_request_body_size` must be above zero");
     }
-    let read_header_timeout = context.above_zero(http.read_header_timeout, node, "read_header_timeout");
-    let read_timeout = context.above_zero(http.read_timeout, node, "read_timeout");
-    let idle_timeout = context.above_zero(http.idle_timeout, node, "idle_timeout");
 
     let paths = [
         ("traces_url_path", &http.traces_url_path),
@@ -119,9 +116,9 @@ fn http_listener(
         protocol: Protocol::Http,
         endpoint: endpoint?,
         max_request_body_size: http.max_request_body_size.0,
-        read_header_timeout,
-        read_timeout,
-        idle_timeout,
+        read_header_timeout: http.read_header_timeout.or_longest(),
+        read_timeout: http.read_timeout.or_longest(),
+        idle_timeout: http.idle_timeout.or_longest(),
         tls: tls.ok()?,
         http2: Http2Settings::default(),
         max_connections: http.max_connections,
@@ -152,7 +149,6 @@ fn grpc_listener(
         max_connection_age: Some(keepalive.max_connection_age.0).filter(|age| !age.is_zero()),
         max_connection_age_grace: keepalive.max_connection_age_grace.0,
     };
-    let read_timeout = context.above_zero(grpc.read_timeout, node, "read_timeout");
     let tls = grpc.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();
     Some(ListenerSettings {
         name: name.to_owned(),
@@ -160,8 +156,8 @@ fn grpc_listener(
         endpoint: endpoint?,
         max_request_body_size: grpc.max_recv_msg_size_mib << 20,
         read_header_timeout: HttpReceiver::default().read_header_timeout.0,
-        read_timeout,
-        idle_timeout: keepalive.max_connection_idle.0,
+        read_timeout: grpc.read_timeout.or_longest(),
+        idle_timeout: keepalive.max_connection_idle.or_longest(),
         tls: tls.ok()?,
         http2,
         max_connections: grpc.max_connections,

@@ -69,6 +69,40 @@ async fn letters_are_listed_in_the_order_in_which_they_were_stored() {
 }
 
 #[tokio::test]
+async fn what_was_removed_is_not_counted_any_more() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    for text in ["replayed", "kept"] {
+        dead.store(letter(text)).await.unwrap();
+    }
+    let both = dead.bytes();
+    let kept = letters(&settings.directory).unwrap().letters.remove(1);
+    letters(&settings.directory).unwrap().letters[0].remove().unwrap();
+    dead.recount().await.unwrap();
+    let one = dead.bytes();
+    assert!(0 < one && one < both, "{one} of {both}");
+    kept.remove().unwrap();
+    dead.recount().await.unwrap();
+    assert_eq!(dead.bytes(), 0);
+}
+
+#[tokio::test]
+async fn letters_are_counted_right_while_others_are_being_stored() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    let mut storing = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let shared = dead.clone();
+        storing.spawn(async move { shared.store(letter("x")).await.unwrap() });
+        dead.recount().await.unwrap();
+    }
+    storing.join_all().await;
+    assert_eq!(dead.bytes(), size_of(&settings.directory).unwrap());
+}
+
+#[tokio::test]
 async fn a_process_that_starts_again_in_the_same_instant_overwrites_nothing() {
     let root = TempDir::new().unwrap();
     let settings = settings(&root, 1 << 20);
