@@ -12,9 +12,13 @@ mod file_name;
 mod http;
 mod settings;
 mod transport;
+mod upstream;
 mod utc;
 
-pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
+pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
+pub use self::upstream::proxy::ProxyError;
+pub use self::upstream::tls::TlsError;
+pub use self::upstream::url::UrlError;
 pub use backoff::Backoff;
 pub use counters::{Counters, Fate};
 pub use dead_letter::{DeadLetters, Letter, Letters, StoreError, StoredLetter, letters};

@@ -11,7 +11,10 @@ use thiserror::Error;
 
 use super::debug::{DebugTarget, DebugTransport};
 use super::file::{FileTarget, FileTransport};
-use super::http::{HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
+use super::http::{HttpTarget, HttpTransport};
+use super::upstream::proxy::ProxyError;
+use super::upstream::tls::TlsError;
+use super::upstream::url::UrlError;
 use super::{ExporterKind, ExporterSettings};
 use crate::otlp::Signal;
 use crate::route::{RenderError, Values};

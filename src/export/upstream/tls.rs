@@ -46,8 +46,10 @@ pub enum TlsError {
 
 /// The TLS client of one exporter.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(in crate::export) struct Tls {
     settings: TlsClientSettings,
+    /// The protocol that is asked for (ALPN).
+    protocol: &'static [u8],
     state: Mutex<Option<Loaded>>,
 }
 
@@ -64,7 +66,11 @@ struct Loaded {
 impl Tls {
     /// Checks the settings and loads what they name. Without files that waits for the first TLS connection,
     /// unless it is `wanted` at once. Blocks on the files.
-    pub(super) fn new(settings: TlsClientSettings, wanted: bool) -> Result<Self, TlsError> {
+    pub(in crate::export) fn new(
+        settings: TlsClientSettings,
+        protocol: &'static [u8],
+        wanted: bool,
+    ) -> Result<Self, TlsError> {
         match (&settings.cert_file, &settings.key_file) {
             (Some(_), None) => {
                 return Err(TlsError::HalfIdentity { given: "cert_file", missing: "key_file" });
@@ -77,10 +83,10 @@ impl Tls {
         if let Some(name) = &settings.server_name_override {
             server_name(name)?;
         }
-        let tls = Self { settings, state: Mutex::new(None) };
+        let tls = Self { settings, protocol, state: Mutex::new(None) };
         if wanted || tls.has_files() {
             let files = Files::read(&tls.settings)?;
-            let config = files.config(&tls.settings)?;
+            let config = files.config(&tls.settings, protocol)?;
             tls.install(files, Ok(config))?;
         }
         Ok(tls)
@@ -88,7 +94,7 @@ impl Tls {
 
     /// The configuration for a new connection and its generation, read again if the files changed. If what they
     /// hold now can't be used, the last good one stays, with a warning.
-    pub(super) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
+    pub(in crate::export) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
         let known = match self.state.lock().as_mut() {
             Some(loaded) if !self.has_files() || loaded.checked.elapsed() < RECHECK => {
                 return Ok((Arc::clone(&loaded.config), loaded.generation));
@@ -100,10 +106,10 @@ impl Tls {
             }
             None => None,
         };
-        let settings = self.settings.clone();
+        let (settings, protocol) = (self.settings.clone(), self.protocol);
         let read = tokio::task::spawn_blocking(move || {
             let files = Files::read(&settings)?;
-            let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings));
+            let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings, protocol));
             Ok((files, config))
         });
         match read.await.expect("reading certificates neither panics nor is aborted") {
@@ -117,18 +123,18 @@ impl Tls {
     }
 
     /// Which change of the files is in use.
-    pub(super) fn generation(&self) -> u64 {
+    pub(in crate::export) fn generation(&self) -> u64 {
         self.state.lock().as_ref().map_or(0, |loaded| loaded.generation)
     }
 
     /// The name to ask `host` for, and to find in its certificate.
-    pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
+    pub(in crate::export) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
         server_name(self.settings.server_name_override.as_deref().unwrap_or(host))
     }
 
     /// As if the files had last been looked at long ago.
     #[cfg(test)]
-    pub(super) fn expire(&self) {
+    pub(in crate::export) fn expire(&self) {
         if let Some(loaded) = self.state.lock().as_mut() {
             loaded.checked -= RECHECK;
         }
@@ -185,7 +191,7 @@ impl Files {
         })
     }
 
-    fn config(&self, settings: &TlsClientSettings) -> Result<ClientConfig, TlsError> {
+    fn config(&self, settings: &TlsClientSettings, protocol: &[u8]) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions: &[_] = if settings.only_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -202,7 +208,7 @@ impl Files {
                 .map_err(|error| PemError::Identity(error.to_string()))?,
             _ => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(config)
     }
 
@@ -226,7 +232,7 @@ fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
     if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Arc::clone(roots)) }
 }
 
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+pub(in crate::export) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     // An IPv6 address stands in brackets in a URL.
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))
