@@ -82,7 +82,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
         Ignored,
         "it is the endpoint's host; `tls.server_name_override` changes the verified name",
     ),
-    (&["OtlpGrpc"], &["compression_params"], Ignored, "gRPC is not served yet"),
+    (&["OtlpGrpc"], &["compression_params"], Ignored, "messages are compressed at the fastest level"),
     (&["SendingQueue"], &["storage"], Ignored, "queues are in memory; there are no extensions"),
     (
         &["SendingQueue"],

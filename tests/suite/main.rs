@@ -19,6 +19,7 @@ mod conservation;
 mod dead_letters;
 mod default_configuration;
 mod grpc_in;
+mod grpc_out;
 mod isolation;
 mod moved_listener;
 mod order;

@@ -6,6 +6,7 @@
 
 pub mod front;
 pub mod grpc;
+pub mod grpc_upstream;
 pub mod http;
 pub mod letters;
 pub mod metrics;
