@@ -9,7 +9,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use super::{Counters, DeadLetters, ExporterSettings, Fate, Letter, Transport, TransportError, deliver};
+use super::{
+    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Transport, TransportError, deliver,
+};
 use crate::notice;
 use crate::otlp::Signal;
 use crate::route::Values as _;
@@ -173,6 +175,7 @@ impl Exporter {
         let letter = Letter {
             exporter: Some(self.name().to_string()),
             signal,
+            encoding: Encoding::Proto,
             key: Some(name.routing_key().to_owned()),
             attributes: name.attributes().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             reason: reason.to_owned(),

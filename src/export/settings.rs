@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 
 use crate::route::Template;
 use crate::stream::QueueSettings;
@@ -155,10 +156,12 @@ impl std::fmt::Debug for SecretTemplate {
     }
 }
 
-/// The encoding of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The encoding of a batch or a dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// `application/x-protobuf`.
+    #[default]
     Proto,
     /// `application/json`.
     Json,

@@ -11,6 +11,7 @@ mod counters;
 mod grpc;
 mod http;
 mod intake;
+mod json;
 mod listener;
 mod otlp;
 mod settings;

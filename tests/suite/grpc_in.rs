@@ -372,7 +372,7 @@ async fn a_calls_own_deadline_ends_it() {
 async fn what_has_come_of_a_message_counts_against_the_memory() {
     let (_up, sluice, grpc) = start("read_timeout: 1m").await;
     // Within the window that HTTP/2 gives a sender at first.
-    let body = framed(0, &[0; 100_000])[..60_005].to_vec();
+    let body = framed(0, &vec![0; 100_000])[..60_005].to_vec();
     let reading = tokio::spawn(async move {
         call_with(grpc, export(Signal::Logs), &[], Pieces::of(&body, body.len()).endless()).await
     });

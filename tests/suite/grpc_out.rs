@@ -29,7 +29,7 @@ fn one(stream: &str, text: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn rule_1_every_signal_arrives_in_every_coding() {
-    let up = GrpcUpstream::taking().await;
+    let up = GrpcUpstream::taking();
     for (index, coding) in ["none", "gzip", "zstd"].into_iter().enumerate() {
         let headers = "headers: { Authorization: 'Bearer {{ key }}', trace-bin: ab }";
         let sluice = start(&format!("{}, compression: {coding}, timeout: 7s, {headers}", up.options())).await;
@@ -60,8 +60,7 @@ async fn rules_17_and_22_what_passes_is_retried_in_order_after_the_delay_that_wa
     let up = GrpcUpstream::new(move |_| match refusals.pop() {
         Some(code) => Reply::Refuse(Status::new(code, "not now")),
         None => Reply::Take,
-    })
-    .await;
+    });
     let sluice = start(&up.options()).await;
     for text in ["1", "2", "3"] {
         sluice.accept(Signal::Logs, one("a", text)).await;
@@ -79,8 +78,7 @@ async fn rule_19_what_stays_is_not_retried() {
     let up = GrpcUpstream::new(|call| match call.texts[0].as_str() {
         "bad" => Reply::Refuse(Status::internal("broken")),
         _ => Reply::Take,
-    })
-    .await;
+    });
     let sluice = start(&up.options()).await;
     sluice.accept(Signal::Logs, one("a", "bad")).await;
     sluice.accept(Signal::Logs, one("a", "good")).await;
@@ -98,8 +96,7 @@ async fn a_destination_that_refuses_us_holds_the_stream() {
         1 => Reply::Refuse(Status::permission_denied("not you")),
         2 => Reply::Refuse(Status::unimplemented("nothing here")),
         _ => Reply::Take,
-    })
-    .await;
+    });
     let sluice = start(&up.options()).await;
     sluice.accept(Signal::Logs, one("a", "x")).await;
     up.records(1).await;
@@ -115,8 +112,7 @@ async fn the_record_that_is_refused_is_found() {
         } else {
             Reply::Take
         }
-    })
-    .await;
+    });
     let sluice = start(&up.options()).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["1", "2", "3", "poison", "4", "5"])])).await;
     up.records(5).await;
@@ -131,8 +127,7 @@ async fn rules_13_and_14_partial_success_is_counted_and_never_sent_again() {
         "part" => Reply::Partly(2, "too old".to_owned()),
         "warned" => Reply::Partly(0, "soon too old".to_owned()),
         _ => Reply::Take,
-    })
-    .await;
+    });
     let sluice = start(&up.options()).await;
     for texts in [&["part", "1", "2"][..], &["warned"], &["whole"]] {
         sluice.accept(Signal::Logs, logs(&[("a", texts)])).await;
@@ -150,8 +145,7 @@ async fn rule_5_an_answer_that_is_too_long_is_not_read_to_its_end_and_counts_as_
     let up = GrpcUpstream::new(|call| match call.texts[0].as_str() {
         "long" => Reply::Partly(1, "x".repeat(5 << 20)),
         _ => Reply::Take,
-    })
-    .await;
+    });
     let sluice = start(&up.options()).await;
     sluice.accept(Signal::Logs, one("a", "long")).await;
     sluice.accept(Signal::Logs, one("a", "next")).await;
@@ -164,7 +158,7 @@ async fn rule_5_an_answer_that_is_too_long_is_not_read_to_its_end_and_counts_as_
 #[tokio::test]
 async fn connections_that_the_upstream_ends_lose_and_double_nothing() {
     let server = Server::builder().max_connection_age(Duration::from_millis(30));
-    let up = GrpcUpstream::with(server, |_| Reply::Take).await;
+    let up = GrpcUpstream::with(server, |_| Reply::Take);
     let sluice = start(&up.options()).await;
     let mut expected = Vec::new();
     for index in 0..100 {
@@ -180,7 +174,7 @@ async fn connections_that_the_upstream_ends_lose_and_double_nothing() {
 
 #[tokio::test]
 async fn streams_share_connections() {
-    let up = GrpcUpstream::taking().await;
+    let up = GrpcUpstream::taking();
     let sluice = start(&up.options()).await;
     for stream in 0..50 {
         sluice.accept(Signal::Logs, one(&stream.to_string(), "x")).await;
@@ -195,8 +189,7 @@ async fn calls_that_hang_delay_no_other_stream_however_few_a_connection_takes() 
     let up = GrpcUpstream::with(server, |call: &Call| match call.texts[0].as_str() {
         "slow" => Reply::Hang,
         _ => Reply::Take,
-    })
-    .await;
+    });
     let sluice = start(&up.options()).await;
     for stream in 0..7 {
         sluice.accept(Signal::Logs, one(&format!("slow{stream}"), "slow")).await;
@@ -277,7 +270,7 @@ async fn upstreams_are_verified_and_shown_a_certificate() {
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(&server.certificate, &server.key))
         .client_ca_root(Certificate::from_pem(std::fs::read(clients.path("ca.pem")).unwrap()));
-    let up = GrpcUpstream::with(Server::builder().tls_config(tls).unwrap(), |_| Reply::Take).await;
+    let up = GrpcUpstream::with(Server::builder().tls_config(tls).unwrap(), |_| Reply::Take);
     clients.write("client", &clients.sign("sluice"));
     let endpoint = format!("endpoint: 'localhost:{}'", up.address.port());
     let identity = format!(

@@ -21,6 +21,7 @@ mod default_configuration;
 mod grpc_in;
 mod grpc_out;
 mod isolation;
+mod json;
 mod moved_listener;
 mod order;
 mod order_of_attributes;

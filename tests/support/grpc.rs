@@ -155,7 +155,7 @@ impl Reply {
         self.binary("grpc-status-details-bin")
     }
 
-    /// The delay of RetryInfo in both places, which have to agree.
+    /// The delay of `RetryInfo` in both places, which have to agree.
     pub fn retry_delay(&self) -> Option<Duration> {
         let alone: Option<RetryInfo> = self.binary("google.rpc.retryinfo-bin");
         let details = self.details().map(|status| status.details).unwrap_or_default();

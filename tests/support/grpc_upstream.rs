@@ -77,17 +77,17 @@ struct State {
 
 impl GrpcUpstream {
     /// One that answers by a script.
-    pub async fn new(script: impl FnMut(&Call) -> Reply + Send + 'static) -> Self {
-        Self::with(Server::builder(), script).await
+    pub fn new(script: impl FnMut(&Call) -> Reply + Send + 'static) -> Self {
+        Self::with(Server::builder(), script)
     }
 
     /// One that takes everything.
-    pub async fn taking() -> Self {
-        Self::new(|_| Reply::Take).await
+    pub fn taking() -> Self {
+        Self::new(|_| Reply::Take)
     }
 
     /// One with options of the server.
-    pub async fn with(mut server: Server, script: impl FnMut(&Call) -> Reply + Send + 'static) -> Self {
+    pub fn with(mut server: Server, script: impl FnMut(&Call) -> Reply + Send + 'static) -> Self {
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let address = incoming.local_addr().expect("it is bound");
         let state = State { calls: Arc::default(), script: Arc::new(Mutex::new(Box::new(script))) };

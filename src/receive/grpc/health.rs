@@ -42,13 +42,13 @@ struct HealthCheckResponse {
 }
 
 #[derive(Clone, Copy)]
-enum Serving {
+enum Health {
     Serving = 1,
     NotServing = 2,
     Unknown = 3,
 }
 
-impl Serving {
+impl Health {
     fn of(ready: bool) -> Self {
         if ready { Self::Serving } else { Self::NotServing }
     }
@@ -69,7 +69,7 @@ fn asked(request: &[u8]) -> Result<bool, GrpcStatus> {
 /// Answers `Check`.
 pub(super) fn check(ready: &watch::Receiver<bool>, request: &[u8]) -> Answer {
     match asked(request) {
-        Ok(true) => message(&Serving::of(*ready.borrow()).encoded(), false),
+        Ok(true) => message(&Health::of(*ready.borrow()).encoded(), false),
         Ok(false) => GrpcStatus::new(Code::NotFound, "there is no such service here").answer(),
         Err(status) => status.answer(),
     }
@@ -83,18 +83,17 @@ pub(super) fn watch(mut ready: watch::Receiver<bool>, request: &[u8]) -> Answer 
     };
     let (changes, body) = mpsc::channel(1);
     tokio::spawn(async move {
-        let tell =
-            async |serving: Serving| changes.send(Frame::data(framed(&serving.encoded(), false))).await;
+        let tell = async |health: Health| changes.send(Frame::data(framed(&health.encoded(), false))).await;
         if !known {
             // As the protocol wants it: the call goes on, since the service may come.
-            if tell(Serving::Unknown).await.is_ok() {
+            if tell(Health::Unknown).await.is_ok() {
                 changes.closed().await;
             }
             return;
         }
         loop {
             let now = *ready.borrow_and_update();
-            if tell(Serving::of(now)).await.is_err() {
+            if tell(Health::of(now)).await.is_err() {
                 return;
             }
             if !now {
