@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::body::{BodyError, Received};
 use super::json::{self, Untranscoded};
-use super::{Counters, Outcome};
+use super::{Counters, Outcome, Transport, TransportCounters};
 use crate::export::{self, DeadLetterBox, Encoding, Exporter, Fate, Letter, SHED};
 use crate::notice;
 use crate::otlp::{self, Cut, Malformed, Omitted, Signal};
@@ -148,37 +148,45 @@ impl From<Unroutable> for Trouble {
 
 impl Intake {
     /// Takes one request in: all that is valid and routed, or nothing.
-    pub fn take(&self, signal: Signal, received: Received) -> Verdict {
-        self.counters.count_bytes(signal, received.bytes.len() as u64);
-        self.admit(signal, received, None)
+    pub fn take(&self, signal: Signal, transport: Transport, received: Received) -> Verdict {
+        let counters = self.counters.of(transport);
+        counters.count_bytes(signal, received.bytes.len() as u64);
+        self.admit(counters, signal, received, None)
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
     pub async fn take_json(&self, signal: Signal, received: Received) -> Verdict {
-        self.counters.count_bytes(signal, received.bytes.len() as u64);
+        let counters = self.counters.of(Transport::Http);
+        counters.count_bytes(signal, received.bytes.len() as u64);
         match json::transcode(signal, received).await {
-            Ok((received, omitted)) => self.admit(signal, received, Some(omitted)),
-            Err(Untranscoded::Malformed(malformed)) => self.malformed(signal, &malformed),
-            Err(Untranscoded::Refused(refused)) => self.refused(signal, 1, &refused),
+            Ok((received, omitted)) => self.admit(counters, signal, received, Some(omitted)),
+            Err(Untranscoded::Malformed(malformed)) => Self::malformed(counters, signal, &malformed),
+            Err(Untranscoded::Refused(refused)) => Self::refused(counters, signal, 1, &refused),
         }
     }
 
     /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
-    fn admit(&self, signal: Signal, received: Received, omitted: Option<Omitted>) -> Verdict {
+    fn admit(
+        &self,
+        counters: &TransportCounters,
+        signal: Signal,
+        received: Received,
+        omitted: Option<Omitted>,
+    ) -> Verdict {
         let Received { bytes: body, mut reservation } = received;
         let _alone = (body.len() > ORDINARY_BODY).then(|| LARGE_BODIES.lock());
         let budget = reservation.budget().clone();
         let entries = otlp::count_entries(&body);
         let overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
         if overhead + reservation.bytes() > budget.limit() {
-            return self.refused(signal, 1, &Refused::TooLarge);
+            return Self::refused(counters, signal, 1, &Refused::TooLarge);
         }
         if !reservation.grow(overhead) {
-            return self.refused(signal, 1, &Refused::Full(Full::Memory));
+            return Self::refused(counters, signal, 1, &Refused::Full(Full::Memory));
         }
         let mut split = match otlp::split(signal, &body) {
             Ok(split) => split,
-            Err(malformed) => return self.malformed(signal, &malformed),
+            Err(malformed) => return Self::malformed(counters, signal, &malformed),
         };
         let (encoding, entry_field) = match omitted {
             None => (Encoding::Proto, signal.entry_field()),
@@ -211,17 +219,17 @@ impl Intake {
                     write!(text, "{entry_field}[{}]: {error}", entry.index)
                         .expect("writing to a String can't fail");
                 }),
-                Err(Trouble::Refused(refused)) => return self.refused(signal, total, &refused),
+                Err(Trouble::Refused(refused)) => return Self::refused(counters, signal, total, &refused),
             }
         }
         let sheds = match admission.commit() {
             Ok(sheds) => sheds,
-            Err(refused) => return self.refused(signal, total, &refused),
+            Err(refused) => return Self::refused(counters, signal, total, &refused),
         };
         tally.shed(&sheds, &mut remarks);
-        self.counters.count(signal, Outcome::Accepted, tally.accepted());
-        self.counters.count(signal, Outcome::Dropped, tally.dropped);
-        self.counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
+        counters.count(signal, Outcome::Accepted, tally.accepted());
+        counters.count(signal, Outcome::Dropped, tally.dropped);
+        counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
         if split.cuts.is_empty() && sheds.is_empty() {
             Self::note(signal, &remarks, tally.dropped);
             return remarks.verdict();
@@ -237,7 +245,7 @@ impl Intake {
                     .expect("writing to a String can't fail");
             });
         }
-        self.counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
+        counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
         Self::note(signal, &remarks, tally.dropped);
         if !split.cuts.is_empty() {
             self.bury_cuts(signal, encoding, split.cuts, &budget);
@@ -251,40 +259,40 @@ impl Intake {
     }
 
     /// Counts a request whose body was not read to its end, as one record: how many it held is not known.
-    pub(super) fn unread(&self, signal: Signal, error: &BodyError) {
+    pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
         let (outcome, cause) = match error {
             BodyError::NoMemory => (Outcome::Refused, "refused"),
             _ => (Outcome::Rejected, "unread"),
         };
-        self.counters.count(signal, outcome, 1);
+        self.counters.of(transport).count(signal, outcome, 1);
         if let Some(suppressed) = notice::due(signal.name(), cause) {
             warn!(%signal, suppressed, "request not taken: {error}");
         }
     }
 
-    fn malformed(&self, signal: Signal, malformed: &Malformed) -> Verdict {
-        self.counters.count(signal, Outcome::Rejected, 1);
+    fn malformed(counters: &TransportCounters, signal: Signal, malformed: &Malformed) -> Verdict {
+        counters.count(signal, Outcome::Rejected, 1);
         if let Some(suppressed) = notice::due(signal.name(), "malformed") {
             warn!(%signal, suppressed, "request rejected: {malformed}");
         }
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
-    fn refused(&self, signal: Signal, records: u64, refused: &Refused) -> Verdict {
+    fn refused(counters: &TransportCounters, signal: Signal, records: u64, refused: &Refused) -> Verdict {
         let never = match *refused {
             Refused::TooLarge => "the request needs more than the memory limit, so it can never be taken",
             Refused::TooManyStreams => {
                 "the request names more streams than the limit of streams, so it can never be taken: send it in parts"
             }
             Refused::Full(full) => {
-                self.counters.count(signal, Outcome::Refused, records);
+                counters.count(signal, Outcome::Refused, records);
                 if let Some(suppressed) = notice::due(signal.name(), "refused") {
                     warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
                 }
                 return Verdict::Refused(full);
             }
         };
-        self.counters.count(signal, Outcome::Rejected, records);
+        counters.count(signal, Outcome::Rejected, records);
         if let Some(suppressed) = notice::due(signal.name(), "too large") {
             warn!(%signal, records, suppressed, "request rejected: {never}");
         }

@@ -45,6 +45,8 @@ pub struct Router {
     intake: Arc<Intake>,
     serve: Serve,
     phase: watch::Sender<Phase>,
+    /// Whether the phase is [`Phase::Ready`], for those who wait for a change.
+    ready: watch::Sender<bool>,
     /// Held while a configuration is applied: one at a time.
     live: tokio::sync::Mutex<Live>,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
@@ -110,6 +112,7 @@ impl Router {
             intake,
             serve,
             phase: watch::Sender::new(Phase::Starting),
+            ready: watch::Sender::new(false),
             live: tokio::sync::Mutex::default(),
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
@@ -118,6 +121,7 @@ impl Router {
         });
         router.apply(compiled).await?;
         router.phase.send_replace(Phase::Ready);
+        router.ready.send_replace(true);
         Ok(router)
     }
 
@@ -149,6 +153,11 @@ impl Router {
     /// How far the process is in its life.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// Whether telemetry is taken, now and from now on.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
     }
 
     /// Where the listeners of a role really listen.
@@ -308,11 +317,12 @@ impl Router {
     /// Turns readiness off; from now on no configuration is applied.
     pub fn begin_stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
+        self.ready.send_replace(false);
     }
 
     /// Stops accepting and answers what is in progress, for at most `patience`. The health and admin listeners go on.
     pub async fn stop_receiving(&self, patience: Duration) {
-        self.live.lock().await.listeners.stop(Role::Otlp, patience).await;
+        self.live.lock().await.listeners.stop_receivers(patience).await;
     }
 }
 

@@ -5,6 +5,8 @@
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
 
 pub mod front;
+pub mod grpc;
+pub mod grpc_upstream;
 pub mod http;
 pub mod letters;
 pub mod metrics;
@@ -12,6 +14,7 @@ pub mod payload;
 pub mod process;
 pub mod router;
 pub mod sinks;
+pub mod tls;
 pub mod wire;
 pub mod yaml;
 
