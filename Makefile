@@ -10,7 +10,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test bench bench-walks fuzz fmt lint docs reference image
+.PHONY: help cargo run release test test-rust bench bench-walks fuzz fmt lint docs reference image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,8 +24,11 @@ run: cargo ## Start Sluice on config/sluice.yaml; it prints what to try (PROFILE
 release: cargo ## Build target/release/sluice
 	$(CARGO) build --locked --release
 
-test: cargo ## Run every test; needs nothing but the Rust toolchain
+test: cargo ## Run every test; those of real clients need Python, Go, Node.js, Java with Maven, and curl
 	$(CARGO) test --locked $(ARGS)
+
+test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
+	$(CARGO) test --locked --lib --bins --test documents --test load --test suite $(ARGS)
 
 bench: cargo ## Compare with HAProxy and nginx, end to end (installs them by apt-get where it may)
 	@missing=""; \

@@ -1,0 +1,183 @@
+//! A Collector before Sluice, behind it, and on both sides: the SDK for Go sends, and what arrives at the end of the
+//! chain is what was sent.
+
+use sluice::cli::sink::Sink;
+use sluice::otlp::Signal;
+
+use crate::collector::{self, Collector};
+use crate::sdk::Sdk;
+use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::{by_stream, exporters};
+use crate::support::{PATIENCE, SluiceProcess, yaml};
+use crate::telemetry::Telemetry;
+
+/// The Collector writes messages anew, so that only their meaning is compared.
+async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
+    up.wait_for_records(sent.records(), PATIENCE).await.expect("everything arrives");
+    Telemetry::of(&up.taken()).canonical().assert_is(&sent.clone().canonical(), how);
+}
+
+/// Waits for each answer before it answers itself, and hands on what it was given as it is.
+const AT_ONCE: &str = "sending_queue: { enabled: false }, retry_on_failure: { enabled: false }";
+
+/// The Collector's exporters towards an endpoint.
+fn otlp_http(endpoint: &str, options: &str) -> String {
+    format!("exporters:\n  otlp_http: {{ endpoint: '{endpoint}', {options}, {AT_ONCE} }}")
+}
+
+async fn passes_before_sluice(options: &str) {
+    let sent = Sdk::Go.sends().await;
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+    let collector = Collector::start(&otlp_http(&sluice.url(), options), "otlp_http").await;
+    Sdk::Go.send("http/protobuf", &collector.http(), "gzip").await;
+    assert_arrived(&up, &sent, options).await;
+    sluice.settled().await;
+    collector.assert_content();
+}
+
+async fn passes_behind_sluice(exporter: &str, options: &str) {
+    let sent = Sdk::Go.sends().await;
+    let up = sinks::recording().await;
+    let collector = Collector::start(&otlp_http(&up.url(), "compression: none"), "otlp_http").await;
+    let endpoint = if exporter.starts_with("otlp_grpc") { collector.grpc() } else { collector.http() };
+    let options = format!("endpoint: '{endpoint}', {options}");
+    let config = exporters(&[(exporter, options.clone())]) + &by_stream(exporter);
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    Sdk::Go.send("http/protobuf", &sluice.url(), "none").await;
+    assert_arrived(&up, &sent, &options).await;
+    sluice.settled().await;
+    collector.assert_content();
+}
+
+#[tokio::test]
+async fn it_sends_to_sluice_over_http_in_protobuf() {
+    for compression in ["none", "gzip", "zstd"] {
+        passes_before_sluice(&format!("compression: {compression}")).await;
+    }
+}
+
+#[tokio::test]
+async fn it_takes_from_sluice_over_http_in_protobuf() {
+    for compression in ["none", "gzip", "zstd"] {
+        passes_behind_sluice("otlp_http/up", &format!("compression: {compression}")).await;
+    }
+}
+
+#[tokio::test]
+async fn it_takes_from_sluice_over_http_in_json() {
+    for compression in ["none", "gzip"] {
+        passes_behind_sluice("otlp_http/up", &format!("encoding: json, compression: {compression}")).await;
+    }
+}
+
+#[tokio::test]
+async fn it_stands_on_both_sides_of_sluice() {
+    let sent = Sdk::Go.sends().await;
+    let up = sinks::recording().await;
+    let behind = Collector::start(&otlp_http(&up.url(), "compression: none"), "otlp_http").await;
+    let sluice = SluiceProcess::start(&yaml::up(&behind.http(), &[]), &[]).await;
+    let before = Collector::start(&otlp_http(&sluice.url(), "compression: zstd"), "otlp_http").await;
+    Sdk::Go.send("grpc", &before.grpc(), "gzip").await;
+    assert_arrived(&up, &sent, "a Collector on both sides").await;
+    sluice.settled().await;
+    before.assert_content();
+    behind.assert_content();
+}
+
+#[tokio::test]
+async fn it_reads_the_lines_of_sluices_file_exporter() {
+    let sent = Sdk::Go.sends().await;
+    let file = "file/local: { path: '@DIR@/data' }";
+    let config = format!("exporters:\n  {file}\n") + &by_stream("file/local");
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    Sdk::Go.send("http/protobuf", &sluice.url(), "none").await;
+    sluice.settled().await;
+
+    let up = sinks::recording().await;
+    let collector = Collector::start(&otlp_http(&up.url(), "compression: none"), "otlp_http").await;
+    for (signal, key) in sent.streams() {
+        let file = sluice.directory().join(format!("data/{}/{signal}.jsonl", key.replace('/', "%2F")));
+        let lines =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for line in lines.lines() {
+            collector.post_json(signal, line).await;
+        }
+    }
+    assert_arrived(&up, &sent, "lines of JSON").await;
+}
+
+#[tokio::test]
+async fn it_understands_that_a_part_was_refused() {
+    let up = sinks::recording().await;
+    let config = yaml::exporters(&[("otlp_http/up", yaml::to(&up.url(), &[]))])
+        + "routes:\n  - { match: { s2.stream: tenants/alpha }, exporters: [otlp_http/up] }\n";
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    let collector = Collector::start(&otlp_http(&sluice.url(), "compression: none"), "otlp_http").await;
+    Sdk::Go.send("http/protobuf", &collector.http(), "none").await;
+    for (signal, refused) in [
+        (Signal::Traces, "\"dropped_spans\": 1"),
+        (Signal::Metrics, "\"dropped_data_points\": 1"),
+        (Signal::Logs, "\"dropped_log_records\": 1"),
+    ] {
+        let line = collector.logged(refused).await;
+        assert!(line.contains("Partial success"), "{signal}: {line}");
+        assert!(line.contains("no route"), "{signal}: {line}");
+    }
+    sluice.settled().await;
+}
+
+#[tokio::test]
+async fn the_pasted_example_is_a_collectors_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("collector.yaml");
+    std::fs::write(&file, pasted()).unwrap();
+    assert_eq!(collector::objections(&file).await, None);
+}
+
+/// What `config/collector-paste.yaml` has from a Collector's file.
+fn pasted() -> &'static str {
+    let (pasted, own) = include_str!("../../config/collector-paste.yaml")
+        .split_once("# The part that is Sluice's own.")
+        .expect("the example says what is whose");
+    assert!(own.contains("routes:"), "{own}");
+    pasted
+}
+
+/// Its exporters, with only the upstream's address changed.
+fn pasted_exporters(http: &str, grpc: &str) -> String {
+    let (_, rest) = pasted().split_once("\nexporters:\n").expect("there are exporters");
+    let (exporters, _) = rest.split_once("\nservice:\n").expect("the exporters end");
+    let changed = exporters
+        .replace("https://my-basin.b.s2.dev", http)
+        .replace("https://in-otel.logs.betterstack.com", http)
+        .replace("otel.highlight.io:4317", grpc);
+    assert_eq!((changed.matches(http).count(), changed.matches(grpc).count()), (2, 1), "{changed}");
+    format!("exporters:\n{changed}")
+}
+
+/// The exporter blocks that S2 and Better Stack document, in the Collector, towards Sluice.
+#[tokio::test]
+async fn it_sends_by_the_documented_blocks() {
+    for (name, path, token) in [
+        ("otlphttp/s2", "/otlp/v1/logs", "Bearer s2-token"),
+        ("otlphttp/betterstack", "/v1/logs", "Bearer source-token"),
+    ] {
+        let sent = Sdk::Go.sends().await;
+        // What the block asks for, as an upstream sees it.
+        let seen = sinks::recording().await;
+        let collector = Collector::start(&pasted_exporters(&seen.url(), "127.0.0.1:1"), name).await;
+        Sdk::Go.send("http/protobuf", &collector.http(), "none").await;
+        assert_arrived(&seen, &sent, name).await;
+        let logs = seen.taken().into_iter().find(|request| request.path == path).expect("there are logs");
+        assert_eq!(logs.headers["authorization"], token);
+        assert_eq!(logs.headers["content-encoding"], "gzip");
+
+        let up = sinks::recording().await;
+        let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+        let collector = Collector::start(&pasted_exporters(&sluice.url(), "127.0.0.1:1"), name).await;
+        Sdk::Go.send("http/protobuf", &collector.http(), "none").await;
+        assert_arrived(&up, &sent, name).await;
+        collector.assert_content();
+    }
+}
