@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
@@ -183,7 +184,7 @@ impl Replay {
         let mut backoff = Backoff::new();
         let mut attempt = 1;
         loop {
-            let answer = transport.attempt(target, &batch).await;
+            let answer = transport.attempt(target, &batch, &AtomicBool::default()).await;
             let Outcome::Retry { after } = answer.outcome else {
                 self.unresponsive.remove(name);
                 return Ok(answer);

@@ -98,7 +98,7 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Err(error) => return Settled::Refused(error.to_string(), "target"),
         };
         let started = Instant::now();
-        let attempt = active.transport.attempt(&target, piece);
+        let attempt = active.transport.attempt(&target, piece, stream.hanging());
         let answer = tokio::select! {
             answer = attempt => answer,
             () = given_up(exporter) => continue,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -154,10 +155,11 @@ impl Transport {
     }
 
     /// One attempt at sending a batch. Waits for the destination's allowance first, which the exporter's
-    /// `timeout` does not cover. An attempt that is dropped closes its connection.
-    pub async fn attempt(&self, target: &Target, batch: &Batch) -> Answer {
+    /// `timeout` does not cover. An attempt that is dropped closes its connection. `hanging` is kept for the stream:
+    /// whether its last attempt hung, which decides about the allowance.
+    pub async fn attempt(&self, target: &Target, batch: &Batch, hanging: &AtomicBool) -> Answer {
         match (self, target) {
-            (Self::Http(http), Target::Http(target)) => http.attempt(target, batch).await,
+            (Self::Http(http), Target::Http(target)) => http.attempt(target, batch, hanging).await,
             (Self::File(file), Target::File(target)) => file.attempt(target, batch).await,
             (Self::Debug(debug), Target::Debug(target)) => debug.attempt(target, batch).await,
             (Self::Unserved, _) => Answer {

@@ -184,11 +184,11 @@ impl Decoder {
         }
     }
 
-    fn decoded(&self) -> usize {
+    fn decoded(&self) -> &Vec<u8> {
         match self {
-            Self::Gzip(decoder) => decoder.get_ref().len(),
-            Self::Deflate(decoder) => decoder.out.len(),
-            Self::Zstd(decoder) => decoder.out.len(),
+            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Deflate(decoder) => &decoder.out,
+            Self::Zstd(decoder) => &decoder.out,
         }
     }
 
@@ -282,13 +282,15 @@ impl Reading {
                 loop {
                     let done =
                         decoder.write(&mut piece).map_err(|error| BodyError::Corrupt(*coding, error))?;
-                    let decoded = decoder.decoded() as u64;
-                    if decoded > self.size {
+                    let decoded = decoder.decoded();
+                    let (len, capacity) = (decoded.len() as u64, decoded.capacity() as u64);
+                    if len > self.size {
                         return Err(BodyError::TooLarge(self.size, true));
                     }
-                    if !self.reservation.grow(decoded - self.reservation.bytes()) {
+                    if !self.reservation.grow(len - self.reservation.bytes()) {
                         return Err(BodyError::NoMemory);
                     }
+                    self.reservation.charge_spare(capacity - len);
                     if done {
                         break;
                     }

@@ -29,8 +29,15 @@ use crate::notice;
 const BACKLOG: u32 = 1024;
 
 /// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
-/// this size while it is idle.
+/// this size while it is idle, so that only some connections get one that large.
 const READ_BUFFER: usize = 64 * 1024;
+
+/// How many of a listener's connections read with [`READ_BUFFER`] at a time: what their idle buffers take together
+/// is little beside the 64 MiB that Sluice needs for itself.
+const LARGE_READERS: usize = 128;
+
+/// As [`READ_BUFFER`], for all further connections.
+const SMALL_READ_BUFFER: usize = 16 * 1024;
 
 /// Requests at a time on one HTTP/2 connection.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -98,6 +105,7 @@ impl Bound {
             watch: Arc::default(),
             handler,
             next_connection: AtomicU64::new(0),
+            large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
         let changed = Arc::new(Notify::new());
         let task = tokio::spawn(accepting.run(self.listener, stopped, changed.clone()));
@@ -137,6 +145,7 @@ struct Accepting<H> {
     watch: Arc<Watch>,
     handler: Arc<H>,
     next_connection: AtomicU64,
+    large_readers: Arc<Semaphore>,
 }
 
 impl<H: Handler> Accepting<H> {
@@ -203,9 +212,11 @@ impl<H: Handler> Accepting<H> {
                 }
             })
         };
+        let large = self.large_readers.clone().try_acquire_owned().ok();
+        let read_buffer = if large.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // Slow heads are the watch's business.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -220,7 +231,7 @@ impl<H: Handler> Accepting<H> {
                 },
                 () = watched.late() => debug!(%peer, "connection closed: idle, or its request's head came too slowly"),
             }
-            drop(place);
+            drop((place, large));
         });
     }
 }

@@ -65,12 +65,13 @@ impl Budget {
 pub struct Reservation {
     budget: Arc<Budget>,
     bytes: u64,
+    spare: u64,
 }
 
 impl Reservation {
     /// Nothing reserved yet.
     pub fn empty(budget: Arc<Budget>) -> Self {
-        Self { budget, bytes: 0 }
+        Self { budget, bytes: 0, spare: 0 }
     }
 
     /// Reserves `bytes` more, or leaves everything as it was.
@@ -82,12 +83,18 @@ impl Reservation {
         room
     }
 
+    /// Charges the room that a buffer has beyond the bytes reserved for it, instead of what was charged before.
+    pub fn charge_spare(&mut self, spare: u64) {
+        self.budget.charge(spare);
+        self.budget.release(std::mem::replace(&mut self.spare, spare));
+    }
+
     /// What it is reserved on.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
-    /// Leaves the bytes reserved: somebody else gives them back.
+    /// Leaves the bytes reserved, but for spare room: somebody else gives them back.
     pub fn forget(mut self) {
         self.bytes = 0;
     }
@@ -100,7 +107,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.release(self.bytes);
+        self.budget.release(self.bytes + self.spare);
     }
 }
 
@@ -137,5 +144,19 @@ mod tests {
         assert_eq!(budget.used(), 80);
         drop(reservation);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn spare_room_is_charged_for_as_long_as_the_reservation_lives() {
+        let budget = Arc::new(Budget::new(100));
+        let mut reservation = Reservation::empty(budget.clone());
+        assert!(reservation.grow(60));
+        reservation.charge_spare(60);
+        assert_eq!(budget.used(), 120);
+        assert!(!reservation.grow(1));
+        reservation.charge_spare(10);
+        assert_eq!((budget.used(), reservation.bytes()), (70, 60));
+        reservation.forget();
+        assert_eq!(budget.used(), 60);
     }
 }

@@ -34,6 +34,7 @@ pub struct Stream {
     wake: Notify,
     failing: AtomicBool,
     failures: AtomicU32,
+    hanging: AtomicBool,
     /// Counts that the API shows.
     delivered: AtomicU64,
     route: Option<Arc<StreamCount>>,
@@ -94,6 +95,7 @@ impl Stream {
             wake: Notify::new(),
             failing: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            hanging: AtomicBool::new(false),
             delivered: AtomicU64::new(0),
             route,
         }
@@ -236,6 +238,11 @@ impl Stream {
             self.failures.store(0, Ordering::Relaxed);
         }
         self.failing.swap(failing, Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
+    pub fn hanging(&self) -> &AtomicBool {
+        &self.hanging
     }
 
     /// Counts delivered records for the API.

@@ -15,6 +15,9 @@ use crate::support::{PATIENCE, Sluice};
 const STREAMS: usize = 1000;
 const STALLED: usize = 300;
 
+/// What a busy machine may add to a latency.
+const NOISE: Duration = Duration::from_millis(100);
+
 fn key(stream: usize) -> String {
     format!("{}-{stream:04}", if stream < STALLED { "slow" } else { "fine" })
 }
@@ -68,21 +71,32 @@ async fn stalled_streams_delay_neither_others_of_their_exporter_nor_other_export
     let unloaded = p99(&up, &posted);
 
     up.set_fault(Fault::hang().on_streams("slow-*"));
-    let mut posted = BTreeMap::new();
-    for round in 1..=4 {
-        posted.extend(post_round(&sluice, round).await);
+    let mut rounds = 0;
+    let mut round = async || {
+        rounds += 1;
+        let posted = post_round(&sluice, rounds).await;
+        let healthy = (STREAMS - STALLED) * rounds;
+        up.wait_for_records((STREAMS + healthy) as u64, PATIENCE).await.expect("700 streams are delivered");
+        p99(&up, &posted)
+    };
+    // A hanging attempt gives its place up after a second; the rest is for machines that are busy.
+    let as_before = 2 * unloaded + NOISE;
+    let start = Instant::now();
+    while round().await > as_before {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "the healthy streams don't get their latency of {unloaded:?} back"
+        );
     }
-    let healthy = ((STREAMS - STALLED) * 4) as u64;
-    up.wait_for_records(STREAMS as u64 + healthy, 3 * PATIENCE).await.expect("700 streams are delivered");
-    other.records(STREAMS as u64 * 5).await;
-    let loaded = p99(&up, &posted);
-    // An unanswered attempt gives its place up after a second; the rest is for machines that are busy.
-    assert!(loaded <= 10 * unloaded + Duration::from_secs(4), "{loaded:?} instead of {unloaded:?}");
+    let mut settled = [round().await, round().await, round().await, round().await, round().await];
+    settled.sort();
+    assert!(settled[2] <= as_before, "{settled:?} instead of {unloaded:?}");
+    other.records((STREAMS * (rounds + 1)) as u64).await;
 
     let metrics = sluice.assert_conserved().await;
     let pending = |exporter| metrics.sum("sluice_pending_records", &[("exporter", exporter)]);
     assert_eq!(pending("otlp_http/other"), 0.0);
-    assert_eq!(pending("otlp_http/up"), 4.0 * STALLED as f64);
+    assert_eq!(pending("otlp_http/up"), (rounds * STALLED) as f64);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! How many requests a destination is given at a time, and what becomes of those that hang.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -17,6 +18,9 @@ const HANGING_SHARE: usize = 4;
 /// would let that many hanging streams stop all others, so an attempt that is unanswered after a second makes
 /// room by moving to the second one, four times as large. If that has no room either, the attempt keeps its
 /// place in the first until there is.
+///
+/// A stream whose last attempt hung is expected to hang again: its next one goes to the second allowance from the
+/// start, so that streams that hang for good take a second from the others once and not at every retry.
 #[derive(Debug)]
 pub(super) struct Allowance {
     prompt: Semaphore,
@@ -31,12 +35,24 @@ impl Allowance {
     }
 
     /// Waits for its turn and runs one attempt. `attempt` is called only then, so that a stream that waits
-    /// holds neither a future of its size nor a compressed body.
-    pub(super) async fn run<F: Future>(&self, attempt: impl FnOnce() -> F) -> F::Output {
-        let first = self.prompt.acquire().await.expect("the semaphore is never closed");
+    /// holds neither a future of its size nor a compressed body. `hanging` is the stream's: whether its last attempt
+    /// hung, and then whether this one did.
+    pub(super) async fn run<F: Future>(
+        &self,
+        hanging: &AtomicBool,
+        attempt: impl FnOnce() -> F,
+    ) -> F::Output {
+        let suspect = hanging.load(Ordering::Relaxed);
+        let allowance = if suspect { &self.hanging } else { &self.prompt };
+        let first = allowance.acquire().await.expect("the semaphore is never closed");
         let mut attempt = Box::pin(attempt());
         if let Ok(output) = timeout(PROMPT, attempt.as_mut()).await {
+            hanging.store(false, Ordering::Relaxed);
             return output;
+        }
+        hanging.store(true, Ordering::Relaxed);
+        if suspect {
+            return attempt.await;
         }
         tokio::select! {
             biased;
@@ -54,7 +70,7 @@ impl Allowance {
 mod tests {
     use std::future::{pending, ready};
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::time::{Instant, sleep};
 
@@ -64,7 +80,7 @@ mod tests {
     async fn hang(allowance: &Arc<Allowance>, count: usize) {
         for _ in 0..count {
             let allowance = Arc::clone(allowance);
-            tokio::spawn(async move { allowance.run(pending::<()>).await });
+            tokio::spawn(async move { allowance.run(&AtomicBool::new(false), pending::<()>).await });
         }
         tokio::task::yield_now().await;
     }
@@ -78,7 +94,7 @@ mod tests {
                 let (allowance, running, most) = (allowance.clone(), running.clone(), most.clone());
                 tokio::spawn(async move {
                     allowance
-                        .run(|| async {
+                        .run(&AtomicBool::new(false), || async {
                             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                             sleep(Duration::from_millis(100)).await;
                             running.fetch_sub(1, Ordering::SeqCst);
@@ -102,7 +118,7 @@ mod tests {
             let (allowance, order) = (allowance.clone(), order.clone());
             tasks.push(tokio::spawn(async move {
                 allowance
-                    .run(|| async {
+                    .run(&AtomicBool::new(false), || async {
                         order.lock().push(stream);
                         sleep(Duration::from_millis(5)).await;
                     })
@@ -121,7 +137,7 @@ mod tests {
         let allowance = Arc::new(Allowance::new(2));
         hang(&allowance, 2).await;
         let start = Instant::now();
-        allowance.run(|| ready(())).await;
+        allowance.run(&AtomicBool::new(false), || ready(())).await;
         assert!(start.elapsed() >= PROMPT && start.elapsed() < PROMPT * 2, "{:?}", start.elapsed());
     }
 
@@ -141,8 +157,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_frees_either_allowance() {
         let allowance = Arc::new(Allowance::new(1));
-        allowance.run(|| sleep(PROMPT * 5)).await;
-        allowance.run(|| sleep(PROMPT / 2)).await;
+        allowance.run(&AtomicBool::new(false), || sleep(PROMPT * 5)).await;
+        allowance.run(&AtomicBool::new(false), || sleep(PROMPT / 2)).await;
         assert_eq!(allowance.prompt.available_permits(), 1);
         assert_eq!(allowance.hanging.available_permits(), HANGING_SHARE);
     }
@@ -150,8 +166,66 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_is_dropped_frees_its_place() {
         let allowance = Allowance::new(1);
-        assert!(timeout(PROMPT * 3, allowance.run(pending::<()>)).await.is_err());
+        assert!(timeout(PROMPT * 3, allowance.run(&AtomicBool::new(false), pending::<()>)).await.is_err());
         assert_eq!(allowance.prompt.available_permits(), 1);
         assert_eq!(allowance.hanging.available_permits(), HANGING_SHARE);
+    }
+
+    /// What each of `streams` waits for its answer, when the upstream answers in `ROUND_TRIP` or never.
+    async fn waits(allowance: &Arc<Allowance>, streams: &[Arc<AtomicBool>]) -> Vec<Duration> {
+        let tasks: Vec<_> = streams
+            .iter()
+            .map(|hanging| {
+                let (allowance, hanging) = (allowance.clone(), hanging.clone());
+                tokio::spawn(async move {
+                    let start = Instant::now();
+                    allowance.run(&hanging, || sleep(ROUND_TRIP)).await;
+                    start.elapsed()
+                })
+            })
+            .collect();
+        let mut waits = Vec::new();
+        for task in tasks {
+            waits.push(task.await.unwrap());
+        }
+        waits
+    }
+
+    const ROUND_TRIP: Duration = Duration::from_millis(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_hang_for_good_delay_the_others_once_and_not_at_every_retry() {
+        const ATTEMPT: Duration = Duration::from_secs(30);
+        let allowance = Arc::new(Allowance::new(256));
+        let healthy: Vec<Arc<AtomicBool>> = (0..700).map(|_| Arc::default()).collect();
+        let unloaded = waits(&allowance, &healthy).await;
+        for _ in 0..300 {
+            let allowance = allowance.clone();
+            tokio::spawn(async move {
+                let hanging = AtomicBool::new(false);
+                loop {
+                    let attempt = || timeout(ATTEMPT, pending::<()>());
+                    let _ = allowance.run(&hanging, attempt).await;
+                    sleep(Duration::from_secs(1)).await;
+                }
+            });
+        }
+        tokio::task::yield_now().await;
+        // 256 places, so that the 300 have all moved after two seconds.
+        let meanwhile = waits(&allowance, &healthy).await;
+        assert!(meanwhile.iter().all(|wait| *wait <= 2 * PROMPT + 3 * ROUND_TRIP), "{meanwhile:?}");
+        for _ in 0..200 {
+            assert_eq!(waits(&allowance, &healthy).await, unloaded);
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_answered_promptly_again_is_trusted_again() {
+        let (allowance, stream) = (Allowance::new(1), AtomicBool::new(false));
+        allowance.run(&stream, || sleep(PROMPT * 2)).await;
+        assert!(stream.load(Ordering::Relaxed));
+        allowance.run(&stream, || ready(())).await;
+        assert!(!stream.load(Ordering::Relaxed));
     }
 }

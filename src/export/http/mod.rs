@@ -116,14 +116,14 @@ impl HttpTransport {
         self.shared.target(values)
     }
 
-    pub(super) async fn attempt(&self, target: &HttpTarget, batch: &Batch) -> Answer {
+    pub(super) async fn attempt(&self, target: &HttpTarget, batch: &Batch, hanging: &AtomicBool) -> Answer {
         if batch.len() > self.shared.max_request {
             let detail =
                 format!("{} bytes are more than the {} that are sent", batch.len(), self.shared.max_request);
             return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
         }
         self.sweep_idle_connections();
-        target.destination.allowance.run(|| self.shared.exchange(target, batch)).await
+        target.destination.allowance.run(hanging, || self.shared.exchange(target, batch)).await
     }
 
     /// Starts the task that closes connections nobody has used for too long, once. It ends with the transport.

@@ -56,7 +56,9 @@ async fn a_reset_in_the_middle_of_our_body_is_retried() {
     .await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     let large = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; 16 << 20])], 1);
-    let answer = transport.attempt(&transport.target(&Stream("k")).unwrap(), &large).await;
+    let answer = transport
+        .attempt(&transport.target(&Stream("k")).unwrap(), &large, &std::sync::atomic::AtomicBool::default())
+        .await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("reset", RETRY), "{}", answer.detail);
 }
 
@@ -93,7 +95,9 @@ async fn an_answer_that_comes_before_the_body_is_read_counts() {
     .await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     let large = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; 16 << 20])], 1);
-    let answer = transport.attempt(&transport.target(&Stream("k")).unwrap(), &large).await;
+    let answer = transport
+        .attempt(&transport.target(&Stream("k")).unwrap(), &large, &std::sync::atomic::AtomicBool::default())
+        .await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("413", Outcome::Bad));
 }
 

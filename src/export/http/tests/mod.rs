@@ -95,7 +95,8 @@ fn batch() -> Batch {
 
 impl HttpTransport {
     async fn send(&self, key: &'static str) -> Answer {
-        self.attempt(&self.target(&Stream(key)).unwrap(), &batch()).await
+        self.attempt(&self.target(&Stream(key)).unwrap(), &batch(), &std::sync::atomic::AtomicBool::default())
+            .await
     }
 }
 

@@ -13,7 +13,9 @@ async fn received(change: impl FnOnce(&mut OtlpHttpSettings), batch: &Batch) -> 
     let mut http = http_settings(&upstream.url());
     change(&mut http);
     let transport = new(http).unwrap();
-    let answer = transport.attempt(&transport.target(&Stream("k")).unwrap(), batch).await;
+    let answer = transport
+        .attempt(&transport.target(&Stream("k")).unwrap(), batch, &std::sync::atomic::AtomicBool::default())
+        .await;
     assert_eq!(answer.outcome, DELIVERED, "{}", answer.detail);
     upstream.received().remove(0)
 }
@@ -90,7 +92,9 @@ async fn a_request_that_is_too_large_is_not_sent() {
     let upstream = Upstream::answering(OK).await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; (64 << 20) + 1])], 1);
-    let answer = transport.attempt(&transport.target(&Stream("k")).unwrap(), &batch).await;
+    let answer = transport
+        .attempt(&transport.target(&Stream("k")).unwrap(), &batch, &std::sync::atomic::AtomicBool::default())
+        .await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
     assert!(upstream.received().is_empty());
 }
