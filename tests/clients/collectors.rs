@@ -7,9 +7,9 @@ use sluice::otlp::Signal;
 use crate::collector::{self, Collector};
 use crate::sdk::Sdk;
 use crate::support::sinks::{self, Received as _};
+use crate::support::telemetry::Telemetry;
 use crate::support::yaml::{by_stream, exporters};
 use crate::support::{PATIENCE, SluiceProcess, yaml};
-use crate::telemetry::Telemetry;
 
 /// The Collector writes messages anew, so that only their meaning is compared.
 async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
@@ -85,6 +85,73 @@ async fn it_stands_on_both_sides_of_sluice() {
     behind.assert_content();
 }
 
+/// What S2 documents for an encoding, with only the host changed.
+fn s2(url: &str, encoding: &str) -> String {
+    let content_type = if encoding == "json" { "application/json" } else { "application/x-protobuf" };
+    format!(
+        "exporters:
+  otlphttp:
+    endpoint: {url}/otlp
+    encoding: {encoding}
+    headers:
+      Content-Type: {content_type}
+      Authorization: Bearer s2-token
+    sending_queue:
+      num_consumers: 1
+      batch:
+        flush_timeout: 50ms
+        min_size: 262144 # 256KiB
+        max_size: 524288 # 512KiB
+        sizer: bytes
+"
+    )
+}
+
+/// What Better Stack documents, with only the host changed.
+fn better_stack(url: &str) -> String {
+    format!(
+        "exporters:
+  otlphttp/betterstack:
+    endpoint: \"{url}\"
+    headers:
+      Authorization: \"Bearer source-token\"
+"
+    )
+}
+
+/// The same block in the Collector, towards Sluice, and in Sluice, towards an upstream.
+async fn means_the_same_here_and_there(
+    block: impl Fn(&str) -> String,
+    name: &str,
+    prefix: &str,
+    token: &str,
+) {
+    let sent = Sdk::Go.sends().await;
+    let up = sinks::recording().await;
+    let behind = SluiceProcess::start(&(block(&up.url()) + &by_stream(name)), &[]).await;
+    let collector = Collector::start(&block(&behind.url()), name).await;
+    Sdk::Go.send("http/protobuf", &collector.http(), "none").await;
+    assert_arrived(&up, &sent, name).await;
+    collector.assert_content();
+    behind.settled().await;
+    for request in up.taken() {
+        assert!(request.path.starts_with(prefix), "{}", request.path);
+        assert_eq!(request.headers["authorization"], token);
+        assert_eq!(request.headers.get_all("content-type").iter().count(), 1, "{:?}", request.headers);
+    }
+}
+
+#[tokio::test]
+async fn the_block_that_s2_documents_works_in_it_and_in_sluice() {
+    means_the_same_here_and_there(|url| s2(url, "proto"), "otlphttp", "/otlp/v1/", "Bearer s2-token").await;
+}
+
+#[tokio::test]
+async fn the_block_that_better_stack_documents_works_in_it_and_in_sluice() {
+    let name = "otlphttp/betterstack";
+    means_the_same_here_and_there(better_stack, name, "/v1/", "Bearer source-token").await;
+}
+
 #[tokio::test]
 async fn it_reads_the_lines_of_sluices_file_exporter() {
     let sent = Sdk::Go.sends().await;
@@ -142,42 +209,4 @@ fn pasted() -> &'static str {
         .expect("the example says what is whose");
     assert!(own.contains("routes:"), "{own}");
     pasted
-}
-
-/// Its exporters, with only the upstream's address changed.
-fn pasted_exporters(http: &str, grpc: &str) -> String {
-    let (_, rest) = pasted().split_once("\nexporters:\n").expect("there are exporters");
-    let (exporters, _) = rest.split_once("\nservice:\n").expect("the exporters end");
-    let changed = exporters
-        .replace("https://my-basin.b.s2.dev", http)
-        .replace("https://in-otel.logs.betterstack.com", http)
-        .replace("otel.highlight.io:4317", grpc);
-    assert_eq!((changed.matches(http).count(), changed.matches(grpc).count()), (2, 1), "{changed}");
-    format!("exporters:\n{changed}")
-}
-
-/// The exporter blocks that S2 and Better Stack document, in the Collector, towards Sluice.
-#[tokio::test]
-async fn it_sends_by_the_documented_blocks() {
-    for (name, path, token) in [
-        ("otlphttp/s2", "/otlp/v1/logs", "Bearer s2-token"),
-        ("otlphttp/betterstack", "/v1/logs", "Bearer source-token"),
-    ] {
-        let sent = Sdk::Go.sends().await;
-        // What the block asks for, as an upstream sees it.
-        let seen = sinks::recording().await;
-        let collector = Collector::start(&pasted_exporters(&seen.url(), "127.0.0.1:1"), name).await;
-        Sdk::Go.send("http/protobuf", &collector.http(), "none").await;
-        assert_arrived(&seen, &sent, name).await;
-        let logs = seen.taken().into_iter().find(|request| request.path == path).expect("there are logs");
-        assert_eq!(logs.headers["authorization"], token);
-        assert_eq!(logs.headers["content-encoding"], "gzip");
-
-        let up = sinks::recording().await;
-        let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
-        let collector = Collector::start(&pasted_exporters(&sluice.url(), "127.0.0.1:1"), name).await;
-        Sdk::Go.send("http/protobuf", &collector.http(), "none").await;
-        assert_arrived(&up, &sent, name).await;
-        collector.assert_content();
-    }
 }

@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status::StatusCode};
 
 use crate::support::payload::{KEY, any_attribute, attribute, resource_of};
-use crate::telemetry::Telemetry;
+use crate::support::telemetry::Telemetry;
 
 /// Where SDKs differ in what they can say.
 #[derive(Clone, Copy, Debug)]

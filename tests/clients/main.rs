@@ -9,10 +9,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod capture;
 mod collector;
 mod collectors;
 mod expected;
+mod recordings;
 mod sdk;
 mod sdks;
 mod setup;
-mod telemetry;

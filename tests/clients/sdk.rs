@@ -9,8 +9,8 @@ use tokio::process::Command;
 use crate::expected::{self, Dialect};
 use crate::setup;
 use crate::support::sinks::{self, Received as _};
+use crate::support::telemetry::Telemetry;
 use crate::support::{PATIENCE, SluiceProcess, yaml};
-use crate::telemetry::Telemetry;
 
 /// Longer than any sender takes, on a machine that builds something else meanwhile.
 const DEADLINE: Duration = Duration::from_secs(120);

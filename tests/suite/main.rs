@@ -22,6 +22,7 @@ mod isolation;
 mod order;
 mod poison;
 mod receiver;
+mod recorded;
 mod reload;
 mod reload_under_load;
 mod routing;

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "not every scenario needs every part")]
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
 
+pub mod fixtures;
 pub mod front;
 pub mod http;
 pub mod letters;
@@ -12,6 +13,7 @@ pub mod payload;
 pub mod process;
 pub mod router;
 pub mod sinks;
+pub mod telemetry;
 pub mod wire;
 pub mod yaml;
 

@@ -17,20 +17,20 @@ use prost::Message as _;
 use sluice::cli::sink::RecordedRequest;
 use sluice::otlp::Signal;
 
-use crate::support::payload::KEY;
+use super::payload::KEY;
 
 /// The entries of each stream, in their order. What differs between two runs of one sender is made equal: the times of
 /// metrics are removed, and points are sorted, since SDKs keep them in maps.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Telemetry {
-    pub(crate) traces: BTreeMap<String, Vec<ResourceSpans>>,
-    pub(crate) metrics: BTreeMap<String, Vec<ResourceMetrics>>,
-    pub(crate) logs: BTreeMap<String, Vec<ResourceLogs>>,
+pub struct Telemetry {
+    pub traces: BTreeMap<String, Vec<ResourceSpans>>,
+    pub metrics: BTreeMap<String, Vec<ResourceMetrics>>,
+    pub logs: BTreeMap<String, Vec<ResourceLogs>>,
 }
 
 impl Telemetry {
     /// Decodes requests in protobuf.
-    pub(crate) fn of(requests: &[RecordedRequest]) -> Self {
+    pub fn of(requests: &[RecordedRequest]) -> Self {
         let mut all = Self::default();
         for request in requests {
             let signal = Signal::ALL.into_iter().find(|signal| request.path.ends_with(signal.path()));
@@ -40,7 +40,7 @@ impl Telemetry {
     }
 
     /// Adds the entries of a request in protobuf.
-    pub(crate) fn add(&mut self, signal: Signal, body: &[u8]) {
+    pub fn add(&mut self, signal: Signal, body: &[u8]) {
         match signal {
             Signal::Traces => {
                 for entry in ExportTraceServiceRequest::decode(body).unwrap().resource_spans {
@@ -62,7 +62,7 @@ impl Telemetry {
     }
 
     /// The streams that there are, of any signal.
-    pub(crate) fn streams(&self) -> Vec<(Signal, String)> {
+    pub fn streams(&self) -> Vec<(Signal, String)> {
         let traces = self.traces.keys().map(|key| (Signal::Traces, key.clone()));
         let metrics = self.metrics.keys().map(|key| (Signal::Metrics, key.clone()));
         let logs = self.logs.keys().map(|key| (Signal::Logs, key.clone()));
@@ -70,7 +70,7 @@ impl Telemetry {
     }
 
     /// Spans, data points and log records.
-    pub(crate) fn records(&self) -> u64 {
+    pub fn records(&self) -> u64 {
         let spans = self.traces.values().flatten().flat_map(|entry| &entry.scope_spans);
         let metrics = self.metrics.values().flatten().flat_map(|entry| &entry.scope_metrics);
         let logs = self.logs.values().flatten().flat_map(|entry| &entry.scope_logs);
@@ -82,7 +82,7 @@ impl Telemetry {
     }
 
     /// Panics unless this is what was sent, and shows what differs.
-    pub(crate) fn assert_is(&self, sent: &Self, how: &str) {
+    pub fn assert_is(&self, sent: &Self, how: &str) {
         if self != sent {
             panic!("{how}: what arrived is not what was sent:\n{}", difference(self, sent));
         }
@@ -90,7 +90,7 @@ impl Telemetry {
 
     /// The same in one form, where writers are free to choose: the order of attributes and metrics, empty messages
     /// or none, empty buckets at the end, whether a span's flags repeat that it is sampled.
-    pub(crate) fn canonical(mut self) -> Self {
+    pub fn canonical(mut self) -> Self {
         for entry in self.traces.values_mut().flatten() {
             sort(entry.resource.as_mut());
             for scope in &mut entry.scope_spans {
