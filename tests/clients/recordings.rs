@@ -61,7 +61,9 @@ async fn are_what_it_sends(sdk: Sdk, encodings: &[Encoding]) {
 
 fn decoded(requests: &[Captured]) -> Telemetry {
     let mut all = Telemetry::default();
-    requests.iter().for_each(|(signal, body)| all.add(*signal, body));
+    for (signal, body) in requests {
+        all.add(*signal, body);
+    }
     all
 }
 

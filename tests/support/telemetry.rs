@@ -83,9 +83,7 @@ impl Telemetry {
 
     /// Panics unless this is what was sent, and shows what differs.
     pub fn assert_is(&self, sent: &Self, how: &str) {
-        if self != sent {
-            panic!("{how}: what arrived is not what was sent:\n{}", difference(self, sent));
-        }
+        assert!(self == sent, "{how}: what arrived is not what was sent:\n{}", difference(self, sent));
     }
 
     /// The same in one form, where writers are free to choose: the order of attributes and metrics, empty messages
