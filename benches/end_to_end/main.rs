@@ -1,10 +1,10 @@
 //! Sluice against other proxies, end to end: real processes, real sockets, one load generator, one upstream.
 //!
 //! `cargo bench --bench end_to_end -- compare` measures what it costs to pass the same requests through Sluice,
-//! `HAProxy`, nginx, an OpenTelemetry Collector and Rotel, as far as they are there (`make bench` installs them). `streams` and `stalled` look at Sluice alone: 100,000 live streams, and an upstream that hangs
-//! while senders push. Load generator and upstream are `sluice send` and `sluice sink`, inside this process;
-//! each proxy is a process of its own, started with a configuration made here, whose CPU and memory are read
-//! from `/proc`.
+//! `HAProxy`, nginx, an OpenTelemetry Collector and Rotel, as far as they are there (`make bench` installs them).
+//! `streams` and `stalled` look at Sluice alone: 100,000 live streams, and an upstream that hangs while senders push.
+//! Load generator and upstream are `sluice send` and `sluice sink`, inside this process; each proxy is a process of
+//! its own, started with a configuration made here, whose CPU and memory are read from `/proc`.
 
 mod collector;
 mod compare;

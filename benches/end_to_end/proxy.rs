@@ -48,6 +48,11 @@ impl Kind {
         Self::Rotel,
     ];
 
+    /// Whether it is known to reorder records, and to lose the resource of batches that it splits.
+    pub(crate) fn changes(self) -> bool {
+        self == Self::Rotel
+    }
+
     /// Its binary, if there is one.
     pub(crate) fn program(self, sluice: &Path) -> Option<PathBuf> {
         let found = match self {
