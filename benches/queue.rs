@@ -9,8 +9,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice::otlp::{self, Signal};
 use sluice::route::{Glob, Hit, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted};
 use sluice::stream::{
-    Admission, BatchSettings, Budget, Outlet, Placement, QueueSettings, Registry, Shared, Stream,
-    StreamCount, StreamName, WhenFull,
+    Admission, BatchSettings, Budget, Outlet, Placement, QueueSettings, Registry, Reservation, Shared,
+    Stream, StreamCount, StreamName, WhenFull,
 };
 use tokio::runtime::Handle;
 
@@ -80,7 +80,8 @@ fn queue(criterion: &mut Criterion) {
         let mut scratch = String::new();
         group.bench_function(size, |bencher| {
             bencher.iter(|| {
-                let mut admission = Admission::new(Signal::Logs);
+                let mut admission =
+                    Admission::new(Signal::Logs, Reservation::empty(registry.shared().budget.clone()), 0);
                 for entry in &split.entries {
                     let place = |hit: Hit<'_>| {
                         let identity = hit.identity.expect("the exporter needs no attributes");
@@ -104,7 +105,7 @@ fn queue(criterion: &mut Criterion) {
                     );
                     assert_eq!(routed, Ok(true));
                 }
-                black_box(admission.commit(&registry.shared().budget, 0)).expect("there is room");
+                black_box(admission.commit()).expect("there is room");
             });
         });
     }

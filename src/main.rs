@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Large buffers come and go with every batch; this allocator keeps them at hand instead of asking the system anew.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    sluice::cli::main(sluice::cli::Arguments::parse())
+    sluice::cli::main(sluice::cli::Arguments::of_process())
 }

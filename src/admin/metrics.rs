@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use crate::export::{Exporter, Fate};
 use crate::otlp::Signal;
-use crate::receive::Outcome;
+use crate::receive::{Misdirection, Outcome};
 use crate::run::Router;
 
 /// `OpenMetrics` text, which Prometheus reads.
@@ -82,6 +82,13 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
     page.counters("sluice_received_bytes", "Bytes of request bodies, after decompression", |family| {
         for signal in Signal::ALL {
             family.add(&[("signal", signal.name()), ("transport", HTTP)], counters.bytes(signal))?;
+        }
+        Ok(())
+    })?;
+    let help = "Requests to a wrong path, by a wrong method or in a format that is not taken";
+    page.counters("sluice_misdirected_requests", help, |family| {
+        for how in Misdirection::ALL {
+            family.add(&[("transport", HTTP), ("code", how.code())], counters.misdirected(how))?;
         }
         Ok(())
     })

@@ -1,11 +1,12 @@
 //! `sluice check`: says everything that is wrong with a configuration.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use super::config_file::ConfigArgs;
 use crate::config::{self, Problem, Source};
 
 /// Checks a configuration without running it.
@@ -14,8 +15,10 @@ use crate::config::{self, Problem, Source};
 /// used (there may be warnings), 1 if not.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// The file; without it, the one that `sluice run` would use.
+    /// The configuration, which `--config` may name as well.
     file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -30,14 +33,21 @@ enum Format {
     Json,
 }
 
-/// Checks, and prints to `out`; `env` looks up environment variables.
+impl CheckArgs {
+    /// What is named, by either way.
+    pub(super) fn configurations(&self) -> [Option<&Path>; 2] {
+        [self.file.as_deref(), self.config.file()]
+    }
+}
+
+/// Checks `source`, and prints to `out`; `env` looks up environment variables.
 pub fn check(
     args: &CheckArgs,
+    source: &Source,
     env: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let source = Source::choose(args.file.clone(), env);
-    let (problems, code) = match config::load(&source, env) {
+    let (problems, code) = match config::load(source, env) {
         Ok(compiled) => (compiled.warnings, ExitCode::SUCCESS),
         Err(problems) => (problems.list, ExitCode::FAILURE),
     };
@@ -85,10 +95,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("sluice.yaml");
         std::fs::write(&file, yaml).unwrap();
-        let arguments = ["check", file.to_str().unwrap()];
-        let args = Command::parse_from(arguments.iter().chain(options)).args;
+        let args = Command::parse_from(["check"].iter().chain(options)).args;
         let mut out = Vec::new();
-        let code = check(&args, &|_| None, &mut out).unwrap();
+        let code = check(&args, &Source::File(file.clone()), &|_| None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "sluice.yaml");
         (text, code)
     }

@@ -1,24 +1,31 @@
 //! `sluice explain`: what would become of a captured payload, entry by entry, and why.
 
 use std::io::{self, Read as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::config_file::ConfigArgs;
 use crate::config::{self, Compiled, Source};
 use crate::export::Transport;
-use crate::otlp::{self, Entry, Signal};
+use crate::otlp::{self, Entry, Reason, Signal};
 use crate::route::{RouteTable, Unroutable, Unrouted};
 use crate::stream::StreamName;
+
+/// What is said of a payload in JSON.
+const JSON: &str = "the payload looks like JSON: `sluice explain` takes protobuf, such as a `.pb` file of the \
+                    dead-letter directory";
 
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
 /// earlier routes did not match
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The configuration
-    file: PathBuf,
+    /// The configuration, which `--config` may name as well
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// An `Export<Signal>ServiceRequest` in protobuf, such as a `.pb` file of the dead-letter directory; `-` for standard input
     #[arg(long)]
     payload: PathBuf,
@@ -27,13 +34,21 @@ pub struct ExplainArgs {
     signal: Option<Signal>,
 }
 
+impl ExplainArgs {
+    /// What is named, by either way.
+    pub(super) fn configurations(&self) -> [Option<&Path>; 2] {
+        [self.file.as_deref(), self.config.file()]
+    }
+}
+
 /// Explains to `out`. Exit code 1 if the configuration or the payload can't be read.
 pub fn explain(
     args: &ExplainArgs,
+    source: &Source,
     env: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let compiled = match config::load(&Source::File(args.file.clone()), env) {
+    let compiled = match config::load(source, env) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
@@ -49,16 +64,22 @@ pub fn explain(
         })?;
     }
     let signal = args.signal.or_else(|| named(&args.payload)).or_else(|| guessed(&payload));
-    let Some(signal) = signal else {
-        writeln!(out, "the payload fits more than one signal: say which with `--signal`")?;
-        return Ok(ExitCode::FAILURE);
-    };
-    let split = match otlp::split(signal, &payload) {
+    // Whatever is wrong with the framing is so for every signal.
+    let split = match otlp::split(signal.unwrap_or(Signal::Logs), &payload) {
         Ok(split) => split,
-        Err(malformed) => {
-            writeln!(out, "not a {signal} request, it would be answered 400: {malformed}")?;
+        Err(malformed) if malformed.reason == Reason::LooksLikeJson => {
+            writeln!(out, "{JSON}")?;
             return Ok(ExitCode::FAILURE);
         }
+        Err(malformed) => {
+            let kind = signal.map_or_else(|| "an OTLP".to_owned(), |signal| format!("a {signal}"));
+            writeln!(out, "not {kind} request, it would be answered 400: {malformed}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let Some(signal) = signal else {
+        writeln!(out, "the payload fits no signal, or more than one: say which with `--signal`")?;
+        return Ok(ExitCode::FAILURE);
     };
     let explanation = Explanation::new(compiled, signal)?;
     for entry in &split.entries {
@@ -75,7 +96,7 @@ pub fn explain(
 }
 
 /// A dead letter's file name says its signal.
-fn named(path: &std::path::Path) -> Option<Signal> {
+fn named(path: &Path) -> Option<Signal> {
     let name = path.file_name()?.to_str()?;
     Signal::ALL.into_iter().find(|signal| name.contains(signal.name()))
 }

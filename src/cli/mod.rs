@@ -2,8 +2,10 @@
 
 mod answer;
 pub mod check;
+pub mod config_file;
 mod duration;
 pub mod explain;
+mod greeting;
 pub mod health;
 pub mod logging;
 pub mod replay;
@@ -14,9 +16,13 @@ mod sequence;
 pub mod sink;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::Source;
 
 /// An OTLP stream router: splits OTLP by resource attribute, keeps every stream in order, forwards to many upstreams.
 #[derive(Debug, Parser)]
@@ -25,7 +31,7 @@ pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: run::RunArgs,
+    config: config_file::ConfigArgs,
     #[command(flatten)]
     logging: logging::LoggingArgs,
 }
@@ -33,7 +39,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run (the default)
-    Run(run::RunArgs),
+    Run(config_file::ConfigArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
@@ -43,18 +49,61 @@ enum Command {
     Health(health::HealthArgs),
 }
 
+impl Arguments {
+    /// Reads the command line. If it is wrong, says why and ends the process with 2.
+    pub fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_hint(error).exit())
+    }
+
+    /// The configuration that is named, before the subcommand or behind it.
+    fn configuration(&self) -> Result<Option<&Path>, String> {
+        let before = self.config.file();
+        let [file, behind] = match &self.command {
+            None => [None, None],
+            Some(Command::Run(config)) => [None, config.file()],
+            Some(Command::Check(args)) => args.configurations(),
+            Some(Command::Explain(args)) => args.configurations(),
+            Some(Command::Replay(args)) => [None, args.config.file()],
+            Some(Command::Schema(_) | Command::Send(_) | Command::Sink(_) | Command::Health(_)) => {
+                return match before {
+                    Some(_) => {
+                        Err("`--config` is of no use here: this command reads no configuration".to_owned())
+                    }
+                    None => Ok(None),
+                };
+            }
+        };
+        config_file::only_one([before, behind, file])
+    }
+}
+
+/// `sluice demo.yaml` is what many try first.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
+        let ending = Path::new(word).extension().and_then(|ending| ending.to_str());
+        if matches!(ending, Some("yaml" | "yml")) || word.contains('/') || Path::new(word).is_file() {
+            let hint = format!("to run this configuration, write `sluice run --config {word}`");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+        }
+    }
+    error
+}
+
 /// Runs what the arguments ask for. Exit codes: 0 fine, 1 failed, 2 wrong usage.
 pub fn main(arguments: Arguments) -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
+    let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
+    let source = match arguments.configuration() {
+        Ok(named) => Source::choose(named.map(Path::to_owned), &env),
+        Err(error) => Arguments::command().error(ErrorKind::ArgumentConflict, error).exit(),
+    };
     let done = match arguments.command {
-        None => return run::run(&arguments.run, &arguments.logging),
-        Some(Command::Run(args)) => return run::run(&args.or(arguments.run), &arguments.logging),
-        Some(Command::Check(args)) => check::check(&args, &env, &mut io::stdout().lock()),
-        Some(Command::Explain(args)) => explain::explain(&args, &env, &mut io::stdout().lock()),
+        None | Some(Command::Run(_)) => return run::run(source, env, &arguments.logging),
+        Some(Command::Check(args)) => check::check(&args, &source, &env, &mut io::stdout().lock()),
+        Some(Command::Explain(args)) => explain::explain(&args, &source, &env, &mut io::stdout().lock()),
         Some(Command::Schema(args)) => {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Replay(args)) => replay::replay(&args, &env, &mut io::stdout().lock()),
+        Some(Command::Replay(args)) => replay::replay(&args, &source, &env, &mut io::stdout().lock()),
         Some(Command::Send(args)) => return runtime().block_on(send::run(args)),
         Some(Command::Sink(args)) => return runtime().block_on(sink::run(args)),
         Some(Command::Health(args)) => return health::health(&args),

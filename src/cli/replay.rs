@@ -4,7 +4,7 @@
 //! in which the letters were stored. A stream whose letter fails stops there, so that its order holds; others go
 //! on. What was delivered is removed at once, so that a replay that is interrupted can be started again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::config_file::ConfigArgs;
 use crate::config::{self, Source};
 use crate::export::{
-    Answer, Backoff, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport, letters,
+    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport, letters,
 };
 use crate::otlp::Signal;
 use crate::route::Values as _;
-use crate::stream::Batch;
+use crate::stream::{Batch, Budget};
 
 /// Attempts at one letter.
 const ATTEMPTS: usize = 5;
@@ -33,22 +34,21 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub struct ReplayArgs {
     /// The directory of `dead_letter.directory`
     directory: PathBuf,
-    /// The configuration that holds the exporters; without it as for `sluice run`
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
     /// Only say what would be sent where
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Replays a directory and says what came of it.
+/// Replays a directory by the exporters of `source`, and says what came of it.
 pub fn replay(
     args: &ReplayArgs,
+    source: &Source,
     env: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let source = Source::choose(args.config.clone(), env);
-    let compiled = match config::load(&source, env) {
+    let compiled = match config::load(source, env) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
@@ -60,43 +60,16 @@ pub fn replay(
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exporters = compiled.exporters.into_iter().collect();
-    let all_went = runtime.block_on(send_letters(found, exporters, args.dry_run, out))?;
+    let replay = Replay { source: source.to_string(), exporters, dry_run: args.dry_run, ..Replay::default() };
+    let all_went = runtime.block_on(replay.letters(&found, out))?;
     Ok(if all_went { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Sends what was found; `true` if nothing is left and nothing was rejected.
-async fn send_letters(
-    found: Letters,
-    exporters: HashMap<Arc<str>, ExporterSettings>,
-    dry_run: bool,
-    out: &mut dyn Write,
-) -> io::Result<bool> {
-    let mut replay = Replay { exporters, dry_run, ..Replay::default() };
-    for (path, reason) in &found.damaged {
-        writeln!(out, "{}: skipped: {reason}", path.display())?;
-    }
-    for letter in &found.letters {
-        replay.letter(letter, out).await?;
-    }
-    let Tally { delivered, records, rejected, left } = replay.tally;
-    let damaged = found.damaged.len();
-    if dry_run {
-        writeln!(out, "{delivered} letters ({records} records) can be sent, {left} can't")?;
-    } else {
-        writeln!(out, "{delivered} letters ({records} records) delivered, {left} left")?;
-    }
-    if rejected > 0 {
-        writeln!(out, "{rejected} of the delivered records were rejected by partial success and are gone")?;
-    }
-    if damaged > 0 {
-        writeln!(out, "{damaged} files belong to no whole letter and were left as they are")?;
-    }
-    Ok(left == 0 && rejected == 0 && damaged == 0)
 }
 
 /// A replay under way.
 #[derive(Default)]
 struct Replay {
+    /// The configuration that the exporters are from, for people.
+    source: String,
     exporters: HashMap<Arc<str>, ExporterSettings>,
     transports: HashMap<Arc<str>, Transport>,
     dry_run: bool,
@@ -105,6 +78,8 @@ struct Replay {
     /// Exporters that did not answer for all attempts at a letter. Until they do, each of their streams gets one
     /// attempt without waits, or a thousand streams of a dead upstream would take hours.
     unresponsive: HashSet<Arc<str>>,
+    /// Exporters of letters that the configuration doesn't have.
+    unknown: BTreeSet<String>,
     tally: Tally,
 }
 
@@ -117,6 +92,37 @@ struct Tally {
 }
 
 impl Replay {
+    /// Sends what was found; `true` if nothing is left and nothing was rejected.
+    async fn letters(mut self, found: &Letters, out: &mut dyn Write) -> io::Result<bool> {
+        for (path, reason) in &found.damaged {
+            writeln!(out, "{}: skipped: {reason}", path.display())?;
+        }
+        for letter in &found.letters {
+            self.letter(letter, out).await?;
+        }
+        let Tally { delivered, records, rejected, left } = self.tally;
+        let damaged = found.damaged.len();
+        if self.dry_run {
+            writeln!(out, "{delivered} letters ({records} records) can be sent, {left} can't")?;
+        } else {
+            writeln!(out, "{delivered} letters ({records} records) delivered, {left} left")?;
+        }
+        if rejected > 0 {
+            writeln!(
+                out,
+                "{rejected} of the delivered records were rejected by partial success and are gone"
+            )?;
+        }
+        if damaged > 0 {
+            writeln!(out, "{damaged} files belong to no whole letter and were left as they are")?;
+        }
+        for name in &self.unknown {
+            let source = &self.source;
+            writeln!(out, "{source} has no exporter `{name}`: name the file that has it by `--config FILE`")?;
+        }
+        Ok(left == 0 && rejected == 0 && damaged == 0)
+    }
+
     /// Sends one letter, unless its stream has stopped.
     async fn letter(&mut self, letter: &StoredLetter, out: &mut dyn Write) -> io::Result<()> {
         let Some(name) = letter.exporter() else {
@@ -164,10 +170,10 @@ impl Replay {
 
     /// The exporter, set up at its first letter, and where the letter goes.
     fn open(&mut self, name: &str, letter: &StoredLetter) -> Result<(Arc<str>, Target), String> {
-        let (name, settings) = self
-            .exporters
-            .get_key_value(name)
-            .ok_or_else(|| format!("the configuration has no exporter `{name}`"))?;
+        let Some((name, settings)) = self.exporters.get_key_value(name) else {
+            self.unknown.insert(name.to_owned());
+            return Err(format!("the configuration has no exporter `{name}`"));
+        };
         if !self.transports.contains_key(name) {
             let transport = Transport::new(name, settings).map_err(|error| error.to_string())?;
             self.transports.insert(Arc::clone(name), transport);
@@ -182,9 +188,12 @@ impl Replay {
         let transport = &self.transports[name];
         let attempts = if self.unresponsive.contains(name) { 1 } else { ATTEMPTS };
         let mut backoff = Backoff::new();
+        // One letter at a time hangs on nobody's account and takes what it needs.
+        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
+        let conditions = Conditions { hanging: &hanging, budget: &budget };
         let mut attempt = 1;
         loop {
-            let answer = transport.attempt(target, &batch, &AtomicBool::default()).await;
+            let answer = transport.attempt(target, &batch, conditions).await;
             let Outcome::Retry { after } = answer.outcome else {
                 self.unresponsive.remove(name);
                 return Ok(answer);

@@ -1,44 +1,22 @@
 //! `sluice run`: starts, says where it listens and what to try, and runs until it is told to stop.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::greeting::to_try;
 use super::logging::LoggingArgs;
 use crate::admin::Admin;
 use crate::config::Source;
 use crate::receive::OtlpHttp;
 use crate::run::{self, Role, Router, Serve};
 
-/// An `ExportLogsServiceRequest` with one log record "hello from curl" and `service.name` = `curl`, in Base64.
-const HELLO: &str = "CjoKGAoWCgxzZXJ2aWNlLm5hbWUSBgoEY3VybBIeEhwQCRoESU5GTyoSChBoZWxsbyBmcm9tIGN1cmwh";
-
-/// What to run.
-#[derive(Args, Clone, Debug, Default)]
-pub struct RunArgs {
-    /// The configuration; without it `SLUICE_CONFIG`, `./config/sluice.yaml`, or the built-in default
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-impl RunArgs {
-    /// `sluice --config FILE run` is the same as `sluice run --config FILE`.
-    #[must_use]
-    pub fn or(self, before: Self) -> Self {
-        Self { config: self.config.or(before.config) }
-    }
-}
-
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
-pub fn run(args: &RunArgs, logging: &LoggingArgs) -> ExitCode {
+pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
     logging.start();
     raise_open_files();
-    let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
-    let source = Source::choose(args.config.clone(), &env);
     super::runtime().block_on(async {
         // Caught before anybody can see that it runs: until then a signal would end it without a word.
         let signals = match Signals::catch() {
@@ -130,7 +108,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Where it listens, and two things to try.
+/// Where it listens, and what to try.
 async fn greet(router: &Router, for_people: bool) {
     let report = router.report();
     info!(source = report.source, version = report.version, "sluice {} started", env!("CARGO_PKG_VERSION"));
@@ -148,12 +126,8 @@ async fn greet(router: &Router, for_people: bool) {
     let Some(first) = otlp.first().filter(|_| for_people) else { return };
     // As it was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
-    eprintln!(
-        "\nTry:\n  echo {HELLO} | base64 -d | curl -sS -H 'Content-Type: application/x-protobuf' --data-binary @- http://{first}/v1/logs\n  {program} send --endpoint http://{first} --signal logs --streams 10 --duration 5s"
-    );
-    if let Some(admin) = admin.first() {
-        eprintln!("  curl -s http://{admin}/api/v1/streams\n");
-    }
+    let snapshot = router.intake().snapshot.load();
+    eprintln!("\n{}", to_try(&snapshot, &program, *first, admin.first().copied()));
 }
 
 /// A gateway holds a socket per sender and per upstream request; the usual soft limit of 1024 is soon met.

@@ -39,10 +39,15 @@ pub struct Problem {
 }
 
 impl fmt::Display for Problem {
+    /// With `{:#}` it is one line for a log, whose level tells how bad it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
+        }
+        if f.alternate() {
+            write!(f, ": {}", self.message)?;
+            return self.help.iter().try_for_each(|help| write!(f, " (help: {help})"));
         }
         let severity = match self.severity {
             Severity::Error => "error",

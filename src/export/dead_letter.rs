@@ -150,7 +150,10 @@ impl DeadLetters {
 
 impl Shared {
     fn store(&self, letter: &Letter) -> Result<(), StoreError> {
-        let note = serde_json::to_vec_pretty(&Note::of(letter)).expect("a note has only strings for keys");
+        let mut note =
+            serde_json::to_vec_pretty(&Note::of(letter)).expect("a note has only strings for keys");
+        // It is read in terminals as well.
+        note.push(b'\n');
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
         self.reserve(size)?;
         let stem = self.stem(letter);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Backoff, Exporter, Fate, Outcome};
+use super::{Backoff, Conditions, Exporter, Fate, Outcome};
 use crate::notice;
 use crate::otlp;
 use crate::route::Values as _;
-use crate::stream::{Batch, InFlight, Stream};
+use crate::stream::{Batch, InFlight, Reservation, Stream};
 
 /// If this many pieces of a halved batch have been refused and none taken, the upstream refuses something that all
 /// records share; the rest is not tried one by one.
@@ -41,6 +41,7 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
     let signal = batch.signal();
     exporter.counters().batch_bytes.observe(batch.len() as f64);
     let mut pieces = vec![batch.clone()];
+    let mut copies = Reservation::empty(stream.registry().shared().budget.clone());
     let (mut refused, mut taken) = (0, false);
     while let Some(piece) = pieces.pop() {
         let reason = match settle(exporter, stream, &piece).await {
@@ -70,6 +71,7 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
             Some(halves) => {
                 let halves = halves.map(|(bytes, records)| Batch::new(signal, vec![bytes.into()], records));
                 pieces.extend(halves.into_iter().rev());
+                copies.charge_spare(pieces.iter().map(|piece| piece.len() as u64).sum());
             }
             None => bury(exporter, stream, &[piece], &reason, "refused").await,
         }
@@ -86,6 +88,7 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
 /// Tries one piece until the upstream has taken or refused it.
 async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled {
     let mut backoff = Backoff::new();
+    let conditions = Conditions { hanging: stream.hanging(), budget: &stream.registry().shared().budget };
     loop {
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
@@ -98,7 +101,7 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Err(error) => return Settled::Refused(error.to_string(), "target"),
         };
         let started = Instant::now();
-        let attempt = active.transport.attempt(&target, piece, stream.hanging());
+        let attempt = active.transport.attempt(&target, piece, conditions);
         let answer = tokio::select! {
             answer = attempt => answer,
             () = given_up(exporter) => continue,

@@ -25,5 +25,5 @@ pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
 };
-pub use transport::{Answer, Outcome, Target, TargetError, Transport, TransportError};
+pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use utc::rfc3339;

@@ -15,7 +15,7 @@ use super::http::{HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
 use super::{ExporterKind, ExporterSettings};
 use crate::otlp::Signal;
 use crate::route::{RenderError, Values};
-use crate::stream::Batch;
+use crate::stream::{Batch, Budget};
 
 /// How one exporter sends; shared by its streams.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub enum Transport {
     Unserved,
 }
 
-/// Where the batches of one stream go. Rendered once per stream and settings version.
+/// Where the batches of one stream go.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A URL with headers.
@@ -41,6 +41,15 @@ pub enum Target {
     Debug(DebugTarget),
     /// Nowhere.
     Unserved,
+}
+
+/// The conditions under which a batch is attempted.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// Whether the stream's last attempt hung, which decides about the allowance; kept up to date by the attempt.
+    pub hanging: &'a AtomicBool,
+    /// What is charged for what is made of the batch, such as its compressed body.
+    pub budget: &'a Arc<Budget>,
 }
 
 /// What came of one attempt.
@@ -155,11 +164,10 @@ impl Transport {
     }
 
     /// One attempt at sending a batch. Waits for the destination's allowance first, which the exporter's
-    /// `timeout` does not cover. An attempt that is dropped closes its connection. `hanging` is kept for the stream:
-    /// whether its last attempt hung, which decides about the allowance.
-    pub async fn attempt(&self, target: &Target, batch: &Batch, hanging: &AtomicBool) -> Answer {
+    /// `timeout` does not cover. An attempt that is dropped closes its connection.
+    pub async fn attempt(&self, target: &Target, batch: &Batch, conditions: Conditions<'_>) -> Answer {
         match (self, target) {
-            (Self::Http(http), Target::Http(target)) => http.attempt(target, batch, hanging).await,
+            (Self::Http(http), Target::Http(target)) => http.attempt(target, batch, conditions).await,
             (Self::File(file), Target::File(target)) => file.attempt(target, batch).await,
             (Self::Debug(debug), Target::Debug(target)) => debug.attempt(target, batch).await,
             (Self::Unserved, _) => Answer {

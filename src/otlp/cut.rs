@@ -25,7 +25,8 @@ pub struct Cut {
     /// Spans, data points or log records in `bytes`; 1 for a part whose records can't be counted.
     pub records: u64,
     /// What was cut out, with copies of the messages around it, as a request: for the dead letter. When a request
-    /// has more than 16 such parts, the last cut has all further ones, and tells where the first of them is.
+    /// has more than 16 such parts, the last cut has all further ones, and tells where the first of them is. The same
+    /// goes for an entry in which repeating the messages around them would take more than the entry itself.
     pub bytes: Vec<u8>,
 }
 
@@ -39,11 +40,19 @@ pub(super) fn sift(
     fault: Fault,
     cuts: &mut Vec<Cut>,
 ) -> Option<(Vec<u8>, u64)> {
-    let mut sieve =
-        Sieve { signal, request, index, cuts, kept: Piece::default(), cut: Piece::default(), fault: None };
+    let entry = Child::of(Message::request(signal), entry).expect("entries lead to records");
+    let mut sieve = Sieve {
+        signal,
+        request,
+        index,
+        cuts,
+        kept: Piece::default(),
+        cut: Piece::default(),
+        fault: None,
+        copies_left: entry.raw.len(),
+    };
     // The entry is sifted as a child of the request, so that cutting it out whole is no special case.
     sieve.cut.enter(0, Header::default());
-    let entry = Child::of(Message::request(signal), entry).expect("entries lead to records");
     sieve.sift(&entry, Level::ENTRY, fault);
     sieve.flush();
     sieve.kept.take()
@@ -60,6 +69,9 @@ struct Sieve<'a> {
     cut: Piece,
     /// Why the first part in `cut` is there.
     fault: Option<Fault>,
+    /// Bytes of headers that may still be copied so that a part can be named for itself: an entry with a large resource
+    /// and many broken records takes no more memory than twice its bytes.
+    copies_left: usize,
 }
 
 impl Sieve<'_> {
@@ -93,9 +105,11 @@ impl Sieve<'_> {
     }
 
     fn cut(&mut self, child: &Child<'_>, fault: Fault) {
+        let headers = self.cut.len_with(0);
         self.cut.put(child.raw, child.records().unwrap_or(1).max(1));
         self.fault.get_or_insert(fault);
-        if self.cuts.len() <= NAMED {
+        if self.cuts.len() <= NAMED && headers <= self.copies_left {
+            self.copies_left -= headers;
             self.flush();
         }
     }

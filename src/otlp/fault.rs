@@ -15,6 +15,8 @@ pub enum Reason {
     WireType,
     /// Wire types 3 and 4, which proto3 does not have and servers disagree about.
     Group,
+    /// A request in JSON where protobuf is expected; as protobuf its `{` would begin a group.
+    LooksLikeJson,
     /// Wire types 6 and 7, which don't exist.
     UnknownWireType,
     /// A string is not UTF-8.
@@ -41,6 +43,9 @@ impl Reason {
             Self::FieldNumber => "field number is not within 1 and 2^29-1",
             Self::WireType => "wire type is not that of the field",
             Self::Group => "groups are not allowed",
+            Self::LooksLikeJson => {
+                "this looks like JSON, not protobuf: send JSON with `Content-Type: application/json`"
+            }
             Self::UnknownWireType => "wire type does not exist",
             Self::Utf8 => "string is not valid UTF-8",
             Self::IdLength => "a trace id must have 16 bytes and a span id 8, or none",

@@ -76,13 +76,32 @@ impl Packing<'_> {
 }
 
 /// Halves a request of whole entries: between entries if more than one has records, else between scopes, else
-/// between records, data points last. Each half has at least one record, which is told with it. `None` if there is
-/// but one record, or if the records can't be told apart (a metric that states its data twice).
+/// between records, data points last. With each half come its records: at least one, unless there are not as many.
+/// Then the entries are halved as they are, since one without records may be what an upstream refuses, too. `None` if
+/// there is but one record or entry, or if the records can't be told apart (a metric that states its data twice).
 pub fn halve(signal: Signal, request: &[u8]) -> Option<[(Vec<u8>, u64); 2]> {
     let mut halves = [Piece::default(), Piece::default()];
-    divide(1, Message::request(signal), request, &mut halves)?;
+    let message = Message::request(signal);
+    if divide(1, message, request, &mut halves).is_none() {
+        halves = divide_entries(message, request)?;
+    }
     let [mut first, mut second] = halves;
     Some([first.take()?, second.take()?])
+}
+
+/// Puts the entries of a request in two halves of about as many entries.
+fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[Piece; 2]> {
+    let parts = Parts::of(message, request)?;
+    let entries = parts.children().count();
+    if entries < 2 {
+        return None;
+    }
+    let mut halves = [Piece::default(), Piece::default()];
+    halves.iter_mut().for_each(|half| half.enter(1, parts.header.clone()));
+    for (index, entry) in parts.children().enumerate() {
+        halves[usize::from(index >= entries.div_ceil(2))].put(entry.raw, entry.records()?);
+    }
+    Some(halves)
 }
 
 /// Puts the children of a message in two halves with about as many records, descending where all records are in

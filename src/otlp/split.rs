@@ -68,6 +68,23 @@ pub fn count_entries(request: &[u8]) -> usize {
 /// out: the record where the framing around it holds, else the metric, the scope or the entry. Of the request's
 /// own fields only the entries are taken over.
 pub fn split(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed> {
+    let split = split_entries(signal, request);
+    // White space in front of JSON can pass as the frame of an entry.
+    let taken = split.as_ref().is_ok_and(|split| !split.entries.is_empty() || split.cuts.is_empty());
+    if !taken && looks_like_json(request) {
+        let path = Message::request(signal).name.to_owned();
+        return Err(Malformed { path, offset: 0, reason: Reason::LooksLikeJson });
+    }
+    split
+}
+
+/// Whether bytes begin as a JSON object does.
+fn looks_like_json(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes).trim_ascii_start();
+    text.strip_prefix(b"{").is_some_and(|rest| matches!(rest.trim_ascii_start().first(), Some(b'"' | b'}')))
+}
+
+fn split_entries(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed> {
     let malformed = |reason, at: &[u8]| {
         let offset = at.as_ptr().addr() - request.as_ptr().addr();
         Malformed { path: locate::path(signal, request, offset), offset, reason }

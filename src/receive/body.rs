@@ -16,8 +16,8 @@ use zstd::stream::raw::{self, InBuffer, Operation as _, OutBuffer};
 
 use crate::stream::{Budget, Reservation};
 
-/// Room that a declared length is believed for at once; beyond, the buffer grows with what really comes.
-const BELIEVED: usize = 1024 * 1024;
+/// A declared length is believed as far as so many times what has really come.
+const BELIEVED: usize = 4;
 
 /// Compressed bytes are fed to a decoder in pieces of this size, so that the limits are looked at before a piece can
 /// have grown to more than a thousand times itself.
@@ -28,6 +28,10 @@ const STEP: usize = 128 * 1024;
 
 /// The largest zstd window (8 MiB, what RFC 8878 asks every decoder to support), as a power of two.
 const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// What a decoder takes by itself: zlib's state with its window of 32 KiB, zstd's tables and the step of its output.
+const ZLIB_STATE: u64 = 64 * 1024;
+const ZSTD_STATE: u64 = 256 * 1024;
 
 /// How a body is compressed (`Content-Encoding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +115,8 @@ pub(super) async fn read(
         size,
         read: 0,
         reservation: Reservation::empty(limits.budget.clone()),
-        sink: Sink::new(coding, declared)?,
+        declared: declared.unwrap_or(0) as usize,
+        sink: Sink::new(coding)?,
     };
     loop {
         let frame =
@@ -137,6 +142,7 @@ struct Reading {
     size: u64,
     /// Bytes as sent.
     read: u64,
+    declared: usize,
     reservation: Reservation,
     sink: Sink,
 }
@@ -144,9 +150,7 @@ struct Reading {
 /// Where the pieces of a body go.
 enum Sink {
     /// Nothing has come yet; a body that comes in one piece is used as it is.
-    Empty {
-        declared: usize,
-    },
+    Empty,
     Whole(Bytes),
     Joined(BytesMut),
     Decoder(Coding, Box<Decoder>),
@@ -159,9 +163,9 @@ enum Decoder {
 }
 
 impl Sink {
-    fn new(coding: Coding, declared: Option<u64>) -> Result<Self, BodyError> {
+    fn new(coding: Coding) -> Result<Self, BodyError> {
         let decoder = match coding {
-            Coding::Identity => return Ok(Self::Empty { declared: declared.unwrap_or(0) as usize }),
+            Coding::Identity => return Ok(Self::Empty),
             Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(Vec::new())),
             Coding::Deflate => Decoder::Deflate(DeflateDecoder::new()),
             Coding::Zstd => {
@@ -182,6 +186,17 @@ impl Decoder {
             Self::Deflate(decoder) => decoder.write(data).map(|()| true),
             Self::Zstd(decoder) => decoder.write(data),
         }
+    }
+
+    /// Bytes that it takes beside what is decoded so far: its state, a window that has been filled with as much as
+    /// that, and the spare room behind it.
+    fn spare(&self) -> u64 {
+        let decoded = self.decoded();
+        let (state, window) = match self {
+            Self::Gzip(_) | Self::Deflate(_) => (ZLIB_STATE, 0),
+            Self::Zstd(_) => (ZSTD_STATE, decoded.len().min(1 << ZSTD_WINDOW_LOG)),
+        };
+        state + (window + decoded.capacity() - decoded.len()) as u64
     }
 
     fn decoded(&self) -> &Vec<u8> {
@@ -282,15 +297,14 @@ impl Reading {
                 loop {
                     let done =
                         decoder.write(&mut piece).map_err(|error| BodyError::Corrupt(*coding, error))?;
-                    let decoded = decoder.decoded();
-                    let (len, capacity) = (decoded.len() as u64, decoded.capacity() as u64);
-                    if len > self.size {
+                    let decoded = decoder.decoded().len() as u64;
+                    if decoded > self.size {
                         return Err(BodyError::TooLarge(self.size, true));
                     }
-                    if !self.reservation.grow(len - self.reservation.bytes()) {
+                    if !self.reservation.grow(decoded - self.reservation.bytes()) {
                         return Err(BodyError::NoMemory);
                     }
-                    self.reservation.charge_spare(capacity - len);
+                    self.reservation.charge_spare(decoder.spare());
                     if done {
                         break;
                     }
@@ -301,30 +315,30 @@ impl Reading {
         if !self.reservation.grow(data.len() as u64) {
             return Err(BodyError::NoMemory);
         }
-        self.sink = match std::mem::replace(&mut self.sink, Sink::Empty { declared: 0 }) {
-            Sink::Empty { .. } if last => Sink::Whole(data),
-            Sink::Empty { declared } => {
-                let mut joined = BytesMut::with_capacity(declared.min(BELIEVED).max(data.len()));
-                joined.extend_from_slice(&data);
-                Sink::Joined(joined)
+        let mut joined = match std::mem::replace(&mut self.sink, Sink::Empty) {
+            Sink::Empty if last => {
+                self.sink = Sink::Whole(data);
+                return Ok(());
             }
-            Sink::Whole(first) => {
-                let mut joined = BytesMut::from(first);
-                joined.extend_from_slice(&data);
-                Sink::Joined(joined)
-            }
-            Sink::Joined(mut joined) => {
-                joined.extend_from_slice(&data);
-                Sink::Joined(joined)
-            }
-            decoder @ Sink::Decoder(..) => decoder,
+            Sink::Empty => BytesMut::new(),
+            Sink::Whole(first) => BytesMut::from(first),
+            Sink::Joined(joined) => joined,
+            Sink::Decoder(..) => unreachable!("a decoder has taken the data above"),
         };
+        let len = joined.len() + data.len();
+        if len > joined.capacity() {
+            let room = self.declared.min(len * BELIEVED).max(len);
+            joined.reserve(room - joined.len());
+        }
+        joined.extend_from_slice(&data);
+        self.reservation.charge_spare((joined.capacity() - len) as u64);
+        self.sink = Sink::Joined(joined);
         Ok(())
     }
 
     fn finish(mut self) -> Result<Received, BodyError> {
         let bytes = match self.sink {
-            Sink::Empty { .. } => Bytes::new(),
+            Sink::Empty => Bytes::new(),
             Sink::Whole(bytes) => bytes,
             Sink::Joined(joined) => joined.freeze(),
             Sink::Decoder(_, _) if self.read == 0 => Bytes::new(),

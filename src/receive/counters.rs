@@ -32,11 +32,38 @@ impl Outcome {
     }
 }
 
+/// What is wrong with the head of a request, so that no OTLP is looked for behind it. Such requests are counted by
+/// themselves: they have no records that could be counted, and often not even a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misdirection {
+    /// No signal is received on its path.
+    Path,
+    /// OTLP is not sent by its method.
+    Method,
+    /// Its `Content-Type` or `Content-Encoding` is not taken.
+    Format,
+}
+
+impl Misdirection {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Path, Self::Method, Self::Format];
+
+    /// The HTTP status that it is answered with, the `code` label of `sluice_misdirected_requests_total`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Path => "404",
+            Self::Method => "405",
+            Self::Format => "415",
+        }
+    }
+}
+
 /// The counters of all receivers.
 #[derive(Debug, Default)]
 pub struct Counters {
     records: [[AtomicU64; 4]; 3],
     bytes: [AtomicU64; 3],
+    misdirected: [AtomicU64; 3],
 }
 
 impl Counters {
@@ -52,6 +79,11 @@ impl Counters {
         self.bytes[signal.index()].fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts a request in which no OTLP was looked for.
+    pub fn count_misdirected(&self, how: Misdirection) {
+        self.misdirected[how as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Records by outcome.
     pub fn records(&self, signal: Signal, outcome: Outcome) -> u64 {
         self.records[signal.index()][outcome as usize].load(Ordering::Relaxed)
@@ -60,5 +92,9 @@ impl Counters {
     /// Bytes of bodies, after decompression.
     pub fn bytes(&self, signal: Signal) -> u64 {
         self.bytes[signal.index()].load(Ordering::Relaxed)
+    }
+    /// Requests in which no OTLP was looked for.
+    pub fn misdirected(&self, how: Misdirection) -> u64 {
+        self.misdirected[how as usize].load(Ordering::Relaxed)
     }
 }

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, RETRY_AFTER};
+use ::http::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER, USER_AGENT,
+};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tracing::warn;
 
-use super::ListenerSettings;
 use super::body::{self, BodyError, Coding, Limits};
 use super::cors;
 use super::intake::{Intake, Verdict};
 use super::listener::{Answer, Handler};
 use super::status::{Code, Encoding};
+use super::{ListenerSettings, Misdirection};
+use crate::notice;
 use crate::otlp::Signal;
 use crate::stream::Budget;
 
@@ -24,6 +28,15 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Seconds after which a refused sender is asked to come back. Drawn from a range, so that senders that were refused
 /// together don't come back together; short, because longer ones make SDKs drop the batch.
 const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=5;
+
+/// What a sender wrote is quoted up to this many characters.
+const QUOTED: usize = 100;
+
+/// A request whose body is not worth reading, and what to do instead.
+struct Misdirected {
+    how: Misdirection,
+    message: String,
+}
 
 /// OTLP/HTTP in front of an intake.
 #[derive(Debug)]
@@ -54,12 +67,14 @@ async fn answer(
         return cors::preflight(cors, origin.clone());
     }
     let mut answer = match accept(settings, &head) {
-        Err(refusal) => {
+        Err(misdirected) => {
+            intake.counters.count_misdirected(misdirected.how);
+            misdirected.log(settings, &head.headers);
             // A sender that waits for `100 Continue` has not begun and needs no draining.
             if !head.headers.contains_key(EXPECT) {
                 tokio::spawn(body::drain(body, DRAIN));
             }
-            refusal
+            misdirected.answer(encoding(&head.headers).unwrap_or(Encoding::Protobuf))
         }
         Ok((signal, coding, encoding)) => {
             let limits = Limits {
@@ -87,13 +102,11 @@ async fn answer(
 }
 
 /// Looks at the head alone.
-#[expect(clippy::result_large_err, reason = "the error is the answer, which is moved once")]
 fn accept(
     settings: &ListenerSettings,
     head: &::http::request::Parts,
-) -> Result<(Signal, Coding, Encoding), Answer> {
+) -> Result<(Signal, Coding, Encoding), Misdirected> {
     let encoding = encoding(&head.headers);
-    let spoken = encoding.unwrap_or(Encoding::Protobuf);
     let path = head.uri.path();
     let Some(signal) = signal(settings, path) else {
         let message = if path.ends_with("/v1development/profiles") || path.ends_with("/v1/profiles") {
@@ -101,19 +114,22 @@ fn accept(
         } else {
             format!(
                 "there is no `{}` here: send to `/v1/traces`, `/v1/metrics` or `/v1/logs` (also below `/otlp`)",
-                path.chars().take(100).collect::<String>()
+                quoted(path)
             )
         };
-        return Err(refuse(spoken, StatusCode::NOT_FOUND, Code::NotFound, &message));
+        return Err(Misdirected { how: Misdirection::Path, message });
     };
     if head.method != Method::POST {
-        let message = format!("`{}` is not allowed here: OTLP is sent by POST", head.method);
-        let mut answer = refuse(spoken, StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, &message);
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        return Err(answer);
+        let origin = head.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        let message = match origin.filter(|_| head.method == Method::OPTIONS) {
+            Some(origin) => {
+                format!("pages of `{}` may not send: name it in `cors.allowed_origins`", quoted(origin))
+            }
+            None => format!("`{}` is not allowed here: OTLP is sent by POST", quoted(head.method.as_str())),
+        };
+        return Err(Misdirected { how: Misdirection::Method, message });
     }
-    let unsupported =
-        |message: &str| refuse(spoken, StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message);
+    let unsupported = |message: &str| Misdirected { how: Misdirection::Format, message: message.to_owned() };
     if encoding != Some(Encoding::Protobuf) {
         return Err(unsupported(if encoding == Some(Encoding::Json) {
             "OTLP/JSON is not served yet: send `Content-Type: application/x-protobuf`, which is what SDKs do with `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`"
@@ -130,6 +146,35 @@ fn accept(
     let coding =
         coding.ok_or_else(|| unsupported("send `Content-Encoding` gzip, zstd, deflate, identity or none"))?;
     Ok((signal, coding, Encoding::Protobuf))
+}
+
+impl Misdirected {
+    fn answer(&self, encoding: Encoding) -> Answer {
+        let (status, code) = match self.how {
+            Misdirection::Path => (StatusCode::NOT_FOUND, Code::NotFound),
+            Misdirection::Method => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
+            Misdirection::Format => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
+        };
+        let mut answer = refuse(encoding, status, code, &self.message);
+        if self.how == Misdirection::Method {
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        answer
+    }
+
+    /// Whoever sent it may not say what it was answered, and loses everything that it sends.
+    fn log(&self, settings: &ListenerSettings, headers: &HeaderMap) {
+        let code = self.how.code();
+        if let Some(suppressed) = notice::due(&settings.name, code) {
+            let sender = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(quoted);
+            warn!(receiver = settings.name, code, sender, suppressed, "request not taken: {}", self.message);
+        }
+    }
+}
+
+/// As much of what a sender wrote as fits into a message.
+fn quoted(text: &str) -> String {
+    text.chars().take(QUOTED).collect()
 }
 
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {
@@ -160,9 +205,7 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
             respond(encoding, StatusCode::OK, encoding.success(signal, Some((rejected, &message))))
         }
         Verdict::Refused(full) => later(encoding, &full.to_string()),
-        Verdict::TooLarge => {
-            too_large(encoding, "the request needs more than the memory limit, so it can never be taken")
-        }
+        Verdict::TooLarge(why) => too_large(encoding, why),
         Verdict::Malformed { field, message } => {
             let body = encoding.status(Code::InvalidArgument, &message, Some(&field));
             respond(encoding, StatusCode::BAD_REQUEST, body)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -26,6 +27,13 @@ const ENTRY_OVERHEAD: usize = 192;
 
 /// Requests of up to this many entries take so little on their way that nobody counts it.
 const ORDINARY_ENTRIES: usize = 64;
+
+/// Bodies beyond this size are taken one after the other.
+const ORDINARY_BODY: usize = 1024 * 1024;
+
+/// While a body is copied into queues it is there twice and reserved once. One large one at a time is what Sluice has
+/// room for beside `limits.memory`.
+static LARGE_BODIES: Mutex<()> = Mutex::new(());
 
 /// Problems named in one answer; more are only counted.
 const NAMED: usize = 3;
@@ -75,8 +83,8 @@ pub enum Verdict {
     },
     /// There is no room now; none of it is queued.
     Refused(Full),
-    /// There will never be room; none of it is queued.
-    TooLarge,
+    /// There will never be room, and why; none of it is queued.
+    TooLarge(&'static str),
     /// It is not OTLP, or nothing in it is valid.
     Malformed {
         /// The path of the first problem.
@@ -133,21 +141,19 @@ impl From<Unroutable> for Trouble {
 impl Intake {
     /// Takes one request in: all that is valid and routed, or nothing.
     pub fn take(&self, signal: Signal, received: Received) -> Verdict {
-        let body = &received.bytes;
+        let Received { bytes: body, mut reservation } = received;
         self.counters.count_bytes(signal, body.len() as u64);
-        let budget = received.reservation.budget().clone();
-        let mut on_the_way = Reservation::empty(budget.clone());
-        let entries = otlp::count_entries(body);
-        if entries > ORDINARY_ENTRIES {
-            let overhead = (entries * ENTRY_OVERHEAD) as u64;
-            if overhead + received.reservation.bytes() > budget.limit() {
-                return self.refused(signal, 1, &Refused::TooLarge);
-            }
-            if !on_the_way.grow(overhead) {
-                return self.refused(signal, 1, &Refused::Full(Full::Memory));
-            }
+        let _alone = (body.len() > ORDINARY_BODY).then(|| LARGE_BODIES.lock());
+        let budget = reservation.budget().clone();
+        let entries = otlp::count_entries(&body);
+        let overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
+        if overhead + reservation.bytes() > budget.limit() {
+            return self.refused(signal, 1, &Refused::TooLarge);
         }
-        let split = match otlp::split(signal, body) {
+        if !reservation.grow(overhead) {
+            return self.refused(signal, 1, &Refused::Full(Full::Memory));
+        }
+        let split = match otlp::split(signal, &body) {
             Ok(split) => split,
             Err(malformed) => return self.malformed(signal, &malformed),
         };
@@ -155,7 +161,7 @@ impl Intake {
         let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
         let mut remarks = Remarks::default();
         let mut tally = Tally::default();
-        let mut admission = Admission::new(signal);
+        let mut admission = Admission::new(signal, reservation, overhead);
         for entry in &split.entries {
             let placed = place(&snapshot, signal, entry, &mut admission).map(|(streams, unfit)| {
                 // Not rejected, since another exporter has it; but whoever sends it should know.
@@ -178,13 +184,10 @@ impl Intake {
                 Err(Trouble::Refused(refused)) => return self.refused(signal, total, &refused),
             }
         }
-        // What was reserved for the body becomes what is reserved for its entries.
-        let reserved = received.reservation.bytes();
-        let sheds = match admission.commit(&budget, reserved) {
+        let sheds = match admission.commit() {
             Ok(sheds) => sheds,
             Err(refused) => return self.refused(signal, total, &refused),
         };
-        received.reservation.forget();
         tally.shed(&sheds, &mut remarks);
         self.counters.count(signal, Outcome::Accepted, tally.accepted());
         self.counters.count(signal, Outcome::Dropped, tally.dropped);
@@ -238,16 +241,24 @@ impl Intake {
     }
 
     fn refused(&self, signal: Signal, records: u64, refused: &Refused) -> Verdict {
-        self.counters.count(signal, Outcome::Refused, records);
-        match *refused {
-            Refused::TooLarge => Verdict::TooLarge,
+        let never = match *refused {
+            Refused::TooLarge => "the request needs more than the memory limit, so it can never be taken",
+            Refused::TooManyStreams => {
+                "the request names more streams than the limit of streams, so it can never be taken: send it in parts"
+            }
             Refused::Full(full) => {
+                self.counters.count(signal, Outcome::Refused, records);
                 if let Some(suppressed) = notice::due(signal.name(), "refused") {
                     warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
                 }
-                Verdict::Refused(full)
+                return Verdict::Refused(full);
             }
+        };
+        self.counters.count(signal, Outcome::Rejected, records);
+        if let Some(suppressed) = notice::due(signal.name(), "too large") {
+            warn!(%signal, records, suppressed, "request rejected: {never}");
         }
+        Verdict::TooLarge(never)
     }
 
     fn note(signal: Signal, remarks: &Remarks, dropped: u64) {

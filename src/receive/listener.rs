@@ -67,7 +67,8 @@ pub struct Bound {
 pub struct Listener {
     settings: Arc<ArcSwap<ListenerSettings>>,
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    /// Once told to stop, the time that requests in progress may take.
+    stop: watch::Sender<Option<Duration>>,
     /// Wakes a listener that waits for a place: there may be more of them now.
     changed: Arc<Notify>,
     task: JoinHandle<()>,
@@ -99,7 +100,7 @@ impl Bound {
     pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
         let address = self.address()?;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let accepting = Accepting {
             settings: settings.clone(),
             watch: Arc::default(),
@@ -130,13 +131,12 @@ impl Listener {
         self.changed.notify_one();
     }
 
-    /// Accepts no more, answers the requests in progress and closes their connections; at most for `patience`.
-    pub async fn stop(mut self, patience: Duration) {
-        // The task ends by itself once the last connection has.
-        let _ = self.stop.send(true);
-        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
+    /// Accepts no more, answers the requests in progress and closes their connections. Those that are not done
+    /// within `patience` are cut: when this returns there is no connection, so nobody is told 200 any more.
+    pub async fn stop(self, patience: Duration) {
+        let _ = self.stop.send(Some(patience));
+        // It ends once the last connection has.
+        let _ = self.task.await;
     }
 }
 
@@ -149,7 +149,12 @@ struct Accepting<H> {
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>, changed: Arc<Notify>) {
+    async fn run(
+        self,
+        listener: TcpListener,
+        mut stopped: watch::Receiver<Option<Duration>>,
+        changed: Arc<Notify>,
+    ) {
         // Ends with this task: slow connections are closed also while the listener waits for its last ones.
         let mut watching = JoinSet::new();
         let settings = self.settings.clone();
@@ -157,7 +162,7 @@ impl<H: Handler> Accepting<H> {
         let graceful = GracefulShutdown::new();
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
-        loop {
+        let patience = loop {
             let wanted = self.settings.load().max_connections;
             if wanted != most {
                 // Connections of before don't count against the new limit.
@@ -168,16 +173,20 @@ impl<H: Handler> Accepting<H> {
                 listener.accept().await.map(|(socket, peer)| (place, socket, peer))
             };
             tokio::select! {
-                () = async { drop(stopped.wait_for(|stop| *stop).await) } => break,
+                patience = told(&mut stopped) => break patience,
                 () = changed.notified() => {}
                 accepted = accepted => match accepted {
                     Ok((place, socket, peer)) => self.connect(socket, peer, place, &graceful),
                     Err(error) => self.not_accepted(&error).await,
                 },
             }
-        }
+        };
         drop(listener);
-        graceful.shutdown().await;
+        let mut last_one_ended = std::pin::pin!(graceful.shutdown());
+        if tokio::time::timeout(patience, &mut last_one_ended).await.is_err() {
+            self.watch.close_all();
+            last_one_ended.await;
+        }
     }
 
     /// Running out of file descriptors is no reason to end, nor to spin.
@@ -229,9 +238,14 @@ impl<H: Handler> Accepting<H> {
                 ended = connection => if let Err(error) = ended {
                     debug!(%peer, "connection ended: {error}");
                 },
-                () = watched.late() => debug!(%peer, "connection closed: idle, or its request's head came too slowly"),
+                () = watched.late() => debug!(%peer, "connection closed: idle, its request's head came too slowly, or it outlived the listener"),
             }
             drop((place, large));
         });
     }
+}
+
+/// Waits until the listener is told to stop, and how patiently. One that nobody holds any more has all the time.
+async fn told(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    stopped.wait_for(Option::is_some).await.ok().and_then(|patience| *patience).unwrap_or(Duration::MAX)
 }

@@ -14,7 +14,7 @@ mod status;
 mod watch;
 
 pub use body::Received;
-pub use counters::{Counters, Outcome};
+pub use counters::{Counters, Misdirection, Outcome};
 pub use http::OtlpHttp;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Listener};

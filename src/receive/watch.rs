@@ -1,4 +1,4 @@
-//! Connections that keep a listener waiting: slow heads and idle keep-alive.
+//! Connections that keep a listener waiting: slow heads, idle keep-alive, and what outlives its end.
 //!
 //! A timer per request would cost more than the request's routing. So a connection only notes, against a clock that
 //! ticks once a second, since when it has been idle or in the middle of a head, and one task per listener closes the
@@ -38,6 +38,7 @@ pub(super) struct Activity {
     multiplexed: AtomicBool,
     /// Clock at the last change of what it is doing.
     since: AtomicU32,
+    /// The connection has to be closed.
     late: Notify,
 }
 
@@ -48,6 +49,13 @@ impl Watch {
         activity.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
         self.connections.insert(id, activity.clone());
         Watched { watch: self.clone(), id, activity }
+    }
+
+    /// Closes every connection, whatever it is doing.
+    pub(super) fn close_all(&self) {
+        for activity in &self.connections {
+            activity.late.notify_one();
+        }
     }
 
     /// Ticks and closes late connections until the listener's task ends it.
@@ -83,11 +91,18 @@ pub(super) struct Watched {
 impl Watched {
     /// Ready when the connection has to be closed.
     pub(super) async fn late(&self) {
-        self.activity.late.notified().await;
+        loop {
+            self.activity.late.notified().await;
+            // A request may have begun since the clock ticked.
+            if self.activity.in_progress.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
     }
 
     /// Notes a request, until the returned guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InProgress {
+        self.touch();
         self.activity.in_head.store(false, Ordering::Relaxed);
         self.activity.in_progress.fetch_add(1, Ordering::Relaxed);
         InProgress(self.clone())
@@ -99,8 +114,10 @@ impl Watched {
 
     fn read(&self, data: &[u8]) {
         let activity = &self.activity;
-        if activity.in_progress.load(Ordering::Relaxed) > 0 || activity.multiplexed.load(Ordering::Relaxed) {
+        if activity.in_progress.load(Ordering::Relaxed) > 0 {
             self.touch();
+        } else if activity.multiplexed.load(Ordering::Relaxed) {
+            // Frames that begin no request, such as answers to our pings, keep no connection open.
         } else if data.starts_with(H2_PREFACE) {
             activity.multiplexed.store(true, Ordering::Relaxed);
             self.touch();

@@ -3,6 +3,8 @@
 //! One walk over the resource finds every attribute that any route or template names; the routes are then asked in
 //! order. Nothing is allocated for an entry unless a route's key is a template.
 
+mod example;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 

@@ -299,7 +299,7 @@ impl Router {
         self.intake.snapshot.store(Arc::new(snapshot));
         self.serve_listeners(&mut live, bound);
         for warning in &compiled.warnings {
-            warn!("{warning}");
+            warn!("{warning:#}");
         }
         self.report.store(Arc::new(ConfigReport {
             source: self.source.to_string(),
@@ -376,7 +376,10 @@ impl Router {
             }
         }
         for (_, listener) in old {
-            tokio::spawn(listener.stop(Duration::from_secs(30)));
+            // Whatever has begun may take the time that it has anyway.
+            let settings = listener.settings();
+            let patience = settings.read_header_timeout.saturating_add(settings.read_timeout);
+            tokio::spawn(listener.stop(patience));
         }
     }
 

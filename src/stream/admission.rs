@@ -7,19 +7,25 @@ use smallvec::SmallVec;
 
 use super::queue::{Room, Stream};
 use super::registry::{NoStream, Registry, StreamCount};
-use super::{Budget, StreamName, WhenFull};
+use super::{Reservation, StreamName, WhenFull};
 use crate::otlp::{self, Signal};
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
 
-/// One request on its way into the queues. Dropping it without [`Admission::commit`] leaves no trace.
+/// One request on its way into the queues. If it is not admitted, it leaves no trace.
 #[derive(Debug)]
 pub struct Admission<'a> {
     signal: Signal,
     groups: SmallVec<[Group<'a>; 4]>,
     by_stream: std::collections::HashMap<*const Stream, usize>,
     shed: Vec<Shed>,
+    /// For the request: its body to begin with, its entries in the end.
+    reservation: Reservation,
+    /// The part of `reservation` that handling the request takes, whatever becomes of it.
+    overhead: u64,
+    /// Bytes of the pieces that entries were split into.
+    pieces: u64,
 }
 
 /// The entries of a request for one stream.
@@ -77,6 +83,8 @@ pub enum Refused {
     Full(Full),
     /// There can never be room: the request needs more than `limits.memory`.
     TooLarge,
+    /// There can never be room: the request names more streams than there may be.
+    TooManyStreams,
 }
 
 /// Where an entry goes.
@@ -102,9 +110,12 @@ pub enum Misplaced {
 }
 
 impl<'a> Admission<'a> {
-    /// A request without entries yet.
-    pub fn new(signal: Signal) -> Self {
+    /// A request without entries yet, with what is reserved for its body and for the `overhead` of handling it.
+    pub fn new(signal: Signal, reservation: Reservation, overhead: u64) -> Self {
         Self {
+            reservation,
+            overhead,
+            pieces: 0,
             signal,
             groups: SmallVec::new(),
             by_stream: std::collections::HashMap::new(),
@@ -127,7 +138,7 @@ impl<'a> Admission<'a> {
             Ok(stream) => stream,
             Err(NoStream::Unfit(error)) => return Err(Misplaced::Unfit(error)),
             Err(NoStream::TooMany) if settings.when_full == WhenFull::Refuse => {
-                return Err(Misplaced::Refused(Refused::Full(Full::Streams)));
+                return Err(Misplaced::Refused(self.no_stream(at)));
             }
             Err(NoStream::TooMany) => {
                 let again = self.shed.iter().rev().take_while(|shed| shed.index == index).any(|shed| {
@@ -140,7 +151,8 @@ impl<'a> Admission<'a> {
                 return Ok(!again);
             }
         };
-        let group = self.group(stream, at.registry);
+        let at_group = self.group(stream, at.registry);
+        let group = &mut self.groups[at_group];
         if group.entries.last().is_some_and(|last| last.index == index) {
             return Ok(false);
         }
@@ -151,15 +163,41 @@ impl<'a> Admission<'a> {
         let max_size = settings.batch.max_size;
         if otlp::frame_len(entry.len()) <= max_size {
             add(entry.clone(), records);
-        } else {
-            otlp::split_to_size(signal, entry, max_size, &mut |piece, records| {
-                add(Cow::Owned(piece.to_vec()), records);
-            });
+            return Ok(true);
         }
-        Ok(true)
+        let mut room = true;
+        otlp::split_to_size(signal, entry, max_size, &mut |piece, records| {
+            if piece.len() == entry.len() {
+                return add(entry.clone(), records);
+            }
+            // Each repeats the headers above it, so that together they may be several times the entry.
+            self.pieces += otlp::frame_len(piece.len()) as u64;
+            let beyond = (self.pieces + self.overhead).saturating_sub(self.reservation.bytes());
+            room = room && self.reservation.grow(beyond);
+            if room {
+                add(Cow::Owned(piece.to_vec()), records);
+            }
+        });
+        if room { Ok(true) } else { Err(Misplaced::Refused(self.no_memory())) }
     }
 
-    fn group(&mut self, stream: Arc<Stream>, registry: &Arc<Registry>) -> &mut Group<'a> {
+    /// Why there is no stream: not now, or never.
+    fn no_stream(&self, at: &Placement<'_>) -> Refused {
+        let among = |limit: &StreamCount, counted: &dyn Fn(&Stream) -> bool| {
+            self.groups.iter().filter(|group| counted(&group.stream)).count() >= limit.limit()
+        };
+        let never = among(&at.registry.shared().streams, &|_| true)
+            || at.route.is_some_and(|route| among(route, &|stream| stream.is_of(route)));
+        if never { Refused::TooManyStreams } else { Refused::Full(Full::Streams) }
+    }
+
+    fn no_memory(&self) -> Refused {
+        let never = self.pieces + self.overhead > self.reservation.budget().limit();
+        if never { Refused::TooLarge } else { Refused::Full(Full::Memory) }
+    }
+
+    /// The position of the group for `stream`.
+    fn group(&mut self, stream: Arc<Stream>, registry: &Arc<Registry>) -> usize {
         let known = if self.groups.len() <= FEW {
             self.groups.iter().position(|group| Arc::ptr_eq(&group.stream, &stream))
         } else {
@@ -173,7 +211,7 @@ impl<'a> Admission<'a> {
             }
             self.by_stream.get(&Arc::as_ptr(&stream)).copied()
         };
-        let at = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             if self.groups.len() > FEW {
                 self.by_stream.insert(Arc::as_ptr(&stream), self.groups.len());
             }
@@ -184,48 +222,54 @@ impl<'a> Admission<'a> {
                 bytes: 0,
             });
             self.groups.len() - 1
-        });
-        &mut self.groups[at]
+        })
     }
 
     /// Admits everything that was placed, or nothing; under `shed`, what has no room is left out and returned.
-    /// `budget` already holds `reserved` bytes for the request, which are given back or passed on.
-    pub fn commit(mut self, budget: &Budget, reserved: u64) -> Result<Vec<Shed>, Refused> {
-        let outcome = self.reserve(budget, reserved);
-        if outcome.is_ok() {
-            for group in &self.groups {
-                let entries = group.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-                group.stream.append(entries, &group.registry.settings());
-            }
+    /// What is reserved for the request is passed on to its entries or given back.
+    pub fn commit(mut self) -> Result<Vec<Shed>, Refused> {
+        self.reserve()?;
+        for group in self.groups.drain(..) {
+            let entries = group.entries.iter().map(|piece| (&*piece.bytes, piece.records));
+            group.stream.append(entries, &group.registry.settings());
         }
-        outcome.map(|()| self.shed)
+        Ok(std::mem::take(&mut self.shed))
     }
 
-    /// Reserves every group on its stream and all of them on the budget. On success `reserved` has become part of
-    /// that; on failure it is still there.
-    fn reserve(&mut self, budget: &Budget, reserved: u64) -> Result<(), Refused> {
+    /// Reserves every group on its stream and all of them on the budget. On success the request's own
+    /// reservation has become that.
+    fn reserve(&mut self) -> Result<(), Refused> {
         let total: u64 = self.groups.iter().map(|group| group.bytes).sum();
-        if total > budget.limit() {
+        if total + self.overhead > self.reservation.budget().limit() {
             return Err(Refused::TooLarge);
         }
-        for mut group in std::mem::take(&mut self.groups) {
+        let mut reserved_groups = 0;
+        while let Some(group) = self.groups.get_mut(reserved_groups) {
             match group.reserve() {
-                Ok(()) => self.groups.push(group),
-                Err(full) if group.sheds() => self.shed_group(&group, full),
-                Err(full) => return Err(self.roll_back(full)),
+                Ok(()) => reserved_groups += 1,
+                Err(full) if group.sheds() => {
+                    let group = self.groups.remove(reserved_groups);
+                    self.shed_group(&group, full);
+                }
+                Err(full) => return Err(self.roll_back(reserved_groups, full)),
             }
         }
+        if self.take_over() { Ok(()) } else { self.without_memory() }
+    }
+
+    /// Turns what is reserved for the request into what its entries need, if the budget has room for what is missing.
+    fn take_over(&mut self) -> bool {
         let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
-        let room = needed <= reserved || budget.reserve(needed - reserved);
-        if !room {
-            return self.without_memory(budget, reserved);
+        let beyond = (needed + self.overhead).saturating_sub(self.reservation.bytes());
+        let room = self.reservation.grow(beyond);
+        if room {
+            self.reservation.leave(needed);
         }
-        budget.release(reserved.saturating_sub(needed));
-        Ok(())
+        room
     }
 
     /// There is no memory for all: exporters that shed do without, if that leaves enough for those that refuse.
-    fn without_memory(&mut self, budget: &Budget, reserved: u64) -> Result<(), Refused> {
+    fn without_memory(&mut self) -> Result<(), Refused> {
         for group in std::mem::take(&mut self.groups) {
             if group.sheds() {
                 group.stream.unreserve(group.bytes);
@@ -234,16 +278,12 @@ impl<'a> Admission<'a> {
                 self.groups.push(group);
             }
         }
-        let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
-        if needed > reserved && !budget.reserve(needed - reserved) {
-            return Err(self.roll_back(Full::Memory));
-        }
-        budget.release(reserved.saturating_sub(needed));
-        Ok(())
+        if self.take_over() { Ok(()) } else { Err(self.roll_back(self.groups.len(), Full::Memory)) }
     }
 
-    fn roll_back(&self, full: Full) -> Refused {
-        for group in &self.groups {
+    /// Takes back what the first `groups` have reserved.
+    fn roll_back(&self, groups: usize, full: Full) -> Refused {
+        for group in &self.groups[..groups] {
             group.stream.unreserve(group.bytes);
         }
         Refused::Full(full)
@@ -254,6 +294,15 @@ impl<'a> Admission<'a> {
             let name = group.stream.name().clone();
             Shed::new(&group.registry, piece.index, name, piece.records, &piece.bytes, full)
         }));
+    }
+}
+
+impl Drop for Admission<'_> {
+    /// What is still here was not admitted.
+    fn drop(&mut self) {
+        for group in &self.groups {
+            group.registry.abandon(&group.stream);
+        }
     }
 }
 

@@ -36,12 +36,15 @@ impl Budget {
 
     /// Reserves `bytes`, or nothing.
     pub fn reserve(&self, bytes: u64) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.limit() {
-            self.release(bytes);
-            return false;
-        }
-        true
+        self.reserve_beside(bytes, 0)
+    }
+
+    /// As [`Budget::reserve`], for someone whose charge of `spare` bytes is not held against him.
+    fn reserve_beside(&self, bytes: u64, spare: u64) -> bool {
+        let limit = self.limit().saturating_add(spare);
+        // Not added first and taken back, which would refuse others in between.
+        let grown = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
     }
 
     /// Whether `bytes` could be reserved now.
@@ -74,10 +77,14 @@ impl Reservation {
         Self { budget, bytes: 0, spare: 0 }
     }
 
-    /// Reserves `bytes` more, or leaves everything as it was.
+    /// Reserves `bytes` more, out of the spare room that is charged as far as it goes; or leaves everything as it was.
+    ///
+    /// Spare room is charged without asking, so that what is put into it has to fit under the limit by itself.
     pub fn grow(&mut self, bytes: u64) -> bool {
-        let room = self.budget.reserve(bytes);
+        let filled = bytes.min(self.spare);
+        let room = self.budget.reserve_beside(bytes - filled, self.spare - filled);
         if room {
+            self.spare -= filled;
             self.bytes += bytes;
         }
         room
@@ -94,9 +101,9 @@ impl Reservation {
         &self.budget
     }
 
-    /// Leaves the bytes reserved, but for spare room: somebody else gives them back.
-    pub fn forget(mut self) {
-        self.bytes = 0;
+    /// Leaves so many bytes reserved: somebody else gives them back.
+    pub fn leave(&mut self, bytes: u64) {
+        self.bytes = self.bytes.checked_sub(bytes).expect("no more is left than is reserved");
     }
 
     /// Bytes reserved.
@@ -153,10 +160,19 @@ mod tests {
         assert!(reservation.grow(60));
         reservation.charge_spare(60);
         assert_eq!(budget.used(), 120);
-        assert!(!reservation.grow(1));
+        assert!(!reservation.grow(41));
+        assert!(reservation.grow(40), "one's own spare room is no obstacle");
+        assert_eq!((budget.used(), reservation.bytes()), (120, 100));
+        drop(reservation);
+        let mut reservation = Reservation::empty(budget.clone());
+        assert!(reservation.grow(60));
         reservation.charge_spare(10);
         assert_eq!((budget.used(), reservation.bytes()), (70, 60));
-        reservation.forget();
-        assert_eq!(budget.used(), 60);
+        assert!(reservation.grow(10), "what is spare is used first");
+        assert_eq!((budget.used(), reservation.bytes()), (70, 70));
+        reservation.charge_spare(20);
+        reservation.leave(30);
+        drop(reservation);
+        assert_eq!(budget.used(), 30, "that is somebody else's now");
     }
 }

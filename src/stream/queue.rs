@@ -111,22 +111,22 @@ impl Stream {
         &self.registry
     }
 
-    fn signal(&self) -> Signal {
+    pub(super) fn signal(&self) -> Signal {
         use crate::route::Values as _;
         self.name.signal()
     }
 
     /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size.
     pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
-        let before = self.held.fetch_add(bytes, Ordering::AcqRel);
-        if before & GONE != 0 {
-            self.held.fetch_sub(bytes, Ordering::AcqRel);
-            return Room::Gone;
-        }
-        if before != 0 && before + bytes > settings.queue_bytes {
-            self.held.fetch_sub(bytes, Ordering::AcqRel);
-            return Room::Full;
-        }
+        let grown = |held: u64| {
+            let fits = held & GONE == 0 && (held == 0 || held + bytes <= settings.queue_bytes);
+            fits.then(|| held + bytes)
+        };
+        let before = match self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown) {
+            Ok(before) => before,
+            Err(held) if held & GONE != 0 => return Room::Gone,
+            Err(_) => return Room::Full,
+        };
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         if settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
             self.unreserve(bytes);
@@ -150,7 +150,6 @@ impl Stream {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
         let budget = &self.registry.shared().budget;
         let mut queue = self.queue.lock();
-        let waiting_before = queue.closed.len();
         for (entry, entry_records) in entries {
             let framed = otlp::frame_len(entry.len());
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
@@ -165,20 +164,18 @@ impl Stream {
             }
         }
         queue.end_of_request();
-        let start = queue.consumers == 0
-            || (queue.closed.len() > waiting_before
-                && !queue.waiting
-                && queue.consumers < settings.num_consumers);
-        let wake = !start && queue.waiting && !queue.closed.is_empty();
-        if start {
-            queue.consumers += 1;
-        }
+        // One for each batch, as far as they may; one alone waits for the batch that is still open.
+        let wanted = (queue.in_flight + queue.closed.len()).clamp(1, settings.num_consumers.max(1));
+        let start = wanted.saturating_sub(queue.consumers);
+        let wake = queue.waiting && !queue.closed.is_empty();
+        queue.consumers += start;
         // Counted before anybody can settle it, so that what is pending never goes below zero.
         self.registry.admitted(self.signal(), records, bytes as u64, taken as u64);
         drop(queue);
-        if start {
+        for _ in 0..start {
             self.registry.start(self.clone());
-        } else if wake {
+        }
+        if wake {
             self.wake.notify_one();
         }
     }
@@ -282,6 +279,16 @@ impl Stream {
     pub(super) fn successor(&self) -> Result<Arc<Self>, NoStream> {
         let name = &self.name;
         self.registry.stream(self.signal(), name.identity(), name.attribute_names(), self.route.as_ref())
+    }
+
+    /// Whether it counts against this limit of a route.
+    pub(super) fn is_of(&self, route: &Arc<StreamCount>) -> bool {
+        self.route.as_ref().is_some_and(|own| Arc::ptr_eq(own, route))
+    }
+
+    /// Whether no request has ever put an entry here.
+    pub(super) fn is_unused(&self) -> bool {
+        self.queue.lock().next_sequence == 0
     }
 
     /// Takes the stream off its route's `max_streams`.

@@ -88,11 +88,8 @@ impl StreamCount {
     }
 
     fn join(&self) -> bool {
-        let room = self.live.fetch_add(1, Ordering::AcqRel) < self.limit();
-        if !room {
-            self.leave();
-        }
-        room
+        let grown = |live: usize| (live < self.limit()).then_some(live + 1);
+        self.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown).is_ok()
     }
 
     pub(super) fn leave(&self) {
@@ -187,18 +184,31 @@ impl Registry {
         self.forget(Instant::now() + IDLE);
     }
 
+    /// Forgets a stream that was made for a request which was then refused, unless another has used it meanwhile: it would
+    /// keep its place under the limits for nothing.
+    pub(super) fn abandon(&self, stream: &Stream) {
+        let identity = stream.name().identity();
+        self.streams[stream.signal().index()].remove_if(identity, |_, known| {
+            std::ptr::eq(&raw const **known, stream)
+                && known.is_unused()
+                && self.retire(known, Instant::now() + IDLE)
+        });
+    }
+
     fn forget(&self, before: Instant) {
         for streams in &self.streams {
-            streams.retain(|_, stream| {
-                let gone = stream.retire(before);
-                if gone {
-                    self.shared.streams.leave();
-                    stream.leave_route();
-                }
-                !gone
-            });
+            streams.retain(|_, stream| !self.retire(stream, before));
             streams.shrink_to_fit();
         }
+    }
+
+    fn retire(&self, stream: &Stream, before: Instant) -> bool {
+        let gone = stream.retire(before);
+        if gone {
+            self.shared.streams.leave();
+            stream.leave_route();
+        }
+        gone
     }
 
     /// From now on batches are sent as soon as their stream is free, whatever their size and age.

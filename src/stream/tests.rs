@@ -68,11 +68,18 @@ impl House {
         (registry, consumers)
     }
 
+    fn admission(&self) -> Admission<'_> {
+        Admission::new(Signal::Logs, Reservation::empty(self.shared.budget.clone()), 0)
+    }
+
     /// Admits a request: for each key an entry of so many bytes, framed, each with one record.
     fn admit(&self, entries: &[(&str, usize)]) -> Result<Vec<Shed>, Refused> {
-        let mut admission = Admission::new(Signal::Logs);
-        place(&mut admission, &self.registry, entries).expect("every entry fits its exporter");
-        admission.commit(&self.shared.budget, 0)
+        let mut admission = self.admission();
+        match place(&mut admission, &self.registry, entries) {
+            Err(Misplaced::Refused(refused)) => return Err(refused),
+            placed => placed.expect("every entry fits its exporter"),
+        }
+        admission.commit()
     }
 
     fn pending(&self, key: &str) -> u64 {
@@ -134,10 +141,11 @@ async fn a_request_for_which_there_is_no_memory_leaves_nothing_anywhere() {
 async fn what_is_reserved_for_the_body_becomes_what_is_reserved_for_its_entries() {
     let house = House::new(settings());
     let budget = &house.shared.budget;
-    assert!(budget.reserve(9_900));
-    let mut admission = Admission::new(Signal::Logs);
+    let mut body = Reservation::empty(budget.clone());
+    assert!(body.grow(9_900));
+    let mut admission = Admission::new(Signal::Logs, body, 0);
     place(&mut admission, &house.registry, &[("a", 300)]).unwrap();
-    admission.commit(budget, 9_900).expect("the body's own memory is enough");
+    admission.commit().expect("the body's own memory is enough");
     assert_eq!(budget.used(), 300, "the rest was given back");
 }
 
@@ -158,10 +166,10 @@ async fn when_memory_is_full_those_who_shed_make_room_for_those_who_refuse() {
     let shedding = QueueSettings { queue_bytes: 100_000, when_full: WhenFull::Shed, ..settings() };
     let (other, _) = House::exporter("two", shedding, &house.shared);
     house.admit(&[("large", 8192)]).unwrap();
-    let mut admission = Admission::new(Signal::Logs);
+    let mut admission = house.admission();
     place(&mut admission, &other, &[("a", 1000)]).unwrap();
     place(&mut admission, &house.registry, &[("a", 1000)]).unwrap();
-    let shed = admission.commit(&house.shared.budget, 0).unwrap();
+    let shed = admission.commit().unwrap();
     assert_eq!((shed.len(), shed[0].full), (1, Full::Memory));
     assert_eq!((house.pending("a"), other.pending_bytes()), (1000, 0));
 }
@@ -187,12 +195,12 @@ async fn a_queue_that_counts_requests_takes_so_many_whatever_their_size() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_forgotten_between_its_two_looks_is_looked_up_again() {
     let house = House::new(settings());
-    let mut admission = Admission::new(Signal::Logs);
+    let mut admission = house.admission();
     place(&mut admission, &house.registry, &[("a", 100)]).unwrap();
     advance(IDLE + Duration::from_secs(1)).await;
     house.registry.sweep();
     assert!(house.registry.is_empty());
-    admission.commit(&house.shared.budget, 0).unwrap();
+    admission.commit().unwrap();
     assert_eq!((house.registry.len(), house.pending("a")), (1, 100));
     assert_eq!(house.shared.streams.live(), 1);
 }
@@ -330,10 +338,78 @@ async fn entries_of_many_streams_in_one_request_each_reach_their_own() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_is_placed_in_a_stream_once() {
     let house = House::new(settings());
-    let mut admission = Admission::new(Signal::Logs);
+    let mut admission = house.admission();
     for _ in 0..3 {
         place(&mut admission, &house.registry, &[("a", 100)]).unwrap();
     }
-    admission.commit(&house.shared.budget, 0).unwrap();
+    admission.commit().unwrap();
     assert_eq!(house.registry.routed_records(Signal::Logs), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_leaves_no_streams_behind() {
+    let house = House::new(settings());
+    house.shared.streams.set_limit(3);
+    house.admit(&[("old", 900)]).unwrap();
+    assert_eq!(house.admit(&[("a", 100), ("old", 200)]).unwrap_err(), Refused::Full(Full::Stream));
+    assert_eq!(house.shared.streams.live(), 1);
+    let refused = house.admit(&[("a", 10), ("b", 10), ("c", 10)]);
+    assert_eq!(refused.unwrap_err(), Refused::Full(Full::Streams), "there is room when `old` is gone");
+    assert_eq!(house.shared.streams.live(), 1);
+    house.admit(&[("c", 10), ("d", 10)]).expect("the places of the refused ones are free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_more_streams_than_there_may_be_is_never_asked_for_again() {
+    let house = House::new(settings());
+    house.shared.streams.set_limit(2);
+    let refused = house.admit(&[("a", 10), ("b", 10), ("c", 10)]);
+    assert_eq!(refused.unwrap_err(), Refused::TooManyStreams);
+    assert_eq!(house.shared.streams.live(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pieces_of_an_entry_are_reserved_as_they_are_made() {
+    let house = House::new(settings());
+    // 100 records of 40 bytes under a resource of 320 bytes: with a record or two a piece, some 30,000 bytes.
+    let resource = [&b"\x0a\xbd\x02\xa2\x06\xb9\x02"[..], &[7; 313]].concat();
+    let records = [&b"\x12\x28\xa2\x06\x25"[..], &[7; 37]].concat().repeat(100);
+    let scope = [&b"\x12\xe8\x20"[..], &records].concat();
+    let entry: Cow<'_, [u8]> = [resource, scope].concat().into();
+    let attributes: Arc<[Box<str>]> = [].into();
+    let at = Placement { registry: &house.registry, identity: "a", attributes: &attributes, route: None };
+    let mut admission = house.admission();
+    let refused = admission.place(0, &entry, 100, &at).unwrap_err();
+    assert!(
+        matches!(refused, Misplaced::Refused(Refused::Full(Full::Memory) | Refused::TooLarge)),
+        "{refused:?}"
+    );
+    assert!(house.shared.budget.used() > 9_000);
+    drop(admission);
+    assert_eq!(house.shared.budget.used(), 0);
+
+    house.shared.budget.set_limit(100_000);
+    let mut admission = house.admission();
+    admission.place(0, &entry, 100, &at).unwrap();
+    admission.commit().unwrap();
+    let pending = house.pending("a");
+    assert!(pending > 20_000, "{pending}");
+    house.registry.for_each(|stream| assert_eq!(stream.state().pending_bytes, pending));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_takes_by_itself_counts_when_it_can_never_fit() {
+    let house = House::new(settings());
+    let mut request = Reservation::empty(house.shared.budget.clone());
+    assert!(request.grow(5_000));
+    let mut admission = Admission::new(Signal::Logs, request, 5_000);
+    place(&mut admission, &house.registry, &[("a", 5_001)]).unwrap();
+    assert_eq!(admission.commit().unwrap_err(), Refused::TooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_many_batches_starts_as_many_consumers_as_there_may_be() {
+    let house = House::new(QueueSettings { num_consumers: 4, queue_bytes: 10_000, ..settings() });
+    house.admit(&[("a", 300); 10]).unwrap();
+    assert_eq!(house.consumers.started(), 4);
 }

@@ -140,7 +140,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 22] = [
+    let expected: [(&str, &[&str]); 23] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
@@ -155,6 +155,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_exported_records_total", &["exporter", "signal", "outcome"]),
         ("sluice_memory_bytes", &[]),
         ("sluice_memory_limit_bytes", &[]),
+        ("sluice_misdirected_requests_total", &["transport", "code"]),
         ("sluice_oldest_pending_seconds", &["exporter"]),
         ("sluice_pending_bytes", &["exporter"]),
         ("sluice_pending_records", &["exporter"]),

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::support::payload::{entry_of, logs, request, resource};
 use crate::support::sinks;
-use crate::support::{Sluice, SluiceProcess};
+use crate::support::{Sluice, SluiceProcess, http};
 
 /// How a command ended.
 struct Ended {
@@ -152,6 +152,20 @@ async fn explain_says_where_each_entry_goes_and_why_not_elsewhere() {
             .await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains("it would be answered 400"), "{}", ended.out);
+    for (options, payload) in [
+        (&["--signal", "logs"][..], "{}"),
+        (&[], " {\"resourceLogs\": []}"),
+        (&[], "\n{\n  \"resourceLogs\": ["),
+    ] {
+        let args = [&["explain", "sluice.yaml", "--payload", "-"], options].concat();
+        let ended = sluice_in(home.path(), &args, payload.as_bytes()).await;
+        assert_eq!(ended.code, Some(1));
+        assert!(
+            ended.out.starts_with("the payload looks like JSON: `sluice explain` takes protobuf"),
+            "{}",
+            ended.out
+        );
+    }
 }
 
 #[tokio::test]
@@ -190,7 +204,7 @@ async fn health_exits_with_0_only_if_it_is_ready() {
 
 #[tokio::test]
 async fn wrong_usage_exits_with_2() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 12] = [
         &["frobnicate"],
         &["--nonsense"],
         &["check", "one", "two"],
@@ -198,6 +212,11 @@ async fn wrong_usage_exits_with_2() {
         &["run", "--log-format", "xml"],
         &["send", "--streams", "many"],
         &["explain", "sluice.yaml", "--payload", "x", "--signal", "profiles"],
+        &["--config", "one.yaml", "run", "--config", "two.yaml"],
+        &["check", "one.yaml", "--config", "two.yaml"],
+        &["--config", "one.yaml", "explain", "two.yaml", "--payload", "x"],
+        &["--config", "one.yaml", "replay", "--config", "two.yaml", "letters"],
+        &["--config", "one.yaml", "health"],
     ];
     for args in wrong {
         let ended = sluice(args).await;
@@ -238,4 +257,125 @@ async fn with_log_format_json_every_line_is_json() {
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
         assert!(line["message"].is_string(), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_warning_of_the_configuration_is_one_line_of_the_log_that_says_once_how_bad_it_is() {
+    let yaml =
+        "exporters: { debug: { sending_queue: { num_consumers: 2 } } }\nroutes: [{ exporters: [debug] }]\n";
+    let sluice = SluiceProcess::start(yaml, &[]).await;
+    let line = sluice.logged("the order within a stream is lost").await;
+    assert!(line.contains(" WARN ") && line.contains("(help: write `num_consumers: 1`"), "{line}");
+    assert!(!line.contains("warning:"), "{line}");
+    assert!(!sluice.log().iter().any(|line| line.contains("^^^")), "no picture in a log: {:?}", sluice.log());
+}
+
+#[tokio::test]
+async fn config_names_the_configuration_wherever_it_stands() {
+    let home = directory(GOOD);
+    std::fs::rename(home.path().join("sluice.yaml"), home.path().join("mine.yaml")).unwrap();
+    std::fs::create_dir(home.path().join("letters")).unwrap();
+    std::fs::write(home.path().join("x.logs.pb"), logs(&[("special-1", &["x"])])).unwrap();
+    let config: [&str; 2] = ["--config", "mine.yaml"];
+    let commands: [(&[&str], &str); 3] = [
+        (&["check"], "mine.yaml: fine\n"),
+        (&["explain", "--payload", "x.logs.pb"], "route `special`: stream `special-1`"),
+        (&["replay", "letters"], "0 letters (0 records) delivered, 0 left\n"),
+    ];
+    for (command, expected) in commands {
+        for args in [[&config, command].concat(), [command, &config].concat()] {
+            let ended = sluice_in(home.path(), &args, b"").await;
+            assert_eq!(ended.code, Some(0), "{args:?}: {}{}", ended.out, ended.error);
+            assert!(ended.out.contains(expected), "{args:?}: {}", ended.out);
+            // Without the file, all of them say so: none has read another one.
+            let gone = args.iter().map(|arg| arg.replace("mine.yaml", "gone.yaml")).collect::<Vec<_>>();
+            let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+            let ended = sluice_in(home.path(), &gone, b"").await;
+            assert_eq!(ended.code, Some(1), "{args:?}");
+            assert!(ended.out.contains("gone.yaml: error: can't read it"), "{args:?}: {}", ended.out);
+        }
+    }
+    let ended = sluice_in(home.path(), &["--config", "mine.yaml", "check", "mine.yaml"], b"").await;
+    assert_eq!(ended.code, Some(0), "the same twice is no contradiction: {}", ended.error);
+}
+
+#[tokio::test]
+async fn a_file_in_place_of_a_command_gets_a_hint() {
+    for file in ["demo.yaml", "demo.yml", "./demo"] {
+        let ended = sluice(&[file]).await;
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.error.contains(&format!("write `sluice run --config {file}`")), "{}", ended.error);
+    }
+    let ended = sluice(&["chek"]).await;
+    assert!(ended.error.contains("check") && !ended.error.contains("--config chek"), "{}", ended.error);
+}
+
+#[tokio::test]
+async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() {
+    let sluice = SluiceProcess::start("exporters: { debug: }\nroutes: [{ exporters: [debug] }]\n", &[]).await;
+    let send = async |method, path, kind| {
+        let headers = [("content-type", kind), ("user-agent", "OTel-Test/1")];
+        http::send(sluice.otlp, method, path, &headers, bytes::Bytes::new()).await.status
+    };
+    for _ in 0..20 {
+        assert_eq!(send("POST", "/api/traces", "application/x-protobuf").await, 404);
+        assert_eq!(send("GET", "/v1/logs", "application/x-protobuf").await, 405);
+        assert_eq!(send("POST", "/v1/logs", "text/plain").await, 415);
+    }
+    for (code, what) in [
+        ("404", "there is no `/api/traces` here: send to `/v1/traces`"),
+        ("405", "`GET` is not allowed here: OTLP is sent by POST"),
+        ("415", "send `Content-Type: application/x-protobuf`"),
+    ] {
+        let line = sluice.logged(what).await;
+        for part in [" WARN ", &format!("code=\"{code}\""), "receiver=\"otlp\"", "sender=\"OTel-Test/1\""] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        let lines = sluice.log().iter().filter(|line| line.contains(what)).count();
+        assert!(lines < 20, "{lines} lines for 20 requests");
+    }
+}
+
+/// Runs a printed command and returns what it prints itself.
+async fn run_printed(line: &str) -> String {
+    let run = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().await;
+    let run = run.expect("the printed commands need bash");
+    assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("it is text")
+}
+
+#[tokio::test]
+async fn what_is_printed_to_try_is_what_the_routes_take() {
+    let cases = [
+        ("match: { project: { regex: '^[0-9a-z]{1,16}$' } }, key: project", "logs", None),
+        (
+            "match: { tenant: [acme, globex], env: { not: dev } }, key: '{{ resource[\"team\"] }}/x'",
+            "logs",
+            None,
+        ),
+        ("match: { service.name: { exists: false }, zone: 'eu-*-?' }, signals: [traces]", "traces", None),
+        ("match: { service.name: { not: curl } }, key: [pod, host]", "logs", Some("--attribute pod")),
+        ("signals: [metrics]", "metrics", Some("--signal metrics --streams")),
+    ];
+    for (route, signal, send) in cases {
+        let yaml = format!("exporters: {{ debug: }}\nroutes: [{{ {route}, exporters: [debug] }}]\n");
+        let sluice = SluiceProcess::start(&yaml, &[]).await;
+        let curl = sluice.logged("base64 -d | curl").await;
+        assert_eq!(run_printed(&format!("{curl} -f")).await, "", "{route}: nothing was rejected");
+        let accepted = [("signal", signal), ("transport", "http"), ("outcome", "accepted")];
+        assert_eq!(sluice.metric("sluice_received_records_total", &accepted).await, 1.0, "{route}");
+        sluice.logged("/api/v1/streams").await;
+        let line = sluice.log().into_iter().find(|line| line.contains(" send --endpoint"));
+        assert_eq!(line.is_some(), send.is_some(), "{route}: {line:?}");
+        if let (Some(line), Some(send)) = (line, send) {
+            assert!(line.contains(send), "{line}");
+            run_printed(&line.replace("--duration 5s", "--requests 1")).await;
+        }
+    }
+    let never =
+        "exporters: { debug: }\nroutes: [{ match: { id: { regex: '^[0-9]{9}$' } }, exporters: [debug] }]\n";
+    let sluice = SluiceProcess::start(never, &[]).await;
+    sluice.logged("no route takes a resource that could be made up here").await;
+    sluice.logged("/api/v1/streams").await;
+    assert!(!sluice.log().iter().any(|line| line.contains("/v1/logs")), "{:?}", sluice.log());
 }

@@ -1,11 +1,15 @@
 //! Connections: one after another on one, many requests at once, slow ones, too many.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sluice::otlp::Signal;
+use sluice::receive::{Answer, Bound, Handler, ListenerSettings};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::receiver::start;
 use crate::support::payload::logs;
@@ -176,4 +180,57 @@ async fn a_connection_that_waits_is_served_once_a_reload_raises_the_limit() {
     first.request("POST /v1/logs", &[PROTOBUF, &length(&body)], &body).await;
     assert_eq!(first.answer().await.status, 200, "the one that was in goes on");
     up.records(3).await;
+}
+
+/// Answers when it is let, which may be too late.
+#[derive(Default)]
+struct Slow {
+    begun: Notify,
+    go_on: Notify,
+}
+
+impl Handler for Slow {
+    async fn answer(&self, _: &ListenerSettings, _: http::Request<Incoming>) -> Answer {
+        self.begun.notify_one();
+        self.go_on.notified().await;
+        http::Response::new(Full::default())
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_answered() {
+    let slow = Arc::new(Slow::default());
+    let bound = Bound::bind(ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap())).unwrap();
+    let listener = bound.serve(slow.clone()).unwrap();
+
+    let mut first = Wire::open(listener.address()).await;
+    first.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;
+    slow.begun.notified().await;
+    let stream = TcpStream::connect(listener.address()).await.unwrap();
+    let (mut second, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://sluice/v1/logs").body(Full::<bytes::Bytes>::default()).unwrap();
+    let answered = tokio::spawn(second.send_request(request));
+    slow.begun.notified().await;
+
+    listener.stop(Duration::from_millis(10)).await;
+    slow.go_on.notify_waiters();
+    first.closed().await;
+    assert!(answered.await.unwrap().is_err(), "the same over HTTP/2");
+}
+
+#[tokio::test]
+async fn a_request_within_the_patience_of_a_stopped_listener_is_answered() {
+    let slow = Arc::new(Slow::default());
+    let bound = Bound::bind(ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap())).unwrap();
+    let listener = bound.serve(slow.clone()).unwrap();
+    let mut wire = Wire::open(listener.address()).await;
+    wire.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;
+    slow.begun.notified().await;
+    let stopped = tokio::spawn(listener.stop(crate::support::PATIENCE));
+    slow.go_on.notify_one();
+    assert_eq!(wire.answer().await.status, 200);
+    wire.closed().await;
+    stopped.await.unwrap();
 }

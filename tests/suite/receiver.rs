@@ -241,6 +241,44 @@ async fn rule_40_what_cannot_be_decoded_is_400_with_a_bad_request_detail() {
 }
 
 #[tokio::test]
+async fn requests_in_which_no_otlp_is_looked_for_are_counted_by_themselves() {
+    let (_up, sluice) = start("").await;
+    let text = ("content-type", "text/plain");
+    for (method, path, kind, times) in
+        [("POST", "/", PROTOBUF, 1), ("GET", "/v1/logs", PROTOBUF, 2), ("POST", "/v1/logs", text, 3)]
+    {
+        for _ in 0..times {
+            send(&sluice, method, path, &[kind], logs(&[("a", &["x"])])).await;
+        }
+    }
+    for (code, times) in [("404", 1.0), ("405", 2.0), ("415", 3.0)] {
+        let labels = [("transport", "http"), ("code", code)];
+        assert_eq!(sluice.metric("sluice_misdirected_requests_total", &labels).await, times, "{code}");
+    }
+    for outcome in ["accepted", "refused", "rejected", "dropped"] {
+        let labels = [("signal", "logs"), ("transport", "http"), ("outcome", outcome)];
+        assert_eq!(sluice.metric("sluice_received_records_total", &labels).await, 0.0, "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn json_that_is_sent_as_protobuf_is_told_so() {
+    let (_up, sluice) = start("").await;
+    let pretty = "\n{\n  \"resourceLogs\": [\n".to_owned() + &"    {},\n".repeat(100) + "  ]\n}";
+    for json in
+        ["{}", r#"{"resourceLogs":[]}"#, " \t{ }", "\u{feff}{\"resourceLogs\": null}", pretty.as_str()]
+    {
+        let answer = sluice.post(Signal::Logs, json.to_owned()).await;
+        assert_eq!(answer.status, 400, "{json}");
+        let message = answer.error().message;
+        assert!(message.starts_with("this looks like JSON, not protobuf"), "{json}: {message}");
+        assert!(message.contains("send JSON with `Content-Type: application/json`"), "{message}");
+    }
+    let group = sluice.post(Signal::Logs, vec![b'{', b'x']).await;
+    assert!(group.error().message.starts_with("groups are not allowed"), "{group:?}");
+}
+
+#[tokio::test]
 async fn rule_35_an_empty_request_succeeds() {
     let (up, sluice) = start("").await;
     for signal in Signal::ALL {

@@ -82,7 +82,9 @@ async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
 async fn replay_all(root: &Path, address: SocketAddr, dry_run: bool) -> (bool, String) {
     let mut out = Vec::new();
     let found = letters(root).unwrap();
-    let all_went = send_letters(found, exporters(address), dry_run, &mut out).await.unwrap();
+    let source = "here.yaml".to_owned();
+    let replay = Replay { source, exporters: exporters(address), dry_run, ..Replay::default() };
+    let all_went = replay.letters(&found, &mut out).await.unwrap();
     (all_went, String::from_utf8(out).unwrap())
 }
 
@@ -124,6 +126,12 @@ async fn a_letter_without_an_exporter_or_for_an_unknown_one_is_left() {
     assert_eq!(*bodies.lock(), ["200 3"]);
     assert!(out.contains("left: it was cut out before routing and has no exporter"), "{out}");
     assert!(out.contains("left: the configuration has no exporter `otlp_http/gone`"), "{out}");
+    assert!(
+        out.ends_with(
+            "here.yaml has no exporter `otlp_http/gone`: name the file that has it by `--config FILE`\n"
+        ),
+        "{out}"
+    );
 }
 
 #[tokio::test]
@@ -167,10 +175,10 @@ async fn damaged_files_are_named_and_left() {
 #[test]
 fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
     let root = TempDir::new().unwrap();
-    let args = |directory| ReplayArgs { directory, config: None, dry_run: false };
+    let args = |directory| ReplayArgs { directory, config: ConfigArgs::default(), dry_run: false };
     let mut out = Vec::new();
-    let code = replay(&args(root.path().into()), &|_| None, &mut out).unwrap();
+    let code = replay(&args(root.path().into()), &Source::Embedded, &|_| None, &mut out).unwrap();
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
-    let error = replay(&args(root.path().join("gone")), &|_| None, &mut out).unwrap_err();
+    let error = replay(&args(root.path().join("gone")), &Source::Embedded, &|_| None, &mut out).unwrap_err();
     assert!(error.to_string().contains("gone`: No such file"), "{error}");
 }

@@ -32,6 +32,8 @@ async fn a_letter_comes_back_as_it_was() {
     let found = letters(&settings.directory).unwrap();
     assert_eq!((found.letters.len(), found.damaged.len()), (2, 0));
     let first = &found.letters[0];
+    let note = fs::read_to_string(first.path().with_extension("json")).unwrap();
+    assert!(note.ends_with("}\n"), "a text file ends with a line break: {note}");
     assert_eq!(first.exporter(), Some("otlp_http/s2"));
     assert_eq!((first.key(), first.signal()), (Some("shop/ü"), Signal::Logs));
     assert_eq!((first.resource("service.name"), first.resource("other")), (Some("cart"), None));

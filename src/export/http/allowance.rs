@@ -215,8 +215,8 @@ mod tests {
         let meanwhile = waits(&allowance, &healthy).await;
         assert!(meanwhile.iter().all(|wait| *wait <= 2 * PROMPT + 3 * ROUND_TRIP), "{meanwhile:?}");
         for _ in 0..200 {
-            assert_eq!(waits(&allowance, &healthy).await, unloaded);
             sleep(Duration::from_secs(1)).await;
+            assert_eq!(waits(&allowance, &healthy).await.iter().max(), unloaded.iter().max());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::export::{Compression, Encoding};
 use crate::otlp::write_request;
-use crate::stream::Batch;
+use crate::stream::{Batch, Budget, Reservation};
 
 /// Above this size encoding is taken off the runtime's threads, where it would delay other streams by more than
 /// a millisecond or so. Ordinary batches are smaller.
@@ -30,13 +31,20 @@ pub(super) struct RequestBody {
 enum Payload {
     /// The batch's own chunks, which go to the socket in one vectored write with the head.
     Batch(Batch),
-    /// What was made of them.
-    Encoded(Bytes),
+    /// What was made of them, with the memory that it takes.
+    Encoded(Bytes, #[expect(dead_code, reason = "held for as long as the bytes")] Arc<Reservation>),
 }
 
 impl RequestBody {
     /// Encodes a batch.
-    pub(super) async fn new(batch: &Batch, encoding: Encoding, compression: Compression) -> io::Result<Self> {
+    ///
+    /// What that takes is charged to `budget` even if there is no room: what is queued has to leave before there can be.
+    pub(super) async fn new(
+        batch: &Batch,
+        encoding: Encoding,
+        compression: Compression,
+        budget: &Arc<Budget>,
+    ) -> io::Result<Self> {
         if (encoding, compression) == (Encoding::Proto, Compression::None) {
             let remaining = batch.len() as u64;
             return Ok(Self { payload: Payload::Batch(batch.clone()), next: 0, remaining });
@@ -48,7 +56,10 @@ impl RequestBody {
             tokio::task::spawn_blocking(move || encode(&batch, encoding, compression)).await??
         };
         let remaining = encoded.len() as u64;
-        Ok(Self { payload: Payload::Encoded(encoded.into()), next: 0, remaining })
+        let mut charged = Reservation::empty(Arc::clone(budget));
+        charged.charge_spare(encoded.capacity() as u64);
+        let payload = Payload::Encoded(encoded.into(), Arc::new(charged));
+        Ok(Self { payload, next: 0, remaining })
     }
 }
 
@@ -56,7 +67,7 @@ impl Payload {
     fn chunk(&self, index: usize) -> Option<&Bytes> {
         match self {
             Self::Batch(batch) => batch.chunks().get(index),
-            Self::Encoded(bytes) => (index == 0).then_some(bytes),
+            Self::Encoded(bytes, _) => (index == 0).then_some(bytes),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use http::Uri;
 use parking_lot::Mutex;
@@ -63,8 +63,8 @@ pub(super) struct Destination {
     pub(super) pool: Pool,
 }
 
-/// The destinations of one exporter. Templates can make one per routing key, so only those that a stream still
-/// points at are kept.
+/// The destinations of one exporter. Templates can make one per routing key, so only those are kept that are in use
+/// or have connections for the next request.
 #[derive(Debug, Default)]
 pub(super) struct Destinations {
     map: Mutex<Map>,
@@ -72,35 +72,47 @@ pub(super) struct Destinations {
 
 #[derive(Debug, Default)]
 struct Map {
-    known: HashMap<Origin, Weak<Destination>>,
+    known: HashMap<Origin, Arc<Destination>>,
     /// The size at which the forgotten ones are cleared away: twice what was left last time, so that clearing
     /// costs each insertion a constant.
     clear_at: usize,
 }
 
 impl Destinations {
-    /// The destination of `origin`, made by `make` if no stream uses it.
+    /// The destination of `origin`, made by `make` if there is none.
     pub(super) fn get<E>(
         &self,
         origin: &Origin,
         make: impl FnOnce() -> Result<Destination, E>,
     ) -> Result<Arc<Destination>, E> {
         let mut map = self.map.lock();
-        if let Some(known) = map.known.get(origin).and_then(Weak::upgrade) {
-            return Ok(known);
+        if let Some(known) = map.known.get(origin) {
+            return Ok(Arc::clone(known));
         }
         let fresh = Arc::new(make()?);
         if map.known.len() >= map.clear_at {
-            map.known.retain(|_, destination| destination.strong_count() > 0);
+            map.clear();
             map.clear_at = (map.known.len() * 2).max(64);
         }
-        map.known.insert(origin.clone(), Arc::downgrade(&fresh));
+        map.known.insert(origin.clone(), Arc::clone(&fresh));
         Ok(fresh)
     }
 
-    /// Those in use.
-    pub(super) fn live(&self) -> Vec<Arc<Destination>> {
-        self.map.lock().known.values().filter_map(Weak::upgrade).collect()
+    /// Closes connections that are idle for too long, too old or of another generation of TLS files, and forgets
+    /// the destinations that nothing is left of.
+    pub(super) fn sweep(&self, generation: u64) {
+        let mut map = self.map.lock();
+        for destination in map.known.values() {
+            destination.pool.sweep(generation);
+        }
+        map.clear();
+    }
+}
+
+impl Map {
+    fn clear(&mut self) {
+        self.known
+            .retain(|_, destination| Arc::strong_count(destination) > 1 || !destination.pool.is_empty());
     }
 }
 
@@ -145,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn destinations_that_no_stream_uses_are_forgotten() {
+    fn destinations_that_are_not_in_use_and_have_no_connections_are_forgotten() {
         let destinations = Destinations::default();
         let kept = get(&destinations, "http://kept");
         for number in 0..10_000 {
@@ -153,6 +165,7 @@ mod tests {
         }
         assert!(destinations.map.lock().known.len() <= 65, "{}", destinations.map.lock().known.len());
         assert!(Arc::ptr_eq(&kept, &get(&destinations, "http://kept")));
-        assert_eq!(destinations.live().len(), 1);
+        destinations.sweep(0);
+        assert_eq!(destinations.map.lock().known.len(), 1);
     }
 }

@@ -44,10 +44,10 @@ use self::target::FixedTargets;
 pub use self::target::{HttpTarget, UrlError};
 use self::tls::Tls;
 pub use self::tls::TlsError;
-use super::{Answer, ExporterSettings, OtlpHttpSettings, Outcome, TargetError, TransportError};
+use super::{Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, TargetError, TransportError};
 use crate::otlp::Signal;
 use crate::route::Values;
-use crate::stream::Batch;
+use crate::stream::{Batch, Budget};
 
 /// The largest request that is sent, before compression (OTLP rule 32), unless the exporter's batches are
 /// configured to be larger.
@@ -116,14 +116,20 @@ impl HttpTransport {
         self.shared.target(values)
     }
 
-    pub(super) async fn attempt(&self, target: &HttpTarget, batch: &Batch, hanging: &AtomicBool) -> Answer {
+    pub(super) async fn attempt(
+        &self,
+        target: &HttpTarget,
+        batch: &Batch,
+        conditions: Conditions<'_>,
+    ) -> Answer {
         if batch.len() > self.shared.max_request {
             let detail =
                 format!("{} bytes are more than the {} that are sent", batch.len(), self.shared.max_request);
             return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
         }
         self.sweep_idle_connections();
-        target.destination.allowance.run(hanging, || self.shared.exchange(target, batch)).await
+        let exchange = || self.shared.exchange(target, batch, conditions.budget);
+        target.destination.allowance.run(conditions.hanging, exchange).await
     }
 
     /// Starts the task that closes connections nobody has used for too long, once. It ends with the transport.
@@ -140,9 +146,7 @@ impl HttpTransport {
                 tokio::time::sleep(pause).await;
                 let Some(shared) = Weak::upgrade(&shared) else { return };
                 let generation = shared.tls.generation();
-                for destination in shared.destinations.live() {
-                    destination.pool.sweep(generation);
-                }
+                shared.destinations.sweep(generation);
             }
         });
     }
@@ -156,9 +160,9 @@ impl HttpTransport {
 
 impl Shared {
     /// One request and its answer.
-    async fn exchange(&self, target: &HttpTarget, batch: &Batch) -> Answer {
+    async fn exchange(&self, target: &HttpTarget, batch: &Batch, budget: &Arc<Budget>) -> Answer {
         let (encoding, compression) = (self.settings.encoding, self.settings.compression);
-        let body = match RequestBody::new(batch, encoding, compression).await {
+        let body = match RequestBody::new(batch, encoding, compression, budget).await {
             Ok(body) => body,
             Err(error) => {
                 let detail = format!("the batch can't be encoded: {error}");

@@ -114,6 +114,11 @@ impl Pool {
         }
     }
 
+    /// Whether there is no idle connection.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle.lock().is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.idle.lock().len()

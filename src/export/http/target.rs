@@ -1,4 +1,5 @@
-//! Where a stream's requests go and what their heads look like, rendered once per stream.
+//! Where a stream's requests go and what their heads look like: rendered once for all streams if there are no values in
+//! them, else for each attempt.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::otlp::{arbitrary, put_frame, split, validate};
+use crate::otlp::{self, arbitrary, put_frame, split, validate};
 
 /// Every record with everything above it, in order: what must stay the same however a request is cut.
 fn flat(signal: Signal, request: &[u8]) -> Vec<String> {
@@ -146,6 +146,11 @@ fn halves_part_between_entries_first_then_scopes_then_records() {
     assert_eq!(halves(&entry(&[1, 5])), [(entry(&[1]), 1), (entry(&[5]), 5)]);
     assert_eq!(halves(&entry(&[3])), [(entry(&[2]), 2), (entry(&[1]), 1)]);
     assert_eq!(halve(Signal::Logs, &entry(&[1])), None);
+    // An entry without records can be what is refused, and must not take the record beside it along.
+    let without = b"\x0a\x02\x0a\x00".to_vec();
+    assert_eq!(halves(&[entry(&[1]), without.clone()].concat()), [(entry(&[1]), 1), (without.clone(), 0)]);
+    assert_eq!(halves(&without.repeat(3)), [(without.repeat(2), 0), (without.clone(), 0)]);
+    assert_eq!(halve(Signal::Logs, &without), None);
 }
 
 proptest! {
@@ -169,13 +174,13 @@ proptest! {
         let mut singles = Vec::new();
         while let Some(part) = open.pop() {
             if let Some([(first, in_first), (second, in_second)]) = halve(signal, &part) {
-                prop_assert!(in_first > 0 && in_second > 0);
+                prop_assert!((in_first > 0 && in_second > 0) || records(signal, &part) <= 1);
                 prop_assert_eq!(validate(signal, &first), Ok(in_first));
                 prop_assert_eq!(validate(signal, &second), Ok(in_second));
                 prop_assert_eq!(in_first + in_second, records(signal, &part));
                 open.extend([second, first]);
             } else {
-                prop_assert!(records(signal, &part) <= 1);
+                prop_assert!(records(signal, &part) <= 1 && otlp::count_entries(&part) <= 1);
                 singles.extend(part);
             }
         }

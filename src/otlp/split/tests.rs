@@ -180,6 +180,18 @@ fn a_flood_of_bad_records_takes_few_cuts_and_loses_none() {
     assert_eq!(split.cuts[16].path, "resource_logs[0].scope_logs[0].log_records[16].attributes[0].key");
 }
 
+#[test]
+fn bad_records_under_a_large_resource_take_little_more_than_the_request() {
+    let bad = LogRecord { attributes: vec![marked()], ..LogRecord::default() };
+    let mut request = logs(vec![bad; 100]);
+    request.resource_logs[0].schema_url = "s".repeat(1 << 20);
+    let request = poison(request.encode_to_vec());
+    let split = split(Signal::Logs, &request).unwrap();
+    let bytes: usize = split.cuts.iter().map(|cut| cut.bytes.len()).sum();
+    assert!(bytes < 3 * request.len(), "{bytes} for {}", request.len());
+    assert_eq!(split.cuts.iter().map(|cut| cut.records).sum::<u64>(), 100);
+}
+
 fn is_marked(attributes: &[KeyValue]) -> bool {
     attributes.last().is_some_and(|last| last.key == MARK)
 }

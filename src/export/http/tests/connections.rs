@@ -56,9 +56,7 @@ async fn a_reset_in_the_middle_of_our_body_is_retried() {
     .await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     let large = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; 16 << 20])], 1);
-    let answer = transport
-        .attempt(&transport.target(&Stream("k")).unwrap(), &large, &std::sync::atomic::AtomicBool::default())
-        .await;
+    let answer = transport.send_batch("k", &large).await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("reset", RETRY), "{}", answer.detail);
 }
 
@@ -95,9 +93,7 @@ async fn an_answer_that_comes_before_the_body_is_read_counts() {
     .await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     let large = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; 16 << 20])], 1);
-    let answer = transport
-        .attempt(&transport.target(&Stream("k")).unwrap(), &large, &std::sync::atomic::AtomicBool::default())
-        .await;
+    let answer = transport.send_batch("k", &large).await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("413", Outcome::Bad));
 }
 
@@ -264,4 +260,17 @@ async fn wait_for_idle(transport: &HttpTransport, count: usize) {
     while target.destination.pool.idle() < count {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn connections_are_kept_also_for_urls_and_headers_with_values() {
+    let upstream = Upstream::new(ok).await;
+    let headers = vec![header("x-scope-orgid", "{{ key }}")];
+    let transport = new(OtlpHttpSettings { headers, ..http_settings(&upstream.url()) }).unwrap();
+    for key in ["a", "b", "a"] {
+        assert_eq!(transport.send(key).await.outcome, DELIVERED);
+    }
+    let received = upstream.received.lock();
+    assert_eq!(received.iter().map(|request| request.connection).collect::<Vec<_>>(), [0, 0, 0]);
+    assert_eq!(received[1].headers["x-scope-orgid"], "b");
 }

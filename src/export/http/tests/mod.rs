@@ -2,11 +2,14 @@
 
 mod answers;
 mod connections;
+mod held;
 mod proxies;
 mod requests;
 mod tls;
 mod upstream;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,12 +18,12 @@ use http::HeaderName;
 use self::upstream::Upstream;
 use super::HttpTransport;
 use crate::export::{
-    Answer, Compression, Encoding, ExporterKind, ExporterSettings, OtlpHttpSettings, Outcome, RetrySettings,
-    SecretTemplate, TransportError,
+    Answer, Compression, Conditions, Encoding, ExporterKind, ExporterSettings, OtlpHttpSettings, Outcome,
+    RetrySettings, SecretTemplate, TransportError,
 };
 use crate::otlp::Signal;
 use crate::route::{Template, Values};
-use crate::stream::{Batch, BatchSettings, QueueSettings, WhenFull};
+use crate::stream::{Batch, BatchSettings, Budget, QueueSettings, WhenFull};
 
 /// A stream with a key.
 struct Stream(&'static str);
@@ -95,8 +98,15 @@ fn batch() -> Batch {
 
 impl HttpTransport {
     async fn send(&self, key: &'static str) -> Answer {
-        self.attempt(&self.target(&Stream(key)).unwrap(), &batch(), &std::sync::atomic::AtomicBool::default())
-            .await
+        self.send_batch(key, &batch()).await
+    }
+
+    async fn send_batch(&self, key: &'static str, batch: &Batch) -> Answer {
+        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
+        let conditions = Conditions { hanging: &hanging, budget: &budget };
+        let answer = self.attempt(&self.target(&Stream(key)).unwrap(), batch, conditions).await;
+        assert_eq!(budget.used(), 0, "what an attempt took is given back");
+        answer
     }
 }
 

@@ -13,9 +13,7 @@ async fn received(change: impl FnOnce(&mut OtlpHttpSettings), batch: &Batch) -> 
     let mut http = http_settings(&upstream.url());
     change(&mut http);
     let transport = new(http).unwrap();
-    let answer = transport
-        .attempt(&transport.target(&Stream("k")).unwrap(), batch, &std::sync::atomic::AtomicBool::default())
-        .await;
+    let answer = transport.send_batch("k", batch).await;
     assert_eq!(answer.outcome, DELIVERED, "{}", answer.detail);
     upstream.received().remove(0)
 }
@@ -92,9 +90,7 @@ async fn a_request_that_is_too_large_is_not_sent() {
     let upstream = Upstream::answering(OK).await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; (64 << 20) + 1])], 1);
-    let answer = transport
-        .attempt(&transport.target(&Stream("k")).unwrap(), &batch, &std::sync::atomic::AtomicBool::default())
-        .await;
+    let answer = transport.send_batch("k", &batch).await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
     assert!(upstream.received().is_empty());
 }

@@ -1,0 +1,71 @@
+//! Resources that routes would take, for those who want to try a configuration. They are guesses: a condition can
+//! contradict another, or be a regular expression that no guess meets, so [`RouteTable::route`] has the last word.
+
+use super::{Key, Route, RouteTable};
+use crate::otlp::Signal;
+use crate::route::{Glob, Matcher};
+
+impl RouteTable {
+    /// For each route that takes the signal, in order, the attributes of a resource that it may take; `filler` is the
+    /// value where any will do.
+    pub fn examples(&self, signal: Signal, filler: &str) -> impl Iterator<Item = Vec<(&str, String)>> {
+        let routes = self.routes.iter().filter(move |route| route.signals[signal.index()]);
+        routes.map(move |route| self.example(route, filler))
+    }
+
+    /// The attributes that routes and exporters look at.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|name| &**name)
+    }
+
+    fn example(&self, route: &Route, filler: &str) -> Vec<(&str, String)> {
+        let mut attributes: Vec<(&str, String)> = Vec::new();
+        let wanted =
+            route.matches.iter().filter_map(|(name, matcher)| Some((*name, matcher.example(filler)?)));
+        for (name, value) in wanted {
+            attributes.push((&self.attributes[name], value));
+        }
+        let mut fill = |name: &'_ str| {
+            let name = self.attributes().find(|known| *known == name).expect("the table knows all its names");
+            if !attributes.iter().any(|(known, _)| *known == name) {
+                attributes.push((name, filler.to_owned()));
+            }
+        };
+        match &route.key {
+            Key::Route => {}
+            Key::Attributes(names) => {
+                let matched = |at: &usize| route.matches.iter().any(|(name, _)| name == at);
+                if !names.iter().any(matched) {
+                    fill(&self.attributes[names[0]]);
+                }
+            }
+            Key::Template(template) => template.attributes().for_each(&mut fill),
+        }
+        for exporter in &route.exporters {
+            self.identities[*exporter].names.iter().for_each(|name| fill(name));
+        }
+        attributes
+    }
+}
+
+impl Matcher {
+    /// A value that the condition may hold for; `None` where the attribute is better left out.
+    fn example(&self, filler: &str) -> Option<String> {
+        match self {
+            Self::Glob(glob) => Some(glob.example(filler)),
+            Self::AnyOf(globs) => globs.first().map(|glob| glob.example(filler)),
+            Self::Regex(_) | Self::Exists(true) => Some(filler.to_owned()),
+            Self::Exists(false) | Self::Not(_) => None,
+        }
+    }
+}
+
+impl Glob {
+    fn example(&self, filler: &str) -> String {
+        match self {
+            Self::Any => filler.to_owned(),
+            Self::Literal(text) => text.clone(),
+            Self::Pattern(pattern) => pattern.replace('*', filler).replace('?', "x"),
+        }
+    }
+}
