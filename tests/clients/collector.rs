@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::setup;
-use crate::support::{eventually, http, sinks};
+use crate::support::{PATIENCE, eventually, http, sinks};
 
 /// What the configurations in `config` take from the environment.
 const TOKENS: [(&str, &str); 2] = [("S2_ACCESS_TOKEN", "s2-token"), ("BETTER_STACK_TOKEN", "source-token")];
@@ -110,6 +110,15 @@ service:
     /// Waits until it has logged a line with this text, and returns the line.
     pub(crate) async fn logged(&self, text: &str) -> String {
         eventually(&format!("the Collector logs {text}"), async || self.find(text)).await
+    }
+
+    /// Ends it as an operator would, and waits until it has.
+    pub(crate) async fn end(mut self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let asked = Command::new("kill").args(["-s", "TERM", &pid]).status().await;
+        assert!(asked.expect("`kill` is there").success());
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends in time");
+        assert!(ended.expect("it can be waited for").success(), "{:?}", self.log.lock());
     }
 
     /// Panics if it has warned of anything, but that the documented names of its exporters have newer ones.

@@ -9,7 +9,7 @@ use crate::sdk::Sdk;
 use crate::support::sinks::{self, Received as _};
 use crate::support::telemetry::Telemetry;
 use crate::support::yaml::{by_stream, exporters};
-use crate::support::{PATIENCE, SluiceProcess, yaml};
+use crate::support::{PATIENCE, SluiceProcess, http, yaml};
 
 /// The Collector writes messages anew, so that only their meaning is compared.
 async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
@@ -54,6 +54,13 @@ async fn passes_behind_sluice(exporter: &str, options: &str) {
 async fn it_sends_to_sluice_over_http_in_protobuf() {
     for compression in ["none", "gzip", "zstd"] {
         passes_before_sluice(&format!("compression: {compression}")).await;
+    }
+}
+
+#[tokio::test]
+async fn it_sends_to_sluice_over_http_in_json() {
+    for compression in ["none", "gzip", "zstd"] {
+        passes_before_sluice(&format!("encoding: json, compression: {compression}")).await;
     }
 }
 
@@ -147,6 +154,21 @@ async fn the_block_that_s2_documents_works_in_it_and_in_sluice() {
 }
 
 #[tokio::test]
+async fn the_block_that_s2_documents_works_in_json_too() {
+    let sent = Sdk::Go.sends().await;
+    let up = sinks::recording().await;
+    let s2_itself = Collector::start(&otlp_http(&up.url(), "compression: none"), "otlp_http").await;
+    // The Collector's receiver knows no prefix.
+    let block = s2(&s2_itself.http(), "json").replace("/otlp\n", "\n");
+    let sluice = SluiceProcess::start(&(block + &by_stream("otlphttp")), &[]).await;
+    let before = Collector::start(&s2(&sluice.url(), "json"), "otlphttp").await;
+    Sdk::Go.send("http/protobuf", &before.http(), "none").await;
+    assert_arrived(&up, &sent, "JSON").await;
+    before.assert_content();
+    s2_itself.assert_content();
+}
+
+#[tokio::test]
 async fn the_block_that_better_stack_documents_works_in_it_and_in_sluice() {
     let name = "otlphttp/betterstack";
     means_the_same_here_and_there(better_stack, name, "/v1/", "Bearer source-token").await;
@@ -172,6 +194,37 @@ async fn it_reads_the_lines_of_sluices_file_exporter() {
         }
     }
     assert_arrived(&up, &sent, "lines of JSON").await;
+}
+
+#[tokio::test]
+async fn its_file_exporter_writes_lines_that_sluice_reads() {
+    let sent = Sdk::Go.sends().await;
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lines.jsonl");
+    let collector =
+        Collector::start(&format!("exporters: {{ file: {{ path: '{}' }} }}", file.display()), "file").await;
+    Sdk::Go.send("http/protobuf", &collector.http(), "none").await;
+    collector.end().await;
+    for line in std::fs::read_to_string(&file).unwrap().lines() {
+        let of = |signal: &Signal| line.contains(&format!("\"resource{}\"", entry_name(*signal)));
+        let signal = Signal::ALL.into_iter().find(of).expect("a line is a request");
+        let json = [("content-type", "application/json")];
+        let answer = http::send(sluice.otlp, "POST", signal.path(), &json, line.to_owned().into()).await;
+        assert_eq!((answer.status, &*answer.text()), (200, "{}"), "{line}");
+    }
+    assert_arrived(&up, &sent, "the file exporter's lines").await;
+    sluice.settled().await;
+}
+
+/// `resourceSpans` without `resource`.
+fn entry_name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "Spans",
+        Signal::Metrics => "Metrics",
+        Signal::Logs => "Logs",
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod support;
 mod capture;
 mod collector;
 mod collectors;
+mod curl;
 mod expected;
 mod recordings;
 mod sdk;

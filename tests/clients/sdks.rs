@@ -9,6 +9,13 @@ mod python {
             Python.arrives_as_it_was_sent("http/protobuf", compression).await;
         }
     }
+
+    #[tokio::test]
+    async fn over_http_in_json() {
+        for compression in ["none", "gzip", "deflate"] {
+            Python.arrives_as_it_was_sent("http/json", compression).await;
+        }
+    }
 }
 
 mod go {
@@ -29,6 +36,13 @@ mod node {
     async fn over_http_in_protobuf() {
         for compression in ["none", "gzip"] {
             Node.arrives_as_it_was_sent("http/protobuf", compression).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn over_http_in_json() {
+        for compression in ["none", "gzip"] {
+            Node.arrives_as_it_was_sent("http/json", compression).await;
         }
     }
 }
