@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use prost_types::descriptor_proto::ReservedRange;
 use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, FieldDescriptorProto};
+use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto};
 
 const FILES: [&str; 4] = ["common.proto", "traces.proto", "metrics.proto", "logs.proto"];
 
@@ -24,30 +24,43 @@ const RECORDS: [&str; 6] = [
 fn main() {
     println!("cargo::rerun-if-changed=proto");
     let set = protox::compile(FILES, ["proto"]).unwrap_or_else(|error| panic!("{error:?}"));
-    let mut messages = BTreeMap::new();
+    let mut schema = Schema::default();
     for file in &set.file {
+        let scope = format!(".{}", file.package());
         for message in &file.message_type {
-            collect(&format!(".{}", file.package()), message, &mut messages);
+            schema.collect(&scope, message);
+        }
+        for names in &file.enum_type {
+            schema.enums.insert(format!("{scope}.{}", names.name()), names);
         }
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("tables.rs");
-    fs::write(out, tables(&messages)).expect("OUT_DIR is writable");
+    fs::write(out, tables(&schema)).expect("OUT_DIR is writable");
 }
 
-/// Gathers a message and those nested in it by their full names.
-fn collect<'a>(
-    scope: &str,
-    message: &'a DescriptorProto,
-    messages: &mut BTreeMap<String, &'a DescriptorProto>,
-) {
-    let name = format!("{scope}.{}", message.name());
-    for nested in &message.nested_type {
-        collect(&name, nested, messages);
+/// What `proto/` declares, by full names.
+#[derive(Default)]
+struct Schema<'a> {
+    messages: BTreeMap<String, &'a DescriptorProto>,
+    enums: BTreeMap<String, &'a EnumDescriptorProto>,
+}
+
+impl<'a> Schema<'a> {
+    /// Gathers a message and what is nested in it.
+    fn collect(&mut self, scope: &str, message: &'a DescriptorProto) {
+        let name = format!("{scope}.{}", message.name());
+        for nested in &message.nested_type {
+            self.collect(&name, nested);
+        }
+        for names in &message.enum_type {
+            self.enums.insert(format!("{name}.{}", names.name()), names);
+        }
+        self.messages.insert(name, message);
     }
-    messages.insert(name, message);
 }
 
-fn tables(messages: &BTreeMap<String, &DescriptorProto>) -> String {
+fn tables(schema: &Schema<'_>) -> String {
+    let messages = &schema.messages;
     let index: BTreeMap<&str, usize> =
         messages.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
     let leading = leads_to_records(messages);
@@ -61,9 +74,12 @@ fn tables(messages: &BTreeMap<String, &DescriptorProto>) -> String {
     writeln!(out, "pub(crate) static MESSAGES: [Message; {}] = [", messages.len()).expect(INFALLIBLE);
     for (name, message) in messages {
         let refused = message.reserved_range.iter().map(ReservedRange::start).find(|start| *start == 1000);
-        writeln!(out, "    Message::new({:?}, {}, &[", short(name), refused.unwrap_or(0)).expect(INFALLIBLE);
+        let (name, constant) = (short(name), screaming(short(name)));
+        writeln!(out, "    Message::new({name:?}, {constant}, {}, &[", refused.unwrap_or(0))
+            .expect(INFALLIBLE);
         for (slot, field) in message.field.iter().enumerate() {
-            writeln!(out, "        {},", row(message, slot, field, &index, &leading)).expect(INFALLIBLE);
+            writeln!(out, "        {},", row(schema, message, slot, field, &index, &leading))
+                .expect(INFALLIBLE);
         }
         writeln!(out, "    ]),").expect(INFALLIBLE);
     }
@@ -93,6 +109,7 @@ fn leads_to_records(messages: &BTreeMap<String, &DescriptorProto>) -> BTreeSet<S
 
 /// One `Field { .. }` of the tables.
 fn row(
+    schema: &Schema<'_>,
     message: &DescriptorProto,
     slot: usize,
     field: &FieldDescriptorProto,
@@ -114,14 +131,20 @@ fn row(
     };
     format!(
         "Field {{ number: {}, name: {:?}, json: {:?}, kind: {}, label: Label::{label}, \
-         slot: {slot}, leads: {}, record: {} }}",
+         slot: {slot}, leads: {}, record: {}, values: &{:?} }}",
         field.number(),
         field.name(),
         format!("\"{}\":", camel(field.name())),
         kind(field, index),
         leading.contains(field.type_name()),
         RECORDS.contains(&short(field.type_name())),
+        schema.enums.get(field.type_name()).map_or_else(Vec::new, |names| values(names)),
     )
+}
+
+/// The names of an enum's values, with their numbers.
+fn values(names: &EnumDescriptorProto) -> Vec<(&str, i32)> {
+    names.value.iter().map(|value| (value.name(), value.number())).collect()
 }
 
 fn kind(field: &FieldDescriptorProto, index: &BTreeMap<&str, usize>) -> String {

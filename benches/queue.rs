@@ -48,7 +48,7 @@ fn routes() -> RouteTable {
         max_streams: None,
     };
     let specs = ["s2.stream", "highlight.project_id", "service.name"].map(route).to_vec();
-    RouteTable::new(specs, vec![Vec::new()], Unrouted::Reject)
+    RouteTable::new(specs, vec![[].into()], Unrouted::Reject)
 }
 
 fn registry(handle: &Handle) -> Arc<Registry> {
@@ -62,7 +62,7 @@ fn registry(handle: &Handle) -> Arc<Registry> {
         batch,
     };
     let shared = Shared { budget: Arc::new(Budget::new(1 << 40)), streams: Arc::new(StreamCount::new(1000)) };
-    let registry = Arc::new(Registry::new("bench".into(), settings, Arc::new(shared)));
+    let registry = Arc::new(Registry::new("bench".into(), settings, [].into(), Arc::new(shared)));
     registry.attach(Box::new(Nowhere(handle.clone())));
     registry
 }

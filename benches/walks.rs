@@ -7,6 +7,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sluice::otlp::{self, Signal};
 
 mod samples;
@@ -32,6 +34,22 @@ fn walks(criterion: &mut Criterion) {
                     otlp::write_request(signal, &[black_box(&request)], &mut json);
                 });
             });
+            let mut json = Vec::new();
+            otlp::write_request(signal, &[&request], &mut json);
+            group.throughput(Throughput::Bytes(json.len() as u64));
+            group.bench_function("read JSON", |bencher| {
+                bencher.iter(|| otlp::read_request(signal, black_box(&json), &mut |_| true).expect("JSON"));
+            });
+            group.bench_function("serde read JSON", |bencher| {
+                bencher.iter(|| serde_read(signal, black_box(&json)));
+            });
+            group.bench_function("serde read JSON, prost encode", |bencher| {
+                bencher.iter(|| serde_read_prost_encode(signal, black_box(&json)));
+            });
+            group.throughput(Throughput::Bytes(request.len() as u64));
+            group.bench_function("prost decode, serde write JSON", |bencher| {
+                bencher.iter(|| prost_decode_serde_write(signal, black_box(&request)));
+            });
             group.bench_function("prost decode", |bencher| {
                 bencher.iter(|| prost_decode(signal, black_box(&request)));
             });
@@ -46,6 +64,38 @@ fn prost_decode(signal: Signal, request: &[u8]) {
         Signal::Metrics => drop(black_box(ExportMetricsServiceRequest::decode(request))),
         Signal::Logs => drop(black_box(ExportLogsServiceRequest::decode(request))),
     }
+}
+
+fn serde_read(signal: Signal, json: &[u8]) {
+    match signal {
+        Signal::Traces => drop(black_box(from_json::<ExportTraceServiceRequest>(json))),
+        Signal::Metrics => drop(black_box(from_json::<ExportMetricsServiceRequest>(json))),
+        Signal::Logs => drop(black_box(from_json::<ExportLogsServiceRequest>(json))),
+    }
+}
+
+fn serde_read_prost_encode(signal: Signal, json: &[u8]) -> Vec<u8> {
+    match signal {
+        Signal::Traces => from_json::<ExportTraceServiceRequest>(json).encode_to_vec(),
+        Signal::Metrics => from_json::<ExportMetricsServiceRequest>(json).encode_to_vec(),
+        Signal::Logs => from_json::<ExportLogsServiceRequest>(json).encode_to_vec(),
+    }
+}
+
+fn from_json<T: DeserializeOwned>(json: &[u8]) -> T {
+    serde_json::from_slice(json).expect("samples are what serde reads")
+}
+
+fn prost_decode_serde_write(signal: Signal, request: &[u8]) -> Vec<u8> {
+    match signal {
+        Signal::Traces => to_json(ExportTraceServiceRequest::decode(request)),
+        Signal::Metrics => to_json(ExportMetricsServiceRequest::decode(request)),
+        Signal::Logs => to_json(ExportLogsServiceRequest::decode(request)),
+    }
+}
+
+fn to_json<T: Serialize>(decoded: Result<T, prost::DecodeError>) -> Vec<u8> {
+    serde_json::to_vec(&decoded.expect("samples are valid")).expect("messages have string keys")
 }
 
 criterion_group!(benches, walks);

@@ -66,14 +66,8 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
 /// `GET /api/v1/exporters`.
 pub(super) fn exporters(router: &Router) -> Value {
     let current = router.intake().snapshot.load();
-    let shown: Vec<Value> = router
-        .exporters()
-        .iter()
-        .map(|exporter| {
-            let draining = !current.exporters.iter().any(|other| std::sync::Arc::ptr_eq(other, exporter));
-            exporter_json(exporter, draining)
-        })
-        .collect();
+    let shown: Vec<Value> =
+        router.exporters().iter().map(|exporter| exporter_json(exporter, !current.uses(exporter))).collect();
     json!({ "exporters": shown })
 }
 

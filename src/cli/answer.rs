@@ -3,11 +3,16 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use prost::Message;
+
+use crate::otlp::Signal;
 
 /// `Content-Type` of encoded OTLP.
 pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+
+/// `Content-Type` of OTLP/JSON.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// `Export<Signal>ServiceResponse`, which has one shape for every signal.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -35,6 +40,35 @@ pub(super) struct Status {
     pub(super) message: String,
 }
 
+impl ExportResponse {
+    fn to_json(&self, signal: Signal) -> serde_json::Value {
+        let Some(partial) = &self.partial_success else { return serde_json::json!({}) };
+        let rejected = match signal {
+            Signal::Traces => "rejectedSpans",
+            Signal::Metrics => "rejectedDataPoints",
+            Signal::Logs => "rejectedLogRecords",
+        };
+        let partial = serde_json::json!({
+            rejected: partial.rejected.to_string(),
+            "errorMessage": partial.error_message,
+        });
+        serde_json::json!({ "partialSuccess": partial })
+    }
+
+    /// Reads a response in JSON, as far as it is one.
+    pub(super) fn from_json(json: &[u8]) -> Self {
+        let response: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+        let Some(partial) = response["partialSuccess"].as_object() else { return Self::default() };
+        // A 64-bit integer is a string or a number (rule 53).
+        let number = |value: &serde_json::Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+        let rejected = partial.iter().find(|(name, _)| name.starts_with("rejected"));
+        let rejected = rejected.and_then(|(_, value)| number(value)).unwrap_or_default();
+        let message = partial.get("errorMessage").and_then(serde_json::Value::as_str);
+        let error_message = message.unwrap_or_default().to_owned();
+        Self { partial_success: Some(PartialSuccess { rejected, error_message }) }
+    }
+}
+
 /// An answer with `message` as its body.
 pub(super) fn respond(status: StatusCode, message: &impl Message) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(message.encode_to_vec().into()));
@@ -43,7 +77,66 @@ pub(super) fn respond(status: StatusCode, message: &impl Message) -> Response<Fu
     response
 }
 
+/// The same answer in JSON, for a request that was (rule 27). A body that is no message stays as it is.
+pub(super) async fn in_json(signal: Signal, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let (mut head, body) = response.into_parts();
+    let Ok(collected) = body.collect().await;
+    let body = collected.to_bytes();
+    let json = if head.status.is_success() {
+        ExportResponse::decode(body.clone()).ok().map(|response| response.to_json(signal))
+    } else {
+        let status = Status::decode(body.clone()).ok();
+        status.map(|status| serde_json::json!({ "code": status.code, "message": status.message }))
+    };
+    let Some(json) = json else { return Response::from_parts(head, Full::new(body)) };
+    head.headers.insert(CONTENT_TYPE, JSON);
+    Response::from_parts(head, Full::new(json.to_string().into()))
+}
+
 /// An error with a [`Status`] that says why.
 pub(super) fn refuse(status: StatusCode, message: impl Into<String>) -> Response<Full<Bytes>> {
     respond(status, &Status { code: 0, message: message.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_in_json_says_the_same() {
+        let partial_success = Some(PartialSuccess { rejected: 3, error_message: "odd".to_owned() });
+        for (message, expected) in [
+            (
+                ExportResponse { partial_success },
+                r#"{"partialSuccess":{"rejectedDataPoints":"3","errorMessage":"odd"}}"#,
+            ),
+            (ExportResponse::default(), "{}"),
+        ] {
+            let answer = in_json(Signal::Metrics, respond(StatusCode::OK, &message)).await;
+            assert_eq!(answer.headers()[CONTENT_TYPE], JSON);
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, expected);
+            assert_eq!(ExportResponse::from_json(&body), message);
+        }
+        let answer = in_json(Signal::Logs, refuse(StatusCode::BAD_REQUEST, "no")).await;
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), r#"{"code":0,"message":"no"}"#);
+    }
+
+    #[test]
+    fn a_response_is_read_from_json_too() {
+        let rejected = |json: &str| ExportResponse::from_json(json.as_bytes()).partial_success;
+        for json in [
+            r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"odd"}}"#,
+            r#"{"partialSuccess":{"errorMessage":"odd","rejectedLogRecords":3}}"#,
+        ] {
+            assert_eq!(
+                rejected(json),
+                Some(PartialSuccess { rejected: 3, error_message: "odd".to_owned() }),
+                "{json}"
+            );
+        }
+        for json in ["{}", "{", "[]", r#"{"partialSuccess":null}"#] {
+            assert_eq!(rejected(json), None, "{json}");
+        }
+    }
 }

@@ -10,13 +10,9 @@ use clap::Args;
 use super::config_file::ConfigArgs;
 use crate::config::{self, Compiled, Source};
 use crate::export::Transport;
-use crate::otlp::{self, Entry, Reason, Signal};
+use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::route::{RouteTable, Unroutable, Unrouted};
 use crate::stream::StreamName;
-
-/// What is said of a payload in JSON.
-const JSON: &str = "the payload looks like JSON: `sluice explain` takes protobuf, such as a `.pb` file of the \
-                    dead-letter directory";
 
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
 /// earlier routes did not match
@@ -26,7 +22,7 @@ pub struct ExplainArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
-    /// An `Export<Signal>ServiceRequest` in protobuf, such as a `.pb` file of the dead-letter directory; `-` for standard input
+    /// An `Export<Signal>ServiceRequest` in protobuf or JSON, such as a `.pb` file of the dead-letter directory; `-` for standard input
     #[arg(long)]
     payload: PathBuf,
     /// traces, metrics or logs; without it, the payload's file name or its content decides
@@ -65,12 +61,9 @@ pub fn explain(
     }
     let signal = args.signal.or_else(|| named(&args.payload)).or_else(|| guessed(&payload));
     // Whatever is wrong with the framing is so for every signal.
-    let split = match otlp::split(signal.unwrap_or(Signal::Logs), &payload) {
+    let mut request = Vec::new();
+    let split = match split(signal.unwrap_or(Signal::Logs), &payload, &mut request) {
         Ok(split) => split,
-        Err(malformed) if malformed.reason == Reason::LooksLikeJson => {
-            writeln!(out, "{JSON}")?;
-            return Ok(ExitCode::FAILURE);
-        }
         Err(malformed) => {
             let kind = signal.map_or_else(|| "an OTLP".to_owned(), |signal| format!("a {signal}"));
             writeln!(out, "not {kind} request, it would be answered 400: {malformed}")?;
@@ -81,7 +74,8 @@ pub fn explain(
         writeln!(out, "the payload fits no signal, or more than one: say which with `--signal`")?;
         return Ok(ExitCode::FAILURE);
     };
-    let explanation = Explanation::new(compiled, signal)?;
+    let field = if is_json(&payload) { signal.json_entry_field() } else { signal.entry_field() };
+    let explanation = Explanation::new(compiled, signal, field)?;
     for entry in &split.entries {
         explanation.entry(entry, out)?;
     }
@@ -101,11 +95,35 @@ fn named(path: &Path) -> Option<Signal> {
     Signal::ALL.into_iter().find(|signal| name.contains(signal.name()))
 }
 
-/// The signal, if the bytes are whole and valid as one only.
+/// Whether a payload is JSON. A brace would be the beginning of a group, which no request in protobuf has.
+fn is_json(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// Splits a payload in either encoding. What JSON stands for is in `request`.
+fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Result<Split<'a>, Malformed> {
+    if !is_json(payload) {
+        return otlp::split(signal, payload);
+    }
+    let transcoded = match otlp::read_request(signal, payload, &mut |_| true) {
+        Ok(transcoded) => transcoded,
+        Err(Untaken::Malformed(malformed)) => return Err(malformed),
+        Err(Untaken::NoRoom) => unreachable!("there is always room"),
+    };
+    *request = transcoded.bytes;
+    let mut split = otlp::split(signal, request)?;
+    transcoded.omitted.restore(&mut split);
+    Ok(split)
+}
+
+/// The signal, if the bytes are whole and valid as one only; JSON says by its names what it is.
 fn guessed(payload: &[u8]) -> Option<Signal> {
+    let named = is_json(payload);
     let fits = |signal: &Signal| {
-        otlp::split(*signal, payload)
-            .is_ok_and(|split| split.cuts.is_empty() && split.entries.iter().any(|entry| entry.records > 0))
+        split(*signal, payload, &mut Vec::new()).is_ok_and(|split| {
+            let has_records = split.entries.iter().any(|entry| entry.records > 0);
+            if named { has_records || !split.cuts.is_empty() } else { has_records && split.cuts.is_empty() }
+        })
     };
     let mut fitting = Signal::ALL.into_iter().filter(fits);
     fitting.next().filter(|_| fitting.next().is_none())
@@ -113,12 +131,14 @@ fn guessed(payload: &[u8]) -> Option<Signal> {
 
 struct Explanation {
     signal: Signal,
+    /// What the payload calls its entries.
+    field: &'static str,
     routes: RouteTable,
     exporters: Vec<(Arc<str>, Transport)>,
 }
 
 impl Explanation {
-    fn new(compiled: Compiled, signal: Signal) -> io::Result<Self> {
+    fn new(compiled: Compiled, signal: Signal, field: &'static str) -> io::Result<Self> {
         let identities = compiled.exporters.iter().map(|(_, settings)| settings.attributes()).collect();
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
         let exporters = compiled
@@ -129,11 +149,11 @@ impl Explanation {
                 Err(error) => Err(io::Error::other(format!("exporter `{name}`: {error}"))),
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { signal, routes, exporters })
+        Ok(Self { signal, field, routes, exporters })
     }
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let field = self.signal.entry_field();
+        let field = self.field;
         writeln!(out, "{field}[{}]: records: {}, bytes: {}", entry.index, entry.records, entry.bytes.len())?;
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());

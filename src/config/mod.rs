@@ -42,6 +42,11 @@ pub const EMBEDDED: &str = include_str!("../../config/sluice.yaml");
 /// Where the same text stands in a checkout; looked for before the embedded one is used.
 const DEFAULT_PATH: &str = "./config/sluice.yaml";
 
+/// Reads a duration as it is written in a configuration, such as `50ms` or `1h30m`; or says what to write.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<model::Duration>().map(|duration| duration.0)
+}
+
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

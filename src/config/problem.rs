@@ -79,13 +79,6 @@ pub struct Problems {
     pub hash: u64,
 }
 
-impl Problems {
-    /// How many of them are errors.
-    pub fn errors(&self) -> usize {
-        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
-    }
-}
-
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {

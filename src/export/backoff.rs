@@ -9,7 +9,7 @@ use super::RetrySettings;
 
 /// The longest wait that an upstream's `Retry-After` can ask for. Longer ones are more often a mistake (a date in
 /// another unit, milliseconds for seconds) than a wish, and asking once an hour harms nobody.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// By which part of itself a `Retry-After` is lengthened at most, so that streams that were all told the same
 /// time do not all come back in the same instant.
@@ -34,7 +34,7 @@ impl Backoff {
     /// the next attempt would begin later than `max_elapsed_time` after the first failure.
     ///
     /// `after` is the upstream's own wish (`Retry-After`). It wins over the computed wait in both directions,
-    /// bounded by [`LONGEST_RETRY_AFTER`], is never undercut and lengthened by up to a tenth.
+    /// bounded by an hour, is never undercut and lengthened by up to a tenth.
     pub fn next_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Option<Duration> {
         if !settings.enabled {
             return None;

@@ -1,7 +1,8 @@
 //! Dead letters: what no upstream will take, kept on disk for people to look at and for `sluice replay`.
 //!
 //! A letter is two files: `<UTC time>-<sequence>.<signal>.pb`, the OTLP bytes of an
-//! `Export<Signal>ServiceRequest`, and the same with `.json`, which says what they are and why they are here.
+//! `Export<Signal>ServiceRequest`, and the same with `.json`, which says what they are and why they are here. What was
+//! cut out of a request in OTLP/JSON can't be said in protobuf: it is in a `.jsonl` instead, a request on each line.
 //! Both are written under a temporary name and renamed, the bytes first: a letter is there when its `.json` is,
 //! so a process that is killed leaves no half letter. Nothing is synced; after a power cut a reader tells a
 //! letter whose bytes are missing by the length in its `.json`.
@@ -24,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::read::{Letters, StoredLetter, letters};
-use super::{DeadLetterSettings, utc};
+use super::{DeadLetterSettings, Encoding, utc};
 use crate::otlp::Signal;
 
 /// The version of the `.json` file's shape.
@@ -46,6 +47,8 @@ pub struct Letter {
     pub exporter: Option<String>,
     /// The signal of its entries.
     pub signal: Signal,
+    /// How its bytes are to be read.
+    pub encoding: Encoding,
     /// The routing key, if there is one.
     pub key: Option<String>,
     /// The resource attributes that the exporter's templates name, so that a replay finds the same URL.
@@ -54,7 +57,7 @@ pub struct Letter {
     pub reason: String,
     /// Spans, data points or log records in it.
     pub records: u64,
-    /// The encoded request, in pieces.
+    /// The encoded request, in pieces; of JSON, a request on each line.
     pub bytes: Vec<Bytes>,
     /// When it was given up.
     pub time: SystemTime,
@@ -66,6 +69,9 @@ pub(super) struct Note {
     version: u32,
     exporter: Option<String>,
     signal: String,
+    /// How the bytes are to be read; letters from before there was a choice are protobuf.
+    #[serde(default)]
+    encoding: Encoding,
     key: Option<String>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
@@ -137,12 +143,26 @@ impl DeadLetters {
         stored.await.map_err(io::Error::other)?
     }
 
+    /// Counts what is in the directory, as `sluice replay` or people may have removed some of it.
+    pub async fn recount(&self) -> io::Result<()> {
+        let writers = Arc::clone(&self.writers).acquire_many_owned(WRITERS as u32).await;
+        let writers = writers.expect("the semaphore is never closed");
+        let shared = Arc::clone(&self.shared);
+        let counted = tokio::task::spawn_blocking(move || {
+            // With all of them nothing is being written, and so nothing is counted in part.
+            let _writers = writers;
+            shared.size.store(size_of(&shared.settings.directory)?, Ordering::Relaxed);
+            Ok(())
+        });
+        counted.await.map_err(io::Error::other)?
+    }
+
     /// The settings it was opened with.
     pub fn settings(&self) -> &DeadLetterSettings {
         &self.shared.settings
     }
 
-    /// Bytes in the directory.
+    /// Bytes in the directory: what was there when it was last counted, and what was stored since.
     pub fn bytes(&self) -> u64 {
         self.shared.size.load(Ordering::Relaxed)
     }
@@ -158,12 +178,13 @@ impl Shared {
         self.reserve(size)?;
         let stem = self.stem(letter);
         let pieces = letter.bytes.iter().map(Bytes::as_ref);
+        let payload = format!("{stem}.{}", ending(letter.encoding));
         let written = self
-            .write(&format!("{stem}.pb"), pieces)
+            .write(&payload, pieces)
             .and_then(|()| self.write(&format!("{stem}.json"), std::iter::once(note.as_slice())));
         if let Err(error) = written {
             // Without its note there is no letter; what can't be removed now is seen as bytes without a note.
-            let _ = fs::remove_file(self.settings.directory.join(format!("{stem}.pb")));
+            let _ = fs::remove_file(self.settings.directory.join(payload));
             self.size.fetch_sub(size, Ordering::Relaxed);
             return Err(error.into());
         }
@@ -225,6 +246,7 @@ impl Note {
             version: VERSION,
             exporter: letter.exporter.clone(),
             signal: letter.signal.name().to_owned(),
+            encoding: letter.encoding,
             key: letter.key.clone(),
             attributes: letter.attributes.iter().cloned().collect(),
             reason: letter.reason.clone(),
@@ -249,9 +271,17 @@ fn size_of(directory: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
+/// The ending of a letter's bytes.
+const fn ending(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Proto => "pb",
+        Encoding::Json => "jsonl",
+    }
+}
+
 /// The path of a letter's bytes, from that of its note.
-fn payload_path(note: &Path) -> PathBuf {
-    note.with_extension("pb")
+fn payload_path(note: &Path, encoding: Encoding) -> PathBuf {
+    note.with_extension(ending(encoding))
 }
 
 #[cfg(test)]

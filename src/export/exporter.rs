@@ -9,7 +9,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use super::{Counters, DeadLetters, ExporterSettings, Fate, Letter, Transport, TransportError, deliver};
+use super::{
+    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Transport, TransportError, deliver,
+};
 use crate::notice;
 use crate::otlp::Signal;
 use crate::route::Values as _;
@@ -26,8 +28,9 @@ pub type DeadLetterBox = Arc<ArcSwapOption<DeadLetters>>;
 pub struct Exporter {
     registry: Arc<Registry>,
     active: ArcSwap<Active>,
-    /// The last settings whose templates used other attributes: streams that were named for those have what they need.
-    earlier: ArcSwapOption<Active>,
+    /// For streams that are named by other attributes than those that `active` needs, the last settings of their time;
+    /// newest first.
+    earlier: ArcSwap<Vec<Arc<Active>>>,
     counters: Counters,
     dead_letters: DeadLetterBox,
     /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
@@ -42,13 +45,21 @@ pub struct Active {
     pub settings: ExporterSettings,
     /// What sends by `settings`.
     pub transport: Transport,
+    /// The attributes that the settings' templates use.
+    attributes: Arc<[Box<str>]>,
 }
 
 impl Active {
     /// Prepares what sends by `settings`, for the exporter of this name.
     pub fn new(name: &str, settings: ExporterSettings) -> Result<Self, TransportError> {
         let transport = Transport::new(name, &settings)?;
-        Ok(Self { settings, transport })
+        let attributes = settings.attributes();
+        Ok(Self { settings, transport, attributes })
+    }
+
+    /// Whether a stream of this name has what the templates need.
+    fn fits(&self, name: &StreamName) -> bool {
+        self.attributes.iter().all(|needed| name.attribute_names().contains(needed))
     }
 }
 
@@ -60,11 +71,12 @@ impl Exporter {
         shared: Arc<Shared>,
         dead_letters: DeadLetterBox,
     ) -> Arc<Self> {
-        let registry = Arc::new(Registry::new(name, active.settings.queue.clone(), shared));
+        let (queue, attributes) = (active.settings.queue.clone(), active.attributes.clone());
+        let registry = Arc::new(Registry::new(name, queue, attributes, shared));
         let exporter = Arc::new(Self {
             registry,
             active: ArcSwap::from_pointee(active),
-            earlier: ArcSwapOption::empty(),
+            earlier: ArcSwap::default(),
             counters: Counters::default(),
             dead_letters,
             changed: Notify::new(),
@@ -96,25 +108,29 @@ impl Exporter {
 
     /// The newest settings that a stream has the attributes for.
     pub(super) fn active_for(&self, name: &StreamName) -> Arc<Active> {
-        let fits = |active: &Active| {
-            let mut needed = active.settings.attributes().into_iter();
-            needed.all(|attribute| name.attribute_names().iter().any(|known| **known == *attribute))
-        };
         let active = self.active.load_full();
-        if fits(&active) {
+        if active.fits(name) {
             return active;
         }
-        self.earlier.load_full().filter(|earlier| fits(earlier)).unwrap_or(active)
+        let earlier = self.earlier.load();
+        earlier.iter().find(|earlier| earlier.fits(name)).cloned().unwrap_or(active)
     }
 
     /// Takes over new settings: streams use them from their next attempt, also those that wait for a retry.
     pub fn reconfigure(&self, active: Active) {
-        self.registry.set_settings(active.settings.queue.clone());
-        let attributes = active.settings.attributes();
-        let before = self.active.swap(Arc::new(active));
-        if before.settings.attributes() != attributes {
-            self.earlier.store(Some(before));
+        let before = self.active.load_full();
+        if before.attributes != active.attributes {
+            self.registry.set_attributes(active.attributes.clone());
+            let still_needed = |earlier: &&Arc<Active>| {
+                earlier.attributes != before.attributes && self.registry.knows(&earlier.attributes)
+            };
+            let mut earlier = vec![before.clone()];
+            earlier.extend(self.earlier.load().iter().filter(still_needed).cloned());
+            // First, so that there is no moment in which a stream of before finds no settings that it fits.
+            self.earlier.store(Arc::new(earlier));
         }
+        self.registry.set_settings(active.settings.queue.clone());
+        self.active.store(Arc::new(active));
         self.changed.notify_waiters();
     }
 
@@ -159,6 +175,7 @@ impl Exporter {
         let letter = Letter {
             exporter: Some(self.name().to_string()),
             signal,
+            encoding: Encoding::Proto,
             key: Some(name.routing_key().to_owned()),
             attributes: name.attributes().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             reason: reason.to_owned(),

@@ -2,7 +2,7 @@
 //! `DIR/<routing key>/<signal>.jsonl`, as a Collector's `otlpjsonfile` receiver reads them.
 //!
 //! A batch is one line and one write. A line that could not be written whole is cut off again, so that every
-//! line in a file is a whole request. A file that would grow too large is renamed to
+//! line in a file is a whole request, also where several write to one file. A file that would grow too large is renamed to
 //! `<signal>-<UTC time>.jsonl` first. Nothing is synced: what the operating system has taken is delivered.
 
 mod log;
@@ -12,6 +12,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -28,6 +29,12 @@ const MAX_OPEN: usize = 256;
 
 /// Threads that one exporter writes with. A disk is not faster with more, and there may be 100,000 streams.
 const WRITERS: usize = 4;
+
+/// The pause before a file that another is writing to is tried again, which is a matter of one line.
+const LOCKED_PAUSE: Duration = Duration::from_millis(10);
+
+/// Tries at a locked file before the attempt has failed.
+const LOCKED_TRIES: usize = 100;
 
 /// The files of one exporter.
 #[derive(Debug)]
@@ -87,14 +94,15 @@ impl FileTransport {
 
     /// Appends a batch. Whatever goes wrong (a full disk, a missing right) can be put right, so it is tried again.
     pub(super) async fn attempt(&self, target: &FileTarget, batch: &Batch) -> Answer {
-        let permit = Arc::clone(&self.writers).acquire_owned().await.expect("the semaphore is never closed");
-        let (shared, path, batch) = (Arc::clone(&self.shared), Arc::clone(&target.path), batch.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            // Moved in, as an attempt that is dropped does not end the write.
-            let _permit = permit;
-            shared.write(&path, &batch)
-        });
-        match written.await.map_err(io::Error::other).and_then(|written| written) {
+        let mut written = self.write(target, batch).await;
+        for _ in 1..LOCKED_TRIES {
+            if !matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                break;
+            }
+            tokio::time::sleep(LOCKED_PAUSE).await;
+            written = self.write(target, batch).await;
+        }
+        match written {
             Ok(()) => Answer {
                 code: "written".into(),
                 outcome: Outcome::Delivered { rejected: 0, warning: false },
@@ -106,6 +114,17 @@ impl FileTransport {
                 detail: format!("can't write to `{target}`: {error}"),
             },
         }
+    }
+
+    async fn write(&self, target: &FileTarget, batch: &Batch) -> io::Result<()> {
+        let permit = Arc::clone(&self.writers).acquire_owned().await.expect("the semaphore is never closed");
+        let (shared, path, batch) = (Arc::clone(&self.shared), Arc::clone(&target.path), batch.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            // Moved in, as an attempt that is dropped does not end the write.
+            let _permit = permit;
+            shared.write(&path, &batch)
+        });
+        written.await.map_err(io::Error::other)?
     }
 }
 
@@ -129,7 +148,7 @@ impl OpenFiles {
             return Arc::clone(&known.log);
         }
         if self.files.len() >= MAX_OPEN {
-            // Those that are being written to stay: a second handle would rotate behind the first one's back.
+            // Those that are being written to stay: a second handle would only wait for the first one's lock.
             let idle = self.files.iter().filter(|(_, file)| Arc::strong_count(&file.log) == 1);
             if let Some(path) = idle.min_by_key(|(_, file)| file.last_use).map(|(path, _)| Arc::clone(path)) {
                 self.files.remove(&path);

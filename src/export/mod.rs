@@ -14,8 +14,8 @@ mod settings;
 mod transport;
 mod utc;
 
-pub use self::http::{HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
-pub use backoff::{Backoff, LONGEST_RETRY_AFTER};
+pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
+pub use backoff::Backoff;
 pub use counters::{Counters, Fate};
 pub use dead_letter::{DeadLetters, Letter, Letters, StoreError, StoredLetter, letters};
 pub use debug::{DebugTarget, DebugTransport};

@@ -1,10 +1,12 @@
 //! What the configuration says about exporters, compiled.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 
 use crate::route::Template;
 use crate::stream::QueueSettings;
@@ -24,14 +26,14 @@ pub struct ExporterSettings {
 
 impl ExporterSettings {
     /// The resource attributes that its templates use: they are part of what names its streams.
-    pub fn attributes(&self) -> Vec<String> {
-        let ExporterKind::OtlpHttp(http) = &self.kind else { return Vec::new() };
+    pub fn attributes(&self) -> Arc<[Box<str>]> {
+        let ExporterKind::OtlpHttp(http) = &self.kind else { return [].into() };
         let templates =
             http.urls.iter().flatten().chain(http.headers.iter().map(|(_, template)| &template.0));
-        let mut names: Vec<String> = templates.flat_map(Template::attributes).map(str::to_owned).collect();
+        let mut names: Vec<Box<str>> = templates.flat_map(Template::attributes).map(Box::from).collect();
         names.sort_unstable();
         names.dedup();
-        names
+        names.into()
     }
 }
 
@@ -40,7 +42,7 @@ impl ExporterSettings {
 pub enum ExporterKind {
     /// `otlp_http`, also written `otlphttp`.
     OtlpHttp(Box<OtlpHttpSettings>),
-    /// `otlp_grpc`, also written `otlp`: not served yet; its entries are treated like those of a full stream.
+    /// `otlp_grpc`, also written `otlp`: not served yet; what is routed to it is held.
     OtlpGrpc,
     /// `file`.
     File(FileSettings),
@@ -63,7 +65,7 @@ pub struct RetrySettings {
     pub randomization_factor: f64,
     /// After this time a batch is dead-lettered; zero means never.
     pub max_elapsed_time: Duration,
-    /// HTTP statuses that are retried (default 429, 502, 503, 504; otlp.md rule 39).
+    /// HTTP statuses that are retried (default 429, 502, 503, 504; rule 39).
     pub statuses: Vec<u16>,
 }
 
@@ -79,7 +81,7 @@ pub struct OtlpHttpSettings {
     pub encoding: Encoding,
     /// How a body is compressed.
     pub compression: Compression,
-    /// For one attempt, from the first byte of the connection to the last of the answer.
+    /// For one attempt, from the first byte of the connection to the last of the answer; zero means no limit.
     pub timeout: Duration,
     /// For `https` URLs.
     pub tls: TlsClientSettings,
@@ -87,9 +89,10 @@ pub struct OtlpHttpSettings {
     pub proxy_url: Option<SecretString>,
     /// `max_idle_conns_per_host`: idle connections kept per destination.
     pub max_idle_connections: usize,
-    /// `idle_conn_timeout`: an idle connection is closed after this time.
+    /// `idle_conn_timeout`: an idle connection is closed after this time; zero means never.
     pub idle_timeout: Duration,
-    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed.
+    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed; zero
+    /// means that age doesn't matter.
     pub max_connection_age: Duration,
 }
 
@@ -133,10 +136,12 @@ impl std::fmt::Debug for SecretTemplate {
     }
 }
 
-/// The encoding of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The encoding of a batch or a dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// `application/x-protobuf`.
+    #[default]
     Proto,
     /// `application/json`.
     Json,
@@ -159,7 +164,7 @@ pub enum Compression {
     },
 }
 
-/// `tls` of an exporter. Files are read when connections are made and again when they change.
+/// `tls` of an exporter. Files are read when the exporter is set up, and again before a connection if they changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsClientSettings {
     /// PEM roots that replace the system's.

@@ -1,7 +1,6 @@
 //! The attributes of an encoded resource, which routes look at.
 //!
-//! The resource has been validated. Within an attribute protobuf's rule holds that the last value wins; whether
-//! an attribute occurs more than once is left to the caller to judge, or to [`find`].
+//! The resource has been validated. Within an attribute protobuf's rule holds that the last value wins.
 
 use super::plain::{self, Plain};
 use super::wire::{self, Sound};
@@ -31,26 +30,6 @@ pub enum Found<'a> {
     /// It occurs more than once, with different values; of two [`Value::Other`] this is not known, and they count
     /// as different.
     Conflicting,
-}
-
-/// The attributes of an encoded `Resource` in their order.
-pub fn attributes(resource: &[u8]) -> Attributes<'_> {
-    Attributes { fields: Sound::of(resource) }
-}
-
-/// The iterator of [`attributes`]: key and value.
-#[derive(Clone, Debug)]
-pub struct Attributes<'a> {
-    fields: Sound<'a>,
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (&'a str, Value<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let pair = self.fields.find_map(key_value)?;
-        Some((text(pair.key), pair.value()))
-    }
 }
 
 /// Looks the `wanted` attributes up in an encoded `Resource`, all in one go. `out` gets one answer for each, in
@@ -144,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_come_in_order_with_their_values() {
+    fn strings_integers_and_booleans_have_values_and_all_else_has_none() {
         let resource = resource(&[
             ("a", string("x")),
             ("b", Any::IntValue(-1)),
@@ -152,14 +131,10 @@ mod tests {
             ("d", Any::DoubleValue(1.0)),
             ("e", Any::StringValueStrindex(1)),
         ]);
-        let expected = [
-            ("a", Value::Text("x")),
-            ("b", Value::Int(-1)),
-            ("c", Value::Bool(true)),
-            ("d", Value::Other),
-            ("e", Value::Other),
-        ];
-        assert_eq!(attributes(&resource).collect::<Vec<_>>(), expected);
+        let expected = [Value::Text("x"), Value::Int(-1), Value::Bool(true), Value::Other, Value::Other];
+        let mut out = [Found::Absent; 5];
+        find(&resource, &["a", "b", "c", "d", "e"], &mut out);
+        assert_eq!(out, expected.map(Found::Value));
     }
 
     #[test]
@@ -190,6 +165,8 @@ mod tests {
         // KeyValue { value: { string_value: "x" }, key: "a", key: "b", value: { int_value: 7 }, value: {} }
         let pair = b"\x12\x03\x0a\x01x\x0a\x01a\x0a\x01b\x12\x02\x18\x07\x12\x00";
         let resource = [&[0x0a, pair.len() as u8][..], pair].concat();
-        assert_eq!(attributes(&resource).collect::<Vec<_>>(), [("b", Value::Int(7))]);
+        let mut out = [Found::Absent; 2];
+        find(&resource, &["a", "b"], &mut out);
+        assert_eq!(out, [Found::Absent, Found::Value(Value::Int(7))]);
     }
 }

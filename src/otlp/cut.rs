@@ -9,7 +9,7 @@ use super::{Signal, locate};
 
 /// How many parts of a request are cut out one by one. What follows goes into one last [`Cut`] together, so that a
 /// request of nothing but small broken records takes no more memory than its bytes.
-const NAMED: usize = 16;
+pub(super) const NAMED: usize = 16;
 
 /// A part of a request that is not valid OTLP.
 #[derive(Clone, Debug, PartialEq, Eq)]

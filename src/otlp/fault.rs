@@ -1,8 +1,8 @@
-//! What can be wrong with encoded OTLP, and where.
+//! What can be wrong with OTLP, in protobuf or in JSON, and where.
 
 use std::fmt;
 
-/// Why bytes are not valid OTLP.
+/// Why bytes are not valid OTLP. Those from [`Reason::Ended`] on are of JSON alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// A field, or the length it states, goes beyond the end of its message.
@@ -33,6 +33,42 @@ pub enum Reason {
     TooLong,
     /// The length of a packed field is not a whole number of values.
     Packed,
+    /// The JSON document ends in the middle.
+    Ended,
+    /// Not JSON.
+    Syntax,
+    /// A backslash with something behind it that JSON has no meaning for.
+    Escape,
+    /// A character below U+0020 in a JSON string that is not escaped.
+    Control,
+    /// Something behind the end of the JSON document.
+    Trailing,
+    /// Half of a surrogate pair without the other.
+    Surrogate,
+    /// Another JSON type where a message is.
+    NotAnObject,
+    /// Another JSON type where a repeated field is.
+    NotAList,
+    /// Another JSON type where a string, bytes or an id is.
+    NotAString,
+    /// Neither a JSON number nor a string that holds one.
+    NotANumber,
+    /// Neither `true` nor `false`.
+    NotABoolean,
+    /// A number beyond what the field's type holds.
+    OutOfRange,
+    /// A number with a fraction where an integer is.
+    NotWhole,
+    /// A string that is neither a name nor a number of the enum.
+    EnumName,
+    /// An id with other characters than hexadecimal digits.
+    Hex,
+    /// Bytes that are not base64.
+    Base64,
+    /// A name that stands twice in an object.
+    Twice,
+    /// More than one member of a `oneof`.
+    Members,
 }
 
 impl Reason {
@@ -56,6 +92,24 @@ impl Reason {
             }
             Self::TooLong => "request is longer than a protobuf message can be",
             Self::Packed => "packed field is not a whole number of values",
+            Self::Ended => "the document ends in the middle",
+            Self::Syntax => "not valid JSON",
+            Self::Escape => "not an escape that JSON knows",
+            Self::Control => "control characters in a string must be escaped",
+            Self::Trailing => "there is something behind the end of the document",
+            Self::Surrogate => "half of a surrogate pair is not a character",
+            Self::NotAnObject => "must be an object",
+            Self::NotAList => "must be a list",
+            Self::NotAString => "must be a string",
+            Self::NotANumber => "must be a number, or a string that holds one",
+            Self::NotABoolean => "must be `true` or `false`",
+            Self::OutOfRange => "number is out of the field's range",
+            Self::NotWhole => "must be a whole number",
+            Self::EnumName => "must be one of the enum's numbers or names",
+            Self::Hex => "an id must be hexadecimal digits, or base64",
+            Self::Base64 => "must be base64",
+            Self::Twice => "stands twice in the object",
+            Self::Members => "only one of these fields can be set",
         }
     }
 }

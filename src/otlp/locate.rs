@@ -29,7 +29,7 @@ pub(super) fn path(signal: Signal, request: &[u8], offset: usize) -> String {
 }
 
 /// Keeps the beginning, which says where in the request, and the end, which says where in the record.
-fn abbreviated(path: String) -> String {
+pub(super) fn abbreviated(path: String) -> String {
     if path.len() <= LONGEST {
         return path;
     }

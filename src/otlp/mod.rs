@@ -18,11 +18,11 @@ mod split;
 mod validate;
 mod wire;
 
-pub use attributes::{Attributes, Found, Value, attributes, find};
+pub use attributes::{Found, Value, find};
 pub use cut::Cut;
 pub use fault::{Fault, Reason};
-pub use json::write_request;
-pub use resize::{halve, records, split_to_size};
+pub use json::{Omitted, Transcoded, Untaken, read_request, write_request};
+pub use resize::{halve, split_to_size};
 pub use signal::Signal;
 pub use split::{Entry, Malformed, Split, count_entries, split};
 pub use validate::validate;

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
-use super::{Signal, split, validate};
+use super::{Signal, Untaken, read_request, split, validate, write_request};
 
 /// Compares validator and oracle on any bytes, and checks what [`split`](split()) makes of them.
 pub fn check(signal: Signal, bytes: &[u8]) {
@@ -24,7 +24,7 @@ pub fn check(signal: Signal, bytes: &[u8]) {
         let mut request = Vec::new();
         super::put_frame(&mut request, entry.bytes.len());
         request.extend_from_slice(&entry.bytes);
-        assert_eq!(request.len(), entry.framed_len());
+        assert_eq!(request.len(), super::frame_len(entry.bytes.len()));
         assert_eq!(records(signal, &request), Some(entry.records), "what is admitted is valid");
     }
     for cut in &split.cuts {
@@ -33,6 +33,34 @@ pub fn check(signal: Signal, bytes: &[u8]) {
     if verdict.is_ok() {
         assert!(split.cuts.is_empty(), "nothing is cut out of a valid request");
     }
+}
+
+/// Checks what is made of any bytes as OTLP/JSON: it is valid, what is not JSON is refused, and what is written of it
+/// is read as the same again.
+pub fn check_json(signal: Signal, json: &[u8]) {
+    let transcoded = match read_request(signal, json, &mut |_| true) {
+        Ok(transcoded) => transcoded,
+        Err(Untaken::Malformed(malformed)) => {
+            assert!(malformed.offset <= json.len(), "{malformed:?} is outside of the document");
+            return;
+        }
+        Err(Untaken::NoRoom) => panic!("there was room"),
+    };
+    let read = records(signal, &transcoded.bytes);
+    assert!(read.is_some(), "what is read is valid");
+    for cut in &transcoded.omitted.cuts {
+        assert!(cut.offset <= json.len() && cut.records > 0, "{cut:?}");
+        // Escapes that mean nothing are not JSON to serde; to us they are, and the string is wrong.
+        for line in cut.bytes.split_inclusive(|byte| *byte == b'\n') {
+            let again = read_request(signal, line, &mut |_| true).expect("a letter is JSON");
+            assert!(!again.omitted.cuts.is_empty(), "what is cut out is wrong: {cut:?}");
+        }
+    }
+    let mut written = Vec::new();
+    write_request(signal, &[&transcoded.bytes], &mut written);
+    let again = read_request(signal, &written, &mut |_| true).expect("what is written is read");
+    assert!(again.omitted.cuts.is_empty(), "what is written is right: {:?}", again.omitted.cuts);
+    assert_eq!(records(signal, &again.bytes), read);
 }
 
 /// The records of a valid request; `None` if it is not valid.

@@ -97,7 +97,9 @@ fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[Piece; 2
         return None;
     }
     let mut halves = [Piece::default(), Piece::default()];
-    halves.iter_mut().for_each(|half| half.enter(1, parts.header.clone()));
+    for half in &mut halves {
+        half.enter(1, parts.header.clone());
+    }
     for (index, entry) in parts.children().enumerate() {
         halves[usize::from(index >= entries.div_ceil(2))].put(entry.raw, entry.records()?);
     }
@@ -131,11 +133,6 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
         halves[usize::from(second)].put(child.raw, records);
     }
     Some(())
-}
-
-/// Spans, data points or log records in a request of whole entries.
-pub fn records(signal: Signal, request: &[u8]) -> u64 {
-    piece::records(Message::request(signal), request).unwrap_or_default()
 }
 
 #[cfg(test)]

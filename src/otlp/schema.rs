@@ -21,6 +21,10 @@ const DENSE: usize = 256;
 pub(super) struct Message {
     /// Without package and enclosing message: `LogRecord`.
     pub(super) name: &'static str,
+    /// The position in [`MESSAGES`].
+    pub(super) index: u8,
+    /// Whether records are found in it, however deep.
+    pub(super) holds_records: bool,
     /// A field number that makes the message invalid, or 0. Entries have one: 1000 once held the scopes, where
     /// the Collector still looks for them and others don't.
     pub(super) refused: u32,
@@ -31,6 +35,7 @@ pub(super) struct Message {
 }
 
 /// One field of a message.
+#[derive(Debug)]
 pub(super) struct Field {
     /// The field number.
     pub(super) number: u32,
@@ -48,6 +53,8 @@ pub(super) struct Field {
     pub(super) leads: bool,
     /// Whether it is a record: a span, a log record or a data point.
     pub(super) record: bool,
+    /// The values of an enum by their names; empty for other types.
+    pub(super) values: &'static [(&'static str, i32)],
 }
 
 /// How often a field can occur, and what its absence means.
@@ -120,10 +127,11 @@ const NO_ROW: u8 = u8::MAX;
 
 impl Message {
     /// The message with its dense tables.
-    const fn new(name: &'static str, refused: u32, fields: &'static [Field]) -> Self {
+    const fn new(name: &'static str, index: u8, refused: u32, fields: &'static [Field]) -> Self {
         let mut actions = [Action { op: Op::Other, argument: 0 }; DENSE];
         let mut rows = [NO_ROW; DENSE / 8];
         let mut row = 0;
+        let mut holds_records = false;
         while row < fields.len() {
             let field = &fields[row];
             let (wire, action) = field.plain();
@@ -133,9 +141,10 @@ impl Message {
                 actions[key | 2] = field.packed();
             }
             rows[field.number as usize] = row as u8;
+            holds_records |= field.leads;
             row += 1;
         }
-        Self { name, refused, fields, actions, rows }
+        Self { name, index, holds_records, refused, fields, actions, rows }
     }
 
     /// What to do with the bytes behind a one-byte key, or behind any key below 256.
@@ -191,6 +200,16 @@ impl Field {
             Kind::Message(index) => Some(message(index)),
             _ => None,
         }
+    }
+
+    /// The name in OTLP/JSON: `traceId` (rule 52).
+    pub(super) const fn json_name(&self) -> &'static str {
+        self.json.split_at(self.json.len() - 2).0.split_at(1).1
+    }
+
+    /// The wire type of a single value.
+    pub(super) const fn wire_type(&self) -> u8 {
+        self.plain().0
     }
 
     /// The wire type of a single value, and what to do with one.

@@ -40,7 +40,16 @@ impl Signal {
         }
     }
 
-    /// The OTLP/HTTP path (otlp.md rule 28).
+    /// The same name in OTLP/JSON.
+    pub const fn json_entry_field(self) -> &'static str {
+        match self {
+            Self::Traces => "resourceSpans",
+            Self::Metrics => "resourceMetrics",
+            Self::Logs => "resourceLogs",
+        }
+    }
+
+    /// The OTLP/HTTP path (rule 28).
     pub const fn path(self) -> &'static str {
         match self {
             Self::Traces => "/v1/traces",

@@ -9,7 +9,7 @@ use super::cut::{self, Cut};
 use super::fault::{Fault, Reason};
 use super::schema::Message;
 use super::validate::{Level, Walk};
-use super::wire::{self, Fields, Value};
+use super::wire::{Fields, Value};
 use super::{Signal, locate};
 
 /// What a request holds.
@@ -39,11 +39,6 @@ impl Entry<'_> {
     /// The encoded `Resource`; empty if there is none.
     pub fn resource(&self) -> &[u8] {
         &self.bytes[self.resource.0 as usize..self.resource.1 as usize]
-    }
-
-    /// The bytes that the entry takes in a request: key, length, and itself.
-    pub fn framed_len(&self) -> usize {
-        wire::frame_len(self.bytes.len())
     }
 }
 

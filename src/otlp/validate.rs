@@ -42,6 +42,9 @@ pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
 pub(super) struct Level(u32);
 
 impl Level {
+    /// A request.
+    pub(super) const REQUEST: Self = Self(MAX_DEPTH);
+
     /// An entry.
     pub(super) const ENTRY: Self = Self(MAX_DEPTH - 1);
 

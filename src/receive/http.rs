@@ -83,7 +83,13 @@ async fn answer(
                 budget: budget.clone(),
             };
             match body::read(&mut body, coding, &limits).await {
-                Ok(received) => verdict(signal, encoding, intake.take(signal, received)),
+                Ok(received) => {
+                    let taken = match encoding {
+                        Encoding::Protobuf => intake.take(signal, received),
+                        Encoding::Json => intake.take_json(signal, received).await,
+                    };
+                    verdict(signal, encoding, taken)
+                }
                 Err(error) => {
                     intake.unread(signal, &error);
                     let expected = head.headers.contains_key(EXPECT);
@@ -130,13 +136,9 @@ fn accept(
         return Err(Misdirected { how: Misdirection::Method, message });
     }
     let unsupported = |message: &str| Misdirected { how: Misdirection::Format, message: message.to_owned() };
-    if encoding != Some(Encoding::Protobuf) {
-        return Err(unsupported(if encoding == Some(Encoding::Json) {
-            "OTLP/JSON is not served yet: send `Content-Type: application/x-protobuf`, which is what SDKs do with `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`"
-        } else {
-            "send `Content-Type: application/x-protobuf`"
-        }));
-    }
+    let Some(encoding) = encoding else {
+        return Err(unsupported("send `Content-Type: application/x-protobuf` or `application/json`"));
+    };
     let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
     let coding = match (codings.next(), codings.next()) {
         (None, _) => Some(Coding::Identity),
@@ -145,7 +147,7 @@ fn accept(
     };
     let coding =
         coding.ok_or_else(|| unsupported("send `Content-Encoding` gzip, zstd, deflate, identity or none"))?;
-    Ok((signal, coding, Encoding::Protobuf))
+    Ok((signal, coding, encoding))
 }
 
 impl Misdirected {

@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::body::{BodyError, Received};
+use super::json::{self, Untranscoded};
 use super::{Counters, Outcome};
-use crate::export::{self, DeadLetterBox, Exporter, Fate, Letter, SHED};
+use crate::export::{self, DeadLetterBox, Encoding, Exporter, Fate, Letter, SHED};
 use crate::notice;
-use crate::otlp::{self, Cut, Malformed, Signal};
+use crate::otlp::{self, Cut, Malformed, Omitted, Signal};
 use crate::route::{RouteTable, Unroutable, Unrouted};
 use crate::stream::{Admission, Budget, Full, Misplaced, Placement, Refused, Reservation, Shed, StreamCount};
 
@@ -54,6 +55,13 @@ pub struct Snapshot {
     pub route_streams: Vec<Option<Arc<StreamCount>>>,
     /// In the order of the configuration.
     pub exporters: Vec<Arc<Exporter>>,
+}
+
+impl Snapshot {
+    /// Whether the configuration has this exporter: one that is being removed isn't in it.
+    pub fn uses(&self, exporter: &Arc<Exporter>) -> bool {
+        self.exporters.iter().any(|current| Arc::ptr_eq(current, exporter))
+    }
 }
 
 /// What receivers hand requests to.
@@ -141,8 +149,23 @@ impl From<Unroutable> for Trouble {
 impl Intake {
     /// Takes one request in: all that is valid and routed, or nothing.
     pub fn take(&self, signal: Signal, received: Received) -> Verdict {
+        self.counters.count_bytes(signal, received.bytes.len() as u64);
+        self.admit(signal, received, None)
+    }
+
+    /// As [`Intake::take`], for a request that came as OTLP/JSON.
+    pub async fn take_json(&self, signal: Signal, received: Received) -> Verdict {
+        self.counters.count_bytes(signal, received.bytes.len() as u64);
+        match json::transcode(signal, received).await {
+            Ok((received, omitted)) => self.admit(signal, received, Some(omitted)),
+            Err(Untranscoded::Malformed(malformed)) => self.malformed(signal, &malformed),
+            Err(Untranscoded::Refused(refused)) => self.refused(signal, 1, &refused),
+        }
+    }
+
+    /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
+    fn admit(&self, signal: Signal, received: Received, omitted: Option<Omitted>) -> Verdict {
         let Received { bytes: body, mut reservation } = received;
-        self.counters.count_bytes(signal, body.len() as u64);
         let _alone = (body.len() > ORDINARY_BODY).then(|| LARGE_BODIES.lock());
         let budget = reservation.budget().clone();
         let entries = otlp::count_entries(&body);
@@ -153,9 +176,16 @@ impl Intake {
         if !reservation.grow(overhead) {
             return self.refused(signal, 1, &Refused::Full(Full::Memory));
         }
-        let split = match otlp::split(signal, &body) {
+        let mut split = match otlp::split(signal, &body) {
             Ok(split) => split,
             Err(malformed) => return self.malformed(signal, &malformed),
+        };
+        let (encoding, entry_field) = match omitted {
+            None => (Encoding::Proto, signal.entry_field()),
+            Some(omitted) => {
+                omitted.restore(&mut split);
+                (Encoding::Json, signal.json_entry_field())
+            }
         };
         let snapshot = self.snapshot.load();
         let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
@@ -167,7 +197,7 @@ impl Intake {
                 // Not rejected, since another exporter has it; but whoever sends it should know.
                 if let Some(error) = unfit {
                     remarks.add(0, |text| {
-                        write!(text, "{}[{}]: {error}", signal.entry_field(), entry.index)
+                        write!(text, "{entry_field}[{}]: {error}", entry.index)
                             .expect("writing to a String can't fail");
                     });
                 }
@@ -178,7 +208,7 @@ impl Intake {
                 Ok(0) => remarks.add(entry.records, |text| text.push_str(snapshot.routes.missing(signal))),
                 Ok(streams) => tally.placed.push((entry.index, entry.records, streams)),
                 Err(Trouble::Entry(error)) => remarks.add(entry.records, |text| {
-                    write!(text, "{}[{}]: {error}", signal.entry_field(), entry.index)
+                    write!(text, "{entry_field}[{}]: {error}", entry.index)
                         .expect("writing to a String can't fail");
                 }),
                 Err(Trouble::Refused(refused)) => return self.refused(signal, total, &refused),
@@ -210,7 +240,7 @@ impl Intake {
         self.counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
         Self::note(signal, &remarks, tally.dropped);
         if !split.cuts.is_empty() {
-            self.bury_cuts(signal, split.cuts, &budget);
+            self.bury_cuts(signal, encoding, split.cuts, &budget);
         }
         match (remarks.verdict(), first) {
             (Verdict::Partly { message, .. }, Some(field)) if nothing_valid => {
@@ -303,15 +333,17 @@ impl Intake {
         });
     }
 
-    fn bury_cuts(&self, signal: Signal, cuts: Vec<Cut>, budget: &Arc<Budget>) {
+    fn bury_cuts(&self, signal: Signal, encoding: Encoding, cuts: Vec<Cut>, budget: &Arc<Budget>) {
         let bytes = cuts.iter().map(|cut| cut.bytes.len() as u64).sum();
         let Some(held) = self.hold(bytes, budget) else { return };
         let dead_letters = self.dead_letters.clone();
         self.burials.spawn(async move {
-            for cut in cuts {
+            // Of a part of a JSON document there was perhaps no memory for a copy.
+            for cut in cuts.into_iter().filter(|cut| !cut.bytes.is_empty()) {
                 let letter = Letter {
                     exporter: None,
                     signal,
+                    encoding,
                     key: None,
                     attributes: Vec::new(),
                     reason: format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason),

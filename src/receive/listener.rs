@@ -1,13 +1,19 @@
 //! A listening socket and its connections.
+//!
+//! A listener that stops loses nobody who has found it. Who waits in the kernel's accept queue is still accepted,
+//! connections that are kept alive may send one more request, and are told with its answer that it was the last: closing
+//! them at once would cross with what their senders are about to send.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::header::{CONNECTION, HeaderValue};
+use ::http::{Request, Response, Version};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,10 +21,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::ListenerSettings;
@@ -67,11 +73,26 @@ pub struct Bound {
 pub struct Listener {
     settings: Arc<ArcSwap<ListenerSettings>>,
     address: SocketAddr,
-    /// Once told to stop, the time that requests in progress may take.
-    stop: watch::Sender<Option<Duration>>,
+    /// Watched by the accepting task and by every connection: closed once the last of them has ended. They end with it.
+    life: watch::Sender<Life>,
+    watch: Arc<Watch>,
     /// Wakes a listener that waits for a place: there may be more of them now.
     changed: Arc<Notify>,
-    task: JoinHandle<()>,
+    /// One that accepts, and one that looks for slow connections for as long as there may be any.
+    tasks: JoinSet<()>,
+}
+
+/// How far a listener is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// At work.
+    Accepting,
+    /// No new connections; an answer says that it is the connection's last.
+    Leaving,
+    /// Connections without a request are closed.
+    Ending,
+    /// All connections are closed.
+    Over,
 }
 
 impl Bound {
@@ -100,17 +121,22 @@ impl Bound {
     pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
         let address = self.address()?;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
-        let (stop, stopped) = watch::channel(None);
+        let (life, living) = watch::channel(Life::Accepting);
+        let watch = Arc::<Watch>::default();
+        let changed = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        let of_now = settings.clone();
+        tasks.spawn(watch.clone().run(move || of_now.load_full()));
         let accepting = Accepting {
             settings: settings.clone(),
-            watch: Arc::default(),
+            watch: watch.clone(),
             handler,
+            life: living,
             next_connection: AtomicU64::new(0),
             large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
-        let changed = Arc::new(Notify::new());
-        let task = tokio::spawn(accepting.run(self.listener, stopped, changed.clone()));
-        Ok(Listener { settings, address, stop, changed, task })
+        tasks.spawn(accepting.run(self.listener, changed.clone()));
+        Ok(Listener { settings, address, life, watch, changed, tasks })
     }
 }
 
@@ -131,12 +157,27 @@ impl Listener {
         self.changed.notify_one();
     }
 
-    /// Accepts no more, answers the requests in progress and closes their connections. Those that are not done
-    /// within `patience` are cut: when this returns there is no connection, so nobody is told 200 any more.
-    pub async fn stop(self, patience: Duration) {
-        let _ = self.stop.send(Some(patience));
-        // It ends once the last connection has.
-        let _ = self.task.await;
+    /// Accepts no more. For as long as `linger`, connections may still send a request, which is the last that they get
+    /// answered; then those without one are closed, and requests in progress are answered. Whatever is left after
+    /// `patience` is cut off: when this is over there is no connection, so nobody is told 200 any more.
+    pub fn stop(self, linger: Duration, patience: Duration) -> impl Future<Output = ()> + Send {
+        let Self { life, watch, tasks, .. } = self;
+        watch.leave();
+        life.send_replace(Life::Leaving);
+        async move {
+            let left = async {
+                if timeout(linger, life.closed()).await.is_err() {
+                    life.send_replace(Life::Ending);
+                    life.closed().await;
+                }
+            };
+            let late = timeout(patience, left).await.is_err();
+            drop(tasks);
+            if late {
+                life.send_replace(Life::Over);
+                life.closed().await;
+            }
+        }
     }
 }
 
@@ -144,25 +185,16 @@ struct Accepting<H> {
     settings: Arc<ArcSwap<ListenerSettings>>,
     watch: Arc<Watch>,
     handler: Arc<H>,
+    life: watch::Receiver<Life>,
     next_connection: AtomicU64,
     large_readers: Arc<Semaphore>,
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(
-        self,
-        listener: TcpListener,
-        mut stopped: watch::Receiver<Option<Duration>>,
-        changed: Arc<Notify>,
-    ) {
-        // Ends with this task: slow connections are closed also while the listener waits for its last ones.
-        let mut watching = JoinSet::new();
-        let settings = self.settings.clone();
-        watching.spawn(self.watch.clone().run(move || settings.load_full()));
-        let graceful = GracefulShutdown::new();
+    async fn run(mut self, listener: TcpListener, changed: Arc<Notify>) {
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
-        let patience = loop {
+        loop {
             let wanted = self.settings.load().max_connections;
             if wanted != most {
                 // Connections of before don't count against the new limit.
@@ -173,19 +205,35 @@ impl<H: Handler> Accepting<H> {
                 listener.accept().await.map(|(socket, peer)| (place, socket, peer))
             };
             tokio::select! {
-                patience = told(&mut stopped) => break patience,
+                _ = self.life.changed() => break,
                 () = changed.notified() => {}
                 accepted = accepted => match accepted {
-                    Ok((place, socket, peer)) => self.connect(socket, peer, place, &graceful),
+                    Ok((place, socket, peer)) => self.connect(socket, peer, place),
                     Err(error) => self.not_accepted(&error).await,
                 },
             }
-        };
-        drop(listener);
-        let mut last_one_ended = std::pin::pin!(graceful.shutdown());
-        if tokio::time::timeout(patience, &mut last_one_ended).await.is_err() {
-            self.watch.close_all();
-            last_one_ended.await;
+        }
+        self.accept_queued(listener, &places).await;
+    }
+
+    /// Accepts what the kernel has taken for us already, and would reset with the socket.
+    async fn accept_queued(&self, listener: TcpListener, places: &Arc<Semaphore>) {
+        // Asked directly: the runtime may not have heard yet that there is something to accept.
+        let Ok(listener) = listener.into_std() else { return };
+        // Not for ever: whoever comes from now on may as well find the address closed.
+        for _ in 0..=BACKLOG {
+            let accepted = listener.accept().and_then(|(socket, peer)| {
+                socket.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(socket)?, peer))
+            });
+            match accepted {
+                Ok((socket, peer)) => {
+                    let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                    self.connect(socket, peer, place);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => self.not_accepted(&error).await,
+            }
         }
     }
 
@@ -197,13 +245,7 @@ impl<H: Handler> Accepting<H> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    fn connect(
-        &self,
-        socket: TcpStream,
-        peer: SocketAddr,
-        place: tokio::sync::OwnedSemaphorePermit,
-        graceful: &GracefulShutdown,
-    ) {
+    fn connect(&self, socket: TcpStream, peer: SocketAddr, place: tokio::sync::OwnedSemaphorePermit) {
         // Answers are small and are waited for.
         let _ = socket.set_nodelay(true);
         let watched = Arc::new(self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed)));
@@ -211,11 +253,16 @@ impl<H: Handler> Accepting<H> {
         let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
         let service = {
             let watched = watched.clone();
-            service_fn(move |request| {
+            service_fn(move |request: Request<Incoming>| {
                 let in_progress = watched.request();
                 let (settings, handler) = (settings.load_full(), handler.clone());
+                // HTTP/2 has GOAWAY instead.
+                let one_by_one = request.version() < Version::HTTP_2;
                 async move {
-                    let answer = handler.answer(&settings, request).await;
+                    let mut answer = handler.answer(&settings, request).await;
+                    if one_by_one && in_progress.is_last() {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     drop(in_progress);
                     Ok::<_, Infallible>(answer)
                 }
@@ -232,20 +279,37 @@ impl<H: Handler> Accepting<H> {
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
             .keep_alive_interval(Duration::from_secs(30))
             .adaptive_window(true);
-        let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
+        let connection = builder.serve_connection(io, service).into_owned();
+        let mut life = self.life.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    debug!(%peer, "connection ended: {error}");
-                },
-                () = watched.late() => debug!(%peer, "connection closed: idle, its request's head came too slowly, or it outlived the listener"),
+            let (mut connection, mut late) = (pin!(connection), pin!(watched.late()));
+            loop {
+                tokio::select! {
+                    ended = connection.as_mut() => {
+                        if let Err(error) = ended {
+                            debug!(%peer, "connection ended: {error}");
+                        }
+                        break;
+                    }
+                    () = late.as_mut() => {
+                        debug!(%peer, "connection closed: idle, or its request's head came too slowly");
+                        break;
+                    }
+                    changed = life.changed() => {
+                        let now = *life.borrow();
+                        if changed.is_err() || now == Life::Over {
+                            debug!(%peer, "connection cut off: its listener has ended");
+                            break;
+                        }
+                        // A GOAWAY loses nothing: it waits for what is on its way. HTTP/1.1 has no such word, so an idle
+                        // connection is closed only in the end.
+                        if now == Life::Ending || watched.is_multiplexed() {
+                            connection.as_mut().graceful_shutdown();
+                        }
+                    }
+                }
             }
             drop((place, large));
         });
     }
-}
-
-/// Waits until the listener is told to stop, and how patiently. One that nobody holds any more has all the time.
-async fn told(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    stopped.wait_for(Option::is_some).await.ok().and_then(|patience| *patience).unwrap_or(Duration::MAX)
 }

@@ -8,6 +8,7 @@ mod cors;
 mod counters;
 mod http;
 mod intake;
+mod json;
 mod listener;
 mod settings;
 mod status;

@@ -14,7 +14,7 @@ pub struct ListenerSettings {
     pub max_request_body_size: u64,
     /// The whole request head must arrive in this time.
     pub read_header_timeout: Duration,
-    /// The body must go on arriving: the longest pause between two pieces of it, and with `read_timeout` the whole.
+    /// The whole body must arrive in this time, from the end of the head on.
     pub read_timeout: Duration,
     /// A kept-alive connection without a request is closed after this time.
     pub idle_timeout: Duration,

@@ -25,6 +25,8 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2";
 pub(super) struct Watch {
     /// Seconds since the listener began.
     clock: AtomicU32,
+    /// The listener stops: what is answered from now on is the last of its connection.
+    leaving: AtomicBool,
     connections: DashMap<u64, Arc<Activity>>,
 }
 
@@ -51,11 +53,9 @@ impl Watch {
         Watched { watch: self.clone(), id, activity }
     }
 
-    /// Closes every connection, whatever it is doing.
-    pub(super) fn close_all(&self) {
-        for activity in &self.connections {
-            activity.late.notify_one();
-        }
+    /// Makes every request the last of its connection.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     /// Ticks and closes late connections until the listener's task ends it.
@@ -108,6 +108,11 @@ impl Watched {
         InProgress(self.clone())
     }
 
+    /// Whether the connection speaks HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.activity.multiplexed.load(Ordering::Relaxed)
+    }
+
     fn touch(&self) {
         self.activity.since.store(self.watch.clock.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -136,6 +141,13 @@ impl Drop for Watched {
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct InProgress(Arc<Watched>);
+
+impl InProgress {
+    /// Whether the connection gets no more answers than this one.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.watch.leaving.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for InProgress {
     fn drop(&mut self) {

@@ -154,8 +154,9 @@ impl Values for Attributes<'_> {
 }
 
 impl RouteTable {
-    /// Compiles `routes`. `identities` names for each exporter the attributes that its templates use.
-    pub fn new(routes: Vec<RouteSpec>, identities: Vec<Vec<String>>, unrouted: Unrouted) -> Self {
+    /// Compiles `routes`. `identities` names for each exporter the attributes that its templates use; hits
+    /// show the very same.
+    pub fn new(routes: Vec<RouteSpec>, identities: Vec<Arc<[Box<str>]>>, unrouted: Unrouted) -> Self {
         let mut attributes: Vec<Box<str>> = Vec::new();
         let mut position = |name: &str| {
             attributes.iter().position(|known| &**known == name).unwrap_or_else(|| {
@@ -204,10 +205,7 @@ impl RouteTable {
             .collect();
         let identities = identities
             .into_iter()
-            .map(|names| Identity {
-                positions: names.iter().map(|name| position(name)).collect(),
-                names: names.into_iter().map(String::into_boxed_str).collect(),
-            })
+            .map(|names| Identity { positions: names.iter().map(|name| position(name)).collect(), names })
             .collect();
         let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()]));
         Self { attributes, routes, identities, unrouted, missing }

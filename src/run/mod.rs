@@ -3,14 +3,18 @@
 //! [`Router`] holds what lives longer than one configuration. [`reload_when_asked`] reloads it on SIGHUP and when a
 //! file changes, [`shut_down`] empties its queues, [`show_progress`] says what flows.
 
+mod listeners;
 mod progress;
 mod reload;
+mod report;
 mod router;
 mod shutdown;
 mod sweep;
 
+pub use listeners::{Role, Serve};
 pub use progress::show_progress;
 pub use reload::reload_when_asked;
-pub use router::{ConfigReport, Phase, ReloadError, Reloads, Role, Router, Serve};
+pub use report::{ConfigReport, ReloadError, Reloads};
+pub use router::{Phase, Router};
 pub use shutdown::{Leftover, shut_down};
 pub use sweep::sweep;

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -16,25 +15,16 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::{self, Compiled, Problems, Source};
-use crate::export::{Active, DeadLetters, Exporter, TransportError};
-use crate::receive::{Bound, Counters, Intake, Listener, ListenerSettings, Snapshot};
+use super::listeners::{Listeners, Role, Serve};
+use super::report::{ConfigReport, ReloadError, Reloads};
+use crate::config::{self, Compiled, Source};
+use crate::export::{Active, DeadLetters, Exporter};
+use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 
 /// How often a removed exporter is asked whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
-
-/// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// OTLP from senders.
-    Otlp,
-    /// Metrics, health and API.
-    Admin,
-    /// Health and metrics alone.
-    Health,
-}
 
 /// How far the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +36,6 @@ pub enum Phase {
     /// On the way out; readiness is off.
     Stopping,
 }
-
-/// Puts a bound listener to work in its role.
-pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> io::Result<Listener> + Send + Sync>;
 
 /// A running Sluice.
 pub struct Router {
@@ -70,70 +57,10 @@ pub struct Router {
 /// What only a reload and the shutdown touch.
 #[derive(Default)]
 struct Live {
-    listeners: Vec<(Role, Listener)>,
+    listeners: Listeners,
+    /// Exporters that drain, and the version that removed them.
+    removed: Vec<(Arc<Exporter>, u64)>,
     route_streams: HashMap<String, Arc<StreamCount>>,
-}
-
-/// Reloads so far, by how they ended.
-#[derive(Debug, Default)]
-pub struct Reloads {
-    /// The new configuration is in use.
-    pub succeeded: AtomicU64,
-    /// The one before stayed.
-    pub failed: AtomicU64,
-}
-
-/// What is told of the configuration in use; no secrets in it.
-#[derive(Clone, Debug)]
-pub struct ConfigReport {
-    /// Where it comes from.
-    pub source: String,
-    /// Counts up from 1 with every successful load.
-    pub version: u64,
-    /// When it came into use.
-    pub loaded_at: SystemTime,
-    /// As written, secrets replaced.
-    pub redacted: serde_json::Value,
-    /// What works, but not as its writer may think.
-    pub warnings: Vec<config::Problem>,
-    /// Why the newest attempt to reload failed, and when, until one succeeds.
-    pub last_error: Option<(SystemTime, ReloadError)>,
-    /// Files whose change asks for a reload, and what they held at the newest attempt.
-    pub files: (Vec<PathBuf>, u64),
-    /// `shutdown_delay` and `shutdown_timeout`.
-    pub shutdown: (Duration, Duration),
-}
-
-/// Why a configuration is not in use.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// The file is wrong.
-    #[error("{0}")]
-    Problems(Arc<Problems>),
-    /// An exporter can't be set up.
-    #[error("exporter `{0}`: {1}")]
-    Exporter(Arc<str>, Arc<TransportError>),
-    /// A listener can't be bound.
-    #[error("can't listen on {address}: {reason}{hint}")]
-    Listen {
-        /// Its address.
-        address: SocketAddr,
-        /// What the system says.
-        reason: Arc<io::Error>,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// The dead-letter directory can't be used.
-    #[error("can't use the dead-letter directory `{}`: {reason}", directory.display())]
-    DeadLetters {
-        /// As configured.
-        directory: PathBuf,
-        /// What the system says.
-        reason: Arc<io::Error>,
-    },
-    /// The process is ending.
-    #[error("shutting down")]
-    Stopping,
 }
 
 impl fmt::Debug for Router {
@@ -227,7 +154,7 @@ impl Router {
     /// Where the listeners of a role really listen.
     pub async fn addresses(&self, role: Role) -> Vec<SocketAddr> {
         let live = self.live.lock().await;
-        live.listeners.iter().filter(|(of, _)| *of == role).map(|(_, listener)| listener.address()).collect()
+        live.listeners.addresses(role).collect()
     }
 
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
@@ -264,7 +191,7 @@ impl Router {
         }
         let before = self.intake.snapshot.load_full();
         let plan = plan_exporters(&compiled, &self.exporters())?;
-        let bound = bind(&compiled, &live.listeners)?;
+        let bound = live.listeners.bind(&compiled)?;
         let dead_letters = open_dead_letters(&compiled, &self.intake).await?;
 
         // From here on nothing fails.
@@ -272,6 +199,12 @@ impl Router {
         self.shared.budget.set_limit(compiled.limits.memory);
         self.shared.streams.set_limit(compiled.limits.streams);
         self.intake.dead_letters.store(dead_letters);
+        // Exporters change before the snapshot does, since entries that are named by it need the exporters' new settings.
+        // So requests that still use the one before meet new settings, too; some may read them twice, before and after.
+        // Each decision stands by itself, so that this looks like a request that came a moment earlier or later: there is
+        // room by the old or by the new `queue_size`, an entry is shed or the whole request refused. An entry that was cut
+        // to the old `max_size` makes a batch of that size, as what is queued already does; an upstream that has come to
+        // refuse it gets its halves.
         let exporters: Vec<Arc<Exporter>> = plan
             .into_iter()
             .map(|planned| match planned {
@@ -292,12 +225,14 @@ impl Router {
             .cloned()
             .collect();
         let route_streams = live.route_streams(&compiled);
-        let identities = compiled.exporters.iter().map(|(_, settings)| settings.attributes()).collect();
+        // The exporters' own: they tell a request that began before a change of them from one that began after it.
+        let identities = exporters.iter().map(|exporter| exporter.registry().attributes()).collect();
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
         let snapshot = Snapshot { version, routes, route_streams, exporters };
         self.show_exporters(&snapshot.exporters, &removed);
-        self.intake.snapshot.store(Arc::new(snapshot));
-        self.serve_listeners(&mut live, bound);
+        let snapshot = Arc::new(snapshot);
+        self.intake.snapshot.store(snapshot.clone());
+        live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         for warning in &compiled.warnings {
             warn!("{warning:#}");
         }
@@ -311,8 +246,10 @@ impl Router {
             files: (compiled.files, compiled.hash),
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
+        live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         for exporter in removed {
-            tokio::spawn(self.clone().drain(exporter, compiled.shutdown_timeout));
+            live.removed.push((exporter.clone(), version));
+            tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
         Ok(version)
     }
@@ -329,57 +266,31 @@ impl Router {
         self.exporters.store(Arc::new(shown));
     }
 
-    /// Lets a removed exporter deliver what it has, for at most `patience`.
-    async fn drain(self: Arc<Self>, exporter: Arc<Exporter>, patience: Duration) {
+    /// Lets an exporter that `version` removed deliver what it has, for at most `patience`.
+    async fn drain(self: Arc<Self>, exporter: Arc<Exporter>, version: u64, patience: Duration) {
         info!(exporter = %exporter.name(), "exporter removed, draining its streams");
         let deadline = Instant::now() + patience;
         loop {
             // Also time for the requests that still use the snapshot before.
             tokio::time::sleep(DRAIN_POLL).await;
             // Held while it is decided: a reload may take the exporter back.
-            let _live = self.live.lock().await;
-            if self.intake.snapshot.load().exporters.iter().any(|current| Arc::ptr_eq(current, &exporter)) {
+            let mut live = self.live.lock().await;
+            let removal = |(gone, by): &(Arc<Exporter>, u64)| Arc::ptr_eq(gone, &exporter) && *by == version;
+            let Some(at) = live.removed.iter().position(removal) else {
+                // It came back, and may have been removed again since: that removal has a time of its own.
                 return;
-            }
+            };
             exporter.registry().forget_idle();
             if exporter.registry().is_empty() {
                 let rest =
                     self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
                 self.exporters.store(Arc::new(rest));
+                live.removed.swap_remove(at);
                 return;
             }
             if Instant::now() >= deadline && !exporter.is_given_up() {
                 exporter.give_up();
             }
-        }
-    }
-
-    fn serve_listeners(self: &Arc<Self>, live: &mut Live, bound: Vec<(Role, Bindable)>) {
-        let mut old = std::mem::take(&mut live.listeners);
-        for (role, bindable) in bound {
-            match bindable {
-                Bindable::Kept(settings) => {
-                    let at = old
-                        .iter()
-                        .position(|(of, listener)| {
-                            *of == role && listener.settings().endpoint == settings.endpoint
-                        })
-                        .expect("a listener is kept only if it is there");
-                    let (_, listener) = old.swap_remove(at);
-                    listener.reconfigure(settings);
-                    live.listeners.push((role, listener));
-                }
-                Bindable::New(bound) => match (self.serve)(self, role, bound) {
-                    Ok(listener) => live.listeners.push((role, listener)),
-                    Err(error) => tracing::error!("a bound listener can't be served: {error}"),
-                },
-            }
-        }
-        for (_, listener) in old {
-            // Whatever has begun may take the time that it has anyway.
-            let settings = listener.settings();
-            let patience = settings.read_header_timeout.saturating_add(settings.read_timeout);
-            tokio::spawn(listener.stop(patience));
         }
     }
 
@@ -390,15 +301,7 @@ impl Router {
 
     /// Stops accepting and answers what is in progress, for at most `patience`. The health and admin listeners go on.
     pub async fn stop_receiving(&self, patience: Duration) {
-        let mut live = self.live.lock().await;
-        let (stopping, staying): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut live.listeners).into_iter().partition(|(role, _)| *role == Role::Otlp);
-        live.listeners = staying;
-        let tasks: Vec<_> =
-            stopping.into_iter().map(|(_, listener)| tokio::spawn(listener.stop(patience))).collect();
-        for task in tasks {
-            let _ = task.await;
-        }
+        self.live.lock().await.listeners.stop(Role::Otlp, patience).await;
     }
 }
 
@@ -445,44 +348,6 @@ fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Pl
                 Some(exporter) => Planned::Changed(exporter.clone(), active),
                 None => Planned::New(name.clone(), active),
             })
-        })
-        .collect()
-}
-
-enum Bindable {
-    Kept(ListenerSettings),
-    New(Bound),
-}
-
-fn bind(compiled: &Compiled, live: &[(Role, Listener)]) -> Result<Vec<(Role, Bindable)>, ReloadError> {
-    let otlp = compiled.listeners.iter().map(|settings| (Role::Otlp, settings.clone()));
-    let admin = compiled.admin.map(|address| (Role::Admin, ListenerSettings::for_people("admin", address)));
-    let health =
-        compiled.health.map(|address| (Role::Health, ListenerSettings::for_people("health", address)));
-    // Several may ask for port 0; each keeps one listener.
-    let mut keepable: Vec<_> =
-        live.iter().map(|(of, listener)| (*of, listener.settings().endpoint)).collect();
-    otlp.chain(admin)
-        .chain(health)
-        .map(|(role, settings)| {
-            let address = settings.endpoint;
-            if let Some(kept) = keepable.iter().position(|known| *known == (role, address)) {
-                keepable.swap_remove(kept);
-                return Ok((role, Bindable::Kept(settings)));
-            }
-            let ours = live.iter().any(|(_, listener)| listener.address().port() == address.port());
-            let bound = Bound::bind(settings).map_err(|reason| ReloadError::Listen {
-                address,
-                hint: if reason.kind() != io::ErrorKind::AddrInUse {
-                    ""
-                } else if ours {
-                    "; it overlaps an address that is in use now, so this change needs a restart"
-                } else {
-                    "; another program listens there: stop it, or change the `endpoint`"
-                },
-                reason: Arc::new(reason),
-            })?;
-            Ok((role, Bindable::New(bound)))
         })
         .collect()
 }

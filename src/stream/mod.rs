@@ -8,6 +8,7 @@
 mod admission;
 mod batch;
 mod budget;
+mod generation;
 mod name;
 mod open;
 mod queue;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::generation::Held;
 use super::open::{ClosedBatch, OpenBatch};
 use super::registry::{NoStream, Registry, StreamCount};
 use super::{Batch, QueueSettings, StreamName};
@@ -28,6 +29,8 @@ pub struct Stream {
     registry: Arc<Registry>,
     /// Framed bytes reserved: admitted or about to be, until settled.
     held: AtomicU64,
+    /// The same for all streams of the routing key, for those that come after them.
+    of_key: Arc<Held>,
     /// Requests with entries here that are not settled.
     requests: AtomicU64,
     queue: Mutex<Queue>,
@@ -74,7 +77,12 @@ pub struct StreamState {
 }
 
 impl Stream {
-    pub(super) fn new(name: StreamName, registry: Arc<Registry>, route: Option<Arc<StreamCount>>) -> Self {
+    pub(super) fn new(
+        name: StreamName,
+        registry: Arc<Registry>,
+        of_key: Arc<Held>,
+        route: Option<Arc<StreamCount>>,
+    ) -> Self {
         let queue = Queue {
             open: OpenBatch::default(),
             closed: VecDeque::new(),
@@ -90,6 +98,7 @@ impl Stream {
             name,
             registry,
             held: AtomicU64::new(0),
+            of_key,
             requests: AtomicU64::new(0),
             queue: Mutex::new(queue),
             wake: Notify::new(),
@@ -111,6 +120,11 @@ impl Stream {
         &self.registry
     }
 
+    /// What the streams of its routing key hold, this one among them.
+    pub(super) fn of_key(&self) -> &Arc<Held> {
+        &self.of_key
+    }
+
     pub(super) fn signal(&self) -> Signal {
         use crate::route::Values as _;
         self.name.signal()
@@ -118,6 +132,15 @@ impl Stream {
 
     /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size.
     pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
+        self.of_key.add(bytes);
+        let room = self.try_reserve(bytes, settings);
+        if room != Room::Reserved {
+            self.of_key.give_back(bytes);
+        }
+        room
+    }
+
+    fn try_reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
         let grown = |held: u64| {
             let fits = held & GONE == 0 && (held == 0 || held + bytes <= settings.queue_bytes);
             fits.then(|| held + bytes)
@@ -129,7 +152,8 @@ impl Stream {
         };
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         if settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
-            self.unreserve(bytes);
+            self.requests.fetch_sub(1, Ordering::AcqRel);
+            self.held.fetch_sub(bytes, Ordering::AcqRel);
             return Room::Full;
         }
         Room::Reserved
@@ -139,6 +163,7 @@ impl Stream {
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
         self.held.fetch_sub(bytes, Ordering::AcqRel);
+        self.of_key.give_back(bytes);
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget.
@@ -184,41 +209,58 @@ impl Stream {
     /// consumer is signed off and has to end. Not cancellation safe.
     pub async fn next(self: &Arc<Self>) -> Option<InFlight> {
         loop {
-            let due = {
-                let mut queue = self.queue.lock();
-                let settings = self.registry.settings();
-                let flush = settings.batch.flush_timeout;
-                // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
-                if queue.consumers > settings.num_consumers.max(1) {
-                    queue.consumers -= 1;
+            match self.take() {
+                Taken::Batch(in_flight) => return Some(in_flight),
+                Taken::Nothing => {
+                    self.registry.forget_superseded(self);
                     return None;
                 }
-                if queue.closed.is_empty() {
-                    match queue.open.opened() {
-                        Some(opened) if queue.flushing || opened.elapsed() >= flush => {
-                            queue.close(self.signal());
-                        }
-                        Some(_) if !queue.waiting => queue.waiting = true,
-                        _ => {
-                            queue.consumers -= 1;
-                            queue.last_used = Instant::now();
-                            return None;
-                        }
+                Taken::Behind(ahead) => ahead.settled().await,
+                Taken::Due(due) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(due) => {}
+                        () = self.wake.notified() => {}
                     }
+                    self.queue.lock().waiting = false;
                 }
-                if let Some(closed) = queue.closed.pop_front() {
-                    queue.in_flight += 1;
-                    queue.in_flight_since.get_or_insert(closed.opened);
-                    return Some(InFlight { stream: self.clone(), closed });
-                }
-                queue.open.opened().expect("a consumer waits only for an open batch") + flush
-            };
-            tokio::select! {
-                () = tokio::time::sleep_until(due) => {}
-                () = self.wake.notified() => {}
             }
-            self.queue.lock().waiting = false;
         }
+    }
+
+    fn take(self: &Arc<Self>) -> Taken {
+        let mut queue = self.queue.lock();
+        let settings = self.registry.settings();
+        let flush = settings.batch.flush_timeout;
+        // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
+        if queue.consumers > settings.num_consumers.max(1) {
+            queue.consumers -= 1;
+            return Taken::Nothing;
+        }
+        // Under the lock: what is in the queue now was admitted after everything that it is behind.
+        if queue.holds_entries()
+            && let Some(ahead) = self.registry.ahead_of(&self.name)
+        {
+            return Taken::Behind(ahead);
+        }
+        if queue.closed.is_empty() {
+            match queue.open.opened() {
+                Some(opened) if queue.flushing || opened.elapsed() >= flush => {
+                    queue.close(self.signal());
+                }
+                Some(_) if !queue.waiting => queue.waiting = true,
+                _ => {
+                    queue.consumers -= 1;
+                    queue.last_used = Instant::now();
+                    return Taken::Nothing;
+                }
+            }
+        }
+        if let Some(closed) = queue.closed.pop_front() {
+            queue.in_flight += 1;
+            queue.in_flight_since.get_or_insert(closed.opened);
+            return Taken::Batch(InFlight { stream: self.clone(), closed });
+        }
+        Taken::Due(queue.open.opened().expect("a consumer waits only for an open batch") + flush)
     }
 
     /// Sends what is open without waiting for it to fill or age, now and from now on.
@@ -309,10 +351,26 @@ impl Stream {
         self.registry.settled(closed);
         self.requests.fetch_sub(closed.requests, Ordering::AcqRel);
         self.held.fetch_sub(closed.batch.len() as u64, Ordering::AcqRel);
+        self.of_key.give_back(closed.batch.len() as u64);
     }
 }
 
+/// What there is for a consumer.
+enum Taken {
+    Batch(InFlight),
+    /// The open batch is due then.
+    Due(Instant),
+    /// The stream's key has entries in an earlier generation, which go first.
+    Behind(Arc<Held>),
+    /// The consumer is signed off.
+    Nothing,
+}
+
 impl Queue {
+    fn holds_entries(&self) -> bool {
+        !self.closed.is_empty() || !self.open.is_empty()
+    }
+
     fn close(&mut self, signal: Signal) {
         self.closed.extend(self.open.close(signal));
     }
@@ -347,11 +405,6 @@ impl InFlight {
     /// The batch.
     pub fn batch(&self) -> &Batch {
         &self.closed.batch
-    }
-
-    /// When its first entry was admitted.
-    pub fn admitted(&self) -> Instant {
-        self.closed.opened
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::time::Instant;
 
+use super::generation::{Generation, Held};
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::{Budget, QueueSettings, StreamName};
 use crate::otlp::Signal;
+use crate::route::Values as _;
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -42,13 +43,14 @@ pub struct StreamCount {
     limit: AtomicUsize,
 }
 
-/// The streams of one exporter, by signal and identity. It outlives reloads: an exporter is the same one as long
+/// The streams of one exporter. It outlives reloads: an exporter is the same one as long
 /// as the configuration has its name.
 #[derive(Debug)]
 pub struct Registry {
     exporter: Arc<str>,
     settings: ArcSwap<QueueSettings>,
-    streams: [DashMap<Arc<str>, Arc<Stream>>; 3],
+    /// Newest first, and never without one. Requests that began before a reload still name streams of an earlier one.
+    generations: ArcSwap<Vec<Arc<Generation>>>,
     shared: Arc<Shared>,
     outlet: std::sync::OnceLock<Box<dyn Outlet>>,
     flushing: AtomicBool,
@@ -64,6 +66,11 @@ pub enum NoStream {
     TooMany,
     /// The exporter's templates can't take the stream's values, and why.
     Unfit(String),
+}
+
+/// Later than any stream can have been used.
+fn whenever() -> Instant {
+    Instant::now() + IDLE
 }
 
 impl StreamCount {
@@ -98,12 +105,18 @@ impl StreamCount {
 }
 
 impl Registry {
-    /// A registry without streams; nothing is sent before [`Registry::attach`].
-    pub fn new(exporter: Arc<str>, settings: QueueSettings, shared: Arc<Shared>) -> Self {
+    /// A registry without streams, which are named by `attributes` beside their key; nothing is sent before
+    /// [`Registry::attach`].
+    pub fn new(
+        exporter: Arc<str>,
+        settings: QueueSettings,
+        attributes: Arc<[Box<str>]>,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
             exporter,
             settings: ArcSwap::from_pointee(settings),
-            streams: std::array::from_fn(|_| DashMap::new()),
+            generations: ArcSwap::from_pointee(vec![Arc::new(Generation::new(attributes))]),
             shared,
             outlet: std::sync::OnceLock::new(),
             flushing: AtomicBool::new(false),
@@ -138,7 +151,31 @@ impl Registry {
         self.settings.store(Arc::new(settings));
     }
 
-    /// The stream of this identity, which is made if there is none. A known stream costs no allocation.
+    /// The attributes that name streams from now on, beside their key.
+    pub fn attributes(&self) -> Arc<[Box<str>]> {
+        self.generations.load()[0].attributes.clone()
+    }
+
+    /// Names streams by other attributes from now on, unless these are the ones of now. Streams of before keep what
+    /// they have, and new ones of the same routing key are sent after them.
+    pub fn set_attributes(&self, attributes: Arc<[Box<str>]>) {
+        if self.attributes() == attributes {
+            return;
+        }
+        let new = Arc::new(Generation::new(attributes));
+        self.generations
+            .rcu(|earlier| std::iter::once(new.clone()).chain(earlier.iter().cloned()).collect::<Vec<_>>());
+        // Their places are needed for those that come now.
+        self.sweep();
+    }
+
+    /// Whether there are streams, or may still be some, that are named by these attributes.
+    pub fn knows(&self, attributes: &[Box<str>]) -> bool {
+        self.generations.load().iter().any(|generation| *generation.attributes == *attributes)
+    }
+
+    /// The stream of this identity, which is made if there is none. A known stream costs no allocation. `attributes`
+    /// are those that [`Registry::attributes`] gave when the identity was made up; any others count as those of now.
     pub fn stream(
         self: &Arc<Self>,
         signal: Signal,
@@ -146,11 +183,13 @@ impl Registry {
         attributes: &Arc<[Box<str>]>,
         route: Option<&Arc<StreamCount>>,
     ) -> Result<Arc<Stream>, NoStream> {
-        let streams = &self.streams[signal.index()];
+        let generations = self.generations.load();
+        let generation = generations.iter().find(|known| known.is_of(attributes)).unwrap_or(&generations[0]);
+        let streams = &generation.streams[signal.index()];
         if let Some(stream) = streams.get(identity) {
             return Ok(stream.clone());
         }
-        let name = StreamName::new(signal, identity.into(), attributes.clone());
+        let name = StreamName::new(signal, identity.into(), generation.attributes.clone());
         self.outlet.get().map_or(Ok(()), |outlet| outlet.check(&name)).map_err(NoStream::Unfit)?;
         match streams.entry(name.identity().clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
@@ -162,7 +201,8 @@ impl Registry {
                     self.shared.streams.leave();
                     return Err(NoStream::TooMany);
                 }
-                let stream = Arc::new(Stream::new(name, self.clone(), route.cloned()));
+                let of_key = generation.held_by(&name);
+                let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned()));
                 if self.flushing.load(Ordering::Acquire) {
                     stream.flush();
                 }
@@ -172,34 +212,64 @@ impl Registry {
         }
     }
 
-    /// Forgets the streams that have been idle for [`IDLE`].
+    /// Forgets the streams that have been idle for [`IDLE`], and those that nobody will name again.
     pub fn sweep(&self) {
-        if let Some(before) = Instant::now().checked_sub(IDLE) {
-            self.forget(before);
-        }
+        self.forget(Instant::now().checked_sub(IDLE));
     }
 
     /// Forgets every stream that holds nothing now.
     pub fn forget_idle(&self) {
-        self.forget(Instant::now() + IDLE);
+        self.forget(Some(whenever()));
     }
 
     /// Forgets a stream that was made for a request which was then refused, unless another has used it meanwhile: it would
     /// keep its place under the limits for nothing.
     pub(super) fn abandon(&self, stream: &Stream) {
-        let identity = stream.name().identity();
-        self.streams[stream.signal().index()].remove_if(identity, |_, known| {
-            std::ptr::eq(&raw const **known, stream)
-                && known.is_unused()
-                && self.retire(known, Instant::now() + IDLE)
+        let (name, generations) = (stream.name(), self.generations.load());
+        let Some(of) = generations.iter().find(|known| known.is_of(name.attribute_names())) else { return };
+        of.streams[stream.signal().index()].remove_if(name.identity(), |_, known| {
+            std::ptr::eq(&raw const **known, stream) && known.is_unused() && self.retire(known, whenever())
         });
     }
 
-    fn forget(&self, before: Instant) {
-        for streams in &self.streams {
-            streams.retain(|_, stream| !self.retire(stream, before));
-            streams.shrink_to_fit();
+    fn forget(&self, before: Option<Instant>) {
+        let generations = self.generations.load();
+        for (age, generation) in generations.iter().enumerate() {
+            let Some(before) = (if age == 0 { before } else { Some(whenever()) }) else { continue };
+            for streams in &generation.streams {
+                streams.retain(|_, stream| !self.retire(stream, before));
+                streams.shrink_to_fit();
+            }
+            generation.forget_keys();
         }
+        if generations.iter().skip(1).any(|generation| generation.is_over()) {
+            self.generations.rcu(|all| {
+                let current = all.iter().take(1);
+                let earlier = all.iter().skip(1).filter(|generation| !generation.is_over());
+                current.chain(earlier).cloned().collect::<Vec<_>>()
+            });
+        }
+    }
+
+    /// Forgets a stream of an earlier generation once it holds nothing, so that its place is free for the one that
+    /// comes after it.
+    pub(super) fn forget_superseded(&self, stream: &Arc<Stream>) {
+        let (name, generations) = (stream.name(), self.generations.load());
+        if let Some(earlier) = generations.iter().skip(1).find(|known| known.is_of(name.attribute_names())) {
+            earlier.streams[name.signal().index()].remove_if(name.identity(), |_, known| {
+                Arc::ptr_eq(known, stream) && self.retire(stream, whenever())
+            });
+        }
+    }
+
+    /// What the stream's key still holds in an earlier generation, if anything.
+    pub(super) fn ahead_of(&self, name: &StreamName) -> Option<Arc<Held>> {
+        let generations = self.generations.load();
+        generations
+            .iter()
+            .skip_while(|generation| !generation.is_of(name.attribute_names()))
+            .skip(1)
+            .find_map(|earlier| earlier.holds(name.signal(), name.routing_key()))
     }
 
     fn retire(&self, stream: &Stream, before: Instant) -> bool {
@@ -219,8 +289,8 @@ impl Registry {
 
     /// Looks at every live stream.
     pub fn for_each(&self, mut look: impl FnMut(&Arc<Stream>)) {
-        for streams in &self.streams {
-            for stream in streams {
+        for generation in self.generations.load().iter() {
+            for stream in generation.streams.iter().flatten() {
                 look(&stream);
             }
         }
@@ -228,7 +298,7 @@ impl Registry {
 
     /// Live streams.
     pub fn len(&self) -> usize {
-        self.streams.iter().map(DashMap::len).sum()
+        self.generations.load().iter().map(|generation| generation.len()).sum()
     }
 
     /// Whether there are no live streams.

@@ -10,6 +10,8 @@ use tokio::time::advance;
 use super::*;
 use crate::otlp::{Signal, frame_len};
 
+mod generations;
+
 /// An exporter that only notes which consumers were started.
 #[derive(Clone, Debug, Default)]
 struct Consumers(Arc<Mutex<Vec<Arc<Stream>>>>);
@@ -62,7 +64,7 @@ impl House {
     }
 
     fn exporter(name: &str, settings: QueueSettings, shared: &Arc<Shared>) -> (Arc<Registry>, Consumers) {
-        let registry = Arc::new(Registry::new(name.into(), settings, shared.clone()));
+        let registry = Arc::new(Registry::new(name.into(), settings, [].into(), shared.clone()));
         let consumers = Consumers::default();
         registry.attach(Box::new(consumers.clone()));
         (registry, consumers)

@@ -305,24 +305,31 @@ async fn a_route_may_have_fewer_streams_of_its_own() {
 #[tokio::test]
 async fn senders_that_trickle_hold_no_more_memory_than_they_have_sent() {
     use tokio::io::AsyncWriteExt as _;
+    const SENDERS: usize = 20;
+    const SENT: usize = 1000;
+    /// What a body may take beyond what has come of it: a buffer that a read filled a small part of.
+    const SPARE: usize = 64 * 1024;
     let up = sinks::counting().await;
     let config = yaml::up(&up.url(), &[]) + "limits: { memory: 64MiB }\n";
     let sluice = Sluice::start(&config).await;
     let mut senders = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..SENDERS {
         let mut sender = tokio::net::TcpStream::connect(sluice.otlp).await.unwrap();
         let head = format!(
             "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
             60 * MIB
         );
         sender.write_all(head.as_bytes()).await.unwrap();
-        sender.write_all(&[0; 1000]).await.unwrap();
+        sender.write_all(&[0; SENT]).await.unwrap();
         senders.push(sender);
     }
-    eventually("they are being read", async || {
-        (sluice.metric("sluice_memory_bytes", &[]).await > 0.0).then_some(())
+    let least = (SENDERS * SENT) as f64;
+    let used = eventually("all that was sent is counted", async || {
+        let used = sluice.metric("sluice_memory_bytes", &[]).await;
+        (used >= least).then_some(used)
     })
     .await;
+    assert!(used <= (SENDERS * (SENT + SPARE)) as f64, "{used} bytes for {least} that were sent");
     sluice.accept(Signal::Logs, logs(&[("x", &["in between"])])).await;
     up.wait_for_records(1, PATIENCE).await.unwrap();
     drop(senders);

@@ -94,14 +94,7 @@ async fn a_head_that_comes_too_slowly_ends_its_connection() {
     let mut slow = Wire::open(sluice.otlp).await;
     slow.write("POST /v1/logs HTTP/1.1\r\nhost: sluice\r\n").await;
     // One more byte now and then doesn't help.
-    let dripping = async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            slow.write("x").await;
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(900), dripping).await;
-    slow.closed().await;
+    slow.drip_until_closed(Duration::from_millis(300)).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["others are served"])])).await;
 }
 
@@ -214,7 +207,7 @@ async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_a
     let answered = tokio::spawn(second.send_request(request));
     slow.begun.notified().await;
 
-    listener.stop(Duration::from_millis(10)).await;
+    listener.stop(Duration::ZERO, Duration::from_millis(10)).await;
     slow.go_on.notify_waiters();
     first.closed().await;
     assert!(answered.await.unwrap().is_err(), "the same over HTTP/2");
@@ -228,7 +221,7 @@ async fn a_request_within_the_patience_of_a_stopped_listener_is_answered() {
     let mut wire = Wire::open(listener.address()).await;
     wire.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;
     slow.begun.notified().await;
-    let stopped = tokio::spawn(listener.stop(crate::support::PATIENCE));
+    let stopped = tokio::spawn(listener.stop(Duration::ZERO, crate::support::PATIENCE));
     slow.go_on.notify_one();
     assert_eq!(wire.answer().await.status, 200);
     wire.closed().await;

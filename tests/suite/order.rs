@@ -152,25 +152,3 @@ async fn streams_of_several_consumers_send_several_batches_at_a_time() {
     let streams = sluice.api("/api/v1/streams").await;
     assert_eq!(streams["streams"][0]["in_flight"], 3, "{streams}");
 }
-
-#[tokio::test]
-async fn a_reload_that_asks_for_another_attribute_loses_nothing_that_is_queued() {
-    let up = sinks::recording().await;
-    up.set_fault(Fault::status(503));
-    let configuration = |headers: &str| {
-        let options = yaml::to(&up.url(), &[SINGLY, QUICK, headers]);
-        format!(
-            "{}routes: [{{ key: s2.stream, exporters: [otlp_http/up] }}]\n",
-            yaml::exporters(&[("otlp_http/up", options)])
-        )
-    };
-    let sluice = Sluice::start(&configuration("headers: {}")).await;
-    for n in 0..3 {
-        sluice.accept(Signal::Logs, logs(&[("a", &[&format!("record {n}")])])).await;
-    }
-    sluice.reconfigure(&configuration("headers: { x-tenant: '{{ resource[\"tenant\"] }}' }")).await;
-    up.clear_faults();
-    up.wait_for_records(3, PATIENCE).await.unwrap();
-    sluice.settled().await;
-    sluice.assert_conserved().await;
-}

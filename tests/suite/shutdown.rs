@@ -83,12 +83,16 @@ async fn a_head_that_never_ends_does_not_hold_up_the_end() {
 #[tokio::test]
 async fn what_others_sent_leaves_while_one_sender_hangs() {
     let up = sinks::recording().await;
-    let mut sluice = SluiceProcess::start(&config(&up, "shutdown_timeout: 3s\n"), &[]).await;
+    // Longer than anybody waits here: what leaves late would be missed.
+    let mut sluice = SluiceProcess::start(&config(&up, "shutdown_timeout: 10m\n"), &[]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
     let mut hanging = Wire::open(sluice.otlp).await;
     hanging.write(head("POST /v1/logs", &[PROTOBUF, "content-length: 100"])).await;
     sluice.metrics().await;
     sluice.signal("TERM").await;
+    up.records(1).await;
+    assert!(hanging.is_silent());
+    drop(hanging);
     assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
     assert_eq!(up.texts(Signal::Logs), ["x"]);
 }

@@ -9,7 +9,7 @@ use super::eventually;
 pub struct Letter {
     /// Its `.json`.
     pub note: serde_json::Value,
-    /// Its `.pb`.
+    /// Its `.pb` or `.jsonl`.
     pub bytes: Vec<u8>,
 }
 
@@ -38,7 +38,9 @@ pub fn letters(directory: &Path) -> Vec<Letter> {
         .map(|path| Letter {
             note: serde_json::from_slice(&std::fs::read(&path).expect("a note can be read"))
                 .expect("a note is JSON"),
-            bytes: std::fs::read(path.with_extension("pb")).expect("a note has its bytes"),
+            bytes: std::fs::read(path.with_extension("pb"))
+                .or_else(|_| std::fs::read(path.with_extension("jsonl")))
+                .expect("a note has its bytes"),
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! A connection on which a test writes and reads what it likes.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -70,6 +71,25 @@ impl Wire {
         let mut rest = Vec::new();
         let read = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("it is closed in time");
         assert_eq!(read.unwrap_or(0), 0, "{}", String::from_utf8_lossy(&rest));
+    }
+
+    /// Writes one byte after another, with this pause in between, until the other side has closed the connection
+    /// without another word.
+    pub async fn drip_until_closed(&mut self, pause: Duration) {
+        let (mut reader, mut writer) = self.0.get_mut().split();
+        let dripping = async {
+            while writer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut rest = Vec::new();
+        tokio::select! {
+            read = timeout(PATIENCE, reader.read_to_end(&mut rest)) => {
+                assert_eq!(read.expect("it is closed in time").unwrap_or(0), 0, "{}", String::from_utf8_lossy(&rest));
+            }
+            () = dripping => unreachable!("it goes on until the connection is closed"),
+        }
     }
 
     /// Whether nothing, not even the end, has come yet.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::export::{DeadLetterSettings, DeadLetters, Letter};
+use crate::export::{DeadLetterSettings, DeadLetters, Encoding, Letter};
 
 /// An upstream that answers with the status in the body, whose first word it is.
 async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -68,6 +68,7 @@ async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
         let letter = Letter {
             exporter: exporter.map(str::to_owned),
             signal: Signal::Logs,
+            encoding: Encoding::Proto,
             key: Some((*key).to_owned()),
             attributes: vec![("zone".to_owned(), "eu".to_owned())],
             reason: "400: bad".to_owned(),

@@ -9,11 +9,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::{HeaderName, HeaderValue};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Load, Report, SendCompression, SendSettings};
+use super::{Load, Report, SendCompression, SendEncoding, SendSettings};
 use crate::cli::duration::parse_duration;
 use crate::otlp::Signal;
 
-/// Send synthetic telemetry as OTLP/HTTP protobuf, and report latency and throughput.
+/// Send synthetic telemetry as OTLP/HTTP, and report latency and throughput.
 ///
 /// Without `--rate`, every connection sends its next request as soon as it has the answer to the last one. With it,
 /// requests are due on a schedule, and latency counts from when a request was due: a server that stalls can't hide
@@ -43,7 +43,7 @@ pub struct SendArgs {
     /// Records in an entry.
     #[arg(long, default_value_t = 20, value_name = "N")]
     records: usize,
-    /// Encoded size of a record.
+    /// Size of a record in protobuf.
     #[arg(long, default_value_t = 256, value_name = "BYTES")]
     record_bytes: usize,
     /// Connections, each with one request at a time.
@@ -58,6 +58,9 @@ pub struct SendArgs {
     /// Stop after this many requests.
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
+    /// How to encode request bodies.
+    #[arg(long, value_enum, default_value_t)]
+    encoding: SendEncoding,
     /// How to compress request bodies.
     #[arg(long, value_enum, default_value_t)]
     compression: SendCompression,
@@ -106,6 +109,7 @@ impl From<&SendArgs> for SendSettings {
             rate: args.rate,
             duration: if endless { Some(Duration::from_secs(10)) } else { args.duration },
             requests: args.requests,
+            encoding: args.encoding,
             compression: args.compression,
             retry: args.retry,
             timeout: args.timeout,

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::net::TcpStream;
 
-use super::settings::{SendCompression, SendError, SendSettings};
-use crate::cli::answer::{ExportResponse, PROTOBUF};
+use super::settings::{SendCompression, SendEncoding, SendError, SendSettings};
+use crate::cli::answer::{ExportResponse, JSON, PROTOBUF};
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 << 10;
@@ -88,7 +88,11 @@ impl Client {
         let (address, path) = settings.target()?;
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(&address).map_err(|_| SendError::Endpoint)?);
-        headers.insert(CONTENT_TYPE, PROTOBUF);
+        let content_type = match settings.encoding {
+            SendEncoding::Proto => PROTOBUF,
+            SendEncoding::Json => JSON,
+        };
+        headers.insert(CONTENT_TYPE, content_type);
         match settings.compression {
             SendCompression::None => {}
             SendCompression::Gzip => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"))),
@@ -185,7 +189,11 @@ impl Answer {
             return Err(Refusal { failure, retry_after: self.retry_after });
         }
         // A 2xx with a body that can't be read is a success all the same.
-        let response = ExportResponse::decode(self.body).unwrap_or_default();
+        let response = if self.body.starts_with(b"{") {
+            ExportResponse::from_json(&self.body)
+        } else {
+            ExportResponse::decode(self.body).unwrap_or_default()
+        };
         Ok(response.partial_success.map_or(0, |partial| partial.rejected.max(0).unsigned_abs()))
     }
 }

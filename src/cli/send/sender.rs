@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, Failure, Refusal};
 use super::pace::Pace;
 use super::report::Tally;
-use super::settings::{SendCompression, SendSettings};
+use super::settings::{SendCompression, SendEncoding, SendSettings};
 use super::streams::Streams;
 use super::template::Template;
+use crate::otlp;
 
 /// The wait after the first failure, doubled with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -42,7 +43,8 @@ impl Sender {
     pub(super) async fn run(mut self) -> Streams {
         while let Some(due) = self.pace.ticket().await {
             let body = self.template.fill(self.streams.places());
-            // Compressing is the generator's own work, but what waits for it waits.
+            // Encoding is the generator's own work, but what waits for it waits.
+            let body = encode(&self.settings, body);
             let body = compress(self.settings.compression, body);
             let wire_bytes = body.len() as u64;
             match self.deliver(body).await {
@@ -95,6 +97,17 @@ impl Sender {
         tokio::select! {
             () = sleep(wait) => {}
             () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+fn encode(settings: &SendSettings, body: Bytes) -> Bytes {
+    match settings.encoding {
+        SendEncoding::Proto => body,
+        SendEncoding::Json => {
+            let mut json = Vec::with_capacity(body.len() * 3);
+            otlp::write_request(settings.signal, &[body], &mut json);
+            json.into()
         }
     }
 }

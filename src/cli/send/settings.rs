@@ -24,7 +24,7 @@ pub struct SendSettings {
     pub entries: usize,
     /// Records in an entry.
     pub records: usize,
-    /// The encoded size of a record.
+    /// The size of a record in protobuf.
     pub record_bytes: usize,
     /// Connections, each with one request at a time.
     pub connections: usize,
@@ -35,6 +35,8 @@ pub struct SendSettings {
     pub duration: Option<Duration>,
     /// Stop after this many requests.
     pub requests: Option<u64>,
+    /// How bodies are encoded.
+    pub encoding: SendEncoding,
     /// How bodies are compressed.
     pub compression: SendCompression,
     /// Send a request again after 429, 502, 503, 504 or a lost connection, until it is taken.
@@ -43,6 +45,16 @@ pub struct SendSettings {
     pub timeout: Duration,
     /// Added to every request. They may hold secrets, and are never shown.
     pub headers: HeaderMap,
+}
+
+/// The encoding of request bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SendEncoding {
+    /// `Content-Type: application/x-protobuf`.
+    #[default]
+    Proto,
+    /// `Content-Type: application/json`.
+    Json,
 }
 
 /// The compression of request bodies.
@@ -92,6 +104,7 @@ impl SendSettings {
             rate: None,
             duration: None,
             requests: None,
+            encoding: SendEncoding::Proto,
             compression: SendCompression::None,
             retry: false,
             timeout: Duration::from_secs(10),

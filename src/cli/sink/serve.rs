@@ -19,8 +19,8 @@ use super::connection::{Cutter, Ending};
 use super::fault::{Answer, AtHead, RetryAfter};
 use super::server::{RecordedRequest, Shared};
 use super::walk::{self, Malformed};
-use crate::cli::answer::{ExportResponse, PROTOBUF, PartialSuccess, refuse, respond};
-use crate::otlp::Signal;
+use crate::cli::answer::{ExportResponse, JSON, PROTOBUF, PartialSuccess, in_json, refuse, respond};
+use crate::otlp::{self, Signal, Untaken};
 
 /// A body that is no message: its first byte is a group that nothing ends.
 const GARBAGE: &[u8] = b"\xffnot an ExportServiceResponse";
@@ -79,11 +79,18 @@ pub(super) async fn serve(
             });
         }
     };
-    let readable = acceptable(&head).and_then(|signal| Ok((signal, bodies?)));
-    let (signal, (wire_body, body)) = match readable {
+    let readable = acceptable(&head).and_then(|(signal, is_json)| {
+        let (wire_body, body) = bodies?;
+        let body = if is_json { protobuf(signal, &body)? } else { body };
+        Ok((signal, is_json, (wire_body, body)))
+    });
+    let (signal, is_json, (wire_body, body)) = match readable {
         Ok(readable) => readable,
         Err(error) => {
-            let answer = error.answer();
+            let mut answer = error.answer();
+            if head.headers.get(CONTENT_TYPE) == Some(&JSON) {
+                answer = in_json(signal_of(&head).unwrap_or(Signal::Logs), answer).await;
+            }
             record(None, Some(&answer));
             sink.refused();
             return Ok(answer);
@@ -102,6 +109,7 @@ pub(super) async fn serve(
     record(Some((wire_body, body)), answered.as_ref().ok());
     sink.changed.notify_waiters();
     match answered {
+        Ok(response) if is_json => Ok(in_json(signal, response).await),
         Ok(response) => Ok(response),
         Err(None) => pending().await,
         Err(Some(ending)) => peer.cutter.cut(ending).await,
@@ -126,22 +134,40 @@ enum Unacceptable {
     Path,
     #[error("use POST")]
     Method,
-    #[error("this sink reads `application/x-protobuf`")]
+    #[error("this sink reads `application/x-protobuf` and `application/json`")]
     ContentType,
+    #[error("the body is not OTLP/JSON: {0}")]
+    Json(String),
     #[error(transparent)]
     Body(#[from] BodyError),
 }
 
-/// The signal of a request, if it is one that a sink reads.
-fn acceptable(head: &http::request::Parts) -> Result<Signal, Unacceptable> {
-    let segment = head.uri.path().rsplit('/').next().unwrap_or_default();
-    let signal = Signal::from_name(segment).ok_or(Unacceptable::Path)?;
+/// The signal of a request, and whether it is JSON, if it is one that a sink reads.
+fn acceptable(head: &http::request::Parts) -> Result<(Signal, bool), Unacceptable> {
+    let signal = signal_of(head).ok_or(Unacceptable::Path)?;
     if head.method != Method::POST {
         return Err(Unacceptable::Method);
     }
     match head.headers.get(CONTENT_TYPE) {
-        Some(kind) if kind == PROTOBUF => Ok(signal),
+        Some(kind) if kind == PROTOBUF => Ok((signal, false)),
+        Some(kind) if kind == JSON => Ok((signal, true)),
         _ => Err(Unacceptable::ContentType),
+    }
+}
+
+fn signal_of(head: &http::request::Parts) -> Option<Signal> {
+    Signal::from_name(head.uri.path().rsplit('/').next().unwrap_or_default())
+}
+
+/// What a request in JSON stands for in protobuf; all of it must be right.
+fn protobuf(signal: Signal, json: &[u8]) -> Result<Bytes, Unacceptable> {
+    match otlp::read_request(signal, json, &mut |_| true) {
+        Ok(transcoded) => match &*transcoded.omitted.cuts {
+            [] => Ok(transcoded.bytes.into()),
+            [cut, ..] => Err(Unacceptable::Json(format!("{} (`{}`)", cut.reason, cut.path))),
+        },
+        Err(Untaken::Malformed(malformed)) => Err(Unacceptable::Json(malformed.to_string())),
+        Err(Untaken::NoRoom) => Err(BodyError::TooLarge.into()),
     }
 }
 
@@ -154,7 +180,7 @@ impl Unacceptable {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Json(_) => StatusCode::BAD_REQUEST,
         };
         let mut answer = refuse(status, self.to_string());
         if matches!(self, Self::Method) {

@@ -1,5 +1,6 @@
 //! `exporters`.
 
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use http::Uri;
@@ -29,11 +30,32 @@ pub(super) fn compile(
             .section_error(root, "exporters", "there is no exporter, so nothing can be sent")
             .help("write `exporters: { file/local: { path: ./data } }`");
     }
+    shared_files(exporters, all, context);
     exporters
         .0
         .iter()
         .map(|(name, exporter)| (Arc::from(name.as_str()), one(name, exporter, all, context)))
         .collect()
+}
+
+/// Says which `file` exporters have one path. Their lines don't mix, but each rotates by its own settings.
+fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'_>) {
+    let mut seen: Vec<(PathBuf, &str)> = Vec::new();
+    for (name, exporter) in &exporters.0 {
+        let Exporter::File(file) = exporter else { continue };
+        // `./data` is `data`.
+        let path: PathBuf = file.path.components().filter(|part| *part != Component::CurDir).collect();
+        if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == path) {
+            let entry = all.entry(name).filter(|entry| entry.value.get("path").is_none());
+            let span = entry.map_or(all.near(&[name, "path"]).span, |entry| entry.key_span);
+            context
+                .report
+                .warn(span, format!("`{name}` writes to the same files as `{other}`"))
+                .help("write another `path`");
+        } else {
+            seen.push((path, name));
+        }
+    }
 }
 
 fn one(name: &str, exporter: &Exporter, all: &Node, context: &mut Context<'_>) -> ExporterSettings {
@@ -153,12 +175,12 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
             model::Encoding::Json => Encoding::Json,
         },
         compression: compression(http, node, context),
-        timeout: context.above_zero(http.timeout, node, "timeout"),
+        timeout: http.timeout.0,
         tls: tls(&http.tls, node.near(&["tls"]), context),
         proxy_url: proxy(http, node, context),
         max_idle_connections: 0,
-        idle_timeout: context.above_zero(http.idle_conn_timeout, node, "idle_conn_timeout"),
-        max_connection_age: context.above_zero(http.max_connection_age, node, "max_connection_age"),
+        idle_timeout: http.idle_conn_timeout.0,
+        max_connection_age: http.max_connection_age.0,
     }
 }
 
@@ -174,7 +196,6 @@ fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) {
     }
     headers::compile(&grpc.headers, node.near(&["headers"]), context);
     tls(&grpc.tls, node.near(&["tls"]), context);
-    context.above_zero(grpc.timeout, node, "timeout");
 }
 
 fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {
@@ -223,8 +244,8 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
             let written = node.written(context.source);
             context
                 .report
-                .warn(node.span, format!("the file {written} is not there (yet)"))
-                .help("until it is, connections fail and are tried again");
+                .error(node.span, format!("the file {written} is not there"))
+                .help("it has to be there before Sluice starts; a later change of it is noticed");
         }
     }
     if tls.insecure_skip_verify {

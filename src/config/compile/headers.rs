@@ -7,21 +7,8 @@ use super::url::{Sample, TEMPLATES};
 use crate::config::model::Headers;
 use crate::config::node::Node;
 use crate::config::problem::Span;
-use crate::export::SecretTemplate;
+use crate::export::{FRAMING_HEADERS, SecretTemplate};
 use crate::route::{Place, Template};
-
-/// Headers that frame a message: another value would break the connection.
-const FRAMING: [&str; 9] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-];
 
 /// Compiles the headers below `node`. No value is ever part of a problem.
 pub(super) fn compile(
@@ -38,7 +25,7 @@ pub(super) fn compile(
                 .help("a name has letters, digits and `-`, without spaces or `:`");
             continue;
         };
-        if FRAMING.contains(&name.as_str()) {
+        if FRAMING_HEADERS.contains(&name.as_str()) {
             context
                 .report
                 .error(name_span, format!("the header `{text}` can't be set: it frames the request"));

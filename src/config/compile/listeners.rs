@@ -66,9 +66,6 @@ fn listener(
         let span = node.near(&["max_request_body_size"]).span;
         context.report.error(span, "`max_request_body_size` must be above zero");
     }
-    let read_header_timeout = context.above_zero(http.read_header_timeout, node, "read_header_timeout");
-    let read_timeout = context.above_zero(http.read_timeout, node, "read_timeout");
-    let idle_timeout = context.above_zero(http.idle_timeout, node, "idle_timeout");
 
     let paths = [
         ("traces_url_path", &http.traces_url_path),
@@ -122,9 +119,9 @@ fn listener(
         name: name.to_owned(),
         endpoint: endpoint?,
         max_request_body_size: http.max_request_body_size.0,
-        read_header_timeout,
-        read_timeout,
-        idle_timeout,
+        read_header_timeout: http.read_header_timeout.or_longest(),
+        read_timeout: http.read_timeout.or_longest(),
+        idle_timeout: http.idle_timeout.or_longest(),
         max_connections: http.max_connections,
         url_paths,
         cors,

@@ -63,7 +63,7 @@ impl Context<'_> {
         }
     }
 
-    /// Reports a duration of zero where it would mean never to wait at all.
+    /// Reports a duration of zero where it would mean not to wait at all.
     fn above_zero(&mut self, duration: model::Duration, node: &Node, key: &str) -> Duration {
         if duration.0.is_zero() {
             self.report.error(node.near(&[key]).span, format!("`{key}` must be longer than zero"));

@@ -63,7 +63,7 @@ pub(in crate::config) struct OtlpHttp {
     /// Headers of every request, as a map from name to value or a list of both. Values are templates and secret:
     /// they are never shown.
     pub(in crate::config) headers: Headers,
-    /// For one attempt, from connecting to the end of the answer.
+    /// For one attempt, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
     /// TLS, for `https` URLs.
     pub(in crate::config) tls: Tls,
@@ -77,11 +77,11 @@ pub(in crate::config) struct OtlpHttp {
     pub(in crate::config) max_idle_conns_per_host: Option<usize>,
     /// Connections at a time per destination; lowers `sending_queue.max_in_flight`. 0 sets no limit.
     pub(in crate::config) max_conns_per_host: usize,
-    /// An idle connection is closed after this time.
+    /// An idle connection is closed after this time; 0 sets no limit.
     pub(in crate::config) idle_conn_timeout: Duration,
     /// Use every connection for one request only.
     pub(in crate::config) disable_keep_alives: bool,
-    /// A connection takes no new requests beyond this age, so that an upstream that moves is followed.
+    /// A connection takes no new requests beyond this age, so that an upstream that moves is followed; 0 sets no limit.
     pub(in crate::config) max_connection_age: Duration,
 }
 
@@ -121,7 +121,7 @@ pub(in crate::config) struct OtlpGrpc {
     /// Metadata of every request, as a map from name to value or a list of both. Values are templates and secret:
     /// they are never shown.
     pub(in crate::config) headers: Headers,
-    /// For one attempt, from connecting to the end of the answer.
+    /// For one attempt, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
     /// TLS; `insecure: true` or an `http` URL sends without.
     pub(in crate::config) tls: Tls,

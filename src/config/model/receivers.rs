@@ -48,11 +48,11 @@ pub(in crate::config) struct HttpReceiver {
     pub(in crate::config) max_request_body_size: Size,
     /// Lets web pages of other origins send.
     pub(in crate::config) cors: Option<Cors>,
-    /// The whole head of a request must arrive in this time.
+    /// The whole head of a request must arrive in this time; 0 sets no limit.
     pub(in crate::config) read_header_timeout: Duration,
-    /// A whole request must arrive in this time.
+    /// The whole body of a request must arrive in this time, from the end of its head on; 0 sets no limit.
     pub(in crate::config) read_timeout: Duration,
-    /// A kept-alive connection is closed after this time without a request.
+    /// A kept-alive connection is closed after this time without a request; 0 sets no limit.
     pub(in crate::config) idle_timeout: Duration,
     /// Connections at a time; beyond, new ones wait until one closes.
     #[schemars(range(min = 1))]

@@ -63,6 +63,11 @@ impl Duration {
     pub(crate) const fn from_millis(millis: u64) -> Self {
         Self(std::time::Duration::from_millis(millis))
     }
+
+    /// As a deadline, of which zero means none, as in the Collector: then it is longer than anything lasts.
+    pub(crate) const fn or_longest(self) -> std::time::Duration {
+        if self.0.is_zero() { LONGEST } else { self.0 }
+    }
 }
 
 impl FromStr for Duration {

@@ -259,6 +259,16 @@ fn connections_are_limited_as_in_the_collector() {
 }
 
 #[test]
+fn a_timeout_of_zero_is_no_limit_as_in_the_collector() {
+    let http = otlp_http("endpoint: https://a\ntimeout: 0\nidle_conn_timeout: 0s\nmax_connection_age: 0");
+    assert_eq!(
+        (http.timeout, http.idle_timeout, http.max_connection_age),
+        (Duration::ZERO, Duration::ZERO, Duration::ZERO)
+    );
+    good(&with_exporter("otlp_grpc", "endpoint: host:4317\ntimeout: 0"));
+}
+
+#[test]
 fn tls_is_checked() {
     assert_eq!(
         said_of(
@@ -266,8 +276,8 @@ fn tls_is_checked() {
         ),
         [
             "5:23 error: `cert_file` needs `key_file` (write `key_file`, too)",
-            "5:23 warning: the file `./no/such/file` is not there (yet) (until it is, connections fail and are tried \
-             again)",
+            "5:23 error: the file `./no/such/file` is not there (it has to be there before Sluice starts; a later change \
+             of it is noticed)",
             "5:49 warning: `insecure` has no effect: the URL says `https`, and the URL decides (write an `http` URL to \
              send without TLS, or `insecure_skip_verify` to accept any certificate)",
             "5:77 warning: any certificate is accepted, so anyone in between can pose as the upstream (write `ca_file` to \
@@ -315,6 +325,25 @@ fn files_rotate_as_in_the_collector() {
         panic!()
     };
     assert_eq!((file.max_file_size, file.max_backups), (1 << 20, 0));
+}
+
+#[test]
+fn files_of_one_path_are_named() {
+    let yaml = "receivers: { otlp: { protocols: { http: } } }
+exporters:
+  file/a: { path: data }
+  file/b: { path: other }
+  file/c:
+  file/d: { path: ./data/ }
+routes: [{ exporters: [file/a, file/b, file/c, file/d] }]
+";
+    assert_eq!(
+        said(yaml),
+        [
+            "5:3 warning: `file/c` writes to the same files as `file/a` (write another `path`)",
+            "6:19 warning: `file/d` writes to the same files as `file/a` (write another `path`)",
+        ]
+    );
 }
 
 #[test]

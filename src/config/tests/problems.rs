@@ -19,7 +19,6 @@ routes:
 unrouted: drp
 "#;
     let problems = load(yaml).unwrap_err();
-    assert_eq!(problems.errors(), 6);
     assert_eq!(
         problems.to_string(),
         r#"config.yaml:3:36: error: `4318` can't be listened on: it has no host

@@ -114,17 +114,25 @@ fn tls_and_authentication_are_refused_not_left_out() {
 fn values_of_a_receiver_are_checked() {
     assert_eq!(
         said(&with_http(
-            "{ read_timeout: 0, max_request_body_size: 0, logs_url_path: v1, metrics_url_path: /v1/traces, cors: {} }"
+            "{ max_request_body_size: 0, logs_url_path: v1, metrics_url_path: /v1/traces, cors: {} }"
         )),
         [
-            "1:57 error: `read_timeout` must be longer than zero",
-            "1:83 error: `max_request_body_size` must be above zero",
-            "1:101 error: `v1` is not a URL path (write a path such as `/v1/logs`)",
-            "1:123 error: `/v1/traces` is already the path of traces",
-            "1:141 error: `cors` without `allowed_origins` lets no page send (write `allowed_origins: \
+            "1:66 error: `max_request_body_size` must be above zero",
+            "1:84 error: `v1` is not a URL path (write a path such as `/v1/logs`)",
+            "1:106 error: `/v1/traces` is already the path of traces",
+            "1:124 error: `cors` without `allowed_origins` lets no page send (write `allowed_origins: \
              [\"https://app.example.com\"]`)",
         ]
     );
+}
+
+#[test]
+fn a_receivers_timeout_of_zero_is_no_limit_as_in_the_collector() {
+    let listener = good(&with_http("{ read_timeout: 0, read_header_timeout: 0s, idle_timeout: 0 }"));
+    let listener = &listener.listeners[0];
+    for timeout in [listener.read_timeout, listener.read_header_timeout, listener.idle_timeout] {
+        assert!(timeout >= Duration::from_secs(365 * 24 * 3600), "{timeout:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::{Note, VERSION, payload_path};
+use super::{Note, VERSION, ending, payload_path};
 use crate::otlp::Signal;
 use crate::route::Values;
 
@@ -41,7 +41,7 @@ pub fn letters(directory: &Path) -> io::Result<Letters> {
                 Ok(letter) => found.letters.push(letter),
                 Err(reason) => found.damaged.push((path, reason)),
             },
-            Some("pb") if !path.with_extension("json").exists() => {
+            Some("pb" | "jsonl") if !path.with_extension("json").exists() => {
                 found.damaged.push((path, "its `.json` is missing".to_owned()));
             }
             _ => {}
@@ -60,9 +60,11 @@ impl StoredLetter {
         }
         let signal =
             Signal::from_name(&note.signal).ok_or_else(|| format!("unknown signal `{}`", note.signal))?;
-        let held = fs::metadata(payload_path(path)).map_err(|error| format!("its `.pb`: {error}"))?.len();
+        let end = ending(note.encoding);
+        let payload = fs::metadata(payload_path(path, note.encoding));
+        let held = payload.map_err(|error| format!("its `.{end}`: {error}"))?.len();
         if held != note.bytes {
-            return Err(format!("its `.pb` has {held} bytes instead of {}", note.bytes));
+            return Err(format!("its `.{end}` has {held} bytes instead of {}", note.bytes));
         }
         Ok(Self { path: path.to_owned(), signal, note })
     }
@@ -104,13 +106,13 @@ impl StoredLetter {
 
     /// The encoded request. Blocks.
     pub fn load(&self) -> io::Result<Bytes> {
-        fs::read(payload_path(&self.path)).map(Bytes::from)
+        fs::read(payload_path(&self.path, self.note.encoding)).map(Bytes::from)
     }
 
     /// Removes both files, the note first, so that what is left after a crash is not a letter. Blocks.
     pub fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.path)?;
-        fs::remove_file(payload_path(&self.path))
+        fs::remove_file(payload_path(&self.path, self.note.encoding))
     }
 }
 

@@ -11,6 +11,7 @@ fn letter(text: &'static str) -> Letter {
     Letter {
         exporter: Some("otlp_http/s2".to_owned()),
         signal: Signal::Logs,
+        encoding: Encoding::Proto,
         key: Some("shop/ü".to_owned()),
         attributes: vec![("service.name".to_owned(), "cart".to_owned())],
         reason: "400: \"no\"".to_owned(),
@@ -48,6 +49,25 @@ async fn a_letter_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn what_was_json_is_kept_as_lines_of_json() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    dead.store(Letter { encoding: Encoding::Json, exporter: None, ..letter("{}\n") }).await.unwrap();
+    dead.store(letter("protobuf")).await.unwrap();
+    let found = letters(&settings.directory).unwrap();
+    assert_eq!((found.letters.len(), found.damaged.len()), (2, 0));
+    let lines = found.letters[0].path().with_extension("jsonl");
+    assert_eq!(fs::read(&lines).unwrap(), b"{}\n!");
+    assert_eq!(found.letters[0].load().unwrap(), "{}\n!");
+    found.letters[0].remove().unwrap();
+    assert!(!lines.exists());
+    // Lines without a note are as damaged as any bytes without one.
+    fs::write(&lines, "{}").unwrap();
+    assert_eq!(letters(&settings.directory).unwrap().damaged, [(lines, "its `.json` is missing".to_owned())]);
+}
+
+#[tokio::test]
 async fn letters_are_listed_in_the_order_in_which_they_were_stored() {
     let root = TempDir::new().unwrap();
     let settings = settings(&root, 1 << 20);
@@ -66,6 +86,40 @@ async fn letters_are_listed_in_the_order_in_which_they_were_stored() {
     let found = letters(&settings.directory).unwrap();
     let order: Vec<_> = found.letters.iter().map(|letter| letter.records().to_string()).collect();
     assert_eq!(order, expected);
+}
+
+#[tokio::test]
+async fn what_was_removed_is_not_counted_any_more() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    for text in ["replayed", "kept"] {
+        dead.store(letter(text)).await.unwrap();
+    }
+    let both = dead.bytes();
+    let kept = letters(&settings.directory).unwrap().letters.remove(1);
+    letters(&settings.directory).unwrap().letters[0].remove().unwrap();
+    dead.recount().await.unwrap();
+    let one = dead.bytes();
+    assert!(0 < one && one < both, "{one} of {both}");
+    kept.remove().unwrap();
+    dead.recount().await.unwrap();
+    assert_eq!(dead.bytes(), 0);
+}
+
+#[tokio::test]
+async fn letters_are_counted_right_while_others_are_being_stored() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    let mut storing = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let shared = dead.clone();
+        storing.spawn(async move { shared.store(letter("x")).await.unwrap() });
+        dead.recount().await.unwrap();
+    }
+    storing.join_all().await;
+    assert_eq!(dead.bytes(), size_of(&settings.directory).unwrap());
 }
 
 #[tokio::test]
@@ -158,8 +212,8 @@ async fn damaged_letters_are_told_apart() {
         dead.store(letter("hello")).await.unwrap();
     }
     let found = letters(&settings.directory).unwrap().letters;
-    fs::write(payload_path(found[0].path()), "hell").unwrap();
-    fs::remove_file(payload_path(found[1].path())).unwrap();
+    fs::write(payload_path(found[0].path(), Encoding::Proto), "hell").unwrap();
+    fs::remove_file(payload_path(found[1].path(), Encoding::Proto)).unwrap();
     let note = fs::read_to_string(found[2].path()).unwrap();
     fs::write(found[2].path(), note.replace("\"version\": 1", "\"version\": 2")).unwrap();
     fs::write(found[3].path(), "{}").unwrap();

@@ -1,6 +1,6 @@
 //! One growing file of lines.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,15 @@ use crate::export::utc;
 const STEP: u64 = 64 * 1024;
 
 /// A file of lines, opened when it is first written to.
+///
+/// Others may write to it at the same time: another exporter with the same path, the one that this one replaces
+/// at a reload, `sluice replay`. So whoever measures, cuts, rotates or appends holds the file's lock (`flock`)
+/// from before to after. A file system without locks goes without.
 #[derive(Debug)]
 pub(super) struct Log {
     path: Arc<Path>,
-    file: Option<File>,
+    /// The open file, and its length after the last line that was written here.
+    file: Option<(File, u64)>,
 }
 
 impl Log {
@@ -27,47 +32,63 @@ impl Log {
         Self { path, file: None }
     }
 
-    /// Appends a line as a whole or not at all, after rotating if the file would grow too large.
+    /// Appends a line as a whole or not at all, after rotating if the file would grow too large. An error of kind
+    /// `WouldBlock` says that somebody else is writing to it.
     pub(super) fn append(&mut self, line: &[u8], settings: &FileSettings) -> io::Result<()> {
-        let mut len = self.open()?;
+        let (mut file, mut len) = self.open()?;
         if len > 0 && len.saturating_add(line.len() as u64) > settings.max_file_size {
+            // The lock of the old file is held until it has its new name.
             self.rotate(settings.max_backups)?;
-            len = self.open()?;
+            (file, len) = self.open()?;
         }
-        let file = self.file.as_mut().expect("just opened");
-        let written = file.write_all(line);
-        if written.is_err() {
-            // Should this fail as well, the next opening finds the torn line.
+        if let Err(error) = file.write_all(line) {
+            // Should this fail as well, the next to write finds the torn line.
             let _ = file.set_len(len);
-            self.file = None;
+            return Err(error);
         }
-        written
+        // A file that can't be unlocked is closed, which unlocks it.
+        if file.unlock().is_ok() {
+            self.file = Some((file, len + line.len() as u64));
+        }
+        Ok(())
     }
 
     /// Opens the file, unless it is open and still the one at its path: it may have been moved or removed.
-    /// Returns its length.
-    fn open(&mut self) -> io::Result<u64> {
-        if let Some(file) = &self.file {
-            let ours = file.metadata()?;
-            match fs::metadata(&self.path) {
-                Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => return Ok(ours.len()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+    /// Returns it locked and ending with a whole line, and its length. Dropping it unlocks it.
+    fn open(&mut self) -> io::Result<(File, u64)> {
+        if let Some((mut file, end)) = self.file.take() {
+            lock(&file)?;
+            if self.is_at_path(&file)? {
+                let len = file.metadata()?.len();
+                let len = if len == end { len } else { cut_torn_line(&mut file)? };
+                return Ok((file, len));
             }
         }
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory)?;
         }
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&self.path)?;
-        let len = cut_torn_line(&mut file)?;
-        self.file = Some(file);
-        Ok(len)
+        loop {
+            let mut file = OpenOptions::new().create(true).read(true).append(true).open(&self.path)?;
+            lock(&file)?;
+            // It may have been rotated before it was locked.
+            if self.is_at_path(&file)? {
+                let len = cut_torn_line(&mut file)?;
+                return Ok((file, len));
+            }
+        }
+    }
+
+    fn is_at_path(&self, file: &File) -> io::Result<bool> {
+        let ours = file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Renames the file and removes the oldest of those renamed before.
-    fn rotate(&mut self, max_backups: usize) -> io::Result<()> {
-        self.file = None;
+    fn rotate(&self, max_backups: usize) -> io::Result<()> {
         let mut time = SystemTime::now();
         let backup = loop {
             let candidate = self.backup_path(time);
@@ -107,6 +128,17 @@ impl Log {
         backups.sort_unstable();
         let surplus = backups.len().saturating_sub(keep);
         backups[..surplus].iter().try_for_each(|name| fs::remove_file(directory.join(name)))
+    }
+}
+
+/// Takes the file's lock without waiting for it: a thread that waits can't be called back.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::new(io::ErrorKind::WouldBlock, "another exporter or process has locked the file"))
+        }
+        // The file system has no locks.
+        Err(TryLockError::Error(_)) | Ok(()) => Ok(()),
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -263,4 +264,62 @@ async fn concurrent_batches_of_a_stream_do_not_mix() {
     let directory = root.path().join("k");
     let total: usize = names(directory.clone()).into_iter().map(|name| lines(directory.join(name))).sum();
     assert_eq!(total, 51);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_another_is_writing_is_waited_for_and_not_cut() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().join("k/logs.jsonl");
+    must_write(&transport(root.path().into(), 1 << 20, 0), "k").await;
+    let line = fs::read(&path).unwrap();
+    let (first, second) = line.split_at(line.len() / 2);
+    // Both one that has the file open and one that opens it now.
+    let open = transport(root.path().into(), 1 << 20, 0);
+    must_write(&open, "k").await;
+    for transport in [open, transport(root.path().into(), 1 << 20, 0)] {
+        let mut other = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        other.lock().unwrap();
+        other.write_all(first).unwrap();
+        let answer = write(&transport, "k").await;
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+        assert!(answer.detail.contains("has locked the file"), "{}", answer.detail);
+        other.write_all(second).unwrap();
+        drop(other);
+        must_write(&transport, "k").await;
+    }
+    assert_eq!(lines(path), 6);
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_left_is_cut_off_also_by_one_that_has_the_file_open() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().join("k/logs.jsonl");
+    let transport = transport(root.path().into(), 1 << 20, 0);
+    must_write(&transport, "k").await;
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{half").unwrap();
+    must_write(&transport, "k").await;
+    assert_eq!(lines(path), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_exporters_write_to_one_path_without_losing_a_line() {
+    let root = TempDir::new().unwrap();
+    must_write(&transport(root.path().into(), 1 << 20, 0), "k").await;
+    let line = fs::metadata(root.path().join("k/logs.jsonl")).unwrap().len();
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let transport = transport(root.path().into(), line * 3, 0);
+            tokio::spawn(async move {
+                for _ in 0..25 {
+                    must_write(&transport, "k").await;
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let directory = root.path().join("k");
+    let total: usize = names(directory.clone()).into_iter().map(|name| lines(directory.join(name))).sum();
+    assert_eq!(total, 101);
 }

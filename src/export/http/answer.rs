@@ -12,6 +12,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::detail::Secrets;
+use super::target::shown;
 use crate::export::{Answer, Outcome};
 
 /// Bytes of an answer that are read, before and again after decompression (OTLP rules 5 and 33).
@@ -123,6 +124,8 @@ impl Reply<'_> {
         if status.is_redirection() {
             let location =
                 self.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
+            // It may repeat the query that was sent.
+            let location = shown(location);
             return format!(
                 "{status}: redirects are not followed; `endpoint` should name what `{location}` is"
             );

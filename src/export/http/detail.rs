@@ -12,7 +12,7 @@ const MAX_SEARCHED: usize = 16 * 1024;
 /// Parts shorter than this are not looked for: each is likely to be found in any text, and hides nothing.
 const MIN_SECRET: usize = 4;
 
-/// Texts that must never be shown: header values, as a whole and by their words.
+/// Texts that must never be shown: values of headers and of a URL's query, as a whole and by their words.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<String>);
 
@@ -23,7 +23,7 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Adds a header's value. An upstream may echo `Bearer abc` as `abc`, so its words count by themselves.
+    /// Adds a value. An upstream may echo `Bearer abc` as `abc`, so its words count by themselves.
     pub(super) fn add(&mut self, value: &str) {
         let words = value.split([' ', ',', ';', '=', '"']).filter(|word| !is_scheme(word));
         for secret in std::iter::once(value).chain(words) {

@@ -41,7 +41,7 @@ use self::pool::{Connection, Pool, PoolLimits};
 use self::proxy::Proxies;
 pub use self::proxy::ProxyError;
 use self::target::FixedTargets;
-pub use self::target::{HttpTarget, UrlError};
+pub use self::target::{FRAMING_HEADERS, HttpTarget, UrlError};
 use self::tls::Tls;
 pub use self::tls::TlsError;
 use super::{Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, TargetError, TransportError};

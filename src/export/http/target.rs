@@ -4,14 +4,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
@@ -25,11 +20,20 @@ use super::proxy::{ProxyError, Way};
 use crate::export::{Compression, Encoding, TargetError, TransportError};
 use crate::route::{Place, Template, Values};
 
-/// Headers that frame the message, which is Sluice's and hyper's to do.
-const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
+/// Headers that frame a message, which is Sluice's and hyper's to do: another value would break the connection.
+pub const FRAMING_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Where the requests of one stream go.
-#[derive(Debug)]
 pub struct HttpTarget {
     pub(super) destination: Arc<Destination>,
     /// As it stands in the request line: a path, or the whole URL for a proxy.
@@ -38,6 +42,7 @@ pub struct HttpTarget {
     headers: HeaderMap,
     /// What must not be seen if the upstream says it back.
     pub(super) secrets: Secrets,
+    /// For people.
     url: String,
 }
 
@@ -54,10 +59,13 @@ pub enum UrlError {
     /// No scheme, another scheme, or no host.
     #[error("not an absolute URL: write `http://host:port/path` or `https://host/path`")]
     Relative,
+    /// User information, which would be shown wherever the URL is.
+    #[error("a URL with credentials: write `headers: {{ Authorization: \"Basic …\" }}` instead")]
+    Credentials,
 }
 
 impl HttpTarget {
-    /// The URL, without user information.
+    /// The URL, without what may be secret in it: user information and a query.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -73,6 +81,13 @@ impl HttpTarget {
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         request
+    }
+}
+
+/// As [`HttpTarget::url`] has it.
+impl fmt::Debug for HttpTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpTarget").field(&self.url).finish()
     }
 }
 
@@ -100,7 +115,7 @@ impl Shared {
             }
         }
         for (name, template) in &self.settings.headers {
-            if FRAMING.contains(name) {
+            if FRAMING_HEADERS.contains(&name.as_str()) {
                 return Err(TransportError::FramingHeader(name.clone()));
             }
             if template.0.as_text().is_some_and(|text| HeaderValue::from_str(text).is_err()) {
@@ -134,15 +149,17 @@ impl Shared {
         let origin = Origin::of(&uri).expect("`parse_url` has seen scheme and host");
         let destination = self.destination(&origin)?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let url = format!("{}://{}{path}", if origin.https { "https" } else { "http" }, origin.authority());
+        let whole = format!("{}://{}{path}", if origin.https { "https" } else { "http" }, origin.authority());
         let mut headers = self.own_headers(&origin);
         let mut secrets = Secrets::default();
-        if let Some(credentials) = basic_credentials(&uri) {
-            headers.insert(AUTHORIZATION, keep_secret(credentials, &mut secrets));
+        for pair in path.query().unwrap_or_default().split('&') {
+            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
+            secrets.add(value);
+            secrets.add(&percent_decode_str(value).decode_utf8_lossy());
         }
         let mut uri = Uri::from(path);
         if let Way::Forward(proxy) = &destination.way {
-            uri = url.parse().expect("made of the parts of a URL");
+            uri = whole.parse().expect("made of the parts of a URL");
             if let Some(authorization) = proxy.authorization.clone() {
                 headers.insert(PROXY_AUTHORIZATION, keep_secret(authorization, &mut secrets));
             }
@@ -152,7 +169,7 @@ impl Shared {
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
             headers.insert(name.clone(), keep_secret(value, &mut secrets));
         }
-        Ok(HttpTarget { destination, uri, headers, secrets, url })
+        Ok(HttpTarget { destination, uri, headers, secrets, url: shown(&whole) })
     }
 
     fn destination(&self, origin: &Origin) -> Result<Arc<Destination>, ProxyError> {
@@ -205,23 +222,17 @@ fn parse_url(text: &str) -> Result<Uri, UrlError> {
     if Origin::of(&uri).is_none() {
         return Err(UrlError::Relative);
     }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(UrlError::Credentials);
+    }
     Ok(uri)
 }
 
-/// `user:password@` of a URL as the `Authorization` it stands for, as in Go and so in the Collector.
-fn basic_credentials(uri: &Uri) -> Option<HeaderValue> {
-    let (user_info, _) = uri.authority()?.as_str().rsplit_once('@')?;
-    let decoded: Vec<u8> = percent_decode_str(user_info).collect();
-    let with_colon = if user_info.contains(':') { decoded } else { [&decoded[..], b":"].concat() };
-    HeaderValue::from_str(&format!("Basic {}", BASE64.encode(with_colon))).ok()
-}
-
-/// A URL for people: without user information.
-fn shown(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
-    }
+/// A URL for people, without user information and query.
+pub(super) fn shown(url: &str) -> String {
+    let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?[redacted]"));
+    let Some((scheme, rest)) = url.split_once("://") else { return format!("{url}{query}") };
+    let authority = rest.split(['/', '#']).next().unwrap_or_default();
+    let rest = authority.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    format!("{scheme}://{rest}{query}")
 }

@@ -8,6 +8,10 @@ use prost::Message as _;
 use super::*;
 use crate::otlp::{self, arbitrary, put_frame, split, validate};
 
+fn records(signal: Signal, request: &[u8]) -> u64 {
+    piece::records(Message::request(signal), request).unwrap()
+}
+
 /// Every record with everything above it, in order: what must stay the same however a request is cut.
 fn flat(signal: Signal, request: &[u8]) -> Vec<String> {
     let mut flat = Vec::new();

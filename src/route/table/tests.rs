@@ -41,7 +41,7 @@ fn by(names: &[&str]) -> KeySpec {
 }
 
 fn table(routes: Vec<RouteSpec>) -> RouteTable {
-    RouteTable::new(routes, vec![vec![], vec!["tenant".to_owned(), "region".to_owned()]], Unrouted::Reject)
+    RouteTable::new(routes, vec![[].into(), ["tenant".into(), "region".into()].into()], Unrouted::Reject)
 }
 
 /// The hits as `route>exporter:identity`, NUL shown as `|`, and whether a route took the entry.

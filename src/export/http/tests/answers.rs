@@ -99,6 +99,16 @@ async fn a_redirect_is_not_followed() {
     assert!(elsewhere.received().is_empty());
 }
 
+#[tokio::test]
+async fn where_a_redirect_leads_is_shown_without_its_query() {
+    for location in ["/v1/logs/?token=s3cr%33t", "https://s3cr3t@u/v1/logs/?token=s3cr3t"] {
+        let answer =
+            answer_to(&format!("HTTP/1.1 308 X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")).await;
+        assert!(answer.detail.contains("/v1/logs/?[redacted]`"), "{}", answer.detail);
+        assert!(!answer.detail.contains("s3cr"), "{}", answer.detail);
+    }
+}
+
 /// Rules 11 to 14.
 #[tokio::test]
 async fn partial_success_is_counted_in_either_encoding() {

@@ -157,6 +157,23 @@ async fn a_request_on_a_connection_that_was_just_closed_goes_out_again() {
 }
 
 #[tokio::test]
+async fn limits_of_zero_are_no_limits() {
+    let upstream = Upstream::new(ok).await;
+    let http = OtlpHttpSettings {
+        timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        max_connection_age: Duration::ZERO,
+        ..http_settings(&upstream.url())
+    };
+    let transport = new(http).unwrap();
+    for _ in 0..3 {
+        assert_eq!(transport.send("k").await.outcome, DELIVERED);
+        wait_for_idle(&transport, 1).await;
+    }
+    assert_eq!(upstream.connections(), [0; 3]);
+}
+
+#[tokio::test]
 async fn a_connection_is_not_used_beyond_its_age() {
     let upstream = Upstream::new(ok).await;
     let http =

@@ -129,15 +129,22 @@ async fn configured_headers_replace_those_of_sluice() {
 }
 
 #[tokio::test]
-async fn user_information_in_a_url_becomes_an_authorization() {
-    let upstream = Upstream::answering(OK).await;
-    let url = format!("http://us%40er:pass@{}/x?y=z#part", upstream.address);
+async fn a_query_is_sent_and_never_shown() {
+    // The upstream echoes it, as it is and decoded.
+    let echo = "no s3cr%2Ft nor s3cr/t-ok nor b";
+    let upstream =
+        Upstream::answering(&format!("HTTP/1.1 500 X\r\nContent-Length: {}\r\n\r\n{echo}", echo.len())).await;
+    let url = format!("http://{}/x?token=s3cr%2Ft&a=b#part", upstream.address);
     let transport = new(http_settings(&url)).unwrap();
-    transport.send("k").await;
-    let received = upstream.received().remove(0);
-    assert_eq!(received.line, "POST /x?y=z HTTP/1.1");
-    assert_eq!(received.headers["authorization"], "Basic dXNAZXI6cGFzcw==");
-    assert_eq!(transport.target(&Stream("k")).unwrap().url(), format!("http://{}/x?y=z", upstream.address));
+    let answer = transport.send("k").await;
+    assert_eq!(upstream.received()[0].line, "POST /x?token=s3cr%2Ft&a=b HTTP/1.1");
+    assert_eq!(answer.detail, "500 Internal Server Error: no [redacted] nor [redacted]-ok nor b");
+    let target = transport.target(&Stream("k")).unwrap();
+    let shown = format!("{target:?} {target} {target:#} {}", target.url());
+    assert!(!shown.contains("s3cr"), "{shown}");
+
+    let error = new(http_settings("ftp://u/x?token=s3cr3t")).unwrap_err().to_string();
+    assert!(error.starts_with("`ftp://u/x?[redacted]` is not an absolute URL"), "{error}");
 }
 
 #[test]
@@ -165,6 +172,8 @@ fn what_can_never_be_sent_is_refused_before_there_is_data() {
         "`u:4318` is not an absolute URL: write `http://host:port/path` or `https://host/path`"
     );
     assert!(refused(&url("ftp://user:secret@u/")).starts_with("`ftp://u/` is not an absolute URL"));
+    let credentials = refused(&url("https://user:secret@u/"));
+    assert!(credentials.starts_with("`https://u/` is a URL with credentials"), "{credentials}");
     assert!(refused(&url("http://u/a b")).starts_with("`http://u/a b` is not a URL"));
     let length = refused(&|http| http.headers = vec![header("Content-Length", "7")]);
     assert_eq!(length, "the header `content-length` can't be configured: Sluice sets it to fit each request");
@@ -174,7 +183,7 @@ fn what_can_never_be_sent_is_refused_before_there_is_data() {
 
 #[test]
 fn secrets_are_not_in_debug_output() {
-    let mut http = http_settings("http://user:s3cr3t-url@u/v1/logs");
+    let mut http = http_settings("http://u/v1/logs?key=s3cr3t-url");
     http.headers = vec![header("authorization", "Bearer s3cr3t-header")];
     http.proxy_url = Some("http://u:s3cr3t-proxy@p:1".into());
     let transport = new(http).unwrap();

@@ -1,7 +1,7 @@
 //! Numbers, ids and bytes in JSON.
 
-use super::super::schema::Kind;
-use super::super::wire::Value;
+use crate::otlp::schema::Kind;
+use crate::otlp::wire::Value;
 
 /// Whether a value is what a field that is not set has.
 pub(super) fn is_default(kind: Kind, value: Value<'_>) -> bool {

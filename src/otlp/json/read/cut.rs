@@ -1,0 +1,212 @@
+//! Cutting out of a document what is not OTLP, so that nothing else in it suffers.
+
+use super::super::super::schema::{Field, Label, Message};
+use super::super::super::validate::Level;
+use super::super::super::{Cut, cut};
+use super::text::space;
+use super::walk::{Reader, Step, Stop, Trouble};
+
+/// A message that is a record or holds records, and is being read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// What it is to its parent.
+    pub(super) field: &'static Field,
+    /// Its position in the list; `None` if it is not in one.
+    pub(super) index: Option<usize>,
+    /// How many members were in [`Reader::headers`] before its own.
+    headers: usize,
+}
+
+/// What to go back to when a part is cut out.
+#[derive(Clone, Copy)]
+struct Mark {
+    out: usize,
+    open: usize,
+    headers: usize,
+    kept: u64,
+    parts: u64,
+    cuts: usize,
+    /// Bytes and records of the last cut, to which more may be added.
+    last: (usize, u64),
+}
+
+impl<'a> Reader<'a, '_> {
+    /// Reads a message that is a record or holds records. If it is an element of a list and wrong, it is cut out; if
+    /// nothing is left of it, it is left out.
+    pub(super) fn child(
+        &mut self,
+        field: &'static Field,
+        index: Option<usize>,
+        message: &'static Message,
+        text: &'a [u8],
+        level: Level,
+    ) -> Step<&'a [u8]> {
+        let mark = self.mark();
+        self.open.push(Open { field, index, headers: self.headers.len() });
+        let read = self.framed(field, message, text, level);
+        match (read, index, self.trouble) {
+            (Ok(rest), Some(index), _) => {
+                if self.parts != mark.parts && self.kept == mark.kept {
+                    self.out.truncate(mark.out);
+                    self.note_gone(mark.open, index);
+                } else {
+                    self.kept += 1;
+                }
+                self.close(mark);
+                Ok(rest)
+            }
+            (Ok(rest), None, _) => {
+                self.close(mark);
+                Ok(rest)
+            }
+            (Err(Stop), Some(index), Some(Trouble::Wrong(reason, offset))) => {
+                let path = self.path();
+                self.go_back(mark);
+                self.note_gone(mark.open, index);
+                let rest = self.skip(text)?;
+                let part = &text[..text.len() - rest.len()];
+                let position = self.open.first().and_then(|entry| entry.index).unwrap_or(index);
+                let records = self.count(field, message, part).map_or(1, |(records, _)| records.max(1));
+                self.trouble = None;
+                let cut = Cut { index: position, path, offset, reason, records, bytes: Vec::new() };
+                self.add(cut, field, part);
+                Ok(rest)
+            }
+            (Err(Stop), ..) => {
+                self.close(mark);
+                Err(Stop)
+            }
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            out: self.out.len(),
+            open: self.open.len(),
+            headers: self.headers.len(),
+            kept: self.kept,
+            parts: self.parts,
+            cuts: self.cuts.len(),
+            last: self.cuts.last().map_or((0, 0), |cut| (cut.bytes.len(), cut.records)),
+        }
+    }
+
+    fn close(&mut self, mark: Mark) {
+        self.open.truncate(mark.open);
+        self.headers.truncate(mark.headers);
+    }
+
+    /// Forgets everything since the mark: what was cut out of a part goes with the part.
+    fn go_back(&mut self, mark: Mark) {
+        self.close(mark);
+        self.out.truncate(mark.out);
+        (self.kept, self.parts) = (mark.kept, mark.parts);
+        self.cuts.truncate(mark.cuts);
+        if let Some(last) = self.cuts.last_mut() {
+            last.bytes.truncate(mark.last.0);
+            last.records = mark.last.1;
+        }
+        self.trouble = None;
+        self.trail.clear();
+    }
+
+    fn note_gone(&mut self, depth: usize, index: usize) {
+        if depth == 0 {
+            self.gone.push(index as u32);
+        }
+    }
+
+    /// Counts the records in a part, which is JSON.
+    fn count(&mut self, field: &Field, message: &'static Message, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
+        let rest = match text {
+            [b'{', rest @ ..] if !field.record => rest,
+            _ => return Ok((u64::from(field.record), self.skip(text)?)),
+        };
+        let (mut records, mut after, mut rest) = (0, 0, space(rest));
+        while let [b'"', ..] = rest {
+            let (member, value) = self.name(message, rest, &mut after)?;
+            let inner =
+                member.filter(|member| member.leads).and_then(|member| Some((member, member.message()?)));
+            rest = match (inner, value) {
+                (Some((member, inner)), [b'[', elements @ ..]) if member.label == Label::Repeated => {
+                    let mut rest = space(elements);
+                    while let [next, ..] = rest
+                        && *next != b']'
+                    {
+                        let (more, after) = self.count(member, inner, rest)?;
+                        records += more;
+                        rest = behind_comma(after);
+                    }
+                    &rest[1..]
+                }
+                (Some((member, inner)), _) => {
+                    let (more, rest) = self.count(member, inner, value)?;
+                    records += more;
+                    rest
+                }
+                (None, _) => self.skip(value)?,
+            };
+            rest = behind_comma(rest);
+        }
+        Ok((records, &rest[1..]))
+    }
+
+    /// Adds a part that was cut out; its parents are still open.
+    fn add(&mut self, mut cut: Cut, field: &'static Field, part: &'a [u8]) {
+        self.parts += 1;
+        cut.bytes = self.letter(field, part);
+        if self.cuts.len() <= cut::NAMED {
+            self.cuts.push(cut);
+        } else if let Some(further) = self.cuts.last_mut() {
+            further.bytes.append(&mut cut.bytes);
+            further.records += cut.records;
+        }
+    }
+
+    /// The part as a request on one line, with those members of the messages around it that came before; empty if there
+    /// is no memory for it.
+    fn letter(&mut self, field: &'static Field, part: &'a [u8]) -> Vec<u8> {
+        let fields = self.open.iter().map(|open| open.field).chain([field]);
+        let starts = self.open.iter().map(|open| open.headers).chain([self.headers.len()]);
+        let mut pieces: Vec<&[u8]> = vec![b"{"];
+        let mut closing: Vec<&[u8]> = vec![b"}"];
+        let mut from = 0;
+        for (depth, (field, to)) in fields.zip(starts).enumerate() {
+            if depth > 0 {
+                pieces.push(b"{");
+                closing.push(b"}");
+            }
+            for header in &self.headers[from..to] {
+                pieces.extend([*header, b","]);
+            }
+            from = to;
+            pieces.push(field.json.as_bytes());
+            if field.label == Label::Repeated {
+                pieces.push(b"[");
+                closing.push(b"]");
+            }
+        }
+        pieces.push(part);
+        pieces.extend(closing.iter().rev());
+        let len = pieces.iter().map(|piece| piece.len()).sum::<usize>() + 1;
+        if self.ask(len).is_err() {
+            self.trouble = None;
+            return Vec::new();
+        }
+        let mut line = Vec::with_capacity(len);
+        for piece in pieces {
+            // Line breaks are white space here: in a string they would not be JSON.
+            line.extend(piece.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+        }
+        line.push(b'\n');
+        line
+    }
+}
+
+/// What follows a member or an element, without the comma if there is one.
+fn behind_comma(text: &[u8]) -> &[u8] {
+    match space(text) {
+        [b',', rest @ ..] => space(rest),
+        rest => rest,
+    }
+}

@@ -1,0 +1,451 @@
+//! The walk over the messages of a document.
+
+use std::fmt::Write as _;
+
+use super::super::super::schema::{self, Field, KEY_VALUE, Kind, Label, MESSAGES, Message};
+use super::super::super::validate::Level;
+use super::super::super::{Cut, Malformed, Reason, locate, wire};
+use super::cut::Open;
+use super::skip::Brackets;
+use super::text::{self, space};
+use super::{Omitted, Transcoded, Untaken};
+
+/// More fields than any message has.
+const ROWS: usize = 24;
+
+/// The name of each row is at first expected behind that of the row before.
+const IN_ORDER: [u8; ROWS] = {
+    let mut rows = [0; ROWS];
+    let mut row = 0;
+    while row < ROWS {
+        rows[row] = row as u8;
+        row += 1;
+    }
+    rows
+};
+
+/// Bytes that a key and a number, or a key and a length, can take.
+pub(super) const NUMBER: usize = 16;
+
+/// Bytes of an unknown name that a path shows.
+const LONGEST_NAME: usize = 40;
+
+/// The walk has come upon something that [`Reader`] keeps: an error without a payload goes up through a hundred levels
+/// in one register.
+#[derive(Debug)]
+pub(super) struct Stop;
+
+pub(super) type Step<T> = Result<T, Stop>;
+
+/// Why the walk has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// What is here is JSON, but not OTLP.
+    Wrong(Reason, usize),
+    /// It is not JSON, so that nobody can tell where it ends.
+    Broken(Reason, usize),
+    NoRoom,
+}
+
+/// A part of the path to a trouble.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Segment<'a> {
+    Field(&'static Field),
+    Index(usize),
+    /// A name that the schema doesn't have.
+    Name(&'a [u8]),
+}
+
+/// A document being read, and what has been written of it.
+pub(super) struct Reader<'a, 'r> {
+    request: &'static Message,
+    pub(super) json: &'a [u8],
+    pub(super) out: Vec<u8>,
+    room: &'r mut dyn FnMut(usize) -> bool,
+    /// By message: the bytes that its last length took.
+    widths: [u8; MESSAGES.len()],
+    /// By message: the row whose name came last time behind that of each row, and at first.
+    next: [[u8; ROWS]; MESSAGES.len()],
+    /// The messages that hold records from the entry down to where the walk is.
+    pub(super) open: Vec<Open>,
+    /// Their members that hold none, as far as they have come.
+    pub(super) headers: Vec<&'a [u8]>,
+    /// Parts that are records or hold records, and are not cut out.
+    pub(super) kept: u64,
+    pub(super) cuts: Vec<Cut>,
+    /// Parts in `cuts`.
+    pub(super) parts: u64,
+    pub(super) gone: Vec<u32>,
+    pub(super) trouble: Option<Trouble>,
+    /// The path to the trouble, innermost first.
+    pub(super) trail: Vec<Segment<'a>>,
+    pub(super) brackets: Brackets,
+}
+
+impl<'a, 'r> Reader<'a, 'r> {
+    pub(super) fn new(
+        request: &'static Message,
+        json: &'a [u8],
+        room: &'r mut dyn FnMut(usize) -> bool,
+    ) -> Self {
+        let mut widths = [1; MESSAGES.len()];
+        // Entries and scopes are seldom more than one, and hold all there is.
+        for (width, message) in widths.iter_mut().zip(&MESSAGES) {
+            if message.holds_records {
+                *width = wire::varint_len(json.len() / 2) as u8;
+            }
+        }
+        Self {
+            request,
+            json,
+            out: Vec::new(),
+            room,
+            widths,
+            next: [IN_ORDER; MESSAGES.len()],
+            open: Vec::new(),
+            headers: Vec::new(),
+            kept: 0,
+            cuts: Vec::new(),
+            parts: 0,
+            gone: Vec::new(),
+            trouble: None,
+            trail: Vec::new(),
+            brackets: Brackets::default(),
+        }
+    }
+
+    /// Reads the whole document.
+    pub(super) fn document(mut self) -> Result<Transcoded, Untaken> {
+        match self.request() {
+            Ok(()) => {
+                let omitted = Omitted { cuts: self.cuts, entries: self.gone };
+                Ok(Transcoded { bytes: self.out, omitted })
+            }
+            Err(Stop) => Err(match self.trouble {
+                Some(Trouble::Wrong(reason, offset) | Trouble::Broken(reason, offset)) => {
+                    Untaken::Malformed(Malformed { path: self.path(), offset, reason })
+                }
+                Some(Trouble::NoRoom) | None => Untaken::NoRoom,
+            }),
+        }
+    }
+
+    fn request(&mut self) -> Step<()> {
+        // Telemetry takes half as many bytes in protobuf.
+        self.grow(self.json.len() / 2)?;
+        let rest = self.message(self.request, space(self.json), Level::REQUEST)?;
+        match space(rest) {
+            [] => Ok(()),
+            rest => self.broken(rest, Reason::Trailing),
+        }
+    }
+
+    /// Reads a message that stands at `level` and writes its fields.
+    fn message(&mut self, message: &'static Message, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
+        let [b'{', rest @ ..] = text else { return self.wrong(text, Reason::NotAnObject) };
+        let mut rest = space(rest);
+        if let [b'}', rest @ ..] = rest {
+            return Ok(rest);
+        }
+        let (mut seen, mut after) = (0_u32, 0);
+        loop {
+            let member = rest;
+            let (field, value) = self.name(message, member, &mut after)?;
+            rest = match field {
+                Some(_) if value.first() == Some(&b'n') => self.literal(value, b"null")?,
+                Some(field) => {
+                    let slot = 1 << field.slot;
+                    if seen & slot != 0 {
+                        return self.again(field, member);
+                    }
+                    seen |= slot;
+                    let rest = match self.member(field, value, level) {
+                        Ok(rest) => rest,
+                        Err(Stop) => return self.on_the_way(Segment::Field(field)),
+                    };
+                    if message.holds_records && !field.leads {
+                        self.headers.push(&member[..member.len() - rest.len()]);
+                    }
+                    rest
+                }
+                None => self.unknown(member, value)?,
+            };
+            rest = match space(rest) {
+                [b',', rest @ ..] => space(rest),
+                [b'}', rest @ ..] => return Ok(rest),
+                rest => return self.broken(rest, Reason::Syntax),
+            }
+        }
+    }
+
+    /// Reads a name with its colon; gives the field it is of, if it is of one, and what follows. `after` is the row
+    /// after that of the name before.
+    #[inline]
+    pub(super) fn name(
+        &mut self,
+        message: &'static Message,
+        text: &'a [u8],
+        after: &mut usize,
+    ) -> Step<(Option<&'static Field>, &'a [u8])> {
+        let expected = self.next[message.index as usize][*after] as usize;
+        if let Some(field) = message.fields.get(expected)
+            && let Some(rest) = text.strip_prefix(field.json.as_bytes())
+        {
+            *after = expected + 1;
+            return Ok((Some(field), space(rest)));
+        }
+        self.unexpected_name(message, text, after)
+    }
+
+    #[inline(never)]
+    fn unexpected_name(
+        &mut self,
+        message: &'static Message,
+        text: &'a [u8],
+        after: &mut usize,
+    ) -> Step<(Option<&'static Field>, &'a [u8])> {
+        let (name, rest) = self.text(text)?;
+        let [b':', rest @ ..] = space(rest) else { return self.broken(space(rest), Reason::Syntax) };
+        let named = |field: &Field| field.json_name().as_bytes() == &*name || field.name.as_bytes() == &*name;
+        let Some(row) = message.fields.iter().position(named) else {
+            // What stood in field 1000 of an entry, under the name it had: to pass over it would lose all its records.
+            let is_old =
+                name.starts_with(b"instrumentationLibrary") || name.starts_with(b"instrumentation_library");
+            if is_old && message.refused != 0 {
+                return self.wrong(text, Reason::OldInstrumentationLibrary);
+            }
+            return Ok((None, space(rest)));
+        };
+        self.next[message.index as usize][*after] = row as u8;
+        *after = row + 1;
+        Ok((Some(&message.fields[row]), space(rest)))
+    }
+
+    /// Passes over a member that the schema doesn't have (rule 51).
+    fn unknown(&mut self, member: &'a [u8], value: &'a [u8]) -> Step<&'a [u8]> {
+        if let Ok(rest) = self.skip(value) {
+            return Ok(rest);
+        }
+        let name = text::string(&member[1..]).map_or(member, |(name, _)| name.bytes);
+        self.on_the_way(Segment::Name(name))
+    }
+
+    #[inline]
+    fn member(&mut self, field: &'static Field, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
+        if field.label == Label::Repeated {
+            return self.list(field, text, level);
+        }
+        match field.kind {
+            Kind::Message(index) if field.leads => {
+                self.child(field, None, schema::message(index), text, level)
+            }
+            Kind::Message(index) => self.framed(field, schema::message(index), text, level),
+            _ => self.scalar(field, text),
+        }
+    }
+
+    fn list(&mut self, field: &'static Field, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
+        let [b'[', rest @ ..] = text else { return self.wrong(text, Reason::NotAList) };
+        let mut rest = space(rest);
+        if let [b']', rest @ ..] = rest {
+            return Ok(rest);
+        }
+        let is_packed = !matches!(field.kind, Kind::Message(_) | Kind::String | Kind::Bytes | Kind::Id(_));
+        let packed = if is_packed { Some(self.enter(field, 1)?) } else { None };
+        let mut index = 0;
+        loop {
+            let element = match field.kind {
+                Kind::Message(below) => self.element(field, index, below, rest, level),
+                _ if packed.is_some() => self.packed(field, rest),
+                _ => self.scalar(field, rest),
+            };
+            let Ok(after) = element else { return self.on_the_way(Segment::Index(index)) };
+            rest = match space(after) {
+                [b',', rest @ ..] => space(rest),
+                [b']', rest @ ..] => {
+                    if let Some(start) = packed {
+                        self.leave(start, 1)?;
+                    }
+                    return Ok(rest);
+                }
+                rest => return self.broken(rest, Reason::Syntax),
+            };
+            index += 1;
+        }
+    }
+
+    #[inline]
+    fn element(
+        &mut self,
+        field: &'static Field,
+        index: usize,
+        below: u8,
+        text: &'a [u8],
+        level: Level,
+    ) -> Step<&'a [u8]> {
+        if below == KEY_VALUE
+            && let Some(value_level) = level.below()
+            && value_level.below().is_some()
+            && let Some(rest) = self.plain_attribute(field, text)
+        {
+            return rest;
+        }
+        let below = schema::message(below);
+        if field.leads {
+            self.child(field, Some(index), below, text, level)
+        } else {
+            self.framed(field, below, text, level)
+        }
+    }
+
+    /// Reads a message in a message that stands at `level`, and writes it with key and length. `null` is an empty one.
+    pub(super) fn framed(
+        &mut self,
+        field: &'static Field,
+        message: &'static Message,
+        text: &'a [u8],
+        level: Level,
+    ) -> Step<&'a [u8]> {
+        let Some(below) = level.below() else { return self.wrong(text, Reason::Depth) };
+        let width = self.widths[message.index as usize] as usize;
+        let start = self.enter(field, width)?;
+        let rest = match text {
+            [b'n', ..] => self.literal(text, b"null")?,
+            _ => self.message(message, text, below)?,
+        };
+        self.widths[message.index as usize] = self.leave(start, width)? as u8;
+        Ok(rest)
+    }
+
+    /// Writes the key of something with a length, for which `width` bytes are left free. Returns where it starts.
+    pub(super) fn enter(&mut self, field: &Field, width: usize) -> Step<usize> {
+        self.need(NUMBER)?;
+        self.key(field, 2);
+        self.out.extend_from_slice(&[0; 5][..width]);
+        Ok(self.out.len())
+    }
+
+    /// Writes the length of what starts at `start`; returns how many bytes it took.
+    #[inline]
+    pub(super) fn leave(&mut self, start: usize, width: usize) -> Step<usize> {
+        let len = self.out.len() - start;
+        let needed = wire::varint_len(len);
+        if needed != width {
+            self.move_by(start, width, needed)?;
+        }
+        let mut rest = len;
+        for byte in &mut self.out[start - width..][..needed] {
+            *byte = rest as u8 | 0x80;
+            rest >>= 7;
+        }
+        self.out[start - width + needed - 1] &= 0x7f;
+        Ok(needed)
+    }
+
+    #[inline(never)]
+    fn move_by(&mut self, start: usize, width: usize, needed: usize) -> Step<()> {
+        let end = self.out.len();
+        if needed > width {
+            self.need(needed - width)?;
+            self.out.resize(end + needed - width, 0);
+        }
+        self.out.copy_within(start..end, start - width + needed);
+        self.out.truncate(end - width + needed);
+        Ok(())
+    }
+
+    /// Writes a key; there is room for it.
+    #[inline]
+    pub(super) fn key(&mut self, field: &Field, wire_type: u8) {
+        wire::put_varint(&mut self.out, u64::from(field.number << 3 | u32::from(wire_type)));
+    }
+
+    /// Makes sure that there is room for `bytes` more.
+    #[inline]
+    pub(super) fn need(&mut self, bytes: usize) -> Step<()> {
+        if self.out.capacity() - self.out.len() < bytes { self.grow(bytes) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> Step<()> {
+        let more = bytes.max(self.out.capacity() / 2).max(64);
+        self.ask(more)?;
+        let capacity = self.out.capacity() + more;
+        self.out.reserve_exact(capacity - self.out.len());
+        Ok(())
+    }
+
+    /// Asks for memory.
+    pub(super) fn ask(&mut self, bytes: usize) -> Step<()> {
+        if (self.room)(bytes) {
+            return Ok(());
+        }
+        self.trouble = Some(Trouble::NoRoom);
+        Err(Stop)
+    }
+
+    /// Where `at` begins in the document.
+    fn offset(&self, at: &[u8]) -> usize {
+        at.as_ptr().addr() - self.json.as_ptr().addr()
+    }
+
+    /// What begins at `at` is not what the schema wants.
+    #[cold]
+    pub(super) fn wrong<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
+        self.trouble = Some(Trouble::Wrong(reason, self.offset(at)));
+        Err(Stop)
+    }
+
+    /// What begins at `at` is not JSON.
+    #[cold]
+    pub(super) fn broken<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
+        let reason = if at.is_empty() { Reason::Ended } else { reason };
+        self.trouble = Some(Trouble::Broken(reason, self.offset(at)));
+        Err(Stop)
+    }
+
+    /// A member that was set before, or whose `oneof` was.
+    #[cold]
+    fn again<T>(&mut self, field: &'static Field, member: &'a [u8]) -> Step<T> {
+        let reason = if field.label == Label::Member { Reason::Members } else { Reason::Twice };
+        self.trail.push(Segment::Field(field));
+        self.wrong(member, reason)
+    }
+
+    /// Notes where the trouble is, level by level.
+    #[cold]
+    fn on_the_way<T>(&mut self, segment: Segment<'a>) -> Step<T> {
+        self.trail.push(segment);
+        Err(Stop)
+    }
+
+    /// The path to the trouble, as the document's writer would name it.
+    pub(super) fn path(&self) -> String {
+        let mut path = String::new();
+        for open in &self.open {
+            Segment::Field(open.field).append_to(&mut path);
+            if let Some(index) = open.index {
+                Segment::Index(index).append_to(&mut path);
+            }
+        }
+        for segment in self.trail.iter().rev() {
+            segment.append_to(&mut path);
+        }
+        if path.is_empty() { self.request.name.to_owned() } else { locate::abbreviated(path) }
+    }
+}
+
+impl Segment<'_> {
+    fn append_to(self, path: &mut String) {
+        if !path.is_empty() && !matches!(self, Self::Index(_)) {
+            path.push('.');
+        }
+        let written = match self {
+            Self::Index(index) => write!(path, "[{index}]"),
+            Self::Field(field) => path.write_str(field.json_name()),
+            // Whoever sends chooses it.
+            Self::Name(name) => write!(path, "{}", name[..name.len().min(LONGEST_NAME)].escape_ascii()),
+        };
+        written.expect("writing to a string can't fail");
+    }
+}

@@ -1,0 +1,104 @@
+//! A body of OTLP/JSON as the protobuf that everything behind it works on, with the memory for both.
+
+use super::body::Received;
+use crate::otlp::{self, Malformed, Omitted, Signal, Transcoded, Untaken};
+use crate::stream::{Full, Refused, Reservation};
+
+/// Above this size transcoding is taken off the runtime's threads, where it would delay other requests by more than a
+/// millisecond or so. Ordinary requests are smaller.
+const LARGE: usize = 1024 * 1024;
+
+/// Why a body was not transcoded.
+#[derive(Debug)]
+pub(super) enum Untranscoded {
+    Malformed(Malformed),
+    Refused(Refused),
+}
+
+/// Transcodes a body. Its memory is given back at the end; while it is read, both count.
+pub(super) async fn transcode(
+    signal: Signal,
+    received: Received,
+) -> Result<(Received, Omitted), Untranscoded> {
+    if received.bytes.len() <= LARGE {
+        return read(signal, &received);
+    }
+    let reading = tokio::task::spawn_blocking(move || read(signal, &received));
+    reading.await.expect("reading does not panic, and nobody aborts it")
+}
+
+fn read(signal: Signal, received: &Received) -> Result<(Received, Omitted), Untranscoded> {
+    let budget = received.reservation.budget();
+    let mut reservation = Reservation::empty(budget.clone());
+    let mut refused = Refused::Full(Full::Memory);
+    let mut room = |bytes: usize| {
+        let bytes = bytes as u64;
+        if received.reservation.bytes() + reservation.bytes() + bytes > budget.limit() {
+            refused = Refused::TooLarge;
+            return false;
+        }
+        reservation.grow(bytes)
+    };
+    match otlp::read_request(signal, &received.bytes, &mut room) {
+        Ok(Transcoded { bytes, omitted }) => Ok((Received { bytes: bytes.into(), reservation }, omitted)),
+        Err(Untaken::Malformed(malformed)) => Err(Untranscoded::Malformed(malformed)),
+        Err(Untaken::NoRoom) => Err(Untranscoded::Refused(refused)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::stream::Budget;
+
+    fn received(budget: &Arc<Budget>, json: String) -> Received {
+        let mut reservation = Reservation::empty(budget.clone());
+        assert!(reservation.grow(json.len() as u64));
+        Received { bytes: Bytes::from(json), reservation }
+    }
+
+    /// Four times as large in protobuf.
+    fn bounds(count: usize) -> String {
+        let bounds = vec!["1"; count].join(",");
+        format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[{{"explicitBounds":[{bounds}]}}]}}}}]}}]}}]}}"#
+        )
+    }
+
+    #[tokio::test]
+    async fn the_bodys_memory_is_given_back_and_the_requests_kept() {
+        let budget = Arc::new(Budget::new(20_000_000));
+        for count in [10, 1_000_000] {
+            let (received, _) =
+                transcode(Signal::Metrics, received(&budget, bounds(count))).await.expect("it is valid");
+            assert!(received.bytes.len() > count * 8);
+            assert_eq!(budget.used(), received.reservation.bytes());
+            assert!(received.reservation.bytes() >= received.bytes.len() as u64);
+            drop(received);
+            assert_eq!(budget.used(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_now_is_full_and_what_never_will_is_too_large() {
+        let budget = Arc::new(Budget::new(1_000_000));
+        let json = bounds(50_000);
+        let refused = |result: Result<_, Untranscoded>| match result {
+            Err(Untranscoded::Refused(refused)) => refused,
+            other => panic!("{other:?} is not refused"),
+        };
+        assert!(budget.reserve(700_000));
+        let body = received(&budget, json.clone());
+        assert!(matches!(refused(transcode(Signal::Metrics, body).await), Refused::Full(Full::Memory)));
+        budget.release(700_000);
+        assert_eq!(budget.used(), 0);
+        assert!(transcode(Signal::Metrics, received(&budget, json)).await.is_ok());
+        let body = received(&budget, bounds(200_000));
+        assert!(matches!(refused(transcode(Signal::Metrics, body).await), Refused::TooLarge));
+        assert_eq!(budget.used(), 0);
+    }
+}

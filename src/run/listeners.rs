@@ -1,0 +1,132 @@
+//! The listeners of a running Sluice: what each is for, and how a new configuration takes them over.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::ReloadError;
+use super::router::Router;
+use crate::config::Compiled;
+use crate::receive::{Bound, Listener, ListenerSettings};
+
+/// How long connections may go on using a listener that is no longer configured, or has moved: several times the
+/// interval at which applications export.
+const MOVING: Duration = Duration::from_secs(30);
+
+/// At the end of the process: time for what has arrived and has not been read yet.
+const LAST_CALL: Duration = Duration::from_millis(250);
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// OTLP from senders.
+    Otlp,
+    /// Metrics, health and API.
+    Admin,
+    /// Health and metrics alone.
+    Health,
+}
+
+/// Puts a bound listener to work in its role.
+pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> io::Result<Listener> + Send + Sync>;
+
+/// The listeners at work.
+#[derive(Default)]
+pub(super) struct Listeners(Vec<(Role, Listener)>);
+
+/// A listener that the next configuration asks for.
+pub(super) enum Bindable {
+    /// One at work listens there already.
+    Kept(ListenerSettings),
+    /// Bound, and not served yet.
+    New(Bound),
+}
+
+impl Listeners {
+    /// Where the listeners of a role really listen.
+    pub(super) fn addresses(&self, role: Role) -> impl Iterator<Item = SocketAddr> {
+        self.0.iter().filter(move |(of, _)| *of == role).map(|(_, listener)| listener.address())
+    }
+
+    /// Binds every address of a configuration that is not listened on yet. Nothing is served until
+    /// [`Listeners::serve`]; dropped, nothing has happened.
+    pub(super) fn bind(&self, compiled: &Compiled) -> Result<Vec<(Role, Bindable)>, ReloadError> {
+        let otlp = compiled.listeners.iter().map(|settings| (Role::Otlp, settings.clone()));
+        let admin =
+            compiled.admin.map(|address| (Role::Admin, ListenerSettings::for_people("admin", address)));
+        let health =
+            compiled.health.map(|address| (Role::Health, ListenerSettings::for_people("health", address)));
+        // Several may ask for port 0; each keeps one listener.
+        let mut keepable: Vec<_> =
+            self.0.iter().map(|(of, listener)| (*of, listener.settings().endpoint)).collect();
+        otlp.chain(admin)
+            .chain(health)
+            .map(|(role, settings)| {
+                let address = settings.endpoint;
+                if let Some(kept) = keepable.iter().position(|known| *known == (role, address)) {
+                    keepable.swap_remove(kept);
+                    return Ok((role, Bindable::Kept(settings)));
+                }
+                let ours = self.0.iter().any(|(_, listener)| listener.address().port() == address.port());
+                let bound = Bound::bind(settings).map_err(|reason| ReloadError::Listen {
+                    address,
+                    hint: if reason.kind() != io::ErrorKind::AddrInUse {
+                        ""
+                    } else if ours {
+                        "; it overlaps an address that is in use now, so this change needs a restart"
+                    } else {
+                        "; another program listens there: stop it, or change the `endpoint`"
+                    },
+                    reason: Arc::new(reason),
+                })?;
+                Ok((role, Bindable::New(bound)))
+            })
+            .collect()
+    }
+
+    /// Puts what was bound to work, and stops what is no longer asked for.
+    pub(super) fn serve(
+        &mut self,
+        bound: Vec<(Role, Bindable)>,
+        serve: impl Fn(Role, Bound) -> io::Result<Listener>,
+    ) {
+        let mut old = std::mem::take(&mut self.0);
+        for (role, bindable) in bound {
+            match bindable {
+                Bindable::Kept(settings) => {
+                    let at = old
+                        .iter()
+                        .position(|(of, listener)| {
+                            *of == role && listener.settings().endpoint == settings.endpoint
+                        })
+                        .expect("a listener is kept only if it is there");
+                    let (_, listener) = old.swap_remove(at);
+                    listener.reconfigure(settings);
+                    self.0.push((role, listener));
+                }
+                Bindable::New(bound) => match serve(role, bound) {
+                    Ok(listener) => self.0.push((role, listener)),
+                    Err(error) => tracing::error!("a bound listener can't be served: {error}"),
+                },
+            }
+        }
+        for (_, listener) in old {
+            tokio::spawn(listener.stop(MOVING, 2 * MOVING));
+        }
+    }
+
+    /// Stops those of a role, for at most `patience`.
+    pub(super) async fn stop(&mut self, role: Role, patience: Duration) {
+        let (stopping, staying): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.0).into_iter().partition(|(of, _)| *of == role);
+        self.0 = staying;
+        let tasks: Vec<_> = stopping
+            .into_iter()
+            .map(|(_, listener)| tokio::spawn(listener.stop(LAST_CALL, patience)))
+            .collect();
+        for task in tasks {
+            let _ = task.await;
+        }
+    }
+}

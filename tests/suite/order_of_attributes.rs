@@ -1,0 +1,107 @@
+//! Reloads that make an exporter's templates read other resource attributes, so that streams are named anew.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use prost::Message as _;
+use sluice::cli::sink::{Fault, Sink};
+use sluice::otlp::Signal;
+
+use crate::support::payload::logs;
+use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::{self, QUICK, SINGLY};
+use crate::support::{PATIENCE, Sluice, eventually};
+
+/// One exporter with these headers, and one stream for every value of `s2.stream`.
+fn config(up: &Sink, headers: &str) -> String {
+    yaml::up(&up.url(), &[SINGLY, QUICK, &format!("headers: {{ {headers} }}")])
+}
+
+/// A header that reads an attribute.
+fn reads(attribute: &str) -> String {
+    format!("x-read: '{attribute} {{{{ resource[\"{attribute}\"] }}}}'")
+}
+
+/// A record of the stream `key` whose resource has every attribute that is asked for here, each with the same value.
+fn record(key: &str, text: &str) -> Vec<u8> {
+    let mut request = ExportLogsServiceRequest::decode(&*logs(&[(key, &[text])])).unwrap();
+    for entry in &mut request.resource_logs {
+        let value = AnyValue { value: Some(Value::StringValue("x".to_owned())) };
+        entry.resource.as_mut().unwrap().attributes.extend(["tenant", "region"].map(|name| KeyValue {
+            key: name.to_owned(),
+            value: Some(value.clone()),
+            ..KeyValue::default()
+        }));
+    }
+    request.encode_to_vec()
+}
+
+/// The value of `x-read` that each record was taken with.
+fn read(up: &Sink) -> Vec<String> {
+    let header = |request: &sluice::cli::sink::RecordedRequest| {
+        request.headers.get("x-read").map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+    };
+    up.taken().iter().map(header).collect()
+}
+
+#[tokio::test]
+async fn a_reload_that_asks_for_another_attribute_loses_nothing_that_is_queued() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let sluice = Sluice::start(&config(&up, "")).await;
+    for text in ["1", "2", "3"] {
+        // Without the attribute.
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    sluice.reconfigure(&config(&up, &reads("tenant"))).await;
+    up.clear_faults();
+    up.wait_for_records(3, PATIENCE).await.unwrap();
+    assert_eq!(sluice.settled().await.exported("otlp_http/up", "delivered"), 3.0);
+}
+
+#[tokio::test]
+async fn a_key_keeps_its_order_through_reloads_that_ask_for_other_attributes() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).on_text("before"));
+    let sluice = Sluice::start(&config(&up, "")).await;
+    sluice.accept(Signal::Logs, record("a", "before 1")).await;
+    sluice.accept(Signal::Logs, record("a", "before 2")).await;
+    // The first comes back in the end: it must not take what is sent then to the front.
+    let mut number = 2;
+    for headers in [reads("tenant"), reads("region"), String::new(), reads("tenant")] {
+        sluice.reconfigure(&config(&up, &headers)).await;
+        for _ in 0..2 {
+            number += 1;
+            sluice.accept(Signal::Logs, record("a", &format!("after {number}"))).await;
+        }
+    }
+    sluice.accept(Signal::Logs, record("b", "another key")).await;
+    up.records(1).await;
+    assert_eq!(up.texts(Signal::Logs), ["another key"], "only the key that is held up waits");
+
+    up.clear_faults();
+    up.records(11).await;
+    let mut expected = vec!["another key".to_owned(), "before 1".to_owned(), "before 2".to_owned()];
+    expected.extend((3..=10).map(|number| format!("after {number}")));
+    assert_eq!(up.texts(Signal::Logs), expected);
+    assert_eq!(sluice.settled().await.exported("otlp_http/up", "delivered"), 11.0);
+    // Each by the newest settings that its stream has the attributes for, which may be older than those in use.
+    let read = read(&up);
+    assert_eq!(read[3..], ["tenant x", "tenant x", "", "", "", "", "tenant x", "tenant x"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_is_sent_by_the_attribute_that_is_asked_for_now() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&config(&up, &reads("tenant"))).await;
+    sluice.accept(Signal::Logs, record("a", "1")).await;
+    up.records(1).await;
+    // Both have the same value, so the identity is the same text.
+    sluice.reconfigure(&config(&up, &reads("region"))).await;
+    sluice.accept(Signal::Logs, record("a", "2")).await;
+    up.records(2).await;
+    assert_eq!(read(&up), ["tenant x", "region x"]);
+    eventually("the stream of before is gone", async || {
+        (sluice.api("/api/v1/streams").await["total"] == 1).then_some(())
+    })
+    .await;
+}
