@@ -30,7 +30,6 @@ async fn requests_in_protobuf_arrive_as_they_were_sent() {
     }
 }
 
-/// As the same telemetry arrives in protobuf, but for what JSON can't say: it has no empty message that isn't left out.
 #[tokio::test]
 async fn requests_in_json_arrive_as_those_in_protobuf() {
     for sdk in ["node", "python"] {

@@ -20,7 +20,7 @@ use sluice::otlp::Signal;
 use super::payload::KEY;
 
 /// The entries of each stream, in their order. What differs between two runs of one sender is made equal: the times of
-/// metrics are removed, and points are sorted, since SDKs keep them in maps.
+/// metrics are removed, and metrics and their points are sorted, since SDKs keep them in maps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Telemetry {
     pub traces: BTreeMap<String, Vec<ResourceSpans>>,
@@ -49,7 +49,10 @@ impl Telemetry {
             }
             Signal::Metrics => {
                 for mut entry in ExportMetricsServiceRequest::decode(body).unwrap().resource_metrics {
-                    metrics_of(&mut entry).for_each(make_comparable);
+                    for scope in &mut entry.scope_metrics {
+                        sort_metrics(&mut scope.metrics);
+                        scope.metrics.iter_mut().for_each(make_comparable);
+                    }
                     self.metrics.entry(stream(entry.resource.as_ref())).or_default().push(entry);
                 }
             }
@@ -107,7 +110,7 @@ impl Telemetry {
             sort(entry.resource.as_mut());
             for scope in &mut entry.scope_metrics {
                 sort_scope(scope.scope.as_mut());
-                scope.metrics.sort_by(|one, other| one.name.cmp(&other.name));
+                sort_metrics(&mut scope.metrics);
                 scope.metrics.iter_mut().for_each(canonical_metric);
             }
         }
@@ -125,8 +128,8 @@ fn stream(resource: Option<&Resource>) -> String {
     }
 }
 
-fn metrics_of(entry: &mut ResourceMetrics) -> impl Iterator<Item = &mut Metric> {
-    entry.scope_metrics.iter_mut().flat_map(|scope| &mut scope.metrics)
+fn sort_metrics(metrics: &mut [Metric]) {
+    metrics.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 fn points(metric: &Metric) -> usize {
