@@ -136,7 +136,7 @@ async fn what_cannot_be_read_is_refused_and_not_counted() {
     let refused = [
         ("POST /v1/other", protobuf.to_owned(), &body[..], 404),
         ("GET /v1/logs", protobuf.to_owned(), &body[..], 405),
-        ("POST /v1/logs", "Content-Type: application/json\r\n".to_owned(), &body[..], 415),
+        ("POST /v1/logs", "Content-Type: text/plain\r\n".to_owned(), &body[..], 415),
         ("POST /v1/logs", format!("{protobuf}Content-Encoding: br\r\n"), &body[..], 415),
         ("POST /v1/logs", format!("{protobuf}Content-Encoding: gzip\r\n"), &body[..], 400),
         ("POST /v1/logs", protobuf.to_owned(), &body[..body.len() - 1], 400),
