@@ -4,16 +4,24 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use sluice::cli::sink::Fault;
+use sluice::otlp::Signal;
 use tokio::process::Command;
 
 use crate::expected::{self, Dialect};
 use crate::setup;
 use crate::support::sinks::{self, Received as _};
 use crate::support::telemetry::Telemetry;
-use crate::support::{PATIENCE, SluiceProcess, yaml};
+use crate::support::{PATIENCE, SluiceProcess, eventually, payload, yaml};
 
 /// Longer than any sender takes, on a machine that builds something else meanwhile.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A queue that has room for one request, and retries that a test can wait for.
+const NARROW: &[&str] = &[
+    "sending_queue: { queue_size: 1, sizer: bytes, batch: { min_size: 1, flush_timeout: 0s } }",
+    "retry_on_failure: { initial_interval: 5ms, max_interval: 20ms }",
+];
 
 /// One of OpenTelemetry's SDKs.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +105,31 @@ impl Sdk {
         let metrics = sluice.metrics().await;
         let of = |outcome| metrics.sum("sluice_received_records_total", &[("outcome", outcome)]) as u64;
         assert_eq!((of("accepted"), of("refused"), of("rejected")), (sent.records(), 0, 0));
+    }
+
+    /// Refuses a request of two resources because the stream of one of them is full, until the SDK has been told; it
+    /// has to try again, and everything has to arrive once.
+    pub(crate) async fn tries_again(self) {
+        let sent = self.sends().await;
+        let up = sinks::recording().await;
+        up.set_fault(Fault::status(503));
+        let sluice = SluiceProcess::start(&yaml::up(&up.url(), NARROW), &[]).await;
+        sluice.accept(Signal::Logs, payload::logs(&[("tenants/alpha", &["fills the stream"])])).await;
+        let upstream_recovers = async {
+            eventually("the logs are refused", async || {
+                let labels = [("signal", "logs"), ("outcome", "refused")];
+                (sluice.metric("sluice_received_records_total", &labels).await > 0.0).then_some(())
+            })
+            .await;
+            up.clear_faults();
+        };
+        let url = sluice.url();
+        tokio::join!(self.send("http/protobuf", &url, "none"), upstream_recovers);
+        up.wait_for_records(sent.records() + 1, PATIENCE).await.expect("everything arrives");
+        sluice.settled().await;
+        let mut arrived = Telemetry::of(&up.taken());
+        arrived.logs.get_mut("tenants/alpha").expect("the stream has arrived").remove(0);
+        arrived.assert_is(&sent, &format!("{self:?}, after a refusal"));
     }
 }
 

@@ -16,6 +16,11 @@ mod python {
             Python.arrives_as_it_was_sent("http/json", compression).await;
         }
     }
+
+    #[tokio::test]
+    async fn tries_again_what_was_refused() {
+        Python.tries_again().await;
+    }
 }
 
 mod go {
@@ -26,6 +31,11 @@ mod go {
         for compression in ["none", "gzip"] {
             Go.arrives_as_it_was_sent("http/protobuf", compression).await;
         }
+    }
+
+    #[tokio::test]
+    async fn tries_again_what_was_refused() {
+        Go.tries_again().await;
     }
 }
 
@@ -45,6 +55,11 @@ mod node {
             Node.arrives_as_it_was_sent("http/json", compression).await;
         }
     }
+
+    #[tokio::test]
+    async fn tries_again_what_was_refused() {
+        Node.tries_again().await;
+    }
 }
 
 mod java {
@@ -55,5 +70,10 @@ mod java {
         for compression in ["none", "gzip"] {
             Java.arrives_as_it_was_sent("http/protobuf", compression).await;
         }
+    }
+
+    #[tokio::test]
+    async fn tries_again_what_was_refused() {
+        Java.tries_again().await;
     }
 }
