@@ -10,7 +10,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test bench bench-walks fuzz fmt lint docs reference image
+.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz fmt lint docs reference image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,10 +24,19 @@ run: cargo ## Start Sluice on config/sluice.yaml; it prints what to try (PROFILE
 release: cargo ## Build target/release/sluice
 	$(CARGO) build --locked --release
 
-test: cargo ## Run every test; needs nothing but the Rust toolchain
+test: cargo ## Run every test; those of real clients need Python, Go, Node.js, Java with Maven, and curl
 	$(CARGO) test --locked $(ARGS)
 
-bench: cargo ## Compare with HAProxy and nginx, end to end (installs them by apt-get where it may)
+test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
+	$(CARGO) test --locked --lib --bins --test documents --test load --test suite $(ARGS)
+
+# Where cargo puts what it builds; beside it is what the tests and benches build of others.
+TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+bench: cargo bench-others ## Compare with HAProxy, nginx, the Collector and Rotel, end to end
+	$(CARGO) bench --locked --bench end_to_end -- $(or $(ARGS),all --markdown target/bench.md)
+
+bench-others: ## Install what `make bench` compares with: by apt-get where it may, with Go, and with pip
 	@missing=""; \
 	PATH="$$PATH:/usr/sbin"; command -v haproxy >/dev/null || missing="haproxy"; \
 	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
@@ -38,7 +47,11 @@ bench: cargo ## Compare with HAProxy and nginx, end to end (installs them by apt
 			echo "the comparison needs: $$missing (on Debian: sudo apt-get install $$missing)" >&2; exit 1; \
 		fi; \
 	fi
-	$(CARGO) bench --locked --bench end_to_end -- $(or $(ARGS),all --markdown target/bench.md)
+	@mkdir -p $(TARGET)/tmp/clients/collector $(TARGET)/tmp/clients/rotel
+	cd tests/clients/collector && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(TARGET)/tmp/clients/collector/collector .
+	@test -x $(TARGET)/tmp/clients/rotel/rotel/rotel-agent || { \
+		python3 -m pip install --quiet --no-deps --target $(TARGET)/tmp/clients/rotel rotel==0.0.1a15 && \
+		chmod +x $(TARGET)/tmp/clients/rotel/rotel/rotel-agent; }
 
 bench-walks: cargo ## Measure validation, splitting, JSON and queueing one by one
 	$(CARGO) bench --locked --bench walks --bench queue

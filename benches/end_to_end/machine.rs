@@ -31,7 +31,13 @@ pub(crate) fn describe(rig: &Rig) -> String {
         "- load generator, proxy and upstream on the same machine; two worker threads (processes) per proxy"
             .to_owned(),
     ];
-    for (kind, flag) in [(Kind::Haproxy, "-v"), (Kind::Nginx, "-v"), (Kind::Sluice, "--version")] {
+    for (kind, flag) in [
+        (Kind::Haproxy, "-v"),
+        (Kind::Nginx, "-v"),
+        (Kind::Collector, "--version"),
+        (Kind::Rotel, "--version"),
+        (Kind::Sluice, "--version"),
+    ] {
         let version = kind.program(&rig.sluice).and_then(|program| {
             let output = Command::new(program).arg(flag).output().ok()?;
             // nginx tells its version on standard error.

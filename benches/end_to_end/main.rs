@@ -1,11 +1,12 @@
 //! Sluice against other proxies, end to end: real processes, real sockets, one load generator, one upstream.
 //!
 //! `cargo bench --bench end_to_end -- compare` measures what it costs to pass the same requests through Sluice,
-//! `HAProxy` and nginx. `streams` and `stalled` look at Sluice alone: 100,000 live streams, and an upstream that hangs
-//! while senders push. Load generator and upstream are `sluice send` and `sluice sink`, inside this process;
-//! each proxy is a process of its own, started with a configuration made here, whose CPU and memory are read
-//! from `/proc`.
+//! `HAProxy`, nginx, an OpenTelemetry Collector and Rotel, as far as they are there (`make bench` installs them).
+//! `streams` and `stalled` look at Sluice alone: 100,000 live streams, and an upstream that hangs while senders push.
+//! Load generator and upstream are `sluice send` and `sluice sink`, inside this process; each proxy is a process of
+//! its own, started with a configuration made here, whose CPU and memory are read from `/proc`.
 
+mod collector;
 mod compare;
 mod machine;
 mod process;
@@ -45,7 +46,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Mode {
-    /// Pass-through cost beside `HAProxy` and nginx.
+    /// Pass-through cost beside other proxies, those that are installed.
     Compare(CompareArguments),
     /// 100,000 live streams with one small entry each.
     Streams(streams::StreamsArguments),
@@ -60,7 +61,7 @@ struct CompareArguments {
     /// Runs of everything; the medians are shown.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only these, of direct, haproxy, nginx and sluice.
+    /// Only these.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Kind>,
     /// Only the request sizes whose name contains this.

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::Failure;
+use crate::collector;
 use crate::process::{self, Memory};
 
 /// How long a proxy may take to start or to stop.
@@ -29,10 +30,28 @@ pub(crate) enum Kind {
     Nginx,
     Haproxy,
     Sluice,
+    /// A Collector that hands each request on as it is.
+    Collector,
+    /// A Collector that does what Sluice does: a pipeline for each stream, batches by size, order kept.
+    CollectorRouting,
+    Rotel,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Nginx, Self::Haproxy, Self::Sluice];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Sluice,
+        Self::Collector,
+        Self::CollectorRouting,
+        Self::Rotel,
+    ];
+
+    /// Whether it is known to reorder records, and to lose the resource of batches that it splits.
+    pub(crate) fn changes(self) -> bool {
+        self == Self::Rotel
+    }
 
     /// Its binary, if there is one.
     pub(crate) fn program(self, sluice: &Path) -> Option<PathBuf> {
@@ -41,9 +60,16 @@ impl Kind {
             Self::Nginx => PathBuf::from("/usr/sbin/nginx"),
             Self::Haproxy => PathBuf::from("/usr/sbin/haproxy"),
             Self::Sluice => sluice.to_owned(),
+            Self::Collector | Self::CollectorRouting => installed("collector/collector"),
+            Self::Rotel => installed("rotel/rotel/rotel-agent"),
         };
         found.exists().then_some(found)
     }
+}
+
+/// What `make bench` puts below the target directory.
+fn installed(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(path)
 }
 
 impl fmt::Display for Kind {
@@ -53,6 +79,9 @@ impl fmt::Display for Kind {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Sluice => "Sluice",
+            Self::Collector => "Collector",
+            Self::CollectorRouting => "Collector, routing",
+            Self::Rotel => "Rotel",
         })
     }
 }
@@ -86,6 +115,20 @@ impl Proxy {
             Kind::Sluice => {
                 fs::write(path.join("sluice.yaml"), sluice(addr, upstream, free_address()?))?;
                 command.arg("run").arg("--config").arg(path.join("sluice.yaml"));
+                command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
+            }
+            Kind::Collector | Kind::CollectorRouting => {
+                let config = match kind {
+                    Kind::Collector => collector::pass_through(addr, upstream),
+                    _ => collector::routing(addr, upstream),
+                };
+                fs::write(path.join("collector.yaml"), config)?;
+                command.arg("--config").arg(path.join("collector.yaml"));
+                command.env("GOMAXPROCS", WORKERS.to_string());
+            }
+            Kind::Rotel => {
+                command.args(rotel(addr, upstream, free_address()?));
+                command.arg("--pid-file").arg(path.join("pid")).arg("--log-file").arg(path.join("log"));
                 command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
             }
         }
@@ -243,4 +286,18 @@ routes:
 admin: {{ endpoint: {admin} }}
 "
     )
+}
+
+/// It exports batches of many requests' records, in OTLP/HTTP as everybody here.
+fn rotel(listen: SocketAddr, upstream: SocketAddr, grpc: SocketAddr) -> Vec<String> {
+    let options = [
+        ("--otlp-http-endpoint", listen.to_string()),
+        ("--otlp-grpc-endpoint", grpc.to_string()),
+        ("--exporter", "otlp".to_owned()),
+        ("--otlp-exporter-endpoint", format!("http://{upstream}")),
+        ("--otlp-exporter-protocol", "http".to_owned()),
+        ("--otlp-exporter-compression", "none".to_owned()),
+    ];
+    let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+    std::iter::once("start".to_owned()).chain(options).collect()
 }

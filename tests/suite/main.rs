@@ -27,6 +27,7 @@ mod order;
 mod order_of_attributes;
 mod poison;
 mod receiver;
+mod recorded;
 mod reload;
 mod reload_under_load;
 mod removed_exporter;

@@ -1,9 +1,10 @@
 //! The harness that all scenarios share: Sluice itself ([`Sluice`] in this process, [`SluiceProcess`] as the real
 //! binary), what to ask it ([`Front`]), what to send ([`payload`]), and waiting without sleeping ([`eventually`]).
 //! The upstream is `sluice::cli::sink::Sink`, the sender of many requests `sluice::cli::send::Load`.
-#![allow(dead_code, reason = "not every scenario needs every part")]
+#![allow(dead_code, unused_imports, reason = "not every scenario needs every part")]
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
 
+pub mod fixtures;
 pub mod front;
 pub mod grpc;
 pub mod grpc_upstream;
@@ -14,6 +15,7 @@ pub mod payload;
 pub mod process;
 pub mod router;
 pub mod sinks;
+pub mod telemetry;
 pub mod tls;
 pub mod wire;
 pub mod yaml;

@@ -164,8 +164,8 @@ fn place(record: &[u8], attributes: u64) -> Result<Place, Malformed> {
     let (mut sender, mut sequence) = (None, None);
     let mut fields = Fields::new(record);
     while let Some(attribute) = fields.find(attributes)? {
-        let mut parts = Fields::new(attribute);
-        let Some((1, Value::Bytes(key))) = parts.next()? else { continue };
+        // A Collector writes the key last.
+        let Some(key) = Fields::new(attribute).find(1)? else { continue };
         if key == SEQUENCE_ATTRIBUTE.as_bytes() {
             sequence = SequenceText::parse(&attribute_text(attribute)?);
         } else if key == SENDER_ATTRIBUTE.as_bytes() {
@@ -222,6 +222,22 @@ mod tests {
     fn attributes_are_found_in_any_order() {
         let place = Place::Numbered(*b"00000000000000ab", 12);
         assert_eq!(read(&request(Any::StringValue("a".to_owned()))), Ok(vec![(b"a".to_vec(), place); 2]));
+    }
+
+    #[test]
+    fn attributes_are_found_with_their_fields_in_any_order() {
+        let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+        let text = |value: &str| field(2, &field(1, value.as_bytes()));
+        let attribute = |key: &str, value: &str| [text(value), field(1, key.as_bytes())].concat();
+        let record = [
+            field(6, &attribute("sluice.sender", "00000000000000ab")),
+            field(6, &attribute("sluice.sequence", "0000000000000012")),
+        ];
+        let resource = field(1, &field(1, &attribute("key", "a")));
+        let scope = field(2, &field(2, &record.concat()));
+        let request = field(1, &[scope, resource].concat());
+        let place = Place::Numbered(*b"00000000000000ab", 12);
+        assert_eq!(read(&request), Ok(vec![(b"a".to_vec(), place)]));
     }
 
     #[test]

@@ -1,0 +1,146 @@
+//! A Collector in a process of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sluice::otlp::Signal;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::setup;
+use crate::support::{PATIENCE, eventually, http, sinks};
+
+/// What the configurations in `config` take from the environment.
+const TOKENS: [(&str, &str); 2] = [("S2_ACCESS_TOKEN", "s2-token"), ("BETTER_STACK_TOKEN", "source-token")];
+
+/// A running Collector with an `otlp` receiver. It is killed when it is dropped.
+pub(crate) struct Collector {
+    http: SocketAddr,
+    grpc: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Collector {
+    /// Starts one that hands everything to these exporters: the section `exporters`, and the names of those in it that
+    /// are used.
+    pub(crate) async fn start(exporters: &str, names: &str) -> Self {
+        loop {
+            // It doesn't say which port it was given, so it is told ports that were free a moment ago.
+            let mut collector = Self::spawn(sinks::nobody().await, sinks::nobody().await, exporters, names);
+            let started = eventually("the Collector starts", async || {
+                let ended = collector.child.try_wait().expect("it can be waited for").is_some();
+                let ready = collector.find("Everything is ready").is_some();
+                (ready || ended).then_some(ready)
+            });
+            if started.await {
+                return collector;
+            }
+            let taken = collector.logged("address already in use").await;
+            eprintln!("once more: {taken}");
+        }
+    }
+
+    fn spawn(http: SocketAddr, grpc: SocketAddr, exporters: &str, names: &str) -> Self {
+        let config = format!(
+            "receivers:
+  otlp:
+    protocols:
+      http: {{ endpoint: {http} }}
+      grpc: {{ endpoint: {grpc} }}
+{exporters}
+service:
+  telemetry:
+    metrics: {{ level: none }}
+  pipelines:
+    traces: {{ receivers: [otlp], exporters: [{names}] }}
+    metrics: {{ receivers: [otlp], exporters: [{names}] }}
+    logs: {{ receivers: [otlp], exporters: [{names}] }}
+"
+        );
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let file = directory.path().join("collector.yaml");
+        std::fs::write(&file, config).expect("the temporary directory can be written");
+        let mut child = command()
+            .arg("--config")
+            .arg(&file)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the Collector was built");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let lines_to = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                lines_to.lock().push(line);
+            }
+        });
+        Self { http, grpc, log, child, _directory: directory }
+    }
+
+    /// The endpoint of OTLP/HTTP.
+    pub(crate) fn http(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// The endpoint of OTLP/gRPC.
+    pub(crate) fn grpc(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
+    /// Posts a request in JSON, which has to be taken.
+    pub(crate) async fn post_json(&self, signal: Signal, body: &str) {
+        let headers = [("content-type", "application/json")];
+        let answer = http::send(self.http, "POST", signal.path(), &headers, body.to_owned().into()).await;
+        assert_eq!((answer.status, &*answer.text()), (200, r#"{"partialSuccess":{}}"#), "{signal}");
+    }
+
+    fn find(&self, text: &str) -> Option<String> {
+        self.log.lock().iter().find(|line| line.contains(text)).cloned()
+    }
+
+    /// Waits until it has logged a line with this text, and returns the line.
+    pub(crate) async fn logged(&self, text: &str) -> String {
+        eventually(&format!("the Collector logs {text}"), async || self.find(text)).await
+    }
+
+    /// Ends it as an operator would, and waits until it has.
+    pub(crate) async fn end(mut self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let asked = Command::new("kill").args(["-s", "TERM", &pid]).status().await;
+        assert!(asked.expect("`kill` is there").success());
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends in time");
+        assert!(ended.expect("it can be waited for").success(), "{:?}", self.log.lock());
+    }
+
+    /// Panics if it has warned of anything, but that the documented names of its exporters have newer ones.
+    pub(crate) fn assert_content(&self) {
+        let complaint = |line: &&String| {
+            (line.contains("\twarn\t") || line.contains("\terror\t")) && !line.contains("alias is deprecated")
+        };
+        let log = self.log.lock();
+        let complaints: Vec<_> = log.iter().filter(complaint).collect();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+}
+
+/// Asks the Collector whether a configuration is right; returns what it objects to.
+pub(crate) async fn objections(config: &Path) -> Option<String> {
+    let output = command().arg("validate").arg("--config").arg(config).output().await;
+    let output = output.expect("the Collector was built");
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn command() -> Command {
+    let mut command = Command::new(setup::collector());
+    command.env_clear().envs(TOKENS);
+    command
+}
