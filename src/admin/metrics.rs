@@ -136,10 +136,10 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         exporters.iter().try_for_each(|exporter| family.add(&[("exporter", exporter.name())], 0))
     })?;
     let gauges: [(&str, &str, Gauge); 3] = [
-        ("sluice_pending_records", "Records admitted and not ended", |exporter| {
+        ("sluice_pending_records", "Records that have not ended", |exporter| {
             exporter.registry().pending_records() as f64
         }),
-        ("sluice_pending_bytes", "Bytes admitted and not ended", |exporter| {
+        ("sluice_pending_bytes", "Bytes that have not ended", |exporter| {
             exporter.registry().pending_bytes() as f64
         }),
         ("sluice_oldest_pending_seconds", "Age of the oldest entry that has not ended", |exporter| {

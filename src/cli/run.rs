@@ -99,7 +99,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     progress.abort();
     sweeping.abort();
     // The log has it in any case.
-    for leftover in left.iter().filter(|_| for_people) {
+    for leftover in left.exporters.iter().filter(|_| for_people) {
         eprintln!(
             "sluice: `{}` could not deliver {} records in time; {} of them are in the dead-letter directory",
             leftover.exporter, leftover.records, leftover.dead_lettered

@@ -73,7 +73,7 @@ pub struct Intake {
     pub counters: Counters,
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
-    /// Dead letters that are being written; the shutdown waits for them.
+    /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.
     pub burials: TaskTracker,
 }
 
@@ -313,7 +313,7 @@ impl Intake {
     }
 
     /// Ends what `when_full: shed` cut out: as dead letters where there is a directory and memory to wait for it, else as
-    /// dropped. An exporter counts it as routed, too, so that its sum holds.
+    /// dropped. An exporter counts it as routed, too, and as pending while it is being written, so that its sum holds.
     fn bury_sheds(&self, snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>, budget: &Arc<Budget>) {
         let bytes = sheds.iter().map(|shed| shed.bytes.len() as u64).sum();
         let held = self.hold(bytes, budget);
@@ -322,9 +322,9 @@ impl Intake {
             let found =
                 snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
             let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
-            exporter.registry().count_shed(signal, shed.records);
+            let ending = exporter.registry().count_shed(signal, shed.records, shed.bytes.len() as u64);
             if held.is_some() {
-                letters.push((exporter, shed));
+                letters.push((exporter, shed, ending));
             } else {
                 exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED);
             }
@@ -332,10 +332,12 @@ impl Intake {
         if letters.is_empty() {
             return;
         }
-        self.burials.spawn(async move {
-            for (exporter, shed) in letters {
+        // What waits for them waits until nothing is pending.
+        tokio::spawn(async move {
+            for (exporter, shed, ending) in letters {
                 let reason = shed.full.to_string();
                 exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED).await;
+                drop(ending);
             }
             drop(held);
         });

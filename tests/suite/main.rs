@@ -32,5 +32,6 @@ mod reload_under_load;
 mod removed_exporter;
 mod routing;
 mod shutdown;
+mod slow_disk;
 mod smoke;
 mod tls;
