@@ -92,7 +92,7 @@ fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
         "name": **exporter.name(),
         "type": match exporter.active().settings.kind {
             ExporterKind::OtlpHttp(_) => "otlp_http",
-            ExporterKind::OtlpGrpc => "otlp_grpc",
+            ExporterKind::OtlpGrpc(_) => "otlp_grpc",
             ExporterKind::File(_) => "file",
             ExporterKind::Debug(_) => "debug",
         },

@@ -15,14 +15,11 @@ use prometheus_client::registry::Registry;
 
 use crate::export::{Exporter, Fate};
 use crate::otlp::Signal;
-use crate::receive::{Misdirection, Outcome};
+use crate::receive::{Misdirection, Outcome, Transport};
 use crate::run::Router;
 
 /// `OpenMetrics` text, which Prometheus reads.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The label `transport` of what OTLP/HTTP receives.
-const HTTP: &str = "http";
 
 /// All metrics as text.
 pub(super) fn encode(router: &Arc<Router>) -> String {
@@ -72,24 +69,37 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
     let counters = &router.intake().counters;
     page.counters("sluice_received_records", "Spans, data points and log records received", |family| {
         for signal in Signal::ALL {
-            for outcome in Outcome::ALL {
-                let labels = [("signal", signal.name()), ("transport", HTTP), ("outcome", outcome.name())];
-                family.add(&labels, counters.records(signal, outcome))?;
+            for transport in Transport::ALL {
+                for outcome in Outcome::ALL {
+                    let labels = [
+                        ("signal", signal.name()),
+                        ("transport", transport.name()),
+                        ("outcome", outcome.name()),
+                    ];
+                    family.add(&labels, counters.of(transport).records(signal, outcome))?;
+                }
             }
         }
         Ok(())
     })?;
     page.counters("sluice_received_bytes", "Bytes of request bodies, after decompression", |family| {
         for signal in Signal::ALL {
-            family.add(&[("signal", signal.name()), ("transport", HTTP)], counters.bytes(signal))?;
+            for transport in Transport::ALL {
+                let labels = [("signal", signal.name()), ("transport", transport.name())];
+                family.add(&labels, counters.of(transport).bytes(signal))?;
+            }
         }
         Ok(())
     })?;
     let help = "Requests to a wrong path, by a wrong method or in a format that is not taken";
     page.counters("sluice_misdirected_requests", help, |family| {
+        let (http, grpc) = (counters.of(Transport::Http), counters.of(Transport::Grpc));
         for how in Misdirection::ALL {
-            family.add(&[("transport", HTTP), ("code", how.code())], counters.misdirected(how))?;
+            let labels = [("transport", Transport::Http.name()), ("code", how.code())];
+            family.add(&labels, http.misdirected(how))?;
         }
+        let unimplemented = Misdirection::ALL.into_iter().map(|how| grpc.misdirected(how)).sum();
+        family.add(&[("transport", Transport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
         Ok(())
     })
 }
@@ -126,10 +136,10 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         exporters.iter().try_for_each(|exporter| family.add(&[("exporter", exporter.name())], 0))
     })?;
     let gauges: [(&str, &str, Gauge); 3] = [
-        ("sluice_pending_records", "Records admitted and not ended", |exporter| {
+        ("sluice_pending_records", "Records that have not ended", |exporter| {
             exporter.registry().pending_records() as f64
         }),
-        ("sluice_pending_bytes", "Bytes admitted and not ended", |exporter| {
+        ("sluice_pending_bytes", "Bytes that have not ended", |exporter| {
             exporter.registry().pending_bytes() as f64
         }),
         ("sluice_oldest_pending_seconds", "Age of the oldest entry that has not ended", |exporter| {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 
 use super::{api, metrics};
-use crate::receive::{Answer, Handler, ListenerSettings};
+use crate::receive::{Answer, AnswerBody, Handler, ListenerSettings};
 use crate::run::{Phase, ReloadError, Role, Router};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -103,7 +102,7 @@ fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let mut answer = Response::new(AnswerBody::from(Bytes::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

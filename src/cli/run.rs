@@ -10,7 +10,7 @@ use super::greeting::to_try;
 use super::logging::LoggingArgs;
 use crate::admin::Admin;
 use crate::config::Source;
-use crate::receive::OtlpHttp;
+use crate::receive::Otlp;
 use crate::run::{self, Role, Router, Serve};
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
@@ -73,9 +73,9 @@ impl Stop {
 /// Which handler answers on which listener; what a [`Router`] in another process, such as a test, starts with, too.
 pub fn serve() -> Serve {
     Box::new(|router, role, bound| match role {
-        Role::Otlp => {
+        Role::Otlp | Role::OtlpGrpc => {
             let budget = router.shared().budget.clone();
-            bound.serve(Arc::new(OtlpHttp { intake: router.intake().clone(), budget }))
+            bound.serve(Arc::new(Otlp { intake: router.intake().clone(), budget, ready: router.ready() }))
         }
         Role::Admin | Role::Health => bound.serve(Arc::new(Admin { router: router.clone(), role })),
     })
@@ -99,7 +99,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     progress.abort();
     sweeping.abort();
     // The log has it in any case.
-    for leftover in left.iter().filter(|_| for_people) {
+    for leftover in left.exporters.iter().filter(|_| for_people) {
         eprintln!(
             "sluice: `{}` could not deliver {} records in time; {} of them are in the dead-letter directory",
             leftover.exporter, leftover.records, leftover.dead_lettered
@@ -116,6 +116,9 @@ async fn greet(router: &Router, for_people: bool) {
     let admin = router.addresses(Role::Admin).await;
     for address in &otlp {
         info!("OTLP/HTTP on http://{address}");
+    }
+    for address in router.addresses(Role::OtlpGrpc).await {
+        info!("OTLP/gRPC on {address}");
     }
     for address in &admin {
         info!("admin on http://{address}");

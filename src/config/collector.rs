@@ -19,7 +19,6 @@ const H1: &str = "requests are sent by HTTP/1.1";
 const AUTH_OUT: &str = "there are no extensions; write the credential into `headers`";
 const AUTH_IN: &str =
     "senders can't be authenticated yet; remove it, and let only trusted senders reach the endpoint";
-const TLS_IN: &str = "receivers don't terminate TLS yet; remove it, and put a proxy that does in front";
 const PEM: &str = "write the PEM text to a file and name that: `ca_file`, `cert_file`, `key_file`";
 const MIDDLEWARE: &str = "there are no extensions";
 const KEEPALIVE: &str = "connections are kept alive and probed by defaults that need no setting";
@@ -30,7 +29,6 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["Config"], &["processors"], Ignored, "data is routed and forwarded byte for byte, not processed"),
     (&["Config"], &["connectors"], Ignored, "`routes` does what the routing connector does"),
     (&["Config"], &["extensions"], Ignored, "health is `health:`, metrics and API are `admin:`"),
-    (&["HttpReceiver", "GrpcReceiver"], &["tls"], Refused, TLS_IN),
     (&["HttpReceiver", "GrpcReceiver"], &["auth"], Refused, AUTH_IN),
     (
         &["HttpReceiver", "GrpcReceiver"],
@@ -55,7 +53,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
         "gzip, zstd and deflate are always accepted, each with a cap while decompressing",
     ),
     (&["GrpcReceiver"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
-    (&["GrpcReceiver"], &["keepalive"], Ignored, KEEPALIVE),
+    (&["Keepalive"], &["enforcement_policy"], Ignored, "senders may ping as they like"),
     (&["Cors"], &["exposed_headers"], Ignored, "answers have no headers that a page needs"),
     (&["OtlpHttp", "OtlpGrpc"], &["auth"], Refused, AUTH_OUT),
     (&["OtlpHttp", "OtlpGrpc"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
@@ -84,7 +82,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
         Ignored,
         "it is the endpoint's host; `tls.server_name_override` changes the verified name",
     ),
-    (&["OtlpGrpc"], &["compression_params"], Ignored, "gRPC is not served yet"),
+    (&["OtlpGrpc"], &["compression_params"], Ignored, "messages are compressed at the fastest level"),
     (&["SendingQueue"], &["storage"], Ignored, "queues are in memory; there are no extensions"),
     (
         &["SendingQueue"],
@@ -94,21 +92,23 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     ),
     (&["SendingQueue"], &["wait_for_result"], Ignored, "`acknowledge` says when a sender gets its answer"),
     (&["Batch"], &["partition"], Ignored, "every batch holds one stream; a route's `key` names it"),
+    (&["ServerTls"], &["ca_file"], Ignored, "certificates of senders are verified by `client_ca_file`"),
+    (&["ServerTls"], &["client_ca_file_reload"], Ignored, "a change of the file is noticed without it"),
     (&["Tls"], &["reload_interval"], Ignored, "a change of the files is noticed without it"),
     (
-        &["Tls"],
+        &["Tls", "ServerTls"],
         &["max_version", "cipher_suites", "curve_preferences"],
         Ignored,
         "the choice is made by rustls",
     ),
-    (&["Tls"], &["ca_pem", "cert_pem", "key_pem"], Refused, PEM),
+    (&["Tls", "ServerTls"], &["ca_pem", "cert_pem", "key_pem", "client_ca_pem"], Refused, PEM),
     (
-        &["Tls"],
+        &["Tls", "ServerTls"],
         &["include_system_ca_certs_pool"],
         Refused,
-        "`ca_file` replaces the system's roots; add them to that file",
+        "the file that is named replaces the system's roots; add them to that file",
     ),
-    (&["Tls"], &["tpm"], Refused, "keys are read from `key_file`"),
+    (&["Tls", "ServerTls"], &["tpm"], Refused, "keys are read from `key_file`"),
     (&["Rotation"], &["max_days", "localtime"], Ignored, "files are rotated by size and kept by number"),
     (&["File"], &["append", "flush_interval"], Ignored, "every batch is appended and flushed"),
     (&["File"], &["group_by"], Ignored, "each routing key has files of its own"),

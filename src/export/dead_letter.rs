@@ -104,7 +104,8 @@ pub struct DeadLetters {
 
 #[derive(Debug)]
 struct Shared {
-    settings: DeadLetterSettings,
+    directory: PathBuf,
+    max_size: AtomicU64,
     /// Bytes of all files in the directory, those being written included.
     size: AtomicU64,
     /// The millisecond and the sequence number of the letter before: names go up, whatever the clock does.
@@ -113,23 +114,33 @@ struct Shared {
 }
 
 impl DeadLetters {
-    /// Makes the directory if need be, clears away what a killed process left unfinished, and counts the rest.
-    /// Blocks.
+    /// Makes the directory if need be and counts what is there. Blocks.
     pub fn open(settings: &DeadLetterSettings) -> io::Result<Self> {
         fs::create_dir_all(&settings.directory)?;
-        for entry in fs::read_dir(&settings.directory)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|end| end == TEMPORARY) {
-                fs::remove_file(path)?;
-            }
-        }
         let shared = Shared {
             size: AtomicU64::new(size_of(&settings.directory)?),
             last: Mutex::new((0, 0)),
             counted: Mutex::new(Instant::now()),
-            settings: settings.clone(),
+            directory: settings.directory.clone(),
+            max_size: AtomicU64::new(settings.max_size),
         };
         Ok(Self { shared: Arc::new(shared), writers: Arc::new(Semaphore::new(WRITERS)) })
+    }
+
+    /// Clears away what a killed process left unfinished: for a process that starts, as long as it writes none itself.
+    /// Blocks.
+    pub fn clear_unfinished(directory: &Path) -> io::Result<()> {
+        let files = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            files => files?,
+        };
+        for file in files {
+            let path = file?.path();
+            if path.extension().is_some_and(|end| end == TEMPORARY) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Stores a letter.
@@ -151,15 +162,20 @@ impl DeadLetters {
         let counted = tokio::task::spawn_blocking(move || {
             // With all of them nothing is being written, and so nothing is counted in part.
             let _writers = writers;
-            shared.size.store(size_of(&shared.settings.directory)?, Ordering::Relaxed);
+            shared.size.store(size_of(&shared.directory)?, Ordering::Relaxed);
             Ok(())
         });
         counted.await.map_err(io::Error::other)?
     }
 
-    /// The settings it was opened with.
-    pub fn settings(&self) -> &DeadLetterSettings {
-        &self.shared.settings
+    /// Where the letters are.
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
+    }
+
+    /// Changes how many bytes the directory may hold, for the letters that come.
+    pub fn set_max_size(&self, max_size: u64) {
+        self.shared.max_size.store(max_size, Ordering::Relaxed);
     }
 
     /// Bytes in the directory: what was there when it was last counted, and what was stored since.
@@ -176,24 +192,31 @@ impl Shared {
         note.push(b'\n');
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
         self.reserve(size)?;
-        let stem = self.stem(letter);
-        let pieces = letter.bytes.iter().map(Bytes::as_ref);
-        let payload = format!("{stem}.{}", ending(letter.encoding));
-        let written = self
-            .write(&payload, pieces)
-            .and_then(|()| self.write(&format!("{stem}.json"), std::iter::once(note.as_slice())));
-        if let Err(error) = written {
-            // Without its note there is no letter; what can't be removed now is seen as bytes without a note.
-            let _ = fs::remove_file(self.settings.directory.join(payload));
+        if let Err(error) = self.put(letter, &note) {
             self.size.fetch_sub(size, Ordering::Relaxed);
             return Err(error.into());
         }
         Ok(())
     }
 
+    /// Writes both files.
+    fn put(&self, letter: &Letter, note: &[u8]) -> io::Result<()> {
+        let (stem, claim) = self.begin(letter)?;
+        let (payload, named) = (format!("{stem}.{}", ending(letter.encoding)), format!("{stem}.json"));
+        let written = File::create(self.temporary(&payload))
+            .and_then(|file| self.write(&payload, file, letter.bytes.iter().map(Bytes::as_ref)))
+            .and_then(|()| self.write(&named, claim, std::iter::once(note)));
+        if written.is_err() {
+            // Without its note there is no letter; what can't be removed now is seen as bytes without a note.
+            let _ = fs::remove_file(self.directory.join(payload));
+            let _ = fs::remove_file(self.temporary(&named));
+        }
+        written
+    }
+
     /// Takes `size` bytes of what the directory may hold.
     fn reserve(&self, size: u64) -> Result<(), StoreError> {
-        let max = self.settings.max_size;
+        let max = self.max_size.load(Ordering::Relaxed);
         let fits = |held: u64| held.checked_add(size).filter(|sum| *sum <= max);
         if self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
             return Ok(());
@@ -204,35 +227,49 @@ impl Shared {
         }
         *counted = Instant::now();
         // What others are writing at this moment may be counted in part: by at most a few letters.
-        self.size.store(size_of(&self.settings.directory)?, Ordering::Relaxed);
+        self.size.store(size_of(&self.directory)?, Ordering::Relaxed);
         let taken = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         taken.map(|_| ()).map_err(|_| StoreError::Full)
     }
 
-    /// The letter's name without its ending: sorts after all names given before.
-    fn stem(&self, letter: &Letter) -> String {
+    /// The letter's name without its ending, which sorts after all names given before, and the temporary file of its note,
+    /// which claims the name until the note is there.
+    fn begin(&self, letter: &Letter) -> io::Result<(String, File)> {
         let millis = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let mut last = self.last.lock();
         loop {
             *last = if millis > last.0 { (millis, 0) } else { (last.0, last.1 + 1) };
             let time = utc::compact(UNIX_EPOCH + Duration::from_millis(last.0));
             let stem = format!("{time}-{:08}.{}", last.1, letter.signal);
-            // A process before this one may have written in the same millisecond, or with a clock that was ahead.
-            if !self.settings.directory.join(format!("{stem}.json")).exists() {
-                return stem;
+            let note = format!("{stem}.json");
+            let claim = match File::create_new(self.temporary(&note)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                claim => claim?,
+            };
+            // Somebody else may have written in the same millisecond, or with a clock that was ahead: a process before this
+            // one, or this one for a configuration before this one.
+            if !self.directory.join(&note).exists() {
+                return Ok((stem, claim));
             }
+            fs::remove_file(self.temporary(&note))?;
         }
     }
 
-    fn write<'a>(&self, name: &str, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-        let path = self.settings.directory.join(name);
-        let temporary = self.settings.directory.join(format!("{name}.{TEMPORARY}"));
-        let written = File::create(&temporary).and_then(|mut file| {
-            for piece in pieces {
-                file.write_all(piece)?;
-            }
-            fs::rename(&temporary, path)
-        });
+    /// The path of a file while it is being written.
+    fn temporary(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.{TEMPORARY}"))
+    }
+
+    fn write<'a>(
+        &self,
+        name: &str,
+        mut file: File,
+        mut pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        let temporary = self.temporary(name);
+        let written = pieces
+            .try_for_each(|piece| file.write_all(piece))
+            .and_then(|()| fs::rename(&temporary, self.directory.join(name)));
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Backoff, Conditions, Exporter, Fate, Outcome};
 use crate::notice;
@@ -90,15 +91,22 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
     let mut backoff = Backoff::new();
     let conditions = Conditions { hanging: stream.hanging(), budget: &stream.registry().shared().budget };
     loop {
+        // Made before anything is looked at, so that no change is missed.
+        let changed = exporter.changed().notified();
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
         }
-        // Made before the attempt, so that a change during it is not missed.
-        let changed = exporter.changed().notified();
         let active = exporter.active_for(stream.name());
+        let retry = &active.settings.retry;
         let target = match active.transport.target(stream.name()) {
             Ok(target) => target,
-            Err(error) => return Settled::Refused(error.to_string(), "target"),
+            // There was one when it was admitted, so that a reload has taken it away and another can bring it back.
+            Err(error) => {
+                let wait = backoff.hold_wait(retry, None);
+                failing(exporter, stream, Failure::NoTarget, &error.to_string(), wait);
+                wait_or(changed, wait).await;
+                continue;
+            }
         };
         let started = Instant::now();
         let attempt = active.transport.attempt(&target, piece, conditions);
@@ -108,8 +116,7 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
         };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
         exporter.counters().count_attempt(answer.code);
-        let retry = &active.settings.retry;
-        let wait = match answer.outcome {
+        let (failure, wait) = match answer.outcome {
             Outcome::Delivered { rejected, warning } => {
                 if rejected > 0 || warning {
                     note(exporter, stream, "partial success", &answer.detail, rejected);
@@ -119,18 +126,23 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Outcome::Bad => return Settled::Bad(answer.detail),
             Outcome::Refused => return Settled::Refused(answer.detail, "refused"),
             Outcome::Retry { after } => match backoff.next_wait(retry, after) {
-                Some(wait) => wait,
+                Some(wait) => (Failure::Passing, wait),
                 None => {
                     return Settled::Refused(format!("given up after retries: {}", answer.detail), "retries");
                 }
             },
-            Outcome::Hold { after } => backoff.hold_wait(retry, after),
+            Outcome::Hold { after } => (Failure::Held, backoff.hold_wait(retry, after)),
         };
-        failing(exporter, stream, &answer.detail, matches!(answer.outcome, Outcome::Hold { .. }), wait);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = changed => {}
-        }
+        failing(exporter, stream, failure, &answer.detail, wait);
+        wait_or(changed, wait).await;
+    }
+}
+
+/// Waits, unless the exporter changes before.
+async fn wait_or(changed: Notified<'_>, wait: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = changed => {}
     }
 }
 
@@ -145,19 +157,38 @@ async fn given_up(exporter: &Exporter) {
     }
 }
 
-fn failing(exporter: &Exporter, stream: &Stream, detail: &str, held: bool, wait: Duration) {
+/// Why a piece is still there.
+#[derive(Clone, Copy)]
+enum Failure {
+    /// What ends by itself.
+    Passing,
+    /// The destination is wrong.
+    Held,
+    /// There is no destination.
+    NoTarget,
+}
+
+fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, detail: &str, wait: Duration) {
     stream.set_failing(true);
-    let cause = if held { "held" } else { "retry" };
-    if let Some(suppressed) = notice::due(exporter.name(), cause) {
-        let (name, signal, key) = (exporter.name(), stream.name().signal(), stream.name().routing_key());
-        if held {
-            tracing::error!(
-                exporter = %name, %signal, key, ?wait, suppressed,
-                "the destination refuses us, not the data, so the stream is held: check its endpoint and credentials: {detail}"
-            );
-        } else {
+    let cause = match failure {
+        Failure::Passing => "retry",
+        Failure::Held => "held",
+        Failure::NoTarget => "target",
+    };
+    let Some(suppressed) = notice::due(exporter.name(), cause) else { return };
+    let (name, signal, key) = (exporter.name(), stream.name().signal(), stream.name().routing_key());
+    match failure {
+        Failure::Passing => {
             warn!(exporter = %name, %signal, key, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
         }
+        Failure::Held => error!(
+            exporter = %name, %signal, key, ?wait, suppressed,
+            "the destination refuses us, not the data, so the stream is held: check its endpoint and credentials: {detail}"
+        ),
+        Failure::NoTarget => error!(
+            exporter = %name, %signal, key, ?wait, suppressed,
+            "since a reload the exporter has no destination for what is queued, so the stream is held: {detail}"
+        ),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::{
@@ -134,25 +135,37 @@ impl Exporter {
         self.changed.notify_waiters();
     }
 
-    /// Ends waiting and sending: what is pending becomes dead letters.
+    /// Goes on as before it was removed, if it was: a reload has it back. What is pending even after it was given up is
+    /// sent again.
+    pub fn take_back(&self) {
+        self.given_up.store(false, Ordering::Release);
+        self.registry.end_flush();
+    }
+
+    /// Ends waiting and sending: what is pending becomes dead letters, unless the exporter is taken back.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
         self.registry.flush();
         self.changed.notify_waiters();
     }
 
-    /// Waits until nothing is pending, for at most `patience`; returns whether that is so.
-    pub async fn drained(&self, patience: Duration) -> bool {
+    /// Waits until nothing is pending, until `deadline` at most; returns whether that is so.
+    pub async fn drained(&self, deadline: Instant) -> bool {
         // Batches settle by the thousand; asking now and then is cheaper than each of them telling.
         let ask = async {
             while self.registry.pending_bytes() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
-        tokio::time::timeout(patience, ask).await.is_ok()
+        tokio::time::timeout_at(deadline, ask).await.is_ok()
     }
 
-    /// Whether [`Exporter::give_up`] was called.
+    /// Whether it has neither streams nor anything else that is pending.
+    pub fn is_empty(&self) -> bool {
+        self.registry.is_empty() && self.registry.pending_bytes() == 0
+    }
+
+    /// Whether [`Exporter::give_up`] was called, and it was not taken back.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
     }

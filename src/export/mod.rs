@@ -9,12 +9,18 @@ mod deliver;
 mod exporter;
 mod file;
 mod file_name;
+mod grpc;
 mod http;
 mod settings;
 mod transport;
+mod upstream;
 mod utc;
 
-pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
+pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
+pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
+pub use self::upstream::proxy::ProxyError;
+pub use self::upstream::tls::TlsError;
+pub use self::upstream::url::UrlError;
 pub use backoff::Backoff;
 pub use counters::{Counters, Fate};
 pub use dead_letter::{DeadLetters, Letter, Letters, StoreError, StoredLetter, letters};
@@ -23,7 +29,7 @@ pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury};
 pub use file::{FileTarget, FileTransport};
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
-    OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
+    OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
 };
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use utc::rfc3339;

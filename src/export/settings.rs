@@ -27,9 +27,12 @@ pub struct ExporterSettings {
 impl ExporterSettings {
     /// The resource attributes that its templates use: they are part of what names its streams.
     pub fn attributes(&self) -> Arc<[Box<str>]> {
-        let ExporterKind::OtlpHttp(http) = &self.kind else { return [].into() };
-        let templates =
-            http.urls.iter().flatten().chain(http.headers.iter().map(|(_, template)| &template.0));
+        let (urls, headers): (Vec<&Template>, &[_]) = match &self.kind {
+            ExporterKind::OtlpHttp(http) => (http.urls.iter().flatten().collect(), &http.headers),
+            ExporterKind::OtlpGrpc(grpc) => (grpc.url.iter().collect(), &grpc.headers),
+            ExporterKind::File(_) | ExporterKind::Debug(_) => return [].into(),
+        };
+        let templates = urls.into_iter().chain(headers.iter().map(|(_, template)| &template.0));
         let mut names: Vec<Box<str>> = templates.flat_map(Template::attributes).map(Box::from).collect();
         names.sort_unstable();
         names.dedup();
@@ -42,8 +45,8 @@ impl ExporterSettings {
 pub enum ExporterKind {
     /// `otlp_http`, also written `otlphttp`.
     OtlpHttp(Box<OtlpHttpSettings>),
-    /// `otlp_grpc`, also written `otlp`: not served yet; what is routed to it is held.
-    OtlpGrpc,
+    /// `otlp_grpc`, also written `otlp`.
+    OtlpGrpc(Box<OtlpGrpcSettings>),
     /// `file`.
     File(FileSettings),
     /// `debug`.
@@ -126,6 +129,23 @@ impl PartialEq for OtlpHttpSettings {
     }
 }
 
+/// An `otlp_grpc` exporter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtlpGrpcSettings {
+    /// The endpoint: `https` speaks TLS, `http` does not. `None` where there is none.
+    pub url: Option<Template>,
+    /// Metadata names and value templates, in the order of the file.
+    pub headers: Vec<(HeaderName, SecretTemplate)>,
+    /// How messages are compressed.
+    pub compression: Compression,
+    /// For one attempt, from the first byte of the connection to the last of the answer; also the call's deadline.
+    pub timeout: Duration,
+    /// For `https` endpoints.
+    pub tls: TlsClientSettings,
+    /// A connection is not used for new calls beyond this age, so that an upstream that moves is followed.
+    pub max_connection_age: Duration,
+}
+
 /// A template whose text must not be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretTemplate(pub Template);
@@ -177,6 +197,8 @@ pub struct TlsClientSettings {
     pub insecure_skip_verify: bool,
     /// The name to ask for and to verify, instead of the URL's host.
     pub server_name_override: Option<String>,
+    /// TLS 1.3 alone.
+    pub only_tls13: bool,
 }
 
 /// A `file` exporter: OTLP JSON lines in `path/<routing key>/<signal>.jsonl`.

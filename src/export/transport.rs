@@ -11,7 +11,11 @@ use thiserror::Error;
 
 use super::debug::{DebugTarget, DebugTransport};
 use super::file::{FileTarget, FileTransport};
-use super::http::{HttpTarget, HttpTransport, ProxyError, TlsError, UrlError};
+use super::grpc::{GrpcTarget, GrpcTransport};
+use super::http::{HttpTarget, HttpTransport};
+use super::upstream::proxy::ProxyError;
+use super::upstream::tls::TlsError;
+use super::upstream::url::UrlError;
 use super::{ExporterKind, ExporterSettings};
 use crate::otlp::Signal;
 use crate::route::{RenderError, Values};
@@ -26,8 +30,8 @@ pub enum Transport {
     File(FileTransport),
     /// `debug`.
     Debug(DebugTransport),
-    /// `otlp_grpc`, which is not served yet: every attempt is held.
-    Unserved,
+    /// `otlp_grpc`.
+    Grpc(GrpcTransport),
 }
 
 /// Where the batches of one stream go.
@@ -39,8 +43,8 @@ pub enum Target {
     File(FileTarget),
     /// A line on standard output.
     Debug(DebugTarget),
-    /// Nowhere.
-    Unserved,
+    /// A method of a gRPC server, with metadata.
+    Grpc(Arc<GrpcTarget>),
 }
 
 /// The conditions under which a batch is attempted.
@@ -55,8 +59,8 @@ pub struct Conditions<'a> {
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The metric's label: an HTTP status, or `connect`, `tls`, `timeout`, `reset`, `protocol`, `oversize`,
-    /// `encode`, `written`, `io`, `printed`, `unserved`, `other`.
+    /// The metric's label: an HTTP status, a gRPC code such as `UNAVAILABLE`, or `connect`, `tls`, `timeout`, `reset`, `protocol`, `oversize`,
+    /// `encode`, `written`, `io`, `printed`, `other`.
     pub code: Cow<'static, str>,
     /// What to do with the batch.
     pub outcome: Outcome,
@@ -147,7 +151,7 @@ impl Transport {
     pub fn new(name: &str, settings: &ExporterSettings) -> Result<Self, TransportError> {
         Ok(match &settings.kind {
             ExporterKind::OtlpHttp(http) => Self::Http(HttpTransport::new(settings, http)?),
-            ExporterKind::OtlpGrpc => Self::Unserved,
+            ExporterKind::OtlpGrpc(grpc) => Self::Grpc(GrpcTransport::new(settings, grpc)?),
             ExporterKind::File(file) => Self::File(FileTransport::new(file)),
             ExporterKind::Debug(debug) => Self::Debug(DebugTransport::new(name, debug)),
         })
@@ -159,7 +163,7 @@ impl Transport {
             Self::Http(http) => Target::Http(http.target(values)?),
             Self::File(file) => Target::File(file.target(values)),
             Self::Debug(_) => Target::Debug(DebugTarget::new(values)),
-            Self::Unserved => Target::Unserved,
+            Self::Grpc(grpc) => Target::Grpc(grpc.target(values)?),
         })
     }
 
@@ -170,11 +174,7 @@ impl Transport {
             (Self::Http(http), Target::Http(target)) => http.attempt(target, batch, conditions).await,
             (Self::File(file), Target::File(target)) => file.attempt(target, batch).await,
             (Self::Debug(debug), Target::Debug(target)) => debug.attempt(target, batch).await,
-            (Self::Unserved, _) => Answer {
-                code: "unserved".into(),
-                outcome: Outcome::Hold { after: None },
-                detail: "exporters of type otlp_grpc are not served yet: use otlp_http".to_owned(),
-            },
+            (Self::Grpc(grpc), Target::Grpc(target)) => grpc.attempt(target, batch, conditions).await,
             _ => unreachable!("a target is used with the transport that made it"),
         }
     }
@@ -186,7 +186,7 @@ impl fmt::Display for Target {
             Self::Http(target) => target.fmt(f),
             Self::File(target) => target.fmt(f),
             Self::Debug(_) => f.write_str("standard output"),
-            Self::Unserved => f.write_str("nowhere"),
+            Self::Grpc(target) => target.fmt(f),
         }
     }
 }

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use zstd::stream::raw::{self, InBuffer, Operation as _, OutBuffer};
 
+use super::grpc::framing::{FramingError, Part, Unframe};
 use crate::stream::{Budget, Reservation};
 
 /// A declared length is believed as far as so many times what has really come.
@@ -33,7 +34,7 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 const ZLIB_STATE: u64 = 64 * 1024;
 const ZSTD_STATE: u64 = 256 * 1024;
 
-/// How a body is compressed (`Content-Encoding`).
+/// How a body is compressed (`Content-Encoding`, `grpc-encoding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     /// Not at all.
@@ -47,7 +48,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The coding of this `Content-Encoding`.
+    /// The coding of this name.
     pub(super) fn from_header(value: &str) -> Option<Self> {
         match value.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Self::Identity),
@@ -85,7 +86,10 @@ pub(super) enum BodyError {
     /// The connection ended in the middle of it.
     #[error("the body ended early")]
     Aborted,
-    /// Not what `Content-Encoding` says.
+    /// Not one message of gRPC.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// Not what its encoding says.
     #[error("the body is not valid {0:?} data: {1}")]
     Corrupt(Coding, std::io::Error),
 }
@@ -106,18 +110,8 @@ pub(super) async fn read(
     limits: &Limits,
 ) -> Result<Received, BodyError> {
     let declared = body.size_hint().exact();
-    let size = limits.size.min(limits.budget.limit());
-    if declared.is_some_and(|declared| declared > size) {
-        return Err(BodyError::TooLarge(size, false));
-    }
     let deadline = Instant::now() + limits.timeout;
-    let mut reading = Reading {
-        size,
-        read: 0,
-        reservation: Reservation::empty(limits.budget.clone()),
-        declared: declared.unwrap_or(0) as usize,
-        sink: Sink::new(coding)?,
-    };
+    let mut reading = Reading::new(coding, declared, limits)?;
     loop {
         let frame =
             timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
@@ -131,6 +125,39 @@ pub(super) async fn read(
             }
         }
     }
+}
+
+/// Reads the one message of a unary call.
+pub(super) async fn read_message(
+    body: &mut Incoming,
+    coding: Coding,
+    limits: &Limits,
+) -> Result<Received, BodyError> {
+    let deadline = Instant::now() + limits.timeout;
+    let mut unframe = Unframe::default();
+    let mut reading = None;
+    loop {
+        let frame =
+            timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
+        let Some(frame) = frame else { break };
+        let Ok(mut data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else { continue };
+        while let Some(part) = unframe.next(&mut data)? {
+            match (part, &mut reading) {
+                (Part::Begin { compressed, len }, reading) => {
+                    let coding = match (compressed, coding) {
+                        (false, _) => Coding::Identity,
+                        (true, Coding::Identity) => return Err(FramingError::Encoding.into()),
+                        (true, coding) => coding,
+                    };
+                    *reading = Some(Reading::new(coding, Some(len as u64), limits)?);
+                }
+                (Part::Data { bytes, last }, Some(reading)) => reading.take(bytes, last)?,
+                (Part::Data { .. }, None) => unreachable!("a message has begun before its data comes"),
+            }
+        }
+    }
+    unframe.end()?;
+    reading.expect("a message that has ended has begun").finish()
 }
 
 /// Reads on what a sender still has to say before it listens, and forgets it.
@@ -287,6 +314,16 @@ impl ZstdDecoder {
 }
 
 impl Reading {
+    fn new(coding: Coding, declared: Option<u64>, limits: &Limits) -> Result<Self, BodyError> {
+        let size = limits.size.min(limits.budget.limit());
+        if declared.is_some_and(|declared| declared > size) {
+            return Err(BodyError::TooLarge(size, false));
+        }
+        let reservation = Reservation::empty(limits.budget.clone());
+        let declared = declared.unwrap_or(0) as usize;
+        Ok(Self { size, read: 0, declared, reservation, sink: Sink::new(coding)? })
+    }
+
     fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {
         self.read += data.len() as u64;
         if self.read > self.size {

@@ -6,10 +6,9 @@ use ::http::header::{
 };
 use ::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
-use http_body_util::Full;
 
-use super::CorsSettings;
 use super::listener::Answer;
+use super::{AnswerBody, CorsSettings};
 use crate::route::Glob;
 
 /// Headers that OTLP exporters in browsers send and that need leave.
@@ -24,7 +23,7 @@ pub(super) fn origin(cors: &CorsSettings, headers: &HeaderMap) -> Option<HeaderV
 
 /// The answer to a preflight request.
 pub(super) fn preflight(cors: &CorsSettings, origin: HeaderValue) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()));
+    let mut answer = Response::new(AnswerBody::from(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
     allow(headers, origin);

@@ -58,15 +58,60 @@ impl Misdirection {
     }
 }
 
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// OTLP/HTTP.
+    Http,
+    /// OTLP/gRPC.
+    Grpc,
+}
+
+impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 2] = [Self::Http, Self::Grpc];
+
+    /// The `transport` label of what is received.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
 /// The counters of all receivers.
 #[derive(Debug, Default)]
 pub struct Counters {
+    transports: [TransportCounters; 2],
+}
+
+/// The counters of what came by one transport.
+#[derive(Debug, Default)]
+pub struct TransportCounters {
     records: [[AtomicU64; 4]; 3],
     bytes: [AtomicU64; 3],
     misdirected: [AtomicU64; 3],
 }
 
 impl Counters {
+    /// Those of one transport.
+    pub fn of(&self, transport: Transport) -> &TransportCounters {
+        &self.transports[transport as usize]
+    }
+
+    /// Records by outcome, whatever the transport.
+    pub fn records(&self, signal: Signal, outcome: Outcome) -> u64 {
+        self.transports.iter().map(|counters| counters.records(signal, outcome)).sum()
+    }
+
+    /// Bytes of bodies, after decompression, whatever the transport.
+    pub fn bytes(&self, signal: Signal) -> u64 {
+        self.transports.iter().map(|counters| counters.bytes(signal)).sum()
+    }
+}
+
+impl TransportCounters {
     /// Counts records of one request.
     pub fn count(&self, signal: Signal, outcome: Outcome, records: u64) {
         if records > 0 {
@@ -93,6 +138,7 @@ impl Counters {
     pub fn bytes(&self, signal: Signal) -> u64 {
         self.bytes[signal.index()].load(Ordering::Relaxed)
     }
+
     /// Requests in which no OTLP was looked for.
     pub fn misdirected(&self, how: Misdirection) -> u64 {
         self.misdirected[how as usize].load(Ordering::Relaxed)

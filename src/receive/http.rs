@@ -1,59 +1,40 @@
 //! OTLP/HTTP: from a request's head to its answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::http::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER, USER_AGENT,
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER,
+    USER_AGENT,
 };
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tracing::warn;
 
+use super::answer::{compress, takes_gzip};
 use super::body::{self, BodyError, Coding, Limits};
 use super::cors;
 use super::intake::{Intake, Verdict};
-use super::listener::{Answer, Handler};
-use super::status::{Code, Encoding};
-use super::{ListenerSettings, Misdirection};
+use super::listener::Answer;
+use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
+use super::status::Encoding;
+use super::{AnswerBody, ListenerSettings, Misdirection, Transport};
 use crate::notice;
 use crate::otlp::Signal;
+use crate::rpc::Code;
 use crate::stream::Budget;
-
-/// A sender that is refused before its body is read may send that much longer, so that it sees the answer.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// Seconds after which a refused sender is asked to come back. Drawn from a range, so that senders that were refused
-/// together don't come back together; short, because longer ones make SDKs drop the batch.
-const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=5;
 
 /// What a sender wrote is quoted up to this many characters.
 const QUOTED: usize = 100;
 
 /// A request whose body is not worth reading, and what to do instead.
-struct Misdirected {
-    how: Misdirection,
-    message: String,
+pub(super) struct Misdirected {
+    pub(super) how: Misdirection,
+    pub(super) message: String,
 }
 
-/// OTLP/HTTP in front of an intake.
-#[derive(Debug)]
-pub struct OtlpHttp {
-    /// Where requests go.
-    pub intake: Arc<Intake>,
-    /// What bodies are reserved on.
-    pub budget: Arc<Budget>,
-}
-
-impl Handler for OtlpHttp {
-    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
-        answer(&self.intake, settings, &self.budget, request).await
-    }
-}
-
-async fn answer(
+/// Answers a request.
+pub(super) async fn answer(
     intake: &Intake,
     settings: &ListenerSettings,
     budget: &Arc<Budget>,
@@ -68,8 +49,8 @@ async fn answer(
     }
     let mut answer = match accept(settings, &head) {
         Err(misdirected) => {
-            intake.counters.count_misdirected(misdirected.how);
-            misdirected.log(settings, &head.headers);
+            intake.counters.of(Transport::Http).count_misdirected(misdirected.how);
+            misdirected.log(misdirected.how.code(), settings, &head.headers);
             // A sender that waits for `100 Continue` has not begun and needs no draining.
             if !head.headers.contains_key(EXPECT) {
                 tokio::spawn(body::drain(body, DRAIN));
@@ -85,13 +66,13 @@ async fn answer(
             match body::read(&mut body, coding, &limits).await {
                 Ok(received) => {
                     let taken = match encoding {
-                        Encoding::Protobuf => intake.take(signal, received),
+                        Encoding::Protobuf => intake.take(signal, Transport::Http, received),
                         Encoding::Json => intake.take_json(signal, received).await,
                     };
                     verdict(signal, encoding, taken)
                 }
                 Err(error) => {
-                    intake.unread(signal, &error);
+                    intake.unread(signal, Transport::Http, &error);
                     let expected = head.headers.contains_key(EXPECT);
                     if !expected && !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted) {
                         tokio::spawn(body::drain(body, DRAIN));
@@ -103,6 +84,9 @@ async fn answer(
     };
     if let Some(origin) = origin {
         cors::allow(answer.headers_mut(), origin);
+    }
+    if takes_gzip(&head.headers, &ACCEPT_ENCODING) {
+        compress(&mut answer);
     }
     answer
 }
@@ -165,8 +149,7 @@ impl Misdirected {
     }
 
     /// Whoever sent it may not say what it was answered, and loses everything that it sends.
-    fn log(&self, settings: &ListenerSettings, headers: &HeaderMap) {
-        let code = self.how.code();
+    pub(super) fn log(&self, code: &'static str, settings: &ListenerSettings, headers: &HeaderMap) {
         if let Some(suppressed) = notice::due(&settings.name, code) {
             let sender = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(quoted);
             warn!(receiver = settings.name, code, sender, suppressed, "request not taken: {}", self.message);
@@ -175,7 +158,7 @@ impl Misdirected {
 }
 
 /// As much of what a sender wrote as fits into a message.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     text.chars().take(QUOTED).collect()
 }
 
@@ -223,7 +206,7 @@ fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {
         BodyError::TimedOut(_) => {
             refuse(encoding, StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message)
         }
-        BodyError::Aborted | BodyError::Corrupt(..) => {
+        BodyError::Aborted | BodyError::Corrupt(..) | BodyError::Framing(_) => {
             refuse(encoding, StatusCode::BAD_REQUEST, Code::InvalidArgument, &message)
         }
     };
@@ -250,7 +233,7 @@ fn refuse(encoding: Encoding, status: StatusCode, code: Code, message: &str) -> 
 }
 
 fn respond(encoding: Encoding, status: StatusCode, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
+    let mut answer = Response::new(AnswerBody::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
     answer

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::body::{BodyError, Received};
 use super::json::{self, Untranscoded};
-use super::{Counters, Outcome};
+use super::{Counters, Outcome, Transport, TransportCounters};
 use crate::export::{self, DeadLetterBox, Encoding, Exporter, Fate, Letter, SHED};
 use crate::notice;
 use crate::otlp::{self, Cut, Malformed, Omitted, Signal};
@@ -73,7 +73,7 @@ pub struct Intake {
     pub counters: Counters,
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
-    /// Dead letters that are being written; the shutdown waits for them.
+    /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.
     pub burials: TaskTracker,
 }
 
@@ -148,37 +148,45 @@ impl From<Unroutable> for Trouble {
 
 impl Intake {
     /// Takes one request in: all that is valid and routed, or nothing.
-    pub fn take(&self, signal: Signal, received: Received) -> Verdict {
-        self.counters.count_bytes(signal, received.bytes.len() as u64);
-        self.admit(signal, received, None)
+    pub fn take(&self, signal: Signal, transport: Transport, received: Received) -> Verdict {
+        let counters = self.counters.of(transport);
+        counters.count_bytes(signal, received.bytes.len() as u64);
+        self.admit(counters, signal, received, None)
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
     pub async fn take_json(&self, signal: Signal, received: Received) -> Verdict {
-        self.counters.count_bytes(signal, received.bytes.len() as u64);
+        let counters = self.counters.of(Transport::Http);
+        counters.count_bytes(signal, received.bytes.len() as u64);
         match json::transcode(signal, received).await {
-            Ok((received, omitted)) => self.admit(signal, received, Some(omitted)),
-            Err(Untranscoded::Malformed(malformed)) => self.malformed(signal, &malformed),
-            Err(Untranscoded::Refused(refused)) => self.refused(signal, 1, &refused),
+            Ok((received, omitted)) => self.admit(counters, signal, received, Some(omitted)),
+            Err(Untranscoded::Malformed(malformed)) => Self::malformed(counters, signal, &malformed),
+            Err(Untranscoded::Refused(refused)) => Self::refused(counters, signal, 1, &refused),
         }
     }
 
     /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
-    fn admit(&self, signal: Signal, received: Received, omitted: Option<Omitted>) -> Verdict {
+    fn admit(
+        &self,
+        counters: &TransportCounters,
+        signal: Signal,
+        received: Received,
+        omitted: Option<Omitted>,
+    ) -> Verdict {
         let Received { bytes: body, mut reservation } = received;
         let _alone = (body.len() > ORDINARY_BODY).then(|| LARGE_BODIES.lock());
         let budget = reservation.budget().clone();
         let entries = otlp::count_entries(&body);
         let overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
         if overhead + reservation.bytes() > budget.limit() {
-            return self.refused(signal, 1, &Refused::TooLarge);
+            return Self::refused(counters, signal, 1, &Refused::TooLarge);
         }
         if !reservation.grow(overhead) {
-            return self.refused(signal, 1, &Refused::Full(Full::Memory));
+            return Self::refused(counters, signal, 1, &Refused::Full(Full::Memory));
         }
         let mut split = match otlp::split(signal, &body) {
             Ok(split) => split,
-            Err(malformed) => return self.malformed(signal, &malformed),
+            Err(malformed) => return Self::malformed(counters, signal, &malformed),
         };
         let (encoding, entry_field) = match omitted {
             None => (Encoding::Proto, signal.entry_field()),
@@ -211,17 +219,17 @@ impl Intake {
                     write!(text, "{entry_field}[{}]: {error}", entry.index)
                         .expect("writing to a String can't fail");
                 }),
-                Err(Trouble::Refused(refused)) => return self.refused(signal, total, &refused),
+                Err(Trouble::Refused(refused)) => return Self::refused(counters, signal, total, &refused),
             }
         }
         let sheds = match admission.commit() {
             Ok(sheds) => sheds,
-            Err(refused) => return self.refused(signal, total, &refused),
+            Err(refused) => return Self::refused(counters, signal, total, &refused),
         };
         tally.shed(&sheds, &mut remarks);
-        self.counters.count(signal, Outcome::Accepted, tally.accepted());
-        self.counters.count(signal, Outcome::Dropped, tally.dropped);
-        self.counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
+        counters.count(signal, Outcome::Accepted, tally.accepted());
+        counters.count(signal, Outcome::Dropped, tally.dropped);
+        counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
         if split.cuts.is_empty() && sheds.is_empty() {
             Self::note(signal, &remarks, tally.dropped);
             return remarks.verdict();
@@ -237,7 +245,7 @@ impl Intake {
                     .expect("writing to a String can't fail");
             });
         }
-        self.counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
+        counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
         Self::note(signal, &remarks, tally.dropped);
         if !split.cuts.is_empty() {
             self.bury_cuts(signal, encoding, split.cuts, &budget);
@@ -251,40 +259,40 @@ impl Intake {
     }
 
     /// Counts a request whose body was not read to its end, as one record: how many it held is not known.
-    pub(super) fn unread(&self, signal: Signal, error: &BodyError) {
+    pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
         let (outcome, cause) = match error {
             BodyError::NoMemory => (Outcome::Refused, "refused"),
             _ => (Outcome::Rejected, "unread"),
         };
-        self.counters.count(signal, outcome, 1);
+        self.counters.of(transport).count(signal, outcome, 1);
         if let Some(suppressed) = notice::due(signal.name(), cause) {
             warn!(%signal, suppressed, "request not taken: {error}");
         }
     }
 
-    fn malformed(&self, signal: Signal, malformed: &Malformed) -> Verdict {
-        self.counters.count(signal, Outcome::Rejected, 1);
+    fn malformed(counters: &TransportCounters, signal: Signal, malformed: &Malformed) -> Verdict {
+        counters.count(signal, Outcome::Rejected, 1);
         if let Some(suppressed) = notice::due(signal.name(), "malformed") {
             warn!(%signal, suppressed, "request rejected: {malformed}");
         }
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
-    fn refused(&self, signal: Signal, records: u64, refused: &Refused) -> Verdict {
+    fn refused(counters: &TransportCounters, signal: Signal, records: u64, refused: &Refused) -> Verdict {
         let never = match *refused {
             Refused::TooLarge => "the request needs more than the memory limit, so it can never be taken",
             Refused::TooManyStreams => {
                 "the request names more streams than the limit of streams, so it can never be taken: send it in parts"
             }
             Refused::Full(full) => {
-                self.counters.count(signal, Outcome::Refused, records);
+                counters.count(signal, Outcome::Refused, records);
                 if let Some(suppressed) = notice::due(signal.name(), "refused") {
                     warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
                 }
                 return Verdict::Refused(full);
             }
         };
-        self.counters.count(signal, Outcome::Rejected, records);
+        counters.count(signal, Outcome::Rejected, records);
         if let Some(suppressed) = notice::due(signal.name(), "too large") {
             warn!(%signal, records, suppressed, "request rejected: {never}");
         }
@@ -305,7 +313,7 @@ impl Intake {
     }
 
     /// Ends what `when_full: shed` cut out: as dead letters where there is a directory and memory to wait for it, else as
-    /// dropped. An exporter counts it as routed, too, so that its sum holds.
+    /// dropped. An exporter counts it as routed, too, and as pending while it is being written, so that its sum holds.
     fn bury_sheds(&self, snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>, budget: &Arc<Budget>) {
         let bytes = sheds.iter().map(|shed| shed.bytes.len() as u64).sum();
         let held = self.hold(bytes, budget);
@@ -314,9 +322,9 @@ impl Intake {
             let found =
                 snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
             let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
-            exporter.registry().count_shed(signal, shed.records);
+            let ending = exporter.registry().count_shed(signal, shed.records, shed.bytes.len() as u64);
             if held.is_some() {
-                letters.push((exporter, shed));
+                letters.push((exporter, shed, ending));
             } else {
                 exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED);
             }
@@ -324,10 +332,12 @@ impl Intake {
         if letters.is_empty() {
             return;
         }
-        self.burials.spawn(async move {
-            for (exporter, shed) in letters {
+        // What waits for them waits until nothing is pending.
+        tokio::spawn(async move {
+            for (exporter, shed, ending) in letters {
                 let reason = shed.full.to_string();
                 exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED).await;
+                drop(ending);
             }
             drop(held);
         });

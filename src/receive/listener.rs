@@ -4,52 +4,35 @@
 //! connections that are kept alive may send one more request, and are told with its answer that it was the last: closing
 //! them at once would cross with what their senders are about to send.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::http::header::{CONNECTION, HeaderValue};
-use ::http::{Request, Response, Version};
+use ::http::{Request, Response};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::ListenerSettings;
-use super::watch::{Watch, WatchedIo};
+use super::connection::{Connection, Life};
+use super::watch::Watch;
+use super::{AnswerBody, ListenerSettings};
 use crate::notice;
 
 /// The accept queue; senders that come in a herd wait here instead of being refused.
 const BACKLOG: u32 = 1024;
 
-/// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
-/// this size while it is idle, so that only some connections get one that large.
-const READ_BUFFER: usize = 64 * 1024;
-
-/// How many of a listener's connections read with [`READ_BUFFER`] at a time: what their idle buffers take together
-/// is little beside the 64 MiB that Sluice needs for itself.
+/// How many of a listener's connections read with large buffers at a time: what their idle buffers take together is
+/// little beside the 64 MiB that Sluice needs for itself.
 const LARGE_READERS: usize = 128;
 
-/// As [`READ_BUFFER`], for all further connections.
-const SMALL_READ_BUFFER: usize = 16 * 1024;
-
-/// Requests at a time on one HTTP/2 connection.
-const MAX_CONCURRENT_STREAMS: u32 = 256;
-
 /// What is answered on a listener.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<AnswerBody>;
 
 /// Answers the requests of a listener.
 pub trait Handler: Send + Sync + 'static {
@@ -80,19 +63,6 @@ pub struct Listener {
     changed: Arc<Notify>,
     /// One that accepts, and one that looks for slow connections for as long as there may be any.
     tasks: JoinSet<()>,
-}
-
-/// How far a listener is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    /// At work.
-    Accepting,
-    /// No new connections; an answer says that it is the connection's last.
-    Leaving,
-    /// Connections without a request are closed.
-    Ending,
-    /// All connections are closed.
-    Over,
 }
 
 impl Bound {
@@ -245,71 +215,19 @@ impl<H: Handler> Accepting<H> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    fn connect(&self, socket: TcpStream, peer: SocketAddr, place: tokio::sync::OwnedSemaphorePermit) {
-        // Answers are small and are waited for.
-        let _ = socket.set_nodelay(true);
-        let watched = Arc::new(self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed)));
-        let (settings, handler) = (self.settings.clone(), self.handler.clone());
-        let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
-        let service = {
-            let watched = watched.clone();
-            service_fn(move |request: Request<Incoming>| {
-                let in_progress = watched.request();
-                let (settings, handler) = (settings.load_full(), handler.clone());
-                // HTTP/2 has GOAWAY instead.
-                let one_by_one = request.version() < Version::HTTP_2;
-                async move {
-                    let mut answer = handler.answer(&settings, request).await;
-                    if one_by_one && in_progress.is_last() {
-                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    }
-                    drop(in_progress);
-                    Ok::<_, Infallible>(answer)
-                }
-            })
+    fn connect(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let watched = self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let connection = Connection {
+            peer,
+            watched: Arc::new(watched),
+            settings: self.settings.clone(),
+            handler: self.handler.clone(),
+            large_reader: self.large_readers.clone().try_acquire_owned().ok(),
+            life: self.life.clone(),
         };
-        let large = self.large_readers.clone().try_acquire_owned().ok();
-        let read_buffer = if large.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        // Slow heads are the watch's business.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-            .keep_alive_interval(Duration::from_secs(30))
-            .adaptive_window(true);
-        let connection = builder.serve_connection(io, service).into_owned();
-        let mut life = self.life.clone();
         tokio::spawn(async move {
-            let (mut connection, mut late) = (pin!(connection), pin!(watched.late()));
-            loop {
-                tokio::select! {
-                    ended = connection.as_mut() => {
-                        if let Err(error) = ended {
-                            debug!(%peer, "connection ended: {error}");
-                        }
-                        break;
-                    }
-                    () = late.as_mut() => {
-                        debug!(%peer, "connection closed: idle, or its request's head came too slowly");
-                        break;
-                    }
-                    changed = life.changed() => {
-                        let now = *life.borrow();
-                        if changed.is_err() || now == Life::Over {
-                            debug!(%peer, "connection cut off: its listener has ended");
-                            break;
-                        }
-                        // A GOAWAY loses nothing: it waits for what is on its way. HTTP/1.1 has no such word, so an idle
-                        // connection is closed only in the end.
-                        if now == Life::Ending || watched.is_multiplexed() {
-                            connection.as_mut().graceful_shutdown();
-                        }
-                    }
-                }
-            }
-            drop((place, large));
+            connection.run(socket).await;
+            drop(place);
         });
     }
 }

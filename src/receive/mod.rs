@@ -1,22 +1,31 @@
-//! What comes in: listeners, connections, OTLP/HTTP, decompression, and the way of a request into the queues.
+//! What comes in: listeners, connections, OTLP/HTTP, OTLP/gRPC, decompression, and the way of a request into the queues.
 //!
 //! [`Intake::take`] is the one way in, whatever the transport: it splits a request, routes its entries and admits
 //! them whole or not at all. What it needs from the configuration is in one immutable [`Snapshot`].
 
+mod answer;
 mod body;
+mod connection;
 mod cors;
 mod counters;
+mod grpc;
 mod http;
 mod intake;
 mod json;
 mod listener;
+mod otlp;
 mod settings;
 mod status;
+mod tls;
 mod watch;
 
+pub use answer::AnswerBody;
 pub use body::Received;
-pub use counters::{Counters, Misdirection, Outcome};
-pub use http::OtlpHttp;
+pub use counters::{Counters, Misdirection, Outcome, Transport, TransportCounters};
+#[cfg(any(test, fuzzing))]
+pub use grpc::framing::check as check_framing;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Listener};
-pub use settings::{CorsSettings, ListenerSettings};
+pub use otlp::Otlp;
+pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
+pub use tls::{TlsServer, TlsServerSettings};

@@ -1,13 +1,30 @@
 //! What the configuration says about receivers, compiled.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// One listener for OTLP/HTTP.
+use super::TlsServer;
+
+/// Requests at a time on one HTTP/2 connection.
+pub const MAX_CONCURRENT_STREAMS: u32 = 256;
+
+/// What a listener is there for. Either takes calls of both, which are told apart by their content type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `protocols.http`, and what people and their tools speak.
+    Http,
+    /// `protocols.grpc`.
+    Grpc,
+}
+
+/// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// The receiver's name in the configuration, such as `otlp` or `otlp/internal`.
     pub name: String,
+    /// What it is there for.
+    pub protocol: Protocol,
     /// Where it listens. A host name such as `localhost` is resolved when the configuration is compiled.
     pub endpoint: SocketAddr,
     /// Bytes of a body, before and again after decompression.
@@ -16,8 +33,12 @@ pub struct ListenerSettings {
     pub read_header_timeout: Duration,
     /// The whole body must arrive in this time, from the end of the head on.
     pub read_timeout: Duration,
-    /// A kept-alive connection without a request is closed after this time.
+    /// A kept-alive connection without a request is closed after this time; zero: never.
     pub idle_timeout: Duration,
+    /// `tls`, if it is spoken.
+    pub tls: Option<Arc<TlsServer>>,
+    /// What holds for HTTP/2 alone.
+    pub http2: Http2Settings,
     /// Connections at a time; beyond, the listener stops accepting until one closes.
     pub max_connections: usize,
     /// Extra URL paths from `traces_url_path`, `metrics_url_path`, `logs_url_path`, by `Signal::index`.
@@ -31,14 +52,44 @@ impl ListenerSettings {
     pub fn for_people(name: &str, endpoint: SocketAddr) -> Self {
         Self {
             name: name.to_owned(),
+            protocol: Protocol::Http,
             endpoint,
             max_request_body_size: 64 * 1024,
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            tls: None,
+            http2: Http2Settings::default(),
             max_connections: 256,
             url_paths: [None, None, None],
             cors: None,
+        }
+    }
+}
+
+/// What holds for the HTTP/2 connections of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Settings {
+    /// Requests at a time on one connection.
+    pub max_concurrent_streams: u32,
+    /// After this time without a word the other side is asked whether it still lives.
+    pub keepalive_time: Duration,
+    /// It has this long to answer.
+    pub keepalive_timeout: Duration,
+    /// Beyond this age, more or less, a connection is told to go.
+    pub max_connection_age: Option<Duration>,
+    /// The requests on it have this long to end.
+    pub max_connection_age_grace: Duration,
+}
+
+impl Default for Http2Settings {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            keepalive_time: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            max_connection_age: None,
+            max_connection_age_grace: Duration::from_secs(30),
         }
     }
 }

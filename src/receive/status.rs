@@ -11,23 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use crate::otlp::Signal;
-
-/// `google.rpc.Code`, as far as Sluice answers with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    /// The request is wrong and will be.
-    InvalidArgument = 3,
-    /// There is no such path.
-    NotFound = 5,
-    /// A limit that a retry would meet again.
-    ResourceExhausted = 8,
-    /// The path has no such method, or the content no such type.
-    Unimplemented = 12,
-    /// Try again later.
-    Unavailable = 14,
-    /// It took too long.
-    DeadlineExceeded = 4,
-}
+use crate::rpc::{BAD_REQUEST, BadRequest, Code, Status};
 
 /// The two encodings of OTLP/HTTP (rules 25, 26).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,40 +25,6 @@ pub(super) enum Encoding {
 /// Longer messages are cut: answers are limited (rules 6, 34), and a sender logs them whole.
 const LONGEST_MESSAGE: usize = 1024;
 
-#[derive(Clone, PartialEq, Message)]
-struct Status {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct BadRequest {
-    #[prost(message, repeated, tag = "1")]
-    field_violations: Vec<FieldViolation>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct FieldViolation {
-    #[prost(string, tag = "1")]
-    field: String,
-    #[prost(string, tag = "2")]
-    description: String,
-}
-
-const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
-
 impl Encoding {
     /// The `Content-Type`.
     pub(super) const fn content_type(self) -> &'static str {
@@ -87,22 +37,17 @@ impl Encoding {
     /// The body of an error. `field` is the path of what is wrong in the request, if that is known.
     pub(super) fn status(self, code: Code, message: &str, field: Option<&str>) -> Bytes {
         let message = trim(message);
-        let code = code as i32;
         match self {
             Self::Protobuf => {
-                let details = field.map(|field| {
-                    let violation = FieldViolation { field: field.to_owned(), description: message.clone() };
-                    let value = BadRequest { field_violations: vec![violation] }.encode_to_vec();
-                    Any { type_url: BAD_REQUEST.to_owned(), value }
-                });
-                Status { code, message, details: details.into_iter().collect() }.encode_to_vec().into()
+                let detail = field.map(|field| BadRequest::detail(field, &message));
+                Status::new(code, &message, detail).encode_to_vec().into()
             }
             Self::Json => {
                 let details: Vec<_> = field
                     .map(|field| json!({"@type": BAD_REQUEST, "fieldViolations": [{"field": field, "description": message}]}))
                     .into_iter()
                     .collect();
-                json!({"code": code, "message": message, "details": details}).to_string().into()
+                json!({"code": code as i32, "message": message, "details": details}).to_string().into()
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::report::ReloadError;
 use super::router::Router;
 use crate::config::Compiled;
-use crate::receive::{Bound, Listener, ListenerSettings};
+use crate::receive::{Bound, Listener, ListenerSettings, Protocol};
 
 /// How long connections may go on using a listener that is no longer configured, or has moved: several times the
 /// interval at which applications export.
@@ -20,8 +20,10 @@ const LAST_CALL: Duration = Duration::from_millis(250);
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// OTLP from senders.
+    /// OTLP from senders, mostly by HTTP.
     Otlp,
+    /// OTLP from senders, mostly by gRPC.
+    OtlpGrpc,
     /// Metrics, health and API.
     Admin,
     /// Health and metrics alone.
@@ -52,7 +54,13 @@ impl Listeners {
     /// Binds every address of a configuration that is not listened on yet. Nothing is served until
     /// [`Listeners::serve`]; dropped, nothing has happened.
     pub(super) fn bind(&self, compiled: &Compiled) -> Result<Vec<(Role, Bindable)>, ReloadError> {
-        let otlp = compiled.listeners.iter().map(|settings| (Role::Otlp, settings.clone()));
+        let otlp = compiled.listeners.iter().map(|settings| {
+            let role = match settings.protocol {
+                Protocol::Http => Role::Otlp,
+                Protocol::Grpc => Role::OtlpGrpc,
+            };
+            (role, settings.clone())
+        });
         let admin =
             compiled.admin.map(|address| (Role::Admin, ListenerSettings::for_people("admin", address)));
         let health =
@@ -116,10 +124,11 @@ impl Listeners {
         }
     }
 
-    /// Stops those of a role, for at most `patience`.
-    pub(super) async fn stop(&mut self, role: Role, patience: Duration) {
-        let (stopping, staying): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.0).into_iter().partition(|(of, _)| *of == role);
+    /// Stops those that take telemetry, for at most `patience`.
+    pub(super) async fn stop_receivers(&mut self, patience: Duration) {
+        let (stopping, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|(role, _)| matches!(role, Role::Otlp | Role::OtlpGrpc));
         self.0 = staying;
         let tasks: Vec<_> = stopping
             .into_iter()

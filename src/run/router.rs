@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::listeners::{Listeners, Role, Serve};
 use super::report::{ConfigReport, ReloadError, Reloads};
-use crate::config::{self, Compiled, Source};
+use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
@@ -45,6 +45,8 @@ pub struct Router {
     intake: Arc<Intake>,
     serve: Serve,
     phase: watch::Sender<Phase>,
+    /// Whether the phase is [`Phase::Ready`], for those who wait for a change.
+    ready: watch::Sender<bool>,
     /// Held while a configuration is applied: one at a time.
     live: tokio::sync::Mutex<Live>,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
@@ -76,7 +78,7 @@ impl Router {
         env: fn(&str) -> Option<String>,
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
-        let compiled = load(&source, env).await?;
+        let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
         let shared = Arc::new(Shared {
             budget: Arc::new(Budget::new(compiled.limits.memory)),
             streams: Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -110,6 +112,7 @@ impl Router {
             intake,
             serve,
             phase: watch::Sender::new(Phase::Starting),
+            ready: watch::Sender::new(false),
             live: tokio::sync::Mutex::default(),
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
@@ -118,6 +121,7 @@ impl Router {
         });
         router.apply(compiled).await?;
         router.phase.send_replace(Phase::Ready);
+        router.ready.send_replace(true);
         Ok(router)
     }
 
@@ -151,6 +155,11 @@ impl Router {
         *self.phase.borrow()
     }
 
+    /// Whether telemetry is taken, now and from now on.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
     /// Where the listeners of a role really listen.
     pub async fn addresses(&self, role: Role) -> Vec<SocketAddr> {
         let live = self.live.lock().await;
@@ -160,9 +169,12 @@ impl Router {
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
-        let outcome = match load(&self.source, self.env).await {
-            Ok(compiled) => self.apply(compiled).await,
-            Err(error) => Err(error),
+        let (files, outcome) = match load(&self.source, self.env).await {
+            Ok(compiled) => ((compiled.files.clone(), compiled.hash), self.apply(compiled).await),
+            Err(problems) => {
+                let files = (problems.files.clone(), problems.hash);
+                (files, Err(ReloadError::Problems(problems)))
+            }
         };
         match &outcome {
             Ok(version) => {
@@ -173,9 +185,8 @@ impl Router {
                 self.reloads.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("configuration not reloaded, the one in use stays:\n{error}");
                 let mut report = (*self.report()).clone();
-                if let ReloadError::Problems(problems) = error {
-                    report.files = (problems.files.clone(), problems.hash);
-                }
+                // Whatever it failed for: trying the same again and again would only say the same.
+                report.files = files;
                 report.last_error = Some((SystemTime::now(), error.clone()));
                 self.report.store(Arc::new(report));
             }
@@ -192,12 +203,15 @@ impl Router {
         let before = self.intake.snapshot.load_full();
         let plan = plan_exporters(&compiled, &self.exporters())?;
         let bound = live.listeners.bind(&compiled)?;
-        let dead_letters = open_dead_letters(&compiled, &self.intake).await?;
+        let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
         // From here on nothing fails.
         let version = before.version + 1;
         self.shared.budget.set_limit(compiled.limits.memory);
         self.shared.streams.set_limit(compiled.limits.streams);
+        if let (Some(open), Some(settings)) = (&dead_letters, &compiled.dead_letter) {
+            open.set_max_size(settings.max_size);
+        }
         self.intake.dead_letters.store(dead_letters);
         // Exporters change before the snapshot does, since entries that are named by it need the exporters' new settings.
         // So requests that still use the one before meet new settings, too; some may read them twice, before and after.
@@ -208,8 +222,12 @@ impl Router {
         let exporters: Vec<Arc<Exporter>> = plan
             .into_iter()
             .map(|planned| match planned {
-                Planned::Same(exporter) => exporter,
+                Planned::Same(exporter) => {
+                    exporter.take_back();
+                    exporter
+                }
                 Planned::Changed(exporter, active) => {
+                    exporter.take_back();
                     exporter.reconfigure(active);
                     exporter
                 }
@@ -248,6 +266,8 @@ impl Router {
         }));
         live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         for exporter in removed {
+            // No more comes that would fill what is open. What requests of the snapshot before still bring is sent so, too.
+            exporter.registry().flush();
             live.removed.push((exporter.clone(), version));
             tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
@@ -258,7 +278,7 @@ impl Router {
     fn show_exporters(&self, current: &[Arc<Exporter>], removed: &[Arc<Exporter>]) {
         let mut shown = current.to_vec();
         for old in self.exporters.load().iter().chain(removed) {
-            let draining = !old.registry().is_empty() || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
+            let draining = !old.is_empty() || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
             if draining && !shown.iter().any(|exporter| Arc::ptr_eq(exporter, old)) {
                 shown.push(old.clone());
             }
@@ -281,7 +301,7 @@ impl Router {
                 return;
             };
             exporter.registry().forget_idle();
-            if exporter.registry().is_empty() {
+            if exporter.is_empty() {
                 let rest =
                     self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
                 self.exporters.store(Arc::new(rest));
@@ -297,11 +317,12 @@ impl Router {
     /// Turns readiness off; from now on no configuration is applied.
     pub fn begin_stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
+        self.ready.send_replace(false);
     }
 
     /// Stops accepting and answers what is in progress, for at most `patience`. The health and admin listeners go on.
     pub async fn stop_receiving(&self, patience: Duration) {
-        self.live.lock().await.listeners.stop(Role::Otlp, patience).await;
+        self.live.lock().await.listeners.stop_receivers(patience).await;
     }
 }
 
@@ -332,13 +353,14 @@ enum Planned {
     New(Arc<str>, Active),
 }
 
-/// An exporter that comes back while it still drains is the same one, so that its streams keep their order.
+/// An exporter that comes back while it still has streams is the same one, also if it was given up: so its streams keep
+/// their order, and no two exporters have one name.
 fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Planned>, ReloadError> {
     compiled
         .exporters
         .iter()
         .map(|(name, settings)| {
-            let known = alive.iter().find(|exporter| exporter.name() == name && !exporter.is_given_up());
+            let known = alive.iter().find(|exporter| exporter.name() == name);
             if let Some(same) = known.filter(|exporter| exporter.active().settings == *settings) {
                 return Ok(Planned::Same(same.clone()));
             }
@@ -352,28 +374,34 @@ fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Pl
         .collect()
 }
 
+/// The same directory stays open: letters may be on their way into it.
 async fn open_dead_letters(
     compiled: &Compiled,
     intake: &Intake,
+    starting: bool,
 ) -> Result<Option<Arc<DeadLetters>>, ReloadError> {
     let Some(settings) = compiled.dead_letter.clone() else { return Ok(None) };
     if let Some(open) = intake.dead_letters.load_full()
-        && *open.settings() == settings
+        && *open.directory() == settings.directory
     {
         return Ok(Some(open));
     }
     let directory = settings.directory.clone();
-    let opened = tokio::task::spawn_blocking(move || DeadLetters::open(&settings)).await;
+    let opened = tokio::task::spawn_blocking(move || {
+        if starting {
+            DeadLetters::clear_unfinished(&settings.directory)?;
+        }
+        DeadLetters::open(&settings)
+    });
+    let opened = opened.await;
     let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error)));
     opened
         .map(|open| Some(Arc::new(open)))
         .map_err(|reason| ReloadError::DeadLetters { directory, reason: Arc::new(reason) })
 }
 
-async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, ReloadError> {
+async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
     let source = source.clone();
     let loaded = tokio::task::spawn_blocking(move || config::load(&source, &env)).await;
-    loaded
-        .expect("loading a configuration doesn't panic")
-        .map_err(|problems| ReloadError::Problems(Arc::new(problems)))
+    loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 use super::Router;
@@ -16,6 +16,15 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The part of `shutdown_timeout` that requests in progress may take.
 const RECEIVING: f64 = 0.8;
 
+/// What could not be done in time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// What exporters could not deliver.
+    pub exporters: Vec<Leftover>,
+    /// Requests whose invalid parts were cut out and did not get into the dead-letter directory.
+    pub unwritten_cuts: usize,
+}
+
 /// What could not be delivered by one exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
@@ -23,13 +32,20 @@ pub struct Leftover {
     pub exporter: Arc<str>,
     /// Records that were pending at the deadline.
     pub records: u64,
-    /// Of these, the ones that are in the dead-letter directory now.
+    /// Of these, the ones that are in the dead-letter directory now. The others are lost.
     pub dead_lettered: u64,
+}
+
+impl Leftovers {
+    /// Whether everything was done.
+    pub fn is_empty(&self) -> bool {
+        self.exporters.is_empty() && self.unwritten_cuts == 0
+    }
 }
 
 /// Empties the queues, within `shutdown_timeout` after `shutdown_delay`. Returns what was left: nothing, if everything
 /// was delivered. Without a dead-letter directory what is left is lost.
-pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
+pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     let (delay, timeout) = router.report().shutdown;
     router.begin_stopping();
     if !delay.is_zero() {
@@ -46,15 +62,9 @@ pub async fn shut_down(router: &Arc<Router>) -> Vec<Leftover> {
     flush(router);
     let exporters = router.exporters();
     for exporter in exporters.iter() {
-        exporter.drained(deadline.saturating_duration_since(Instant::now())).await;
+        exporter.drained(deadline).await;
     }
-    let mut left = Vec::new();
-    for exporter in exporters.iter() {
-        left.extend(leave(router, exporter).await);
-    }
-    router.intake().burials.close();
-    // Dead letters of what never was in a queue.
-    let _ = tokio::time::timeout(LAST_WORDS, router.intake().burials.wait()).await;
+    let left = bury(router, &exporters).await;
     if left.is_empty() {
         info!("shut down: everything was delivered, nothing is left");
     }
@@ -67,28 +77,68 @@ fn flush(router: &Router) {
     }
 }
 
-async fn leave(router: &Router, exporter: &Exporter) -> Option<Leftover> {
-    let records = exporter.registry().pending_records();
-    if exporter.registry().pending_bytes() == 0 {
-        return None;
-    }
-    let mut streams: Vec<String> = Vec::new();
-    exporter.registry().for_each(|stream| {
-        if stream.state().pending_bytes > 0 {
-            streams.push(stream.name().routing_key().to_owned());
-        }
-    });
-    let count =
-        |fate| Signal::ALL.iter().map(|signal| exporter.counters().exported(*signal, fate)).sum::<u64>();
-    let before = count(Fate::DeadLettered);
+/// Makes dead letters of what is left, where there is a directory, and waits for those that are being written: for
+/// [`LAST_WORDS`] in all, however many exporters there are.
+async fn bury(router: &Router, exporters: &[Arc<Exporter>]) -> Leftovers {
+    let left: Vec<Pending<'_>> = exporters.iter().filter_map(|exporter| Pending::of(exporter)).collect();
+    let deadline = Instant::now() + LAST_WORDS;
     if router.intake().dead_letters.load().is_some() {
-        exporter.give_up();
-        exporter.drained(LAST_WORDS).await;
+        for pending in &left {
+            pending.exporter.give_up();
+        }
+        for pending in &left {
+            pending.exporter.drained(deadline).await;
+        }
     }
-    let dead_lettered = count(Fate::DeadLettered) - before;
-    error!(
-        exporter = %exporter.name(), records, dead_lettered, streams = streams.len(),
-        "not delivered in time; the first streams are {:?}", &streams[..streams.len().min(5)]
-    );
-    Some(Leftover { exporter: exporter.name().clone(), records, dead_lettered })
+    let exporters = left.into_iter().map(Pending::end).collect();
+    // What was shed is pending above; here are the letters of what was never routed.
+    let burials = &router.intake().burials;
+    burials.close();
+    let written = timeout_at(deadline, burials.wait()).await.is_ok();
+    let unwritten_cuts = if written { 0 } else { burials.len() };
+    if !written {
+        error!(requests = unwritten_cuts, "dead letters of what was cut out could not be written in time");
+    }
+    Leftovers { exporters, unwritten_cuts }
+}
+
+/// What an exporter still had at the deadline.
+struct Pending<'e> {
+    exporter: &'e Exporter,
+    records: u64,
+    streams: Vec<String>,
+    dead_lettered: u64,
+}
+
+impl<'e> Pending<'e> {
+    /// Nothing, if it had nothing.
+    fn of(exporter: &'e Exporter) -> Option<Self> {
+        if exporter.registry().pending_bytes() == 0 {
+            return None;
+        }
+        let mut streams = Vec::new();
+        exporter.registry().for_each(|stream| {
+            if stream.state().pending_bytes > 0 {
+                streams.push(stream.name().routing_key().to_owned());
+            }
+        });
+        let records = exporter.registry().pending_records();
+        Some(Self { exporter, records, streams, dead_lettered: dead_lettered(exporter) })
+    }
+
+    /// Says what became of it.
+    fn end(self) -> Leftover {
+        let Self { exporter, records, streams, dead_lettered: before } = self;
+        let dead_lettered = dead_lettered(exporter) - before;
+        error!(
+            exporter = %exporter.name(), records, dead_lettered, lost = records.saturating_sub(dead_lettered),
+            streams = streams.len(), "not delivered in time; the first streams are {:?}",
+            &streams[..streams.len().min(5)]
+        );
+        Leftover { exporter: exporter.name().clone(), records, dead_lettered }
+    }
+}
+
+fn dead_lettered(exporter: &Exporter) -> u64 {
+    Signal::ALL.iter().map(|signal| exporter.counters().exported(*signal, Fate::DeadLettered)).sum()
 }

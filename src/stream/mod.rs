@@ -22,5 +22,5 @@ pub use batch::Batch;
 pub use budget::{Budget, Reservation};
 pub use name::StreamName;
 pub use queue::{InFlight, Stream, StreamState};
-pub use registry::{IDLE, NoStream, Outlet, Registry, Shared, StreamCount};
+pub use registry::{Ending, IDLE, NoStream, Outlet, Registry, Shared, StreamCount};
 pub use settings::{BatchSettings, QueueSettings, WhenFull};

@@ -52,7 +52,6 @@ struct Queue {
     consumers: usize,
     /// A consumer sleeps until the open batch is due.
     waiting: bool,
-    flushing: bool,
     next_sequence: u64,
     last_used: Instant,
 }
@@ -90,7 +89,6 @@ impl Stream {
             in_flight_since: None,
             consumers: 0,
             waiting: false,
-            flushing: false,
             next_sequence: 0,
             last_used: Instant::now(),
         };
@@ -231,6 +229,10 @@ impl Stream {
         let mut queue = self.queue.lock();
         let settings = self.registry.settings();
         let flush = settings.batch.flush_timeout;
+        let due = |opened: Instant, len: usize| {
+            // Large enough only since a reload: otherwise it would have been closed as it grew.
+            self.registry.is_flushing() || opened.elapsed() >= flush || len >= settings.batch.min_size
+        };
         // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
         if queue.consumers > settings.num_consumers.max(1) {
             queue.consumers -= 1;
@@ -244,9 +246,7 @@ impl Stream {
         }
         if queue.closed.is_empty() {
             match queue.open.opened() {
-                Some(opened) if queue.flushing || opened.elapsed() >= flush => {
-                    queue.close(self.signal());
-                }
+                Some(opened) if due(opened, queue.open.len()) => queue.close(self.signal()),
                 Some(_) if !queue.waiting => queue.waiting = true,
                 _ => {
                     queue.consumers -= 1;
@@ -263,10 +263,11 @@ impl Stream {
         Taken::Due(queue.open.opened().expect("a consumer waits only for an open batch") + flush)
     }
 
-    /// Sends what is open without waiting for it to fill or age, now and from now on.
-    pub(super) fn flush(&self) {
-        self.queue.lock().flushing = true;
-        self.wake.notify_one();
+    /// Has a consumer that waits for the open batch look again whether it is due.
+    pub(super) fn look_again(&self) {
+        if self.queue.lock().waiting {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether an attempt to deliver failed and none has succeeded since; returns what it was before.

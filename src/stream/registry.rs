@@ -68,6 +68,20 @@ pub enum NoStream {
     Unfit(String),
 }
 
+/// Records that were shed and whose end is not yet counted. Until this is dropped they are pending.
+#[derive(Debug)]
+pub struct Ending {
+    registry: Arc<Registry>,
+    records: u64,
+    bytes: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.registry.count_ended(self.records, self.bytes);
+    }
+}
+
 /// Later than any stream can have been used.
 fn whenever() -> Instant {
     Instant::now() + IDLE
@@ -146,9 +160,12 @@ impl Registry {
         self.settings.load()
     }
 
-    /// Changes the settings; streams use them from their next batch.
+    /// Changes the settings; streams use them from their next batch, which may be due by them already.
     pub fn set_settings(&self, settings: QueueSettings) {
-        self.settings.store(Arc::new(settings));
+        let before = self.settings.swap(Arc::new(settings));
+        if before.batch != self.settings().batch {
+            self.for_each(|stream| stream.look_again());
+        }
     }
 
     /// The attributes that name streams from now on, beside their key.
@@ -203,9 +220,6 @@ impl Registry {
                 }
                 let of_key = generation.held_by(&name);
                 let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned()));
-                if self.flushing.load(Ordering::Acquire) {
-                    stream.flush();
-                }
                 vacant.insert(stream.clone());
                 Ok(stream)
             }
@@ -284,7 +298,16 @@ impl Registry {
     /// From now on batches are sent as soon as their stream is free, whatever their size and age.
     pub fn flush(&self) {
         self.flushing.store(true, Ordering::Release);
-        self.for_each(|stream| stream.flush());
+        self.for_each(|stream| stream.look_again());
+    }
+
+    /// From now on batches wait again until they are full or old enough.
+    pub fn end_flush(&self) {
+        self.flushing.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_flushing(&self) -> bool {
+        self.flushing.load(Ordering::Acquire)
     }
 
     /// Looks at every live stream.
@@ -311,17 +334,19 @@ impl Registry {
         self.routed_records[signal.index()].load(Ordering::Relaxed)
     }
 
-    /// Counts records that a route sent here and for which there was no room.
-    pub fn count_shed(&self, signal: Signal, records: u64) {
-        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
+    /// Counts records that a route sent here and for which there was no room: as pending, until what is returned is dropped
+    /// because they have ended.
+    pub fn count_shed(self: &Arc<Self>, signal: Signal, records: u64, bytes: u64) -> Ending {
+        self.count_routed(signal, records, bytes);
+        Ending { registry: self.clone(), records, bytes }
     }
 
-    /// Records admitted and not settled.
+    /// Records that have not ended.
     pub fn pending_records(&self) -> u64 {
         self.pending_records.load(Ordering::Acquire)
     }
 
-    /// Framed bytes admitted and not settled.
+    /// Framed bytes that have not ended.
     pub fn pending_bytes(&self) -> u64 {
         self.pending_bytes.load(Ordering::Acquire)
     }
@@ -342,9 +367,7 @@ impl Registry {
 
     /// `bytes` were reserved on the budget for the entries; what was allocated for them is `taken`.
     pub(super) fn admitted(&self, signal: Signal, records: u64, bytes: u64, taken: u64) {
-        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
-        self.pending_records.fetch_add(records, Ordering::AcqRel);
-        self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.count_routed(signal, records, bytes);
         if taken >= bytes {
             self.shared.budget.charge(taken - bytes);
         } else {
@@ -352,9 +375,19 @@ impl Registry {
         }
     }
 
+    fn count_routed(&self, signal: Signal, records: u64, bytes: u64) {
+        self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.pending_records.fetch_add(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    fn count_ended(&self, records: u64, bytes: u64) {
+        self.pending_records.fetch_sub(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
     pub(super) fn settled(&self, closed: &ClosedBatch) {
-        self.pending_records.fetch_sub(closed.batch.records(), Ordering::AcqRel);
-        self.pending_bytes.fetch_sub(closed.batch.len() as u64, Ordering::AcqRel);
+        self.count_ended(closed.batch.records(), closed.batch.len() as u64);
         self.shared.budget.release(closed.capacity);
     }
 }

@@ -264,6 +264,26 @@ async fn a_batch_is_taken_at_its_age_or_size_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_that_is_being_filled_is_due_by_new_settings_as_soon_as_there_are_some() {
+    let batch = BatchSettings { flush_timeout: Duration::from_secs(3600), ..settings().batch };
+    for new in [
+        BatchSettings { flush_timeout: Duration::from_millis(50), ..batch },
+        BatchSettings { min_size: 100, ..batch },
+    ] {
+        let house = House::new(QueueSettings { batch, ..settings() });
+        let start = tokio::time::Instant::now();
+        house.admit(&[("a", 100)]).unwrap();
+        let stream = house.consumers.first();
+        let consumer = tokio::spawn(async move { stream.next().await.unwrap().batch().len() });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!consumer.is_finished());
+        house.registry.set_settings(QueueSettings { batch: new, ..settings() });
+        assert_eq!(consumer.await.unwrap(), 100);
+        assert_eq!(start.elapsed(), Duration::from_secs(1), "{new:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_that_would_make_a_batch_too_large_begins_the_next_one() {
     let house = House::new(settings());
     house.admit(&[("a", 150), ("a", 260), ("a", 30)]).unwrap();
@@ -322,6 +342,23 @@ async fn flushing_sends_what_is_open_at_once_also_in_streams_that_come_later() {
         drop(stream.next().await.unwrap());
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_flush_batches_wait_until_they_are_due_again() {
+    let house = House::new(settings());
+    house.admit(&[("a", 10)]).unwrap();
+    house.registry.flush();
+    let stream = house.consumers.first();
+    drop(stream.next().await.unwrap());
+    house.registry.end_flush();
+    let start = tokio::time::Instant::now();
+    house.admit(&[("a", 10), ("b", 10)]).unwrap();
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    for stream in streams {
+        drop(stream.next().await);
+        assert_eq!(start.elapsed(), Duration::from_millis(50));
+    }
 }
 
 #[tokio::test(start_paused = true)]

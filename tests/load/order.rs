@@ -137,6 +137,7 @@ async fn what_cannot_be_read_is_refused_and_not_counted() {
         ("POST /v1/other", protobuf.to_owned(), &body[..], 404),
         ("GET /v1/logs", protobuf.to_owned(), &body[..], 405),
         ("POST /v1/logs", "Content-Type: text/plain\r\n".to_owned(), &body[..], 415),
+        ("POST /v1/logs", "Content-Type: application/json\r\n".to_owned(), &body[..], 400),
         ("POST /v1/logs", format!("{protobuf}Content-Encoding: br\r\n"), &body[..], 415),
         ("POST /v1/logs", format!("{protobuf}Content-Encoding: gzip\r\n"), &body[..], 400),
         ("POST /v1/logs", protobuf.to_owned(), &body[..body.len() - 1], 400),
@@ -145,7 +146,7 @@ async fn what_cannot_be_read_is_refused_and_not_counted() {
         assert_eq!(post_with(&sink, line, &headers, body).await.status(), status, "{line} {headers}");
     }
     let counts = sink.counts();
-    assert_eq!((counts.requests, counts.refused, counts.malformed), (6, 6, 1));
+    assert_eq!((counts.requests, counts.refused, counts.malformed), (7, 7, 1));
     assert_eq!((counts.accepted, counts.records), (0, 0));
 }
 

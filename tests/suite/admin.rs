@@ -329,14 +329,14 @@ async fn the_api_shows_what_each_stream_and_exporter_has() {
 #[tokio::test]
 async fn the_api_shows_the_configuration_in_use_as_it_was_written() {
     let up = sinks::counting().await;
-    let sluice = Sluice::start(&config(&up.url(), "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 }, grpc: { endpoint: 127.0.0.1:0 } } } }\n")).await;
+    let sluice = Sluice::start(&config(&up.url(), "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 }, grpc: { endpoint: 127.0.0.1:0, include_metadata: true } } } }\n")).await;
     let shown = sluice.api("/api/v1/config").await;
     assert_eq!(shown["version"], 1);
     assert!(shown["source"].as_str().unwrap().ends_with("sluice.yaml"), "{shown}");
     let loaded_at = shown["loaded_at"].as_str().unwrap();
     assert!(loaded_at.len() == 24 && loaded_at.ends_with('Z') && loaded_at.contains('T'), "{loaded_at}");
     assert_eq!(shown["last_error"], Value::Null);
-    assert!(shown["warnings"][0]["message"].as_str().unwrap().contains("gRPC"), "{shown}");
+    assert!(shown["warnings"][0]["message"].as_str().unwrap().contains("include_metadata"), "{shown}");
     assert_eq!(shown["config"]["routes"][0]["key"], "s2.stream");
     assert_eq!(shown["config"]["exporters"]["otlp_http/up"]["retry_on_failure"]["initial_interval"], "50ms");
 }

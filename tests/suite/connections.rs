@@ -186,7 +186,7 @@ impl Handler for Slow {
     async fn answer(&self, _: &ListenerSettings, _: http::Request<Incoming>) -> Answer {
         self.begun.notify_one();
         self.go_on.notified().await;
-        http::Response::new(Full::default())
+        http::Response::new(sluice::receive::AnswerBody::from(bytes::Bytes::new()))
     }
 }
 

@@ -42,6 +42,26 @@ async fn a_full_directory_drops_the_new_letter_and_keeps_the_old_ones() {
 }
 
 #[tokio::test]
+async fn a_directory_whose_bound_changes_goes_on_being_written() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(501));
+    let config = |size: &str| {
+        let bound = format!("dead_letter: {{ directory: '@DIR@/letters', max_size: {size} }}\n");
+        yaml::up(&up.url(), &[QUICK, SINGLY]) + &bound
+    };
+    let sluice = Sluice::start(&config("1KiB")).await;
+    let open = || sluice.router().intake().dead_letters.load_full().unwrap();
+    let before = open();
+    let body = logs(&[("a", &[&filler("text", 2000)])]);
+    sluice.accept(Signal::Logs, body.clone()).await;
+    assert_eq!(sluice.settled().await.exported(UP, "dropped"), 1.0);
+    sluice.reconfigure(&config("1MiB")).await;
+    assert!(std::sync::Arc::ptr_eq(&before, &open()), "what is being written is finished");
+    sluice.accept(Signal::Logs, body).await;
+    assert_eq!(sluice.settled().await.exported(UP, "dead_lettered"), 1.0);
+}
+
+#[tokio::test]
 async fn a_directory_that_cannot_be_made_is_told_at_the_start() {
     let up = sinks::counting().await;
     let config = yaml::up(&up.url(), &[]) + "dead_letter: { directory: '@DIR@/sluice.yaml/letters' }\n";

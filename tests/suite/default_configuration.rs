@@ -13,11 +13,16 @@ use tokio::process::Command;
 use crate::support::SluiceProcess;
 use crate::support::payload::{entries, entry_of, filler, request, resource, texts};
 
-/// The embedded configuration on free ports; nothing listens on the gRPC one.
+/// The embedded configuration on free ports.
 fn embedded() -> String {
     let text = sluice::config::EMBEDDED;
-    assert!(text.contains("127.0.0.1:4318") && text.contains("127.0.0.1:8888"));
-    text.replace("127.0.0.1:4318", "127.0.0.1:0").replace("127.0.0.1:8888", "127.0.0.1:0")
+    ["127.0.0.1:4317", "127.0.0.1:4318", "127.0.0.1:8888"].into_iter().fold(
+        text.to_owned(),
+        |text, address| {
+            assert!(text.contains(address), "{address}");
+            text.replace(address, "127.0.0.1:0")
+        },
+    )
 }
 
 /// The requests in a file of lines, as the vocabulary's own JSON reader understands them.

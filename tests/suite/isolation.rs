@@ -58,7 +58,7 @@ fn p99(up: &Sink, posted: &BTreeMap<String, Instant>) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_streams_delay_neither_others_of_their_exporter_nor_other_exporters() {
-    let (up, other) = (sinks::recording().await, sinks::counting().await);
+    let (up, other) = (sinks::recording().await, sinks::recording().await);
     let queue = "sending_queue: { batch: { flush_timeout: 5ms } }";
     let exporters = yaml::exporters(&[
         ("otlp_http/up", yaml::to(&up.url(), &[QUICK, queue, "timeout: 1h"])),
@@ -66,32 +66,26 @@ async fn stalled_streams_delay_neither_others_of_their_exporter_nor_other_export
     ]);
     let sluice = Sluice::start(&(exporters + &yaml::by_stream("otlp_http/up, otlp_http/other"))).await;
 
-    let posted = post_round(&sluice, 0).await;
-    up.records(STREAMS as u64).await;
-    let unloaded = p99(&up, &posted);
-
     up.set_fault(Fault::hang().on_streams("slow-*"));
     let mut rounds = 0;
+    // The 99th percentile of the same records at either exporter: at `other`, where nothing hangs, it is what the
+    // machine makes of it at that moment.
     let mut round = async || {
         rounds += 1;
         let posted = post_round(&sluice, rounds).await;
-        let healthy = (STREAMS - STALLED) * rounds;
-        up.wait_for_records((STREAMS + healthy) as u64, PATIENCE).await.expect("700 streams are delivered");
-        p99(&up, &posted)
+        let healthy = ((STREAMS - STALLED) * rounds) as u64;
+        up.wait_for_records(healthy, PATIENCE).await.expect("700 streams are delivered");
+        other.records((STREAMS * rounds) as u64).await;
+        (p99(&up, &posted), p99(&other, &posted))
     };
-    // A hanging attempt gives its place up after a second; the rest is for machines that are busy.
-    let as_before = 2 * unloaded + NOISE;
+    let keeps_up = |(up, other): &(Duration, Duration)| *up <= 2 * *other + NOISE;
+    // A hanging attempt gives its place up after a second.
     let start = Instant::now();
-    while round().await > as_before {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "the healthy streams don't get their latency of {unloaded:?} back"
-        );
+    while !keeps_up(&round().await) {
+        assert!(start.elapsed() < PATIENCE, "the healthy streams don't get their latency back");
     }
-    let mut settled = [round().await, round().await, round().await, round().await, round().await];
-    settled.sort();
-    assert!(settled[2] <= as_before, "{settled:?} instead of {unloaded:?}");
-    other.records((STREAMS * (rounds + 1)) as u64).await;
+    let settled = [round().await, round().await, round().await, round().await, round().await];
+    assert!(settled.iter().filter(|round| keeps_up(round)).count() >= 3, "{settled:?}");
 
     let metrics = sluice.assert_conserved().await;
     let pending = |exporter| metrics.sum("sluice_pending_records", &[("exporter", exporter)]);

@@ -1,6 +1,7 @@
 //! Hot reload of the real program: what asks for one, what it changes, and what it must leave alone.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use sluice::cli::sink::{Fault, Sink};
@@ -8,8 +9,10 @@ use sluice::otlp::Signal;
 
 use crate::support::http::{self, Answer};
 use crate::support::payload::logs;
+use crate::support::router::write_config;
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::Wire;
+use crate::support::yaml::{LETTERS, QUICK};
 use crate::support::{Sluice, SluiceProcess, eventually};
 
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
@@ -235,6 +238,28 @@ async fn a_listener_that_another_program_has_is_refused_and_named() {
     sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
 }
 
+#[tokio::test]
+async fn a_reload_that_failed_is_not_repeated_until_a_file_changes() {
+    let up = sinks::recording().await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sluice = Sluice::start(&listening(&up, "127.0.0.1:0")).await;
+    let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
+    tokio::time::pause();
+    tokio::spawn(sluice::run::reload_when_asked(sluice.router().clone(), hangups));
+    let reloads = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    let failed = || reloads(&sluice.router().reloads().failed);
+
+    write_config(sluice.directory(), &listening(&up, &taken.local_addr().unwrap().to_string()));
+    eventually("it is tried", async || (failed() > 0).then_some(())).await;
+    // The files are read every five seconds.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(failed(), 1);
+    write_config(sluice.directory(), &listening(&up, "127.0.0.1:0"));
+    eventually("the repaired one is in use", async || (sluice.router().report().version == 2).then_some(()))
+        .await;
+    assert_eq!(failed(), 1);
+}
+
 /// Two exporters, of which the routes use these.
 fn two(one: &Sink, other: &Sink, names: &str) -> String {
     let exporters: Vec<String> = [("one", one), ("other", other)]
@@ -296,6 +321,31 @@ async fn an_exporter_that_comes_back_while_it_drains_keeps_its_order() {
     assert_eq!(one.texts(Signal::Logs), (0..10).map(|index| index.to_string()).collect::<Vec<_>>());
     let metrics = sluice.settled().await;
     assert_eq!(metrics.exported("otlp_http/one", "delivered"), 10.0, "it kept its counters, too");
+}
+
+#[tokio::test]
+async fn a_signal_that_loses_its_url_is_held_until_it_has_one_again() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let config = |logs: &str, signals: &str| {
+        format!(
+            "exporters: {{ otlp_http/up: {{ traces_endpoint: '{up}/v1/traces', {logs} compression: none, {QUICK} }} }}\n\
+             routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, signals: [{signals}], exporters: [otlp_http/up] }}]\n{LETTERS}",
+            up = up.url()
+        )
+    };
+    let both = config(&format!("logs_endpoint: '{}/v1/logs',", up.url()), "traces, logs");
+    let sluice = SluiceProcess::start(&both, &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    sluice.write_config(&config("", "traces"));
+    in_use(&sluice, 2).await;
+    let line = sluice.logged("since a reload the exporter has no destination for what is queued").await;
+    assert!(line.contains("ERROR") && line.contains("logs_endpoint"), "{line}");
+    sluice.write_config(&both);
+    in_use(&sluice, 3).await;
+    up.clear_faults();
+    up.records(1).await;
+    assert_eq!(sluice.settled().await.exported("otlp_http/up", "delivered"), 1.0);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 
 pub mod fixtures;
 pub mod front;
+pub mod grpc;
+pub mod grpc_upstream;
 pub mod http;
 pub mod letters;
 pub mod metrics;
@@ -14,6 +16,7 @@ pub mod process;
 pub mod router;
 pub mod sinks;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;
 pub mod yaml;
 

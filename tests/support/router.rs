@@ -73,7 +73,7 @@ impl Sluice {
     }
 
     /// Shuts down as on SIGTERM; returns what was left.
-    pub async fn shut_down(&self) -> Vec<sluice::run::Leftover> {
+    pub async fn shut_down(&self) -> sluice::run::Leftovers {
         sluice::run::shut_down(&self.router).await
     }
 }

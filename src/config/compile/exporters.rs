@@ -4,16 +4,18 @@ use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use http::Uri;
+use http::header::{CONTENT_TYPE, HeaderName};
 use secrecy::SecretString;
 
+use super::url::Upstream;
 use super::{Context, headers, queue, url};
 use crate::config::model::{
-    self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, Verbosity,
+    self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
 };
 use crate::config::node::Node;
 use crate::export::{
-    Compression, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings, OtlpHttpSettings,
-    TlsClientSettings,
+    Compression, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
+    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, TlsClientSettings,
 };
 use crate::otlp::Signal;
 use crate::route::Template;
@@ -60,7 +62,6 @@ fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'
 
 fn one(name: &str, exporter: &Exporter, all: &Node, context: &mut Context<'_>) -> ExporterSettings {
     let node = all.near(&[name]);
-    let key = all.entry(name).map_or(node.span, |entry| entry.key_span);
     match exporter {
         Exporter::OtlpHttp(http) => {
             let mut settings = otlp_http(name, http, node, context);
@@ -78,17 +79,10 @@ fn one(name: &str, exporter: &Exporter, all: &Node, context: &mut Context<'_>) -
             }
         }
         Exporter::OtlpGrpc(grpc) => {
-            otlp_grpc(grpc, node, context);
-            context
-                .report
-                .warn(
-                    key,
-                    format!(
-                        "the exporter `{name}` speaks gRPC, which is not served yet; its streams only fill"
-                    ),
-                )
-                .help("use `otlp_http`, which the same upstream usually takes on port 4318");
-            common(ExporterKind::OtlpGrpc, &grpc.sending_queue, &grpc.retry_on_failure, node, context)
+            let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, node, context)));
+            let mut settings = common(kind, &grpc.sending_queue, &grpc.retry_on_failure, node, context);
+            cap_messages(&mut settings, &grpc.sending_queue, node, context);
+            settings
         }
         Exporter::File(file) => {
             let kind = ExporterKind::File(FileSettings {
@@ -148,16 +142,7 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     }
 
     let headers = headers::compile(&http.headers, node.near(&["headers"]), context);
-    let in_the_clear = upstreams.iter().any(|upstream| !upstream.secure && !upstream.local);
-    if in_the_clear && headers.iter().any(|(name, _)| headers::is_credential(name)) {
-        context
-            .report
-            .warn(
-                node.near(&["headers"]).span,
-                "a credential is sent over plain HTTP, where anyone in between can read it",
-            )
-            .help("write an `https` endpoint");
-    }
+    warn_of_plain_credentials(&upstreams, &headers, node, context);
     let secure = upstreams.iter().any(|upstream| upstream.secure);
     if http.tls.insecure && secure {
         let span = node.near(&["tls", "insecure"]).span;
@@ -184,18 +169,81 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     }
 }
 
-/// Checked only, until gRPC is served. The Collector takes `host:port`, with or without a scheme.
-fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) {
-    if let Some(endpoint) = &grpc.endpoint {
+/// The Collector takes `host:port`, with or without a scheme; one that is written says whether TLS is spoken.
+fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrpcSettings {
+    let upstream = grpc.endpoint.as_ref().and_then(|endpoint| {
+        let endpoint = endpoint.strip_prefix("dns:///").unwrap_or(endpoint);
         let scheme = if grpc.tls.insecure { "http" } else { "https" };
         let with_scheme =
-            if endpoint.contains("://") { endpoint.clone() } else { format!("{scheme}://{endpoint}") };
-        url::upstream(&with_scheme, "", node.near(&["endpoint"]), context);
-    } else if !context.is_excused(node, "endpoint") {
+            if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") };
+        url::server(&with_scheme, node.near(&["endpoint"]), context)
+    });
+    if grpc.endpoint.is_none() && !context.is_excused(node, "endpoint") {
         context.report.error(node.span, "the exporter has no `endpoint`").help("write `endpoint: host:4317`");
     }
-    headers::compile(&grpc.headers, node.near(&["headers"]), context);
-    tls(&grpc.tls, node.near(&["tls"]), context);
+    let headers = headers::compile(&grpc.headers, node.near(&["headers"]), context);
+    for (name, _) in &headers {
+        if name.as_str().starts_with("grpc-") || name == CONTENT_TYPE {
+            let span = node.near(&["headers"]).span;
+            context.report.error(span, format!("the header `{name}` can't be set: it is gRPC's own"));
+        }
+    }
+    warn_of_plain_credentials(upstream.as_slice(), &headers, node, context);
+    OtlpGrpcSettings {
+        url: upstream.map(|upstream| upstream.url),
+        headers,
+        compression: match grpc.compression {
+            model::Compression::None => Compression::None,
+            model::Compression::Gzip => Compression::Gzip { level: 1 },
+            model::Compression::Zstd => Compression::Zstd { level: 3 },
+        },
+        timeout: grpc.timeout.0,
+        tls: tls(&grpc.tls, node.near(&["tls"]), context),
+        max_connection_age: grpc.max_connection_age.0,
+    }
+}
+
+/// Servers take no message above 4 MiB, if nobody tells them otherwise; ours have a batch each.
+fn cap_messages(
+    settings: &mut ExporterSettings,
+    queue: &SendingQueue,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let batch = &mut settings.queue.batch;
+    if batch.max_size <= MAX_GRPC_MESSAGE {
+        return;
+    }
+    if queue.batch.max_size.0 != 0 {
+        context
+            .report
+            .warn(
+                node.near(&["sending_queue", "batch", "max_size"]).span,
+                "gRPC servers take messages of up to 4MiB, so batches are no larger",
+            )
+            .help("write at most `max_size: 4MiB`");
+    }
+    batch.max_size = MAX_GRPC_MESSAGE;
+    batch.min_size = batch.min_size.min(MAX_GRPC_MESSAGE);
+}
+
+/// Says so if a secret would be sent for anyone in between to read.
+fn warn_of_plain_credentials(
+    upstreams: &[Upstream],
+    headers: &[(HeaderName, SecretTemplate)],
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let in_the_clear = upstreams.iter().any(|upstream| !upstream.secure && !upstream.local);
+    if in_the_clear && headers.iter().any(|(name, _)| headers::is_credential(name)) {
+        context
+            .report
+            .warn(
+                node.near(&["headers"]).span,
+                "a credential is sent over plain HTTP, where anyone in between can read it",
+            )
+            .help("write an `https` endpoint");
+    }
 }
 
 fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {
@@ -263,6 +311,7 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
         key_file: tls.key_file.clone(),
         insecure_skip_verify: tls.insecure_skip_verify,
         server_name_override: tls.server_name_override.clone(),
+        only_tls13: tls.min_version == Some(TlsVersion::V13),
     }
 }
 

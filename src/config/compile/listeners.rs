@@ -2,12 +2,12 @@
 
 use http::HeaderName;
 
-use super::Context;
 use super::address::Addresses;
-use crate::config::model::{HttpReceiver, Named, Receiver};
+use super::{Context, server_tls};
+use crate::config::model::{GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
 use crate::otlp::Signal;
-use crate::receive::{CorsSettings, ListenerSettings};
+use crate::receive::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 
 pub(super) fn compile(
     receivers: &Named<Receiver>,
@@ -27,33 +27,28 @@ pub(super) fn compile(
                 context
                     .report
                     .error(span, format!("the receiver `{name}` has no protocol"))
-                    .help("write `protocols:`, and below it `http:`");
+                    .help("write `protocols:`, and below it `http:` or `grpc:`");
             }
             served = true;
         }
-        if let Some(grpc) = &receiver.protocols.grpc {
-            let what = format!("the gRPC receiver of `{name}`");
-            addresses.take(&grpc.endpoint, protocols.near(&["grpc", "endpoint"]), &what, context);
-            let span = protocols.entry("grpc").map_or(protocols.span, |entry| entry.key_span);
-            context
-                .report
-                .warn(span, format!("{what} is not served yet; it comes with the next release"))
-                .help("let senders use OTLP/HTTP: port 4318, `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`");
-        }
         if let Some(http) = &receiver.protocols.http {
             served = true;
-            listeners.extend(listener(name, http, protocols.near(&["http"]), addresses, context));
+            listeners.extend(http_listener(name, http, protocols.near(&["http"]), addresses, context));
+        }
+        if let Some(grpc) = &receiver.protocols.grpc {
+            served = true;
+            listeners.extend(grpc_listener(name, grpc, protocols.near(&["grpc"]), addresses, context));
         }
     }
     if !served && !context.is_excused(root, "receivers") {
         context
-            .section_error(root, "receivers", "there is no receiver for OTLP/HTTP, so nothing can come in")
+            .section_error(root, "receivers", "there is no receiver, so nothing can come in")
             .help("write `receivers: { otlp: { protocols: { http: { endpoint: \"127.0.0.1:4318\" } } } }`");
     }
     listeners
 }
 
-fn listener(
+fn http_listener(
     name: &str,
     http: &HttpReceiver,
     node: &Node,
@@ -115,15 +110,58 @@ fn listener(
         }
     });
 
+    let tls = http.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();
     Some(ListenerSettings {
         name: name.to_owned(),
+        protocol: Protocol::Http,
         endpoint: endpoint?,
         max_request_body_size: http.max_request_body_size.0,
         read_header_timeout: http.read_header_timeout.or_longest(),
         read_timeout: http.read_timeout.or_longest(),
         idle_timeout: http.idle_timeout.or_longest(),
+        tls: tls.ok()?,
+        http2: Http2Settings::default(),
         max_connections: http.max_connections,
         url_paths,
         cors,
+    })
+}
+
+/// A sender has as long to begin as one of HTTP.
+fn grpc_listener(
+    name: &str,
+    grpc: &GrpcReceiver,
+    node: &Node,
+    addresses: &mut Addresses,
+    context: &mut Context<'_>,
+) -> Option<ListenerSettings> {
+    let what = format!("the gRPC receiver of `{name}`");
+    let endpoint = addresses.take(&grpc.endpoint, node.near(&["endpoint"]), &what, context);
+    let keepalive = &grpc.keepalive.server_parameters;
+    let at = node.near(&["keepalive", "server_parameters"]);
+    let http2 = Http2Settings {
+        max_concurrent_streams: match grpc.max_concurrent_streams {
+            0 => MAX_CONCURRENT_STREAMS,
+            streams => streams,
+        },
+        keepalive_time: context.above_zero(keepalive.time, at, "time"),
+        keepalive_timeout: context.above_zero(keepalive.timeout, at, "timeout"),
+        max_connection_age: Some(keepalive.max_connection_age.0).filter(|age| !age.is_zero()),
+        max_connection_age_grace: keepalive.max_connection_age_grace.0,
+    };
+    let tls = grpc.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();
+    Some(ListenerSettings {
+        name: name.to_owned(),
+        protocol: Protocol::Grpc,
+        endpoint: endpoint?,
+        max_request_body_size: grpc.max_recv_msg_size_mib << 20,
+        read_header_timeout: HttpReceiver::default().read_header_timeout.0,
+        read_timeout: grpc.read_timeout.or_longest(),
+        idle_timeout: keepalive.max_connection_idle.or_longest(),
+        tls: tls.ok()?,
+        http2,
+        max_connections: grpc.max_connections,
+        url_paths: [None, None, None],
+        cors: None,
     })
 }

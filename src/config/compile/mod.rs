@@ -7,6 +7,7 @@ mod headers;
 mod listeners;
 mod queue;
 mod routes;
+mod server_tls;
 mod url;
 
 use std::net::SocketAddr;

@@ -78,6 +78,22 @@ pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Contex
     }
 }
 
+/// As [`upstream`], for a server that is called by host and port alone.
+pub(super) fn server(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Upstream> {
+    let server = upstream(text, "", node, context)?;
+    let rendered = server.url.render(&Sample, Place::Url).ok()?;
+    let rest = rendered.split_once("://").map_or("", |(_, rest)| rest);
+    if rest.find(['/', '?']).is_some_and(|end| rest[end..] != *"/") {
+        let written = node.written(context.source);
+        context
+            .report
+            .error(node.span, format!("{written} can't be sent to: gRPC is sent to a host, not to a path"))
+            .help("write host and port, such as `otel.example.com:4317`");
+        return None;
+    }
+    Some(server)
+}
+
 /// Stands for the text itself in a help.
 const TEXT: &str = "<text>";
 

@@ -110,7 +110,7 @@ impl Default for OtlpHttp {
     }
 }
 
-/// OTLP/gRPC out. Accepted, but not served yet.
+/// OTLP/gRPC out.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OtlpGrpc {
@@ -125,6 +125,8 @@ pub(in crate::config) struct OtlpGrpc {
     pub(in crate::config) timeout: Duration,
     /// TLS; `insecure: true` or an `http` URL sends without.
     pub(in crate::config) tls: Tls,
+    /// A connection takes no new calls beyond this age, so that an upstream that moves is followed.
+    pub(in crate::config) max_connection_age: Duration,
     /// The queue of each stream.
     pub(in crate::config) sending_queue: SendingQueue,
     /// How an attempt that failed is repeated.
@@ -139,6 +141,7 @@ impl Default for OtlpGrpc {
             headers: Headers::default(),
             timeout: Duration::from_secs(30),
             tls: Tls::default(),
+            max_connection_age: Duration::from_secs(300),
             sending_queue: SendingQueue::default(),
             retry_on_failure: RetryOnFailure::default(),
         }
@@ -232,6 +235,9 @@ pub(in crate::config) enum TlsVersion {
     /// TLS 1.2.
     #[serde(rename = "1.2")]
     V12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V13,
 }
 
 /// OTLP JSON lines in `PATH/<routing key>/<signal>.jsonl`, which a Collector's `otlpjsonfile` receiver reads.

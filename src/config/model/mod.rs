@@ -13,10 +13,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use exporters::{Compression, Encoding, Exporter, Headers, OtlpGrpc, OtlpHttp, Tls, Verbosity};
+pub(super) use exporters::{
+    Compression, Encoding, Exporter, Headers, OtlpGrpc, OtlpHttp, Tls, TlsVersion, Verbosity,
+};
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
-pub(super) use receivers::{HttpReceiver, Receiver};
+pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
 pub(super) use units::{Duration, Memory, QueueSize, Size};
 

@@ -1,11 +1,15 @@
 //! `receivers`.
 
+use std::path::PathBuf;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 
+use super::TlsVersion;
 use super::named::Typed;
 use super::units::{Duration, Size};
+use crate::receive::MAX_CONCURRENT_STREAMS;
 
 /// A receiver of OTLP.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
@@ -34,7 +38,7 @@ impl Typed for Receiver {
 pub(in crate::config) struct Protocols {
     /// OTLP/HTTP; `http:` alone serves it with the defaults.
     pub(in crate::config) http: Option<HttpReceiver>,
-    /// OTLP/gRPC. Accepted, but not served yet.
+    /// OTLP/gRPC; `grpc:` alone serves it with the defaults. The HTTP receiver takes it, too.
     pub(in crate::config) grpc: Option<GrpcReceiver>,
 }
 
@@ -46,6 +50,8 @@ pub(in crate::config) struct HttpReceiver {
     pub(in crate::config) endpoint: String,
     /// The largest body, before and again after decompression.
     pub(in crate::config) max_request_body_size: Size,
+    /// TLS, which is spoken if this is written.
+    pub(in crate::config) tls: Option<ServerTls>,
     /// Lets web pages of other origins send.
     pub(in crate::config) cors: Option<Cors>,
     /// The whole head of a request must arrive in this time; 0 sets no limit.
@@ -70,6 +76,7 @@ impl Default for HttpReceiver {
         Self {
             endpoint: "127.0.0.1:4318".into(),
             max_request_body_size: Size(64 << 20),
+            tls: None,
             cors: None,
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
@@ -78,6 +85,35 @@ impl Default for HttpReceiver {
             traces_url_path: None,
             metrics_url_path: None,
             logs_url_path: None,
+        }
+    }
+}
+
+/// TLS towards senders. Files are PEM.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ServerTls {
+    /// The certificate chain, the receiver's own certificate first.
+    pub(in crate::config) cert_file: Option<PathBuf>,
+    /// The key of that certificate.
+    pub(in crate::config) key_file: Option<PathBuf>,
+    /// Certificate authorities. With them, every sender has to show a certificate that one of them has signed.
+    pub(in crate::config) client_ca_file: Option<PathBuf>,
+    /// The lowest version spoken. 1.3 is spoken with every sender that can.
+    pub(in crate::config) min_version: Option<TlsVersion>,
+    /// How old what is known of the files may be when a connection comes. Open connections go on with what they began
+    /// with. `0` reads them with the configuration alone.
+    pub(in crate::config) reload_interval: Duration,
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self {
+            cert_file: None,
+            key_file: None,
+            client_ca_file: None,
+            min_version: None,
+            reload_interval: Duration::from_secs(10),
         }
     }
 }
@@ -94,21 +130,75 @@ pub(in crate::config) struct Cors {
     pub(in crate::config) max_age: u64,
 }
 
-/// OTLP/gRPC in. Accepted, but not served yet.
+/// OTLP/gRPC in: `Export` of the trace, metrics and logs services, and `grpc.health.v1.Health`.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct GrpcReceiver {
-    /// Host and port.
+    /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4317`.
     pub(in crate::config) endpoint: String,
-    /// The largest message, in MiB.
-    #[schemars(range(min = 1))]
+    /// The largest message in MiB, before and again after decompression.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub(in crate::config) max_recv_msg_size_mib: u64,
-    /// Requests at a time on one connection; 0 sets no limit.
+    /// Calls at a time on one connection; a sender keeps further ones back. 0 means the default.
     pub(in crate::config) max_concurrent_streams: u32,
+    /// How long connections live.
+    pub(in crate::config) keepalive: Keepalive,
+    /// A whole call must arrive in this time, and in its own deadline.
+    pub(in crate::config) read_timeout: Duration,
+    /// Connections at a time; beyond, new ones wait until one closes.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) max_connections: usize,
+    /// TLS, which is spoken if this is written.
+    pub(in crate::config) tls: Option<ServerTls>,
 }
 
 impl Default for GrpcReceiver {
     fn default() -> Self {
-        Self { endpoint: "127.0.0.1:4317".into(), max_recv_msg_size_mib: 64, max_concurrent_streams: 0 }
+        Self {
+            endpoint: "127.0.0.1:4317".into(),
+            max_recv_msg_size_mib: 64,
+            max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            keepalive: Keepalive::default(),
+            read_timeout: Duration::from_secs(60),
+            max_connections: 10_000,
+            tls: None,
+        }
+    }
+}
+
+/// How long connections live.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Keepalive {
+    /// What the receiver does by itself.
+    pub(in crate::config) server_parameters: KeepaliveServer,
+}
+
+/// What a receiver does by itself to connections.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct KeepaliveServer {
+    /// A connection without a call is closed after this time; `0` never closes it.
+    pub(in crate::config) max_connection_idle: Duration,
+    /// A connection takes no new calls beyond this age, a tenth more or less, so that senders spread anew; `0` sets no
+    /// limit.
+    pub(in crate::config) max_connection_age: Duration,
+    /// The calls on such a connection have this long to end.
+    pub(in crate::config) max_connection_age_grace: Duration,
+    /// After this time of silence the sender is asked whether it still lives.
+    pub(in crate::config) time: Duration,
+    /// It has this long to answer.
+    pub(in crate::config) timeout: Duration,
+}
+
+impl Default for KeepaliveServer {
+    fn default() -> Self {
+        Self {
+            max_connection_idle: Duration::from_secs(300),
+            max_connection_age: Duration::from_secs(0),
+            max_connection_age_grace: Duration::from_secs(30),
+            time: Duration::from_secs(30),
+            timeout: Duration::from_secs(20),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::export::{Compression, Encoding};
+use crate::export::{Compression, Encoding, OtlpGrpcSettings};
 use crate::route::Template;
 use crate::stream::WhenFull;
 
@@ -300,19 +300,59 @@ fn what_protects_is_never_left_out_with_a_warning() {
     }
 }
 
+fn otlp_grpc(lines: &str) -> OtlpGrpcSettings {
+    match exporter("otlp_grpc", lines).kind {
+        ExporterKind::OtlpGrpc(settings) => *settings,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn grpc_parses_in_full_and_says_that_it_is_not_served_yet() {
+fn a_collectors_block_of_grpc_means_the_same() {
     let lines = "endpoint: otel.highlight.io:4317\ntls: { insecure: true }\ncompression: zstd\nheaders: { a: b }\n\
-                 keepalive: { time: 30s }\nbalancer_name: round_robin\nwait_for_ready: true";
+                 keepalive: { time: 30s }\nbalancer_name: round_robin\nwait_for_ready: true\ntimeout: 5s";
     for r#type in ["otlp", "otlp_grpc"] {
         let compiled = good(&with_exporter(r#type, lines));
-        assert!(matches!(compiled.exporters[0].1.kind, ExporterKind::OtlpGrpc));
-        assert_eq!(compiled.warnings.len(), 4);
-        assert!(compiled.warnings[0].message.contains("not served yet"), "{}", compiled.warnings[0]);
+        let ExporterKind::OtlpGrpc(grpc) = &compiled.exporters[0].1.kind else { panic!() };
+        assert_eq!(grpc.url.as_ref().unwrap().as_text(), Some("http://otel.highlight.io:4317"));
+        assert_eq!(
+            (grpc.compression, grpc.timeout),
+            (Compression::Zstd { level: 3 }, Duration::from_secs(5))
+        );
+        assert_eq!(compiled.warnings.len(), 3, "of what has no effect: {:?}", compiled.warnings);
     }
-    for endpoint in ["host:4317", "https://host:4317", "http://host:4317"] {
-        good(&with_exporter("otlp", &format!("endpoint: {endpoint}")));
+    assert_eq!(otlp_grpc("endpoint: a:4317").compression, Compression::Gzip { level: 1 });
+}
+
+#[test]
+fn a_scheme_says_whether_grpc_speaks_tls_else_insecure_does() {
+    let url = |lines: &str| otlp_grpc(lines).url.unwrap().as_text().unwrap().to_owned();
+    assert_eq!(url("endpoint: host:4317"), "https://host:4317");
+    assert_eq!(url("endpoint: host:4317\ntls: { insecure: true }"), "http://host:4317");
+    assert_eq!(url("endpoint: https://host:4317\ntls: { insecure: true }"), "https://host:4317");
+    assert_eq!(url("endpoint: http://host:4317"), "http://host:4317");
+    assert_eq!(url("endpoint: dns:///host:4317"), "https://host:4317");
+    let said = said(&with_exporter("otlp", "endpoint: https://host:4317/v1/traces"));
+    assert!(said[0].contains("gRPC is sent to a host, not to a path"), "{said:?}");
+}
+
+#[test]
+fn what_grpc_servers_would_not_take_is_not_configured() {
+    let with = |more: &str| with_exporter("otlp_grpc", &format!("endpoint: https://a:4317\n{more}"));
+    let large = with("sending_queue: { batch: { max_size: 5MiB } }");
+    assert!(
+        said(&large)[0].contains("warning: gRPC servers take messages of up to 4MiB"),
+        "{:?}",
+        said(&large)
+    );
+    assert_eq!(good(&large).exporters[0].1.queue.batch.max_size, 4 << 20);
+    let unlimited = good(&with("sending_queue: { batch: { max_size: 0 } }"));
+    assert_eq!((unlimited.exporters[0].1.queue.batch.max_size, unlimited.warnings.len()), (4 << 20, 0));
+    for header in ["grpc-timeout", "content-type", "te"] {
+        assert!(load(&with(&format!("headers: {{ {header}: x }}"))).is_err(), "{header}");
     }
+    let plain = said(&with_exporter("otlp", "endpoint: http://a:4317\nheaders: { authorization: secret }"));
+    assert!(plain[0].contains("a credential is sent over plain HTTP"), "{plain:?}");
 }
 
 #[test]
@@ -353,10 +393,13 @@ fn words_of_which_there_is_one_are_checked_like_others() {
         ["4:13 error: `proto` is not a value of `format` (the values are `json`)"]
     );
     assert_eq!(
-        said_of("endpoint: https://a\ntls: { min_version: \"1.3\" }"),
-        ["5:25 error: `1.3` is not a value of `min_version` (did you mean `1.2`? the values are `1.2`)"]
+        said_of("endpoint: https://a\ntls: { min_version: \"1.0\" }"),
+        [
+            "5:25 error: `1.0` is not a value of `min_version` (did you mean `1.2`? the values are `1.2` and `1.3`)"
+        ]
     );
-    otlp_http("endpoint: https://a\ntls: { min_version: \"1.2\" }");
+    assert!(!otlp_http("endpoint: https://a\ntls: { min_version: \"1.2\" }").tls.only_tls13);
+    assert!(otlp_http("endpoint: https://a\ntls: { min_version: \"1.3\" }").tls.only_tls13);
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn an_empty_file_says_what_is_missing() {
     assert_eq!(said("# nothing\n"), said(""));
     assert_eq!(
         said("")[0],
-        "- error: there is no receiver for OTLP/HTTP, so nothing can come in (write `receivers: { otlp: { protocols: \
+        "- error: there is no receiver, so nothing can come in (write `receivers: { otlp: { protocols: \
          { http: { endpoint: \"127.0.0.1:4318\" } } } }`)"
     );
 }

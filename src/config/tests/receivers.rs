@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::receive::{Http2Settings, Protocol};
 
 fn with_http(http: &str) -> String {
     format!(
@@ -85,29 +86,120 @@ routes: [{ exporters: [debug] }]
     assert_eq!(listeners[1].url_paths, [Some("/t".to_owned()), None, None]);
 }
 
-#[test]
-fn grpc_is_accepted_with_a_warning() {
-    let yaml = MINIMAL.replace("http: }", "http: , grpc: { endpoint: \"127.0.0.1:4317\", auth: {} } }");
-    let said = said(&yaml);
-    assert!(said[0].contains("warning: the gRPC receiver of `otlp` is not served yet"), "{said:?}");
-    assert!(
-        said[1].contains("error: `auth` is not available: senders can't be authenticated yet"),
-        "{said:?}"
-    );
+fn with_grpc(grpc: &str) -> String {
+    with_http("").replace("http: ", &format!("grpc: {grpc}"))
 }
 
 #[test]
-fn tls_and_authentication_are_refused_not_left_out() {
-    let said = said(&with_http("{ tls: { cert_file: a, key_file: b }, auth: { authenticator: basic } }"));
+fn the_defaults_of_grpc_are_the_documented_ones() {
+    let compiled = good(&MINIMAL.replace("http:", "http: , grpc:"));
+    let [http, grpc] = &compiled.listeners[..] else { panic!("{:?}", compiled.listeners) };
+    assert_eq!((http.protocol, grpc.protocol), (Protocol::Http, Protocol::Grpc));
+    assert_eq!(grpc.endpoint, "127.0.0.1:4317".parse().unwrap());
+    assert_eq!(grpc.max_request_body_size, 64 << 20);
+    assert_eq!(grpc.idle_timeout, Duration::from_secs(300));
+    assert_eq!(grpc.http2.max_concurrent_streams, 256);
+    assert_eq!(grpc.http2.max_connection_age, None);
+    assert_eq!(compiled.warnings, []);
+}
+
+#[test]
+fn options_of_grpc_are_the_collectors() {
+    let compiled = good(&with_grpc(
+        "{ endpoint: \"localhost:5317\", max_recv_msg_size_mib: 4, max_concurrent_streams: 10, keepalive: { \
+         server_parameters: { max_connection_idle: 11s, max_connection_age: 12s, max_connection_age_grace: 13s, time: \
+         14s, timeout: 5s }, enforcement_policy: { min_time: 10s } } }",
+    ));
+    let grpc = &compiled.listeners[0];
+    assert_eq!((grpc.max_request_body_size, grpc.idle_timeout), (4 << 20, Duration::from_secs(11)));
+    let expected = Http2Settings {
+        max_concurrent_streams: 10,
+        keepalive_time: Duration::from_secs(14),
+        keepalive_timeout: Duration::from_secs(5),
+        max_connection_age: Some(Duration::from_secs(12)),
+        max_connection_age_grace: Duration::from_secs(13),
+    };
+    assert_eq!(grpc.http2, expected);
+    assert_eq!(compiled.warnings.len(), 1);
+    assert!(compiled.warnings[0].message.contains("`enforcement_policy` has no effect"));
     assert_eq!(
-        said,
+        good(&with_grpc("{ max_concurrent_streams: 0 }")).listeners[0].http2.max_concurrent_streams,
+        256
+    );
+    assert_eq!(said(&with_grpc("{ max_recv_msg_size_mib: 0 }")).len(), 1);
+}
+
+#[test]
+fn authentication_is_refused_not_left_out() {
+    assert_eq!(
+        said(&with_http("{ auth: { authenticator: basic } }")),
         [
-            "1:43 error: `tls` is not available: receivers don't terminate TLS yet; remove it, and put a proxy that does \
-             in front",
-            "1:79 error: `auth` is not available: senders can't be authenticated yet; remove it, and let only trusted \
-             senders reach the endpoint",
+            "1:43 error: `auth` is not available: senders can't be authenticated yet; remove it, and let only trusted senders \
+          reach the endpoint"
         ]
     );
+}
+
+/// Certificate and key, and files that are neither, in a directory.
+fn pem_files() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    for (name, content) in [
+        ("cert.pem", made.cert.pem()),
+        ("key.pem", made.signing_key.serialize_pem()),
+        ("other.pem", other.serialize_pem()),
+        ("nonsense.pem", "nonsense".to_owned()),
+    ] {
+        std::fs::write(directory.path().join(name), content).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn tls_reads_its_files() {
+    let directory = pem_files();
+    let tls = "{ tls: { cert_file: @/cert.pem, key_file: @/key.pem, client_ca_file: @/cert.pem, min_version: \"1.3\", \
+               reload_interval: 1m } }";
+    let compiled = good(&with_http(&tls.replace('@', directory.path().to_str().unwrap())));
+    assert!(compiled.listeners[0].tls.is_some());
+    assert_eq!(compiled.warnings, []);
+}
+
+#[test]
+fn tls_files_that_cannot_be_used_are_shown_at_their_place() {
+    let directory = pem_files();
+    let path = directory.path().to_str().unwrap();
+    let said = |tls: &str| {
+        let said = said(&with_http(&format!("{{ tls: {{ {tls} }} }}").replace('@', path)));
+        said.join("\n").replace(path, "@")
+    };
+    for (tls, expected) in [
+        (
+            "cert_file: @/no.pem, key_file: @/key.pem",
+            "1:61 error: can't read `@/no.pem` of `tls.cert_file`: No such file",
+        ),
+        (
+            "cert_file: @/nonsense.pem, key_file: @/key.pem",
+            "1:61 error: `@/nonsense.pem` of `tls.cert_file` holds no usable certificate",
+        ),
+        (
+            "cert_file: @/cert.pem, key_file: @/nonsense.pem",
+            "`@/nonsense.pem` of `tls.key_file` holds no usable private key",
+        ),
+        (
+            "cert_file: @/cert.pem, key_file: @/other.pem",
+            "`tls.cert_file` and `tls.key_file` don't make an identity",
+        ),
+        (
+            "cert_file: @/cert.pem, key_file: @/key.pem, client_ca_file: @/key.pem",
+            "`@/key.pem` of `tls.client_ca_file` holds no usable certificate",
+        ),
+        ("cert_file: @/cert.pem", "1:48 error: `tls` of a receiver needs `key_file`"),
+    ] {
+        let said = said(tls);
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]
@@ -140,10 +232,14 @@ fn without_a_receiver_nothing_can_come_in() {
     let yaml = "receivers: { otlp: {} }\nexporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
     assert_eq!(
         said(yaml),
-        ["1:14 error: the receiver `otlp` has no protocol (write `protocols:`, and below it `http:`)"]
+        [
+            "1:14 error: the receiver `otlp` has no protocol (write `protocols:`, and below it `http:` or `grpc:`)"
+        ]
     );
-    let grpc_only = MINIMAL.replace("http:", "grpc:");
-    assert!(said(&grpc_only).iter().any(|line| line.contains("error: there is no receiver for OTLP/HTTP")));
+    let none = MINIMAL.replace("{ otlp: { protocols: { http: } } }", "{}");
+    assert!(
+        said(&none).iter().any(|line| line.contains("error: there is no receiver, so nothing can come in"))
+    );
 }
 
 #[test]

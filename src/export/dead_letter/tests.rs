@@ -185,6 +185,36 @@ async fn many_writers_never_exceed_the_bound() {
     assert!(size_of(&settings.directory).unwrap() <= settings.max_size);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_the_names_or_the_unfinished_files_of_another() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let mut storing = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        // As a reload does that comes back to a directory into which letters are still being written.
+        let dead = DeadLetters::open(&settings).unwrap();
+        for _ in 0..10 {
+            let dead = dead.clone();
+            storing.spawn(async move { dead.store(letter("hello")).await.unwrap() });
+        }
+    }
+    storing.join_all().await;
+    let found = letters(&settings.directory).unwrap();
+    assert_eq!((found.letters.len(), found.damaged.len()), (200, 0));
+}
+
+#[tokio::test]
+async fn a_bound_that_changes_holds_for_the_letters_that_come() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    dead.store(letter("hello")).await.unwrap();
+    dead.set_max_size(dead.bytes());
+    assert!(matches!(dead.store(letter("hello")).await, Err(StoreError::Full)));
+    dead.set_max_size(dead.bytes() * 2);
+    dead.store(letter("hello")).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_killed_process_leaves_no_half_letter() {
     let root = TempDir::new().unwrap();
@@ -194,6 +224,7 @@ async fn a_killed_process_leaves_no_half_letter() {
     // Killed while writing, and killed between the two files.
     fs::write(settings.directory.join("20300101T000000.000Z-00000000.logs.json.tmp"), "{").unwrap();
     fs::write(settings.directory.join("20300101T000000.000Z-00000000.logs.pb"), "x").unwrap();
+    DeadLetters::clear_unfinished(&settings.directory).unwrap();
     let dead = DeadLetters::open(&settings).unwrap();
     assert_eq!(fs::read_dir(&settings.directory).unwrap().count(), 3, "the temporary file is gone");
     assert_eq!(dead.bytes(), size_of(&settings.directory).unwrap());

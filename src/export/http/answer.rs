@@ -9,43 +9,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use prost::Message;
 use serde_json::Value;
-use thiserror::Error;
 
-use super::detail::Secrets;
-use super::target::shown;
+use crate::export::upstream::detail::Secrets;
+use crate::export::upstream::partial_success::{self, MAX_ANSWER, PartialSuccess, Unreadable, delivered};
+use crate::export::upstream::url::shown;
 use crate::export::{Answer, Outcome};
-
-/// Bytes of an answer that are read, before and again after decompression (OTLP rules 5 and 33).
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
-
-/// Why an answer's body is not known.
-#[derive(Debug, Error)]
-pub(super) enum Unreadable {
-    #[error("the answer is longer than {MAX_ANSWER} bytes")]
-    TooLong,
-    #[error("the answer broke off")]
-    BrokeOff,
-    #[error("the answer's `content-encoding` is not supported or does not match its bytes")]
-    Encoding,
-    #[error("the answer's body is not an OTLP response")]
-    Format,
-}
-
-/// `Export<Signal>ServiceResponse`: the three differ in names only.
-#[derive(Clone, PartialEq, Message)]
-struct ExportResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-/// `Export<Signal>PartialSuccess`.
-#[derive(Clone, PartialEq, Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected: i64,
-    #[prost(string, tag = "2")]
-    error_message: String,
-}
 
 /// `google.rpc.Status`, without its details.
 #[derive(Clone, PartialEq, Message)]
@@ -96,26 +64,11 @@ impl Reply<'_> {
         Answer { code, outcome, detail }
     }
 
-    /// Full or partial success (OTLP rules 10 to 14). What can't be read was still delivered.
+    /// Full or partial success.
     fn delivered(self, records: u64, secrets: &Secrets) -> (Outcome, String) {
         let body = self.body.and_then(|body| plain(self.headers, body));
-        match body.and_then(|body| partial_success(self.headers, &body)) {
-            Ok(None) => (Outcome::Delivered { rejected: 0, warning: false }, String::new()),
-            Ok(Some(PartialSuccess { rejected: 0, error_message })) => {
-                (Outcome::Delivered { rejected: 0, warning: true }, secrets.clean(&error_message))
-            }
-            Ok(Some(partial)) => {
-                let rejected = partial.rejected.max(0).unsigned_abs();
-                let lie = rejected > records || partial.rejected < 0;
-                let detail =
-                    format!("{} of {records} records rejected: {}", partial.rejected, partial.error_message);
-                let outcome = Outcome::Delivered { rejected: rejected.min(records), warning: lie };
-                (outcome, secrets.clean(&detail))
-            }
-            Err(error) => {
-                (Outcome::Delivered { rejected: 0, warning: true }, format!("{}, but {error}", self.status))
-            }
-        }
+        let partial = body.and_then(|body| partial_success(self.headers, &body));
+        delivered(partial, &self.status.to_string(), records, secrets)
     }
 
     /// The status and whatever explanation came with it.
@@ -190,16 +143,15 @@ fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// The partial success in a response, if it says anything (an empty one is full success, OTLP rule 14).
+/// The partial success in a response, in either encoding.
 fn partial_success(headers: &HeaderMap, body: &[u8]) -> Result<Option<PartialSuccess>, Unreadable> {
-    let partial = if body.is_empty() {
-        None
+    if body.is_empty() {
+        Ok(None)
     } else if is_json(headers, body) {
-        partial_success_of_json(body)?
+        partial_success_of_json(body)
     } else {
-        ExportResponse::decode(body).map_err(|_| Unreadable::Format)?.partial_success
-    };
-    Ok(partial.filter(|partial| *partial != PartialSuccess::default()))
+        partial_success::partial_success(body)
+    }
 }
 
 fn partial_success_of_json(body: &[u8]) -> Result<Option<PartialSuccess>, Unreadable> {

@@ -5,16 +5,9 @@
 //! older than `max_connection_age`, and opened to whatever the name resolves to at that moment. Trying again,
 //! halving and counting are the stream's.
 
-mod allowance;
 mod answer;
-mod body;
-mod destination;
-mod detail;
-mod dial;
 mod pool;
-mod proxy;
 mod target;
-mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -32,30 +25,29 @@ use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout_at};
 use tracing::trace;
 
-use self::answer::{Reply, Unreadable};
-use self::body::RequestBody;
-use self::destination::Destinations;
-use self::detail::{Secrets, chain};
-use self::dial::DialError;
+use self::answer::Reply;
 use self::pool::{Connection, Pool, PoolLimits};
-use self::proxy::Proxies;
-pub use self::proxy::ProxyError;
 use self::target::FixedTargets;
-pub use self::target::{FRAMING_HEADERS, HttpTarget, UrlError};
-use self::tls::Tls;
-pub use self::tls::TlsError;
+pub use self::target::{FRAMING_HEADERS, HttpTarget};
+use super::upstream::body::RequestBody;
+use super::upstream::destination::{self, Destinations};
+use super::upstream::detail::{Secrets, chain};
+use super::upstream::dial::{self, DialError};
+use super::upstream::partial_success::Unreadable;
+use super::upstream::proxy::Proxies;
+use super::upstream::tls::Tls;
+use super::upstream::{STALE, is_https};
 use super::{Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, TargetError, TransportError};
 use crate::otlp::Signal;
 use crate::route::Values;
 use crate::stream::{Batch, Budget};
 
+/// A destination with its idle connections.
+type Destination = destination::Destination<Pool>;
+
 /// The largest request that is sent, before compression (OTLP rule 32), unless the exporter's batches are
 /// configured to be larger.
 const MAX_REQUEST: usize = 64 * 1024 * 1024;
-
-/// A reused connection that breaks within this time after a request was put on it, and without a byte in answer,
-/// was most likely closed by the other side before the request arrived.
-const STALE: Duration = Duration::from_secs(1);
 
 /// Bytes of a request that hyper takes over before it writes: a whole batch of the default size with its head
 /// in one vectored write, if the socket takes it.
@@ -77,7 +69,7 @@ struct Shared {
     tls: Tls,
     proxies: Proxies,
     fixed: FixedTargets,
-    destinations: Destinations,
+    destinations: Destinations<Pool>,
     /// Whether the task that closes idle connections runs.
     sweeping: AtomicBool,
 }
@@ -97,7 +89,7 @@ impl HttpTransport {
         };
         let wants_tls = http.urls.iter().flatten().any(|url| url.as_text().is_some_and(is_https));
         let shared = Shared {
-            tls: Tls::new(http.tls.clone(), wants_tls)?,
+            tls: Tls::new(http.tls.clone(), b"http/1.1", wants_tls)?,
             connector: dial::connector(http.timeout),
             proxies,
             max_in_flight: settings.max_in_flight,
@@ -146,7 +138,7 @@ impl HttpTransport {
                 tokio::time::sleep(pause).await;
                 let Some(shared) = Weak::upgrade(&shared) else { return };
                 let generation = shared.tls.generation();
-                shared.destinations.sweep(generation);
+                shared.destinations.sweep(|pool| pool.sweep(generation), Pool::is_empty);
             }
         });
     }
@@ -206,8 +198,9 @@ impl Shared {
 
     async fn connect(&self, target: &HttpTarget) -> Result<Connection, Failure> {
         let destination = &target.destination;
-        let (io, generation) =
-            dial::dial(&self.connector, &self.tls, destination).await.map_err(Failure::Dial)?;
+        let (io, generation) = dial::dial(&self.connector, &self.tls, &destination.origin, &destination.way)
+            .await
+            .map_err(Failure::Dial)?;
         let (sender, connection) = http1::Builder::new()
             .writev(true)
             .max_buf_size(WRITE_AHEAD)
@@ -250,10 +243,6 @@ async fn request(
 fn is_stale(error: &hyper::Error, started: Instant) -> bool {
     // `is_canceled`: the request never left.
     error.is_canceled() || (!error.is_parse() && started.elapsed() < STALE)
-}
-
-fn is_https(url: &str) -> bool {
-    url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
 }
 
 impl Failure {

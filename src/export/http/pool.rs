@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::time::{Instant, timeout};
 
-use super::body::RequestBody;
-use super::destination::Destination;
+use super::Destination;
+use crate::export::upstream::body::RequestBody;
 
 /// How long a connection that was answered early may take to finish its request before it is given up.
 const FINISH: Duration = Duration::from_secs(1);

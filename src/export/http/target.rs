@@ -8,15 +8,15 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, US
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use percent_encoding::percent_decode_str;
-use thiserror::Error;
 
-use super::Shared;
-use super::allowance::Allowance;
-use super::body::RequestBody;
-use super::destination::{Destination, Origin};
-use super::detail::Secrets;
 use super::pool::Pool;
-use super::proxy::{ProxyError, Way};
+use super::{Destination, Shared};
+use crate::export::upstream::allowance::Allowance;
+use crate::export::upstream::body::RequestBody;
+use crate::export::upstream::destination::Origin;
+use crate::export::upstream::detail::{Secrets, keep_secret};
+use crate::export::upstream::proxy::{ProxyError, Way};
+use crate::export::upstream::url::{parse_url, shown};
 use crate::export::{Compression, Encoding, TargetError, TransportError};
 use crate::route::{Place, Template, Values};
 
@@ -49,20 +49,6 @@ pub struct HttpTarget {
 /// The targets of URLs and headers without values: one for all streams of a signal, whatever their number.
 #[derive(Debug, Default)]
 pub(super) struct FixedTargets([OnceLock<Arc<HttpTarget>>; 3]);
-
-/// Why a text is not the URL of an upstream.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum UrlError {
-    /// Not a URL at all.
-    #[error("not a URL: {0}")]
-    Syntax(String),
-    /// No scheme, another scheme, or no host.
-    #[error("not an absolute URL: write `http://host:port/path` or `https://host/path`")]
-    Relative,
-    /// User information, which would be shown wherever the URL is.
-    #[error("a URL with credentials: write `headers: {{ Authorization: \"Basic …\" }}` instead")]
-    Credentials,
-}
 
 impl HttpTarget {
     /// The URL, without what may be secret in it: user information and a query.
@@ -173,7 +159,7 @@ impl Shared {
     }
 
     fn destination(&self, origin: &Origin) -> Result<Arc<Destination>, ProxyError> {
-        self.destinations.get(origin, || {
+        self.destinations.get(origin, Pool::is_empty, || {
             Ok(Destination {
                 origin: origin.clone(),
                 way: self.proxies.way(origin)?,
@@ -204,35 +190,4 @@ impl Shared {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
         headers
     }
-}
-
-/// Marks a header's value as one that is not shown, here or in an upstream's echo.
-fn keep_secret(mut value: HeaderValue, secrets: &mut Secrets) -> HeaderValue {
-    if let Ok(text) = value.to_str() {
-        secrets.add(text);
-    }
-    value.set_sensitive(true);
-    value
-}
-
-/// An absolute `http` or `https` URL.
-fn parse_url(text: &str) -> Result<Uri, UrlError> {
-    let uri: Uri =
-        text.parse().map_err(|error: http::uri::InvalidUri| UrlError::Syntax(error.to_string()))?;
-    if Origin::of(&uri).is_none() {
-        return Err(UrlError::Relative);
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(UrlError::Credentials);
-    }
-    Ok(uri)
-}
-
-/// A URL for people, without user information and query.
-pub(super) fn shown(url: &str) -> String {
-    let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?[redacted]"));
-    let Some((scheme, rest)) = url.split_once("://") else { return format!("{url}{query}") };
-    let authority = rest.split(['/', '#']).next().unwrap_or_default();
-    let rest = authority.rfind('@').map_or(rest, |at| &rest[at + 1..]);
-    format!("{scheme}://{rest}{query}")
 }

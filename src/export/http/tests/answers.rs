@@ -207,7 +207,7 @@ async fn a_compressed_answer_is_bounded_after_decompression_too() {
             headers: &headers,
             body: Ok(body),
         };
-        reply.judge(&[], 10, &crate::export::http::detail::Secrets::default(), SystemTime::now())
+        reply.judge(&[], 10, &crate::export::upstream::detail::Secrets::default(), SystemTime::now())
     };
     let gzip = |plain: &[u8]| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

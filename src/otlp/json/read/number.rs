@@ -49,6 +49,47 @@ fn eight_digits(text: [u8; 8]) -> Option<u64> {
     Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
 }
 
+/// A double without an exponent and of up to 15 digits or so, which most are, and what follows it.
+///
+/// An integer below 2^53 and a power of ten below 10^23 are doubles exactly, so that their quotient is the double
+/// nearest to the number (Clinger, "How to read floating point numbers accurately").
+#[inline]
+pub(super) fn short_double(text: &[u8]) -> Option<(f64, &[u8])> {
+    const POWERS: [f64; DIGITS + 1] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+        1e18, 1e19,
+    ];
+    let (negative, unsigned) = match text {
+        [b'-', unsigned @ ..] => (true, unsigned),
+        _ => (false, text),
+    };
+    let mut value = 0_u64;
+    let mut digits = |text: &'_ [u8]| {
+        let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        // More digits than fit are told by their number.
+        value = text[..len]
+            .iter()
+            .fold(value, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
+        len
+    };
+    let whole = digits(unsigned);
+    let mut rest = &unsigned[whole..];
+    let mut fraction = 0;
+    if let [b'.', behind @ ..] = rest {
+        fraction = digits(behind);
+        rest = &behind[fraction..];
+        if fraction == 0 {
+            return None;
+        }
+    }
+    let is_plain = whole > 0 && (whole == 1 || unsigned[0] != b'0') && !matches!(rest, [b'e' | b'E', ..]);
+    if !is_plain || whole + fraction > DIGITS || value > 1 << 53 {
+        return None;
+    }
+    let value = value as f64 / POWERS[fraction];
+    Some((if negative { -value } else { value }, rest))
+}
+
 /// Splits off a number as JSON's grammar has it.
 pub(super) fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -228,7 +269,35 @@ mod tests {
         assert_eq!(double(b"\xff"), Err(Reason::NotANumber));
     }
 
+    #[test]
+    fn a_short_double_ends_where_its_digits_end() {
+        assert_eq!(short_double(b"0.5,"), Some((0.5, &b","[..])));
+        assert_eq!(short_double(b"-12]"), Some((-12.0, &b"]"[..])));
+        assert!(short_double(b"-0").is_some_and(|(value, _)| value.is_sign_negative()));
+        assert_eq!(short_double(b"9007199254740992"), Some((9_007_199_254_740_992.0, &b""[..])));
+        for other in
+            [&b""[..], b"-", b".5", b"1.", b"1.e", b"01", b"1e3", b"1.5E1", b"9007199254740993", b"NaN"]
+        {
+            assert_eq!(short_double(other), None, "{}", other.escape_ascii());
+        }
+        assert_eq!(
+            short_double(b"18446744073709551617"),
+            None,
+            "two to the 64th and one wraps around to one"
+        );
+        assert_eq!(short_double(b"0.00000000000000000001"), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_short_double_is_the_one_that_std_reads(whole in 0..1_000_000_000_u64, fraction in "(\\.[0-9]{1,12})?") {
+            let text = format!("{whole}{fraction}");
+            if let Some((value, rest)) = short_double(text.as_bytes()) {
+                prop_assert_eq!(rest, b"");
+                prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
+            }
+        }
+
         #[test]
         fn whole_reads_every_number_of_19_digits(value in 0..10_u64.pow(19), shift in 0..64_u32) {
             let value = value >> shift;

@@ -56,6 +56,11 @@ impl<'a> Reader<'a, '_> {
     /// Reads a number, and gives the varint or the bits that stand for it.
     #[inline]
     fn number(&mut self, field: &'static Field, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
+        if field.kind == Kind::Double
+            && let Some((value, rest)) = number::short_double(text)
+        {
+            return Ok((value.to_bits(), rest));
+        }
         let (quoted, digits) = match text {
             [b'"', digits @ ..] => (true, digits),
             _ => (false, text),

@@ -18,6 +18,10 @@ pub(super) fn is_default(kind: Kind, value: Value<'_>) -> bool {
 /// Writes a number as its kind wants it.
 pub(super) fn number(kind: Kind, value: u64, out: &mut Vec<u8>) {
     match kind {
+        // The counts of buckets are small, and many.
+        Kind::Fixed64 | Kind::Uint64 if value < 10 => {
+            out.extend_from_slice(&[b'"', b'0' + value as u8, b'"']);
+        }
         Kind::Fixed64 | Kind::Uint64 => quoted(value, out),
         Kind::Sfixed64 | Kind::Int64 => quoted(value as i64, out),
         Kind::Double => double(f64::from_bits(value), out),
@@ -45,7 +49,14 @@ pub(super) fn quoted(value: impl serde::Serialize, out: &mut Vec<u8>) {
 }
 
 fn double(value: f64, out: &mut Vec<u8>) {
-    if value.is_finite() {
+    /// Below this a double that is whole is written with all its digits.
+    const SHORT: f64 = 1e15;
+    let whole = value as i64;
+    if value.abs() < SHORT && (whole as f64).to_bits() == value.to_bits() {
+        // Quicker than the search for the shortest digits, and the same.
+        plain(whole, out);
+        out.extend_from_slice(b".0");
+    } else if value.is_finite() {
         plain(value, out);
     } else if value.is_nan() {
         out.extend_from_slice(b"\"NaN\"");
@@ -141,6 +152,15 @@ mod tests {
             (-0.0, "-0.0"),
         ] {
             assert_eq!(written(Kind::Double, value.to_bits()), expected);
+        }
+    }
+
+    #[test]
+    fn whole_doubles_are_written_as_all_others() {
+        for value in
+            [0.0, -0.0, 1.0, -17.0, 1e14, 999_999_999_999_999.0, 1e15, -1e15, 1e16, 9_007_199_254_740_993.0]
+        {
+            assert_eq!(written(Kind::Double, f64::to_bits(value)), serde_json::to_string(&value).unwrap());
         }
     }
 

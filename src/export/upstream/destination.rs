@@ -8,21 +8,20 @@ use http::Uri;
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
-use super::pool::Pool;
 use super::proxy::Way;
 
 /// Scheme, host and port of a URL.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Origin {
-    pub(super) https: bool,
+pub(in crate::export) struct Origin {
+    pub(in crate::export) https: bool,
     /// Lower case; an IPv6 address in brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(in crate::export) host: String,
+    pub(in crate::export) port: u16,
 }
 
 impl Origin {
     /// The origin of an absolute `http` or `https` URL.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
+    pub(in crate::export) fn of(uri: &Uri) -> Option<Self> {
         let https = match uri.scheme_str()? {
             "https" => true,
             "http" => false,
@@ -34,7 +33,7 @@ impl Origin {
     }
 
     /// Host, and port unless it is the scheme's own: the `Host` header.
-    pub(super) fn authority(&self) -> String {
+    pub(in crate::export) fn authority(&self) -> String {
         match (self.https, self.port) {
             (true, 443) | (false, 80) => self.host.clone(),
             _ => format!("{}:{}", self.host, self.port),
@@ -56,86 +55,96 @@ impl fmt::Debug for Origin {
 
 /// What all streams to one origin share.
 #[derive(Debug)]
-pub(super) struct Destination {
-    pub(super) origin: Origin,
-    pub(super) way: Way,
-    pub(super) allowance: Allowance,
-    pub(super) pool: Pool,
+pub(in crate::export) struct Destination<P> {
+    pub(in crate::export) origin: Origin,
+    pub(in crate::export) way: Way,
+    pub(in crate::export) allowance: Allowance,
+    /// Its connections, as the protocol keeps them.
+    pub(in crate::export) pool: P,
 }
 
 /// The destinations of one exporter. Templates can make one per routing key, so only those are kept that are in use
 /// or have connections for the next request.
-#[derive(Debug, Default)]
-pub(super) struct Destinations {
-    map: Mutex<Map>,
+#[derive(Debug)]
+pub(in crate::export) struct Destinations<P> {
+    map: Mutex<Map<P>>,
 }
 
-#[derive(Debug, Default)]
-struct Map {
-    known: HashMap<Origin, Arc<Destination>>,
+#[derive(Debug)]
+struct Map<P> {
+    known: HashMap<Origin, Arc<Destination<P>>>,
     /// The size at which the forgotten ones are cleared away: twice what was left last time, so that clearing
     /// costs each insertion a constant.
     clear_at: usize,
 }
 
-impl Destinations {
-    /// The destination of `origin`, made by `make` if there is none.
-    pub(super) fn get<E>(
+impl<P> Default for Destinations<P> {
+    fn default() -> Self {
+        Self { map: Mutex::new(Map { known: HashMap::new(), clear_at: 0 }) }
+    }
+}
+
+impl<P> Destinations<P> {
+    /// The destination of `origin`, made by `make` if there is none. `is_empty` tells of a pool whether it has no
+    /// connection.
+    pub(in crate::export) fn get<E>(
         &self,
         origin: &Origin,
-        make: impl FnOnce() -> Result<Destination, E>,
-    ) -> Result<Arc<Destination>, E> {
+        is_empty: impl Fn(&P) -> bool,
+        make: impl FnOnce() -> Result<Destination<P>, E>,
+    ) -> Result<Arc<Destination<P>>, E> {
         let mut map = self.map.lock();
         if let Some(known) = map.known.get(origin) {
             return Ok(Arc::clone(known));
         }
         let fresh = Arc::new(make()?);
         if map.known.len() >= map.clear_at {
-            map.clear();
+            map.clear(is_empty);
             map.clear_at = (map.known.len() * 2).max(64);
         }
         map.known.insert(origin.clone(), Arc::clone(&fresh));
         Ok(fresh)
     }
 
-    /// Closes connections that are idle for too long, too old or of another generation of TLS files, and forgets
-    /// the destinations that nothing is left of.
-    pub(super) fn sweep(&self, generation: u64) {
+    /// Has every pool swept by `sweep`, and forgets the destinations that nothing is left of.
+    pub(in crate::export) fn sweep(&self, sweep: impl Fn(&P), is_empty: impl Fn(&P) -> bool) {
         let mut map = self.map.lock();
         for destination in map.known.values() {
-            destination.pool.sweep(generation);
+            sweep(&destination.pool);
         }
-        map.clear();
+        map.clear(is_empty);
     }
 }
 
-impl Map {
-    fn clear(&mut self) {
+impl<P> Map<P> {
+    fn clear(&mut self, is_empty: impl Fn(&P) -> bool) {
         self.known
-            .retain(|_, destination| Arc::strong_count(destination) > 1 || !destination.pool.is_empty());
+            .retain(|_, destination| Arc::strong_count(destination) > 1 || !is_empty(&destination.pool));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::time::Duration;
 
     use super::*;
-    use crate::export::http::pool::PoolLimits;
 
-    fn get(destinations: &Destinations, url: &str) -> Arc<Destination> {
+    /// Pools are only their being empty.
+    fn get(destinations: &Destinations<bool>, url: &str) -> Arc<Destination<bool>> {
         let origin = Origin::of(&url.parse().unwrap()).unwrap();
-        let limits = PoolLimits { max_idle: 1, idle_timeout: Duration::ZERO, max_age: Duration::ZERO };
         destinations
-            .get(&origin, || {
-                Ok::<_, Infallible>(Destination {
-                    origin: origin.clone(),
-                    way: Way::Direct,
-                    allowance: Allowance::new(1),
-                    pool: Pool::new(limits),
-                })
-            })
+            .get(
+                &origin,
+                |empty| *empty,
+                || {
+                    Ok::<_, Infallible>(Destination {
+                        origin: origin.clone(),
+                        way: Way::Direct,
+                        allowance: Allowance::new(1),
+                        pool: true,
+                    })
+                },
+            )
             .unwrap()
     }
 
@@ -165,7 +174,7 @@ mod tests {
         }
         assert!(destinations.map.lock().known.len() <= 65, "{}", destinations.map.lock().known.len());
         assert!(Arc::ptr_eq(&kept, &get(&destinations, "http://kept")));
-        destinations.sweep(0);
+        destinations.sweep(|_| {}, |empty| *empty);
         assert_eq!(destinations.map.lock().known.len(), 1);
     }
 }

@@ -22,13 +22,13 @@ const HANGING_SHARE: usize = 4;
 /// A stream whose last attempt hung is expected to hang again: its next one goes to the second allowance from the
 /// start, so that streams that hang for good take a second from the others once and not at every retry.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(in crate::export) struct Allowance {
     prompt: Semaphore,
     hanging: Semaphore,
 }
 
 impl Allowance {
-    pub(super) fn new(max_in_flight: usize) -> Self {
+    pub(in crate::export) fn new(max_in_flight: usize) -> Self {
         let first = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         let second = first.saturating_mul(HANGING_SHARE).min(Semaphore::MAX_PERMITS);
         Self { prompt: Semaphore::new(first), hanging: Semaphore::new(second) }
@@ -37,7 +37,7 @@ impl Allowance {
     /// Waits for its turn and runs one attempt. `attempt` is called only then, so that a stream that waits
     /// holds neither a future of its size nor a compressed body. `hanging` is the stream's: whether its last attempt
     /// hung, and then whether this one did.
-    pub(super) async fn run<F: Future>(
+    pub(in crate::export) async fn run<F: Future>(
         &self,
         hanging: &AtomicBool,
         attempt: impl FnOnce() -> F,

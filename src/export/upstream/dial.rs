@@ -1,6 +1,7 @@
 //! Opening connections: name, TCP, proxy, TLS.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
-use super::destination::{Destination, Origin};
+use super::destination::Origin;
 use super::proxy::Way;
 use super::tls::{Tls, TlsError, server_name};
 
@@ -23,13 +24,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A connection that bytes can be sent through, whatever it is made of.
-pub(super) trait Transmission: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(in crate::export) trait Transmission: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transmission for T {}
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
-pub(super) enum DialError {
+pub(in crate::export) enum DialError {
     /// The name is unknown, nobody listens, or nobody answers.
     #[error("can't connect to `{to}`: {reason}")]
     Connect { to: Origin, reason: String },
@@ -56,7 +57,7 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// Opens TCP connections; the name is resolved anew for each.
-pub(super) fn connector(timeout: Duration) -> HttpConnector {
+pub(in crate::export) fn connector(timeout: Duration) -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -67,13 +68,13 @@ pub(super) fn connector(timeout: Duration) -> HttpConnector {
 }
 
 /// Connects to a destination, on the way it names. Returns the generation of the TLS files with it.
-pub(super) async fn dial(
+pub(in crate::export) async fn dial(
     connector: &HttpConnector,
     tls: &Tls,
-    destination: &Destination,
+    origin: &Origin,
+    way: &Way,
 ) -> Result<(Box<dyn Transmission>, u64), DialError> {
-    let origin = &destination.origin;
-    let raw = match &destination.way {
+    let raw = match way {
         Way::Direct => Box::new(tcp(connector, origin).await?),
         Way::Forward(proxy) => reach(connector, tls, &proxy.origin).await?,
         Way::Tunnel(proxy) => {
@@ -110,7 +111,10 @@ async fn reach(
     // A proxy is reached by its own name: `server_name_override` is about the upstream.
     let name = server_name(&proxy.host)?;
     let (config, _) = tls.current().await?;
-    let secured = TlsConnector::from(config)
+    // Whatever is spoken with the upstream behind it.
+    let mut config = (*config).clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let secured = TlsConnector::from(Arc::new(config))
         .connect(name, raw)
         .await
         .map_err(|source| DialError::Handshake { with: proxy.clone(), source })?;

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use http::HeaderValue;
+
 /// Characters of an upstream's message that are kept.
 const MAX_CHARS: usize = 256;
 
@@ -14,7 +16,7 @@ const MIN_SECRET: usize = 4;
 
 /// Texts that must never be shown: values of headers and of a URL's query, as a whole and by their words.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(in crate::export) struct Secrets(Vec<String>);
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,7 +26,7 @@ impl fmt::Debug for Secrets {
 
 impl Secrets {
     /// Adds a value. An upstream may echo `Bearer abc` as `abc`, so its words count by themselves.
-    pub(super) fn add(&mut self, value: &str) {
+    pub(in crate::export) fn add(&mut self, value: &str) {
         let words = value.split([' ', ',', ';', '=', '"']).filter(|word| !is_scheme(word));
         for secret in std::iter::once(value).chain(words) {
             if secret.len() >= MIN_SECRET && !self.0.iter().any(|known| known == secret) {
@@ -36,7 +38,7 @@ impl Secrets {
     }
 
     /// `text` for people.
-    pub(super) fn clean(&self, text: &str) -> String {
+    pub(in crate::export) fn clean(&self, text: &str) -> String {
         let mut end = text.len().min(MAX_SEARCHED);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -63,12 +65,21 @@ impl Secrets {
     }
 }
 
+/// Marks a header's value as one that is not shown, here or in an upstream's echo.
+pub(in crate::export) fn keep_secret(mut value: HeaderValue, secrets: &mut Secrets) -> HeaderValue {
+    if let Ok(text) = value.to_str() {
+        secrets.add(text);
+    }
+    value.set_sensitive(true);
+    value
+}
+
 fn is_scheme(word: &str) -> bool {
     ["bearer", "basic", "token", "apikey", "api-key"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
 /// An error with its causes, each said once.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(in crate::export) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

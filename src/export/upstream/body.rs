@@ -19,7 +19,7 @@ const LARGE: usize = 1024 * 1024;
 
 /// A request body. Cloning shares the bytes.
 #[derive(Clone, Debug)]
-pub(super) struct RequestBody {
+pub(in crate::export) struct RequestBody {
     payload: Payload,
     /// The chunk to send next.
     next: usize,
@@ -39,7 +39,7 @@ impl RequestBody {
     /// Encodes a batch.
     ///
     /// What that takes is charged to `budget` even if there is no room: what is queued has to leave before there can be.
-    pub(super) async fn new(
+    pub(in crate::export) async fn new(
         batch: &Batch,
         encoding: Encoding,
         compression: Compression,
@@ -60,6 +60,18 @@ impl RequestBody {
         charged.charge_spare(encoded.capacity() as u64);
         let payload = Payload::Encoded(encoded.into(), Arc::new(charged));
         Ok(Self { payload, next: 0, remaining })
+    }
+}
+
+impl RequestBody {
+    /// Bytes that are not sent yet.
+    pub(in crate::export) fn len(&self) -> u64 {
+        self.remaining
+    }
+
+    /// All of it.
+    pub(in crate::export) fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+        (0..).map_while(|index| self.payload.chunk(index))
     }
 }
 

@@ -1,21 +1,21 @@
 //! TLS towards upstreams: what is trusted, who we are, and both again when the files change.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::export::TlsClientSettings;
+use crate::pem::{Pem, PemError};
 
 /// How long the files are taken to be unchanged. A new connection after this time has them read again.
 const RECHECK: Duration = Duration::from_secs(10);
@@ -23,33 +23,9 @@ const RECHECK: Duration = Duration::from_secs(10);
 /// Why TLS can't be set up. The messages name the file and what to do.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file can't be read.
-    #[error("can't read `{}` of `tls.{option}`: {source}", path.display())]
-    Read {
-        /// The option that names the file.
-        option: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file doesn't hold what it should.
-    #[error("`{}` of `tls.{option}` holds no usable {expected}: {reason}", path.display())]
-    Pem {
-        /// The option that names the file.
-        option: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What should be in it.
-        expected: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The certificate and the key don't go together.
-    #[error(
-        "`tls.cert_file` and `tls.key_file` don't make an identity: {0}; check that the key belongs to the first certificate"
-    )]
-    Identity(String),
+    /// A file can't be used.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// One of the two files of an identity is missing.
     #[error("`tls.{given}` needs `tls.{missing}` as well")]
     HalfIdentity {
@@ -70,8 +46,10 @@ pub enum TlsError {
 
 /// The TLS client of one exporter.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(in crate::export) struct Tls {
     settings: TlsClientSettings,
+    /// The protocol that is asked for (ALPN).
+    protocol: &'static [u8],
     state: Mutex<Option<Loaded>>,
 }
 
@@ -88,7 +66,11 @@ struct Loaded {
 impl Tls {
     /// Checks the settings and loads what they name. Without files that waits for the first TLS connection,
     /// unless it is `wanted` at once. Blocks on the files.
-    pub(super) fn new(settings: TlsClientSettings, wanted: bool) -> Result<Self, TlsError> {
+    pub(in crate::export) fn new(
+        settings: TlsClientSettings,
+        protocol: &'static [u8],
+        wanted: bool,
+    ) -> Result<Self, TlsError> {
         match (&settings.cert_file, &settings.key_file) {
             (Some(_), None) => {
                 return Err(TlsError::HalfIdentity { given: "cert_file", missing: "key_file" });
@@ -101,10 +83,10 @@ impl Tls {
         if let Some(name) = &settings.server_name_override {
             server_name(name)?;
         }
-        let tls = Self { settings, state: Mutex::new(None) };
+        let tls = Self { settings, protocol, state: Mutex::new(None) };
         if wanted || tls.has_files() {
             let files = Files::read(&tls.settings)?;
-            let config = files.config(&tls.settings)?;
+            let config = files.config(&tls.settings, protocol)?;
             tls.install(files, Ok(config))?;
         }
         Ok(tls)
@@ -112,7 +94,7 @@ impl Tls {
 
     /// The configuration for a new connection and its generation, read again if the files changed. If what they
     /// hold now can't be used, the last good one stays, with a warning.
-    pub(super) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
+    pub(in crate::export) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
         let known = match self.state.lock().as_mut() {
             Some(loaded) if !self.has_files() || loaded.checked.elapsed() < RECHECK => {
                 return Ok((Arc::clone(&loaded.config), loaded.generation));
@@ -124,10 +106,10 @@ impl Tls {
             }
             None => None,
         };
-        let settings = self.settings.clone();
+        let (settings, protocol) = (self.settings.clone(), self.protocol);
         let read = tokio::task::spawn_blocking(move || {
             let files = Files::read(&settings)?;
-            let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings));
+            let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings, protocol));
             Ok((files, config))
         });
         match read.await.expect("reading certificates neither panics nor is aborted") {
@@ -141,18 +123,18 @@ impl Tls {
     }
 
     /// Which change of the files is in use.
-    pub(super) fn generation(&self) -> u64 {
+    pub(in crate::export) fn generation(&self) -> u64 {
         self.state.lock().as_ref().map_or(0, |loaded| loaded.generation)
     }
 
     /// The name to ask `host` for, and to find in its certificate.
-    pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
+    pub(in crate::export) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
         server_name(self.settings.server_name_override.as_deref().unwrap_or(host))
     }
 
     /// As if the files had last been looked at long ago.
     #[cfg(test)]
-    pub(super) fn expire(&self) {
+    pub(in crate::export) fn expire(&self) {
         if let Some(loaded) = self.state.lock().as_mut() {
             loaded.checked -= RECHECK;
         }
@@ -191,29 +173,17 @@ impl Tls {
 }
 
 /// The contents of the files that are configured.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Files {
-    ca: Option<Vec<u8>>,
-    cert: Option<Vec<u8>>,
-    key: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for Files {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[redacted]")
-    }
+    ca: Option<Pem>,
+    cert: Option<Pem>,
+    key: Option<Pem>,
 }
 
 impl Files {
     fn read(settings: &TlsClientSettings) -> Result<Self, TlsError> {
-        let read = |option, path: &Option<PathBuf>| match path {
-            None => Ok(None),
-            Some(path) => std::fs::read(path).map(Some).map_err(|source| TlsError::Read {
-                option,
-                path: path.clone(),
-                source,
-            }),
-        };
+        let read =
+            |option, path: &Option<PathBuf>| path.as_ref().map(|path| Pem::read(option, path)).transpose();
         Ok(Self {
             ca: read("ca_file", &settings.ca_file)?,
             cert: read("cert_file", &settings.cert_file)?,
@@ -221,41 +191,32 @@ impl Files {
         })
     }
 
-    fn config(&self, settings: &TlsClientSettings) -> Result<ClientConfig, TlsError> {
+    fn config(&self, settings: &TlsClientSettings, protocol: &[u8]) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions: &[_] = if settings.only_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("ring has the suites of TLS 1.2 and 1.3");
         let builder = if settings.insecure_skip_verify {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         } else {
-            builder.with_root_certificates(self.roots(settings)?)
+            builder.with_root_certificates(self.roots()?)
         };
         let mut config = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => {
-                let chain = certificates("cert_file", settings.cert_file.as_deref(), cert)?;
-                let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-                    pem_error("key_file", settings.key_file.as_deref(), "private key", error)
-                })?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| TlsError::Identity(error.to_string()))?
-            }
+            (Some(cert), Some(key)) => builder
+                .with_client_auth_cert(cert.certificates()?, key.key()?)
+                .map_err(|error| PemError::Identity(error.to_string()))?,
             _ => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(config)
     }
 
-    fn roots(&self, settings: &TlsClientSettings) -> Result<Arc<RootCertStore>, TlsError> {
-        let Some(ca) = &self.ca else { return system_roots() };
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates("ca_file", settings.ca_file.as_deref(), ca)? {
-            roots
-                .add(certificate)
-                .map_err(|error| pem_error("ca_file", settings.ca_file.as_deref(), "certificate", error))?;
+    fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
+        match &self.ca {
+            Some(ca) => Ok(Arc::new(ca.authorities()?)),
+            None => system_roots(),
         }
-        Ok(Arc::new(roots))
     }
 }
 
@@ -271,31 +232,7 @@ fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
     if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Arc::clone(roots)) }
 }
 
-fn certificates(
-    option: &'static str,
-    path: Option<&Path>,
-    pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| pem_error(option, path, "certificate", error))?;
-    if found.is_empty() {
-        return Err(pem_error(option, path, "certificate", "there is no `BEGIN CERTIFICATE` in it"));
-    }
-    Ok(found)
-}
-
-fn pem_error(
-    option: &'static str,
-    path: Option<&Path>,
-    expected: &'static str,
-    reason: impl std::fmt::Display,
-) -> TlsError {
-    let path = path.map(Path::to_owned).unwrap_or_default();
-    TlsError::Pem { option, path, expected, reason: reason.to_string() }
-}
-
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+pub(in crate::export) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     // An IPv6 address stands in brackets in a URL.
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))

@@ -1,0 +1,48 @@
+//! `tls` of receivers. Its files are read here already: a listener can't begin without them.
+
+use std::sync::Arc;
+
+use super::Context;
+use crate::config::model::{ServerTls, TlsVersion};
+use crate::config::node::Node;
+use crate::receive::{TlsServer, TlsServerSettings};
+
+/// There is a mistake, which has been reported.
+pub(super) struct Reported;
+
+/// Compiles the `tls` at `node`.
+pub(super) fn compile(
+    tls: &ServerTls,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Result<Arc<TlsServer>, Reported> {
+    let (Some(cert_file), Some(key_file)) = (&tls.cert_file, &tls.key_file) else {
+        for (key, file) in [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+            if file.is_none() && !context.is_excused(node, key) {
+                context
+                    .report
+                    .error(node.span, format!("`tls` of a receiver needs `{key}`"))
+                    .help("write `tls: { cert_file: server.pem, key_file: server.key }`");
+            }
+        }
+        return Err(Reported);
+    };
+    let settings = TlsServerSettings {
+        cert_file: cert_file.clone(),
+        key_file: key_file.clone(),
+        client_ca_file: tls.client_ca_file.clone(),
+        only_tls13: tls.min_version == Some(TlsVersion::V13),
+        reload_interval: tls.reload_interval.0,
+    };
+    match TlsServer::load(settings) {
+        Ok(server) => Ok(Arc::new(server)),
+        Err(error) => {
+            let span = node.near(&[error.option()]).span;
+            context
+                .report
+                .error(span, error.to_string())
+                .help("a file of PEM: `-----BEGIN CERTIFICATE-----` and so on, readable by the user that Sluice runs as");
+            Err(Reported)
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! One unary call on an HTTP/2 connection: the message out, the answer in.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, Request, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use super::super::upstream::body::RequestBody;
+use super::super::upstream::partial_success::{MAX_ANSWER, Unreadable};
+
+/// Bytes before a message: whether it is compressed, and its length.
+pub(super) const PREFIX: usize = 5;
+
+/// How far an answer is followed.
+const FOLLOWED: usize = 4 * MAX_ANSWER;
+
+/// The answer to a call.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// Framed.
+    pub(super) body: Result<Vec<u8>, Unreadable>,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The connection takes no more calls, so that this one never left.
+    Unsent(h2::Error),
+    /// The message could not be written in the time it had: the upstream doesn't read, or the connection's window is
+    /// full of what it doesn't read of others. It has not seen the end, so it can't have taken it.
+    Stuck,
+    /// The connection or the stream ended.
+    Ended(h2::Error),
+}
+
+/// Sends a message, compressed or not, and reads the answer. It has to be written within `patience`, if that is given.
+pub(super) async fn call(
+    sender: SendRequest<Bytes>,
+    request: Request<()>,
+    message: &RequestBody,
+    compressed: bool,
+    patience: Option<Duration>,
+) -> Result<Answered, CallError> {
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    let ready = within(deadline, sender.ready()).await.ok_or(CallError::Stuck)?;
+    let (response, mut stream) =
+        ready.map_err(CallError::Unsent)?.send_request(request, false).map_err(CallError::Unsent)?;
+    let mut response = pin!(response);
+    let writing = within(deadline, write(&mut stream, message, compressed));
+    let early = tokio::select! {
+        biased;
+        // An upstream may refuse without reading to the end.
+        early = response.as_mut() => Some(early),
+        written = writing => {
+            // What ended the stream is what the response says, too.
+            let _ = written.ok_or(CallError::Stuck)?;
+            None
+        }
+    };
+    let response = match early {
+        Some(early) => early,
+        None => response.await,
+    };
+    let (head, mut body) = response.map_err(not_taken)?.into_parts();
+    let read = read(&mut body).await;
+    let trailers =
+        if body.is_end_stream() || read.is_ok() { body.trailers().await.ok().flatten() } else { None };
+    Ok(Answered { status: head.status, headers: head.headers, body: read, trailers })
+}
+
+/// Streams that the other side says it has not looked at may be sent again at once (RFC 9113, sections 6.8 and 8.7).
+fn not_taken(error: h2::Error) -> CallError {
+    let unseen = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+        || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    if unseen { CallError::Unsent(error) } else { CallError::Ended(error) }
+}
+
+async fn within<F: Future>(deadline: Option<Instant>, work: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// Writes the whole message as far as the windows of stream and connection let it.
+async fn write(
+    stream: &mut SendStream<Bytes>,
+    message: &RequestBody,
+    compressed: bool,
+) -> Result<(), h2::Error> {
+    let len = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let prefix = [u8::from(compressed), len[0], len[1], len[2], len[3]];
+    let mut remaining = PREFIX as u64 + message.len();
+    for mut chunk in std::iter::once(Bytes::copy_from_slice(&prefix)).chain(message.chunks().cloned()) {
+        while !chunk.is_empty() {
+            stream.reserve_capacity(chunk.len());
+            while stream.capacity() == 0 {
+                match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                    Some(more) => _ = more?,
+                    // The stream has ended; the response tells why.
+                    None => return Ok(()),
+                }
+            }
+            let piece = chunk.split_to(stream.capacity().min(chunk.len()));
+            remaining -= piece.len() as u64;
+            stream.send_data(piece, remaining == 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a body to its end. What is too long is not kept, and not followed for ever: its trailers tell more.
+async fn read(body: &mut RecvStream) -> Result<Vec<u8>, Unreadable> {
+    let (mut whole, mut len) = (Vec::new(), 0);
+    while let Some(data) = body.data().await {
+        let data = data.map_err(|_| Unreadable::BrokeOff)?;
+        len += data.len();
+        if len <= MAX_ANSWER {
+            whole.extend_from_slice(&data);
+        } else if len > FOLLOWED {
+            break;
+        }
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    if len <= MAX_ANSWER { Ok(whole) } else { Err(Unreadable::TooLong) }
+}

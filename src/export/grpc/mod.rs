@@ -1,0 +1,262 @@
+//! The `otlp_grpc` exporter: one attempt at sending one batch as a unary `Export` call.
+//!
+//! Connections are HTTP/2 and shared by the calls of a destination. None of these may delay another: a connection
+//! takes only as many calls as the upstream says, and a message that can't be written within a second - its upstream
+//! doesn't read it, or has let others fill the connection's window - goes on by itself on a connection of its own. So
+//! does from the start the message of a stream whose last attempt hung.
+
+mod answer;
+mod call;
+mod pool;
+mod target;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::trace;
+
+use self::call::{Answered, CallError, call};
+use self::pool::{Place, Pool};
+use self::target::FixedTargets;
+pub use self::target::GrpcTarget;
+use super::upstream::body::RequestBody;
+use super::upstream::destination::Destinations;
+use super::upstream::detail::{Secrets, chain};
+use super::upstream::dial::{self, DialError};
+use super::upstream::proxy::Proxies;
+use super::upstream::tls::Tls;
+use super::upstream::{STALE, is_https};
+use super::{
+    Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, TargetError,
+    TransportError,
+};
+use crate::route::{Template, Values};
+use crate::stream::{Batch, Budget};
+
+/// The largest message that servers take if nobody tells them otherwise.
+pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// The largest request that is sent, before compression (OTLP rule 4): a record that is alone in its batch.
+const MAX_REQUEST: usize = 64 * 1024 * 1024;
+
+/// How long a message may take to be written on a connection that it shares.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a new connection may take to show that HTTP/2 is spoken.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// Connections without a call are closed after this time.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// Heads and trailers of answers, in bytes.
+const MAX_HEAD: u32 = 64 * 1024;
+
+/// The `otlp_grpc` transport of one exporter, shared by its streams.
+#[derive(Debug)]
+pub struct GrpcTransport {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: OtlpGrpcSettings,
+    max_in_flight: usize,
+    connector: HttpConnector,
+    tls: Tls,
+    proxies: Proxies,
+    fixed: FixedTargets,
+    destinations: Destinations<Pool>,
+    /// Whether the task that closes idle connections runs.
+    sweeping: AtomicBool,
+}
+
+/// Why an attempt ended without an answer.
+enum Failure {
+    Dial(DialError),
+    Greeting(String),
+    Call(h2::Error),
+    Timeout(Duration),
+}
+
+impl GrpcTransport {
+    pub(super) fn new(settings: &ExporterSettings, grpc: &OtlpGrpcSettings) -> Result<Self, TransportError> {
+        let wants_tls = grpc.url.as_ref().and_then(Template::as_text).is_some_and(is_https);
+        let shared = Shared {
+            tls: Tls::new(grpc.tls.clone(), b"h2", wants_tls)?,
+            connector: dial::connector(grpc.timeout),
+            proxies: Proxies::from_env(),
+            max_in_flight: settings.max_in_flight,
+            fixed: FixedTargets::default(),
+            destinations: Destinations::default(),
+            sweeping: AtomicBool::new(false),
+            settings: grpc.clone(),
+        };
+        shared.check_templates()?;
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(super) fn target(&self, values: &impl Values) -> Result<Arc<GrpcTarget>, TargetError> {
+        self.shared.target(values)
+    }
+
+    pub(super) async fn attempt(
+        &self,
+        target: &GrpcTarget,
+        batch: &Batch,
+        conditions: Conditions<'_>,
+    ) -> Answer {
+        if batch.len() > MAX_REQUEST {
+            let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
+            return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
+        }
+        self.sweep_idle_connections();
+        let alone = conditions.hanging.load(Ordering::Relaxed);
+        let exchange = || self.shared.exchange(target, batch, alone, conditions.budget);
+        target.destination.allowance.run(conditions.hanging, exchange).await
+    }
+
+    /// Starts the task that closes connections nobody has used for too long, once. It ends with the transport.
+    fn sweep_idle_connections(&self) {
+        if self.shared.sweeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let shared = Arc::downgrade(&self.shared);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(IDLE / 2).await;
+                let Some(shared) = Weak::upgrade(&shared) else { return };
+                let generation = shared.tls.generation();
+                shared.destinations.sweep(|pool| pool.sweep(generation), Pool::is_empty);
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// One call and its answer. `alone`: on a connection of its own.
+    async fn exchange(
+        &self,
+        target: &GrpcTarget,
+        batch: &Batch,
+        alone: bool,
+        budget: &Arc<Budget>,
+    ) -> Answer {
+        let compression = self.settings.compression;
+        let message = match RequestBody::new(batch, Encoding::Proto, compression, budget).await {
+            Ok(message) => message,
+            Err(error) => {
+                let detail = format!("the batch can't be encoded: {error}");
+                return Answer { code: "encode".into(), outcome: Outcome::Refused, detail };
+            }
+        };
+        let limit = self.settings.timeout;
+        let sent = match Instant::now().checked_add(limit).filter(|_| !limit.is_zero()) {
+            Some(deadline) => timeout_at(deadline, self.send(target, &message, alone)).await,
+            None => Ok(self.send(target, &message, alone).await),
+        };
+        match sent.unwrap_or(Err(Failure::Timeout(limit))) {
+            Ok(answered) => answered.judge(batch.records(), batch.len(), &target.secrets),
+            Err(failure) => failure.answer(&target.secrets),
+        }
+    }
+
+    /// Sends on a connection with room, or on a new one; once more, at once, on a new one, if the first says that it
+    /// has not taken the call, or ends as one does that was closed just when it was used again.
+    async fn send(
+        &self,
+        target: &GrpcTarget,
+        message: &RequestBody,
+        mut alone: bool,
+    ) -> Result<Answered, Failure> {
+        let compressed = self.settings.compression != Compression::None;
+        if !alone {
+            let (place, is_new) = self.place(target).await?;
+            let started = Instant::now();
+            let request = target.request(self.settings.timeout);
+            match call(place.sender(), request, message, compressed, Some(WRITE_PATIENCE)).await {
+                Ok(answered) => return Ok(answered),
+                Err(CallError::Stuck) => alone = true,
+                Err(CallError::Unsent(error)) => {
+                    trace!(%error, "a connection takes no more calls");
+                    place.close();
+                }
+                Err(CallError::Ended(error)) if !is_new && error.is_io() && started.elapsed() < STALE => {
+                    trace!(%error, "a connection was closed");
+                    place.close();
+                }
+                Err(CallError::Ended(error)) => return Err(Failure::Call(error)),
+            }
+        }
+        let place = self.open(target, !alone).await?;
+        match call(place.sender(), target.request(self.settings.timeout), message, compressed, None).await {
+            Ok(answered) => Ok(answered),
+            Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
+            Err(CallError::Stuck) => unreachable!("patience has no end here"),
+        }
+    }
+
+    /// A place on a connection of the destination, and whether it was opened for this.
+    async fn place(&self, target: &GrpcTarget) -> Result<(Place, bool), Failure> {
+        let pool = &target.destination.pool;
+        if let Some(place) = pool.take(self.tls.generation()) {
+            return Ok((place, false));
+        }
+        let _one_at_a_time = pool.opening.lock().await;
+        if let Some(place) = pool.take(self.tls.generation()) {
+            return Ok((place, false));
+        }
+        self.open(target, true).await.map(|place| (place, true))
+    }
+
+    async fn open(&self, target: &GrpcTarget, shared: bool) -> Result<Place, Failure> {
+        let destination = &target.destination;
+        let (io, generation) = dial::dial(&self.connector, &self.tls, &destination.origin, &destination.way)
+            .await
+            .map_err(Failure::Dial)?;
+        let greeting = async {
+            let (sender, mut connection): (SendRequest<Bytes>, _) = h2::client::Builder::new()
+                .enable_push(false)
+                .max_header_list_size(MAX_HEAD)
+                .handshake(io)
+                .await?;
+            let mut pings = connection.ping_pong().expect("it is asked for once");
+            let closed = Arc::new(AtomicBool::new(false));
+            let ended = Arc::clone(&closed);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    trace!(%error, "an upstream connection ended");
+                }
+                ended.store(true, Ordering::Relaxed);
+            });
+            // What the other side allows, above all how many calls, comes before its answer.
+            pings.ping(h2::Ping::opaque()).await?;
+            Ok::<_, h2::Error>((sender, closed))
+        };
+        match timeout(GREETING, greeting).await {
+            Ok(Ok((sender, closed))) => Ok(destination.pool.opened(sender, generation, closed, shared)),
+            Ok(Err(error)) => Err(Failure::Greeting(chain(&error))),
+            Err(_) => Err(Failure::Greeting(format!("no answer within {GREETING:?}"))),
+        }
+    }
+}
+
+impl Failure {
+    /// None of these is an answer, so all are worth another attempt.
+    fn answer(self, secrets: &Secrets) -> Answer {
+        let (code, detail) = match self {
+            Self::Dial(error) => {
+                let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
+                (if tls { "tls" } else { "connect" }, error.to_string())
+            }
+            Self::Greeting(error) => ("protocol", format!("HTTP/2 is not spoken there: {error}")),
+            Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
+            Self::Call(error) => ("reset", format!("the call ended without an answer: {}", chain(&error))),
+        };
+        Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
+    }
+}

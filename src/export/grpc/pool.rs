@@ -1,0 +1,149 @@
+//! The connections of one destination, each shared by many calls.
+//!
+//! A call takes the first connection that has room for it: so many calls at a time as the upstream says, and none that
+//! is too old, closing, or opened with other TLS files than there are now. If none has, one more is opened, by one call
+//! for all that wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use parking_lot::Mutex;
+use rand::Rng as _;
+use tokio::time::Instant;
+
+/// Calls at a time on one connection, if the upstream allows more: those on one connection share its window, and wait
+/// for each other's lost packets.
+const MOST_CALLS: usize = 100;
+
+/// By which part of itself the age of a connection is shortened at most, so that connections that were opened
+/// together are not all opened anew together.
+const AGE_SPREAD: f64 = 0.1;
+
+/// When connections are closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolLimits {
+    /// Idle ones after this time.
+    pub(super) idle_timeout: Duration,
+    /// All, once their calls have ended, after this time; zero: never.
+    pub(super) max_age: Duration,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Bytes>,
+    calls: AtomicUsize,
+    /// Set once it takes no more calls.
+    closed: Arc<AtomicBool>,
+    /// Not used for new calls from then on.
+    expires: Option<Instant>,
+    /// The state of the TLS files when it was opened.
+    generation: u64,
+    idle_since: Mutex<Instant>,
+}
+
+/// A place on a connection, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Connection>);
+
+/// The connections of one destination.
+#[derive(Debug)]
+pub(super) struct Pool {
+    limits: PoolLimits,
+    connections: Mutex<Vec<Arc<Connection>>>,
+    /// Held while one is opened.
+    pub(super) opening: tokio::sync::Mutex<()>,
+}
+
+impl Connection {
+    fn usable(&self, generation: u64, now: Instant) -> bool {
+        !self.closed.load(Ordering::Relaxed)
+            && self.generation == generation
+            && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// A place, if there is room.
+    fn enter(self: &Arc<Self>) -> Option<Place> {
+        let most = self.sender.current_max_send_streams().min(MOST_CALLS);
+        let entered = self
+            .calls
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |calls| (calls < most).then_some(calls + 1));
+        entered.is_ok().then(|| Place(Arc::clone(self)))
+    }
+}
+
+impl Place {
+    /// What sends on the connection.
+    pub(super) fn sender(&self) -> SendRequest<Bytes> {
+        self.0.sender.clone()
+    }
+
+    /// The connection takes no more calls.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.idle_since.lock() = Instant::now();
+        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Pool {
+    pub(super) fn new(limits: PoolLimits) -> Self {
+        Self { limits, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
+    }
+
+    /// A place on a connection that has room.
+    pub(super) fn take(&self, generation: u64) -> Option<Place> {
+        let now = Instant::now();
+        let mut connections = self.connections.lock();
+        connections.retain(|connection| connection.usable(generation, now));
+        connections.iter().find_map(Connection::enter)
+    }
+
+    /// A place on a connection just opened, that others find only if it is `shared`. `closed` is set when it ends.
+    pub(super) fn opened(
+        &self,
+        sender: SendRequest<Bytes>,
+        generation: u64,
+        closed: Arc<AtomicBool>,
+        shared: bool,
+    ) -> Place {
+        let now = Instant::now();
+        let age = self.limits.max_age.mul_f64(1.0 - AGE_SPREAD * rand::rng().random::<f64>());
+        let expires = if self.limits.max_age.is_zero() { None } else { now.checked_add(age) };
+        let connection = Arc::new(Connection {
+            sender,
+            calls: AtomicUsize::new(1),
+            closed,
+            expires,
+            generation,
+            idle_since: Mutex::new(now),
+        });
+        if shared {
+            self.connections.lock().push(Arc::clone(&connection));
+        }
+        Place(connection)
+    }
+
+    /// Forgets connections that can't be used again, or have not been for too long; they close after their last call.
+    pub(super) fn sweep(&self, generation: u64) {
+        let (now, limit) = (Instant::now(), self.limits.idle_timeout);
+        self.connections.lock().retain(|connection| {
+            let busy = connection.calls.load(Ordering::Acquire) > 0;
+            connection.usable(generation, now)
+                && (busy || limit.is_zero() || now.duration_since(*connection.idle_since.lock()) < limit)
+        });
+    }
+
+    /// Whether it has no connection.
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.lock().is_empty()
+    }
+}

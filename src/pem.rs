@@ -1,0 +1,111 @@
+//! Certificates and keys in PEM files: reading them, and what can be wrong with them.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+
+/// Why a file of a `tls` block can't be used. The messages name the file and what to do.
+#[derive(Debug, Error)]
+pub enum PemError {
+    /// It can't be read.
+    #[error("can't read `{}` of `tls.{option}`: {source}", path.display())]
+    Read {
+        /// The option that names the file.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It doesn't hold what it should.
+    #[error("`{}` of `tls.{option}` holds no usable {expected}: {reason}", path.display())]
+    Content {
+        /// The option that names the file.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        expected: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate and the key don't go together.
+    #[error(
+        "`tls.cert_file` and `tls.key_file` don't make an identity: {0}; check that the key belongs to the first certificate"
+    )]
+    Identity(String),
+}
+
+impl PemError {
+    /// The option that is to blame.
+    pub fn option(&self) -> &'static str {
+        match self {
+            Self::Read { option, .. } | Self::Content { option, .. } => option,
+            Self::Identity(_) => "key_file",
+        }
+    }
+}
+
+/// The content of one file.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Pem {
+    option: &'static str,
+    path: PathBuf,
+    text: Vec<u8>,
+}
+
+/// It may be a key.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: [redacted]", self.path.display())
+    }
+}
+
+impl Pem {
+    /// Reads the file that `option` names. Blocks.
+    pub(crate) fn read(option: &'static str, path: &Path) -> Result<Self, PemError> {
+        let read = std::fs::read(path);
+        let text = read.map_err(|source| PemError::Read { option, path: path.to_owned(), source })?;
+        Ok(Self { option, path: path.to_owned(), text })
+    }
+
+    /// Its certificates, in the order of the file; at least one.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, PemError> {
+        let found: Vec<_> = CertificateDer::pem_slice_iter(&self.text)
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.no("certificate", error))?;
+        if found.is_empty() {
+            return Err(self.no("certificate", "there is no `BEGIN CERTIFICATE` in it"));
+        }
+        Ok(found)
+    }
+
+    /// Its certificates as authorities.
+    pub(crate) fn authorities(&self) -> Result<RootCertStore, PemError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.certificates()? {
+            roots.add(certificate).map_err(|error| self.no("certificate", error))?;
+        }
+        Ok(roots)
+    }
+
+    /// Its first private key.
+    pub(crate) fn key(&self) -> Result<PrivateKeyDer<'static>, PemError> {
+        PrivateKeyDer::from_pem_slice(&self.text).map_err(|error| self.no("private key", error))
+    }
+
+    /// This file holds none of what is expected of it.
+    pub(crate) fn no(&self, expected: &'static str, reason: impl fmt::Display) -> PemError {
+        PemError::Content {
+            option: self.option,
+            path: self.path.clone(),
+            expected,
+            reason: reason.to_string(),
+        }
+    }
+}

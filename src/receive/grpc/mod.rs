@@ -1,0 +1,228 @@
+//! OTLP/gRPC: from a call's head to its status.
+//!
+//! A unary call is an HTTP/2 request whose body is one framed message and whose answer ends with trailers, so it takes
+//! the way of every other request: the same listeners, the same limits while the body comes and is decompressed, the
+//! same intake. What is gRPC's own is the framing ([`framing`]) and how a verdict is worded ([`status`]).
+
+pub(super) mod framing;
+mod health;
+mod status;
+
+use std::time::Duration;
+
+use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use ::http::request::Parts;
+use ::http::{HeaderValue, Method, Request, Version};
+use hyper::body::Incoming;
+
+use self::status::{GrpcStatus, message};
+use super::ListenerSettings;
+use super::answer::takes_gzip;
+use super::body::{self, BodyError, Coding, Limits};
+use super::http::{Misdirected, quoted};
+use super::intake::Verdict;
+use super::listener::Answer;
+use super::otlp::{DRAIN, Otlp};
+use super::{Misdirection, Received, Transport};
+use crate::otlp::Signal;
+use crate::rpc::Code;
+
+/// The media type of calls and answers.
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// How the message of a call may be compressed.
+const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd");
+
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Export(Signal),
+    HealthCheck,
+    HealthWatch,
+}
+
+/// Whether a request is a gRPC call: on HTTP/2, and by its content type (which is not gRPC-Web's).
+pub(super) fn is_call(request: &Request<Incoming>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let start = content_type.get(..GRPC.len()).unwrap_or_default();
+    let rest = content_type.get(GRPC.len()..).unwrap_or_default();
+    request.version() == Version::HTTP_2
+        && start.eq_ignore_ascii_case(GRPC.as_bytes())
+        && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+/// Answers a call.
+pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+    let (head, mut body) = request.into_parts();
+    let (call, coding) = match accept(&head) {
+        Ok(accepted) => accepted,
+        Err(misdirected) => {
+            otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
+            misdirected.log(Code::Unimplemented.name(), settings, &head.headers);
+            tokio::spawn(body::drain(body, DRAIN));
+            return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
+                .with(ACCEPT_ENCODING, CODINGS)
+                .answer();
+        }
+    };
+    let limits = Limits {
+        size: settings.max_request_body_size,
+        timeout: timeout(&head.headers).map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
+        budget: otlp.budget.clone(),
+    };
+    let received = body::read_message(&mut body, coding, &limits).await;
+    if matches!(&received, Err(error) if !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted)) {
+        tokio::spawn(body::drain(body, DRAIN));
+    }
+    let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
+    match (call, received) {
+        (Call::Export(signal), Ok(received)) => export(otlp, signal, received, gzip),
+        (Call::Export(signal), Err(error)) => {
+            otlp.intake.unread(signal, Transport::Grpc, &error);
+            unread(&error).answer()
+        }
+        (_, Err(error)) => unread(&error).answer(),
+        (Call::HealthCheck, Ok(received)) => health::check(&otlp.ready, &received.bytes),
+        (Call::HealthWatch, Ok(received)) => health::watch(otlp.ready.clone(), &received.bytes),
+    }
+}
+
+fn export(otlp: &Otlp, signal: Signal, received: Received, gzip: bool) -> Answer {
+    let status = match otlp.intake.take(signal, Transport::Grpc, received) {
+        Verdict::Accepted => return message(&super::status::Encoding::Protobuf.success(signal, None), gzip),
+        Verdict::Partly { rejected, message: text } => {
+            let partial = super::status::Encoding::Protobuf.success(signal, Some((rejected, &text)));
+            return message(&partial, gzip);
+        }
+        Verdict::Refused(full) => GrpcStatus::later(&full.to_string()),
+        Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
+        Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),
+    };
+    status.answer()
+}
+
+/// Looks at the head alone.
+fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
+    let wrong = |how, message: &str| Misdirected { how, message: message.to_owned() };
+    let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let codec = content_type.get(GRPC.len()..).unwrap_or_default();
+    if codec.first() == Some(&b'+') && !codec[1..].to_ascii_lowercase().starts_with(b"proto") {
+        return Err(wrong(
+            Misdirection::Format,
+            "messages are protobuf: send `content-type: application/grpc`",
+        ));
+    }
+    if head.method != Method::POST {
+        return Err(wrong(Misdirection::Method, "calls are sent by POST"));
+    }
+    let call = call(head.uri.path()).map_err(|message| wrong(Misdirection::Path, &message))?;
+    let mut codings = head.headers.get_all(ENCODING).iter();
+    let coding = match (codings.next(), codings.next()) {
+        (None, _) => Some(Coding::Identity),
+        (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
+        (Some(_), Some(_)) => None,
+    };
+    let unknown =
+        || wrong(Misdirection::Format, "send `grpc-encoding` gzip, zstd, deflate, identity or none");
+    Ok((call, coding.ok_or_else(unknown)?))
+}
+
+/// The call of a path, or why there is none.
+fn call(path: &str) -> Result<Call, String> {
+    let (service, method) =
+        path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((path, ""));
+    let known = match service {
+        "opentelemetry.proto.collector.trace.v1.TraceService" => Some(Signal::Traces),
+        "opentelemetry.proto.collector.metrics.v1.MetricsService" => Some(Signal::Metrics),
+        "opentelemetry.proto.collector.logs.v1.LogsService" => Some(Signal::Logs),
+        _ => None,
+    };
+    match (known, service, method) {
+        (Some(signal), _, "Export") => Ok(Call::Export(signal)),
+        (None, health::SERVICE, "Check") => Ok(Call::HealthCheck),
+        (None, health::SERVICE, "Watch") => Ok(Call::HealthWatch),
+        (None, service, _) if service.starts_with("opentelemetry.proto.collector.profiles.") => {
+            Err("profiles are not supported; the signals are traces, metrics and logs".to_owned())
+        }
+        _ => Err(format!(
+            "there is no `{}` here; there is `Export` of TraceService, MetricsService and LogsService",
+            quoted(path)
+        )),
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit. One that can't be read asks for nothing.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8 && !digits.starts_with('+'))?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+/// What is said about a message that was not read to its end.
+fn unread(error: &BodyError) -> GrpcStatus {
+    let message = error.to_string();
+    match error {
+        // Never OUT_OF_RANGE, and without RetryInfo: neither is to be tried again (rule 3).
+        BodyError::TooLarge(..) => GrpcStatus::new(Code::ResourceExhausted, &message),
+        BodyError::NoMemory => GrpcStatus::later(&message),
+        BodyError::TimedOut(_) => GrpcStatus::new(Code::DeadlineExceeded, &message),
+        BodyError::Aborted => GrpcStatus::new(Code::Cancelled, &message),
+        BodyError::Corrupt(..) | BodyError::Framing(_) => GrpcStatus::new(Code::InvalidArgument, &message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TIMEOUT, text.parse().unwrap());
+            timeout(&headers)
+        };
+        assert_eq!(read("10S"), Some(Duration::from_secs(10)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(read("1500m"), Some(Duration::from_millis(1500)));
+        assert_eq!(
+            (read("2M"), read("3u")),
+            (Some(Duration::from_secs(120)), Some(Duration::from_micros(3)))
+        );
+        assert_eq!(read("7n"), Some(Duration::from_nanos(7)));
+        for nothing in ["", "S", "10", "10s", "123456789S", "-1S", "+1S", "1.5S"] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn paths_are_services_and_methods() {
+        let export = |signal| Ok(Call::Export(signal));
+        assert_eq!(
+            call("/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+            export(Signal::Traces)
+        );
+        assert_eq!(call("/opentelemetry.proto.collector.logs.v1.LogsService/Export"), export(Signal::Logs));
+        assert_eq!(call("/grpc.health.v1.Health/Check"), Ok(Call::HealthCheck));
+        for unknown in
+            ["/", "", "/opentelemetry.proto.collector.logs.v1.LogsService/Import", "/v1/logs", "/a/b/c"]
+        {
+            assert!(call(unknown).unwrap_err().starts_with("there is no"), "{unknown}");
+        }
+        let profiles = call("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export");
+        assert!(profiles.unwrap_err().contains("profiles are not supported"));
+    }
+}

@@ -1,0 +1,162 @@
+//! The answers of calls: a message with trailers, or a status alone.
+
+use std::time::Duration;
+
+use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use ::http::{HeaderValue, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use prost::Message as _;
+
+use super::{ENCODING, GRPC};
+use crate::receive::answer::{AnswerBody, gzipped};
+use crate::receive::listener::Answer;
+use crate::receive::otlp::RETRY_AFTER_SECONDS;
+use crate::rpc::{BadRequest, Code, RetryInfo, Status};
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// `google.rpc.Status`, where most senders look for `RetryInfo`.
+const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// `google.rpc.RetryInfo`, where Python's exporter looks for it.
+const RETRY_INFO: HeaderName = HeaderName::from_static("google.rpc.retryinfo-bin");
+
+/// Bytes of a message. It stands in three places, and some senders take no more than 8 KiB of trailers.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// What a `grpc-message` can't hold as it is.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// How a call ended that has no message to answer with.
+#[derive(Debug)]
+pub(super) struct GrpcStatus {
+    headers: HeaderMap,
+}
+
+impl GrpcStatus {
+    /// A status without details.
+    pub(super) fn new(code: Code, message: &str) -> Self {
+        Self::of(&Status::new(code, trim(message), None))
+    }
+
+    /// The request is wrong (rule 16): `field` is the path of what is.
+    pub(super) fn wrong(message: &str, field: &str) -> Self {
+        let message = trim(message);
+        let detail = BadRequest::detail(trim(field), message);
+        Self::of(&Status::new(Code::InvalidArgument, message, Some(detail)))
+    }
+
+    /// A refusal that passes (rules 15, 21, 22). Senders that were refused together don't come back together.
+    pub(super) fn later(message: &str) -> Self {
+        let seconds = rand::random_range(RETRY_AFTER_SECONDS);
+        let retry = RetryInfo::after(Duration::from_secs(seconds));
+        let status = Status::new(Code::Unavailable, trim(message), Some(retry.detail()));
+        Self::of(&status).with(RETRY_INFO, binary(&retry.encode_to_vec()))
+    }
+
+    fn of(status: &Status) -> Self {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(STATUS, HeaderValue::from(status.code));
+        let text = utf8_percent_encode(&status.message, ENCODED).to_string();
+        headers.insert(MESSAGE, HeaderValue::from_str(&text).expect("percent-encoded text is printable"));
+        if !status.details.is_empty() {
+            headers.insert(DETAILS, binary(&status.encode_to_vec()));
+        }
+        Self { headers }
+    }
+
+    /// With one more header.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The status as an answer, whose head holds its trailers ("Trailers-Only").
+    pub(super) fn answer(self) -> Answer {
+        let mut answer = Response::new(AnswerBody::from(bytes::Bytes::new()));
+        *answer.headers_mut() = self.headers;
+        answer.headers_mut().insert(CONTENT_TYPE, GRPC);
+        answer
+    }
+
+    /// The status as trailers.
+    pub(super) fn into_trailers(self) -> HeaderMap {
+        self.headers
+    }
+}
+
+/// The answer of a call that went well.
+pub(super) fn message(message: &[u8], takes_gzip: bool) -> Answer {
+    let compressed = takes_gzip.then(|| gzipped(message)).flatten();
+    let framed = super::framing::framed(compressed.as_deref().unwrap_or(message), compressed.is_some());
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(STATUS, HeaderValue::from(Code::Ok as i32));
+    let mut answer = Response::new(AnswerBody::with_trailers(framed, trailers));
+    answer.headers_mut().insert(CONTENT_TYPE, GRPC);
+    if compressed.is_some() {
+        answer.headers_mut().insert(ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
+}
+
+fn binary(bytes: &[u8]) -> HeaderValue {
+    HeaderValue::from_str(&BASE64.encode(bytes)).expect("Base64 is printable")
+}
+
+fn trim(message: &str) -> &str {
+    let mut end = message.len().min(LONGEST_MESSAGE);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn details(answer: &Answer) -> Status {
+        let details = BASE64.decode(answer.headers()[DETAILS].as_bytes()).unwrap();
+        Status::decode(&*details).unwrap()
+    }
+
+    #[test]
+    fn rule_15_overload_is_unavailable_with_retry_info_in_both_trailers() {
+        let answer = GrpcStatus::later("full").answer();
+        assert_eq!(answer.headers()[STATUS], "14");
+        let status = details(&answer);
+        let from_details = RetryInfo::decode(&*status.details[0].value).unwrap();
+        let alone = BASE64.decode(answer.headers()[RETRY_INFO].as_bytes()).unwrap();
+        assert_eq!(RetryInfo::decode(&*alone).unwrap(), from_details);
+        assert!(RETRY_AFTER_SECONDS.contains(&from_details.delay().as_secs()));
+        assert_eq!((status.code, status.details[0].type_url.as_str()), (14, crate::rpc::RETRY_INFO));
+    }
+
+    #[test]
+    fn rule_16_a_wrong_request_is_invalid_argument_and_names_the_field() {
+        let answer = GrpcStatus::wrong("not UTF-8", "resource_logs[0].schema_url").answer();
+        assert_eq!(
+            (&answer.headers()[STATUS], &answer.headers()[MESSAGE]),
+            (&"3".parse().unwrap(), &"not UTF-8".parse().unwrap())
+        );
+        let detail = BadRequest::decode(&*details(&answer).details[0].value).unwrap();
+        assert_eq!(detail.field_violations[0].field, "resource_logs[0].schema_url");
+    }
+
+    #[test]
+    fn messages_are_percent_encoded() {
+        let answer = GrpcStatus::new(Code::Internal, "100% für\nalle").answer();
+        assert_eq!(answer.headers()[MESSAGE], "100%25 f%C3%BCr%0Aalle");
+    }
+
+    #[test]
+    fn rule_6_statuses_fit_into_8_kib_of_trailers() {
+        let answer = GrpcStatus::wrong(&"ü".repeat(5000), &"x".repeat(5000)).answer();
+        let bytes: usize =
+            answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        assert!(bytes < 8 * 1024, "{bytes}");
+    }
+}

@@ -1,0 +1,41 @@
+//! OTLP in front of an intake: HTTP and gRPC on one listener, told apart by each request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::Request;
+use hyper::body::Incoming;
+use tokio::sync::watch;
+
+use super::intake::Intake;
+use super::listener::{Answer, Handler};
+use super::{ListenerSettings, grpc, http};
+use crate::stream::Budget;
+
+/// A sender that is refused before its body is read may send that much longer, so that it sees the answer.
+pub(super) const DRAIN: Duration = Duration::from_secs(1);
+
+/// Seconds after which a refused sender is asked to come back. Drawn from a range, so that senders that were refused
+/// together don't come back together; short, because longer ones make SDKs drop the batch.
+pub(super) const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=5;
+
+/// What answers on an OTLP listener.
+#[derive(Debug)]
+pub struct Otlp {
+    /// Where requests go.
+    pub intake: Arc<Intake>,
+    /// What bodies are reserved on.
+    pub budget: Arc<Budget>,
+    /// Whether telemetry is taken, for those who ask by gRPC.
+    pub ready: watch::Receiver<bool>,
+}
+
+impl Handler for Otlp {
+    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+        if grpc::is_call(&request) {
+            grpc::answer(self, settings, request).await
+        } else {
+            http::answer(&self.intake, settings, &self.budget, request).await
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What gRPC says about the end of a call: `google.rpc.Code`, `google.rpc.Status` and its details
+//! (`google/rpc/{code,status,error_details}.proto`), in both directions.
+
+use std::time::Duration;
+
+use prost::Message;
+
+/// The type of [`BadRequest`] as a detail.
+pub(crate) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+
+/// The type of [`RetryInfo`] as a detail.
+pub(crate) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// `google.rpc.Code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Done.
+    Ok = 0,
+    /// The caller has given up.
+    Cancelled = 1,
+    /// Nobody knows.
+    Unknown = 2,
+    /// The request is wrong and will be.
+    InvalidArgument = 3,
+    /// It took too long.
+    DeadlineExceeded = 4,
+    /// There is no such thing.
+    NotFound = 5,
+    /// There is such a thing already.
+    AlreadyExists = 6,
+    /// The caller is known, and may not.
+    PermissionDenied = 7,
+    /// A limit: one that a retry would meet again, unless `RetryInfo` says otherwise.
+    ResourceExhausted = 8,
+    /// Something else has to be done first.
+    FailedPrecondition = 9,
+    /// It was in the way of another.
+    Aborted = 10,
+    /// Beyond what there is now.
+    OutOfRange = 11,
+    /// Nothing here does that.
+    Unimplemented = 12,
+    /// Broken.
+    Internal = 13,
+    /// Try again later.
+    Unavailable = 14,
+    /// Data was lost on the way.
+    DataLoss = 15,
+    /// The caller is not known.
+    Unauthenticated = 16,
+}
+
+impl Code {
+    /// Every code, by its number.
+    const ALL: [Self; 17] = [
+        Self::Ok,
+        Self::Cancelled,
+        Self::Unknown,
+        Self::InvalidArgument,
+        Self::DeadlineExceeded,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::PermissionDenied,
+        Self::ResourceExhausted,
+        Self::FailedPrecondition,
+        Self::Aborted,
+        Self::OutOfRange,
+        Self::Unimplemented,
+        Self::Internal,
+        Self::Unavailable,
+        Self::DataLoss,
+        Self::Unauthenticated,
+    ];
+
+    /// The code of a number; one that is not known is [`Code::Unknown`].
+    pub(crate) fn of(number: usize) -> Self {
+        Self::ALL.get(number).copied().unwrap_or(Self::Unknown)
+    }
+
+    /// Its name in the specification.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Cancelled => "CANCELLED",
+            Self::Unknown => "UNKNOWN",
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::NotFound => "NOT_FOUND",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Aborted => "ABORTED",
+            Self::OutOfRange => "OUT_OF_RANGE",
+            Self::Unimplemented => "UNIMPLEMENTED",
+            Self::Internal => "INTERNAL",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::DataLoss => "DATA_LOSS",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Status {
+    /// A [`Code`].
+    #[prost(int32, tag = "1")]
+    pub(crate) code: i32,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+    /// For programs.
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Any {
+    /// What `value` is.
+    #[prost(string, tag = "1")]
+    pub(crate) type_url: String,
+    /// An encoded message.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) value: Vec<u8>,
+}
+
+/// `google.rpc.BadRequest`: which fields are wrong.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BadRequest {
+    /// One for each.
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) field_violations: Vec<FieldViolation>,
+}
+
+/// A field that is wrong.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FieldViolation {
+    /// Its path.
+    #[prost(string, tag = "1")]
+    pub(crate) field: String,
+    /// What is wrong with it.
+    #[prost(string, tag = "2")]
+    pub(crate) description: String,
+}
+
+/// `google.rpc.RetryInfo`: a retry is welcome.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RetryInfo {
+    /// After this time.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) retry_delay: Option<Delay>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Delay {
+    /// Whole seconds.
+    #[prost(int64, tag = "1")]
+    pub(crate) seconds: i64,
+    /// The rest.
+    #[prost(int32, tag = "2")]
+    pub(crate) nanos: i32,
+}
+
+impl Status {
+    /// A status with at most one detail.
+    pub(crate) fn new(code: Code, message: &str, detail: Option<Any>) -> Self {
+        Self { code: code as i32, message: message.to_owned(), details: detail.into_iter().collect() }
+    }
+}
+
+impl BadRequest {
+    /// One wrong field, as a detail.
+    pub(crate) fn detail(field: &str, description: &str) -> Any {
+        let violation = FieldViolation { field: field.to_owned(), description: description.to_owned() };
+        let value = Self { field_violations: vec![violation] }.encode_to_vec();
+        Any { type_url: BAD_REQUEST.to_owned(), value }
+    }
+}
+
+impl RetryInfo {
+    /// A retry after this time.
+    pub(crate) fn after(delay: Duration) -> Self {
+        let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
+        Self { retry_delay: Some(Delay { seconds, nanos: delay.subsec_nanos() as i32 }) }
+    }
+
+    /// As a detail.
+    pub(crate) fn detail(&self) -> Any {
+        Any { type_url: RETRY_INFO.to_owned(), value: self.encode_to_vec() }
+    }
+
+    /// The time to wait; zero if none is named, or a negative one.
+    pub(crate) fn delay(&self) -> Duration {
+        let Some(delay) = self.retry_delay else { return Duration::ZERO };
+        let (seconds, nanos) = (delay.seconds.max(0).unsigned_abs(), delay.nanos.max(0).unsigned_abs());
+        Duration::from_secs(seconds).saturating_add(Duration::from_nanos(u64::from(nanos)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_numbers() {
+        for (number, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!((code as usize, Code::of(number)), (number, code));
+        }
+        assert_eq!(Code::of(17), Code::Unknown);
+    }
+
+    #[test]
+    fn a_delay_is_never_negative() {
+        let delay = |seconds, nanos| RetryInfo { retry_delay: Some(Delay { seconds, nanos }) }.delay();
+        assert_eq!(delay(2, 500_000_000), Duration::from_millis(2500));
+        assert_eq!(delay(-1, -1), Duration::ZERO);
+        assert_eq!(delay(i64::MAX, i32::MAX).as_secs(), i64::MAX as u64 + 2);
+        assert_eq!(RetryInfo::after(Duration::from_millis(1500)).delay(), Duration::from_millis(1500));
+        assert_eq!(RetryInfo::default().delay(), Duration::ZERO);
+    }
+}
