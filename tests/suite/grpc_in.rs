@@ -456,7 +456,7 @@ async fn those_who_watch_do_not_hold_up_the_end() {
     let mut client = HealthClient::new(channel(grpc).await);
     let mut watched = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     watched.message().await.unwrap().unwrap();
-    assert_eq!(sluice.shut_down().await, []);
+    assert!(sluice.shut_down().await.is_empty());
     watched.message().await.unwrap().unwrap();
     assert_eq!(watched.message().await.unwrap_err().code(), Code::Unavailable);
 }

@@ -163,7 +163,11 @@ impl<'a> Reader<'a, '_> {
         if !raw.escaped {
             return Ok((Cow::Borrowed(raw.bytes), rest));
         }
-        self.ask(raw.bytes.len())?;
+        // There is never more than one at a time.
+        if let Some(more) = raw.bytes.len().checked_sub(self.unescaped) {
+            self.ask(more)?;
+            self.unescaped = raw.bytes.len();
+        }
         let mut said = Vec::with_capacity(raw.bytes.len());
         match text::unescape(raw.bytes, &mut said) {
             Ok(()) => Ok((Cow::Owned(said), rest)),
@@ -196,19 +200,20 @@ impl<'a> Reader<'a, '_> {
         if id.is_empty() && field.label == Label::Plain {
             return Ok(rest);
         }
-        self.need(NUMBER + 2 * id.len())?;
+        let is_base64 = id.len() == (4 * len).div_ceil(3) || id.len() == len.div_ceil(3) * 4;
+        if id.len() != 2 * len && !is_base64 {
+            return self.wrong(text, Reason::IdLength);
+        }
+        self.need(NUMBER + id.len())?;
         self.key(field, 2);
         self.out.push(len as u8);
-        if id.len() == 2 * len {
+        if !is_base64 {
             let mut decoded = [0; 16];
             if bytes::hex(&id, &mut decoded[..len]).is_none() {
                 return self.wrong(text, Reason::Hex);
             }
             self.out.extend_from_slice(&decoded[..len]);
             return Ok(rest);
-        }
-        if id.len() != (4 * len).div_ceil(3) && id.len() != len.div_ceil(3) * 4 {
-            return self.wrong(text, Reason::IdLength);
         }
         let start = self.out.len();
         if bytes::base64(&id, &mut self.out).is_none() {

@@ -80,6 +80,8 @@ pub(super) struct Reader<'a, 'r> {
     /// The path to the trouble, innermost first.
     pub(super) trail: Vec<Segment<'a>>,
     pub(super) brackets: Brackets,
+    /// The longest text, in bytes, that has been copied to undo its escapes.
+    pub(super) unescaped: usize,
 }
 
 impl<'a, 'r> Reader<'a, 'r> {
@@ -111,6 +113,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             trouble: None,
             trail: Vec::new(),
             brackets: Brackets::default(),
+            unescaped: 0,
         }
     }
 

@@ -258,6 +258,14 @@ fn rule_58_every_kind_of_value_is_allowed_on_every_attribute() {
 }
 
 #[test]
+fn rule_55_empty_envelopes_are_taken_as_they_are() {
+    let request = traces(r#"{"resourceSpans":[{},{"resource":{},"scopeSpans":[{},{"spans":[]}]}]}"#);
+    assert_eq!(request.resource_spans.len(), 2);
+    assert_eq!(request.resource_spans[1].scope_spans.len(), 2);
+    assert!(request.resource_spans[1].resource.is_some());
+}
+
+#[test]
 fn rule_57_an_index_into_no_string_table_is_read_as_any_number() {
     let pair =
         span(r#""attributes":[{"keyStrindex":3,"value":{"stringValueStrindex":"4"}}]"#).attributes.remove(0);
@@ -274,7 +282,7 @@ fn serde_base64_may_be_url_safe_and_without_padding() {
 }
 
 #[test]
-fn strings_may_hold_every_character_escaped_or_not() {
+fn rule_54_strings_may_hold_every_character_escaped_or_not() {
     for (json, expected) in [
         (r"\u00e9\ud83e\udd80\/\b\f\n\r\t\\\u0000", "é🦀/\u{8}\u{c}\n\r\t\\\0"),
         ("é水🦀\u{7f}", "é水🦀\u{7f}"),

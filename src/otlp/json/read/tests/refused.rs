@@ -196,6 +196,20 @@ fn without_room_nothing_is_taken() {
 }
 
 #[test]
+fn what_is_copied_to_undo_its_escapes_is_asked_for_once() {
+    let pairs = vec![r#"{"key":"k","value":{"bytesValue":"\/w=="}}"#; 1000].join(",");
+    let json = in_log(&format!(r#"{{"attributes":[{pairs}],"traceId":"{}"}},{{}}"#, "0".repeat(100_000)));
+    let mut total = 0;
+    let mut room = |bytes: usize| {
+        total += bytes;
+        true
+    };
+    let transcoded = read_request(Signal::Logs, json.as_bytes(), &mut room).unwrap();
+    let kept = transcoded.omitted.cuts[0].bytes.len();
+    assert!(total < json.len() / 2 + kept + 1000, "{total}");
+}
+
+#[test]
 fn what_grows_on_the_way_asks_before_it_does() {
     // Two bytes of JSON for eight of protobuf.
     let bounds = "0,".repeat(100_000);
