@@ -24,8 +24,8 @@ USER 65532:65532
 WORKDIR /var/lib/sluice
 VOLUME /var/lib/sluice
 ENV SLUICE_CONFIG=/etc/sluice/sluice.yaml
-# OTLP/HTTP; admin (loopback inside the container unless SLUICE_ADMIN says otherwise); health and metrics.
-EXPOSE 4318 8888 13133
+# OTLP/gRPC; OTLP/HTTP; admin (loopback inside the container unless SLUICE_ADMIN says otherwise); health and metrics.
+EXPOSE 4317 4318 8888 13133
 # Asks the admin listener; set SLUICE_HEALTH_URL if yours is elsewhere.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["/sluice", "health"]
 STOPSIGNAL SIGTERM
