@@ -233,8 +233,12 @@ impl Intake {
     /// Counts a request whose body was not read to its end, as one record: how many it held is not known.
     pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
         let (outcome, cause) = match error {
-            BodyError::NoMemory => (Outcome::Refused, "refused"),
-            _ => (Outcome::Rejected, "unread"),
+            BodyError::NoMemory => (Outcome::Refused, "no memory"),
+            BodyError::TooLarge(..) => (Outcome::Rejected, "body too large"),
+            BodyError::TimedOut(_) => (Outcome::Rejected, "body too late"),
+            BodyError::Aborted => (Outcome::Rejected, "body ended"),
+            BodyError::Framing(_) => (Outcome::Rejected, "framing"),
+            BodyError::Corrupt(..) => (Outcome::Rejected, "encoding"),
         };
         self.counters.of(transport).count(signal, outcome, 1);
         if let Some(suppressed) = notice::due(signal.name(), cause) {

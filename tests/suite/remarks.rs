@@ -5,7 +5,7 @@ use sluice::otlp::Signal;
 
 use crate::support::payload::{KEY, attribute, entry_of, logs, request, resource, resource_of};
 use crate::support::yaml::{self, QUICK};
-use crate::support::{SluiceProcess, eventually, sinks};
+use crate::support::{SluiceProcess, eventually, http, sinks};
 
 /// What the progress lines say of a column, summed up.
 fn progress(sluice: &SluiceProcess, column: &str) -> u64 {
@@ -39,7 +39,9 @@ async fn what_was_shed_is_not_called_unrouted_and_counts_once() {
 #[tokio::test]
 async fn every_cause_of_a_rejection_is_in_the_log() {
     let up = sinks::counting().await;
-    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+    let http_receiver = "http: { endpoint: 127.0.0.1:0, max_request_body_size: 1MiB }";
+    let receivers = format!("receivers: {{ otlp: {{ protocols: {{ {http_receiver} }} }} }}\n");
+    let sluice = SluiceProcess::start(&(receivers + &yaml::up(&up.url(), &[])), &[]).await;
     let post = async |body: Vec<u8>| sluice.post(Signal::Logs, body).await.status;
     let unrouted = entry_of(Signal::Logs, resource(&[(KEY, ""), ("x", "y")]), &["1"]);
     let twice = resource_of(vec![attribute(KEY, "a"), attribute(KEY, "b")]);
@@ -48,11 +50,17 @@ async fn every_cause_of_a_rejection_is_in_the_log() {
     assert_eq!(post(request(&[entry_of(Signal::Logs, twice, &["2"])])).await, 200);
     assert_eq!(post(logs(&[("a", &["x"])])[..10].to_vec()).await, 400);
     assert_eq!(post(br#"{"resourceLogs":[]}"#.to_vec()).await, 400);
+    let gzip = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
+    let garbage = bytes::Bytes::from_static(b"this is not gzip");
+    assert_eq!(http::send(sluice.otlp, "POST", "/v1/logs", &gzip, garbage).await.status, 400);
+    assert_eq!(post(vec![0; 2 << 20]).await, 413);
     for line in [
         "resource_logs[0] (s2.stream absent) and 2 more: no route takes these logs",
         "occurs twice with different values",
         "field goes beyond the end of its message",
         "this looks like JSON",
+        "the body is not valid Gzip data",
+        "the body is larger than",
     ] {
         sluice.logged(line).await;
     }
