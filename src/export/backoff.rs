@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_up_to_the_longest() {
+    fn rule_20_waits_grow_up_to_the_longest() {
         assert_eq!(waits(&settings(), 5), [1.0, 2.0, 4.0, 5.0, 5.0]);
     }
 

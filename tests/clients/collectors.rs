@@ -5,7 +5,7 @@ use sluice::cli::sink::Sink;
 use sluice::otlp::Signal;
 
 use crate::collector::{self, Collector};
-use crate::sdk::Sdk;
+use crate::sdk::{BOTH_PORTS, Sdk, grpc_url};
 use crate::support::sinks::{self, Received as _};
 use crate::support::telemetry::Telemetry;
 use crate::support::yaml::{by_stream, exporters};
@@ -25,11 +25,21 @@ fn otlp_http(endpoint: &str, options: &str) -> String {
     format!("exporters:\n  otlp_http: {{ endpoint: '{endpoint}', {options}, {AT_ONCE} }}")
 }
 
-async fn passes_before_sluice(options: &str) {
+/// The same over gRPC.
+fn otlp_grpc(endpoint: &str, options: &str) -> String {
+    let tls = "tls: { insecure: true }";
+    format!("exporters:\n  otlp_grpc: {{ endpoint: '{endpoint}', {tls}, {options}, {AT_ONCE} }}")
+}
+
+async fn passes_before_sluice(exporter: &str, options: &str) {
     let sent = Sdk::Go.sends().await;
     let up = sinks::recording().await;
-    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
-    let collector = Collector::start(&otlp_http(&sluice.url(), options), "otlp_http").await;
+    let sluice = SluiceProcess::start(&(BOTH_PORTS.to_owned() + &yaml::up(&up.url(), &[])), &[]).await;
+    let exporters = match exporter {
+        "otlp_grpc" => otlp_grpc(&grpc_url(&sluice).await, options),
+        _ => otlp_http(&sluice.url(), options),
+    };
+    let collector = Collector::start(&exporters, exporter).await;
     Sdk::Go.send("http/protobuf", &collector.http(), "gzip").await;
     assert_arrived(&up, &sent, options).await;
     sluice.settled().await;
@@ -53,14 +63,29 @@ async fn passes_behind_sluice(exporter: &str, options: &str) {
 #[tokio::test]
 async fn it_sends_to_sluice_over_http_in_protobuf() {
     for compression in ["none", "gzip", "zstd"] {
-        passes_before_sluice(&format!("compression: {compression}")).await;
+        passes_before_sluice("otlp_http", &format!("compression: {compression}")).await;
     }
 }
 
 #[tokio::test]
 async fn it_sends_to_sluice_over_http_in_json() {
     for compression in ["none", "gzip", "zstd"] {
-        passes_before_sluice(&format!("encoding: json, compression: {compression}")).await;
+        passes_before_sluice("otlp_http", &format!("encoding: json, compression: {compression}")).await;
+    }
+}
+
+#[tokio::test]
+async fn it_sends_to_sluice_over_grpc() {
+    for compression in ["none", "gzip", "zstd"] {
+        passes_before_sluice("otlp_grpc", &format!("compression: {compression}")).await;
+    }
+}
+
+#[tokio::test]
+async fn it_takes_from_sluice_over_grpc() {
+    for compression in ["none", "gzip", "zstd"] {
+        let options = format!("tls: {{ insecure: true }}, compression: {compression}");
+        passes_behind_sluice("otlp_grpc/up", &options).await;
     }
 }
 
@@ -172,6 +197,37 @@ async fn the_block_that_s2_documents_works_in_json_too() {
 async fn the_block_that_better_stack_documents_works_in_it_and_in_sluice() {
     let name = "otlphttp/betterstack";
     means_the_same_here_and_there(better_stack, name, "/v1/", "Bearer source-token").await;
+}
+
+/// What Highlight takes by gRPC, with only the host changed.
+fn highlight(address: &str) -> String {
+    format!(
+        "exporters:
+  otlp/highlight:
+    endpoint: {address}
+    compression: gzip
+    tls:
+      insecure: true
+    keepalive:
+      time: 30s
+"
+    )
+}
+
+#[tokio::test]
+async fn a_block_for_highlight_works_in_it_and_in_sluice() {
+    let sent = Sdk::Go.sends().await;
+    let up = sinks::recording().await;
+    let highlight_itself = Collector::start(&otlp_http(&up.url(), "compression: none"), "otlp_http").await;
+    let address = |url: String| url.trim_start_matches("http://").to_owned();
+    let block = highlight(&address(highlight_itself.grpc()));
+    let config = BOTH_PORTS.to_owned() + &block + &by_stream("otlp/highlight");
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    let before = Collector::start(&highlight(&address(grpc_url(&sluice).await)), "otlp/highlight").await;
+    Sdk::Go.send("http/protobuf", &before.http(), "none").await;
+    assert_arrived(&up, &sent, "gRPC on both sides").await;
+    before.assert_content();
+    highlight_itself.assert_content();
 }
 
 #[tokio::test]

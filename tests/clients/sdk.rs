@@ -23,6 +23,14 @@ const NARROW: &[&str] = &[
     "retry_on_failure: { initial_interval: 5ms, max_interval: 20ms }",
 ];
 
+/// A receiver that speaks HTTP and gRPC.
+pub(crate) const BOTH_PORTS: &str = "receivers:
+  otlp:
+    protocols:
+      http: { endpoint: 127.0.0.1:0 }
+      grpc: { endpoint: 127.0.0.1:0 }
+";
+
 /// One of OpenTelemetry's SDKs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sdk {
@@ -88,12 +96,26 @@ impl Sdk {
         sent
     }
 
-    /// Sends everything through Sluice and compares what arrives.
+    /// Sends everything through Sluice's HTTP port and compares what arrives.
     pub(crate) async fn arrives_as_it_was_sent(self, protocol: &str, compression: &str) {
+        self.arrives(protocol, compression, async |sluice| sluice.url()).await;
+    }
+
+    /// The same through the port of gRPC.
+    pub(crate) async fn arrives_over_grpc(self, compression: &str) {
+        self.arrives("grpc", compression, grpc_url).await;
+    }
+
+    async fn arrives(
+        self,
+        protocol: &str,
+        compression: &str,
+        endpoint: impl AsyncFn(&SluiceProcess) -> String,
+    ) {
         let sent = self.sends().await;
         let up = sinks::recording().await;
-        let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
-        self.send(protocol, &sluice.url(), compression).await;
+        let sluice = SluiceProcess::start(&(BOTH_PORTS.to_owned() + &yaml::up(&up.url(), &[])), &[]).await;
+        self.send(protocol, &endpoint(&sluice).await, compression).await;
         up.wait_for_records(sent.records(), PATIENCE).await.expect("everything arrives");
         sluice.settled().await;
         let arrived = up.taken();
@@ -109,7 +131,7 @@ impl Sdk {
 
     /// Refuses a request of two resources because the stream of one of them is full, until the SDK has been told; it
     /// has to try again, and everything has to arrive once.
-    pub(crate) async fn tries_again(self) {
+    pub(crate) async fn tries_again(self, protocol: &str) {
         let sent = self.sends().await;
         let up = sinks::recording().await;
         up.set_fault(Fault::status(503));
@@ -124,13 +146,20 @@ impl Sdk {
             up.clear_faults();
         };
         let url = sluice.url();
-        tokio::join!(self.send("http/protobuf", &url, "none"), upstream_recovers);
+        tokio::join!(self.send(protocol, &url, "none"), upstream_recovers);
         up.wait_for_records(sent.records() + 1, PATIENCE).await.expect("everything arrives");
         sluice.settled().await;
         let mut arrived = Telemetry::of(&up.taken());
         arrived.logs.get_mut("tenants/alpha").expect("the stream has arrived").remove(0);
         arrived.assert_is(&sent, &format!("{self:?}, after a refusal"));
     }
+}
+
+/// Where Sluice takes gRPC.
+pub(crate) async fn grpc_url(sluice: &SluiceProcess) -> String {
+    let line = sluice.logged("OTLP/gRPC on ").await;
+    let (_, address) = line.split_once("OTLP/gRPC on ").expect("the line has it");
+    format!("http://{}", address.trim())
 }
 
 fn program<const N: usize>(program: &Path, args: [&str; N], directory: &str) -> Command {

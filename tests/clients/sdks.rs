@@ -18,8 +18,22 @@ mod python {
     }
 
     #[tokio::test]
+    async fn over_grpc() {
+        for compression in ["none", "gzip", "deflate"] {
+            Python.arrives_over_grpc(compression).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn over_grpc_on_the_port_of_http() {
+        Python.arrives_as_it_was_sent("grpc", "gzip").await;
+    }
+
+    #[tokio::test]
     async fn tries_again_what_was_refused() {
-        Python.tries_again().await;
+        for protocol in ["http/protobuf", "grpc"] {
+            Python.tries_again(protocol).await;
+        }
     }
 }
 
@@ -34,8 +48,22 @@ mod go {
     }
 
     #[tokio::test]
+    async fn over_grpc() {
+        for compression in ["none", "gzip"] {
+            Go.arrives_over_grpc(compression).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn over_grpc_on_the_port_of_http() {
+        Go.arrives_as_it_was_sent("grpc", "gzip").await;
+    }
+
+    #[tokio::test]
     async fn tries_again_what_was_refused() {
-        Go.tries_again().await;
+        for protocol in ["http/protobuf", "grpc"] {
+            Go.tries_again(protocol).await;
+        }
     }
 }
 
@@ -57,8 +85,21 @@ mod node {
     }
 
     #[tokio::test]
+    async fn over_grpc() {
+        for compression in ["none", "gzip"] {
+            Node.arrives_over_grpc(compression).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn over_grpc_on_the_port_of_http() {
+        Node.arrives_as_it_was_sent("grpc", "gzip").await;
+    }
+
+    #[tokio::test]
     async fn tries_again_what_was_refused() {
-        Node.tries_again().await;
+        // Over gRPC it doesn't.
+        Node.tries_again("http/protobuf").await;
     }
 }
 
@@ -73,7 +114,21 @@ mod java {
     }
 
     #[tokio::test]
+    async fn over_grpc() {
+        for compression in ["none", "gzip"] {
+            Java.arrives_over_grpc(compression).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn over_grpc_on_the_port_of_http() {
+        Java.arrives_as_it_was_sent("grpc", "gzip").await;
+    }
+
+    #[tokio::test]
     async fn tries_again_what_was_refused() {
-        Java.tries_again().await;
+        for protocol in ["http/protobuf", "grpc"] {
+            Java.tries_again(protocol).await;
+        }
     }
 }

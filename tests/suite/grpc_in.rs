@@ -158,7 +158,28 @@ async fn rules_10_and_11_partial_success_is_ok_and_counts() {
 }
 
 #[tokio::test]
-async fn long_answers_are_compressed_where_that_is_asked_for() {
+async fn rule_12_a_warning_rejects_nothing() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&format!(
+        "exporters:\n  otlp_http/up: {{ endpoint: {0} }}\n  \
+         otlp_http/other: {{ endpoint: {0}, headers: {{ tenant: '{{{{ resource[\"tenant\"] }}}}' }} }}\n\
+         routes: [{{ exporters: [otlp_http/up, otlp_http/other] }}]\n",
+        up.url()
+    ))
+    .await;
+    let mut client = LogsServiceClient::new(channel(sluice.otlp).await);
+    let partial = client.export(logs_request("a", "x")).await.unwrap().into_inner().partial_success.unwrap();
+    assert_eq!(partial.rejected_log_records, 0);
+    assert!(
+        partial.error_message.contains("not for exporter `otlp_http/other`"),
+        "{}",
+        partial.error_message
+    );
+    up.records(1).await;
+}
+
+#[tokio::test]
+async fn rule_30_long_answers_are_compressed_where_that_is_asked_for() {
     let up = sinks::recording().await;
     // What is missing is named, so that a long name makes a long answer.
     let attribute = "long.".repeat(200);
@@ -188,7 +209,7 @@ async fn long_answers_are_compressed_where_that_is_asked_for() {
     assert_eq!(partial(&unpacked(&packed.body[5..])), 1);
     assert!(packed.body.len() < plain.body.len() / 4);
 
-    // Rule 30: by HTTP, too.
+    // By HTTP, too.
     let post = async |accepts: &str| {
         let message = one(Signal::Logs, "x");
         sluice.post_with(Signal::Logs, message, &[("accept-encoding", accepts)]).await
@@ -202,7 +223,7 @@ async fn long_answers_are_compressed_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn rule_3_what_is_too_large_is_resource_exhausted_and_not_to_be_retried() {
+async fn rules_2_and_3_what_is_too_large_is_resource_exhausted_and_not_to_be_retried() {
     let (up, sluice, grpc) = start("max_recv_msg_size_mib: 1").await;
     let large = one(Signal::Logs, &"x".repeat(1 << 20));
     let path = export(Signal::Logs);

@@ -298,7 +298,7 @@ async fn upstreams_are_verified_and_shown_a_certificate() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_down_is_tried_until_it_is_there() {
+async fn rule_20_an_upstream_that_is_down_is_tried_until_it_is_there() {
     let address = crate::support::sinks::nobody().await;
     let sluice = start(&format!("endpoint: '{address}', tls: {{ insecure: true }}")).await;
     sluice.accept(Signal::Logs, one("a", "x")).await;

@@ -91,11 +91,18 @@ fn with_grpc(grpc: &str) -> String {
 }
 
 #[test]
-fn the_defaults_of_grpc_are_the_documented_ones() {
+fn rules_23_and_48_the_ports_of_grpc_and_http_are_4317_and_4318() {
     let compiled = good(&MINIMAL.replace("http:", "http: , grpc:"));
     let [http, grpc] = &compiled.listeners[..] else { panic!("{:?}", compiled.listeners) };
     assert_eq!((http.protocol, grpc.protocol), (Protocol::Http, Protocol::Grpc));
     assert_eq!(grpc.endpoint, "127.0.0.1:4317".parse().unwrap());
+    assert_eq!(http.endpoint, "127.0.0.1:4318".parse().unwrap());
+}
+
+#[test]
+fn the_defaults_of_grpc_are_the_documented_ones() {
+    let compiled = good(&MINIMAL.replace("http:", "grpc:"));
+    let grpc = &compiled.listeners[0];
     assert_eq!(grpc.max_request_body_size, 64 << 20);
     assert_eq!(grpc.idle_timeout, Duration::from_secs(300));
     assert_eq!(grpc.http2.max_concurrent_streams, 256);

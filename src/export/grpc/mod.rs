@@ -28,6 +28,7 @@ use super::upstream::body::RequestBody;
 use super::upstream::destination::Destinations;
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, DialError};
+use super::upstream::partial_success::Unreadable;
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
@@ -52,6 +53,10 @@ const GREETING: Duration = Duration::from_secs(10);
 
 /// Connections without a call are closed after this time.
 const IDLE: Duration = Duration::from_secs(90);
+
+/// Bytes of answers that may be on their way on one connection: several times what one call may have, so that none
+/// fills it.
+const ANSWERS_WINDOW: u32 = 1024 * 1024;
 
 /// Heads and trailers of answers, in bytes.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -179,7 +184,13 @@ impl Shared {
             let started = Instant::now();
             let request = target.request(self.settings.timeout);
             match call(place.sender(), request, message, compressed, Some(WRITE_PATIENCE)).await {
-                Ok(answered) => return Ok(answered),
+                Ok(answered) => {
+                    if matches!(answered.body, Err(Unreadable::TooLong)) {
+                        // What is still on its way of it shares the connection's window with other answers.
+                        place.close();
+                    }
+                    return Ok(answered);
+                }
                 Err(CallError::Stuck) => alone = true,
                 Err(CallError::Unsent(error)) => {
                     trace!(%error, "a connection takes no more calls");
@@ -222,6 +233,7 @@ impl Shared {
             let (sender, mut connection): (SendRequest<Bytes>, _) = h2::client::Builder::new()
                 .enable_push(false)
                 .max_header_list_size(MAX_HEAD)
+                .initial_connection_window_size(ANSWERS_WINDOW)
                 .handshake(io)
                 .await?;
             let mut pings = connection.ping_pong().expect("it is asked for once");

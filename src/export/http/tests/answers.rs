@@ -24,7 +24,7 @@ async fn outcome_of_status(status: u16) -> Outcome {
 
 /// Rules 38 and 39.
 #[tokio::test]
-async fn the_status_decides() {
+async fn rules_38_and_39_the_status_decides() {
     for status in [200, 201, 202, 204, 299] {
         assert_eq!(outcome_of_status(status).await, DELIVERED, "{status}");
     }
@@ -67,7 +67,7 @@ async fn a_status_that_http_does_not_know_makes_no_label_of_its_own() {
 
 /// Rule 42.
 #[tokio::test]
-async fn retry_after_is_understood_as_seconds_and_as_a_date() {
+async fn rule_42_retry_after_is_understood_as_seconds_and_as_a_date() {
     let after = async |status: &str, value: &str| {
         let text = format!("HTTP/1.1 {status} X\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
         match answer_to(&text).await.outcome {
@@ -187,7 +187,7 @@ async fn success_with_an_unreadable_body_is_delivered_with_a_warning() {
 
 /// Rules 5 and 33.
 #[tokio::test]
-async fn an_oversized_answer_is_not_read_to_its_end() {
+async fn rule_33_an_oversized_answer_is_not_read_to_its_end() {
     let long = "x".repeat(4 * 1024 * 1024 + 1);
     let answer = answer_to(&with_body("200 OK", "text/plain", &long)).await;
     assert_eq!(answer.outcome, WARNED);
@@ -197,7 +197,7 @@ async fn an_oversized_answer_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_is_bounded_after_decompression_too() {
+async fn rule_33_a_compressed_answer_is_bounded_after_decompression_too() {
     use std::io::Write as _;
     let judge = |encoding: &str, body: Vec<u8>| {
         let headers =

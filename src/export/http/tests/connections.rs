@@ -16,7 +16,7 @@ async fn answer_of(script: impl Fn(&Received) -> Then + Send + Sync + 'static) -
 
 /// Rule 44.
 #[tokio::test]
-async fn a_refused_connection_is_retried() {
+async fn rule_44_a_refused_connection_is_retried() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -34,7 +34,7 @@ async fn an_unknown_host_is_retried() {
 
 /// Rule 43.
 #[tokio::test]
-async fn a_connection_that_ends_without_an_answer_is_retried() {
+async fn rule_43_a_connection_that_ends_without_an_answer_is_retried() {
     for then in [
         Then::AnswerAndClose(String::new()),
         Then::Reset(String::new()),
@@ -115,7 +115,7 @@ async fn an_answer_whose_body_does_not_come_in_time_counts_by_its_status() {
 
 /// Rule 45.
 #[tokio::test]
-async fn connections_are_kept_and_used_again() {
+async fn rule_45_connections_are_kept_and_used_again() {
     let upstream = Upstream::new(ok).await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     for _ in 0..5 {
@@ -214,7 +214,7 @@ async fn idle_connections_are_closed_after_their_time() {
 }
 
 #[tokio::test]
-async fn requests_at_a_time_are_bounded_per_destination() {
+async fn rules_7_and_47_requests_at_a_time_are_bounded_per_destination() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let (running, most) = (std::sync::Arc::default(), std::sync::Arc::default());
     let counters: (

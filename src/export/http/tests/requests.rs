@@ -86,7 +86,7 @@ async fn a_json_body_is_an_export_request() {
 
 /// Rule 32.
 #[tokio::test]
-async fn a_request_that_is_too_large_is_not_sent() {
+async fn rules_4_and_32_a_request_that_is_too_large_is_not_sent() {
     let upstream = Upstream::answering(OK).await;
     let transport = new(http_settings(&upstream.url())).unwrap();
     let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; (64 << 20) + 1])], 1);

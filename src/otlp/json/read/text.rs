@@ -134,7 +134,7 @@ fn character(escape: &[u8]) -> Option<(char, usize)> {
     Some((short, 2))
 }
 
-/// The number in `\uXXXX`.
+/// The number in `\u0041`.
 fn unit(escape: &[u8]) -> Option<u32> {
     let digits = escape.strip_prefix(b"\\u")?.first_chunk::<4>()?;
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
