@@ -100,10 +100,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     sweeping.abort();
     // The log has it in any case.
     for leftover in left.exporters.iter().filter(|_| for_people) {
-        eprintln!(
-            "sluice: `{}` could not deliver {} records in time; {} of them are in the dead-letter directory",
-            leftover.exporter, leftover.records, leftover.dead_lettered
-        );
+        eprintln!("sluice: {leftover}");
     }
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -111,6 +111,8 @@ struct Shared {
     /// The millisecond and the sequence number of the letter before: names go up, whatever the clock does.
     last: Mutex<(u64, u64)>,
     counted: Mutex<Instant>,
+    /// Whether the newest letter found no room.
+    full: AtomicBool,
 }
 
 impl DeadLetters {
@@ -121,6 +123,7 @@ impl DeadLetters {
             size: AtomicU64::new(size_of(&settings.directory)?),
             last: Mutex::new((0, 0)),
             counted: Mutex::new(Instant::now()),
+            full: AtomicBool::new(false),
             directory: settings.directory.clone(),
             max_size: AtomicU64::new(settings.max_size),
         };
@@ -178,6 +181,11 @@ impl DeadLetters {
         self.shared.max_size.store(max_size, Ordering::Relaxed);
     }
 
+    /// Whether the newest letter found no room in it.
+    pub fn is_full(&self) -> bool {
+        self.shared.full.load(Ordering::Relaxed)
+    }
+
     /// Bytes in the directory: what was there when it was last counted, and what was stored since.
     pub fn bytes(&self) -> u64 {
         self.shared.size.load(Ordering::Relaxed)
@@ -191,7 +199,9 @@ impl Shared {
         // It is read in terminals as well.
         note.push(b'\n');
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        self.reserve(size)?;
+        let room = self.reserve(size);
+        self.full.store(matches!(room, Err(StoreError::Full)), Ordering::Relaxed);
+        room?;
         if let Err(error) = self.put(letter, &note) {
             self.size.fetch_sub(size, Ordering::Relaxed);
             return Err(error.into());

@@ -72,7 +72,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    const fn text(self) -> &'static str {
+    /// What is wrong, in words.
+    pub const fn text(self) -> &'static str {
         match self {
             Self::Truncated => "field goes beyond the end of its message",
             Self::Varint => "varint is longer than 64 bits",

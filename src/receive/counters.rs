@@ -90,6 +90,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub struct TransportCounters {
     records: [[AtomicU64; 4]; 3],
+    unrouted: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
     misdirected: [AtomicU64; 3],
 }
@@ -105,6 +106,12 @@ impl Counters {
         self.transports.iter().map(|counters| counters.records(signal, outcome)).sum()
     }
 
+    /// Of the dropped records those that no route took, whatever the transport. The others were shed by exporters, which
+    /// count them, too.
+    pub fn unrouted(&self, signal: Signal) -> u64 {
+        self.transports.iter().map(|counters| counters.unrouted[signal.index()].load(Ordering::Relaxed)).sum()
+    }
+
     /// Bytes of bodies, after decompression, whatever the transport.
     pub fn bytes(&self, signal: Signal) -> u64 {
         self.transports.iter().map(|counters| counters.bytes(signal)).sum()
@@ -116,6 +123,13 @@ impl TransportCounters {
     pub fn count(&self, signal: Signal, outcome: Outcome, records: u64) {
         if records > 0 {
             self.records[signal.index()][outcome as usize].fetch_add(records, Ordering::Relaxed);
+        }
+    }
+
+    /// Says of records that were counted as dropped that no route took them.
+    pub fn count_unrouted(&self, signal: Signal, records: u64) {
+        if records > 0 {
+            self.unrouted[signal.index()].fetch_add(records, Ordering::Relaxed);
         }
     }
 

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::body::{BodyError, Received};
 use super::json::{self, Untranscoded};
+use super::remarks::{Remarks, Why};
 use super::{Counters, Outcome, Transport, TransportCounters};
 use crate::export::{self, DeadLetterBox, Encoding, Exporter, Fate, Letter, SHED};
 use crate::notice;
@@ -35,9 +36,6 @@ const ORDINARY_BODY: usize = 1024 * 1024;
 /// While a body is copied into queues it is there twice and reserved once. One large one at a time is what Sluice has
 /// room for beside `limits.memory`.
 static LARGE_BODIES: Mutex<()> = Mutex::new(());
-
-/// Problems named in one answer; more are only counted.
-const NAMED: usize = 3;
 
 thread_local! {
     /// Where routing keys are put together.
@@ -100,37 +98,6 @@ pub enum Verdict {
         /// For people.
         message: String,
     },
-}
-
-/// What is said about a request that is taken only in part.
-#[derive(Debug, Default)]
-struct Remarks {
-    rejected: u64,
-    count: usize,
-    text: String,
-}
-
-impl Remarks {
-    fn add(&mut self, records: u64, remark: impl FnOnce(&mut String)) {
-        self.rejected += records;
-        self.count += 1;
-        if self.count <= NAMED {
-            if self.count > 1 {
-                self.text.push_str("; ");
-            }
-            remark(&mut self.text);
-        }
-    }
-
-    fn verdict(mut self) -> Verdict {
-        if self.count == 0 {
-            return Verdict::Accepted;
-        }
-        if self.count > NAMED {
-            write!(self.text, "; and {} more", self.count - NAMED).expect("writing to a String can't fail");
-        }
-        Verdict::Partly { rejected: self.rejected, message: self.text }
-    }
 }
 
 /// How the placing of an entry failed.
@@ -197,14 +164,14 @@ impl Intake {
         };
         let snapshot = self.snapshot.load();
         let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
-        let mut remarks = Remarks::default();
+        let mut remarks = Remarks::new(snapshot.routes.missing(signal));
         let mut tally = Tally::default();
         let mut admission = Admission::new(signal, reservation, overhead);
         for entry in &split.entries {
             let placed = place(&snapshot, signal, entry, &mut admission).map(|(streams, unfit)| {
                 // Not rejected, since another exporter has it; but whoever sends it should know.
                 if let Some(error) = unfit {
-                    remarks.add(0, |text| {
+                    remarks.add(Why::Unfit, 0, |text| {
                         write!(text, "{entry_field}[{}]: {error}", entry.index)
                             .expect("writing to a String can't fail");
                     });
@@ -212,10 +179,13 @@ impl Intake {
                 streams
             });
             match placed {
-                Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => tally.dropped += entry.records,
-                Ok(0) => remarks.add(entry.records, |text| text.push_str(snapshot.routes.missing(signal))),
+                Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => tally.unrouted += entry.records,
+                Ok(0) => remarks.add(Why::Unrouted, entry.records, |text| {
+                    write!(text, "{entry_field}[{}]", entry.index).expect("writing to a String can't fail");
+                    snapshot.routes.put_values(signal, entry.resource(), text);
+                }),
                 Ok(streams) => tally.placed.push((entry.index, entry.records, streams)),
-                Err(Trouble::Entry(error)) => remarks.add(entry.records, |text| {
+                Err(Trouble::Entry(error)) => remarks.add(Why::Unfit, entry.records, |text| {
                     write!(text, "{entry_field}[{}]: {error}", entry.index)
                         .expect("writing to a String can't fail");
                 }),
@@ -227,26 +197,28 @@ impl Intake {
             Err(refused) => return Self::refused(counters, signal, total, &refused),
         };
         tally.shed(&sheds, &mut remarks);
+        for cut in &split.cuts {
+            remarks.add(Why::Invalid(cut.reason), cut.records, |text| {
+                write!(text, "{} at byte {}: {}", cut.path, cut.offset, cut.reason)
+                    .expect("writing to a String can't fail");
+            });
+        }
         counters.count(signal, Outcome::Accepted, tally.accepted());
-        counters.count(signal, Outcome::Dropped, tally.dropped);
-        counters.count(signal, Outcome::Rejected, remarks.rejected - tally.told_dropped);
-        if split.cuts.is_empty() && sheds.is_empty() {
-            Self::note(signal, &remarks, tally.dropped);
-            return remarks.verdict();
+        counters.count(signal, Outcome::Rejected, remarks.rejected());
+        counters.count(signal, Outcome::Dropped, tally.unrouted + tally.shed);
+        counters.count_unrouted(signal, tally.unrouted);
+        remarks.log(signal);
+        if tally.unrouted > 0
+            && let Some(suppressed) = notice::due(signal.name(), "dropped")
+        {
+            let records = tally.unrouted;
+            warn!(%signal, records, suppressed, "records without a route dropped, as `unrouted: drop` says");
         }
         if !sheds.is_empty() {
             self.bury_sheds(&snapshot, signal, sheds, &budget);
         }
         let nothing_valid = split.entries.is_empty();
         let first = split.cuts.first().map(|cut| cut.path.clone());
-        for cut in &split.cuts {
-            remarks.add(cut.records, |text| {
-                write!(text, "{} at byte {}: {}", cut.path, cut.offset, cut.reason)
-                    .expect("writing to a String can't fail");
-            });
-        }
-        counters.count(signal, Outcome::Rejected, split.cuts.iter().map(|cut| cut.records).sum());
-        Self::note(signal, &remarks, tally.dropped);
         if !split.cuts.is_empty() {
             self.bury_cuts(signal, encoding, split.cuts, &budget);
         }
@@ -261,8 +233,12 @@ impl Intake {
     /// Counts a request whose body was not read to its end, as one record: how many it held is not known.
     pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
         let (outcome, cause) = match error {
-            BodyError::NoMemory => (Outcome::Refused, "refused"),
-            _ => (Outcome::Rejected, "unread"),
+            BodyError::NoMemory => (Outcome::Refused, "no memory"),
+            BodyError::TooLarge(..) => (Outcome::Rejected, "body too large"),
+            BodyError::TimedOut(_) => (Outcome::Rejected, "body too late"),
+            BodyError::Aborted => (Outcome::Rejected, "body ended"),
+            BodyError::Framing(_) => (Outcome::Rejected, "framing"),
+            BodyError::Corrupt(..) => (Outcome::Rejected, "encoding"),
         };
         self.counters.of(transport).count(signal, outcome, 1);
         if let Some(suppressed) = notice::due(signal.name(), cause) {
@@ -272,24 +248,36 @@ impl Intake {
 
     fn malformed(counters: &TransportCounters, signal: Signal, malformed: &Malformed) -> Verdict {
         counters.count(signal, Outcome::Rejected, 1);
-        if let Some(suppressed) = notice::due(signal.name(), "malformed") {
+        if let Some(suppressed) = notice::due(signal.name(), malformed.reason.text()) {
             warn!(%signal, suppressed, "request rejected: {malformed}");
         }
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
     fn refused(counters: &TransportCounters, signal: Signal, records: u64, refused: &Refused) -> Verdict {
-        let never = match *refused {
+        let never = match refused {
             Refused::TooLarge => "the request needs more than the memory limit, so it can never be taken",
             Refused::TooManyStreams => {
                 "the request names more streams than the limit of streams, so it can never be taken: send it in parts"
             }
             Refused::Full(full) => {
                 counters.count(signal, Outcome::Refused, records);
-                if let Some(suppressed) = notice::due(signal.name(), "refused") {
+                let cause = if *full == Full::Memory { "no memory" } else { "no stream" };
+                if let Some(suppressed) = notice::due(signal.name(), cause) {
                     warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
                 }
-                return Verdict::Refused(full);
+                return Verdict::Refused(*full);
+            }
+            Refused::FullStream { exporter, name } => {
+                counters.count(signal, Outcome::Refused, records);
+                if let Some(suppressed) = notice::due(exporter, "full") {
+                    let (key, full) = (name.routing_key(), Full::Stream);
+                    warn!(
+                        %exporter, %signal, key, records, suppressed,
+                        "request refused: {full}; the sender is asked to retry"
+                    );
+                }
+                return Verdict::Refused(Full::Stream);
             }
         };
         counters.count(signal, Outcome::Rejected, records);
@@ -297,19 +285,6 @@ impl Intake {
             warn!(%signal, records, suppressed, "request rejected: {never}");
         }
         Verdict::TooLarge(never)
-    }
-
-    fn note(signal: Signal, remarks: &Remarks, dropped: u64) {
-        if remarks.count > 0
-            && let Some(suppressed) = notice::due(signal.name(), "rejected")
-        {
-            warn!(%signal, records = remarks.rejected, suppressed, "taken only in part: {}", remarks.text);
-        }
-        if dropped > 0
-            && let Some(suppressed) = notice::due(signal.name(), "dropped")
-        {
-            warn!(%signal, records = dropped, suppressed, "records without a route dropped, as `unrouted: drop` says");
-        }
     }
 
     /// Ends what `when_full: shed` cut out: as dead letters where there is a directory and memory to wait for it, else as
@@ -429,10 +404,9 @@ type Shedding<'a> = (&'a Shed, HashSet<(&'a str, &'a str)>);
 struct Tally {
     /// Index, records and streams of each entry that was placed.
     placed: SmallVec<[(usize, u64, usize); 8]>,
-    /// Records that a written policy ended.
-    dropped: u64,
-    /// Of these, the ones that the sender is told about.
-    told_dropped: u64,
+    /// Records that `unrouted: drop` ended, of which the sender is told nothing.
+    unrouted: u64,
+    /// Records that every one of their streams had to shed.
     shed: u64,
 }
 
@@ -442,7 +416,7 @@ impl Tally {
     }
 
     /// An entry that every one of its streams had to shed has been accepted by none.
-    fn shed(&mut self, sheds: &[Shed], remarks: &mut Remarks) {
+    fn shed(&mut self, sheds: &[Shed], remarks: &mut Remarks<'_>) {
         if sheds.is_empty() {
             return;
         }
@@ -456,9 +430,7 @@ impl Tally {
             let Some((first, shedding)) = by_entry.get(index) else { continue };
             let lost = if shedding.len() >= *streams { *records } else { 0 };
             self.shed += lost;
-            self.dropped += lost;
-            self.told_dropped += lost;
-            remarks.add(lost, |text| {
+            remarks.add(Why::Shed, lost, |text| {
                 write!(text, "entry {index} was shed by `{}`: {}", first.registry.exporter(), first.full)
                     .expect("writing to a String can't fail");
             });

@@ -14,6 +14,7 @@ mod intake;
 mod json;
 mod listener;
 mod otlp;
+mod remarks;
 mod settings;
 mod status;
 mod tls;

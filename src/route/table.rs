@@ -17,6 +17,12 @@ pub const SEPARATOR: char = '\0';
 /// A routing key is at most this many bytes.
 pub const LONGEST_KEY: usize = 512;
 
+/// Attributes that are shown of a resource that no route takes.
+const SHOWN_VALUES: usize = 4;
+
+/// Characters that are shown of each of their values.
+const SHOWN_CHARACTERS: usize = 64;
+
 /// The compiled `routes`, immutable.
 #[derive(Debug)]
 pub struct RouteTable {
@@ -26,6 +32,8 @@ pub struct RouteTable {
     /// For each exporter the attributes in its streams' identity.
     identities: Vec<Identity>,
     unrouted: Unrouted,
+    /// For each signal the attributes that its routes look at, in their order.
+    asked: [Vec<usize>; 3],
     missing: [Box<str>; 3],
 }
 
@@ -164,7 +172,7 @@ impl RouteTable {
                 attributes.len() - 1
             })
         };
-        let mut asked: [Vec<String>; 3] = Default::default();
+        let mut asked: [Vec<usize>; 3] = Default::default();
         let routes: Vec<Route> = routes
             .into_iter()
             .map(|spec| {
@@ -175,10 +183,10 @@ impl RouteTable {
                     KeySpec::Template(template) => names.extend(template.attributes()),
                 }
                 for name in names {
-                    position(name);
+                    let at = position(name);
                     for (signal, asked) in asked.iter_mut().enumerate() {
-                        if spec.signals[signal] && !asked.iter().any(|known| known == name) {
-                            asked.push(name.to_owned());
+                        if spec.signals[signal] && !asked.contains(&at) {
+                            asked.push(at);
                         }
                     }
                 }
@@ -207,8 +215,8 @@ impl RouteTable {
             .into_iter()
             .map(|names| Identity { positions: names.iter().map(|name| position(name)).collect(), names })
             .collect();
-        let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()]));
-        Self { attributes, routes, identities, unrouted, missing }
+        let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes));
+        Self { attributes, routes, identities, unrouted, asked, missing }
     }
 
     /// What happens to entries that no route takes.
@@ -219,6 +227,27 @@ impl RouteTable {
     /// What to tell a sender whose entry no route takes.
     pub fn missing(&self, signal: Signal) -> &str {
         &self.missing[signal.index()]
+    }
+
+    /// Adds to `text` what a resource has of the attributes that its signal's routes look at: ` (env=`test`, zone absent)`.
+    /// At most four of them, and 64 characters of each.
+    pub fn put_values(&self, signal: Signal, resource: &[u8], text: &mut String) {
+        let asked = &self.asked[signal.index()];
+        let Ok(attributes) = self.find(signal, resource) else { return };
+        for (nth, &at) in asked.iter().take(SHOWN_VALUES).enumerate() {
+            text.push_str(if nth == 0 { " (" } else { ", " });
+            text.push_str(&self.attributes[at]);
+            let Some(value) = attributes.values[at].get() else {
+                text.push_str(" absent");
+                continue;
+            };
+            text.push_str("=`");
+            text.extend(value.chars().take(SHOWN_CHARACTERS));
+            text.push_str(if value.chars().nth(SHOWN_CHARACTERS).is_some() { "…`" } else { "`" });
+        }
+        if !asked.is_empty() {
+            text.push_str(if asked.len() > SHOWN_VALUES { ", …)" } else { ")" });
+        }
     }
 
     /// The name of the route at a position.
@@ -315,11 +344,11 @@ impl Route {
     }
 }
 
-fn missing(signal: Signal, asked: &[String]) -> Box<str> {
+fn missing(signal: Signal, asked: &[usize], attributes: &[Box<str>]) -> Box<str> {
     if asked.is_empty() {
         return format!("no route takes {signal}").into();
     }
-    let names: Vec<String> = asked.iter().map(|name| format!("`{name}`")).collect();
+    let names: Vec<String> = asked.iter().map(|at| format!("`{}`", attributes[*at])).collect();
     format!("no route takes these {signal}: routes look at the resource attributes {}", names.join(", "))
         .into()
 }

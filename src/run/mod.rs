@@ -16,5 +16,5 @@ pub use progress::show_progress;
 pub use reload::reload_when_asked;
 pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};
-pub use shutdown::{Leftover, Leftovers, shut_down};
+pub use shutdown::{Leftover, Leftovers, Loss, shut_down};
 pub use sweep::sweep;

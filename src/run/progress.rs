@@ -16,7 +16,10 @@ struct Totals {
     received: u64,
     bytes: u64,
     refused: u64,
+    /// Never taken: the sender was told.
+    rejected: u64,
     delivered: u64,
+    /// Ended without being delivered. What is shed is counted where an exporter shed it, and not as received, too.
     lost: u64,
     pending: u64,
 }
@@ -30,8 +33,8 @@ impl Totals {
             totals.received += counters.records(signal, Outcome::Accepted);
             totals.bytes += counters.bytes(signal);
             totals.refused += counters.records(signal, Outcome::Refused);
-            totals.lost +=
-                counters.records(signal, Outcome::Rejected) + counters.records(signal, Outcome::Dropped);
+            totals.rejected += counters.records(signal, Outcome::Rejected);
+            totals.lost += counters.unrouted(signal);
             for exporter in exporters.iter() {
                 let exported = |fate| exporter.counters().exported(signal, fate);
                 totals.delivered += exported(Fate::Delivered);
@@ -59,6 +62,7 @@ pub async fn show_progress(router: Arc<Router>) {
                 records_out = now.delivered.saturating_sub(before.delivered),
                 pending = now.pending,
                 refused = now.refused - before.refused,
+                rejected = now.rejected - before.rejected,
                 not_delivered = now.lost.saturating_sub(before.lost),
                 streams = router.shared().streams.live(),
                 "{:.1} MB/s in",

@@ -1,5 +1,6 @@
 //! The way out: stop accepting, answer, flush, deliver, and say what is left.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 use super::Router;
-use crate::export::{Exporter, Fate};
+use crate::export::{DeadLetters, Exporter, Fate};
 use crate::otlp::Signal;
 
 /// Time for writing dead letters once the deadline has passed.
@@ -15,6 +16,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The part of `shutdown_timeout` that requests in progress may take.
 const RECEIVING: f64 = 0.8;
+
+/// How what is given up ends where there is a dead-letter directory.
+const ENDS: [Fate; 2] = [Fate::DeadLettered, Fate::Dropped];
 
 /// What could not be done in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,43 @@ pub struct Leftover {
     pub records: u64,
     /// Of these, the ones that are in the dead-letter directory now. The others are lost.
     pub dead_lettered: u64,
+    /// Why the others are lost, if there are any.
+    pub loss: Option<Loss>,
+}
+
+/// Why what was left at the deadline is in no dead-letter directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Loss {
+    /// There is none.
+    #[error("`dead_letter.directory` is not set")]
+    NoDirectory,
+    /// It holds `dead_letter.max_size`.
+    #[error("the dead-letter directory is full")]
+    Full,
+    /// The log says what the disk says.
+    #[error("the dead-letter directory can't be written")]
+    Unwritable,
+    /// The disk is too slow.
+    #[error("the dead-letter directory did not take them in time")]
+    TooLate,
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exporter, records, dead_lettered, loss } = self;
+        write!(f, "`{exporter}` could not deliver {records} records in time; ")?;
+        match loss {
+            None => write!(f, "{dead_lettered} of them are in the dead-letter directory"),
+            Some(Loss::NoDirectory) => write!(f, "they are lost ({})", Loss::NoDirectory),
+            Some(loss) => {
+                let lost = records.saturating_sub(*dead_lettered);
+                write!(
+                    f,
+                    "{dead_lettered} of them are in the dead-letter directory, {lost} are lost ({loss})"
+                )
+            }
+        }
+    }
 }
 
 impl Leftovers {
@@ -82,7 +123,8 @@ fn flush(router: &Router) {
 async fn bury(router: &Router, exporters: &[Arc<Exporter>]) -> Leftovers {
     let left: Vec<Pending<'_>> = exporters.iter().filter_map(|exporter| Pending::of(exporter)).collect();
     let deadline = Instant::now() + LAST_WORDS;
-    if router.intake().dead_letters.load().is_some() {
+    let directory = router.intake().dead_letters.load_full();
+    if directory.is_some() {
         for pending in &left {
             pending.exporter.give_up();
         }
@@ -90,7 +132,7 @@ async fn bury(router: &Router, exporters: &[Arc<Exporter>]) -> Leftovers {
             pending.exporter.drained(deadline).await;
         }
     }
-    let exporters = left.into_iter().map(Pending::end).collect();
+    let exporters = left.into_iter().map(|pending| pending.end(directory.as_deref())).collect();
     // What was shed is pending above; here are the letters of what was never routed.
     let burials = &router.intake().burials;
     burials.close();
@@ -107,7 +149,9 @@ struct Pending<'e> {
     exporter: &'e Exporter,
     records: u64,
     streams: Vec<String>,
+    /// Records of before that had ended so.
     dead_lettered: u64,
+    dropped: u64,
 }
 
 impl<'e> Pending<'e> {
@@ -123,22 +167,30 @@ impl<'e> Pending<'e> {
             }
         });
         let records = exporter.registry().pending_records();
-        Some(Self { exporter, records, streams, dead_lettered: dead_lettered(exporter) })
+        let [dead_lettered, dropped] = ENDS.map(|fate| exported(exporter, fate));
+        Some(Self { exporter, records, streams, dead_lettered, dropped })
     }
 
     /// Says what became of it.
-    fn end(self) -> Leftover {
-        let Self { exporter, records, streams, dead_lettered: before } = self;
-        let dead_lettered = dead_lettered(exporter) - before;
+    fn end(self, directory: Option<&DeadLetters>) -> Leftover {
+        let Self { exporter, records, streams, .. } = self;
+        let [dead_lettered, dropped] = ENDS.map(|fate| exported(exporter, fate));
+        let (dead_lettered, dropped) = (dead_lettered - self.dead_lettered, dropped - self.dropped);
+        let loss = (dead_lettered < records).then(|| match directory {
+            None => Loss::NoDirectory,
+            Some(directory) if dropped > 0 && directory.is_full() => Loss::Full,
+            Some(_) if dropped > 0 => Loss::Unwritable,
+            Some(_) => Loss::TooLate,
+        });
         error!(
             exporter = %exporter.name(), records, dead_lettered, lost = records.saturating_sub(dead_lettered),
             streams = streams.len(), "not delivered in time; the first streams are {:?}",
             &streams[..streams.len().min(5)]
         );
-        Leftover { exporter: exporter.name().clone(), records, dead_lettered }
+        Leftover { exporter: exporter.name().clone(), records, dead_lettered, loss }
     }
 }
 
-fn dead_lettered(exporter: &Exporter) -> u64 {
-    Signal::ALL.iter().map(|signal| exporter.counters().exported(*signal, Fate::DeadLettered)).sum()
+fn exported(exporter: &Exporter, fate: Fate) -> u64 {
+    Signal::ALL.iter().map(|signal| exporter.counters().exported(*signal, fate)).sum()
 }

@@ -79,8 +79,15 @@ pub enum Full {
 /// Why a request was not admitted.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no room now.
+    /// There is no room now in what all streams share.
     Full(Full),
+    /// There is no room now in one stream: [`Full::Stream`]. The first that was met.
+    FullStream {
+        /// The stream's exporter.
+        exporter: Arc<str>,
+        /// Which of its streams.
+        name: StreamName,
+    },
     /// There can never be room: the request needs more than `limits.memory`.
     TooLarge,
     /// There can never be room: the request names more streams than there may be.
@@ -251,7 +258,11 @@ impl<'a> Admission<'a> {
                     let group = self.groups.remove(reserved_groups);
                     self.shed_group(&group, full);
                 }
-                Err(full) => return Err(self.roll_back(reserved_groups, full)),
+                Err(full) => {
+                    let refused = group.refused(full);
+                    self.roll_back(reserved_groups);
+                    return Err(refused);
+                }
             }
         }
         if self.take_over() { Ok(()) } else { self.without_memory() }
@@ -278,15 +289,18 @@ impl<'a> Admission<'a> {
                 self.groups.push(group);
             }
         }
-        if self.take_over() { Ok(()) } else { Err(self.roll_back(self.groups.len(), Full::Memory)) }
+        if self.take_over() {
+            return Ok(());
+        }
+        self.roll_back(self.groups.len());
+        Err(Refused::Full(Full::Memory))
     }
 
     /// Takes back what the first `groups` have reserved.
-    fn roll_back(&self, groups: usize, full: Full) -> Refused {
+    fn roll_back(&self, groups: usize) {
         for group in &self.groups[..groups] {
             group.stream.unreserve(group.bytes);
         }
-        Refused::Full(full)
     }
 
     fn shed_group(&mut self, group: &Group<'_>, full: Full) {
@@ -309,6 +323,17 @@ impl Drop for Admission<'_> {
 impl Group<'_> {
     fn sheds(&self) -> bool {
         self.registry.settings().when_full == WhenFull::Shed
+    }
+
+    /// The request, as it met no room here.
+    fn refused(&self, full: Full) -> Refused {
+        match full {
+            Full::Stream => Refused::FullStream {
+                exporter: self.registry.exporter().clone(),
+                name: self.stream.name().clone(),
+            },
+            shared => Refused::Full(shared),
+        }
     }
 
     /// A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.

@@ -101,6 +101,14 @@ fn entry(framed: usize) -> Vec<u8> {
     vec![b'.'; len]
 }
 
+/// The routing key of the stream that a request was refused for.
+fn full_stream(refused: &Refused) -> Option<&str> {
+    match refused {
+        Refused::FullStream { name, .. } => Some(name.routing_key()),
+        _ => None,
+    }
+}
+
 fn place(
     admission: &mut Admission<'_>,
     registry: &Arc<Registry>,
@@ -120,7 +128,7 @@ async fn a_request_that_meets_a_full_stream_leaves_nothing_anywhere() {
     house.admit(&[("full", 300), ("full", 300), ("full", 300)]).unwrap();
     let used = house.shared.budget.used();
     let refused = house.admit(&[("fresh", 100), ("full", 200), ("other", 100)]);
-    assert_eq!(refused.unwrap_err(), Refused::Full(Full::Stream));
+    assert_eq!(full_stream(&refused.unwrap_err()), Some("full"));
     assert_eq!((house.pending("fresh"), house.pending("full"), house.pending("other")), (0, 900, 0));
     assert_eq!(house.shared.budget.used(), used);
     assert_eq!(house.registry.routed_records(Signal::Logs), 3);
@@ -180,7 +188,7 @@ async fn when_memory_is_full_those_who_shed_make_room_for_those_who_refuse() {
 async fn an_empty_stream_takes_more_than_its_queue_size() {
     let house = House::new(settings());
     house.admit(&[("a", 5000)]).unwrap();
-    assert_eq!(house.admit(&[("a", 10)]).unwrap_err(), Refused::Full(Full::Stream));
+    assert_eq!(full_stream(&house.admit(&[("a", 10)]).unwrap_err()), Some("a"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +196,7 @@ async fn a_queue_that_counts_requests_takes_so_many_whatever_their_size() {
     let house = House::new(QueueSettings { queue_requests: Some(2), ..settings() });
     house.admit(&[("a", 10), ("a", 10), ("a", 10)]).unwrap();
     house.admit(&[("a", 10)]).unwrap();
-    assert_eq!(house.admit(&[("a", 10)]).unwrap_err(), Refused::Full(Full::Stream));
+    assert_eq!(full_stream(&house.admit(&[("a", 10)]).unwrap_err()), Some("a"));
     advance(Duration::from_secs(1)).await;
     drop(house.consumers.first().next().await.expect("it is due"));
     house.admit(&[("a", 10)]).expect("both requests are settled");
@@ -390,7 +398,7 @@ async fn a_refused_request_leaves_no_streams_behind() {
     let house = House::new(settings());
     house.shared.streams.set_limit(3);
     house.admit(&[("old", 900)]).unwrap();
-    assert_eq!(house.admit(&[("a", 100), ("old", 200)]).unwrap_err(), Refused::Full(Full::Stream));
+    assert_eq!(full_stream(&house.admit(&[("a", 100), ("old", 200)]).unwrap_err()), Some("old"));
     assert_eq!(house.shared.streams.live(), 1);
     let refused = house.admit(&[("a", 10), ("b", 10), ("c", 10)]);
     assert_eq!(refused.unwrap_err(), Refused::Full(Full::Streams), "there is room when `old` is gone");

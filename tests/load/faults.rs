@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
-use sluice::cli::sink::{Fault, RetryAfter, Sink, SinkSettings};
+use sluice::cli::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -197,4 +197,38 @@ async fn waiting_ends_with_the_counts_at_the_deadline() {
     assert_eq!(sink.wait_for_records(2, PATIENCE).await.unwrap().records, 2);
     let late = sink.wait_for_records(3, Duration::from_millis(1)).await.unwrap_err();
     assert_eq!(late.counts.records, 2);
+}
+
+/// Finishes once a request has arrived, and returns what was counted then.
+async fn finish_under(sink: &Sink, within: Duration) -> Counts {
+    while sink.counts().requests == 0 {
+        tokio::task::yield_now().await;
+    }
+    sink.finish(within).await;
+    sink.counts()
+}
+
+#[tokio::test]
+async fn a_sink_that_finishes_answers_what_has_arrived_and_counts_it() {
+    let sink = faulty(Fault::none().delayed(Duration::from_millis(100))).await;
+    let body = numbered("a", &[0, 1]);
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nHost: sink\r\nContent-Length: {}\r\nContent-Type: application/x-protobuf\r\n\r\n",
+        body.len()
+    );
+    // The connection is not closed by the sender: that the exchange ends is the sink's doing.
+    let request = [head.as_bytes(), &body].concat();
+    let both = async { tokio::join!(exchange(&sink, &request), finish_under(&sink, PATIENCE)) };
+    let (answer, counts) = tokio::time::timeout(PATIENCE, both).await.expect("both end");
+    assert_eq!((answer.status(), counts.accepted, counts.records), (200, 1, 2));
+    assert!(TcpStream::connect(sink.addr()).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_sink_that_finishes_does_not_wait_for_ever() {
+    let sink = faulty(Fault::hang()).await;
+    let body = numbered("a", &[0]);
+    let both = async { tokio::join!(post(&sink, &body), finish_under(&sink, Duration::ZERO)) };
+    let (answer, counts) = tokio::time::timeout(PATIENCE, both).await.expect("both end");
+    assert_eq!((answer.status(), counts.accepted), (0, 0));
 }

@@ -30,6 +30,7 @@ mod receiver;
 mod recorded;
 mod reload;
 mod reload_under_load;
+mod remarks;
 mod removed_exporter;
 mod routing;
 mod shutdown;

@@ -5,7 +5,7 @@ use sluice::otlp::Signal;
 
 use crate::support::SluiceProcess;
 use crate::support::letters::letters;
-use crate::support::payload::{entries, logs, texts};
+use crate::support::payload::{entries, filler, logs, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::{Wire, head};
 
@@ -107,7 +107,7 @@ async fn what_a_hanging_upstream_does_not_take_is_told_and_the_exit_code_is_1() 
     assert_eq!(sluice.ended().await.code(), Some(1));
     sluice
         .logged(
-            "`otlp_http/up` could not deliver 3 records in time; 0 of them are in the dead-letter directory",
+            "`otlp_http/up` could not deliver 3 records in time; they are lost (`dead_letter.directory` is not set)",
         )
         .await;
     let line = sluice.logged("not delivered in time").await;
@@ -135,6 +135,22 @@ async fn what_is_left_is_in_the_dead_letter_directory() {
         .collect();
     found.sort();
     assert_eq!(found, [("a".to_owned(), 2, "1,2".to_owned()), ("b".to_owned(), 1, "3".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_a_full_dead_letter_directory_does_not_take_is_called_lost() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let rest = "shutdown_timeout: 1s\ndead_letter: { directory: '@DIR@/dead', max_size: 4KiB }\n";
+    let mut sluice = SluiceProcess::start(&config(&up, rest), &[]).await;
+    let (one, other) = (filler("one", 2000), filler("other", 2000));
+    sluice.accept(Signal::Logs, logs(&[("a", &[&one]), ("b", &[&other])])).await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(1));
+    let line = sluice.logged("could not deliver 2 records in time").await;
+    let told = "1 of them are in the dead-letter directory, 1 are lost (the dead-letter directory is full)";
+    assert!(line.contains(told), "{line}");
+    assert_eq!(letters(&sluice.directory().join("dead")).len(), 1);
 }
 
 #[tokio::test]

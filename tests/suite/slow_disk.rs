@@ -85,6 +85,7 @@ fn what_was_shed_and_could_not_be_written_is_left_over() {
         let (left, _) = shut_down(&sluice).await;
         assert_eq!(left.exporters.len(), 1);
         assert_eq!((left.exporters[0].records, left.exporters[0].dead_lettered), (2, 0));
+        assert_eq!(left.exporters[0].loss, Some(sluice::run::Loss::TooLate));
     });
 }
 

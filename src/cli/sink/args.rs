@@ -19,6 +19,9 @@ const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Streams in trouble that the report names.
 const NAMED_STREAMS: usize = 20;
 
+/// How long requests that have arrived may still be answered at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Receive OTLP over HTTP, count it and check its order.
 ///
 /// Ends on Ctrl-C, SIGTERM or after `--expect-records`, with a report. Exit status 1 if records are missing or
@@ -49,7 +52,7 @@ pub struct SinkArgs {
     /// Only this part of the requests, from 0 to 1, gets the fault, evenly spread.
     #[arg(long, value_name = "RATIO", conflicts_with = "fail_for", help_heading = "Faults")]
     fail_ratio: Option<f64>,
-    /// The fault ends after this time.
+    /// The fault ends this long after the first request that it could hit.
     #[arg(long, value_parser = parse_duration, value_name = "TIME", help_heading = "Faults")]
     fail_for: Option<Duration>,
     /// Only requests with entries of these streams get the fault; `*` is any text.
@@ -182,11 +185,14 @@ pub async fn run(args: SinkArgs) -> ExitCode {
         _ = terminate.recv() => {}
         () = show_progress(&sink) => {}
     }
+    let time = started.elapsed();
+    // First, so that nothing is answered that the report doesn't count.
+    sink.finish(LAST_ANSWERS).await;
     let counts = sink.counts();
     if args.json {
-        println!("{}", json_report(&sink, &counts, started.elapsed()));
+        println!("{}", json_report(&sink, &counts, time));
     } else {
-        print_report(&sink, &counts, started.elapsed());
+        print_report(&sink, &counts, time);
     }
     let complete = args.expect_records.is_none_or(|records| counts.records - counts.duplicates >= records);
     if complete && counts.in_order() && counts.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

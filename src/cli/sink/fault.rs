@@ -167,7 +167,7 @@ impl Fault {
         self
     }
 
-    /// Only for this long after it is set.
+    /// Only for this long after the first request that it could hit.
     #[must_use]
     pub fn lasting(mut self, time: Duration) -> Self {
         self.when = When::For(time);
@@ -208,7 +208,8 @@ struct Inner {
 #[derive(Debug)]
 struct Active {
     fault: Fault,
-    since: Instant,
+    /// When the first request came that it could have hit, for [`When::For`]: a sink may wait long for its sender.
+    since: Option<Instant>,
     /// Requests it could have hit, for [`When::First`] and [`When::Ratio`].
     candidates: u64,
 }
@@ -280,7 +281,7 @@ impl Faults {
 
 impl Active {
     fn new(fault: Fault) -> Self {
-        Self { fault, since: Instant::now(), candidates: 0 }
+        Self { fault, since: None, candidates: 0 }
     }
 
     /// Counts a request that the fault could hit, and says whether it does.
@@ -291,7 +292,7 @@ impl Active {
             When::Always => true,
             When::First(requests) => before < requests,
             When::Ratio(ratio) => (self.candidates as f64 * ratio).floor() > (before as f64 * ratio).floor(),
-            When::For(time) => self.since.elapsed() < time,
+            When::For(time) => self.since.get_or_insert_with(Instant::now).elapsed() < time,
         }
     }
 }
@@ -364,11 +365,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fault_that_lasts_ends_by_itself() {
-        let faults = with(Fault::hang().lasting(Duration::from_secs(5)));
-        assert_eq!(answers(&faults, b"", &[], 1), [Answer::Hang]);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(answers(&faults, b"", &[], 1), [Answer::Accept]);
+    async fn a_fault_that_lasts_begins_with_the_first_request_it_could_hit_and_ends_by_itself() {
+        let faults = with(Fault::hang().on_streams("slow-*").lasting(Duration::from_secs(5)));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(answers(&faults, b"", &["fast-1"], 1), [Answer::Accept]);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [Answer::Hang]);
+        tokio::time::advance(Duration::from_millis(4999)).await;
+        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [Answer::Hang]);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [Answer::Accept]);
     }
 
     #[test]

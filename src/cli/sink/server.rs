@@ -97,6 +97,7 @@ pub struct NotInTime {
 pub struct Sink {
     addr: SocketAddr,
     shared: Arc<Shared>,
+    finish: CancellationToken,
     stop: CancellationToken,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
@@ -126,9 +127,9 @@ impl Sink {
             requests: settings.record_requests.then(Mutex::default),
             changed: Notify::new(),
         });
-        let stop = CancellationToken::new();
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), stop.clone()));
-        Ok(Self { addr, shared, stop, accepting: Mutex::new(Some(accepting)) })
+        let (finish, stop) = (CancellationToken::new(), CancellationToken::new());
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), finish.clone(), stop.clone()));
+        Ok(Self { addr, shared, finish, stop, accepting: Mutex::new(Some(accepting)) })
     }
 
     /// Where it listens.
@@ -217,6 +218,19 @@ impl Sink {
         self.wait_until(within, |counts| counts.accepted + counts.refused >= requests).await
     }
 
+    /// Closes the listener, lets the requests that have arrived be answered for `within` at most, and stops: what is
+    /// counted then is all that was answered.
+    pub async fn finish(&self, within: Duration) {
+        self.finish.cancel();
+        let accepting = self.accepting.lock().take();
+        if let Some(mut accepting) = accepting
+            && tokio::time::timeout(within, &mut accepting).await.is_err()
+        {
+            self.stop.cancel();
+            drop(accepting.await);
+        }
+    }
+
     /// Stops: closes the listener and every connection. What was counted stays; another sink can be started on the
     /// same address.
     pub async fn stop(&self) {
@@ -235,11 +249,17 @@ impl Drop for Sink {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    finish: CancellationToken,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
+            () = finish.cancelled() => break,
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
@@ -249,22 +269,34 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
                 drop(stream.set_nodelay(true));
                 let peer = Arc::new(Peer::default());
                 let connection = Connection::new(stream, Arc::clone(&peer));
-                connections.spawn(converse(connection, peer, Arc::clone(&shared)));
+                connections.spawn(converse(connection, peer, Arc::clone(&shared), finish.clone()));
             }
             // Out of file descriptors: connections have to end first.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = ended => {}
+    }
     connections.shutdown().await;
 }
 
-async fn converse(connection: Connection, peer: Arc<Peer>, shared: Arc<Shared>) {
+async fn converse(connection: Connection, peer: Arc<Peer>, shared: Arc<Shared>, finish: CancellationToken) {
     let cutter = Arc::clone(&peer);
     let service = service_fn(move |request| serve(Arc::clone(&shared), Arc::clone(&peer), request));
     let builder = auto::Builder::new(TokioExecutor::new());
     let serving = builder.serve_connection(TokioIo::new(connection), service);
+    tokio::pin!(serving);
     tokio::select! {
         // How a sender leaves is its own business.
+        _ = serving.as_mut() => return,
+        () = cutter.cutter.cut_off() => return,
+        () = finish.cancelled() => serving.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
         _ = serving => {}
         () = cutter.cutter.cut_off() => {}
     }

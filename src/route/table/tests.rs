@@ -187,3 +187,18 @@ fn what_is_missing_is_told_by_the_attributes_that_routes_look_at() {
     assert!(missing.contains("`a`") && missing.contains("`b`") && !missing.contains("`t`"), "{missing}");
     assert!(table.missing(Signal::Traces).contains("`t`"));
 }
+
+#[test]
+fn what_a_resource_without_a_route_has_is_shown_within_bounds() {
+    let shown = |asked: &[&str], attributes: &[(&str, &str)]| {
+        let table = table(vec![route("only", &[], by(asked))]);
+        let mut text = String::new();
+        table.put_values(Signal::Logs, &resource(attributes), &mut text);
+        text
+    };
+    assert_eq!(shown(&["env", "zone"], &[("env", "test"), ("host", "h")]), " (env=`test`, zone absent)");
+    let long = "ä".repeat(100);
+    assert_eq!(shown(&["env"], &[("env", &long)]), format!(" (env=`{}…`)", "ä".repeat(64)));
+    let many = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")];
+    assert_eq!(shown(&many.map(|(name, _)| name), &many), " (a=`1`, b=`2`, c=`3`, d=`4`, …)");
+}

@@ -168,7 +168,7 @@ async fn a_refused_request_holds_nobody_up() {
         let at = Placement { registry: &house.registry, identity, attributes: &old, route: None };
         admission.place(index, &Cow::Owned(entry(200)), 1, &at).unwrap();
     }
-    assert_eq!(admission.commit().unwrap_err(), Refused::Full(Full::Stream));
+    assert_eq!(full_stream(&admission.commit().unwrap_err()), Some("a"));
     let new = house.rename(&[]);
     house.admit_by(&new, "b", 100);
     let sent = house.sending();

@@ -1,0 +1,89 @@
+//! What the log says of requests that are not taken, or not whole: every cause, once, and in the right column.
+
+use sluice::cli::sink::Fault;
+use sluice::otlp::Signal;
+
+use crate::support::payload::{KEY, attribute, entry_of, logs, request, resource, resource_of};
+use crate::support::yaml::{self, QUICK};
+use crate::support::{SluiceProcess, eventually, http, sinks};
+
+/// What the progress lines say of a column, summed up.
+fn progress(sluice: &SluiceProcess, column: &str) -> u64 {
+    let value = |line: &String| {
+        let (_, rest) = line.split_once(&format!(" {column}="))?;
+        rest.split(' ').next()?.parse::<u64>().ok()
+    };
+    sluice.log().iter().filter(|line| line.contains("records_in=")).filter_map(value).sum()
+}
+
+#[tokio::test]
+async fn what_was_shed_is_not_called_unrouted_and_counts_once() {
+    let up = sinks::counting().await;
+    let queue = "sending_queue: { when_full: shed, batch: { flush_timeout: 0s } }";
+    let limits = "limits: { streams: 1 }\nunrouted: drop\n";
+    let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[QUICK, queue]) + limits), &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
+    let answer = sluice.post(Signal::Logs, logs(&[("b", &["2", "3", "4"])])).await;
+    assert_eq!(answer.partial(Signal::Logs).expect("a stream was shed").0, 3);
+    sluice.logged("was shed by `otlp_http/up`").await;
+    sluice.logged("records not delivered").await;
+    assert!(!sluice.log().iter().any(|line| line.contains("unrouted: drop")), "{:?}", sluice.log());
+    // A count that comes behind the others, so that nothing of theirs is still to come.
+    sluice.accept(Signal::Logs, request(&[entry_of(Signal::Logs, resource(&[("x", "y")]), &["5"])])).await;
+    sluice.logged("records without a route dropped, as `unrouted: drop` says").await;
+    let lost = || progress(&sluice, "not_delivered");
+    eventually("the progress lines have it", async || (lost() >= 4).then_some(())).await;
+    assert_eq!(lost(), 4, "three shed, one dropped: {:?}", sluice.log());
+}
+
+#[tokio::test]
+async fn every_cause_of_a_rejection_is_in_the_log() {
+    let up = sinks::counting().await;
+    let http_receiver = "http: { endpoint: 127.0.0.1:0, max_request_body_size: 1MiB }";
+    let receivers = format!("receivers: {{ otlp: {{ protocols: {{ {http_receiver} }} }} }}\n");
+    let sluice = SluiceProcess::start(&(receivers + &yaml::up(&up.url(), &[])), &[]).await;
+    let post = async |body: Vec<u8>| sluice.post(Signal::Logs, body).await.status;
+    let unrouted = entry_of(Signal::Logs, resource(&[(KEY, ""), ("x", "y")]), &["1"]);
+    let twice = resource_of(vec![attribute(KEY, "a"), attribute(KEY, "b")]);
+    assert_eq!(post(request(&[&unrouted, &unrouted, &unrouted])).await, 200);
+    assert_eq!(post(request(&[unrouted])).await, 200);
+    assert_eq!(post(request(&[entry_of(Signal::Logs, twice, &["2"])])).await, 200);
+    assert_eq!(post(logs(&[("a", &["x"])])[..10].to_vec()).await, 400);
+    assert_eq!(post(br#"{"resourceLogs":[]}"#.to_vec()).await, 400);
+    let gzip = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
+    let garbage = bytes::Bytes::from_static(b"this is not gzip");
+    assert_eq!(http::send(sluice.otlp, "POST", "/v1/logs", &gzip, garbage).await.status, 400);
+    assert_eq!(post(vec![0; 2 << 20]).await, 413);
+    for line in [
+        "resource_logs[0] (s2.stream absent) and 2 more: no route takes these logs",
+        "occurs twice with different values",
+        "field goes beyond the end of its message",
+        "this looks like JSON",
+        "the body is not valid Gzip data",
+        "the body is larger than",
+    ] {
+        sluice.logged(line).await;
+    }
+    let rejected = || progress(&sluice, "rejected");
+    let received = sluice.metrics().await.sum("sluice_received_records_total", &[("outcome", "rejected")]);
+    eventually("the progress lines have it", async || (rejected() as f64 >= received).then_some(())).await;
+    assert_eq!(rejected() as f64, received);
+    assert_eq!(progress(&sluice, "not_delivered"), 0, "what was never taken is not missing");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_stream_that_is_full() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::hang());
+    let queue = "sending_queue: { queue_size: 1KiB, batch: { min_size: 1, max_size: 1KiB } }";
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[QUICK, queue]), &[]).await;
+    let mut posted = 0;
+    while sluice.post(Signal::Logs, logs(&[("fine", &[]), ("the full one", &["text"])])).await.status == 200 {
+        posted += 1;
+        assert!(posted < 100, "a kilobyte is full at some time");
+    }
+    let line = sluice.logged("request refused: the queue of a stream is full").await;
+    for part in ["exporter=otlp_http/up", "key=\"the full one\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
