@@ -17,7 +17,8 @@ use crate::run::{self, Role, Router, Serve};
 pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
     logging.start();
     raise_open_files();
-    super::runtime().block_on(async {
+    let runtime = super::runtime();
+    let code = runtime.block_on(async {
         // Caught before anybody can see that it runs: until then a signal would end it without a word.
         let signals = match Signals::catch() {
             Ok(signals) => signals,
@@ -38,7 +39,10 @@ pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArg
                 ExitCode::FAILURE
             }
         }
-    })
+    });
+    // A disk or a name server that doesn't answer must not keep a process that has said goodbye.
+    runtime.shutdown_background();
+    code
 }
 
 /// The signals that mean something.

@@ -203,7 +203,9 @@ impl Shared {
         self.full.store(matches!(room, Err(StoreError::Full)), Ordering::Relaxed);
         room?;
         if let Err(error) = self.put(letter, &note) {
-            self.size.fetch_sub(size, Ordering::Relaxed);
+            // A count of the directory may have come in between, and not have seen it.
+            let less = |held: u64| Some(held.saturating_sub(size));
+            let _ = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
             return Err(error.into());
         }
         Ok(())

@@ -30,12 +30,12 @@ const ENTRY_OVERHEAD: usize = 192;
 /// Requests of up to this many entries take so little on their way that nobody counts it.
 const ORDINARY_ENTRIES: usize = 64;
 
-/// Bodies beyond this size are taken one after the other.
+/// While a body is copied into queues it is there twice. Up to this size nobody counts that.
 const ORDINARY_BODY: usize = 1024 * 1024;
 
-/// While a body is copied into queues it is there twice and reserved once. One large one at a time is what Sluice has
-/// room for beside `limits.memory`.
-static LARGE_BODIES: Mutex<()> = Mutex::new(());
+/// Held while a larger body is copied that there is no room to count twice: one such at a time is what Sluice has room
+/// for beside `limits.memory`.
+static UNCOUNTED_COPY: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// Where routing keys are put together.
@@ -141,8 +141,16 @@ impl Intake {
         omitted: Option<Omitted>,
     ) -> Verdict {
         let Received { bytes: body, mut reservation } = received;
-        let _alone = (body.len() > ORDINARY_BODY).then(|| LARGE_BODIES.lock());
         let budget = reservation.budget().clone();
+        let copy = body.len() as u64;
+        let counted = body.len() <= ORDINARY_BODY || budget.has_room(copy);
+        if counted && body.len() > ORDINARY_BODY {
+            reservation.charge_spare(copy);
+        }
+        let alone = if counted { None } else { UNCOUNTED_COPY.try_lock() };
+        if !counted && alone.is_none() {
+            return Self::refused(counters, signal, 1, &Refused::Full(Full::Memory));
+        }
         let entries = otlp::count_entries(&body);
         let overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
         if overhead + reservation.bytes() > budget.limit() {

@@ -127,26 +127,53 @@ impl Listener {
         self.changed.notify_one();
     }
 
-    /// Accepts no more. For as long as `linger`, connections may still send a request, which is the last that they get
-    /// answered; then those without one are closed, and requests in progress are answered. Whatever is left after
-    /// `patience` is cut off: when this is over there is no connection, so nobody is told 200 any more.
-    pub fn stop(self, linger: Duration, patience: Duration) -> impl Future<Output = ()> + Send {
+    /// Accepts no more; a request is the last that its connection gets answered.
+    pub fn leave(self) -> Leaving {
         let Self { life, watch, tasks, .. } = self;
         watch.leave();
         life.send_replace(Life::Leaving);
-        async move {
-            let left = async {
-                if timeout(linger, life.closed()).await.is_err() {
-                    life.send_replace(Life::Ending);
-                    life.closed().await;
-                }
-            };
-            let late = timeout(patience, left).await.is_err();
-            drop(tasks);
-            if late {
-                life.send_replace(Life::Over);
-                life.closed().await;
+        Leaving { life, tasks }
+    }
+
+    /// [`Listener::leave`] and [`Leaving::end`].
+    pub fn stop(self, linger: Duration, patience: Duration) -> impl Future<Output = ()> + Send {
+        self.leave().end(linger, patience)
+    }
+}
+
+/// A listener that accepts no more. Dropped, it cuts off the connections that it still has.
+#[derive(Debug)]
+pub struct Leaving {
+    life: watch::Sender<Life>,
+    tasks: JoinSet<()>,
+}
+
+impl Leaving {
+    /// Ready when the last connection has ended.
+    pub async fn left(&self) {
+        self.life.closed().await;
+    }
+
+    /// Closes connections that have no request, and the others once theirs is answered.
+    pub fn close_idle(&self) {
+        self.life.send_replace(Life::Ending);
+    }
+
+    /// For as long as `linger`, connections may still send a request; then those without one are closed, and requests
+    /// in progress are answered. Whatever is left after `patience` is cut off: when this is over there is no
+    /// connection, so nobody is told 200 any more.
+    pub async fn end(self, linger: Duration, patience: Duration) {
+        let left = async {
+            if timeout(linger, self.left()).await.is_err() {
+                self.close_idle();
+                self.left().await;
             }
+        };
+        let late = timeout(patience, left).await.is_err();
+        drop(self.tasks);
+        if late {
+            self.life.send_replace(Life::Over);
+            self.life.closed().await;
         }
     }
 }

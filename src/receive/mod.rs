@@ -26,7 +26,7 @@ pub use counters::{Counters, Misdirection, Outcome, Transport, TransportCounters
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;
 pub use intake::{Intake, Snapshot, Verdict};
-pub use listener::{Answer, Bound, Handler, Listener};
+pub use listener::{Answer, Bound, Handler, Leaving, Listener};
 pub use otlp::Otlp;
 pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 pub use tls::{TlsServer, TlsServerSettings};

@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
 use super::report::ReloadError;
 use super::router::Router;
 use crate::config::Compiled;
-use crate::receive::{Bound, Listener, ListenerSettings, Protocol};
+use crate::receive::{Bound, Leaving, Listener, ListenerSettings, Protocol};
 
 /// How long connections may go on using a listener that is no longer configured, or has moved: several times the
 /// interval at which applications export.
@@ -33,9 +37,14 @@ pub enum Role {
 /// Puts a bound listener to work in its role.
 pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> io::Result<Listener> + Send + Sync>;
 
-/// The listeners at work.
+/// The listeners at work, and those that no configuration asks for any more.
 #[derive(Default)]
-pub(super) struct Listeners(Vec<(Role, Listener)>);
+pub(super) struct Listeners {
+    at_work: Vec<(Role, Listener)>,
+    leaving: Vec<JoinHandle<()>>,
+    /// The process ends: the time that those that leave still have.
+    hurry: watch::Sender<Option<Duration>>,
+}
 
 /// A listener that the next configuration asks for.
 pub(super) enum Bindable {
@@ -48,7 +57,7 @@ pub(super) enum Bindable {
 impl Listeners {
     /// Where the listeners of a role really listen.
     pub(super) fn addresses(&self, role: Role) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().filter(move |(of, _)| *of == role).map(|(_, listener)| listener.address())
+        self.at_work.iter().filter(move |(of, _)| *of == role).map(|(_, listener)| listener.address())
     }
 
     /// Binds every address of a configuration that is not listened on yet. Nothing is served until
@@ -67,7 +76,7 @@ impl Listeners {
             compiled.health.map(|address| (Role::Health, ListenerSettings::for_people("health", address)));
         // Several may ask for port 0; each keeps one listener.
         let mut keepable: Vec<_> =
-            self.0.iter().map(|(of, listener)| (*of, listener.settings().endpoint)).collect();
+            self.at_work.iter().map(|(of, listener)| (*of, listener.settings().endpoint)).collect();
         otlp.chain(admin)
             .chain(health)
             .map(|(role, settings)| {
@@ -76,7 +85,8 @@ impl Listeners {
                     keepable.swap_remove(kept);
                     return Ok((role, Bindable::Kept(settings)));
                 }
-                let ours = self.0.iter().any(|(_, listener)| listener.address().port() == address.port());
+                let ours =
+                    self.at_work.iter().any(|(_, listener)| listener.address().port() == address.port());
                 let bound = Bound::bind(settings).map_err(|reason| ReloadError::Listen {
                     address,
                     hint: if reason.kind() != io::ErrorKind::AddrInUse {
@@ -99,7 +109,7 @@ impl Listeners {
         bound: Vec<(Role, Bindable)>,
         serve: impl Fn(Role, Bound) -> io::Result<Listener>,
     ) {
-        let mut old = std::mem::take(&mut self.0);
+        let mut old = std::mem::take(&mut self.at_work);
         for (role, bindable) in bound {
             match bindable {
                 Bindable::Kept(settings) => {
@@ -111,31 +121,55 @@ impl Listeners {
                         .expect("a listener is kept only if it is there");
                     let (_, listener) = old.swap_remove(at);
                     listener.reconfigure(settings);
-                    self.0.push((role, listener));
+                    self.at_work.push((role, listener));
                 }
                 Bindable::New(bound) => match serve(role, bound) {
-                    Ok(listener) => self.0.push((role, listener)),
+                    Ok(listener) => self.at_work.push((role, listener)),
                     Err(error) => tracing::error!("a bound listener can't be served: {error}"),
                 },
             }
         }
-        for (_, listener) in old {
-            tokio::spawn(listener.stop(MOVING, 2 * MOVING));
-        }
+        self.leaving.retain(|task| !task.is_finished());
+        let seen_off = old
+            .into_iter()
+            .map(|(_, listener)| tokio::spawn(see_off(listener.leave(), self.hurry.subscribe())));
+        self.leaving.extend(seen_off);
     }
 
     /// Stops those that take telemetry, for at most `patience`.
     pub(super) async fn stop_receivers(&mut self, patience: Duration) {
-        let (stopping, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0)
+        let (stopping, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut self.at_work)
             .into_iter()
             .partition(|(role, _)| matches!(role, Role::Otlp | Role::OtlpGrpc));
-        self.0 = staying;
-        let tasks: Vec<_> = stopping
-            .into_iter()
-            .map(|(_, listener)| tokio::spawn(listener.stop(LAST_CALL, patience)))
-            .collect();
+        self.at_work = staying;
+        self.hurry.send_replace(Some(patience));
+        let mut tasks = std::mem::take(&mut self.leaving);
+        tasks.extend(
+            stopping.into_iter().map(|(_, listener)| tokio::spawn(listener.stop(LAST_CALL, patience))),
+        );
         for task in tasks {
             let _ = task.await;
         }
+    }
+}
+
+/// Gives the connections of a listener that no configuration asks for any more their time, unless the process ends.
+async fn see_off(leaving: Leaving, mut hurry: watch::Receiver<Option<Duration>>) {
+    let hurried = async {
+        match hurry.wait_for(Option::is_some).await.map(|patience| *patience) {
+            Ok(patience) => patience.expect("that was waited for"),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let mut hurried = std::pin::pin!(hurried);
+    tokio::select! {
+        () = leaving.left() => return,
+        patience = &mut hurried => return leaving.end(LAST_CALL, patience).await,
+        () = sleep(MOVING) => leaving.close_idle(),
+    }
+    tokio::select! {
+        () = leaving.left() => {}
+        patience = &mut hurried => leaving.end(LAST_CALL, patience).await,
+        () = sleep(MOVING) => leaving.end(Duration::ZERO, Duration::ZERO).await,
     }
 }

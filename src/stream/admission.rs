@@ -285,6 +285,7 @@ impl<'a> Admission<'a> {
             if group.sheds() {
                 group.stream.unreserve(group.bytes);
                 self.shed_group(&group, Full::Memory);
+                group.registry.abandon(&group.stream);
             } else {
                 self.groups.push(group);
             }

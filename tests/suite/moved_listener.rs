@@ -137,3 +137,16 @@ async fn an_http2_connection_of_a_listener_that_moves_ends_once_its_requests_are
     tokio::time::timeout(PATIENCE, connection).await.expect("it ends in time").unwrap().unwrap();
     up.records(2).await;
 }
+
+#[tokio::test]
+async fn a_shutdown_ends_the_connections_of_a_listener_that_has_just_moved() {
+    let (up, sluice, leave) = start("max_connections: 10").await;
+    let mut wire = Wire::open(sluice.otlp).await;
+    send(&mut wire, &logs(&[("a", &["before"])])).await;
+    assert_eq!(wire.answer().await.status, 200);
+    leave(&sluice).await;
+    assert!(sluice.shut_down().await.is_empty());
+    // Were it still open, a request on it would be told 200 and lost with the process.
+    wire.closed().await;
+    assert_eq!(up.texts(Signal::Logs), ["before"]);
+}

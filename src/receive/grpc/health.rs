@@ -75,6 +75,10 @@ pub(super) fn check(ready: &watch::Receiver<bool>, request: &[u8]) -> Answer {
     }
 }
 
+fn shutting_down() -> ::http::HeaderMap {
+    GrpcStatus::new(Code::Unavailable, "shutting down").into_trailers()
+}
+
 /// Answers `Watch`: tells every change, and ends once this Sluice is on its way out.
 pub(super) fn watch(mut ready: watch::Receiver<bool>, request: &[u8]) -> Answer {
     let known = match asked(request) {
@@ -87,7 +91,13 @@ pub(super) fn watch(mut ready: watch::Receiver<bool>, request: &[u8]) -> Answer 
         if !known {
             // As the protocol wants it: the call goes on, since the service may come.
             if tell(Health::Unknown).await.is_ok() {
-                changes.closed().await;
+                let leaving = tokio::select! {
+                    () = changes.closed() => false,
+                    left = ready.wait_for(|ready| !*ready) => left.is_ok(),
+                };
+                if leaving {
+                    let _ = changes.send(Frame::trailers(shutting_down())).await;
+                }
             }
             return;
         }
@@ -97,8 +107,7 @@ pub(super) fn watch(mut ready: watch::Receiver<bool>, request: &[u8]) -> Answer 
                 return;
             }
             if !now {
-                let end = GrpcStatus::new(Code::Unavailable, "shutting down").into_trailers();
-                let _ = changes.send(Frame::trailers(end)).await;
+                let _ = changes.send(Frame::trailers(shutting_down())).await;
                 return;
             }
             tokio::select! {
