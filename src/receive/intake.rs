@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -132,6 +132,21 @@ impl Intake {
         }
     }
 
+    /// Makes sure that there is memory for a second copy of a body: counted where there is room, or alone.
+    fn allow_copy(
+        len: usize,
+        reservation: &mut Reservation,
+    ) -> Result<Option<MutexGuard<'static, ()>>, Full> {
+        if len <= ORDINARY_BODY {
+            return Ok(None);
+        }
+        if reservation.budget().has_room(len as u64) {
+            reservation.charge_spare(len as u64);
+            return Ok(None);
+        }
+        UNCOUNTED_COPY.try_lock().map(Some).ok_or(Full::Memory)
+    }
+
     /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
     fn admit(
         &self,
@@ -142,15 +157,10 @@ impl Intake {
     ) -> Verdict {
         let Received { bytes: body, mut reservation } = received;
         let budget = reservation.budget().clone();
-        let copy = body.len() as u64;
-        let counted = body.len() <= ORDINARY_BODY || budget.has_room(copy);
-        if counted && body.len() > ORDINARY_BODY {
-            reservation.charge_spare(copy);
-        }
-        let alone = if counted { None } else { UNCOUNTED_COPY.try_lock() };
-        if !counted && alone.is_none() {
-            return Self::refused(counters, signal, 1, &Refused::Full(Full::Memory));
-        }
+        let _alone = match Self::allow_copy(body.len(), &mut reservation) {
+            Ok(alone) => alone,
+            Err(full) => return Self::refused(counters, signal, 1, &Refused::Full(full)),
+        };
         let entries = otlp::count_entries(&body);
         let overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
         if overhead + reservation.bytes() > budget.limit() {

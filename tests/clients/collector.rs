@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sluice::otlp::Signal;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::setup;
+use crate::support::process::log_of;
 use crate::support::{PATIENCE, eventually, http, sinks};
 
 /// What the configurations in `config` take from the environment.
@@ -75,14 +75,7 @@ service:
             .kill_on_drop(true)
             .spawn()
             .expect("the Collector was built");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let lines_to = Arc::clone(&log);
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                lines_to.lock().push(line);
-            }
-        });
+        let log = log_of(&mut child);
         Self { http, grpc, log, child, _directory: directory }
     }
 

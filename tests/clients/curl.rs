@@ -1,4 +1,4 @@
-//! `curl` with JSON written by hand, as Better Stack's documentation of traces has it.
+//! `curl` with JSON written by hand, of the shape that Better Stack's documentation of traces gives it.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

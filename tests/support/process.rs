@@ -50,14 +50,7 @@ impl SluiceProcess {
             .kill_on_drop(true)
             .spawn()
             .expect("the binary was built");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let lines_to = Arc::clone(&log);
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                lines_to.lock().push(line);
-            }
-        });
+        let log = log_of(&mut child);
         let address = async |what: &str| {
             eventually(what, async || log.lock().iter().find_map(|line| address_after(line, what))).await
         };
@@ -125,4 +118,17 @@ fn address_after(line: &str, what: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(what)?;
     // The line may be JSON.
     rest.split([' ', '"']).next()?.parse().ok()
+}
+
+/// The lines that a child writes to its standard error, which is piped, as they come.
+pub fn log_of(child: &mut Child) -> Arc<Mutex<Vec<String>>> {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let lines_to = Arc::clone(&log);
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            lines_to.lock().push(line);
+        }
+    });
+    log
 }

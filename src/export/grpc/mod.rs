@@ -10,8 +10,8 @@ mod call;
 mod pool;
 mod target;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use self::pool::{Place, Pool};
 use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
 use super::upstream::body::RequestBody;
-use super::upstream::destination::Destinations;
+use super::upstream::destination::{Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, DialError};
 use super::upstream::partial_success::Unreadable;
@@ -76,8 +76,6 @@ struct Shared {
     proxies: Proxies,
     fixed: FixedTargets,
     destinations: Destinations<Pool>,
-    /// Whether the task that closes idle connections runs.
-    sweeping: AtomicBool,
 }
 
 /// Why an attempt ended without an answer.
@@ -98,7 +96,6 @@ impl GrpcTransport {
             max_in_flight: settings.max_in_flight,
             fixed: FixedTargets::default(),
             destinations: Destinations::default(),
-            sweeping: AtomicBool::new(false),
             settings: grpc.clone(),
         };
         shared.check_templates()?;
@@ -119,26 +116,10 @@ impl GrpcTransport {
             let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
             return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
         }
-        self.sweep_idle_connections();
+        keep_swept(&self.shared, IDLE / 2, |shared| (&shared.destinations, &shared.tls));
         let alone = conditions.hanging.load(Ordering::Relaxed);
         let exchange = || self.shared.exchange(target, batch, alone, conditions.budget);
         target.destination.allowance.run(conditions.hanging, exchange).await
-    }
-
-    /// Starts the task that closes connections nobody has used for too long, once. It ends with the transport.
-    fn sweep_idle_connections(&self) {
-        if self.shared.sweeping.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let shared = Arc::downgrade(&self.shared);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(IDLE / 2).await;
-                let Some(shared) = Weak::upgrade(&shared) else { return };
-                let generation = shared.tls.generation();
-                shared.destinations.sweep(|pool| pool.sweep(generation), Pool::is_empty);
-            }
-        });
     }
 }
 

@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::time::Instant;
 
+use crate::export::upstream::destination::Connections;
+
 /// Calls at a time on one connection, if the upstream allows more: those on one connection share its window, and wait
 /// for each other's lost packets.
 const MOST_CALLS: usize = 100;
@@ -131,19 +133,21 @@ impl Pool {
         }
         Place(connection)
     }
+}
+
+impl Connections for Pool {
+    /// Whether it has no connection.
+    fn is_empty(&self) -> bool {
+        self.connections.lock().is_empty()
+    }
 
     /// Forgets connections that can't be used again, or have not been for too long; they close after their last call.
-    pub(super) fn sweep(&self, generation: u64) {
+    fn sweep(&self, generation: u64) {
         let (now, limit) = (Instant::now(), self.limits.idle_timeout);
         self.connections.lock().retain(|connection| {
             let busy = connection.calls.load(Ordering::Acquire) > 0;
             connection.usable(generation, now)
                 && (busy || limit.is_zero() || now.duration_since(*connection.idle_since.lock()) < limit)
         });
-    }
-
-    /// Whether it has no connection.
-    pub(super) fn is_empty(&self) -> bool {
-        self.connections.lock().is_empty()
     }
 }

@@ -153,7 +153,7 @@ impl Shared {
 
     fn destination(&self, origin: &Origin) -> Result<Arc<Destination<Pool>>, ProxyError> {
         let limits = PoolLimits { idle_timeout: IDLE, max_age: self.settings.max_connection_age };
-        self.destinations.get(origin, Pool::is_empty, || {
+        self.destinations.get(origin, || {
             Ok(Destination {
                 origin: origin.clone(),
                 // HTTP/2 goes through a tunnel, whatever the scheme.

@@ -13,8 +13,7 @@ mod target;
 mod tests;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
@@ -30,7 +29,7 @@ use self::pool::{Connection, Pool, PoolLimits};
 use self::target::FixedTargets;
 pub use self::target::{FRAMING_HEADERS, HttpTarget};
 use super::upstream::body::RequestBody;
-use super::upstream::destination::{self, Destinations};
+use super::upstream::destination::{self, Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, DialError};
 use super::upstream::partial_success::Unreadable;
@@ -70,8 +69,6 @@ struct Shared {
     proxies: Proxies,
     fixed: FixedTargets,
     destinations: Destinations<Pool>,
-    /// Whether the task that closes idle connections runs.
-    sweeping: AtomicBool,
 }
 
 /// Why an attempt ended without an answer.
@@ -97,7 +94,6 @@ impl HttpTransport {
             retried_statuses: settings.retry.statuses.clone(),
             fixed: FixedTargets::default(),
             destinations: Destinations::default(),
-            sweeping: AtomicBool::new(false),
             settings: http.clone(),
         };
         shared.check_templates()?;
@@ -119,28 +115,9 @@ impl HttpTransport {
                 format!("{} bytes are more than the {} that are sent", batch.len(), self.shared.max_request);
             return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
         }
-        self.sweep_idle_connections();
+        keep_swept(&self.shared, self.shared.sweep_pause(), |shared| (&shared.destinations, &shared.tls));
         let exchange = || self.shared.exchange(target, batch, conditions.budget);
         target.destination.allowance.run(conditions.hanging, exchange).await
-    }
-
-    /// Starts the task that closes connections nobody has used for too long, once. It ends with the transport.
-    fn sweep_idle_connections(&self) {
-        if self.shared.sweeping.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let shared = Arc::downgrade(&self.shared);
-        let idle = self.shared.settings.idle_timeout;
-        let pause =
-            if idle.is_zero() { Duration::from_secs(60) } else { (idle / 2).max(Duration::from_secs(1)) };
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                let Some(shared) = Weak::upgrade(&shared) else { return };
-                let generation = shared.tls.generation();
-                shared.destinations.sweep(|pool| pool.sweep(generation), Pool::is_empty);
-            }
-        });
     }
 
     #[cfg(test)]
@@ -151,6 +128,12 @@ impl HttpTransport {
 }
 
 impl Shared {
+    /// How often connections are looked at that may have been idle for too long.
+    fn sweep_pause(&self) -> Duration {
+        let idle = self.settings.idle_timeout;
+        if idle.is_zero() { Duration::from_secs(60) } else { (idle / 2).max(Duration::from_secs(1)) }
+    }
+
     /// One request and its answer.
     async fn exchange(&self, target: &HttpTarget, batch: &Batch, budget: &Arc<Budget>) -> Answer {
         let (encoding, compression) = (self.settings.encoding, self.settings.compression);

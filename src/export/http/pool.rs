@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Destination;
 use crate::export::upstream::body::RequestBody;
+use crate::export::upstream::destination::Connections;
 
 /// How long a connection that was answered early may take to finish its request before it is given up.
 const FINISH: Duration = Duration::from_secs(1);
@@ -97,12 +98,6 @@ impl Pool {
         }
     }
 
-    /// Closes what is idle for too long, too old or closed by the other side.
-    pub(super) fn sweep(&self, generation: u64) {
-        let now = Instant::now();
-        self.idle.lock().retain(|connection| connection.usable(&self.limits, generation, now));
-    }
-
     fn put(&self, mut connection: Connection) {
         connection.idle_since = Instant::now();
         if !connection.usable(&self.limits, connection.generation, connection.idle_since) {
@@ -114,13 +109,21 @@ impl Pool {
         }
     }
 
-    /// Whether there is no idle connection.
-    pub(super) fn is_empty(&self) -> bool {
-        self.idle.lock().is_empty()
-    }
-
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.idle.lock().len()
+    }
+}
+
+impl Connections for Pool {
+    /// Whether there is no idle connection.
+    fn is_empty(&self) -> bool {
+        self.idle.lock().is_empty()
+    }
+
+    /// Closes what is idle for too long, too old or closed by the other side.
+    fn sweep(&self, generation: u64) {
+        let now = Instant::now();
+        self.idle.lock().retain(|connection| connection.usable(&self.limits, generation, now));
     }
 }

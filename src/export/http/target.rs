@@ -159,7 +159,7 @@ impl Shared {
     }
 
     fn destination(&self, origin: &Origin) -> Result<Arc<Destination>, ProxyError> {
-        self.destinations.get(origin, Pool::is_empty, || {
+        self.destinations.get(origin, || {
             Ok(Destination {
                 origin: origin.clone(),
                 way: self.proxies.way(origin)?,

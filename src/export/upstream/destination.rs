@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use http::Uri;
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
 use super::proxy::Way;
+use super::tls::Tls;
 
 /// Scheme, host and port of a URL.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -63,11 +66,23 @@ pub(in crate::export) struct Destination<P> {
     pub(in crate::export) pool: P,
 }
 
+/// The connections of a destination, as their protocol keeps them.
+pub(in crate::export) trait Connections {
+    /// Whether there is none to be used again.
+    fn is_empty(&self) -> bool;
+
+    /// Lets go of those that are idle for too long, too old, closed by the other side, or of another generation of TLS
+    /// files than this.
+    fn sweep(&self, generation: u64);
+}
+
 /// The destinations of one exporter. Templates can make one per routing key, so only those are kept that are in use
 /// or have connections for the next request.
 #[derive(Debug)]
 pub(in crate::export) struct Destinations<P> {
     map: Mutex<Map<P>>,
+    /// Whether the task of [`keep_swept`] runs.
+    swept: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -80,17 +95,15 @@ struct Map<P> {
 
 impl<P> Default for Destinations<P> {
     fn default() -> Self {
-        Self { map: Mutex::new(Map { known: HashMap::new(), clear_at: 0 }) }
+        Self { map: Mutex::new(Map { known: HashMap::new(), clear_at: 0 }), swept: AtomicBool::new(false) }
     }
 }
 
-impl<P> Destinations<P> {
-    /// The destination of `origin`, made by `make` if there is none. `is_empty` tells of a pool whether it has no
-    /// connection.
+impl<P: Connections> Destinations<P> {
+    /// The destination of `origin`, made by `make` if there is none.
     pub(in crate::export) fn get<E>(
         &self,
         origin: &Origin,
-        is_empty: impl Fn(&P) -> bool,
         make: impl FnOnce() -> Result<Destination<P>, E>,
     ) -> Result<Arc<Destination<P>>, E> {
         let mut map = self.map.lock();
@@ -99,28 +112,49 @@ impl<P> Destinations<P> {
         }
         let fresh = Arc::new(make()?);
         if map.known.len() >= map.clear_at {
-            map.clear(is_empty);
+            map.clear();
             map.clear_at = (map.known.len() * 2).max(64);
         }
         map.known.insert(origin.clone(), Arc::clone(&fresh));
         Ok(fresh)
     }
 
-    /// Has every pool swept by `sweep`, and forgets the destinations that nothing is left of.
-    pub(in crate::export) fn sweep(&self, sweep: impl Fn(&P), is_empty: impl Fn(&P) -> bool) {
+    /// Sweeps every pool, and forgets the destinations that nothing is left of.
+    fn sweep(&self, generation: u64) {
         let mut map = self.map.lock();
         for destination in map.known.values() {
-            sweep(&destination.pool);
+            destination.pool.sweep(generation);
         }
-        map.clear(is_empty);
+        map.clear();
     }
 }
 
-impl<P> Map<P> {
-    fn clear(&mut self, is_empty: impl Fn(&P) -> bool) {
+impl<P: Connections> Map<P> {
+    fn clear(&mut self) {
         self.known
-            .retain(|_, destination| Arc::strong_count(destination) > 1 || !is_empty(&destination.pool));
+            .retain(|_, destination| Arc::strong_count(destination) > 1 || !destination.pool.is_empty());
     }
+}
+
+/// Starts the task that closes connections nobody has used for too long, every `pause`; once. It ends with `shared`,
+/// the transport that `parts` finds its destinations and its TLS in.
+pub(in crate::export) fn keep_swept<P: Connections + Send + Sync + 'static, S: Send + Sync + 'static>(
+    shared: &Arc<S>,
+    pause: Duration,
+    parts: fn(&S) -> (&Destinations<P>, &Tls),
+) {
+    if parts(shared).0.swept.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let shared = Arc::downgrade(shared);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(shared) = Weak::upgrade(&shared) else { return };
+            let (destinations, tls) = parts(&shared);
+            destinations.sweep(tls.generation());
+        }
+    });
 }
 
 #[cfg(test)]
@@ -129,22 +163,28 @@ mod tests {
 
     use super::*;
 
-    /// Pools are only their being empty.
-    fn get(destinations: &Destinations<bool>, url: &str) -> Arc<Destination<bool>> {
+    #[derive(Debug)]
+    struct NoConnection;
+
+    impl Connections for NoConnection {
+        fn is_empty(&self) -> bool {
+            true
+        }
+
+        fn sweep(&self, _: u64) {}
+    }
+
+    fn get(destinations: &Destinations<NoConnection>, url: &str) -> Arc<Destination<NoConnection>> {
         let origin = Origin::of(&url.parse().unwrap()).unwrap();
         destinations
-            .get(
-                &origin,
-                |empty| *empty,
-                || {
-                    Ok::<_, Infallible>(Destination {
-                        origin: origin.clone(),
-                        way: Way::Direct,
-                        allowance: Allowance::new(1),
-                        pool: true,
-                    })
-                },
-            )
+            .get(&origin, || {
+                Ok::<_, Infallible>(Destination {
+                    origin: origin.clone(),
+                    way: Way::Direct,
+                    allowance: Allowance::new(1),
+                    pool: NoConnection,
+                })
+            })
             .unwrap()
     }
 
@@ -174,7 +214,7 @@ mod tests {
         }
         assert!(destinations.map.lock().known.len() <= 65, "{}", destinations.map.lock().known.len());
         assert!(Arc::ptr_eq(&kept, &get(&destinations, "http://kept")));
-        destinations.sweep(|_| {}, |empty| *empty);
+        destinations.sweep(0);
         assert_eq!(destinations.map.lock().known.len(), 1);
     }
 }

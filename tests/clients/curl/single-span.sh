@@ -1,5 +1,5 @@
 #!/bin/sh
-# A span with as little as there may be, as Better Stack documents it.
+# A span with as little as there may be, of the shape that Better Stack documents.
 set -eu
 
 curl --silent --show-error --fail-with-body -X POST "$ENDPOINT/v1/traces" \
