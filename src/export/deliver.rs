@@ -1,6 +1,7 @@
 //! Sending one stream, batch after batch: retries, the search for a record that the upstream refuses, the count of
 //! how every record ended.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Backoff, Conditions, Exporter, Fate, Outcome};
+use super::{
+    Asker, Backoff, Change, Circuit, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
+};
 use crate::notice;
 use crate::otlp;
 use crate::route::Values as _;
@@ -89,10 +92,9 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
 /// Tries one piece until the upstream has taken or refused it.
 async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled {
     let mut backoff = Backoff::new();
-    let conditions = Conditions { hanging: stream.hanging(), budget: &stream.registry().shared().budget };
     loop {
         // Made before anything is looked at, so that no change is missed.
-        let changed = exporter.changed().notified();
+        let mut changed = pin!(exporter.changed().notified());
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
         }
@@ -104,18 +106,38 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Err(error) => {
                 let wait = backoff.hold_wait(retry, None);
                 failing(exporter, stream, Failure::NoTarget, &error.to_string(), wait);
-                wait_or(changed, wait).await;
+                wait_or(changed.as_mut(), wait).await;
                 continue;
             }
         };
+        let pass = tokio::select! {
+            biased;
+            pass = leave(&target, stream, retry) => pass,
+            () = changed.as_mut() => continue,
+            () = backoff.expired(retry) => {
+                let reason = "given up: the destination did not answer for as long as it may".to_owned();
+                return Settled::Refused(reason, "retries");
+            }
+        };
         let started = Instant::now();
+        let conditions = Conditions {
+            hanging: stream.hanging(),
+            budget: &stream.registry().shared().budget,
+            pass: pass.as_ref(),
+        };
         let attempt = active.transport.attempt(&target, piece, conditions);
         let answer = tokio::select! {
             answer = attempt => answer,
             () = given_up(exporter) => continue,
         };
+        // The circuit has opened while the attempt waited for its turn.
+        let Some(answer) = answer else { continue };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
+        let sign = answer.sign();
         exporter.counters().count_attempt(answer.code);
+        if let Some(pass) = pass {
+            note_change(exporter, &target, pass.end(sign), &answer.detail);
+        }
         let (failure, wait) = match answer.outcome {
             Outcome::Delivered { rejected, warning } => {
                 if rejected > 0 || warning {
@@ -134,12 +156,36 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Outcome::Hold { after } => (Failure::Held, backoff.hold_wait(retry, after)),
         };
         failing(exporter, stream, failure, &answer.detail, wait);
-        wait_or(changed, wait).await;
+        // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
+        let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
+        if asked || !target.circuit().is_some_and(Circuit::is_open) {
+            wait_or(changed.as_mut(), wait).await;
+        }
+    }
+}
+
+/// Waits until the destination is worth an attempt, where there is somebody to ask about that. Without retries it is
+/// asked in any case.
+async fn leave<'a>(target: &'a Target, stream: &Stream, retry: &RetrySettings) -> Option<Pass<'a>> {
+    let circuit = target.circuit().filter(|_| retry.enabled)?;
+    let identity = std::ptr::from_ref(stream).addr();
+    Some(circuit.pass(Asker { stream: identity, in_trouble: stream.is_failing() }).await)
+}
+
+fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &str) {
+    let exporter = exporter.name();
+    match change {
+        Change::None => {}
+        Change::Opened => warn!(
+            %exporter, %target,
+            "the destination doesn't answer, so its streams wait while now and then one of them probes: {detail}"
+        ),
+        Change::Closed => info!(%exporter, %target, "the destination answers again, so its streams go on"),
     }
 }
 
 /// Waits, unless the exporter changes before.
-async fn wait_or(changed: Notified<'_>, wait: Duration) {
+async fn wait_or(changed: Pin<&mut Notified<'_>>, wait: Duration) {
     tokio::select! {
         () = tokio::time::sleep(wait) => {}
         () = changed => {}

@@ -18,6 +18,7 @@ mod utc;
 
 pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
 pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
+pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub use self::upstream::proxy::ProxyError;
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;

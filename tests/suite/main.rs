@@ -25,6 +25,7 @@ mod json;
 mod moved_listener;
 mod order;
 mod order_of_attributes;
+mod outage;
 mod poison;
 mod receiver;
 mod recorded;

@@ -25,6 +25,7 @@ use self::pool::{Place, Pool};
 use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
 use super::upstream::body::RequestBody;
+use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, DialError};
@@ -33,8 +34,8 @@ use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
-    Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, TargetError,
-    TransportError,
+    Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, RetrySettings,
+    TargetError, TransportError,
 };
 use crate::route::{Template, Values};
 use crate::stream::{Batch, Budget};
@@ -71,6 +72,7 @@ pub struct GrpcTransport {
 struct Shared {
     settings: OtlpGrpcSettings,
     max_in_flight: usize,
+    retry: RetrySettings,
     connector: HttpConnector,
     tls: Tls,
     proxies: Proxies,
@@ -94,6 +96,7 @@ impl GrpcTransport {
             connector: dial::connector(grpc.timeout),
             proxies: Proxies::from_env(),
             max_in_flight: settings.max_in_flight,
+            retry: settings.retry.clone(),
             fixed: FixedTargets::default(),
             destinations: Destinations::default(),
             settings: grpc.clone(),
@@ -106,20 +109,24 @@ impl GrpcTransport {
         self.shared.target(values)
     }
 
+    pub(super) fn circuits(&self) -> Vec<(String, CircuitState)> {
+        self.shared.destinations.circuits()
+    }
+
     pub(super) async fn attempt(
         &self,
         target: &GrpcTarget,
         batch: &Batch,
         conditions: Conditions<'_>,
-    ) -> Answer {
+    ) -> Option<Answer> {
         if batch.len() > MAX_REQUEST {
             let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
-            return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
+            return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
         }
         keep_swept(&self.shared, IDLE / 2, |shared| (&shared.destinations, &shared.tls));
         let alone = conditions.hanging.load(Ordering::Relaxed);
         let exchange = || self.shared.exchange(target, batch, alone, conditions.budget);
-        target.destination.allowance.run(conditions.hanging, exchange).await
+        target.destination.allowance.run(conditions.hanging, || conditions.hold(), exchange).await
     }
 }
 

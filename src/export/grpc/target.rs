@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Request, Uri};
 use super::pool::{Pool, PoolLimits};
 use super::{IDLE, Shared};
 use crate::export::upstream::allowance::Allowance;
+use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::{Destination, Origin};
 use crate::export::upstream::detail::{Secrets, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
@@ -37,6 +38,11 @@ pub struct GrpcTarget {
 pub(super) struct FixedTargets([OnceLock<Arc<GrpcTarget>>; 3]);
 
 impl GrpcTarget {
+    /// Whether the destination is worth asking.
+    pub fn circuit(&self) -> &Circuit {
+        &self.destination.circuit
+    }
+
     /// The endpoint with the method's path.
     pub fn url(&self) -> String {
         self.uri.to_string()
@@ -162,6 +168,7 @@ impl Shared {
                     way => way,
                 },
                 allowance: Allowance::new(self.max_in_flight),
+                circuit: Circuit::new(&self.retry),
                 pool: Pool::new(limits),
             })
         })
