@@ -29,7 +29,8 @@ pub fn check(coding: u8, body: &[u8], cuts: &[u8]) {
     assert_eq!(budget.used(), 0, "what was reserved is given back");
     match (&read, at_once(coding, body)) {
         (Ok(read), Ok(whole)) => assert!(*read == whole, "{coding:?}: {read:?} is not {whole:?}"),
-        (Err(BodyError::TooLarge(..)), Ok(whole)) => assert!(whole.len() > LIMIT, "{coding:?}: {read:?}"),
+        // What is too much may be wrong as well, further on.
+        (Err(_), Ok(whole)) => assert!(whole.len() > LIMIT, "{coding:?}: {read:?}"),
         (Err(_), Err(_)) => {}
         (read, whole) => panic!("{coding:?}: in pieces {read:?}, at once {whole:?}"),
     }

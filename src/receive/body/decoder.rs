@@ -145,4 +145,3 @@ impl ZstdDecoder {
         if self.whole { Ok(self.out) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }
-
