@@ -26,6 +26,7 @@ mod moved_listener;
 mod order;
 mod order_of_attributes;
 mod poison;
+mod proxy;
 mod receiver;
 mod recorded;
 mod reload;
