@@ -1,6 +1,7 @@
 //! An SDK as a sender: what it sends through Sluice has to arrive as what it sends directly.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ impl Sdk {
         protocol: &str,
         endpoint: &str,
         compression: &str,
-        variables: &[(&str, PathBuf)],
+        variables: &[(&str, OsString)],
     ) {
         let mut command = self.command();
         command.envs(variables.iter().cloned());

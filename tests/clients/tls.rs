@@ -1,11 +1,12 @@
 //! SDKs and a Collector over TLS, with authorities of our own: one that the servers' certificates are of, and one that
 //! clients may have to show a certificate of.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::process::Command;
 
 use crate::collector::Collector;
 use crate::collectors::{assert_arrived, otlp_grpc, otlp_http};
-use crate::sdk::Sdk::{self, Go, Node, Python};
+use crate::sdk::Sdk::{self, Go, Java, Node, Python};
 use crate::sdk::grpc_url;
 use crate::support::sinks::{self, Received as _};
 use crate::support::telemetry::Telemetry;
@@ -44,15 +45,26 @@ impl Trust {
     }
 
     /// The same for SDKs.
-    fn variables(&self) -> Vec<(&'static str, PathBuf)> {
-        let ca = self.servers.path("ca.pem");
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let ca = OsString::from(self.servers.path("ca.pem"));
         // Go's exporter of logs over gRPC (0.20) knows only where Go itself looks.
         let mut variables = vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.clone()), ("SSL_CERT_FILE", ca)];
         if self.mutual {
-            variables.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", self.clients.path("client.pem")));
-            variables.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", self.clients.path("client.key")));
+            variables.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", self.clients.path("client.pem").into()));
+            variables.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", self.clients.path("client.key").into()));
         }
         variables
+    }
+
+    /// The same for Java, which reads no PEM by itself.
+    fn java_options(&self) -> (&'static str, OsString) {
+        let [pem, store] = ["ca.pem", "ca.jks"].map(|name| self.servers.path(name));
+        let made = Command::new("keytool")
+            .args(["-importcert", "-noprompt", "-storetype", "JKS", "-storepass", "no secret", "-file"])
+            .args([pem.as_os_str(), "-keystore".as_ref(), store.as_os_str()])
+            .output();
+        assert!(made.expect("Java has a keytool").status.success());
+        ("JAVA_TOOL_OPTIONS", format!("-Djavax.net.ssl.trustStore={}", store.display()).into())
     }
 
     /// A Sluice that takes TLS alone, and where: over HTTP, over gRPC.
@@ -78,12 +90,16 @@ fn secure(url: &str) -> String {
 }
 
 async fn arrives(sdk: Sdk, protocols: &[&str], trust: &Trust) {
+    let mut variables = trust.variables();
+    if let Java = sdk {
+        variables.push(trust.java_options());
+    }
     let sent = sdk.sends().await;
     for protocol in protocols {
         let up = sinks::recording().await;
         let (sluice, [http, grpc]) = trust.sluice(&up.url()).await;
         let endpoint = if *protocol == "grpc" { grpc } else { http };
-        sdk.send_with(protocol, &endpoint, "gzip", &trust.variables()).await;
+        sdk.send_with(protocol, &endpoint, "gzip", &variables).await;
         up.wait_for_records(sent.records(), PATIENCE).await.expect("everything arrives");
         sluice.settled().await;
         Telemetry::of(&up.taken()).assert_is(&sent, &format!("{sdk:?}, {protocol} over TLS"));
@@ -104,6 +120,11 @@ async fn go_sends_over_tls() {
 async fn node_sends_over_tls() {
     // Over gRPC it warns if it has no certificate of its own.
     arrives(Node, &["http/protobuf", "http/json"], &Trust::new(false)).await;
+}
+
+#[tokio::test]
+async fn java_sends_over_tls() {
+    arrives(Java, &["http/protobuf", "grpc"], &Trust::new(false)).await;
 }
 
 #[tokio::test]
