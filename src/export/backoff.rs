@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_stays_within_its_factor_and_varies() {
+    fn rules_20_and_44_jitter_stays_within_its_factor_and_varies() {
         let settings = RetrySettings { randomization_factor: 0.5, multiplier: 1.0, ..settings() };
         let waits = waits(&settings, 200);
         assert!(waits.iter().all(|wait| (0.5..=1.5).contains(wait)), "{waits:?}");

@@ -27,6 +27,7 @@ mod order;
 mod order_of_attributes;
 mod outage;
 mod poison;
+mod proxy;
 mod receiver;
 mod recorded;
 mod reload;

@@ -16,9 +16,6 @@ use super::super::upstream::partial_success::{MAX_ANSWER, Unreadable};
 /// Bytes before a message: whether it is compressed, and its length.
 pub(super) const PREFIX: usize = 5;
 
-/// How far an answer is followed.
-const FOLLOWED: usize = 4 * MAX_ANSWER;
-
 /// The answer to a call.
 #[derive(Debug)]
 pub(super) struct Answered {
@@ -71,8 +68,8 @@ pub(super) async fn call(
     };
     let (head, mut body) = response.map_err(not_taken)?.into_parts();
     let read = read(&mut body).await;
-    let trailers =
-        if body.is_end_stream() || read.is_ok() { body.trailers().await.ok().flatten() } else { None };
+    // Behind what was not read to its end they would never come.
+    let trailers = if read.is_ok() { body.trailers().await.ok().flatten() } else { None };
     Ok(Answered { status: head.status, headers: head.headers, body: read, trailers })
 }
 
@@ -117,18 +114,17 @@ async fn write(
     Ok(())
 }
 
-/// Reads a body to its end. What is too long is not kept, and not followed for ever: its trailers tell more.
+/// Reads a body to its end, unless it is too long. What is left of one that is dropped goes back to the connection's
+/// window, and the stream is reset: other calls go on.
 async fn read(body: &mut RecvStream) -> Result<Vec<u8>, Unreadable> {
-    let (mut whole, mut len) = (Vec::new(), 0);
+    let mut whole = Vec::new();
     while let Some(data) = body.data().await {
         let data = data.map_err(|_| Unreadable::BrokeOff)?;
-        len += data.len();
-        if len <= MAX_ANSWER {
-            whole.extend_from_slice(&data);
-        } else if len > FOLLOWED {
-            break;
+        if whole.len() + data.len() > MAX_ANSWER {
+            return Err(Unreadable::TooLong);
         }
+        whole.extend_from_slice(&data);
         let _ = body.flow_control().release_capacity(data.len());
     }
-    if len <= MAX_ANSWER { Ok(whole) } else { Err(Unreadable::TooLong) }
+    Ok(whole)
 }

@@ -29,7 +29,6 @@ use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, DialError};
-use super::upstream::partial_success::Unreadable;
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
@@ -172,13 +171,7 @@ impl Shared {
             let started = Instant::now();
             let request = target.request(self.settings.timeout);
             match call(place.sender(), request, message, compressed, Some(WRITE_PATIENCE)).await {
-                Ok(answered) => {
-                    if matches!(answered.body, Err(Unreadable::TooLong)) {
-                        // What is still on its way of it shares the connection's window with other answers.
-                        place.close();
-                    }
-                    return Ok(answered);
-                }
+                Ok(answered) => return Ok(answered),
                 Err(CallError::Stuck) => alone = true,
                 Err(CallError::Unsent(error)) => {
                     trace!(%error, "a connection takes no more calls");
