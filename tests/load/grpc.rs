@@ -78,7 +78,8 @@ async fn calls_of_every_signal_and_coding_arrive_in_order() {
 #[tokio::test]
 async fn a_server_that_nobody_here_wrote_understands_the_calls() {
     let up = GrpcUpstream::taking();
-    let report = send(SendSettings { compression: SendCompression::Gzip, ..calls(format!("http://{}", up.address)) });
+    let report =
+        send(SendSettings { compression: SendCompression::Gzip, ..calls(format!("http://{}", up.address)) });
     assert!(report.await.all_taken());
     assert_eq!((up.calls().len(), up.connections(), up.texts().len()), (12, 2, 144));
 }
@@ -279,7 +280,11 @@ async fn a_certificate_that_nobody_vouches_for_is_a_failure_unless_it_is_not_to_
     let (authority, other) = (Authority::new("authority"), Authority::new("other"));
     let sink = secure_sink(&authority).await;
     let trusting = |ca: &Path, insecure_skip_verify| SendSettings {
-        tls: TlsClientSettings { ca_file: Some(ca.to_owned()), insecure_skip_verify, ..TlsClientSettings::default() },
+        tls: TlsClientSettings {
+            ca_file: Some(ca.to_owned()),
+            insecure_skip_verify,
+            ..TlsClientSettings::default()
+        },
         requests: Some(2),
         ..calls(sink.url())
     };

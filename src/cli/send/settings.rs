@@ -55,7 +55,7 @@ pub struct SendSettings {
 }
 
 /// How requests travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum SendProtocol {
     /// OTLP/HTTP, over HTTP/1.1.
     #[default]
@@ -65,7 +65,7 @@ pub enum SendProtocol {
 }
 
 /// The encoding of request bodies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum SendEncoding {
     /// `Content-Type: application/x-protobuf`.
     #[default]
@@ -75,7 +75,7 @@ pub enum SendEncoding {
 }
 
 /// The compression of request bodies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum SendCompression {
     /// As they are.
     #[default]
