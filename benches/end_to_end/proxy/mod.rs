@@ -203,6 +203,9 @@ impl Proxy {
 
     /// Asks it to end, and waits until it has.
     fn stop(&mut self) -> io::Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         // Killing nginx's master would leave its workers behind.
         let pid = self.child.id().to_string();
         Command::new("/bin/kill").args(["-TERM", &pid]).status()?;

@@ -23,8 +23,8 @@ use crate::otlp::Signal;
 /// failed or a record was rejected.
 #[derive(Args, Clone, Debug)]
 pub struct SendArgs {
-    /// Where to send to, `http` or `https`; for HTTP `/v1/<signal>` is appended [default: http://127.0.0.1:4318, and
-    /// port 4317 for gRPC]
+    /// Where to send to, `http` or `https`; for HTTP `/v1/<signal>` is appended [default: `http://127.0.0.1:4318`, for
+    /// gRPC port 4317]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// How requests travel.
@@ -80,15 +80,22 @@ pub struct SendArgs {
     /// A header for every request; may be repeated.
     #[arg(long = "header", value_parser = parse_header, value_name = "NAME: VALUE")]
     headers: Vec<(HeaderName, HeaderValue)>,
+    #[command(flatten)]
+    tls: TlsArgs,
+    /// Print the final report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// For `https`.
+#[derive(Args, Clone, Debug)]
+struct TlsArgs {
     /// For `https`: the certificates to trust instead of the system's, in PEM.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// For `https`: trust whoever answers.
     #[arg(long)]
     insecure_skip_verify: bool,
-    /// Print the final report as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 fn signal_parser() -> impl TypedValueParser<Value = Signal> {
@@ -132,8 +139,8 @@ impl From<&SendArgs> for SendSettings {
             timeout: args.timeout,
             headers: args.headers.iter().cloned().collect(),
             tls: TlsClientSettings {
-                ca_file: args.ca_file.clone(),
-                insecure_skip_verify: args.insecure_skip_verify,
+                ca_file: args.tls.ca_file.clone(),
+                insecure_skip_verify: args.tls.insecure_skip_verify,
                 ..TlsClientSettings::default()
             },
         }

@@ -66,7 +66,7 @@ pub struct SinkArgs {
     /// Only requests with entries of these streams get the fault; `*` is any text.
     #[arg(long, value_name = "GLOB", help_heading = "Faults")]
     fault_stream: Option<String>,
-    /// Answer 400 (INVALID_ARGUMENT) to requests that contain this text, ahead of any other fault.
+    /// Answer 400 (`INVALID_ARGUMENT`) to requests that contain this text, ahead of any other fault.
     #[arg(long, value_name = "TEXT", help_heading = "Faults")]
     refuse_containing: Option<String>,
     /// Seconds of the `Retry-After`, or `RetryInfo`, that comes with `--status`.
@@ -88,7 +88,7 @@ pub struct SinkArgs {
 #[group(multiple = false)]
 #[expect(clippy::struct_excessive_bools, reason = "one flag per answer, of which clap allows one")]
 struct AnswerArgs {
-    /// Refuse with this HTTP status, or the code of gRPC that stands for it (503: UNAVAILABLE).
+    /// Refuse with this HTTP status, or the code of gRPC that stands for it (503: `UNAVAILABLE`).
     #[arg(long, value_parser = clap::value_parser!(u16).range(200..=599), help_heading = "Faults")]
     status: Option<u16>,
     /// Refuse with this redirect, to `--location`; calls of gRPC, too.

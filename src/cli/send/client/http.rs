@@ -28,9 +28,11 @@ pub(super) struct Http {
     connection: Option<Connection>,
 }
 
+type Reader = http1::Connection<TokioIo<Box<dyn Transmission>>, Full<Bytes>>;
+
 struct Connection {
     requests: http1::SendRequest<Full<Bytes>>,
-    driver: Driver<http1::Connection<TokioIo<Box<dyn Transmission>>, Full<Bytes>>>,
+    driver: Driver<Reader>,
 }
 
 impl Http {

@@ -97,16 +97,16 @@ pub(super) struct Client {
 }
 
 enum Protocol {
-    Http(Http),
-    Grpc(Grpc),
+    Http(Box<Http>),
+    Grpc(Box<Grpc>),
 }
 
 impl Client {
     pub(super) fn new(settings: &SendSettings, dialer: &Arc<Dialer>) -> Result<Self, SendError> {
         let dialer = Arc::clone(dialer);
         let protocol = match settings.protocol {
-            SendProtocol::Http => Protocol::Http(Http::new(settings, dialer)?),
-            SendProtocol::Grpc => Protocol::Grpc(Grpc::new(settings, dialer)?),
+            SendProtocol::Http => Protocol::Http(Box::new(Http::new(settings, dialer)?)),
+            SendProtocol::Grpc => Protocol::Grpc(Box::new(Grpc::new(settings, dialer)?)),
         };
         Ok(Self { protocol, timeout: settings.timeout })
     }
