@@ -166,7 +166,7 @@ fn render(size: Size, passages: &[Passage], kinds: &[Kind], runs: &Runs) -> Stri
                 cell(|run| run.peak_mebibytes, 0),
             ]);
         }
-        text += &format!("\n#### {}\n\n{}", passage.name, table.render());
+        text.extend(["\n#### ", passage.name, "\n\n", &table.render()]);
     }
     text
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
 use sluice::cli::send::{Load, Report, SendCompression, SendEncoding, SendError, SendProtocol, SendSettings};
 use sluice::cli::sink::{Fault, RetryAfter, Sink, SinkSettings};
@@ -220,7 +221,6 @@ async fn partial_success_is_the_message_of_an_answer() {
     sink.set_fault(Fault::partial_success(77, "a lie"));
     let reply = call(sink.addr(), export(Signal::Logs), &[], framed(0, &numbered("a", &[0]))).await;
     assert_eq!((reply.code(), sink.counts().rejected), (Code::Ok, 77));
-    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
     let message = ExportLogsServiceResponse::decode(&reply.body[5..]).unwrap();
     assert_eq!(message.partial_success.unwrap().rejected_log_records, 77);
 }

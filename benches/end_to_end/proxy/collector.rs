@@ -74,13 +74,14 @@ fn receivers(task: &Task<'_>) -> String {
         SendProtocol::Http => "http",
         SendProtocol::Grpc => "grpc",
     };
-    let tls = match passage.incoming.tls {
-        true => format!(
+    let tls = if passage.incoming.tls {
+        format!(
             ", tls: {{ cert_file: '{}', key_file: '{}' }}",
             certificates.certificate().display(),
             certificates.key().display()
-        ),
-        false => String::new(),
+        )
+    } else {
+        String::new()
     };
     format!("receivers: {{ otlp: {{ protocols: {{ {protocol}: {{ endpoint: '{listen}'{tls} }} }} }} }}")
 }
@@ -96,9 +97,10 @@ fn kind(task: &Task<'_>) -> &'static str {
 fn exporter(task: &Task<'_>) -> String {
     let Task { upstream, passage, certificates, .. } = task;
     let outgoing = passage.outgoing;
-    let tls = match outgoing.tls {
-        true => format!("ca_file: '{}'", certificates.authority().display()),
-        false => "insecure: true".to_owned(),
+    let tls = if outgoing.tls {
+        format!("ca_file: '{}'", certificates.authority().display())
+    } else {
+        "insecure: true".to_owned()
     };
     let encoding = match outgoing.protocol {
         SendProtocol::Http => format!("\n    encoding: {}", outgoing.encoding_name()),

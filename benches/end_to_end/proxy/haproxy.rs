@@ -7,13 +7,15 @@ use super::{Task, WORKERS};
 pub(super) fn config(task: &Task<'_>) -> String {
     let Task { listen, upstream, passage, certificates } = task;
     let spoken = |protocol| if protocol == SendProtocol::Grpc { " proto h2" } else { "" };
-    let bind_tls = match passage.incoming.tls {
-        true => format!(" ssl crt {}", certificates.both().display()),
-        false => String::new(),
+    let bind_tls = if passage.incoming.tls {
+        format!(" ssl crt {}", certificates.both().display())
+    } else {
+        String::new()
     };
-    let server_tls = match passage.outgoing.tls {
-        true => format!(" ssl verify required ca-file {}", certificates.authority().display()),
-        false => String::new(),
+    let server_tls = if passage.outgoing.tls {
+        format!(" ssl verify required ca-file {}", certificates.authority().display())
+    } else {
+        String::new()
     };
     let (bind, server) = (spoken(passage.incoming.protocol), spoken(passage.outgoing.protocol));
     format!(

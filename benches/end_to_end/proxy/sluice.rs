@@ -10,21 +10,23 @@ use super::Task;
 pub(super) fn config(task: &Task<'_>, admin: SocketAddr) -> String {
     let Task { listen, upstream, passage, certificates } = task;
     let outgoing = passage.outgoing;
-    let receiver_tls = match passage.incoming.tls {
-        true => format!(
+    let receiver_tls = if passage.incoming.tls {
+        format!(
             ", tls: {{ cert_file: '{}', key_file: '{}' }}",
             certificates.certificate().display(),
             certificates.key().display()
-        ),
-        false => String::new(),
+        )
+    } else {
+        String::new()
     };
     let (exporter, encoding) = match outgoing.protocol {
         SendProtocol::Http => ("otlp_http/up", format!("\n    encoding: {}", outgoing.encoding_name())),
         SendProtocol::Grpc => ("otlp_grpc/up", String::new()),
     };
-    let exporter_tls = match outgoing.tls {
-        true => format!("\n    tls: {{ ca_file: '{}' }}", certificates.authority().display()),
-        false => String::new(),
+    let exporter_tls = if outgoing.tls {
+        format!("\n    tls: {{ ca_file: '{}' }}", certificates.authority().display())
+    } else {
+        String::new()
     };
     let (scheme, compression) = (outgoing.scheme(), outgoing.compression_name());
     format!(
