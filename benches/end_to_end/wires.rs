@@ -70,8 +70,9 @@ pub(crate) fn run(rig: &Rig, arguments: &WiresArguments) -> Result<String, Failu
          of protobuf without compression, whatever is on the wire; CPU is that of the proxy alone, read when everything \
          accepted had been delivered. Load generator and upstream encode, compress and encrypt on the same cores, and \
          where that is dear they bound the throughput, but not the CPU that is shown. The upstream checked every run \
-         for loss and order, but for Rotel, which reorders. HAProxy passes bodies on as they are; Rotel has no TLS and \
-         no zstd in its receivers, and neither JSON nor zstd in its exporter.\n",
+         for loss and order; what reorders is told so (records in the median run). HAProxy passes bodies on as they are; Rotel has no TLS and \
+         no zstd in its receivers, neither JSON nor zstd in its exporter, and checks no \
+         certificate.\n",
         arguments.runs
     );
     let asked = |size: &Size| match &arguments.size {
@@ -152,6 +153,7 @@ fn render(size: Size, passages: &[Passage], kinds: &[Kind], runs: &Runs) -> Stri
             "CPU s/GB",
             "CPU us/request",
             "peak MiB",
+            "reordered",
         ]);
         for &kind in kinds.iter().filter(|&&kind| runs.contains_key(&(passage, kind))) {
             let cell = |value: fn(&Measured) -> f64, digits: usize| shown(of(passage, kind, value), digits);
@@ -164,6 +166,7 @@ fn render(size: Size, passages: &[Passage], kinds: &[Kind], runs: &Runs) -> Stri
                 cell(|run| run.cpu_per_gigabyte, 2),
                 cell(|run| run.micros_per_request, 1),
                 cell(|run| run.peak_mebibytes, 0),
+                cell(|run| run.reordered, 0),
             ]);
         }
         text.extend(["\n#### ", passage.name, "\n\n", &table.render()]);

@@ -38,7 +38,7 @@ pub(crate) enum Kind {
     Sluice,
     /// A Collector that hands each request on as it is.
     Collector,
-    /// A Collector that does what Sluice does: a pipeline for each stream, batches by size, order kept.
+    /// A Collector that does what Sluice does: a pipeline for each stream, batches by size, one consumer for order.
     CollectorRouting,
     Rotel,
 }
@@ -57,6 +57,12 @@ impl Kind {
     /// Whether it is known to reorder records, and to lose the resource of batches that it splits.
     pub(crate) fn changes(self) -> bool {
         self == Self::Rotel
+    }
+
+    /// Whether it may reorder records: in a Collector two batches of a stream that wait for its one consumer at the same
+    /// time now and then overtake each other.
+    pub(crate) fn reorders(self) -> bool {
+        matches!(self, Self::CollectorRouting | Self::Rotel)
     }
 
     /// Whether it can be set up for this.
