@@ -33,7 +33,7 @@ test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
 # Where cargo puts what it builds; beside it is what the tests and benches build of others.
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-bench: cargo bench-others ## Compare with HAProxy, nginx, the Collector and Rotel, end to end
+bench: cargo bench-others ## Compare with HAProxy, nginx, the Collector and Rotel, end to end, every way in and out
 	$(CARGO) bench --locked --bench end_to_end -- $(or $(ARGS),all --markdown target/bench.md)
 
 bench-others: ## Install what `make bench` compares with: by apt-get where it may, with Go, and with pip

@@ -6,7 +6,7 @@
 //! does from the start the message of a stream whose last attempt hung.
 
 mod answer;
-mod call;
+pub(crate) mod call;
 mod pool;
 mod target;
 
@@ -20,7 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::trace;
 
-use self::call::{Answered, CallError, call};
+use self::call::{Answered, CallError, Message, call};
 use self::pool::{Place, Pool};
 use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
@@ -165,12 +165,16 @@ impl Shared {
         message: &RequestBody,
         mut alone: bool,
     ) -> Result<Answered, Failure> {
-        let compressed = self.settings.compression != Compression::None;
+        let message = Message {
+            chunks: message.chunks().cloned(),
+            len: message.len(),
+            compressed: self.settings.compression != Compression::None,
+        };
         if !alone {
             let (place, is_new) = self.place(target).await?;
             let started = Instant::now();
             let request = target.request(self.settings.timeout);
-            match call(place.sender(), request, message, compressed, Some(WRITE_PATIENCE)).await {
+            match call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE)).await {
                 Ok(answered) => return Ok(answered),
                 Err(CallError::Stuck) => alone = true,
                 Err(CallError::Unsent(error)) => {
@@ -185,7 +189,7 @@ impl Shared {
             }
         }
         let place = self.open(target, !alone).await?;
-        match call(place.sender(), target.request(self.settings.timeout), message, compressed, None).await {
+        match call(place.sender(), target.request(self.settings.timeout), message, None).await {
             Ok(answered) => Ok(answered),
             Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
             Err(CallError::Stuck) => unreachable!("patience has no end here"),

@@ -16,16 +16,16 @@ use super::tls::Tls;
 
 /// Scheme, host and port of a URL.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(in crate::export) struct Origin {
-    pub(in crate::export) https: bool,
+pub(crate) struct Origin {
+    pub(crate) https: bool,
     /// Lower case; an IPv6 address in brackets.
-    pub(in crate::export) host: String,
-    pub(in crate::export) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl Origin {
     /// The origin of an absolute `http` or `https` URL.
-    pub(in crate::export) fn of(uri: &Uri) -> Option<Self> {
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let https = match uri.scheme_str()? {
             "https" => true,
             "http" => false,
@@ -37,7 +37,7 @@ impl Origin {
     }
 
     /// Host, and port unless it is the scheme's own: the `Host` header.
-    pub(in crate::export) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match (self.https, self.port) {
             (true, 443) | (false, 80) => self.host.clone(),
             _ => format!("{}:{}", self.host, self.port),
