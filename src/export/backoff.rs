@@ -42,7 +42,7 @@ impl Backoff {
         }
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        let wait = self.hold_wait(settings, after);
+        let wait = self.wait(settings, after);
         let limit = settings.max_elapsed_time;
         if !limit.is_zero() && now.duration_since(since) + wait > limit {
             return None;
@@ -61,8 +61,13 @@ impl Backoff {
     }
 
     /// How long to wait after one more answer that faults the destination and not the data: the same waits, but
-    /// without end, whatever the settings say of giving up.
+    /// without end, whatever the settings say of giving up. The time until that begins anew.
     pub fn hold_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
+        self.since = None;
+        self.wait(settings, after)
+    }
+
+    fn wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
         let interval = self.interval.unwrap_or(settings.initial_interval).min(settings.max_interval);
         self.interval = Some(scale(interval, settings.multiplier.max(1.0)).min(settings.max_interval));
 
@@ -140,6 +145,18 @@ mod tests {
         assert!(backoff.next_wait(&settings, None).is_some());
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(backoff.next_wait(&settings, None), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_held_has_all_its_time_when_the_destination_is_away() {
+        let settings = RetrySettings { max_elapsed_time: Duration::from_secs(10), ..settings() };
+        let mut backoff = Backoff::new();
+        backoff.next_wait(&settings, None).unwrap();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        backoff.hold_wait(&settings, None);
+        let start = Instant::now();
+        backoff.expired(&settings).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
     }
 
     #[test]

@@ -174,13 +174,19 @@ async fn leave<'a>(target: &'a Target, stream: &Stream, retry: &RetrySettings) -
 
 fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &str) {
     let exporter = exporter.name();
-    match change {
-        Change::None => {}
-        Change::Opened => warn!(
-            %exporter, %target,
+    let cause = match change {
+        Change::None => return,
+        Change::Opened => "circuit opened",
+        Change::Closed => "circuit closed",
+    };
+    let Some(suppressed) = notice::due(exporter, cause) else { return };
+    if change == Change::Opened {
+        warn!(
+            %exporter, %target, suppressed,
             "the destination doesn't answer, so its streams wait while now and then one of them probes: {detail}"
-        ),
-        Change::Closed => info!(%exporter, %target, "the destination answers again, so its streams go on"),
+        );
+    } else {
+        info!(%exporter, %target, suppressed, "the destination answers again, so its streams go on");
     }
 }
 

@@ -217,13 +217,15 @@ impl Target {
 }
 
 impl Answer {
-    /// What it shows of the destination. A connection that ends without an answer may be one record's fault.
+    /// What it shows of the destination. Whoever says when to come again is there, whatever else it says.
     pub fn sign(&self) -> Sign {
+        if matches!(self.outcome, Outcome::Retry { after: Some(_) }) {
+            return Sign::Alive;
+        }
         match &*self.code {
-            "connect" | "tls" | "timeout" | "502" | "503" | "504" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => {
-                Sign::Down
-            }
-            "reset" | "protocol" | "oversize" | "encode" => Sign::Unclear,
+            "connect" | "tls" | "timeout" | "reset" | "502" | "503" | "504" | "UNAVAILABLE"
+            | "DEADLINE_EXCEEDED" => Sign::Down,
+            "protocol" | "oversize" | "encode" => Sign::Unclear,
             _ => Sign::Alive,
         }
     }

@@ -1,11 +1,16 @@
 //! Outages: an upstream that dies under many streams is probed, not stormed, and gets everything when it comes back.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sluice::cli::send::{Load, SendSettings};
-use sluice::cli::sink::{Fault, Sink, SinkSettings};
+use sluice::cli::sink::{Fault, RetryAfter, Sink};
 
 use sluice::otlp::Signal;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use crate::support::payload::logs;
 use crate::support::sinks::{self, Received as _};
@@ -34,14 +39,35 @@ async fn send(to: &Sluice) -> u64 {
     sent.records
 }
 
-async fn wait_for_circuit(sluice: &Sluice, circuit: &str) {
-    let labels = [("exporter", "otlp_http/up"), ("circuit", circuit)];
-    sluice.wait_for_metric("sluice_destinations", &labels, 1.0).await;
+/// Waits until the exporter's only destination is called away, or there again.
+async fn wait_until(sluice: &Sluice, away: bool) {
+    eventually("the circuit has changed", async || {
+        let metrics = sluice.metrics().await;
+        let of = |circuit| metrics.sum("sluice_destinations", &[("circuit", circuit)]);
+        let (open, closed) = (of("open") + of("half_open"), of("closed"));
+        ((open, closed) == if away { (1.0, 0.0) } else { (0.0, 1.0) }).then_some(())
+    })
+    .await;
 }
 
-async fn requests(up: &Sink, more: u64) -> u64 {
-    let before = up.counts().refused;
-    up.wait_for_requests(before + more, PATIENCE).await.expect("it is probed").refused
+/// A way to an upstream that is cut: connections are accepted and closed at once, until it `works`.
+async fn cut_off(up: &Sink) -> (String, Arc<AtomicBool>) {
+    let (listener, upstream) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), up.addr());
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let works = Arc::new(AtomicBool::new(false));
+    let is_mended = works.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            if is_mended.load(Ordering::Relaxed) {
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(upstream).await.unwrap();
+                    tokio::io::copy_bidirectional(&mut near, &mut far).await
+                });
+            }
+        }
+    });
+    (url, works)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,8 +76,12 @@ async fn an_upstream_that_dies_under_many_streams_is_probed_and_not_stormed() {
     up.set_fault(Fault::status(503));
     let sluice = Sluice::start(&yaml::up(&up.url(), &[RETRIES])).await;
     let records = send(&sluice).await;
-    let probed = requests(&up, 1).await.max(requests(&up, 5).await);
-    assert!(probed <= IN_FLIGHT + 50, "{probed} requests met an upstream that is down");
+    wait_until(&sluice, true).await;
+    let (before, start) = (up.counts().refused, Instant::now());
+    let after = up.wait_for_requests(before + 10, PATIENCE).await.expect("it is probed").refused;
+    // The pauses are 100 ms at least in either line.
+    let allowed = IN_FLIGHT + 4 + 2 * start.elapsed().as_millis() as u64 / 100;
+    assert!(after - before <= allowed, "{after} requests met an upstream that is down");
 
     let shown = sluice.api("/api/v1/exporters").await;
     let destination = &shown["exporters"][0]["destinations"]["shown"][0];
@@ -62,28 +92,36 @@ async fn an_upstream_that_dies_under_many_streams_is_probed_and_not_stormed() {
     up.records(records).await;
     let counts = up.counts();
     assert!(counts.in_order() && counts.duplicates == 0, "{counts:?}");
-    wait_for_circuit(&sluice, "closed").await;
+    wait_until(&sluice, false).await;
     sluice.settled().await;
 }
 
 #[tokio::test]
-async fn an_upstream_that_nobody_listens_for_is_asked_again_and_gets_everything_when_it_is_back() {
+async fn an_upstream_that_is_cut_off_gets_everything_when_it_is_back() {
     let up = sinks::counting().await;
-    let address = up.addr();
-    up.stop().await;
-    let sluice = Sluice::start(&yaml::up(&format!("http://{address}"), &[RETRIES])).await;
+    let (url, works) = cut_off(&up).await;
+    let sluice = Sluice::start(&yaml::up(&url, &[RETRIES])).await;
     let records = send(&sluice).await;
-    eventually("the circuit is open", async || {
-        let metrics = sluice.metrics().await;
-        let closed = metrics.sum("sluice_destinations", &[("circuit", "closed")]);
-        (closed == 0.0).then_some(())
-    })
-    .await;
-    let settings = SinkSettings { listen: address, ..Default::default() };
-    let up = Sink::start(settings).await.expect("the port is free again");
+    wait_until(&sluice, true).await;
+    works.store(true, Ordering::Relaxed);
     up.records(records).await;
     assert!(up.counts().in_order());
     sluice.settled().await;
+}
+
+#[tokio::test]
+async fn streams_that_are_asked_to_wait_open_no_circuit_for_others() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(503).retry_after(RetryAfter::Seconds(3600)).on_streams("full *"));
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[RETRIES, yaml::SINGLY])).await;
+    for stream in 0..20 {
+        let key = format!("full {stream}");
+        sluice.accept(Signal::Logs, logs(&[(&key, &["text"])])).await;
+    }
+    up.wait_for_requests(20, PATIENCE).await.expect("each is told to wait");
+    assert_eq!(sluice.metric("sluice_destinations", &[("circuit", "closed")]).await, 1.0);
+    sluice.accept(Signal::Logs, logs(&[("fine", &["text"])])).await;
+    up.records(1).await;
 }
 
 #[tokio::test]
@@ -106,7 +144,7 @@ async fn a_reload_that_names_another_endpoint_is_followed_by_streams_that_wait_f
     let hours = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
     let sluice = Sluice::start(&yaml::up(&down.url(), &[hours])).await;
     let records = send(&sluice).await;
-    wait_for_circuit(&sluice, "open").await;
+    wait_until(&sluice, true).await;
     sluice.reconfigure(&yaml::up(&up.url(), &[hours])).await;
     up.records(records).await;
 }
@@ -125,8 +163,9 @@ async fn after_an_outage_backlogs_drain_evenly() {
             keys.iter().zip(&texts).map(|(key, text)| (key.as_str(), &text[..])).collect();
         sluice.accept(Signal::Logs, logs(&entries)).await;
     }
-    wait_for_circuit(&sluice, "open").await;
-    up.clear_faults();
+    wait_until(&sluice, true).await;
+    // Slowly, so that the pauses of those that had failed themselves are short beside it.
+    up.set_fault(Fault::none().delayed(Duration::from_millis(20)));
     up.records((keys.len() * BACKLOG) as u64).await;
 
     let mut delivered: HashMap<String, usize> = keys.into_iter().map(|key| (key, 0)).collect();

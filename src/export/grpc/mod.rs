@@ -250,7 +250,8 @@ impl Failure {
                 let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
                 (if tls { "tls" } else { "connect" }, error.to_string())
             }
-            Self::Greeting(error) => ("protocol", format!("HTTP/2 is not spoken there: {error}")),
+            // A part of connecting, whoever it is that has accepted.
+            Self::Greeting(error) => ("connect", format!("HTTP/2 is not spoken there: {error}")),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
             Self::Call(error) => ("reset", format!("the call ended without an answer: {}", chain(&error))),
         };

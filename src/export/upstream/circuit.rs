@@ -9,15 +9,15 @@
 //!
 //! One stream's trouble never opens it, nor that of several which hang beside others that are answered: a failure
 //! counts only if the destination has given no sign of life since that attempt began. Should those others have been
-//! silent for so long, they wait in a line of their own, whose first may probe soon after the last probe, however
-//! long the pauses have become.
+//! silent for so long, they wait in a line of their own, from which one a second may probe, however long the pauses of
+//! the others have become and whatever their probe does.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use crate::export::{Backoff, RetrySettings};
@@ -54,7 +54,8 @@ pub struct Circuit {
     open: AtomicBool,
     state: Mutex<State>,
     closed: Notify,
-    /// The streams that wait, those in trouble of their own in the second.
+    /// The streams that wait; those in trouble of their own in the second, where nobody probes before the last probe has
+    /// ended.
     lines: [Semaphore; 2],
 }
 
@@ -98,6 +99,8 @@ pub struct Pass<'a> {
     stream: usize,
     began: Instant,
     probe: bool,
+    /// The place at the head of the second line.
+    _head: Option<SemaphorePermit<'a>>,
 }
 
 /// What a sign has done to the circuit.
@@ -137,29 +140,31 @@ impl Circuit {
             // Made before the look, so that the closing is not missed.
             let closed = self.closed.notified();
             if !self.is_open() {
-                return self.leave(asker, false);
+                return self.leave(asker, false, None);
             }
             tokio::select! {
                 biased;
                 () = closed => {}
-                probe = self.turn(usize::from(asker.in_trouble)) => return self.leave(asker, probe),
+                (probe, head) = self.turn(usize::from(asker.in_trouble)) => {
+                    return self.leave(asker, probe, head.filter(|_| asker.in_trouble));
+                }
             }
         }
     }
 
-    /// Stands in line until a probe is due; returns whether it still needs one.
-    async fn turn(&self, line: usize) -> bool {
-        let _first = self.lines[line].acquire().await.expect("the semaphore is never closed");
+    /// Stands in line until a probe is due; returns whether it still needs one, and the place at the line's head.
+    async fn turn(&self, line: usize) -> (bool, Option<SemaphorePermit<'_>>) {
+        let head = self.lines[line].acquire().await.expect("the semaphore is never closed");
         loop {
             let due = {
                 let mut state = self.state.lock();
                 match state.due[line] {
-                    None => return false,
+                    None => return (false, None),
                     Some(due) if due > Instant::now() => due,
                     Some(_) => {
                         state.probes += 1;
-                        state.pause(&self.retry);
-                        return true;
+                        state.pause(line, &self.retry);
+                        return (true, Some(head));
                     }
                 }
             };
@@ -167,8 +172,8 @@ impl Circuit {
         }
     }
 
-    fn leave(&self, asker: Asker, probe: bool) -> Pass<'_> {
-        Pass { circuit: self, stream: asker.stream, began: Instant::now(), probe }
+    fn leave<'a>(&'a self, asker: Asker, probe: bool, head: Option<SemaphorePermit<'a>>) -> Pass<'a> {
+        Pass { circuit: self, stream: asker.stream, began: Instant::now(), probe, _head: head }
     }
 
     /// What is shown of it.
@@ -181,15 +186,15 @@ impl Circuit {
         }
     }
 
-    fn is_alive(&self) -> Change {
-        self.alive.store(self.micros(Instant::now()), Ordering::Relaxed);
-        if !self.suspected.load(Ordering::Acquire) {
+    fn heard(&self) -> Change {
+        self.alive.fetch_max(self.micros(Instant::now()), Ordering::SeqCst);
+        if !self.suspected.load(Ordering::SeqCst) {
             return Change::None;
         }
         let mut state = self.state.lock();
         state.failed.clear();
         (state.backoff, state.due) = (Backoff::new(), [None; 2]);
-        self.suspected.store(false, Ordering::Release);
+        self.suspected.store(false, Ordering::SeqCst);
         if state.since.take().is_none() {
             return Change::None;
         }
@@ -199,13 +204,17 @@ impl Circuit {
         Change::Closed
     }
 
-    fn is_down(&self, stream: usize, began: Instant) -> Change {
+    fn missed(&self, stream: usize, began: Instant) -> Change {
         let mut state = self.state.lock();
-        // Looked at under the lock: a sign of life after this clears what is noted here.
-        if state.since.is_some() || self.alive.load(Ordering::Relaxed) > self.micros(began) {
+        if state.since.is_some() {
             return Change::None;
         }
-        self.suspected.store(true, Ordering::Release);
+        // Before the look at the signs of life, in one order for all: one that is not seen here will see this, and clear
+        // what is noted below.
+        self.suspected.store(true, Ordering::SeqCst);
+        if self.alive.load(Ordering::SeqCst) > self.micros(began) {
+            return Change::None;
+        }
         if !state.failed.contains(&stream) {
             state.failed.push(stream);
         }
@@ -213,7 +222,7 @@ impl Circuit {
             return Change::None;
         }
         state.since = Some(Instant::now());
-        state.pause(&self.retry);
+        state.open(&self.retry);
         self.open.store(true, Ordering::Release);
         Change::Opened
     }
@@ -225,13 +234,19 @@ impl Circuit {
 }
 
 impl State {
-    /// Puts off the next probe, for those in trouble longer every time.
-    fn pause(&mut self, retry: &RetrySettings) {
-        let now = Instant::now();
-        let [soon, later] =
-            [&mut Backoff::new(), &mut self.backoff].map(|waits| waits.hold_wait(retry, None));
-        let soon = soon.min(LONGEST_WAIT_OF_OTHERS);
-        self.due = [soon, later].map(|wait| Some(now + wait.max(SHORTEST_PAUSE)));
+    fn open(&mut self, retry: &RetrySettings) {
+        for line in 0..self.due.len() {
+            self.pause(line, retry);
+        }
+    }
+
+    /// Puts off the next probe from a line, for those in trouble longer every time.
+    fn pause(&mut self, line: usize, retry: &RetrySettings) {
+        let wait = match line {
+            0 => Backoff::new().hold_wait(retry, None).min(LONGEST_WAIT_OF_OTHERS),
+            _ => self.backoff.hold_wait(retry, None),
+        };
+        self.due[line] = Some(Instant::now() + wait.max(SHORTEST_PAUSE));
     }
 }
 
@@ -244,8 +259,8 @@ impl Pass<'_> {
     /// Tells what the attempt has shown.
     pub fn end(self, sign: Sign) -> Change {
         match sign {
-            Sign::Alive => self.circuit.is_alive(),
-            Sign::Down => self.circuit.is_down(self.stream, self.began),
+            Sign::Alive => self.circuit.heard(),
+            Sign::Down => self.circuit.missed(self.stream, self.began),
             Sign::Unclear => Change::None,
         }
     }
@@ -279,176 +294,4 @@ impl CircuitState {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tokio::time::sleep;
-
-    use super::*;
-
-    fn circuit() -> Arc<Circuit> {
-        Arc::new(Circuit::new(&RetrySettings::without_jitter()))
-    }
-
-    fn fresh(stream: usize) -> Asker {
-        Asker { stream, in_trouble: false }
-    }
-
-    fn in_trouble(stream: usize) -> Asker {
-        Asker { stream, in_trouble: true }
-    }
-
-    /// An attempt of each stream, all at the same time, that show the same after `time`.
-    async fn attempts(circuit: &Circuit, streams: std::ops::Range<usize>, time: Duration, sign: Sign) {
-        let mut passes = Vec::new();
-        for stream in streams {
-            passes.push(circuit.pass(fresh(stream)).await);
-        }
-        sleep(time).await;
-        for pass in passes {
-            pass.end(sign);
-        }
-    }
-
-    async fn open() -> Arc<Circuit> {
-        let circuit = circuit();
-        attempts(&circuit, 0..SEVERAL, Duration::from_millis(1), Sign::Down).await;
-        assert!(circuit.is_open());
-        circuit
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn several_streams_that_meet_nothing_open_it_and_fewer_do_not() {
-        let circuit = circuit();
-        for _ in 0..3 {
-            attempts(&circuit, 0..SEVERAL - 1, Duration::from_millis(1), Sign::Down).await;
-        }
-        assert!(!circuit.is_open());
-        let last = circuit.pass(fresh(99)).await;
-        assert_eq!(last.end(Sign::Down), Change::Opened);
-        assert_eq!(circuit.state().name(), "open");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_streams_failures_never_open_it() {
-        let circuit = circuit();
-        for _ in 0..1000 {
-            attempts(&circuit, 7..8, Duration::from_millis(1), Sign::Down).await;
-        }
-        assert!(!circuit.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_success_between_the_failures_keeps_it_closed() {
-        let circuit = circuit();
-        for stream in 0..100 {
-            attempts(&circuit, stream..stream + 1, Duration::from_millis(1), Sign::Down).await;
-            if stream % 4 == 3 {
-                attempts(&circuit, 1000..1001, Duration::from_millis(1), Sign::Alive).await;
-            }
-        }
-        assert!(!circuit.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn streams_that_hang_beside_one_that_is_answered_never_open_it() {
-        let circuit = circuit();
-        for _ in 0..10 {
-            let hanging = attempts(&circuit, 0..1000, Duration::from_secs(30), Sign::Down);
-            let healthy = async {
-                sleep(Duration::from_secs(10)).await;
-                attempts(&circuit, 1000..1001, Duration::from_millis(5), Sign::Alive).await;
-            };
-            tokio::join!(hanging, healthy);
-        }
-        assert!(!circuit.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn attempts_that_show_nothing_neither_open_nor_close_it() {
-        let circuit = circuit();
-        attempts(&circuit, 0..100, Duration::from_millis(1), Sign::Unclear).await;
-        assert!(!circuit.is_open());
-        let circuit = open().await;
-        assert_eq!(circuit.pass(fresh(0)).await.end(Sign::Unclear), Change::None);
-        assert!(circuit.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn while_it_is_open_streams_probe_one_by_one_after_growing_pauses() {
-        let circuit = open().await;
-        let start = Instant::now();
-        let probes = Arc::new(Mutex::new(Vec::new()));
-        for stream in 0..1000 {
-            let (circuit, probes) = (circuit.clone(), probes.clone());
-            tokio::spawn(async move {
-                loop {
-                    let pass = circuit.pass(in_trouble(stream)).await;
-                    probes.lock().push(start.elapsed().as_secs());
-                    pass.end(Sign::Down);
-                }
-            });
-        }
-        sleep(Duration::from_secs(100)).await;
-        assert_eq!(*probes.lock(), [1, 3, 7, 15, 31, 61, 91]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_sign_of_life_lets_everybody_go_on() {
-        let circuit = open().await;
-        let waiting: Vec<_> = (0..100)
-            .map(|stream| {
-                let circuit = circuit.clone();
-                tokio::spawn(async move { circuit.pass(in_trouble(stream)).await.end(Sign::Alive) })
-            })
-            .collect();
-        let start = Instant::now();
-        let mut closed = 0;
-        for task in waiting {
-            closed += usize::from(task.await.unwrap() == Change::Closed);
-        }
-        assert_eq!((closed, start.elapsed().as_secs()), (1, 1));
-        assert_eq!(circuit.state().name(), "closed");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_is_half_open_while_a_probe_is_on_its_way() {
-        let circuit = open().await;
-        let pass = circuit.pass(in_trouble(0)).await;
-        assert_eq!(circuit.state().name(), "half_open");
-        drop(pass);
-        assert_eq!(circuit.state().name(), "open");
-        assert_eq!(circuit.state().until_probe(), Some(Duration::from_secs(2)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_in_no_trouble_of_its_own_does_not_wait_in_line_with_those_that_are() {
-        let circuit = open().await;
-        for stream in 0..1000 {
-            let circuit = circuit.clone();
-            tokio::spawn(async move {
-                loop {
-                    let pass = circuit.pass(in_trouble(stream)).await;
-                    sleep(Duration::from_secs(30)).await;
-                    pass.end(Sign::Down);
-                }
-            });
-        }
-        sleep(Duration::from_secs(500)).await;
-        let start = Instant::now();
-        let pass = circuit.pass(fresh(5000)).await;
-        assert!(start.elapsed() <= LONGEST_WAIT_OF_OTHERS, "{:?}", start.elapsed());
-        assert_eq!(pass.end(Sign::Alive), Change::Closed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn probes_end_with_whoever_made_them() {
-        let circuit = open().await;
-        for _ in 0..3 {
-            let waits = tokio::time::timeout(Duration::from_millis(500), circuit.pass(in_trouble(1))).await;
-            drop(waits);
-        }
-        drop(circuit.pass(in_trouble(2)).await);
-        assert_eq!((circuit.state().name(), circuit.lines[1].available_permits()), ("open", 1));
-    }
-}
+mod tests;

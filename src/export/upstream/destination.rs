@@ -123,8 +123,9 @@ impl<P: Connections> Destinations<P> {
 
     /// Every destination by its origin, and how its circuit is.
     pub(in crate::export) fn circuits(&self) -> Vec<(String, CircuitState)> {
-        let map = self.map.lock();
-        map.known.values().map(|known| (known.origin.to_string(), known.circuit.state())).collect()
+        // Senders need the map: it is let go before anything else is done.
+        let known: Vec<_> = self.map.lock().known.values().cloned().collect();
+        known.iter().map(|known| (known.origin.to_string(), known.circuit.state())).collect()
     }
 
     /// Sweeps every pool, and forgets the destinations that nothing is left of.
