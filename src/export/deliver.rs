@@ -10,7 +10,6 @@ use tracing::{error, info, warn};
 
 use super::{Backoff, Conditions, Exporter, Fate, Outcome};
 use crate::notice;
-use crate::otlp;
 use crate::route::Values as _;
 use crate::stream::{Batch, InFlight, Reservation, Stream};
 
@@ -68,9 +67,8 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
             bury(exporter, stream, &std::mem::take(&mut pieces), &reason, "refused").await;
             continue;
         }
-        match otlp::halve(signal, &piece.to_bytes()) {
+        match piece.halve() {
             Some(halves) => {
-                let halves = halves.map(|(bytes, records)| Batch::new(signal, vec![bytes.into()], records));
                 pieces.extend(halves.into_iter().rev());
                 copies.charge_spare(pieces.iter().map(|piece| piece.len() as u64).sum());
             }

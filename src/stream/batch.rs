@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::otlp::Signal;
+use super::Numbers;
+use crate::otlp::{self, Signal};
 
 /// A closed batch. Concatenated, its chunks are one `Export<Signal>ServiceRequest`; an entry never crosses from
 /// one chunk to the next, so that every chunk is a request of its own, too. Cloning shares the bytes.
@@ -19,13 +20,19 @@ struct Inner {
     chunks: Vec<Bytes>,
     len: usize,
     records: u64,
+    numbers: Numbers,
 }
 
 impl Batch {
-    /// A batch of whole chunks that hold `records` records.
+    /// A batch of whole chunks that hold `records` records and come from no stream.
     pub fn new(signal: Signal, chunks: Vec<Bytes>, records: u64) -> Self {
+        Self::numbered(signal, chunks, records, Numbers::default())
+    }
+
+    /// A batch whose entries have these sequence numbers in their stream: each one of its own, in order.
+    pub fn numbered(signal: Signal, chunks: Vec<Bytes>, records: u64, numbers: Numbers) -> Self {
         let len = chunks.iter().map(Bytes::len).sum();
-        Self { inner: Arc::new(Inner { signal, chunks, len, records }) }
+        Self { inner: Arc::new(Inner { signal, chunks, len, records, numbers }) }
     }
 
     /// The signal of every entry.
@@ -49,11 +56,83 @@ impl Batch {
         self.inner.records
     }
 
+    /// The sequence numbers of its entries in their stream, in order; none if it comes from no stream. What an entry was
+    /// halved into has that entry's number in every piece.
+    pub fn numbers(&self) -> &Numbers {
+        &self.inner.numbers
+    }
+
+    /// Two batches with about half of the records each, if there is more than one record or entry: [`otlp::halve`].
+    pub fn halve(&self) -> Option<[Self; 2]> {
+        let [first, second] = otlp::halve(self.signal(), &self.to_bytes())?;
+        let entries = [&first, &second].map(|(bytes, _)| otlp::count_entries(bytes) as u64);
+        let numbers = match self.numbers() {
+            none if none.is_empty() => Default::default(),
+            numbers => numbers.halved(entries[0], entries[1]),
+        };
+        let mut halves = [first, second].into_iter().zip(numbers);
+        Some(std::array::from_fn(|_| {
+            let ((bytes, records), numbers) = halves.next().expect("there are two");
+            Self::numbered(self.signal(), vec![bytes.into()], records, numbers)
+        }))
+    }
+
     /// The encoded request in one piece; copies unless there is one chunk.
     pub fn to_bytes(&self) -> Bytes {
         match self.chunks() {
             [only] => only.clone(),
             chunks => chunks.concat().into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use prost::Message as _;
+
+    use super::*;
+
+    /// A batch of entries with so many records, numbered from 10.
+    fn batch(entries: &[usize]) -> Batch {
+        let resource_logs = entries.iter().map(|records| {
+            let scope = ScopeLogs { log_records: vec![LogRecord::default(); *records], ..Default::default() };
+            ResourceLogs { scope_logs: vec![scope], ..Default::default() }
+        });
+        let request = ExportLogsServiceRequest { resource_logs: resource_logs.collect() };
+        let records = entries.iter().sum::<usize>() as u64;
+        let numbers = Numbers::from(10..10 + entries.len() as u64);
+        Batch::numbered(Signal::Logs, vec![request.encode_to_vec().into()], records, numbers)
+    }
+
+    fn runs(halves: Option<[Batch; 2]>) -> [Vec<std::ops::Range<u64>>; 2] {
+        halves.expect("there is more than one record").map(|half| half.numbers().runs().to_vec())
+    }
+
+    #[test]
+    fn halves_divide_the_numbers_of_their_batch() {
+        assert_eq!(runs(batch(&[1, 1, 1, 1]).halve()), [[10..12], [12..14]]);
+        assert_eq!(runs(batch(&[5, 1, 1]).halve()), [[10..11], [11..13]]);
+    }
+
+    #[test]
+    fn below_an_entry_all_pieces_have_its_number() {
+        assert_eq!(runs(batch(&[4]).halve()), [[10..11], [10..11]]);
+        let [first, second] = batch(&[4]).halve().unwrap();
+        assert_eq!([runs(first.halve()), runs(second.halve())], [[[10..11], [10..11]], [[10..11], [10..11]]]);
+    }
+
+    #[test]
+    fn an_entry_that_is_divided_keeps_its_number_beside_those_without_records() {
+        assert_eq!(runs(batch(&[0, 4, 0]).halve()), [[10..12], [11..13]]);
+        assert_eq!(runs(batch(&[0, 1, 0]).halve()), [[10..12], [12..13]]);
+    }
+
+    #[test]
+    fn a_batch_of_no_stream_has_no_numbers_in_its_halves_either() {
+        let whole = batch(&[1, 1]);
+        let strange = Batch::new(Signal::Logs, whole.chunks().to_vec(), 2);
+        assert_eq!(runs(strange.halve()), [vec![], vec![]]);
     }
 }

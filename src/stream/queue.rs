@@ -178,7 +178,8 @@ impl Stream {
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
                 queue.close(self.signal());
             }
-            taken += queue.open.push(entry, entry_records, |spare| budget.has_room(spare));
+            let number = queue.next_sequence;
+            taken += queue.open.push(number, entry, entry_records, |spare| budget.has_room(spare));
             queue.next_sequence += 1;
             records += entry_records;
             bytes += framed;
