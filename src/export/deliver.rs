@@ -1,6 +1,7 @@
 //! Sending one stream, batch after batch: retries, the search for a record that the upstream refuses, the count of
 //! how every record ended.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::pieces::Pieces;
 use super::{Backoff, Conditions, Exporter, Fate, Outcome};
 use crate::notice;
 use crate::route::Values as _;
@@ -19,60 +21,60 @@ const HOPELESS: u32 = 16;
 
 /// Takes batches from a stream until it has none.
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
+    let mut backoff = Backoff::new();
     while let Some(in_flight) = stream.next().await {
         // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
-        Box::pin(deliver(&exporter, &stream, in_flight)).await;
+        backoff = Box::pin(deliver(&exporter, &stream, in_flight, backoff)).await;
     }
 }
 
 /// How one piece of a batch ended.
 enum Settled {
-    /// Taken, but for `rejected` records.
-    Delivered { rejected: u64 },
+    /// Taken, but for `rejected` records; and what the upstream said about it.
+    Delivered { rejected: u64, remark: String },
     /// Refused as bad: a smaller piece may pass.
     Bad(String),
     /// Refused for good.
     Refused(String, &'static str),
+    /// Nothing is left of the batch: those who waited for it do so no more.
+    Withdrawn,
 }
 
-/// Brings every record of a batch to its end, in order.
-async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
-    let batch = in_flight.batch();
-    let signal = batch.signal();
-    exporter.counters().batch_bytes.observe(batch.len() as f64);
-    let mut pieces = vec![batch.clone()];
-    let mut copies = Reservation::empty(stream.registry().shared().budget.clone());
+/// Brings every record of a batch to its end, in order. Returns the backoff that the next batch begins with: after one
+/// that was withdrawn the upstream is as it was.
+async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight, mut backoff: Backoff) -> Backoff {
+    let signal = in_flight.batch().signal();
+    exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
+    let copies = Reservation::empty(stream.registry().shared().budget.clone());
+    let mut pieces = Pieces::of(in_flight, copies);
     let (mut refused, mut taken) = (0, false);
-    while let Some(piece) = pieces.pop() {
-        let reason = match settle(exporter, stream, &piece).await {
-            Settled::Delivered { rejected } => {
+    while let Some(records) = pieces.next().map(Batch::records) {
+        let reason = match settle(exporter, stream, &mut pieces, &mut backoff).await {
+            Settled::Delivered { rejected, remark } => {
                 taken = true;
-                exporter.count(signal, Fate::Delivered, piece.records() - rejected);
+                exporter.count(signal, Fate::Delivered, records - rejected);
                 exporter.count(signal, Fate::Rejected, rejected);
-                stream.count_delivered(piece.records() - rejected);
+                stream.count_delivered(records - rejected);
+                pieces.end(rejected, &remark);
+                backoff = Backoff::new();
                 continue;
             }
             Settled::Refused(reason, cause) => {
-                bury(exporter, stream, &[piece], &reason, cause).await;
+                bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
+                backoff = Backoff::new();
                 continue;
             }
+            Settled::Withdrawn => return backoff.for_another(),
             Settled::Bad(reason) => reason,
         };
+        backoff = Backoff::new();
         refused += 1;
         // The whole batch was the first try; only its pieces count.
         if !taken && refused > HOPELESS {
-            pieces.push(piece);
-            pieces.reverse();
             let reason = format!("{reason} (the first {HOPELESS} pieces of the batch were all refused)");
-            bury(exporter, stream, &std::mem::take(&mut pieces), &reason, "refused").await;
-            continue;
-        }
-        match piece.halve() {
-            Some(halves) => {
-                pieces.extend(halves.into_iter().rev());
-                copies.charge_spare(pieces.iter().map(|piece| piece.len() as u64).sum());
-            }
-            None => bury(exporter, stream, &[piece], &reason, "refused").await,
+            bury(exporter, stream, &mut pieces, usize::MAX, &reason, "refused").await;
+        } else if !pieces.halve() {
+            bury(exporter, stream, &mut pieces, 1, &reason, "refused").await;
         }
     }
     if stream.set_failing(false)
@@ -82,15 +84,17 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
         let key = stream.name().routing_key();
         info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
     }
+    backoff
 }
 
-/// Tries one piece until the upstream has taken or refused it.
-async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled {
-    let mut backoff = Backoff::new();
+/// Tries the next piece until the upstream has taken or refused it.
+async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backoff: &mut Backoff) -> Settled {
     let conditions = Conditions { hanging: stream.hanging(), budget: &stream.registry().shared().budget };
     loop {
         // Made before anything is looked at, so that no change is missed.
         let changed = exporter.changed().notified();
+        withdraw(exporter, stream, pieces);
+        let Some(piece) = pieces.next().cloned() else { return Settled::Withdrawn };
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
         }
@@ -102,12 +106,13 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Err(error) => {
                 let wait = backoff.hold_wait(retry, None);
                 failing(exporter, stream, Failure::NoTarget, &error.to_string(), wait);
-                wait_or(changed, wait).await;
+                drop(piece);
+                wait_or(changed, wait, exporter, stream, pieces).await;
                 continue;
             }
         };
         let started = Instant::now();
-        let attempt = active.transport.attempt(&target, piece, conditions);
+        let attempt = active.transport.attempt(&target, &piece, conditions);
         let answer = tokio::select! {
             answer = attempt => answer,
             () = given_up(exporter) => continue,
@@ -119,7 +124,16 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
                 if rejected > 0 || warning {
                     note(exporter, stream, "partial success", &answer.detail, rejected);
                 }
-                return Settled::Delivered { rejected };
+                let remark = if rejected > 0 {
+                    format!(
+                        "{rejected} of {} sent together were rejected: {}",
+                        piece.records(),
+                        answer.detail
+                    )
+                } else {
+                    answer.detail
+                };
+                return Settled::Delivered { rejected, remark };
             }
             Outcome::Bad => return Settled::Bad(answer.detail),
             Outcome::Refused => return Settled::Refused(answer.detail, "refused"),
@@ -132,15 +146,47 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Outcome::Hold { after } => (Failure::Held, backoff.hold_wait(retry, after)),
         };
         failing(exporter, stream, failure, &answer.detail, wait);
-        wait_or(changed, wait).await;
+        drop(piece);
+        wait_or(changed, wait, exporter, stream, pieces).await;
     }
 }
 
-/// Waits, unless the exporter changes before.
-async fn wait_or(changed: Notified<'_>, wait: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(wait) => {}
-        () = changed => {}
+/// Takes out of a batch, between two attempts, what nobody waits for any more.
+fn withdraw(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
+    let records = pieces.withdraw();
+    if records > 0 {
+        exporter.withdraw(stream.name(), records);
+    }
+}
+
+/// Waits, unless the exporter changes before. What is withdrawn meanwhile doesn't wait as long; if nothing is left, the
+/// wait goes on all the same, since the next batch would only meet the same upstream.
+async fn wait_or(
+    changed: Notified<'_>,
+    wait: Duration,
+    exporter: &Exporter,
+    stream: &Stream,
+    pieces: &mut Pieces,
+) {
+    let mut waited = pin!(async {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = changed => {}
+        }
+    });
+    loop {
+        let more = {
+            // Made before looking, so that no withdrawal is missed.
+            let withdrawal = stream.withdrawal().notified();
+            withdraw(exporter, stream, pieces);
+            tokio::select! {
+                () = waited.as_mut() => false,
+                () = withdrawal => true,
+            }
+        };
+        if !more {
+            return;
+        }
     }
 }
 
@@ -199,9 +245,20 @@ fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str,
     }
 }
 
-/// Makes one dead letter of consecutive pieces.
-async fn bury(exporter: &Exporter, stream: &Stream, pieces: &[Batch], reason: &str, cause: &'static str) {
-    let bytes = pieces.iter().flat_map(Batch::chunks).cloned().collect();
-    let records = pieces.iter().map(Batch::records).sum();
+/// Makes one dead letter of the next `most` pieces.
+async fn bury(
+    exporter: &Exporter,
+    stream: &Stream,
+    pieces: &mut Pieces,
+    most: usize,
+    reason: &str,
+    cause: &'static str,
+) {
+    let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
+    let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
+    let records = buried.iter().map(Batch::records).sum();
     exporter.bury(stream.name(), bytes, records, reason, cause).await;
+    for piece in buried {
+        pieces.end(piece.records(), reason);
+    }
 }

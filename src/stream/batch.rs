@@ -46,9 +46,13 @@ impl Batch {
     }
 
     /// Bytes of the encoded request.
-    #[expect(clippy::len_without_is_empty, reason = "a batch is never empty")]
     pub fn len(&self) -> usize {
         self.inner.len
+    }
+
+    /// Whether all its entries were withdrawn. No batch is empty when it is attempted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Spans, data points or log records in it.
@@ -77,6 +81,15 @@ impl Batch {
         }))
     }
 
+    /// The batch without the entries of these numbers, and the records that are gone with them. Chunks without such an
+    /// entry are shared, not copied. It is empty if none is left.
+    pub(crate) fn without(&self, gone: &Numbers) -> (Self, u64) {
+        let mut chunks = self.chunks().to_vec();
+        let records = remove(self.signal(), &mut chunks, self.numbers(), gone);
+        let numbers = self.numbers().without(gone);
+        (Self::numbered(self.signal(), chunks, self.records() - records, numbers), records)
+    }
+
     /// The encoded request in one piece; copies unless there is one chunk.
     pub fn to_bytes(&self) -> Bytes {
         match self.chunks() {
@@ -84,6 +97,35 @@ impl Batch {
             chunks => chunks.concat().into(),
         }
     }
+}
+
+/// Takes the entries of some numbers out of chunks whose entries have `numbers`, and says how many records they had.
+pub(super) fn remove(signal: Signal, chunks: &mut Vec<Bytes>, numbers: &Numbers, gone: &Numbers) -> u64 {
+    let (mut numbers, last) = (numbers.iter(), gone.last());
+    let (mut records, mut over) = (0, last.is_none());
+    for chunk in chunks.iter_mut() {
+        if over {
+            break;
+        }
+        let mut kept = Vec::new();
+        let mut kept_len = 0;
+        for (framed, entry) in otlp::frames(chunk) {
+            // Behind the last of them nothing is to be looked up.
+            let number = if over { None } else { numbers.next() };
+            over |= number >= last;
+            if number.is_some_and(|number| gone.contains(number)) {
+                records += otlp::count_records(signal, entry);
+            } else {
+                kept.push(framed);
+                kept_len += framed.len();
+            }
+        }
+        if kept_len < chunk.len() {
+            *chunk = kept.concat().into();
+        }
+    }
+    chunks.retain(|chunk| !chunk.is_empty());
+    records
 }
 
 #[cfg(test)]
@@ -127,6 +169,24 @@ mod tests {
     fn an_entry_that_is_divided_keeps_its_number_beside_those_without_records() {
         assert_eq!(runs(batch(&[0, 4, 0]).halve()), [[10..12], [11..13]]);
         assert_eq!(runs(batch(&[0, 1, 0]).halve()), [[10..12], [12..13]]);
+    }
+
+    #[test]
+    fn entries_are_taken_out_by_their_numbers() {
+        let whole = batch(&[1, 2, 3, 4]);
+        let (rest, records) = whole.without(&Numbers::from(11..13));
+        assert_eq!((rest.numbers().runs(), records), (&[10..11, 13..14][..], 5));
+        assert_eq!(
+            (rest.to_bytes(), rest.records()),
+            ([batch(&[1]).to_bytes(), batch(&[4]).to_bytes()].concat().into(), 5)
+        );
+        let (rest, records) = rest.without(&Numbers::from(10..14));
+        assert_eq!((rest.is_empty(), rest.records(), records, rest.chunks().len()), (true, 0, 5, 0));
+        let (same, records) = whole.without(&Numbers::from(20..30));
+        assert_eq!(
+            (same.to_bytes(), same.chunks()[0].as_ptr(), records),
+            (whole.to_bytes(), whole.chunks()[0].as_ptr(), 0)
+        );
     }
 
     #[test]

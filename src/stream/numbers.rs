@@ -35,6 +35,52 @@ impl Numbers {
         self.runs.iter().cloned().flatten()
     }
 
+    /// The lowest.
+    pub fn first(&self) -> Option<u64> {
+        self.runs.first().map(|run| run.start)
+    }
+
+    /// The highest.
+    pub fn last(&self) -> Option<u64> {
+        self.runs.last().map(|run| run.end - 1)
+    }
+
+    /// Whether `number` is among them.
+    pub fn contains(&self, number: u64) -> bool {
+        let after = self.runs.partition_point(|run| run.start <= number);
+        self.runs[..after].last().is_some_and(|run| number < run.end)
+    }
+
+    /// Those that are in `other`, too.
+    pub fn both(&self, other: &Self) -> Self {
+        self.combined(other, |here, there| here && there)
+    }
+
+    /// Those that are not in `other`.
+    pub fn without(&self, other: &Self) -> Self {
+        self.combined(other, |here, there| here && !there)
+    }
+
+    /// Those that are here or in `other`.
+    pub fn with(&self, other: &Self) -> Self {
+        self.combined(other, |here, there| here || there)
+    }
+
+    /// Those for which `keep` says so, given whether they are here and whether they are in `other`. Never what is in
+    /// neither.
+    fn combined(&self, other: &Self, keep: impl Fn(bool, bool) -> bool) -> Self {
+        let mut edges: SmallVec<[u64; 8]> =
+            self.runs.iter().chain(&other.runs).flat_map(|run| [run.start, run.end]).collect();
+        edges.sort_unstable();
+        let mut combined = Self::default();
+        for edge in edges.windows(2) {
+            if keep(self.contains(edge[0]), other.contains(edge[0])) {
+                combined.push_run(edge[0]..edge[1]);
+            }
+        }
+        combined
+    }
+
     /// Adds the number of the entry that follows all others.
     pub(super) fn push(&mut self, number: u64) {
         self.push_run(number..number + 1);
@@ -106,6 +152,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn sets_of_numbers_combine_as_sets_do(a in btree_set(0..40_u64, 0..30), b in btree_set(0..40_u64, 0..30)) {
+            let (left, right) = (numbers(a.iter().copied()), numbers(b.iter().copied()));
+            prop_assert_eq!(left.both(&right), numbers(a.intersection(&b).copied()));
+            prop_assert_eq!(left.without(&right), numbers(a.difference(&b).copied()));
+            prop_assert_eq!(left.with(&right), numbers(a.union(&b).copied()));
+            prop_assert!((0..41).all(|number| left.contains(number) == a.contains(&number)));
+            prop_assert_eq!((left.first(), left.last()), (a.first().copied(), a.last().copied()));
+        }
+
         #[test]
         fn runs_are_the_numbers_that_they_stand_for(set in btree_set(0..40_u64, 0..30), at in 0..30_u64) {
             let all = numbers(set.iter().copied());

@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::{Batch, Numbers};
+use super::withdraw::Removed;
+use super::{Batch, Numbers, batch};
 use crate::otlp::{self, Signal};
 
 /// Chunks stop growing here: large enough that a batch is a handful of them, small enough that the spare room
@@ -57,6 +58,11 @@ impl OpenBatch {
         self.opened
     }
 
+    /// The sequence numbers of its entries.
+    pub(super) fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
     /// Copies the entry of this sequence number in, under its frame. Returns the memory that this took beyond what had
     /// been taken before, in bytes: zero if the entry went into spare room.
     ///
@@ -96,13 +102,45 @@ impl OpenBatch {
         self.requests += 1;
     }
 
+    /// Takes entries that it has out, and returns what they had; what comes later still goes into this batch.
+    /// A request whose last entry is among them has to be taken
+    /// off by [`OpenBatch::take_request`].
+    pub(super) fn remove(&mut self, gone: &Numbers, signal: Signal) -> Removed {
+        let len = self.len;
+        // The chunk's spare room is lost, and stays counted until the batch is settled.
+        self.full.push(std::mem::take(&mut self.chunk).freeze());
+        let records = batch::remove(signal, &mut self.full, &self.numbers, gone);
+        self.numbers = self.numbers.without(gone);
+        self.records -= records;
+        self.len = self.full.iter().map(Bytes::len).sum();
+        let bytes = len - self.len;
+        let capacity = if self.is_empty() { self.capacity } else { bytes };
+        self.capacity -= capacity;
+        if self.is_empty() {
+            self.opened = None;
+        }
+        Removed { bytes: bytes as u64, records, capacity: capacity as u64, requests: 0 }
+    }
+
+    /// Takes a request off that ended in this batch.
+    pub(super) fn take_request(&mut self) {
+        self.requests -= 1;
+    }
+
+    /// The first entry came then: those before it were taken out.
+    pub(super) fn reopened(&mut self, since: Instant) {
+        self.opened = self.opened.map(|_| since);
+    }
+
     /// Closes the batch, if anything is in it. The next one starts with a chunk as large as a busy stream needs.
     pub(super) fn close(&mut self, signal: Signal) -> Option<ClosedBatch> {
         let opened = self.opened?;
         let OpenBatch { mut full, chunk, len, capacity, records, numbers, requests, .. } =
             std::mem::take(self);
         self.first_chunk = len;
-        full.push(chunk.freeze());
+        if !chunk.is_empty() {
+            full.push(chunk.freeze());
+        }
         let batch = Batch::numbered(signal, full, records, numbers);
         Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened })
     }

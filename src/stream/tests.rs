@@ -24,6 +24,8 @@ impl Outlet for Consumers {
     fn start(&self, stream: Arc<Stream>) {
         self.0.lock().push(stream);
     }
+
+    fn count_withdrawn(&self, _: &StreamName, _: u64) {}
 }
 
 impl Consumers {
