@@ -48,10 +48,12 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight, mut 
     let copies = Reservation::empty(stream.registry().shared().budget.clone());
     let mut pieces = Pieces::of(in_flight, copies);
     let (mut refused, mut taken) = (0, false);
-    while let Some(records) = pieces.next().map(Batch::records) {
+    while !pieces.is_empty() {
         let reason = match settle(exporter, stream, &mut pieces, &mut backoff).await {
             Settled::Delivered { rejected, remark } => {
                 taken = true;
+                // Not before: what was withdrawn until the last attempt is in it no more.
+                let records = pieces.next().map_or(0, Batch::records);
                 exporter.count(signal, Fate::Delivered, records - rejected);
                 exporter.count(signal, Fate::Rejected, rejected);
                 stream.count_delivered(records - rejected);

@@ -26,6 +26,11 @@ impl Pieces {
         self.rest.iter().rev()
     }
 
+    /// Whether all have ended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The piece to send next, if any is left.
     pub(super) fn next(&self) -> Option<&Batch> {
         self.rest.last()

@@ -144,10 +144,15 @@ impl Stub {
         let again =
             account.losses.last_mut().filter(|last| last.index == index && last.name == *stream.name());
         match again {
-            // Another piece of the same entry; what was said first stays.
-            Some(last) => last.records += records,
+            // Another piece of the same entry; what was said first of a loss stays.
+            Some(last) => {
+                if last.records == 0 {
+                    last.reason = reason.clone();
+                }
+                last.records += records;
+            }
             None => account.losses.push(Loss {
-                exporter: stream.registry().exporter().clone(),
+                exporter: exporter.clone(),
                 name: stream.name().clone(),
                 index,
                 records,
