@@ -83,3 +83,6 @@ impl Pieces {
         self.copies.charge_spare(self.rest.iter().map(|piece| piece.len() as u64).sum());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,9 +141,11 @@ impl Stub {
     fn lose(&self, number: u64, records: u64, stream: &Stream, reason: &Arc<str>) {
         let (index, _) = self.entries[(number - self.first) as usize];
         let mut account = self.ledger.account.lock();
-        let again =
-            account.losses.last_mut().filter(|last| last.index == index && last.name == *stream.name());
-        match again {
+        let exporter = stream.registry().exporter();
+        let same = |last: &&mut Loss| {
+            last.index == index && last.exporter == *exporter && last.name == *stream.name()
+        };
+        match account.losses.last_mut().filter(same) {
             // Another piece of the same entry; what was said first of a loss stays.
             Some(last) => {
                 if last.records == 0 {

@@ -11,6 +11,7 @@ use super::*;
 use crate::otlp::{Signal, frame_len};
 
 mod generations;
+mod receipts;
 
 /// An exporter that only notes which consumers were started.
 #[derive(Clone, Debug, Default)]
