@@ -34,10 +34,14 @@ impl Intake {
         let for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
         let for_cuts = self.hold(cuts.iter().map(|cut| cut.bytes.len() as u64).sum(), budget);
         if for_sheds.is_none() {
-            sheds.iter_mut().for_each(|shed| shed.bytes = Vec::new());
+            for shed in &mut sheds {
+                shed.bytes = Vec::new();
+            }
         }
         if for_cuts.is_none() {
-            cuts.iter_mut().for_each(|cut| cut.bytes = Vec::new());
+            for cut in &mut cuts {
+                cut.bytes = Vec::new();
+            }
         }
         Remains { encoding, sheds, cuts, for_sheds, for_cuts }
     }

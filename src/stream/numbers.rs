@@ -52,16 +52,19 @@ impl Numbers {
     }
 
     /// Those that are in `other`, too.
+    #[must_use]
     pub fn both(&self, other: &Self) -> Self {
         self.combined(other, |here, there| here && there)
     }
 
     /// Those that are not in `other`.
+    #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         self.combined(other, |here, there| here && !there)
     }
 
     /// Those that are here or in `other`.
+    #[must_use]
     pub fn with(&self, other: &Self) -> Self {
         self.combined(other, |here, there| here || there)
     }

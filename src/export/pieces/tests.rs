@@ -268,20 +268,20 @@ impl World {
             Step::Halve(at) => {
                 _ = {
                     let at = some(*at);
-                    self.sending[at].1.halve()
+                    self.sending[at].1.halve();
                 }
             }
             Step::Send(at, part) => {
                 let at = some(*at);
-                self.send(at, *part)
+                self.send(at, *part);
             }
             Step::Look(at) => {
                 let at = some(*at);
-                self.look(at)
+                self.look(at);
             }
             Step::Break(at) => {
                 let at = some(*at);
-                self.break_off(at)
+                self.break_off(at);
             }
             Step::Leave(_) => {}
         }
