@@ -18,6 +18,8 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod notice;
 pub mod otlp;
 mod pem;

@@ -78,6 +78,59 @@ fn every_test_that_is_named_as_proof_is_there() {
     assert!(absent.is_empty(), "docs/architecture.md names tests that are not there: {absent:?}");
 }
 
+/// The numbers of OTLP's rules that names of tests in `code` carry: `rule_34_…`, `rules_4_and_32_…`, `rules_49_to_53_…`.
+fn rules_in_names(code: &str) -> BTreeSet<u32> {
+    let name = |line: &'_ str| {
+        let line = line.trim_start();
+        let rule = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn rule")?;
+        Some(rule.strip_prefix('s').unwrap_or(rule).strip_prefix('_')?.to_owned())
+    };
+    let mut rules = BTreeSet::new();
+    for name in code.lines().filter_map(name) {
+        let (mut last, mut through) = (0, false);
+        for word in name.split('_') {
+            match word.parse::<u32>() {
+                Ok(rule) => {
+                    rules.extend(if through { last } else { rule }..=rule);
+                    last = rule;
+                }
+                Err(_) if word == "and" || word == "to" => through = word == "to",
+                Err(_) => break,
+            }
+        }
+    }
+    rules
+}
+
+#[test]
+fn every_rule_of_otlp_has_a_test_that_carries_its_number() {
+    let page = fs::read_to_string(root().join("docs/otlp-rules.md")).unwrap();
+    let number = |line: &str| line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok();
+    let rules: Vec<u32> = page.lines().filter_map(number).collect();
+    assert_eq!(rules, (1..=59).collect::<Vec<_>>(), "the rules of the page, in order");
+    let mut sources = Vec::new();
+    for directory in ["src", "tests"] {
+        files(&root().join(directory), "rs", &mut sources);
+    }
+    let tested: BTreeSet<u32> =
+        sources.iter().flat_map(|file| rules_in_names(&fs::read_to_string(file).unwrap())).collect();
+    let untested: Vec<u32> = rules.into_iter().filter(|rule| !tested.contains(rule)).collect();
+    assert!(untested.is_empty(), "no test has these rules in its name: {untested:?}");
+}
+
+#[test]
+fn names_of_tests_carry_one_rule_or_more() {
+    for (code, rules) in [
+        ("    async fn rule_24_http_2_is_spoken() {", vec![24]),
+        ("fn rules_4_and_32_what() {", vec![4, 32]),
+        ("fn rules_15_21_and_22_what() {", vec![15, 21, 22]),
+        ("fn rules_49_to_53_what() {", vec![49, 50, 51, 52, 53]),
+        ("fn rule_of_thumb() {\n// rule_7_is_mentioned", vec![]),
+    ] {
+        assert_eq!(rules_in_names(code).into_iter().collect::<Vec<_>>(), rules, "{code}");
+    }
+}
+
 #[test]
 fn every_dependency_says_what_it_is_for() {
     assert!(crates().contains("tokio"), "the manifest is not read: {:?}", crates());

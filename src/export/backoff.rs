@@ -1,9 +1,10 @@
 //! How long a stream waits before it tries a batch again.
 
+use std::future::pending;
 use std::time::Duration;
 
 use rand::Rng as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::RetrySettings;
 
@@ -55,6 +56,16 @@ impl Backoff {
         Some(wait)
     }
 
+    /// Ready when `max_elapsed_time` is over, which begins now unless there was a failure before; never without such
+    /// a limit. For batches that wait without an attempt of their own.
+    pub async fn expired(&mut self, settings: &RetrySettings) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        match since.checked_add(settings.max_elapsed_time) {
+            Some(end) if !settings.max_elapsed_time.is_zero() => sleep_until(end).await,
+            _ => pending().await,
+        }
+    }
+
     /// How long to wait after one more answer that faults the destination and not the data: the same waits, but
     /// without end, whatever the settings say of giving up.
     pub fn hold_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
@@ -81,15 +92,7 @@ mod tests {
     use super::*;
 
     fn settings() -> RetrySettings {
-        RetrySettings {
-            enabled: true,
-            initial_interval: Duration::from_secs(1),
-            max_interval: Duration::from_secs(5),
-            multiplier: 2.0,
-            randomization_factor: 0.0,
-            max_elapsed_time: Duration::ZERO,
-            statuses: vec![],
-        }
+        RetrySettings { max_interval: Duration::from_secs(5), ..RetrySettings::without_jitter() }
     }
 
     fn waits(settings: &RetrySettings, count: usize) -> Vec<f64> {
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_stays_within_its_factor_and_varies() {
+    fn rules_20_and_44_jitter_stays_within_its_factor_and_varies() {
         let settings = RetrySettings { randomization_factor: 0.5, multiplier: 1.0, ..settings() };
         let waits = waits(&settings, 200);
         assert!(waits.iter().all(|wait| (0.5..=1.5).contains(wait)), "{waits:?}");

@@ -1,8 +1,9 @@
 //! Sending one stream, batch after batch: retries, the search for a record that the upstream refuses, the count of
 //! how every record ended.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
@@ -10,7 +11,9 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::pieces::Pieces;
-use super::{Backoff, Conditions, Exporter, Fate, Outcome};
+use super::{
+    Asker, Backoff, Change, Circuit, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
+};
 use crate::notice;
 use crate::route::Values as _;
 use crate::stream::{Batch, InFlight, Reservation, Stream};
@@ -91,12 +94,13 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight, mut 
 
 /// Tries the next piece until the upstream has taken or refused it.
 async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backoff: &mut Backoff) -> Settled {
-    let conditions = Conditions { hanging: stream.hanging(), budget: &stream.registry().shared().budget };
-    loop {
+    'again: loop {
         // Made before anything is looked at, so that no change is missed.
-        let changed = exporter.changed().notified();
+        let mut changed = pin!(exporter.changed().notified());
         withdraw(exporter, stream, pieces);
-        let Some(piece) = pieces.next().cloned() else { return Settled::Withdrawn };
+        if pieces.is_empty() {
+            return Settled::Withdrawn;
+        }
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
         }
@@ -108,19 +112,63 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
             Err(error) => {
                 let wait = backoff.hold_wait(retry, None);
                 failing(exporter, stream, Failure::NoTarget, &error.to_string(), wait);
-                drop(piece);
-                wait_or(changed, wait, exporter, stream, pieces).await;
+                wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
                 continue;
             }
         };
-        let started = Instant::now();
-        let attempt = active.transport.attempt(&target, &piece, conditions);
-        let answer = tokio::select! {
-            answer = attempt => answer,
-            () = given_up(exporter) => continue,
+        let pass = {
+            let mut leave = pin!(leave(&target, stream, retry));
+            let mut expired = pin!(backoff.expired(retry));
+            loop {
+                // Made before looking, so that no withdrawal is missed.
+                let withdrawal = stream.withdrawal().notified();
+                withdraw(exporter, stream, pieces);
+                if pieces.is_empty() {
+                    return Settled::Withdrawn;
+                }
+                tokio::select! {
+                    biased;
+                    pass = leave.as_mut() => break pass,
+                    () = changed.as_mut() => continue 'again,
+                    () = expired.as_mut() => {
+                        let reason = "given up: the destination did not answer for as long as it may".to_owned();
+                        return Settled::Refused(reason, "retries");
+                    }
+                    () = withdrawal => {}
+                }
+            }
         };
+        let piece = pieces.next().expect("there is one, or nothing would be left").clone();
+        let (started, begun) = (Instant::now(), AtomicBool::new(false));
+        let conditions = Conditions {
+            hanging: stream.hanging(),
+            budget: &stream.registry().shared().budget,
+            pass: pass.as_ref(),
+            begun: &begun,
+        };
+        let answer = {
+            let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
+            loop {
+                let withdrawal = stream.withdrawal().notified();
+                // It only stands in line yet, and for nobody.
+                if !begun.load(Ordering::Relaxed) && pieces.next_is_withdrawn() {
+                    break None;
+                }
+                tokio::select! {
+                    answer = attempt.as_mut() => break answer,
+                    () = given_up(exporter) => break None,
+                    () = withdrawal, if !begun.load(Ordering::Relaxed) => {}
+                }
+            }
+        };
+        // Given up or withdrawn; or the circuit has opened while the attempt waited for its turn.
+        let Some(answer) = answer else { continue };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
+        let sign = answer.sign();
         exporter.counters().count_attempt(answer.code);
+        if let Some(pass) = pass {
+            note_change(exporter, &target, pass.end(sign), &answer.detail);
+        }
         let (failure, wait) = match answer.outcome {
             Outcome::Delivered { rejected, warning } => {
                 if rejected > 0 || warning {
@@ -149,7 +197,31 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
         };
         failing(exporter, stream, failure, &answer.detail, wait);
         drop(piece);
-        wait_or(changed, wait, exporter, stream, pieces).await;
+        // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
+        let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
+        if asked || !target.circuit().is_some_and(Circuit::is_open) {
+            wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
+        }
+    }
+}
+
+/// Waits until the destination is worth an attempt, where there is somebody to ask about that. Without retries it is
+/// asked in any case.
+async fn leave<'a>(target: &'a Target, stream: &Stream, retry: &RetrySettings) -> Option<Pass<'a>> {
+    let circuit = target.circuit().filter(|_| retry.enabled)?;
+    let identity = std::ptr::from_ref(stream).addr();
+    Some(circuit.pass(Asker { stream: identity, in_trouble: stream.is_failing() }).await)
+}
+
+fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &str) {
+    let exporter = exporter.name();
+    match change {
+        Change::None => {}
+        Change::Opened => warn!(
+            %exporter, %target,
+            "the destination doesn't answer, so its streams wait while now and then one of them probes: {detail}"
+        ),
+        Change::Closed => info!(%exporter, %target, "the destination answers again, so its streams go on"),
     }
 }
 
@@ -164,7 +236,7 @@ fn withdraw(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
 /// Waits, unless the exporter changes before. What is withdrawn meanwhile doesn't wait as long; if nothing is left, the
 /// wait goes on all the same, since the next batch would only meet the same upstream.
 async fn wait_or(
-    changed: Notified<'_>,
+    changed: Pin<&mut Notified<'_>>,
     wait: Duration,
     exporter: &Exporter,
     stream: &Stream,

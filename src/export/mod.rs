@@ -17,8 +17,12 @@ mod transport;
 mod upstream;
 mod utc;
 
+pub(crate) use self::grpc::call;
 pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
 pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
+pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
+pub(crate) use self::upstream::destination::Origin;
+pub(crate) use self::upstream::dial::{DialError, Dialer, Transmission};
 pub use self::upstream::proxy::ProxyError;
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;

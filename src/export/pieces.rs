@@ -36,6 +36,11 @@ impl Pieces {
         self.rest.last()
     }
 
+    /// Whether all of the next piece was withdrawn meanwhile.
+    pub(super) fn next_is_withdrawn(&self) -> bool {
+        self.next().is_some_and(|piece| self.in_flight.is_withdrawn(piece.numbers()))
+    }
+
     /// The next piece has ended; of its records `lost` were not delivered, for a reason that senders may read.
     pub(super) fn end(&mut self, lost: u64, reason: &str) {
         if let Some(piece) = self.rest.pop() {

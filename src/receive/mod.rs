@@ -26,6 +26,8 @@ mod watch;
 pub use acknowledge::Acknowledge;
 pub use answer::AnswerBody;
 pub use body::Received;
+#[cfg(any(test, fuzzing))]
+pub use body::check_decompression;
 pub use counters::{Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;

@@ -43,6 +43,12 @@ impl InFlight {
         queue.end(&ended);
     }
 
+    /// Whether all entries of these numbers were withdrawn.
+    pub fn is_withdrawn(&self, numbers: &Numbers) -> bool {
+        let queue = self.stream.queue.lock();
+        !queue.withdrawn.is_empty() && numbers.without(&queue.withdrawn).is_empty()
+    }
+
     /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
     /// their records have ended is for the caller to count.
     pub fn withdraw(&mut self) -> Numbers {

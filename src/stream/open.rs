@@ -163,7 +163,7 @@ mod tests {
         let closed = open.close(Signal::Logs).unwrap();
         assert_eq!(closed.batch.to_bytes(), expected);
         assert_eq!(closed.batch.records(), 300);
-        assert_eq!(closed.batch.numbers().runs(), [0..300]);
+        assert_eq!(*closed.batch.numbers(), Numbers::from(0..300));
         assert!(open.close(Signal::Logs).is_none());
     }
 

@@ -304,6 +304,11 @@ impl Stream {
         self.failing.swap(failing, Ordering::Relaxed)
     }
 
+    /// Whether the last attempt to deliver failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
     pub fn hanging(&self) -> &AtomicBool {
         &self.hanging

@@ -12,7 +12,7 @@ use crate::support::yaml::{by_stream, exporters};
 use crate::support::{PATIENCE, SluiceProcess, http, yaml};
 
 /// The Collector writes messages anew, so that only their meaning is compared.
-async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
+pub(crate) async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
     up.wait_for_records(sent.records(), PATIENCE).await.expect("everything arrives");
     Telemetry::of(&up.taken()).canonical().assert_is(&sent.clone().canonical(), how);
 }
@@ -21,14 +21,13 @@ async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
 const AT_ONCE: &str = "sending_queue: { enabled: false }, retry_on_failure: { enabled: false }";
 
 /// The Collector's exporters towards an endpoint.
-fn otlp_http(endpoint: &str, options: &str) -> String {
+pub(crate) fn otlp_http(endpoint: &str, options: &str) -> String {
     format!("exporters:\n  otlp_http: {{ endpoint: '{endpoint}', {options}, {AT_ONCE} }}")
 }
 
 /// The same over gRPC.
-fn otlp_grpc(endpoint: &str, options: &str) -> String {
-    let tls = "tls: { insecure: true }";
-    format!("exporters:\n  otlp_grpc: {{ endpoint: '{endpoint}', {tls}, {options}, {AT_ONCE} }}")
+pub(crate) fn otlp_grpc(endpoint: &str, options: &str) -> String {
+    format!("exporters:\n  otlp_grpc: {{ endpoint: '{endpoint}', {options}, {AT_ONCE} }}")
 }
 
 async fn passes_before_sluice(exporter: &str, options: &str) {
@@ -36,7 +35,7 @@ async fn passes_before_sluice(exporter: &str, options: &str) {
     let up = sinks::recording().await;
     let sluice = SluiceProcess::start(&(BOTH_PORTS.to_owned() + &yaml::up(&up.url(), &[])), &[]).await;
     let exporters = match exporter {
-        "otlp_grpc" => otlp_grpc(&grpc_url(&sluice).await, options),
+        "otlp_grpc" => otlp_grpc(&grpc_url(&sluice).await, &format!("tls: {{ insecure: true }}, {options}")),
         _ => otlp_http(&sluice.url(), options),
     };
     let collector = Collector::start(&exporters, exporter).await;

@@ -147,12 +147,17 @@ async fn rule_5_an_answer_that_is_too_long_is_not_read_to_its_end_and_counts_as_
         _ => Reply::Take,
     });
     let sluice = start(&up.options()).await;
-    sluice.accept(Signal::Logs, one("a", "long")).await;
-    sluice.accept(Signal::Logs, one("a", "next")).await;
-    up.records(2).await;
+    // More of them, in turn and at a time, than would fit into the window that answers share.
+    for _ in 0..5 {
+        for stream in ["a", "b", "c"] {
+            sluice.accept(Signal::Logs, one(stream, "long")).await;
+            sluice.accept(Signal::Logs, one(stream, "next")).await;
+        }
+    }
+    up.records(30).await;
     let metrics = sluice.settled().await;
-    assert_eq!(up.calls().len(), 2);
-    assert_eq!(metrics.sum("sluice_exported_records_total", &[("outcome", "delivered")]), 2.0);
+    assert_eq!((up.calls().len(), up.connections()), (30, 1));
+    assert_eq!(metrics.sum("sluice_exported_records_total", &[("outcome", "delivered")]), 30.0);
 }
 
 #[tokio::test]

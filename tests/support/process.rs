@@ -27,15 +27,27 @@ impl SluiceProcess {
     pub async fn start(yaml: &str, args: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let config = write_config(directory.path(), yaml);
-        Self::start_in(directory, &config, args).await
+        Self::start_in(directory, &config, args, &[]).await
+    }
+
+    /// The same with more variables in its environment.
+    pub async fn start_with_env(yaml: &str, variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        Self::start_in(directory, &config, &[], variables).await
     }
 
     /// The same with a file as it is.
     pub async fn start_file(config: &Path) -> Self {
-        Self::start_in(tempfile::tempdir().expect("there is a temporary directory"), config, &[]).await
+        Self::start_in(tempfile::tempdir().expect("there is a temporary directory"), config, &[], &[]).await
     }
 
-    async fn start_in(directory: tempfile::TempDir, config: &Path, args: &[&str]) -> Self {
+    async fn start_in(
+        directory: tempfile::TempDir,
+        config: &Path,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(["run", "--config"])
             .arg(config)
@@ -44,6 +56,7 @@ impl SluiceProcess {
             .env_remove("RUST_LOG")
             .env_remove("SLUICE_CONFIG")
             .env_remove("SLUICE_LOG_FORMAT")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -266,10 +266,8 @@ impl World {
             Step::Leave(at) if !self.waiting.is_empty() => self.leave(*at),
             _ if self.sending.is_empty() => {}
             Step::Halve(at) => {
-                _ = {
-                    let at = some(*at);
-                    self.sending[at].1.halve();
-                }
+                let at = some(*at);
+                self.sending[at].1.halve();
             }
             Step::Send(at, part) => {
                 let at = some(*at);

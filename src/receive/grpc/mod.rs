@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request, Version};
+use ::http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -26,15 +26,11 @@ use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
 use super::{Misdirection, Received, Transport};
 use crate::otlp::Signal;
-use crate::rpc::Code;
-
-/// The media type of calls and answers.
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+use crate::rpc::{Code, ENCODING, MEDIA_TYPE};
 
 /// How the message of a call may be compressed.
 const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd");
 
-const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -44,16 +40,6 @@ enum Call {
     Export(Signal),
     HealthCheck,
     HealthWatch,
-}
-
-/// Whether a request is a gRPC call: on HTTP/2, and by its content type (which is not gRPC-Web's).
-pub(super) fn is_call(request: &Request<Incoming>) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let start = content_type.get(..GRPC.len()).unwrap_or_default();
-    let rest = content_type.get(GRPC.len()..).unwrap_or_default();
-    request.version() == Version::HTTP_2
-        && start.eq_ignore_ascii_case(GRPC.as_bytes())
-        && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
 /// Answers a call.
@@ -119,7 +105,7 @@ async fn export(
 fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
     let wrong = |how, message: &str| Misdirected { how, message: message.to_owned() };
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let codec = content_type.get(GRPC.len()..).unwrap_or_default();
+    let codec = content_type.get(MEDIA_TYPE.len()..).unwrap_or_default();
     if codec.first() == Some(&b'+') && !codec[1..].to_ascii_lowercase().starts_with(b"proto") {
         return Err(wrong(
             Misdirection::Format,
@@ -143,19 +129,15 @@ fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
 
 /// The call of a path, or why there is none.
 fn call(path: &str) -> Result<Call, String> {
+    if let Some(signal) = Signal::from_method(path) {
+        return Ok(Call::Export(signal));
+    }
     let (service, method) =
         path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((path, ""));
-    let known = match service {
-        "opentelemetry.proto.collector.trace.v1.TraceService" => Some(Signal::Traces),
-        "opentelemetry.proto.collector.metrics.v1.MetricsService" => Some(Signal::Metrics),
-        "opentelemetry.proto.collector.logs.v1.LogsService" => Some(Signal::Logs),
-        _ => None,
-    };
-    match (known, service, method) {
-        (Some(signal), _, "Export") => Ok(Call::Export(signal)),
-        (None, health::SERVICE, "Check") => Ok(Call::HealthCheck),
-        (None, health::SERVICE, "Watch") => Ok(Call::HealthWatch),
-        (None, service, _) if service.starts_with("opentelemetry.proto.collector.profiles.") => {
+    match (service, method) {
+        (health::SERVICE, "Check") => Ok(Call::HealthCheck),
+        (health::SERVICE, "Watch") => Ok(Call::HealthWatch),
+        (service, _) if service.starts_with("opentelemetry.proto.collector.profiles.") => {
             Err("profiles are not supported; the signals are traces, metrics and logs".to_owned())
         }
         _ => Err(format!(

@@ -1,10 +1,15 @@
 //! The proxies: how each is configured, started and stopped.
 
+mod collector;
+mod haproxy;
+mod nginx;
+mod rotel;
+mod sluice;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,8 +18,9 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::Failure;
-use crate::collector;
+use crate::certificates::Certificates;
 use crate::process::{self, Memory};
+use crate::wire::Passage;
 
 /// How long a proxy may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -32,7 +38,7 @@ pub(crate) enum Kind {
     Sluice,
     /// A Collector that hands each request on as it is.
     Collector,
-    /// A Collector that does what Sluice does: a pipeline for each stream, batches by size, order kept.
+    /// A Collector that does what Sluice does: a pipeline for each stream, batches by size, one consumer for order.
     CollectorRouting,
     Rotel,
 }
@@ -51,6 +57,23 @@ impl Kind {
     /// Whether it is known to reorder records, and to lose the resource of batches that it splits.
     pub(crate) fn changes(self) -> bool {
         self == Self::Rotel
+    }
+
+    /// Whether it may reorder records: in a Collector two batches of a stream that wait for its one consumer at the same
+    /// time now and then overtake each other.
+    pub(crate) fn reorders(self) -> bool {
+        matches!(self, Self::CollectorRouting | Self::Rotel)
+    }
+
+    /// Whether it can be set up for this.
+    pub(crate) fn passes(self, passage: Passage) -> bool {
+        match self {
+            Self::Direct => passage.incoming == passage.outgoing,
+            Self::Nginx => passage == Passage::PLAIN,
+            Self::Haproxy => passage.keeps_bodies(),
+            Self::Sluice | Self::Collector | Self::CollectorRouting => true,
+            Self::Rotel => rotel::passes(passage),
+        }
     }
 
     /// Its binary, if there is one.
@@ -86,6 +109,14 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What a proxy is to do.
+pub(crate) struct Task<'a> {
+    pub(crate) listen: SocketAddr,
+    pub(crate) upstream: SocketAddr,
+    pub(crate) passage: Passage,
+    pub(crate) certificates: &'a Certificates,
+}
+
 /// A running proxy. It is ended when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -96,38 +127,45 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Starts `kind` in front of `upstream`, in a directory of its own, and waits until it accepts connections.
-    pub(crate) fn start(kind: Kind, program: &Path, upstream: SocketAddr) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        kind: Kind,
+        program: &Path,
+        upstream: SocketAddr,
+        passage: Passage,
+        certificates: &Certificates,
+    ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
         let addr = free_address()?;
+        let task = Task { listen: addr, upstream, passage, certificates };
         let path = directory.path();
         let mut command = Command::new(program);
         match kind {
             Kind::Direct => return Err("`direct` has no process".into()),
             Kind::Nginx => {
-                fs::write(path.join("nginx.conf"), nginx(addr, upstream, path)?)?;
+                fs::write(path.join("nginx.conf"), nginx::config(&task, path)?)?;
                 command.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf"));
                 command.arg("-e").arg(path.join("error.log"));
             }
             Kind::Haproxy => {
-                fs::write(path.join("haproxy.cfg"), haproxy(addr, upstream))?;
+                fs::write(path.join("haproxy.cfg"), haproxy::config(&task))?;
                 command.arg("-db").arg("-f").arg(path.join("haproxy.cfg"));
             }
             Kind::Sluice => {
-                fs::write(path.join("sluice.yaml"), sluice(addr, upstream, free_address()?))?;
+                fs::write(path.join("sluice.yaml"), sluice::config(&task, free_address()?))?;
                 command.arg("run").arg("--config").arg(path.join("sluice.yaml"));
                 command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
             }
             Kind::Collector | Kind::CollectorRouting => {
                 let config = match kind {
-                    Kind::Collector => collector::pass_through(addr, upstream),
-                    _ => collector::routing(addr, upstream),
+                    Kind::Collector => collector::pass_through(&task),
+                    _ => collector::routing(&task),
                 };
                 fs::write(path.join("collector.yaml"), config)?;
                 command.arg("--config").arg(path.join("collector.yaml"));
                 command.env("GOMAXPROCS", WORKERS.to_string());
             }
             Kind::Rotel => {
-                command.args(rotel(addr, upstream, free_address()?));
+                command.args(rotel::options(&task, free_address()?));
                 command.arg("--pid-file").arg(path.join("pid")).arg("--log-file").arg(path.join("log"));
                 command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
             }
@@ -171,6 +209,9 @@ impl Proxy {
 
     /// Asks it to end, and waits until it has.
     fn stop(&mut self) -> io::Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         // Killing nginx's master would leave its workers behind.
         let pid = self.child.id().to_string();
         Command::new("/bin/kill").args(["-TERM", &pid]).status()?;
@@ -200,104 +241,4 @@ fn pause(time: Duration) {
 
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-fn nginx(listen: SocketAddr, upstream: SocketAddr, directory: &Path) -> io::Result<String> {
-    // Only root can change the user, and only root has to.
-    let user = if fs::metadata("/proc/self")?.uid() == 0 { "user root;" } else { "" };
-    let directory = directory.display();
-    Ok(format!(
-        "{user}
-daemon off;
-worker_processes {WORKERS};
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off;
-    client_max_body_size 0;
-    client_body_buffer_size 128k;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    keepalive_timeout 300s;
-    keepalive_requests 1000000000;
-    upstream sink {{
-        server {upstream};
-        keepalive 256;
-        keepalive_timeout 300s;
-        keepalive_requests 1000000000;
-    }}
-    server {{
-        listen {listen};
-        location / {{
-            proxy_pass http://sink;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_request_buffering off;
-        }}
-    }}
-}}
-"
-    ))
-}
-
-fn haproxy(listen: SocketAddr, upstream: SocketAddr) -> String {
-    format!(
-        "global
-    nbthread {WORKERS}
-    maxconn 4096
-defaults
-    mode http
-    timeout connect 10s
-    timeout client 300s
-    timeout server 300s
-    timeout http-keep-alive 300s
-    http-reuse always
-frontend otlp
-    bind {listen}
-    default_backend sink
-backend sink
-    server sink {upstream}
-"
-    )
-}
-
-fn sluice(listen: SocketAddr, upstream: SocketAddr, admin: SocketAddr) -> String {
-    // A stalled upstream is given up soon, so that its end can be watched; the rest is as a user would write it.
-    format!(
-        "receivers:
-  otlp:
-    protocols:
-      http: {{ endpoint: {listen} }}
-exporters:
-  otlp_http/up:
-    endpoint: http://{upstream}
-    compression: none
-    timeout: 10s
-    retry_on_failure: {{ initial_interval: 200ms, max_interval: 1s }}
-routes:
-  - name: all
-    match: {{ s2.stream: \"*\" }}
-    key: s2.stream
-    exporters: [otlp_http/up]
-admin: {{ endpoint: {admin} }}
-"
-    )
-}
-
-/// It exports batches of many requests' records, in OTLP/HTTP as everybody here.
-fn rotel(listen: SocketAddr, upstream: SocketAddr, grpc: SocketAddr) -> Vec<String> {
-    let options = [
-        ("--otlp-http-endpoint", listen.to_string()),
-        ("--otlp-grpc-endpoint", grpc.to_string()),
-        ("--exporter", "otlp".to_owned()),
-        ("--otlp-exporter-endpoint", format!("http://{upstream}")),
-        ("--otlp-exporter-protocol", "http".to_owned()),
-        ("--otlp-exporter-compression", "none".to_owned()),
-    ];
-    let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
-    std::iter::once("start".to_owned()).chain(options).collect()
 }
