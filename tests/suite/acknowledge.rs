@@ -208,6 +208,41 @@ async fn a_sender_that_goes_takes_its_entries_with_it() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_probe_of_its_destination_is_taken_back() {
+    let up = format!("http://{}", sinks::nobody().await);
+    let sluice = Arc::new(Sluice::start(&(yaml::up(&up, &[SINGLY, SLOWLY]) + PATIENT)).await);
+    let keys: Vec<String> = (0..8).map(|key| key.to_string()).collect();
+    let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (&**key, &["x"][..])).collect();
+    let waiting = post(&sluice, logs(&entries));
+    sluice.wait_for_metric("sluice_destinations", &[("circuit", "open")], 1.0).await;
+    waiting.abort();
+    assert_withdrawn(&sluice, 8.0).await;
+}
+
+#[tokio::test]
+async fn what_stands_in_line_for_its_destination_is_taken_back() {
+    let gate = Gate::start().await;
+    let one = "sending_queue: { max_in_flight: 1, batch: { min_size: 1, flush_timeout: 0s } }";
+    let sluice = Arc::new(Sluice::start(&(yaml::up(&gate.url(), &[one]) + PATIENT)).await);
+    // One after the other moves to the allowance of those that hang, and these are all there is.
+    let hanging: Vec<_> = (0..5).map(|key| post(&sluice, logs(&[(&key.to_string(), &["x"])]))).collect();
+    gate.arrived(5).await;
+    let in_line = post(&sluice, logs(&[("b", &["y"])]));
+    pending(&sluice, 6.0).await;
+    in_line.abort();
+    pending(&sluice, 5.0).await;
+    for _ in &hanging {
+        gate.answer(200);
+    }
+    for waiting in hanging {
+        assert_eq!(waiting.await.unwrap().status, 200);
+    }
+    let metrics = sluice.settled().await;
+    assert_eq!((metrics.exported(UP, "delivered"), withdrawn(&metrics)), (5.0, 1.0));
+    assert_eq!(gate.texts().len(), 5);
+}
+
+#[tokio::test]
 async fn a_stream_that_is_reset_takes_its_entries_with_it_and_no_others() {
     let gate = Gate::start().await;
     let nobody = format!("http://{}", sinks::nobody().await);
@@ -219,10 +254,10 @@ async fn a_stream_that_is_reset_takes_its_entries_with_it_and_no_others() {
                   - { match: { s2.stream: '*' }, key: s2.stream, exporters: [otlp_http/dead] }\n";
     let sluice = Sluice::start(&(exporters + routes + PATIENT)).await;
     let mut calls = Calls::open(sluice.otlp).await;
-    let dead = calls.logs(logs(&[("dead", &["x"])]));
+    let dead = calls.logs(&logs(&[("dead", &["x"])]));
     pending(&sluice, 1.0).await;
     // It is read while the other one waits, on the same connection.
-    let up = calls.logs(logs(&[("up", &["y"])]));
+    let up = calls.logs(&logs(&[("up", &["y"])]));
     gate.arrived(1).await;
     dead.abort();
     sluice.wait_for_metric("sluice_withdrawn_records_total", &[("exporter", "otlp_http/dead")], 1.0).await;
@@ -429,10 +464,10 @@ impl Calls {
     }
 
     /// A call that is reset when it is aborted.
-    fn logs(&mut self, message: Vec<u8>) -> JoinHandle<Reply> {
+    fn logs(&mut self, message: &[u8]) -> JoinHandle<Reply> {
         let request = http::Request::post(format!("http://{}{}", self.1, grpc::export(Signal::Logs)))
             .header("content-type", "application/grpc")
-            .body(Full::new(grpc::framed(0, &message).into()))
+            .body(Full::new(grpc::framed(0, message).into()))
             .unwrap();
         let answer = self.0.send_request(request);
         tokio::spawn(async move {
