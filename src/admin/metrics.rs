@@ -132,6 +132,17 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }
         Ok(())
     })?;
+    let help =
+        "Of the dropped records those that nobody waited for any more: senders were told to send them again";
+    page.counters("sluice_withdrawn_records", help, |family| {
+        for exporter in exporters {
+            for signal in Signal::ALL {
+                let labels = [("exporter", &**exporter.name()), ("signal", signal.name())];
+                family.add(&labels, exporter.counters().withdrawn(signal))?;
+            }
+        }
+        Ok(())
+    })?;
     page.counters("sluice_recovered_records", "Records found in the journal at the start", |family| {
         exporters.iter().try_for_each(|exporter| family.add(&[("exporter", exporter.name())], 0))
     })?;

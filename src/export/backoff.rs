@@ -31,6 +31,12 @@ impl Backoff {
         Self::default()
     }
 
+    /// The state of another batch for the same upstream, which has not become better: its waits go on where these were.
+    #[must_use]
+    pub(super) fn for_another(self) -> Self {
+        Self { since: None, ..self }
+    }
+
     /// How long to wait after one more failure, or `None` if the batch is to be given up: retries are off, or
     /// the next attempt would begin later than `max_elapsed_time` after the first failure.
     ///
@@ -111,6 +117,16 @@ mod tests {
         let mut backoff = Backoff::new();
         let waits: Vec<_> = (0..4).map(|_| backoff.hold_wait(&settings, None).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_batch_waits_on_but_has_its_own_time_before_it_is_given_up() {
+        let settings = RetrySettings { max_elapsed_time: Duration::from_secs(10), ..settings() };
+        let mut backoff = Backoff::new();
+        backoff.next_wait(&settings, None).unwrap();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        let mut other = backoff.for_another();
+        assert_eq!(other.next_wait(&settings, None), Some(Duration::from_secs(2)));
     }
 
     #[test]

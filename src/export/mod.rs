@@ -11,6 +11,7 @@ mod file;
 mod file_name;
 mod grpc;
 mod http;
+mod pieces;
 mod settings;
 mod transport;
 mod upstream;

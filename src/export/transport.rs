@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -57,12 +57,16 @@ pub struct Conditions<'a> {
     pub budget: &'a Arc<Budget>,
     /// The leave to ask the destination, for those that share a circuit.
     pub pass: Option<&'a Pass<'a>>,
+    /// Set when the attempt does more than wait for its turn: until then it leaves no trace if it is dropped.
+    pub begun: &'a AtomicBool,
 }
 
 impl Conditions<'_> {
-    /// Whether the attempt may still be made.
-    pub(super) fn hold(&self) -> bool {
-        self.pass.is_none_or(Pass::holds)
+    /// Begins the attempt, if it may still be made.
+    pub(super) fn begin(&self) -> bool {
+        let holds = self.pass.is_none_or(Pass::holds);
+        self.begun.store(holds, Ordering::Relaxed);
+        holds
     }
 }
 
@@ -197,8 +201,13 @@ impl Transport {
     ) -> Option<Answer> {
         match (self, target) {
             (Self::Http(http), Target::Http(target)) => http.attempt(target, batch, conditions).await,
-            (Self::File(file), Target::File(target)) => Some(file.attempt(target, batch).await),
-            (Self::Debug(debug), Target::Debug(target)) => Some(debug.attempt(target, batch).await),
+            (Self::File(file), Target::File(target)) if conditions.begin() => {
+                Some(file.attempt(target, batch).await)
+            }
+            (Self::Debug(debug), Target::Debug(target)) if conditions.begin() => {
+                Some(debug.attempt(target, batch).await)
+            }
+            (Self::File(_), Target::File(_)) | (Self::Debug(_), Target::Debug(_)) => None,
             (Self::Grpc(grpc), Target::Grpc(target)) => grpc.attempt(target, batch, conditions).await,
             _ => unreachable!("a target is used with the transport that made it"),
         }

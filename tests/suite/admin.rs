@@ -140,7 +140,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 24] = [
+    let expected: [(&str, &[&str]); 25] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
@@ -165,6 +165,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_recovered_records_total", &["exporter"]),
         ("sluice_routed_records_total", &["exporter", "signal"]),
         ("sluice_streams", &[]),
+        ("sluice_withdrawn_records_total", &["exporter", "signal"]),
     ];
     let expected = BTreeMap::from(expected);
     assert_eq!(

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acknowledge;
 mod admin;
 mod all_or_nothing;
 mod answers;

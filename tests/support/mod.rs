@@ -6,6 +6,7 @@
 
 pub mod fixtures;
 pub mod front;
+pub mod gate;
 pub mod grpc;
 pub mod grpc_upstream;
 pub mod http;

@@ -125,7 +125,7 @@ impl GrpcTransport {
         keep_swept(&self.shared, IDLE / 2, |shared| (&shared.destinations, &shared.tls));
         let alone = conditions.hanging.load(Ordering::Relaxed);
         let exchange = || self.shared.exchange(target, batch, alone, conditions.budget);
-        target.destination.allowance.run(conditions.hanging, || conditions.hold(), exchange).await
+        target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
     }
 }
 

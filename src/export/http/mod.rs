@@ -125,7 +125,7 @@ impl HttpTransport {
         }
         keep_swept(&self.shared, self.shared.sweep_pause(), |shared| (&shared.destinations, &shared.tls));
         let exchange = || self.shared.exchange(target, batch, conditions.budget);
-        target.destination.allowance.run(conditions.hanging, || conditions.hold(), exchange).await
+        target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
     }
 
     #[cfg(test)]

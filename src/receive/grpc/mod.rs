@@ -14,12 +14,13 @@ use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Coding, Limits};
-use super::http::{Misdirected, quoted};
+use super::http::{Misdirected, quoted, undelivered};
 use super::intake::Verdict;
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
@@ -55,9 +56,11 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
                 .answer();
         }
     };
+    let patience = timeout(&head.headers);
+    let deadline = patience.and_then(|left| Instant::now().checked_add(left));
     let limits = Limits {
         size: settings.max_request_body_size,
-        timeout: timeout(&head.headers).map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
+        timeout: patience.map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
         budget: otlp.budget.clone(),
     };
     let received = body::read_message(&mut body, coding, &limits).await;
@@ -66,7 +69,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
     match (call, received) {
-        (Call::Export(signal), Ok(received)) => export(otlp, signal, received, gzip),
+        (Call::Export(signal), Ok(received)) => export(otlp, signal, received, deadline, gzip).await,
         (Call::Export(signal), Err(error)) => {
             otlp.intake.unread(signal, Transport::Grpc, &error);
             unread(&error).answer()
@@ -77,14 +80,21 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     }
 }
 
-fn export(otlp: &Otlp, signal: Signal, received: Received, gzip: bool) -> Answer {
-    let status = match otlp.intake.take(signal, Transport::Grpc, received) {
+async fn export(
+    otlp: &Otlp,
+    signal: Signal,
+    received: Received,
+    deadline: Option<Instant>,
+    gzip: bool,
+) -> Answer {
+    let status = match otlp.intake.take(signal, Transport::Grpc, received, deadline).await {
         Verdict::Accepted => return message(&super::status::Encoding::Protobuf.success(signal, None), gzip),
         Verdict::Partly { rejected, message: text } => {
             let partial = super::status::Encoding::Protobuf.success(signal, Some((rejected, &text)));
             return message(&partial, gzip);
         }
         Verdict::Refused(full) => GrpcStatus::later(&full.to_string()),
+        Verdict::Undelivered(time) => GrpcStatus::later(&undelivered(time)),
         Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
         Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),
     };
