@@ -9,6 +9,7 @@ pub mod front;
 pub mod grpc;
 pub mod grpc_upstream;
 pub mod http;
+pub mod http2;
 pub mod letters;
 pub mod metrics;
 pub mod payload;
