@@ -78,15 +78,34 @@ fn every_test_that_is_named_as_proof_is_there() {
     assert!(absent.is_empty(), "docs/architecture.md names tests that are not there: {absent:?}");
 }
 
+/// The names of the functions in `code` that `cargo test` runs.
+fn tests(code: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    // Since the last item or statement.
+    let (mut is_test, mut is_ignored) = (false, false);
+    for line in code.lines().map(str::trim) {
+        is_test |=
+            line == "#[test]" || line.starts_with("#[tokio::test]") || line.starts_with("#[tokio::test(");
+        is_ignored |= line.starts_with("#[ignore");
+        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        if let Some((name, _)) = function.and_then(|function| function.split_once('(')) {
+            names.extend((is_test && !is_ignored).then_some(name));
+        }
+        if line.ends_with(['{', '}', '(', ';']) && !line.starts_with('#') {
+            (is_test, is_ignored) = (false, false);
+        }
+    }
+    names
+}
+
 /// The numbers of OTLP's rules that names of tests in `code` carry: `rule_34_…`, `rules_4_and_32_…`, `rules_49_to_53_…`.
 fn rules_in_names(code: &str) -> BTreeSet<u32> {
-    let name = |line: &'_ str| {
-        let line = line.trim_start();
-        let rule = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn rule")?;
+    let rule = |name: &'_ str| {
+        let rule = name.strip_prefix("rule")?;
         Some(rule.strip_prefix('s').unwrap_or(rule).strip_prefix('_')?.to_owned())
     };
     let mut rules = BTreeSet::new();
-    for name in code.lines().filter_map(name) {
+    for name in tests(code).into_iter().filter_map(rule) {
         let (mut last, mut through) = (0, false);
         for word in name.split('_') {
             match word.parse::<u32>() {
@@ -119,13 +138,17 @@ fn every_rule_of_otlp_has_a_test_that_carries_its_number() {
 }
 
 #[test]
-fn names_of_tests_carry_one_rule_or_more() {
+fn names_of_tests_that_run_carry_one_rule_or_more() {
     for (code, rules) in [
-        ("    async fn rule_24_http_2_is_spoken() {", vec![24]),
-        ("fn rules_4_and_32_what() {", vec![4, 32]),
-        ("fn rules_15_21_and_22_what() {", vec![15, 21, 22]),
-        ("fn rules_49_to_53_what() {", vec![49, 50, 51, 52, 53]),
-        ("fn rule_of_thumb() {\n// rule_7_is_mentioned", vec![]),
+        ("    #[tokio::test]\n    async fn rule_24_http_2_is_spoken() {", vec![24]),
+        ("#[tokio::test(start_paused = true)]\n/// Why.\nasync fn rules_4_and_32_what() {", vec![4, 32]),
+        ("#[test]\n#[cfg(unix)]\nfn rules_15_21_and_22_what() {", vec![15, 21, 22]),
+        ("proptest! {\n#[test]\nfn rules_49_to_53_what(\ninput in any::<u8>()) {", vec![49, 50, 51, 52, 53]),
+        ("#[test]\nfn rule_of_thumb() {\n// rule_7_is_mentioned", vec![]),
+        ("fn rule_7_is_no_test() {", vec![]),
+        ("#[test]\nfn other() {\n}\n\nfn rule_7_is_no_test() {", vec![]),
+        ("#[test]\n#[ignore = \"one day (maybe)\"]\nfn rule_7_is_not_run() {", vec![]),
+        ("#[ignore]\n#[tokio::test]\nasync fn rule_7_is_not_run() {", vec![]),
     ] {
         assert_eq!(rules_in_names(code).into_iter().collect::<Vec<_>>(), rules, "{code}");
     }

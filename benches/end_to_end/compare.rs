@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::load::{CONNECTIONS, Measured, STREAMS, Size, measure};
+use crate::load::{CONNECTIONS, Measured, STREAMS, Size, measure, some};
 use crate::proxy::Kind;
 use crate::rig::Rig;
 use crate::table::{Table, median};
@@ -24,16 +24,16 @@ pub(crate) fn run(rig: &Rig, arguments: &CompareArguments) -> Result<String, Fai
         only => only.contains(kind),
     };
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
+    let asked = |size: &Size| arguments.size.as_ref().is_none_or(|part| size.name.contains(part));
+    let sizes: Vec<Size> = SIZES.into_iter().filter(asked).collect();
+    some("--size", arguments.size.as_deref(), &sizes, SIZES.map(|size| size.name))?;
     let mut section = format!(
         "## Passing requests through\n\n{CONNECTIONS} connections, closed loop, logs of {STREAMS} streams without \
          compression. Medians of {} interleaved runs. CPU is that of the proxy alone, read when everything accepted \
          had been delivered.\n",
         arguments.runs
     );
-    for size in SIZES {
-        if arguments.size.as_ref().is_some_and(|part| !size.name.contains(part)) {
-            continue;
-        }
+    for size in sizes {
         let size = Size { requests: ((size.requests as f64 * arguments.scale) as u64).max(1), ..size };
         let mut runs: HashMap<Kind, Vec<Measured>> = HashMap::new();
         for run in 0..arguments.runs {

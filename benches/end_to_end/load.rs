@@ -11,6 +11,7 @@ use crate::wire::{Passage, Wire};
 
 /// Connections of the load generator, each with one request at a time.
 pub(crate) const CONNECTIONS: usize = 16;
+/// Streams of the load, each of which a Collector that routes has an exporter for.
 pub(crate) const STREAMS: usize = 10;
 /// Everything accepted must arrive in this time after the last answer.
 const DELIVERY: Duration = Duration::from_secs(60);
@@ -40,6 +41,22 @@ pub(crate) struct Measured {
     /// Load generator and upstream, in microseconds per request.
     pub(crate) send_micros: f64,
     pub(crate) sink_micros: f64,
+}
+
+/// An error unless something is `chosen`: what was asked for, and what there is.
+pub(crate) fn some<T, const N: usize>(
+    option: &str,
+    asked: Option<&str>,
+    chosen: &[T],
+    all: [&str; N],
+) -> Result<(), Failure> {
+    match chosen {
+        [] => {
+            let (asked, all) = (asked.unwrap_or_default(), all.join("`, `"));
+            Err(format!("nothing matches {option} `{asked}`: write a part of `{all}`").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Sends one load through a proxy, to an upstream that checks it.

@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message;
 
+use crate::export::retry_after;
 use crate::otlp::Signal;
 use crate::receive::AnswerBody;
 use crate::rpc::trailers::STATUS;
@@ -120,7 +121,7 @@ pub(super) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<AnswerB
     } else {
         let why = Status::decode(body).unwrap_or_default().message;
         let at_once = (head.status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::ZERO);
-        let delay = retry_after(&head.headers).or(at_once);
+        let delay = retry_after(&head.headers, SystemTime::now()).or(at_once);
         let detail = delay.map(|delay| RetryInfo::after(delay).detail());
         let mut answer = Response::new(AnswerBody::from(Bytes::new()));
         *answer.headers_mut() = rpc::Status::new(code(head.status), &why, detail).trailers();
@@ -144,16 +145,6 @@ fn code(status: StatusCode) -> Code {
         502 | 503 => Code::Unavailable,
         _ => Code::Unknown,
     }
-}
-
-/// `Retry-After`, in seconds or as a date (rule 42).
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// An error with a [`Status`] that says why.

@@ -19,6 +19,7 @@ mod utc;
 
 pub(crate) use self::grpc::call;
 pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
+pub(crate) use self::http::retry_after;
 pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub(crate) use self::upstream::destination::Origin;

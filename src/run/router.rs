@@ -172,6 +172,12 @@ impl Router {
         live.listeners.addresses(role).collect()
     }
 
+    /// The same as URLs without a path: `https://127.0.0.1:4318` where TLS is spoken, else `http`.
+    pub async fn urls(&self, role: Role) -> Vec<String> {
+        let live = self.live.lock().await;
+        live.listeners.urls(role).collect()
+    }
+
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;

@@ -198,37 +198,6 @@ async fn the_block_that_better_stack_documents_works_in_it_and_in_sluice() {
     means_the_same_here_and_there(better_stack, name, "/v1/", "Bearer source-token").await;
 }
 
-/// What Highlight takes by gRPC, with only the host changed.
-fn highlight(address: &str) -> String {
-    format!(
-        "exporters:
-  otlp/highlight:
-    endpoint: {address}
-    compression: gzip
-    tls:
-      insecure: true
-    keepalive:
-      time: 30s
-"
-    )
-}
-
-#[tokio::test]
-async fn a_block_for_highlight_works_in_it_and_in_sluice() {
-    let sent = Sdk::Go.sends().await;
-    let up = sinks::recording().await;
-    let highlight_itself = Collector::start(&otlp_http(&up.url(), "compression: none"), "otlp_http").await;
-    let address = |url: String| url.trim_start_matches("http://").to_owned();
-    let block = highlight(&address(highlight_itself.grpc()));
-    let config = BOTH_PORTS.to_owned() + &block + &by_stream("otlp/highlight");
-    let sluice = SluiceProcess::start(&config, &[]).await;
-    let before = Collector::start(&highlight(&address(grpc_url(&sluice).await)), "otlp/highlight").await;
-    Sdk::Go.send("http/protobuf", &before.http(), "none").await;
-    assert_arrived(&up, &sent, "gRPC on both sides").await;
-    before.assert_content();
-    highlight_itself.assert_content();
-}
-
 #[tokio::test]
 async fn it_reads_the_lines_of_sluices_file_exporter() {
     let sent = Sdk::Go.sends().await;

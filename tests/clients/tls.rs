@@ -69,6 +69,11 @@ impl Trust {
 
     /// A Sluice that takes TLS alone, and where: over HTTP, over gRPC.
     async fn sluice(&self, up: &str) -> (SluiceProcess, [String; 2]) {
+        self.sluice_with(&yaml::up(up, &[])).await
+    }
+
+    /// The same with these exporters and routes.
+    async fn sluice_with(&self, exporters_and_routes: &str) -> (SluiceProcess, [String; 2]) {
         let tls = self.receiver();
         let receivers = format!(
             "receivers:
@@ -78,7 +83,7 @@ impl Trust {
       grpc: {{ endpoint: 127.0.0.1:0, {tls} }}
 "
         );
-        let sluice = SluiceProcess::start(&(receivers + &yaml::up(up, &[])), &[]).await;
+        let sluice = SluiceProcess::start(&(receivers + exporters_and_routes), &[]).await;
         let endpoints = [secure(&sluice.url()), secure(&grpc_url(&sluice).await)];
         (sluice, endpoints)
     }
@@ -173,5 +178,41 @@ async fn a_collector_takes_from_sluice_over_tls() {
             sluice.settled().await;
             collector.assert_content();
         }
+    }
+}
+
+/// Highlight's exporter by gRPC (`otel.highlight.io:4317`) or by HTTP (`https://otel.highlight.io:4318`), which it
+/// documents without any further option. Changed are the host, and what a host of our own needs: a port, and the
+/// authority of its certificate.
+fn highlight(name: &str, url: &str, trust: &Trust) -> String {
+    let endpoint = if name == "otlp/highlight" { url.trim_start_matches("https://") } else { url };
+    format!(
+        "exporters:
+  {name}:
+    endpoint: {endpoint}
+    {}
+",
+        trust.exporter()
+    )
+}
+
+#[tokio::test]
+async fn highlights_endpoints_work_in_a_collector_and_in_sluice() {
+    let sent = Go.sends().await;
+    for name in ["otlp/highlight", "otlphttp/highlight"] {
+        let trust = Trust::new(false);
+        let up = sinks::recording().await;
+        let behind = otlp_http(&up.url(), "compression: none");
+        let highlight_itself = Collector::start_with(&trust.receiver(), &behind, "otlp_http").await;
+        let of = |http: &str, grpc: &str| secure(if name == "otlp/highlight" { grpc } else { http });
+        let endpoint = of(&highlight_itself.http(), &highlight_itself.grpc());
+        let block = highlight(name, &endpoint, &trust) + &by_stream(name);
+        let (sluice, [http, grpc]) = trust.sluice_with(&block).await;
+        let before = Collector::start(&highlight(name, &of(&http, &grpc), &trust), name).await;
+        Go.send("http/protobuf", &before.http(), "none").await;
+        assert_arrived(&up, &sent, name).await;
+        sluice.settled().await;
+        before.assert_content();
+        highlight_itself.assert_content();
     }
 }

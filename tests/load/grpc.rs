@@ -11,12 +11,14 @@ use sluice::cli::sink::{Fault, RetryAfter, Sink, SinkSettings};
 use sluice::export::TlsClientSettings;
 use sluice::otlp::Signal;
 use sluice::receive::TlsServerSettings;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::raw::numbered;
 use crate::support::grpc::{call, export, framed};
 use crate::support::grpc_upstream::{GrpcUpstream, Reply};
+use crate::support::http2::Calls;
 use crate::support::tls::Authority;
 use crate::support::{PATIENCE, Sluice};
 
@@ -213,6 +215,32 @@ async fn what_is_no_call_is_refused_with_a_code() {
     // A message may be sent as it is, whatever the header offers.
     assert_eq!(call(sink.addr(), path, &gzip, framed(0, &message)).await.code(), Code::Ok);
     assert_eq!(sink.counts().records, 1);
+}
+
+#[tokio::test]
+async fn what_had_come_of_a_call_that_was_taken_back_is_in_no_other() {
+    let sink = sink().await;
+    let mut calls = Calls::over(TcpStream::connect(sink.addr()).await.unwrap()).await;
+    let path = export(Signal::Logs);
+    let body = framed(0, &numbered("a", &[0, 1]));
+    let (first, second) = body.split_at(20);
+
+    let mut taken_back = calls.begin(path).await;
+    taken_back.send(first.to_vec(), false);
+    taken_back.send(second.to_vec(), false);
+    calls.settled().await;
+    taken_back.reset();
+    sink.wait_for_requests(1, PATIENCE).await.unwrap();
+    assert_eq!(sink.counts().records, 0);
+
+    assert_eq!(calls.call(path, body.clone()).await, Code::Ok);
+    let mut in_pieces = calls.begin(path).await;
+    for (piece, last) in [(first, false), (second, true)] {
+        in_pieces.send(piece.to_vec(), last);
+    }
+    assert_eq!(in_pieces.code().await, Code::Ok);
+    let counts = sink.counts();
+    assert_eq!((counts.accepted, counts.refused, counts.records, counts.duplicates), (2, 1, 4, 2));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::support::payload::{entry_of, logs, request, resource};
+use crate::support::process::run_printed;
 use crate::support::sinks;
 use crate::support::tls::Authority;
 use crate::support::{Sluice, SluiceProcess, http};
@@ -372,14 +373,6 @@ async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() 
         let lines = sluice.log().iter().filter(|line| line.contains(what)).count();
         assert!(lines < 20, "{lines} lines for 20 requests");
     }
-}
-
-/// Runs a printed command and returns what it prints itself.
-async fn run_printed(line: &str) -> String {
-    let run = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().await;
-    let run = run.expect("the printed commands need bash");
-    assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
-    String::from_utf8(run.stdout).expect("it is text")
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod connections;
 mod conservation;
 mod dead_letters;
 mod default_configuration;
+mod grpc_connections;
 mod grpc_in;
 mod grpc_out;
 mod isolation;

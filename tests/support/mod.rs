@@ -10,6 +10,7 @@ pub mod gate;
 pub mod grpc;
 pub mod grpc_upstream;
 pub mod http;
+pub mod http2;
 pub mod letters;
 pub mod metrics;
 pub mod payload;

@@ -67,8 +67,7 @@ impl SluiceProcess {
         let address = async |what: &str| {
             eventually(what, async || log.lock().iter().find_map(|line| address_after(line, what))).await
         };
-        let front =
-            Front { otlp: address("OTLP/HTTP on http://").await, admin: address("admin on http://").await };
+        let front = Front { otlp: address("OTLP/HTTP on ").await, admin: address("admin on ").await };
         Self { front, child, log, directory }
     }
 
@@ -129,6 +128,8 @@ impl Deref for SluiceProcess {
 
 fn address_after(line: &str, what: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(what)?;
+    let (scheme, rest) = rest.split_once("://")?;
+    assert!(["http", "https"].contains(&scheme), "{line}");
     // The line may be JSON.
     rest.split([' ', '"']).next()?.parse().ok()
 }
@@ -144,4 +145,12 @@ pub fn log_of(child: &mut Child) -> Arc<Mutex<Vec<String>>> {
         }
     });
     log
+}
+
+/// Runs a printed command and returns what it prints itself.
+pub async fn run_printed(line: &str) -> String {
+    let run = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().await;
+    let run = run.expect("the printed commands need bash");
+    assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("it is text")
 }

@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 use sluice::cli::send::SendProtocol;
 
 use super::Task;
-
-/// The streams that the load has, each with an exporter of its own.
-const STREAMS: usize = 10;
+use crate::load::STREAMS;
 
 /// The receiver hands each request to the exporter, and answers when that has been answered.
 pub(super) fn pass_through(task: &Task<'_>) -> String {

@@ -37,13 +37,15 @@ pub(super) enum BodyError {
 }
 
 /// Reads the whole body, but no more than `cut_after` bytes. A body that arrives in one piece is not copied; others
-/// are put together in `buffer`, which gets its memory back when the result has been dropped.
+/// are put together in `buffer`, which gets its memory back when the result has been dropped. What the last call left
+/// in there, when it was cut off or reset, is of no use to this one.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Incoming,
     buffer: &mut BytesMut,
     cut_after: Option<u64>,
 ) -> Result<Bytes, BodyError> {
+    buffer.clear();
     let cut_after = cut_after.unwrap_or(u64::MAX);
     let mut first: Option<Bytes> = None;
     let mut len = 0;

@@ -258,3 +258,66 @@ impl Failure {
         Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::ExporterKind;
+    use crate::otlp::Signal;
+    use crate::route::Template;
+    use crate::stream::{BatchSettings, QueueSettings, WhenFull};
+
+    /// A stream without a key.
+    struct Stream;
+
+    impl Values for Stream {
+        fn key(&self) -> Option<&str> {
+            None
+        }
+        fn signal(&self) -> Signal {
+            Signal::Logs
+        }
+        fn resource(&self, _: &str) -> Option<&str> {
+            None
+        }
+    }
+
+    fn transport(address: std::net::SocketAddr) -> GrpcTransport {
+        let grpc = OtlpGrpcSettings {
+            url: Some(Template::parse(&format!("http://{address}")).unwrap()),
+            headers: vec![],
+            compression: Compression::None,
+            timeout: Duration::from_secs(10),
+            tls: crate::export::TlsClientSettings::default(),
+            max_connection_age: Duration::from_secs(300),
+        };
+        let settings = ExporterSettings {
+            kind: ExporterKind::OtlpGrpc(Box::new(grpc.clone())),
+            queue: QueueSettings {
+                num_consumers: 1,
+                queue_bytes: 1 << 24,
+                queue_requests: None,
+                when_full: WhenFull::Refuse,
+                batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 1, max_size: 1 << 19 },
+            },
+            max_in_flight: 256,
+            retry: RetrySettings::without_jitter(),
+        };
+        GrpcTransport::new(&settings, &grpc).unwrap()
+    }
+
+    #[tokio::test]
+    async fn rule_4_a_request_that_is_too_large_is_not_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let transport = transport(listener.local_addr().unwrap());
+        let target = transport.target(&Stream).unwrap();
+        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
+        let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None };
+        let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
+        let answer = transport.attempt(&target, &batch, conditions).await.expect("nothing opens a circuit");
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
+        let connected = listener.accept().map_err(|error| error.kind());
+        assert_eq!(connected.unwrap_err(), std::io::ErrorKind::WouldBlock);
+    }
+}

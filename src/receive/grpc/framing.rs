@@ -1,7 +1,5 @@
-//! Messages on a stream of bytes (gRPC over HTTP/2, "Length-Prefixed-Message"): one byte that says whether the
-//! message is compressed, four that give its length, then the message.
-//!
-//! A unary call has exactly one. Nothing is gathered here: what belongs to the message is passed on as it comes.
+//! The body of a unary call as it comes: exactly one message, behind the prefix that [`crate::rpc::prefix`] writes.
+//! Nothing is gathered here: what belongs to the message is passed on piece by piece.
 
 use bytes::{Buf as _, Bytes};
 

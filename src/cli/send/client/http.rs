@@ -1,7 +1,7 @@
 //! OTLP/HTTP on one kept-alive HTTP/1.1 connection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
@@ -13,9 +13,9 @@ use prost::Message;
 
 use super::connection::Driver;
 use super::{Failure, Refusal};
-use crate::cli::answer::{ExportResponse, JSON, PROTOBUF, retry_after};
+use crate::cli::answer::{ExportResponse, JSON, PROTOBUF};
 use crate::cli::send::settings::{SendEncoding, SendError, SendSettings};
-use crate::export::{Dialer, Transmission};
+use crate::export::{Dialer, Transmission, retry_after};
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 << 10;
@@ -99,7 +99,7 @@ impl Connection {
         };
         let (head, body) = self.driver.drive(answering).await.map_err(|_| Failure::Closed)?;
         let body = body.map_err(|_| Failure::Closed)?.to_bytes();
-        Ok(Answer { status: head.status, retry_after: retry_after(&head.headers), body })
+        Ok(Answer { status: head.status, retry_after: retry_after(&head.headers, SystemTime::now()), body })
     }
 }
 
