@@ -313,7 +313,8 @@ mod tests {
         let transport = transport(listener.local_addr().unwrap());
         let target = transport.target(&Stream).unwrap();
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
-        let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None };
+        let begun = AtomicBool::new(false);
+        let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun };
         let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
         let answer = transport.attempt(&target, &batch, conditions).await.expect("nothing opens a circuit");
         assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
