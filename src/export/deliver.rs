@@ -11,9 +11,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::pieces::Pieces;
-use super::{
-    Asker, Backoff, Change, Circuit, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
-};
+use super::{Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target};
 use crate::notice;
 use crate::route::Values as _;
 use crate::stream::{Batch, InFlight, Reservation, Stream};
@@ -195,11 +193,12 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
             },
             Outcome::Hold { after } => (Failure::Held, backoff.hold_wait(retry, after)),
         };
-        failing(exporter, stream, failure, &answer.detail, wait);
         drop(piece);
         // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
         let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
-        if asked || !target.circuit().is_some_and(Circuit::is_open) {
+        let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| !asked);
+        failing(exporter, stream, failure, &answer.detail, probe.unwrap_or(wait));
+        if probe.is_none() {
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
         }
     }

@@ -65,6 +65,8 @@ pub enum Reason {
     Hex,
     /// Bytes that are not base64.
     Base64,
+    /// Entries of another signal than the one that the request is for.
+    OtherSignal,
     /// A name that stands twice in an object.
     Twice,
     /// More than one member of a `oneof`.
@@ -93,6 +95,7 @@ impl Reason {
             }
             Self::TooLong => "request is longer than a protobuf message can be",
             Self::Packed => "packed field is not a whole number of values",
+            Self::OtherSignal => "these are another signal's entries: send them to that signal's path",
             Self::Ended => "the document ends in the middle",
             Self::Syntax => "not valid JSON",
             Self::Escape => "not an escape that JSON knows",

@@ -121,6 +121,16 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
         ("metrics_endpoint", &http.metrics_endpoint),
         ("logs_endpoint", &http.logs_endpoint),
     ];
+    if let Some(base) = &http.endpoint
+        && let Some(signal) =
+            Signal::ALL.into_iter().find(|signal| base.trim_end_matches('/').ends_with(signal.path()))
+    {
+        let (at, path) = (node.near(&["endpoint"]), signal.path());
+        context
+            .report
+            .warn(at.span, format!("`endpoint` ends in `{path}`, and that is added to it once more"))
+            .help(format!("leave `{path}` out, or write `{signal}_endpoint`, which is used as it is"));
+    }
     let mut upstreams = Vec::new();
     let mut urls: [Option<Template>; 3] = [None, None, None];
     for (signal, (key, own)) in Signal::ALL.into_iter().zip(own) {

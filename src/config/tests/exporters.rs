@@ -138,6 +138,17 @@ fn headers_that_cannot_be_sent_are_named() {
 }
 
 #[test]
+fn a_signals_path_at_the_end_of_an_endpoint_is_a_warning() {
+    let said = said_of("endpoint: http://localhost:4318/v1/logs/");
+    assert!(
+        said[0].contains("warning: `endpoint` ends in `/v1/logs`, and that is added to it once more"),
+        "{said:?}"
+    );
+    assert_eq!(said.len(), 1);
+    assert_eq!(said_of("endpoint: http://localhost:4318/v1"), [""; 0]);
+}
+
+#[test]
 fn a_credential_over_plain_http_is_a_warning() {
     assert_eq!(
         said_of("endpoint: http://example.com\nheaders: { Authorization: x }"),

@@ -28,6 +28,9 @@ const SEVERAL: usize = 5;
 /// Between two probes, whatever is configured for retries.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest pause, whatever is configured for retries: a probe is one request, and those who wait for it are many.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// How long a probe keeps those waiting that are in no trouble of their own.
 const LONGEST_WAIT_OF_OTHERS: Duration = Duration::from_secs(1);
 
@@ -244,7 +247,7 @@ impl State {
     fn pause(&mut self, line: usize, retry: &RetrySettings) {
         let wait = match line {
             0 => Backoff::new().hold_wait(retry, None).min(LONGEST_WAIT_OF_OTHERS),
-            _ => self.backoff.hold_wait(retry, None),
+            _ => self.backoff.hold_wait(retry, None).min(LONGEST_PAUSE),
         };
         self.due[line] = Some(Instant::now() + wait.max(SHORTEST_PAUSE));
     }

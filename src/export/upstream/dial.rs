@@ -53,8 +53,16 @@ fn hint(error: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             "; if the upstream's authority is your own, name its certificate in `tls.ca_file`"
         }
+        Some(rustls::Error::InvalidCertificate(error)) if is_authority(error) => {
+            "; the server uses the certificate of an authority as its own: make it one with `basicConstraints=CA:FALSE`"
+        }
         _ => "",
     }
+}
+
+/// What `openssl req -x509` makes unless it is told otherwise.
+fn is_authority(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(error) if format!("{error:?}").contains("CaUsedAsEndEntity"))
 }
 
 /// Opens TCP connections; the name is resolved anew for each.

@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use tracing::warn;
+
 use self::grpc::Grpc;
 use self::http::Http;
 use super::settings::{SendError, SendProtocol, SendSettings};
 use crate::export::{DialError, Dialer};
+use crate::notice;
 use crate::rpc::Code;
 
 /// Why a request was not taken, or is not known to be.
@@ -48,6 +51,10 @@ impl fmt::Display for Failure {
 
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
+        // The report has only a word for it.
+        if let Some(suppressed) = notice::due("send", "dial") {
+            warn!(suppressed, "{error}");
+        }
         match error {
             DialError::Connect { .. } | DialError::Proxy { .. } => Self::Connect,
             DialError::Handshake { .. } | DialError::Tls(_) => Self::Tls,

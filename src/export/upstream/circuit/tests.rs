@@ -110,7 +110,7 @@ async fn while_it_is_open_streams_probe_one_by_one_after_growing_pauses() {
         });
     }
     sleep(Duration::from_secs(100)).await;
-    assert_eq!(*probes.lock(), [1, 3, 7, 15, 31, 61, 91]);
+    assert_eq!(*probes.lock(), [1, 3, 7, 15, 25, 35, 45, 55, 65, 75, 85, 95]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::super::schema::{self, Field, KEY_VALUE, Kind, Label, MESSAGES, Message};
 use super::super::super::validate::Level;
-use super::super::super::{Cut, Malformed, Reason, locate, wire};
+use super::super::super::{Cut, Malformed, Reason, Signal, locate, wire};
 use super::cut::Open;
 use super::skip::Brackets;
 use super::text::{self, space};
@@ -216,6 +216,16 @@ impl<'a, 'r> Reader<'a, 'r> {
                 name.starts_with(b"instrumentationLibrary") || name.starts_with(b"instrumentation_library");
             if is_old && message.refused != 0 {
                 return self.wrong(text, Reason::OldInstrumentationLibrary);
+            }
+            // At the wrong address; passed over, all of it would be lost unseen.
+            let is_entries = |field: &Field| {
+                Signal::ALL.iter().any(|signal| field.json_name() == signal.json_entry_field())
+            };
+            let of_other = |signal: &Signal| {
+                *name == *signal.json_entry_field().as_bytes() || *name == *signal.entry_field().as_bytes()
+            };
+            if message.fields.iter().any(is_entries) && Signal::ALL.iter().any(of_other) {
+                return self.broken(text, Reason::OtherSignal);
             }
             return Ok((None, space(rest)));
         };

@@ -85,6 +85,20 @@ fn what_old_collectors_called_scopes_is_not_passed_over() {
 }
 
 #[test]
+fn entries_of_another_signal_are_not_passed_over() {
+    for (signal, other) in [
+        (Signal::Traces, "resourceLogs"),
+        (Signal::Logs, "resource_metrics"),
+        (Signal::Metrics, "resourceSpans"),
+    ] {
+        let malformed = transcode(signal, format!(r#"{{"{other}":[]}}"#)).unwrap_err();
+        assert_eq!((malformed.reason, malformed.offset), (Reason::OtherSignal, 1));
+    }
+    // Below the request it is a name like any other (rule 51).
+    assert_eq!(traces(r#"{"resourceSpans":[{"resourceLogs":[]}]}"#).resource_spans.len(), 1);
+}
+
+#[test]
 fn what_is_left_of_nothing_is_left_out() {
     // All records of the first scope are gone, so the scope is; the second was empty all along and stays.
     let json = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[5]}]},{"scopeLogs":[{"logRecords":[5]},{"scope":{}}]},{}]}"#;
