@@ -104,7 +104,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Replay(args)) => replay::replay(&args, &source, &env, &mut io::stdout().lock()),
-        Some(Command::Send(args)) => return runtime().block_on(send::run(args)),
+        Some(Command::Send(args)) => {
+            arguments.logging.start();
+            return runtime().block_on(send::run(args));
+        }
         Some(Command::Sink(args)) => return runtime().block_on(sink::run(args)),
         Some(Command::Health(args)) => return health::health(&args),
     };
