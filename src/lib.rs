@@ -18,6 +18,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod export;
+pub mod journal;
 mod notice;
 pub mod otlp;
 mod pem;
