@@ -112,6 +112,9 @@ pub enum NotWritten {
         /// Bytes of the request on disk.
         size: u64,
     },
+    /// One of its streams is not known any more: its number was given back.
+    #[error("a stream of the request has been forgotten by the journal")]
+    Forgotten,
     /// The journal has been closed.
     #[error("the journal is closed")]
     Closed,
