@@ -8,6 +8,7 @@
 //! of each.
 
 use std::io;
+use std::sync::Arc;
 
 use super::disk::{BLOCK, DiskFile};
 use super::format::{Header, VERSION, u32_at, u64_at, whole_blocks};
@@ -291,13 +292,8 @@ impl SealedIndex {
         if let Rows::InMemory(rows) = &self.rows { rows.len() } else { 0 }
     }
 
-    /// Whether [`SealedIndex::row`] needs the file.
-    pub(super) fn is_on_disk(&self) -> bool {
-        matches!(self.rows, Rows::OnDisk(_))
-    }
-
-    /// The row of a stream.
-    pub(super) fn row(&self, file: &dyn DiskFile, stream: u32) -> io::Result<Option<Row>> {
+    /// The row of a stream. `open` opens the file; it is asked only if the rows are not in memory.
+    pub(super) fn row(&self, open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>, stream: u32) -> io::Result<Option<Row>> {
         match &self.rows {
             Rows::InMemory(rows) => {
                 Ok(rows.binary_search_by_key(&stream, |row| row.stream).ok().map(|at| rows[at]))
@@ -306,17 +302,22 @@ impl SealedIndex {
                 let Some(block) = first.partition_point(|first| *first <= stream).checked_sub(1) else {
                     return Ok(None);
                 };
-                let rows = self.read_rows(file, block * ROWS_PER_BLOCK, ROWS_PER_BLOCK)?;
+                let rows = self.read_rows(&*open()?, block * ROWS_PER_BLOCK, ROWS_PER_BLOCK)?;
                 Ok(rows.into_iter().find(|row| row.stream == stream))
             }
         }
     }
 
     /// At most `count` rows, from the `from`th on.
-    pub(super) fn rows(&self, file: &dyn DiskFile, from: usize, count: usize) -> io::Result<Vec<Row>> {
+    pub(super) fn rows(
+        &self,
+        open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
+        from: usize,
+        count: usize,
+    ) -> io::Result<Vec<Row>> {
         match &self.rows {
             Rows::InMemory(rows) => Ok(rows.iter().skip(from).take(count).copied().collect()),
-            Rows::OnDisk(_) => self.read_rows(file, from, count),
+            Rows::OnDisk(_) => self.read_rows(&*open()?, from, count),
         }
     }
 
