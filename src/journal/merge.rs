@@ -39,6 +39,15 @@ impl Source {
         }
     }
 
+    /// The row of one stream.
+    pub(super) fn row(&self, stream: u32) -> io::Result<Option<Row>> {
+        match &self.index {
+            Index::Sealed(index) => index.row(|| Ok(self.file.clone()), stream),
+            Index::Closed(index, _) => Ok(index.to_rows().find(|row| row.stream == stream)),
+            Index::Open(_) => Ok(None),
+        }
+    }
+
     /// The extents of a row that hold entries from `from` on.
     pub(super) fn extents(&self, row: &Row, from: u64) -> io::Result<Vec<Extent>> {
         match &self.index {

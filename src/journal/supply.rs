@@ -21,6 +21,12 @@ pub(super) enum NoSegment {
     Io(io::Error),
 }
 
+impl From<io::Error> for NoSegment {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 impl Shared {
     /// Bytes that the log leaves for what is carried forward: without them, a full journal could not free anything.
     pub(super) fn reserve(&self) -> u64 {
@@ -53,7 +59,7 @@ impl Shared {
             (state.next_segment - 1, spare, removed)
         };
         for name in removed {
-            self.disk.remove(&name).map_err(NoSegment::Io)?;
+            self.disk.remove(&name)?;
         }
         let fresh = format!("{SPARE}{id:016x}");
         let from = spare.as_ref().map_or(&fresh, |(name, _)| name);
@@ -90,14 +96,12 @@ impl Shared {
 
     /// The next segment of the log: the one that is ready, or else a new one.
     pub(super) fn next_of_log(&self, length: u64) -> Result<Prepared, NoSegment> {
-        let ready = self.ready.lock().take();
-        if let Some(ready) = ready {
-            if ready.length >= length {
-                return Ok(ready);
-            }
-            // A request that is larger than a segment: the one that is ready waits for the next.
-            *self.ready.lock() = Some(ready);
+        let mut ready = self.ready.lock();
+        // A request that is larger than a segment leaves it for the next.
+        if let Some(ready) = ready.take_if(|ready| ready.length >= length) {
+            return Ok(ready);
         }
+        drop(ready);
         self.prepare(Purpose::Log, length.max(self.segment_size))
     }
 
@@ -106,6 +110,7 @@ impl Shared {
     pub(super) fn retire(&self, ids: &[u64]) -> io::Result<()> {
         let (mut kept, mut done) = (Vec::new(), Ok(()));
         for id in ids {
+            self.leave(*id);
             let (keep, gone) = {
                 let mut state = self.state.lock();
                 let Some(gone) = state.segments.remove(id) else { continue };
@@ -127,5 +132,28 @@ impl Shared {
         self.disk.sync_directory()?;
         self.state.lock().spares.extend(kept);
         done
+    }
+
+    /// Notes for all streams of a segment that it goes. Streams whose rows can't be read are remembered for longer than
+    /// they have to be.
+    fn leave(&self, id: u64) {
+        const AT_ONCE: usize = 1024;
+        let Some(segment) = self.state.lock().segments.get(&id).map(|segment| segment.segment.clone()) else {
+            return;
+        };
+        let mut from = 0;
+        while let Ok(rows) = self.rows(&segment, from, AT_ONCE) {
+            let mut state = self.state.lock();
+            rows.iter().for_each(|row| state.streams.leave_segment(row.stream));
+            from += rows.len();
+            if rows.len() < AT_ONCE {
+                break;
+            }
+        }
+    }
+
+    /// Bytes that a request may take with all that belongs to it: what could never be taken is not asked back.
+    pub(super) fn largest_segment(&self) -> u64 {
+        self.settings.max_size.saturating_sub(self.reserve() + self.segment_size)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::buffer::BlockBuffer;
 use super::disk::BLOCK;
 use super::format::{Purpose, whole_blocks};
-use super::index::{ROW, SealedIndex, encode_index, index_size};
+use super::index::{Row, SealedIndex, encode_index, index_size};
 use super::positions::{Positions, Snapshot};
 use super::shared::Shared;
 use super::state::{Index, Segment};
@@ -161,7 +161,7 @@ impl Shared {
     }
 
     /// Makes the log's next segment before it is needed, once the present one is half full.
-    fn make_ready(&self) {
+    pub(super) fn make_ready(&self) {
         let wanted = {
             let state = self.state.lock();
             state.failing.is_none() && state.log_room > 0 && state.log_room < self.segment_size / 2
@@ -234,7 +234,7 @@ impl Shared {
     }
 
     /// At most `count` rows of a segment that is not written any more, from the `from`th on.
-    pub(super) fn rows(&self, segment: &Segment, from: usize, count: usize) -> io::Result<Vec<super::index::Row>> {
+    pub(super) fn rows(&self, segment: &Segment, from: usize, count: usize) -> io::Result<Vec<Row>> {
         let index = match self.state.lock().segments.get(&segment.id()).map(|segment| &segment.index) {
             Some(Index::Sealed(index)) => index.clone(),
             Some(Index::Closed(index, _)) => return Ok(index.to_rows().skip(from).take(count).collect()),
@@ -280,6 +280,3 @@ impl Shared {
         self.write_positions_and_free(&mut tender, &free, true);
     }
 }
-
-/// Bytes of the rows that are kept in memory at most.
-pub(super) const INDEX_MEMORY: usize = ROWS_IN_MEMORY * ROW;

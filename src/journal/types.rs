@@ -195,8 +195,8 @@ pub enum Damage {
         /// How long it is, in bytes.
         bytes: u64,
     },
-    /// What stands there is not what was written. The bytes are kept below `quarantine/`.
-    #[error("`{file}` is corrupt at offset {offset}, {bytes} bytes; they are kept as `quarantine/{kept}`")]
+    /// What stands there is not what was written. A copy is kept below `quarantine/`.
+    #[error("`{file}` is corrupt at offset {offset}, {bytes} bytes; a copy is kept below `quarantine/`")]
     Corrupt {
         /// The segment.
         file: String,
@@ -204,8 +204,6 @@ pub enum Damage {
         offset: u64,
         /// How much, in bytes.
         bytes: u64,
-        /// The name of the copy.
-        kept: String,
     },
     /// The file is no segment, or the copy of one. It is moved below `quarantine/` as a whole.
     #[error("`{file}` {reason}; it is kept below `quarantine/`")]
@@ -242,6 +240,13 @@ pub enum Damage {
         /// The file.
         file: String,
     },
+}
+
+impl Damage {
+    /// Whether something was put aside for it.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Unusable { .. })
+    }
 }
 
 /// What a journal says about itself, for metrics and the API.

@@ -1,0 +1,214 @@
+//! Carrying live entries forward, so that few of them don't keep whole segments, and so that what a stream has in many
+//! places comes to stand in one.
+
+use std::sync::Arc;
+
+use super::format::Purpose;
+use super::index::Extent;
+use super::merge::{Merge, Source};
+use super::read::{Entries, Got, choose, read_run, runs};
+use super::record::{ALIGN, HEADER, encode_key};
+use super::shared::Shared;
+use super::state::{Index, Segment, SegmentState, State};
+use super::supply::NoSegment;
+use super::tend::Tender;
+use super::types::StreamId;
+use super::writer::Writer;
+
+/// Records of carried entries take no further one beyond this: as large as a batch.
+const EXTENT: usize = 512 << 10;
+
+/// What waits is written when it is this much, in bytes.
+const WRITE: usize = 1 << 20;
+
+/// Segments of the log that are left alone, counted from the newest: what is in them is about to be settled.
+const NEWEST: usize = 4;
+
+/// Segments that are carried at once, and how few of a backlog are not worth it.
+const INPUTS: usize = 8;
+const FEWEST: usize = 4;
+
+/// A stream that has more than this in a segment, on average, gains nothing from having it regrouped.
+const SCATTERED: u64 = 128 << 10;
+
+/// Segments to be carried, oldest first.
+struct Inputs {
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Shared {
+    /// Carries what is worth it, if anything is.
+    pub(super) fn carry(&self, tender: &mut Tender, short: bool) {
+        let Some(inputs) = self.choose_inputs(short) else { return };
+        match self.carry_all(tender, &inputs) {
+            Ok(()) => {
+                let ids: Vec<u64> = inputs.segments.iter().map(|segment| segment.id()).collect();
+                drop(inputs);
+                self.write_positions_and_free(tender, &ids, true);
+            }
+            // What has been carried stands in two places, which is no harm.
+            Err(NoSegment::Full) => tender.carrier.finish(&mut self.state.lock()),
+            Err(NoSegment::Io(error)) => {
+                let mut state = self.state.lock();
+                tender.carrier.finish(&mut state);
+                state.fail(&error.to_string());
+            }
+        }
+    }
+
+    fn choose_inputs(&self, short: bool) -> Option<Inputs> {
+        let state = self.state.lock();
+        let short = short || self.unused(&state) < 2 * self.segment_size;
+        let newest: Vec<u64> = {
+            let logs = state.segments.values().filter(|segment| segment.segment.is_log());
+            logs.rev().take(NEWEST).map(|segment| segment.segment.id()).collect()
+        };
+        let settled: Vec<(&SegmentState, u64)> = state
+            .segments
+            .values()
+            .filter(|segment| short || !newest.contains(&segment.segment.id()))
+            .filter(|segment| spoken_for(&state, segment))
+            .filter_map(|segment| Some((segment, segment.sealed()?.trailer.bytes)))
+            .filter(|(segment, _)| segment.live_entries > 0)
+            .collect();
+        let segments = mostly_dead(&settled, short, self.segment_size)
+            .or_else(|| scattered(&settled, self.unused(&state).saturating_sub(self.segment_size)))?;
+        Some(Inputs { segments })
+    }
+
+    fn carry_all(&self, tender: &mut Tender, inputs: &Inputs) -> Result<(), NoSegment> {
+        let mut sources = Vec::with_capacity(inputs.segments.len());
+        for segment in &inputs.segments {
+            let state = self.state.lock();
+            let Some(sealed) = state.segments.get(&segment.id()).and_then(SegmentState::sealed).cloned() else {
+                return Ok(());
+            };
+            drop(state);
+            let index = Index::Sealed(sealed);
+            sources.push(Source::open(&*self.disk, segment, &segment.name(), &index)?);
+        }
+        let mut merge = Merge::of(&sources)?;
+        while let Some((stream, rows)) = merge.next()? {
+            let position = self.state.lock().streams.position(stream);
+            let mut extents: Vec<(Arc<Segment>, Extent)> = Vec::new();
+            for (source, row) in rows.iter().filter(|(_, row)| row.end > position) {
+                let found = source.extents(row, position)?;
+                extents.extend(found.into_iter().map(|extent| (source.segment.clone(), extent)));
+            }
+            self.carry_stream(&mut tender.carrier, stream, &sources, extents, position)?;
+        }
+        self.write_carried(&mut tender.carrier, true)
+    }
+
+    fn carry_stream(
+        &self,
+        carrier: &mut Writer,
+        stream: u32,
+        sources: &[Source],
+        extents: Vec<(Arc<Segment>, Extent)>,
+        position: u64,
+    ) -> Result<(), NoSegment> {
+        let mut extent: Vec<Entries> = Vec::new();
+        let (mut bytes, mut next) = (0, None);
+        let pieces = choose(extents, position);
+        for run in runs(&pieces) {
+            let id = run[0].segment.id();
+            let source = sources.iter().find(|source| source.segment.id() == id);
+            let source = source.expect("pieces are of the sources");
+            for (piece, got) in run.iter().zip(read_run(&*source.file, run)?) {
+                let entries = match got {
+                    Got::Entries(entries) => entries,
+                    Got::Corrupt => {
+                        self.quarantine(&piece.segment, &piece.extent);
+                        let lost = piece.from..=piece.extent.end() - 1;
+                        self.state.lock().streams.settle(StreamId(stream), &lost);
+                        continue;
+                    }
+                };
+                if bytes > 0 && (bytes + entries.bytes.len() > EXTENT || next != Some(entries.first)) {
+                    self.put_carried(carrier, stream, &std::mem::take(&mut extent))?;
+                    bytes = 0;
+                }
+                bytes += entries.bytes.len();
+                next = Some(entries.first + entries.counts.len() as u64);
+                extent.push(entries);
+            }
+        }
+        if extent.is_empty() { Ok(()) } else { self.put_carried(carrier, stream, &extent) }
+    }
+
+    /// Puts consecutive entries into one record.
+    fn put_carried(&self, carrier: &mut Writer, stream: u32, extent: &[Entries]) -> Result<(), NoSegment> {
+        let key = self.state.lock().streams.table.get(&stream).map(|stream| stream.key.clone());
+        // Forgotten since: then nobody needs its entries.
+        let Some(key) = key else { return Ok(()) };
+        let framed: usize = extent.iter().map(|entries| entries.bytes.len()).sum();
+        let counts: Vec<u32> = extent.iter().flat_map(|entries| entries.counts.iter().copied()).collect();
+        let size = framed + 4 * counts.len() + encode_key(&key).len() + 2 * (HEADER + 2 * ALIGN);
+        if !carrier.fits(size as u64, 1, 1) {
+            self.write_carried(carrier, true)?;
+            let length = Writer::segment_for(size as u64, 1, 1).max(self.segment_size);
+            let prepared = self.prepare(Purpose::Carried, length)?;
+            carrier.finish(&mut self.state.lock());
+            carrier.begin_segment(prepared);
+        }
+        if !carrier.knows(stream) {
+            carrier.put_key(stream, &key);
+        }
+        let begun = carrier.begin();
+        extent.iter().for_each(|entries| carrier.put_framed(&entries.bytes));
+        carrier.end_entries(&begun, stream, extent[0].first, &counts);
+        self.state.lock().figures.carried_bytes += framed as u64;
+        if carrier.buffered() >= WRITE { self.write_carried(carrier, false) } else { Ok(()) }
+    }
+
+    /// Writes what waits. With `sync` it is durable afterwards, and takes the place of what it was copied from.
+    fn write_carried(&self, carrier: &mut Writer, sync: bool) -> Result<(), NoSegment> {
+        carrier.write()?;
+        if sync {
+            carrier.sync()?;
+            carrier.publish(&mut self.state.lock());
+        } else {
+            // Meanwhile the log must not wait for a segment.
+            self.seal_closed();
+            self.make_ready();
+        }
+        Ok(())
+    }
+}
+
+/// Whether a segment may go: as long as the one before it can't say where it ends, this one has to.
+fn spoken_for(state: &State, segment: &SegmentState) -> bool {
+    let before = segment.before.and_then(|(before, _)| state.segments.get(&before));
+    before.is_none_or(|before| before.sealed().is_some())
+}
+
+/// Segments of which little is live, as many as go into one. If there is no room, the ones with the least.
+fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Option<Vec<Arc<Segment>>> {
+    // Of four parts one; without room, any that give something back.
+    let worth = |live: u64, all: u64| if short { live * 8 <= all * 7 } else { live * 4 <= all };
+    let mut dead: Vec<_> = segments.iter().filter(|(segment, all)| worth(segment.live_bytes, *all)).collect();
+    dead.sort_by_key(|(segment, all)| (segment.live_bytes * 64 / all.max(&1), segment.segment.id()));
+    let mut live = 0;
+    let taken = dead.into_iter().take(INPUTS).take_while(|(segment, _)| {
+        live += segment.live_bytes;
+        live <= room || live == segment.live_bytes
+    });
+    let mut taken: Vec<_> = taken.map(|(segment, _)| segment.segment.clone()).collect();
+    taken.sort_by_key(|segment| segment.id());
+    (!taken.is_empty()).then_some(taken)
+}
+
+/// The oldest segments of the log in which streams that fell behind have their entries in small pieces.
+fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Segment>>> {
+    let behind = segments.iter().map(|(segment, _)| *segment).filter(|segment| {
+        segment.segment.is_log() && segment.live_bytes < segment.live_streams.saturating_mul(SCATTERED)
+    });
+    let mut live = 0;
+    let taken = behind.take(INPUTS).take_while(|segment| {
+        live += segment.live_bytes;
+        live <= room
+    });
+    let taken: Vec<_> = taken.map(|segment| segment.segment.clone()).collect();
+    (taken.len() >= FEWEST).then_some(taken)
+}
