@@ -202,7 +202,8 @@ fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Opt
 /// The oldest segments of the log in which streams that fell behind have their entries in small pieces.
 fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Segment>>> {
     let behind = segments.iter().map(|(segment, _)| *segment).filter(|segment| {
-        segment.segment.is_log() && segment.live_bytes < segment.live_streams.saturating_mul(SCATTERED)
+        let several = segment.live_streams > 1;
+        segment.segment.is_log() && several && segment.live_bytes < segment.live_streams.saturating_mul(SCATTERED)
     });
     let mut live = 0;
     let taken = behind.take(INPUTS).take_while(|segment| {

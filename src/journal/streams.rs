@@ -94,11 +94,10 @@ impl Streams {
     pub(super) fn settle(&mut self, stream: StreamId, sequences: &RangeInclusive<u64>) {
         let Some(state) = self.table.get_mut(&stream.0) else { return };
         self.settled += state.settle(*sequences.start(), sequences.end().saturating_add(1));
-        if state.dirty || !state.advance() {
-            return;
+        if state.advance() && !state.dirty {
+            state.dirty = true;
+            self.dirty.push(stream.0);
         }
-        state.dirty = true;
-        self.dirty.push(stream.0);
     }
 
     /// The position of a stream; one that is forgotten needs nothing any more.
