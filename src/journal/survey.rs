@@ -192,12 +192,20 @@ fn read_segment(disk: &dyn Disk, name: String, length: u64, header: Header, end:
     Ok(Found { file: name, length, segment, before, index, corrupt, torn, bad_index: trailer.is_some() })
 }
 
+/// Reads every record of a segment that has its index, and returns what is none.
+pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64>>> {
+    let Index::Sealed(index) = &found.index else { return Ok(Vec::new()) };
+    let file = disk.open_to_read(&found.file)?;
+    let end = Some(index.trailer.end);
+    Ok(find_records(&*file, found.length, &found.segment.header, end)?.corrupt)
+}
+
 /// The records of a segment without an index.
-pub(super) struct FoundRecords {
-    pub(super) index: OpenIndex,
-    pub(super) end: u64,
+struct FoundRecords {
+    index: OpenIndex,
+    end: u64,
     before: Option<(u64, u64)>,
-    pub(super) corrupt: Vec<Range<u64>>,
+    corrupt: Vec<Range<u64>>,
     torn: Option<Range<u64>>,
 }
 

@@ -3,7 +3,9 @@
 mod damage;
 mod disk_faults;
 mod everyday;
+mod fixture;
 mod model;
+mod real_disk;
 
 use std::sync::Arc;
 
