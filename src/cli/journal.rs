@@ -180,3 +180,47 @@ fn to_json(inspection: &Inspection) -> Value {
         "damage": inspection.damage.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The journal that version 1 wrote, see `src/journal/tests/fixture.rs`.
+    fn inspected(json: bool) -> String {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v1");
+        let args = JournalArgs { command: Command::Inspect(InspectArgs { directory, verify: true, json }) };
+        let mut out = Vec::new();
+        assert_eq!(journal(&args, &mut out).unwrap(), ExitCode::SUCCESS);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn people_see_the_backlog_of_each_stream() {
+        let text = inspected(false);
+        assert!(text.starts_with("backlog: 27 entries, 33 records, 15.4 KiB in 2 streams\n"), "{text}");
+        assert!(text.contains("otlp_http/up logs slow eu\n"), "{text}");
+        assert!(text.ends_with("\nno damage\n"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_all_of_it() {
+        let json: Value = serde_json::from_str(&inspected(true)).unwrap();
+        let stream = &json["streams"][1];
+        assert_eq!(stream["exporter"], "otlp_http/up");
+        assert_eq!((&stream["key"], &stream["attributes"]), (&json!("fast"), &json!({ "region": "us" })));
+        assert_eq!((&stream["first"], &stream["entries"], &stream["records"]), (&json!(80), &json!(20), &json!(20)));
+        assert_eq!(json["damage"], json!([]));
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        let directory = PathBuf::from("/nowhere/at/all");
+        let args = JournalArgs {
+            command: Command::Inspect(InspectArgs { directory, verify: false, json: false }),
+        };
+        let error = journal(&args, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.starts_with("journal `/nowhere/at/all` can't be read: "), "{error}");
+    }
+}

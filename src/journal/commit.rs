@@ -256,6 +256,9 @@ impl Shared {
             let number = group.stream.0;
             let stream = state.streams.table.get(&number)?;
             numbers.next.entry(number).or_insert(stream.next);
+            if group.entries.is_empty() {
+                continue;
+            }
             if !writer.knows(number) && keys.iter().all(|(known, _)| *known != number) {
                 keys.push((number, stream.key.clone()));
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use super::disk::{Disk, DiskFile};
@@ -49,6 +49,9 @@ impl Directory {
 impl Disk for Directory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         fs::create_dir_all(&self.root)?;
+        // That there is such a directory has to survive a power cut as well. Not everybody may open the one above.
+        let above = self.root.parent().filter(|above| !above.as_os_str().is_empty());
+        let _ = File::open(above.unwrap_or(Path::new("."))).and_then(|above| above.sync_all());
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.root.join(LOCK))?;
         match file.try_lock() {
@@ -128,7 +131,18 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        match self.file.write_all_at(bytes, offset) {
+            // Some file systems take the flag and not the writes.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                let flags = fcntl_getfl(&self.file)?;
+                if !flags.contains(OFlags::DIRECT) {
+                    return Err(error);
+                }
+                fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
+                self.file.write_all_at(bytes, offset)
+            }
+            written => written,
+        }
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {

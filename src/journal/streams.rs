@@ -76,7 +76,7 @@ impl Streams {
     /// One segment less that has entries of it.
     pub(super) fn leave_segment(&mut self, number: u32) {
         if let Some(state) = self.table.get_mut(&number) {
-            state.segments -= 1;
+            state.segments = state.segments.saturating_sub(1);
         }
         self.drop_if_unused(number);
     }

@@ -19,6 +19,9 @@ use super::writer::Writer;
 /// How often positions are written, and everything else looked after.
 const INTERVAL: Duration = Duration::from_millis(200);
 
+/// The same while there is no room.
+const SHORTEST: Duration = Duration::from_millis(20);
+
 /// The positions are made durable, and a disk that failed is tried again, each so many intervals.
 const SYNC_EVERY: u32 = 5;
 
@@ -42,8 +45,10 @@ impl Shared {
         for round in 1_u32.. {
             {
                 let mut ended = self.ended.lock();
-                if !*ended && !self.short_of_room.load(Ordering::Relaxed) {
-                    self.end.wait_for(&mut ended, INTERVAL);
+                if !*ended {
+                    // Those who are refused for want of room ask again and again.
+                    let short = self.short_of_room.load(Ordering::Relaxed);
+                    self.end.wait_for(&mut ended, if short { SHORTEST } else { INTERVAL });
                 }
                 if *ended {
                     return;
