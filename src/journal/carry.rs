@@ -68,7 +68,7 @@ impl Shared {
             .values()
             .filter(|segment| short || !newest.contains(&segment.segment.id()))
             .filter(|segment| spoken_for(&state, segment))
-            .filter_map(|segment| Some((segment, segment.sealed()?.trailer.bytes)))
+            .filter_map(|segment| Some((segment, segment.sealed()?.trailer.end)))
             .filter(|(segment, _)| segment.live_entries > 0)
             .collect();
         let segments = mostly_dead(&settled, short, self.segment_size)
@@ -183,20 +183,29 @@ fn spoken_for(state: &State, segment: &SegmentState) -> bool {
     before.is_none_or(|before| before.sealed().is_some())
 }
 
-/// Segments of which little is live, as many as go into one. If there is no room, the ones with the least.
+/// Segments in which what is live takes little of what was written, as many as go into one. If there is no room, the ones with the least.
 fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Option<Vec<Arc<Segment>>> {
     // Of four parts one; without room, any that give something back.
-    let worth = |live: u64, all: u64| if short { live * 8 <= all * 7 } else { live * 4 <= all };
-    let mut dead: Vec<_> = segments.iter().filter(|(segment, all)| worth(segment.live_bytes, *all)).collect();
-    dead.sort_by_key(|(segment, all)| (segment.live_bytes * 64 / all.max(&1), segment.segment.id()));
-    let mut live = 0;
+    let worth = |carried: u64, used: u64| if short { carried * 8 <= used * 7 } else { carried * 4 <= used };
+    let mut dead: Vec<_> =
+        segments.iter().filter(|(segment, used)| worth(carried_size(segment), *used)).collect();
+    dead.sort_by_key(|(segment, used)| (carried_size(segment) * 64 / used.max(&1), segment.segment.id()));
+    let mut size = 0;
     let taken = dead.into_iter().take(INPUTS).take_while(|(segment, _)| {
-        live += segment.live_bytes;
-        live <= room || live == segment.live_bytes
+        let first = size == 0;
+        size += carried_size(segment);
+        first || size <= room
     });
     let mut taken: Vec<_> = taken.map(|(segment, _)| segment.segment.clone()).collect();
     taken.sort_by_key(|segment| segment.id());
     (!taken.is_empty()).then_some(taken)
+}
+
+/// About what the live entries of a segment take where they are carried to: there, headers and keys are few.
+fn carried_size(segment: &SegmentState) -> u64 {
+    const STREAM: u64 = 192;
+    const ENTRY: u64 = 8;
+    segment.live_bytes + segment.live_streams * STREAM + segment.live_entries * ENTRY
 }
 
 /// The oldest segments of the log in which streams that fell behind have their entries in small pieces.

@@ -36,12 +36,12 @@ pub(super) fn scan(file: &[u8], seed: u32, limit: u64) -> Scan {
             continue;
         }
         let Some(next) = next_record(bytes, at, seed) else {
-            scan.torn = torn(bytes, at, found);
+            scan.torn = torn(bytes, behind_padding(bytes, at), seed);
             return scan;
         };
         let padding = next - at < BLOCK && next % BLOCK == 0 && bytes[at..next].iter().all(|byte| *byte == 0);
         if !padding {
-            scan.corrupt.push(at as u64..next as u64);
+            scan.corrupt.push(behind_padding(bytes, at) as u64..next as u64);
         }
         at = next;
     }
@@ -50,17 +50,24 @@ pub(super) fn scan(file: &[u8], seed: u32, limit: u64) -> Scan {
 /// Where the first whole record behind `at` begins.
 fn next_record(bytes: &[u8], at: usize, seed: u32) -> Option<usize> {
     let whole = |at: usize| bytes.get(at..).is_some_and(|rest| matches!(Record::find(rest, seed), Found::Whole(_)));
-    let block = at.next_multiple_of(BLOCK);
-    if bytes.get(at..block).is_some_and(|padding| padding.iter().all(|byte| *byte == 0)) && whole(block) {
-        return Some(block);
+    let likely = behind_padding(bytes, at);
+    if likely > at && whole(likely) {
+        return Some(likely);
     }
     (at + ALIGN..bytes.len().saturating_sub(HEADER - 1)).step_by(ALIGN).find(|at| whole(*at))
 }
 
+/// Where something may stand behind a record that ends at `at`: there, or behind zeros that fill the block.
+fn behind_padding(bytes: &[u8], at: usize) -> usize {
+    let block = at.next_multiple_of(BLOCK);
+    let padded = bytes.get(at..block).is_some_and(|padding| padding.iter().all(|byte| *byte == 0));
+    if padded { block } else { at }
+}
+
 /// What stands at `at`, behind all whole records, if it can be told from what the file held before.
-fn torn(bytes: &[u8], at: usize, found: Found) -> Option<Range<u64>> {
+fn torn(bytes: &[u8], at: usize, seed: u32) -> Option<Range<u64>> {
     let rest = bytes.get(at..)?;
-    let length = match found {
+    let length = match Record::find(rest, seed) {
         Found::Broken(record) => rest.len().min(record.size()),
         // The file ends in the middle of a header.
         _ if rest.len() < HEADER && rest.iter().any(|byte| *byte != 0) => rest.len(),

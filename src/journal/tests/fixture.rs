@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::journal::disk::BLOCK;
 use crate::journal::format::VERSION;
 use crate::journal::inspect;
 
@@ -36,9 +37,9 @@ fn write_fixture() {
     for (name, _) in disk.files().into_iter().filter(|(name, _)| !name.starts_with("spare-")) {
         let mut bytes = disk.content(&name);
         if name.starts_with("positions-") {
-            // The zeros behind what is written say nothing.
+            // The empty blocks behind what is written say nothing.
             let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-            bytes.truncate(used);
+            bytes.truncate(used.next_multiple_of(BLOCK));
         }
         std::fs::write(directory.join(name), bytes).unwrap();
     }

@@ -85,8 +85,10 @@ struct World {
     waiting: BTreeMap<usize, Vec<(usize, Vec<Bytes>)>>,
     answers: Answers,
     requests: usize,
-    /// Streams that may have lost something to damage are one for each flip.
+    /// Since the last start; each may have cost one stream something.
     flips: usize,
+    /// Since the beginning.
+    all_flips: usize,
     lossy: BTreeSet<usize>,
     sync: SyncPolicy,
 }
@@ -102,6 +104,7 @@ impl World {
             answers: Answers::default(),
             requests: 0,
             flips: 0,
+            all_flips: 0,
             lossy: BTreeSet::new(),
             sync,
         };
@@ -169,6 +172,8 @@ impl World {
             }
         }
         self.journal = None;
+        // What a dead process says is not heard.
+        self.answers.lock().clear();
     }
 
     fn collect_answers(&mut self) {
@@ -292,6 +297,7 @@ impl World {
                     let bits = self.disk.content(name).len() * 8;
                     self.disk.flip(name, bit as usize % bits);
                     self.flips += 1;
+                    self.all_flips += 1;
                 }
                 self.open();
             }
@@ -300,6 +306,8 @@ impl World {
                 self.end();
                 self.disk.lose("positions-a");
                 self.disk.lose("positions-b");
+                // Among what comes back is what was damaged when nobody needed it any more.
+                self.flips = self.all_flips;
                 self.open();
             }
         }
