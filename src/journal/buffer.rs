@@ -60,11 +60,6 @@ impl BlockBuffer {
     pub(super) fn at(&mut self, at: usize, length: usize) -> &mut [u8] {
         &mut self.room[self.start + at..self.start + at + length]
     }
-
-    /// Takes back everything from `len` on.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::merge::{Merge, Source};
 use super::read::{Entries, Got, choose, read_run, runs};
 use super::record::{ALIGN, HEADER, encode_key};
 use super::shared::Shared;
-use super::state::{Index, Segment, SegmentState, State};
+use super::state::{Index, Segment, SegmentState};
 use super::supply::NoSegment;
 use super::tend::Tender;
 use super::types::StreamId;
@@ -28,8 +28,8 @@ const NEWEST: usize = 4;
 const INPUTS: usize = 8;
 const FEWEST: usize = 4;
 
-/// A stream that has more than this in a segment, on average, gains nothing from having it regrouped.
-const SCATTERED: u64 = 128 << 10;
+/// Records that are larger than this, on average, are read well enough where they are.
+const SCATTERED: u64 = 64 << 10;
 
 /// Segments to be carried, oldest first.
 struct Inputs {
@@ -67,7 +67,7 @@ impl Shared {
             .segments
             .values()
             .filter(|segment| short || !newest.contains(&segment.segment.id()))
-            .filter(|segment| spoken_for(&state, segment))
+            .filter(|segment| state.spoken_for(segment))
             .filter_map(|segment| Some((segment, segment.sealed()?.trailer.end)))
             .filter(|(segment, _)| segment.live_entries > 0)
             .collect();
@@ -84,8 +84,11 @@ impl Shared {
                 return Ok(());
             };
             drop(state);
+            let end = sealed.trailer.end;
             let index = Index::Sealed(sealed);
-            sources.push(Source::open(&*self.disk, segment, &segment.name(), &index)?);
+            let source = Source::open(&*self.disk, segment, &segment.name(), &index)?;
+            source.file.will_need(0, end);
+            sources.push(source);
         }
         let mut merge = Merge::of(&sources)?;
         while let Some((stream, rows)) = merge.next()? {
@@ -149,8 +152,9 @@ impl Shared {
             self.write_carried(carrier, true)?;
             let length = Writer::segment_for(size as u64, 1, 1).max(self.segment_size);
             let prepared = self.prepare(Purpose::Carried, length)?;
-            carrier.finish(&mut self.state.lock());
-            carrier.begin_segment(prepared);
+            let mut state = self.state.lock();
+            carrier.finish(&mut state);
+            carrier.begin_segment(prepared, &state);
         }
         if !carrier.knows(stream) {
             carrier.put_key(stream, &key);
@@ -175,12 +179,6 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// Whether a segment may go: as long as the one before it can't say where it ends, this one has to.
-fn spoken_for(state: &State, segment: &SegmentState) -> bool {
-    let before = segment.before.and_then(|(before, _)| state.segments.get(&before));
-    before.is_none_or(|before| before.sealed().is_some())
 }
 
 /// Segments in which what is live takes little of what was written, as many as go into one. If there is no room, the ones with the least.
@@ -211,8 +209,10 @@ fn carried_size(segment: &SegmentState) -> u64 {
 /// The oldest segments of the log in which streams that fell behind have their entries in small pieces.
 fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Segment>>> {
     let behind = segments.iter().map(|(segment, _)| *segment).filter(|segment| {
-        let several = segment.live_streams > 1;
-        segment.segment.is_log() && several && segment.live_bytes < segment.live_streams.saturating_mul(SCATTERED)
+        let small = segment
+            .sealed()
+            .is_some_and(|index| index.trailer.bytes < index.trailer.extents.saturating_mul(SCATTERED));
+        segment.segment.is_log() && segment.live_streams > 1 && small
     });
     let mut live = 0;
     let taken = behind.take(INPUTS).take_while(|segment| {

@@ -281,8 +281,9 @@ impl Shared {
         }
         match self.next_of_log(length) {
             Ok(prepared) => {
-                committer.writer.finish(&mut self.state.lock());
-                committer.writer.begin_segment(prepared);
+                let mut state = self.state.lock();
+                committer.writer.finish(&mut state);
+                committer.writer.begin_segment(prepared, &state);
                 Ok(())
             }
             Err(NoSegment::Full) => {

@@ -36,6 +36,10 @@ pub trait DiskFile: Debug + Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// Fills `into` from `offset` on; [`io::ErrorKind::UnexpectedEof`] if the file ends before.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Says that this part will be read soon.
+    fn will_need(&self, offset: u64, length: u64) {
+        let _ = (offset, length);
+    }
     /// Writes all of `bytes`. `offset`, the length and the address of `bytes` are multiples of [`BLOCK`]. A file that
     /// ends before grows.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;

@@ -62,7 +62,7 @@
 //! |---|---|
 //! | 1 entries | consecutive entries of a stream, each as field 1 of a request; if there are several, behind them 32 bits for each: its number of records |
 //! | 2 stream | the stream's key: 1 byte for the signal, then texts with 32 bits of length each: exporter, identity, names of attributes |
-//! | 3 opening | the number of the segment that its writer wrote before (64 bits), and where that one ends (64 bits) |
+//! | 3 opening | the number of the segment that its writer wrote before (64 bits), and where that one ends (64 bits); the same for others whose first write failed |
 //! | 4 positions | 32 bits for a stream, 64 for its position, repeated |
 //! | 5 freed | numbers of segments that were freed, 64 bits each |
 //! | 6 snapshot | see `positions.rs` |
@@ -90,7 +90,7 @@
 //! If a write or a sync fails, nobody knows what is on the disk, now or later. Everything in the group is refused, its
 //! sequence numbers go to others, and the segment *ends* where it was before. The next segment's opening says so, in the
 //! same write as the first records of that segment; so as soon as a number has been given again, what had it before is
-//! void. That segment stays until the one before it has been sealed. While the disk fails everything is refused at once,
+//! void. That segment stays, without index, until the one before it has been sealed. While the disk fails everything is refused at once,
 //! and once a second a new segment is tried.
 //!
 //! # Settling, freeing, carrying

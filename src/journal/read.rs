@@ -20,6 +20,9 @@ const GAP: u64 = 16 << 10;
 /// One read is no larger, if it has more than one record.
 const RUN: u64 = 1 << 20;
 
+/// A stream with less than one part in so many of what lies between its records has them read one by one.
+const SPARSE: u64 = 32;
+
 /// Entries of smaller records are copied together, so that a batch is made of few chunks, and no chunk keeps a read
 /// alive that was much larger.
 const SMALL: usize = 32 << 10;
@@ -86,6 +89,7 @@ impl Shared {
                 self.state.lock().streams.settle(stream, &(from..=first - 1));
             }
             let mut chunks = Chunks::default();
+            self.look_ahead(&pieces);
             for run in runs(&pieces) {
                 let segment = &run[0].segment;
                 let got = match self.disk.open_to_read(&segment.name()) {
@@ -108,6 +112,21 @@ impl Shared {
             let chunks = chunks.end();
             if !chunks.is_empty() {
                 return Ok(chunks);
+            }
+        }
+    }
+
+    /// Has the system read what will be needed of each segment in one go, unless it is little among much else.
+    fn look_ahead(&self, pieces: &[Piece]) {
+        for same in pieces.chunk_by(|a, b| a.segment.id() == b.segment.id()) {
+            let (from, to) = (same[0].extent, same[same.len() - 1].extent);
+            let span = (to.offset + u64::from(to.length)).saturating_sub(from.offset);
+            let wanted: u64 = same.iter().map(|piece| u64::from(piece.extent.length)).sum();
+            if same.len() > 1
+                && wanted >= span / SPARSE
+                && let Ok(file) = self.disk.open_to_read(&same[0].segment.name())
+            {
+                file.will_need(from.offset, span);
             }
         }
     }

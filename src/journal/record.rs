@@ -20,8 +20,9 @@ pub(super) enum Kind {
     Entries,
     /// The key of a stream; stands before its first entries in a segment.
     Stream,
-    /// The first record of a segment: which segment its writer wrote before, and where that one ends. So the end of a
-    /// segment that was given up because the disk failed doesn't depend on what the disk made of the last writes.
+    /// The first record of a segment: which segment its writer wrote before, and where that one ends, 64 bits each. So the
+    /// end of a segment that was given up because the disk failed doesn't depend on what the disk made of the last
+    /// writes. Behind it stand those whose first write failed, in the same way.
     Opening,
     /// Positions: the number of a stream as 32 bits, all its entries below the 64 bits that follow are settled.
     Positions,

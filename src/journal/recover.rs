@@ -205,7 +205,7 @@ impl super::survey::Found {
             Index::Closed(index, _) => index.rows.is_empty(),
             Index::Sealed(_) | Index::Open(_) => false,
         };
-        empty && self.before.is_none() && self.corrupt.is_empty() && self.torn.is_none()
+        empty && self.before.is_empty() && self.corrupt.is_empty() && self.torn.is_none()
     }
 
     fn into_state(self) -> SegmentState {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
+
 use super::disk::BLOCK;
 use super::format::{Header, Purpose};
 use super::index::{Extent, Row, SealedIndex};
@@ -46,6 +48,10 @@ pub(super) struct Segment {
     pub(super) header: Header,
 }
 
+/// What the opening of a segment says: the segment that was written before, and where it ends; and so for others that
+/// failed at their first write.
+pub(super) type Before = SmallVec<[(u64, u64); 1]>;
+
 /// A segment, and what becomes of it.
 #[derive(Debug)]
 pub(super) struct SegmentState {
@@ -53,8 +59,7 @@ pub(super) struct SegmentState {
     /// Bytes of the file.
     pub(super) length: u64,
     pub(super) index: Index,
-    /// What its opening says: the segment before, and where that one ends.
-    pub(super) before: Option<(u64, u64)>,
+    pub(super) before: Before,
     /// Entries that may be unsettled, and their bytes, as of when it was last looked through.
     pub(super) live_entries: u64,
     pub(super) live_bytes: u64,
@@ -162,7 +167,7 @@ impl SegmentState {
             segment,
             length,
             index: Index::Open(OpenIndex::default()),
-            before: None,
+            before: Before::new(),
             live_entries: 0,
             live_bytes: 0,
             live_streams: 0,
@@ -219,8 +224,15 @@ impl State {
     /// Segments that others say come before them, and that are not there any more: as long as this is said, it has to be
     /// known that they were freed.
     pub(super) fn gone(&self) -> BTreeSet<u64> {
-        let before = self.segments.values().filter_map(|segment| segment.before);
-        before.map(|(id, _)| id).filter(|id| !self.segments.contains_key(id)).collect()
+        let before = self.segments.values().filter_map(|segment| segment.before.first());
+        before.map(|(id, _)| *id).filter(|id| !self.segments.contains_key(id)).collect()
+    }
+
+    /// Whether nothing depends on what the opening of a segment says: those it speaks of are gone, or say themselves
+    /// where they end.
+    pub(super) fn spoken_for(&self, segment: &SegmentState) -> bool {
+        let mut before = segment.before.iter().filter_map(|(id, _)| self.segments.get(id));
+        before.all(|before| before.sealed().is_some())
     }
 
     /// Notes that the disk fails.

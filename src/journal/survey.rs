@@ -11,7 +11,7 @@ use super::index::{Extent, SealedIndex, Trailer};
 use super::positions;
 use super::record::{HEADER, Kind};
 use super::scan::scan;
-use super::state::{Index, OpenIndex, RECORDS_AT, SPARE, Segment, segment_name, segment_of};
+use super::state::{Before, Index, OpenIndex, RECORDS_AT, SPARE, Segment, segment_name, segment_of};
 use super::types::Damage;
 
 /// What is in a directory.
@@ -36,7 +36,7 @@ pub(super) struct Found {
     pub(super) file: String,
     pub(super) length: u64,
     pub(super) segment: Arc<Segment>,
-    pub(super) before: Option<(u64, u64)>,
+    pub(super) before: Before,
     pub(super) index: Index,
     /// What is neither a record nor the padding behind one.
     pub(super) corrupt: Vec<Range<u64>>,
@@ -115,7 +115,7 @@ impl Survey {
         for (id, (file, length, header)) in headers.into_iter().rev() {
             let found = read_segment(disk, file, length, header, ends.get(&id).copied());
             if let Some(found) = unless_gone(found)? {
-                ends.extend(found.before);
+                ends.extend(found.before.iter().copied());
                 self.segments.insert(id, found);
             }
         }
@@ -128,7 +128,7 @@ impl Survey {
             // What was freed is not known.
             return;
         };
-        let named: BTreeSet<u64> = self.segments.values().filter_map(|found| found.before).map(|(id, _)| id).collect();
+        let named: BTreeSet<u64> = self.segments.values().filter_map(|found| found.before.first()).map(|(id, _)| *id).collect();
         let there = |id: &u64| {
             let name = segment_name(*id);
             self.segments.contains_key(id)
@@ -183,7 +183,8 @@ fn read_segment(disk: &dyn Disk, name: String, length: u64, header: Header, end:
     {
         let index = Index::Sealed(Arc::new(SealedIndex::new(trailer, rows)));
         let (corrupt, torn) = (Vec::new(), None);
-        return Ok(Found { file: name, length, segment, before: trailer.before, index, corrupt, torn, bad_index: false });
+        let before = trailer.before.into_iter().collect();
+        return Ok(Found { file: name, length, segment, before, index, corrupt, torn, bad_index: false });
     }
     let end = end.or(trailer.map(|trailer| trailer.end));
     let found = find_records(&*file, length, &header, end)?;
@@ -204,7 +205,7 @@ pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64
 struct FoundRecords {
     index: OpenIndex,
     end: u64,
-    before: Option<(u64, u64)>,
+    before: Before,
     corrupt: Vec<Range<u64>>,
     torn: Option<Range<u64>>,
 }
@@ -218,12 +219,14 @@ fn find_records(file: &dyn DiskFile, length: u64, header: &Header, end: Option<u
         scan.corrupt.push(scan.end..end);
         scan.torn = None;
     }
-    let (mut index, mut before) = (OpenIndex::default(), None);
+    let (mut index, mut before) = (OpenIndex::default(), Before::new());
     for (at, record) in &scan.records {
         let payload = &bytes[*at as usize + HEADER..][..record.length as usize];
         match record.kind {
             Kind::Stream => index.rows.entry(record.stream).or_default().key_at = *at,
-            Kind::Opening if payload.len() >= 16 => before = Some((u64_at(payload, 0), u64_at(payload, 8))),
+            Kind::Opening => {
+                before = payload.chunks_exact(16).map(|pair| (u64_at(pair, 0), u64_at(pair, 8))).collect();
+            }
             _ => {
                 if let Some(extent) = Extent::of(*at, record) {
                     index.add(record.stream, extent);

@@ -88,13 +88,20 @@ impl Shared {
             let state = self.state.lock();
             let closed = state.segments.values().filter_map(|segment| match &segment.index {
                 Index::Closed(index, end) => {
-                    Some((segment.segment.clone(), segment.length, segment.before, index.clone(), *end))
+                    let before = segment.before.first().copied();
+                    Some((segment.segment.clone(), segment.length, before, index.clone(), *end))
                 }
                 _ => None,
             });
             closed.collect()
         };
         for (segment, length, before, index, end) in closed {
+            let state = self.state.lock();
+            // Its index would only say of the first segment before it where that one ends.
+            if !state.segments.get(&segment.id()).is_some_and(|segment| state.spoken_for(segment)) {
+                continue;
+            }
+            drop(state);
             let rows = index.rows.iter().filter(|(_, row)| !row.extents.is_empty());
             let size = index_size(index.extents, rows.clone().count() as u64);
             // The index ends where the file does, so that it is found without the rest. A file that is full grows.
@@ -204,10 +211,8 @@ impl Shared {
         }
         let state = self.state.lock();
         let unneeded = state.segments.values().filter(|segment| {
-            // Where the segment before ends must be known as long as that one can't say it by itself.
-            let speaks = segment.before.and_then(|(before, _)| state.segments.get(&before));
-            let spoken_for = speaks.is_none_or(|before| before.sealed().is_some());
-            segment.live_entries == 0 && spoken_for && !matches!(segment.index, Index::Open(_))
+            // One without its index could come back with what it held behind its end, if the directory is not durable.
+            segment.live_entries == 0 && segment.sealed().is_some() && state.spoken_for(segment)
         });
         unneeded.map(|segment| segment.segment.id()).collect()
     }

@@ -9,7 +9,7 @@ use super::disk::{BLOCK, DiskFile};
 use super::format::whole_blocks;
 use super::index::{Extent, index_size};
 use super::record::{ALIGN, HEADER, Kind, Record, encode_key};
-use super::state::{RECORDS_AT, Segment, State};
+use super::state::{Before, RECORDS_AT, Segment, State};
 use super::types::StreamKey;
 use crate::otlp;
 
@@ -29,8 +29,8 @@ pub(super) struct Prepared {
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     open: Option<Open>,
-    /// The segment that was written before, and where it ends.
-    before: Option<(u64, u64)>,
+    /// What the next segment has to say.
+    before: Before,
     buffer: BlockBuffer,
     staged: Vec<Staged>,
 }
@@ -49,7 +49,7 @@ struct Open {
 
 #[derive(Debug)]
 enum Staged {
-    Opening((u64, u64)),
+    Opening(Before),
     Key(u32, u64),
     Entries(u32, Extent),
 }
@@ -61,7 +61,7 @@ pub(super) struct Begun(usize);
 impl Writer {
     /// A writer that goes on behind `before`.
     pub(super) fn behind(before: Option<(u64, u64)>) -> Self {
-        Self { before, ..Self::default() }
+        Self { before: before.into_iter().collect(), ..Self::default() }
     }
 
     /// Whether a segment is open that has room for records of so many bytes, `extents` of them with entries, of `streams`
@@ -93,20 +93,19 @@ impl Writer {
         self.open.as_ref().is_some_and(|open| open.keys.contains(&stream))
     }
 
-    /// The segment that is open.
-    pub(super) fn segment(&self) -> Option<&Arc<Segment>> {
-        self.open.as_ref().map(|open| &open.prepared.segment)
-    }
-
-    /// Goes on in a new segment.
-    pub(super) fn begin_segment(&mut self, prepared: Prepared) {
+    /// Goes on in a new segment. What is known of the segments before is in `state`.
+    pub(super) fn begin_segment(&mut self, prepared: Prepared, state: &State) {
+        let mut first = true;
+        self.before.retain(|(id, _)| {
+            let unsealed = state.segments.get(id).is_some_and(|before| before.sealed().is_none());
+            std::mem::take(&mut first) || unsealed
+        });
         self.open =
             Some(Open { prepared, at: RECORDS_AT, good: RECORDS_AT, keys: HashSet::new(), extents: 0 });
-        if let Some((id, end)) = self.before {
-            let mut payload = id.to_le_bytes().to_vec();
-            payload.extend_from_slice(&end.to_le_bytes());
+        if !self.before.is_empty() {
+            let payload: Vec<u8> = self.before.iter().flat_map(|(id, end)| [*id, *end]).flat_map(u64::to_le_bytes).collect();
             self.put_plain(Kind::Opening, 0, &payload);
-            self.staged.push(Staged::Opening((id, end)));
+            self.staged.push(Staged::Opening(self.before.clone()));
         }
     }
 
@@ -212,7 +211,7 @@ impl Writer {
         for staged in self.staged.drain(..) {
             match staged {
                 Staged::Opening(before) => {
-                    state.segments.get_mut(&id).expect("an open segment is there").before = Some(before);
+                    state.segments.get_mut(&id).expect("an open segment is there").before = before;
                 }
                 Staged::Key(stream, at) => {
                     if let Some(stream) = state.streams.table.get_mut(&stream) {
@@ -235,7 +234,11 @@ impl Writer {
         self.buffer.clear(KEEP);
         if let Some(open) = self.open.take() {
             let id = open.prepared.segment.id();
-            self.before = Some((id, open.good));
+            if open.good > RECORDS_AT {
+                self.before.clear();
+            }
+            // Otherwise what its opening should have said is still to be said.
+            self.before.push((id, open.good));
             state.close(id, open.good);
         }
     }
