@@ -78,7 +78,11 @@ fn write_text(inspection: &Inspection, out: &mut dyn Write) -> io::Result<()> {
         bytes(*spare_bytes),
     )?;
     if !segments.is_empty() {
-        writeln!(out, "\n{:<25} {:<8} {:>11} {:>9} {:>12}", "segment", "kind", "written", "streams", "entries")?;
+        writeln!(
+            out,
+            "\n{:<25} {:<8} {:>11} {:>9} {:>12}",
+            "segment", "kind", "written", "streams", "entries"
+        )?;
         for segment in segments {
             let InspectedSegment { file, used, streams, entries, .. } = segment;
             let (kind, used) = (kind(segment), bytes(*used));
@@ -105,7 +109,8 @@ fn write_streams(mut waiting: Vec<&InspectedStream>, out: &mut dyn Write) -> io:
             || format!("number {number}, whose name is damaged"),
             |key| {
                 // Values may hold what a terminal would obey.
-                let values: Vec<_> = key.identity.split(SEPARATOR).map(|v| v.escape_debug().to_string()).collect();
+                let values: Vec<_> =
+                    key.identity.split(SEPARATOR).map(|v| v.escape_debug().to_string()).collect();
                 format!("{} {} {}", key.exporter, key.signal, values.join(" "))
             },
         );
@@ -210,16 +215,18 @@ mod tests {
         let stream = &json["streams"][1];
         assert_eq!(stream["exporter"], "otlp_http/up");
         assert_eq!((&stream["key"], &stream["attributes"]), (&json!("fast"), &json!({ "region": "us" })));
-        assert_eq!((&stream["first"], &stream["entries"], &stream["records"]), (&json!(80), &json!(20), &json!(20)));
+        assert_eq!(
+            (&stream["first"], &stream["entries"], &stream["records"]),
+            (&json!(80), &json!(20), &json!(20))
+        );
         assert_eq!(json["damage"], json!([]));
     }
 
     #[test]
     fn what_is_not_there_is_said() {
         let directory = PathBuf::from("/nowhere/at/all");
-        let args = JournalArgs {
-            command: Command::Inspect(InspectArgs { directory, verify: false, json: false }),
-        };
+        let args =
+            JournalArgs { command: Command::Inspect(InspectArgs { directory, verify: false, json: false }) };
         let error = journal(&args, &mut Vec::new()).unwrap_err().to_string();
         assert!(error.starts_with("journal `/nowhere/at/all` can't be read: "), "{error}");
     }

@@ -85,7 +85,9 @@ fn live(rows: &[(&Source, Row)], position: u64) -> io::Result<Option<Live>> {
     // Part of a row is settled, or entries stand in two segments: their extents are counted one by one.
     let mut extents = Vec::new();
     for (source, row) in rows {
-        extents.extend(source.extents(row, position)?.into_iter().map(|extent| (source.segment.clone(), extent)));
+        extents.extend(
+            source.extents(row, position)?.into_iter().map(|extent| (source.segment.clone(), extent)),
+        );
     }
     let mut live: Option<Live> = None;
     for piece in choose(extents, position) {

@@ -1,6 +1,7 @@
 //! Carrying live entries forward, so that few of them don't keep whole segments, and so that what a stream has in many
 //! places comes to stand in one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::format::Purpose;
@@ -31,6 +32,9 @@ const FEWEST: usize = 4;
 /// Records that are larger than this, on average, are read well enough where they are.
 const SCATTERED: u64 = 64 << 10;
 
+/// Segments that could not be carried are left alone for so many rounds.
+const ROUNDS: u32 = 300;
+
 /// Segments to be carried, oldest first.
 struct Inputs {
     segments: Vec<Arc<Segment>>,
@@ -39,24 +43,31 @@ struct Inputs {
 impl Shared {
     /// Carries what is worth it, if anything is.
     pub(super) fn carry(&self, tender: &mut Tender, short: bool) {
-        let Some(inputs) = self.choose_inputs(short) else { return };
+        tender.left_alone.retain(|_, rounds| {
+            *rounds -= 1;
+            *rounds > 0
+        });
+        let Some(inputs) = self.choose_inputs(short, &tender.left_alone) else { return };
         match self.carry_all(tender, &inputs) {
             Ok(()) => {
                 let ids: Vec<u64> = inputs.segments.iter().map(|segment| segment.id()).collect();
                 drop(inputs);
                 self.write_positions_and_free(tender, &ids, true);
             }
-            // What has been carried stands in two places, which is no harm.
-            Err(NoSegment::Full) => tender.carrier.finish(&mut self.state.lock()),
-            Err(NoSegment::Io(error)) => {
-                let mut state = self.state.lock();
-                tender.carrier.finish(&mut state);
-                state.fail(&error.to_string());
+            // What has been carried stands in two places, which is no harm unless it is tried again and again.
+            Err(error) => {
+                tender.carrier.finish(&mut self.state.lock());
+                tender.left_alone.extend(inputs.segments.iter().map(|segment| (segment.id(), ROUNDS)));
+                if let NoSegment::Io(error) = error
+                    && let Some(more) = crate::notice::due("journal", "carry")
+                {
+                    tracing::warn!(%error, more, "entries of the journal can't be carried forward");
+                }
             }
         }
     }
 
-    fn choose_inputs(&self, short: bool) -> Option<Inputs> {
+    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u32>) -> Option<Inputs> {
         let state = self.state.lock();
         let short = short || self.unused(&state) < 2 * self.segment_size;
         let newest: Vec<u64> = {
@@ -67,7 +78,7 @@ impl Shared {
             .segments
             .values()
             .filter(|segment| short || !newest.contains(&segment.segment.id()))
-            .filter(|segment| state.spoken_for(segment))
+            .filter(|segment| state.spoken_for(segment) && !left_alone.contains_key(&segment.segment.id()))
             .filter_map(|segment| Some((segment, segment.sealed()?.trailer.end)))
             .filter(|(segment, _)| segment.live_entries > 0)
             .collect();
@@ -80,7 +91,8 @@ impl Shared {
         let mut sources = Vec::with_capacity(inputs.segments.len());
         for segment in &inputs.segments {
             let state = self.state.lock();
-            let Some(sealed) = state.segments.get(&segment.id()).and_then(SegmentState::sealed).cloned() else {
+            let Some(sealed) = state.segments.get(&segment.id()).and_then(SegmentState::sealed).cloned()
+            else {
                 return Ok(());
             };
             drop(state);
@@ -181,7 +193,8 @@ impl Shared {
     }
 }
 
-/// Segments in which what is live takes little of what was written, as many as go into one. If there is no room, the ones with the least.
+/// Segments in which what is live takes little of what was written, as many as go into one. If there is no room, the ones
+/// with the least.
 fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Option<Vec<Arc<Segment>>> {
     // Of four parts one; without room, any that give something back.
     let worth = |carried: u64, used: u64| if short { carried * 8 <= used * 7 } else { carried * 4 <= used };

@@ -268,7 +268,11 @@ impl Shared {
 
     fn key_bytes(&self, groups: &[Group]) -> usize {
         let state = self.state.lock();
-        groups.iter().filter_map(|group| state.streams.table.get(&group.stream.0)).map(|s| key_len(&s.key)).sum()
+        groups
+            .iter()
+            .filter_map(|group| state.streams.table.get(&group.stream.0))
+            .map(|s| key_len(&s.key))
+            .sum()
     }
 
     /// Goes on in a new segment, of at least `length` bytes.

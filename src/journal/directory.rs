@@ -53,8 +53,12 @@ impl Disk for Directory {
         // That there is such a directory has to survive a power cut as well. Not everybody may open the one above.
         let above = self.root.parent().filter(|above| !above.as_os_str().is_empty());
         let _ = File::open(above.unwrap_or(Path::new("."))).and_then(|above| above.sync_all());
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.root.join(LOCK))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.root.join(LOCK))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

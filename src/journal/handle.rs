@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::directory::Directory;
 use super::disk::Disk;
 use super::shared::Shared;
-use super::state::Index;
+use super::state::{Index, SegmentState};
 use super::types::{
     Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, Recovery, StreamId, StreamKey,
 };
@@ -47,7 +47,10 @@ impl Journal {
     /// The same on any disk, and without threads: nothing is written but by [`Journal::commit_once`], nothing freed but
     /// by [`Journal::tend_once`]. For tests that decide what happens when.
     #[doc(hidden)]
-    pub fn open_by_hand(settings: JournalSettings, disk: Arc<dyn Disk>) -> Result<(Self, Recovery), OpenError> {
+    pub fn open_by_hand(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Recovery), OpenError> {
         let (shared, recovery) = Shared::open(settings, disk)?;
         let inner = Inner { shared: Arc::new(shared), threads: Mutex::default() };
         Ok((Self { inner: Arc::new(inner) }, recovery))
@@ -127,7 +130,11 @@ impl Journal {
         let (waiting, _) = shared.queue.lock().waiting();
         let state = shared.state.lock();
         let figures = &state.figures;
-        let live = |segment: &super::state::SegmentState| match &segment.index {
+        let used = |segment: &&SegmentState| match &segment.index {
+            Index::Open(index) => index.extents > 0,
+            Index::Closed(..) | Index::Sealed(_) => true,
+        };
+        let live = |segment: &SegmentState| match &segment.index {
             Index::Open(index) => index.bytes,
             Index::Closed(..) | Index::Sealed(_) => segment.live_bytes,
         };
@@ -135,7 +142,7 @@ impl Journal {
             bytes_on_disk: state.bytes_on_disk(),
             max_size: shared.settings.max_size,
             live_bytes: state.segments.values().map(live).sum(),
-            segments: state.segments.len() as u64,
+            segments: state.segments.values().filter(used).count() as u64,
             spare_segments: state.spares.len() as u64,
             streams: state.streams.table.len() as u64,
             waiting,

@@ -206,7 +206,8 @@ impl Trailer {
         let mut block = vec![0; BLOCK];
         file.read_at(&mut block, length - BLOCK as u64)?;
         Ok(Self::decode(&block, header).filter(|trailer| {
-            let rows = trailer.rows.checked_mul(ROW as u64).and_then(|rows| trailer.rows_at.checked_add(rows));
+            let rows =
+                trailer.rows.checked_mul(ROW as u64).and_then(|rows| trailer.rows_at.checked_add(rows));
             rows.is_some_and(|end| end <= length)
         }))
     }
@@ -293,7 +294,11 @@ impl SealedIndex {
     }
 
     /// The row of a stream. `open` opens the file; it is asked only if the rows are not in memory.
-    pub(super) fn row(&self, open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>, stream: u32) -> io::Result<Option<Row>> {
+    pub(super) fn row(
+        &self,
+        open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
+        stream: u32,
+    ) -> io::Result<Option<Row>> {
         match &self.rows {
             Rows::InMemory(rows) => {
                 Ok(rows.binary_search_by_key(&stream, |row| row.stream).ok().map(|at| rows[at]))

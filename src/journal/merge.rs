@@ -22,7 +22,12 @@ pub(super) struct Source {
 
 impl Source {
     /// A segment whose index doesn't change any more.
-    pub(super) fn open(disk: &dyn Disk, segment: &Arc<Segment>, name: &str, index: &Index) -> io::Result<Self> {
+    pub(super) fn open(
+        disk: &dyn Disk,
+        segment: &Arc<Segment>,
+        name: &str,
+        index: &Index,
+    ) -> io::Result<Self> {
         let index = match index {
             Index::Open(_) => return Err(io::Error::other("the segment is still being written")),
             Index::Closed(index, end) => Index::Closed(index.clone(), *end),
@@ -92,7 +97,9 @@ impl<'a> Merge<'a> {
     pub(super) fn next(&mut self) -> io::Result<Option<(u32, Vec<(&'a Source, Row)>)>> {
         let Some(Reverse((stream, _))) = self.next.peek().copied() else { return Ok(None) };
         let mut found = Vec::new();
-        while let Some(Reverse((_, at))) = self.next.peek().copied().filter(|Reverse((next, _))| *next == stream) {
+        while let Some(Reverse((_, at))) =
+            self.next.peek().copied().filter(|Reverse((next, _))| *next == stream)
+        {
             self.next.pop();
             found.extend(self.rows[at].0.pop_front().map(|row| (&self.sources[at], row)));
             self.look_ahead(at)?;

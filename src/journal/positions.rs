@@ -81,11 +81,8 @@ impl Snapshot {
         let head = bytes.get(..16)?;
         let split = (u32_at(head, 4) as usize).checked_mul(POSITION)?;
         let (positions, freed) = bytes[16..].split_at_checked(split)?;
-        let mut snapshot = Self {
-            next_stream: u32_at(head, 0),
-            next_segment: u64_at(head, 8),
-            ..Self::default()
-        };
+        let mut snapshot =
+            Self { next_stream: u32_at(head, 0), next_segment: u64_at(head, 8), ..Self::default() };
         snapshot.add_positions(positions);
         snapshot.add_freed(freed);
         Some(snapshot)
@@ -142,7 +139,8 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
             &bytes[from..from + record.length as usize]
         };
         let snapshot = scan.records.first().filter(|(_, record)| record.kind == Kind::Snapshot);
-        let Some(mut snapshot) = snapshot.and_then(|(at, record)| Snapshot::decode(payload(*at, record))) else {
+        let Some(mut snapshot) = snapshot.and_then(|(at, record)| Snapshot::decode(payload(*at, record)))
+        else {
             continue;
         };
         if header.id < found.generation {

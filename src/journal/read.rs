@@ -247,13 +247,19 @@ pub(super) fn read_run(file: &dyn DiskFile, run: &[Piece]) -> io::Result<Vec<Got
     match file.read_at(&mut bytes, start) {
         // A file that is shorter than its index says is damaged, record by record.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && run.len() > 1 => {
-            return run.iter().map(|piece| Ok(read_run(file, std::slice::from_ref(piece))?.remove(0))).collect();
+            return run
+                .iter()
+                .map(|piece| Ok(read_run(file, std::slice::from_ref(piece))?.remove(0)))
+                .collect();
         }
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(vec![Got::Corrupt]),
         done => done?,
     }
     let bytes = bytes.freeze();
-    Ok(run.iter().map(|piece| entries(&bytes.slice((piece.extent.offset - start) as usize..), piece)).collect())
+    Ok(run
+        .iter()
+        .map(|piece| entries(&bytes.slice((piece.extent.offset - start) as usize..), piece))
+        .collect())
 }
 
 /// The entries of the record that `bytes` begins with, if it is the one that is looked for.
@@ -264,14 +270,20 @@ fn entries(bytes: &Bytes, piece: &Piece) -> Got {
         return Got::Corrupt;
     }
     let payload = bytes.slice(HEADER..HEADER + record.length as usize);
-    let Some(framed) = payload.len().checked_sub(counts_len(record.entries as usize)) else { return Got::Corrupt };
+    let Some(framed) = payload.len().checked_sub(counts_len(record.entries as usize)) else {
+        return Got::Corrupt;
+    };
     let counts: Vec<u32> = match record.entries {
         1 => vec![u32::try_from(record.records).unwrap_or(u32::MAX)],
         _ => payload[framed..].chunks_exact(4).map(|count| u32_at(count, 0)).collect(),
     };
     let skip = (from - extent.first) as usize;
     let Some(begin) = otlp::skip_frames(&payload[..framed], skip) else { return Got::Corrupt };
-    Got::Entries(Entries { first: *from, bytes: payload.slice(begin..framed), counts: counts[skip..].to_vec() })
+    Got::Entries(Entries {
+        first: *from,
+        bytes: payload.slice(begin..framed),
+        counts: counts[skip..].to_vec(),
+    })
 }
 
 /// Puts entries together to chunks.

@@ -4,6 +4,7 @@
 //! Nothing here depends on being done only once. A process that dies in the middle leaves files that the next one recovers
 //! in the same way.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,7 +34,10 @@ const SMALLEST: u64 = 64 << 10;
 
 impl Shared {
     /// Takes the directory, and recovers what is in it.
-    pub(super) fn open(settings: JournalSettings, disk: Arc<dyn Disk>) -> Result<(Self, Recovery), OpenError> {
+    pub(super) fn open(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Recovery), OpenError> {
         let began = Instant::now();
         let directory = settings.directory.display().to_string();
         let io = |source| OpenError::Io { directory: directory.clone(), source };
@@ -62,11 +66,8 @@ fn recover(
     mut survey: Survey,
     lock: Box<dyn Send + Sync>,
 ) -> io::Result<(Shared, Recovery)> {
-    let mut recovery = Recovery {
-        damage: survey.damage(),
-        segments: survey.segments.len() as u64,
-        ..Recovery::default()
-    };
+    let mut recovery =
+        Recovery { damage: survey.damage(), segments: survey.segments.len() as u64, ..Recovery::default() };
     let mut state = State::default();
     repair(&*disk, &mut survey, &mut state, segment_size)?;
     state.figures.quarantined = recovery.damage.iter().filter(|damage| damage.is_kept()).count() as u64;
@@ -93,7 +94,11 @@ fn recover(
         segment_size,
         disk,
         committer: Mutex::new(Committer::behind(log)),
-        tender: Mutex::new(Tender { positions, carrier: Writer::behind(carried) }),
+        tender: Mutex::new(Tender {
+            positions,
+            carrier: Writer::behind(carried),
+            left_alone: BTreeMap::new(),
+        }),
         ready: Mutex::new(None),
         queue: Mutex::new(Queue::default()),
         work: Condvar::new(),
@@ -134,7 +139,8 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
             state.figures.quarantined_bytes += range.end - range.start;
         }
     }
-    let unused: Vec<u64> = survey.segments.iter().filter(|(_, found)| found.is_unused()).map(|(id, _)| *id).collect();
+    let unused: Vec<u64> =
+        survey.segments.iter().filter(|(_, found)| found.is_unused()).map(|(id, _)| *id).collect();
     for id in unused {
         let found = survey.segments.remove(&id).expect("it was just there");
         if found.length == segment_size {

@@ -49,7 +49,8 @@ pub(super) fn scan(file: &[u8], seed: u32, limit: u64) -> Scan {
 
 /// Where the first whole record behind `at` begins.
 fn next_record(bytes: &[u8], at: usize, seed: u32) -> Option<usize> {
-    let whole = |at: usize| bytes.get(at..).is_some_and(|rest| matches!(Record::find(rest, seed), Found::Whole(_)));
+    let whole =
+        |at: usize| bytes.get(at..).is_some_and(|rest| matches!(Record::find(rest, seed), Found::Whole(_)));
     let likely = behind_padding(bytes, at);
     if likely > at && whole(likely) {
         return Some(likely);

@@ -321,7 +321,8 @@ impl DiskFile for SimulatedFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let aligned = [bytes.as_ptr().addr(), bytes.len(), offset as usize].iter().all(|n| n.is_multiple_of(BLOCK));
+        let aligned =
+            [bytes.as_ptr().addr(), bytes.len(), offset as usize].iter().all(|n| n.is_multiple_of(BLOCK));
         assert!(aligned, "a write of {} bytes at {offset} is not in whole blocks", bytes.len());
         let inner = &mut *self.process.alive()?;
         inner.may_change()?;

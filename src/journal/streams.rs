@@ -161,12 +161,7 @@ mod tests {
     use crate::otlp::Signal;
 
     fn key(name: &str) -> StreamKey {
-        StreamKey {
-            exporter: "e".into(),
-            signal: Signal::Logs,
-            identity: name.into(),
-            attributes: [].into(),
-        }
+        StreamKey { exporter: "e".into(), signal: Signal::Logs, identity: name.into(), attributes: [].into() }
     }
 
     #[test]

@@ -103,13 +103,19 @@ fn look_at(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Result<Header
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
 impl Survey {
-    fn read_segments(&mut self, disk: &dyn Disk, headers: BTreeMap<u64, (String, u64, Header)>) -> io::Result<()> {
+    fn read_segments(
+        &mut self,
+        disk: &dyn Disk,
+        headers: BTreeMap<u64, (String, u64, Header)>,
+    ) -> io::Result<()> {
         // Newest first: a segment says where the one before it ends.
         let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
         for (id, (file, length, header)) in headers.into_iter().rev() {
@@ -124,11 +130,13 @@ impl Survey {
 
     /// Segments that others were written behind, that are not there, and that were not freed.
     fn find_missing(&mut self) {
-        let Some(snapshot) = self.positions.snapshot.as_ref().filter(|_| self.positions.corrupt.is_empty()) else {
+        let Some(snapshot) = self.positions.snapshot.as_ref().filter(|_| self.positions.corrupt.is_empty())
+        else {
             // What was freed is not known.
             return;
         };
-        let named: BTreeSet<u64> = self.segments.values().filter_map(|found| found.before.first()).map(|(id, _)| *id).collect();
+        let named: BTreeSet<u64> =
+            self.segments.values().filter_map(|found| found.before.first()).map(|(id, _)| *id).collect();
         let there = |id: &u64| {
             let name = segment_name(*id);
             self.segments.contains_key(id)
@@ -148,10 +156,11 @@ impl Survey {
             damage.extend(self.positions.corrupt.iter().map(|file| Damage::Positions { file: file.clone() }));
         }
         damage.extend(self.empty.iter().map(|file| Damage::Empty { file: file.clone() }));
-        damage.extend(self.unusable.iter().map(|(file, reason)| Damage::Unusable {
-            file: file.clone(),
-            reason: reason.clone(),
-        }));
+        damage.extend(
+            self.unusable
+                .iter()
+                .map(|(file, reason)| Damage::Unusable { file: file.clone(), reason: reason.clone() }),
+        );
         damage.extend(self.missing.iter().map(|id| Damage::Missing { file: segment_name(*id) }));
         for found in self.segments.values() {
             let file = || found.file.clone();
@@ -174,7 +183,13 @@ impl Survey {
 }
 
 /// Reads the index of a segment, or finds its records. `end` is what the segment behind says.
-fn read_segment(disk: &dyn Disk, name: String, length: u64, header: Header, end: Option<u64>) -> io::Result<Found> {
+fn read_segment(
+    disk: &dyn Disk,
+    name: String,
+    length: u64,
+    header: Header,
+    end: Option<u64>,
+) -> io::Result<Found> {
     let file = disk.open_to_read(&name)?;
     let segment = Segment::new(header);
     let trailer = Trailer::read(&*file, length, &header)?;
@@ -210,7 +225,12 @@ struct FoundRecords {
     torn: Option<Range<u64>>,
 }
 
-fn find_records(file: &dyn DiskFile, length: u64, header: &Header, end: Option<u64>) -> io::Result<FoundRecords> {
+fn find_records(
+    file: &dyn DiskFile,
+    length: u64,
+    header: &Header,
+    end: Option<u64>,
+) -> io::Result<FoundRecords> {
     let mut bytes = vec![0; length as usize];
     file.read_at(&mut bytes, 0)?;
     let mut scan = scan(&bytes, header.seed(), end.unwrap_or(length));

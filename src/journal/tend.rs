@@ -1,6 +1,7 @@
 //! What is done beside the log: indexes are written, positions made durable, segments freed that nobody needs any more,
 //! and live entries carried out of segments that are mostly dead.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +38,8 @@ pub(super) struct Tender {
     pub(super) positions: Positions,
     /// Writes what is carried forward.
     pub(super) carrier: Writer,
+    /// Segments that could not be carried, and for how many rounds that is not tried again.
+    pub(super) left_alone: BTreeMap<u64, u32>,
 }
 
 impl Shared {
@@ -195,9 +198,10 @@ impl Shared {
                 let since = settled.saturating_sub(segment.looked_at);
                 segment.live_entries == 0 || since >= (segment.live_entries / 4).max(1)
             });
-            due.filter(|segment| !matches!(segment.index, Index::Open(_)))
-                .map(|segment| segment.segment.clone())
-                .collect()
+            // Those first that were not looked at for longest, so that every one gets its turn.
+            let mut due: Vec<_> = due.filter(|segment| !matches!(segment.index, Index::Open(_))).collect();
+            due.sort_by_key(|segment| segment.looked_at);
+            due.into_iter().map(|segment| segment.segment.clone()).collect()
         };
         let mut rows = 0;
         for segment in due {
@@ -206,7 +210,9 @@ impl Shared {
             }
             match self.count_live(&segment) {
                 Ok(counted) => rows += counted,
-                Err(error) => tracing::debug!(segment = segment.name(), %error, "a segment can't be looked through"),
+                Err(error) => {
+                    tracing::debug!(segment = segment.name(), %error, "a segment can't be looked through")
+                }
             }
         }
         let state = self.state.lock();

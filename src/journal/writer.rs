@@ -69,7 +69,8 @@ impl Writer {
     pub(super) fn fits(&self, bytes: u64, extents: u64, streams: u64) -> bool {
         self.open.as_ref().is_some_and(|open| {
             let records = whole_blocks(open.at + self.buffer.len() as u64 + bytes);
-            records + index_size(open.extents + extents, open.keys.len() as u64 + streams) <= open.prepared.length
+            records + index_size(open.extents + extents, open.keys.len() as u64 + streams)
+                <= open.prepared.length
         })
     }
 
@@ -103,7 +104,8 @@ impl Writer {
         self.open =
             Some(Open { prepared, at: RECORDS_AT, good: RECORDS_AT, keys: HashSet::new(), extents: 0 });
         if !self.before.is_empty() {
-            let payload: Vec<u8> = self.before.iter().flat_map(|(id, end)| [*id, *end]).flat_map(u64::to_le_bytes).collect();
+            let payload: Vec<u8> =
+                self.before.iter().flat_map(|(id, end)| [*id, *end]).flat_map(u64::to_le_bytes).collect();
             self.put_plain(Kind::Opening, 0, &payload);
             self.staged.push(Staged::Opening(self.before.clone()));
         }

@@ -132,7 +132,10 @@ fn flipped(byte: impl Fn(&Record) -> usize) {
         assert_eq!(journal.state().quarantined, 1);
         assert_eq!(kept(&disk), 1);
         let offset = at as u64;
-        assert!(damage.iter().all(|d| matches!(d, Damage::Corrupt { offset: o, .. } if *o == offset)), "{damage:?}");
+        assert!(
+            damage.iter().all(|d| matches!(d, Damage::Corrupt { offset: o, .. } if *o == offset)),
+            "{damage:?}"
+        );
         // What is lost does not keep the rest from being settled.
         let a = journal.stream(&key("a"));
         journal.settle(a, 0..=ENTRIES);

@@ -144,7 +144,8 @@ fn a_stream_that_is_stuck_does_not_pin_the_disk() {
 fn what_many_streams_left_behind_is_regrouped_once() {
     let disk = SimulatedDisk::new(1);
     let (journal, _) = open(&disk);
-    let streams: Vec<_> = (0..20).map(|n| (format!("s{n}"), journal.stream(&key(&format!("s{n}"))))).collect();
+    let streams: Vec<_> =
+        (0..20).map(|n| (format!("s{n}"), journal.stream(&key(&format!("s{n}"))))).collect();
     for n in 0..25 {
         for (name, stream) in &streams {
             append_one(&journal, *stream, nth(name, n, 500)).unwrap();

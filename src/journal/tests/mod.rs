@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 
 use super::simulation::SimulatedDisk;
 use super::{
-    Appended, Chunk, Entry, Group, Journal, JournalSettings, NotWritten, OpenError, Recovery, StreamId, StreamKey,
-    SyncPolicy,
+    Appended, Chunk, Entry, Group, Journal, JournalSettings, NotWritten, OpenError, Recovery, StreamId,
+    StreamKey, SyncPolicy,
 };
 use crate::otlp::{self, Signal};
 
@@ -75,7 +75,13 @@ pub(super) fn append_one(journal: &Journal, stream: StreamId, bytes: Bytes) -> R
 }
 
 /// Appends entries `from..to` of a stream, each in a request of its own.
-pub(super) fn fill(journal: &Journal, stream: StreamId, name: &str, numbers: std::ops::Range<u64>, length: usize) {
+pub(super) fn fill(
+    journal: &Journal,
+    stream: StreamId,
+    name: &str,
+    numbers: std::ops::Range<u64>,
+    length: usize,
+) {
     for n in numbers {
         assert_eq!(append_one(journal, stream, nth(name, n, length)), Ok(n));
     }
@@ -96,7 +102,12 @@ pub(super) fn entries_of(chunk: &Chunk) -> Vec<(u64, Bytes)> {
 }
 
 /// Everything that a stream has from `from` on, read in pieces of about `max_bytes`.
-pub(super) fn read_from(journal: &Journal, stream: StreamId, mut from: u64, max_bytes: usize) -> Vec<(u64, Bytes)> {
+pub(super) fn read_from(
+    journal: &Journal,
+    stream: StreamId,
+    mut from: u64,
+    max_bytes: usize,
+) -> Vec<(u64, Bytes)> {
     let mut found = Vec::new();
     loop {
         let chunks = journal.read(stream, from, max_bytes).unwrap();

@@ -129,7 +129,8 @@ impl World {
         self.journal = Some(journal);
         for stream in 0..STREAMS {
             let counted = recovery.streams.iter().find(|found| found.id == self.ids[stream]);
-            let all = read_from(self.journal(), self.ids[stream], counted.map_or(0, |found| found.first), 64 << 10);
+            let all =
+                read_from(self.journal(), self.ids[stream], counted.map_or(0, |found| found.first), 64 << 10);
             if self.flips == 0 {
                 assert_eq!(counted.map_or(0, |found| found.entries), all.len() as u64);
                 let bytes: usize = all.iter().map(|(_, bytes)| otlp::frame_len(bytes.len())).sum();
@@ -154,8 +155,12 @@ impl World {
         let found: BTreeMap<u64, &Bytes> = all.iter().map(|(n, bytes)| (*n, bytes)).collect();
         for (n, bytes) in &found {
             match model.acknowledged.get(n) {
-                Some(acknowledged) => assert_eq!(acknowledged, *bytes, "entry {n} of stream {stream} is another"),
-                None => assert!(model.perhaps.contains(*bytes), "nobody appended entry {n} of stream {stream}"),
+                Some(acknowledged) => {
+                    assert_eq!(acknowledged, *bytes, "entry {n} of stream {stream} is another")
+                }
+                None => {
+                    assert!(model.perhaps.contains(*bytes), "nobody appended entry {n} of stream {stream}")
+                }
             }
         }
         let lost = model.acknowledged.keys().find(|n| !model.settled.contains(n) && !found.contains_key(n));

@@ -18,7 +18,8 @@ fn load(journal: &Journal) {
                 let stream = journal.stream(&key(&name));
                 for n in 0..200 {
                     let (answer, answered) = mpsc::channel();
-                    let group = Group { stream, entries: [entry(nth(&name, n, 2000), 1)].into_iter().collect() };
+                    let group =
+                        Group { stream, entries: [entry(nth(&name, n, 2000), 1)].into_iter().collect() };
                     journal.append(vec![group], Box::new(move |done| answer.send(done).unwrap()));
                     assert_eq!(answered.recv().unwrap().unwrap().first[..], [n]);
                     if n >= 10 {
@@ -32,7 +33,9 @@ fn load(journal: &Journal) {
 
 #[test]
 fn many_senders_at_once_and_a_restart() {
-    for sync in [SyncPolicy::Always, SyncPolicy::Every(std::time::Duration::from_millis(5)), SyncPolicy::Never] {
+    for sync in
+        [SyncPolicy::Always, SyncPolicy::Every(std::time::Duration::from_millis(5)), SyncPolicy::Never]
+    {
         let directory = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(real(directory.path(), sync)).unwrap();
         load(&journal);
