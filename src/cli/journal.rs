@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn people_see_the_backlog_of_each_stream() {
         let text = inspected(false);
-        assert!(text.starts_with("backlog: 27 entries, 33 records, 15.4 KiB in 2 streams\n"), "{text}");
+        assert!(text.starts_with("backlog: 33 entries, 39 records, 16.8 KiB in 2 streams\n"), "{text}");
         assert!(text.contains("otlp_http/up logs slow eu\n"), "{text}");
         assert!(text.ends_with("\nno damage\n"), "{text}");
     }
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!((&stream["key"], &stream["attributes"]), (&json!("fast"), &json!({ "region": "us" })));
         assert_eq!(
             (&stream["first"], &stream["entries"], &stream["records"]),
-            (&json!(80), &json!(20), &json!(20))
+            (&json!(200), &json!(20), &json!(20))
         );
         assert_eq!(json["damage"], json!([]));
     }

@@ -52,6 +52,11 @@ impl Shared {
             Ok(()) => {
                 let ids: Vec<u64> = inputs.segments.iter().map(|segment| segment.id()).collect();
                 drop(inputs);
+                for id in &ids {
+                    if let Some(segment) = self.state.lock().segments.get_mut(id) {
+                        segment.copied = true;
+                    }
+                }
                 self.write_positions_and_free(tender, &ids, true);
             }
             // What has been carried stands in two places, which is no harm unless it is tried again and again.
@@ -80,7 +85,7 @@ impl Shared {
             .filter(|segment| short || !newest.contains(&segment.segment.id()))
             .filter(|segment| state.spoken_for(segment) && !left_alone.contains_key(&segment.segment.id()))
             .filter_map(|segment| Some((segment, segment.sealed()?.trailer.end)))
-            .filter(|(segment, _)| segment.live_entries > 0)
+            .filter(|(segment, _)| segment.live_entries > 0 && !segment.copied)
             .collect();
         let segments = mostly_dead(&settled, short, self.segment_size)
             .or_else(|| scattered(&settled, self.unused(&state).saturating_sub(self.segment_size)))?;
@@ -125,6 +130,10 @@ impl Shared {
     ) -> Result<(), NoSegment> {
         let mut extent: Vec<Entries> = Vec::new();
         let (mut bytes, mut next) = (0, None);
+        if self.has_copies(carrier, stream, &extents, position) {
+            self.write_carried(carrier, true)?;
+            carrier.finish(&mut self.state.lock());
+        }
         let pieces = choose(extents, position);
         for run in runs(&pieces) {
             let id = run[0].segment.id();
@@ -150,6 +159,21 @@ impl Shared {
             }
         }
         if extent.is_empty() { Ok(()) } else { self.put_carried(carrier, stream, &extent) }
+    }
+
+    /// Whether some of these entries stand in the segment that is being written, which is so if a process died after it
+    /// had carried them. No segment has an entry twice: so what its index counts is what there is.
+    fn has_copies(
+        &self,
+        carrier: &Writer,
+        stream: u32,
+        extents: &[(Arc<Segment>, Extent)],
+        position: u64,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let open = carrier.segment().and_then(|segment| state.open_index(segment.id()));
+        let mut there = open.into_iter().flat_map(|index| index.extents(stream, position));
+        there.any(|there| extents.iter().any(|(_, new)| new.first < there.end() && there.first < new.end()))
     }
 
     /// Puts consecutive entries into one record.

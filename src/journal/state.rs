@@ -67,6 +67,8 @@ pub(super) struct SegmentState {
     pub(super) live_streams: u64,
     /// How many entries had been settled in all streams then.
     pub(super) looked_at: u64,
+    /// Everything live in it stands in another segment as well, durably: it only has to be freed.
+    pub(super) copied: bool,
 }
 
 /// Where a segment's entries are.
@@ -172,6 +174,7 @@ impl SegmentState {
             live_bytes: 0,
             live_streams: 0,
             looked_at: 0,
+            copied: false,
         }
     }
 

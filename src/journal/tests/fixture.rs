@@ -17,18 +17,18 @@ fn write_fixture() {
     let disk = SimulatedDisk::new(1);
     let (journal, _) = open(&disk);
     let [slow, fast] = ["slow\0eu", "fast\0us"].map(|name| journal.stream(&key(name)));
-    for n in 0..100 {
+    for n in 0..220 {
         if n % 20 == 0 {
             append_one(&journal, slow, nth("slow", n / 20, 300)).unwrap();
         }
         append_one(&journal, fast, nth("fast", n, 700)).unwrap();
-        if n == 80 {
-            journal.settle(fast, 0..=79);
+        if n == 200 {
+            journal.settle(fast, 0..=199);
             journal.settle(slow, 0..=0);
             (0..3).for_each(|_| journal.tend_once());
         }
     }
-    let entries = (0..3).map(|n| entry(nth("slow", 5 + n, 40), 2 + n)).collect();
+    let entries = (0..3).map(|n| entry(nth("slow", 11 + n, 40), 2 + n)).collect();
     append(&journal, vec![Group { stream: slow, entries }]).unwrap();
     disk.kill();
     drop(journal);
@@ -72,9 +72,9 @@ fn a_journal_of_version_1_is_read() {
     assert_eq!(recovery.damage, []);
     let [slow, fast] = &recovery.streams[..] else { panic!("{:?}", recovery.streams) };
     assert_eq!((&slow.key, &fast.key), (&key("slow\0eu"), &key("fast\0us")));
-    assert_eq!((slow.first, slow.last, slow.entries, slow.records), (1, 7, 7, 4 + 2 + 3 + 4));
-    assert_eq!((fast.first, fast.last, fast.entries, fast.records), (80, 99, 20, 20));
-    assert_eq!(read_from(&journal, fast.id, fast.first, 5000), filled("fast", 80..100, 700));
-    let expected = [filled("slow", 1..5, 300), filled("slow", 5..8, 40)].concat();
+    assert_eq!((slow.first, slow.last, slow.entries, slow.records), (1, 13, 13, 10 + 2 + 3 + 4));
+    assert_eq!((fast.first, fast.last, fast.entries, fast.records), (200, 219, 20, 20));
+    assert_eq!(read_from(&journal, fast.id, fast.first, 5000), filled("fast", 200..220, 700));
+    let expected = [filled("slow", 1..11, 300), filled("slow", 11..14, 40)].concat();
     assert_eq!(read_from(&journal, slow.id, slow.first, 5000), expected);
 }
