@@ -288,6 +288,15 @@ impl SealedIndex {
         Some(Self { trailer: self.trailer, rows: Rows::OnDisk(first) })
     }
 
+    /// All of it, read back; `key_at` and the extents of each stream.
+    pub(super) fn read_all(&self, file: &dyn DiskFile) -> io::Result<Vec<(Row, Vec<Extent>)>> {
+        let rows = match &self.rows {
+            Rows::InMemory(rows) => rows.clone(),
+            Rows::OnDisk(_) => self.read_rows(file, 0, usize::MAX)?,
+        };
+        rows.into_iter().map(|row| Ok((row, self.extents(file, &row, 0, u64::MAX)?.0))).collect()
+    }
+
     /// How many rows are in memory.
     pub(super) fn rows_in_memory(&self) -> usize {
         if let Rows::InMemory(rows) = &self.rows { rows.len() } else { 0 }

@@ -20,7 +20,7 @@ use super::merge::Source;
 use super::positions::{Positions, Snapshot};
 use super::quarantine;
 use super::shared::Shared;
-use super::state::{Index, SPARE, SegmentState, State, segment_name};
+use super::state::{Index, OpenIndex, SPARE, SegmentState, State, segment_name};
 use super::survey::{Survey, survey};
 use super::tend::Tender;
 use super::types::{JournalSettings, OpenError, RecoveredStream, Recovery, StreamId};
@@ -77,6 +77,9 @@ fn recover(
     for (id, found) in survey.segments {
         state.next_segment = state.next_segment.max(id + 1);
         state.segments.insert(id, found.into_state());
+    }
+    for purpose in [Purpose::Log, Purpose::Carried] {
+        doubt_last_index(&*disk, &mut state, purpose)?;
     }
     recovery.streams = count(&*disk, &mut state, &known)?;
     let snapshot = Snapshot {
@@ -154,6 +157,23 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
         state.next_segment = state.next_segment.max(id + 1);
     }
     disk.sync_directory()
+}
+
+/// Takes the index of the last segment that has one as not written, so that it is written again: if it could not be synced
+/// when the process before ended, it can be read, and is still not on the disk. Those before it are; for one segment is
+/// sealed after the other.
+fn doubt_last_index(disk: &dyn Disk, state: &mut State, purpose: Purpose) -> io::Result<()> {
+    let sealed = state.segments.values_mut().filter(|segment| segment.segment.header.purpose == purpose);
+    let Some(last) = sealed.filter(|segment| segment.sealed().is_some()).next_back() else { return Ok(()) };
+    let Some(index) = last.sealed().cloned() else { return Ok(()) };
+    let file = disk.open_to_read(&last.segment.name())?;
+    let mut open = OpenIndex::default();
+    for (row, extents) in index.read_all(&*file)? {
+        open.rows.entry(row.stream).or_default().key_at = row.key_at;
+        extents.into_iter().for_each(|extent| open.add(row.stream, extent));
+    }
+    last.index = Index::Closed(Arc::new(open), index.trailer.end);
+    Ok(())
 }
 
 /// Counts the backlog of every stream, and puts the streams there.

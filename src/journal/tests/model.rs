@@ -69,6 +69,8 @@ struct StreamModel {
     /// Acknowledged entries that may still be there.
     acknowledged: BTreeMap<u64, Bytes>,
     settled: BTreeSet<u64>,
+    /// Those of them that were never acknowledged, but found after a crash.
+    unsure: BTreeSet<u64>,
     /// Entries of requests that were never answered, or refused by a disk that failed.
     perhaps: BTreeSet<Bytes>,
     made: u64,
@@ -132,7 +134,7 @@ impl World {
             // Before the first that is not settled there may be others that are.
             let from = counted.map_or(u64::MAX, |found| found.first);
             let all = read_from(self.journal(), self.ids[stream], from, 64 << 10);
-            if self.flips == 0 {
+            if self.all_flips == 0 {
                 assert_eq!(counted.map_or(0, |found| found.entries), all.len() as u64);
                 let bytes: usize = all.iter().map(|(_, bytes)| otlp::frame_len(bytes.len())).sum();
                 assert_eq!(counted.map_or(0, |found| found.bytes), bytes as u64);
@@ -140,10 +142,13 @@ impl World {
             }
             self.check(stream, &all);
             let model = &mut self.streams[stream];
-            // What is there now counts: also what nobody had been told of. What was settled and came back is live again.
-            model.acknowledged = all.into_iter().collect();
+            // What is there now counts: also what nobody had been told of, which may still go when the power does. What
+            // was settled and came back is live again.
+            let all: BTreeMap<u64, Bytes> = all.into_iter().collect();
+            model.unsure.retain(|n| all.contains_key(n));
+            model.unsure.extend(all.keys().filter(|n| !model.acknowledged.contains_key(n)));
+            model.acknowledged = all;
             model.settled.clear();
-            model.perhaps.clear();
         }
         self.flips = 0;
         self.lossy.clear();
@@ -164,7 +169,8 @@ impl World {
                 }
             }
         }
-        let lost = model.acknowledged.keys().find(|n| !model.settled.contains(n) && !found.contains_key(n));
+        let may_go = |n: &u64| model.settled.contains(n) || model.unsure.contains(n);
+        let lost = model.acknowledged.keys().find(|n| !may_go(n) && !found.contains_key(n));
         if let Some(n) = lost {
             self.lossy.insert(stream);
             assert!(self.lossy.len() <= self.flips, "entry {n} of stream {stream} is lost");
