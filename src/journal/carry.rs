@@ -196,7 +196,9 @@ impl Shared {
             carrier.put_key(stream, &key);
         }
         let begun = carrier.begin();
-        extent.iter().for_each(|entries| carrier.put_framed(&entries.bytes));
+        for entries in &extent {
+            carrier.put_framed(&entries.bytes);
+        }
         carrier.end_entries(&begun, stream, extent[0].first, &counts);
         self.state.lock().figures.carried_bytes += framed as u64;
         if carrier.buffered() >= WRITE { self.write_carried(carrier, false) } else { Ok(()) }

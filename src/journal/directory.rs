@@ -127,7 +127,7 @@ struct RealFile {
 }
 
 impl DiskFile for RealFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
@@ -158,7 +158,7 @@ impl DiskFile for RealFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             // No such thing on this file system: the file gets its room as it is written.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(len.max(self.len()?)),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(len.max(self.length()?)),
             done => Ok(done?),
         }
     }

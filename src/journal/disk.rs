@@ -33,7 +33,7 @@ pub trait Disk: Debug + Send + Sync {
 /// An open file.
 pub trait DiskFile: Debug + Send + Sync {
     /// Its length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
     /// Fills `into` from `offset` on; [`io::ErrorKind::UnexpectedEof`] if the file ends before.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
     /// Says that this part will be read soon.

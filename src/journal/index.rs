@@ -238,12 +238,16 @@ pub(super) fn encode_index<'a>(
     let (mut bytes, mut rows, mut extents_so_far) = (Vec::new(), Vec::new(), 0);
     for (stream, key_at, extents) in streams {
         rows.push(Row::of(stream, key_at, extents, extents_so_far));
-        extents.iter().for_each(|extent| extent.encode(&mut bytes));
+        for extent in &extents {
+            extent.encode(&mut bytes);
+        }
         extents_so_far += extents.len() as u64;
     }
     bytes.resize(whole_blocks(bytes.len() as u64) as usize, 0);
     let rows_from = bytes.len();
-    rows.iter().for_each(|row| row.encode(&mut bytes));
+    for row in &rows {
+        row.encode(&mut bytes);
+    }
     let trailer = Trailer {
         end,
         before,

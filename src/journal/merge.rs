@@ -63,6 +63,9 @@ impl Source {
     }
 }
 
+/// The rows that a stream has in some segments.
+pub(super) type RowsOf<'a> = Vec<(&'a Source, Row)>;
+
 /// The rows of all sources, those of one stream together, in the order of streams.
 #[derive(Debug)]
 pub(super) struct Merge<'a> {
@@ -94,7 +97,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The next stream, and its row in each source that has one.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u32, Vec<(&'a Source, Row)>)>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<(u32, RowsOf<'a>)>> {
         let Some(Reverse((stream, _))) = self.next.peek().copied() else { return Ok(None) };
         let mut found = Vec::new();
         while let Some(Reverse((_, at))) =

@@ -167,10 +167,10 @@ impl Positions {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(name, LENGTH)?,
                 opened => opened?,
             };
-            if file.len()? < LENGTH {
+            if file.length()? < LENGTH {
                 file.allocate(LENGTH)?;
             }
-            let length = file.len()?;
+            let length = file.length()?;
             io::Result::Ok((file, length))
         };
         let header = Header { purpose: Purpose::Positions, id: read.generation, salt: 0 };

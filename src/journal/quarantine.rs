@@ -20,7 +20,7 @@ const AT_ONCE: u64 = 1 << 20;
 pub(super) fn keep(disk: &dyn Disk, file: &str, offset: u64, length: u64) -> io::Result<String> {
     let name = format!("{file}-at-{offset}-length-{length}");
     let from = disk.open_to_read(file)?;
-    let end = (offset + length).min(from.len()?).max(offset);
+    let end = (offset + length).min(from.length()?).max(offset);
     let to = disk.create(&format!("{DIRECTORY}/{name}"), (end - offset).next_multiple_of(BLOCK as u64))?;
     let mut at = offset;
     while at < end {

@@ -133,7 +133,9 @@ pub(super) fn encode_key(key: &StreamKey) -> Vec<u8> {
     };
     put(&key.exporter);
     put(&key.identity);
-    key.attributes.iter().for_each(|name| put(name));
+    for name in &key.attributes {
+        put(name);
+    }
     bytes
 }
 

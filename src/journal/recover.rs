@@ -163,14 +163,20 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
 /// when the process before ended, it can be read, and is still not on the disk. Those before it are; for one segment is
 /// sealed after the other.
 fn doubt_last_index(disk: &dyn Disk, state: &mut State, purpose: Purpose) -> io::Result<()> {
-    let sealed = state.segments.values_mut().filter(|segment| segment.segment.header.purpose == purpose);
-    let Some(last) = sealed.filter(|segment| segment.sealed().is_some()).next_back() else { return Ok(()) };
+    let last = state
+        .segments
+        .values_mut()
+        .rev()
+        .find(|segment| segment.segment.header.purpose == purpose && segment.sealed().is_some());
+    let Some(last) = last else { return Ok(()) };
     let Some(index) = last.sealed().cloned() else { return Ok(()) };
     let file = disk.open_to_read(&last.segment.name())?;
     let mut open = OpenIndex::default();
     for (row, extents) in index.read_all(&*file)? {
         open.rows.entry(row.stream).or_default().key_at = row.key_at;
-        extents.into_iter().for_each(|extent| open.add(row.stream, extent));
+        for extent in extents {
+            open.add(row.stream, extent);
+        }
     }
     last.index = Index::Closed(Arc::new(open), index.trailer.end);
     Ok(())

@@ -309,7 +309,7 @@ struct SimulatedFile {
 }
 
 impl DiskFile for SimulatedFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.content.lock().seen.len() as u64)
     }
 
@@ -367,7 +367,8 @@ impl DiskFile for SimulatedFile {
             return Err(io::Error::other("the disk can't be synced"));
         }
         content.unsynced.clear();
-        content.durable = content.seen.clone();
+        let content = &mut *content;
+        content.durable.clone_from(&content.seen);
         Ok(())
     }
 }

@@ -144,7 +144,9 @@ impl Shared {
         let mut from = 0;
         while let Ok(rows) = self.rows(&segment, from, AT_ONCE) {
             let mut state = self.state.lock();
-            rows.iter().for_each(|row| state.streams.leave_segment(row.stream));
+            for row in &rows {
+                state.streams.leave_segment(row.stream);
+            }
             from += rows.len();
             if rows.len() < AT_ONCE {
                 break;

@@ -212,7 +212,7 @@ impl Shared {
             match self.count_live(&segment) {
                 Ok(counted) => rows += counted,
                 Err(error) => {
-                    tracing::debug!(segment = segment.name(), %error, "a segment can't be looked through")
+                    tracing::debug!(segment = segment.name(), %error, "a segment can't be looked through");
                 }
             }
         }

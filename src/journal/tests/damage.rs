@@ -297,7 +297,9 @@ fn lost_position_files() {
     let first_left = entries(&disk, &segments(&disk)[0])[0].1.first;
     for lost in [vec!["positions-a"], vec!["positions-b"], vec!["positions-a", "positions-b"]] {
         let disk = copy(&disk);
-        lost.iter().for_each(|name| disk.lose(name));
+        for name in &lost {
+            disk.lose(name);
+        }
         let (journal, recovery) = open(&disk);
         let a = journal.stream(&key("a"));
         let all = read_all(&journal, a);
