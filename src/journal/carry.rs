@@ -196,7 +196,7 @@ impl Shared {
             carrier.put_key(stream, &key);
         }
         let begun = carrier.begin();
-        for entries in &extent {
+        for entries in extent {
             carrier.put_framed(&entries.bytes);
         }
         carrier.end_entries(&begun, stream, extent[0].first, &counts);

@@ -238,7 +238,7 @@ pub(super) fn encode_index<'a>(
     let (mut bytes, mut rows, mut extents_so_far) = (Vec::new(), Vec::new(), 0);
     for (stream, key_at, extents) in streams {
         rows.push(Row::of(stream, key_at, extents, extents_so_far));
-        for extent in &extents {
+        for extent in extents {
             extent.encode(&mut bytes);
         }
         extents_so_far += extents.len() as u64;

@@ -133,7 +133,7 @@ pub(super) fn encode_key(key: &StreamKey) -> Vec<u8> {
     };
     put(&key.exporter);
     put(&key.identity);
-    for name in &key.attributes {
+    for name in key.attributes.iter() {
         put(name);
     }
     bytes

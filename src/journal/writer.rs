@@ -160,7 +160,7 @@ impl Writer {
     /// Ends a record of consecutive entries, which have so many records each.
     pub(super) fn end_entries(&mut self, begun: &Begun, stream: u32, first: u64, counts: &[u32]) {
         if counts.len() > 1 {
-            for count in &counts {
+            for count in counts {
                 self.buffer.put(&count.to_le_bytes());
             }
         }
