@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::disk::{BLOCK, DiskFile};
 use super::format::{Header, VERSION, u32_at, u64_at, whole_blocks};
-use super::record::{Kind, Record, counts_len};
+use super::record::{ALIGN, Kind, Record, counts_len};
 
 const MAGIC: [u8; 8] = *b"sluiceix";
 /// Bytes of the trailer that are in use.
@@ -52,22 +52,30 @@ impl Extent {
         u64::from(self.length).saturating_sub(counts_len(self.entries as usize) as u64)
     }
 
-    fn encode(&self, into: &mut Vec<u8>) {
-        into.extend_from_slice(&self.offset.to_le_bytes());
+    fn encode(&self, seed: u32, into: &mut Vec<u8>) {
+        let start = into.len();
+        let offset = u32::try_from(self.offset / ALIGN as u64).expect("a segment is smaller than 32 GiB");
+        into.extend_from_slice(&offset.to_le_bytes());
         into.extend_from_slice(&self.length.to_le_bytes());
         into.extend_from_slice(&self.entries.to_le_bytes());
         into.extend_from_slice(&self.first.to_le_bytes());
         into.extend_from_slice(&self.records.to_le_bytes());
+        let crc = crc32c::crc32c_append(seed, &into[start..]);
+        into.extend_from_slice(&crc.to_le_bytes());
     }
 
-    fn decode(bytes: &[u8]) -> Self {
-        Self {
-            offset: u64_at(bytes, 0),
-            length: u32_at(bytes, 8),
-            entries: u32_at(bytes, 12),
-            first: u64_at(bytes, 16),
-            records: u64_at(bytes, 24),
+    /// Each extent has a checksum of its own: one that lied about its numbers would have live entries settled.
+    fn decode(bytes: &[u8], seed: u32) -> io::Result<Self> {
+        if crc32c::crc32c_append(seed, &bytes[..EXTENT - 4]) != u32_at(bytes, EXTENT - 4) {
+            return Err(io::ErrorKind::InvalidData.into());
         }
+        Ok(Self {
+            offset: u64::from(u32_at(bytes, 0)) * ALIGN as u64,
+            length: u32_at(bytes, 4),
+            entries: u32_at(bytes, 8),
+            first: u64_at(bytes, 12),
+            records: u64_at(bytes, 20),
+        })
     }
 }
 
@@ -212,8 +220,16 @@ impl Trailer {
         }))
     }
 
-    /// All rows, or `None` if they are damaged.
+    /// All rows, or `None` if they or what they speak of are damaged.
     pub(super) fn read_rows(&self, file: &dyn DiskFile, header: &Header) -> io::Result<Option<Vec<Row>>> {
+        const AT_ONCE: u64 = 4096;
+        for from in (0..self.extents).step_by(AT_ONCE as usize) {
+            let mut bytes = vec![0; AT_ONCE.min(self.extents - from) as usize * EXTENT];
+            file.read_at(&mut bytes, self.extents_at + from * EXTENT as u64)?;
+            if bytes.chunks_exact(EXTENT).any(|extent| Extent::decode(extent, header.seed()).is_err()) {
+                return Ok(None);
+            }
+        }
         let mut bytes = vec![0; self.rows as usize * ROW];
         file.read_at(&mut bytes, self.rows_at)?;
         let whole = crc32c::crc32c_append(header.seed(), &bytes) == self.rows_crc;
@@ -239,7 +255,7 @@ pub(super) fn encode_index<'a>(
     for (stream, key_at, extents) in streams {
         rows.push(Row::of(stream, key_at, extents, extents_so_far));
         for extent in extents {
-            extent.encode(&mut bytes);
+            extent.encode(header.seed(), &mut bytes);
         }
         extents_so_far += extents.len() as u64;
     }
@@ -269,6 +285,7 @@ pub(super) fn encode_index<'a>(
 #[derive(Debug)]
 pub(super) struct SealedIndex {
     pub(super) trailer: Trailer,
+    seed: u32,
     rows: Rows,
 }
 
@@ -281,15 +298,15 @@ enum Rows {
 
 impl SealedIndex {
     /// An index with its rows, sorted by stream, in memory.
-    pub(super) fn new(trailer: Trailer, rows: Vec<Row>) -> Self {
-        Self { trailer, rows: Rows::InMemory(rows) }
+    pub(super) fn new(trailer: Trailer, seed: u32, rows: Vec<Row>) -> Self {
+        Self { trailer, seed, rows: Rows::InMemory(rows) }
     }
 
     /// The same with its rows left on disk; `None` if they are not in memory.
     pub(super) fn without_rows(&self) -> Option<Self> {
         let Rows::InMemory(rows) = &self.rows else { return None };
         let first = rows.iter().step_by(ROWS_PER_BLOCK).map(|row| row.stream).collect();
-        Some(Self { trailer: self.trailer, rows: Rows::OnDisk(first) })
+        Some(Self { trailer: self.trailer, seed: self.seed, rows: Rows::OnDisk(first) })
     }
 
     /// All of it, read back; `key_at` and the extents of each stream.
@@ -347,7 +364,8 @@ impl SealedIndex {
     }
 
     /// The extents of `row` that hold entries from `from` on, in order: at least one if there is any, and no more than it
-    /// takes to have `max_bytes` of entries. The second says whether these are all.
+    /// takes to have `max_bytes` of entries. The second says whether these are all. [`io::ErrorKind::InvalidData`] if the
+    /// index is damaged.
     pub(super) fn extents(
         &self,
         file: &dyn DiskFile,
@@ -359,7 +377,10 @@ impl SealedIndex {
         let read = |at: u64, count: u64| {
             let mut bytes = vec![0; count as usize * EXTENT];
             file.read_at(&mut bytes, self.trailer.extents_at + (row.extents_from + at) * EXTENT as u64)?;
-            io::Result::Ok(bytes.chunks_exact(EXTENT).map(Extent::decode).collect::<Vec<_>>())
+            bytes
+                .chunks_exact(EXTENT)
+                .map(|extent| Extent::decode(extent, self.seed))
+                .collect::<io::Result<Vec<_>>>()
         };
         let (mut low, mut high) = (0, u64::from(row.extents));
         while high - low > AT_ONCE {

@@ -11,6 +11,7 @@ use super::index::{Extent, Row, SealedIndex};
 use super::record::{Found, HEADER, Record, counts_len};
 use super::shared::Shared;
 use super::state::{Index, Segment};
+use super::survey::read_again;
 use super::types::{Chunk, ReadError, StreamId};
 use crate::otlp;
 
@@ -80,7 +81,7 @@ impl Shared {
         loop {
             let pieces = match self.plan(stream.0, from, max_bytes as u64) {
                 Ok(pieces) => pieces,
-                Err(NoPlan::Freed) => continue,
+                Err(NoPlan::Changed) => continue,
                 Err(NoPlan::Failed(error)) => return Err(error),
             };
             let Some(first) = pieces.first().map(|piece| piece.from) else { return Ok(Vec::new()) };
@@ -129,6 +130,22 @@ impl Shared {
                 file.will_need(from.offset, span);
             }
         }
+    }
+
+    /// Takes a segment's index from its records, because what is on disk is damaged.
+    fn make_index_again(&self, segment: &Segment) -> io::Result<()> {
+        let found = self
+            .state
+            .lock()
+            .segments
+            .get(&segment.id())
+            .and_then(|state| Some((state.length, state.end()?)));
+        let Some((length, end)) = found else { return Ok(()) };
+        let index = read_again(&*self.disk, segment, length, end)?;
+        if let Some(state) = self.state.lock().segments.get_mut(&segment.id()) {
+            state.index = Index::Closed(Arc::new(index), end);
+        }
+        Ok(())
     }
 
     fn is_there(&self, segment: &Segment) -> bool {
@@ -200,17 +217,21 @@ impl Shared {
 
 /// Why it can't be said where the entries of a stream are.
 enum NoPlan {
-    /// A segment was freed meanwhile; its entries may be somewhere else now.
-    Freed,
+    /// A segment was freed meanwhile, and its entries may be somewhere else now; or its index was damaged and is made
+    /// again.
+    Changed,
     Failed(ReadError),
 }
 
 impl NoPlan {
     fn of(shared: &Shared, segment: &Segment, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::NotFound && !shared.is_there(segment) {
-            Self::Freed
-        } else {
-            Self::Failed(read_error(segment, source))
+        match source.kind() {
+            io::ErrorKind::NotFound if !shared.is_there(segment) => Self::Changed,
+            io::ErrorKind::InvalidData => match shared.make_index_again(segment) {
+                Ok(()) => Self::Changed,
+                Err(source) => Self::Failed(read_error(segment, source)),
+            },
+            _ => Self::Failed(read_error(segment, source)),
         }
     }
 }

@@ -196,7 +196,7 @@ fn read_segment(
     if let Some(trailer) = trailer
         && let Some(rows) = trailer.read_rows(&*file, &header)?
     {
-        let index = Index::Sealed(Arc::new(SealedIndex::new(trailer, rows)));
+        let index = Index::Sealed(Arc::new(SealedIndex::new(trailer, header.seed(), rows)));
         let (corrupt, torn) = (Vec::new(), None);
         let before = trailer.before.into_iter().collect();
         return Ok(Found { file: name, length, segment, before, index, corrupt, torn, bad_index: false });
@@ -214,6 +214,12 @@ pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64
     let file = disk.open_to_read(&found.file)?;
     let end = Some(index.trailer.end);
     Ok(find_records(&*file, found.length, &found.segment.header, end)?.corrupt)
+}
+
+/// The index of a segment made again from its records, which end at `end`.
+pub(super) fn read_again(disk: &dyn Disk, segment: &Segment, length: u64, end: u64) -> io::Result<OpenIndex> {
+    let file = disk.open_to_read(&segment.name())?;
+    Ok(find_records(&*file, length, &segment.header, Some(end))?.index)
 }
 
 /// The records of a segment without an index.

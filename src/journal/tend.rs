@@ -125,7 +125,7 @@ impl Shared {
             let mut state = self.state.lock();
             if let Some(state) = state.segments.get_mut(&segment.id()) {
                 state.length = offset + bytes.len() as u64;
-                state.index = Index::Sealed(Arc::new(SealedIndex::new(trailer, rows)));
+                state.index = Index::Sealed(Arc::new(SealedIndex::new(trailer, segment.header.seed(), rows)));
             }
         }
         self.leave_rows_on_disk();
