@@ -97,7 +97,7 @@ impl Journal {
 
     /// What a stream has from the sequence number `from` on, in order: about `max_bytes`, but at least one record of the
     /// log if there is any. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
-    /// what is not there before the first entry that is. Blocks.
+    /// what is not there in front of an entry that is. Blocks.
     pub fn read(&self, stream: StreamId, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, ReadError> {
         self.inner.shared.read(stream, from, max_bytes)
     }

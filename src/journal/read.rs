@@ -84,11 +84,10 @@ impl Shared {
                 Err(NoPlan::Changed) => continue,
                 Err(NoPlan::Failed(error)) => return Err(error),
             };
-            let Some(first) = pieces.first().map(|piece| piece.from) else { return Ok(Vec::new()) };
-            // Entries are durable in order, so what is not there before the first that is will not come.
-            if first > from {
-                self.state.lock().streams.settle(stream, &(from..=first - 1));
+            if pieces.is_empty() {
+                return Ok(Vec::new());
             }
+            self.settle_gaps(stream, from, &pieces);
             let mut chunks = Chunks::default();
             self.look_ahead(&pieces);
             for run in runs(&pieces) {
@@ -114,6 +113,18 @@ impl Shared {
             if !chunks.is_empty() {
                 return Ok(chunks);
             }
+        }
+    }
+
+    /// Entries are durable in order, so what is not there before one that is will not come: nobody else will settle it.
+    fn settle_gaps(&self, stream: StreamId, from: u64, pieces: &[Piece]) {
+        let mut state = self.state.lock();
+        let mut next = from;
+        for piece in pieces {
+            if piece.from > next {
+                state.streams.settle(stream, &(next..=piece.from - 1));
+            }
+            next = piece.extent.end();
         }
     }
 

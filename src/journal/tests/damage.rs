@@ -237,6 +237,21 @@ fn a_missing_segment() {
 }
 
 #[test]
+fn what_is_missing_does_not_keep_the_rest() {
+    let disk = killed();
+    disk.lose(&segments(&disk)[1]);
+    let (journal, _) = open(&disk);
+    let a = journal.stream(&key("a"));
+    for (n, _) in read_from(&journal, a, 0, usize::MAX) {
+        journal.settle(a, n..=n);
+    }
+    journal.tend_once();
+    disk.kill();
+    drop(journal);
+    assert_eq!(open(&disk).1.streams, []);
+}
+
+#[test]
 fn segments_that_were_freed_are_not_missing() {
     let disk = killed();
     let (journal, _) = open(&disk);
