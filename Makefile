@@ -33,7 +33,7 @@ test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
 # Where cargo puts what it builds; beside it is what the tests and benches build of others.
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-bench: cargo bench-others ## Compare with HAProxy, nginx, the Collector and Rotel, end to end
+bench: cargo bench-others ## Compare with HAProxy, nginx, the Collector and Rotel, end to end, every way in and out
 	$(CARGO) bench --locked --bench end_to_end -- $(or $(ARGS),all --markdown target/bench.md)
 
 bench-others: ## Install what `make bench` compares with: by apt-get where it may, with Go, and with pip
@@ -60,7 +60,9 @@ fuzz: cargo ## Fuzz every target for FUZZ_SECONDS (60) each; needs nightly Rust 
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
 		echo "fuzzing needs: rustup toolchain install nightly && cargo install cargo-fuzz --locked" >&2; exit 1; }
 	@set -e; for target in $$($(CARGO) +nightly fuzz list); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); \
+		mkdir -p fuzz/corpus/$$target; \
+		kept=$$(ls -d fuzz/seeds/$$target fuzz/regressions/$$target 2>/dev/null || true); \
+		$(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target $$kept -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 fmt: cargo ## Format the code

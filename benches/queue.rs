@@ -27,6 +27,8 @@ impl Outlet for Nowhere {
         Ok(())
     }
 
+    fn count_withdrawn(&self, _: &StreamName, _: u64) {}
+
     fn start(&self, stream: Arc<Stream>) {
         self.0.spawn(async move {
             while let Some(batch) = stream.next().await {

@@ -11,6 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice::otlp::{self, Signal};
 
+#[path = "samples/backwards.rs"]
+mod backwards;
 mod samples;
 
 const SIZES: [(&str, usize); 3] = [("3 kB", 3_000), ("100 kB", 100_000), ("1 MB", 1_000_000)];
@@ -26,6 +28,13 @@ fn walks(criterion: &mut Criterion) {
             });
             group.bench_function("split", |bencher| {
                 bencher.iter(|| otlp::split(signal, black_box(&request)).expect("samples are well-formed"));
+            });
+            let backwards = backwards::backwards(signal, &request);
+            group.bench_function("validate, from a Collector", |bencher| {
+                bencher.iter(|| otlp::validate(signal, black_box(&backwards)).expect("samples are valid"));
+            });
+            group.bench_function("split, from a Collector", |bencher| {
+                bencher.iter(|| otlp::split(signal, black_box(&backwards)).expect("samples are well-formed"));
             });
             let mut json = Vec::new();
             group.bench_function("write JSON", |bencher| {

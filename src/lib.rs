@@ -19,6 +19,8 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 pub mod journal;
 mod notice;
 pub mod otlp;

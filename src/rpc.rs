@@ -1,9 +1,22 @@
-//! What gRPC says about the end of a call: `google.rpc.Code`, `google.rpc.Status` and its details
-//! (`google/rpc/{code,status,error_details}.proto`), in both directions.
+//! What gRPC has around a message, in both directions: its framing, and the end of a call in `google.rpc.Code`,
+//! `google.rpc.Status` and its details (`google/rpc/{code,status,error_details}.proto`).
+
+mod frame;
+pub(crate) mod trailers;
 
 use std::time::Duration;
 
+use http::Version;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
+
+pub(crate) use self::frame::{PREFIX, announced, framed, prefix};
+
+/// The media type of calls and answers.
+pub(crate) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// How compressed messages are compressed.
+pub(crate) const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The type of [`BadRequest`] as a detail.
 pub(crate) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
@@ -11,8 +24,18 @@ pub(crate) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest"
 /// The type of [`RetryInfo`] as a detail.
 pub(crate) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
+/// Whether a request is a gRPC call: on HTTP/2, and by its content type (which is not gRPC-Web's).
+pub(crate) fn is_call(version: Version, headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let start = content_type.get(..MEDIA_TYPE.len()).unwrap_or_default();
+    let rest = content_type.get(MEDIA_TYPE.len()..).unwrap_or_default();
+    version == Version::HTTP_2
+        && start.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes())
+        && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
 /// `google.rpc.Code`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Code {
     /// Done.
     Ok = 0,
@@ -75,6 +98,19 @@ impl Code {
     /// The code of a number; one that is not known is [`Code::Unknown`].
     pub(crate) fn of(number: usize) -> Self {
         Self::ALL.get(number).copied().unwrap_or(Self::Unknown)
+    }
+
+    /// Whether a call that ended so is to be tried again, whatever else its end says (rule 17).
+    pub(crate) const fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled
+                | Self::DeadlineExceeded
+                | Self::Aborted
+                | Self::OutOfRange
+                | Self::Unavailable
+                | Self::DataLoss
+        )
     }
 
     /// Its name in the specification.

@@ -2,12 +2,14 @@
 //!
 //! `cargo bench --bench end_to_end -- compare` measures what it costs to pass the same requests through Sluice,
 //! `HAProxy`, nginx, an OpenTelemetry Collector and Rotel, as far as they are there (`make bench` installs them).
+//! `wires` does the same for each way in and out: JSON, gRPC, compression, TLS.
 //! `streams` and `stalled` look at Sluice alone: 100,000 live streams, and an upstream that hangs while senders push.
 //! Load generator and upstream are `sluice send` and `sluice sink`, inside this process; each proxy is a process of
 //! its own, started with a configuration made here, whose CPU and memory are read from `/proc`.
 
-mod collector;
+mod certificates;
 mod compare;
+mod load;
 mod machine;
 mod process;
 mod proxy;
@@ -15,6 +17,16 @@ mod rig;
 mod stalled;
 mod streams;
 mod table;
+#[path = "../../tests/support/tls.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "the tests' certificates, of which their clients are not used"
+)]
+mod tls;
+mod wire;
+mod wires;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,11 +60,13 @@ struct Arguments {
 enum Mode {
     /// Pass-through cost beside other proxies, those that are installed.
     Compare(CompareArguments),
+    /// The same for JSON, gRPC, compression and TLS, in and out.
+    Wires(wires::WiresArguments),
     /// 100,000 live streams with one small entry each.
     Streams(streams::StreamsArguments),
     /// The upstream hangs while senders push.
     Stalled(stalled::StalledArguments),
-    /// All three.
+    /// All of these.
     All(CompareArguments),
 }
 
@@ -75,7 +89,7 @@ struct CompareArguments {
 fn main() -> ExitCode {
     // Cargo passes `--bench`, and with a plain `cargo bench` also what is meant for the other benches.
     let mut arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
-    let modes = ["compare", "streams", "stalled", "all", "help", "--help", "-h"];
+    let modes = ["compare", "wires", "streams", "stalled", "all", "help", "--help", "-h"];
     if !arguments.iter().skip(1).any(|argument| modes.contains(&argument.as_str())) {
         println!("end_to_end takes minutes and is left out here: `cargo bench --bench end_to_end -- all`");
         return ExitCode::SUCCESS;
@@ -100,10 +114,13 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     match arguments.mode {
         Mode::Compare(compare) => done(compare::run(&rig, &compare)?),
+        Mode::Wires(wires) => done(wires::run(&rig, &wires)?),
         Mode::Streams(streams) => done(streams::run(&rig, &streams)?),
         Mode::Stalled(stalled) => done(stalled::run(&rig, &stalled)?),
         Mode::All(compare) => {
             done(compare::run(&rig, &compare)?);
+            let wires = wires::WiresArguments::all(compare.only, compare.scale);
+            done(wires::run(&rig, &wires)?);
             done(streams::run(&rig, &streams::StreamsArguments::default())?);
             done(stalled::run(&rig, &stalled::StalledArguments::default())?);
         }

@@ -8,8 +8,10 @@ use sluice::cli::sink::{Sink, SinkSettings};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Failure;
+use crate::certificates::Certificates;
 use crate::process;
 use crate::proxy::{Kind, Proxy};
+use crate::wire::{Passage, Wire};
 
 const SEND: &str = "bench-send";
 const SINK: &str = "bench-sink";
@@ -19,25 +21,32 @@ pub(crate) struct Rig {
     send: Runtime,
     sink: Runtime,
     pub(crate) sluice: PathBuf,
+    pub(crate) certificates: Certificates,
 }
 
 impl Rig {
     pub(crate) fn new(sluice: PathBuf) -> Result<Self, Failure> {
-        Ok(Self { send: runtime(SEND)?, sink: runtime(SINK)?, sluice })
+        Ok(Self { send: runtime(SEND)?, sink: runtime(SINK)?, sluice, certificates: Certificates::new()? })
     }
 
-    /// A fresh upstream.
-    pub(crate) fn start_sink(&self) -> Result<Sink, Failure> {
-        Ok(self.sink.block_on(Sink::start(SinkSettings::default()))?)
+    /// A fresh upstream for what comes on `wire`.
+    pub(crate) fn start_sink(&self, wire: Wire) -> Result<Sink, Failure> {
+        let tls = wire.tls.then(|| self.certificates.server());
+        Ok(self.sink.block_on(Sink::start(SinkSettings { tls, ..SinkSettings::default() }))?)
     }
 
     /// Starts a proxy in front of `sink`; nothing for [`Kind::Direct`].
-    pub(crate) fn start_proxy(&self, kind: Kind, sink: &Sink) -> Result<Option<Proxy>, Failure> {
+    pub(crate) fn start_proxy(
+        &self,
+        kind: Kind,
+        passage: Passage,
+        sink: &Sink,
+    ) -> Result<Option<Proxy>, Failure> {
         if kind == Kind::Direct {
             return Ok(None);
         }
         let program = kind.program(&self.sluice).ok_or_else(|| format!("{kind} is not installed"))?;
-        Proxy::start(kind, &program, sink.addr()).map(Some)
+        Proxy::start(kind, &program, sink.addr(), passage, &self.certificates).map(Some)
     }
 
     /// Starts a load.

@@ -10,6 +10,7 @@ use sluice::cli::sink::Fault;
 use crate::Failure;
 use crate::proxy::Kind;
 use crate::rig::Rig;
+use crate::wire::Passage;
 
 const CONNECTIONS: usize = 64;
 const STREAMS: usize = 1_000;
@@ -32,9 +33,9 @@ impl Default for StalledArguments {
 
 /// Pushes, lets the upstream recover, and returns a Markdown section.
 pub(crate) fn run(rig: &Rig, arguments: &StalledArguments) -> Result<String, Failure> {
-    let sink = rig.start_sink()?;
+    let sink = rig.start_sink(Passage::PLAIN.outgoing)?;
     sink.set_fault(Fault::hang());
-    let proxy = rig.start_proxy(Kind::Sluice, &sink)?.ok_or("Sluice is a process")?;
+    let proxy = rig.start_proxy(Kind::Sluice, Passage::PLAIN, &sink)?.ok_or("Sluice is a process")?;
     let report = rig.run_load(SendSettings {
         streams: STREAMS,
         entries: 10,

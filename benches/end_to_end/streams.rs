@@ -8,6 +8,7 @@ use sluice::cli::send::SendSettings;
 use crate::Failure;
 use crate::proxy::Kind;
 use crate::rig::Rig;
+use crate::wire::Passage;
 
 /// How long the process is watched after the last upstream answer.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -27,8 +28,8 @@ impl Default for StreamsArguments {
 
 /// Sends one small entry to each stream, and returns a Markdown section.
 pub(crate) fn run(rig: &Rig, arguments: &StreamsArguments) -> Result<String, Failure> {
-    let sink = rig.start_sink()?;
-    let proxy = rig.start_proxy(Kind::Sluice, &sink)?.ok_or("Sluice is a process")?;
+    let sink = rig.start_sink(Passage::PLAIN.outgoing)?;
+    let proxy = rig.start_proxy(Kind::Sluice, Passage::PLAIN, &sink)?.ok_or("Sluice is a process")?;
     let (cpu_start, empty) = (proxy.cpu()?, proxy.memory());
     // One connection, so that every stream gets exactly one entry.
     let report = rig.run_load(SendSettings {

@@ -11,6 +11,9 @@ use crate::run::{ReloadError, Router};
 /// Streams listed if the query does not say how many.
 const STREAMS: usize = 1000;
 
+/// Destinations listed of an exporter, whose templates can make one for each routing key.
+const DESTINATIONS: usize = 100;
+
 /// `GET /api/v1/streams`: live streams, those with the oldest entries first.
 pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
     let (mut exporter, mut key, mut limit) = (None, None, STREAMS);
@@ -104,7 +107,29 @@ fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
         "oldest_pending_seconds": registry.oldest().map(|since| since.elapsed().as_secs_f64()),
         "records": records,
         "attempts": attempts,
+        "destinations": destinations(exporter),
     })
+}
+
+/// The destinations in use, those that are away first.
+fn destinations(exporter: &Exporter) -> Value {
+    let mut circuits = exporter.active().transport.circuits();
+    circuits
+        .sort_by_key(|(origin, circuit)| (circuit.open_since.is_none(), circuit.open_since, origin.clone()));
+    let total = circuits.len();
+    let shown: Vec<Value> = circuits
+        .iter()
+        .take(DESTINATIONS)
+        .map(|(origin, circuit)| {
+            json!({
+                "origin": origin,
+                "circuit": circuit.name(),
+                "open_seconds": circuit.open_since.map(|since| since.elapsed().as_secs_f64()),
+                "next_probe_seconds": circuit.until_probe().map(|wait| wait.as_secs_f64()),
+            })
+        })
+        .collect();
+    json!({ "total": total, "shown": shown })
 }
 
 /// `GET /api/v1/config`.

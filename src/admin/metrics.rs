@@ -13,7 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::export::{Exporter, Fate};
+use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
 use crate::receive::{Misdirection, Outcome, Transport};
 use crate::run::Router;
@@ -132,6 +132,17 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }
         Ok(())
     })?;
+    let help =
+        "Of the dropped records those that nobody waited for any more: senders were told to send them again";
+    page.counters("sluice_withdrawn_records", help, |family| {
+        for exporter in exporters {
+            for signal in Signal::ALL {
+                let labels = [("exporter", &**exporter.name()), ("signal", signal.name())];
+                family.add(&labels, exporter.counters().withdrawn(signal))?;
+            }
+        }
+        Ok(())
+    })?;
     page.counters("sluice_recovered_records", "Records found in the journal at the start", |family| {
         exporters.iter().try_for_each(|exporter| family.add(&[("exporter", exporter.name())], 0))
     })?;
@@ -153,6 +164,17 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
                 .try_for_each(|exporter| family.add(&[("exporter", exporter.name())], value(exporter)))
         })?;
     }
+    let help = "Destinations (scheme, host, port) in use, by whether they are worth asking";
+    page.gauges("sluice_destinations", help, |family| {
+        for exporter in exporters {
+            let circuits = exporter.active().transport.circuits();
+            for name in CircuitState::NAMES {
+                let count = circuits.iter().filter(|(_, circuit)| circuit.name() == name).count();
+                family.add(&[("exporter", exporter.name()), ("circuit", name)], count as f64)?;
+            }
+        }
+        Ok(())
+    })?;
     page.counters("sluice_export_attempts", "Attempts to deliver, by what came of them", |family| {
         for exporter in exporters {
             for (code, count) in exporter.counters().attempts() {

@@ -1,12 +1,18 @@
-//! The two messages that an OTLP/HTTP server answers with, as far as the load tools speak them.
+//! What an OTLP server answers, as far as the load tools speak it: in HTTP, and the same in gRPC.
+
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message;
 
+use crate::export::retry_after;
 use crate::otlp::Signal;
+use crate::receive::AnswerBody;
+use crate::rpc::trailers::STATUS;
+use crate::rpc::{self, Code, MEDIA_TYPE, RetryInfo, framed};
 
 /// `Content-Type` of encoded OTLP.
 pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -41,6 +47,11 @@ pub(super) struct Status {
 }
 
 impl ExportResponse {
+    /// Records that it says were rejected.
+    pub(super) fn rejected(&self) -> u64 {
+        self.partial_success.as_ref().map_or(0, |partial| partial.rejected.max(0).unsigned_abs())
+    }
+
     fn to_json(&self, signal: Signal) -> serde_json::Value {
         let Some(partial) = &self.partial_success else { return serde_json::json!({}) };
         let rejected = match signal {
@@ -91,6 +102,49 @@ pub(super) async fn in_json(signal: Signal, response: Response<Full<Bytes>>) -> 
     let Some(json) = json else { return Response::from_parts(head, Full::new(body)) };
     head.headers.insert(CONTENT_TYPE, JSON);
     Response::from_parts(head, Full::new(json.to_string().into()))
+}
+
+/// The same answer as the end of a gRPC call, whose code is the one that stands for the HTTP status. `RetryInfo` comes
+/// with what has `Retry-After`, and with 429, which without it would mean that a retry is of no use (rule 18). A
+/// redirect has no counterpart, and is answered as it is.
+pub(super) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<AnswerBody> {
+    let (head, body) = response.into_parts();
+    let Ok(collected) = body.collect().await;
+    let body = collected.to_bytes();
+    if head.status.is_redirection() {
+        return Response::from_parts(head, body.into());
+    }
+    let mut answer = if head.status.is_success() {
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(STATUS, HeaderValue::from(Code::Ok as i32));
+        Response::new(AnswerBody::with_trailers(framed(&body, false), trailers))
+    } else {
+        let why = Status::decode(body).unwrap_or_default().message;
+        let at_once = (head.status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::ZERO);
+        let delay = retry_after(&head.headers, SystemTime::now()).or(at_once);
+        let detail = delay.map(|delay| RetryInfo::after(delay).detail());
+        let mut answer = Response::new(AnswerBody::from(Bytes::new()));
+        *answer.headers_mut() = rpc::Status::new(code(head.status), &why, detail).trailers();
+        answer
+    };
+    answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
+    answer
+}
+
+/// The code of gRPC that says what an HTTP status says.
+fn code(status: StatusCode) -> Code {
+    match status.as_u16() {
+        400 | 422 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 | 405 | 415 | 501 => Code::Unimplemented,
+        408 | 504 => Code::DeadlineExceeded,
+        409 => Code::Aborted,
+        413 | 429 => Code::ResourceExhausted,
+        500 => Code::Internal,
+        502 | 503 => Code::Unavailable,
+        _ => Code::Unknown,
+    }
 }
 
 /// An error with a [`Status`] that says why.

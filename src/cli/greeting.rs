@@ -1,7 +1,6 @@
 //! What to try with a Sluice that has just started: commands that send what its own routes take.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -31,21 +30,19 @@ const HELLO: &str = "hello from curl!";
 /// The attribute that `sluice send` sets unless told otherwise.
 const SEND_ATTRIBUTE: &str = "s2.stream";
 
-/// The lines to try; a line that says why where there is no such command.
-pub(super) fn to_try(
-    snapshot: &Snapshot,
-    program: &str,
-    otlp: SocketAddr,
-    admin: Option<SocketAddr>,
-) -> String {
+/// The lines to try, with the URLs of these listeners; a line that says why where there is no such command.
+pub(super) fn to_try(snapshot: &Snapshot, program: &str, otlp: &str, admin: Option<&str>) -> String {
     let mut text = "Try:\n".to_owned();
     let mut line = |line: std::fmt::Arguments<'_>| {
         writeln!(text, "  {line}").expect("writing to a String can't fail");
     };
+    // Whoever tries it has started what answers, and a test's certificate is seldom one for an address.
+    let unchecked = |option: &'static str| if otlp.starts_with("https:") { option } else { "" };
     match SIGNALS.into_iter().find_map(|signal| Some((signal, by_curl(snapshot, signal)?))) {
         Some((signal, resource)) => line(format_args!(
-            "echo {} | base64 -d | curl -sS -H 'Content-Type: application/x-protobuf' --data-binary @- http://{otlp}{}",
+            "echo {} | base64 -d | curl -sS{} -H 'Content-Type: application/x-protobuf' --data-binary @- {otlp}{}",
             BASE64.encode(request(signal, resource)),
+            unchecked(" -k"),
             signal.path(),
         )),
         None => line(format_args!(
@@ -58,11 +55,12 @@ pub(super) fn to_try(
         let option =
             if attribute == SEND_ATTRIBUTE { String::new() } else { format!(" --attribute {attribute}") };
         line(format_args!(
-            "{program} send --endpoint http://{otlp} --signal {signal}{option} --streams 10 --duration 5s"
+            "{program} send --endpoint {otlp}{} --signal {signal}{option} --streams 10 --duration 5s",
+            unchecked(" --insecure-skip-verify"),
         ));
     }
     if let Some(admin) = admin {
-        line(format_args!("curl -s http://{admin}/api/v1/streams"));
+        line(format_args!("curl -s {admin}/api/v1/streams"));
     }
     text
 }

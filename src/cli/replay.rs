@@ -190,10 +190,12 @@ impl Replay {
         let mut backoff = Backoff::new();
         // One letter at a time hangs on nobody's account and takes what it needs.
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
-        let conditions = Conditions { hanging: &hanging, budget: &budget };
+        let begun = AtomicBool::new(false);
+        let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun };
         let mut attempt = 1;
         loop {
             let answer = transport.attempt(target, &batch, conditions).await;
+            let answer = answer.expect("without a pass an attempt is always made");
             let Outcome::Retry { after } = answer.outcome else {
                 self.unresponsive.remove(name);
                 return Ok(answer);

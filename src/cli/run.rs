@@ -113,25 +113,25 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
 async fn greet(router: &Router, for_people: bool) {
     let report = router.report();
     info!(source = report.source, version = report.version, "sluice {} started", env!("CARGO_PKG_VERSION"));
-    let otlp = router.addresses(Role::Otlp).await;
-    let admin = router.addresses(Role::Admin).await;
-    for address in &otlp {
-        info!("OTLP/HTTP on http://{address}");
+    let otlp = router.urls(Role::Otlp).await;
+    let admin = router.urls(Role::Admin).await;
+    for url in &otlp {
+        info!("OTLP/HTTP on {url}");
     }
     for address in router.addresses(Role::OtlpGrpc).await {
         info!("OTLP/gRPC on {address}");
     }
-    for address in &admin {
-        info!("admin on http://{address}");
+    for url in &admin {
+        info!("admin on {url}");
     }
-    for address in router.addresses(Role::Health).await {
-        info!("health on http://{address}");
+    for url in router.urls(Role::Health).await {
+        info!("health on {url}");
     }
     let Some(first) = otlp.first().filter(|_| for_people) else { return };
     // As it was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
     let snapshot = router.intake().snapshot.load();
-    eprintln!("\n{}", to_try(&snapshot, &program, *first, admin.first().copied()));
+    eprintln!("\n{}", to_try(&snapshot, &program, first, admin.first().map(String::as_str)));
 }
 
 /// A gateway holds a socket per sender and per upstream request; the usual soft limit of 1024 is soon met.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::export::{DeadLetterSettings, ExporterSettings};
-use crate::receive::ListenerSettings;
+use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 
 pub use problem::{Problem, Problems, Severity};
@@ -88,6 +88,8 @@ pub struct Compiled {
     pub unrouted: Unrouted,
     /// What may be used.
     pub limits: Limits,
+    /// When senders get their answers.
+    pub acknowledge: Acknowledge,
     /// Where dead letters go.
     pub dead_letter: Option<DeadLetterSettings>,
     /// The listener for metrics, health and API; `None` if turned off.
@@ -196,6 +198,7 @@ fn read(
         routes: parts.routes,
         unrouted: parts.unrouted,
         limits: parts.limits,
+        acknowledge: parts.acknowledge,
         dead_letter: parts.dead_letter,
         admin: parts.admin,
         health: parts.health,

@@ -1,9 +1,10 @@
 //! How long a stream waits before it tries a batch again.
 
+use std::future::pending;
 use std::time::Duration;
 
 use rand::Rng as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::RetrySettings;
 
@@ -30,6 +31,12 @@ impl Backoff {
         Self::default()
     }
 
+    /// The state of another batch for the same upstream, which has not become better: its waits go on where these were.
+    #[must_use]
+    pub(super) fn for_another(self) -> Self {
+        Self { since: None, ..self }
+    }
+
     /// How long to wait after one more failure, or `None` if the batch is to be given up: retries are off, or
     /// the next attempt would begin later than `max_elapsed_time` after the first failure.
     ///
@@ -41,7 +48,7 @@ impl Backoff {
         }
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        let wait = self.hold_wait(settings, after);
+        let wait = self.wait(settings, after);
         let limit = settings.max_elapsed_time;
         if !limit.is_zero() && now.duration_since(since) + wait > limit {
             return None;
@@ -49,9 +56,24 @@ impl Backoff {
         Some(wait)
     }
 
+    /// Ready when `max_elapsed_time` is over, which begins now unless there was a failure before; never without such
+    /// a limit. For batches that wait without an attempt of their own.
+    pub async fn expired(&mut self, settings: &RetrySettings) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        match since.checked_add(settings.max_elapsed_time) {
+            Some(end) if !settings.max_elapsed_time.is_zero() => sleep_until(end).await,
+            _ => pending().await,
+        }
+    }
+
     /// How long to wait after one more answer that faults the destination and not the data: the same waits, but
-    /// without end, whatever the settings say of giving up.
+    /// without end, whatever the settings say of giving up. The time until that begins anew.
     pub fn hold_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
+        self.since = None;
+        self.wait(settings, after)
+    }
+
+    fn wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
         let interval = self.interval.unwrap_or(settings.initial_interval).min(settings.max_interval);
         self.interval = Some(scale(interval, settings.multiplier.max(1.0)).min(settings.max_interval));
 
@@ -75,15 +97,7 @@ mod tests {
     use super::*;
 
     fn settings() -> RetrySettings {
-        RetrySettings {
-            enabled: true,
-            initial_interval: Duration::from_secs(1),
-            max_interval: Duration::from_secs(5),
-            multiplier: 2.0,
-            randomization_factor: 0.0,
-            max_elapsed_time: Duration::ZERO,
-            statuses: vec![],
-        }
+        RetrySettings { max_interval: Duration::from_secs(5), ..RetrySettings::without_jitter() }
     }
 
     fn waits(settings: &RetrySettings, count: usize) -> Vec<f64> {
@@ -105,8 +119,18 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 5]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn another_batch_waits_on_but_has_its_own_time_before_it_is_given_up() {
+        let settings = RetrySettings { max_elapsed_time: Duration::from_secs(10), ..settings() };
+        let mut backoff = Backoff::new();
+        backoff.next_wait(&settings, None).unwrap();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        let mut other = backoff.for_another();
+        assert_eq!(other.next_wait(&settings, None), Some(Duration::from_secs(2)));
+    }
+
     #[test]
-    fn jitter_stays_within_its_factor_and_varies() {
+    fn rules_20_and_44_jitter_stays_within_its_factor_and_varies() {
         let settings = RetrySettings { randomization_factor: 0.5, multiplier: 1.0, ..settings() };
         let waits = waits(&settings, 200);
         assert!(waits.iter().all(|wait| (0.5..=1.5).contains(wait)), "{waits:?}");
@@ -137,6 +161,18 @@ mod tests {
         assert!(backoff.next_wait(&settings, None).is_some());
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(backoff.next_wait(&settings, None), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_held_has_all_its_time_when_the_destination_is_away() {
+        let settings = RetrySettings { max_elapsed_time: Duration::from_secs(10), ..settings() };
+        let mut backoff = Backoff::new();
+        backoff.next_wait(&settings, None).unwrap();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        backoff.hold_wait(&settings, None);
+        let start = Instant::now();
+        backoff.expired(&settings).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub enum Fate {
     Rejected,
     /// They are in the dead-letter directory.
     DeadLettered,
-    /// A written policy ended them: `shed`, or a full dead-letter directory.
+    /// A written policy ended them: `shed`, a full dead-letter directory, or `acknowledge_timeout`, which withdraws them.
     Dropped,
 }
 
@@ -41,6 +41,7 @@ impl Fate {
 #[derive(Debug)]
 pub struct Counters {
     exported: [[AtomicU64; 4]; 3],
+    withdrawn: [AtomicU64; 3],
     attempts: Mutex<BTreeMap<Cow<'static, str>, u64>>,
     /// Seconds per attempt, waiting for a free place included.
     pub duration: Histogram,
@@ -52,6 +53,7 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             exported: [const { [const { AtomicU64::new(0) }; 4] }; 3],
+            withdrawn: [const { AtomicU64::new(0) }; 3],
             attempts: Mutex::default(),
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             batch_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 9)),
@@ -73,6 +75,16 @@ impl Counters {
     /// Records that have ended so.
     pub fn exported(&self, signal: Signal, fate: Fate) -> u64 {
         self.exported[signal.index()][fate as usize].load(Ordering::Acquire)
+    }
+
+    /// Says of records that were counted as dropped that they were withdrawn: their senders were told to send them again.
+    pub fn count_withdrawn(&self, signal: Signal, records: u64) {
+        self.withdrawn[signal.index()].fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Of the dropped records those that were withdrawn.
+    pub fn withdrawn(&self, signal: Signal) -> u64 {
+        self.withdrawn[signal.index()].load(Ordering::Relaxed)
     }
 
     /// Attempts by code.

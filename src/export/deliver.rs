@@ -1,16 +1,20 @@
 //! Sending one stream, batch after batch: retries, the search for a record that the upstream refuses, the count of
 //! how every record ended.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Backoff, Conditions, Exporter, Fate, Outcome};
+use super::pieces::Pieces;
+use super::{
+    Asker, Backoff, Change, Circuit, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
+};
 use crate::notice;
-use crate::otlp;
 use crate::route::Values as _;
 use crate::stream::{Batch, InFlight, Reservation, Stream};
 
@@ -20,61 +24,62 @@ const HOPELESS: u32 = 16;
 
 /// Takes batches from a stream until it has none.
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
+    let mut backoff = Backoff::new();
     while let Some(in_flight) = stream.next().await {
         // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
-        Box::pin(deliver(&exporter, &stream, in_flight)).await;
+        backoff = Box::pin(deliver(&exporter, &stream, in_flight, backoff)).await;
     }
 }
 
 /// How one piece of a batch ended.
 enum Settled {
-    /// Taken, but for `rejected` records.
-    Delivered { rejected: u64 },
+    /// Taken, but for `rejected` records; and what the upstream said about it.
+    Delivered { rejected: u64, remark: String },
     /// Refused as bad: a smaller piece may pass.
     Bad(String),
     /// Refused for good.
     Refused(String, &'static str),
+    /// Nothing is left of the batch: those who waited for it do so no more.
+    Withdrawn,
 }
 
-/// Brings every record of a batch to its end, in order.
-async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
-    let batch = in_flight.batch();
-    let signal = batch.signal();
-    exporter.counters().batch_bytes.observe(batch.len() as f64);
-    let mut pieces = vec![batch.clone()];
-    let mut copies = Reservation::empty(stream.registry().shared().budget.clone());
+/// Brings every record of a batch to its end, in order. Returns the backoff that the next batch begins with: after one
+/// that was withdrawn the upstream is as it was.
+async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight, mut backoff: Backoff) -> Backoff {
+    let signal = in_flight.batch().signal();
+    exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
+    let copies = Reservation::empty(stream.registry().shared().budget.clone());
+    let mut pieces = Pieces::of(in_flight, copies);
     let (mut refused, mut taken) = (0, false);
-    while let Some(piece) = pieces.pop() {
-        let reason = match settle(exporter, stream, &piece).await {
-            Settled::Delivered { rejected } => {
+    while !pieces.is_empty() {
+        let reason = match settle(exporter, stream, &mut pieces, &mut backoff).await {
+            Settled::Delivered { rejected, remark } => {
                 taken = true;
-                exporter.count(signal, Fate::Delivered, piece.records() - rejected);
+                // Not before: what was withdrawn until the last attempt is in it no more.
+                let records = pieces.next().map_or(0, Batch::records);
+                exporter.count(signal, Fate::Delivered, records - rejected);
                 exporter.count(signal, Fate::Rejected, rejected);
-                stream.count_delivered(piece.records() - rejected);
+                stream.count_delivered(records - rejected);
+                pieces.end(rejected, &remark);
+                backoff = Backoff::new();
                 continue;
             }
             Settled::Refused(reason, cause) => {
-                bury(exporter, stream, &[piece], &reason, cause).await;
+                bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
+                backoff = Backoff::new();
                 continue;
             }
+            Settled::Withdrawn => return backoff.for_another(),
             Settled::Bad(reason) => reason,
         };
+        backoff = Backoff::new();
         refused += 1;
         // The whole batch was the first try; only its pieces count.
         if !taken && refused > HOPELESS {
-            pieces.push(piece);
-            pieces.reverse();
             let reason = format!("{reason} (the first {HOPELESS} pieces of the batch were all refused)");
-            bury(exporter, stream, &std::mem::take(&mut pieces), &reason, "refused").await;
-            continue;
-        }
-        match otlp::halve(signal, &piece.to_bytes()) {
-            Some(halves) => {
-                let halves = halves.map(|(bytes, records)| Batch::new(signal, vec![bytes.into()], records));
-                pieces.extend(halves.into_iter().rev());
-                copies.charge_spare(pieces.iter().map(|piece| piece.len() as u64).sum());
-            }
-            None => bury(exporter, stream, &[piece], &reason, "refused").await,
+            bury(exporter, stream, &mut pieces, usize::MAX, &reason, "refused").await;
+        } else if !pieces.halve() {
+            bury(exporter, stream, &mut pieces, 1, &reason, "refused").await;
         }
     }
     if stream.set_failing(false)
@@ -84,15 +89,18 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight) {
         let key = stream.name().routing_key();
         info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
     }
+    backoff
 }
 
-/// Tries one piece until the upstream has taken or refused it.
-async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled {
-    let mut backoff = Backoff::new();
-    let conditions = Conditions { hanging: stream.hanging(), budget: &stream.registry().shared().budget };
-    loop {
+/// Tries the next piece until the upstream has taken or refused it.
+async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backoff: &mut Backoff) -> Settled {
+    'again: loop {
         // Made before anything is looked at, so that no change is missed.
-        let changed = exporter.changed().notified();
+        let mut changed = pin!(exporter.changed().notified());
+        withdraw(exporter, stream, pieces);
+        if pieces.is_empty() {
+            return Settled::Withdrawn;
+        }
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
         }
@@ -104,24 +112,78 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Err(error) => {
                 let wait = backoff.hold_wait(retry, None);
                 failing(exporter, stream, Failure::NoTarget, &error.to_string(), wait);
-                wait_or(changed, wait).await;
+                wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
                 continue;
             }
         };
-        let started = Instant::now();
-        let attempt = active.transport.attempt(&target, piece, conditions);
-        let answer = tokio::select! {
-            answer = attempt => answer,
-            () = given_up(exporter) => continue,
+        let pass = {
+            let mut leave = pin!(leave(&target, stream, retry));
+            let mut expired = pin!(backoff.expired(retry));
+            loop {
+                // Made before looking, so that no withdrawal is missed.
+                let withdrawal = stream.withdrawal().notified();
+                withdraw(exporter, stream, pieces);
+                if pieces.is_empty() {
+                    return Settled::Withdrawn;
+                }
+                tokio::select! {
+                    biased;
+                    pass = leave.as_mut() => break pass,
+                    () = changed.as_mut() => continue 'again,
+                    () = expired.as_mut() => {
+                        let reason = "given up: the destination did not answer for as long as it may".to_owned();
+                        return Settled::Refused(reason, "retries");
+                    }
+                    () = withdrawal => {}
+                }
+            }
         };
+        let piece = pieces.next().expect("there is one, or nothing would be left").clone();
+        let (started, begun) = (Instant::now(), AtomicBool::new(false));
+        let conditions = Conditions {
+            hanging: stream.hanging(),
+            budget: &stream.registry().shared().budget,
+            pass: pass.as_ref(),
+            begun: &begun,
+        };
+        let answer = {
+            let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
+            loop {
+                let withdrawal = stream.withdrawal().notified();
+                // It only stands in line yet, and for nobody.
+                if !begun.load(Ordering::Relaxed) && pieces.next_is_withdrawn() {
+                    break None;
+                }
+                tokio::select! {
+                    answer = attempt.as_mut() => break answer,
+                    () = given_up(exporter) => break None,
+                    () = withdrawal, if !begun.load(Ordering::Relaxed) => {}
+                }
+            }
+        };
+        // Given up or withdrawn; or the circuit has opened while the attempt waited for its turn.
+        let Some(answer) = answer else { continue };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
+        let sign = answer.sign();
         exporter.counters().count_attempt(answer.code);
+        if let Some(pass) = pass {
+            note_change(exporter, &target, pass.end(sign), &answer.detail);
+        }
         let (failure, wait) = match answer.outcome {
             Outcome::Delivered { rejected, warning } => {
                 if rejected > 0 || warning {
                     note(exporter, stream, "partial success", &answer.detail, rejected);
                 }
-                return Settled::Delivered { rejected };
+                let remark = if rejected > 0 {
+                    format!(
+                        "{rejected} of {} sent together were rejected: {}",
+                        piece.records(),
+                        answer.detail
+                    )
+                } else {
+                    answer.detail
+                };
+                return Settled::Delivered { rejected, remark };
             }
             Outcome::Bad => return Settled::Bad(answer.detail),
             Outcome::Refused => return Settled::Refused(answer.detail, "refused"),
@@ -134,15 +196,77 @@ async fn settle(exporter: &Exporter, stream: &Stream, piece: &Batch) -> Settled 
             Outcome::Hold { after } => (Failure::Held, backoff.hold_wait(retry, after)),
         };
         failing(exporter, stream, failure, &answer.detail, wait);
-        wait_or(changed, wait).await;
+        drop(piece);
+        // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
+        let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
+        if asked || !target.circuit().is_some_and(Circuit::is_open) {
+            wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
+        }
     }
 }
 
-/// Waits, unless the exporter changes before.
-async fn wait_or(changed: Notified<'_>, wait: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(wait) => {}
-        () = changed => {}
+/// Waits until the destination is worth an attempt, where there is somebody to ask about that. Without retries it is
+/// asked in any case.
+async fn leave<'a>(target: &'a Target, stream: &Stream, retry: &RetrySettings) -> Option<Pass<'a>> {
+    let circuit = target.circuit().filter(|_| retry.enabled)?;
+    let identity = std::ptr::from_ref(stream).addr();
+    Some(circuit.pass(Asker { stream: identity, in_trouble: stream.is_failing() }).await)
+}
+
+fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &str) {
+    let exporter = exporter.name();
+    let cause = match change {
+        Change::None => return,
+        Change::Opened => "circuit opened",
+        Change::Closed => "circuit closed",
+    };
+    let Some(suppressed) = notice::due(exporter, cause) else { return };
+    if change == Change::Opened {
+        warn!(
+            %exporter, %target, suppressed,
+            "the destination doesn't answer, so its streams wait while now and then one of them probes: {detail}"
+        );
+    } else {
+        info!(%exporter, %target, suppressed, "the destination answers again, so its streams go on");
+    }
+}
+
+/// Takes out of a batch, between two attempts, what nobody waits for any more.
+fn withdraw(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
+    let records = pieces.withdraw();
+    if records > 0 {
+        exporter.withdraw(stream.name(), records);
+    }
+}
+
+/// Waits, unless the exporter changes before. What is withdrawn meanwhile doesn't wait as long; if nothing is left, the
+/// wait goes on all the same, since the next batch would only meet the same upstream.
+async fn wait_or(
+    changed: Pin<&mut Notified<'_>>,
+    wait: Duration,
+    exporter: &Exporter,
+    stream: &Stream,
+    pieces: &mut Pieces,
+) {
+    let mut waited = pin!(async {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = changed => {}
+        }
+    });
+    loop {
+        let more = {
+            // Made before looking, so that no withdrawal is missed.
+            let withdrawal = stream.withdrawal().notified();
+            withdraw(exporter, stream, pieces);
+            tokio::select! {
+                () = waited.as_mut() => false,
+                () = withdrawal => true,
+            }
+        };
+        if !more {
+            return;
+        }
     }
 }
 
@@ -201,9 +325,20 @@ fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str,
     }
 }
 
-/// Makes one dead letter of consecutive pieces.
-async fn bury(exporter: &Exporter, stream: &Stream, pieces: &[Batch], reason: &str, cause: &'static str) {
-    let bytes = pieces.iter().flat_map(Batch::chunks).cloned().collect();
-    let records = pieces.iter().map(Batch::records).sum();
+/// Makes one dead letter of the next `most` pieces.
+async fn bury(
+    exporter: &Exporter,
+    stream: &Stream,
+    pieces: &mut Pieces,
+    most: usize,
+    reason: &str,
+    cause: &'static str,
+) {
+    let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
+    let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
+    let records = buried.iter().map(Batch::records).sum();
     exporter.bury(stream.name(), bytes, records, reason, cause).await;
+    for piece in buried {
+        pieces.end(piece.records(), reason);
+    }
 }

@@ -202,6 +202,13 @@ impl Exporter {
         self.ended(name, fate, records, reason, cause);
     }
 
+    /// Ends records as withdrawn: nobody waits for them any more, and whoever sent them is to send them again.
+    pub(super) fn withdraw(&self, name: &StreamName, records: u64) {
+        self.counters.count_withdrawn(name.signal(), records);
+        let reason = "not delivered within `acknowledge_timeout`, or before their sender went; it is to send them again";
+        self.drop_records(name, records, reason, "withdrawn");
+    }
+
     /// Ends records as dropped, without a dead letter.
     pub fn drop_records(&self, name: &StreamName, records: u64, reason: &str, cause: &'static str) {
         self.ended(name, Fate::Dropped, records, reason, cause);
@@ -254,5 +261,10 @@ impl Outlet for Consumers {
     fn start(&self, stream: Arc<Stream>) {
         let exporter = self.0.upgrade().expect("a request holds the exporters that it sends to");
         tokio::spawn(deliver::consume(exporter, stream));
+    }
+
+    fn count_withdrawn(&self, name: &StreamName, records: u64) {
+        let exporter = self.0.upgrade().expect("a request holds the exporters that it sends to");
+        exporter.withdraw(name, records);
     }
 }

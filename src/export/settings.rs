@@ -72,6 +72,22 @@ pub struct RetrySettings {
     pub statuses: Vec<u16>,
 }
 
+#[cfg(test)]
+impl RetrySettings {
+    /// Waits of 1, 2, 4 ... 30 s.
+    pub(super) fn without_jitter() -> Self {
+        Self {
+            enabled: true,
+            initial_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(30),
+            multiplier: 2.0,
+            randomization_factor: 0.0,
+            max_elapsed_time: Duration::ZERO,
+            statuses: vec![429, 502, 503, 504],
+        }
+    }
+}
+
 /// An `otlp_http` exporter.
 #[derive(Clone, Debug)]
 pub struct OtlpHttpSettings {

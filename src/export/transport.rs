@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -13,6 +13,7 @@ use super::debug::{DebugTarget, DebugTransport};
 use super::file::{FileTarget, FileTransport};
 use super::grpc::{GrpcTarget, GrpcTransport};
 use super::http::{HttpTarget, HttpTransport};
+use super::upstream::circuit::{Circuit, CircuitState, Pass, Sign};
 use super::upstream::proxy::ProxyError;
 use super::upstream::tls::TlsError;
 use super::upstream::url::UrlError;
@@ -54,6 +55,19 @@ pub struct Conditions<'a> {
     pub hanging: &'a AtomicBool,
     /// What is charged for what is made of the batch, such as its compressed body.
     pub budget: &'a Arc<Budget>,
+    /// The leave to ask the destination, for those that share a circuit.
+    pub pass: Option<&'a Pass<'a>>,
+    /// Set when the attempt does more than wait for its turn: until then it leaves no trace if it is dropped.
+    pub begun: &'a AtomicBool,
+}
+
+impl Conditions<'_> {
+    /// Begins the attempt, if it may still be made.
+    pub(super) fn begin(&self) -> bool {
+        let holds = self.pass.is_none_or(Pass::holds);
+        self.begun.store(holds, Ordering::Relaxed);
+        holds
+    }
 }
 
 /// What came of one attempt.
@@ -167,15 +181,61 @@ impl Transport {
         })
     }
 
+    /// Every destination that is in use, by its origin, and how its circuit is; in no order.
+    pub fn circuits(&self) -> Vec<(String, CircuitState)> {
+        match self {
+            Self::Http(http) => http.circuits(),
+            Self::Grpc(grpc) => grpc.circuits(),
+            Self::File(_) | Self::Debug(_) => Vec::new(),
+        }
+    }
+
     /// One attempt at sending a batch. Waits for the destination's allowance first, which the exporter's
-    /// `timeout` does not cover. An attempt that is dropped closes its connection.
-    pub async fn attempt(&self, target: &Target, batch: &Batch, conditions: Conditions<'_>) -> Answer {
+    /// `timeout` does not cover; if the conditions no longer hold by then, it isn't made, and there is no
+    /// answer. An attempt that is dropped closes its connection.
+    pub async fn attempt(
+        &self,
+        target: &Target,
+        batch: &Batch,
+        conditions: Conditions<'_>,
+    ) -> Option<Answer> {
         match (self, target) {
             (Self::Http(http), Target::Http(target)) => http.attempt(target, batch, conditions).await,
-            (Self::File(file), Target::File(target)) => file.attempt(target, batch).await,
-            (Self::Debug(debug), Target::Debug(target)) => debug.attempt(target, batch).await,
+            (Self::File(file), Target::File(target)) if conditions.begin() => {
+                Some(file.attempt(target, batch).await)
+            }
+            (Self::Debug(debug), Target::Debug(target)) if conditions.begin() => {
+                Some(debug.attempt(target, batch).await)
+            }
+            (Self::File(_), Target::File(_)) | (Self::Debug(_), Target::Debug(_)) => None,
             (Self::Grpc(grpc), Target::Grpc(target)) => grpc.attempt(target, batch, conditions).await,
             _ => unreachable!("a target is used with the transport that made it"),
+        }
+    }
+}
+
+impl Target {
+    /// The circuit of what is behind the network; a disk has none.
+    pub fn circuit(&self) -> Option<&Circuit> {
+        match self {
+            Self::Http(target) => Some(target.circuit()),
+            Self::Grpc(target) => Some(target.circuit()),
+            Self::File(_) | Self::Debug(_) => None,
+        }
+    }
+}
+
+impl Answer {
+    /// What it shows of the destination. Whoever says when to come again is there, whatever else it says.
+    pub fn sign(&self) -> Sign {
+        if matches!(self.outcome, Outcome::Retry { after: Some(_) }) {
+            return Sign::Alive;
+        }
+        match &*self.code {
+            "connect" | "tls" | "timeout" | "reset" | "502" | "503" | "504" | "UNAVAILABLE"
+            | "DEADLINE_EXCEEDED" => Sign::Down,
+            "protocol" | "oversize" | "encode" => Sign::Unclear,
+            _ => Sign::Alive,
         }
     }
 }

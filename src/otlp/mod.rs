@@ -24,6 +24,6 @@ pub use fault::{Fault, Reason};
 pub use json::{Omitted, Transcoded, Untaken, read_request, write_request};
 pub use resize::{halve, split_to_size};
 pub use signal::Signal;
-pub use split::{Entry, Malformed, Split, count_entries, split};
+pub use split::{Entry, Malformed, Split, count_entries, count_records, frames, split};
 pub use validate::validate;
 pub use wire::{frame_len, put_frame, skip_frames};

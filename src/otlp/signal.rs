@@ -58,6 +58,20 @@ impl Signal {
         }
     }
 
+    /// The OTLP/gRPC path: service and method.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        }
+    }
+
+    /// The signal with this [`Signal::method`].
+    pub fn from_method(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.method() == path)
+    }
+
     /// The signal with this [`Signal::name`].
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|signal| signal.name() == name)

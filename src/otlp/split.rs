@@ -10,7 +10,7 @@ use super::fault::{Fault, Reason};
 use super::schema::Message;
 use super::validate::{Level, Walk};
 use super::wire::{Fields, Value};
-use super::{Signal, locate};
+use super::{Signal, locate, piece};
 
 /// What a request holds.
 #[derive(Debug, Default)]
@@ -57,6 +57,17 @@ pub struct Malformed {
 /// How many entries a request has, valid or not, as far as its framing can be read. Cheap: nothing in them is looked at.
 pub fn count_entries(request: &[u8]) -> usize {
     Fields::of(request).map_while(Result::ok).filter(|field| field.number == 1).count()
+}
+
+/// The entries of a request that is known to hold nothing else, each under its frame and without.
+pub fn frames(request: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let fields = Fields::of(request).map_while(Result::ok);
+    fields.filter_map(|field| Some((field.raw, field.delimited()?)))
+}
+
+/// How many records a valid entry has.
+pub fn count_records(signal: Signal, entry: &[u8]) -> u64 {
+    piece::records(Message::entry(signal), entry).unwrap_or_default()
 }
 
 /// Splits a request into valid entries. A valid entry is not copied; of another one, what is not valid is cut

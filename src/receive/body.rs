@@ -1,21 +1,25 @@
 //! Reading a request's body: bounded in size before and after decompression, in time, and in memory shared with
 //! everything else.
 
-use std::io::Write;
+#[cfg(any(test, fuzzing))]
+mod check;
+mod decoder;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use flate2::write::MultiGzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
-use zstd::stream::raw::{self, InBuffer, Operation as _, OutBuffer};
 
+use self::decoder::Decoder;
 use super::grpc::framing::{FramingError, Part, Unframe};
 use crate::stream::{Budget, Reservation};
+
+#[cfg(any(test, fuzzing))]
+pub use self::check::check as check_decompression;
 
 /// A declared length is believed as far as so many times what has really come.
 const BELIEVED: usize = 4;
@@ -23,16 +27,6 @@ const BELIEVED: usize = 4;
 /// Compressed bytes are fed to a decoder in pieces of this size, so that the limits are looked at before a piece can
 /// have grown to more than a thousand times itself.
 const FEED: usize = 4096;
-
-/// zstd knows no such proportion (four bytes can stand for 128 KiB), so that its output is taken in steps of this size.
-const STEP: usize = 128 * 1024;
-
-/// The largest zstd window (8 MiB, what RFC 8878 asks every decoder to support), as a power of two.
-const ZSTD_WINDOW_LOG: u32 = 23;
-
-/// What a decoder takes by itself: zlib's state with its window of 32 KiB, zstd's tables and the step of its output.
-const ZLIB_STATE: u64 = 64 * 1024;
-const ZSTD_STATE: u64 = 256 * 1024;
 
 /// How a body is compressed (`Content-Encoding`, `grpc-encoding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,136 +177,6 @@ enum Sink {
     Decoder(Coding, Box<Decoder>),
 }
 
-enum Decoder {
-    Gzip(MultiGzDecoder<Vec<u8>>),
-    Deflate(DeflateDecoder),
-    Zstd(ZstdDecoder),
-}
-
-impl Sink {
-    fn new(coding: Coding) -> Result<Self, BodyError> {
-        let decoder = match coding {
-            Coding::Identity => return Ok(Self::Empty),
-            Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(Vec::new())),
-            Coding::Deflate => Decoder::Deflate(DeflateDecoder::new()),
-            Coding::Zstd => {
-                let failed = |error| BodyError::Corrupt(coding, error);
-                Decoder::Zstd(ZstdDecoder::new().map_err(failed)?)
-            }
-        };
-        Ok(Self::Decoder(coding, Box::new(decoder)))
-    }
-}
-
-impl Decoder {
-    /// Decodes from `data`, which moves on; returns whether there is nothing more to come from it. If not, the limits
-    /// are to be looked at before the next call.
-    fn write(&mut self, data: &mut &[u8]) -> std::io::Result<bool> {
-        match self {
-            Self::Gzip(decoder) => decoder.write_all(data).map(|()| true),
-            Self::Deflate(decoder) => decoder.write(data).map(|()| true),
-            Self::Zstd(decoder) => decoder.write(data),
-        }
-    }
-
-    /// Bytes that it takes beside what is decoded so far: its state, a window that has been filled with as much as
-    /// that, and the spare room behind it.
-    fn spare(&self) -> u64 {
-        let decoded = self.decoded();
-        let (state, window) = match self {
-            Self::Gzip(_) | Self::Deflate(_) => (ZLIB_STATE, 0),
-            Self::Zstd(_) => (ZSTD_STATE, decoded.len().min(1 << ZSTD_WINDOW_LOG)),
-        };
-        state + (window + decoded.capacity() - decoded.len()) as u64
-    }
-
-    fn decoded(&self) -> &Vec<u8> {
-        match self {
-            Self::Gzip(decoder) => decoder.get_ref(),
-            Self::Deflate(decoder) => &decoder.out,
-            Self::Zstd(decoder) => &decoder.out,
-        }
-    }
-
-    fn finish(self) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Gzip(decoder) => decoder.finish(),
-            Self::Deflate(decoder) => decoder.finish(),
-            Self::Zstd(decoder) => decoder.finish(),
-        }
-    }
-}
-
-/// Decodes zlib and knows whether the stream is whole, which the crate's own writer doesn't tell.
-struct DeflateDecoder {
-    raw: Decompress,
-    out: Vec<u8>,
-    whole: bool,
-}
-
-impl DeflateDecoder {
-    fn new() -> Self {
-        Self { raw: Decompress::new(true), out: Vec::new(), whole: false }
-    }
-
-    fn write(&mut self, mut data: &[u8]) -> std::io::Result<()> {
-        loop {
-            if self.whole && !data.is_empty() {
-                return Err(std::io::Error::other("there is something behind its end"));
-            }
-            self.out.reserve(FEED);
-            let before = self.raw.total_in();
-            let status = self.raw.decompress_vec(data, &mut self.out, FlushDecompress::None)?;
-            data = &data[(self.raw.total_in() - before) as usize..];
-            self.whole = status == Status::StreamEnd;
-            let filled_up = self.out.len() == self.out.capacity();
-            if data.is_empty() && (self.whole || !filled_up) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn finish(self) -> std::io::Result<Vec<u8>> {
-        if self.whole { Ok(self.out) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
-    }
-}
-
-/// Decodes zstd and knows whether the last frame is whole, which the crate's own writer doesn't tell.
-struct ZstdDecoder {
-    raw: raw::Decoder<'static>,
-    out: Vec<u8>,
-    whole: bool,
-}
-
-impl ZstdDecoder {
-    fn new() -> std::io::Result<Self> {
-        let mut raw = raw::Decoder::new()?;
-        raw.set_parameter(raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
-        Ok(Self { raw, out: Vec::new(), whole: true })
-    }
-
-    fn write(&mut self, data: &mut &[u8]) -> std::io::Result<bool> {
-        let end = self.out.len();
-        self.out.resize(end + STEP, 0);
-        let mut input = InBuffer::around(data);
-        let mut output = OutBuffer::around(&mut self.out[end..]);
-        let hint = self.raw.run(&mut input, &mut output);
-        let (read, written) = (input.pos(), output.pos());
-        self.out.truncate(end + written);
-        *data = &data[read..];
-        self.whole = hint? == 0;
-        if self.whole && !data.is_empty() {
-            self.raw.reinit()?;
-        }
-        // A frame that is whole holds nothing back, even if it filled its step to the last byte.
-        Ok(data.is_empty() && (self.whole || written < STEP))
-    }
-
-    fn finish(self) -> std::io::Result<Vec<u8>> {
-        if self.whole { Ok(self.out) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
-    }
-}
-
 impl Reading {
     fn new(coding: Coding, declared: Option<u64>, limits: &Limits) -> Result<Self, BodyError> {
         let size = limits.size.min(limits.budget.limit());
@@ -321,7 +185,11 @@ impl Reading {
         }
         let reservation = Reservation::empty(limits.budget.clone());
         let declared = declared.unwrap_or(0) as usize;
-        Ok(Self { size, read: 0, declared, reservation, sink: Sink::new(coding)? })
+        let sink = match Decoder::new(coding).map_err(|error| BodyError::Corrupt(coding, error))? {
+            None => Sink::Empty,
+            Some(decoder) => Sink::Decoder(coding, Box::new(decoder)),
+        };
+        Ok(Self { size, read: 0, declared, reservation, sink })
     }
 
     fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {

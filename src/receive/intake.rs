@@ -2,26 +2,29 @@
 //! request and how they word the verdict.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::acknowledge::{Acknowledge, WAITING, Waiting};
 use super::body::{BodyError, Received};
+use super::burial::Remains;
 use super::json::{self, Untranscoded};
 use super::remarks::{Remarks, Why};
+use super::tally::Tally;
 use super::{Counters, Outcome, Transport, TransportCounters};
-use crate::export::{self, DeadLetterBox, Encoding, Exporter, Fate, Letter, SHED};
+use crate::export::{DeadLetterBox, Encoding, Exporter};
 use crate::notice;
-use crate::otlp::{self, Cut, Malformed, Omitted, Signal};
+use crate::otlp::{self, Malformed, Omitted, Signal};
 use crate::route::{RouteTable, Unroutable, Unrouted};
-use crate::stream::{Admission, Budget, Full, Misplaced, Placement, Refused, Reservation, Shed, StreamCount};
+use crate::stream::{Admission, Full, Loss, Misplaced, Placement, Refused, Reservation, StreamCount};
 
 /// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
 /// bytes at the least, so that a request of nothing but empty entries would take a hundred times its size.
@@ -53,6 +56,8 @@ pub struct Snapshot {
     pub route_streams: Vec<Option<Arc<StreamCount>>>,
     /// In the order of the configuration.
     pub exporters: Vec<Arc<Exporter>>,
+    /// When senders get their answers.
+    pub acknowledge: Acknowledge,
 }
 
 impl Snapshot {
@@ -73,6 +78,8 @@ pub struct Intake {
     pub dead_letters: DeadLetterBox,
     /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.
     pub burials: TaskTracker,
+    /// When requests that wait for their upstreams are answered whatever has come of them, because Sluice ends.
+    pub closing: watch::Sender<Option<Instant>>,
 }
 
 /// What became of a request.
@@ -89,6 +96,9 @@ pub enum Verdict {
     },
     /// There is no room now; none of it is queued.
     Refused(Full),
+    /// Its upstreams have not taken all of it in this time; what they have not taken, nor are being sent just now, is
+    /// queued no more.
+    Undelivered(Duration),
     /// There will never be room, and why; none of it is queued.
     TooLarge(&'static str),
     /// It is not OTLP, or nothing in it is valid.
@@ -113,22 +123,61 @@ impl From<Unroutable> for Trouble {
     }
 }
 
+/// What was admitted of a request, and what not.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) signal: Signal,
+    pub(super) transport: Transport,
+    /// Records of its valid entries.
+    pub(super) total: u64,
+    tally: Tally,
+    remarks: Remarks,
+    remains: Remains,
+    nothing_valid: bool,
+}
+
+/// How far a request has come.
+enum Progress {
+    Over(Verdict),
+    Waits(Box<Waiting>),
+}
+
+impl From<Verdict> for Progress {
+    fn from(verdict: Verdict) -> Self {
+        Self::Over(verdict)
+    }
+}
+
 impl Intake {
-    /// Takes one request in: all that is valid and routed, or nothing.
-    pub fn take(&self, signal: Signal, transport: Transport, received: Received) -> Verdict {
+    /// Takes one request in: all that is valid and routed, or nothing. With `acknowledge: delivered` this waits for the
+    /// upstreams, until the `deadline` of the sender at most, and if it is dropped meanwhile the request is withdrawn.
+    pub async fn take(
+        &self,
+        signal: Signal,
+        transport: Transport,
+        received: Received,
+        deadline: Option<Instant>,
+    ) -> Verdict {
         let counters = self.counters.of(transport);
         counters.count_bytes(signal, received.bytes.len() as u64);
-        self.admit(counters, signal, received, None)
+        match self.admit(transport, signal, received, None) {
+            Progress::Over(verdict) => verdict,
+            Progress::Waits(waiting) => waiting.verdict(self, deadline).await,
+        }
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
     pub async fn take_json(&self, signal: Signal, received: Received) -> Verdict {
         let counters = self.counters.of(Transport::Http);
         counters.count_bytes(signal, received.bytes.len() as u64);
-        match json::transcode(signal, received).await {
-            Ok((received, omitted)) => self.admit(counters, signal, received, Some(omitted)),
-            Err(Untranscoded::Malformed(malformed)) => Self::malformed(counters, signal, &malformed),
-            Err(Untranscoded::Refused(refused)) => Self::refused(counters, signal, 1, &refused),
+        let progress = match json::transcode(signal, received).await {
+            Ok((received, omitted)) => self.admit(Transport::Http, signal, received, Some(omitted)),
+            Err(Untranscoded::Malformed(malformed)) => Self::malformed(counters, signal, &malformed).into(),
+            Err(Untranscoded::Refused(refused)) => Self::refused(counters, signal, 1, &refused).into(),
+        };
+        match progress {
+            Progress::Over(verdict) => verdict,
+            Progress::Waits(waiting) => waiting.verdict(self, None).await,
         }
     }
 
@@ -150,28 +199,33 @@ impl Intake {
     /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
     fn admit(
         &self,
-        counters: &TransportCounters,
+        transport: Transport,
         signal: Signal,
         received: Received,
         omitted: Option<Omitted>,
-    ) -> Verdict {
+    ) -> Progress {
+        let counters = self.counters.of(transport);
         let Received { bytes: body, mut reservation } = received;
         let budget = reservation.budget().clone();
         let _alone = match Self::allow_copy(body.len(), &mut reservation) {
             Ok(alone) => alone,
-            Err(full) => return Self::refused(counters, signal, 1, &Refused::Full(full)),
+            Err(full) => return Self::refused(counters, signal, 1, &Refused::Full(full)).into(),
         };
+        let snapshot = self.snapshot.load();
         let entries = otlp::count_entries(&body);
-        let overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
+        let mut overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
+        if let Acknowledge::Delivered { .. } = snapshot.acknowledge {
+            overhead += WAITING;
+        }
         if overhead + reservation.bytes() > budget.limit() {
-            return Self::refused(counters, signal, 1, &Refused::TooLarge);
+            return Self::refused(counters, signal, 1, &Refused::TooLarge).into();
         }
         if !reservation.grow(overhead) {
-            return Self::refused(counters, signal, 1, &Refused::Full(Full::Memory));
+            return Self::refused(counters, signal, 1, &Refused::Full(Full::Memory)).into();
         }
         let mut split = match otlp::split(signal, &body) {
             Ok(split) => split,
-            Err(malformed) => return Self::malformed(counters, signal, &malformed),
+            Err(malformed) => return Self::malformed(counters, signal, &malformed).into(),
         };
         let (encoding, entry_field) = match omitted {
             None => (Encoding::Proto, signal.entry_field()),
@@ -180,9 +234,8 @@ impl Intake {
                 (Encoding::Json, signal.json_entry_field())
             }
         };
-        let snapshot = self.snapshot.load();
         let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
-        let mut remarks = Remarks::new(snapshot.routes.missing(signal));
+        let mut remarks = Remarks::default();
         let mut tally = Tally::default();
         let mut admission = Admission::new(signal, reservation, overhead);
         for entry in &split.entries {
@@ -207,15 +260,41 @@ impl Intake {
                     write!(text, "{entry_field}[{}]: {error}", entry.index)
                         .expect("writing to a String can't fail");
                 }),
-                Err(Trouble::Refused(refused)) => return Self::refused(counters, signal, total, &refused),
+                Err(Trouble::Refused(refused)) => {
+                    return Self::refused(counters, signal, total, &refused).into();
+                }
             }
         }
-        let sheds = match admission.commit() {
-            Ok(sheds) => sheds,
-            Err(refused) => return Self::refused(counters, signal, total, &refused),
+        let committed = match snapshot.acknowledge {
+            Acknowledge::Queued => admission.commit().map(|sheds| (sheds, None)),
+            Acknowledge::Delivered { timeout } => {
+                let committed = admission.commit_with_receipt();
+                committed.map(|(sheds, receipt)| (sheds, Some((receipt, timeout))))
+            }
         };
-        tally.shed(&sheds, &mut remarks);
-        for cut in &split.cuts {
+        let (sheds, waits) = match committed {
+            Ok(committed) => committed,
+            Err(refused) => return Self::refused(counters, signal, total, &refused).into(),
+        };
+        let nothing_valid = split.entries.is_empty();
+        let remains = self.keep(encoding, sheds, split.cuts, &budget);
+        let admitted = Admitted { signal, transport, total, tally, remarks, remains, nothing_valid };
+        match waits.filter(|(receipt, _)| !receipt.is_settled()) {
+            Some((receipt, timeout)) => {
+                let snapshot = Guard::into_inner(snapshot);
+                Progress::Waits(Box::new(Waiting { receipt, admitted, snapshot, timeout }))
+            }
+            None => self.finish(&snapshot, admitted, &[]).into(),
+        }
+    }
+
+    /// Counts a request whose end is known, says what there is to say, and buries what was not admitted of it. Of what was
+    /// admitted `losses` were not delivered.
+    pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Verdict {
+        let Admitted { signal, transport, mut tally, mut remarks, remains, .. } = admitted;
+        let counters = self.counters.of(transport);
+        tally.lose(&remains.sheds, losses, &mut remarks);
+        for cut in &remains.cuts {
             remarks.add(Why::Invalid(cut.reason), cut.records, |text| {
                 write!(text, "{} at byte {}: {}", cut.path, cut.offset, cut.reason)
                     .expect("writing to a String can't fail");
@@ -225,23 +304,18 @@ impl Intake {
         counters.count(signal, Outcome::Rejected, remarks.rejected());
         counters.count(signal, Outcome::Dropped, tally.unrouted + tally.shed);
         counters.count_unrouted(signal, tally.unrouted);
-        remarks.log(signal);
+        let missing = snapshot.routes.missing(signal);
+        remarks.log(signal, missing);
         if tally.unrouted > 0
             && let Some(suppressed) = notice::due(signal.name(), "dropped")
         {
             let records = tally.unrouted;
             warn!(%signal, records, suppressed, "records without a route dropped, as `unrouted: drop` says");
         }
-        if !sheds.is_empty() {
-            self.bury_sheds(&snapshot, signal, sheds, &budget);
-        }
-        let nothing_valid = split.entries.is_empty();
-        let first = split.cuts.first().map(|cut| cut.path.clone());
-        if !split.cuts.is_empty() {
-            self.bury_cuts(signal, encoding, split.cuts, &budget);
-        }
-        match (remarks.verdict(), first) {
-            (Verdict::Partly { message, .. }, Some(field)) if nothing_valid => {
+        let first = remains.cuts.first().map(|cut| cut.path.clone());
+        self.bury(snapshot, signal, remains);
+        match (remarks.verdict(missing), first) {
+            (Verdict::Partly { message, .. }, Some(field)) if admitted.nothing_valid => {
                 Verdict::Malformed { field, message }
             }
             (verdict, _) => verdict,
@@ -304,69 +378,6 @@ impl Intake {
         }
         Verdict::TooLarge(never)
     }
-
-    /// Ends what `when_full: shed` cut out: as dead letters where there is a directory and memory to wait for it, else as
-    /// dropped. An exporter counts it as routed, too, and as pending while it is being written, so that its sum holds.
-    fn bury_sheds(&self, snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>, budget: &Arc<Budget>) {
-        let bytes = sheds.iter().map(|shed| shed.bytes.len() as u64).sum();
-        let held = self.hold(bytes, budget);
-        let mut letters = Vec::new();
-        for shed in sheds {
-            let found =
-                snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
-            let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
-            let ending = exporter.registry().count_shed(signal, shed.records, shed.bytes.len() as u64);
-            if held.is_some() {
-                letters.push((exporter, shed, ending));
-            } else {
-                exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED);
-            }
-        }
-        if letters.is_empty() {
-            return;
-        }
-        // What waits for them waits until nothing is pending.
-        tokio::spawn(async move {
-            for (exporter, shed, ending) in letters {
-                let reason = shed.full.to_string();
-                exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED).await;
-                drop(ending);
-            }
-            drop(held);
-        });
-    }
-
-    fn bury_cuts(&self, signal: Signal, encoding: Encoding, cuts: Vec<Cut>, budget: &Arc<Budget>) {
-        let bytes = cuts.iter().map(|cut| cut.bytes.len() as u64).sum();
-        let Some(held) = self.hold(bytes, budget) else { return };
-        let dead_letters = self.dead_letters.clone();
-        self.burials.spawn(async move {
-            // Of a part of a JSON document there was perhaps no memory for a copy.
-            for cut in cuts.into_iter().filter(|cut| !cut.bytes.is_empty()) {
-                let letter = Letter {
-                    exporter: None,
-                    signal,
-                    encoding,
-                    key: None,
-                    attributes: Vec::new(),
-                    reason: format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason),
-                    records: cut.records,
-                    bytes: vec![cut.bytes.into()],
-                    time: SystemTime::now(),
-                };
-                if export::bury(&dead_letters, letter).await != Fate::DeadLettered {
-                    break;
-                }
-            }
-            drop(held);
-        });
-    }
-
-    /// Memory for what waits to be written as dead letters; `None` if there is no directory, or no memory.
-    fn hold(&self, bytes: u64, budget: &Arc<Budget>) -> Option<Reservation> {
-        let mut held = Reservation::empty(budget.clone());
-        (self.dead_letters.load().is_some() && held.grow(bytes)).then_some(held)
-    }
 }
 
 /// Places one entry in every stream that its routes say, and returns how many, and why there are not more.
@@ -412,46 +423,4 @@ fn place<'a>(
             unfit => Ok((streams, unfit)),
         }
     })
-}
-
-/// What was shed of one entry: the first piece, and every exporter and stream identity that had no room.
-type Shedding<'a> = (&'a Shed, HashSet<(&'a str, &'a str)>);
-
-/// How a request's entries ended.
-#[derive(Debug, Default)]
-struct Tally {
-    /// Index, records and streams of each entry that was placed.
-    placed: SmallVec<[(usize, u64, usize); 8]>,
-    /// Records that `unrouted: drop` ended, of which the sender is told nothing.
-    unrouted: u64,
-    /// Records that every one of their streams had to shed.
-    shed: u64,
-}
-
-impl Tally {
-    fn accepted(&self) -> u64 {
-        self.placed.iter().map(|(_, records, _)| records).sum::<u64>() - self.shed
-    }
-
-    /// An entry that every one of its streams had to shed has been accepted by none.
-    fn shed(&mut self, sheds: &[Shed], remarks: &mut Remarks<'_>) {
-        if sheds.is_empty() {
-            return;
-        }
-        // An entry that was split for size is shed piece by piece.
-        let mut by_entry: HashMap<usize, Shedding<'_>> = HashMap::new();
-        for shed in sheds {
-            let stream = (&**shed.registry.exporter(), &**shed.name.identity());
-            by_entry.entry(shed.index).or_insert_with(|| (shed, HashSet::new())).1.insert(stream);
-        }
-        for (index, records, streams) in &self.placed {
-            let Some((first, shedding)) = by_entry.get(index) else { continue };
-            let lost = if shedding.len() >= *streams { *records } else { 0 };
-            self.shed += lost;
-            remarks.add(Why::Shed, lost, |text| {
-                write!(text, "entry {index} was shed by `{}`: {}", first.registry.exporter(), first.full)
-                    .expect("writing to a String can't fail");
-            });
-        }
-    }
 }

@@ -3,8 +3,10 @@
 //! [`Intake::take`] is the one way in, whatever the transport: it splits a request, routes its entries and admits
 //! them whole or not at all. What it needs from the configuration is in one immutable [`Snapshot`].
 
+mod acknowledge;
 mod answer;
 mod body;
+mod burial;
 mod connection;
 mod cors;
 mod counters;
@@ -17,11 +19,15 @@ mod otlp;
 mod remarks;
 mod settings;
 mod status;
+mod tally;
 mod tls;
 mod watch;
 
+pub use acknowledge::Acknowledge;
 pub use answer::AnswerBody;
 pub use body::Received;
+#[cfg(any(test, fuzzing))]
+pub use body::check_decompression;
 pub use counters::{Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;

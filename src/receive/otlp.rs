@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::intake::Intake;
 use super::listener::{Answer, Handler};
 use super::{ListenerSettings, grpc, http};
+use crate::rpc;
 use crate::stream::Budget;
 
 /// A sender that is refused before its body is read may send that much longer, so that it sees the answer.
@@ -32,7 +33,7 @@ pub struct Otlp {
 
 impl Handler for Otlp {
     async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
-        if grpc::is_call(&request) {
+        if rpc::is_call(request.version(), request.headers()) {
             grpc::answer(self, settings, request).await
         } else {
             http::answer(&self.intake, settings, &self.budget, request).await

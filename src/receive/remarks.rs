@@ -21,6 +21,8 @@ pub(super) enum Why {
     Unfit,
     /// `when_full: shed` cut it out.
     Shed,
+    /// The upstream refused it, or has something to say about it.
+    Undelivered,
     /// It is not valid OTLP.
     Invalid(Reason),
 }
@@ -32,16 +34,15 @@ impl Why {
             Self::Unrouted => "unrouted",
             Self::Unfit => "unfit",
             Self::Shed => "shed",
+            Self::Undelivered => "refused by the upstream",
             Self::Invalid(reason) => reason.text(),
         }
     }
 }
 
 /// What there is to say about one request.
-#[derive(Debug)]
-pub(super) struct Remarks<'m> {
-    /// What routes look at: said once, about everything that none takes.
-    missing: &'m str,
+#[derive(Debug, Default)]
+pub(super) struct Remarks {
     kinds: Vec<Kind>,
 }
 
@@ -56,12 +57,7 @@ struct Kind {
     text: String,
 }
 
-impl<'m> Remarks<'m> {
-    /// Nothing to say yet. `missing` is what is said about what no route takes.
-    pub(super) fn new(missing: &'m str) -> Self {
-        Self { missing, kinds: Vec::new() }
-    }
-
+impl Remarks {
     /// Adds a problem with so many records: none, if it is only a warning. `remark` says it; of [`Why::Unrouted`] it
     /// names no more than the entry.
     pub(super) fn add(&mut self, why: Why, records: u64, remark: impl FnOnce(&mut String)) {
@@ -86,22 +82,23 @@ impl<'m> Remarks<'m> {
         self.kinds.iter().filter(|kind| kind.why != Why::Shed).map(|kind| kind.records).sum()
     }
 
-    /// A line for each kind of problem, unless there was one just now.
-    pub(super) fn log(&self, signal: Signal) {
+    /// A line for each kind of problem, unless there was one just now. `missing` is what routes look at: said once, about
+    /// everything that none takes.
+    pub(super) fn log(&self, signal: Signal, missing: &str) {
         for kind in &self.kinds {
             if let Some(suppressed) = notice::due(signal.name(), kind.why.cause()) {
-                let text = kind.text(self.missing);
+                let text = kind.text(missing);
                 warn!(%signal, records = kind.records, suppressed, "taken only in part: {text}");
             }
         }
     }
 
-    /// What the sender is told.
-    pub(super) fn verdict(&self) -> Verdict {
+    /// What the sender is told; `missing` as in [`Remarks::log`].
+    pub(super) fn verdict(&self, missing: &str) -> Verdict {
         if self.kinds.is_empty() {
             return Verdict::Accepted;
         }
-        let texts: Vec<String> = self.kinds.iter().map(|kind| kind.text(self.missing)).collect();
+        let texts: Vec<String> = self.kinds.iter().map(|kind| kind.text(missing)).collect();
         let rejected = self.kinds.iter().map(|kind| kind.records).sum();
         Verdict::Partly { rejected, message: texts.join("; ") }
     }
@@ -132,8 +129,8 @@ impl Kind {
 mod tests {
     use super::*;
 
-    fn message(remarks: &Remarks<'_>) -> (u64, String) {
-        match remarks.verdict() {
+    fn message(remarks: &Remarks, missing: &str) -> (u64, String) {
+        match remarks.verdict(missing) {
             Verdict::Partly { rejected, message } => (rejected, message),
             other => panic!("{other:?}"),
         }
@@ -141,21 +138,21 @@ mod tests {
 
     #[test]
     fn what_no_route_takes_is_one_sentence_however_much_it_is() {
-        let mut remarks = Remarks::new("no route takes these logs");
-        assert!(matches!(remarks.verdict(), Verdict::Accepted));
+        let (mut remarks, missing) = (Remarks::default(), "no route takes these logs");
+        assert!(matches!(remarks.verdict(missing), Verdict::Accepted));
         remarks.add(Why::Unrouted, 2, |text| text.push_str("resource_logs[2] (s2.stream=`other`)"));
         let alone = "resource_logs[2] (s2.stream=`other`): no route takes these logs";
-        assert_eq!(message(&remarks), (2, alone.to_owned()));
+        assert_eq!(message(&remarks, missing), (2, alone.to_owned()));
         for _ in 0..9 {
             remarks.add(Why::Unrouted, 1, |_| panic!("the first is enough"));
         }
         let all = "resource_logs[2] (s2.stream=`other`) and 9 more: no route takes these logs";
-        assert_eq!(message(&remarks), (11, all.to_owned()));
+        assert_eq!(message(&remarks, missing), (11, all.to_owned()));
     }
 
     #[test]
     fn every_kind_of_problem_is_named() {
-        let mut remarks = Remarks::new("no route");
+        let mut remarks = Remarks::default();
         for index in 0..5 {
             remarks.add(Why::Unfit, 1, |text| write!(text, "unfit {index}").unwrap());
         }
@@ -163,7 +160,7 @@ mod tests {
         remarks.add(Why::Invalid(Reason::Hex), 1, |text| text.push_str("too"));
         remarks.add(Why::Shed, 10, |text| text.push_str("shed"));
         let expected = "unfit 0; unfit 1; unfit 2; and 2 more; invalid; too; shed";
-        assert_eq!(message(&remarks), (17, expected.to_owned()));
+        assert_eq!(message(&remarks, "no route"), (17, expected.to_owned()));
         assert_eq!(remarks.rejected(), 7, "what is shed counts as dropped");
     }
 }

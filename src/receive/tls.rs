@@ -56,7 +56,7 @@ impl TlsServer {
 
     /// What a new connection is served with. Looks at the files if that was too long ago; if they can't be used, the
     /// last good ones stay, with a warning.
-    pub(super) async fn current(&self) -> Arc<ServerConfig> {
+    pub(crate) async fn current(&self) -> Arc<ServerConfig> {
         let interval = self.settings.reload_interval;
         let known = {
             let mut state = self.state.lock();

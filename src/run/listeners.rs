@@ -57,7 +57,19 @@ pub(super) enum Bindable {
 impl Listeners {
     /// Where the listeners of a role really listen.
     pub(super) fn addresses(&self, role: Role) -> impl Iterator<Item = SocketAddr> {
-        self.at_work.iter().filter(move |(of, _)| *of == role).map(|(_, listener)| listener.address())
+        self.of(role).map(Listener::address)
+    }
+
+    /// The same as URLs without a path: `https` where TLS is spoken.
+    pub(super) fn urls(&self, role: Role) -> impl Iterator<Item = String> {
+        self.of(role).map(|listener| {
+            let scheme = if listener.settings().tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", listener.address())
+        })
+    }
+
+    fn of(&self, role: Role) -> impl Iterator<Item = &Listener> {
+        self.at_work.iter().filter(move |(of, _)| *of == role).map(|(_, listener)| listener)
     }
 
     /// Binds every address of a configuration that is not listened on yet. Nothing is served until

@@ -26,6 +26,10 @@ use crate::stream::{Budget, Shared, StreamCount};
 /// How often a removed exporter is asked whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
 
+/// The part of the time for answering requests in progress that those may take that wait for their upstreams. The rest
+/// is for their answers.
+const WAITING: f64 = 0.9;
+
 /// How far the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -88,12 +92,14 @@ impl Router {
             routes: RouteTable::new(Vec::new(), Vec::new(), compiled.unrouted),
             route_streams: Vec::new(),
             exporters: Vec::new(),
+            acknowledge: compiled.acknowledge,
         };
         let intake = Arc::new(Intake {
             snapshot: ArcSwap::from_pointee(nothing),
             counters: Counters::default(),
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
+            closing: watch::Sender::new(None),
         });
         let report = ConfigReport {
             source: source.to_string(),
@@ -164,6 +170,12 @@ impl Router {
     pub async fn addresses(&self, role: Role) -> Vec<SocketAddr> {
         let live = self.live.lock().await;
         live.listeners.addresses(role).collect()
+    }
+
+    /// The same as URLs without a path: `https://127.0.0.1:4318` where TLS is spoken, else `http`.
+    pub async fn urls(&self, role: Role) -> Vec<String> {
+        let live = self.live.lock().await;
+        live.listeners.urls(role).collect()
     }
 
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
@@ -246,7 +258,8 @@ impl Router {
         // The exporters' own: they tell a request that began before a change of them from one that began after it.
         let identities = exporters.iter().map(|exporter| exporter.registry().attributes()).collect();
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
-        let snapshot = Snapshot { version, routes, route_streams, exporters };
+        let acknowledge = compiled.acknowledge;
+        let snapshot = Snapshot { version, routes, route_streams, exporters, acknowledge };
         self.show_exporters(&snapshot.exporters, &removed);
         let snapshot = Arc::new(snapshot);
         self.intake.snapshot.store(snapshot.clone());
@@ -322,6 +335,7 @@ impl Router {
 
     /// Stops accepting and answers what is in progress, for at most `patience`. The health and admin listeners go on.
     pub async fn stop_receiving(&self, patience: Duration) {
+        self.intake.closing.send_replace(Some(Instant::now() + patience.mul_f64(WAITING)));
         self.live.lock().await.listeners.stop_receivers(patience).await;
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::queue::{Room, Stream};
+use super::receipt::{Ledger, Receipt, Stub};
 use super::registry::{NoStream, Registry, StreamCount};
 use super::{Reservation, StreamName, WhenFull};
 use crate::otlp::{self, Signal};
@@ -237,10 +238,25 @@ impl<'a> Admission<'a> {
     pub fn commit(mut self) -> Result<Vec<Shed>, Refused> {
         self.reserve()?;
         for group in self.groups.drain(..) {
-            let entries = group.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-            group.stream.append(entries, &group.registry.settings());
+            group.append(None);
         }
         Ok(std::mem::take(&mut self.shed))
+    }
+
+    /// As [`Admission::commit`], for a request that waits until its entries are settled. What handling it takes stays
+    /// reserved for as long.
+    pub fn commit_with_receipt(mut self) -> Result<(Vec<Shed>, Receipt), Refused> {
+        self.reserve()?;
+        let entries = self.groups.iter().map(|group| group.entries.len() as u64).sum();
+        let ledger = Arc::new(Ledger::new(entries));
+        let mut places = Vec::with_capacity(self.groups.len());
+        for group in self.groups.drain(..) {
+            let entries = group.entries.iter().map(|piece| (piece.index, piece.records)).collect();
+            let first = group.append(Some(Stub::new(ledger.clone(), entries)));
+            places.push((group.stream, first));
+        }
+        let held = self.reservation.split_off(self.overhead);
+        Ok((std::mem::take(&mut self.shed), Receipt::new(ledger, places, held)))
     }
 
     /// Reserves every group on its stream and all of them on the budget. On success the request's own
@@ -322,6 +338,11 @@ impl Drop for Admission<'_> {
 }
 
 impl Group<'_> {
+    fn append(&self, stub: Option<Stub>) -> u64 {
+        let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
+        self.stream.append(entries, &self.registry.settings(), stub)
+    }
+
     fn sheds(&self) -> bool {
         self.registry.settings().when_full == WhenFull::Shed
     }

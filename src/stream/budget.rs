@@ -106,6 +106,13 @@ impl Reservation {
         self.bytes = self.bytes.checked_sub(bytes).expect("no more is left than is reserved");
     }
 
+    /// A reservation of its own for so many of the bytes reserved.
+    #[must_use]
+    pub fn split_off(&mut self, bytes: u64) -> Self {
+        self.leave(bytes);
+        Self { budget: self.budget.clone(), bytes, spare: 0 }
+    }
+
     /// Bytes reserved.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -150,6 +157,18 @@ mod tests {
         assert!(!reservation.grow(30));
         assert_eq!(budget.used(), 80);
         drop(reservation);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_part_of_a_reservation_can_outlive_it() {
+        let budget = Arc::new(Budget::new(100));
+        let mut reservation = Reservation::empty(budget.clone());
+        assert!(reservation.grow(80));
+        let part = reservation.split_off(30);
+        drop(reservation);
+        assert_eq!(budget.used(), 30);
+        drop(part);
         assert_eq!(budget.used(), 0);
     }
 

@@ -9,18 +9,25 @@ mod admission;
 mod batch;
 mod budget;
 mod generation;
+mod in_flight;
 mod name;
+mod numbers;
 mod open;
 mod queue;
+mod receipt;
 mod registry;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod withdraw;
 
 pub use admission::{Admission, Full, Misplaced, Placement, Refused, Shed};
 pub use batch::Batch;
 pub use budget::{Budget, Reservation};
+pub use in_flight::InFlight;
 pub use name::StreamName;
-pub use queue::{InFlight, Stream, StreamState};
+pub use numbers::Numbers;
+pub use queue::{Stream, StreamState};
+pub use receipt::{Loss, Receipt};
 pub use registry::{Ending, IDLE, NoStream, Outlet, Registry, Shared, StreamCount};
 pub use settings::{BatchSettings, QueueSettings, WhenFull};

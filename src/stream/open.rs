@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::Batch;
+use super::withdraw::Removed;
+use super::{Batch, Numbers, batch};
 use crate::otlp::{self, Signal};
 
 /// Chunks stop growing here: large enough that a batch is a handful of them, small enough that the spare room
@@ -25,6 +26,7 @@ pub(super) struct OpenBatch {
     len: usize,
     capacity: usize,
     records: u64,
+    numbers: Numbers,
     requests: u64,
     opened: Option<Instant>,
     first_chunk: usize,
@@ -56,11 +58,22 @@ impl OpenBatch {
         self.opened
     }
 
-    /// Copies an entry in, under its frame. Returns the memory that this took beyond what had been taken before,
-    /// in bytes: zero if the entry went into spare room.
+    /// The sequence numbers of its entries.
+    pub(super) fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// Copies the entry of this sequence number in, under its frame. Returns the memory that this took beyond what had
+    /// been taken before, in bytes: zero if the entry went into spare room.
     ///
     /// A chunk is made larger than the entry only if `room` says that so many bytes more may be taken.
-    pub(super) fn push(&mut self, entry: &[u8], records: u64, room: impl Fn(u64) -> bool) -> usize {
+    pub(super) fn push(
+        &mut self,
+        number: u64,
+        entry: &[u8],
+        records: u64,
+        room: impl Fn(u64) -> bool,
+    ) -> usize {
         let framed = otlp::frame_len(entry.len());
         let mut taken = 0;
         if self.chunk.capacity() - self.chunk.len() < framed {
@@ -79,6 +92,7 @@ impl OpenBatch {
         self.chunk.extend_from_slice(entry);
         self.len += framed;
         self.records += records;
+        self.numbers.push(number);
         self.opened.get_or_insert_with(Instant::now);
         taken
     }
@@ -88,13 +102,46 @@ impl OpenBatch {
         self.requests += 1;
     }
 
+    /// Takes entries that it has out, and returns what they had; what comes later still goes into this batch.
+    /// A request whose last entry is among them has to be taken
+    /// off by [`OpenBatch::take_request`].
+    pub(super) fn remove(&mut self, gone: &Numbers, signal: Signal) -> Removed {
+        let len = self.len;
+        // The chunk's spare room is lost, and stays counted until the batch is settled.
+        self.full.push(std::mem::take(&mut self.chunk).freeze());
+        let records = batch::remove(signal, &mut self.full, &self.numbers, gone);
+        self.numbers = self.numbers.without(gone);
+        self.records -= records;
+        self.len = self.full.iter().map(Bytes::len).sum();
+        let bytes = len - self.len;
+        let capacity = if self.is_empty() { self.capacity } else { bytes };
+        self.capacity -= capacity;
+        if self.is_empty() {
+            self.opened = None;
+        }
+        Removed { bytes: bytes as u64, records, capacity: capacity as u64, requests: 0 }
+    }
+
+    /// Takes a request off that ended in this batch.
+    pub(super) fn take_request(&mut self) {
+        self.requests -= 1;
+    }
+
+    /// The first entry came then: those before it were taken out.
+    pub(super) fn reopened(&mut self, since: Instant) {
+        self.opened = self.opened.map(|_| since);
+    }
+
     /// Closes the batch, if anything is in it. The next one starts with a chunk as large as a busy stream needs.
     pub(super) fn close(&mut self, signal: Signal) -> Option<ClosedBatch> {
         let opened = self.opened?;
-        let OpenBatch { mut full, chunk, len, capacity, records, requests, .. } = std::mem::take(self);
+        let OpenBatch { mut full, chunk, len, capacity, records, numbers, requests, .. } =
+            std::mem::take(self);
         self.first_chunk = len;
-        full.push(chunk.freeze());
-        let batch = Batch::new(signal, full, records);
+        if !chunk.is_empty() {
+            full.push(chunk.freeze());
+        }
+        let batch = Batch::numbered(signal, full, records, numbers);
         Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened })
     }
 }
@@ -108,14 +155,15 @@ mod tests {
         let mut open = OpenBatch::default();
         let entries: Vec<Vec<u8>> = (0..300).map(|n| vec![n as u8; n * 7]).collect();
         let mut expected = Vec::new();
-        for entry in &entries {
-            open.push(entry, 1, |_| true);
+        for (number, entry) in entries.iter().enumerate() {
+            open.push(number as u64, entry, 1, |_| true);
             otlp::put_frame(&mut expected, entry.len());
             expected.extend_from_slice(entry);
         }
         let closed = open.close(Signal::Logs).unwrap();
         assert_eq!(closed.batch.to_bytes(), expected);
         assert_eq!(closed.batch.records(), 300);
+        assert_eq!(*closed.batch.numbers(), Numbers::from(0..300));
         assert!(open.close(Signal::Logs).is_none());
     }
 
@@ -123,8 +171,8 @@ mod tests {
     fn spare_room_is_never_more_than_a_chunk_or_what_is_used() {
         let mut open = OpenBatch::default();
         let mut taken = 0;
-        for _ in 0..2000 {
-            taken += open.push(&[7; 300], 1, |_| true);
+        for number in 0..2000 {
+            taken += open.push(number, &[7; 300], 1, |_| true);
             assert!(taken - open.len() <= LARGEST_CHUNK.min(open.len()) * 5 / 4 + open.len() / 64);
         }
         assert_eq!(open.close(Signal::Logs).unwrap().capacity, taken as u64);
@@ -141,13 +189,13 @@ mod tests {
     #[test]
     fn a_quiet_stream_takes_exactly_its_entry() {
         let mut open = OpenBatch::default();
-        assert_eq!(open.push(&[0; 300], 1, |_| true), otlp::frame_len(300));
+        assert_eq!(open.push(0, &[0; 300], 1, |_| true), otlp::frame_len(300));
     }
 
     #[test]
     fn without_room_a_chunk_is_as_large_as_its_entry() {
         let mut open = OpenBatch { first_chunk: LARGEST_CHUNK, ..OpenBatch::default() };
-        assert_eq!(open.push(&[0; 300], 1, |_| false), otlp::frame_len(300));
-        assert_eq!(open.push(&[0; 300], 1, |_| false), otlp::frame_len(300));
+        assert_eq!(open.push(0, &[0; 300], 1, |_| false), otlp::frame_len(300));
+        assert_eq!(open.push(1, &[0; 300], 1, |_| false), otlp::frame_len(300));
     }
 }

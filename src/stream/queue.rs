@@ -14,13 +14,18 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::generation::Held;
+use super::in_flight::InFlight;
 use super::open::{ClosedBatch, OpenBatch};
+use super::receipt::{Stub, Stubs};
 use super::registry::{NoStream, Registry, StreamCount};
-use super::{Batch, QueueSettings, StreamName};
+use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
 
 /// Set in `held` when the registry has let go of the stream: nothing may be reserved any more.
 const GONE: u64 = 1 << 63;
+
+/// What senders learn of a batch whose consumer has gone.
+const ABANDONED: &str = "sending it was broken off";
 
 /// The ordered queue of one (exporter, signal, routing key).
 #[derive(Debug)]
@@ -28,13 +33,15 @@ pub struct Stream {
     name: StreamName,
     registry: Arc<Registry>,
     /// Framed bytes reserved: admitted or about to be, until settled.
-    held: AtomicU64,
+    pub(super) held: AtomicU64,
     /// The same for all streams of the routing key, for those that come after them.
     of_key: Arc<Held>,
     /// Requests with entries here that are not settled.
-    requests: AtomicU64,
-    queue: Mutex<Queue>,
+    pub(super) requests: AtomicU64,
+    pub(super) queue: Mutex<Queue>,
     wake: Notify,
+    /// Wakes consumers whose batch may have lost entries.
+    pub(super) withdrawal: Notify,
     failing: AtomicBool,
     failures: AtomicU32,
     hanging: AtomicBool,
@@ -44,9 +51,14 @@ pub struct Stream {
 }
 
 #[derive(Debug)]
-struct Queue {
-    open: OpenBatch,
-    closed: VecDeque<ClosedBatch>,
+pub(super) struct Queue {
+    pub(super) open: OpenBatch,
+    pub(super) closed: VecDeque<ClosedBatch>,
+    /// Of requests that wait until their entries are settled.
+    pub(super) stubs: Stubs,
+    /// Entries in flight that were withdrawn, and those of them that were the last of their request.
+    pub(super) withdrawn: Numbers,
+    pub(super) withdrawn_ends: Numbers,
     in_flight: usize,
     in_flight_since: Option<Instant>,
     consumers: usize,
@@ -85,6 +97,9 @@ impl Stream {
         let queue = Queue {
             open: OpenBatch::default(),
             closed: VecDeque::new(),
+            stubs: Stubs::default(),
+            withdrawn: Numbers::default(),
+            withdrawn_ends: Numbers::default(),
             in_flight: 0,
             in_flight_since: None,
             consumers: 0,
@@ -100,6 +115,7 @@ impl Stream {
             requests: AtomicU64::new(0),
             queue: Mutex::new(queue),
             wake: Notify::new(),
+            withdrawal: Notify::new(),
             failing: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             hanging: AtomicBool::new(false),
@@ -164,21 +180,25 @@ impl Stream {
         self.of_key.give_back(bytes);
     }
 
-    /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget.
+    /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
+    /// the sequence number of the first. `stub` is for a request that waits until they are settled.
     pub(super) fn append<'a>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
-    ) {
+        stub: Option<Stub>,
+    ) -> u64 {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
         let budget = &self.registry.shared().budget;
         let mut queue = self.queue.lock();
+        let first = queue.next_sequence;
         for (entry, entry_records) in entries {
             let framed = otlp::frame_len(entry.len());
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
                 queue.close(self.signal());
             }
-            taken += queue.open.push(entry, entry_records, |spare| budget.has_room(spare));
+            let number = queue.next_sequence;
+            taken += queue.open.push(number, entry, entry_records, |spare| budget.has_room(spare));
             queue.next_sequence += 1;
             records += entry_records;
             bytes += framed;
@@ -187,6 +207,9 @@ impl Stream {
             }
         }
         queue.end_of_request();
+        if let Some(stub) = stub {
+            queue.stubs.add(first, stub);
+        }
         // One for each batch, as far as they may; one alone waits for the batch that is still open.
         let wanted = (queue.in_flight + queue.closed.len()).clamp(1, settings.num_consumers.max(1));
         let start = wanted.saturating_sub(queue.consumers);
@@ -201,6 +224,7 @@ impl Stream {
         if wake {
             self.wake.notify_one();
         }
+        first
     }
 
     /// The next batch, in order, once it is due; `None` when there is nothing left to send, and with it the
@@ -258,7 +282,7 @@ impl Stream {
         if let Some(closed) = queue.closed.pop_front() {
             queue.in_flight += 1;
             queue.in_flight_since.get_or_insert(closed.opened);
-            return Taken::Batch(InFlight { stream: self.clone(), closed });
+            return Taken::Batch(InFlight::new(self.clone(), closed));
         }
         Taken::Due(queue.open.opened().expect("a consumer waits only for an open batch") + flush)
     }
@@ -278,6 +302,11 @@ impl Stream {
             self.failures.store(0, Ordering::Relaxed);
         }
         self.failing.swap(failing, Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt to deliver failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
@@ -341,13 +370,14 @@ impl Stream {
         }
     }
 
-    fn settle(&self, closed: &ClosedBatch) {
+    pub(super) fn settle(&self, closed: &ClosedBatch) {
         let mut queue = self.queue.lock();
         queue.in_flight -= 1;
         if queue.in_flight == 0 {
             queue.in_flight_since = None;
         }
         queue.last_used = Instant::now();
+        queue.abandon(closed, self);
         drop(queue);
         self.registry.settled(closed);
         self.requests.fetch_sub(closed.requests, Ordering::AcqRel);
@@ -372,6 +402,23 @@ impl Queue {
         !self.closed.is_empty() || !self.open.is_empty()
     }
 
+    /// Ends what a consumer has left of its batch without a word: nobody may take it for delivered.
+    fn abandon(&mut self, closed: &ClosedBatch, stream: &Stream) {
+        if self.stubs.is_empty() && self.withdrawn.is_empty() {
+            return;
+        }
+        let batch = &closed.batch;
+        self.stubs.lose(batch, batch.records(), stream, &ABANDONED.into());
+        self.end(batch.numbers());
+    }
+
+    /// Notes that entries have ended, for those who wait for them.
+    pub(super) fn end(&mut self, numbers: &Numbers) {
+        self.stubs.settle(numbers);
+        self.withdrawn = self.withdrawn.without(numbers);
+        self.withdrawn_ends = self.withdrawn_ends.without(numbers);
+    }
+
     fn close(&mut self, signal: Signal) {
         self.closed.extend(self.open.close(signal));
     }
@@ -392,25 +439,4 @@ pub(super) enum Room {
     Full,
     /// The stream ended in this moment: look it up again.
     Gone,
-}
-
-/// A batch that a consumer has taken. Dropping it settles it: its bytes are given back, and the next batch of the
-/// stream may follow.
-#[derive(Debug)]
-pub struct InFlight {
-    stream: Arc<Stream>,
-    closed: ClosedBatch,
-}
-
-impl InFlight {
-    /// The batch.
-    pub fn batch(&self) -> &Batch {
-        &self.closed.batch
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.stream.settle(&self.closed);
-    }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::generation::{Generation, Held};
 use super::open::ClosedBatch;
 use super::queue::Stream;
+use super::withdraw::Removed;
 use super::{Budget, QueueSettings, StreamName};
 use crate::otlp::Signal;
 use crate::route::Values as _;
@@ -25,6 +26,9 @@ pub trait Outlet: Send + Sync + std::fmt::Debug {
 
     /// Starts one more consumer, which takes batches by [`Stream::next`] until there are none.
     fn start(&self, stream: Arc<Stream>);
+
+    /// Counts records of a stream of this name that were withdrawn before anybody attempted to send them.
+    fn count_withdrawn(&self, name: &StreamName, records: u64);
 }
 
 /// What all streams of all exporters share.
@@ -384,6 +388,17 @@ impl Registry {
     fn count_ended(&self, records: u64, bytes: u64) {
         self.pending_records.fetch_sub(records, Ordering::AcqRel);
         self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn count_withdrawn(&self, name: &StreamName, records: u64) {
+        if let Some(outlet) = self.outlet.get() {
+            outlet.count_withdrawn(name, records);
+        }
+    }
+
+    pub(super) fn removed(&self, removed: &Removed) {
+        self.count_ended(removed.records, removed.bytes);
+        self.shared.budget.release(removed.capacity);
     }
 
     pub(super) fn settled(&self, closed: &ClosedBatch) {

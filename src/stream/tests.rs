@@ -11,6 +11,7 @@ use super::*;
 use crate::otlp::{Signal, frame_len};
 
 mod generations;
+mod receipts;
 
 /// An exporter that only notes which consumers were started.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ impl Outlet for Consumers {
     fn start(&self, stream: Arc<Stream>) {
         self.0.lock().push(stream);
     }
+
+    fn count_withdrawn(&self, _: &StreamName, _: u64) {}
 }
 
 impl Consumers {

@@ -29,9 +29,15 @@ impl Collector {
     /// Starts one that hands everything to these exporters: the section `exporters`, and the names of those in it that
     /// are used.
     pub(crate) async fn start(exporters: &str, names: &str) -> Self {
+        Self::start_with("", exporters, names).await
+    }
+
+    /// The same with options of the receiver, for both of its protocols.
+    pub(crate) async fn start_with(receiver: &str, exporters: &str, names: &str) -> Self {
         loop {
             // It doesn't say which port it was given, so it is told ports that were free a moment ago.
-            let mut collector = Self::spawn(sinks::nobody().await, sinks::nobody().await, exporters, names);
+            let mut collector =
+                Self::spawn((sinks::nobody().await, sinks::nobody().await), receiver, exporters, names);
             let started = eventually("the Collector starts", async || {
                 let ended = collector.child.try_wait().expect("it can be waited for").is_some();
                 let ready = collector.find("Everything is ready").is_some();
@@ -45,13 +51,13 @@ impl Collector {
         }
     }
 
-    fn spawn(http: SocketAddr, grpc: SocketAddr, exporters: &str, names: &str) -> Self {
+    fn spawn((http, grpc): (SocketAddr, SocketAddr), receiver: &str, exporters: &str, names: &str) -> Self {
         let config = format!(
             "receivers:
   otlp:
     protocols:
-      http: {{ endpoint: {http} }}
-      grpc: {{ endpoint: {grpc} }}
+      http: {{ endpoint: {http}, {receiver} }}
+      grpc: {{ endpoint: {grpc}, {receiver} }}
 {exporters}
 service:
   telemetry:

@@ -12,7 +12,7 @@ use crate::support::yaml::{by_stream, exporters};
 use crate::support::{PATIENCE, SluiceProcess, http, yaml};
 
 /// The Collector writes messages anew, so that only their meaning is compared.
-async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
+pub(crate) async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
     up.wait_for_records(sent.records(), PATIENCE).await.expect("everything arrives");
     Telemetry::of(&up.taken()).canonical().assert_is(&sent.clone().canonical(), how);
 }
@@ -21,14 +21,13 @@ async fn assert_arrived(up: &Sink, sent: &Telemetry, how: &str) {
 const AT_ONCE: &str = "sending_queue: { enabled: false }, retry_on_failure: { enabled: false }";
 
 /// The Collector's exporters towards an endpoint.
-fn otlp_http(endpoint: &str, options: &str) -> String {
+pub(crate) fn otlp_http(endpoint: &str, options: &str) -> String {
     format!("exporters:\n  otlp_http: {{ endpoint: '{endpoint}', {options}, {AT_ONCE} }}")
 }
 
 /// The same over gRPC.
-fn otlp_grpc(endpoint: &str, options: &str) -> String {
-    let tls = "tls: { insecure: true }";
-    format!("exporters:\n  otlp_grpc: {{ endpoint: '{endpoint}', {tls}, {options}, {AT_ONCE} }}")
+pub(crate) fn otlp_grpc(endpoint: &str, options: &str) -> String {
+    format!("exporters:\n  otlp_grpc: {{ endpoint: '{endpoint}', {options}, {AT_ONCE} }}")
 }
 
 async fn passes_before_sluice(exporter: &str, options: &str) {
@@ -36,7 +35,7 @@ async fn passes_before_sluice(exporter: &str, options: &str) {
     let up = sinks::recording().await;
     let sluice = SluiceProcess::start(&(BOTH_PORTS.to_owned() + &yaml::up(&up.url(), &[])), &[]).await;
     let exporters = match exporter {
-        "otlp_grpc" => otlp_grpc(&grpc_url(&sluice).await, options),
+        "otlp_grpc" => otlp_grpc(&grpc_url(&sluice).await, &format!("tls: {{ insecure: true }}, {options}")),
         _ => otlp_http(&sluice.url(), options),
     };
     let collector = Collector::start(&exporters, exporter).await;
@@ -197,37 +196,6 @@ async fn the_block_that_s2_documents_works_in_json_too() {
 async fn the_block_that_better_stack_documents_works_in_it_and_in_sluice() {
     let name = "otlphttp/betterstack";
     means_the_same_here_and_there(better_stack, name, "/v1/", "Bearer source-token").await;
-}
-
-/// What Highlight takes by gRPC, with only the host changed.
-fn highlight(address: &str) -> String {
-    format!(
-        "exporters:
-  otlp/highlight:
-    endpoint: {address}
-    compression: gzip
-    tls:
-      insecure: true
-    keepalive:
-      time: 30s
-"
-    )
-}
-
-#[tokio::test]
-async fn a_block_for_highlight_works_in_it_and_in_sluice() {
-    let sent = Sdk::Go.sends().await;
-    let up = sinks::recording().await;
-    let highlight_itself = Collector::start(&otlp_http(&up.url(), "compression: none"), "otlp_http").await;
-    let address = |url: String| url.trim_start_matches("http://").to_owned();
-    let block = highlight(&address(highlight_itself.grpc()));
-    let config = BOTH_PORTS.to_owned() + &block + &by_stream("otlp/highlight");
-    let sluice = SluiceProcess::start(&config, &[]).await;
-    let before = Collector::start(&highlight(&address(grpc_url(&sluice).await)), "otlp/highlight").await;
-    Sdk::Go.send("http/protobuf", &before.http(), "none").await;
-    assert_arrived(&up, &sent, "gRPC on both sides").await;
-    before.assert_content();
-    highlight_itself.assert_content();
 }
 
 #[tokio::test]

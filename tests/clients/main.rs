@@ -18,3 +18,4 @@ mod recordings;
 mod sdk;
 mod sdks;
 mod setup;
+mod tls;

@@ -1,5 +1,6 @@
 //! An SDK as a sender: what it sends through Sluice has to arrive as what it sends directly.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -74,7 +75,19 @@ impl Sdk {
 
     /// Sends everything to `endpoint`.
     pub(crate) async fn send(self, protocol: &str, endpoint: &str, compression: &str) {
+        self.send_with(protocol, endpoint, compression, &[]).await;
+    }
+
+    /// The same, with variables of the environment that SDKs know.
+    pub(crate) async fn send_with(
+        self,
+        protocol: &str,
+        endpoint: &str,
+        compression: &str,
+        variables: &[(&str, OsString)],
+    ) {
         let mut command = self.command();
+        command.envs(variables.iter().cloned());
         command.args([protocol, endpoint, compression]).stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(DEADLINE, command.output())
             .await

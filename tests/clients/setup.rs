@@ -20,7 +20,8 @@ pub(crate) fn python() -> &'static Path {
             remove(&room.path("venv"));
             run(Command::new("python3").args(["-m", "venv"]).arg(room.path("venv")));
             run(Command::new(&interpreter)
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"])
+                .args(["--require-hashes", "--requirement"])
                 .arg(room.source("requirements.txt")));
         });
         interpreter

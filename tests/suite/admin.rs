@@ -140,7 +140,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 23] = [
+    let expected: [(&str, &[&str]); 25] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
@@ -148,6 +148,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_config_last_success_timestamp_seconds", &[]),
         ("sluice_config_reloads_total", &["outcome"]),
         ("sluice_dead_letter_bytes", &[]),
+        ("sluice_destinations", &["exporter", "circuit"]),
         ("sluice_export_attempts_total", &["exporter", "code"]),
         ("sluice_export_duration_seconds_bucket", &["le", "exporter"]),
         ("sluice_export_duration_seconds_count", &["exporter"]),
@@ -164,6 +165,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_recovered_records_total", &["exporter"]),
         ("sluice_routed_records_total", &["exporter", "signal"]),
         ("sluice_streams", &[]),
+        ("sluice_withdrawn_records_total", &["exporter", "signal"]),
     ];
     let expected = BTreeMap::from(expected);
     assert_eq!(

@@ -4,9 +4,9 @@
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
-use crate::support::http::Answer;
+use crate::support::http::{self, Answer};
 use crate::support::letters::wait_for_letters;
-use crate::support::payload::{filler, logs};
+use crate::support::payload::{KEY, filler, logs};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK};
 use crate::support::{Front, Sluice};
@@ -71,6 +71,34 @@ async fn a_request_that_touches_a_full_stream_is_refused_whole() {
     up.records(4).await;
     let arrived = up.counts();
     assert_eq!((arrived.records, arrived.duplicates), (4, 0), "nothing of the refused request was kept");
+}
+
+#[tokio::test]
+async fn rule_41_overload_is_503_with_seconds_to_wait_in_the_encoding_of_the_request() {
+    let memory = "limits: { memory: 1MiB }\n";
+    let queue = "sending_queue: { queue_size: 16MiB, batch: { min_size: 1, flush_timeout: 0s } }";
+    // Of the stream that is full, and of any, where there is no memory left.
+    for (queue, more, size, stream) in
+        [(narrow("refuse"), "", 1000, "a"), (queue.to_owned(), memory, 700_000, "b")]
+    {
+        let up = sinks::recording().await;
+        up.set_fault(Fault::status(503));
+        let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, &queue]) + more)).await;
+        sluice.accept(Signal::Logs, logs(&[("a", &[&filler("first", size)])])).await;
+        let text = filler("second", size);
+        assert_retryable(&sluice.post(Signal::Logs, logs(&[(stream, &[&text])])).await);
+        let json = serde_json::json!({ "resourceLogs": [{
+            "resource": { "attributes": [{ "key": KEY, "value": { "stringValue": stream } }] },
+            "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": text } }] }],
+        }] });
+        let headers = [("content-type", "application/json")];
+        let answer = http::send(sluice.otlp, "POST", "/v1/logs", &headers, json.to_string().into()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (503, Some("application/json")));
+        let seconds: u64 = answer.header("retry-after").expect("it says when to retry").parse().unwrap();
+        assert!((1..=5).contains(&seconds), "{seconds}");
+        let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(status["code"], 14, "UNAVAILABLE: {status}");
+    }
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn attempts(sluice: &Sluice, code: u16) -> f64 {
 }
 
 #[tokio::test]
-async fn statuses_that_pass_are_tried_again_in_order() {
+async fn rule_39_statuses_that_pass_are_tried_again_in_order() {
     for status in [429, 502, 503, 504] {
         let (texts, letters, sluice) = second_batch_gets(Fault::status(status)).await;
         assert_eq!(texts, ["first", "second", "third"], "{status}");
@@ -72,7 +72,7 @@ async fn statuses_that_fault_the_data_dead_letter_what_cannot_be_halved() {
 }
 
 #[tokio::test]
-async fn all_other_statuses_dead_letter_the_batch() {
+async fn rules_8_and_39_all_other_statuses_dead_letter_the_batch() {
     for status in [402, 405, 406, 408, 409, 410, 412, 415, 431, 500, 501, 505, 511] {
         let (texts, letters, sluice) = second_batch_gets(Fault::status(status)).await;
         assert_eq!(texts, ["first", "third"], "{status}");
@@ -106,7 +106,7 @@ async fn a_redirect_is_not_followed_and_its_letter_names_the_location() {
 }
 
 #[tokio::test]
-async fn partial_success_is_not_retried_and_not_dead_lettered() {
+async fn rule_13_partial_success_is_not_retried_and_not_dead_lettered() {
     let (texts, letters, sluice) = second_batch_gets(Fault::partial_success(1, "no")).await;
     assert_eq!(texts, ["first", "second", "third"]);
     assert_eq!(letters, [""; 0]);
@@ -115,10 +115,12 @@ async fn partial_success_is_not_retried_and_not_dead_lettered() {
 }
 
 #[tokio::test]
-async fn a_warning_without_rejected_records_is_full_success() {
-    let (texts, _, sluice) = second_batch_gets(Fault::partial_success(0, "deprecated")).await;
-    assert_eq!(texts.len(), 3);
-    assert_eq!(sluice.metrics().await.exported(UP, "delivered"), 3.0);
+async fn rule_14_partial_success_without_rejected_records_is_full_success() {
+    for warning in ["", "deprecated"] {
+        let (texts, letters, sluice) = second_batch_gets(Fault::partial_success(0, warning)).await;
+        assert_eq!((texts.len(), letters.len()), (3, 0), "{warning}");
+        assert_eq!(sluice.metrics().await.exported(UP, "delivered"), 3.0);
+    }
 }
 
 #[tokio::test]

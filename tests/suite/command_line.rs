@@ -9,7 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::support::payload::{entry_of, logs, request, resource};
+use crate::support::process::run_printed;
 use crate::support::sinks;
+use crate::support::tls::Authority;
 use crate::support::{Sluice, SluiceProcess, http};
 
 /// How a command ended.
@@ -211,13 +213,16 @@ async fn health_exits_with_0_only_if_it_is_ready() {
 
 #[tokio::test]
 async fn wrong_usage_exits_with_2() {
-    let wrong: [&[&str]; 12] = [
+    let wrong: [&[&str]; 15] = [
         &["frobnicate"],
         &["--nonsense"],
         &["check", "one", "two"],
         &["explain", "sluice.yaml"],
         &["run", "--log-format", "xml"],
         &["send", "--streams", "many"],
+        &["send", "--protocol", "grpc", "--encoding", "json"],
+        &["send", "--endpoint", "https://127.0.0.1:9", "--ca-file", "nowhere.pem"],
+        &["sink", "--tls-cert", "sink.pem"],
         &["explain", "sluice.yaml", "--payload", "x", "--signal", "profiles"],
         &["--config", "one.yaml", "run", "--config", "two.yaml"],
         &["check", "one.yaml", "--config", "two.yaml"],
@@ -230,6 +235,33 @@ async fn wrong_usage_exits_with_2() {
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.error);
         assert!(ended.out.is_empty() && !ended.error.is_empty(), "{args:?}");
     }
+}
+
+#[tokio::test]
+async fn send_and_sink_speak_grpc_over_tls() {
+    let authority = Authority::new("authority");
+    authority.write("sink", &authority.sign("127.0.0.1"));
+    let file = |name: &str| authority.path(name).to_str().expect("UTF-8").to_owned();
+    let listen = sinks::nobody().await.to_string();
+    let endpoint = format!("https://{listen}");
+    let (cert, key, ca) = (file("sink.pem"), file("sink.key"), file("ca.pem"));
+    let sink =
+        ["sink", "--listen", &listen, "--tls-cert", &cert, "--tls-key", &key, "--expect-records", "200"];
+    let send = [
+        "send",
+        "--protocol",
+        "grpc",
+        "--endpoint",
+        &endpoint,
+        "--ca-file",
+        &ca,
+        "--requests",
+        "1",
+        "--retry",
+    ];
+    let (received, sent) = tokio::join!(sluice(&sink), sluice(&send));
+    assert_eq!((sent.code, received.code), (Some(0), Some(0)), "{}\n{}", sent.error, received.error);
+    assert!(received.out.contains("0 missing, 0 reordered, 0 duplicates"), "{}", received.out);
 }
 
 #[tokio::test]
@@ -341,14 +373,6 @@ async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() 
         let lines = sluice.log().iter().filter(|line| line.contains(what)).count();
         assert!(lines < 20, "{lines} lines for 20 requests");
     }
-}
-
-/// Runs a printed command and returns what it prints itself.
-async fn run_printed(line: &str) -> String {
-    let run = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().await;
-    let run = run.expect("the printed commands need bash");
-    assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
-    String::from_utf8(run.stdout).expect("it is text")
 }
 
 #[tokio::test]

@@ -237,7 +237,7 @@ async fn all_faults_at_once_lose_nothing_unaccounted() {
 }
 
 #[tokio::test]
-async fn retry_after_is_honoured_in_seconds_and_as_a_date() {
+async fn rules_21_and_42_retry_after_is_honoured_in_seconds_and_as_a_date() {
     // A date has whole seconds: the one that is two seconds away is more than one away.
     for wait in [RetryAfter::Seconds(1), RetryAfter::Date(Duration::from_secs(2))] {
         let up = sinks::recording().await;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use prost::Message as _;
 use sluice::otlp::Signal;
+use tokio::time::Instant;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Code, Status};
 
+use crate::support::grpc;
 use crate::support::grpc_upstream::{Call, GrpcUpstream, Reply};
 use crate::support::payload::{entry_of, logs, request, resource};
 use crate::support::tls::Authority;
@@ -71,6 +74,85 @@ async fn rules_17_and_22_what_passes_is_retried_in_order_after_the_delay_that_wa
     for (code, count) in [("UNAVAILABLE", 1.0), ("ABORTED", 1.0), ("OUT_OF_RANGE", 1.0), ("OK", 3.0)] {
         assert_eq!(metrics.sum("sluice_export_attempts_total", &[("code", code)]), count, "{code}");
     }
+}
+
+/// `RESOURCE_EXHAUSTED`, with `RetryInfo` if there is a delay.
+fn exhausted(delay: Option<Duration>) -> Status {
+    let Some(delay) = delay else { return Status::resource_exhausted("too much") };
+    let retry_info = grpc::RetryInfo { retry_delay: Some(delay.try_into().unwrap()) };
+    let detail = prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value: retry_info.encode_to_vec(),
+    };
+    let code = Code::ResourceExhausted;
+    let status = grpc::Status { code: code as i32, message: "later".to_owned(), details: vec![detail] };
+    Status::with_details(code, "later", status.encode_to_vec().into())
+}
+
+#[tokio::test]
+async fn rule_18_exhausted_resources_are_asked_for_again_only_with_retry_info() {
+    let delay = Duration::from_millis(300);
+    let mut refused_at = None;
+    let up = GrpcUpstream::new(move |call| match call.texts[0].as_str() {
+        "busy 1" => match refused_at {
+            None => {
+                refused_at = Some(Instant::now());
+                Reply::Refuse(exhausted(Some(delay)))
+            }
+            Some(at) if at.elapsed() < delay => Reply::Refuse(Status::internal("too early")),
+            Some(_) => Reply::Take,
+        },
+        "large 1" if call.texts.len() > 1 => Reply::Refuse(exhausted(None)),
+        "never" => Reply::Refuse(exhausted(None)),
+        _ => Reply::Take,
+    });
+    let sluice = start(&up.options()).await;
+    for (stream, texts) in [
+        ("a", &["busy 1", "busy 2"][..]),
+        ("b", &["large 1", "large 2"]),
+        ("c", &["never"]),
+        ("c", &["next"]),
+    ] {
+        sluice.accept(Signal::Logs, logs(&[(stream, texts)])).await;
+    }
+    up.records(5).await;
+    let metrics = sluice.settled().await;
+    let calls = |start: &str| -> Vec<usize> {
+        let of = |call: &&Call| call.texts[0].starts_with(start);
+        up.calls().iter().filter(of).map(|call| call.texts.len()).collect()
+    };
+    assert_eq!(calls("busy"), [2, 2], "the same again, after the delay");
+    assert_eq!(calls("large"), [2, 1, 1], "in halves, at once");
+    assert_eq!(calls("ne"), [1, 1], "what can't be halved is given up, and the next has its turn");
+    assert_eq!(metrics.sum("sluice_exported_records_total", &[("outcome", "rejected")]), 1.0);
+    assert_eq!(metrics.sum("sluice_export_attempts_total", &[("code", "RESOURCE_EXHAUSTED")]), 3.0);
+}
+
+#[tokio::test]
+async fn batches_that_are_configured_larger_arrive_in_pieces_that_a_server_takes() {
+    const LIMIT: usize = 4 << 20;
+    // Tonic refuses a message above 4 MiB, unless it is told otherwise.
+    let up = GrpcUpstream::taking();
+    let batch = "sending_queue: { batch: { min_size: 32MiB, max_size: 64MiB, flush_timeout: 100ms } }";
+    let options = format!("{}, {batch}, {QUICK}", up.options());
+    let sluice = Sluice::start(&(exporters(&[("otlp_grpc/up", options)]) + &by_stream("otlp_grpc/up"))).await;
+    let text = |index: usize| format!("{index:02} {}", "x".repeat(700_000));
+    let mut expected = Vec::new();
+    // Some in requests of their own, and more than fits in one entry.
+    for index in 0..12 {
+        sluice.accept(Signal::Logs, one("a", &text(index))).await;
+        expected.push(text(index));
+    }
+    let many: Vec<String> = (12..30).map(text).collect();
+    let texts: Vec<&str> = many.iter().map(String::as_str).collect();
+    sluice.accept(Signal::Logs, logs(&[("a", &texts)])).await;
+    expected.extend(many);
+    up.records(30).await;
+    assert!(up.texts() == expected, "all of it, in order");
+    sluice.settled().await;
+    let sizes: Vec<usize> = up.calls().iter().map(|call| call.texts.iter().map(String::len).sum()).collect();
+    assert!(sizes.iter().all(|size| *size < LIMIT), "{sizes:?}");
+    assert!(sizes.iter().any(|size| *size > LIMIT / 2), "pieces are no smaller than they must be: {sizes:?}");
 }
 
 #[tokio::test]
@@ -147,12 +229,17 @@ async fn rule_5_an_answer_that_is_too_long_is_not_read_to_its_end_and_counts_as_
         _ => Reply::Take,
     });
     let sluice = start(&up.options()).await;
-    sluice.accept(Signal::Logs, one("a", "long")).await;
-    sluice.accept(Signal::Logs, one("a", "next")).await;
-    up.records(2).await;
+    // More of them, in turn and at a time, than would fit into the window that answers share.
+    for _ in 0..5 {
+        for stream in ["a", "b", "c"] {
+            sluice.accept(Signal::Logs, one(stream, "long")).await;
+            sluice.accept(Signal::Logs, one(stream, "next")).await;
+        }
+    }
+    up.records(30).await;
     let metrics = sluice.settled().await;
-    assert_eq!(up.calls().len(), 2);
-    assert_eq!(metrics.sum("sluice_exported_records_total", &[("outcome", "delivered")]), 2.0);
+    assert_eq!((up.calls().len(), up.connections()), (30, 1));
+    assert_eq!(metrics.sum("sluice_exported_records_total", &[("outcome", "delivered")]), 30.0);
 }
 
 #[tokio::test]

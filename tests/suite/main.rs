@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acknowledge;
 mod admin;
 mod all_or_nothing;
 mod answers;
@@ -18,6 +19,7 @@ mod connections;
 mod conservation;
 mod dead_letters;
 mod default_configuration;
+mod grpc_connections;
 mod grpc_in;
 mod grpc_out;
 mod isolation;
@@ -25,7 +27,9 @@ mod json;
 mod moved_listener;
 mod order;
 mod order_of_attributes;
+mod outage;
 mod poison;
+mod proxy;
 mod receiver;
 mod recorded;
 mod reload;

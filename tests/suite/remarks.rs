@@ -3,9 +3,9 @@
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
-use crate::support::payload::{KEY, attribute, entry_of, logs, request, resource, resource_of};
+use crate::support::payload::{KEY, attribute, entry_of, field, logs, request, resource, resource_of};
 use crate::support::yaml::{self, QUICK};
-use crate::support::{SluiceProcess, eventually, http, sinks};
+use crate::support::{Sluice, SluiceProcess, eventually, http, sinks};
 
 /// What the progress lines say of a column, summed up.
 fn progress(sluice: &SluiceProcess, column: &str) -> u64 {
@@ -34,6 +34,38 @@ async fn what_was_shed_is_not_called_unrouted_and_counts_once() {
     let lost = || progress(&sluice, "not_delivered");
     eventually("the progress lines have it", async || (lost() >= 4).then_some(())).await;
     assert_eq!(lost(), 4, "three shed, one dropped: {:?}", sluice.log());
+}
+
+#[tokio::test]
+async fn rule_34_answers_are_trimmed_whatever_was_sent() {
+    const MOST: usize = 4096;
+    let up = sinks::counting().await;
+    let (missing, long) = ("y".repeat(1000), "x".repeat(20_000));
+    let config = yaml::exporters(&[("otlp_http/up", yaml::to(&up.url(), &[]))])
+        + &format!("routes: [{{ match: {{ {missing}: '*' }}, exporters: [otlp_http/up] }}]\n");
+    let sluice = Sluice::start(&config).await;
+    // Hundreds of entries, each with a fault of its own, or without the attribute that is to be named.
+    let invalid = |index: usize| field(2, field(2, field(9, vec![1; index % 16])));
+    let unrouted = entry_of(Signal::Logs, resource(&[(&long, "")]), &["text"]);
+    let entries: Vec<_> = (1..500).flat_map(|index| [invalid(index), unrouted.clone()]).collect();
+    let answer = sluice.post(Signal::Logs, request(&entries)).await;
+    assert!(answer.partial(Signal::Logs).expect("nothing was taken").0 > 500);
+    assert!(answer.body.len() < MOST, "{} bytes", answer.body.len());
+
+    // A path of a name that nobody knows, within one that does not end.
+    let deep = format!("{{\"resourceLogs\":[{{\"{long}\":{}", format!("{{\"{long}\":[").repeat(50));
+    let url = format!("/{long}");
+    for (path, content_type, body, status) in [
+        ("/v1/logs", "application/json", deep.as_str(), 400),
+        (url.as_str(), "application/json", "{}", 404),
+        (url.as_str(), "application/x-protobuf", "", 404),
+        ("/v1/logs", long.as_str(), "", 415),
+    ] {
+        let headers = [("content-type", content_type)];
+        let answer = http::send(sluice.otlp, "POST", path, &headers, body.to_owned().into()).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(!answer.body.is_empty() && answer.body.len() < MOST, "{} bytes", answer.body.len());
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Which stream an entry goes to, and what happens to one that goes nowhere.
 
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
@@ -37,7 +38,7 @@ async fn keys(sluice: &Sluice) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_entry_fans_out_to_two_exporters_of_which_one_may_fail() {
+async fn rule_56_an_entry_fans_out_to_two_exporters_of_which_one_may_fail() {
     let (fine, failing) = (sinks::recording().await, sinks::recording().await);
     failing.set_fault(Fault::status(503));
     let exporters = yaml::exporters(&[
@@ -160,7 +161,7 @@ async fn the_first_key_that_is_present_names_the_stream() {
 }
 
 #[tokio::test]
-async fn integers_and_booleans_are_keys_and_other_values_are_not() {
+async fn rule_58_integers_and_booleans_are_keys_and_other_values_are_not() {
     let up = sinks::recording().await;
     let sluice = routed(&up.url(), &yaml::by_stream("otlp_http/up")).await;
     let with = |value: Value| {
@@ -187,6 +188,26 @@ async fn integers_and_booleans_are_keys_and_other_values_are_not() {
     let keys = keys(&sluice).await;
     assert_eq!(keys[..4], ["-42", "-9223372036854775808", "false", "true"]);
     assert_eq!(keys.len(), 5);
+}
+
+#[tokio::test]
+async fn rule_57_an_index_into_no_string_table_is_absent_and_passed_on() {
+    let up = sinks::recording().await;
+    let sluice = routed(&up.url(), &yaml::by_stream("otlp_http/up")).await;
+    // Where it would name the stream, there is no name.
+    let value = any_attribute(KEY, Value::StringValueStrindex(3));
+    let name = KeyValue { key: String::new(), key_strindex: 3, ..attribute("", "a") };
+    for attribute in [&value, &name] {
+        let entry = entry_of(Signal::Logs, resource_of(vec![attribute.clone()]), &["text"]);
+        assert_eq!(rejected(&sluice.post(Signal::Logs, request(&[entry])).await).0, 1, "{attribute:?}");
+    }
+    // Beside one, it changes nothing, and is not changed.
+    let other = any_attribute("other", Value::StringValueStrindex(3));
+    let beside = resource_of(vec![name, other, attribute(KEY, "a")]);
+    let body = request(&[entry_of(Signal::Logs, beside, &["text"])]);
+    sluice.accept(Signal::Logs, body.clone()).await;
+    sluice.settled().await;
+    assert_eq!((keys(&sluice).await, up.bodies(Signal::Logs)), (vec!["a".to_owned()], vec![body.into()]));
 }
 
 #[tokio::test]
@@ -250,7 +271,7 @@ async fn a_value_that_is_not_header_safe_gets_its_entry_rejected_with_the_reason
 }
 
 #[tokio::test]
-async fn an_exporter_that_can_take_an_entry_gets_it_and_the_sender_learns_of_the_one_that_cannot() {
+async fn rule_12_an_exporter_that_can_take_an_entry_gets_it_and_the_sender_learns_of_the_one_that_cannot() {
     let (plain, templated) = (sinks::recording().await, sinks::recording().await);
     let header = r#"headers: { X-Tenant: '{{ resource["tenant"] }}' }"#;
     for exporters in ["otlp_http/plain, otlp_http/templated", "otlp_http/templated, otlp_http/plain"] {

@@ -29,7 +29,7 @@ async fn refused(sluice: &SluiceProcess) {
 }
 
 #[tokio::test]
-async fn sigterm_flushes_and_delivers_and_exits_with_0() {
+async fn rule_8_sigterm_flushes_and_delivers_and_exits_with_0() {
     for signal in ["TERM", "INT"] {
         let up = sinks::recording().await;
         // Nothing would leave for five minutes.
@@ -115,7 +115,7 @@ async fn what_a_hanging_upstream_does_not_take_is_told_and_the_exit_code_is_1() 
 }
 
 #[tokio::test]
-async fn what_is_left_is_in_the_dead_letter_directory() {
+async fn rule_8_what_is_left_is_in_the_dead_letter_directory() {
     let up = sinks::recording().await;
     up.set_fault(Fault::status(503));
     let rest = "shutdown_timeout: 1s\ndead_letter: { directory: '@DIR@/dead' }\n";

@@ -7,9 +7,10 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use crate::support::payload::logs;
+use crate::support::process::run_printed;
 use crate::support::sinks::{self, Received as _};
 use crate::support::tls::{Authority, SecureConnection, handshake};
-use crate::support::{PATIENCE, Sluice, eventually};
+use crate::support::{PATIENCE, Sluice, SluiceProcess, eventually};
 
 /// The configuration of a Sluice whose HTTP receiver has these `tls` options, and more of its own.
 fn config(up: &Sink, tls: &str, more: &str) -> String {
@@ -45,6 +46,21 @@ async fn both_versions_of_http_are_served_over_tls() {
         assert_eq!(connection.post(Signal::Logs.path(), body()).await, Some((200, version)), "{alpn:?}");
     }
     up.records(3).await;
+}
+
+#[tokio::test]
+async fn the_log_says_that_tls_is_spoken_and_what_is_printed_to_try_speaks_it() {
+    let authority = Authority::new("authority");
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&config(&up, &authority.server(), ""), &[]).await;
+    sluice.logged(&format!("OTLP/HTTP on https://{}", sluice.otlp)).await;
+    sluice.logged(&format!("admin on http://{}", sluice.admin)).await;
+    let curl = sluice.logged("| curl").await;
+    assert!(curl.contains(" -k ") && curl.contains(&format!(" https://{}/v1/logs", sluice.otlp)), "{curl}");
+    run_printed(&format!("{curl} -f")).await;
+    let send = sluice.logged(" send --endpoint").await;
+    run_printed(&send.replace("--duration 5s", "--requests 1")).await;
+    up.records(201).await;
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@
 
 pub mod fixtures;
 pub mod front;
+pub mod gate;
 pub mod grpc;
 pub mod grpc_upstream;
 pub mod http;
+pub mod http2;
 pub mod letters;
 pub mod metrics;
 pub mod payload;

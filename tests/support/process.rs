@@ -27,15 +27,27 @@ impl SluiceProcess {
     pub async fn start(yaml: &str, args: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let config = write_config(directory.path(), yaml);
-        Self::start_in(directory, &config, args).await
+        Self::start_in(directory, &config, args, &[]).await
+    }
+
+    /// The same with more variables in its environment.
+    pub async fn start_with_env(yaml: &str, variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        Self::start_in(directory, &config, &[], variables).await
     }
 
     /// The same with a file as it is.
     pub async fn start_file(config: &Path) -> Self {
-        Self::start_in(tempfile::tempdir().expect("there is a temporary directory"), config, &[]).await
+        Self::start_in(tempfile::tempdir().expect("there is a temporary directory"), config, &[], &[]).await
     }
 
-    async fn start_in(directory: tempfile::TempDir, config: &Path, args: &[&str]) -> Self {
+    async fn start_in(
+        directory: tempfile::TempDir,
+        config: &Path,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(["run", "--config"])
             .arg(config)
@@ -44,6 +56,7 @@ impl SluiceProcess {
             .env_remove("RUST_LOG")
             .env_remove("SLUICE_CONFIG")
             .env_remove("SLUICE_LOG_FORMAT")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -54,8 +67,7 @@ impl SluiceProcess {
         let address = async |what: &str| {
             eventually(what, async || log.lock().iter().find_map(|line| address_after(line, what))).await
         };
-        let front =
-            Front { otlp: address("OTLP/HTTP on http://").await, admin: address("admin on http://").await };
+        let front = Front { otlp: address("OTLP/HTTP on ").await, admin: address("admin on ").await };
         Self { front, child, log, directory }
     }
 
@@ -116,6 +128,8 @@ impl Deref for SluiceProcess {
 
 fn address_after(line: &str, what: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(what)?;
+    let (scheme, rest) = rest.split_once("://")?;
+    assert!(["http", "https"].contains(&scheme), "{line}");
     // The line may be JSON.
     rest.split([' ', '"']).next()?.parse().ok()
 }
@@ -131,4 +145,12 @@ pub fn log_of(child: &mut Child) -> Arc<Mutex<Vec<String>>> {
         }
     });
     log
+}
+
+/// Runs a printed command and returns what it prints itself.
+pub async fn run_printed(line: &str) -> String {
+    let run = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().await;
+    let run = run.expect("the printed commands need bash");
+    assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("it is text")
 }

@@ -43,12 +43,14 @@ impl Telemetry {
     pub fn add(&mut self, signal: Signal, body: &[u8]) {
         match signal {
             Signal::Traces => {
-                for entry in ExportTraceServiceRequest::decode(body).unwrap().resource_spans {
+                for entry in ExportTraceServiceRequest::decode(body).expect("a request").resource_spans {
                     self.traces.entry(stream(entry.resource.as_ref())).or_default().push(entry);
                 }
             }
             Signal::Metrics => {
-                for mut entry in ExportMetricsServiceRequest::decode(body).unwrap().resource_metrics {
+                for mut entry in
+                    ExportMetricsServiceRequest::decode(body).expect("a request").resource_metrics
+                {
                     for scope in &mut entry.scope_metrics {
                         sort_metrics(&mut scope.metrics);
                         scope.metrics.iter_mut().for_each(make_comparable);
@@ -57,7 +59,7 @@ impl Telemetry {
                 }
             }
             Signal::Logs => {
-                for entry in ExportLogsServiceRequest::decode(body).unwrap().resource_logs {
+                for entry in ExportLogsServiceRequest::decode(body).expect("a request").resource_logs {
                     self.logs.entry(stream(entry.resource.as_ref())).or_default().push(entry);
                 }
             }

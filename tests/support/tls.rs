@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -38,6 +39,7 @@ impl Authority {
         let mut params = CertificateParams::new([]).expect("no names are valid names");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("there is randomness");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("the parameters are right");
         let directory = tempfile::tempdir().expect("there is a temporary directory");
@@ -60,6 +62,8 @@ impl Authority {
         let mut params = CertificateParams::new([name.to_owned()]).expect("the test's name is valid");
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        // Python 3.13 and newer take none without.
+        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("there is randomness");
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are right");
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }

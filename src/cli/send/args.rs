@@ -1,6 +1,7 @@
 //! The command: its options, its progress, its report.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::{HeaderName, HeaderValue};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Load, Report, SendCompression, SendEncoding, SendSettings};
+use super::{Load, Report, SendCompression, SendEncoding, SendProtocol, SendSettings};
 use crate::cli::duration::parse_duration;
+use crate::export::TlsClientSettings;
 use crate::otlp::Signal;
 
-/// Send synthetic telemetry as OTLP/HTTP, and report latency and throughput.
+/// Send synthetic telemetry as OTLP, and report latency and throughput.
 ///
 /// Without `--rate`, every connection sends its next request as soon as it has the answer to the last one. With it,
 /// requests are due on a schedule, and latency counts from when a request was due: a server that stalls can't hide
@@ -21,9 +23,13 @@ use crate::otlp::Signal;
 /// failed or a record was rejected.
 #[derive(Args, Clone, Debug)]
 pub struct SendArgs {
-    /// Where to send to; `/v1/<signal>` is appended.
-    #[arg(long, default_value = "http://127.0.0.1:4318", value_name = "URL")]
-    endpoint: String,
+    /// Where to send to, `http` or `https`; for HTTP `/v1/<signal>` is appended [default: `http://127.0.0.1:4318`, for
+    /// gRPC port 4317]
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// How requests travel.
+    #[arg(long, value_enum, default_value_t)]
+    protocol: SendProtocol,
     /// What to send.
     #[arg(long, default_value = "logs", value_parser = signal_parser())]
     signal: Signal,
@@ -58,14 +64,14 @@ pub struct SendArgs {
     /// Stop after this many requests.
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
-    /// How to encode request bodies.
+    /// How to encode request bodies; gRPC has protobuf alone.
     #[arg(long, value_enum, default_value_t)]
     encoding: SendEncoding,
     /// How to compress request bodies.
     #[arg(long, value_enum, default_value_t)]
     compression: SendCompression,
-    /// On 429, 502, 503, 504 and lost connections, send the same request again until it is taken, after the time that
-    /// `Retry-After` asks for.
+    /// On 429, 502, 503, 504, such codes of gRPC and lost connections, send the same request again until it is taken,
+    /// after the time that `Retry-After` or `RetryInfo` asks for.
     #[arg(long)]
     retry: bool,
     /// How long to wait for an answer.
@@ -74,9 +80,22 @@ pub struct SendArgs {
     /// A header for every request; may be repeated.
     #[arg(long = "header", value_parser = parse_header, value_name = "NAME: VALUE")]
     headers: Vec<(HeaderName, HeaderValue)>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Print the final report as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// For `https`.
+#[derive(Args, Clone, Debug)]
+struct TlsArgs {
+    /// For `https`: the certificates to trust instead of the system's, in PEM.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// For `https`: trust whoever answers.
+    #[arg(long)]
+    insecure_skip_verify: bool,
 }
 
 fn signal_parser() -> impl TypedValueParser<Value = Signal> {
@@ -96,8 +115,12 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 impl From<&SendArgs> for SendSettings {
     fn from(args: &SendArgs) -> Self {
         let endless = args.duration.is_none() && args.requests.is_none();
+        let usual = match args.protocol {
+            SendProtocol::Http => "http://127.0.0.1:4318",
+            SendProtocol::Grpc => "http://127.0.0.1:4317",
+        };
         Self {
-            endpoint: args.endpoint.clone(),
+            endpoint: args.endpoint.clone().unwrap_or_else(|| usual.to_owned()),
             signal: args.signal,
             streams: args.streams,
             attribute: args.attribute.clone(),
@@ -109,11 +132,17 @@ impl From<&SendArgs> for SendSettings {
             rate: args.rate,
             duration: if endless { Some(Duration::from_secs(10)) } else { args.duration },
             requests: args.requests,
+            protocol: args.protocol,
             encoding: args.encoding,
             compression: args.compression,
             retry: args.retry,
             timeout: args.timeout,
             headers: args.headers.iter().cloned().collect(),
+            tls: TlsClientSettings {
+                ca_file: args.tls.ca_file.clone(),
+                insecure_skip_verify: args.tls.insecure_skip_verify,
+                ..TlsClientSettings::default()
+            },
         }
     }
 }

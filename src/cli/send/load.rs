@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::client::Client;
+use super::client::{Client, dialer};
 use super::pace::Pace;
 use super::report::{Acknowledged, Report, Tally};
 use super::sender::Sender;
@@ -56,12 +56,13 @@ impl Load {
         let connections = settings.connections;
         let shared = settings.share_streams || settings.streams < connections;
 
+        let dialer = dialer(&settings)?;
         let mut prepared = Vec::with_capacity(connections);
         for index in 0..connections {
             let id = sender_id(run, index as u32);
             let size = (settings.entries, settings.records);
             let streams = Streams::new(index, connections, settings.streams, shared, size);
-            prepared.push((id, Client::new(&settings)?, Template::new(&settings, &id)?, streams));
+            prepared.push((id, Client::new(&settings, &dialer)?, Template::new(&settings, &id)?, streams));
         }
 
         let pace = Pace::start(settings.rate, limit(&settings), stop.clone());

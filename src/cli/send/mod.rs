@@ -1,4 +1,4 @@
-//! `sluice send`: a load generator for OTLP/HTTP.
+//! `sluice send`: a load generator for OTLP/HTTP and OTLP/gRPC.
 //!
 //! It costs little beside what it measures: every connection has one encoded request, in which only numbers of fixed
 //! width are overwritten before it is sent again. Every record says who sent it and which one it is, so that
@@ -20,4 +20,4 @@ mod template;
 pub use args::{SendArgs, run};
 pub use load::Load;
 pub use report::{Acknowledged, Latency, Report};
-pub use settings::{SendCompression, SendEncoding, SendError, SendSettings};
+pub use settings::{SendCompression, SendEncoding, SendError, SendProtocol, SendSettings};

@@ -125,7 +125,7 @@ impl Tally {
     }
 }
 
-/// What came of a run. Requests, records and bytes count what was answered with 2xx.
+/// What came of a run. Requests, records and bytes count what was answered with 2xx, or OK in gRPC.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// How long the run took.
@@ -134,7 +134,7 @@ pub struct Report {
     pub requests: u64,
     /// Requests given up.
     pub failed: u64,
-    /// Those by status, or `connect`, `closed`, `timeout`.
+    /// Those by status or code, or `connect`, `tls`, `closed`, `timeout`.
     pub failures: BTreeMap<String, u64>,
     /// Attempts that were repeated, by what had happened to them.
     pub retries: BTreeMap<String, u64>,
@@ -148,7 +148,7 @@ pub struct Report {
     pub rejected: u64,
     /// Bytes of encoded OTLP taken.
     pub bytes: u64,
-    /// The same as it was sent, compressed.
+    /// The same as it was sent, compressed; framing not counted.
     pub wire_bytes: u64,
     /// `requests` by `seconds`.
     pub requests_per_second: f64,

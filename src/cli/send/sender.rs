@@ -24,7 +24,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A connection with its request, its streams and its share of the report.
-#[derive(Debug)]
 pub(super) struct Sender {
     pub(super) settings: Arc<SendSettings>,
     pub(super) client: Client,
@@ -55,9 +54,9 @@ impl Sender {
                 }
                 Err(failure) => {
                     self.tally.lock().failed(failure);
-                    if failure == Failure::Connect {
-                        // Nothing listens: asking again at once would only cost CPU.
-                        self.wait_unless_stopped(FIRST_WAIT).await;
+                    if matches!(failure, Failure::Connect | Failure::Tls) {
+                        // Nobody is there to talk to: asking again at once would only cost CPU.
+                        wait_unless(&self.stop, FIRST_WAIT).await;
                     }
                 }
             }
@@ -69,35 +68,29 @@ impl Sender {
     async fn deliver(&mut self, body: Bytes) -> Result<u64, Failure> {
         let mut wait = FIRST_WAIT;
         loop {
-            let Refusal { failure, retry_after } = match self.client.send(body.clone()).await {
+            let refusal = match self.client.send(body.clone()).await {
                 Ok(rejected) => return Ok(rejected),
                 Err(refusal) => refusal,
             };
-            if !self.settings.retry || !failure.is_retryable() {
+            let Refusal { failure, retry_after } = refusal;
+            if !self.settings.retry || !refusal.is_retryable() {
                 return Err(failure);
             }
             self.tally.lock().retried(failure);
             let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
-            if !self.may_retry(retry_after.unwrap_or(jittered)).await {
+            if !wait_unless(&self.give_up, retry_after.unwrap_or(jittered)).await {
                 return Err(failure);
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
+}
 
-    /// Waits before a retry, unless it is too late for one.
-    async fn may_retry(&self, wait: Duration) -> bool {
-        tokio::select! {
-            () = sleep(wait) => true,
-            () = self.give_up.cancelled() => false,
-        }
-    }
-
-    async fn wait_unless_stopped(&self, wait: Duration) {
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = self.stop.cancelled() => {}
-        }
+/// Waits, unless it is told not to; whether it waited.
+async fn wait_unless(told: &CancellationToken, wait: Duration) -> bool {
+    tokio::select! {
+        () = sleep(wait) => true,
+        () = told.cancelled() => false,
     }
 }
 

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 
+use crate::export::{Origin, TlsClientSettings, TlsError};
 use crate::otlp::Signal;
 
 /// One run of the load generator. [`SendSettings::new`] gives the defaults of the command line.
 #[derive(Clone, Debug)]
 pub struct SendSettings {
-    /// `http://host:port`, with a path prefix if there is one; `/v1/<signal>` is appended.
+    /// `http://host:port` or `https://host:port`; for OTLP/HTTP with a path prefix if there is one, to which
+    /// `/v1/<signal>` is appended.
     pub endpoint: String,
     /// What the records are.
     pub signal: Signal,
@@ -35,20 +37,35 @@ pub struct SendSettings {
     pub duration: Option<Duration>,
     /// Stop after this many requests.
     pub requests: Option<u64>,
-    /// How bodies are encoded.
+    /// How requests travel.
+    pub protocol: SendProtocol,
+    /// How bodies are encoded; gRPC has protobuf alone.
     pub encoding: SendEncoding,
     /// How bodies are compressed.
     pub compression: SendCompression,
-    /// Send a request again after 429, 502, 503, 504 or a lost connection, until it is taken.
+    /// Send a request again after 429, 502, 503, 504, a code of gRPC that is as good (rules 17 and 18), or a lost
+    /// connection, until it is taken.
     pub retry: bool,
     /// How long to wait for one answer; and, when the run is over, for a request that is being retried.
     pub timeout: Duration,
     /// Added to every request. They may hold secrets, and are never shown.
     pub headers: HeaderMap,
+    /// For `https`.
+    pub tls: TlsClientSettings,
+}
+
+/// How requests travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum SendProtocol {
+    /// OTLP/HTTP, over HTTP/1.1.
+    #[default]
+    Http,
+    /// OTLP/gRPC: unary calls over HTTP/2.
+    Grpc,
 }
 
 /// The encoding of request bodies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum SendEncoding {
     /// `Content-Type: application/x-protobuf`.
     #[default]
@@ -58,23 +75,43 @@ pub enum SendEncoding {
 }
 
 /// The compression of request bodies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum SendCompression {
     /// As they are.
     #[default]
     None,
-    /// `Content-Encoding: gzip`, level 1.
+    /// gzip, level 1.
     Gzip,
-    /// `Content-Encoding: zstd`, level 1.
+    /// zstd, level 1.
     Zstd,
+}
+
+impl SendCompression {
+    /// The name in `Content-Encoding` and `grpc-encoding`, if there is one.
+    pub(super) fn coding(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
 }
 
 /// Why a run can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Not a URL that can be sent to.
-    #[error("the endpoint must look like `http://host:port`, without a query")]
+    #[error("the endpoint must look like `http://host:port` or `https://host:port`, without a query")]
     Endpoint,
+    /// Calls are named by service and method alone.
+    #[error("an endpoint of gRPC has no path: write `http://host:port` or `https://host:port`")]
+    GrpcPath,
+    /// The specification has no JSON in gRPC.
+    #[error("gRPC carries protobuf alone: send JSON with `--protocol http`, or protobuf")]
+    GrpcJson,
+    /// The server's certificate could not be checked.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A number that has to be positive isn't.
     #[error("{0} must be above 0")]
     Zero(&'static str),
@@ -104,27 +141,37 @@ impl SendSettings {
             rate: None,
             duration: None,
             requests: None,
+            protocol: SendProtocol::Http,
             encoding: SendEncoding::Proto,
             compression: SendCompression::None,
             retry: false,
             timeout: Duration::from_secs(10),
             headers: HeaderMap::new(),
+            tls: TlsClientSettings::default(),
         }
     }
 
-    /// Where to connect, as `host:port`, and the path to post to.
-    pub(super) fn target(&self) -> Result<(String, String), SendError> {
+    /// Where to connect, and the path to post to.
+    pub(super) fn target(&self) -> Result<(Origin, String), SendError> {
         let uri: Uri = self.endpoint.parse().map_err(|_| SendError::Endpoint)?;
-        let authority = uri.authority().ok_or(SendError::Endpoint)?;
-        if uri.scheme_str() != Some("http") || uri.query().is_some() || authority.as_str().contains('@') {
+        let origin = Origin::of(&uri).ok_or(SendError::Endpoint)?;
+        let has_userinfo = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        if uri.query().is_some() || has_userinfo {
             return Err(SendError::Endpoint);
         }
-        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
-        Ok((address, format!("{}{}", uri.path().trim_end_matches('/'), self.signal.path())))
+        let prefix = uri.path().trim_end_matches('/');
+        match self.protocol {
+            SendProtocol::Http => Ok((origin, format!("{prefix}{}", self.signal.path()))),
+            SendProtocol::Grpc if prefix.is_empty() => Ok((origin, self.signal.method().to_owned())),
+            SendProtocol::Grpc => Err(SendError::GrpcPath),
+        }
     }
 
-    /// Refuses numbers that make no sense.
+    /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<(), SendError> {
+        if (self.protocol, self.encoding) == (SendProtocol::Grpc, SendEncoding::Json) {
+            return Err(SendError::GrpcJson);
+        }
         let counts = [
             ("the number of streams", self.streams),
             ("the number of entries", self.entries),
@@ -147,16 +194,29 @@ mod tests {
 
     #[test]
     fn the_signal_is_appended_to_the_endpoint() {
-        let target = |endpoint: &str| SendSettings::new(endpoint).target().ok();
-        let found = |address: &str, path: &str| Some((address.to_owned(), path.to_owned()));
-        assert_eq!(target("http://localhost:4318"), found("localhost:4318", "/v1/logs"));
-        assert_eq!(target("http://localhost:4318/"), found("localhost:4318", "/v1/logs"));
-        assert_eq!(target("http://[::1]/otlp/"), found("[::1]:80", "/otlp/v1/logs"));
+        let target = |endpoint: &str| {
+            SendSettings::new(endpoint).target().ok().map(|(origin, path)| (origin.to_string(), path))
+        };
+        let found = |origin: &str, path: &str| Some((origin.to_owned(), path.to_owned()));
+        assert_eq!(target("http://localhost:4318"), found("http://localhost:4318", "/v1/logs"));
+        assert_eq!(target("http://localhost:4318/"), found("http://localhost:4318", "/v1/logs"));
+        assert_eq!(target("https://[::1]/otlp/"), found("https://[::1]:443", "/otlp/v1/logs"));
+    }
+
+    #[test]
+    fn grpc_has_no_path_of_its_own_and_no_json() {
+        let grpc =
+            |endpoint: &str| SendSettings { protocol: SendProtocol::Grpc, ..SendSettings::new(endpoint) };
+        let (_, method) = grpc("http://localhost:4317/").target().unwrap();
+        assert_eq!(method, "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
+        assert!(matches!(grpc("http://localhost:4317/otlp").target(), Err(SendError::GrpcPath)));
+        let json = SendSettings { encoding: SendEncoding::Json, ..grpc("http://localhost:4317") };
+        assert!(matches!(json.check(), Err(SendError::GrpcJson)));
     }
 
     #[test]
     fn an_endpoint_that_cannot_be_used_is_refused() {
-        for endpoint in ["localhost:4318", "https://localhost", "http://a?b", "http://user:secret@host", ""] {
+        for endpoint in ["localhost:4318", "ftp://localhost", "http://a?b", "http://user:secret@host", ""] {
             let error = SendSettings::new(endpoint).target().unwrap_err();
             assert!(matches!(error, SendError::Endpoint), "{endpoint}");
             assert!(!error.to_string().contains("secret"));

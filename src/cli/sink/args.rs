@@ -1,6 +1,7 @@
 //! The command: its options, its progress, its report.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::{Counts, Fault, RetryAfter, Sink, SinkSettings, StreamCounts};
 use crate::cli::duration::parse_duration;
 use crate::otlp::Signal;
+use crate::receive::TlsServerSettings;
 
 /// Longer than anybody waits.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -22,7 +24,7 @@ const NAMED_STREAMS: usize = 20;
 /// How long requests that have arrived may still be answered at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Receive OTLP over HTTP, count it and check its order.
+/// Receive OTLP over HTTP and gRPC, count it and check its order.
 ///
 /// Ends on Ctrl-C, SIGTERM or after `--expect-records`, with a report. Exit status 1 if records are missing or
 /// came out of order; duplicates are only reported, since a sender that gets no answer sends again.
@@ -37,6 +39,12 @@ pub struct SinkArgs {
     /// End as soon as this many records have arrived, duplicates not counted.
     #[arg(long, value_name = "RECORDS")]
     expect_records: Option<u64>,
+    /// Speak TLS with this certificate chain, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Print the final report as JSON.
     #[arg(long)]
     json: bool,
@@ -58,10 +66,10 @@ pub struct SinkArgs {
     /// Only requests with entries of these streams get the fault; `*` is any text.
     #[arg(long, value_name = "GLOB", help_heading = "Faults")]
     fault_stream: Option<String>,
-    /// Answer 400 to requests that contain this text, ahead of any other fault.
+    /// Answer 400 (`INVALID_ARGUMENT`) to requests that contain this text, ahead of any other fault.
     #[arg(long, value_name = "TEXT", help_heading = "Faults")]
     refuse_containing: Option<String>,
-    /// Seconds of the `Retry-After` that comes with `--status`.
+    /// Seconds of the `Retry-After`, or `RetryInfo`, that comes with `--status`.
     #[arg(long, value_name = "SECONDS", requires = "status", help_heading = "Faults")]
     retry_after: Option<u64>,
     /// Give `Retry-After` as a date.
@@ -80,10 +88,10 @@ pub struct SinkArgs {
 #[group(multiple = false)]
 #[expect(clippy::struct_excessive_bools, reason = "one flag per answer, of which clap allows one")]
 struct AnswerArgs {
-    /// Refuse with this HTTP status.
+    /// Refuse with this HTTP status, or the code of gRPC that stands for it (503: `UNAVAILABLE`).
     #[arg(long, value_parser = clap::value_parser!(u16).range(200..=599), help_heading = "Faults")]
     status: Option<u16>,
-    /// Refuse with this redirect, to `--location`.
+    /// Refuse with this redirect, to `--location`; calls of gRPC, too.
     #[arg(long, value_parser = clap::value_parser!(u16).range(300..=399), value_name = "STATUS", help_heading = "Faults")]
     redirect: Option<u16>,
     /// Take the request, but say that N of its records were rejected.
@@ -107,6 +115,12 @@ struct AnswerArgs {
 }
 
 impl SinkArgs {
+    fn tls(&self) -> Option<TlsServerSettings> {
+        let (cert_file, key_file) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        let (client_ca_file, reload_interval) = (None, Duration::ZERO);
+        Some(TlsServerSettings { cert_file, key_file, client_ca_file, only_tls13: false, reload_interval })
+    }
+
     fn faults(&self) -> Vec<Fault> {
         let poison = self.refuse_containing.as_ref().map(|text| Fault::status(400).on_text(text));
         poison.into_iter().chain(self.general_fault()).collect()
@@ -158,11 +172,12 @@ pub async fn run(args: SinkArgs) -> ExitCode {
         attribute: args.attribute.clone(),
         faults: args.faults(),
         record_requests: false,
+        tls: args.tls(),
     };
     let (sink, mut terminate) = match (Sink::start(settings).await, signal(SignalKind::terminate())) {
         (Ok(sink), Ok(terminate)) => (sink, terminate),
         (Err(error), _) => {
-            eprintln!("error: can't listen on `{}`: {error}", args.listen);
+            eprintln!("error: {error}");
             return ExitCode::FAILURE;
         }
         (_, Err(error)) => {

@@ -3,10 +3,12 @@
 use std::io::{self, Read};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+
+use crate::rpc::{self, PREFIX};
 
 /// Bytes of a body, before and again after decompression. A sink is for tests: generous, but bounded.
 const MAX_BODY: u64 = 1 << 30;
@@ -23,6 +25,9 @@ pub(super) enum BodyError {
     /// It is larger than the sink takes.
     #[error("the body is larger than {MAX_BODY} bytes")]
     TooLarge,
+    /// It is not the one message of a call.
+    #[error("the body is not one message of gRPC")]
+    Framing,
     /// It isn't what `Content-Encoding` says.
     #[error("the body can't be decompressed: {0}")]
     Compression(io::Error),
@@ -32,13 +37,15 @@ pub(super) enum BodyError {
 }
 
 /// Reads the whole body, but no more than `cut_after` bytes. A body that arrives in one piece is not copied; others
-/// are put together in `buffer`, which gets its memory back when the result has been dropped.
+/// are put together in `buffer`, which gets its memory back when the result has been dropped. What the last call left
+/// in there, when it was cut off or reset, is of no use to this one.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Incoming,
     buffer: &mut BytesMut,
     cut_after: Option<u64>,
 ) -> Result<Bytes, BodyError> {
+    buffer.clear();
     let cut_after = cut_after.unwrap_or(u64::MAX);
     let mut first: Option<Bytes> = None;
     let mut len = 0;
@@ -73,9 +80,16 @@ pub(super) async fn read(
     Err(BodyError::CutOff)
 }
 
-/// Undoes `Content-Encoding`.
-pub(super) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, BodyError> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(body) };
+/// Takes the message of a unary call out of its body; whether it is compressed.
+pub(super) fn message(body: &Bytes) -> Result<(Bytes, bool), BodyError> {
+    let (len, compressed) = rpc::announced(body).ok_or(BodyError::Framing)?;
+    let message = body.slice(PREFIX..);
+    if message.len() == len { Ok((message, compressed)) } else { Err(BodyError::Framing) }
+}
+
+/// Undoes the compression that a header names.
+pub(super) fn decompress(encoding: Option<&HeaderValue>, body: Bytes) -> Result<Bytes, BodyError> {
+    let Some(encoding) = encoding else { return Ok(body) };
     match encoding.as_bytes() {
         b"identity" => Ok(body),
         b"gzip" => read_bounded(flate2::read::MultiGzDecoder::new(&*body)),

@@ -74,7 +74,21 @@ impl Fault {
         Self::new(Answer::PartialSuccess { rejected, message: message.into() })
     }
 
-    /// The request is refused with this HTTP status.
+    /// The request is refused with this HTTP status; a gRPC call with the code that stands for it:
+    ///
+    /// | status | code |
+    /// |---|---|
+    /// | 400, 422 | `INVALID_ARGUMENT` |
+    /// | 401 | `UNAUTHENTICATED` |
+    /// | 403 | `PERMISSION_DENIED` |
+    /// | 404, 405, 415, 501 | `UNIMPLEMENTED` |
+    /// | 408, 504 | `DEADLINE_EXCEEDED` |
+    /// | 409 | `ABORTED` |
+    /// | 413 | `RESOURCE_EXHAUSTED` |
+    /// | 429 | `RESOURCE_EXHAUSTED`, always with `RetryInfo` |
+    /// | 500 | `INTERNAL` |
+    /// | 502, 503 | `UNAVAILABLE` |
+    /// | others | `UNKNOWN` |
     ///
     /// # Panics
     ///
@@ -85,7 +99,7 @@ impl Fault {
         Self::new(Answer::Status { status, retry_after: None, message })
     }
 
-    /// The request is refused with a redirect to `location`.
+    /// The request is refused with a redirect to `location`, a gRPC call too.
     ///
     /// # Panics
     ///
@@ -135,7 +149,7 @@ impl Fault {
         self
     }
 
-    /// Adds `Retry-After` to a [`Fault::status`]; no other fault has a place for it.
+    /// Adds `Retry-After` to a [`Fault::status`], `RetryInfo` in gRPC; no other fault has a place for it.
     #[must_use]
     pub fn retry_after(mut self, wait: RetryAfter) -> Self {
         if let Answer::Status { retry_after, .. } = &mut self.answer {

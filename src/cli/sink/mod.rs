@@ -1,8 +1,9 @@
 //! `sluice sink`: a receiving upstream that counts, checks order, and can be told to fail.
 //!
 //! The same code serves tests and benches as a library: start a [`Sink`], give it a [`Fault`], look at its
-//! [`Counts`]. It reads OTLP/HTTP protobuf over HTTP/1.1 and h2c, any path that ends in a signal's name, bodies in
-//! gzip, zstd, deflate or as they are. It does not validate what it gets; that is left to Sluice.
+//! [`Counts`]. It reads OTLP/HTTP, protobuf and JSON, over HTTP/1.1 and HTTP/2, on any path that ends in a signal's
+//! name, and OTLP/gRPC on the same port; with TLS or without; bodies in gzip, zstd, deflate or as they are. It does not
+//! validate protobuf; that is left to Sluice.
 
 mod args;
 mod body;
@@ -17,4 +18,4 @@ mod walk;
 pub use args::{SinkArgs, run};
 pub use counts::{Counts, StreamCounts};
 pub use fault::{Fault, RetryAfter};
-pub use server::{NotInTime, RecordedRequest, Sink, SinkSettings};
+pub use server::{NotInTime, RecordedRequest, Sink, SinkError, SinkSettings};

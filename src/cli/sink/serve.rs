@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -19,13 +19,24 @@ use super::connection::{Cutter, Ending};
 use super::fault::{Answer, AtHead, RetryAfter};
 use super::server::{RecordedRequest, Shared};
 use super::walk::{self, Malformed};
-use crate::cli::answer::{ExportResponse, JSON, PROTOBUF, PartialSuccess, in_json, refuse, respond};
+use crate::cli::answer::{ExportResponse, JSON, PROTOBUF, PartialSuccess, in_grpc, in_json, refuse, respond};
 use crate::otlp::{self, Signal, Untaken};
+use crate::receive::AnswerBody;
+use crate::rpc::{self, ENCODING};
 
 /// A body that is no message: its first byte is a group that nothing ends.
 const GARBAGE: &[u8] = b"\xffnot an ExportServiceResponse";
 
+/// An answer as HTTP has it; what it is in the request's own form is decided last.
 type Answered = Response<Full<Bytes>>;
+
+/// The form of a request and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Protobuf,
+    Json,
+    Grpc,
+}
 
 /// What the requests of one connection share.
 #[derive(Debug, Default)]
@@ -39,10 +50,11 @@ pub(super) async fn serve(
     sink: Arc<Shared>,
     peer: Arc<Peer>,
     request: Request<Incoming>,
-) -> Result<Answered, Infallible> {
+) -> Result<Response<AnswerBody>, Infallible> {
     sink.counters.requests.fetch_add(1, Relaxed);
     let arrived = Instant::now();
     let (head, incoming) = request.into_parts();
+    let form = Form::of(&head);
 
     let at_head = sink.faults.at_head();
     let cut = match &at_head {
@@ -59,8 +71,15 @@ pub(super) async fn serve(
         return peer.cutter.cut(if reset { Ending::Reset } else { Ending::Close }).await;
     }
     let bodies = wire_body.and_then(|wire_body| {
+        let (wire_body, encoding) = match form {
+            Some(Form::Grpc) => {
+                let (message, compressed) = body::message(&wire_body)?;
+                (message, head.headers.get(ENCODING).filter(|_| compressed))
+            }
+            _ => (wire_body, head.headers.get(CONTENT_ENCODING)),
+        };
         sink.counters.wire_bytes.fetch_add(wire_body.len() as u64, Relaxed);
-        let body = body::decompress(&head.headers, wire_body.clone())?;
+        let body = body::decompress(encoding, wire_body.clone())?;
         sink.counters.bytes.fetch_add(body.len() as u64, Relaxed);
         Ok((wire_body, body))
     });
@@ -79,21 +98,19 @@ pub(super) async fn serve(
             });
         }
     };
-    let readable = acceptable(&head).and_then(|(signal, is_json)| {
+    let readable = acceptable(&head, form).and_then(|(signal, form)| {
         let (wire_body, body) = bodies?;
-        let body = if is_json { protobuf(signal, &body)? } else { body };
-        Ok((signal, is_json, (wire_body, body)))
+        let body = if form == Form::Json { protobuf(signal, &body)? } else { body };
+        Ok((signal, form, (wire_body, body)))
     });
-    let (signal, is_json, (wire_body, body)) = match readable {
+    let (signal, form, (wire_body, body)) = match readable {
         Ok(readable) => readable,
         Err(error) => {
-            let mut answer = error.answer();
-            if head.headers.get(CONTENT_TYPE) == Some(&JSON) {
-                answer = in_json(signal_of(&head).unwrap_or(Signal::Logs), answer).await;
-            }
+            let answer = error.answer();
             record(None, Some(&answer));
             sink.refused();
-            return Ok(answer);
+            let signal = signal_of(&head).unwrap_or(Signal::Logs);
+            return Ok(form.unwrap_or(Form::Protobuf).render(signal, answer).await);
         }
     };
 
@@ -109,8 +126,7 @@ pub(super) async fn serve(
     record(Some((wire_body, body)), answered.as_ref().ok());
     sink.changed.notify_waiters();
     match answered {
-        Ok(response) if is_json => Ok(in_json(signal, response).await),
-        Ok(response) => Ok(response),
+        Ok(response) => Ok(form.render(signal, response).await),
         Err(None) => pending().await,
         Err(Some(ending)) => peer.cutter.cut(ending).await,
     }
@@ -134,7 +150,9 @@ enum Unacceptable {
     Path,
     #[error("use POST")]
     Method,
-    #[error("this sink reads `application/x-protobuf` and `application/json`")]
+    #[error(
+        "this sink reads `application/x-protobuf`, `application/json` and, on HTTP/2, `application/grpc`"
+    )]
     ContentType,
     #[error("the body is not OTLP/JSON: {0}")]
     Json(String),
@@ -142,21 +160,42 @@ enum Unacceptable {
     Body(#[from] BodyError),
 }
 
-/// The signal of a request, and whether it is JSON, if it is one that a sink reads.
-fn acceptable(head: &http::request::Parts) -> Result<(Signal, bool), Unacceptable> {
+impl Form {
+    /// What the head says.
+    fn of(head: &http::request::Parts) -> Option<Self> {
+        match head.headers.get(CONTENT_TYPE) {
+            Some(kind) if kind == PROTOBUF => Some(Self::Protobuf),
+            Some(kind) if kind == JSON => Some(Self::Json),
+            Some(_) if rpc::is_call(head.version, &head.headers) => Some(Self::Grpc),
+            _ => None,
+        }
+    }
+
+    /// An answer in this form.
+    async fn render(self, signal: Signal, answer: Answered) -> Response<AnswerBody> {
+        let answer = match self {
+            Self::Grpc => return in_grpc(answer).await,
+            Self::Json => in_json(signal, answer).await,
+            Self::Protobuf => answer,
+        };
+        let (head, body) = answer.into_parts();
+        let Ok(collected) = body.collect().await;
+        Response::from_parts(head, collected.to_bytes().into())
+    }
+}
+
+/// The signal of a request and its form, if it is one that a sink reads.
+fn acceptable(head: &http::request::Parts, form: Option<Form>) -> Result<(Signal, Form), Unacceptable> {
     let signal = signal_of(head).ok_or(Unacceptable::Path)?;
     if head.method != Method::POST {
         return Err(Unacceptable::Method);
     }
-    match head.headers.get(CONTENT_TYPE) {
-        Some(kind) if kind == PROTOBUF => Ok((signal, false)),
-        Some(kind) if kind == JSON => Ok((signal, true)),
-        _ => Err(Unacceptable::ContentType),
-    }
+    Ok((signal, form.ok_or(Unacceptable::ContentType)?))
 }
 
 fn signal_of(head: &http::request::Parts) -> Option<Signal> {
-    Signal::from_name(head.uri.path().rsplit('/').next().unwrap_or_default())
+    let path = head.uri.path();
+    Signal::from_method(path).or_else(|| Signal::from_name(path.rsplit('/').next().unwrap_or_default()))
 }
 
 /// What a request in JSON stands for in protobuf; all of it must be right.

@@ -12,10 +12,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
@@ -23,6 +25,8 @@ use super::counts::{Counters, Counts, StreamCounts};
 use super::fault::{Fault, Faults};
 use super::serve::{Peer, serve};
 use crate::otlp::Signal;
+use crate::pem::PemError;
+use crate::receive::{TlsServer, TlsServerSettings};
 
 /// How a sink starts.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct SinkSettings {
     pub record_requests: bool,
     /// Faults from the start.
     pub faults: Vec<Fault>,
+    /// Speak TLS.
+    pub tls: Option<TlsServerSettings>,
 }
 
 impl Default for SinkSettings {
@@ -44,6 +50,7 @@ impl Default for SinkSettings {
             attribute: "s2.stream".to_owned(),
             record_requests: false,
             faults: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -57,14 +64,30 @@ pub struct RecordedRequest {
     pub path: String,
     /// All headers.
     pub headers: HeaderMap,
-    /// The body as it came; empty if it was refused unread.
+    /// The body as it came, of a gRPC call its message; empty if it was refused unread.
     pub wire_body: Bytes,
-    /// The body after decompression.
+    /// The body after decompression, as protobuf.
     pub body: Bytes,
     /// When its head had arrived.
     pub arrived: Instant,
-    /// The status of the answer; `None` if a fault left it without one.
+    /// The status of the answer, of a gRPC call the one that its code stands for; `None` if a fault left it without one.
     pub answered: Option<StatusCode>,
+}
+
+/// Why a sink doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The address can't be used.
+    #[error("can't listen on `{listen}`: {source}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Certificate or key can't be used.
+    #[error(transparent)]
+    Tls(#[from] PemError),
 }
 
 /// The deadline passed before what was waited for; the counts are those at the deadline.
@@ -77,7 +100,7 @@ pub struct NotInTime {
     pub counts: Counts,
 }
 
-/// A receiving upstream for OTLP/HTTP protobuf, on HTTP/1.1 and HTTP/2 without TLS. It stops when it is dropped.
+/// A receiving upstream for OTLP/HTTP and OTLP/gRPC on one port. It stops when it is dropped.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -96,6 +119,7 @@ pub struct NotInTime {
 #[derive(Debug)]
 pub struct Sink {
     addr: SocketAddr,
+    scheme: &'static str,
     shared: Arc<Shared>,
     finish: CancellationToken,
     stop: CancellationToken,
@@ -108,6 +132,7 @@ pub(super) struct Shared {
     pub(super) attribute: String,
     pub(super) counters: Counters,
     pub(super) faults: Faults,
+    tls: Option<TlsServer>,
     pub(super) requests: Option<Mutex<Vec<RecordedRequest>>>,
     /// Signalled after every request.
     pub(super) changed: Notify,
@@ -115,21 +140,25 @@ pub(super) struct Shared {
 
 impl Sink {
     /// Binds and starts to serve on the current runtime.
-    pub async fn start(settings: SinkSettings) -> io::Result<Self> {
-        let listener = TcpListener::bind(settings.listen).await?;
-        let addr = listener.local_addr()?;
+    pub async fn start(settings: SinkSettings) -> Result<Self, SinkError> {
+        let tls = settings.tls.map(TlsServer::load).transpose()?;
+        let listen = |source| SinkError::Listen { listen: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let faults = Faults::default();
         faults.set(settings.faults);
         let shared = Arc::new(Shared {
             attribute: settings.attribute,
             counters: Counters::default(),
             faults,
+            tls,
             requests: settings.record_requests.then(Mutex::default),
             changed: Notify::new(),
         });
         let (finish, stop) = (CancellationToken::new(), CancellationToken::new());
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), finish.clone(), stop.clone()));
-        Ok(Self { addr, shared, finish, stop, accepting: Mutex::new(Some(accepting)) })
+        Ok(Self { addr, scheme, shared, finish, stop, accepting: Mutex::new(Some(accepting)) })
     }
 
     /// Where it listens.
@@ -137,9 +166,9 @@ impl Sink {
         self.addr
     }
 
-    /// The endpoint to send to, without a path: `http://127.0.0.1:43210`.
+    /// The endpoint to send to, without a path: `http://127.0.0.1:43210`, or `https`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// Replaces all faults by this one, for requests from now on. [`Fault::none`] is no fault.
@@ -284,11 +313,28 @@ async fn accept(
     connections.shutdown().await;
 }
 
+/// Serves one connection, behind its TLS handshake if there is TLS.
 async fn converse(connection: Connection, peer: Arc<Peer>, shared: Arc<Shared>, finish: CancellationToken) {
+    let Some(tls) = &shared.tls else { return serve_on(connection, peer, shared, finish).await };
+    let handshake = TlsAcceptor::from(tls.current().await).accept(connection);
+    let secured = tokio::select! {
+        secured = handshake => secured,
+        () = finish.cancelled() => return,
+    };
+    // What a sender doesn't like is its own business.
+    if let Ok(secured) = secured {
+        serve_on(secured, peer, shared, finish).await;
+    }
+}
+
+async fn serve_on<S>(stream: S, peer: Arc<Peer>, shared: Arc<Shared>, finish: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let cutter = Arc::clone(&peer);
     let service = service_fn(move |request| serve(Arc::clone(&shared), Arc::clone(&peer), request));
     let builder = auto::Builder::new(TokioExecutor::new());
-    let serving = builder.serve_connection(TokioIo::new(connection), service);
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     tokio::select! {
         // How a sender leaves is its own business.

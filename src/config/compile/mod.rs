@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::export::{DeadLetterSettings, ExporterSettings};
-use crate::receive::ListenerSettings;
+use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 
 use super::Limits;
@@ -32,6 +32,7 @@ pub(super) struct Parts {
     pub(super) routes: Vec<RouteSpec>,
     pub(super) unrouted: Unrouted,
     pub(super) limits: Limits,
+    pub(super) acknowledge: Acknowledge,
     pub(super) dead_letter: Option<DeadLetterSettings>,
     pub(super) admin: Option<SocketAddr>,
     pub(super) health: Option<SocketAddr>,
@@ -110,6 +111,7 @@ pub(super) fn compile(
             model::Unrouted::Drop => Unrouted::Drop,
         },
         limits,
+        acknowledge: acknowledge(config, root, context),
         dead_letter: config.dead_letter.as_ref().map(|dead_letter| {
             if dead_letter.max_size.0 == 0 {
                 let span = root.near(&["dead_letter", "max_size"]).span;
@@ -156,6 +158,14 @@ fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mu
     Limits { memory: bytes, streams: limits.streams }
 }
 
+fn acknowledge(config: &model::Config, root: &Node, context: &mut Context<'_>) -> Acknowledge {
+    let timeout = context.above_zero(config.acknowledge_timeout, root, "acknowledge_timeout");
+    match config.acknowledge {
+        model::Acknowledge::Queued => Acknowledge::Queued,
+        model::Acknowledge::Delivered => Acknowledge::Delivered { timeout },
+    }
+}
+
 /// Keys of a later release: a promise that is not kept must not be accepted.
 fn not_available_yet(config: &model::Config, root: &Node, context: &mut Context<'_>) {
     if let (Some(_), Some(entry)) = (&config.journal, root.entry("journal")) {
@@ -163,11 +173,5 @@ fn not_available_yet(config: &model::Config, root: &Node, context: &mut Context<
             .report
             .error(entry.key_span, "`journal` is not available yet")
             .help("remove it; queues are in memory, and senders are refused rather than data dropped");
-    }
-    if config.acknowledge == model::Acknowledge::Delivered {
-        context
-            .report
-            .error(root.near(&["acknowledge"]).span, "`acknowledge: delivered` is not available yet")
-            .help("write `queued`, or leave it out");
     }
 }

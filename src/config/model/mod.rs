@@ -39,6 +39,10 @@ pub(super) struct Config {
     pub(super) limits: Limits,
     /// When a sender gets its answer.
     pub(super) acknowledge: Acknowledge,
+    /// With `acknowledge: delivered`, how long a sender waits. What is not delivered by then is taken back and answered by
+    /// 503, so that the sender's retry finds no copy of it in a queue. Shorter than the senders' own timeouts, which are 10s
+    /// for most SDKs and 5s for a Collector.
+    pub(super) acknowledge_timeout: Duration,
     /// The durable queue on disk. Not available yet.
     pub(super) journal: Option<Journal>,
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
@@ -63,6 +67,7 @@ impl Default for Config {
             unrouted: Unrouted::default(),
             limits: Limits::default(),
             acknowledge: Acknowledge::default(),
+            acknowledge_timeout: Duration::from_secs(8),
             journal: None,
             dead_letter: None,
             admin: Admin::default(),
@@ -109,7 +114,7 @@ pub(super) enum Acknowledge {
     /// Once its data is queued in memory.
     #[default]
     Queued,
-    /// Once the upstream has accepted it. Not available yet.
+    /// Once every upstream that it goes to has accepted it.
     Delivered,
 }
 

@@ -1,25 +1,14 @@
 //! What the status of a call means for its batch (OTLP rules 13 to 19).
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use percent_encoding::percent_decode_str;
-use prost::Message as _;
 
 use super::MAX_MESSAGE;
-use super::call::{Answered, PREFIX};
+use super::call::Answered;
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{Unreadable, delivered, partial_success};
 use crate::export::{Answer, Outcome};
-use crate::rpc::{Code, RETRY_INFO, RetryInfo, Status};
-
-/// Binary trailers come with padding and without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use crate::rpc::{Code, PREFIX, announced, trailers};
 
 impl Answered {
     /// What to do with a batch of so many records in so many bytes.
@@ -34,21 +23,18 @@ impl Answered {
                 _ => self.judge_http(secrets),
             };
         };
-        let code = end.get("grpc-status").map_or(Code::Unknown, code);
+        let code = trailers::code(end);
         if code == Code::Ok {
             let partial = self.body.and_then(|body| unframed(&body).map(<[u8]>::to_vec));
             let partial = partial.and_then(|message| partial_success(&message));
             let (outcome, detail) = delivered(partial, "OK", records, secrets);
             return Answer { code: code.name().into(), outcome, detail };
         }
-        let after = retry_info(end).map(|info| info.delay());
+        let after = trailers::retry_info(end).map(|info| info.delay());
         let outcome = match code {
-            Code::Cancelled | Code::DeadlineExceeded | Code::Aborted | Code::Unavailable | Code::DataLoss => {
-                Outcome::Retry { after }
-            }
             // What some servers say of a message that is larger than they take; other messages are worth a retry.
             Code::OutOfRange if bytes > MAX_MESSAGE => Outcome::Bad,
-            Code::OutOfRange => Outcome::Retry { after },
+            code if code.is_retryable() => Outcome::Retry { after },
             Code::ResourceExhausted if after.is_some() => Outcome::Retry { after },
             // Without RetryInfo it is no passing trouble, and mostly the size: smaller pieces may pass.
             Code::ResourceExhausted | Code::InvalidArgument => Outcome::Bad,
@@ -56,19 +42,10 @@ impl Answered {
             Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => Outcome::Hold { after },
             _ => Outcome::Refused,
         };
-        let message = end.get("grpc-message").map_or(&b""[..], HeaderValue::as_bytes);
-        let message = percent_decode_str(&String::from_utf8_lossy(message)).decode_utf8_lossy().into_owned();
+        let message = trailers::message(end);
         let name = code.name();
         let detail = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
         Answer { code: name.into(), outcome, detail: secrets.clean(&detail) }
-    }
-
-    /// Where the status is: in the trailers, or in the head if there is nothing else.
-    fn end(&self) -> Option<&HeaderMap> {
-        [self.trailers.as_ref(), Some(&self.headers)]
-            .into_iter()
-            .flatten()
-            .find(|headers| headers.contains_key("grpc-status"))
     }
 
     /// An answer without a status of gRPC is a proxy's, or no gRPC server's at all ("HTTP to gRPC Status Code Mapping").
@@ -97,36 +74,25 @@ impl Answered {
     }
 }
 
-fn code(value: &HeaderValue) -> Code {
-    let number = value.to_str().ok().and_then(|text| text.parse().ok());
-    number.map_or(Code::Unknown, Code::of)
-}
-
 /// The first message of a body. Nothing compressed was asked for.
 fn unframed(body: &[u8]) -> Result<&[u8], Unreadable> {
-    let (prefix, message) = body.split_at_checked(PREFIX).ok_or(Unreadable::Format)?;
-    let len = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-    match prefix[0] {
-        0 => message.get(..len).ok_or(Unreadable::Format),
-        _ => Err(Unreadable::Encoding),
+    match announced(body).ok_or(Unreadable::Format)? {
+        (len, false) => Ok(&body[PREFIX..PREFIX + len]),
+        (_, true) => Err(Unreadable::Encoding),
     }
-}
-
-/// `RetryInfo`, from either of the places where servers put it.
-fn retry_info(end: &HeaderMap) -> Option<RetryInfo> {
-    let binary = |name: &str| BASE64.decode(end.get(name)?.as_bytes()).ok();
-    let details = binary("grpc-status-details-bin").and_then(|bytes| Status::decode(&*bytes).ok());
-    let among =
-        details.iter().flat_map(|status| &status.details).find(|detail| detail.type_url == RETRY_INFO);
-    let among = among.and_then(|detail| RetryInfo::decode(&*detail.value).ok());
-    among.or_else(|| RetryInfo::decode(&*binary("google.rpc.retryinfo-bin")?).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use http::HeaderMap;
+    use prost::Message as _;
+
     use super::*;
+    use crate::rpc::{RetryInfo, Status};
 
     fn answered(
         status: u16,

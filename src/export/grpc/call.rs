@@ -10,28 +10,44 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::upstream::body::RequestBody;
-use super::super::upstream::partial_success::{MAX_ANSWER, Unreadable};
+use crate::export::upstream::partial_success::{MAX_ANSWER, Unreadable};
+use crate::rpc::trailers::STATUS;
+use crate::rpc::{PREFIX, prefix};
 
-/// Bytes before a message: whether it is compressed, and its length.
-pub(super) const PREFIX: usize = 5;
-
-/// How far an answer is followed.
-const FOLLOWED: usize = 4 * MAX_ANSWER;
+/// What a call says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<C> {
+    /// Its pieces, one after the other.
+    pub(crate) chunks: C,
+    /// Bytes in all of them.
+    pub(crate) len: u64,
+    /// As `grpc-encoding` says.
+    pub(crate) compressed: bool,
+}
 
 /// The answer to a call.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     /// Framed.
-    pub(super) body: Result<Vec<u8>, Unreadable>,
-    pub(super) trailers: Option<HeaderMap>,
+    pub(crate) body: Result<Vec<u8>, Unreadable>,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+impl Answered {
+    /// Where the status is: in the trailers, or in the head if there is nothing else.
+    pub(crate) fn end(&self) -> Option<&HeaderMap> {
+        [self.trailers.as_ref(), Some(&self.headers)]
+            .into_iter()
+            .flatten()
+            .find(|headers| headers.contains_key(STATUS))
+    }
 }
 
 /// Why a call has no answer.
 #[derive(Debug)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// The connection takes no more calls, so that this one never left.
     Unsent(h2::Error),
     /// The message could not be written in the time it had: the upstream doesn't read, or the connection's window is
@@ -41,12 +57,11 @@ pub(super) enum CallError {
     Ended(h2::Error),
 }
 
-/// Sends a message, compressed or not, and reads the answer. It has to be written within `patience`, if that is given.
-pub(super) async fn call(
+/// Sends a message and reads the answer. It has to be written within `patience`, if that is given.
+pub(crate) async fn call(
     sender: SendRequest<Bytes>,
     request: Request<()>,
-    message: &RequestBody,
-    compressed: bool,
+    message: Message<impl IntoIterator<Item = Bytes>>,
     patience: Option<Duration>,
 ) -> Result<Answered, CallError> {
     let deadline = patience.map(|patience| Instant::now() + patience);
@@ -54,7 +69,7 @@ pub(super) async fn call(
     let (response, mut stream) =
         ready.map_err(CallError::Unsent)?.send_request(request, false).map_err(CallError::Unsent)?;
     let mut response = pin!(response);
-    let writing = within(deadline, write(&mut stream, message, compressed));
+    let writing = within(deadline, write(&mut stream, message));
     let early = tokio::select! {
         biased;
         // An upstream may refuse without reading to the end.
@@ -71,8 +86,8 @@ pub(super) async fn call(
     };
     let (head, mut body) = response.map_err(not_taken)?.into_parts();
     let read = read(&mut body).await;
-    let trailers =
-        if body.is_end_stream() || read.is_ok() { body.trailers().await.ok().flatten() } else { None };
+    // Behind what was not read to its end they would never come.
+    let trailers = if read.is_ok() { body.trailers().await.ok().flatten() } else { None };
     Ok(Answered { status: head.status, headers: head.headers, body: read, trailers })
 }
 
@@ -93,13 +108,11 @@ async fn within<F: Future>(deadline: Option<Instant>, work: F) -> Option<F::Outp
 /// Writes the whole message as far as the windows of stream and connection let it.
 async fn write(
     stream: &mut SendStream<Bytes>,
-    message: &RequestBody,
-    compressed: bool,
+    message: Message<impl IntoIterator<Item = Bytes>>,
 ) -> Result<(), h2::Error> {
-    let len = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let prefix = [u8::from(compressed), len[0], len[1], len[2], len[3]];
-    let mut remaining = PREFIX as u64 + message.len();
-    for mut chunk in std::iter::once(Bytes::copy_from_slice(&prefix)).chain(message.chunks().cloned()) {
+    let prefix = Bytes::copy_from_slice(&prefix(message.compressed, message.len));
+    let mut remaining = PREFIX as u64 + message.len;
+    for mut chunk in std::iter::once(prefix).chain(message.chunks) {
         while !chunk.is_empty() {
             stream.reserve_capacity(chunk.len());
             while stream.capacity() == 0 {
@@ -117,18 +130,17 @@ async fn write(
     Ok(())
 }
 
-/// Reads a body to its end. What is too long is not kept, and not followed for ever: its trailers tell more.
+/// Reads a body to its end, unless it is too long. What is left of one that is dropped goes back to the connection's
+/// window, and the stream is reset: other calls go on.
 async fn read(body: &mut RecvStream) -> Result<Vec<u8>, Unreadable> {
-    let (mut whole, mut len) = (Vec::new(), 0);
+    let mut whole = Vec::new();
     while let Some(data) = body.data().await {
         let data = data.map_err(|_| Unreadable::BrokeOff)?;
-        len += data.len();
-        if len <= MAX_ANSWER {
-            whole.extend_from_slice(&data);
-        } else if len > FOLLOWED {
-            break;
+        if whole.len() + data.len() > MAX_ANSWER {
+            return Err(Unreadable::TooLong);
         }
+        whole.extend_from_slice(&data);
         let _ = body.flow_control().release_capacity(data.len());
     }
-    if len <= MAX_ANSWER { Ok(whole) } else { Err(Unreadable::TooLong) }
+    Ok(whole)
 }

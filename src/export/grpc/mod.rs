@@ -6,7 +6,7 @@
 //! does from the start the message of a stream whose last attempt hung.
 
 mod answer;
-mod call;
+pub(crate) mod call;
 mod pool;
 mod target;
 
@@ -20,21 +20,21 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::trace;
 
-use self::call::{Answered, CallError, call};
+use self::call::{Answered, CallError, Message, call};
 use self::pool::{Place, Pool};
 use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
 use super::upstream::body::RequestBody;
+use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, DialError};
-use super::upstream::partial_success::Unreadable;
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
-    Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, TargetError,
-    TransportError,
+    Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, RetrySettings,
+    TargetError, TransportError,
 };
 use crate::route::{Template, Values};
 use crate::stream::{Batch, Budget};
@@ -71,6 +71,7 @@ pub struct GrpcTransport {
 struct Shared {
     settings: OtlpGrpcSettings,
     max_in_flight: usize,
+    retry: RetrySettings,
     connector: HttpConnector,
     tls: Tls,
     proxies: Proxies,
@@ -94,6 +95,7 @@ impl GrpcTransport {
             connector: dial::connector(grpc.timeout),
             proxies: Proxies::from_env(),
             max_in_flight: settings.max_in_flight,
+            retry: settings.retry.clone(),
             fixed: FixedTargets::default(),
             destinations: Destinations::default(),
             settings: grpc.clone(),
@@ -106,20 +108,24 @@ impl GrpcTransport {
         self.shared.target(values)
     }
 
+    pub(super) fn circuits(&self) -> Vec<(String, CircuitState)> {
+        self.shared.destinations.circuits()
+    }
+
     pub(super) async fn attempt(
         &self,
         target: &GrpcTarget,
         batch: &Batch,
         conditions: Conditions<'_>,
-    ) -> Answer {
+    ) -> Option<Answer> {
         if batch.len() > MAX_REQUEST {
             let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
-            return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
+            return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
         }
         keep_swept(&self.shared, IDLE / 2, |shared| (&shared.destinations, &shared.tls));
         let alone = conditions.hanging.load(Ordering::Relaxed);
         let exchange = || self.shared.exchange(target, batch, alone, conditions.budget);
-        target.destination.allowance.run(conditions.hanging, exchange).await
+        target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
     }
 }
 
@@ -159,19 +165,17 @@ impl Shared {
         message: &RequestBody,
         mut alone: bool,
     ) -> Result<Answered, Failure> {
-        let compressed = self.settings.compression != Compression::None;
+        let message = Message {
+            chunks: message.chunks().cloned(),
+            len: message.len(),
+            compressed: self.settings.compression != Compression::None,
+        };
         if !alone {
             let (place, is_new) = self.place(target).await?;
             let started = Instant::now();
             let request = target.request(self.settings.timeout);
-            match call(place.sender(), request, message, compressed, Some(WRITE_PATIENCE)).await {
-                Ok(answered) => {
-                    if matches!(answered.body, Err(Unreadable::TooLong)) {
-                        // What is still on its way of it shares the connection's window with other answers.
-                        place.close();
-                    }
-                    return Ok(answered);
-                }
+            match call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE)).await {
+                Ok(answered) => return Ok(answered),
                 Err(CallError::Stuck) => alone = true,
                 Err(CallError::Unsent(error)) => {
                     trace!(%error, "a connection takes no more calls");
@@ -185,7 +189,7 @@ impl Shared {
             }
         }
         let place = self.open(target, !alone).await?;
-        match call(place.sender(), target.request(self.settings.timeout), message, compressed, None).await {
+        match call(place.sender(), target.request(self.settings.timeout), message, None).await {
             Ok(answered) => Ok(answered),
             Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
             Err(CallError::Stuck) => unreachable!("patience has no end here"),
@@ -246,10 +250,75 @@ impl Failure {
                 let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
                 (if tls { "tls" } else { "connect" }, error.to_string())
             }
-            Self::Greeting(error) => ("protocol", format!("HTTP/2 is not spoken there: {error}")),
+            // A part of connecting, whoever it is that has accepted.
+            Self::Greeting(error) => ("connect", format!("HTTP/2 is not spoken there: {error}")),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
             Self::Call(error) => ("reset", format!("the call ended without an answer: {}", chain(&error))),
         };
         Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::ExporterKind;
+    use crate::otlp::Signal;
+    use crate::route::Template;
+    use crate::stream::{BatchSettings, QueueSettings, WhenFull};
+
+    /// A stream without a key.
+    struct Stream;
+
+    impl Values for Stream {
+        fn key(&self) -> Option<&str> {
+            None
+        }
+        fn signal(&self) -> Signal {
+            Signal::Logs
+        }
+        fn resource(&self, _: &str) -> Option<&str> {
+            None
+        }
+    }
+
+    fn transport(address: std::net::SocketAddr) -> GrpcTransport {
+        let grpc = OtlpGrpcSettings {
+            url: Some(Template::parse(&format!("http://{address}")).unwrap()),
+            headers: vec![],
+            compression: Compression::None,
+            timeout: Duration::from_secs(10),
+            tls: crate::export::TlsClientSettings::default(),
+            max_connection_age: Duration::from_secs(300),
+        };
+        let settings = ExporterSettings {
+            kind: ExporterKind::OtlpGrpc(Box::new(grpc.clone())),
+            queue: QueueSettings {
+                num_consumers: 1,
+                queue_bytes: 1 << 24,
+                queue_requests: None,
+                when_full: WhenFull::Refuse,
+                batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 1, max_size: 1 << 19 },
+            },
+            max_in_flight: 256,
+            retry: RetrySettings::without_jitter(),
+        };
+        GrpcTransport::new(&settings, &grpc).unwrap()
+    }
+
+    #[tokio::test]
+    async fn rule_4_a_request_that_is_too_large_is_not_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let transport = transport(listener.local_addr().unwrap());
+        let target = transport.target(&Stream).unwrap();
+        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
+        let begun = AtomicBool::new(false);
+        let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun };
+        let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
+        let answer = transport.attempt(&target, &batch, conditions).await.expect("nothing opens a circuit");
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
+        let connected = listener.accept().map_err(|error| error.kind());
+        assert_eq!(connected.unwrap_err(), std::io::ErrorKind::WouldBlock);
     }
 }

@@ -12,13 +12,14 @@ use http::{HeaderMap, HeaderValue, Request, Uri};
 use super::pool::{Pool, PoolLimits};
 use super::{IDLE, Shared};
 use crate::export::upstream::allowance::Allowance;
+use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::{Destination, Origin};
 use crate::export::upstream::detail::{Secrets, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
 use crate::export::upstream::url::{parse_url, shown};
 use crate::export::{Compression, TargetError, TransportError};
-use crate::otlp::Signal;
 use crate::route::{Place, Template, Values};
+use crate::rpc::{ENCODING, MEDIA_TYPE};
 
 /// Where the calls of one stream go.
 #[derive(Debug)]
@@ -37,6 +38,11 @@ pub struct GrpcTarget {
 pub(super) struct FixedTargets([OnceLock<Arc<GrpcTarget>>; 3]);
 
 impl GrpcTarget {
+    /// Whether the destination is worth asking.
+    pub fn circuit(&self) -> &Circuit {
+        &self.destination.circuit
+    }
+
     /// The endpoint with the method's path.
     pub fn url(&self) -> String {
         self.uri.to_string()
@@ -82,15 +88,6 @@ impl fmt::Display for GrpcTarget {
     }
 }
 
-/// The path of `Export`.
-const fn path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-    }
-}
-
 impl Shared {
     /// Finds what is wrong with endpoints and metadata that have no values, before there is data.
     pub(super) fn check_templates(&self) -> Result<(), TransportError> {
@@ -125,11 +122,11 @@ impl Shared {
         let url = parse_url(&text).map_err(|source| TargetError::Url { url: shown(&text), source })?;
         let origin = Origin::of(&url).expect("`parse_url` has seen scheme and host");
         let scheme = if origin.https { "https" } else { "http" };
-        let uri = format!("{scheme}://{}{}", origin.authority(), path(values.signal()));
+        let uri = format!("{scheme}://{}{}", origin.authority(), values.signal().method());
         let uri = uri.parse().expect("made of the parts of a URL");
 
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(CONTENT_TYPE, MEDIA_TYPE);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
         let encoding = match self.settings.compression {
@@ -138,7 +135,7 @@ impl Shared {
             Compression::Zstd { .. } => Some("zstd"),
         };
         if let Some(name) = encoding {
-            headers.insert("grpc-encoding", HeaderValue::from_static(name));
+            headers.insert(ENCODING, HeaderValue::from_static(name));
         }
         let mut secrets = Secrets::default();
         for (name, template) in &self.settings.headers {
@@ -162,6 +159,7 @@ impl Shared {
                     way => way,
                 },
                 allowance: Allowance::new(self.max_in_flight),
+                circuit: Circuit::new(&self.retry),
                 pool: Pool::new(limits),
             })
         })

@@ -103,7 +103,7 @@ fn code(status: StatusCode) -> std::borrow::Cow<'static, str> {
 }
 
 /// `Retry-After` in seconds or as a date (OTLP rule 42); a date that has passed means now.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));

@@ -25,10 +25,12 @@ use tokio::time::{Instant, timeout_at};
 use tracing::trace;
 
 use self::answer::Reply;
+pub(crate) use self::answer::retry_after;
 use self::pool::{Connection, Pool, PoolLimits};
 use self::target::FixedTargets;
 pub use self::target::{FRAMING_HEADERS, HttpTarget};
 use super::upstream::body::RequestBody;
+use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{self, Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, DialError};
@@ -36,7 +38,10 @@ use super::upstream::partial_success::Unreadable;
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
-use super::{Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, TargetError, TransportError};
+use super::{
+    Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, RetrySettings, TargetError,
+    TransportError,
+};
 use crate::otlp::Signal;
 use crate::route::Values;
 use crate::stream::{Batch, Budget};
@@ -62,8 +67,8 @@ pub struct HttpTransport {
 struct Shared {
     settings: OtlpHttpSettings,
     max_in_flight: usize,
+    retry: RetrySettings,
     max_request: usize,
-    retried_statuses: Vec<u16>,
     connector: HttpConnector,
     tls: Tls,
     proxies: Proxies,
@@ -90,8 +95,8 @@ impl HttpTransport {
             connector: dial::connector(http.timeout),
             proxies,
             max_in_flight: settings.max_in_flight,
+            retry: settings.retry.clone(),
             max_request: MAX_REQUEST.max(settings.queue.batch.max_size),
-            retried_statuses: settings.retry.statuses.clone(),
             fixed: FixedTargets::default(),
             destinations: Destinations::default(),
             settings: http.clone(),
@@ -104,20 +109,24 @@ impl HttpTransport {
         self.shared.target(values)
     }
 
+    pub(super) fn circuits(&self) -> Vec<(String, CircuitState)> {
+        self.shared.destinations.circuits()
+    }
+
     pub(super) async fn attempt(
         &self,
         target: &HttpTarget,
         batch: &Batch,
         conditions: Conditions<'_>,
-    ) -> Answer {
+    ) -> Option<Answer> {
         if batch.len() > self.shared.max_request {
             let detail =
                 format!("{} bytes are more than the {} that are sent", batch.len(), self.shared.max_request);
-            return Answer { code: "oversize".into(), outcome: Outcome::Bad, detail };
+            return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
         }
         keep_swept(&self.shared, self.shared.sweep_pause(), |shared| (&shared.destinations, &shared.tls));
         let exchange = || self.shared.exchange(target, batch, conditions.budget);
-        target.destination.allowance.run(conditions.hanging, exchange).await
+        target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
     }
 
     #[cfg(test)]
@@ -156,7 +165,7 @@ impl Shared {
             Pool::give_back(&target.destination, connection);
         }
         let reply = Reply { status: head.status, headers: &head.headers, body };
-        reply.judge(&self.retried_statuses, batch.records(), &target.secrets, SystemTime::now())
+        reply.judge(&self.retry.statuses, batch.records(), &target.secrets, SystemTime::now())
     }
 
     /// Sends on an idle connection or on a new one.

@@ -13,6 +13,7 @@ use super::pool::Pool;
 use super::{Destination, Shared};
 use crate::export::upstream::allowance::Allowance;
 use crate::export::upstream::body::RequestBody;
+use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::Origin;
 use crate::export::upstream::detail::{Secrets, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
@@ -51,6 +52,11 @@ pub struct HttpTarget {
 pub(super) struct FixedTargets([OnceLock<Arc<HttpTarget>>; 3]);
 
 impl HttpTarget {
+    /// Whether the destination is worth asking.
+    pub fn circuit(&self) -> &Circuit {
+        &self.destination.circuit
+    }
+
     /// The URL, without what may be secret in it: user information and a query.
     pub fn url(&self) -> &str {
         &self.url
@@ -164,6 +170,7 @@ impl Shared {
                 origin: origin.clone(),
                 way: self.proxies.way(origin)?,
                 allowance: Allowance::new(self.max_in_flight),
+                circuit: Circuit::new(&self.retry),
                 pool: Pool::new(self.pool_limits()),
             })
         })

@@ -34,33 +34,37 @@ impl Allowance {
         Self { prompt: Semaphore::new(first), hanging: Semaphore::new(second) }
     }
 
-    /// Waits for its turn and runs one attempt. `attempt` is called only then, so that a stream that waits
-    /// holds neither a future of its size nor a compressed body. `hanging` is the stream's: whether its last attempt
-    /// hung, and then whether this one did.
+    /// Waits for its turn and runs one attempt, unless that is no longer `worthwhile` by then. `attempt` is called only
+    /// then, so that a stream that waits holds neither a future of its size nor a compressed body. `hanging` is the
+    /// stream's: whether its last attempt hung, and then whether this one did.
     pub(in crate::export) async fn run<F: Future>(
         &self,
         hanging: &AtomicBool,
+        worthwhile: impl FnOnce() -> bool,
         attempt: impl FnOnce() -> F,
-    ) -> F::Output {
+    ) -> Option<F::Output> {
         let suspect = hanging.load(Ordering::Relaxed);
         let allowance = if suspect { &self.hanging } else { &self.prompt };
         let first = allowance.acquire().await.expect("the semaphore is never closed");
+        if !worthwhile() {
+            return None;
+        }
         let mut attempt = Box::pin(attempt());
         if let Ok(output) = timeout(PROMPT, attempt.as_mut()).await {
             hanging.store(false, Ordering::Relaxed);
-            return output;
+            return Some(output);
         }
         hanging.store(true, Ordering::Relaxed);
         if suspect {
-            return attempt.await;
+            return Some(attempt.await);
         }
         tokio::select! {
             biased;
-            output = attempt.as_mut() => output,
+            output = attempt.as_mut() => Some(output),
             second = self.hanging.acquire() => {
                 drop(first);
                 let _second = second;
-                attempt.await
+                Some(attempt.await)
             }
         }
     }
@@ -76,11 +80,23 @@ mod tests {
 
     use super::*;
 
+    fn always() -> bool {
+        true
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_longer_worthwhile_when_its_turn_comes_is_not_attempted() {
+        let (allowance, stream) = (Allowance::new(1), AtomicBool::new(true));
+        let attempted = allowance.run(&stream, || false, || async { unreachable!() }).await;
+        assert_eq!((attempted, stream.load(Ordering::Relaxed)), (None::<()>, true));
+        assert_eq!(allowance.run(&stream, always, || ready(7)).await, Some(7));
+    }
+
     /// Starts `count` attempts that are never answered, and lets them begin.
     async fn hang(allowance: &Arc<Allowance>, count: usize) {
         for _ in 0..count {
             let allowance = Arc::clone(allowance);
-            tokio::spawn(async move { allowance.run(&AtomicBool::new(false), pending::<()>).await });
+            tokio::spawn(async move { allowance.run(&AtomicBool::new(false), always, pending::<()>).await });
         }
         tokio::task::yield_now().await;
     }
@@ -94,7 +110,7 @@ mod tests {
                 let (allowance, running, most) = (allowance.clone(), running.clone(), most.clone());
                 tokio::spawn(async move {
                     allowance
-                        .run(&AtomicBool::new(false), || async {
+                        .run(&AtomicBool::new(false), always, || async {
                             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                             sleep(Duration::from_millis(100)).await;
                             running.fetch_sub(1, Ordering::SeqCst);
@@ -118,7 +134,7 @@ mod tests {
             let (allowance, order) = (allowance.clone(), order.clone());
             tasks.push(tokio::spawn(async move {
                 allowance
-                    .run(&AtomicBool::new(false), || async {
+                    .run(&AtomicBool::new(false), always, || async {
                         order.lock().push(stream);
                         sleep(Duration::from_millis(5)).await;
                     })
@@ -137,7 +153,7 @@ mod tests {
         let allowance = Arc::new(Allowance::new(2));
         hang(&allowance, 2).await;
         let start = Instant::now();
-        allowance.run(&AtomicBool::new(false), || ready(())).await;
+        allowance.run(&AtomicBool::new(false), always, || ready(())).await;
         assert!(start.elapsed() >= PROMPT && start.elapsed() < PROMPT * 2, "{:?}", start.elapsed());
     }
 
@@ -157,8 +173,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_frees_either_allowance() {
         let allowance = Arc::new(Allowance::new(1));
-        allowance.run(&AtomicBool::new(false), || sleep(PROMPT * 5)).await;
-        allowance.run(&AtomicBool::new(false), || sleep(PROMPT / 2)).await;
+        allowance.run(&AtomicBool::new(false), always, || sleep(PROMPT * 5)).await;
+        allowance.run(&AtomicBool::new(false), always, || sleep(PROMPT / 2)).await;
         assert_eq!(allowance.prompt.available_permits(), 1);
         assert_eq!(allowance.hanging.available_permits(), HANGING_SHARE);
     }
@@ -166,7 +182,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_is_dropped_frees_its_place() {
         let allowance = Allowance::new(1);
-        assert!(timeout(PROMPT * 3, allowance.run(&AtomicBool::new(false), pending::<()>)).await.is_err());
+        assert!(
+            timeout(PROMPT * 3, allowance.run(&AtomicBool::new(false), always, pending::<()>)).await.is_err()
+        );
         assert_eq!(allowance.prompt.available_permits(), 1);
         assert_eq!(allowance.hanging.available_permits(), HANGING_SHARE);
     }
@@ -179,7 +197,7 @@ mod tests {
                 let (allowance, hanging) = (allowance.clone(), hanging.clone());
                 tokio::spawn(async move {
                     let start = Instant::now();
-                    allowance.run(&hanging, || sleep(ROUND_TRIP)).await;
+                    allowance.run(&hanging, always, || sleep(ROUND_TRIP)).await;
                     start.elapsed()
                 })
             })
@@ -205,7 +223,7 @@ mod tests {
                 let hanging = AtomicBool::new(false);
                 loop {
                     let attempt = || timeout(ATTEMPT, pending::<()>());
-                    let _ = allowance.run(&hanging, attempt).await;
+                    let _ = allowance.run(&hanging, always, attempt).await;
                     sleep(Duration::from_secs(1)).await;
                 }
             });
@@ -223,9 +241,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_is_answered_promptly_again_is_trusted_again() {
         let (allowance, stream) = (Allowance::new(1), AtomicBool::new(false));
-        allowance.run(&stream, || sleep(PROMPT * 2)).await;
+        allowance.run(&stream, always, || sleep(PROMPT * 2)).await;
         assert!(stream.load(Ordering::Relaxed));
-        allowance.run(&stream, || ready(())).await;
+        allowance.run(&stream, always, || ready(())).await;
         assert!(!stream.load(Ordering::Relaxed));
     }
 }

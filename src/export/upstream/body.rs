@@ -70,7 +70,7 @@ impl RequestBody {
     }
 
     /// All of it.
-    pub(in crate::export) fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+    pub(in crate::export) fn chunks(&self) -> impl Iterator<Item = &Bytes> + Clone {
         (0..).map_while(|index| self.payload.chunk(index))
     }
 }

@@ -10,21 +10,22 @@ use http::Uri;
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
+use super::circuit::{Circuit, CircuitState};
 use super::proxy::Way;
 use super::tls::Tls;
 
 /// Scheme, host and port of a URL.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(in crate::export) struct Origin {
-    pub(in crate::export) https: bool,
+pub(crate) struct Origin {
+    pub(crate) https: bool,
     /// Lower case; an IPv6 address in brackets.
-    pub(in crate::export) host: String,
-    pub(in crate::export) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl Origin {
     /// The origin of an absolute `http` or `https` URL.
-    pub(in crate::export) fn of(uri: &Uri) -> Option<Self> {
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let https = match uri.scheme_str()? {
             "https" => true,
             "http" => false,
@@ -36,7 +37,7 @@ impl Origin {
     }
 
     /// Host, and port unless it is the scheme's own: the `Host` header.
-    pub(in crate::export) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match (self.https, self.port) {
             (true, 443) | (false, 80) => self.host.clone(),
             _ => format!("{}:{}", self.host, self.port),
@@ -62,6 +63,7 @@ pub(in crate::export) struct Destination<P> {
     pub(in crate::export) origin: Origin,
     pub(in crate::export) way: Way,
     pub(in crate::export) allowance: Allowance,
+    pub(in crate::export) circuit: Circuit,
     /// Its connections, as the protocol keeps them.
     pub(in crate::export) pool: P,
 }
@@ -119,6 +121,13 @@ impl<P: Connections> Destinations<P> {
         Ok(fresh)
     }
 
+    /// Every destination by its origin, and how its circuit is.
+    pub(in crate::export) fn circuits(&self) -> Vec<(String, CircuitState)> {
+        // Senders need the map: it is let go before anything else is done.
+        let known: Vec<_> = self.map.lock().known.values().cloned().collect();
+        known.iter().map(|known| (known.origin.to_string(), known.circuit.state())).collect()
+    }
+
     /// Sweeps every pool, and forgets the destinations that nothing is left of.
     fn sweep(&self, generation: u64) {
         let mut map = self.map.lock();
@@ -162,6 +171,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::export::RetrySettings;
 
     #[derive(Debug)]
     struct NoConnection;
@@ -182,6 +192,7 @@ mod tests {
                     origin: origin.clone(),
                     way: Way::Direct,
                     allowance: Allowance::new(1),
+                    circuit: Circuit::new(&RetrySettings::without_jitter()),
                     pool: NoConnection,
                 })
             })

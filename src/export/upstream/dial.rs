@@ -16,6 +16,7 @@ use tower_service::Service as _;
 use super::destination::Origin;
 use super::proxy::Way;
 use super::tls::{Tls, TlsError, server_name};
+use crate::export::TlsClientSettings;
 
 /// The longest that a TCP connection may take, divided among the addresses of the name.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,13 +25,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A connection that bytes can be sent through, whatever it is made of.
-pub(in crate::export) trait Transmission: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Transmission: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transmission for T {}
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
-pub(in crate::export) enum DialError {
+pub(crate) enum DialError {
     /// The name is unknown, nobody listens, or nobody answers.
     #[error("can't connect to `{to}`: {reason}")]
     Connect { to: Origin, reason: String },
@@ -96,6 +97,32 @@ pub(in crate::export) async fn dial(
         .await
         .map_err(|source| DialError::Handshake { with: origin.clone(), source })?;
     Ok((Box::new(secured), generation))
+}
+
+/// Opens connections to one server, without a proxy: for tools that send what no exporter has.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    connector: HttpConnector,
+    tls: Tls,
+    origin: Origin,
+}
+
+impl Dialer {
+    /// Reads the files of `tls`, if the server's scheme is `https`; blocks on them. `protocol` is asked for by ALPN.
+    pub(crate) fn new(
+        origin: Origin,
+        tls: TlsClientSettings,
+        protocol: &'static [u8],
+        timeout: Duration,
+    ) -> Result<Self, TlsError> {
+        let tls = Tls::new(tls, protocol, origin.https)?;
+        Ok(Self { connector: connector(timeout), tls, origin })
+    }
+
+    /// Opens one.
+    pub(crate) async fn dial(&self) -> Result<Box<dyn Transmission>, DialError> {
+        dial(&self.connector, &self.tls, &self.origin, &Way::Direct).await.map(|(io, _)| io)
+    }
 }
 
 /// A connection to a proxy, whose own URL may be `https`.

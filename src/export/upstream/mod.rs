@@ -3,6 +3,7 @@
 
 pub(super) mod allowance;
 pub(super) mod body;
+pub(super) mod circuit;
 pub(super) mod destination;
 pub(super) mod detail;
 pub(super) mod dial;

@@ -11,7 +11,7 @@ pub(in crate::export) const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// Why an answer's body is not known.
 #[derive(Debug, Error)]
-pub(in crate::export) enum Unreadable {
+pub(crate) enum Unreadable {
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
     #[error("the answer broke off")]

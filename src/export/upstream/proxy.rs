@@ -129,15 +129,17 @@ impl Proxy {
         request.extend_from_slice(b"\r\n");
         connection.write_all(&request).await?;
 
-        // In TLS the client speaks first, so nothing can follow the head before we have read all of it.
+        // Not a byte more than the head: a server of HTTP/2 without TLS may speak first, and so right behind it.
         let mut answer = Vec::with_capacity(512);
         while !answer.ends_with(b"\r\n\r\n") {
             if answer.len() >= MAX_ANSWER {
                 return Err(io::Error::other("the proxy's answer to CONNECT is too long"));
             }
-            if connection.read_buf(&mut answer).await? == 0 {
+            let mut byte = [0];
+            if connection.read(&mut byte).await? == 0 {
                 return Err(io::Error::other("the proxy closed the connection after CONNECT"));
             }
+            answer.extend(byte);
         }
         let status =
             answer.split(|byte| *byte == b' ').nth(1).and_then(|word| word.get(..3)).unwrap_or_default();

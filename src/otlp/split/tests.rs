@@ -131,7 +131,7 @@ fn other_fields_of_the_request_are_dropped() {
 }
 
 #[test]
-fn a_valid_entry_without_records_stays_as_it_is() {
+fn rule_55_a_valid_entry_without_records_stays_as_it_is() {
     let split = split(Signal::Logs, b"\x0a\x02\x12\x00").unwrap();
     assert_eq!((split.entries[0].bytes.as_ref(), split.entries[0].records), (&b"\x12\x00"[..], 0));
 }

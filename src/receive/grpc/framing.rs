@@ -1,12 +1,9 @@
-//! Messages on a stream of bytes (gRPC over HTTP/2, "Length-Prefixed-Message"): one byte that says whether the
-//! message is compressed, four that give its length, then the message.
-//!
-//! A unary call has exactly one. Nothing is gathered here: what belongs to the message is passed on as it comes.
+//! The body of a unary call as it comes: exactly one message, behind the prefix that [`crate::rpc::prefix`] writes.
+//! Nothing is gathered here: what belongs to the message is passed on piece by piece.
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 
-/// Bytes before a message.
-const PREFIX: usize = 5;
+use crate::rpc::PREFIX;
 
 /// What the body of a unary call amounts to so far.
 #[derive(Debug, Default)]
@@ -95,15 +92,6 @@ impl Unframe {
     }
 }
 
-/// A message as it stands in a body.
-pub(crate) fn framed(message: &[u8], compressed: bool) -> Bytes {
-    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-    framed.put_u8(u8::from(compressed));
-    framed.put_u32(u32::try_from(message.len()).expect("answers are short"));
-    framed.extend_from_slice(message);
-    framed.freeze()
-}
-
 /// Reads a body in pieces, as [`Unframe`] does, and at once, as anyone would; panics if they disagree. Each of `cuts`
 /// is the length of a piece, in turn.
 #[cfg(any(test, fuzzing))]
@@ -162,6 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rpc::framed;
 
     proptest! {
         #[test]

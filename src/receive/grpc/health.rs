@@ -11,12 +11,10 @@ use http_body::{Body, Frame};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 
-use super::GRPC;
-use super::framing::framed;
 use super::status::{GrpcStatus, message};
 use crate::receive::answer::AnswerBody;
 use crate::receive::listener::Answer;
-use crate::rpc::Code;
+use crate::rpc::{Code, MEDIA_TYPE, framed};
 
 /// The service's name.
 pub(super) const SERVICE: &str = "grpc.health.v1.Health";
@@ -117,7 +115,7 @@ pub(super) fn watch(mut ready: watch::Receiver<bool>, request: &[u8]) -> Answer 
         }
     });
     let mut answer = Response::new(AnswerBody::stream(Changes(body)));
-    answer.headers_mut().insert(CONTENT_TYPE, GRPC);
+    answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     answer
 }
 

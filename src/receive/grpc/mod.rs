@@ -12,28 +12,25 @@ use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request, Version};
+use ::http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Coding, Limits};
-use super::http::{Misdirected, quoted};
+use super::http::{Misdirected, quoted, undelivered};
 use super::intake::Verdict;
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
 use super::{Misdirection, Received, Transport};
 use crate::otlp::Signal;
-use crate::rpc::Code;
-
-/// The media type of calls and answers.
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+use crate::rpc::{Code, ENCODING, MEDIA_TYPE};
 
 /// How the message of a call may be compressed.
 const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd");
 
-const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -43,16 +40,6 @@ enum Call {
     Export(Signal),
     HealthCheck,
     HealthWatch,
-}
-
-/// Whether a request is a gRPC call: on HTTP/2, and by its content type (which is not gRPC-Web's).
-pub(super) fn is_call(request: &Request<Incoming>) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let start = content_type.get(..GRPC.len()).unwrap_or_default();
-    let rest = content_type.get(GRPC.len()..).unwrap_or_default();
-    request.version() == Version::HTTP_2
-        && start.eq_ignore_ascii_case(GRPC.as_bytes())
-        && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
 /// Answers a call.
@@ -69,9 +56,11 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
                 .answer();
         }
     };
+    let patience = timeout(&head.headers);
+    let deadline = patience.and_then(|left| Instant::now().checked_add(left));
     let limits = Limits {
         size: settings.max_request_body_size,
-        timeout: timeout(&head.headers).map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
+        timeout: patience.map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
         budget: otlp.budget.clone(),
     };
     let received = body::read_message(&mut body, coding, &limits).await;
@@ -80,7 +69,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
     match (call, received) {
-        (Call::Export(signal), Ok(received)) => export(otlp, signal, received, gzip),
+        (Call::Export(signal), Ok(received)) => export(otlp, signal, received, deadline, gzip).await,
         (Call::Export(signal), Err(error)) => {
             otlp.intake.unread(signal, Transport::Grpc, &error);
             unread(&error).answer()
@@ -91,14 +80,21 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     }
 }
 
-fn export(otlp: &Otlp, signal: Signal, received: Received, gzip: bool) -> Answer {
-    let status = match otlp.intake.take(signal, Transport::Grpc, received) {
+async fn export(
+    otlp: &Otlp,
+    signal: Signal,
+    received: Received,
+    deadline: Option<Instant>,
+    gzip: bool,
+) -> Answer {
+    let status = match otlp.intake.take(signal, Transport::Grpc, received, deadline).await {
         Verdict::Accepted => return message(&super::status::Encoding::Protobuf.success(signal, None), gzip),
         Verdict::Partly { rejected, message: text } => {
             let partial = super::status::Encoding::Protobuf.success(signal, Some((rejected, &text)));
             return message(&partial, gzip);
         }
         Verdict::Refused(full) => GrpcStatus::later(&full.to_string()),
+        Verdict::Undelivered(time) => GrpcStatus::later(&undelivered(time)),
         Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
         Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),
     };
@@ -109,7 +105,7 @@ fn export(otlp: &Otlp, signal: Signal, received: Received, gzip: bool) -> Answer
 fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
     let wrong = |how, message: &str| Misdirected { how, message: message.to_owned() };
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let codec = content_type.get(GRPC.len()..).unwrap_or_default();
+    let codec = content_type.get(MEDIA_TYPE.len()..).unwrap_or_default();
     if codec.first() == Some(&b'+') && !codec[1..].to_ascii_lowercase().starts_with(b"proto") {
         return Err(wrong(
             Misdirection::Format,
@@ -133,19 +129,15 @@ fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
 
 /// The call of a path, or why there is none.
 fn call(path: &str) -> Result<Call, String> {
+    if let Some(signal) = Signal::from_method(path) {
+        return Ok(Call::Export(signal));
+    }
     let (service, method) =
         path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((path, ""));
-    let known = match service {
-        "opentelemetry.proto.collector.trace.v1.TraceService" => Some(Signal::Traces),
-        "opentelemetry.proto.collector.metrics.v1.MetricsService" => Some(Signal::Metrics),
-        "opentelemetry.proto.collector.logs.v1.LogsService" => Some(Signal::Logs),
-        _ => None,
-    };
-    match (known, service, method) {
-        (Some(signal), _, "Export") => Ok(Call::Export(signal)),
-        (None, health::SERVICE, "Check") => Ok(Call::HealthCheck),
-        (None, health::SERVICE, "Watch") => Ok(Call::HealthWatch),
-        (None, service, _) if service.starts_with("opentelemetry.proto.collector.profiles.") => {
+    match (service, method) {
+        (health::SERVICE, "Check") => Ok(Call::HealthCheck),
+        (health::SERVICE, "Watch") => Ok(Call::HealthWatch),
+        (service, _) if service.starts_with("opentelemetry.proto.collector.profiles.") => {
             Err("profiles are not supported; the signals are traces, metrics and logs".to_owned())
         }
         _ => Err(format!(

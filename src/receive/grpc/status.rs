@@ -4,31 +4,15 @@ use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use ::http::{HeaderValue, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use prost::Message as _;
 
-use super::{ENCODING, GRPC};
 use crate::receive::answer::{AnswerBody, gzipped};
 use crate::receive::listener::Answer;
 use crate::receive::otlp::RETRY_AFTER_SECONDS;
-use crate::rpc::{BadRequest, Code, RetryInfo, Status};
-
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-
-/// `google.rpc.Status`, where most senders look for `RetryInfo`.
-const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
-
-/// `google.rpc.RetryInfo`, where Python's exporter looks for it.
-const RETRY_INFO: HeaderName = HeaderName::from_static("google.rpc.retryinfo-bin");
+use crate::rpc::trailers::STATUS;
+use crate::rpc::{BadRequest, Code, ENCODING, MEDIA_TYPE, RetryInfo, Status, framed};
 
 /// Bytes of a message. It stands in three places, and some senders take no more than 8 KiB of trailers.
 const LONGEST_MESSAGE: usize = 1024;
-
-/// What a `grpc-message` can't hold as it is.
-const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// How a call ended that has no message to answer with.
 #[derive(Debug)]
@@ -53,19 +37,11 @@ impl GrpcStatus {
     pub(super) fn later(message: &str) -> Self {
         let seconds = rand::random_range(RETRY_AFTER_SECONDS);
         let retry = RetryInfo::after(Duration::from_secs(seconds));
-        let status = Status::new(Code::Unavailable, trim(message), Some(retry.detail()));
-        Self::of(&status).with(RETRY_INFO, binary(&retry.encode_to_vec()))
+        Self::of(&Status::new(Code::Unavailable, trim(message), Some(retry.detail())))
     }
 
     fn of(status: &Status) -> Self {
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(STATUS, HeaderValue::from(status.code));
-        let text = utf8_percent_encode(&status.message, ENCODED).to_string();
-        headers.insert(MESSAGE, HeaderValue::from_str(&text).expect("percent-encoded text is printable"));
-        if !status.details.is_empty() {
-            headers.insert(DETAILS, binary(&status.encode_to_vec()));
-        }
-        Self { headers }
+        Self { headers: status.trailers() }
     }
 
     /// With one more header.
@@ -78,7 +54,7 @@ impl GrpcStatus {
     pub(super) fn answer(self) -> Answer {
         let mut answer = Response::new(AnswerBody::from(bytes::Bytes::new()));
         *answer.headers_mut() = self.headers;
-        answer.headers_mut().insert(CONTENT_TYPE, GRPC);
+        answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
         answer
     }
 
@@ -91,19 +67,15 @@ impl GrpcStatus {
 /// The answer of a call that went well.
 pub(super) fn message(message: &[u8], takes_gzip: bool) -> Answer {
     let compressed = takes_gzip.then(|| gzipped(message)).flatten();
-    let framed = super::framing::framed(compressed.as_deref().unwrap_or(message), compressed.is_some());
+    let framed = framed(compressed.as_deref().unwrap_or(message), compressed.is_some());
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(STATUS, HeaderValue::from(Code::Ok as i32));
     let mut answer = Response::new(AnswerBody::with_trailers(framed, trailers));
-    answer.headers_mut().insert(CONTENT_TYPE, GRPC);
+    answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     if compressed.is_some() {
         answer.headers_mut().insert(ENCODING, HeaderValue::from_static("gzip"));
     }
     answer
-}
-
-fn binary(bytes: &[u8]) -> HeaderValue {
-    HeaderValue::from_str(&BASE64.encode(bytes)).expect("Base64 is printable")
 }
 
 fn trim(message: &str) -> &str {
@@ -116,7 +88,12 @@ fn trim(message: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+    use prost::Message as _;
+
     use super::*;
+    use crate::rpc::trailers::{DETAILS, MESSAGE, RETRY};
 
     fn details(answer: &Answer) -> Status {
         let details = BASE64.decode(answer.headers()[DETAILS].as_bytes()).unwrap();
@@ -129,7 +106,7 @@ mod tests {
         assert_eq!(answer.headers()[STATUS], "14");
         let status = details(&answer);
         let from_details = RetryInfo::decode(&*status.details[0].value).unwrap();
-        let alone = BASE64.decode(answer.headers()[RETRY_INFO].as_bytes()).unwrap();
+        let alone = BASE64.decode(answer.headers()[RETRY].as_bytes()).unwrap();
         assert_eq!(RetryInfo::decode(&*alone).unwrap(), from_details);
         assert!(RETRY_AFTER_SECONDS.contains(&from_details.delay().as_secs()));
         assert_eq!((status.code, status.details[0].type_url.as_str()), (14, crate::rpc::RETRY_INFO));

@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, 
 use prost::Message as _;
 
 use super::*;
+use crate::rpc::Code;
 
 fn with_body(status: &str, content_type: &str, body: &str) -> String {
     let length = body.len();
@@ -22,7 +23,6 @@ async fn outcome_of_status(status: u16) -> Outcome {
     answer.outcome
 }
 
-/// Rules 38 and 39.
 #[tokio::test]
 async fn rules_38_and_39_the_status_decides() {
     for status in [200, 201, 202, 204, 299] {
@@ -39,6 +39,21 @@ async fn rules_38_and_39_the_status_decides() {
     }
     for status in [300, 304, 402, 405, 408, 409, 410, 415, 431, 451, 500, 501, 505, 599] {
         assert_eq!(outcome_of_status(status).await, Outcome::Refused, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn rule_38_the_code_in_the_body_decides_nothing() {
+    for (status, code, expected) in [
+        ("503 X", Code::InvalidArgument, RETRY),
+        ("429 X", Code::Unimplemented, RETRY),
+        ("400 X", Code::Unavailable, Outcome::Bad),
+        ("500 X", Code::Unavailable, Outcome::Refused),
+    ] {
+        let body = serde_json::json!({ "code": code as i32, "message": "what the body says" }).to_string();
+        let answer = answer_to(&json(status, &body)).await;
+        assert_eq!(answer.outcome, expected, "{status}, {code:?}");
+        assert!(answer.detail.contains("what the body says"), "the body is read: {}", answer.detail);
     }
 }
 
@@ -65,7 +80,6 @@ async fn a_status_that_http_does_not_know_makes_no_label_of_its_own() {
     assert_eq!((answer.code.as_ref(), answer.outcome), ("other", Outcome::Refused));
 }
 
-/// Rule 42.
 #[tokio::test]
 async fn rule_42_retry_after_is_understood_as_seconds_and_as_a_date() {
     let after = async |status: &str, value: &str| {

@@ -31,9 +31,8 @@ fn large() -> Batch {
     Batch::new(Signal::Logs, chunks.collect(), 1)
 }
 
-/// Rules 24 and 25.
 #[tokio::test]
-async fn a_protobuf_body_is_the_batch_byte_for_byte() {
+async fn rules_24_and_25_a_protobuf_body_is_the_batch_byte_for_byte() {
     for batch in [batch(), large()] {
         let received = received(|_| (), &batch).await;
         assert_eq!(received.line, "POST /v1/logs HTTP/1.1");
@@ -43,9 +42,8 @@ async fn a_protobuf_body_is_the_batch_byte_for_byte() {
     }
 }
 
-/// Rule 29.
 #[tokio::test]
-async fn a_gzip_body_decodes_to_the_batch() {
+async fn rule_29_a_gzip_body_says_so_and_decodes_to_the_batch() {
     for batch in [batch(), large()] {
         let received = received(|http| http.compression = Compression::Gzip { level: 1 }, &batch).await;
         assert_eq!(received.headers["content-encoding"], "gzip");
@@ -64,9 +62,8 @@ async fn a_zstd_body_decodes_to_the_batch() {
     }
 }
 
-/// Rule 26.
 #[tokio::test]
-async fn a_json_body_is_an_export_request() {
+async fn rule_26_a_json_body_says_so_and_is_an_export_request() {
     // One `ResourceLogs` without fields.
     let batch = Batch::new(Signal::Logs, vec![Bytes::from_static(b"\x0a\x00")], 1);
     let plain = received(|http| http.encoding = Encoding::Json, &batch).await;
@@ -84,7 +81,6 @@ async fn a_json_body_is_an_export_request() {
     assert_eq!(unpacked, plain.body);
 }
 
-/// Rule 32.
 #[tokio::test]
 async fn rules_4_and_32_a_request_that_is_too_large_is_not_sent() {
     let upstream = Upstream::answering(OK).await;

@@ -1,0 +1,5 @@
+//! Decompression of gzip, zlib and zstd, in pieces and at once, on any bytes.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| sluice::fuzzed::decompression(input));

@@ -1,0 +1,121 @@
+//! OTLP/gRPC on one HTTP/2 connection, a unary call at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client;
+use http::header::{CONTENT_TYPE, HeaderValue, TE, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use prost::Message as _;
+
+use super::connection::Driver;
+use super::{Failure, Refusal};
+use crate::cli::answer::ExportResponse;
+use crate::cli::send::settings::{SendError, SendSettings};
+use crate::export::call::{Answered, CallError, Message, call};
+use crate::export::{Dialer, Transmission};
+use crate::rpc::{Code, ENCODING, MEDIA_TYPE, PREFIX, announced, trailers};
+
+/// Makes connections, and calls on them.
+pub(super) struct Grpc {
+    dialer: Arc<Dialer>,
+    uri: Uri,
+    headers: HeaderMap,
+    compressed: bool,
+    connection: Option<Connection>,
+}
+
+struct Connection {
+    calls: client::SendRequest<Bytes>,
+    driver: Driver<client::Connection<Box<dyn Transmission>, Bytes>>,
+}
+
+impl Grpc {
+    pub(super) fn new(settings: &SendSettings, dialer: Arc<Dialer>) -> Result<Self, SendError> {
+        let (origin, method) = settings.target()?;
+        let scheme = if origin.https { "https" } else { "http" };
+        let uri = format!("{scheme}://{}{method}", origin.authority());
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, MEDIA_TYPE);
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
+        let coding = settings.compression.coding();
+        if let Some(coding) = coding {
+            headers.insert(ENCODING, HeaderValue::from_static(coding));
+        }
+        headers.extend(settings.headers.clone());
+        let uri = uri.parse().map_err(|_| SendError::Endpoint)?;
+        Ok(Self { dialer, uri, headers, compressed: coding.is_some(), connection: None })
+    }
+
+    /// Sends the message `body` and waits for the end of the call; the number of records it says were rejected.
+    pub(super) async fn attempt(&mut self, body: Bytes) -> Result<u64, Refusal> {
+        // Not put back unless it can be used again, so that a timeout closes it.
+        if let Some(mut connection) = self.connection.take()
+            && connection.driver.is_open().await
+        {
+            match connection.call(self.request(), self.message(&body)).await {
+                // The server takes no more calls on it.
+                Err(CallError::Unsent(_)) => {}
+                ended => return self.end(connection, ended),
+            }
+        }
+        let mut connection = Connection::open(&self.dialer).await?;
+        let ended = connection.call(self.request(), self.message(&body)).await;
+        self.end(connection, ended)
+    }
+
+    fn end(&mut self, connection: Connection, ended: Result<Answered, CallError>) -> Result<u64, Refusal> {
+        let answered = ended.map_err(|_| Failure::Closed)?;
+        self.connection = Some(connection);
+        result(&answered)
+    }
+
+    fn request(&self) -> Request<()> {
+        let mut request = Request::new(());
+        *request.version_mut() = Version::HTTP_2;
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    fn message(&self, body: &Bytes) -> Message<[Bytes; 1]> {
+        Message { chunks: [body.clone()], len: body.len() as u64, compressed: self.compressed }
+    }
+}
+
+impl Connection {
+    async fn open(dialer: &Dialer) -> Result<Self, Failure> {
+        let handshake = client::Builder::new().enable_push(false).handshake(dialer.dial().await?);
+        let (calls, driver) = handshake.await.map_err(|_| Failure::Connect)?;
+        Ok(Self { calls, driver: Driver::new(driver) })
+    }
+
+    async fn call(
+        &mut self,
+        request: Request<()>,
+        message: Message<[Bytes; 1]>,
+    ) -> Result<Answered, CallError> {
+        self.driver.drive(call(self.calls.clone(), request, message, None)).await
+    }
+}
+
+fn result(answered: &Answered) -> Result<u64, Refusal> {
+    let Some(end) = answered.end() else {
+        let failure = match answered.status {
+            StatusCode::OK => Failure::Code(Code::Unknown),
+            status => Failure::Status(status.as_u16()),
+        };
+        return Err(failure.into());
+    };
+    let code = trailers::code(end);
+    if code != Code::Ok {
+        let retry_after = trailers::retry_info(end).map(|info| info.delay());
+        return Err(Refusal { failure: Failure::Code(code), retry_after });
+    }
+    // OK with a message that can't be read is a success all the same.
+    let body = answered.body.as_deref().unwrap_or_default();
+    let message = announced(body).map_or(&b""[..], |(len, _)| &body[PREFIX..PREFIX + len]);
+    Ok(ExportResponse::decode(message).unwrap_or_default().rejected())
+}

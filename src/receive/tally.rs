@@ -1,0 +1,96 @@
+//! How the records of a request have ended.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use smallvec::SmallVec;
+
+use super::remarks::{Remarks, Why};
+use crate::stream::{Loss, Shed};
+
+/// How a request's entries ended.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Index, records and streams of each entry that was placed.
+    pub(super) placed: SmallVec<[(usize, u64, usize); 8]>,
+    /// Records that `unrouted: drop` ended, of which the sender is told nothing.
+    pub(super) unrouted: u64,
+    /// Records that every one of their streams had to shed.
+    pub(super) shed: u64,
+    /// Records that no stream delivered, and at least one tried to.
+    undelivered: u64,
+}
+
+/// What became of one entry where it was not taken: by exporter and identity of the stream, the records.
+#[derive(Default)]
+struct Untaken<'a> {
+    by_stream: HashMap<(&'a str, &'a str), u64>,
+    shed: Option<&'a Shed>,
+    loss: Option<&'a Loss>,
+}
+
+impl Tally {
+    /// Records that were placed.
+    pub(super) fn placed(&self) -> u64 {
+        self.placed.iter().map(|(_, records, _)| records).sum()
+    }
+
+    /// Records that at least one exporter has taken.
+    pub(super) fn accepted(&self) -> u64 {
+        self.placed() - self.shed - self.undelivered
+    }
+
+    /// Adds what was shed and what was not delivered. A record that one of its streams has taken was accepted; which
+    /// records an upstream has rejected is not known, so that of an entry as many are lost as by the stream that lost the
+    /// fewest.
+    pub(super) fn lose(&mut self, sheds: &[Shed], losses: &[Loss], remarks: &mut Remarks) {
+        if sheds.is_empty() && losses.is_empty() {
+            return;
+        }
+        // An entry that was split for size ends piece by piece.
+        let mut by_entry: HashMap<usize, Untaken<'_>> = HashMap::new();
+        for shed in sheds {
+            let untaken = by_entry.entry(shed.index).or_default();
+            untaken.add(shed.registry.exporter(), shed.name.identity(), shed.records);
+            untaken.shed.get_or_insert(shed);
+        }
+        for loss in losses {
+            let untaken = by_entry.entry(loss.index).or_default();
+            untaken.add(&loss.exporter, loss.name.identity(), loss.records);
+            // What was only a warning says less than what came with a loss.
+            if untaken.loss.is_none_or(|known| known.records == 0) {
+                untaken.loss = Some(loss);
+            }
+        }
+        for (index, records, streams) in &self.placed {
+            let Some(untaken) = by_entry.get(index) else { continue };
+            let least = untaken.by_stream.values().min().copied().unwrap_or_default();
+            let lost = if untaken.by_stream.len() >= *streams { least.min(*records) } else { 0 };
+            let (mut shed_lost, mut undelivered) = (0, lost);
+            if untaken.loss.is_none() {
+                (shed_lost, undelivered) = (lost, 0);
+            }
+            self.shed += shed_lost;
+            self.undelivered += undelivered;
+            if let Some(first) = untaken.shed {
+                remarks.add(Why::Shed, shed_lost, |text| {
+                    write!(text, "entry {index} was shed by `{}`: {}", first.registry.exporter(), first.full)
+                        .expect("writing to a String can't fail");
+                });
+            }
+            if let Some(first) = untaken.loss {
+                remarks.add(Why::Undelivered, undelivered, |text| {
+                    let said = if first.records > 0 { "was not delivered by" } else { "was delivered, says" };
+                    write!(text, "entry {index} {said} `{}`: {}", first.exporter, first.reason)
+                        .expect("writing to a String can't fail");
+                });
+            }
+        }
+    }
+}
+
+impl<'a> Untaken<'a> {
+    fn add(&mut self, exporter: &'a str, identity: &'a str, records: u64) {
+        *self.by_stream.entry((exporter, identity)).or_default() += records;
+    }
+}

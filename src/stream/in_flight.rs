@@ -1,0 +1,78 @@
+//! A batch in the hands of a consumer.
+
+use std::sync::Arc;
+
+use super::open::ClosedBatch;
+use super::queue::Stream;
+use super::{Batch, Numbers};
+
+/// A batch that a consumer has taken. Dropping it settles it: its bytes are given back, and the next batch of the
+/// stream may follow. Whoever waits for an entry of it that has not [`InFlight::ended`] by then learns that it was not
+/// delivered.
+#[derive(Debug)]
+pub struct InFlight {
+    stream: Arc<Stream>,
+    closed: ClosedBatch,
+}
+
+impl InFlight {
+    pub(super) fn new(stream: Arc<Stream>, closed: ClosedBatch) -> Self {
+        Self { stream, closed }
+    }
+
+    /// The batch, without what was withdrawn from it.
+    pub fn batch(&self) -> &Batch {
+        &self.closed.batch
+    }
+
+    /// Notes that a piece of the batch has ended, or all of it. `next` is the piece behind it, with which it may share an
+    /// entry. Of its records `lost` were not delivered, for a `reason` that senders may read; if there is a reason and
+    /// none was lost, it is a warning.
+    pub fn ended(&self, piece: &Batch, next: Option<&Batch>, lost: u64, reason: &str) {
+        let mut queue = self.stream.queue.lock();
+        if queue.stubs.is_empty() && queue.withdrawn.is_empty() {
+            return;
+        }
+        if !reason.is_empty() {
+            queue.stubs.lose(piece, lost, &self.stream, &reason.into());
+        }
+        let ended = match next {
+            Some(next) => piece.numbers().without(next.numbers()),
+            None => piece.numbers().clone(),
+        };
+        queue.end(&ended);
+    }
+
+    /// Whether all entries of these numbers were withdrawn.
+    pub fn is_withdrawn(&self, numbers: &Numbers) -> bool {
+        let queue = self.stream.queue.lock();
+        !queue.withdrawn.is_empty() && numbers.without(&queue.withdrawn).is_empty()
+    }
+
+    /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
+    /// their records have ended is for the caller to count.
+    pub fn withdraw(&mut self) -> Numbers {
+        let mut queue = self.stream.queue.lock();
+        if queue.withdrawn.is_empty() {
+            return Numbers::default();
+        }
+        let gone = queue.withdrawn.both(self.closed.batch.numbers());
+        let requests = queue.withdrawn_ends.both(&gone).len();
+        queue.withdrawn = queue.withdrawn.without(&gone);
+        queue.withdrawn_ends = queue.withdrawn_ends.without(&gone);
+        drop(queue);
+        if !gone.is_empty() {
+            let mut removed = self.closed.remove(&gone);
+            self.closed.requests -= requests;
+            removed.requests = requests;
+            self.stream.give_back(&removed);
+        }
+        gone
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.stream.settle(&self.closed);
+    }
+}

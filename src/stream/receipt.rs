@@ -1,0 +1,235 @@
+//! Receipts: how a request learns that every one of its entries has been settled, and takes back those that have not.
+//!
+//! What is counted are entries by their identity, which is the sequence number that each has in its stream; bytes would
+//! not do, because pieces of an entry repeat its headers. A request that goes to several streams, or to one stream in
+//! several pieces, has one receipt for all of them. Streams keep the other half of it, a [`Stub`], beside their queue and
+//! not in it, so that it doesn't matter where the bytes are. Of requests that don't ask for a receipt nothing is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::queue::Stream;
+use super::{Batch, Numbers, Reservation, StreamName};
+
+/// A request that wants to know what becomes of its entries. Dropped before they are settled, it withdraws what is left of
+/// them.
+#[derive(Debug)]
+pub struct Receipt {
+    ledger: Arc<Ledger>,
+    /// Where its entries are, with the first sequence number that it has there.
+    places: Vec<(Arc<Stream>, u64)>,
+    /// For the request while it waits.
+    _held: Reservation,
+}
+
+/// Records that a stream has not delivered, or something to say about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The exporter of the stream.
+    pub exporter: Arc<str>,
+    /// Which of its streams.
+    pub name: StreamName,
+    /// The position of their entry in the request.
+    pub index: usize,
+    /// How many records are lost; none, if the upstream has only warned.
+    pub records: u64,
+    /// What the upstream says, or why there is no hope of asking it. Without secrets.
+    pub reason: Arc<str>,
+}
+
+/// What is known of a request, shared by its receipt and the streams.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    account: Mutex<Account>,
+    settled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// Entries in streams, the pieces that they were split into each by itself.
+    unsettled: u64,
+    losses: Vec<Loss>,
+}
+
+/// What a stream keeps of a request.
+#[derive(Debug)]
+pub(super) struct Stub {
+    ledger: Arc<Ledger>,
+    /// For each number: which entry of the request it is or is a piece of, and its records.
+    entries: Box<[(usize, u64)]>,
+    first: u64,
+    admitted: Instant,
+    pub(super) unsettled: Numbers,
+}
+
+/// The stubs of a stream's requests, by the first number of each.
+#[derive(Debug, Default)]
+pub(super) struct Stubs {
+    by_first: BTreeMap<u64, Stub>,
+}
+
+impl Receipt {
+    pub(super) fn new(ledger: Arc<Ledger>, places: Vec<(Arc<Stream>, u64)>, held: Reservation) -> Self {
+        Self { ledger, places, _held: held }
+    }
+
+    /// Ready once all entries are settled. Returns what was not delivered of them, and what upstreams had to say: once.
+    pub async fn settled(&self) -> Vec<Loss> {
+        loop {
+            // Made before asking, so that the last one is not missed.
+            let settled = self.ledger.settled.notified();
+            if let Some(losses) = self.ledger.closed() {
+                return losses;
+            }
+            settled.await;
+        }
+    }
+
+    /// Whether nothing is left to wait for.
+    pub fn is_settled(&self) -> bool {
+        self.ledger.account.lock().unsettled == 0
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if self.is_settled() {
+            return;
+        }
+        for (stream, first) in &self.places {
+            stream.withdraw(*first);
+        }
+    }
+}
+
+impl Ledger {
+    /// For a request with so many entries in streams.
+    pub(super) fn new(unsettled: u64) -> Self {
+        Self { account: Mutex::new(Account { unsettled, losses: Vec::new() }), settled: Notify::new() }
+    }
+
+    /// The losses, if nothing can be added to them.
+    fn closed(&self) -> Option<Vec<Loss>> {
+        let mut account = self.account.lock();
+        (account.unsettled == 0).then(|| std::mem::take(&mut account.losses))
+    }
+
+    fn settle(&self, entries: u64) {
+        let mut account = self.account.lock();
+        account.unsettled -= entries;
+        if account.unsettled == 0 {
+            self.settled.notify_one();
+        }
+    }
+}
+
+impl Stub {
+    /// Of a request with these entries in the stream, each as its position in the request and its records.
+    pub(super) fn new(ledger: Arc<Ledger>, entries: Box<[(usize, u64)]>) -> Self {
+        Self { ledger, entries, first: 0, admitted: Instant::now(), unsettled: Numbers::default() }
+    }
+
+    /// The last number that the request has in the stream.
+    pub(super) fn last(&self) -> u64 {
+        self.first + self.entries.len() as u64 - 1
+    }
+
+    fn lose(&self, number: u64, records: u64, stream: &Stream, reason: &Arc<str>) {
+        let (index, _) = self.entries[(number - self.first) as usize];
+        let mut account = self.ledger.account.lock();
+        let exporter = stream.registry().exporter();
+        let same = |last: &&mut Loss| {
+            last.index == index && last.exporter == *exporter && last.name == *stream.name()
+        };
+        match account.losses.last_mut().filter(same) {
+            // Another piece of the same entry; what was said first of a loss stays.
+            Some(last) => {
+                if last.records == 0 {
+                    last.reason = reason.clone();
+                }
+                last.records += records;
+            }
+            None => account.losses.push(Loss {
+                exporter: exporter.clone(),
+                name: stream.name().clone(),
+                index,
+                records,
+                reason: reason.clone(),
+            }),
+        }
+    }
+}
+
+impl Stubs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_first.is_empty()
+    }
+
+    /// Adds the stub of a request whose entries got their numbers from `first` on.
+    pub(super) fn add(&mut self, first: u64, mut stub: Stub) {
+        stub.first = first;
+        stub.unsettled = Numbers::from(first..first + stub.entries.len() as u64);
+        self.by_first.insert(first, stub);
+    }
+
+    pub(super) fn remove(&mut self, first: u64) -> Option<Stub> {
+        self.by_first.remove(&first)
+    }
+
+    /// When the entry of this number was admitted, if somebody waits for it.
+    pub(super) fn admitted(&self, number: u64) -> Option<Instant> {
+        self.of(number).map(|stub| stub.admitted)
+    }
+
+    /// Notes that `lost` records of a piece were not delivered, and why; or none, if the upstream has only said something.
+    ///
+    /// Which records an upstream has rejected it doesn't say. Where those of several entries were sent together, each
+    /// entry gets its share of them, so that together they are as many as the upstream says.
+    pub(super) fn lose(&self, piece: &Batch, lost: u64, stream: &Stream, reason: &Arc<str>) {
+        let (mut before, all) = (0, piece.records());
+        for number in piece.numbers().iter() {
+            let Some(stub) = self.of(number) else { continue };
+            let (_, records) = stub.entries[(number - stub.first) as usize];
+            let after = (before + records).min(all);
+            stub.lose(number, share(lost, after, all) - share(lost, before, all), stream, reason);
+            before = after;
+        }
+    }
+
+    /// Notes that the entries of these numbers have ended. Of others than those that wait nothing is known.
+    pub(super) fn settle(&mut self, numbers: &Numbers) {
+        let Some(last) = numbers.last() else { return };
+        // Each request has its numbers in a row, so that one after the other is looked for.
+        let mut from = numbers.first();
+        while let Some(number) = from {
+            let firsts = self.by_first.range(..=number).next_back().filter(|(_, stub)| stub.last() >= number);
+            let next = || self.by_first.range(number..=last).next();
+            let Some(first) = firsts.or_else(next).map(|(first, _)| *first) else { return };
+            let stub = self.by_first.get_mut(&first).expect("it was found just now");
+            let before = stub.unsettled.len();
+            stub.unsettled = stub.unsettled.without(numbers);
+            let settled = before - stub.unsettled.len();
+            from = Some(stub.last() + 1).filter(|next| *next <= last);
+            if settled > 0 {
+                stub.ledger.settle(settled);
+                if stub.unsettled.is_empty() {
+                    self.by_first.remove(&first);
+                }
+            }
+        }
+    }
+
+    fn of(&self, number: u64) -> Option<&Stub> {
+        let (_, stub) = self.by_first.range(..=number).next_back()?;
+        stub.unsettled.contains(number).then_some(stub)
+    }
+}
+
+/// The part of `lost` that falls on the first `records` of `all`.
+fn share(lost: u64, records: u64, all: u64) -> u64 {
+    (u128::from(lost) * u128::from(records) / u128::from(all.max(1))) as u64
+}

@@ -1,0 +1,168 @@
+//! What a request that waits learns, and what is left of one that doesn't any more.
+
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message as _;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+
+/// An entry with so many records.
+fn logs(records: usize) -> Vec<u8> {
+    let scope = ScopeLogs { log_records: vec![LogRecord::default(); records], ..ScopeLogs::default() };
+    ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }.encode_to_vec()
+}
+
+impl House {
+    /// Admits a request that waits: for each key an entry of so many records.
+    fn wait_for(&self, entries: &[(&str, usize)]) -> Receipt {
+        let mut admission = self.admission();
+        for (index, (identity, records)) in entries.iter().enumerate() {
+            let attributes: Arc<[Box<str>]> = [].into();
+            let at = Placement { registry: &self.registry, identity, attributes: &attributes, route: None };
+            admission.place(index, &Cow::Owned(logs(*records)), *records as u64, &at).unwrap();
+        }
+        admission.commit_with_receipt().unwrap().1
+    }
+
+    fn oldest(&self) -> Option<Duration> {
+        self.registry.oldest().map(|since| since.elapsed())
+    }
+}
+
+fn whole(in_flight: &InFlight, lost: u64, reason: &str) {
+    in_flight.ended(in_flight.batch(), None, lost, reason);
+}
+
+fn told(losses: &[Loss]) -> Vec<(usize, u64, &str)> {
+    losses.iter().map(|loss| (loss.index, loss.records, &*loss.reason)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_all_its_streams() {
+    let house = House::new(settings());
+    let receipt = house.wait_for(&[("a", 1), ("b", 2)]);
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    let (first, second) = (streams[0].next().await.unwrap(), streams[1].next().await.unwrap());
+    whole(&first, 0, "");
+    assert!(timeout(Duration::from_secs(3600), receipt.settled()).await.is_err());
+    whole(&second, 2, "refused");
+    assert_eq!(told(&receipt.settled().await), [(1, 2, "refused")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_woken() {
+    let house = House::new(settings());
+    let receipt = house.wait_for(&[("a", 1)]);
+    let waiting = tokio::spawn(async move { receipt.settled().await });
+    let in_flight = house.consumers.first().next().await.unwrap();
+    tokio::task::yield_now().await;
+    whole(&in_flight, 0, "");
+    assert!(waiting.await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_consumer_drops_without_a_word_was_not_delivered() {
+    let house = House::new(settings());
+    let receipt = house.wait_for(&[("a", 3)]);
+    drop(house.consumers.first().next().await.unwrap());
+    assert_eq!(told(&receipt.settled().await), [(0, 3, "sending it was broken off")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_share_what_an_upstream_rejects_of_a_batch() {
+    let house = House::new(settings());
+    let receipts = [house.wait_for(&[("a", 3)]), house.wait_for(&[("a", 5)]), house.wait_for(&[("a", 2)])];
+    let in_flight = house.consumers.first().next().await.unwrap();
+    whole(&in_flight, 5, "some");
+    let mut shares = Vec::new();
+    for receipt in &receipts {
+        shares.push(receipt.settled().await[0].records);
+    }
+    assert_eq!(shares, [1, 3, 1], "together as many as the upstream says");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_is_withdrawn_at_once_and_its_room_is_free() {
+    let house = House::new(QueueSettings { queue_requests: Some(3), ..settings() });
+    let open = [house.wait_for(&[("a", 1)]), house.wait_for(&[("a", 2)]), house.wait_for(&[("a", 3)])];
+    assert!(house.admit(&[("a", 10)]).is_err(), "it is full of requests");
+    let before = house.pending("a");
+    let [first, second, third] = open;
+    drop(second);
+    assert_eq!(house.registry.pending_records(), 4);
+    assert_eq!(house.pending("a"), before - frame_len(logs(2).len()) as u64);
+    let fourth = house.wait_for(&[("a", 4)]);
+    drop((first, fourth));
+    assert_eq!(house.registry.pending_records(), 3);
+    let in_flight = house.consumers.first().next().await.unwrap();
+    assert_eq!((in_flight.batch().records(), in_flight.batch().numbers()), (3, &Numbers::from(2..3)));
+    whole(&in_flight, 0, "");
+    drop(in_flight);
+    assert!(third.settled().await.is_empty());
+    drop(third);
+    assert_eq!(house.shared.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_withdrawn_as_a_whole_is_never_sent() {
+    let house = House::new(settings());
+    let receipt = house.wait_for(&[("a", 100)]);
+    let state = house.consumers.first().state();
+    assert_eq!(state.waiting_batches, 1);
+    drop(receipt);
+    assert!(house.consumers.first().next().await.is_none());
+    assert_eq!((house.registry.pending_bytes(), house.shared.budget.used()), (0, 0));
+    assert!(house.oldest().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_is_withdrawn_when_its_consumer_looks() {
+    let house = House::new(QueueSettings { queue_requests: Some(2), ..settings() });
+    let (gone, stays) = (house.wait_for(&[("a", 1)]), house.wait_for(&[("a", 2)]));
+    let stream = house.consumers.first();
+    let mut in_flight = stream.next().await.unwrap();
+    let withdrawal = stream.withdrawal().notified();
+    drop(gone);
+    timeout(Duration::from_secs(1), withdrawal).await.expect("it is told");
+    assert_eq!(house.registry.pending_records(), 3);
+    assert_eq!(in_flight.withdraw(), Numbers::from(0..1));
+    assert_eq!((in_flight.batch().records(), house.registry.pending_records()), (2, 2));
+    house.admit(&[("a", 10)]).expect("a place is free");
+    assert!(in_flight.withdraw().is_empty(), "once");
+    whole(&in_flight, 0, "");
+    drop(in_flight);
+    assert!(stays.settled().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_although_it_was_withdrawn_leaves_nothing_behind() {
+    let house = House::new(settings());
+    let gone = house.wait_for(&[("a", 1)]);
+    let stream = house.consumers.first();
+    let mut in_flight = stream.next().await.unwrap();
+    drop(gone);
+    whole(&in_flight, 0, "");
+    assert!(in_flight.withdraw().is_empty(), "it was delivered");
+    drop(in_flight);
+    assert_eq!((house.registry.pending_records(), house.shared.budget.used()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_a_stream_is_that_of_the_oldest_entry_that_is_left() {
+    let house = House::new(settings());
+    let start = Instant::now();
+    let first = house.wait_for(&[("a", 1)]);
+    advance(Duration::from_secs(5)).await;
+    let second = house.wait_for(&[("a", 1)]);
+    assert_eq!(house.oldest(), Some(start.elapsed()));
+    drop(first);
+    assert_eq!(house.oldest(), Some(Duration::ZERO));
+    drop(second);
+    assert_eq!(house.oldest(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_no_stream_got_waits_for_nothing() {
+    let house = House::new(settings());
+    assert!(house.wait_for(&[]).settled().await.is_empty());
+}
