@@ -4,19 +4,36 @@
 //! ... records | extents, 32 bytes each, by stream | rows, 64 bytes each, by stream | trailer, one block
 //! ```
 //!
+//! | bytes of an extent | one record with entries |
+//! |---|---|
+//! | 0..4 | where it begins in the file, in units of 8 bytes |
+//! | 4..8 | length of its payload |
+//! | 8..12 | entries |
+//! | 12..20 | sequence number of the first |
+//! | 20..28 | records in them |
+//! | 28..32 | CRC32C of bytes 0..28 |
+//!
+//! | bytes of a row | what the segment has of one stream |
+//! |---|---|
+//! | 0..4 | number of the stream |
+//! | 4..8 | how many extents; they are sorted by sequence number, and none has an entry that another has |
+//! | 8..16 | the first of them, counted from the first of the segment |
+//! | 16..24 | lowest sequence number |
+//! | 24..32 | the number behind the highest one |
+//! | 32..56 | entries, records, and bytes of entries under their frames |
+//! | 56..64 | where the record with the stream's key begins; 0 if it is damaged |
+//!
 //! Rows begin at a block, so that the one of a stream is found by reading a single block: in memory is the first stream
-//! of each.
+//! of each. The trailer is described in `trailer.rs`.
 
 use std::io;
 use std::sync::Arc;
 
 use super::disk::{BLOCK, DiskFile};
-use super::format::{Header, VERSION, u32_at, u64_at, whole_blocks};
+use super::format::{Header, u32_at, u64_at, whole_blocks};
 use super::record::{ALIGN, Kind, Record, counts_len};
+use super::trailer::Trailer;
 
-const MAGIC: [u8; 8] = *b"sluiceix";
-/// Bytes of the trailer that are in use.
-const TRAILER: usize = 112;
 /// Bytes of an extent.
 pub(super) const EXTENT: usize = 32;
 /// Bytes of a row.
@@ -65,7 +82,7 @@ impl Extent {
     }
 
     /// Each extent has a checksum of its own: one that lied about its numbers would have live entries settled.
-    fn decode(bytes: &[u8], seed: u32) -> io::Result<Self> {
+    pub(super) fn decode(bytes: &[u8], seed: u32) -> io::Result<Self> {
         if crc32c::crc32c_append(seed, &bytes[..EXTENT - 4]) != u32_at(bytes, EXTENT - 4) {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -136,104 +153,6 @@ impl Row {
             bytes: u64_at(bytes, 48),
             key_at: u64_at(bytes, 56),
         }
-    }
-}
-
-/// The last block of a sealed segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trailer {
-    /// Where the records end.
-    pub(super) end: u64,
-    /// What the segment's opening says: the segment before, and where that one ends.
-    pub(super) before: Option<(u64, u64)>,
-    /// Where the extents begin, and how many there are.
-    pub(super) extents_at: u64,
-    pub(super) extents: u64,
-    /// Where the rows begin, and how many there are.
-    pub(super) rows_at: u64,
-    pub(super) rows: u64,
-    /// Of all rows.
-    pub(super) entries: u64,
-    pub(super) bytes: u64,
-    rows_crc: u32,
-}
-
-impl Trailer {
-    fn encode(&self, header: &Header, block: &mut [u8]) {
-        let mut bytes = Vec::with_capacity(TRAILER);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&self.rows_crc.to_le_bytes());
-        // No segment has the number `u64::MAX`: they count from 1.
-        let (before, before_end) = self.before.unwrap_or((u64::MAX, 0));
-        for number in [
-            header.id,
-            header.salt,
-            self.end,
-            before,
-            before_end,
-            self.extents_at,
-            self.extents,
-            self.rows_at,
-            self.rows,
-            self.entries,
-            self.bytes,
-        ] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        let crc = crc32c::crc32c_append(header.seed(), &bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        block[..bytes.len()].copy_from_slice(&bytes);
-    }
-
-    /// Reads the last block of a file; `None` if it is not the trailer of this segment.
-    fn decode(block: &[u8], header: &Header) -> Option<Self> {
-        let body = &block[..16 + 11 * 8];
-        let ours = body[..8] == MAGIC
-            && u32_at(body, 8) <= VERSION
-            && crc32c::crc32c_append(header.seed(), body) == u32_at(block, body.len());
-        let number = |at: usize| u64_at(body, 16 + at * 8);
-        ours.then(|| Self {
-            rows_crc: u32_at(body, 12),
-            end: number(2),
-            before: (number(3) != u64::MAX).then(|| (number(3), number(4))),
-            extents_at: number(5),
-            extents: number(6),
-            rows_at: number(7),
-            rows: number(8),
-            entries: number(9),
-            bytes: number(10),
-        })
-    }
-
-    /// The trailer of `file`, `length` bytes long, if there is a whole one.
-    pub(super) fn read(file: &dyn DiskFile, length: u64, header: &Header) -> io::Result<Option<Self>> {
-        if length < 2 * BLOCK as u64 || !length.is_multiple_of(BLOCK as u64) {
-            return Ok(None);
-        }
-        let mut block = vec![0; BLOCK];
-        file.read_at(&mut block, length - BLOCK as u64)?;
-        Ok(Self::decode(&block, header).filter(|trailer| {
-            let rows =
-                trailer.rows.checked_mul(ROW as u64).and_then(|rows| trailer.rows_at.checked_add(rows));
-            rows.is_some_and(|end| end <= length)
-        }))
-    }
-
-    /// All rows, or `None` if they or what they speak of are damaged.
-    pub(super) fn read_rows(&self, file: &dyn DiskFile, header: &Header) -> io::Result<Option<Vec<Row>>> {
-        const AT_ONCE: u64 = 4096;
-        for from in (0..self.extents).step_by(AT_ONCE as usize) {
-            let mut bytes = vec![0; AT_ONCE.min(self.extents - from) as usize * EXTENT];
-            file.read_at(&mut bytes, self.extents_at + from * EXTENT as u64)?;
-            if bytes.chunks_exact(EXTENT).any(|extent| Extent::decode(extent, header.seed()).is_err()) {
-                return Ok(None);
-            }
-        }
-        let mut bytes = vec![0; self.rows as usize * ROW];
-        file.read_at(&mut bytes, self.rows_at)?;
-        let whole = crc32c::crc32c_append(header.seed(), &bytes) == self.rows_crc;
-        Ok(whole.then(|| bytes.chunks_exact(ROW).map(Row::decode).collect()))
     }
 }
 

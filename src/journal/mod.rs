@@ -156,6 +156,7 @@ mod survey;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod trailer;
 mod types;
 mod writer;
 

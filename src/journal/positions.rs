@@ -4,6 +4,10 @@
 //! next snapshot goes into the other, under a higher generation, and a salt that makes what stood there void. So neither a
 //! crash nor a full disk finds the journal without positions: the file in use is not touched until the other is complete.
 //!
+//! A snapshot's payload: 32 bits for the next number of a stream, 32 for how many positions follow, 64 for the next number
+//! of a segment; then the positions, 32 bits for the stream and 64 for its position each; then the numbers of segments that
+//! were freed, 64 bits each. It is the first record of its file, and a file without one counts for nothing.
+//!
 //! The files also say which segments were freed, as long as another segment says that it was written behind them: so a
 //! segment that is not there because nobody needed it is told from one that is lost.
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::disk::{BLOCK, Disk, DiskFile};
 use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
-use super::index::{Extent, SealedIndex, Trailer};
+use super::index::{Extent, SealedIndex};
 use super::positions;
 use super::record::{HEADER, Kind};
 use super::scan::scan;
 use super::state::{Before, Index, OpenIndex, RECORDS_AT, SPARE, Segment, segment_name, segment_of};
+use super::trailer::Trailer;
 use super::types::Damage;
 
 /// What is in a directory.
