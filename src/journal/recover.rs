@@ -102,6 +102,7 @@ fn recover(
             carrier: Writer::behind(carried),
             left_alone: BTreeMap::new(),
         }),
+        supply: Mutex::new(()),
         ready: Mutex::new(None),
         queue: Mutex::new(Queue::default()),
         work: Condvar::new(),

@@ -1,7 +1,7 @@
 //! What the journal's threads and its users hold together.
 //!
-//! Locks are taken in the order in which they stand in [`Shared`]. The first two are held while reading and writing, by the
-//! one thread that they are for; the others for a moment only.
+//! Locks are taken in the order in which they stand in [`Shared`]. The first three are held while reading and writing, by
+//! the journal's two threads; the others for a moment only.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) committer: Mutex<Committer>,
     /// Frees, carries, and writes positions.
     pub(super) tender: Mutex<Tender>,
+    /// Held while the log's next segment is made or taken, so that they are used in the order of their numbers.
+    pub(super) supply: Mutex<()>,
     /// A segment that waits for the log.
     pub(super) ready: Mutex<Option<Prepared>>,
     /// Requests that wait for the committer.

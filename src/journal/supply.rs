@@ -94,14 +94,20 @@ impl Shared {
         }
     }
 
-    /// The next segment of the log: the one that is ready, or else a new one.
+    /// The next segment of the log: the one that is ready, or else a new one. The log's segments are numbered in the order
+    /// in which they are written, so one that was made ready and passed over is never used.
     pub(super) fn next_of_log(&self, length: u64) -> Result<Prepared, NoSegment> {
-        let mut ready = self.ready.lock();
-        // A request that is larger than a segment leaves it for the next.
-        if let Some(ready) = ready.take_if(|ready| ready.length >= length) {
-            return Ok(ready);
+        let _alone = self.supply.lock();
+        let ready = self.ready.lock().take();
+        match ready {
+            Some(ready) if ready.length >= length => return Ok(ready),
+            Some(ready) => {
+                let id = ready.segment.id();
+                drop(ready);
+                self.retire(&[id])?;
+            }
+            None => {}
         }
-        drop(ready);
         self.prepare(Purpose::Log, length.max(self.segment_size))
     }
 

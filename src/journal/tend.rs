@@ -152,6 +152,7 @@ impl Shared {
         if self.state.lock().failing.is_none() {
             return;
         }
+        let _alone = self.supply.lock();
         let ready = self.ready.lock().take();
         let tried = match ready {
             // Its first block is written again as it is: nothing else is in it.
@@ -181,10 +182,12 @@ impl Shared {
             let state = self.state.lock();
             state.failing.is_none() && state.log_room > 0 && state.log_room < self.segment_size / 2
         };
-        if wanted
-            && self.ready.lock().is_none()
-            && let Ok(ready) = self.prepare(Purpose::Log, self.segment_size)
-        {
+        if !wanted {
+            return;
+        }
+        let _alone = self.supply.lock();
+        let none = self.ready.lock().is_none();
+        if none && let Ok(ready) = self.prepare(Purpose::Log, self.segment_size) {
             *self.ready.lock() = Some(ready);
         }
     }

@@ -220,3 +220,23 @@ fn a_closed_journal_takes_nothing() {
     journal.close();
     assert_eq!(append_one(&journal, a, nth("a", 0, 1)), Err(NotWritten::Closed));
 }
+
+#[test]
+fn a_large_request_does_not_bring_the_segments_out_of_order() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let a = journal.stream(&key("a"));
+    fill(&journal, a, "a", 0..10, 1000);
+    // The next segment is ready, and too small.
+    journal.tend_once();
+    fill(&journal, a, "a", 10..11, 200_000);
+    fill(&journal, a, "a", 11..40, 1000);
+    disk.kill();
+    drop(journal);
+    let (journal, recovery) = open(&disk);
+    assert_eq!((recovery.damage, recovery.streams[0].entries), (vec![], 40));
+    let a = journal.stream(&key("a"));
+    journal.settle(a, 0..=39);
+    journal.tend_once();
+    assert_eq!(journal.state().segments, 0);
+}
