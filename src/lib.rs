@@ -7,6 +7,7 @@
 //! | [`receive`] | listeners, HTTP, decompression, and the way of a request through the next three rooms |
 //! | [`otlp`] | OTLP as bytes: schema tables, validation, splitting, OTLP/JSON |
 //! | [`route`] | which stream an entry belongs to |
+//! | [`journal`] | the durable queue on disk |
 //! | [`stream`] | ordered queues, batches, the memory that they share |
 //! | [`export`] | sending: transports, retries, dead letters |
 //!
@@ -20,6 +21,7 @@ pub mod config;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+pub mod journal;
 mod notice;
 pub mod otlp;
 mod pem;

@@ -7,6 +7,7 @@ mod duration;
 pub mod explain;
 mod greeting;
 pub mod health;
+pub mod journal;
 pub mod logging;
 pub mod replay;
 pub mod run;
@@ -46,6 +47,7 @@ enum Command {
     Send(send::SendArgs),
     Sink(sink::SinkArgs),
     Replay(replay::ReplayArgs),
+    Journal(journal::JournalArgs),
     Health(health::HealthArgs),
 }
 
@@ -64,7 +66,13 @@ impl Arguments {
             Some(Command::Check(args)) => args.configurations(),
             Some(Command::Explain(args)) => args.configurations(),
             Some(Command::Replay(args)) => [None, args.config.file()],
-            Some(Command::Schema(_) | Command::Send(_) | Command::Sink(_) | Command::Health(_)) => {
+            Some(
+                Command::Schema(_)
+                | Command::Send(_)
+                | Command::Sink(_)
+                | Command::Journal(_)
+                | Command::Health(_),
+            ) => {
                 return match before {
                     Some(_) => {
                         Err("`--config` is of no use here: this command reads no configuration".to_owned())
@@ -104,6 +112,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Replay(args)) => replay::replay(&args, &source, &env, &mut io::stdout().lock()),
+        Some(Command::Journal(args)) => journal::journal(&args, &mut io::stdout().lock()),
         Some(Command::Send(args)) => {
             arguments.logging.start();
             return runtime().block_on(send::run(args));

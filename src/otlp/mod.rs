@@ -26,4 +26,4 @@ pub use resize::{halve, split_to_size};
 pub use signal::Signal;
 pub use split::{Entry, Malformed, Split, count_entries, count_records, frames, split};
 pub use validate::validate;
-pub use wire::{frame_len, put_frame};
+pub use wire::{frame_len, put_frame, skip_frames};

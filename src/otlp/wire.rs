@@ -199,6 +199,16 @@ pub fn put_frame(out: &mut impl BufMut, entry_len: usize) {
     put_varint(out, entry_len as u64);
 }
 
+/// Where the entry behind the first `entries` of a request begins, looking at nothing but frames; `None` if there are not
+/// as many.
+pub fn skip_frames(request: &[u8], entries: usize) -> Option<usize> {
+    let mut fields = Fields::of(request);
+    for _ in 0..entries {
+        fields.next()?.ok()?;
+    }
+    Some(request.len() - fields.rest.len())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

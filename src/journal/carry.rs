@@ -1,0 +1,263 @@
+//! Carrying live entries forward, so that few of them don't keep whole segments, and so that what a stream has in many
+//! places comes to stand in one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::format::Purpose;
+use super::index::Extent;
+use super::merge::{Merge, Source};
+use super::read::{Entries, Got, choose, read_run, runs};
+use super::record::{ALIGN, HEADER, encode_key};
+use super::shared::Shared;
+use super::state::{Index, Segment, SegmentState};
+use super::supply::NoSegment;
+use super::tend::Tender;
+use super::types::StreamId;
+use super::writer::Writer;
+
+/// Records of carried entries take no further one beyond this: as large as a batch.
+const EXTENT: usize = 512 << 10;
+
+/// What waits is written when it is this much, in bytes.
+const WRITE: usize = 1 << 20;
+
+/// Segments of the log that are left alone, counted from the newest: what is in them is about to be settled.
+const NEWEST: usize = 4;
+
+/// Segments that are carried at once, and how few of a backlog are not worth it.
+const INPUTS: usize = 8;
+const FEWEST: usize = 4;
+
+/// Records that are larger than this, on average, are read well enough where they are.
+const SCATTERED: u64 = 64 << 10;
+
+/// Segments that could not be carried are left alone for so many rounds.
+const ROUNDS: u32 = 300;
+
+/// Segments to be carried, oldest first.
+struct Inputs {
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Shared {
+    /// Carries what is worth it, if anything is.
+    pub(super) fn carry(&self, tender: &mut Tender, short: bool) {
+        tender.left_alone.retain(|_, rounds| {
+            *rounds -= 1;
+            *rounds > 0
+        });
+        let Some(inputs) = self.choose_inputs(short, &tender.left_alone) else { return };
+        match self.carry_all(tender, &inputs) {
+            Ok(()) => {
+                let ids: Vec<u64> = inputs.segments.iter().map(|segment| segment.id()).collect();
+                drop(inputs);
+                for id in &ids {
+                    if let Some(segment) = self.state.lock().segments.get_mut(id) {
+                        segment.copied = true;
+                    }
+                }
+                self.write_positions_and_free(tender, &ids, true);
+            }
+            // What has been carried stands in two places, which is no harm unless it is tried again and again.
+            Err(error) => {
+                tender.carrier.finish(&mut self.state.lock());
+                tender.left_alone.extend(inputs.segments.iter().map(|segment| (segment.id(), ROUNDS)));
+                if let NoSegment::Io(error) = error
+                    && let Some(more) = crate::notice::due("journal", "carry")
+                {
+                    tracing::warn!(%error, more, "entries of the journal can't be carried forward");
+                }
+            }
+        }
+    }
+
+    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u32>) -> Option<Inputs> {
+        let state = self.state.lock();
+        let short = short || self.unused(&state) < 2 * self.segment_size;
+        let newest: Vec<u64> = {
+            let logs = state.segments.values().filter(|segment| segment.segment.is_log());
+            logs.rev().take(NEWEST).map(|segment| segment.segment.id()).collect()
+        };
+        let settled: Vec<(&SegmentState, u64)> = state
+            .segments
+            .values()
+            .filter(|segment| short || !newest.contains(&segment.segment.id()))
+            .filter(|segment| state.spoken_for(segment) && !left_alone.contains_key(&segment.segment.id()))
+            .filter_map(|segment| Some((segment, segment.sealed()?.trailer.end)))
+            .filter(|(segment, _)| segment.live_entries > 0 && !segment.copied)
+            .collect();
+        let segments = mostly_dead(&settled, short, self.segment_size)
+            .or_else(|| scattered(&settled, self.unused(&state).saturating_sub(self.segment_size)))?;
+        Some(Inputs { segments })
+    }
+
+    fn carry_all(&self, tender: &mut Tender, inputs: &Inputs) -> Result<(), NoSegment> {
+        let mut sources = Vec::with_capacity(inputs.segments.len());
+        for segment in &inputs.segments {
+            let state = self.state.lock();
+            let Some(sealed) = state.segments.get(&segment.id()).and_then(SegmentState::sealed).cloned()
+            else {
+                return Ok(());
+            };
+            drop(state);
+            let end = sealed.trailer.end;
+            let index = Index::Sealed(sealed);
+            let source = Source::open(&*self.disk, segment, &segment.name(), &index)?;
+            source.file.will_need(0, end);
+            sources.push(source);
+        }
+        let mut merge = Merge::of(&sources)?;
+        while let Some((stream, rows)) = merge.next()? {
+            let position = self.state.lock().streams.position(stream);
+            let mut extents: Vec<(Arc<Segment>, Extent)> = Vec::new();
+            for (source, row) in rows.iter().filter(|(_, row)| row.end > position) {
+                let found = source.extents(row, position)?;
+                extents.extend(found.into_iter().map(|extent| (source.segment.clone(), extent)));
+            }
+            self.carry_stream(&mut tender.carrier, stream, &sources, extents, position)?;
+        }
+        self.write_carried(&mut tender.carrier, true)
+    }
+
+    fn carry_stream(
+        &self,
+        carrier: &mut Writer,
+        stream: u32,
+        sources: &[Source],
+        extents: Vec<(Arc<Segment>, Extent)>,
+        position: u64,
+    ) -> Result<(), NoSegment> {
+        let mut extent: Vec<Entries> = Vec::new();
+        let (mut bytes, mut next) = (0, None);
+        if self.has_copies(carrier, stream, &extents, position) {
+            self.write_carried(carrier, true)?;
+            carrier.finish(&mut self.state.lock());
+        }
+        let pieces = choose(extents, position);
+        for run in runs(&pieces) {
+            let id = run[0].segment.id();
+            let source = sources.iter().find(|source| source.segment.id() == id);
+            let source = source.expect("pieces are of the sources");
+            for (piece, got) in run.iter().zip(read_run(&*source.file, run)?) {
+                let entries = match got {
+                    Got::Entries(entries) => entries,
+                    Got::Corrupt => {
+                        self.quarantine(&piece.segment, &piece.extent);
+                        let lost = piece.from..=piece.extent.end() - 1;
+                        self.state.lock().streams.settle(StreamId(stream), &lost);
+                        continue;
+                    }
+                };
+                if bytes > 0 && (bytes + entries.bytes.len() > EXTENT || next != Some(entries.first)) {
+                    self.put_carried(carrier, stream, &std::mem::take(&mut extent))?;
+                    bytes = 0;
+                }
+                bytes += entries.bytes.len();
+                next = Some(entries.first + entries.counts.len() as u64);
+                extent.push(entries);
+            }
+        }
+        if extent.is_empty() { Ok(()) } else { self.put_carried(carrier, stream, &extent) }
+    }
+
+    /// Whether some of these entries stand in the segment that is being written, which is so if a process died after it
+    /// had carried them. No segment has an entry twice: so what its index counts is what there is.
+    fn has_copies(
+        &self,
+        carrier: &Writer,
+        stream: u32,
+        extents: &[(Arc<Segment>, Extent)],
+        position: u64,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let open = carrier.segment().and_then(|segment| state.open_index(segment.id()));
+        let mut there = open.into_iter().flat_map(|index| index.extents(stream, position));
+        there.any(|there| extents.iter().any(|(_, new)| new.first < there.end() && there.first < new.end()))
+    }
+
+    /// Puts consecutive entries into one record.
+    fn put_carried(&self, carrier: &mut Writer, stream: u32, extent: &[Entries]) -> Result<(), NoSegment> {
+        let key = self.state.lock().streams.table.get(&stream).map(|stream| stream.key.clone());
+        // Forgotten since: then nobody needs its entries.
+        let Some(key) = key else { return Ok(()) };
+        let framed: usize = extent.iter().map(|entries| entries.bytes.len()).sum();
+        let counts: Vec<u32> = extent.iter().flat_map(|entries| entries.counts.iter().copied()).collect();
+        let size = framed + 4 * counts.len() + encode_key(&key).len() + 2 * (HEADER + 2 * ALIGN);
+        if !carrier.fits(size as u64, 1, 1) {
+            self.write_carried(carrier, true)?;
+            let length = Writer::segment_for(size as u64, 1, 1).max(self.segment_size);
+            let prepared = self.prepare(Purpose::Carried, length)?;
+            let mut state = self.state.lock();
+            carrier.finish(&mut state);
+            carrier.begin_segment(prepared, &state);
+        }
+        if !carrier.knows(stream) {
+            carrier.put_key(stream, &key);
+        }
+        let begun = carrier.begin();
+        for entries in extent {
+            carrier.put_framed(&entries.bytes);
+        }
+        carrier.end_entries(&begun, stream, extent[0].first, &counts);
+        self.state.lock().figures.carried_bytes += framed as u64;
+        if carrier.buffered() >= WRITE { self.write_carried(carrier, false) } else { Ok(()) }
+    }
+
+    /// Writes what waits. With `sync` it is durable afterwards, and takes the place of what it was copied from.
+    fn write_carried(&self, carrier: &mut Writer, sync: bool) -> Result<(), NoSegment> {
+        carrier.write()?;
+        if sync {
+            carrier.sync()?;
+            carrier.publish(&mut self.state.lock());
+        } else {
+            // Meanwhile the log must not wait for a segment.
+            self.seal_closed();
+            self.make_ready();
+        }
+        Ok(())
+    }
+}
+
+/// Segments in which what is live takes little of what was written, as many as go into one. If there is no room, the ones
+/// with the least.
+fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Option<Vec<Arc<Segment>>> {
+    // Of four parts one; without room, any that give something back.
+    let worth = |carried: u64, used: u64| if short { carried * 8 <= used * 7 } else { carried * 4 <= used };
+    let mut dead: Vec<_> =
+        segments.iter().filter(|(segment, used)| worth(carried_size(segment), *used)).collect();
+    dead.sort_by_key(|(segment, used)| (carried_size(segment) * 64 / used.max(&1), segment.segment.id()));
+    let mut size = 0;
+    let taken = dead.into_iter().take(INPUTS).take_while(|(segment, _)| {
+        let first = size == 0;
+        size += carried_size(segment);
+        first || size <= room
+    });
+    let mut taken: Vec<_> = taken.map(|(segment, _)| segment.segment.clone()).collect();
+    taken.sort_by_key(|segment| segment.id());
+    (!taken.is_empty()).then_some(taken)
+}
+
+/// About what the live entries of a segment take where they are carried to: there, headers and keys are few.
+fn carried_size(segment: &SegmentState) -> u64 {
+    const STREAM: u64 = 192;
+    const ENTRY: u64 = 8;
+    segment.live_bytes + segment.live_streams * STREAM + segment.live_entries * ENTRY
+}
+
+/// The oldest segments of the log in which streams that fell behind have their entries in small pieces.
+fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Segment>>> {
+    let behind = segments.iter().map(|(segment, _)| *segment).filter(|segment| {
+        let small = segment
+            .sealed()
+            .is_some_and(|index| index.trailer.bytes < index.trailer.extents.saturating_mul(SCATTERED));
+        segment.segment.is_log() && segment.live_streams > 1 && small
+    });
+    let mut live = 0;
+    let taken = behind.take(INPUTS).take_while(|segment| {
+        live += segment.live_bytes;
+        live <= room
+    });
+    let taken: Vec<_> = taken.map(|segment| segment.segment.clone()).collect();
+    (taken.len() >= FEWEST).then_some(taken)
+}

@@ -1,0 +1,380 @@
+//! The committer: writes all requests that wait as one group, makes them durable together, and answers them in order.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::record::{ALIGN, HEADER, counts_len};
+use super::shared::Shared;
+use super::supply::NoSegment;
+use super::types::{Appended, Done, Group, NotWritten, StreamKey, SyncPolicy};
+use super::writer::Writer;
+use crate::otlp;
+
+/// A group takes no further request beyond this many bytes.
+const GROUP: u64 = 4 << 20;
+
+/// A record takes no further entry beyond this many bytes, so that a backlog can be read in pieces.
+const RECORD: usize = 256 << 10;
+
+/// Requests that wait to be written.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Request>,
+    /// Bytes that they take on disk.
+    bytes: u64,
+    closed: bool,
+}
+
+struct Request {
+    groups: Vec<Group>,
+    size: Size,
+    done: Done,
+}
+
+/// What a request takes on disk at most, the keys of its streams aside.
+#[derive(Clone, Copy)]
+struct Size {
+    bytes: u64,
+    extents: u64,
+}
+
+/// The writer of the log.
+#[derive(Debug, Default)]
+pub(super) struct Committer {
+    writer: Writer,
+    /// Since when something is written and not synced, under [`SyncPolicy::Every`].
+    unsynced: Option<Instant>,
+}
+
+impl Size {
+    fn of(groups: &[Group]) -> Self {
+        let mut size = Self { bytes: 0, extents: 0 };
+        for entry in groups.iter().flat_map(|group| &group.entries) {
+            // As if each entry had a record of its own.
+            size.extents += 1;
+            size.bytes += (HEADER + ALIGN + otlp::frame_len(entry.bytes.len()) + counts_len(2) / 2) as u64;
+        }
+        size
+    }
+}
+
+impl Queue {
+    /// Requests that wait, and the bytes that they take.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        (self.waiting.len() as u64, self.bytes)
+    }
+
+    /// The next group.
+    fn take(&mut self) -> VecDeque<Request> {
+        let (mut group, mut bytes) = (VecDeque::new(), 0);
+        while let Some(request) = self.waiting.front() {
+            if bytes > 0 && bytes + request.size.bytes > GROUP {
+                break;
+            }
+            bytes += request.size.bytes;
+            group.extend(self.waiting.pop_front());
+        }
+        self.bytes -= bytes;
+        group
+    }
+}
+
+impl Committer {
+    /// A committer that goes on behind the segment that was the log's last, which ends there.
+    pub(super) fn behind(before: Option<(u64, u64)>) -> Self {
+        Self { writer: Writer::behind(before), unsynced: None }
+    }
+}
+
+/// The numbers that the streams of a group come to while it is put together.
+#[derive(Default)]
+struct Numbers {
+    next: HashMap<u32, u64>,
+}
+
+impl Shared {
+    /// See [`super::Journal::append`].
+    pub(super) fn append(&self, groups: Vec<Group>, done: Done) {
+        let size = Size::of(&groups);
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            return done(Err(NotWritten::Closed));
+        }
+        let idle = queue.waiting.is_empty();
+        queue.bytes += size.bytes;
+        queue.waiting.push_back(Request { groups, size, done });
+        drop(queue);
+        if idle {
+            self.work.notify_one();
+        }
+    }
+
+    /// Takes no more requests; those that wait are still written.
+    pub(super) fn close_queue(&self) {
+        self.queue.lock().closed = true;
+        self.work.notify_all();
+    }
+
+    /// The committer's thread: until the queue is closed and empty.
+    pub(super) fn commit_until_closed(&self) {
+        loop {
+            let wait = self.next_sync();
+            {
+                let mut queue = self.queue.lock();
+                if queue.waiting.is_empty() {
+                    if queue.closed {
+                        break;
+                    }
+                    match wait {
+                        Some(wait) => drop(self.work.wait_for(&mut queue, wait)),
+                        None => self.work.wait(&mut queue),
+                    }
+                }
+            }
+            while self.commit_once() {}
+        }
+    }
+
+    fn next_sync(&self) -> Option<Duration> {
+        let SyncPolicy::Every(interval) = self.settings.sync else { return None };
+        let since = self.committer.lock().unsynced?;
+        Some((since + interval).saturating_duration_since(Instant::now()))
+    }
+
+    /// Writes one group of requests, and syncs if it is time. Whether there was one.
+    pub(super) fn commit_once(&self) -> bool {
+        let mut committer = self.committer.lock();
+        let mut group = self.queue.lock().take();
+        let any = !group.is_empty();
+        if any && let Some(failing) = self.state.lock().failing.clone() {
+            refuse(group.drain(..), &NotWritten::Disk(failing.why));
+        }
+        while !group.is_empty() {
+            self.commit_what_fits(&mut committer, &mut group);
+        }
+        if let (SyncPolicy::Every(interval), Some(since)) = (self.settings.sync, committer.unsynced)
+            && since + interval <= Instant::now()
+        {
+            self.sync_log(&mut committer);
+        }
+        any
+    }
+
+    /// Writes the requests at the front of the group that one segment takes, or refuses some.
+    fn commit_what_fits(&self, committer: &mut Committer, group: &mut VecDeque<Request>) {
+        let began = Instant::now();
+        let mut numbers = Numbers::default();
+        let mut written: Vec<(Done, Appended)> = Vec::with_capacity(group.len());
+        let (mut entries, mut requests) = (0, Vec::with_capacity(group.len()));
+        while let Some(request) = group.front() {
+            let Some(keys) = self.keys(&committer.writer, &request.groups, &mut numbers) else {
+                refuse(group.pop_front(), &NotWritten::Forgotten);
+                continue;
+            };
+            let key_bytes: usize = keys.iter().map(|(_, key)| key_len(key)).sum();
+            let Size { bytes, extents } = request.size;
+            let (bytes, streams) = (bytes + key_bytes as u64, request.groups.len() as u64);
+            if !committer.writer.fits(bytes, extents, streams) {
+                if !written.is_empty() {
+                    break;
+                }
+                // In a new segment every stream needs its key.
+                let all: usize = self.key_bytes(&request.groups);
+                let length = Writer::segment_for(request.size.bytes + all as u64, extents, streams);
+                match self.change_segment(committer, length) {
+                    Ok(()) => continue,
+                    Err(reason @ NotWritten::TooLarge { .. }) => refuse(group.pop_front(), &reason),
+                    Err(reason) => refuse(group.drain(..), &reason),
+                }
+                continue;
+            }
+            for (stream, key) in keys {
+                committer.writer.put_key(stream, &key);
+            }
+            let request = group.pop_front().expect("it was looked at");
+            let first = put(&mut committer.writer, &request.groups, &mut numbers);
+            entries += request.groups.iter().map(|group| group.entries.len() as u64).sum::<u64>();
+            written.push((request.done, Appended { first }));
+            requests.push(request.groups);
+        }
+        if written.is_empty() {
+            return;
+        }
+        match self.write_log(committer) {
+            Ok(sync) => {
+                let mut state = self.state.lock();
+                committer.writer.publish(&mut state);
+                for (stream, next) in numbers.next {
+                    if let Some(stream) = state.streams.table.get_mut(&stream) {
+                        stream.next = next;
+                    }
+                }
+                let bytes: usize = requests
+                    .iter()
+                    .flatten()
+                    .flat_map(|group| &group.entries)
+                    .map(|entry| otlp::frame_len(entry.bytes.len()))
+                    .sum();
+                let figures = &mut state.figures;
+                figures.written.requests += written.len() as u64;
+                figures.written.entries += entries;
+                figures.written.bytes += bytes as u64;
+                figures.commits += 1;
+                figures.last_commit = began.elapsed();
+                figures.last_sync = sync.unwrap_or(figures.last_sync);
+                state.log_room = committer.writer.room();
+                drop(state);
+                for (done, appended) in written {
+                    done(Ok(appended));
+                }
+            }
+            Err(error) => {
+                let reason = self.give_up(committer, &error);
+                for (done, _) in written {
+                    done(Err(reason.clone()));
+                }
+            }
+        }
+    }
+
+    /// The keys that the open segment needs for a request; `None` if one of its streams is not known. Notes where the
+    /// numbers of all its streams begin.
+    fn keys(
+        &self,
+        writer: &Writer,
+        groups: &[Group],
+        numbers: &mut Numbers,
+    ) -> Option<SmallVec<[(u32, StreamKey); 2]>> {
+        let mut keys: SmallVec<[(u32, StreamKey); 2]> = SmallVec::new();
+        let state = self.state.lock();
+        for group in groups {
+            let number = group.stream.0;
+            let stream = state.streams.table.get(&number)?;
+            numbers.next.entry(number).or_insert(stream.next);
+            if group.entries.is_empty() {
+                continue;
+            }
+            if !writer.knows(number) && keys.iter().all(|(known, _)| *known != number) {
+                keys.push((number, stream.key.clone()));
+            }
+        }
+        Some(keys)
+    }
+
+    fn key_bytes(&self, groups: &[Group]) -> usize {
+        let state = self.state.lock();
+        groups
+            .iter()
+            .filter_map(|group| state.streams.table.get(&group.stream.0))
+            .map(|s| key_len(&s.key))
+            .sum()
+    }
+
+    /// Goes on in a new segment, of at least `length` bytes.
+    fn change_segment(&self, committer: &mut Committer, length: u64) -> Result<(), NotWritten> {
+        if length > self.largest_segment() {
+            return Err(NotWritten::TooLarge { size: length });
+        }
+        if committer.unsynced.is_some() {
+            self.sync_log(committer);
+        }
+        match self.next_of_log(length) {
+            Ok(prepared) => {
+                let mut state = self.state.lock();
+                committer.writer.finish(&mut state);
+                committer.writer.begin_segment(prepared, &state);
+                Ok(())
+            }
+            Err(NoSegment::Full) => {
+                self.hurry();
+                Err(NotWritten::Full)
+            }
+            Err(NoSegment::Io(error)) => Err(self.give_up(committer, &error)),
+        }
+    }
+
+    /// Writes what is put together, and makes it durable if that is asked for; how long the sync took.
+    fn write_log(&self, committer: &mut Committer) -> io::Result<Option<Duration>> {
+        committer.writer.write()?;
+        match self.settings.sync {
+            SyncPolicy::Always => {
+                let began = Instant::now();
+                committer.writer.sync()?;
+                return Ok(Some(began.elapsed()));
+            }
+            SyncPolicy::Every(_) => committer.unsynced = committer.unsynced.or_else(|| Some(Instant::now())),
+            SyncPolicy::Never => {}
+        }
+        Ok(None)
+    }
+
+    fn sync_log(&self, committer: &mut Committer) {
+        let began = Instant::now();
+        match committer.writer.sync() {
+            Ok(()) => self.state.lock().figures.last_sync = began.elapsed(),
+            Err(error) => drop(self.give_up(committer, &error)),
+        }
+        committer.unsynced = None;
+    }
+
+    /// The disk failed: nothing is known about what came behind the last success, so the segment ends there.
+    fn give_up(&self, committer: &mut Committer, error: &io::Error) -> NotWritten {
+        let why = error.to_string();
+        let mut state = self.state.lock();
+        committer.writer.finish(&mut state);
+        committer.unsynced = None;
+        state.fail(&why);
+        state.log_room = 0;
+        NotWritten::Disk(why.into())
+    }
+
+    /// Makes everything durable and ends the log's segment.
+    pub(super) fn finish_log(&self) {
+        let mut committer = self.committer.lock();
+        if self.settings.sync != SyncPolicy::Always {
+            self.sync_log(&mut committer);
+        }
+        committer.writer.finish(&mut self.state.lock());
+    }
+}
+
+/// Puts the entries of a request into records, and returns the number of the first entry of each group.
+fn put(writer: &mut Writer, groups: &[Group], numbers: &mut Numbers) -> SmallVec<[u64; 4]> {
+    let mut firsts = SmallVec::new();
+    for group in groups {
+        let next = numbers.next.get_mut(&group.stream.0).expect("the numbers of all streams are noted");
+        firsts.push(*next);
+        let mut entries = group.entries.iter().peekable();
+        while entries.peek().is_some() {
+            let begun = writer.begin();
+            let mut counts: SmallVec<[u32; 16]> = SmallVec::new();
+            while let Some(entry) = entries.next_if(|entry| {
+                counts.is_empty() || writer.begun_len(&begun) + otlp::frame_len(entry.bytes.len()) <= RECORD
+            }) {
+                writer.put_entry(&entry.bytes);
+                counts.push(u32::try_from(entry.records).unwrap_or(u32::MAX));
+            }
+            writer.end_entries(&begun, group.stream.0, *next, &counts);
+            *next += counts.len() as u64;
+        }
+    }
+    firsts
+}
+
+/// Bytes that the record with a key takes, at most.
+fn key_len(key: &StreamKey) -> usize {
+    let texts = [&key.exporter, &key.identity].map(|text| text.len() + 4);
+    let attributes: usize = key.attributes.iter().map(|name| name.len() + 4).sum();
+    HEADER + 1 + texts[0] + texts[1] + attributes + 2 * ALIGN
+}
+
+fn refuse(requests: impl IntoIterator<Item = Request>, reason: &NotWritten) {
+    for request in requests {
+        (request.done)(Err(reason.clone()));
+    }
+}

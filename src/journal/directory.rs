@@ -1,0 +1,169 @@
+//! A directory of the real file system.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::num::NonZeroU64;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+use super::disk::{Disk, DiskFile};
+
+/// The file that a process locks. It stays when the process ends: removing it would let two processes lock two files.
+pub(super) const LOCK: &str = "lock";
+
+/// The files below a directory. Writes go past the page cache where the file system can do that: the journal reads
+/// little of what it has just written, and a copy and its bookkeeping cost more than the write itself.
+#[derive(Debug)]
+pub(super) struct Directory {
+    root: PathBuf,
+    /// Cleared when the file system turns out not to take direct writes.
+    direct: AtomicBool,
+}
+
+impl Directory {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), direct: AtomicBool::new(true) }
+    }
+
+    /// Opens for writing, past the page cache if that can be.
+    fn open_file(&self, name: &str, create: bool) -> io::Result<File> {
+        let path = self.root.join(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(create).truncate(create);
+        if self.direct.load(Ordering::Relaxed) {
+            match options.clone().custom_flags(OFlags::DIRECT.bits().cast_signed()).open(&path) {
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                    self.direct.store(false, Ordering::Relaxed);
+                }
+                opened => return opened,
+            }
+        }
+        options.open(&path)
+    }
+}
+
+impl Disk for Directory {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        fs::create_dir_all(&self.root)?;
+        // That there is such a directory has to survive a power cut as well. Not everybody may open the one above.
+        let above = self.root.parent().filter(|above| !above.as_os_str().is_empty());
+        let _ = File::open(above.unwrap_or(Path::new("."))).and_then(|above| above.sync_all());
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.root.join(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(file)),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            // Beside a running process a file may go while the directory is read.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(parent) = Path::new(name).parent() {
+            fs::create_dir_all(self.root.join(parent))?;
+        }
+        let file = RealFile { file: self.open_file(name, true)? };
+        if let Err(error) = file.allocate(len) {
+            // The room that was reserved until it ran out is wanted back.
+            let _ = self.remove(name);
+            return Err(error);
+        }
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile { file: self.open_file(name, false)? }))
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile { file: File::open(self.root.join(name))? }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        if let Some(parent) = Path::new(to).parent() {
+            fs::create_dir_all(self.root.join(parent))?;
+        }
+        fs::rename(self.root.join(from), self.root.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.root.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.root)?.sync_all()
+    }
+
+    fn nonce(&self) -> u64 {
+        rand::random()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+}
+
+impl DiskFile for RealFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(into, offset)
+    }
+
+    fn will_need(&self, offset: u64, length: u64) {
+        // A hint: if it is not taken, the reads take longer.
+        let _ = fadvise(&self.file, offset, NonZeroU64::new(length), Advice::WillNeed);
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match self.file.write_all_at(bytes, offset) {
+            // Some file systems take the flag and not the writes.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                let flags = fcntl_getfl(&self.file)?;
+                if !flags.contains(OFlags::DIRECT) {
+                    return Err(error);
+                }
+                fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
+                self.file.write_all_at(bytes, offset)
+            }
+            written => written,
+        }
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            // No such thing on this file system: the file gets its room as it is written.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(len.max(self.length()?)),
+            done => Ok(done?),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}

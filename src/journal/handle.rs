@@ -1,0 +1,192 @@
+//! The journal as the streams see it.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use super::directory::Directory;
+use super::disk::Disk;
+use super::shared::Shared;
+use super::state::{Index, SegmentState};
+use super::types::{
+    Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, Recovery, StreamId, StreamKey,
+};
+
+/// A queue on disk that many streams share. Clones are the same journal; the last one that goes closes it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    /// The committer and the tender.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
+    pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
+        let disk = Arc::new(Directory::new(&settings.directory));
+        let (journal, recovery) = Self::open_by_hand(settings, disk)?;
+        let start = |name: &str, run: fn(&Shared)| {
+            let shared = journal.inner.shared.clone();
+            thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
+        };
+        let started = start("journal-commit", Shared::commit_until_closed)
+            .and_then(|commit| Ok([commit, start("journal-carry", Shared::tend_until_closed)?]));
+        let directory = || journal.inner.shared.settings.directory.display().to_string();
+        let started = started.map_err(|source| OpenError::Io { directory: directory(), source })?;
+        journal.inner.threads.lock().extend(started);
+        Ok((journal, recovery))
+    }
+
+    /// The same on any disk, and without threads: nothing is written but by [`Journal::commit_once`], nothing freed but
+    /// by [`Journal::tend_once`]. For tests that decide what happens when.
+    #[doc(hidden)]
+    pub fn open_by_hand(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (shared, recovery) = Shared::open(settings, disk)?;
+        let inner = Inner { shared: Arc::new(shared), threads: Mutex::default() };
+        Ok((Self { inner: Arc::new(inner) }, recovery))
+    }
+
+    /// Writes one group of the requests that wait. Whether there was one.
+    #[doc(hidden)]
+    pub fn commit_once(&self) -> bool {
+        self.inner.shared.commit_once()
+    }
+
+    /// Does what is done beside the log, once. Afterwards the positions are durable, if the disk takes them.
+    #[doc(hidden)]
+    pub fn tend_once(&self) {
+        self.inner.shared.tend(true);
+    }
+
+    /// The number of a stream, which is made if it is not known. Nothing is written before its first entry.
+    /// It is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the end.
+    pub fn stream(&self, key: &StreamKey) -> StreamId {
+        self.inner.shared.state.lock().streams.number(key)
+    }
+
+    /// Gives a stream's number back. When all have, and none of its entries is on disk any more, the stream is
+    /// forgotten, and its key begins anew.
+    pub fn forget(&self, stream: StreamId) {
+        self.inner.shared.state.lock().streams.release(stream);
+    }
+
+    /// Queues one request to be written. `done` is called on the journal's thread, for all requests in the order in
+    /// which they stand in the log, once the request is durable as `sync` says, or with why it is not; then nothing of it
+    /// is in the journal, and its sequence numbers go to others. Never blocks.
+    ///
+    /// There is one way in which something of a refused request can be there after all: if the disk failed, and the
+    /// process ends before it works again.
+    pub fn append(&self, request: Vec<Group>, done: Done) {
+        self.inner.shared.append(request, done);
+    }
+
+    /// These entries of a stream need not be kept: in any order, usually rising. Never blocks.
+    pub fn settle(&self, stream: StreamId, sequences: RangeInclusive<u64>) {
+        self.inner.shared.state.lock().streams.settle(stream, &sequences);
+    }
+
+    /// What a stream has from the sequence number `from` on, in order: about `max_bytes`, but at least one record of the
+    /// log if there is any. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
+    /// what is not there in front of an entry that is. Blocks.
+    pub fn read(&self, stream: StreamId, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, ReadError> {
+        self.inner.shared.read(stream, from, max_bytes)
+    }
+
+    /// Whether a request of `bytes` (its entries, for all streams) would be taken now, behind those that wait. False
+    /// while the disk fails.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let shared = &self.inner.shared;
+        let ready = shared.ready.lock().as_ref().map_or(0, |ready| ready.length);
+        let (requests, waiting) = shared.queue.lock().waiting();
+        let state = shared.state.lock();
+        if state.failing.is_some() {
+            return false;
+        }
+        // Keys, indexes and padding are small beside the entries, but they are there.
+        let wanted = waiting + bytes + bytes / 16 + requests * 512 + 4096;
+        let unused = shared.unused(&state);
+        let more = if unused < shared.segment_size { 0 } else { unused };
+        let room = wanted <= state.log_room.max(more + ready);
+        drop(state);
+        if !room {
+            shared.hurry();
+        }
+        room
+    }
+
+    /// What the journal says about itself.
+    pub fn state(&self) -> JournalState {
+        let shared = &self.inner.shared;
+        let (waiting, _) = shared.queue.lock().waiting();
+        let state = shared.state.lock();
+        let figures = &state.figures;
+        let used = |segment: &&SegmentState| match &segment.index {
+            Index::Open(index) => index.extents > 0,
+            Index::Closed(..) | Index::Sealed(_) => true,
+        };
+        let live = |segment: &SegmentState| match &segment.index {
+            Index::Open(index) => index.bytes,
+            Index::Closed(..) | Index::Sealed(_) => segment.live_bytes,
+        };
+        JournalState {
+            bytes_on_disk: state.bytes_on_disk(),
+            max_size: shared.settings.max_size,
+            live_bytes: state.segments.values().map(live).sum(),
+            segments: state.segments.values().filter(used).count() as u64,
+            spare_segments: state.spares.len() as u64,
+            streams: state.streams.table.len() as u64,
+            waiting,
+            written: figures.written,
+            settled_entries: state.streams.settled,
+            carried_bytes: figures.carried_bytes,
+            quarantined: figures.quarantined,
+            quarantined_bytes: figures.quarantined_bytes,
+            failing: state.failing.clone(),
+            commits: figures.commits,
+            last_commit: figures.last_commit,
+            last_sync: figures.last_sync,
+        }
+    }
+
+    /// Writes what has been appended, makes the positions durable, and ends the threads. What is appended afterwards is
+    /// [`NotWritten::Closed`](super::NotWritten::Closed). Another process may take the directory then. Blocks.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        let shared = &self.shared;
+        if shared.lock.lock().is_none() {
+            return;
+        }
+        shared.close_queue();
+        while shared.commit_once() {}
+        *shared.ended.lock() = true;
+        shared.end.notify_all();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // Its panic has been told where it happened.
+            let _ = thread.join();
+        }
+        shared.finish_log();
+        shared.finish_tending();
+        *shared.lock.lock() = None;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,157 @@
+//! What is in a directory, for people: without taking it, and without changing anything.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use super::backlog::{self, Backlog};
+use super::directory::Directory;
+use super::disk::Disk;
+use super::format::Purpose;
+use super::merge::Source;
+use super::state::Index;
+use super::survey::{Found, Survey, survey, verify};
+use super::types::{Damage, StreamKey};
+
+/// How often it is begun again if segments are freed meanwhile.
+const TRIES: u32 = 5;
+
+/// What a journal's directory holds.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    /// Its segments, oldest first.
+    pub segments: Vec<InspectedSegment>,
+    /// Streams of which anything is there, by number.
+    pub streams: Vec<InspectedStream>,
+    /// Files that are kept to be segments again, and their bytes.
+    pub spare_segments: u64,
+    /// Bytes of them.
+    pub spare_bytes: u64,
+    /// What is wrong. Beside a running process, an unfinished write may be one that goes on.
+    pub damage: Vec<Damage>,
+}
+
+/// One segment.
+#[derive(Clone, Debug)]
+pub struct InspectedSegment {
+    /// Its file.
+    pub file: String,
+    /// Whether it holds entries that were carried forward, rather than requests as they came.
+    pub carried: bool,
+    /// Whether it has its index; if not, it is being written, or was when the process ended.
+    pub sealed: bool,
+    /// Bytes of the file.
+    pub length: u64,
+    /// Bytes of it that are written, its index aside.
+    pub used: u64,
+    /// Streams with entries in it.
+    pub streams: u64,
+    /// Its entries, settled ones included.
+    pub entries: u64,
+    /// Bytes of them, frames included.
+    pub bytes: u64,
+}
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct InspectedStream {
+    /// Its number.
+    pub number: u32,
+    /// Its name; `None` if that is damaged everywhere.
+    pub key: Option<StreamKey>,
+    /// How many segments have entries of it.
+    pub segments: u32,
+    /// The sequence number of the first entry that is not settled; behind the last one if there is none.
+    pub first: u64,
+    /// Entries that are not settled.
+    pub entries: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of them, frames included.
+    pub bytes: u64,
+}
+
+/// Looks at the journal in a directory; a running process is not disturbed. With `verify` every record is read and
+/// checked, otherwise indexes are trusted.
+pub fn inspect(directory: &Path, verify: bool) -> io::Result<Inspection> {
+    let disk = Directory::new(directory);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match inspect_once(&disk, verify) {
+            // A segment went between two looks.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
+            Ok(inspection) if inspection.has_missing() && tries < TRIES => {}
+            done => return done,
+        }
+    }
+}
+
+fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<Inspection> {
+    let mut survey = survey(disk)?;
+    if let Some((file, version)) = survey.future {
+        let why = format!("`{file}` has version {version} of the format, which this Sluice does not know");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    if check {
+        for found in survey.segments.values_mut() {
+            found.corrupt.extend(verify(disk, found)?);
+        }
+    }
+    let Survey { spares, .. } = &survey;
+    Ok(Inspection {
+        spare_segments: spares.len() as u64,
+        spare_bytes: spares.iter().map(|(_, length)| length).sum(),
+        damage: survey.damage(),
+        streams: streams(disk, &survey)?,
+        segments: survey.segments.values().map(InspectedSegment::of).collect(),
+    })
+}
+
+fn streams(disk: &dyn Disk, survey: &Survey) -> io::Result<Vec<InspectedStream>> {
+    let mut sources = Vec::with_capacity(survey.segments.len());
+    for found in survey.segments.values() {
+        sources.push(Source::open(disk, &found.segment, &found.file, &found.index)?);
+    }
+    let positions: HashMap<u32, u64> =
+        survey.positions.snapshot.iter().flat_map(|snapshot| snapshot.positions.clone()).collect();
+    let mut streams = Vec::new();
+    let position = |stream: u32| positions.get(&stream).copied().unwrap_or(0);
+    backlog::count(&sources, position, |backlog| {
+        let Backlog { stream: number, key, segments, end, live } = backlog;
+        let [entries, records, bytes] = live.map_or([0; 3], |live| [live.entries, live.records, live.bytes]);
+        let first = live.map_or(end, |live| live.first);
+        streams.push(InspectedStream { number, key, segments, first, entries, records, bytes });
+        Ok(())
+    })?;
+    Ok(streams)
+}
+
+impl Inspection {
+    fn has_missing(&self) -> bool {
+        self.damage.iter().any(|damage| matches!(damage, Damage::Missing { .. }))
+    }
+}
+
+impl InspectedSegment {
+    fn of(found: &Found) -> Self {
+        let (sealed, used, streams, entries, bytes) = match &found.index {
+            Index::Sealed(index) => {
+                let trailer = &index.trailer;
+                (true, trailer.end, trailer.rows, trailer.entries, trailer.bytes)
+            }
+            Index::Closed(index, end) => (false, *end, index.rows.len() as u64, index.entries, index.bytes),
+            Index::Open(_) => (false, 0, 0, 0, 0),
+        };
+        Self {
+            file: found.file.clone(),
+            carried: found.segment.header.purpose == Purpose::Carried,
+            sealed,
+            length: found.length,
+            used,
+            streams,
+            entries,
+            bytes,
+        }
+    }
+}

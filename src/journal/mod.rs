@@ -1,0 +1,169 @@
+//! The durable queue on disk: what is in it survives the process, and a power cut.
+//!
+//! A request is *appended* before its sender is answered; its entries are *settled* when an upstream has taken them, or
+//! refused them for good. What is not settled is there after a restart, in order, stream by stream. The room knows
+//! nothing of queues and upstreams: a stream is a [`StreamKey`], an entry is bytes and a number of records.
+//!
+//! # What is asked of it
+//!
+//! - *Durable before answered*, for many senders at once: all requests that wait are written as one group, with one
+//!   `fdatasync`, and are answered in the order in which they stand in the log.
+//! - *Cheap*: an entry is copied once, into the buffer that is written, and checksummed there. Writes go past the page
+//!   cache, into files whose room was reserved and that are used again and again, so that neither a copy nor the file
+//!   system's own journal is paid for each time.
+//! - *Readable in large pieces*, long after it was written, and without memory for each entry.
+//! - *Never wrong*: damage costs what is damaged and is said; what was refused does not appear; and a full disk refuses.
+//!
+//! # The files
+//!
+//! ```text
+//! lock                        locked by the process that has the journal
+//! segment-0000000000000012    a segment, by its number in hexadecimal
+//! spare-000000000000000b      a file that was a segment, and will be one again
+//! positions-a, positions-b    how far each stream is settled
+//! quarantine/                 copies of what was damaged
+//! ```
+//!
+//! All numbers are little-endian. Every file but `lock` begins with a block of 4 KiB that holds its header twice, at 0 and
+//! at 2048, so that one bad sector does not cost the file:
+//!
+//! | bytes | |
+//! |---|---|
+//! | 0..8 | `sluicejl` |
+//! | 8..12 | version: 1. In all versions the first 12 bytes and the checksum stay where they are, so that a newer one is recognised and refused |
+//! | 12..16 | purpose: 1 a segment of the log, 2 a segment of carried entries, 3 positions |
+//! | 16..24 | number of the segment, or generation of the positions |
+//! | 24..32 | salt |
+//! | 60..64 | CRC32C of bytes 0..60 |
+//!
+//! The *seed* of a file is the CRC32C of its salt and number, and all its other checksums begin with it. A file that is
+//! used again gets a new salt, so nothing that it held before passes for a record, and neither does anything that a
+//! sender puts into an entry.
+//!
+//! ## Records
+//!
+//! Behind the first block are records, each at a multiple of 8 bytes. What is written at a time begins and ends at a
+//! block, with zeros behind its last record: a write never touches a block that holds something acknowledged, so it
+//! can't tear it either.
+//!
+//! | bytes | |
+//! |---|---|
+//! | 0..4 | CRC32C of bytes 4..40 |
+//! | 4..8 | CRC32C of the payload |
+//! | 8..12 | length of the payload |
+//! | 12..16 | kind |
+//! | 16..20 | number of the stream |
+//! | 20..24 | entries |
+//! | 24..32 | sequence number of the first entry |
+//! | 32..40 | records (spans, data points, log records) in all entries |
+//! | 40.. | payload |
+//!
+//! | kind | payload |
+//! |---|---|
+//! | 1 entries | consecutive entries of a stream, each as field 1 of a request; if there are several, behind them 32 bits for each: its number of records |
+//! | 2 stream | the stream's key: 1 byte for the signal, then texts with 32 bits of length each: exporter, identity, names of attributes |
+//! | 3 opening | the number of the segment that its writer wrote before (64 bits), and where that one ends (64 bits); the same for others whose first write failed |
+//! | 4 positions | 32 bits for a stream, 64 for its position, repeated |
+//! | 5 freed | numbers of segments that were freed, 64 bits each |
+//! | 6 snapshot | see `positions.rs` |
+//!
+//! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
+//! A record takes entries up to 256 KiB (512 KiB when carried), or one that is larger. Stream numbers hold for the whole
+//! journal and are never given twice; each segment has the key of each of its streams, once, so it can be read alone, and
+//! when one copy is damaged the others do.
+//!
+//! The two checksums of a record are apart so that a damaged payload does not hide where the next record begins. If the
+//! header is damaged, the next record is searched for at every multiple of 8.
+//!
+//! ## Indexes
+//!
+//! A segment that is full is *sealed*: its last block becomes a trailer, and in front of that stands an index, see
+//! `index.rs`. It is written into room that was left for it, so sealing needs none. Of each sealed segment memory holds a
+//! row for each stream - as long as these are few; of others one number for every 64 rows.
+//!
+//! # Writing, and what happens if it fails
+//!
+//! The committer puts all that waits (up to 4 MiB) into one buffer, writes it, syncs, lets readers see it, and answers. A
+//! segment that gets full is followed by one that was made ready meanwhile: created, header synced, renamed from `spare-`,
+//! directory synced.
+//!
+//! If a write or a sync fails, nobody knows what is on the disk, now or later. Everything in the group is refused, its
+//! sequence numbers go to others, and the segment *ends* where it was before. The next segment's opening says so, in the
+//! same write as the first records of that segment; so as soon as a number has been given again, what had it before is
+//! void. That segment stays, without index, until the one before it has been sealed. While the disk fails everything is refused at once,
+//! and once a second a new segment is tried.
+//!
+//! # Settling, freeing, carrying
+//!
+//! Settling happens in memory. Every 200 ms the positions that have moved are written, each second they are synced, so a
+//! crash brings back what was settled within the last second. A segment is freed when all its streams are settled beyond
+//! it: first positions that say so are synced, then the file is renamed to be spare, or removed.
+//!
+//! Few live entries must not keep a segment. Those of segments with less than a quarter alive are *carried*: copied to a
+//! segment of the same format, synced, and the sources freed as above. If there is no room, any segment with a little that
+//! is dead will do, and two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell
+//! behind, of eight segments at a time and once only, are brought together by stream.
+//!
+//! An entry that stands in two segments is one entry: it has the same stream and number. So a crash in the middle of
+//! carrying leaves copies, but no damage.
+//!
+//! # Recovery
+//!
+//! Recovery reads the index of each sealed segment, scans the others, and gives them indexes. It takes the newest whole
+//! snapshot of the positions. What it finds:
+//!
+//! | | what is done |
+//! |---|---|
+//! | an unfinished write at the end | cut off; reported |
+//! | a record that is damaged, with whole ones behind it | copied to `quarantine/`, reported; the rest counts |
+//! | a record in a sealed segment that is damaged | the same, when it is read |
+//! | a damaged index | made again from the records |
+//! | a damaged header, both copies | the file is moved to `quarantine/` |
+//! | an empty file | removed, reported |
+//! | a missing segment | reported: the opening of the next one says that it was there, and the positions do not say that it was freed |
+//! | a copy of a segment | moved to `quarantine/`; one with a wrong name and no other gets its name back |
+//! | a newer version | refused; nothing is touched |
+//! | positions lost | everything in the segments comes again; reported |
+//!
+//! # Threads and locks
+//!
+//! `journal-commit` writes the log; `journal-carry` does everything else. See `shared.rs` for the locks.
+
+mod backlog;
+mod buffer;
+mod carry;
+mod commit;
+mod directory;
+mod disk;
+mod format;
+mod handle;
+mod index;
+mod inspect;
+mod merge;
+mod positions;
+mod quarantine;
+mod read;
+mod record;
+mod recover;
+mod scan;
+mod shared;
+#[doc(hidden)]
+pub mod simulation;
+mod state;
+mod streams;
+mod supply;
+mod survey;
+mod tend;
+#[cfg(test)]
+mod tests;
+mod trailer;
+mod types;
+mod writer;
+
+pub use disk::{BLOCK, Disk, DiskFile};
+pub use handle::Journal;
+pub use inspect::{InspectedSegment, InspectedStream, Inspection, inspect};
+pub use types::{
+    Appended, Chunk, Damage, Done, Entry, Failing, Group, JournalSettings, JournalState, NotWritten,
+    OpenError, ReadError, RecoveredStream, Recovery, StreamId, StreamKey, SyncPolicy, Written,
+};

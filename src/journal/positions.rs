@@ -1,0 +1,271 @@
+//! How far each stream is settled, on disk.
+//!
+//! Two files take turns. One holds a *snapshot* of all positions and behind it what changed since; when it is full, the
+//! next snapshot goes into the other, under a higher generation, and a salt that makes what stood there void. So neither a
+//! crash nor a full disk finds the journal without positions: the file in use is not touched until the other is complete.
+//!
+//! A snapshot's payload: 32 bits for the next number of a stream, 32 for how many positions follow, 64 for the next number
+//! of a segment; then the positions, 32 bits for the stream and 64 for its position each; then the numbers of segments that
+//! were freed, 64 bits each. It is the first record of its file, and a file without one counts for nothing.
+//!
+//! The files also say which segments were freed, as long as another segment says that it was written behind them: so a
+//! segment that is not there because nobody needed it is told from one that is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use super::buffer::BlockBuffer;
+use super::disk::{BLOCK, Disk, DiskFile};
+use super::format::{BadHeader, Header, Purpose, u32_at, u64_at, whole_blocks};
+use super::record::{ALIGN, HEADER, Kind, Record};
+use super::scan::scan;
+
+/// The two files.
+pub(super) const FILES: [&str; 2] = ["positions-a", "positions-b"];
+
+/// Bytes of a new file.
+const LENGTH: u64 = 256 << 10;
+
+/// A position: 32 bits for the stream, 64 for the position.
+const POSITION: usize = 12;
+
+/// Everything that the positions say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    /// Numbers of streams and segments from here on have not been used.
+    pub(super) next_stream: u32,
+    pub(super) next_segment: u64,
+    /// All entries of a stream below are settled.
+    pub(super) positions: BTreeMap<u32, u64>,
+    /// Segments that were freed.
+    pub(super) freed: BTreeSet<u64>,
+}
+
+/// The files, being written.
+#[derive(Debug)]
+pub(super) struct Positions {
+    files: [(Arc<dyn DiskFile>, u64); 2],
+    current: usize,
+    header: Header,
+    /// Where the next write goes.
+    at: u64,
+    /// A write failed: what the file in use holds behind its good part is not known, so the other is next.
+    broken: bool,
+    unsynced: bool,
+}
+
+/// What was read from the files.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// The newest snapshot, with what changed since; `None` if there is none.
+    pub(super) snapshot: Option<Snapshot>,
+    /// The highest generation that any file has.
+    pub(super) generation: u64,
+    /// The file that the snapshot is in.
+    pub(super) current: usize,
+    /// Files with damage.
+    pub(super) corrupt: Vec<String>,
+    /// A file of a newer version.
+    pub(super) future: Option<(String, u32)>,
+}
+
+impl Snapshot {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(32 + self.positions.len() * POSITION + self.freed.len() * 8);
+        bytes.extend_from_slice(&self.next_stream.to_le_bytes());
+        bytes.extend_from_slice(&(self.positions.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&self.next_segment.to_le_bytes());
+        bytes.extend(encode_positions(self.positions.iter().map(|(stream, position)| (*stream, *position))));
+        bytes.extend(encode_freed(self.freed.iter().copied()));
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let head = bytes.get(..16)?;
+        let split = (u32_at(head, 4) as usize).checked_mul(POSITION)?;
+        let (positions, freed) = bytes[16..].split_at_checked(split)?;
+        let mut snapshot =
+            Self { next_stream: u32_at(head, 0), next_segment: u64_at(head, 8), ..Self::default() };
+        snapshot.add_positions(positions);
+        snapshot.add_freed(freed);
+        Some(snapshot)
+    }
+
+    fn add_positions(&mut self, bytes: &[u8]) {
+        for position in bytes.chunks_exact(POSITION) {
+            let known = self.positions.entry(u32_at(position, 0)).or_default();
+            *known = (*known).max(u64_at(position, 4));
+        }
+    }
+
+    fn add_freed(&mut self, bytes: &[u8]) {
+        self.freed.extend(bytes.chunks_exact(8).map(|id| u64_at(id, 0)));
+    }
+}
+
+fn encode_positions(positions: impl Iterator<Item = (u32, u64)>) -> Vec<u8> {
+    positions
+        .flat_map(|(stream, position)| stream.to_le_bytes().into_iter().chain(position.to_le_bytes()))
+        .collect()
+}
+
+fn encode_freed(freed: impl Iterator<Item = u64>) -> Vec<u8> {
+    freed.flat_map(u64::to_le_bytes).collect()
+}
+
+/// Reads what the files say; neither needs to be there.
+pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read> {
+    let mut found = Read::default();
+    for (at, name) in FILES.into_iter().enumerate() {
+        let Some((_, length)) = files.iter().find(|(file, _)| file == name) else { continue };
+        let mut bytes = vec![0; *length as usize];
+        disk.open_to_read(name)?.read_at(&mut bytes, 0)?;
+        let header = match Header::decode(&bytes) {
+            Ok(header) if header.purpose == Purpose::Positions => header,
+            Err(BadHeader::Future(version)) => {
+                found.future = Some((name.to_owned(), version));
+                continue;
+            }
+            Ok(_) | Err(BadHeader::Corrupt) => {
+                if bytes.iter().any(|byte| *byte != 0) {
+                    found.corrupt.push(name.to_owned());
+                }
+                continue;
+            }
+        };
+        let scan = scan(&bytes, header.seed(), *length);
+        if !scan.corrupt.is_empty() {
+            found.corrupt.push(name.to_owned());
+        }
+        let payload = |at: u64, record: &Record| {
+            let from = at as usize + HEADER;
+            &bytes[from..from + record.length as usize]
+        };
+        let snapshot = scan.records.first().filter(|(_, record)| record.kind == Kind::Snapshot);
+        let Some(mut snapshot) = snapshot.and_then(|(at, record)| Snapshot::decode(payload(*at, record)))
+        else {
+            continue;
+        };
+        if header.id < found.generation {
+            continue;
+        }
+        for (at, record) in &scan.records[1..] {
+            match record.kind {
+                Kind::Positions => snapshot.add_positions(payload(*at, record)),
+                Kind::Freed => snapshot.add_freed(payload(*at, record)),
+                _ => {}
+            }
+        }
+        (found.snapshot, found.generation, found.current) = (Some(snapshot), header.id, at);
+    }
+    Ok(found)
+}
+
+impl Positions {
+    /// Takes the files, and writes `snapshot` into the one that is not in use. If there was damage, into both, so that
+    /// nothing old is left to be found.
+    pub(super) fn open(disk: &dyn Disk, read: &Read, snapshot: &Snapshot) -> io::Result<Self> {
+        let file = |name: &str| {
+            let file = match disk.open(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(name, LENGTH)?,
+                opened => opened?,
+            };
+            if file.length()? < LENGTH {
+                file.allocate(LENGTH)?;
+            }
+            let length = file.length()?;
+            io::Result::Ok((file, length))
+        };
+        let header = Header { purpose: Purpose::Positions, id: read.generation, salt: 0 };
+        let mut positions = Self {
+            files: [file(FILES[0])?, file(FILES[1])?],
+            current: read.current,
+            header,
+            at: 0,
+            broken: true,
+            unsynced: false,
+        };
+        disk.sync_directory()?;
+        positions.write_snapshot(disk, snapshot)?;
+        if !read.corrupt.is_empty() || read.snapshot.is_none() {
+            positions.write_snapshot(disk, snapshot)?;
+        }
+        Ok(positions)
+    }
+
+    /// Bytes of both files.
+    pub(super) fn length(&self) -> u64 {
+        self.files.iter().map(|(_, length)| length).sum()
+    }
+
+    /// Notes positions that have moved, and segments that are about to be freed; `snapshot` says it all, these included.
+    /// With `sync` it is durable when this returns.
+    pub(super) fn write(
+        &mut self,
+        disk: &dyn Disk,
+        moved: &[(u32, u64)],
+        freed: &[u64],
+        sync: bool,
+        snapshot: impl FnOnce() -> Snapshot,
+    ) -> io::Result<()> {
+        let mut buffer = BlockBuffer::default();
+        if !moved.is_empty() {
+            put(&mut buffer, self.header, Kind::Positions, &encode_positions(moved.iter().copied()));
+        }
+        if !freed.is_empty() {
+            put(&mut buffer, self.header, Kind::Freed, &encode_freed(freed.iter().copied()));
+        }
+        buffer.pad(BLOCK);
+        let (file, length) = &self.files[self.current];
+        if self.broken || self.at + buffer.len() as u64 > *length {
+            return self.write_snapshot(disk, &snapshot());
+        }
+        let file = file.clone();
+        let written = (|| {
+            if buffer.len() > 0 {
+                file.write_at(buffer.as_slice(), self.at)?;
+                self.at += buffer.len() as u64;
+                self.unsynced = true;
+            }
+            if sync && self.unsynced {
+                file.sync_data()?;
+                self.unsynced = false;
+            }
+            Ok(())
+        })();
+        self.broken = written.is_err();
+        written
+    }
+
+    /// Writes everything into the file that is not in use, and from then on uses that one.
+    fn write_snapshot(&mut self, disk: &dyn Disk, snapshot: &Snapshot) -> io::Result<()> {
+        let header = Header { purpose: Purpose::Positions, id: self.header.id + 1, salt: disk.nonce() };
+        let mut buffer = BlockBuffer::default();
+        buffer.put(&[0; BLOCK]);
+        header.encode(buffer.at(0, BLOCK));
+        put(&mut buffer, header, Kind::Snapshot, &snapshot.encode());
+        buffer.pad(BLOCK);
+        let other = 1 - self.current;
+        let (file, length) = &mut self.files[other];
+        // As much again for what will change.
+        let wanted = whole_blocks(2 * buffer.len() as u64).max(LENGTH);
+        if *length < wanted {
+            file.allocate(wanted)?;
+            *length = wanted;
+        }
+        file.write_at(buffer.as_slice(), 0)?;
+        file.sync_data()?;
+        (self.current, self.header, self.at) = (other, header, buffer.len() as u64);
+        (self.broken, self.unsynced) = (false, false);
+        Ok(())
+    }
+}
+
+fn put(buffer: &mut BlockBuffer, header: Header, kind: Kind, payload: &[u8]) {
+    let seed = header.seed();
+    let record = Record::plain(kind, 0, payload);
+    buffer.put(&record.encode(crc32c::crc32c_append(seed, payload), seed));
+    buffer.put(payload);
+    buffer.pad(ALIGN);
+}

@@ -1,0 +1,58 @@
+//! What is not what was written is kept for people to look at.
+
+use std::io;
+
+use super::buffer::BlockBuffer;
+use super::disk::{BLOCK, Disk};
+use super::index::Extent;
+use super::record::HEADER;
+use super::shared::Shared;
+use super::state::Segment;
+
+/// The directory below the journal's.
+const DIRECTORY: &str = "quarantine";
+
+/// Bytes that are copied at a time.
+const AT_ONCE: u64 = 1 << 20;
+
+/// Copies `length` bytes of a file from `offset` on, or as many as there are. The name of the copy says what it is of;
+/// it is as long as whole blocks are.
+pub(super) fn keep(disk: &dyn Disk, file: &str, offset: u64, length: u64) -> io::Result<String> {
+    let name = format!("{file}-at-{offset}-length-{length}");
+    let from = disk.open_to_read(file)?;
+    let end = (offset + length).min(from.length()?).max(offset);
+    let to = disk.create(&format!("{DIRECTORY}/{name}"), (end - offset).next_multiple_of(BLOCK as u64))?;
+    let mut at = offset;
+    while at < end {
+        let mut bytes = vec![0; AT_ONCE.min(end - at) as usize];
+        from.read_at(&mut bytes, at)?;
+        let mut buffer = BlockBuffer::default();
+        buffer.put(&bytes);
+        buffer.pad(BLOCK);
+        to.write_at(buffer.as_slice(), at - offset)?;
+        at += bytes.len() as u64;
+    }
+    to.sync_data()?;
+    Ok(name)
+}
+
+/// Moves a file there as a whole.
+pub(super) fn keep_whole(disk: &dyn Disk, file: &str) -> io::Result<()> {
+    disk.rename(file, &format!("{DIRECTORY}/{file}"))
+}
+
+impl Shared {
+    /// Keeps a copy of a record that is not what was written.
+    pub(super) fn quarantine(&self, segment: &Segment, extent: &Extent) {
+        let length = HEADER as u64 + u64::from(extent.length);
+        let kept = keep(&*self.disk, &segment.name(), extent.offset, length);
+        let mut state = self.state.lock();
+        state.figures.quarantined += 1;
+        state.figures.quarantined_bytes += length;
+        drop(state);
+        if let Some(more) = crate::notice::due("journal", "corrupt") {
+            let (segment, at) = (segment.name(), extent.offset);
+            tracing::error!(segment, at, ?kept, more, "a record of the journal is corrupt and was put aside");
+        }
+    }
+}
