@@ -27,6 +27,8 @@ impl Outlet for Nowhere {
         Ok(())
     }
 
+    fn count_lost(&self, _: &StreamName, _: u64) {}
+
     fn count_withdrawn(&self, _: &StreamName, _: u64) {}
 
     fn start(&self, stream: Arc<Stream>) {
@@ -63,7 +65,7 @@ fn registry(handle: &Handle) -> Arc<Registry> {
         when_full: WhenFull::Refuse,
         batch,
     };
-    let shared = Shared { budget: Arc::new(Budget::new(1 << 40)), streams: Arc::new(StreamCount::new(1000)) };
+    let shared = Shared::new(Arc::new(Budget::new(1 << 40)), Arc::new(StreamCount::new(1000)), None);
     let registry = Arc::new(Registry::new("bench".into(), settings, [].into(), Arc::new(shared)));
     registry.attach(Box::new(Nowhere(handle.clone())));
     registry

@@ -144,7 +144,9 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         Ok(())
     })?;
     page.counters("sluice_recovered_records", "Records found in the journal at the start", |family| {
-        exporters.iter().try_for_each(|exporter| family.add(&[("exporter", exporter.name())], 0))
+        exporters.iter().try_for_each(|exporter| {
+            family.add(&[("exporter", exporter.name())], exporter.registry().recovered_records())
+        })
     })?;
     let gauges: [(&str, &str, Gauge); 3] = [
         ("sluice_pending_records", "Records that have not ended", |exporter| {

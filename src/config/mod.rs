@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::export::{DeadLetterSettings, ExporterSettings};
+use crate::journal::JournalSettings;
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 
@@ -90,6 +91,8 @@ pub struct Compiled {
     pub limits: Limits,
     /// When senders get their answers.
     pub acknowledge: Acknowledge,
+    /// Where queues are kept on disk.
+    pub journal: Option<JournalSettings>,
     /// Where dead letters go.
     pub dead_letter: Option<DeadLetterSettings>,
     /// The listener for metrics, health and API; `None` if turned off.
@@ -199,6 +202,7 @@ fn read(
         unrouted: parts.unrouted,
         limits: parts.limits,
         acknowledge: parts.acknowledge,
+        journal: parts.journal,
         dead_letter: parts.dead_letter,
         admin: parts.admin,
         health: parts.health,

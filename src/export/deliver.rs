@@ -25,7 +25,10 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
     let mut backoff = Backoff::new();
     while let Some(in_flight) = stream.next().await {
         // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
-        backoff = Box::pin(deliver(&exporter, &stream, in_flight, backoff)).await;
+        match Box::pin(deliver(&exporter, &stream, in_flight, backoff)).await {
+            Some(next) => backoff = next,
+            None => return,
+        }
     }
 }
 
@@ -37,13 +40,20 @@ enum Settled {
     Bad(String),
     /// Refused for good.
     Refused(String, &'static str),
+    /// The process ends; what is left is in the journal.
+    Suspended,
     /// Nothing is left of the batch: those who waited for it do so no more.
     Withdrawn,
 }
 
 /// Brings every record of a batch to its end, in order. Returns the backoff that the next batch begins with: after one
-/// that was withdrawn the upstream is as it was.
-async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight, mut backoff: Backoff) -> Backoff {
+/// that was withdrawn the upstream is as it was. `None`: the process ends, and the rest stays in the journal.
+async fn deliver(
+    exporter: &Exporter,
+    stream: &Stream,
+    in_flight: InFlight,
+    mut backoff: Backoff,
+) -> Option<Backoff> {
     let signal = in_flight.batch().signal();
     exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
     let copies = Reservation::empty(stream.registry().shared().budget.clone());
@@ -67,7 +77,8 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight, mut 
                 backoff = Backoff::new();
                 continue;
             }
-            Settled::Withdrawn => return backoff.for_another(),
+            Settled::Withdrawn => return Some(backoff.for_another()),
+            Settled::Suspended => return None,
             Settled::Bad(reason) => reason,
         };
         backoff = Backoff::new();
@@ -87,7 +98,7 @@ async fn deliver(exporter: &Exporter, stream: &Stream, in_flight: InFlight, mut 
         let key = stream.name().routing_key();
         info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
     }
-    backoff
+    Some(backoff)
 }
 
 /// Tries the next piece until the upstream has taken or refused it.
@@ -98,6 +109,9 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
         withdraw(exporter, stream, pieces);
         if pieces.is_empty() {
             return Settled::Withdrawn;
+        }
+        if exporter.is_suspended() {
+            return Settled::Suspended;
         }
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
@@ -144,6 +158,10 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
             pass: pass.as_ref(),
             begun: &begun,
         };
+        let attempting = exporter.attempting();
+        if exporter.is_suspended() {
+            return Settled::Suspended;
+        }
         let answer = {
             let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
             loop {
@@ -159,6 +177,7 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
                 }
             }
         };
+        drop(attempting);
         // Given up or withdrawn; or the circuit has opened while the attempt waited for its turn.
         let Some(answer) = answer else { continue };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());

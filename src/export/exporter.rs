@@ -1,6 +1,6 @@
 //! A configured upstream while it runs: its streams, its settings of now, its counters.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::{
     Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Transport, TransportError, deliver,
 };
+use crate::journal::RecoveredStream;
 use crate::notice;
 use crate::otlp::Signal;
 use crate::route::Values as _;
@@ -37,6 +38,9 @@ pub struct Exporter {
     /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
     changed: Notify,
     given_up: AtomicBool,
+    suspended: AtomicBool,
+    /// Attempts on their way.
+    attempts: AtomicUsize,
 }
 
 /// The settings of now, and what sends by them.
@@ -82,9 +86,35 @@ impl Exporter {
             dead_letters,
             changed: Notify::new(),
             given_up: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
+            attempts: AtomicUsize::new(0),
         });
         exporter.registry.attach(Box::new(Consumers(Arc::downgrade(&exporter))));
         exporter
+    }
+
+    /// Takes over what the journal had for it, before anything else is admitted. Returns the streams that it has no place for,
+    /// whose entries stay in the journal.
+    pub fn recover(&self, found: Vec<RecoveredStream>) -> Vec<RecoveredStream> {
+        let current = self.registry.attributes();
+        let mut left = Vec::new();
+        for stream in found {
+            // Named by attributes of a configuration before: streams of an earlier generation, whose keys go first.
+            self.registry.set_attributes(stream.key.attributes.clone());
+            let attributes = self.registry.attributes();
+            match self.registry.stream(stream.key.signal, &stream.key.identity, &attributes, None) {
+                Ok(place) => place.recover(&stream),
+                Err(problem) => {
+                    if let Some(suppressed) = notice::due(self.name(), "recover") {
+                        let (exporter, records) = (self.name(), stream.records);
+                        error!(%exporter, records, suppressed, ?problem, "a stream of the journal stays there");
+                    }
+                    left.push(stream);
+                }
+            }
+        }
+        self.registry.set_attributes(current);
+        left
     }
 
     /// The name in the configuration, such as `otlp_http/s2`.
@@ -147,6 +177,34 @@ impl Exporter {
         self.given_up.store(true, Ordering::Release);
         self.registry.flush();
         self.changed.notify_waiters();
+    }
+
+    /// Begins no more attempts: what is pending stays in the journal, for the next process. There is no way back.
+    pub fn suspend(&self) {
+        self.suspended.store(true, Ordering::Release);
+        self.registry.flush();
+        self.changed.notify_waiters();
+    }
+
+    /// Whether [`Exporter::suspend`] was called.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    /// Counts an attempt for as long as what is returned lives.
+    pub(super) fn attempting(&self) -> impl Drop + use<'_> {
+        self.attempts.fetch_add(1, Ordering::AcqRel);
+        Attempting(&self.attempts)
+    }
+
+    /// Waits until no attempt is on its way, until `deadline` at most: what an upstream has taken is not sent again.
+    pub async fn quiet(&self, deadline: Instant) -> bool {
+        let ask = async {
+            while self.attempts.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        tokio::time::timeout_at(deadline, ask).await.is_ok()
     }
 
     /// Waits until nothing is pending, until `deadline` at most; returns whether that is so.
@@ -231,6 +289,15 @@ impl Exporter {
     }
 }
 
+/// An attempt on its way.
+struct Attempting<'e>(&'e AtomicUsize);
+
+impl Drop for Attempting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// The cause of dead letters that `when_full: shed` makes.
 pub const SHED: &str = "shed";
 
@@ -261,6 +328,12 @@ impl Outlet for Consumers {
     fn start(&self, stream: Arc<Stream>) {
         let exporter = self.0.upgrade().expect("a request holds the exporters that it sends to");
         tokio::spawn(deliver::consume(exporter, stream));
+    }
+
+    fn count_lost(&self, name: &StreamName, records: u64) {
+        if let Some(exporter) = self.0.upgrade() {
+            exporter.count(name.signal(), Fate::Dropped, records);
+        }
     }
 
     fn count_withdrawn(&self, name: &StreamName, records: u64) {

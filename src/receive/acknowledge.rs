@@ -14,7 +14,7 @@ use tracing::warn;
 use super::Outcome;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use crate::notice;
-use crate::stream::Receipt;
+use crate::stream::{Receipt, Writing};
 
 /// Memory that a request takes while it waits, its entries not counted: its task, its connection's part in it, what
 /// streams know of it.
@@ -39,6 +39,51 @@ pub(super) struct Waiting {
     /// Holds the exporters, too.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) timeout: Duration,
+}
+
+/// A request that is being written to the journal.
+pub(super) struct BeingWritten {
+    pub(super) writing: Writing,
+    pub(super) admitted: Admitted,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// How long it may wait afterwards, if it waits for its upstreams.
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Counts a request whose sender goes while it is written: it is in the queues then, and its sender doesn't know.
+struct Unheard<'i> {
+    intake: &'i Intake,
+    request: Option<Box<BeingWritten>>,
+}
+
+impl BeingWritten {
+    /// The verdict, once it is known: when the request is on disk, or when its upstreams have taken it.
+    pub(super) async fn verdict(self: Box<Self>, intake: &Intake, deadline: Option<Instant>) -> Verdict {
+        let mut unheard = Unheard { intake, request: Some(self) };
+        let request = unheard.request.as_mut().expect("it was put there");
+        let written = request.writing.written().await;
+        let request = unheard.request.take().expect("it is there until now");
+        let BeingWritten { admitted, snapshot, timeout, .. } = *request;
+        match (written, timeout) {
+            (Ok(Some(receipt)), Some(timeout)) => {
+                Box::new(Waiting { receipt, admitted, snapshot, timeout }).verdict(intake, deadline).await
+            }
+            (Ok(_), _) => intake.finish(&snapshot, admitted, &[]),
+            (Err(refused), _) => {
+                let counters = intake.counters.of(admitted.transport);
+                Intake::refused(counters, admitted.signal, admitted.total, &refused)
+            }
+        }
+    }
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            let BeingWritten { admitted, snapshot, .. } = *request;
+            self.intake.finish(&snapshot, admitted, &[]);
+        }
+    }
 }
 
 /// Counts a request as refused that ends without an answer.

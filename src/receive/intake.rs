@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::acknowledge::{Acknowledge, WAITING, Waiting};
+use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::body::{BodyError, Received};
 use super::burial::Remains;
 use super::json::{self, Untranscoded};
@@ -21,6 +21,7 @@ use super::remarks::{Remarks, Why};
 use super::tally::Tally;
 use super::{Counters, Outcome, Transport, TransportCounters};
 use crate::export::{DeadLetterBox, Encoding, Exporter};
+use crate::journal::Journal;
 use crate::notice;
 use crate::otlp::{self, Malformed, Omitted, Signal};
 use crate::route::{RouteTable, Unroutable, Unrouted};
@@ -74,6 +75,8 @@ pub struct Intake {
     pub snapshot: ArcSwap<Snapshot>,
     /// What has been received.
     pub counters: Counters,
+    /// Where requests are written before they are queued, if anywhere.
+    pub journal: Option<Journal>,
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
     /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.
@@ -140,6 +143,7 @@ pub(super) struct Admitted {
 enum Progress {
     Over(Verdict),
     Waits(Box<Waiting>),
+    Writes(Box<BeingWritten>),
 }
 
 impl From<Verdict> for Progress {
@@ -163,6 +167,7 @@ impl Intake {
         match self.admit(transport, signal, received, None) {
             Progress::Over(verdict) => verdict,
             Progress::Waits(waiting) => waiting.verdict(self, deadline).await,
+            Progress::Writes(request) => request.verdict(self, deadline).await,
         }
     }
 
@@ -178,6 +183,7 @@ impl Intake {
         match progress {
             Progress::Over(verdict) => verdict,
             Progress::Waits(waiting) => waiting.verdict(self, None).await,
+            Progress::Writes(request) => request.verdict(self, None).await,
         }
     }
 
@@ -265,6 +271,21 @@ impl Intake {
                 }
             }
         }
+        if let Some(journal) = self.journal.as_ref().filter(|_| !admission.is_empty()) {
+            let timeout = match snapshot.acknowledge {
+                Acknowledge::Queued => None,
+                Acknowledge::Delivered { timeout } => Some(timeout),
+            };
+            let (sheds, writing) = match admission.commit_durably(journal, &body, timeout.is_some()) {
+                Ok(committed) => committed,
+                Err(refused) => return Self::refused(counters, signal, total, &refused).into(),
+            };
+            let nothing_valid = split.entries.is_empty();
+            let remains = self.keep(encoding, sheds, split.cuts, &budget);
+            let admitted = Admitted { signal, transport, total, tally, remarks, remains, nothing_valid };
+            let snapshot = Guard::into_inner(snapshot);
+            return Progress::Writes(Box::new(BeingWritten { writing, admitted, snapshot, timeout }));
+        }
         let committed = match snapshot.acknowledge {
             Acknowledge::Queued => admission.commit().map(|sheds| (sheds, None)),
             Acknowledge::Delivered { timeout } => {
@@ -346,15 +367,28 @@ impl Intake {
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
-    fn refused(counters: &TransportCounters, signal: Signal, records: u64, refused: &Refused) -> Verdict {
+    pub(super) fn refused(
+        counters: &TransportCounters,
+        signal: Signal,
+        records: u64,
+        refused: &Refused,
+    ) -> Verdict {
         let never = match refused {
             Refused::TooLarge => "the request needs more than the memory limit, so it can never be taken",
+            Refused::TooLargeForJournal => {
+                "the request needs more than the journal may hold, so it can never be taken"
+            }
             Refused::TooManyStreams => {
                 "the request names more streams than the limit of streams, so it can never be taken: send it in parts"
             }
             Refused::Full(full) => {
                 counters.count(signal, Outcome::Refused, records);
-                let cause = if *full == Full::Memory { "no memory" } else { "no stream" };
+                let cause = match full {
+                    Full::Memory => "no memory",
+                    Full::Stream | Full::Streams => "no stream",
+                    Full::Journal => "no journal",
+                    Full::Disk => "no disk",
+                };
                 if let Some(suppressed) = notice::due(signal.name(), cause) {
                     warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
                 }

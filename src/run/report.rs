@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::{self, Problems};
 use crate::export::TransportError;
+use crate::journal::OpenError;
 
 /// Reloads so far, by how they ended.
 #[derive(Debug, Default)]
@@ -67,6 +68,12 @@ pub enum ReloadError {
         /// What the system says.
         reason: Arc<io::Error>,
     },
+    /// The journal can't be opened.
+    #[error("{0}")]
+    NoJournal(Arc<OpenError>),
+    /// A journal can't come, go or change while its streams live.
+    #[error("a change of `journal` needs a restart")]
+    Journal,
     /// The process is ending.
     #[error("shutting down")]
     Stopping,

@@ -19,6 +19,7 @@ use super::listeners::{Listeners, Role, Serve};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
+use crate::journal::{Journal, JournalSettings, RecoveredStream};
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
@@ -53,6 +54,8 @@ pub struct Router {
     ready: watch::Sender<bool>,
     /// Held while a configuration is applied: one at a time.
     live: tokio::sync::Mutex<Live>,
+    /// As it was when the process started.
+    journal: Option<JournalSettings>,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
@@ -66,6 +69,8 @@ struct Live {
     listeners: Listeners,
     /// Exporters that drain, and the version that removed them.
     removed: Vec<(Arc<Exporter>, u64)>,
+    /// What the journal had of exporters that no configuration has named since.
+    found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
 
@@ -83,10 +88,15 @@ impl Router {
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
         let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
-        let shared = Arc::new(Shared {
-            budget: Arc::new(Budget::new(compiled.limits.memory)),
-            streams: Arc::new(StreamCount::new(compiled.limits.streams)),
-        });
+        let (journal, found) = match compiled.journal.clone() {
+            Some(settings) => open_journal(settings).await?,
+            None => (None, Found::default()),
+        };
+        let shared = Arc::new(Shared::new(
+            Arc::new(Budget::new(compiled.limits.memory)),
+            Arc::new(StreamCount::new(compiled.limits.streams)),
+            journal.clone(),
+        ));
         let nothing = Snapshot {
             version: 0,
             routes: RouteTable::new(Vec::new(), Vec::new(), compiled.unrouted),
@@ -97,6 +107,7 @@ impl Router {
         let intake = Arc::new(Intake {
             snapshot: ArcSwap::from_pointee(nothing),
             counters: Counters::default(),
+            journal,
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
             closing: watch::Sender::new(None),
@@ -119,7 +130,8 @@ impl Router {
             serve,
             phase: watch::Sender::new(Phase::Starting),
             ready: watch::Sender::new(false),
-            live: tokio::sync::Mutex::default(),
+            live: tokio::sync::Mutex::new(Live { found, ..Live::default() }),
+            journal: compiled.journal.clone(),
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
@@ -212,6 +224,9 @@ impl Router {
         if self.phase() == Phase::Stopping {
             return Err(ReloadError::Stopping);
         }
+        if compiled.journal != self.journal {
+            return Err(ReloadError::Journal);
+        }
         let before = self.intake.snapshot.load_full();
         let plan = plan_exporters(&compiled, &self.exporters())?;
         let bound = live.listeners.bind(&compiled)?;
@@ -244,7 +259,14 @@ impl Router {
                     exporter
                 }
                 Planned::New(name, active) => {
-                    Exporter::start(name, active, self.shared.clone(), self.intake.dead_letters.clone())
+                    let found = live.found.remove(&name).unwrap_or_default();
+                    let letters = self.intake.dead_letters.clone();
+                    let exporter = Exporter::start(name.clone(), active, self.shared.clone(), letters);
+                    let left = exporter.recover(found);
+                    if !left.is_empty() {
+                        live.found.insert(name, left);
+                    }
+                    exporter
                 }
             })
             .collect();
@@ -412,6 +434,27 @@ async fn open_dead_letters(
     opened
         .map(|open| Some(Arc::new(open)))
         .map_err(|reason| ReloadError::DeadLetters { directory, reason: Arc::new(reason) })
+}
+
+/// By exporter.
+type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
+
+/// Opens the journal and says what is in it.
+async fn open_journal(settings: JournalSettings) -> Result<(Option<Journal>, Found), ReloadError> {
+    let opened = tokio::task::spawn_blocking(move || Journal::open(settings)).await;
+    let opened = opened.expect("opening a journal doesn't panic");
+    let (journal, recovery) = opened.map_err(|error| ReloadError::NoJournal(Arc::new(error)))?;
+    for damage in &recovery.damage {
+        warn!("the journal is damaged: {damage}");
+    }
+    let records: u64 = recovery.streams.iter().map(|stream| stream.records).sum();
+    let (streams, took) = (recovery.streams.len(), recovery.took);
+    info!(streams, records, segments = recovery.segments, ?took, "journal opened");
+    let mut found = Found::new();
+    for stream in recovery.streams {
+        found.entry(stream.key.exporter.clone()).or_default().push(stream);
+    }
+    Ok((Some(journal), found))
 }
 
 async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {

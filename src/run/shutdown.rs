@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Router;
 use crate::export::{DeadLetters, Exporter, Fate};
+use crate::journal::Journal;
 use crate::otlp::Signal;
 
 /// Time for writing dead letters once the deadline has passed.
@@ -105,6 +106,9 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     for exporter in exporters.iter() {
         exporter.drained(deadline).await;
     }
+    if let Some(journal) = router.intake().journal.clone() {
+        keep(&exporters, journal).await;
+    }
     let left = bury(router, &exporters).await;
     if left.is_empty() {
         info!("shut down: everything was delivered, nothing is left");
@@ -116,6 +120,25 @@ fn flush(router: &Router) {
     for exporter in router.exporters().iter() {
         exporter.registry().flush();
     }
+}
+
+/// Leaves what is pending in the journal. What is being attempted has [`LAST_WORDS`] to be answered: otherwise it is sent
+/// again by the next process.
+async fn keep(exporters: &[Arc<Exporter>], journal: Journal) {
+    for exporter in exporters {
+        exporter.suspend();
+    }
+    let deadline = Instant::now() + LAST_WORDS;
+    for exporter in exporters {
+        if !exporter.quiet(deadline).await {
+            warn!(exporter = %exporter.name(), "attempts were not answered in time, and will be repeated");
+        }
+    }
+    let kept: u64 = exporters.iter().map(|exporter| exporter.registry().pending_records()).sum();
+    if tokio::task::spawn_blocking(move || journal.close()).await.is_err() {
+        error!("the journal could not be closed");
+    }
+    info!(records = kept, "what is not delivered stays in the journal");
 }
 
 /// Makes dead letters of what is left, where there is a directory, and waits for those that are being written: for

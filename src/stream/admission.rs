@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::queue::{Room, Stream};
 use super::receipt::{Ledger, Receipt, Stub};
 use super::registry::{NoStream, Registry, StreamCount};
+use super::writing::{self, Writing, WrittenGroup};
 use super::{Reservation, StreamName, WhenFull};
+use crate::journal::Journal;
 use crate::otlp::{self, Signal};
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
@@ -31,19 +34,19 @@ pub struct Admission<'a> {
 
 /// The entries of a request for one stream.
 #[derive(Debug)]
-struct Group<'a> {
-    stream: Arc<Stream>,
-    registry: Arc<Registry>,
-    entries: SmallVec<[Piece<'a>; 2]>,
-    bytes: u64,
+pub(super) struct Group<'a> {
+    pub(super) stream: Arc<Stream>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) entries: SmallVec<[Piece<'a>; 2]>,
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug)]
-struct Piece<'a> {
+pub(super) struct Piece<'a> {
     /// The entry's position in the request.
-    index: usize,
-    bytes: Cow<'a, [u8]>,
-    records: u64,
+    pub(super) index: usize,
+    pub(super) bytes: Cow<'a, [u8]>,
+    pub(super) records: u64,
 }
 
 /// What an entry was not admitted for, under `when_full: shed`.
@@ -75,6 +78,12 @@ pub enum Full {
     /// `limits.streams` or `max_streams`.
     #[error("the limit of streams is reached")]
     Streams,
+    /// `journal.max_size`.
+    #[error("the journal is full")]
+    Journal,
+    /// The journal's disk does not take anything.
+    #[error("the journal can't be written")]
+    Disk,
 }
 
 /// Why a request was not admitted.
@@ -91,6 +100,8 @@ pub enum Refused {
     },
     /// There can never be room: the request needs more than `limits.memory`.
     TooLarge,
+    /// There can never be room: the request is larger than what the journal may hold.
+    TooLargeForJournal,
     /// There can never be room: the request names more streams than there may be.
     TooManyStreams,
 }
@@ -259,6 +270,31 @@ impl<'a> Admission<'a> {
         Ok((std::mem::take(&mut self.shed), Receipt::new(ledger, places, held)))
     }
 
+    /// Whether nothing has been placed in any stream.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// As [`Admission::commit`], for a request that has to be in the `journal` first; `body` is what its entries borrow from.
+    /// With `receipt`, it waits until they are settled.
+    pub fn commit_durably(
+        mut self,
+        journal: &Journal,
+        body: &Bytes,
+        receipt: bool,
+    ) -> Result<(Vec<Shed>, Writing), Refused> {
+        let bytes = self.groups.iter().map(|group| group.bytes).sum();
+        if !journal.has_room(bytes) {
+            let full = if journal.state().failing.is_some() { Full::Disk } else { Full::Journal };
+            return Err(Refused::Full(full));
+        }
+        self.reserve()?;
+        let groups = self.groups.drain(..).map(|group| WrittenGroup::new(group, body)).collect();
+        let sheds = std::mem::take(&mut self.shed);
+        let reservation = self.reservation.split_off(self.reservation.bytes());
+        Ok((sheds, writing::write(journal, groups, reservation, receipt)))
+    }
+
     /// Reserves every group on its stream and all of them on the budget. On success the request's own
     /// reservation has become that.
     fn reserve(&mut self) -> Result<(), Refused> {
@@ -340,7 +376,7 @@ impl Drop for Admission<'_> {
 impl Group<'_> {
     fn append(&self, stub: Option<Stub>) -> u64 {
         let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-        self.stream.append(entries, &self.registry.settings(), stub)
+        self.stream.append(entries, &self.registry.settings(), stub, None)
     }
 
     fn sheds(&self) -> bool {

@@ -29,6 +29,13 @@ impl InFlight {
     /// entry. Of its records `lost` were not delivered, for a `reason` that senders may read; if there is a reason and
     /// none was lost, it is a warning.
     pub fn ended(&self, piece: &Batch, next: Option<&Batch>, lost: u64, reason: &str) {
+        let ended = || match next {
+            Some(next) => piece.numbers().without(next.numbers()),
+            None => piece.numbers().clone(),
+        };
+        if let Some(durable) = &self.stream.durable {
+            durable.settle(&ended());
+        }
         let mut queue = self.stream.queue.lock();
         if queue.stubs.is_empty() && queue.withdrawn.is_empty() {
             return;
@@ -36,11 +43,7 @@ impl InFlight {
         if !reason.is_empty() {
             queue.stubs.lose(piece, lost, &self.stream, &reason.into());
         }
-        let ended = match next {
-            Some(next) => piece.numbers().without(next.numbers()),
-            None => piece.numbers().clone(),
-        };
-        queue.end(&ended);
+        queue.end(&ended());
     }
 
     /// Whether all entries of these numbers were withdrawn.
@@ -66,6 +69,9 @@ impl InFlight {
             self.closed.requests -= requests;
             removed.requests = requests;
             self.stream.give_back(&removed);
+            if let Some(durable) = &self.stream.durable {
+                durable.settle(&gone);
+            }
         }
         gone
     }

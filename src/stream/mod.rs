@@ -8,6 +8,7 @@
 mod admission;
 mod batch;
 mod budget;
+mod durable;
 mod generation;
 mod in_flight;
 mod name;
@@ -20,6 +21,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod withdraw;
+mod writing;
 
 pub use admission::{Admission, Full, Misplaced, Placement, Refused, Shed};
 pub use batch::Batch;
@@ -31,3 +33,4 @@ pub use queue::{Stream, StreamState};
 pub use receipt::{Loss, Receipt};
 pub use registry::{Ending, IDLE, NoStream, Outlet, Registry, Shared, StreamCount};
 pub use settings::{BatchSettings, QueueSettings, WhenFull};
+pub use writing::Writing;

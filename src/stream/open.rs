@@ -1,6 +1,7 @@
 //! The batch of a stream that is still being filled.
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::withdraw::Removed;
@@ -42,6 +43,8 @@ pub(super) struct ClosedBatch {
     pub(super) requests: u64,
     /// When its first entry was admitted.
     pub(super) opened: Instant,
+    /// The room that it takes of what may be read from the journal at a time.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 impl OpenBatch {
@@ -142,7 +145,7 @@ impl OpenBatch {
             full.push(chunk.freeze());
         }
         let batch = Batch::numbered(signal, full, records, numbers);
-        Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened })
+        Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened, _room: None })
     }
 }
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::durable::{Behind, Durable};
 use super::generation::Held;
 use super::in_flight::InFlight;
 use super::open::{ClosedBatch, OpenBatch};
@@ -48,12 +49,18 @@ pub struct Stream {
     /// Counts that the API shows.
     delivered: AtomicU64,
     route: Option<Arc<StreamCount>>,
+    /// Its place in the journal, if there is one.
+    pub(super) durable: Option<Durable>,
 }
 
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) open: OpenBatch,
     pub(super) closed: VecDeque<ClosedBatch>,
+    /// What comes after that and is on disk only.
+    pub(super) behind: Option<Behind>,
+    /// Framed bytes of entries in memory, those in flight included.
+    pub(super) in_memory: u64,
     /// Of requests that wait until their entries are settled.
     pub(super) stubs: Stubs,
     /// Entries in flight that were withdrawn, and those of them that were the last of their request.
@@ -61,10 +68,10 @@ pub(super) struct Queue {
     pub(super) withdrawn_ends: Numbers,
     in_flight: usize,
     in_flight_since: Option<Instant>,
-    consumers: usize,
+    pub(super) consumers: usize,
     /// A consumer sleeps until the open batch is due.
     waiting: bool,
-    next_sequence: u64,
+    pub(super) next_sequence: u64,
     last_used: Instant,
 }
 
@@ -97,6 +104,8 @@ impl Stream {
         let queue = Queue {
             open: OpenBatch::default(),
             closed: VecDeque::new(),
+            behind: None,
+            in_memory: 0,
             stubs: Stubs::default(),
             withdrawn: Numbers::default(),
             withdrawn_ends: Numbers::default(),
@@ -107,8 +116,14 @@ impl Stream {
             next_sequence: 0,
             last_used: Instant::now(),
         };
+        let journal = registry.shared().journal.as_ref();
+        let durable = {
+            use crate::route::Values as _;
+            journal.map(|journal| Durable::new(journal, registry.exporter(), name.signal(), &name))
+        };
         Self {
             name,
+            durable,
             registry,
             held: AtomicU64::new(0),
             of_key,
@@ -155,9 +170,11 @@ impl Stream {
     }
 
     fn try_reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
+        // What a stream with a journal has no memory for stays on disk, where there is one limit for all.
+        let bounded = self.durable.is_none();
         let grown = |held: u64| {
-            let fits = held & GONE == 0 && (held == 0 || held + bytes <= settings.queue_bytes);
-            fits.then(|| held + bytes)
+            let fits = !bounded || held == 0 || held + bytes <= settings.queue_bytes;
+            (held & GONE == 0 && fits).then(|| held + bytes)
         };
         let before = match self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown) {
             Ok(before) => before,
@@ -165,7 +182,7 @@ impl Stream {
             Err(_) => return Room::Full,
         };
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
-        if settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
+        if bounded && settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
             self.requests.fetch_sub(1, Ordering::AcqRel);
             self.held.fetch_sub(bytes, Ordering::AcqRel);
             return Room::Full;
@@ -176,22 +193,36 @@ impl Stream {
     /// Takes a whole reservation back.
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
+        self.let_go(bytes);
+    }
+
+    /// Holds bytes that nobody has to be asked for.
+    pub(super) fn hold(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+        self.of_key.add(bytes);
+    }
+
+    /// Gives held bytes back.
+    pub(super) fn let_go(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::AcqRel);
         self.of_key.give_back(bytes);
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
-    /// the sequence number of the first. `stub` is for a request that waits until they are settled.
+    /// the sequence number of the first, which is `first` if the journal has given them theirs. `stub` is for a request
+    /// that waits until they are settled.
     pub(super) fn append<'a>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
+        first: Option<u64>,
     ) -> u64 {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
         let budget = &self.registry.shared().budget;
         let mut queue = self.queue.lock();
-        let first = queue.next_sequence;
+        let first = first.unwrap_or(queue.next_sequence);
+        queue.next_sequence = first;
         for (entry, entry_records) in entries {
             let framed = otlp::frame_len(entry.len());
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
@@ -207,6 +238,7 @@ impl Stream {
             }
         }
         queue.end_of_request();
+        queue.in_memory += bytes as u64;
         if let Some(stub) = stub {
             queue.stubs.add(first, stub);
         }
@@ -238,6 +270,7 @@ impl Stream {
                     return None;
                 }
                 Taken::Behind(ahead) => ahead.settled().await,
+                Taken::OnDisk => self.read_on().await,
                 Taken::Due(due) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due) => {}
@@ -267,6 +300,14 @@ impl Stream {
             && let Some(ahead) = self.registry.ahead_of(&self.name)
         {
             return Taken::Behind(ahead);
+        }
+        if queue.closed.is_empty()
+            && queue.open.is_empty()
+            && let Some(behind) = &mut queue.behind
+            && !behind.reading
+        {
+            behind.reading = true;
+            return Taken::OnDisk;
         }
         if queue.closed.is_empty() {
             match queue.open.opened() {
@@ -323,7 +364,8 @@ impl Stream {
     pub fn oldest(&self) -> Option<Instant> {
         let queue = self.queue.lock();
         let closed = queue.closed.front().map(|closed| closed.opened);
-        [queue.in_flight_since, closed, queue.open.opened()].into_iter().flatten().min()
+        let behind = queue.behind.as_ref().map(|behind| behind.since);
+        [queue.in_flight_since, closed, queue.open.opened(), behind].into_iter().flatten().min()
     }
 
     /// What the API shows.
@@ -378,11 +420,11 @@ impl Stream {
         }
         queue.last_used = Instant::now();
         queue.abandon(closed, self);
+        queue.in_memory = queue.in_memory.saturating_sub(closed.batch.len() as u64);
         drop(queue);
         self.registry.settled(closed);
         self.requests.fetch_sub(closed.requests, Ordering::AcqRel);
-        self.held.fetch_sub(closed.batch.len() as u64, Ordering::AcqRel);
-        self.of_key.give_back(closed.batch.len() as u64);
+        self.let_go(closed.batch.len() as u64);
     }
 }
 
@@ -391,6 +433,8 @@ enum Taken {
     Batch(InFlight),
     /// The open batch is due then.
     Due(Instant),
+    /// Nothing is left in memory, but on disk.
+    OnDisk,
     /// The stream's key has entries in an earlier generation, which go first.
     Behind(Arc<Held>),
     /// The consumer is signed off.
@@ -399,7 +443,7 @@ enum Taken {
 
 impl Queue {
     fn holds_entries(&self) -> bool {
-        !self.closed.is_empty() || !self.open.is_empty()
+        !self.closed.is_empty() || !self.open.is_empty() || self.behind.is_some()
     }
 
     /// Ends what a consumer has left of its batch without a word: nobody may take it for delivered.

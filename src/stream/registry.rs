@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::mapref::entry::Entry;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::generation::{Generation, Held};
@@ -13,6 +14,7 @@ use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::withdraw::Removed;
 use super::{Budget, QueueSettings, StreamName};
+use crate::journal::Journal;
 use crate::otlp::Signal;
 use crate::route::Values as _;
 
@@ -29,6 +31,9 @@ pub trait Outlet: Send + Sync + std::fmt::Debug {
 
     /// Counts records of a stream of this name that were withdrawn before anybody attempted to send them.
     fn count_withdrawn(&self, name: &StreamName, records: u64);
+
+    /// Counts records of a stream of this name that its journal has lost.
+    fn count_lost(&self, name: &StreamName, records: u64);
 }
 
 /// What all streams of all exporters share.
@@ -38,6 +43,37 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// `limits.streams`.
     pub streams: Arc<StreamCount>,
+    /// Where entries are kept beside the memory, if anywhere.
+    pub journal: Option<Journal>,
+    /// Kibibytes of backlogs that may be in memory, having been read from the journal.
+    to_read: Arc<Semaphore>,
+}
+
+/// The part of the memory that backlogs may take when they are read back.
+const TO_READ: u64 = 4;
+
+/// The part of the memory that may be taken before entries stay on disk alone.
+const SPILL: u64 = 2;
+
+impl Shared {
+    /// Memory, streams, and a journal if there is one.
+    pub fn new(budget: Arc<Budget>, streams: Arc<StreamCount>, journal: Option<Journal>) -> Self {
+        let kibibytes = (budget.limit() / TO_READ / 1024).clamp(1, Semaphore::MAX_PERMITS as u64);
+        Self { budget, streams, journal, to_read: Arc::new(Semaphore::new(kibibytes as usize)) }
+    }
+
+    /// Waits for the memory to read `bytes` of a backlog into: streams get it in the order in which they ask.
+    pub(super) async fn room_to_read(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let all = self.budget.limit() / TO_READ / 1024;
+        let wanted = (bytes as u64).div_ceil(1024).clamp(1, all.max(1)) as u32;
+        let permit = Arc::clone(&self.to_read).acquire_many_owned(wanted).await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// Whether so much memory is taken that entries which are on disk should stay there.
+    pub(super) fn is_short(&self) -> bool {
+        self.budget.used() > self.budget.limit() / SPILL
+    }
 }
 
 /// How many streams there are, and how many there may be.
@@ -59,6 +95,7 @@ pub struct Registry {
     outlet: std::sync::OnceLock<Box<dyn Outlet>>,
     flushing: AtomicBool,
     routed_records: [AtomicU64; 3],
+    recovered_records: AtomicU64,
     pending_records: AtomicU64,
     pending_bytes: AtomicU64,
 }
@@ -139,6 +176,7 @@ impl Registry {
             outlet: std::sync::OnceLock::new(),
             flushing: AtomicBool::new(false),
             routed_records: [const { AtomicU64::new(0) }; 3],
+            recovered_records: AtomicU64::new(0),
             pending_records: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
         }
@@ -394,6 +432,33 @@ impl Registry {
         if let Some(outlet) = self.outlet.get() {
             outlet.count_withdrawn(name, records);
         }
+    }
+
+    pub(super) fn count_lost(&self, name: &StreamName, records: u64) {
+        if let Some(outlet) = self.outlet.get() {
+            outlet.count_lost(name, records);
+        }
+    }
+
+    /// Records of before this process, which the journal had.
+    pub fn recovered_records(&self) -> u64 {
+        self.recovered_records.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn recovered(&self, records: u64, bytes: u64) {
+        self.recovered_records.fetch_add(records, Ordering::Relaxed);
+        self.pending_records.fetch_add(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Entries that stay on disk, for which `bytes` were reserved on the budget.
+    pub(super) fn admitted_on_disk(&self, signal: Signal, records: u64, bytes: u64) {
+        self.count_routed(signal, records, bytes);
+        self.shared.budget.release(bytes);
+    }
+
+    pub(super) fn ended(&self, records: u64, bytes: u64) {
+        self.count_ended(records, bytes);
     }
 
     pub(super) fn removed(&self, removed: &Removed) {

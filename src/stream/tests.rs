@@ -26,6 +26,8 @@ impl Outlet for Consumers {
         self.0.lock().push(stream);
     }
 
+    fn count_lost(&self, _: &StreamName, _: u64) {}
+
     fn count_withdrawn(&self, _: &StreamName, _: u64) {}
 }
 
@@ -58,10 +60,8 @@ fn settings() -> QueueSettings {
 
 impl House {
     fn new(settings: QueueSettings) -> Self {
-        let shared = Arc::new(Shared {
-            budget: Arc::new(Budget::new(10_000)),
-            streams: Arc::new(StreamCount::new(100)),
-        });
+        let shared =
+            Arc::new(Shared::new(Arc::new(Budget::new(10_000)), Arc::new(StreamCount::new(100)), None));
         let (registry, consumers) = Self::exporter("one", settings, &shared);
         Self { shared, registry, consumers }
     }

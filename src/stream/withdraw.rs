@@ -37,6 +37,9 @@ impl Stream {
         let mut queue = self.queue.lock();
         let Some(stub) = queue.stubs.remove(first) else { return };
         let removed = queue.withdraw(&stub, self.signal());
+        if let Some(durable) = &self.durable {
+            durable.settle(&stub.unsettled.without(&queue.withdrawn));
+        }
         let in_flight = !queue.withdrawn.is_empty();
         drop(queue);
         if removed.bytes > 0 {
@@ -53,8 +56,10 @@ impl Stream {
     pub(super) fn give_back(&self, removed: &Removed) {
         self.registry().removed(removed);
         self.requests.fetch_sub(removed.requests, Ordering::AcqRel);
-        self.held.fetch_sub(removed.bytes, Ordering::AcqRel);
-        self.of_key().give_back(removed.bytes);
+        let mut queue = self.queue.lock();
+        queue.in_memory = queue.in_memory.saturating_sub(removed.bytes);
+        drop(queue);
+        self.let_go(removed.bytes);
     }
 }
 

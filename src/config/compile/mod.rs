@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::export::{DeadLetterSettings, ExporterSettings};
+use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) unrouted: Unrouted,
     pub(super) limits: Limits,
     pub(super) acknowledge: Acknowledge,
+    pub(super) journal: Option<JournalSettings>,
     pub(super) dead_letter: Option<DeadLetterSettings>,
     pub(super) admin: Option<SocketAddr>,
     pub(super) health: Option<SocketAddr>,
@@ -112,6 +114,7 @@ pub(super) fn compile(
         },
         limits,
         acknowledge: acknowledge(config, root, context),
+        journal: config.journal.as_ref().map(|settings| journal(settings, root, context)),
         dead_letter: config.dead_letter.as_ref().map(|dead_letter| {
             if dead_letter.max_size.0 == 0 {
                 let span = root.near(&["dead_letter", "max_size"]).span;
@@ -173,5 +176,28 @@ fn not_available_yet(config: &model::Config, root: &Node, context: &mut Context<
             .report
             .error(entry.key_span, "`journal` is not available yet")
             .help("remove it; queues are in memory, and senders are refused rather than data dropped");
+    }
+}
+
+/// The least that a journal can work with, in bytes.
+const LEAST_JOURNAL: u64 = 16 << 20;
+
+fn journal(journal: &model::Journal, root: &Node, context: &mut Context<'_>) -> JournalSettings {
+    let size = |key: &str| root.near(&["journal", key]).span;
+    if journal.max_size.0 < LEAST_JOURNAL {
+        context.report.error(size("max_size"), "`max_size` must be at least 16MiB");
+    }
+    if journal.segment_size.0 < LEAST_JOURNAL / 16 {
+        context.report.error(size("segment_size"), "`segment_size` must be at least 1MiB");
+    }
+    JournalSettings {
+        directory: journal.directory.clone(),
+        max_size: journal.max_size.0,
+        sync: match journal.sync {
+            model::JournalSync::Always => SyncPolicy::Always,
+            model::JournalSync::Every(every) => SyncPolicy::Every(every.0),
+            model::JournalSync::Never => SyncPolicy::Never,
+        },
+        segment_size: journal.segment_size.0,
     }
 }

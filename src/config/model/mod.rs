@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::JournalSettings;
+
 pub(super) use exporters::{
     Compression, Encoding, Exporter, Headers, OtlpGrpc, OtlpHttp, Tls, TlsVersion, Verbosity,
 };
@@ -20,7 +22,7 @@ pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
-pub(super) use units::{Duration, Memory, QueueSize, Size};
+pub(super) use units::{Duration, JournalSync, Memory, QueueSize, Size};
 
 /// The configuration of Sluice.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -43,7 +45,7 @@ pub(super) struct Config {
     /// 503, so that the sender's retry finds no copy of it in a queue. Shorter than the senders' own timeouts, which are 10s
     /// for most SDKs and 5s for a Collector.
     pub(super) acknowledge_timeout: Duration,
-    /// The durable queue on disk. Not available yet.
+    /// Keeps what is queued on disk, so that it outlives the process. Not available yet: queues are in memory alone.
     pub(super) journal: Option<Journal>,
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
     pub(super) dead_letter: Option<DeadLetter>,
@@ -122,15 +124,25 @@ pub(super) enum Acknowledge {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Journal {
-    /// The directory.
+    /// The directory; made if it is not there. One process has it at a time.
     pub(super) directory: PathBuf,
-    /// What it may hold.
+    /// What its files may take. Senders are refused with 503 while all of that is not delivered yet.
     pub(super) max_size: Size,
+    /// `always`: a sender is answered once its data is safe against a power cut. A time such as `100ms`: it is made safe
+    /// so often, and senders don't wait for that. `never`: that is left to the system.
+    pub(super) sync: JournalSync,
+    /// The size of one file.
+    pub(super) segment_size: Size,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { directory: "./journal".into(), max_size: Size(10 << 30) }
+        Self {
+            directory: "./journal".into(),
+            max_size: Size(JournalSettings::MAX_SIZE),
+            sync: JournalSync::default(),
+            segment_size: Size(JournalSettings::SEGMENT_SIZE),
+        }
     }
 }
 

@@ -29,6 +29,15 @@ pub(crate) enum QueueSize {
     Bytes(u64),
 }
 
+/// When what is written to the journal is made safe against a power cut: `always`, `100ms`, `never`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum JournalSync {
+    #[default]
+    Always,
+    Every(Duration),
+    Never,
+}
+
 /// Nothing here waits longer; it also keeps sums of durations from overflowing.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(8760 * 3600);
 
@@ -203,6 +212,29 @@ impl fmt::Display for QueueSize {
     }
 }
 
+impl FromStr for JournalSync {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse::<Duration>()) {
+            ("always", _) => Ok(Self::Always),
+            ("never", _) => Ok(Self::Never),
+            (_, Ok(every)) if !every.0.is_zero() => Ok(Self::Every(every)),
+            _ => Err("write `always`, `never`, or a duration such as `100ms`".into()),
+        }
+    }
+}
+
+impl fmt::Display for JournalSync {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::Every(every) => every.fmt(f),
+            Self::Never => f.write_str("never"),
+        }
+    }
+}
+
 /// A leading decimal number, the letters after it, and what follows.
 fn split(text: &str) -> Option<(&str, &str, &str)> {
     let digits = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
@@ -243,6 +275,7 @@ macro_rules! as_text {
 as_text!(Duration, "duration", "A duration such as `50ms`, `30s`, `5m` or `1h30m`.");
 as_text!(Size, "size", "Bytes, such as `524288`, `512KiB`, `10MB` or `1GiB`.");
 as_text!(Memory, "memory", "Bytes such as `512MiB`, or a share such as `60%`.");
+as_text!(JournalSync, "sync", "`always`, `never`, or a duration such as `100ms`.");
 as_text!(QueueSize, "queue size", "Bytes such as `16MiB`, or a number.");
 
 #[cfg(test)]

@@ -73,6 +73,8 @@ impl Outlet for Consumers {
         self.ready.lock().push(stream);
     }
 
+    fn count_lost(&self, _: &StreamName, _: u64) {}
+
     fn count_withdrawn(&self, _: &StreamName, records: u64) {
         self.withdrawn.fetch_add(records, Ordering::Relaxed);
     }
@@ -130,10 +132,8 @@ impl World {
             // Entries of more than three records are split.
             batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 100, max_size: 120 },
         };
-        let shared = Arc::new(Shared {
-            budget: Arc::new(Budget::new(1 << 20)),
-            streams: Arc::new(StreamCount::new(10)),
-        });
+        let shared =
+            Arc::new(Shared::new(Arc::new(Budget::new(1 << 20)), Arc::new(StreamCount::new(10)), None));
         let registry = Arc::new(Registry::new("up".into(), settings, [].into(), shared.clone()));
         let consumers = Consumers::default();
         registry.attach(Box::new(consumers.clone()));

@@ -132,10 +132,7 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
     let exporter = Exporter::start(
         "otlp_http/held".into(),
         Active::new("otlp_http/held", settings).unwrap(),
-        Arc::new(Shared {
-            budget: Arc::new(Budget::new(1 << 24)),
-            streams: Arc::new(StreamCount::new(STREAMS)),
-        }),
+        Arc::new(Shared::new(Arc::new(Budget::new(1 << 24)), Arc::new(StreamCount::new(STREAMS)), None)),
         Arc::new(ArcSwapOption::from_pointee(dead_letters.unwrap())),
     );
     let attempts = || exporter.counters().attempts().into_values().sum::<u64>() as usize;

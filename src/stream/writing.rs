@@ -1,0 +1,124 @@
+//! A request on its way through the journal.
+//!
+//! It has its room in the streams and on the budget, but is in no queue yet. The journal hands requests on in the order in
+//! which they stand in its log, from its own thread: what each stream gets there has the order that it has on disk.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::Reservation;
+use super::admission::{Full, Group, Refused};
+use super::queue::Stream;
+use super::receipt::{Ledger, Receipt, Stub};
+use super::registry::Registry;
+use crate::journal::{self, Appended, Entry, Journal, NotWritten};
+
+/// A request that is being written. Dropped before, it is admitted all the same, unless it waits for more than that.
+#[derive(Debug)]
+pub struct Writing {
+    written: oneshot::Receiver<Result<Option<Receipt>, NotWritten>>,
+}
+
+/// The entries of a request for one stream, which share the memory of its body.
+#[derive(Debug)]
+pub(super) struct WrittenGroup {
+    stream: Arc<Stream>,
+    registry: Arc<Registry>,
+    /// Each with the position in the request of what it is or is a piece of.
+    entries: SmallVec<[(usize, Entry); 2]>,
+    bytes: u64,
+}
+
+impl Writing {
+    /// Ready once the request is on disk and in its streams; with its receipt, if it asked for one.
+    pub async fn written(&mut self) -> Result<Option<Receipt>, Refused> {
+        let written = (&mut self.written).await.unwrap_or(Err(NotWritten::Closed));
+        written.map_err(|problem| match problem {
+            NotWritten::TooLarge { .. } => Refused::TooLargeForJournal,
+            NotWritten::Full => Refused::Full(Full::Journal),
+            NotWritten::Disk(_) | NotWritten::Forgotten | NotWritten::Closed => Refused::Full(Full::Disk),
+        })
+    }
+}
+
+impl WrittenGroup {
+    pub(super) fn new(group: Group<'_>, body: &Bytes) -> Self {
+        let Group { stream, registry, entries, bytes } = group;
+        let entries = entries.into_iter().map(|piece| {
+            let bytes = match piece.bytes {
+                Cow::Borrowed(part) => body.slice_ref(part),
+                Cow::Owned(part) => part.into(),
+            };
+            (piece.index, Entry { bytes, records: piece.records })
+        });
+        Self { stream, registry, entries: entries.collect(), bytes }
+    }
+
+    fn admit(&self, first: u64, stub: Option<Stub>) {
+        let entries = self.entries.iter().map(|(_, entry)| (&*entry.bytes, entry.records));
+        self.stream.append_written(entries, &self.registry.settings(), stub, first);
+    }
+
+    fn take_back(&self) {
+        self.stream.unreserve(self.bytes);
+        self.registry.shared().budget.release(self.bytes);
+        self.registry.abandon(&self.stream);
+    }
+}
+
+/// Has the `journal` write a request, for which room is reserved. `held` is what it takes beside its entries.
+pub(super) fn write(
+    journal: &Journal,
+    groups: Vec<WrittenGroup>,
+    held: Reservation,
+    receipt: bool,
+) -> Writing {
+    let (sender, written) = oneshot::channel();
+    let of_journal = |group: &WrittenGroup| journal::Group {
+        stream: group.stream.durable.as_ref().expect("with a journal every stream is in it").id(),
+        entries: group.entries.iter().map(|(_, entry)| entry.clone()).collect(),
+    };
+    let request = groups.iter().map(of_journal).collect();
+    let runtime = Handle::current();
+    let done = move |result: Result<Appended, NotWritten>| {
+        // Streams start their consumers there.
+        let _runtime = runtime.enter();
+        let outcome = match result {
+            Ok(appended) => Ok(admit(groups, &appended, held, receipt)),
+            Err(problem) => {
+                groups.iter().for_each(WrittenGroup::take_back);
+                Err(problem)
+            }
+        };
+        // If nobody waits any more, the receipt takes back what it is for.
+        drop(sender.send(outcome));
+    };
+    journal.append(request, Box::new(done));
+    Writing { written }
+}
+
+fn admit(
+    groups: Vec<WrittenGroup>,
+    appended: &Appended,
+    held: Reservation,
+    receipt: bool,
+) -> Option<Receipt> {
+    let ledger = receipt.then(|| {
+        let entries = groups.iter().map(|group| group.entries.len() as u64).sum();
+        Arc::new(Ledger::new(entries))
+    });
+    for (group, first) in groups.iter().zip(&appended.first) {
+        let stub = ledger.as_ref().map(|ledger| {
+            let entries = group.entries.iter().map(|(index, entry)| (*index, entry.records)).collect();
+            Stub::new(ledger.clone(), entries)
+        });
+        group.admit(*first, stub);
+    }
+    let places = groups.into_iter().map(|group| group.stream).zip(appended.first.iter().copied()).collect();
+    ledger.map(|ledger| Receipt::new(ledger, places, held))
+}
