@@ -313,6 +313,7 @@ fn format_check(format: &str) -> Option<FormatCheck> {
         "size" => Some(|text| text.parse::<model::Size>().map(drop)),
         "memory" => Some(|text| text.parse::<model::Memory>().map(drop)),
         "queue size" => Some(|text| text.parse::<model::QueueSize>().map(drop)),
+        "sync policy" => Some(|text| text.parse::<model::JournalSync>().map(drop)),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use crate::export::{DeadLetters, Exporter, Fate};
 use crate::journal::Journal;
 use crate::otlp::Signal;
 
-/// Time for writing dead letters once the deadline has passed.
+/// Time for writing dead letters, or for the last answers, once the deadline has passed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The part of `shutdown_timeout` that requests in progress may take.
@@ -86,7 +86,7 @@ impl Leftovers {
 }
 
 /// Empties the queues, within `shutdown_timeout` after `shutdown_delay`. Returns what was left: nothing, if everything
-/// was delivered. Without a dead-letter directory what is left is lost.
+/// was delivered or is in the journal. Without journal and dead-letter directory what is left is lost.
 pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     let (delay, timeout) = router.report().shutdown;
     router.begin_stopping();
@@ -106,12 +106,22 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     for exporter in exporters.iter() {
         exporter.drained(deadline).await;
     }
-    if let Some(journal) = router.intake().journal.clone() {
-        keep(&exporters, journal).await;
-    }
-    let left = bury(router, &exporters).await;
-    if left.is_empty() {
-        info!("shut down: everything was delivered, nothing is left");
+    let pending = || -> u64 { exporters.iter().map(|exporter| exporter.registry().pending_records()).sum() };
+    let deadline = Instant::now() + LAST_WORDS;
+    let left = match router.intake().journal.clone() {
+        Some(journal) => {
+            keep(&exporters, journal, deadline).await;
+            Vec::new()
+        }
+        None => bury(&exporters, router.intake().dead_letters.load_full().as_deref(), deadline).await,
+    };
+    let left = Leftovers { exporters: left, unwritten_cuts: finish_burials(router, deadline).await };
+    match pending() {
+        0 if left.is_empty() => info!("shut down: everything was delivered, nothing is left"),
+        records if left.exporters.is_empty() => {
+            info!(records, "shut down: what is not delivered stays in the journal");
+        }
+        _ => (),
     }
     left
 }
@@ -122,31 +132,30 @@ fn flush(router: &Router) {
     }
 }
 
-/// Leaves what is pending in the journal. What is being attempted has [`LAST_WORDS`] to be answered: otherwise it is sent
+/// Leaves what is pending in the journal. What is being attempted has until `deadline` to be answered: otherwise it is sent
 /// again by the next process.
-async fn keep(exporters: &[Arc<Exporter>], journal: Journal) {
+async fn keep(exporters: &[Arc<Exporter>], journal: Journal, deadline: Instant) {
     for exporter in exporters {
         exporter.suspend();
     }
-    let deadline = Instant::now() + LAST_WORDS;
     for exporter in exporters {
         if !exporter.quiet(deadline).await {
             warn!(exporter = %exporter.name(), "attempts were not answered in time, and will be repeated");
         }
     }
-    let kept: u64 = exporters.iter().map(|exporter| exporter.registry().pending_records()).sum();
     if tokio::task::spawn_blocking(move || journal.close()).await.is_err() {
         error!("the journal could not be closed");
     }
-    info!(records = kept, "what is not delivered stays in the journal");
 }
 
-/// Makes dead letters of what is left, where there is a directory, and waits for those that are being written: for
-/// [`LAST_WORDS`] in all, however many exporters there are.
-async fn bury(router: &Router, exporters: &[Arc<Exporter>]) -> Leftovers {
+/// Makes dead letters of what is left, where there is a directory, and waits for those that are being written, until
+/// `deadline` at most.
+async fn bury(
+    exporters: &[Arc<Exporter>],
+    directory: Option<&DeadLetters>,
+    deadline: Instant,
+) -> Vec<Leftover> {
     let left: Vec<Pending<'_>> = exporters.iter().filter_map(|exporter| Pending::of(exporter)).collect();
-    let deadline = Instant::now() + LAST_WORDS;
-    let directory = router.intake().dead_letters.load_full();
     if directory.is_some() {
         for pending in &left {
             pending.exporter.give_up();
@@ -155,16 +164,20 @@ async fn bury(router: &Router, exporters: &[Arc<Exporter>]) -> Leftovers {
             pending.exporter.drained(deadline).await;
         }
     }
-    let exporters = left.into_iter().map(|pending| pending.end(directory.as_deref())).collect();
-    // What was shed is pending above; here are the letters of what was never routed.
+    left.into_iter().map(|pending| pending.end(directory)).collect()
+}
+
+/// Waits for the letters of what was never routed, until `deadline` at most. Returns how many are not
+/// written.
+async fn finish_burials(router: &Router, deadline: Instant) -> usize {
     let burials = &router.intake().burials;
     burials.close();
-    let written = timeout_at(deadline, burials.wait()).await.is_ok();
-    let unwritten_cuts = if written { 0 } else { burials.len() };
-    if !written {
-        error!(requests = unwritten_cuts, "dead letters of what was cut out could not be written in time");
+    if timeout_at(deadline, burials.wait()).await.is_ok() {
+        return 0;
     }
-    Leftovers { exporters, unwritten_cuts }
+    let requests = burials.len();
+    error!(requests, "dead letters of what was cut out could not be written in time");
+    requests
 }
 
 /// What an exporter still had at the deadline.

@@ -102,7 +102,6 @@ pub(super) fn compile(
     let exporters = exporters::compile(&config.exporters, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     let limits = limits(&config.limits, root, memory, context);
-    not_available_yet(config, root, context);
 
     Parts {
         listeners,
@@ -166,16 +165,6 @@ fn acknowledge(config: &model::Config, root: &Node, context: &mut Context<'_>) -
     match config.acknowledge {
         model::Acknowledge::Queued => Acknowledge::Queued,
         model::Acknowledge::Delivered => Acknowledge::Delivered { timeout },
-    }
-}
-
-/// Keys of a later release: a promise that is not kept must not be accepted.
-fn not_available_yet(config: &model::Config, root: &Node, context: &mut Context<'_>) {
-    if let (Some(_), Some(entry)) = (&config.journal, root.entry("journal")) {
-        context
-            .report
-            .error(entry.key_span, "`journal` is not available yet")
-            .help("remove it; queues are in memory, and senders are refused rather than data dropped");
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Config {
     /// 503, so that the sender's retry finds no copy of it in a queue. Shorter than the senders' own timeouts, which are 10s
     /// for most SDKs and 5s for a Collector.
     pub(super) acknowledge_timeout: Duration,
-    /// Keeps what is queued on disk, so that it outlives the process. Not available yet: queues are in memory alone.
+    /// Keeps what is queued on disk, so that it outlives the process. Without it queues are in memory alone.
     pub(super) journal: Option<Journal>,
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
     pub(super) dead_letter: Option<DeadLetter>,
@@ -120,7 +120,7 @@ pub(super) enum Acknowledge {
     Delivered,
 }
 
-/// The durable queue on disk. Not available yet.
+/// The durable queue on disk: senders are answered once their data is there. A reload can't change it.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Journal {

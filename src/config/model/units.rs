@@ -275,7 +275,7 @@ macro_rules! as_text {
 as_text!(Duration, "duration", "A duration such as `50ms`, `30s`, `5m` or `1h30m`.");
 as_text!(Size, "size", "Bytes, such as `524288`, `512KiB`, `10MB` or `1GiB`.");
 as_text!(Memory, "memory", "Bytes such as `512MiB`, or a share such as `60%`.");
-as_text!(JournalSync, "sync", "`always`, `never`, or a duration such as `100ms`.");
+as_text!(JournalSync, "sync policy", "`always`, `never`, or a duration such as `100ms`.");
 as_text!(QueueSize, "queue size", "Bytes such as `16MiB`, or a number.");
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Mistakes of form, and that all are reported at once.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::*;
+use crate::journal::SyncPolicy;
 
 #[test]
 fn all_problems_are_reported_at_once_with_line_and_caret() {
@@ -246,12 +248,25 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
-fn what_later_releases_bring_is_not_accepted_silently() {
+fn a_journal_has_room_for_some_segments_and_says_when_it_syncs() {
     assert_eq!(
-        said(&with("journal: { directory: ./journal, max_size: 10GiB }\n")),
+        said(&with("journal: { directory: ./journal, max_size: 15MiB, segment_size: 1023KiB }\n")),
+        ["4:44 error: `max_size` must be at least 16MiB", "4:65 error: `segment_size` must be at least 1MiB",]
+    );
+    let journal = |sync: &str| good(&with(&format!("journal: {{ sync: {sync} }}\n"))).journal.unwrap();
+    assert_eq!(journal("always").sync, SyncPolicy::Always);
+    assert_eq!(journal("100ms").sync, SyncPolicy::Every(Duration::from_millis(100)));
+    assert_eq!(journal("never").sync, SyncPolicy::Never);
+    assert_eq!(
+        said(&with("journal: { sync: sometimes }\n")),
         [
-            "4:1 error: `journal` is not available yet (remove it; queues are in memory, and senders are refused rather \
-             than data dropped)",
+            "4:18 error: `sometimes` is not a sync policy (in `sync`) (write `always`, `never`, or a duration such as `100ms`)"
+        ]
+    );
+    assert_eq!(
+        said(&with("journal: { sync: 0s }\n")),
+        [
+            "4:18 error: `0s` is not a sync policy (in `sync`) (write `always`, `never`, or a duration such as `100ms`)"
         ]
     );
 }
