@@ -10,6 +10,7 @@ use tokio::time::advance;
 use super::*;
 use crate::otlp::{Signal, frame_len};
 
+mod behind;
 mod generations;
 mod receipts;
 

@@ -11,6 +11,7 @@ mod admin;
 mod all_or_nothing;
 mod answers;
 mod bad_configuration;
+mod behind;
 mod bodies;
 mod bounds;
 mod bytes;
