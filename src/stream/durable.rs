@@ -185,8 +185,8 @@ impl Stream {
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
         let room = shared.room_to_read(wanted).await;
         let Some(from) = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.start) else { return };
-        let (journal, id) = (durable.journal.clone(), durable.id);
-        let read = tokio::task::spawn_blocking(move || journal.read(id, from, wanted)).await;
+        let id = durable.id;
+        let read = durable.journal.aside(move |journal| journal.read(id, from, wanted)).await;
         let chunks = match read {
             Ok(Ok(chunks)) => chunks,
             problem => {
