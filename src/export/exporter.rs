@@ -14,6 +14,7 @@ use super::{
     Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Transport, TransportError, deliver,
 };
 use crate::journal::RecoveredStream;
+use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
 use crate::route::Values as _;
@@ -56,8 +57,8 @@ pub struct Active {
 
 impl Active {
     /// Prepares what sends by `settings`, for the exporter of this name.
-    pub fn new(name: &str, settings: ExporterSettings) -> Result<Self, TransportError> {
-        let transport = Transport::new(name, &settings)?;
+    pub fn new(name: &str, settings: ExporterSettings, network: &Network) -> Result<Self, TransportError> {
+        let transport = Transport::new(name, &settings, network)?;
         let attributes = settings.attributes();
         Ok(Self { settings, transport, attributes })
     }
