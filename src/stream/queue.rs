@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::durable::{Behind, Durable};
 use super::generation::Held;
 use super::in_flight::InFlight;
+use super::line::Line;
 use super::open::{ClosedBatch, OpenBatch};
 use super::receipt::{Stub, Stubs};
 use super::registry::{NoStream, Registry, StreamCount};
@@ -39,6 +40,8 @@ pub struct Stream {
     of_key: Arc<Held>,
     /// Requests with entries here that are not settled.
     pub(super) requests: AtomicU64,
+    /// Requests that wait for room here.
+    pub(super) line: Line,
     pub(super) queue: Mutex<Queue>,
     wake: Notify,
     /// Wakes consumers whose batch may have lost entries.
@@ -128,6 +131,7 @@ impl Stream {
             held: AtomicU64::new(0),
             of_key,
             requests: AtomicU64::new(0),
+            line: Line::default(),
             queue: Mutex::new(queue),
             wake: Notify::new(),
             withdrawal: Notify::new(),
@@ -190,6 +194,22 @@ impl Stream {
         Room::Reserved
     }
 
+    /// Whether there would be room for so many bytes now. A stream that is gone has some: it will be another one.
+    pub(super) fn has_room(&self, bytes: u64, settings: &QueueSettings) -> bool {
+        let held = self.held.load(Ordering::Acquire);
+        let requests = self.requests.load(Ordering::Acquire);
+        self.durable.is_some()
+            || held == 0
+            || held & GONE != 0
+            || (held + bytes <= settings.queue_bytes
+                && settings.queue_requests.is_none_or(|most| requests < most))
+    }
+
+    /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
+    pub(super) fn moves(&self) -> bool {
+        !self.is_failing() && !self.hanging.load(Ordering::Relaxed)
+    }
+
     /// Takes a whole reservation back.
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
@@ -204,8 +224,9 @@ impl Stream {
 
     /// Gives held bytes back.
     pub(super) fn let_go(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::AcqRel);
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
         self.of_key.give_back(bytes);
+        self.line.freed();
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
