@@ -12,6 +12,7 @@ use crate::otlp::{Signal, frame_len};
 
 mod generations;
 mod receipts;
+mod room;
 
 /// An exporter that only notes which consumers were started.
 #[derive(Clone, Debug, Default)]
