@@ -1,11 +1,12 @@
 //! Senders that could send many times what the upstream takes: what is delivered meanwhile, beside what the upstream
 //! takes of a backlog when nobody sends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use sluice::cli::send::SendSettings;
 use sluice::cli::sink::{Fault, Sink};
+use tokio::time::Instant;
 
 use crate::Failure;
 use crate::rig::Rig;

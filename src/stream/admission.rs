@@ -7,7 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::group::{Group, Part, Piece};
-use super::queue::Stream;
+use super::queue::{Bound, Stream};
 use super::receipt::{Ledger, Receipt, Stub};
 use super::refused::{Full, Misplaced, Refused, Shed};
 use super::registry::{NoStream, Registry, StreamCount};
@@ -18,6 +18,10 @@ use crate::otlp::{self, Signal};
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
+
+/// A stream may have as many times what is left of the journal: so one that is stuck takes four fifths of it at most, many
+/// take less each, and there is always some room for the others.
+const SHARE: u64 = 4;
 
 /// One request on its way into the queues. If it is not admitted, it leaves no trace.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Admission<'a> {
     overhead: u64,
     /// Bytes of the pieces that entries were split into.
     pieces: u64,
+    /// What its streams may hold, as it was last tried.
+    pub(super) bound: Bound,
     /// What there was no room in when it was last tried, if there may be some soon.
     pub(super) obstacle: Option<Obstacle>,
     /// Where the request has waited until it was its turn, and how many bytes it needs there.
@@ -70,6 +76,7 @@ impl<'a> Admission<'a> {
             groups: SmallVec::new(),
             by_stream: std::collections::HashMap::new(),
             shed: Vec::new(),
+            bound: Bound::InMemory,
             obstacle: None,
             turn: None,
         }
@@ -86,6 +93,7 @@ impl<'a> Admission<'a> {
             reservation: self.reservation.split_off(self.reservation.bytes()),
             overhead: self.overhead,
             pieces: self.pieces,
+            bound: self.bound,
             obstacle: self.obstacle.take(),
             turn: self.turn.take(),
         }
@@ -208,7 +216,7 @@ impl<'a> Admission<'a> {
     ///
     /// If it is refused, it is as it was before, and [`Admission::room`] may tell when to try again.
     pub fn commit(&mut self) -> Result<Vec<Shed>, Refused> {
-        self.reserve()?;
+        self.reserve(&Bound::InMemory)?;
         for group in self.groups.drain(..) {
             group.append(None);
         }
@@ -218,7 +226,7 @@ impl<'a> Admission<'a> {
     /// As [`Admission::commit`], for a request that waits until its entries are settled. What handling it takes stays
     /// reserved for as long.
     pub fn commit_with_receipt(&mut self) -> Result<(Vec<Shed>, Receipt), Refused> {
-        self.reserve()?;
+        self.reserve(&Bound::InMemory)?;
         let entries = self.groups.iter().map(|group| group.entries.len() as u64).sum();
         let ledger = Arc::new(Ledger::new(entries));
         let mut places = Vec::with_capacity(self.groups.len());
@@ -245,11 +253,11 @@ impl<'a> Admission<'a> {
         receipt: bool,
     ) -> Result<(Vec<Shed>, Writing), Refused> {
         let bytes = self.groups.iter().map(|group| group.bytes).sum();
-        if !journal.has_room(bytes) {
+        let Some(room) = journal.room_for(bytes) else {
             let full = if journal.state().failing.is_some() { Full::Disk } else { Full::Journal };
             return Err(Refused::Full(full));
-        }
-        self.reserve()?;
+        };
+        self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: receipt })?;
         let groups = self.groups.drain(..).map(|group| WrittenGroup::new(group, body)).collect();
         let sheds = std::mem::take(&mut self.shed);
         let reservation = self.reservation.split_off(self.reservation.bytes());
@@ -258,15 +266,16 @@ impl<'a> Admission<'a> {
 
     /// Reserves every group on its stream and all of them on the budget. On success the request's own
     /// reservation has become that.
-    fn reserve(&mut self) -> Result<(), Refused> {
+    fn reserve(&mut self, bound: &Bound) -> Result<(), Refused> {
         self.obstacle = None;
+        self.bound = *bound;
         let total: u64 = self.groups.iter().map(|group| group.bytes).sum();
         if total + self.overhead > self.reservation.budget().limit() {
             return Err(Refused::TooLarge);
         }
         let mut reserved_groups = 0;
         while let Some(group) = self.groups.get_mut(reserved_groups) {
-            match group.reserve() {
+            match group.reserve(bound) {
                 Ok(()) => reserved_groups += 1,
                 Err(full) if group.sheds() => {
                     let group = self.groups.remove(reserved_groups);
@@ -274,7 +283,8 @@ impl<'a> Admission<'a> {
                 }
                 Err(full) => {
                     let refused = group.refused(full);
-                    if full == Full::Stream {
+                    // What the journal has no room for is not soon gone.
+                    if full == Full::Stream && bound.is_queue() {
                         self.obstacle = Some(Obstacle::Stream(group.stream.clone()));
                     }
                     self.roll_back(reserved_groups);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::queue::{Room, Stream};
+use super::queue::{Bound, Room, Stream};
 use super::receipt::Stub;
 use super::refused::{Full, Refused};
 use super::registry::Registry;
@@ -82,9 +82,9 @@ impl Group<'_> {
     }
 
     /// Reserves room. A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
-    pub(super) fn reserve(&mut self) -> Result<(), Full> {
+    pub(super) fn reserve(&mut self, bound: &Bound) -> Result<(), Full> {
         loop {
-            match self.stream.reserve(self.bytes, &self.settings()) {
+            match self.stream.reserve(self.bytes, &self.settings(), bound) {
                 Room::Reserved => return Ok(()),
                 Room::Full => return Err(Full::Stream),
                 Room::Gone => self.stream = self.stream.successor().map_err(|_| Full::Streams)?,
@@ -93,8 +93,8 @@ impl Group<'_> {
     }
 
     /// Whether there would be room now.
-    pub(super) fn has_room(&self) -> bool {
-        self.stream.has_room(self.bytes, &self.settings())
+    pub(super) fn has_room(&self, bound: &Bound) -> bool {
+        self.stream.has_room(self.bytes, &self.settings(), bound)
     }
 
     /// The same, sharing the memory of the `body` that it borrows from.

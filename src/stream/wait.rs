@@ -92,7 +92,7 @@ impl Admission<'_> {
 
     /// What there is no room in now.
     fn obstacle_now(&self, budget: &Budget) -> Option<Obstacle> {
-        let full = |group: &&Group<'_>| !group.sheds() && !group.has_room();
+        let full = |group: &&Group<'_>| !group.sheds() && !group.has_room(&self.bound);
         if let Some(group) = self.groups.iter().find(full) {
             return Some(Obstacle::Stream(group.stream.clone()));
         }
@@ -114,7 +114,7 @@ impl Admission<'_> {
     pub(super) fn pass_on(&mut self) {
         match self.turn.take() {
             Some((Obstacle::Stream(stream), bytes))
-                if stream.has_room(bytes, &stream.registry().settings()) =>
+                if stream.has_room(bytes, &stream.registry().settings(), &self.bound) =>
             {
                 stream.line.freed();
             }
