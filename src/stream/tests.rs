@@ -13,6 +13,7 @@ use crate::otlp::{Signal, frame_len};
 mod behind;
 mod generations;
 mod receipts;
+mod room;
 
 /// An exporter that only notes which consumers were started.
 #[derive(Clone, Debug, Default)]
