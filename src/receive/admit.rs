@@ -1,5 +1,5 @@
-//! Split, route, admit: what is done with a request at once. Where it has to wait for something, what is left to do goes
-//! on in the background of its connection.
+//! Split, route, admit: what is done with a request at once. If it has to wait for something, [`Progress`] says for what,
+//! and holds what is left to do.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -102,6 +102,13 @@ impl Intake {
         UNCOUNTED_COPY.try_lock().map(|alone| CopyLeave { _alone: Some(alone) })
     }
 
+    /// Gives back what [`Intake::allow_copy`] has counted.
+    pub(super) fn end_copy(len: usize, reservation: &mut Reservation) {
+        if len > ORDINARY_BODY {
+            reservation.charge_spare(0);
+        }
+    }
+
     /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
     pub(super) fn admit(
         &self,
@@ -113,7 +120,8 @@ impl Intake {
         let counters = self.counters.of(transport);
         let Received { bytes: body, mut reservation } = received;
         let budget = reservation.budget().clone();
-        let unread = |reservation, omitted, lacking| {
+        let unread = |mut reservation, omitted, lacking| {
+            Self::end_copy(body.len(), &mut reservation);
             let received = Received { bytes: body.clone(), reservation };
             Progress::Unread(Box::new(Unread { transport, signal, received, omitted, lacking }))
         };
@@ -180,9 +188,10 @@ impl Intake {
         match self.commit(&snapshot, &mut admission, &body) {
             Ok(committed) => {
                 drop(admission);
-                self.after_commit(Guard::into_inner(snapshot), committed, admitted, &budget)
+                self.after_commit(&snapshot, committed, admitted, &budget)
             }
             Err(refused) if admission.may_wait() => {
+                Self::end_copy(body.len(), admission.reservation());
                 let admission = admission.keep(&body);
                 let snapshot = Guard::into_inner(snapshot);
                 let request = Unadmitted::new(self, snapshot, admission, body.clone(), admitted, refused);
@@ -216,7 +225,7 @@ impl Intake {
     /// What is left to do for a request that is admitted.
     pub(super) fn after_commit(
         &self,
-        snapshot: Arc<Snapshot>,
+        snapshot: &Arc<Snapshot>,
         Committed { sheds, next }: Committed,
         mut admitted: Admitted,
         budget: &Arc<Budget>,
@@ -228,12 +237,14 @@ impl Intake {
         };
         match (next, timeout) {
             (Next::Write(writing), timeout) => {
+                let snapshot = snapshot.clone();
                 Progress::Writes(Box::new(BeingWritten { writing, admitted, snapshot, timeout }))
             }
             (Next::Settle(receipt), Some(timeout)) => {
+                let snapshot = snapshot.clone();
                 Progress::Waits(Box::new(Waiting { receipt, admitted, snapshot, timeout }))
             }
-            _ => self.finish(&snapshot, admitted, &[]).into(),
+            _ => self.finish(snapshot, admitted, &[]).into(),
         }
     }
 }

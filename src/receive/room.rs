@@ -97,7 +97,7 @@ impl<'i> Unadmitted<'i> {
                     let (intake, snapshot, budget) =
                         (self.intake, self.snapshot.clone(), self.admission.budget().clone());
                     drop(self);
-                    return intake.after_commit(snapshot, committed, admitted, &budget);
+                    return intake.after_commit(&snapshot, committed, admitted, &budget);
                 }
                 Some(Err(refused)) => self.refused = refused,
             }
@@ -109,7 +109,7 @@ impl<'i> Unadmitted<'i> {
     fn attempt(&mut self) -> Option<Result<Committed, Refused>> {
         let _alone = Intake::allow_copy(self.body.len(), self.admission.reservation())?;
         let committed = self.intake.commit(&self.snapshot, &mut self.admission, &self.body);
-        self.admission.reservation().charge_spare(0);
+        Intake::end_copy(self.body.len(), self.admission.reservation());
         Some(committed)
     }
 

@@ -82,15 +82,14 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// The same request for a while: it shares the memory of the `body` that it borrows from. Spare room that was charged
-    /// for handling it is given back.
+    /// The same request for a while: it shares the memory of the `body` that it borrows from.
     pub fn keep(mut self, body: &Bytes) -> Admission<'static> {
         Admission {
             signal: self.signal,
             groups: self.groups.drain(..).map(|group| group.share(body)).collect(),
             by_stream: std::collections::HashMap::new(),
             shed: std::mem::take(&mut self.shed),
-            reservation: self.reservation.split_off(self.reservation.bytes()),
+            reservation: self.reservation.take(),
             overhead: self.overhead,
             pieces: self.pieces,
             bound: self.bound,

@@ -181,6 +181,13 @@ impl Reservation {
         Self { budget: self.budget.clone(), bytes, spare: 0 }
     }
 
+    /// All of it, spare room included, and nothing stays here.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let nothing = Self::empty(self.budget.clone());
+        std::mem::replace(self, nothing)
+    }
+
     /// Bytes reserved.
     pub fn bytes(&self) -> u64 {
         self.bytes
