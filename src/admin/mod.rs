@@ -2,7 +2,9 @@
 //! for `POST /api/v1/reload`.
 
 mod api;
+mod letters;
 mod metrics;
+mod query;
 mod server;
 
 pub use server::Admin;

@@ -7,6 +7,7 @@
 //! so a process that is killed leaves no half letter. Nothing is synced; after a power cut a reader tells a
 //! letter whose bytes are missing by the length in its `.json`.
 
+mod list;
 mod read;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::list::{LetterPage, ListedLetter};
 pub use self::read::{Letters, StoredLetter, letters};
 use super::{DeadLetterSettings, Encoding, utc};
 use crate::otlp::Signal;
@@ -100,6 +102,8 @@ pub enum StoreError {
 pub struct DeadLetters {
     shared: Arc<Shared>,
     writers: Arc<Semaphore>,
+    /// Held by who goes through the directory to list it.
+    listing: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -127,7 +131,8 @@ impl DeadLetters {
             directory: settings.directory.clone(),
             max_size: AtomicU64::new(settings.max_size),
         };
-        Ok(Self { shared: Arc::new(shared), writers: Arc::new(Semaphore::new(WRITERS)) })
+        let [writers, listing] = [WRITERS, 1].map(|permits| Arc::new(Semaphore::new(permits)));
+        Ok(Self { shared: Arc::new(shared), writers, listing })
     }
 
     /// Clears away what a killed process left unfinished: for a process that starts, as long as it writes none itself.
@@ -179,6 +184,11 @@ impl DeadLetters {
     /// Changes how many bytes the directory may hold, for the letters that come.
     pub fn set_max_size(&self, max_size: u64) {
         self.shared.max_size.store(max_size, Ordering::Relaxed);
+    }
+
+    /// How many bytes the directory may hold.
+    pub fn max_size(&self) -> u64 {
+        self.shared.max_size.load(Ordering::Relaxed)
     }
 
     /// Whether the newest letter found no room in it.

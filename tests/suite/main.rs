@@ -17,6 +17,7 @@ mod bytes;
 mod command_line;
 mod connections;
 mod conservation;
+mod dead_letter_pages;
 mod dead_letters;
 mod default_configuration;
 mod grpc_connections;
