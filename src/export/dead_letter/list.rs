@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn open(root: &TempDir) -> DeadLetters {
-        let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 30 };
+        let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 30, synced: false };
         DeadLetters::open(&settings).unwrap()
     }
 
