@@ -2,6 +2,7 @@
 //! for `POST /api/v1/reload`.
 
 mod api;
+mod journal;
 mod letters;
 mod metrics;
 mod query;

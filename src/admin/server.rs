@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{api, letters, metrics};
+use super::{api, journal, letters, metrics};
 use crate::receive::{Answer, AnswerBody, Handler, ListenerSettings};
 use crate::run::{Phase, ReloadError, Role, Router};
 
@@ -24,6 +24,7 @@ GET  /readyz               200 while it accepts telemetry
 GET  /api/v1/streams       live streams (?exporter=NAME&key=TEXT&limit=N)
 GET  /api/v1/exporters     exporters and their counts
 GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
+GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/config        the configuration in use, secrets redacted
 POST /api/v1/reload        reads the configuration again
 ";
@@ -64,6 +65,7 @@ impl Handler for Admin {
                 }
             }
             "/api/v1/dead-letters" => self.dead_letters(request.uri().query().unwrap_or_default()).await,
+            "/api/v1/journal" => json(StatusCode::OK, &journal::shown(&self.router)),
             "/api/v1/exporters" => json(StatusCode::OK, &api::exporters(&self.router)),
             "/api/v1/config" => json(StatusCode::OK, &api::config(&self.router)),
             _ => text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),

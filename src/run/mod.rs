@@ -5,6 +5,7 @@
 
 mod listeners;
 mod progress;
+mod recovered;
 mod reload;
 mod report;
 mod router;
@@ -13,6 +14,7 @@ mod sweep;
 
 pub use listeners::{Role, Serve};
 pub use progress::show_progress;
+pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;
 pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};

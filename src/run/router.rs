@@ -16,10 +16,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::listeners::{Listeners, Role, Serve};
+use super::recovered::{Found, Recovered};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
-use crate::journal::{Journal, JournalSettings, RecoveredStream};
+use crate::journal::{Journal, JournalSettings};
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
@@ -56,6 +57,7 @@ pub struct Router {
     live: tokio::sync::Mutex<Live>,
     /// As it was when the process started.
     journal: Option<JournalSettings>,
+    recovered: Recovered,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
@@ -88,9 +90,9 @@ impl Router {
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
         let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
-        let (journal, found) = match compiled.journal.clone() {
+        let (journal, recovered, found) = match compiled.journal.clone() {
             Some(settings) => open_journal(settings).await?,
-            None => (None, Found::default()),
+            None => (None, Recovered::default(), Found::default()),
         };
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
@@ -132,6 +134,7 @@ impl Router {
             ready: watch::Sender::new(false),
             live: tokio::sync::Mutex::new(Live { found, ..Live::default() }),
             journal: compiled.journal.clone(),
+            recovered,
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
@@ -166,6 +169,11 @@ impl Router {
     /// Reloads so far.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    /// How the journal is kept, and what was in it at the start, if there is one.
+    pub fn recovered(&self) -> Option<(&JournalSettings, &Recovered)> {
+        self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
     /// How far the process is in its life.
@@ -270,6 +278,7 @@ impl Router {
                 }
             })
             .collect();
+        self.recovered.leave(&live.found);
         let removed: Vec<Arc<Exporter>> = before
             .exporters
             .iter()
@@ -436,11 +445,8 @@ async fn open_dead_letters(
         .map_err(|reason| ReloadError::DeadLetters { directory, reason: Arc::new(reason) })
 }
 
-/// By exporter.
-type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
-
 /// Opens the journal and says what is in it.
-async fn open_journal(settings: JournalSettings) -> Result<(Option<Journal>, Found), ReloadError> {
+async fn open_journal(settings: JournalSettings) -> Result<(Option<Journal>, Recovered, Found), ReloadError> {
     let opened = tokio::task::spawn_blocking(move || Journal::open(settings)).await;
     let opened = opened.expect("opening a journal doesn't panic");
     let (journal, recovery) = opened.map_err(|error| ReloadError::NoJournal(Arc::new(error)))?;
@@ -450,11 +456,11 @@ async fn open_journal(settings: JournalSettings) -> Result<(Option<Journal>, Fou
     let records: u64 = recovery.streams.iter().map(|stream| stream.records).sum();
     let (streams, took) = (recovery.streams.len(), recovery.took);
     info!(streams, records, segments = recovery.segments, ?took, "journal opened");
-    let mut found = Found::new();
+    let (recovered, mut found) = (Recovered::of(&recovery), Found::new());
     for stream in recovery.streams {
         found.entry(stream.key.exporter.clone()).or_default().push(stream);
     }
-    Ok((Some(journal), found))
+    Ok((Some(journal), recovered, found))
 }
 
 async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {

@@ -42,6 +42,8 @@ async fn every_admin_page_has_its_status_and_type() {
         ("GET", "/api/v1/exporters", 200, JSON),
         ("GET", "/api/v1/dead-letters", 200, JSON),
         ("GET", "/api/v1/dead-letters?nonsense=1", 400, JSON),
+        ("GET", "/api/v1/journal", 200, JSON),
+        ("POST", "/api/v1/journal", 405, TEXT),
         ("GET", "/api/v1/config", 200, JSON),
         ("POST", "/api/v1/reload", 200, JSON),
         ("GET", "/api/v1/reload", 405, TEXT),

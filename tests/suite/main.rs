@@ -24,6 +24,7 @@ mod grpc_connections;
 mod grpc_in;
 mod grpc_out;
 mod isolation;
+mod journal_shown;
 mod json;
 mod moved_listener;
 mod order;

@@ -1,0 +1,75 @@
+//! What was in the journal when the process started, and what nobody has claimed of it since.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tracing::warn;
+
+use crate::journal::{Damage, RecoveredStream, Recovery};
+
+/// By exporter.
+pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
+
+/// What is told of the journal's recovery.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// What was wrong with the files.
+    pub damage: Vec<Damage>,
+    /// Segments that were read.
+    pub segments: u64,
+    /// How long it took.
+    pub took: Duration,
+    unclaimed: ArcSwap<Vec<Unclaimed>>,
+}
+
+/// What the journal keeps for an exporter that has no place for it: the configuration doesn't have it, or its streams are
+/// too many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// The exporter.
+    pub exporter: Arc<str>,
+    /// Its streams.
+    pub streams: u64,
+    /// Their records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Recovered {
+    pub(super) fn of(recovery: &Recovery) -> Self {
+        let Recovery { damage, segments, took, .. } = recovery;
+        Self { damage: damage.clone(), segments: *segments, took: *took, unclaimed: ArcSwap::default() }
+    }
+
+    /// What is still kept for exporters that are not there, by their names.
+    pub fn unclaimed(&self) -> Arc<Vec<Unclaimed>> {
+        self.unclaimed.load_full()
+    }
+
+    /// Notes what is left, and says it if it is not as before.
+    pub(super) fn leave(&self, found: &Found) {
+        let mut left: Vec<Unclaimed> =
+            found.iter().map(|(name, streams)| Unclaimed::of(name, streams)).collect();
+        left.retain(|unclaimed| unclaimed.streams > 0);
+        left.sort_by(|one, other| one.exporter.cmp(&other.exporter));
+        let before = self.unclaimed.swap(Arc::new(left.clone()));
+        for unclaimed in left.iter().filter(|unclaimed| !before.contains(unclaimed)) {
+            let Unclaimed { exporter, streams, records, bytes } = unclaimed;
+            warn!(%exporter, streams, records, bytes, "the journal keeps records of an exporter that has no place for them");
+        }
+    }
+}
+
+impl Unclaimed {
+    fn of(exporter: &Arc<str>, streams: &[RecoveredStream]) -> Self {
+        Self {
+            exporter: exporter.clone(),
+            streams: streams.len() as u64,
+            records: streams.iter().map(|stream| stream.records).sum(),
+            bytes: streams.iter().map(|stream| stream.bytes).sum(),
+        }
+    }
+}
