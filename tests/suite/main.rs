@@ -20,6 +20,8 @@ mod conservation;
 mod dead_letter_pages;
 mod dead_letters;
 mod default_configuration;
+mod durable;
+mod given_up;
 mod grpc_connections;
 mod grpc_in;
 mod grpc_out;
