@@ -216,7 +216,7 @@ fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         ("sluice_journal_failing", "1 while nothing can be written", f64::from(state.failing.is_some())),
         (
             "sluice_journal_unclaimed_records",
-            "Records kept for exporters that have no place for them",
+            "Records kept for exporters that the configuration does not have",
             unclaimed as f64,
         ),
     ];

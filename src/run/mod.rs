@@ -6,6 +6,7 @@
 mod listeners;
 mod progress;
 mod recovered;
+mod recovery;
 mod reload;
 mod report;
 mod router;

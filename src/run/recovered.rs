@@ -1,16 +1,12 @@
-//! What was in the journal when the process started, and what nobody has claimed of it since.
+//! What is told of the journal's recovery, and of what nobody has claimed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tracing::warn;
 
+use super::recovery::Found;
 use crate::journal::{Damage, RecoveredStream, Recovery};
-
-/// By exporter.
-pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
 
 /// What is told of the journal's recovery.
 #[derive(Debug, Default)]
@@ -24,8 +20,8 @@ pub struct Recovered {
     unclaimed: ArcSwap<Vec<Unclaimed>>,
 }
 
-/// What the journal keeps for an exporter that has no place for it: the configuration doesn't have it, or its streams are
-/// too many.
+/// What the journal keeps for an exporter that has no place for it: the configuration doesn't have it, or its templates have
+/// no destination for these streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclaimed {
     /// The exporter.
@@ -49,17 +45,12 @@ impl Recovered {
         self.unclaimed.load_full()
     }
 
-    /// Notes what is left, and says it if it is not as before.
+    /// Notes what is left.
     pub(super) fn leave(&self, found: &Found) {
-        let mut left: Vec<Unclaimed> =
-            found.iter().map(|(name, streams)| Unclaimed::of(name, streams)).collect();
-        left.retain(|unclaimed| unclaimed.streams > 0);
+        let left = found.iter().map(|(name, streams)| Unclaimed::of(name, streams));
+        let mut left: Vec<Unclaimed> = left.filter(|unclaimed| unclaimed.streams > 0).collect();
         left.sort_by(|one, other| one.exporter.cmp(&other.exporter));
-        let before = self.unclaimed.swap(Arc::new(left.clone()));
-        for unclaimed in left.iter().filter(|unclaimed| !before.contains(unclaimed)) {
-            let Unclaimed { exporter, streams, records, bytes } = unclaimed;
-            warn!(%exporter, streams, records, bytes, "the journal keeps records of an exporter that has no place for them");
-        }
+        self.unclaimed.store(Arc::new(left));
     }
 }
 

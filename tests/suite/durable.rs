@@ -108,39 +108,44 @@ async fn a_second_process_on_the_same_journal_is_refused() {
 }
 
 #[tokio::test]
-async fn a_full_journal_refuses_everybody_with_503_until_something_is_delivered() {
+async fn a_stuck_stream_leaves_others_room_and_a_full_journal_refuses_all_until_something_is_delivered() {
     let kept = tempfile::tempdir().unwrap();
     let up = sinks::recording().await;
     up.set_fault(Fault::status(503));
     let sluice = Sluice::start(&config(&up.url(), kept.path())).await;
-    let body = |number: usize| logs(&[("a", &[&filler(&format!("{number} "), 500_000)])]);
-    let mut taken = 0;
+    let body =
+        |stream: &str, number: usize| logs(&[(stream, &[&filler(&format!("{stream} {number} "), 500_000)])]);
+    let mut taken = [0; 40];
+    let mut stream = 0;
     let refused = loop {
-        let answer = sluice.post(Signal::Logs, body(taken)).await;
-        if answer.status != 200 {
+        let answer = sluice.post(Signal::Logs, body(&stream.to_string(), taken[stream])).await;
+        if answer.status == 200 {
+            taken[stream] += 1;
+            assert!(taken[stream] < 40, "16 MiB are never full");
+            continue;
+        }
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
+        if answer.text().contains("the journal is full") {
             break answer;
         }
-        taken += 1;
-        assert!(taken < 40, "16 MiB are never full");
+        assert!(answer.text().contains("the queue of a stream is full"), "{}", answer.text());
+        stream += 1;
     };
-    assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true));
-    assert!(refused.text().contains("the journal is full"), "{}", refused.text());
-    assert!(taken > 8, "the limit of a queue in memory does not count: {taken}");
+    assert!(stream > 0 && taken[1] > 0, "one stream does not fill it alone: {}", refused.text());
+    assert!(taken[0] > 2, "it may have more than the others: {taken:?}");
     let bytes = sluice.metric("sluice_journal_bytes", &[]).await;
     assert!(bytes <= f64::from(16 << 20), "{bytes}");
-    let other = sluice.post(Signal::Logs, logs(&[("other", &[&filler("", 500_000)])])).await;
-    assert_eq!(other.status, 503, "its room is shared by all");
     up.clear_faults();
     sluice.settled().await;
     eventually("there is room again", async || {
-        (sluice.post(Signal::Logs, body(taken)).await.status == 200).then_some(())
+        (sluice.post(Signal::Logs, body("0", taken[0])).await.status == 200).then_some(())
     })
     .await;
     sluice.settled().await;
     let texts = up.texts(Signal::Logs);
-    let order: Vec<usize> =
-        texts.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect();
-    assert_eq!(order, (0..=taken).collect::<Vec<_>>());
+    let of_first = texts.iter().filter_map(|text| text.strip_prefix("0 ")?.split(' ').next()?.parse().ok());
+    assert_eq!(of_first.collect::<Vec<usize>>(), (0..=taken[0]).collect::<Vec<_>>());
+    assert_eq!(texts.len(), taken.iter().sum::<usize>() + 1);
 }
 
 #[tokio::test]
@@ -159,4 +164,30 @@ async fn what_is_taken_back_from_a_sender_that_waits_for_delivery_leaves_the_jou
     sluice.accept(Signal::Logs, logs(&[("a", &["again"])])).await;
     assert_eq!(up.texts(Signal::Logs), ["again"]);
     assert_eq!(sluice.metric("sluice_recovered_records_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it_comes_back() {
+    let kept = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let with = config(&up.url(), kept.path());
+    let other = with.replace("otlp_http/up", "otlp_http/other");
+    let sluice = Sluice::start(&with).await;
+    for text in ["1", "2", "3"] {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    sluice.reconfigure(&other).await;
+    eventually("it is kept and shown", async || {
+        let unclaimed = sluice.api("/api/v1/journal").await["unclaimed"].clone();
+        (unclaimed["shown"][0]["exporter"] == UP && unclaimed["shown"][0]["records"] == 3).then_some(())
+    })
+    .await;
+    assert_eq!(sluice.metric("sluice_exported_records_total", &[("exporter", UP)]).await, 0.0);
+    up.clear_faults();
+    sluice.reconfigure(&with).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["4"])])).await;
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4"]);
+    assert_eq!(sluice.api("/api/v1/journal").await["unclaimed"]["total"], 0);
 }

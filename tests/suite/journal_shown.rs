@@ -77,7 +77,7 @@ async fn what_no_configured_exporter_claims_is_kept_and_shown_until_one_does() {
     up.clear_faults();
 
     let process = SluiceProcess::start(&config("otlp_http/new"), &[]).await;
-    process.logged("the journal keeps records of an exporter that has no place for them").await;
+    process.logged("the journal has records of an exporter that the configuration doesn't have").await;
     let shown = process.api(PAGE).await["unclaimed"].clone();
     assert_eq!(shown["total"], 1);
     let left = &shown["shown"][0];

@@ -91,7 +91,10 @@ fn a_directory_that_has_gone_is_not_made_again() {
     directory.create("quarantine/b", 4096).unwrap();
     std::fs::rename(&here, &away).unwrap();
     for name in ["a", "quarantine/c"] {
-        assert_eq!(directory.create(name, 4096).err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+        assert_eq!(
+            directory.create(name, 4096).err().map(|error| error.kind()),
+            Some(io::ErrorKind::NotFound)
+        );
     }
     assert!(!here.exists(), "nobody goes on in another of its name");
 }
