@@ -165,29 +165,3 @@ async fn what_is_taken_back_from_a_sender_that_waits_for_delivery_leaves_the_jou
     assert_eq!(up.texts(Signal::Logs), ["again"]);
     assert_eq!(sluice.metric("sluice_recovered_records_total", &[]).await, 0.0);
 }
-
-#[tokio::test]
-async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it_comes_back() {
-    let kept = tempfile::tempdir().unwrap();
-    let up = sinks::recording().await;
-    up.set_fault(Fault::status(503));
-    let with = config(&up.url(), kept.path());
-    let other = with.replace("otlp_http/up", "otlp_http/other");
-    let sluice = Sluice::start(&with).await;
-    for text in ["1", "2", "3"] {
-        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
-    }
-    sluice.reconfigure(&other).await;
-    eventually("it is kept and shown", async || {
-        let unclaimed = sluice.api("/api/v1/journal").await["unclaimed"].clone();
-        (unclaimed["shown"][0]["exporter"] == UP && unclaimed["shown"][0]["records"] == 3).then_some(())
-    })
-    .await;
-    assert_eq!(sluice.metric("sluice_exported_records_total", &[("exporter", UP)]).await, 0.0);
-    up.clear_faults();
-    sluice.reconfigure(&with).await;
-    sluice.accept(Signal::Logs, logs(&[("a", &["4"])])).await;
-    sluice.settled().await;
-    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4"]);
-    assert_eq!(sluice.api("/api/v1/journal").await["unclaimed"]["total"], 0);
-}

@@ -99,6 +99,33 @@ async fn what_no_configured_exporter_claims_is_kept_and_shown_until_one_does() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_an_exporter_that_a_reload_removed_is_shown_until_it_comes_back() {
+    let kept = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let with = yaml::up(&up.url(), &[QUICK, SINGLY]) + &journal(kept.path()) + "shutdown_timeout: 0s\n";
+    let other = with.replace("otlp_http/up", "otlp_http/other");
+    let sluice = Sluice::start(&with).await;
+    for text in ["1", "2", "3"] {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    sluice.reconfigure(&other).await;
+    eventually("it is kept and shown", async || {
+        let unclaimed = sluice.api(PAGE).await["unclaimed"].clone();
+        (unclaimed["shown"][0]["exporter"] == "otlp_http/up" && unclaimed["shown"][0]["records"] == 3)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(sluice.metric("sluice_exported_records_total", &[("exporter", "otlp_http/up")]).await, 0.0);
+    up.clear_faults();
+    sluice.reconfigure(&with).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["4"])])).await;
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4"]);
+    assert_eq!(sluice.api(PAGE).await["unclaimed"]["total"], 0);
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_is_shown_with_since_when_and_why_until_it_works_again() {
     let kept = tempfile::tempdir().unwrap();
     let (here, away) = (kept.path().join("journal"), kept.path().join("away"));
