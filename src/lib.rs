@@ -8,7 +8,6 @@
 //! | [`otlp`] | OTLP as bytes: schema tables, validation, splitting, OTLP/JSON |
 //! | [`route`] | which stream an entry belongs to |
 //! | [`journal`] | the durable queue on disk |
-//! | [`journal`] | the queues on disk, where there are any |
 //! | [`stream`] | ordered queues, batches, the memory that they share |
 //! | [`export`] | sending: transports, retries, dead letters |
 //!

@@ -29,7 +29,9 @@ pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
 pub use backoff::Backoff;
 pub use counters::{Counters, Fate};
-pub use dead_letter::{DeadLetters, Letter, Letters, StoreError, StoredLetter, letters};
+pub use dead_letter::{
+    DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,
+};
 pub use debug::{DebugTarget, DebugTransport};
 pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury};
 pub use file::{FileTarget, FileTransport};

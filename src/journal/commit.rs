@@ -226,7 +226,10 @@ impl Shared {
                 figures.written.bytes += bytes as u64;
                 figures.commits += 1;
                 figures.last_commit = began.elapsed();
-                figures.last_sync = sync.unwrap_or(figures.last_sync);
+                figures.commit_time += figures.last_commit;
+                if let Some(took) = sync {
+                    figures.count_sync(took);
+                }
                 state.log_room = committer.writer.room();
                 drop(state);
                 for (done, appended) in written {
@@ -316,7 +319,7 @@ impl Shared {
     fn sync_log(&self, committer: &mut Committer) {
         let began = Instant::now();
         match committer.writer.sync() {
-            Ok(()) => self.state.lock().figures.last_sync = began.elapsed(),
+            Ok(()) => self.state.lock().figures.count_sync(began.elapsed()),
             Err(error) => drop(self.give_up(committer, &error)),
         }
         committer.unsynced = None;

@@ -45,6 +45,16 @@ impl Directory {
         }
         options.open(&path)
     }
+
+    /// Makes the directory that a file is to be in, below this one. Never this one itself: if it has gone, nobody may go on
+    /// in another of its name, without what was in it and without its lock.
+    fn make_room_for(&self, name: &str) -> io::Result<()> {
+        let Some((below, _)) = name.rsplit_once('/') else { return Ok(()) };
+        match fs::create_dir(self.root.join(below)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+    }
 }
 
 impl Disk for Directory {
@@ -81,9 +91,7 @@ impl Disk for Directory {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
-        if let Some(parent) = Path::new(name).parent() {
-            fs::create_dir_all(self.root.join(parent))?;
-        }
+        self.make_room_for(name)?;
         let file = RealFile { file: self.open_file(name, true)? };
         if let Err(error) = file.allocate(len) {
             // The room that was reserved until it ran out is wanted back.
@@ -102,9 +110,7 @@ impl Disk for Directory {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        if let Some(parent) = Path::new(to).parent() {
-            fs::create_dir_all(self.root.join(parent))?;
-        }
+        self.make_room_for(to)?;
         fs::rename(self.root.join(from), self.root.join(to))
     }
 

@@ -186,7 +186,10 @@ impl Journal {
             failing: state.failing.clone(),
             commits: figures.commits,
             last_commit: figures.last_commit,
+            commit_time: figures.commit_time,
+            syncs: figures.syncs,
             last_sync: figures.last_sync,
+            sync_time: figures.sync_time,
         }
     }
 

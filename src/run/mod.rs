@@ -6,6 +6,7 @@
 mod ground;
 mod listeners;
 mod progress;
+mod recovered;
 mod recovery;
 mod reload;
 mod report;
@@ -16,6 +17,7 @@ mod sweep;
 pub use ground::Ground;
 pub use listeners::{Role, Serve};
 pub use progress::show_progress;
+pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;
 pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};

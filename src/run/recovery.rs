@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::recovered::Recovered;
 use super::report::ReloadError;
 use crate::export::Exporter;
 use crate::journal::{Journal, JournalSettings, RecoveredStream, Recovery};
@@ -24,19 +25,19 @@ pub(super) async fn open(settings: JournalSettings) -> Result<(Journal, Recovery
     opened.map_err(|error| ReloadError::NoJournal(Arc::new(error)))
 }
 
-/// Says what was in the journal.
-pub(super) fn look_through(recovery: Recovery) -> Found {
+/// Says what was in the journal, and sorts it by exporter.
+pub(super) fn look_through(recovery: Recovery) -> (Recovered, Found) {
     for damage in &recovery.damage {
         warn!("the journal is damaged: {damage}");
     }
     let records: u64 = recovery.streams.iter().map(|stream| stream.records).sum();
     let (streams, took) = (recovery.streams.len(), recovery.took);
     info!(streams, records, segments = recovery.segments, ?took, "journal opened");
-    let mut found = Found::new();
+    let (recovered, mut found) = (Recovered::of(&recovery), Found::new());
     for stream in recovery.streams {
         found.entry(stream.key.exporter.clone()).or_default().push(stream);
     }
-    found
+    (recovered, found)
 }
 
 /// Says what nobody sends.

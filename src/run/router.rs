@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::ground::Ground;
 use super::listeners::{Listeners, Role, Serve};
+use super::recovered::Recovered;
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
@@ -60,6 +61,7 @@ pub struct Router {
     live: tokio::sync::Mutex<Live>,
     /// As it was when the process started.
     journal: Option<JournalSettings>,
+    recovered: Recovered,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
@@ -104,8 +106,9 @@ impl Router {
     /// if the configuration has any.
     pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
         let Ground { source, env, serve, network, journal } = ground;
-        let (journal, found) = journal
-            .map_or_else(Default::default, |(journal, recovery)| (Some(journal), recovery::look_through(recovery)));
+        let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
+            (Some(journal), recovery::look_through(recovery))
+        });
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -147,6 +150,7 @@ impl Router {
             ready: watch::Sender::new(false),
             live: tokio::sync::Mutex::new(Live { found, ..Live::default() }),
             journal: compiled.journal.clone(),
+            recovered,
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
@@ -182,6 +186,11 @@ impl Router {
     /// Reloads so far.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    /// How the journal is kept, and what was in it at the start, if there is one.
+    pub fn recovered(&self) -> Option<(&JournalSettings, &Recovered)> {
+        self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
     /// How far the process is in its life.
@@ -287,6 +296,7 @@ impl Router {
                 }
             })
             .collect();
+        self.recovered.leave(&live.found);
         let removed: Vec<Arc<Exporter>> = before
             .exporters
             .iter()
@@ -366,6 +376,7 @@ impl Router {
             }
             let found = recovery::keep(&exporter).await;
             live.found.insert(exporter.name().clone(), found);
+            self.recovered.leave(&live.found);
             self.forget(&mut live, &exporter);
             return;
         }

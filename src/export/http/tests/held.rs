@@ -128,8 +128,11 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
     // What is only unavailable would have been given up by then.
     settings.retry.max_elapsed_time = Duration::from_secs(300);
     let directory = tempfile::tempdir().unwrap();
-    let dead_letters =
-        DeadLetters::open(&DeadLetterSettings { directory: directory.path().into(), max_size: 1 << 20 });
+    let dead_letters = DeadLetters::open(&DeadLetterSettings {
+        directory: directory.path().into(),
+        max_size: 1 << 20,
+        synced: false,
+    });
     let exporter = Exporter::start(
         "otlp_http/held".into(),
         Active::new("otlp_http/held", settings, &Network::Machine).unwrap(),
