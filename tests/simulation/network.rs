@@ -29,7 +29,7 @@ impl SimulatedNetwork for Network {
     fn connect(&self, host: &str, port: u16) -> Soon<'static, io::Result<Box<dyn Transmission>>> {
         let (to, trace) = ((host.to_owned(), port), self.0.clone());
         Box::pin(async move {
-            let since = trace.now();
+            let since = (trace.now(), trace.len());
             let stream = TcpStream::connect(to).await?;
             let port = stream.local_addr()?.port();
             let watched = Watched { stream, trace, port, since: Some(since), requests: 0, head: None };
@@ -64,8 +64,8 @@ struct Watched {
     stream: TcpStream,
     trace: Trace,
     port: u16,
-    /// When connecting began, until the first request does.
-    since: Option<Duration>,
+    /// When connecting began, and how much had happened then, until the first request does.
+    since: Option<(Duration, usize)>,
     /// Requests that have begun.
     requests: u32,
     /// As much of the head of the answer as was read, while one is waited for.
@@ -75,11 +75,12 @@ struct Watched {
 impl Watched {
     fn wrote(&mut self) {
         if self.head.is_none() {
-            let since = self.since.take().unwrap_or_else(|| self.trace.now());
+            let now = || (self.trace.now(), self.trace.len());
+            let (since, after) = self.since.take().unwrap_or_else(now);
             let attempt = Attempt { port: self.port, nth: self.requests };
             self.requests += 1;
             self.head = Some(Vec::new());
-            self.trace.note(Event::Began { attempt, since });
+            self.trace.note(Event::Began { attempt, since, after });
         }
     }
 

@@ -55,6 +55,8 @@ struct Sending {
 #[derive(Debug)]
 struct Taking {
     attempt: Attempt,
+    /// Where in the trace the router has decided to make it, and begun to write.
+    decided: usize,
     began: usize,
     life: usize,
     taken: usize,
@@ -95,7 +97,7 @@ impl<'a> Oracle<'a> {
             disk_fault: None,
             problems: Vec::new(),
         };
-        let mut began: HashMap<Attempt, (usize, Duration)> = HashMap::new();
+        let mut began: HashMap<Attempt, (usize, Duration, usize)> = HashMap::new();
         let mut heard: HashMap<Attempt, (usize, Duration, u16)> = HashMap::new();
         let mut took: Vec<(usize, &String, Attempt, &Vec<Copy>)> = Vec::new();
         for (index, (at, event)) in events.iter().enumerate() {
@@ -108,7 +110,9 @@ impl<'a> Oracle<'a> {
                     let sending = oracle.sendings.get_mut(send).expect("what is answered was sent");
                     sending.answer = Some((index, *status, *rejected));
                 }
-                Event::Began { attempt, since } => _ = began.insert(*attempt, (index, *since)),
+                Event::Began { attempt, since, after } => {
+                    began.insert(*attempt, (index, *since, *after));
+                }
                 Event::Heard { attempt, status } => _ = heard.insert(*attempt, (index, *at, *status)),
                 Event::Took { exporter, attempt, copies } => took.push((index, exporter, *attempt, copies)),
                 Event::Started { .. } => {
@@ -125,7 +129,7 @@ impl<'a> Oracle<'a> {
             }
         }
         for (taken, exporter, attempt, copies) in took {
-            let Some(&(began, since)) = began.get(&attempt) else {
+            let Some(&(began, since, decided)) = began.get(&attempt) else {
                 oracle.problems.push(format!("attempt {attempt} was taken and never began"));
                 continue;
             };
@@ -133,6 +137,7 @@ impl<'a> Oracle<'a> {
             let heard = heard.get(&attempt).filter(|(_, at, status)| *status == 200 && in_time(at));
             let taking = Taking {
                 attempt,
+                decided,
                 began,
                 life: oracle.life_of(began),
                 taken,
@@ -167,12 +172,12 @@ impl<'a> Oracle<'a> {
         let mut problems = Vec::new();
         for (exporter, takings) in &self.takings {
             let mut first: HashMap<Copy, usize> = HashMap::new();
-            let mut last_began: HashMap<Copy, (usize, Attempt)> = HashMap::new();
+            let mut last: HashMap<Copy, (usize, Attempt)> = HashMap::new();
             for taking in takings {
                 for copy in &taking.copies {
                     let known = first.entry(*copy).or_insert(taking.taken);
                     *known = taking.taken.min(*known);
-                    last_began.insert(*copy, (taking.began, taking.attempt));
+                    last.insert(*copy, (taking.decided, taking.attempt));
                 }
             }
             for (send, sending) in &self.sendings {
@@ -195,8 +200,8 @@ impl<'a> Oracle<'a> {
                             "{copy} was refused with request {send}, and taken at {taken} ({exporter})"
                         )),
                         (_, Some(_)) => {
-                            let (began, attempt) = last_began[copy];
-                            if began > answered && self.life_of(began) == self.life_of(answered) {
+                            let (decided, attempt) = last[copy];
+                            if decided > answered && self.life_of(decided) == self.life_of(answered) {
                                 problems.push(format!(
                                     "{copy} was withdrawn with request {send}, and attempted by {attempt} ({exporter})"
                                 ));
@@ -296,7 +301,8 @@ impl<'a> Oracle<'a> {
     /// Whether what was settled at this time in a life may be pending again in a later one.
     fn forgets(&self, life: usize, later: usize, settled: Duration) -> bool {
         self.lives[life..later].iter().any(|life| {
-            life.end == End::Killed && (settled + FORGETS > life.ended_at || self.disk_fault.is_some())
+            let unwritten = self.disk_fault.is_some_and(|since| since < life.ended);
+            unwritten || life.end == End::Killed && settled + FORGETS > life.ended_at
         })
     }
 }

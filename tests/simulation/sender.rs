@@ -76,7 +76,8 @@ impl Sender {
                 if answer == 0 {
                     connection = None;
                 }
-                assert!(matches!(answer, 0 | 503), "a request that is right is answered {answer}");
+                // 408: it came too slowly.
+                assert!(matches!(answer, 0 | 408 | 503), "a request that is right is answered {answer}");
                 sleep(Duration::from_millis(self.random.random_range(50..500))).await;
             }
         }

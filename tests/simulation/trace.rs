@@ -39,8 +39,9 @@ pub(crate) enum Event {
     Answered { send: u32, status: u16, rejected: bool },
     /// There is none.
     Unanswered { send: u32, why: String },
-    /// The router begins to write a request to an upstream, to which it began to connect or to write `since`.
-    Began { attempt: Attempt, since: Duration },
+    /// The router begins to write a request to an upstream. It has been at it `since` then, when there were so many events:
+    /// since it began to connect, or from now on.
+    Began { attempt: Attempt, since: Duration, after: usize },
     /// It has read the head of an answer.
     Heard { attempt: Attempt, status: u16 },
     /// An upstream keeps what came with an attempt, of an exporter.
@@ -88,6 +89,11 @@ impl Trace {
     pub(crate) fn note(&self, event: Event) {
         let now = self.now();
         self.0.lock().events.push((now, event));
+    }
+
+    /// How much there is.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().events.len()
     }
 
     /// All of it.
@@ -151,7 +157,7 @@ impl fmt::Display for Event {
                 write!(f, "request {send} is answered {status}{rejected}")
             }
             Self::Unanswered { send, why } => write!(f, "request {send} is not answered: {why}"),
-            Self::Began { attempt, since } => {
+            Self::Began { attempt, since, .. } => {
                 write!(f, "attempt {attempt} begins, under way since {:.3}s", since.as_secs_f64())
             }
             Self::Heard { attempt, status } => write!(f, "attempt {attempt} hears {status}"),

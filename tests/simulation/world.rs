@@ -20,13 +20,13 @@ use crate::trace::{Event, Trace};
 use crate::upstream::{Mood, Upstream};
 
 /// The simulated network delivers so often.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 
 /// After peace everything has to be settled in this time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What may still be on its way when nothing is pending.
-const STRAYS: Duration = Duration::from_secs(8);
+const STRAYS: Duration = Duration::from_secs(5);
 
 /// What came of a run.
 pub(crate) struct Run {
