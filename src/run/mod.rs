@@ -6,6 +6,7 @@
 mod ground;
 mod listeners;
 mod progress;
+mod recovery;
 mod reload;
 mod report;
 mod router;

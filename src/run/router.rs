@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::ground::{Found, Ground, look_through, open_journal};
+use super::ground::Ground;
 use super::listeners::{Listeners, Role, Serve};
+use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
@@ -72,7 +73,7 @@ struct Live {
     listeners: Listeners,
     /// Exporters that drain, and the version that removed them.
     removed: Vec<(Arc<Exporter>, u64)>,
-    /// What the journal had of exporters that no configuration has named since.
+    /// What the journal has of exporters that the configuration doesn't.
     found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
@@ -92,7 +93,7 @@ impl Router {
     ) -> Result<Arc<Self>, ReloadError> {
         let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
         let journal = match compiled.journal.clone() {
-            Some(settings) => Some(open_journal(settings).await?),
+            Some(settings) => Some(recovery::open(settings).await?),
             None => None,
         };
         let ground = Ground { source, env, serve, network: Network::Machine, journal };
@@ -104,7 +105,7 @@ impl Router {
     pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
         let Ground { source, env, serve, network, journal } = ground;
         let (journal, found) = journal
-            .map_or_else(Default::default, |(journal, recovery)| (Some(journal), look_through(recovery)));
+            .map_or_else(Default::default, |(journal, recovery)| (Some(journal), recovery::look_through(recovery)));
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -152,6 +153,7 @@ impl Router {
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
+        recovery::report(&router.live.lock().await.found);
         router.phase.send_replace(Phase::Ready);
         router.ready.send_replace(true);
         Ok(router)
@@ -346,22 +348,34 @@ impl Router {
             // Held while it is decided: a reload may take the exporter back.
             let mut live = self.live.lock().await;
             let removal = |(gone, by): &(Arc<Exporter>, u64)| Arc::ptr_eq(gone, &exporter) && *by == version;
-            let Some(at) = live.removed.iter().position(removal) else {
+            if !live.removed.iter().any(removal) {
                 // It came back, and may have been removed again since: that removal has a time of its own.
                 return;
-            };
+            }
             exporter.registry().forget_idle();
             if exporter.is_empty() {
-                let rest =
-                    self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
-                self.exporters.store(Arc::new(rest));
-                live.removed.swap_remove(at);
+                self.forget(&mut live, &exporter);
                 return;
             }
-            if Instant::now() >= deadline && !exporter.is_given_up() {
-                exporter.give_up();
+            if Instant::now() < deadline || exporter.is_given_up() {
+                continue;
             }
+            if self.intake.journal.is_none() {
+                exporter.give_up();
+                continue;
+            }
+            let found = recovery::keep(&exporter).await;
+            live.found.insert(exporter.name().clone(), found);
+            self.forget(&mut live, &exporter);
+            return;
         }
+    }
+
+    /// A removed exporter has nothing more to do.
+    fn forget(&self, live: &mut Live, exporter: &Arc<Exporter>) {
+        let rest = self.exporters().iter().filter(|other| !Arc::ptr_eq(other, exporter)).cloned().collect();
+        self.exporters.store(Arc::new(rest));
+        live.removed.retain(|(gone, _)| !Arc::ptr_eq(gone, exporter));
     }
 
     /// Turns readiness off; from now on no configuration is applied.

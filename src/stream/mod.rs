@@ -7,30 +7,37 @@
 
 mod admission;
 mod batch;
+mod behind;
 mod budget;
 mod durable;
 mod generation;
+mod group;
 mod in_flight;
+mod line;
 mod name;
 mod numbers;
 mod open;
 mod queue;
 mod receipt;
+mod refused;
 mod registry;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod withdraw;
 mod writing;
 
-pub use admission::{Admission, Full, Misplaced, Placement, Refused, Shed};
+pub use admission::{Admission, Placement};
 pub use batch::Batch;
 pub use budget::{Budget, Reservation};
 pub use in_flight::InFlight;
+pub use line::Patience;
 pub use name::StreamName;
 pub use numbers::Numbers;
 pub use queue::{Stream, StreamState};
 pub use receipt::{Loss, Receipt};
+pub use refused::{Full, Misplaced, Refused, Shed};
 pub use registry::{Ending, IDLE, NoStream, Outlet, Registry, Shared, StreamCount};
 pub use settings::{BatchSettings, QueueSettings, WhenFull};
 pub use writing::Writing;

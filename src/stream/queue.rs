@@ -13,9 +13,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::durable::{Behind, Durable};
+use super::behind::Behind;
+use super::durable::Durable;
 use super::generation::Held;
 use super::in_flight::InFlight;
+use super::line::Line;
 use super::open::{ClosedBatch, OpenBatch};
 use super::receipt::{Stub, Stubs};
 use super::registry::{NoStream, Registry, StreamCount};
@@ -39,6 +41,8 @@ pub struct Stream {
     of_key: Arc<Held>,
     /// Requests with entries here that are not settled.
     pub(super) requests: AtomicU64,
+    /// Requests that wait for room here.
+    pub(super) line: Line,
     pub(super) queue: Mutex<Queue>,
     wake: Notify,
     /// Wakes consumers whose batch may have lost entries.
@@ -66,7 +70,7 @@ pub(super) struct Queue {
     /// Entries in flight that were withdrawn, and those of them that were the last of their request.
     pub(super) withdrawn: Numbers,
     pub(super) withdrawn_ends: Numbers,
-    in_flight: usize,
+    pub(super) in_flight: usize,
     in_flight_since: Option<Instant>,
     pub(super) consumers: usize,
     /// A consumer sleeps until the open batch is due.
@@ -128,6 +132,7 @@ impl Stream {
             held: AtomicU64::new(0),
             of_key,
             requests: AtomicU64::new(0),
+            line: Line::default(),
             queue: Mutex::new(queue),
             wake: Notify::new(),
             withdrawal: Notify::new(),
@@ -160,20 +165,19 @@ impl Stream {
     }
 
     /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size.
-    pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
+    pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
         self.of_key.add(bytes);
-        let room = self.try_reserve(bytes, settings);
+        let room = self.try_reserve(bytes, settings, bound);
         if room != Room::Reserved {
             self.of_key.give_back(bytes);
         }
         room
     }
 
-    fn try_reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
-        // What a stream with a journal has no memory for stays on disk, where there is one limit for all.
-        let bounded = self.durable.is_none();
+    fn try_reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
+        let (most, bounded) = (bound.most(settings), bound.is_queue());
         let grown = |held: u64| {
-            let fits = !bounded || held == 0 || held + bytes <= settings.queue_bytes;
+            let fits = held == 0 || held + bytes <= most;
             (held & GONE == 0 && fits).then(|| held + bytes)
         };
         let before = match self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown) {
@@ -190,6 +194,19 @@ impl Stream {
         Room::Reserved
     }
 
+    /// Whether there would be room for so many bytes now. A stream that is gone has some: it will be another one.
+    pub(super) fn has_room(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> bool {
+        let held = self.held.load(Ordering::Acquire);
+        let requests = self.requests.load(Ordering::Acquire);
+        let few = !bound.is_queue() || settings.queue_requests.is_none_or(|most| requests < most);
+        held == 0 || held & GONE != 0 || (held + bytes <= bound.most(settings) && few)
+    }
+
+    /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
+    pub(super) fn moves(&self) -> bool {
+        !self.is_failing() && !self.hanging.load(Ordering::Relaxed)
+    }
+
     /// Takes a whole reservation back.
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
@@ -204,8 +221,9 @@ impl Stream {
 
     /// Gives held bytes back.
     pub(super) fn let_go(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::AcqRel);
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
         self.of_key.give_back(bytes);
+        self.line.freed();
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
@@ -270,7 +288,6 @@ impl Stream {
                     return None;
                 }
                 Taken::Behind(ahead) => ahead.settled().await,
-                Taken::OnDisk => self.read_on().await,
                 Taken::Due(due) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due) => {}
@@ -301,13 +318,10 @@ impl Stream {
         {
             return Taken::Behind(ahead);
         }
-        if queue.closed.is_empty()
-            && queue.open.is_empty()
-            && let Some(behind) = &mut queue.behind
-            && !behind.reading
-        {
-            behind.reading = true;
-            return Taken::OnDisk;
+        if let Some(since) = queue.take_behind() {
+            queue.in_flight += 1;
+            queue.in_flight_since.get_or_insert(since);
+            return Taken::Batch(InFlight::on_disk(self.clone()));
         }
         if queue.closed.is_empty() {
             match queue.open.opened() {
@@ -364,7 +378,7 @@ impl Stream {
     pub fn oldest(&self) -> Option<Instant> {
         let queue = self.queue.lock();
         let closed = queue.closed.front().map(|closed| closed.opened);
-        let behind = queue.behind.as_ref().map(|behind| behind.since);
+        let behind = queue.behind.as_ref().and_then(Behind::since);
         [queue.in_flight_since, closed, queue.open.opened(), behind].into_iter().flatten().min()
     }
 
@@ -381,6 +395,11 @@ impl Stream {
             failed_attempts: self.failures.load(Ordering::Relaxed),
             oldest,
         }
+    }
+
+    /// Whether no consumer has a batch.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.queue.lock().in_flight == 0
     }
 
     /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.
@@ -412,9 +431,13 @@ impl Stream {
         }
     }
 
-    pub(super) fn settle(&self, closed: &ClosedBatch) {
+    /// A consumer has ended with its batch, which is `closed` unless it is on disk.
+    pub(super) fn settle(&self, closed: &ClosedBatch, on_disk: bool) {
         let mut queue = self.queue.lock();
         queue.in_flight -= 1;
+        if let Some(behind) = queue.behind.as_mut().filter(|_| on_disk) {
+            behind.taken = false;
+        }
         if queue.in_flight == 0 {
             queue.in_flight_since = None;
         }
@@ -433,8 +456,6 @@ enum Taken {
     Batch(InFlight),
     /// The open batch is due then.
     Due(Instant),
-    /// Nothing is left in memory, but on disk.
-    OnDisk,
     /// The stream's key has entries in an earlier generation, which go first.
     Behind(Arc<Held>),
     /// The consumer is signed off.
@@ -473,6 +494,36 @@ impl Queue {
             Some(last) if self.open.is_empty() => last.requests += 1,
             _ => self.open.end_of_request(),
         }
+    }
+}
+
+/// What a stream may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// `queue_size`.
+    InMemory,
+    /// With a journal, what the queue has no memory for stays on disk.
+    OnDisk {
+        /// Framed bytes; in an empty stream there is room for any one request.
+        most: u64,
+        /// Whether `queue_size` counts all the same: what waits for its upstream must not pile up on disk either.
+        queue: bool,
+    },
+}
+
+impl Bound {
+    /// Framed bytes.
+    fn most(&self, settings: &QueueSettings) -> u64 {
+        match *self {
+            Self::InMemory => settings.queue_bytes,
+            Self::OnDisk { most, queue: true } => most.min(settings.queue_bytes),
+            Self::OnDisk { most, queue: false } => most,
+        }
+    }
+
+    /// Whether `queue_size` counts.
+    pub(super) fn is_queue(&self) -> bool {
+        matches!(self, Self::InMemory | Self::OnDisk { queue: true, .. })
     }
 }
 
