@@ -104,8 +104,9 @@ impl Router {
     /// if the configuration has any.
     pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
         let Ground { source, env, serve, network, journal } = ground;
-        let (journal, found) = journal
-            .map_or_else(Default::default, |(journal, recovery)| (Some(journal), recovery::look_through(recovery)));
+        let (journal, found) = journal.map_or_else(Default::default, |(journal, recovery)| {
+            (Some(journal), recovery::look_through(recovery))
+        });
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),

@@ -69,7 +69,7 @@ impl House {
         *self.router.lock() = Arc::downgrade(&router);
         tokio::spawn(run::sweep(router.clone()));
         loop {
-            sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(25)).await;
             let command = self.commands.lock().pop_front();
             match command {
                 None => {}

@@ -10,6 +10,9 @@
 //! make simulate SIMULATE_SECONDS=600                                                new seeds for ten minutes
 //! ```
 //!
+//! What it does not show: races of threads, since there is one; TLS, gRPC, JSON and dead letters, which have tests of their
+//! own; what the kernel does with sockets; other ways to `sync` the journal than `always`.
+//!
 //! | file | |
 //! |---|---|
 //! | `plan.rs` | what a seed chooses |
@@ -42,7 +45,7 @@ use std::time::{Duration, Instant};
 use seeds::{COUNT, SEED, SEEDS};
 
 /// How many seeds are run unless the environment says so.
-const ORDINARY: u64 = 300;
+const ORDINARY: u64 = 200;
 
 /// Seconds for which new seeds are run.
 const SECONDS: &str = "SLUICE_SIMULATE_SECONDS";
@@ -101,7 +104,7 @@ fn trace_of(output: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_promise_is_kept_whatever_goes_wrong() {
     let seeds = seeds::number(SEEDS).unwrap_or(ORDINARY);
-    check(0, seeds, |seed| seed < seeds);
+    check(0, |seed| seed < seeds);
 }
 
 /// `make simulate`.
@@ -110,11 +113,10 @@ fn every_promise_is_kept_whatever_goes_wrong() {
 fn as_many_seeds_as_time_allows() {
     let first = seeds::number(SEED).unwrap_or(1_000);
     let end = Instant::now() + Duration::from_secs(seeds::number(SECONDS).unwrap_or(60));
-    check(first, ORDINARY, |_| Instant::now() < end);
+    check(first, |_| Instant::now() < end);
 }
 
-/// `few`: with fewer seeds, not every fault need have happened.
-fn check(first: u64, few: u64, more: impl Fn(u64) -> bool + Sync) {
+fn check(first: u64, more: impl Fn(u64) -> bool + Sync) {
     let runs = seeds::run_many(first, more);
     println!("{} seeds", runs.seeds);
     for (kind, count) in &runs.counts {
@@ -128,7 +130,8 @@ fn check(first: u64, few: u64, more: impl Fn(u64) -> bool + Sync) {
         runs.failed.len(),
         runs.failed
     );
-    if few >= ORDINARY {
+    // Fewer need not have met everything.
+    if runs.seeds >= ORDINARY {
         for fault in FAULTS {
             assert!(
                 runs.counts.contains_key(&format!("fault: {fault}")),
@@ -143,6 +146,9 @@ fn check(first: u64, few: u64, more: impl Fn(u64) -> bool + Sync) {
     }
 }
 
+/// Panics of this process: a task's would go unnoticed.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
 /// Prints what happens, and fails if a promise was broken.
 #[test]
 #[ignore = "runs the seed SLUICE_SEED"]
@@ -151,7 +157,6 @@ fn one_seed() {
     if std::env::var_os("RUST_LOG").is_some() {
         tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
     }
-    static PANICS: AtomicU64 = AtomicU64::new(0);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         PANICS.fetch_add(1, Ordering::Relaxed);

@@ -143,10 +143,10 @@ impl Plan {
             bad_configuration,
             senders: random.random_range(1..=4),
             streams_each: random.random_range(1..=4),
-            requests_each: random.random_range(5..40),
+            requests_each: random.random_range(5..32),
             pace: random.random_range(20..400),
             largest: *[10, 200, 3_000].choose(&mut random).expect("it is not empty"),
-            commit: Duration::from_millis(random.random_range(1..40)),
+            commit: Duration::from_millis(random.random_range(3..40)),
             troubles,
             peace,
         }

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What may still be on its way when nothing is pending.
-const STRAYS: Duration = Duration::from_secs(5);
+const STRAYS: Duration = Duration::from_secs(4);
 
 /// What came of a run.
 pub(crate) struct Run {
@@ -123,8 +123,7 @@ impl<'a> World<'a> {
         while self.sim.elapsed() < self.plan.peace {
             let now = self.sim.elapsed();
             ends.sort_unstable();
-            while let Some(&(at, which)) = ends.first().filter(|(at, _)| *at <= now) {
-                let _ = at;
+            while let Some((_, which)) = ends.first().copied().filter(|(at, _)| *at <= now) {
                 ends.remove(0);
                 self.end(&self.plan.troubles[which].fault.clone());
             }
@@ -191,7 +190,10 @@ impl<'a> World<'a> {
                 // First, so that nothing is written on the way down.
                 match (&self.house.disk, fault) {
                     (Some(disk), Fault::Kill) => disk.kill(),
-                    (Some(disk), _) => disk.cut_power(),
+                    (Some(disk), _) => {
+                        self.tear_a_write(disk);
+                        disk.cut_power();
+                    }
                     (None, _) => {}
                 }
                 self.sim.crash("router");
@@ -213,6 +215,15 @@ impl<'a> World<'a> {
         }
         self.trace.note(Event::Fault(format!("{fault:?}")));
         true
+    }
+
+    /// Has the journal write what waits, of which only a part gets there.
+    fn tear_a_write(&self, disk: &SimulatedDisk) {
+        let router = self.house.router.lock().upgrade();
+        if let Some(journal) = router.as_ref().and_then(|router| router.intake().journal.as_ref()) {
+            disk.set_faults(DiskFaults { failing_writes: 1, ..DiskFaults::default() });
+            journal.commit_once();
+        }
     }
 
     fn end(&mut self, fault: &Fault) {
