@@ -11,9 +11,10 @@
 //! | [`stream`] | ordered queues, batches, the memory that they share |
 //! | [`export`] | sending: transports, retries, dead letters |
 //!
-//! [`net`] is the network below `receive` and `export`. [`config`] compiles the YAML into the types that these rooms own, [`run`] starts, reloads and stops them,
-//! [`admin`] shows what they do, and [`cli`] is the command line. A room may use what is listed below `receive`
-//! and above itself, never the other way round; `receive` hands a request on and so uses them all.
+//! [`net`] is the network below `receive` and `export`, [`config`] compiles the YAML into the types that these rooms own,
+//! [`run`] starts, reloads and stops them, [`admin`] shows what they do, and [`cli`] is the command line. A room may use
+//! what is listed below `receive` and above itself, never the other way round; `receive` hands a request on and so uses
+//! them all.
 
 pub mod admin;
 pub mod cli;
