@@ -149,8 +149,6 @@ fn in_order(runs: &[Run]) -> Result<(), String> {
         highest = highest.max(numbers.end);
         let last = last_of.insert(*process, numbers.end).unwrap_or(numbers.start);
         if numbers.start < last {
-            let before: Vec<_> = runs.iter().filter(|other| other.process == *process).collect();
-            eprintln!("{before:#?}");
             return Err(format!("process {process} sent {numbers:?} after {}", last - 1));
         }
         if let Some(left) = overlaps(&(last..numbers.start), &arrived).first() {

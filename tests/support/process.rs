@@ -120,7 +120,8 @@ impl SluiceProcess {
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
-        ended.expect("it ends in time").expect("it can be waited for")
+        let ended = ended.unwrap_or_else(|_| panic!("it does not end: {:#?}", self.log()));
+        ended.expect("it can be waited for")
     }
 
     /// Resident memory in bytes, as the kernel counts it.
