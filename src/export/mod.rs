@@ -23,7 +23,7 @@ pub(crate) use self::http::retry_after;
 pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub(crate) use self::upstream::destination::Origin;
-pub(crate) use self::upstream::dial::{DialError, Dialer, Transmission};
+pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
+use tokio::task::JoinError;
 
 use super::directory::Directory;
 use super::disk::Disk;
@@ -23,15 +24,16 @@ pub struct Journal {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    /// The committer and the tender.
+    /// The committer and the tender; none if the journal is driven by hand.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    by_hand: bool,
 }
 
 impl Journal {
     /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
     pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
         let disk = Arc::new(Directory::new(&settings.directory));
-        let (journal, recovery) = Self::open_by_hand(settings, disk)?;
+        let (journal, recovery) = Self::open_on(settings, disk, false)?;
         let start = |name: &str, run: fn(&Shared)| {
             let shared = journal.inner.shared.clone();
             thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
@@ -51,9 +53,30 @@ impl Journal {
         settings: JournalSettings,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(settings, disk, true)
+    }
+
+    fn open_on(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+        by_hand: bool,
+    ) -> Result<(Self, Recovery), OpenError> {
         let (shared, recovery) = Shared::open(settings, disk)?;
-        let inner = Inner { shared: Arc::new(shared), threads: Mutex::default() };
+        let inner = Inner { shared: Arc::new(shared), threads: Mutex::default(), by_hand };
         Ok((Self { inner: Arc::new(inner) }, recovery))
+    }
+
+    /// Does what blocks, such as [`Journal::read`] and [`Journal::close`], where that delays nobody: on a thread for such
+    /// work. A journal that is driven by hand has no threads, and does it at once.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        if self.inner.by_hand {
+            return Ok(work(self));
+        }
+        let journal = self.clone();
+        tokio::task::spawn_blocking(move || work(&journal)).await
     }
 
     /// Writes one group of the requests that wait. Whether there was one.

@@ -3,6 +3,7 @@
 //! [`Router`] holds what lives longer than one configuration. [`reload_when_asked`] reloads it on SIGHUP and when a
 //! file changes, [`shut_down`] empties its queues, [`show_progress`] says what flows.
 
+mod ground;
 mod listeners;
 mod progress;
 mod recovery;
@@ -12,6 +13,7 @@ mod router;
 mod shutdown;
 mod sweep;
 
+pub use ground::Ground;
 pub use listeners::{Role, Serve};
 pub use progress::show_progress;
 pub use reload::reload_when_asked;

@@ -15,12 +15,14 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::ground::Ground;
 use super::listeners::{Listeners, Role, Serve};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
+use crate::net::Network;
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
@@ -47,6 +49,7 @@ pub enum Phase {
 pub struct Router {
     source: Source,
     env: fn(&str) -> Option<String>,
+    network: Network,
     shared: Arc<Shared>,
     intake: Arc<Intake>,
     serve: Serve,
@@ -89,10 +92,20 @@ impl Router {
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
         let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
-        let (journal, found) = match compiled.journal.clone() {
-            Some(settings) => recovery::open(settings).await?,
-            None => (None, Found::default()),
+        let journal = match compiled.journal.clone() {
+            Some(settings) => Some(recovery::open(settings).await?),
+            None => None,
         };
+        let ground = Ground { source, env, serve, network: Network::Machine, journal };
+        Self::start_on(ground, compiled).await
+    }
+
+    /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates and dead letters,
+    /// if the configuration has any.
+    pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
+        let Ground { source, env, serve, network, journal } = ground;
+        let (journal, found) = journal
+            .map_or_else(Default::default, |(journal, recovery)| (Some(journal), recovery::look_through(recovery)));
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -126,6 +139,7 @@ impl Router {
         let router = Arc::new(Self {
             source,
             env,
+            network,
             shared,
             intake,
             serve,
@@ -220,8 +234,9 @@ impl Router {
         outcome
     }
 
-    /// Sets up everything that can fail, and only then changes anything.
-    async fn apply(self: &Arc<Self>, compiled: Compiled) -> Result<u64, ReloadError> {
+    /// Puts a configuration to work, as [`Router::reload`] does with the one that it has read. Returns its version. Sets up
+    /// everything that can fail, and only then changes anything.
+    pub async fn apply(self: &Arc<Self>, compiled: Compiled) -> Result<u64, ReloadError> {
         let mut live = self.live.lock().await;
         if self.phase() == Phase::Stopping {
             return Err(ReloadError::Stopping);
@@ -230,8 +245,8 @@ impl Router {
             return Err(ReloadError::Journal);
         }
         let before = self.intake.snapshot.load_full();
-        let plan = plan_exporters(&compiled, &self.exporters())?;
-        let bound = live.listeners.bind(&compiled)?;
+        let plan = plan_exporters(&compiled, &self.exporters(), &self.network)?;
+        let bound = live.listeners.bind(&self.network, &compiled)?;
         let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
         // From here on nothing fails.
@@ -405,7 +420,11 @@ enum Planned {
 
 /// An exporter that comes back while it still has streams is the same one, also if it was given up: so its streams keep
 /// their order, and no two exporters have one name.
-fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Planned>, ReloadError> {
+fn plan_exporters(
+    compiled: &Compiled,
+    alive: &[Arc<Exporter>],
+    network: &Network,
+) -> Result<Vec<Planned>, ReloadError> {
     compiled
         .exporters
         .iter()
@@ -414,7 +433,7 @@ fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Pl
             if let Some(same) = known.filter(|exporter| exporter.active().settings == *settings) {
                 return Ok(Planned::Same(same.clone()));
             }
-            let active = Active::new(name, settings.clone())
+            let active = Active::new(name, settings.clone(), network)
                 .map_err(|error| ReloadError::Exporter(name.clone(), Arc::new(error)))?;
             Ok(match known {
                 Some(exporter) => Planned::Changed(exporter.clone(), active),

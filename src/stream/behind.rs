@@ -250,8 +250,8 @@ impl Stream {
 
     async fn read(&self, numbers: Range<u64>, wanted: usize) -> Result<Vec<Chunk>, ReadError> {
         let durable = self.durable.as_ref().expect("only streams with a journal are behind");
-        let (journal, id) = (durable.journal().clone(), durable.id());
-        let read = tokio::task::spawn_blocking(move || journal.read(id, numbers, wanted)).await;
+        let id = durable.id();
+        let read = durable.journal().aside(move |journal| journal.read(id, numbers, wanted)).await;
         read.expect("reading doesn't panic, and is not broken off while the runtime lives")
     }
 

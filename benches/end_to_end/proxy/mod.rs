@@ -115,6 +115,8 @@ pub(crate) struct Task<'a> {
     pub(crate) upstream: SocketAddr,
     pub(crate) passage: Passage,
     pub(crate) certificates: &'a Certificates,
+    /// What Sluice's configuration says beside that.
+    pub(crate) more: &'a str,
 }
 
 /// A running proxy. It is ended when it is dropped.
@@ -133,10 +135,11 @@ impl Proxy {
         upstream: SocketAddr,
         passage: Passage,
         certificates: &Certificates,
+        more: &str,
     ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
         let addr = free_address()?;
-        let task = Task { listen: addr, upstream, passage, certificates };
+        let task = Task { listen: addr, upstream, passage, certificates, more };
         let path = directory.path();
         let mut command = Command::new(program);
         match kind {
