@@ -126,11 +126,19 @@ impl Journal {
         (known.position < known.next).then_some(known.position..known.next)
     }
 
-    /// What a stream has from the sequence number `from` on, in order: about `max_bytes`, but at least one record of the
-    /// log if there is any. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
-    /// what is not there in front of an entry that is. Blocks.
-    pub fn read(&self, stream: StreamId, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, ReadError> {
-        self.inner.shared.read(stream, from, max_bytes)
+    /// What a stream has of these sequence numbers, in order: about `max_bytes`, but at least one record of the log if
+    /// there is any. Empty if there is nothing. What is found to be damaged is left out and settled, and so is what is not
+    /// there in front of an entry that is. Blocks.
+    ///
+    /// What is on disk can be read a moment before `done` of its request is called. Those who count on being told first
+    /// end `numbers` behind what they have been told of.
+    pub fn read(
+        &self,
+        stream: StreamId,
+        numbers: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<Chunk>, ReadError> {
+        self.inner.shared.read(stream, numbers, max_bytes)
     }
 
     /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind

@@ -1,6 +1,7 @@
 //! Reading a backlog: which records have the entries that are asked for, and those entries in large reads.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -75,15 +76,18 @@ impl Shared {
     pub(super) fn read(
         &self,
         stream: StreamId,
-        mut from: u64,
+        numbers: Range<u64>,
         max_bytes: usize,
     ) -> Result<Vec<Chunk>, ReadError> {
+        let mut from = numbers.start;
         loop {
-            let pieces = match self.plan(stream.0, from, max_bytes as u64) {
+            let mut pieces = match self.plan(stream.0, from, max_bytes as u64) {
                 Ok(pieces) => pieces,
                 Err(NoPlan::Changed) => continue,
                 Err(NoPlan::Failed(error)) => return Err(error),
             };
+            // Records of one request each, or of many that were appended long ago: the end never falls into one.
+            pieces.truncate(pieces.partition_point(|piece| piece.from < numbers.end));
             if pieces.is_empty() {
                 return Ok(Vec::new());
             }

@@ -233,9 +233,10 @@ impl Stream {
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
         let room = shared.reading.enter(wanted, self.registry().reading()).await;
         loop {
-            let from = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.start);
-            let Some(from) = from else { return ClosedBatch::nothing(self.signal()) };
-            match self.read(from, wanted).await {
+            // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
+            let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
+            let Some(numbers) = numbers else { return ClosedBatch::nothing(self.signal()) };
+            match self.read(numbers, wanted).await {
                 Ok(chunks) => return self.take_in(chunks, room),
                 Err(problem) => {
                     if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
@@ -247,10 +248,10 @@ impl Stream {
         }
     }
 
-    async fn read(&self, from: u64, wanted: usize) -> Result<Vec<Chunk>, ReadError> {
+    async fn read(&self, numbers: Range<u64>, wanted: usize) -> Result<Vec<Chunk>, ReadError> {
         let durable = self.durable.as_ref().expect("only streams with a journal are behind");
         let id = durable.id();
-        let read = durable.journal().aside(move |journal| journal.read(id, from, wanted)).await;
+        let read = durable.journal().aside(move |journal| journal.read(id, numbers, wanted)).await;
         read.expect("reading doesn't panic, and is not broken off while the runtime lives")
     }
 

@@ -29,6 +29,7 @@ mod grpc_in;
 mod grpc_out;
 mod isolation;
 mod journal_shown;
+mod journal;
 mod json;
 mod moved_listener;
 mod order;
