@@ -8,5 +8,7 @@ mod support;
 
 mod kill;
 mod ledger;
+mod run;
 mod sender;
+mod terminate;
 mod upstream;
