@@ -14,6 +14,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 
 use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
@@ -45,6 +46,8 @@ impl Collector for Scrape {
         page.gauge("sluice_memory_bytes", "Bytes reserved of limits.memory", shared.budget.used() as f64)?;
         page.gauge("sluice_memory_limit_bytes", "limits.memory", shared.budget.limit() as f64)?;
         page.gauge("sluice_streams", "Live streams", shared.streams.live() as f64)?;
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        page.gauge("sluice_tasks", "Tasks that run or wait: connections, streams that send", tasks as f64)?;
         let dead_letters = router.intake().dead_letters.load();
         let dead_letter_bytes = dead_letters.as_ref().map_or(0, |directory| directory.bytes());
         page.gauge(
