@@ -10,5 +10,6 @@ mod kill;
 mod ledger;
 mod run;
 mod sender;
+mod soak;
 mod terminate;
 mod upstream;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ledger::{End, Verdict};
 use crate::sender::Sender;
-use crate::support::{PATIENCE, Site, SluiceProcess};
+use crate::support::{Site, SluiceProcess};
 use crate::upstream::{PROCESS, Upstream, Weather};
 
 /// How many processes are killed.
@@ -46,19 +46,21 @@ const LONG: usize = 12;
 /// How long that is: more than the ledger allows for anything to come again.
 const LONG_LIFE: Duration = Duration::from_secs(4);
 
+/// Small files, so that many are recycled and carried; and large ones, since to free one says as much as the positions do.
+const SEGMENTS: [&str; 2] = ["1MiB", "8MiB"];
+
 /// Nothing here depends on when the disk has what the system has.
 const SYNC: [&str; 4] = ["always", "always", "100ms", "never"];
 
-/// Small files, queues and batches, so that a second is long: segments are recycled and carried, streams fall behind and
-/// read their backlog back.
-fn config(up: &str, sync: &str) -> String {
+/// Small queues and batches, so that a second is long: streams fall behind and read their backlog back.
+fn config(up: &str, segment: &str, sync: &str) -> String {
     format!(
         "exporters:\n  otlp_http/up:\n    endpoint: '{up}'\n    compression: none\n    timeout: 1m\n    \
          headers: {{ {PROCESS}: '${{env:PROCESS}}' }}\n    \
          retry_on_failure: {{ initial_interval: 20ms, max_interval: 100ms }}\n    \
          sending_queue: {{ queue_size: 64KiB, batch: {{ flush_timeout: 10ms, min_size: 4KiB, max_size: 8KiB }} }}\n\
          routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}]\n\
-         journal: {{ directory: '@DIR@/journal', max_size: 64MiB, segment_size: 1MiB, sync: {sync} }}\n\
+         journal: {{ directory: '@DIR@/journal', max_size: 128MiB, segment_size: {segment}, sync: {sync} }}\n\
          shutdown_timeout: 300ms\n"
     )
 }
@@ -94,9 +96,17 @@ pub(crate) fn crashes() -> usize {
     chosen(CRASHES).unwrap_or(ORDINARY)
 }
 
-fn chosen<T: std::str::FromStr>(variable: &str) -> Option<T> {
+/// What the environment says.
+pub(crate) fn chosen<T: std::str::FromStr>(variable: &str) -> Option<T> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("`{variable}` is a number, not `{text}`")))
+}
+
+/// A seed, which is printed.
+pub(crate) fn seed() -> u64 {
+    let seed = chosen(SEED).unwrap_or_else(rand::random);
+    println!("{SEED}={seed}");
+    seed
 }
 
 impl Tally {
@@ -108,8 +118,7 @@ impl Tally {
 impl Run {
     /// Begins to send, to nobody yet. Says which seed it is.
     pub(crate) async fn begin() -> Self {
-        let seed = chosen(SEED).unwrap_or_else(rand::random);
-        println!("{SEED}={seed} {CRASHES}={}", crashes());
+        let seed = seed();
         let site = Site::new();
         Self {
             sender: Some(Sender::start(&site.front().url(), &LOAD)),
@@ -156,7 +165,8 @@ impl Run {
     fn launch(&mut self) -> SluiceProcess {
         let number = self.ends.len().to_string();
         let sync = SYNC.choose(&mut self.rng).expect("there are some");
-        self.site.launch(&config(&self.upstream.url(), sync), &[("PROCESS", &number)])
+        let segment = SEGMENTS[usize::from(self.is_long() || self.rng.random_ratio(1, 3))];
+        self.site.launch(&config(&self.upstream.url(), segment, sync), &[("PROCESS", &number)])
     }
 
     async fn ready(&mut self, process: &SluiceProcess) {
@@ -201,14 +211,7 @@ impl Run {
         self.ready(&process).await;
         let sender = self.sender.take().expect("it sends until the end");
         let sent = sender.stop().await;
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            self.upstream.note();
-            if self.upstream.ledger.missing(&sent.sequences) == 0 {
-                break;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
+        self.upstream.received(&sent.sequences).await;
         process.settled().await;
         self.terminate(process).await;
         let judged = self.upstream.ledger.judge(&sent.sequences, &self.ends);
@@ -223,7 +226,7 @@ impl Run {
 }
 
 /// What a kill leaves is no damage but an unfinished write, and nothing is said that nobody should ever read.
-fn assert_healthy(process: &SluiceProcess) {
+pub(crate) fn assert_healthy(process: &SluiceProcess) {
     for line in process.log() {
         let damage = line.contains("the journal is damaged") && !line.contains("unfinished write");
         let broken = damage || line.contains("panicked") || line.contains("records dropped");

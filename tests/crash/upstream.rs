@@ -5,8 +5,11 @@ use std::time::Duration;
 use rand::Rng;
 use rand::seq::IndexedRandom as _;
 use sluice::cli::sink::{Fault, Sink, SinkSettings};
+use tokio::time::Instant;
 
 use crate::ledger::Ledger;
+use crate::sender::Acknowledged;
+use crate::support::PATIENCE;
 use crate::support::site::HeldAddress;
 
 /// The header by which a process tells which one it is.
@@ -90,6 +93,18 @@ impl Upstream {
     pub(crate) fn note(&mut self) {
         if let Some(sink) = &self.sink {
             note(&mut self.ledger, sink);
+        }
+    }
+
+    /// Waits until all that was acknowledged is here. What is not in time is for the ledger to name.
+    pub(crate) async fn received(&mut self, acknowledged: &[Acknowledged]) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            self.note();
+            if self.ledger.missing(acknowledged) == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
