@@ -1,5 +1,6 @@
 //! One Sluice after the other at one site, between one sender and one upstream.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -43,8 +44,8 @@ const LOAD: [&str; 15] = [
 /// One process in so many lives long in fair weather, so that what was settled at first is well settled at the end.
 const LONG: usize = 12;
 
-/// How long that is: more than the ledger allows for anything to come again.
-const LONG_LIFE: Duration = Duration::from_secs(4);
+/// How long that is, in milliseconds: more than the ledger allows for anything to come again.
+const LONG_LIFE: Range<u64> = 2_200..3_200;
 
 /// Small files, so that many are recycled and carried; and large ones, since to free one says as much as the positions do.
 const SEGMENTS: [&str; 2] = ["1MiB", "8MiB"];
@@ -184,7 +185,7 @@ impl Run {
     async fn live(&mut self) {
         if self.is_long() {
             self.upstream.turn(Weather::Fair, &mut self.rng).await;
-            return sleep(LONG_LIFE).await;
+            return sleep(Duration::from_millis(self.rng.random_range(LONG_LIFE))).await;
         }
         for _ in 0..self.rng.random_range(1..=2) {
             sleep(Duration::from_millis(self.rng.random_range(10..500))).await;
