@@ -169,7 +169,8 @@ async fn one_stream_does_not_fill_the_journal() {
     assert_eq!(refused.as_ref().and_then(full_stream), Some("stuck"));
     let held = house.pending("stuck");
     assert!((800_000..1_700_000).contains(&held), "{held}");
-    for _ in 0..10 {
+    // A tenth of what there was is left, and others may have the most of that.
+    for _ in 0..5 {
         house.write(&journal, "other", 16_000).unwrap();
     }
 }
