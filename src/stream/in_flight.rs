@@ -94,7 +94,8 @@ impl InFlight {
             return Numbers::default();
         }
         let gone = queue.withdrawn.both(self.closed.batch.numbers());
-        let requests = queue.withdrawn_ends.both(&gone).len();
+        // A batch that was put back has given the places of its requests back already, and is read without them.
+        let requests = queue.withdrawn_ends.both(&gone).len().min(self.closed.requests);
         queue.withdrawn = queue.withdrawn.without(&gone);
         queue.withdrawn_ends = queue.withdrawn_ends.without(&gone);
         drop(queue);

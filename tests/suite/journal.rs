@@ -121,7 +121,7 @@ async fn entries_of_an_exporter_that_is_not_configured_any_more_are_kept_told_an
 async fn acknowledge_delivered_answers_after_the_upstream_and_a_503_leaves_nothing_in_the_journal() {
     let (site, gate) = (Site::new(), Gate::start().await);
     let yaml = config(&gate.url()) + "acknowledge: delivered\nacknowledge_timeout: 500ms\n";
-    let mut first = site.start(&yaml).await;
+    let first = site.start(&yaml).await;
     let front = site.front();
     let post = |text: &'static str| {
         let front = front.clone();
@@ -141,11 +141,11 @@ async fn acknowledge_delivered_answers_after_the_upstream_and_a_503_leaves_nothi
     assert!(behind.headers.contains_key("retry-after"));
     gate.answer(200);
     first.settled().await;
-    first.kill().await;
+    terminate(first).await;
 
     let second = site.start(&yaml).await;
     let metrics = second.settled().await;
-    assert_eq!(metrics.sum("sluice_pending_records", &[]), 0.0);
+    assert_eq!(metrics.sum("sluice_recovered_records_total", &[]), 0.0);
     assert!(!gate.texts().concat().contains(&"behind".to_owned()), "{:?}", gate.texts());
     terminate(second).await;
 }
