@@ -148,7 +148,7 @@ impl Soak {
         let round = self.samples.len();
         let weather = Weather::EVERY[round % Weather::EVERY.len()];
         self.upstream.turn(weather, &mut self.rng).await;
-        let visitors = (round % VISITS == 0).then(|| self.send(VISITORS));
+        let visitors = round.is_multiple_of(VISITS).then(|| self.send(VISITORS));
         self.pass(STORM / 2).await;
         self.reload(round + 1).await;
         self.pass(STORM / 2).await;
