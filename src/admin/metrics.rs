@@ -236,12 +236,12 @@ fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         ("sluice_journal_quarantined_bytes", "Bytes put aside as corrupt", state.quarantined_bytes),
     ];
     for (name, help, value) in counters {
-        page.counter(name, help, value)?;
+        page.counter(name, help, &value)?;
     }
     let help = "Time that writes of the journal took, syncs included";
-    page.counter("sluice_journal_commit_seconds", help, state.commit_time.as_secs_f64())?;
+    page.counter("sluice_journal_commit_seconds", help, &state.commit_time.as_secs_f64())?;
     let help = "Time that syncs of the journal's log took";
-    page.counter("sluice_journal_sync_seconds", help, state.sync_time.as_secs_f64())
+    page.counter("sluice_journal_sync_seconds", help, &state.sync_time.as_secs_f64())
 }
 
 /// The page being written, metric by metric.
@@ -286,9 +286,9 @@ impl Page<'_> {
     }
 
     /// A counter without labels; `_total` is added to its name.
-    fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+    fn counter(&mut self, name: &str, help: &str, value: &impl EncodeCounterValue) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        encoder.encode_counter::<NoLabelSet, _, u64>(value, None)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
