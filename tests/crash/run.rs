@@ -13,7 +13,7 @@ use crate::sender::Sender;
 use crate::support::{Site, SluiceProcess};
 use crate::upstream::{PROCESS, Upstream, Weather};
 
-/// How many processes are killed.
+/// Says how many processes are to be killed.
 const CRASHES: &str = "CRASHES";
 
 /// Chooses the moments, the weather and what `sync` says; but not what a machine makes of them.
@@ -92,7 +92,7 @@ pub(crate) struct Tally {
     pub(crate) left_something: usize,
 }
 
-/// How often something is to be done: the ordinary number of kills, or what the environment says.
+/// How many processes are to be killed.
 pub(crate) fn crashes() -> usize {
     chosen(CRASHES).unwrap_or(ORDINARY)
 }
