@@ -1,15 +1,12 @@
-//! With a journal: what is acknowledged outlives the process, in order; what can't be kept is refused.
+//! With a journal: kills, templates and settings that change, streams that are stuck, senders that give up.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use sluice::run::Leftovers;
-use tokio::process::Command;
 
 use crate::support::payload::{filler, logs};
-use crate::support::router::write_config;
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, QUICK, SINGLY};
 use crate::support::{Sluice, SluiceProcess, eventually};
@@ -31,24 +28,6 @@ async fn send(to: &SluiceProcess, texts: &[String]) {
     for text in texts {
         to.accept(Signal::Logs, logs(&[("a", &[text])])).await;
     }
-}
-
-#[tokio::test]
-async fn sigterm_leaves_what_is_undelivered_in_the_journal_and_exits_with_0() {
-    let kept = tempfile::tempdir().unwrap();
-    let up = sinks::recording().await;
-    up.set_fault(Fault::status(503));
-    let mut sluice = SluiceProcess::start(&config(&up.url(), kept.path()), &[]).await;
-    send(&sluice, &numbered(0..50)).await;
-    sluice.signal("TERM").await;
-    assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
-    sluice.logged("what is not delivered stays in the journal").await;
-    up.clear_faults();
-    let sluice = SluiceProcess::start(&config(&up.url(), kept.path()), &[]).await;
-    send(&sluice, &numbered(50..60)).await;
-    let metrics = sluice.settled().await;
-    assert_eq!(metrics.sum("sluice_recovered_records_total", &[]), 50.0);
-    assert_eq!(up.texts(Signal::Logs), numbered(0..60), "in order, and nothing twice");
 }
 
 #[tokio::test]
@@ -108,28 +87,6 @@ async fn a_change_of_the_journal_needs_a_restart() {
         assert!(answer.text().contains("a change of `journal` needs a restart"), "{}", answer.text());
         assert_eq!(sluice.shut_down().await, Leftovers::default());
     }
-}
-
-#[tokio::test]
-async fn a_second_process_on_the_same_journal_is_refused() {
-    let kept = tempfile::tempdir().unwrap();
-    let up = sinks::recording().await;
-    let sluice = SluiceProcess::start(&config(&up.url(), kept.path()), &[]).await;
-    let second = write_config(kept.path(), &config(&up.url(), kept.path()));
-    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
-        .args(["run", "--config"])
-        .arg(second)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .expect("the binary was built");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("is in use by another process: give each one a directory of its own"), "{said}");
-    send(&sluice, &numbered(0..1)).await;
-    sluice.settled().await;
-    assert_eq!(up.texts(Signal::Logs), numbered(0..1), "the first one goes on");
 }
 
 #[tokio::test]
