@@ -43,9 +43,7 @@ struct InspectArgs {
 /// Prints to `out`.
 pub fn journal(args: &JournalArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
     let Command::Inspect(args) = &args.command;
-    let shown = args.directory.display();
-    let inspection = inspect(&args.directory, args.verify)
-        .map_err(|error| io::Error::new(error.kind(), format!("journal `{shown}` can't be read: {error}")))?;
+    let inspection = inspect(&args.directory, args.verify).map_err(io::Error::other)?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &to_json(&inspection))?;
         writeln!(out)?;
@@ -191,13 +189,21 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::journal::{Journal, JournalSettings};
+
+    fn inspecting(directory: PathBuf, json: bool) -> JournalArgs {
+        JournalArgs { command: Command::Inspect(InspectArgs { directory, verify: true, json }) }
+    }
+
+    fn refused(directory: &Path) -> String {
+        journal(&inspecting(directory.to_owned(), false), &mut Vec::new()).unwrap_err().to_string()
+    }
 
     /// The journal that version 1 wrote, see `src/journal/tests/fixture.rs`.
     fn inspected(json: bool) -> String {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v1");
-        let args = JournalArgs { command: Command::Inspect(InspectArgs { directory, verify: true, json }) };
         let mut out = Vec::new();
-        assert_eq!(journal(&args, &mut out).unwrap(), ExitCode::SUCCESS);
+        assert_eq!(journal(&inspecting(directory, json), &mut out).unwrap(), ExitCode::SUCCESS);
         String::from_utf8(out).unwrap()
     }
 
@@ -224,10 +230,24 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said() {
-        let directory = PathBuf::from("/nowhere/at/all");
-        let args =
-            JournalArgs { command: Command::Inspect(InspectArgs { directory, verify: false, json: false }) };
-        let error = journal(&args, &mut Vec::new()).unwrap_err().to_string();
+        let error = refused(Path::new("/nowhere/at/all"));
         assert!(error.starts_with("journal `/nowhere/at/all` can't be read: "), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_is_no_journal_is_not_called_an_empty_one() {
+        let above = tempfile::tempdir().unwrap();
+        let error = refused(above.path());
+        let expected = format!("`{}` is not a journal: ", above.path().display());
+        assert!(error.starts_with(&expected) && error.contains("the `directory` of `journal:`"), "{error}");
+
+        let settings = JournalSettings::new(above.path().join("journal"));
+        Journal::open(settings).unwrap().0.close();
+        std::fs::write(above.path().join("sluice.yaml"), "").unwrap();
+        assert!(refused(above.path()).starts_with(&expected), "what is above a journal is none");
+        let mut out = Vec::new();
+        let args = inspecting(above.path().join("journal"), false);
+        assert_eq!(journal(&args, &mut out).unwrap(), ExitCode::SUCCESS);
+        assert!(String::from_utf8(out).unwrap().starts_with("backlog: 0 entries"), "an empty one is one");
     }
 }

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
 
 use super::backlog::{self, Backlog};
-use super::directory::Directory;
+use super::directory::{Directory, LOCK};
 use super::disk::Disk;
 use super::format::Purpose;
 use super::merge::Source;
-use super::state::Index;
+use super::positions;
+use super::state::{Index, SPARE, segment_of};
 use super::survey::{Found, Survey, survey, verify};
 use super::types::{Damage, StreamKey};
 
@@ -71,14 +74,43 @@ pub struct InspectedStream {
     pub bytes: u64,
 }
 
+/// Why a directory can't be looked at.
+#[derive(Debug, Error)]
+pub enum InspectError {
+    /// It has no file of a journal. Saying that nothing is wrong with it would be no help.
+    #[error("`{}` is not a journal: it has none of its files; name the `directory` of `journal:`", .0.display())]
+    NotAJournal(PathBuf),
+    /// What the disk says, or that a file is of a newer version.
+    #[error("journal `{}` can't be read: {source}", directory.display())]
+    Unreadable {
+        /// The directory.
+        directory: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
 /// Looks at the journal in a directory; a running process is not disturbed. With `verify` every record is read and
 /// checked, otherwise indexes are trusted.
-pub fn inspect(directory: &Path, verify: bool) -> io::Result<Inspection> {
+pub fn inspect(directory: &Path, verify: bool) -> Result<Inspection, InspectError> {
     let disk = Directory::new(directory);
+    let unreadable = |source| InspectError::Unreadable { directory: directory.to_owned(), source };
+    if !disk.list().map_err(unreadable)?.iter().any(|(name, _)| is_of_a_journal(name)) {
+        return Err(InspectError::NotAJournal(directory.to_owned()));
+    }
+    inspect_until_still(&disk, verify).map_err(unreadable)
+}
+
+/// Whether a journal has files of that name. Any one will do: of a damaged journal there may be no other.
+fn is_of_a_journal(name: &str) -> bool {
+    name == LOCK || positions::FILES.contains(&name) || segment_of(name).is_some() || name.starts_with(SPARE)
+}
+
+fn inspect_until_still(disk: &dyn Disk, verify: bool) -> io::Result<Inspection> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match inspect_once(&disk, verify) {
+        match inspect_once(disk, verify) {
             // A segment went between two looks.
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
             Ok(inspection) if inspection.has_missing() && tries < TRIES => {}

@@ -162,7 +162,7 @@ mod writer;
 
 pub use disk::{BLOCK, Disk, DiskFile};
 pub use handle::Journal;
-pub use inspect::{InspectedSegment, InspectedStream, Inspection, inspect};
+pub use inspect::{InspectError, InspectedSegment, InspectedStream, Inspection, inspect};
 pub use types::{
     Appended, Chunk, Damage, Done, Entry, Failing, Group, JournalSettings, JournalState, NotWritten,
     OpenError, ReadError, RecoveredStream, Recovery, StreamId, StreamKey, SyncPolicy, Written,
