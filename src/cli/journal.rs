@@ -91,7 +91,7 @@ fn write_text(inspection: &Inspection, out: &mut dyn Write) -> io::Result<()> {
     if damage.is_empty() {
         return writeln!(out, "\nno damage");
     }
-    writeln!(out, "\ndamage:")?;
+    writeln!(out, "\ndamage, and what Sluice does when it meets it:")?;
     damage.iter().try_for_each(|damage| writeln!(out, "  {damage}"))
 }
 

@@ -52,7 +52,18 @@ impl Shared {
         drop(state);
         if let Some(more) = crate::notice::due("journal", "corrupt") {
             let (segment, at) = (segment.name(), extent.offset);
-            tracing::error!(segment, at, ?kept, more, "a record of the journal is corrupt and was put aside");
+            match kept {
+                Ok(kept) => tracing::error!(
+                    segment,
+                    at,
+                    kept,
+                    more,
+                    "a record of the journal is corrupt and was put aside"
+                ),
+                Err(error) => tracing::error!(
+                    segment, at, %error, more, "a record of the journal is corrupt, and no copy of it can be kept"
+                ),
+            }
         }
     }
 }

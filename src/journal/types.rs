@@ -196,7 +196,9 @@ pub enum Damage {
         bytes: u64,
     },
     /// What stands there is not what was written. A copy is kept below `quarantine/`.
-    #[error("`{file}` is corrupt at offset {offset}, {bytes} bytes; a copy is kept below `quarantine/`")]
+    #[error(
+        "`{file}` is corrupt at offset {offset}, {bytes} bytes; Sluice keeps a copy below `quarantine/` when it reads it"
+    )]
     Corrupt {
         /// The segment.
         file: String,
@@ -206,7 +208,7 @@ pub enum Damage {
         bytes: u64,
     },
     /// The file is no segment, or the copy of one. It is moved below `quarantine/` as a whole.
-    #[error("`{file}` {reason}; it is kept below `quarantine/`")]
+    #[error("`{file}` {reason}; Sluice keeps it below `quarantine/` when it starts")]
     Unusable {
         /// The file.
         file: String,
