@@ -55,7 +55,7 @@ impl Intake {
                 let cause = match full {
                     Full::Memory => "no memory",
                     Full::Stream | Full::Streams => "no stream",
-                    Full::Journal => "no journal",
+                    Full::Share | Full::Journal => "no journal",
                     Full::Disk => "no disk",
                 };
                 if let Some(suppressed) = notice::due(signal.name(), cause) {
@@ -63,16 +63,16 @@ impl Intake {
                 }
                 return Verdict::Refused(*full);
             }
-            Refused::FullStream { exporter, name } => {
+            Refused::FullStream { full, exporter, name } => {
                 counters.count(signal, Outcome::Refused, records);
                 if let Some(suppressed) = notice::due(exporter, "full") {
-                    let (key, full) = (name.routing_key(), Full::Stream);
+                    let key = name.routing_key();
                     warn!(
                         %exporter, %signal, key, records, suppressed,
                         "request refused: {full}; the sender is asked to retry"
                     );
                 }
-                return Verdict::Refused(Full::Stream);
+                return Verdict::Refused(*full);
             }
         };
         counters.count(signal, Outcome::Rejected, records);

@@ -283,7 +283,7 @@ impl<'a> Admission<'a> {
                 Err(full) => {
                     let refused = group.refused(full);
                     // What the journal has no room for is not soon gone.
-                    if full == Full::Stream && bound.is_queue() {
+                    if full == Full::Stream {
                         self.obstacle = Some(Obstacle::Stream(group.stream.clone()));
                     }
                     self.roll_back(reserved_groups);

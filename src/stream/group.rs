@@ -73,7 +73,8 @@ impl Group<'_> {
     /// The request, as it met no room here.
     pub(super) fn refused(&self, full: Full) -> Refused {
         match full {
-            Full::Stream => Refused::FullStream {
+            Full::Stream | Full::Share => Refused::FullStream {
+                full,
                 exporter: self.registry.exporter().clone(),
                 name: self.stream.name().clone(),
             },
@@ -86,7 +87,8 @@ impl Group<'_> {
         loop {
             match self.stream.reserve(self.bytes, &self.settings(), bound) {
                 Room::Reserved => return Ok(()),
-                Room::Full => return Err(Full::Stream),
+                Room::Full if bound.is_queue() => return Err(Full::Stream),
+                Room::Full => return Err(Full::Share),
                 Room::Gone => self.stream = self.stream.successor().map_err(|_| Full::Streams)?,
             }
         }

@@ -32,6 +32,9 @@ pub enum Full {
     /// `queue_size` of one stream.
     #[error("the queue of a stream is full")]
     Stream,
+    /// What one stream may have of `journal.max_size`: four times what is left of it.
+    #[error("the stream's share of the journal is used up")]
+    Share,
     /// `limits.streams` or `max_streams`.
     #[error("the limit of streams is reached")]
     Streams,
@@ -48,8 +51,10 @@ pub enum Full {
 pub enum Refused {
     /// There is no room now in what all streams share.
     Full(Full),
-    /// There is no room now in one stream: [`Full::Stream`]. The first that was met.
+    /// There is no room now in one stream, the first that was met.
     FullStream {
+        /// What is full: [`Full::Stream`] or [`Full::Share`].
+        full: Full,
         /// The stream's exporter.
         exporter: Arc<str>,
         /// Which of its streams.
