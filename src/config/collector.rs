@@ -83,7 +83,12 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
         "it is the endpoint's host; `tls.server_name_override` changes the verified name",
     ),
     (&["OtlpGrpc"], &["compression_params"], Ignored, "messages are compressed at the fastest level"),
-    (&["SendingQueue"], &["storage"], Ignored, "queues are in memory; there are no extensions"),
+    (
+        &["SendingQueue"],
+        &["storage"],
+        Ignored,
+        "`journal: { directory: … }` keeps the queues of all exporters on disk",
+    ),
     (
         &["SendingQueue"],
         &["block_on_overflow", "blocking"],
