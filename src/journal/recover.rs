@@ -101,6 +101,7 @@ fn recover(
             positions,
             carrier: Writer::behind(carried),
             left_alone: BTreeMap::new(),
+            told_failing: false,
         }),
         supply: Mutex::new(()),
         ready: Mutex::new(None),

@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::state::{Index, Segment};
 use super::supply::NoSegment;
 use super::writer::Writer;
+use crate::notice;
 
 /// How often positions are written, and everything else looked after.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -40,6 +41,8 @@ pub(super) struct Tender {
     pub(super) carrier: Writer,
     /// Segments that could not be carried, and for how many rounds that is not tried again.
     pub(super) left_alone: BTreeMap<u64, u32>,
+    /// Whether the newest line in the log about the disk says that it fails.
+    pub(super) told_failing: bool,
 }
 
 impl Shared {
@@ -73,9 +76,11 @@ impl Shared {
     pub(super) fn tend(&self, sync: bool) {
         let mut tender = self.tender.lock();
         let short = self.short_of_room.swap(false, Ordering::Relaxed);
+        self.tell_whether_failing(&mut tender);
         self.seal_closed();
         if sync {
             self.try_again();
+            self.tell_whether_failing(&mut tender);
         }
         self.make_ready();
         let free = self.look_through(short);
@@ -144,6 +149,28 @@ impl Shared {
                     segment.index = Index::Sealed(Arc::new(on_disk));
                 }
             }
+        }
+    }
+
+    /// Logs that the disk has begun to fail, and why, or that it works again. Here rather than where it happens, since
+    /// there the state is locked.
+    fn tell_whether_failing(&self, tender: &mut Tender) {
+        let directory = self.settings.directory.display();
+        let failing = self.state.lock().failing.clone();
+        match failing {
+            // A disk that works and fails in turn has a line of each kind now and then.
+            Some(failing) if !tender.told_failing && notice::due("journal", "failing").is_some() => {
+                tender.told_failing = true;
+                tracing::error!(
+                    %directory, error = &*failing.why,
+                    "the journal can't be written: senders are refused, and it is tried again each second"
+                );
+            }
+            None if tender.told_failing => {
+                tender.told_failing = false;
+                tracing::info!(%directory, "the journal can be written again");
+            }
+            _ => {}
         }
     }
 
@@ -274,7 +301,7 @@ impl Shared {
         self.state.lock().positions_bytes = tender.positions.length();
         let done = done.and_then(|()| if free.is_empty() { Ok(()) } else { self.retire(free) });
         if let Err(error) = done
-            && let Some(more) = crate::notice::due("journal", "positions")
+            && let Some(more) = notice::due("journal", "positions")
         {
             tracing::warn!(%error, more, "the journal's positions can't be written; nothing is freed until they can");
         }

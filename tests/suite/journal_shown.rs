@@ -130,7 +130,7 @@ async fn a_disk_that_fails_is_shown_with_since_when_and_why_until_it_works_again
     let kept = tempfile::tempdir().unwrap();
     let (here, away) = (kept.path().join("journal"), kept.path().join("away"));
     let up = sinks::counting().await;
-    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK]) + &journal(kept.path()))).await;
+    let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[QUICK]) + &journal(kept.path())), &[]).await;
     // No new segment can be made in a directory that is not there.
     std::fs::rename(&here, &away).unwrap();
     let body = logs(&[("a", &[&filler("x", 200_000)])]);
@@ -145,6 +145,11 @@ async fn a_disk_that_fails_is_shown_with_since_when_and_why_until_it_works_again
     assert!(failing["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{failing}");
     assert!(failing["why"].as_str().is_some_and(|why| why.contains("No such file")), "{failing}");
     assert_eq!(sluice.metric("sluice_journal_failing", &[]).await, 1.0);
+    let line = sluice.logged("the journal can't be written: senders are refused").await;
+    for part in ["ERROR", "No such file", here.to_str().unwrap()] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!sluice.says("the journal can be written again"));
     std::fs::rename(&away, &here).unwrap();
     eventually("it goes on by itself", async || {
         (sluice.post(Signal::Logs, body.clone()).await.status == 200).then_some(())
@@ -152,6 +157,8 @@ async fn a_disk_that_fails_is_shown_with_since_when_and_why_until_it_works_again
     .await;
     assert_eq!(sluice.metric("sluice_journal_failing", &[]).await, 0.0);
     assert_eq!(sluice.api(PAGE).await["failing"], Value::Null);
+    let line = sluice.logged("the journal can be written again").await;
+    assert!(line.contains("INFO") && line.contains(here.to_str().unwrap()), "{line}");
     sluice.settled().await;
 }
 
