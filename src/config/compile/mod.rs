@@ -11,6 +11,7 @@ mod server_tls;
 mod url;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,9 @@ pub(super) fn compile(
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     let limits = limits(&config.limits, root, memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
+    if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
+        keep_apart(&journal.directory, &dead_letter.directory, root, context);
+    }
 
     Parts {
         listeners,
@@ -171,6 +175,27 @@ fn acknowledge(config: &model::Config, root: &Node, context: &mut Context<'_>) -
         model::Acknowledge::Queued => Acknowledge::Queued,
         model::Acknowledge::Delivered => Acknowledge::Delivered { timeout },
     }
+}
+
+/// Reports directories of which one is the other or in it: each counts what is in its own, and whoever clears one away
+/// would take both.
+fn keep_apart(journal: &Path, dead_letter: &Path, root: &Node, context: &mut Context<'_>) {
+    // `./data` and `data` are one. Where this is can't fail to be known but for an empty path.
+    let [journal, dead_letter] =
+        [journal, dead_letter].map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    let problem = if journal == dead_letter {
+        "`dead_letter.directory` is `journal.directory`"
+    } else if dead_letter.starts_with(&journal) {
+        "`dead_letter.directory` is in `journal.directory`"
+    } else if journal.starts_with(&dead_letter) {
+        "`journal.directory` is in `dead_letter.directory`"
+    } else {
+        return;
+    };
+    context
+        .report
+        .error(root.near(&["dead_letter", "directory"]).span, problem)
+        .help("write directories beside each other, such as `./journal` and `./dead-letters`");
 }
 
 /// The least that a journal can work with, in bytes.

@@ -256,6 +256,25 @@ fn dead_letters_are_synced_where_the_journal_is() {
 }
 
 #[test]
+fn journal_and_dead_letters_can_not_be_in_one_directory() {
+    let both = |journal: &str, letters: &str| {
+        let journal = format!("journal: {{ directory: {journal} }}\n");
+        said(&with(&format!("{journal}dead_letter: {{ directory: {letters} }}\n")))
+    };
+    let help = " (write directories beside each other, such as `./journal` and `./dead-letters`)";
+    for (journal, letters, what) in [
+        ("./kept", "kept/", "`dead_letter.directory` is `journal.directory`"),
+        ("kept", "kept/letters", "`dead_letter.directory` is in `journal.directory`"),
+        ("/kept/letters/journal", "/kept/letters", "`journal.directory` is in `dead_letter.directory`"),
+        (".", "./dead-letters", "`dead_letter.directory` is in `journal.directory`"),
+    ] {
+        assert_eq!(both(journal, letters), [format!("5:27 error: {what}{help}")]);
+    }
+    assert_eq!(both("kept", "kept-letters"), [""; 0]);
+    assert_eq!(said(&with("journal:\ndead_letter: { directory: ./journal/x }\n")).len(), 1);
+}
+
+#[test]
 fn a_journal_has_room_for_some_segments_and_says_when_it_syncs() {
     assert_eq!(
         said(&with("journal: { directory: ./journal, max_size: 15MiB, segment_size: 1023KiB }\n")),
