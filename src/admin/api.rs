@@ -1,12 +1,16 @@
 //! The JSON of the API. Routing keys are shown here and never in metrics, whose labels have to stay few.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::query;
-use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
+use crate::export::{Exporter, ExporterKind, ExporterSettings, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::route::Values as _;
 use crate::run::{ReloadError, Router};
+use crate::stream::StreamName;
+
+/// Shown instead of what may be a secret, as in the configuration.
+const REDACTED: &str = "[redacted]";
 
 /// Streams listed if the query does not say how many.
 const STREAMS: usize = 1000;
@@ -26,14 +30,15 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         }
     }
     let mut streams = Vec::new();
-    for from in router.exporters().iter() {
+    let exporters = router.exporters();
+    for from in exporters.iter() {
         if exporter.as_ref().is_some_and(|wanted| **wanted != **from.name()) {
             continue;
         }
         from.registry().for_each(|stream| {
             let name = stream.name();
             if key.as_ref().is_none_or(|key| name.routing_key().contains(key.as_str())) {
-                streams.push((from.name().clone(), stream.clone(), stream.oldest()));
+                streams.push((from, stream.clone(), stream.oldest()));
             }
         });
     }
@@ -44,13 +49,11 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         .take(limit)
         .map(|(exporter, stream, _)| {
             let (name, state) = (stream.name(), stream.state());
-            let attributes: serde_json::Map<_, _> =
-                name.attributes().map(|(name, value)| (name.to_owned(), json!(value))).collect();
             json!({
-                "exporter": **exporter,
+                "exporter": **exporter.name(),
                 "signal": name.signal().name(),
                 "key": name.routing_key(),
-                "attributes": attributes,
+                "attributes": attributes(name, &exporter.active().settings),
                 "pending_bytes": state.pending_bytes,
                 "waiting_batches": state.waiting_batches,
                 "in_flight": state.in_flight,
@@ -64,6 +67,18 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
     Ok(json!({ "total": total, "limit": router.shared().streams.limit(), "streams": shown }))
 }
 
+/// The attributes that name a stream beside its key. What headers are made of may be a credential; what is the key itself
+/// is shown as that anyway.
+fn attributes(name: &StreamName, settings: &ExporterSettings) -> Map<String, Value> {
+    let shown = |attribute: &str, value: &str| settings.shows(attribute) || value == name.routing_key();
+    name.attributes()
+        .map(|(attribute, value)| {
+            let value = if shown(attribute, value) { value } else { REDACTED };
+            (attribute.to_owned(), json!(value))
+        })
+        .collect()
+}
+
 /// `GET /api/v1/exporters`.
 pub(super) fn exporters(router: &Router) -> Value {
     let current = router.intake().snapshot.load();
@@ -74,10 +89,10 @@ pub(super) fn exporters(router: &Router) -> Value {
 
 fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
     let (registry, counters) = (exporter.registry(), exporter.counters());
-    let records: serde_json::Map<_, _> = Signal::ALL
+    let records: Map<_, _> = Signal::ALL
         .into_iter()
         .map(|signal| {
-            let mut counts = serde_json::Map::new();
+            let mut counts = Map::new();
             counts.insert("routed".to_owned(), json!(registry.routed_records(signal)));
             for fate in Fate::ALL {
                 counts.insert(fate.name().to_owned(), json!(counters.exported(signal, fate)));
@@ -85,7 +100,7 @@ fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
             (signal.name().to_owned(), Value::Object(counts))
         })
         .collect();
-    let attempts: serde_json::Map<_, _> =
+    let attempts: Map<_, _> =
         counters.attempts().into_iter().map(|(code, count)| (code.into_owned(), json!(count))).collect();
     let mut failing = 0;
     registry.for_each(|stream| failing += usize::from(stream.state().failed_attempts > 0));

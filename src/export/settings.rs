@@ -27,16 +27,32 @@ pub struct ExporterSettings {
 impl ExporterSettings {
     /// The resource attributes that its templates use: they are part of what names its streams.
     pub fn attributes(&self) -> Arc<[Box<str>]> {
-        let (urls, headers): (Vec<&Template>, &[_]) = match &self.kind {
-            ExporterKind::OtlpHttp(http) => (http.urls.iter().flatten().collect(), &http.headers),
-            ExporterKind::OtlpGrpc(grpc) => (grpc.url.iter().collect(), &grpc.headers),
-            ExporterKind::File(_) | ExporterKind::Debug(_) => return [].into(),
-        };
-        let templates = urls.into_iter().chain(headers.iter().map(|(_, template)| &template.0));
+        let (urls, headers) = self.templates();
+        let templates = urls.into_iter().chain(headers);
         let mut names: Vec<Box<str>> = templates.flat_map(Template::attributes).map(Box::from).collect();
         names.sort_unstable();
         names.dedup();
         names.into()
+    }
+
+    /// Whether values of an attribute may be shown: its templates put it into URLs, and into no header, whose values are
+    /// never shown. Not of one that they don't use: it may have been a header's before a reload.
+    pub fn shows(&self, attribute: &str) -> bool {
+        let (urls, headers) = self.templates();
+        let used = |templates: Vec<&Template>| {
+            templates.into_iter().flat_map(Template::attributes).any(|used| used == attribute)
+        };
+        used(urls) && !used(headers)
+    }
+
+    /// Those of its URLs, and those of its headers.
+    fn templates(&self) -> (Vec<&Template>, Vec<&Template>) {
+        let (urls, headers): (Vec<&Template>, &[_]) = match &self.kind {
+            ExporterKind::OtlpHttp(http) => (http.urls.iter().flatten().collect(), &http.headers),
+            ExporterKind::OtlpGrpc(grpc) => (grpc.url.iter().collect(), &grpc.headers),
+            ExporterKind::File(_) | ExporterKind::Debug(_) => return (Vec::new(), Vec::new()),
+        };
+        (urls, headers.iter().map(|(_, template)| &template.0).collect())
     }
 }
 
