@@ -12,8 +12,9 @@ mod list;
 mod read;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -122,9 +123,9 @@ struct Shared {
 }
 
 impl DeadLetters {
-    /// Makes the directory if need be and counts what is there. Blocks.
+    /// Makes the directory if need be, for this user alone, and counts what is there. Blocks.
     pub fn open(settings: &DeadLetterSettings) -> io::Result<Self> {
-        fs::create_dir_all(&settings.directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
         let shared = Shared {
             size: AtomicU64::new(size_of(&settings.directory)?),
             last: Mutex::new((0, 0)),

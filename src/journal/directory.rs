@@ -1,9 +1,9 @@
 //! A directory of the real file system.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +59,8 @@ impl Directory {
 
 impl Disk for Directory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        fs::create_dir_all(&self.root)?;
+        // What senders send is for nobody else on the machine to read.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
         // That there is such a directory has to survive a power cut as well. Not everybody may open the one above.
         let above = self.root.parent().filter(|above| !above.as_os_str().is_empty());
         let _ = File::open(above.unwrap_or(Path::new("."))).and_then(|above| above.sync_all());

@@ -48,6 +48,22 @@ async fn a_letter_comes_back_as_it_was() {
     assert_eq!(letters(&settings.directory).unwrap().letters.len(), 1);
 }
 
+#[test]
+fn a_directory_that_is_made_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = TempDir::new().unwrap();
+    let mode = |settings: &DeadLetterSettings| {
+        DeadLetters::open(settings).unwrap();
+        fs::metadata(&settings.directory).unwrap().permissions().mode() & 0o777
+    };
+    let mut settings = settings(&root, 1);
+    assert_eq!(mode(&settings), 0o700);
+    settings.directory = root.path().join("made before");
+    fs::create_dir(&settings.directory).unwrap();
+    fs::set_permissions(&settings.directory, fs::Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(mode(&settings), 0o750, "people may want it otherwise");
+}
+
 #[tokio::test]
 async fn what_was_json_is_kept_as_lines_of_json() {
     let root = TempDir::new().unwrap();

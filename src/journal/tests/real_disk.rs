@@ -34,6 +34,16 @@ fn load(journal: &Journal) {
 }
 
 #[test]
+fn a_directory_that_is_made_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let settings = real(directory.path(), SyncPolicy::Always);
+    let made = settings.directory.clone();
+    Journal::open(settings).unwrap().0.close();
+    assert_eq!(std::fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
 fn many_senders_at_once_and_a_restart() {
     for sync in
         [SyncPolicy::Always, SyncPolicy::Every(std::time::Duration::from_millis(5)), SyncPolicy::Never]
