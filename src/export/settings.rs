@@ -35,14 +35,14 @@ impl ExporterSettings {
         names.into()
     }
 
-    /// Whether values of an attribute may be shown: its templates put it into URLs, and into no header, whose values are
-    /// never shown. Not of one that they don't use: it may have been a header's before a reload.
+    /// Whether values of an attribute may be shown: its templates put it into URLs, and into no query and no header, which
+    /// are never shown. Not of one that they don't use: it may have been a header's before a reload.
     pub fn shows(&self, attribute: &str) -> bool {
         let (urls, headers) = self.templates();
-        let used = |templates: Vec<&Template>| {
-            templates.into_iter().flat_map(Template::attributes).any(|used| used == attribute)
-        };
-        used(urls) && !used(headers)
+        let queries = urls.iter().flat_map(|url| url.query_attributes());
+        let mut secret = queries.chain(headers.into_iter().flat_map(Template::attributes));
+        secret.all(|name| name != attribute)
+            && urls.iter().flat_map(|url| url.attributes()).any(|name| name == attribute)
     }
 
     /// Those of its URLs, and those of its headers.

@@ -100,10 +100,13 @@ impl Template {
 
     /// The resource attributes that the template names.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Resource(name) => Some(name.as_str()),
-            Part::Text(_) | Part::Key | Part::Signal => None,
-        })
+        self.parts.iter().filter_map(Part::attribute)
+    }
+
+    /// Those of them that stand in the query of a URL.
+    pub fn query_attributes(&self) -> impl Iterator<Item = &str> {
+        let begins = |part: &Part| matches!(part, Part::Text(text) if text.contains('?'));
+        self.parts.iter().skip_while(move |part| !begins(part)).filter_map(Part::attribute)
     }
 
     /// The text, if the template has no values.
@@ -136,6 +139,13 @@ impl Template {
 }
 
 impl Part {
+    fn attribute(&self) -> Option<&str> {
+        match self {
+            Self::Resource(name) => Some(name),
+            Self::Text(_) | Self::Key | Self::Signal => None,
+        }
+    }
+
     fn parse(expression: &str) -> Result<Self, TemplateError> {
         let unknown = || TemplateError::Unknown(expression.to_owned());
         match expression {
@@ -221,6 +231,9 @@ mod tests {
         let template = Template::parse(r#"{{key}}/{{ signal }}/{{ resource["service.name"] }}!"#).unwrap();
         assert_eq!(template.render(&Fixed("k"), Place::Key).unwrap(), "k/logs/shop!");
         assert_eq!(template.attributes().collect::<Vec<_>>(), ["service.name"]);
+        assert_eq!(template.query_attributes().count(), 0);
+        let asks = Template::parse("http://u/{{ resource['a'] }}?b={{ resource['b'] }}").unwrap();
+        assert_eq!(asks.query_attributes().collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

@@ -262,15 +262,21 @@ async fn a_secret_is_never_shown() {
 #[tokio::test]
 async fn attributes_that_headers_are_made_of_are_not_shown() {
     let up = sinks::recording().await;
-    let yaml =
-        config(&format!("{}/{{{{ resource[''region''] }}}}/{{{{ resource[''both''] }}}}", up.url()), "")
-            .replace(
-                "compression: none,",
-                "headers: { X-Token: \"{{ resource['token'] }}-{{ resource['both'] }}\", \
-             X-Key: \"{{ resource['s2.stream'] }}\" },",
-            );
+    let url = "/{{ resource[''region''] }}/{{ resource[''both''] }}/v1/logs?t={{ resource[''query''] }}";
+    let headers = "headers: { X-Token: \"{{ resource['token'] }}-{{ resource['both'] }}\", \
+                   X-Key: \"{{ resource['s2.stream'] }}\" },";
+    let yaml = config(&(up.url() + url), "")
+        .replace("endpoint:", "logs_endpoint:")
+        .replace("compression: none,", headers)
+        .replace("key:", "signals: [logs], key:");
     let sluice = Sluice::start(&yaml).await;
-    let named = [("s2.stream", "a"), ("region", "eu"), ("both", "b-s3cr3t"), ("token", SECRET)];
+    let named = [
+        ("s2.stream", "a"),
+        ("region", "eu"),
+        ("both", "b-s3cr3t"),
+        ("token", SECRET),
+        ("query", "q-s3cr3t"),
+    ];
     let body = request(&[entry_of(Signal::Logs, resource(&named), &["x"])]);
     sluice.accept(Signal::Logs, body).await;
     up.records(1).await;
@@ -278,7 +284,7 @@ async fn attributes_that_headers_are_made_of_are_not_shown() {
     let shown = sluice.api("/api/v1/streams").await;
     assert_eq!(
         shown["streams"][0]["attributes"],
-        json!({ "both": "[redacted]", "region": "eu", "s2.stream": "a", "token": "[redacted]" })
+        json!({ "both": "[redacted]", "query": "[redacted]", "region": "eu", "s2.stream": "a", "token": "[redacted]" })
     );
     sluice.reconfigure(&config(&up.url(), "")).await;
     let shown = sluice.api("/api/v1/streams").await;
