@@ -1,5 +1,6 @@
 //! `sluice health`: asks a running Sluice whether it is ready, for container health checks that have no shell.
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,6 +44,14 @@ async fn ask(args: &HealthArgs) -> Result<(), String> {
     let answer = tokio::time::timeout(Duration::from_secs(args.timeout), client.get(uri))
         .await
         .map_err(|_| format!("no answer from {url} within {} s", args.timeout))?
-        .map_err(|error| format!("{url} can't be reached: {error}"))?;
+        .map_err(|error| format!("{url} can't be reached: {}", cause(&error)))?;
     if answer.status().is_success() { Ok(()) } else { Err(format!("{url} answered {}", answer.status())) }
+}
+
+/// What an error comes from in the end: what wraps it says only that a request failed.
+fn cause<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
 }

@@ -208,7 +208,15 @@ async fn health_exits_with_0_only_if_it_is_ready() {
     assert!(ended.error.contains("answered 503"), "{}", ended.error);
     let ended = sluice(&["health", &sinks::nobody().await.to_string()]).await;
     assert_eq!(ended.code, Some(1));
-    assert!(ended.error.contains("can't be reached"), "{}", ended.error);
+    assert!(ended.error.contains("can't be reached: Connection refused"), "{}", ended.error);
+}
+
+#[tokio::test]
+async fn explain_without_a_payload_says_that_the_file_may_be_left_out() {
+    let ended = sluice(&["explain", "sluice.yaml"]).await;
+    assert_eq!(ended.code, Some(2));
+    let usage = "Usage: sluice explain [OPTIONS] --payload <PAYLOAD> [FILE]";
+    assert!(ended.error.contains("--payload") && ended.error.contains(usage), "{}", ended.error);
 }
 
 #[tokio::test]
