@@ -18,6 +18,8 @@ use crate::stream::StreamName;
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
 /// earlier routes did not match
 #[derive(Args, Debug)]
+// Made by clap, it would have a file that was named as one that is required.
+#[command(override_usage = "sluice explain [OPTIONS] --payload <PAYLOAD> [FILE]")]
 pub struct ExplainArgs {
     /// The configuration, which `--config` may name as well
     file: Option<PathBuf>,
