@@ -124,14 +124,15 @@ pub(super) enum Acknowledge {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Journal {
-    /// The directory; made if it is not there. One process has it at a time.
+    /// The directory; made if it is not there, for this user alone. One process has it at a time.
     pub(super) directory: PathBuf,
-    /// What its files may take. Senders are refused with 503 while all of that is not delivered yet.
+    /// What its files may take, at least 16MiB. Senders are refused with 503 while all of that is not delivered yet.
     pub(super) max_size: Size,
     /// `always`: a sender is answered once its data is safe against a power cut. A time such as `100ms`: it is made safe
     /// so often, and senders don't wait for that. `never`: that is left to the system.
     pub(super) sync: JournalSync,
-    /// The size of one file.
+    /// The size of one file, at least 1MiB; at most a sixteenth of `max_size` is used. A disk has to have room for a whole
+    /// one.
     pub(super) segment_size: Size,
 }
 
@@ -150,7 +151,7 @@ impl Default for Journal {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DeadLetter {
-    /// The directory; made if it is not there.
+    /// The directory; made if it is not there, for this user alone. Not the journal's, nor in it.
     pub(super) directory: PathBuf,
     /// What it may hold; beyond, new dead letters are dropped and counted.
     pub(super) max_size: Size,

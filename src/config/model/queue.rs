@@ -15,7 +15,7 @@ pub(in crate::config) struct SendingQueue {
     #[schemars(range(min = 1))]
     pub(in crate::config) num_consumers: usize,
     /// What one stream may hold. A size with a unit counts bytes. A bare number counts requests, as in the Collector,
-    /// unless `sizer` is `bytes`; 16 MiB then hold as well.
+    /// unless `sizer` is `bytes`; 16 MiB then hold as well. With `journal` it bounds what is kept in memory alone.
     pub(in crate::config) queue_size: QueueSize,
     /// What a bare `queue_size` counts.
     pub(in crate::config) sizer: Option<Sizer>,
@@ -106,7 +106,9 @@ pub(in crate::config) struct RetryOnFailure {
     /// Each wait is drawn from the interval, shortened and lengthened by at most this part of it.
     #[schemars(range(min = 0, max = 1))]
     pub(in crate::config) randomization_factor: f64,
-    /// After this time a batch is dead-lettered; `0` never gives up.
+    /// So long after its first failed attempt a batch is dead-lettered, or earlier if the next attempt would come later;
+    /// `0` never gives up. Only the batch at the head of a stream is attempted, so one is given up in each such time, and
+    /// what waits behind it is not bounded. The time starts anew with the process.
     pub(in crate::config) max_elapsed_time: Duration,
     /// HTTP statuses that are tried again. No answer at all always is.
     pub(in crate::config) statuses: Vec<u16>,
