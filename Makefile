@@ -1,4 +1,4 @@
-# `make` lists the targets. CI runs the same ones: see .ci/run.
+# `make` lists the targets. CI runs lint, docs and test: see .ci/run.
 
 # dev compiles quickest and shares its work with `make test`; `make run PROFILE=release` is the fast Sluice.
 PROFILE ?= dev
@@ -32,7 +32,7 @@ run: cargo ## Start Sluice on config/sluice.yaml; it prints what to try (PROFILE
 release: cargo ## Build target/release/sluice
 	$(CARGO) build --locked --release
 
-test: cargo ## Run every test; those of real clients need Python, Go, Node.js, Java with Maven, and curl
+test: cargo ## Run the tests, but for the long ones; those of real clients need Python, Go, Node.js, Java with Maven, and curl
 	$(CARGO) test --locked $(ARGS)
 
 test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
