@@ -7,7 +7,8 @@ use sluice::cli::send::SendProtocol;
 
 use super::Task;
 
-pub(super) fn config(task: &Task<'_>, admin: SocketAddr) -> String {
+/// The configuration, with more top-level `blocks` at its end.
+pub(super) fn config(task: &Task<'_>, admin: SocketAddr, blocks: &str) -> String {
     let Task { listen, upstream, passage, certificates } = task;
     let outgoing = passage.outgoing;
     let receiver_tls = if passage.incoming.tls {
@@ -46,6 +47,6 @@ routes:
     key: s2.stream
     exporters: [{exporter}]
 admin: {{ endpoint: {admin} }}
-"
+{blocks}"
     )
 }
