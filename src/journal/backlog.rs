@@ -4,8 +4,9 @@ use std::io;
 
 use super::index::{Extent, Row};
 use super::merge::{Merge, Source};
-use super::read::{Got, choose, read_run};
+use super::read::choose;
 use super::record::{Found, HEADER, Kind, Record, decode_key};
+use super::run::{Got, read_run};
 use super::types::StreamKey;
 
 /// What all segments have of one stream.

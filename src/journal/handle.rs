@@ -95,8 +95,8 @@ impl Journal {
         self.inner.shared.state.lock().streams.settle(stream, &sequences);
     }
 
-    /// What a stream has from the sequence number `from` on, in order: about `max_bytes`, but at least one record of the
-    /// log if there is any. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
+    /// What a stream has from the sequence number `from` on, in order: at most `max_bytes`, unless the first entry alone is
+    /// larger. Less says nothing about whether there is more. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
     /// what is not there in front of an entry that is. Blocks.
     pub fn read(&self, stream: StreamId, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, ReadError> {
         self.inner.shared.read(stream, from, max_bytes)

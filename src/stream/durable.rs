@@ -2,7 +2,8 @@
 //!
 //! Every entry is there before it is in the stream, and the journal hands requests on in the order in which they stand
 //! in its log: so the order on disk is the order in the queue. What the stream has no memory for stays on disk alone,
-//! and so does what comes after it; the stream is *behind* then, and reads on from there once its queue is empty.
+//! and so does what comes after it; the stream is *behind* then, and reads on from there once its queue is empty. While
+//! all goes well, the next batch is read as the one before it is being sent.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,14 +11,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
 use super::receipt::Stub;
-use super::{Batch, Numbers, QueueSettings, StreamName};
-use crate::journal::{Chunk, Journal, RecoveredStream, StreamId, StreamKey};
+use super::{Batch, Numbers, QueueSettings, Reservation, StreamName};
+use crate::journal::{Chunk, Journal, ReadError, RecoveredStream, StreamId, StreamKey};
 use crate::notice;
 use crate::otlp::{self, Signal};
 
@@ -45,6 +47,19 @@ pub(super) struct Behind {
     pub(super) since: Instant,
     /// Whether a consumer is reading.
     pub(super) reading: bool,
+    /// What is read before a consumer asks for it.
+    ahead: Option<Reading>,
+}
+
+/// A part of the backlog that is being read, or has been.
+#[derive(Debug)]
+struct Reading {
+    /// The sequence numbers that were on disk only when it began; it begins with the first of them.
+    numbers: Range<u64>,
+    chunks: JoinHandle<Result<Vec<Chunk>, ReadError>>,
+    room: OwnedSemaphorePermit,
+    /// The memory for it, as long as it is in no queue.
+    charged: Reservation,
 }
 
 /// What is missing of a backlog: damage took it.
@@ -91,15 +106,16 @@ impl Behind {
             records: 0,
             since: Instant::now(),
             reading: false,
+            ahead: None,
         });
         behind.numbers.end = numbers.end;
         behind.bytes += bytes;
         behind.records += records;
     }
 
-    /// Takes off what has been read; if nothing is left, the stream is no longer behind. Returns what was expected then and
-    /// is not there.
-    fn read(behind: &mut Option<Self>, chunks: &[Chunk]) -> Option<Missing> {
+    /// Takes off what has been read, when the numbers up to `end` were on disk only; if nothing is left, the stream is no
+    /// longer behind. Returns what was expected then and is not there.
+    fn read(behind: &mut Option<Self>, chunks: &[Chunk], end: u64) -> Option<Missing> {
         let this = behind.as_mut()?;
         this.reading = false;
         this.since = Instant::now();
@@ -108,7 +124,9 @@ impl Behind {
             this.bytes = this.bytes.saturating_sub(chunk.bytes.len() as u64);
             this.records = this.records.saturating_sub(chunk.records);
         }
-        if !chunks.is_empty() && !this.numbers.is_empty() {
+        // What came while it was being read is still to be read, even if all before was damaged.
+        let found_all = chunks.is_empty() && end == this.numbers.end;
+        if !found_all && !this.numbers.is_empty() {
             return None;
         }
         let missing = Missing { bytes: this.bytes, records: this.records };
@@ -179,41 +197,50 @@ impl Stream {
 
     /// Reads on in the journal, and puts what it finds at the end of the queue, which is empty but for that.
     pub(super) async fn read_on(self: &Arc<Self>) {
-        let shared = self.registry().shared();
-        let durable = self.durable.as_ref().expect("only streams with a journal are behind");
-        let most = self.registry().settings().batch.max_size;
-        let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
-        let room = shared.room_to_read(wanted).await;
-        let Some(from) = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.start) else { return };
-        let (journal, id) = (durable.journal.clone(), durable.id);
-        let read = tokio::task::spawn_blocking(move || journal.read(id, from, wanted)).await;
-        let chunks = match read {
-            Ok(Ok(chunks)) => chunks,
-            problem => {
-                let problem = problem.map_or_else(
-                    |error| error.to_string(),
-                    |read| match read {
-                        Err(error) => error.to_string(),
-                        Ok(_) => String::new(),
-                    },
-                );
-                if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
-                    error!(suppressed, "the backlog of a stream waits: {problem}");
-                }
-                tokio::time::sleep(READ_AGAIN).await;
-                if let Some(behind) = &mut self.queue.lock().behind {
-                    behind.reading = false;
-                }
+        let Some(Reading { numbers, chunks, room, charged }) = self.next_reading().await else { return };
+        let problem = match chunks.await {
+            Ok(Ok(chunks)) => {
+                self.take_in(chunks, numbers.end, room);
+                drop(charged);
                 return;
             }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
         };
-        self.take_in(chunks, room);
+        if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
+            error!(suppressed, "the backlog of a stream waits: {problem}");
+        }
+        tokio::time::sleep(READ_AGAIN).await;
+        if let Some(behind) = &mut self.queue.lock().behind {
+            behind.reading = false;
+        }
     }
 
-    fn take_in(self: &Arc<Self>, chunks: Vec<Chunk>, room: OwnedSemaphorePermit) {
+    /// What was read ahead, or what is read now.
+    async fn next_reading(&self) -> Option<Reading> {
+        if let Some(ahead) = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.take()) {
+            return Some(ahead);
+        }
+        let most = self.registry().settings().batch.max_size;
+        let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
+        let room = self.registry().shared().room_to_read(wanted).await;
+        let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone())?;
+        Some(self.start_reading(numbers, wanted, room))
+    }
+
+    fn start_reading(&self, numbers: Range<u64>, most: usize, room: OwnedSemaphorePermit) -> Reading {
+        let durable = self.durable.as_ref().expect("only streams with a journal are behind");
+        let (journal, id, from) = (durable.journal.clone(), durable.id, numbers.start);
+        let chunks = tokio::task::spawn_blocking(move || journal.read(id, from, most));
+        let mut charged = Reservation::empty(self.registry().shared().budget.clone());
+        charged.charge_spare(most as u64);
+        Reading { numbers, chunks, room, charged }
+    }
+
+    fn take_in(self: &Arc<Self>, chunks: Vec<Chunk>, end: u64, room: OwnedSemaphorePermit) {
         let mut queue = self.queue.lock();
         let opened = queue.behind.as_ref().map_or_else(Instant::now, |behind| behind.since);
-        let missing = Behind::read(&mut queue.behind, &chunks);
+        let missing = Behind::read(&mut queue.behind, &chunks, end);
         if !chunks.is_empty() {
             let mut numbers = Numbers::default();
             for chunk in &chunks {
@@ -227,9 +254,25 @@ impl Stream {
             queue.in_memory += capacity;
             queue.closed.push_back(ClosedBatch { batch, capacity, requests: 0, opened, _room: Some(room) });
         }
+        let most = self.registry().settings().batch.max_size;
+        if let Some(behind) = &mut queue.behind
+            && !self.is_failing()
+            && let Some(room) = self.registry().shared().room_to_read_ahead(most)
+        {
+            behind.ahead = Some(self.start_reading(behind.numbers.clone(), most, room));
+        }
         drop(queue);
         if let Some(missing) = missing {
             self.count_missing(&missing);
+        }
+    }
+
+    /// Lets go of what was read ahead: the room is for those who deliver.
+    pub(super) fn drop_what_was_read_ahead(&self) {
+        if self.durable.is_some()
+            && let Some(behind) = &mut self.queue.lock().behind
+        {
+            behind.ahead = None;
         }
     }
 

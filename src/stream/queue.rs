@@ -339,6 +339,7 @@ impl Stream {
     pub fn set_failing(&self, failing: bool) -> bool {
         if failing {
             self.failures.fetch_add(1, Ordering::Relaxed);
+            self.drop_what_was_read_ahead();
         } else {
             self.failures.store(0, Ordering::Relaxed);
         }

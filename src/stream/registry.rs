@@ -70,6 +70,15 @@ impl Shared {
         permit.expect("the semaphore is never closed")
     }
 
+    /// The same for what is not needed yet, out of what nobody else asks for: `None` if that is less than half of it all.
+    pub(super) fn room_to_read_ahead(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let all = self.budget.limit() / TO_READ / 1024;
+        let wanted = (bytes as u64).div_ceil(1024);
+        let left = (self.to_read.available_permits() as u64).saturating_sub(wanted);
+        let room = || Arc::clone(&self.to_read).try_acquire_many_owned(wanted as u32).ok();
+        if left >= all / 2 { room() } else { None }
+    }
+
     /// Whether so much memory is taken that entries which are on disk should stay there.
     pub(super) fn is_short(&self) -> bool {
         self.budget.used() > self.budget.limit() / SPILL
