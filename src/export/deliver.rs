@@ -55,7 +55,9 @@ async fn deliver(
     mut backoff: Backoff,
 ) -> Option<Backoff> {
     let signal = in_flight.batch().signal();
-    exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
+    if !in_flight.is_on_disk() {
+        exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
+    }
     let copies = Reservation::empty(stream.registry().shared().budget.clone());
     let mut pieces = Pieces::of(in_flight, copies);
     let (mut refused, mut taken) = (0, false);
@@ -78,7 +80,10 @@ async fn deliver(
                 continue;
             }
             Settled::Withdrawn => return Some(backoff.for_another()),
-            Settled::Suspended => return None,
+            Settled::Suspended => {
+                pieces.put_back();
+                return None;
+            }
             Settled::Bad(reason) => reason,
         };
         backoff = Backoff::new();
@@ -150,7 +155,11 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
                 }
             }
         };
-        let piece = pieces.next().expect("there is one, or nothing would be left").clone();
+        if pieces.read().await {
+            withdraw(exporter, stream, pieces);
+            exporter.counters().batch_bytes.observe(pieces.next().map_or(0, Batch::len) as f64);
+        }
+        let Some(piece) = pieces.next().cloned() else { continue };
         let (started, begun) = (Instant::now(), AtomicBool::new(false));
         let conditions = Conditions {
             hanging: stream.hanging(),
@@ -217,6 +226,9 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
         let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| !asked);
         failing(exporter, stream, failure, &answer.detail, probe.unwrap_or(wait));
+        if pieces.hinder() {
+            pieces.put_back();
+        }
         if probe.is_none() {
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
         }
@@ -352,6 +364,7 @@ async fn bury(
     reason: &str,
     cause: &'static str,
 ) {
+    pieces.read().await;
     let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
     let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
     let records = buried.iter().map(Batch::records).sum();

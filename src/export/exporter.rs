@@ -93,21 +93,28 @@ impl Exporter {
         exporter
     }
 
-    /// Takes over what the journal had for it, before anything else is admitted. Returns the streams that it has no place for,
-    /// whose entries stay in the journal.
-    pub fn recover(&self, found: Vec<RecoveredStream>) -> Vec<RecoveredStream> {
+    /// Takes over what the journal had for it, before anything else is admitted, whatever `limits.streams` says. Returns the
+    /// streams that its templates have no place for; their entries stay in the journal.
+    pub fn recover(&self, mut found: Vec<RecoveredStream>) -> Vec<RecoveredStream> {
         let current = self.registry.attributes();
         let mut left = Vec::new();
+        // Those that are named by attributes of a configuration before go first, and each set of them once.
+        found.sort_by_key(|stream| stream.id);
+        let mut sets: Vec<(Arc<[Box<str>]>, Vec<RecoveredStream>)> = Vec::new();
         for stream in found {
-            // Named by attributes of a configuration before: streams of an earlier generation, whose keys go first.
-            self.registry.set_attributes(stream.key.attributes.clone());
-            let attributes = self.registry.attributes();
-            match self.registry.stream(stream.key.signal, &stream.key.identity, &attributes, None) {
-                Ok(place) => place.recover(&stream),
-                Err(problem) => {
+            match sets.iter_mut().find(|(attributes, _)| *attributes == stream.key.attributes) {
+                Some((_, streams)) => streams.push(stream),
+                None => sets.push((stream.key.attributes.clone(), vec![stream])),
+            }
+        }
+        sets.sort_by_key(|(attributes, _)| *attributes == current);
+        for (attributes, streams) in sets {
+            self.registry.set_attributes(attributes);
+            for stream in streams {
+                if let Err(problem) = self.registry.recover(&stream) {
                     if let Some(suppressed) = notice::due(self.name(), "recover") {
                         let (exporter, records) = (self.name(), stream.records);
-                        error!(%exporter, records, suppressed, ?problem, "a stream of the journal stays there");
+                        error!(%exporter, records, suppressed, "a stream of the journal stays there: {problem}");
                     }
                     left.push(stream);
                 }
@@ -179,7 +186,8 @@ impl Exporter {
         self.changed.notify_waiters();
     }
 
-    /// Begins no more attempts: what is pending stays in the journal, for the next process. There is no way back.
+    /// Begins no more attempts: what is pending stays in the journal, for another that [recovers](Exporter::recover) it, in
+    /// this process or the next. There is no way back.
     pub fn suspend(&self) {
         self.suspended.store(true, Ordering::Release);
         self.registry.flush();
@@ -201,6 +209,16 @@ impl Exporter {
     pub async fn quiet(&self, deadline: Instant) -> bool {
         let ask = async {
             while self.attempts.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        tokio::time::timeout_at(deadline, ask).await.is_ok()
+    }
+
+    /// Waits until all that is pending is on disk only, until `deadline` at most, after [`Exporter::suspend`].
+    pub async fn at_rest(&self, deadline: Instant) -> bool {
+        let ask = async {
+            while !self.registry.is_at_rest() {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };

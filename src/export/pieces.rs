@@ -15,10 +15,38 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// A batch that is whole.
+    /// A batch that is whole, and possibly still on disk.
     pub(super) fn of(in_flight: InFlight, copies: Reservation) -> Self {
-        let rest = vec![in_flight.batch().clone()];
-        Self { in_flight, rest, halved: false, copies }
+        let mut pieces = Self { in_flight, rest: Vec::new(), halved: false, copies };
+        pieces.begin();
+        pieces
+    }
+
+    fn begin(&mut self) {
+        let batch = Some(self.in_flight.batch()).filter(|batch| !batch.is_empty());
+        self.rest = batch.cloned().into_iter().collect();
+    }
+
+    /// Reads the batch if it is on disk; returns whether it was.
+    pub(super) async fn read(&mut self) -> bool {
+        let on_disk = self.in_flight.is_on_disk();
+        if on_disk {
+            self.in_flight.read().await;
+            self.begin();
+        }
+        on_disk
+    }
+
+    /// Leaves the batch on disk, if it is there and whole.
+    pub(super) fn put_back(&mut self) {
+        if !self.halved && self.in_flight.put_back() {
+            self.rest.clear();
+        }
+    }
+
+    /// Whether the batch takes memory that others may need more.
+    pub(super) fn hinder(&self) -> bool {
+        self.in_flight.hinders()
     }
 
     /// In the order in which they are sent.
@@ -28,10 +56,10 @@ impl Pieces {
 
     /// Whether all have ended.
     pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && !self.in_flight.is_on_disk()
     }
 
-    /// The piece to send next, if any is left.
+    /// The piece to send next, if any is left and it has been read.
     pub(super) fn next(&self) -> Option<&Batch> {
         self.rest.last()
     }

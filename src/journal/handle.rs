@@ -1,6 +1,6 @@
 //! The journal as the streams see it.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -95,33 +95,42 @@ impl Journal {
         self.inner.shared.state.lock().streams.settle(stream, &sequences);
     }
 
+    /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
+    /// settled.
+    pub fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
+        let state = self.inner.shared.state.lock();
+        let known = state.streams.table.get(&stream.0)?;
+        (known.position < known.next).then_some(known.position..known.next)
+    }
+
     /// What a stream has from the sequence number `from` on, in order: at most `max_bytes`, unless the first entry alone is
-    /// larger. Less says nothing about whether there is more. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
+    /// larger. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
     /// what is not there in front of an entry that is. Blocks.
     pub fn read(&self, stream: StreamId, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, ReadError> {
         self.inner.shared.read(stream, from, max_bytes)
     }
 
-    /// Whether a request of `bytes` (its entries, for all streams) would be taken now, behind those that wait. False
-    /// while the disk fails.
-    pub fn has_room(&self, bytes: u64) -> bool {
+    /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
+    /// those that wait. Nothing while the disk fails.
+    pub fn room_for(&self, bytes: u64) -> Option<u64> {
         let shared = &self.inner.shared;
         let ready = shared.ready.lock().as_ref().map_or(0, |ready| ready.length);
         let (requests, waiting) = shared.queue.lock().waiting();
         let state = shared.state.lock();
         if state.failing.is_some() {
-            return false;
+            return None;
         }
         // Keys, indexes and padding are small beside the entries, but they are there.
         let wanted = waiting + bytes + bytes / 16 + requests * 512 + 4096;
         let unused = shared.unused(&state);
         let more = if unused < shared.segment_size { 0 } else { unused };
-        let room = wanted <= state.log_room.max(more + ready);
+        let log_room = state.log_room;
         drop(state);
-        if !room {
+        if wanted > log_room.max(more + ready) {
             shared.hurry();
+            return None;
         }
-        room
+        Some((log_room + more + ready).saturating_sub(waiting))
     }
 
     /// What the journal says about itself.

@@ -5,6 +5,7 @@
 
 mod listeners;
 mod progress;
+mod recovery;
 mod reload;
 mod report;
 mod router;

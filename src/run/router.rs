@@ -16,10 +16,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::listeners::{Listeners, Role, Serve};
+use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
-use crate::journal::{Journal, JournalSettings, RecoveredStream};
+use crate::journal::JournalSettings;
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
@@ -69,7 +70,7 @@ struct Live {
     listeners: Listeners,
     /// Exporters that drain, and the version that removed them.
     removed: Vec<(Arc<Exporter>, u64)>,
-    /// What the journal had of exporters that no configuration has named since.
+    /// What the journal has of exporters that the configuration doesn't.
     found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
@@ -89,7 +90,7 @@ impl Router {
     ) -> Result<Arc<Self>, ReloadError> {
         let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
         let (journal, found) = match compiled.journal.clone() {
-            Some(settings) => open_journal(settings).await?,
+            Some(settings) => recovery::open(settings).await?,
             None => (None, Found::default()),
         };
         let shared = Arc::new(Shared::new(
@@ -138,6 +139,7 @@ impl Router {
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
+        recovery::report(&router.live.lock().await.found);
         router.phase.send_replace(Phase::Ready);
         router.ready.send_replace(true);
         Ok(router)
@@ -331,22 +333,34 @@ impl Router {
             // Held while it is decided: a reload may take the exporter back.
             let mut live = self.live.lock().await;
             let removal = |(gone, by): &(Arc<Exporter>, u64)| Arc::ptr_eq(gone, &exporter) && *by == version;
-            let Some(at) = live.removed.iter().position(removal) else {
+            if !live.removed.iter().any(removal) {
                 // It came back, and may have been removed again since: that removal has a time of its own.
                 return;
-            };
+            }
             exporter.registry().forget_idle();
             if exporter.is_empty() {
-                let rest =
-                    self.exporters().iter().filter(|other| !Arc::ptr_eq(other, &exporter)).cloned().collect();
-                self.exporters.store(Arc::new(rest));
-                live.removed.swap_remove(at);
+                self.forget(&mut live, &exporter);
                 return;
             }
-            if Instant::now() >= deadline && !exporter.is_given_up() {
-                exporter.give_up();
+            if Instant::now() < deadline || exporter.is_given_up() {
+                continue;
             }
+            if self.intake.journal.is_none() {
+                exporter.give_up();
+                continue;
+            }
+            let found = recovery::keep(&exporter).await;
+            live.found.insert(exporter.name().clone(), found);
+            self.forget(&mut live, &exporter);
+            return;
         }
+    }
+
+    /// A removed exporter has nothing more to do.
+    fn forget(&self, live: &mut Live, exporter: &Arc<Exporter>) {
+        let rest = self.exporters().iter().filter(|other| !Arc::ptr_eq(other, exporter)).cloned().collect();
+        self.exporters.store(Arc::new(rest));
+        live.removed.retain(|(gone, _)| !Arc::ptr_eq(gone, exporter));
     }
 
     /// Turns readiness off; from now on no configuration is applied.
@@ -434,27 +448,6 @@ async fn open_dead_letters(
     opened
         .map(|open| Some(Arc::new(open)))
         .map_err(|reason| ReloadError::DeadLetters { directory, reason: Arc::new(reason) })
-}
-
-/// By exporter.
-type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
-
-/// Opens the journal and says what is in it.
-async fn open_journal(settings: JournalSettings) -> Result<(Option<Journal>, Found), ReloadError> {
-    let opened = tokio::task::spawn_blocking(move || Journal::open(settings)).await;
-    let opened = opened.expect("opening a journal doesn't panic");
-    let (journal, recovery) = opened.map_err(|error| ReloadError::NoJournal(Arc::new(error)))?;
-    for damage in &recovery.damage {
-        warn!("the journal is damaged: {damage}");
-    }
-    let records: u64 = recovery.streams.iter().map(|stream| stream.records).sum();
-    let (streams, took) = (recovery.streams.len(), recovery.took);
-    info!(streams, records, segments = recovery.segments, ?took, "journal opened");
-    let mut found = Found::new();
-    for stream in recovery.streams {
-        found.entry(stream.key.exporter.clone()).or_default().push(stream);
-    }
-    Ok((Some(journal), found))
 }
 
 async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {

@@ -18,6 +18,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The part of `shutdown_timeout` that requests in progress may take.
 const RECEIVING: f64 = 0.8;
 
+/// The part of `shutdown_timeout` after which nothing more is sent that is in the journal.
+const DELIVERING: f64 = 0.5;
+
 /// How what is given up ends where there is a dead-letter directory.
 const ENDS: [Fate; 2] = [Fate::DeadLettered, Fate::Dropped];
 
@@ -94,7 +97,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
         info!(?delay, "shutting down: not ready any more, still accepting");
         tokio::time::sleep(delay).await;
     }
-    let deadline = Instant::now() + timeout;
+    let begun = Instant::now();
     info!(?timeout, "shutting down: delivering what is queued");
     // Before the last requests are in: a sender that takes all the time must not keep what others sent from leaving.
     flush(router);
@@ -103,11 +106,14 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     // Again: a reload that was under way may have brought new ones.
     flush(router);
     let exporters = router.exporters();
+    // What a journal keeps need not be delivered now. The time is better spent on waiting for the answers to what has
+    // been sent, so that it is not sent again.
+    let patience = if router.intake().journal.is_some() { timeout.mul_f64(DELIVERING) } else { timeout };
     for exporter in exporters.iter() {
-        exporter.drained(deadline).await;
+        exporter.drained(begun + patience).await;
     }
     let pending = || -> u64 { exporters.iter().map(|exporter| exporter.registry().pending_records()).sum() };
-    let deadline = Instant::now() + LAST_WORDS;
+    let deadline = begun + timeout + LAST_WORDS;
     let left = match router.intake().journal.clone() {
         Some(journal) => {
             keep(&exporters, journal, deadline).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::queue::{Room, Stream};
+use super::queue::{Bound, Room, Stream};
 use super::receipt::{Ledger, Receipt, Stub};
 use super::registry::{NoStream, Registry, StreamCount};
 use super::writing::{self, Writing, WrittenGroup};
@@ -16,6 +16,10 @@ use crate::otlp::{self, Signal};
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
+
+/// A stream may have as many times what is left of the journal: so one that is stuck takes four fifths of it at most, many
+/// take less each, and there is always some room for the others.
+const SHARE: u64 = 4;
 
 /// One request on its way into the queues. If it is not admitted, it leaves no trace.
 #[derive(Debug)]
@@ -247,7 +251,7 @@ impl<'a> Admission<'a> {
     /// Admits everything that was placed, or nothing; under `shed`, what has no room is left out and returned.
     /// What is reserved for the request is passed on to its entries or given back.
     pub fn commit(mut self) -> Result<Vec<Shed>, Refused> {
-        self.reserve()?;
+        self.reserve(&Bound::InMemory)?;
         for group in self.groups.drain(..) {
             group.append(None);
         }
@@ -257,7 +261,7 @@ impl<'a> Admission<'a> {
     /// As [`Admission::commit`], for a request that waits until its entries are settled. What handling it takes stays
     /// reserved for as long.
     pub fn commit_with_receipt(mut self) -> Result<(Vec<Shed>, Receipt), Refused> {
-        self.reserve()?;
+        self.reserve(&Bound::InMemory)?;
         let entries = self.groups.iter().map(|group| group.entries.len() as u64).sum();
         let ledger = Arc::new(Ledger::new(entries));
         let mut places = Vec::with_capacity(self.groups.len());
@@ -284,11 +288,11 @@ impl<'a> Admission<'a> {
         receipt: bool,
     ) -> Result<(Vec<Shed>, Writing), Refused> {
         let bytes = self.groups.iter().map(|group| group.bytes).sum();
-        if !journal.has_room(bytes) {
+        let Some(room) = journal.room_for(bytes) else {
             let full = if journal.state().failing.is_some() { Full::Disk } else { Full::Journal };
             return Err(Refused::Full(full));
-        }
-        self.reserve()?;
+        };
+        self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: receipt })?;
         let groups = self.groups.drain(..).map(|group| WrittenGroup::new(group, body)).collect();
         let sheds = std::mem::take(&mut self.shed);
         let reservation = self.reservation.split_off(self.reservation.bytes());
@@ -297,14 +301,14 @@ impl<'a> Admission<'a> {
 
     /// Reserves every group on its stream and all of them on the budget. On success the request's own
     /// reservation has become that.
-    fn reserve(&mut self) -> Result<(), Refused> {
+    fn reserve(&mut self, bound: &Bound) -> Result<(), Refused> {
         let total: u64 = self.groups.iter().map(|group| group.bytes).sum();
         if total + self.overhead > self.reservation.budget().limit() {
             return Err(Refused::TooLarge);
         }
         let mut reserved_groups = 0;
         while let Some(group) = self.groups.get_mut(reserved_groups) {
-            match group.reserve() {
+            match group.reserve(bound) {
                 Ok(()) => reserved_groups += 1,
                 Err(full) if group.sheds() => {
                     let group = self.groups.remove(reserved_groups);
@@ -395,9 +399,9 @@ impl Group<'_> {
     }
 
     /// A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
-    fn reserve(&mut self) -> Result<(), Full> {
+    fn reserve(&mut self, bound: &Bound) -> Result<(), Full> {
         loop {
-            match self.stream.reserve(self.bytes, &self.registry.settings()) {
+            match self.stream.reserve(self.bytes, &self.registry.settings(), bound) {
                 Room::Reserved => return Ok(()),
                 Room::Full => return Err(Full::Stream),
                 Room::Gone => self.stream = self.stream.successor().map_err(|_| Full::Streams)?,

@@ -13,11 +13,45 @@ use super::{Batch, Numbers};
 pub struct InFlight {
     stream: Arc<Stream>,
     closed: ClosedBatch,
+    /// It is what comes next in the journal, and not in memory.
+    on_disk: bool,
 }
 
 impl InFlight {
     pub(super) fn new(stream: Arc<Stream>, closed: ClosedBatch) -> Self {
-        Self { stream, closed }
+        Self { stream, closed, on_disk: false }
+    }
+
+    /// A batch that has not been read.
+    pub(super) fn on_disk(stream: Arc<Stream>) -> Self {
+        let closed = ClosedBatch::nothing(stream.signal());
+        Self { stream, closed, on_disk: true }
+    }
+
+    /// Whether it has to be read before it can be sent: until then it is empty.
+    pub fn is_on_disk(&self) -> bool {
+        self.on_disk
+    }
+
+    /// Reads it, if it is on disk. It may be empty then: damage has taken what was there.
+    pub async fn read(&mut self) {
+        if self.on_disk {
+            self.closed = self.stream.read_on().await;
+            self.on_disk = false;
+        }
+    }
+
+    /// Whether it takes memory that others may need more.
+    pub fn hinders(&self) -> bool {
+        self.stream.hinders(&self.closed)
+    }
+
+    /// Lets go of its memory, and of what the stream has in memory behind it, if all of that is on disk. Nothing of it may
+    /// have ended.
+    pub fn put_back(&mut self) -> bool {
+        let put_back = !self.on_disk && self.stream.put_back(&mut self.closed);
+        self.on_disk |= put_back;
+        put_back
     }
 
     /// The batch, without what was withdrawn from it.
@@ -79,6 +113,6 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.stream.settle(&self.closed);
+        self.stream.settle(&self.closed, self.on_disk);
     }
 }

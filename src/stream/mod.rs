@@ -7,6 +7,7 @@
 
 mod admission;
 mod batch;
+mod behind;
 mod budget;
 mod durable;
 mod generation;

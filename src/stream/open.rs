@@ -43,13 +43,25 @@ pub(super) struct ClosedBatch {
     pub(super) requests: u64,
     /// When its first entry was admitted.
     pub(super) opened: Instant,
-    /// The room that it takes of what may be read from the journal at a time.
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+    /// If it was read from the journal, its part of the memory that there is for that.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl ClosedBatch {
+    /// In the place of one that is on disk.
+    pub(super) fn nothing(signal: Signal) -> Self {
+        let batch = Batch::new(signal, Vec::new(), 0);
+        Self { batch, capacity: 0, requests: 0, opened: Instant::now(), room: None }
+    }
 }
 
 impl OpenBatch {
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -145,7 +157,7 @@ impl OpenBatch {
             full.push(chunk.freeze());
         }
         let batch = Batch::numbered(signal, full, records, numbers);
-        Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened, _room: None })
+        Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened, room: None })
     }
 }
 

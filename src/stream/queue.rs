@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::durable::{Behind, Durable};
+use super::behind::Behind;
+use super::durable::Durable;
 use super::generation::Held;
 use super::in_flight::InFlight;
 use super::open::{ClosedBatch, OpenBatch};
@@ -66,7 +67,7 @@ pub(super) struct Queue {
     /// Entries in flight that were withdrawn, and those of them that were the last of their request.
     pub(super) withdrawn: Numbers,
     pub(super) withdrawn_ends: Numbers,
-    in_flight: usize,
+    pub(super) in_flight: usize,
     in_flight_since: Option<Instant>,
     pub(super) consumers: usize,
     /// A consumer sleeps until the open batch is due.
@@ -160,20 +161,23 @@ impl Stream {
     }
 
     /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size.
-    pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
+    pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
         self.of_key.add(bytes);
-        let room = self.try_reserve(bytes, settings);
+        let room = self.try_reserve(bytes, settings, bound);
         if room != Room::Reserved {
             self.of_key.give_back(bytes);
         }
         room
     }
 
-    fn try_reserve(&self, bytes: u64, settings: &QueueSettings) -> Room {
-        // What a stream with a journal has no memory for stays on disk, where there is one limit for all.
-        let bounded = self.durable.is_none();
+    fn try_reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
+        let (most, bounded) = match *bound {
+            Bound::InMemory => (settings.queue_bytes, true),
+            Bound::OnDisk { most, queue: true } => (most.min(settings.queue_bytes), true),
+            Bound::OnDisk { most, queue: false } => (most, false),
+        };
         let grown = |held: u64| {
-            let fits = !bounded || held == 0 || held + bytes <= settings.queue_bytes;
+            let fits = held == 0 || held + bytes <= most;
             (held & GONE == 0 && fits).then(|| held + bytes)
         };
         let before = match self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown) {
@@ -270,7 +274,6 @@ impl Stream {
                     return None;
                 }
                 Taken::Behind(ahead) => ahead.settled().await,
-                Taken::OnDisk => self.read_on().await,
                 Taken::Due(due) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due) => {}
@@ -301,13 +304,10 @@ impl Stream {
         {
             return Taken::Behind(ahead);
         }
-        if queue.closed.is_empty()
-            && queue.open.is_empty()
-            && let Some(behind) = &mut queue.behind
-            && !behind.reading
-        {
-            behind.reading = true;
-            return Taken::OnDisk;
+        if let Some(since) = queue.take_behind() {
+            queue.in_flight += 1;
+            queue.in_flight_since.get_or_insert(since);
+            return Taken::Batch(InFlight::on_disk(self.clone()));
         }
         if queue.closed.is_empty() {
             match queue.open.opened() {
@@ -339,7 +339,6 @@ impl Stream {
     pub fn set_failing(&self, failing: bool) -> bool {
         if failing {
             self.failures.fetch_add(1, Ordering::Relaxed);
-            self.drop_what_was_read_ahead();
         } else {
             self.failures.store(0, Ordering::Relaxed);
         }
@@ -365,7 +364,7 @@ impl Stream {
     pub fn oldest(&self) -> Option<Instant> {
         let queue = self.queue.lock();
         let closed = queue.closed.front().map(|closed| closed.opened);
-        let behind = queue.behind.as_ref().map(|behind| behind.since);
+        let behind = queue.behind.as_ref().and_then(Behind::since);
         [queue.in_flight_since, closed, queue.open.opened(), behind].into_iter().flatten().min()
     }
 
@@ -382,6 +381,11 @@ impl Stream {
             failed_attempts: self.failures.load(Ordering::Relaxed),
             oldest,
         }
+    }
+
+    /// Whether no consumer has a batch.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.queue.lock().in_flight == 0
     }
 
     /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.
@@ -413,9 +417,13 @@ impl Stream {
         }
     }
 
-    pub(super) fn settle(&self, closed: &ClosedBatch) {
+    /// A consumer has ended with its batch, which is `closed` unless it is on disk.
+    pub(super) fn settle(&self, closed: &ClosedBatch, on_disk: bool) {
         let mut queue = self.queue.lock();
         queue.in_flight -= 1;
+        if let Some(behind) = queue.behind.as_mut().filter(|_| on_disk) {
+            behind.taken = false;
+        }
         if queue.in_flight == 0 {
             queue.in_flight_since = None;
         }
@@ -434,8 +442,6 @@ enum Taken {
     Batch(InFlight),
     /// The open batch is due then.
     Due(Instant),
-    /// Nothing is left in memory, but on disk.
-    OnDisk,
     /// The stream's key has entries in an earlier generation, which go first.
     Behind(Arc<Held>),
     /// The consumer is signed off.
@@ -475,6 +481,20 @@ impl Queue {
             _ => self.open.end_of_request(),
         }
     }
+}
+
+/// What a stream may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// `queue_size`.
+    InMemory,
+    /// With a journal, what the queue has no memory for stays on disk.
+    OnDisk {
+        /// Framed bytes; in an empty stream there is room for any one request.
+        most: u64,
+        /// Whether `queue_size` counts all the same: what waits for its upstream must not pile up on disk either.
+        queue: bool,
+    },
 }
 
 /// Whether a stream has room.

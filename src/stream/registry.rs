@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::mapref::entry::Entry;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::behind::ReadingRoom;
 use super::generation::{Generation, Held};
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::withdraw::Removed;
 use super::{Budget, QueueSettings, StreamName};
-use crate::journal::Journal;
+use crate::journal::{Journal, RecoveredStream};
 use crate::otlp::Signal;
 use crate::route::Values as _;
 
@@ -45,12 +46,12 @@ pub struct Shared {
     pub streams: Arc<StreamCount>,
     /// Where entries are kept beside the memory, if anywhere.
     pub journal: Option<Journal>,
-    /// Kibibytes of backlogs that may be in memory, having been read from the journal.
-    to_read: Arc<Semaphore>,
+    /// For backlogs, so that they are not the end of everybody's memory.
+    pub(super) reading: ReadingRoom,
 }
 
-/// The part of the memory that backlogs may take when they are read back.
-const TO_READ: u64 = 4;
+/// The part of the memory that backlogs may take when they are read.
+const READING: u64 = 4;
 
 /// The part of the memory that may be taken before entries stay on disk alone.
 const SPILL: u64 = 2;
@@ -58,25 +59,8 @@ const SPILL: u64 = 2;
 impl Shared {
     /// Memory, streams, and a journal if there is one.
     pub fn new(budget: Arc<Budget>, streams: Arc<StreamCount>, journal: Option<Journal>) -> Self {
-        let kibibytes = (budget.limit() / TO_READ / 1024).clamp(1, Semaphore::MAX_PERMITS as u64);
-        Self { budget, streams, journal, to_read: Arc::new(Semaphore::new(kibibytes as usize)) }
-    }
-
-    /// Waits for the memory to read `bytes` of a backlog into: streams get it in the order in which they ask.
-    pub(super) async fn room_to_read(&self, bytes: usize) -> OwnedSemaphorePermit {
-        let all = self.budget.limit() / TO_READ / 1024;
-        let wanted = (bytes as u64).div_ceil(1024).clamp(1, all.max(1)) as u32;
-        let permit = Arc::clone(&self.to_read).acquire_many_owned(wanted).await;
-        permit.expect("the semaphore is never closed")
-    }
-
-    /// The same for what is not needed yet, out of what nobody else asks for: `None` if that is less than half of it all.
-    pub(super) fn room_to_read_ahead(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let all = self.budget.limit() / TO_READ / 1024;
-        let wanted = (bytes as u64).div_ceil(1024);
-        let left = (self.to_read.available_permits() as u64).saturating_sub(wanted);
-        let room = || Arc::clone(&self.to_read).try_acquire_many_owned(wanted as u32).ok();
-        if left >= all / 2 { room() } else { None }
+        let reading = ReadingRoom::new(budget.limit() / READING);
+        Self { budget, streams, journal, reading }
     }
 
     /// Whether so much memory is taken that entries which are on disk should stay there.
@@ -107,6 +91,8 @@ pub struct Registry {
     recovered_records: AtomicU64,
     pending_records: AtomicU64,
     pending_bytes: AtomicU64,
+    /// A place to read a batch of a backlog into that no other exporter can take.
+    reading: Arc<Semaphore>,
 }
 
 /// Why there is no stream of a name.
@@ -163,6 +149,10 @@ impl StreamCount {
         self.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown).is_ok()
     }
 
+    fn join_anyway(&self) {
+        self.live.fetch_add(1, Ordering::AcqRel);
+    }
+
     pub(super) fn leave(&self) {
         self.live.fetch_sub(1, Ordering::AcqRel);
     }
@@ -188,6 +178,7 @@ impl Registry {
             recovered_records: AtomicU64::new(0),
             pending_records: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
+            reading: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -253,22 +244,55 @@ impl Registry {
     ) -> Result<Arc<Stream>, NoStream> {
         let generations = self.generations.load();
         let generation = generations.iter().find(|known| known.is_of(attributes)).unwrap_or(&generations[0]);
-        let streams = &generation.streams[signal.index()];
-        if let Some(stream) = streams.get(identity) {
+        if let Some(stream) = generation.streams[signal.index()].get(identity) {
             return Ok(stream.clone());
         }
         let name = StreamName::new(signal, identity.into(), generation.attributes.clone());
-        self.outlet.get().map_or(Ok(()), |outlet| outlet.check(&name)).map_err(NoStream::Unfit)?;
-        match streams.entry(name.identity().clone()) {
+        self.check(&name).map_err(NoStream::Unfit)?;
+        let join = || {
+            if !self.shared.streams.join() {
+                return Err(NoStream::TooMany);
+            }
+            if route.is_some_and(|route| !route.join()) {
+                self.shared.streams.leave();
+                return Err(NoStream::TooMany);
+            }
+            Ok(())
+        };
+        self.make(generation, name, route, join)
+    }
+
+    /// Makes a stream that the journal had, named by the attributes of now. It counts against `limits.streams`, but is
+    /// not refused for that. The error says why the exporter could not send it.
+    pub fn recover(self: &Arc<Self>, found: &RecoveredStream) -> Result<(), String> {
+        let generation = self.generations.load()[0].clone();
+        let name =
+            StreamName::new(found.key.signal, found.key.identity.clone(), generation.attributes.clone());
+        self.check(&name)?;
+        let join = || {
+            self.shared.streams.join_anyway();
+            Ok(())
+        };
+        let stream: Result<_, NoStream> = self.make(&generation, name, None, join);
+        stream.expect("nothing is asked of it").recover(found);
+        Ok(())
+    }
+
+    fn check(&self, name: &StreamName) -> Result<(), String> {
+        self.outlet.get().map_or(Ok(()), |outlet| outlet.check(name))
+    }
+
+    fn make(
+        self: &Arc<Self>,
+        generation: &Generation,
+        name: StreamName,
+        route: Option<&Arc<StreamCount>>,
+        join: impl FnOnce() -> Result<(), NoStream>,
+    ) -> Result<Arc<Stream>, NoStream> {
+        match generation.streams[name.signal().index()].entry(name.identity().clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
             Entry::Vacant(vacant) => {
-                if !self.shared.streams.join() {
-                    return Err(NoStream::TooMany);
-                }
-                if route.is_some_and(|route| !route.join()) {
-                    self.shared.streams.leave();
-                    return Err(NoStream::TooMany);
-                }
+                join()?;
                 let of_key = generation.held_by(&name);
                 let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned()));
                 vacant.insert(stream.clone());
@@ -370,6 +394,20 @@ impl Registry {
         }
     }
 
+    /// Whether no batch is in the hands of a consumer.
+    pub fn is_at_rest(&self) -> bool {
+        let mut at_rest = true;
+        self.for_each(|stream| at_rest &= stream.is_at_rest());
+        at_rest
+    }
+
+    /// What is pending and stays in the journal.
+    pub fn left_in_journal(&self) -> Vec<RecoveredStream> {
+        let mut left = Vec::new();
+        self.for_each(|stream| left.extend(stream.left_in_journal()));
+        left
+    }
+
     /// Live streams.
     pub fn len(&self) -> usize {
         self.generations.load().iter().map(|generation| generation.len()).sum()
@@ -410,6 +448,10 @@ impl Registry {
         let mut oldest: Option<Instant> = None;
         self.for_each(|stream| oldest = [oldest, stream.oldest()].into_iter().flatten().min());
         oldest
+    }
+
+    pub(super) fn reading(&self) -> &Arc<Semaphore> {
+        &self.reading
     }
 
     pub(super) fn start(&self, stream: Arc<Stream>) {

@@ -20,16 +20,16 @@ fn a_full_disk_refuses_and_recovers_when_there_is_room() {
         taken += 1;
         assert!(taken < 100);
     }
-    assert!(!journal.has_room(1));
+    assert!(journal.room_for(1).is_none());
     assert!(journal.state().failing.is_some());
     let refused = append_one(&journal, a, nth("a", taken, 1000));
     assert!(matches!(refused, Err(NotWritten::Disk(_))), "{refused:?}");
     journal.tend_once();
-    assert!(!journal.has_room(1), "there is still no room");
+    assert!(journal.room_for(1).is_none(), "there is still no room");
     assert_eq!(read_all(&journal, a), filled("a", 0..taken, 1000));
     disk.set_faults(Faults::default());
     journal.tend_once();
-    assert!(journal.has_room(1));
+    assert!(journal.room_for(1).is_some());
     assert!(journal.state().failing.is_none());
     fill(&journal, a, "a", taken..taken + 100, 1000);
     disk.cut_power();
@@ -83,7 +83,7 @@ fn nothing_of_what_a_failed_sync_refused_comes_back() {
         fill(&journal, a, "a", 0..5, 1000);
         disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
         assert!(matches!(append_one(&journal, a, nth("refused", 5, 1000)), Err(NotWritten::Disk(_))));
-        assert!(!journal.has_room(1));
+        assert!(journal.room_for(1).is_none());
         journal.tend_once();
         fill(&journal, a, "a", 5..8, 1000);
         assert_eq!(read_all(&journal, a), filled("a", 0..8, 1000));
@@ -129,7 +129,7 @@ fn a_full_journal_refuses_until_something_is_settled() {
         }
     };
     assert_eq!(refused, NotWritten::Full);
-    assert!(!journal.has_room(5000));
+    assert!(journal.room_for(5000).is_none());
     assert!(journal.state().failing.is_none());
     assert!(taken > 50, "{taken}");
     journal.tend_once();
@@ -137,7 +137,7 @@ fn a_full_journal_refuses_until_something_is_settled() {
     journal.settle(a, 0..=taken / 2);
     journal.tend_once();
     journal.tend_once();
-    assert!(journal.has_room(5000));
+    assert!(journal.room_for(5000).is_some());
     fill(&journal, a, "a", taken..taken + 20, 5000);
     assert_eq!(read_from(&journal, a, taken / 2 + 1, 50_000), filled("a", taken / 2 + 1..taken + 20, 5000));
 }
@@ -160,12 +160,12 @@ fn a_full_journal_still_carries_what_keeps_segments() {
         }
         of_busy += 1;
     }
-    assert!(!journal.has_room(1000));
+    assert!(journal.room_for(1000).is_none());
     journal.settle(busy, 0..=of_busy - 1);
     for _ in 0..10 {
         journal.tend_once();
     }
-    assert!(journal.has_room(1000), "{:?}", journal.state());
+    assert!(journal.room_for(1000).is_some(), "{:?}", journal.state());
     assert!(journal.state().segments < 8, "{:?}", journal.state());
     assert!(journal.state().bytes_on_disk <= journal.state().max_size);
     assert_eq!(read_all(&journal, stuck), filled("stuck", 0..of_stuck, 3000));

@@ -341,7 +341,7 @@ impl World {
         }
         (0..3).for_each(|_| self.journal().tend_once());
         assert!(self.journal().state().segments <= 3, "{:?}", self.journal().state());
-        assert!(self.journal().has_room(1000));
+        assert!(self.journal().room_for(1000).is_some());
         self.disk.kill();
         self.journal = None;
         let (_, recovery) = Journal::open_by_hand(settings(24), self.disk.process()).unwrap();
