@@ -132,6 +132,7 @@
 
 mod backlog;
 mod buffer;
+mod buffers;
 mod carry;
 mod chunks;
 mod commit;

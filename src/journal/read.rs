@@ -54,7 +54,7 @@ impl Shared {
             for run in runs(&pieces) {
                 let segment = &run[0].segment;
                 let got = match open.file(&*self.disk, run) {
-                    Ok(file) => read_run(&**file, run).map_err(|source| read_error(segment, source))?,
+                    Ok(file) => read_run(&**file, &self.buffers, run).map_err(|source| read_error(segment, source))?,
                     // It was freed since the plan was made: what was in it is settled, or carried elsewhere.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_there(segment) => break,
                     Err(source) => return Err(read_error(segment, source)),

@@ -4,8 +4,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use super::buffers::Buffers;
 use super::disk::{BLOCK, Disk, DiskFile};
 use super::format::{u32_at, whole_blocks};
 use super::index::Extent;
@@ -20,7 +21,7 @@ const GAP: u64 = 16 << 10;
 const RUN: u64 = 1 << 20;
 
 /// Reads of this much and more go past the page cache; what is smaller stands among what others read next.
-pub(super) const LARGE: u64 = 64 << 10;
+pub(super) const LARGE: u64 = 32 << 10;
 
 /// A record to be read, and the first of its entries that is wanted.
 #[derive(Clone, Debug)]
@@ -98,14 +99,14 @@ fn span(run: &[Piece]) -> Range<u64> {
 }
 
 /// Reads one run and checks its records.
-pub(super) fn read_run(file: &dyn DiskFile, run: &[Piece]) -> io::Result<Vec<Got>> {
+pub(super) fn read_run(file: &dyn DiskFile, buffers: &Arc<Buffers>, run: &[Piece]) -> io::Result<Vec<Got>> {
     let span = span(run);
-    let bytes = match read_blocks(file, &span) {
+    let bytes = match read_blocks(file, buffers, &span) {
         // A file that is shorter than its index says is damaged, record by record.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && run.len() > 1 => {
             return run
                 .iter()
-                .map(|piece| Ok(read_run(file, std::slice::from_ref(piece))?.remove(0)))
+                .map(|piece| Ok(read_run(file, buffers, std::slice::from_ref(piece))?.remove(0)))
                 .collect();
         }
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(vec![Got::Corrupt]),
@@ -118,22 +119,21 @@ pub(super) fn read_run(file: &dyn DiskFile, run: &[Piece]) -> io::Result<Vec<Got
 }
 
 /// Reads a part of a file, in whole blocks as far as it has them.
-fn read_blocks(file: &dyn DiskFile, span: &Range<u64>) -> io::Result<Bytes> {
+fn read_blocks(file: &dyn DiskFile, buffers: &Arc<Buffers>, span: &Range<u64>) -> io::Result<Bytes> {
     let skip = span.start % BLOCK as u64;
-    let (start, end) = (span.start - skip, whole_blocks(span.end));
-    let mut room = BytesMut::zeroed((end - start) as usize + BLOCK);
-    let mut bytes = room.split_off(room.as_ptr().align_offset(BLOCK));
-    bytes.truncate((end - start) as usize);
-    match file.read_at(&mut bytes, start) {
+    let start = span.start - skip;
+    let mut buffer = buffers.take((whole_blocks(span.end) - start) as usize);
+    let wanted = (span.end - start) as usize;
+    match file.read_at(buffer.as_mut(), start) {
         // It may end within its last block, if somebody has cut it.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            bytes.truncate((span.end - start) as usize);
-            file.read_at(&mut bytes, start)?;
+            buffer.truncate(wanted);
+            file.read_at(buffer.as_mut(), start)?;
         }
         done => done?,
     }
-    bytes.truncate((span.end - start) as usize);
-    Ok(bytes.freeze().slice(skip as usize..))
+    buffer.truncate(wanted);
+    Ok(Bytes::from_owner(buffer).slice(skip as usize..))
 }
 
 /// The file that was read last: the next run is likely to be in it, too.
