@@ -4,13 +4,16 @@
 PROFILE ?= dev
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
+# Seconds for `make simulate`, and the seed that it begins with: by default one that nobody has tried, by the clock.
+SIMULATE_SECONDS ?= 300
+SIMULATE_SEED ?= $(shell date +%s)000
 # Arguments for `make run` and `make test`, such as ARGS='--config config/s2.yaml' or ARGS='receive::'.
 ARGS ?=
 
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz fmt lint docs reference image
+.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz simulate fmt lint docs reference image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +31,7 @@ test: cargo ## Run every test; those of real clients need Python, Go, Node.js, J
 	$(CARGO) test --locked $(ARGS)
 
 test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
-	$(CARGO) test --locked --lib --bins --test documents --test load --test suite $(ARGS)
+	$(CARGO) test --locked --lib --bins --test documents --test load --test simulation --test suite $(ARGS)
 
 # Where cargo puts what it builds; beside it is what the tests and benches build of others.
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -64,6 +67,10 @@ fuzz: cargo ## Fuzz every target for FUZZ_SECONDS (60) each; needs nightly Rust 
 		kept=$$(ls -d fuzz/seeds/$$target fuzz/regressions/$$target 2>/dev/null || true); \
 		$(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target $$kept -- -max_total_time=$(FUZZ_SECONDS); \
 	done
+
+simulate: cargo ## Run new seeds of the simulation for SIMULATE_SECONDS (300)
+	SLUICE_SEED=$(SIMULATE_SEED) SLUICE_SIMULATE_SECONDS=$(SIMULATE_SECONDS) \
+		$(CARGO) test --locked --test simulation as_many_seeds -- --ignored --nocapture
 
 fmt: cargo ## Format the code
 	$(CARGO) fmt

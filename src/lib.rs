@@ -8,13 +8,13 @@
 //! | [`otlp`] | OTLP as bytes: schema tables, validation, splitting, OTLP/JSON |
 //! | [`route`] | which stream an entry belongs to |
 //! | [`journal`] | the durable queue on disk |
-//! | [`journal`] | the queues on disk, where there are any |
 //! | [`stream`] | ordered queues, batches, the memory that they share |
 //! | [`export`] | sending: transports, retries, dead letters |
 //!
-//! [`config`] compiles the YAML into the types that these rooms own, [`run`] starts, reloads and stops them,
-//! [`admin`] shows what they do, and [`cli`] is the command line. A room may use what is listed below `receive`
-//! and above itself, never the other way round; `receive` hands a request on and so uses them all.
+//! [`net`] is the network below `receive` and `export`, [`config`] compiles the YAML into the types that these rooms own,
+//! [`run`] starts, reloads and stops them, [`admin`] shows what they do, and [`cli`] is the command line. A room may use
+//! what is listed below `receive` and above itself, never the other way round; `receive` hands a request on and so uses
+//! them all.
 
 pub mod admin;
 pub mod cli;
@@ -23,6 +23,7 @@ pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 pub mod journal;
+pub mod net;
 mod notice;
 pub mod otlp;
 mod pem;

@@ -70,6 +70,27 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn every_promise_names_tests_that_run() {
+    let page = fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
+    // `[`name`](../file.rs)`, on one line.
+    let named: Vec<(&str, &str)> = page
+        .lines()
+        .flat_map(|line| between(line, "[`", ')'))
+        .filter_map(|link| link.split_once("`](../"))
+        .filter(|(_, file)| file.ends_with(".rs"))
+        .collect();
+    assert!(named.len() > 30, "{named:?}");
+    let absent: Vec<_> = named
+        .iter()
+        .filter(|(name, file)| {
+            let code = fs::read_to_string(root().join(file)).unwrap_or_default();
+            !tests(&code).contains(name)
+        })
+        .collect();
+    assert!(absent.is_empty(), "docs/guarantees.md names tests that are not there: {absent:#?}");
+}
+
+#[test]
 fn every_test_that_is_named_as_proof_is_there() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let named: BTreeSet<&str> = page.lines().flat_map(|line| between(line, "`tests/", '`')).collect();

@@ -52,7 +52,12 @@ impl Rig {
             return Ok(None);
         }
         let program = kind.program(&self.sluice).ok_or_else(|| format!("{kind} is not installed"))?;
-        Proxy::start(kind, &program, sink.addr(), passage, &self.certificates).map(Some)
+        Proxy::start(kind, &program, sink.addr(), passage, &self.certificates, "").map(Some)
+    }
+
+    /// Starts Sluice in front of `sink`, with `more` in its configuration.
+    pub(crate) fn start_sluice(&self, passage: Passage, sink: &Sink, more: &str) -> Result<Proxy, Failure> {
+        Proxy::start(Kind::Sluice, &self.sluice, sink.addr(), passage, &self.certificates, more)
     }
 
     /// Starts a load.
@@ -64,6 +69,11 @@ impl Rig {
     /// Runs a load to its end.
     pub(crate) fn run_load(&self, settings: SendSettings) -> Result<Report, Failure> {
         let load = self.start_load(settings)?;
+        self.finish_load(load)
+    }
+
+    /// Waits for the end of a load.
+    pub(crate) fn finish_load(&self, load: Load) -> Result<Report, Failure> {
         // On a worker, so that the thread that waits here has no part in it.
         Ok(self.send.block_on(self.send.spawn(load.finish()))?)
     }

@@ -1,8 +1,8 @@
 //! The JSON of the API. Routing keys are shown here and never in metrics, whose labels have to stay few.
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use super::query;
 use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::route::Values as _;
@@ -17,13 +17,11 @@ const DESTINATIONS: usize = 100;
 /// `GET /api/v1/streams`: live streams, those with the oldest entries first.
 pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
     let (mut exporter, mut key, mut limit) = (None, None, STREAMS);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
+    for (name, value) in query::parameters(query) {
         match name {
             "exporter" => exporter = Some(value),
             "key" => key = Some(value),
-            "limit" => limit = value.parse().map_err(|_| format!("`limit` is a number, not `{value}`"))?,
+            "limit" => limit = query::number("limit", &value)?,
             _ => return Err(format!("unknown parameter `{name}`: there are exporter, key and limit")),
         }
     }

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeMetric as _, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -50,6 +52,7 @@ impl Collector for Scrape {
             "Bytes in the dead-letter directory",
             dead_letter_bytes as f64,
         )?;
+        journal(&mut page, router)?;
         let loaded =
             router.report().loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let help = "When the configuration in use was loaded";
@@ -193,6 +196,51 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
     })
 }
 
+/// Nothing without a journal.
+fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+    let (Some(journal), Some((_, recovered))) = (&router.intake().journal, router.recovered()) else {
+        return Ok(());
+    };
+    let state = journal.state();
+    let unclaimed = recovered.unclaimed().iter().map(|unclaimed| unclaimed.records).sum::<u64>();
+    page.gauges("sluice_journal_segments", "Segment files of the journal, by what they hold", |family| {
+        family.add(&[("state", "used")], state.segments as f64)?;
+        family.add(&[("state", "spare")], state.spare_segments as f64)
+    })?;
+    let gauges = [
+        ("sluice_journal_bytes", "Bytes of the journal's files", state.bytes_on_disk as f64),
+        ("sluice_journal_limit_bytes", "journal.max_size", state.max_size as f64),
+        ("sluice_journal_live_bytes", "Bytes of entries that may not have ended", state.live_bytes as f64),
+        ("sluice_journal_streams", "Streams that the journal knows", state.streams as f64),
+        ("sluice_journal_waiting_requests", "Requests that wait to be written", state.waiting as f64),
+        ("sluice_journal_failing", "1 while nothing can be written", f64::from(state.failing.is_some())),
+        (
+            "sluice_journal_unclaimed_records",
+            "Records kept for exporters that the configuration does not have",
+            unclaimed as f64,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, value)?;
+    }
+    let counters = [
+        ("sluice_journal_written_requests", "Requests written to the journal", state.written.requests),
+        ("sluice_journal_written_bytes", "Bytes of entries written to the journal", state.written.bytes),
+        ("sluice_journal_commits", "Writes of the journal, each of a group of requests", state.commits),
+        ("sluice_journal_syncs", "Syncs of the journal's log", state.syncs),
+        ("sluice_journal_carried_bytes", "Bytes carried to newer segments", state.carried_bytes),
+        ("sluice_journal_quarantined", "Corrupt places put aside", state.quarantined),
+        ("sluice_journal_quarantined_bytes", "Bytes put aside as corrupt", state.quarantined_bytes),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help, value)?;
+    }
+    let help = "Time that writes of the journal took, syncs included";
+    page.counter("sluice_journal_commit_seconds", help, state.commit_time.as_secs_f64())?;
+    let help = "Time that syncs of the journal's log took";
+    page.counter("sluice_journal_sync_seconds", help, state.sync_time.as_secs_f64())
+}
+
 /// The page being written, metric by metric.
 struct Page<'a>(DescriptorEncoder<'a>);
 
@@ -232,6 +280,12 @@ impl Page<'_> {
     ) -> fmt::Result {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         fill(&mut GaugeFamily(encoder))
+    }
+
+    /// A counter without labels; `_total` is added to its name.
+    fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {

@@ -2,7 +2,10 @@
 //! for `POST /api/v1/reload`.
 
 mod api;
+mod journal;
+mod letters;
 mod metrics;
+mod query;
 mod server;
 
 pub use server::Admin;

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{api, metrics};
+use super::{api, journal, letters, metrics};
 use crate::receive::{Answer, AnswerBody, Handler, ListenerSettings};
 use crate::run::{Phase, ReloadError, Role, Router};
 
@@ -18,13 +18,15 @@ const JSON: &str = "application/json";
 /// What is read on `/`.
 const INDEX: &str = "Sluice admin
 
-GET  /metrics            Prometheus metrics
-GET  /healthz            200 while the process runs
-GET  /readyz             200 while it accepts telemetry
-GET  /api/v1/streams     live streams (?exporter=NAME&key=TEXT&limit=N)
-GET  /api/v1/exporters   exporters and their counts
-GET  /api/v1/config      the configuration in use, secrets redacted
-POST /api/v1/reload      reads the configuration again
+GET  /metrics              Prometheus metrics
+GET  /healthz              200 while the process runs
+GET  /readyz               200 while it accepts telemetry
+GET  /api/v1/streams       live streams (?exporter=NAME&key=TEXT&limit=N)
+GET  /api/v1/exporters     exporters and their counts
+GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
+GET  /api/v1/journal       the journal, and what nobody claims of it
+GET  /api/v1/config        the configuration in use, secrets redacted
+POST /api/v1/reload        reads the configuration again
 ";
 
 /// Answers on the admin listener, or with health and metrics alone on the health listener.
@@ -59,9 +61,11 @@ impl Handler for Admin {
             "/api/v1/streams" => {
                 match api::streams(&self.router, request.uri().query().unwrap_or_default()) {
                     Ok(streams) => json(StatusCode::OK, &streams),
-                    Err(error) => json(StatusCode::BAD_REQUEST, &json!({ "error": error })),
+                    Err(error) => problem(StatusCode::BAD_REQUEST, &error),
                 }
             }
+            "/api/v1/dead-letters" => self.dead_letters(request.uri().query().unwrap_or_default()).await,
+            "/api/v1/journal" => json(StatusCode::OK, &journal::shown(&self.router)),
             "/api/v1/exporters" => json(StatusCode::OK, &api::exporters(&self.router)),
             "/api/v1/config" => json(StatusCode::OK, &api::config(&self.router)),
             _ => text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
@@ -70,6 +74,18 @@ impl Handler for Admin {
 }
 
 impl Admin {
+    async fn dead_letters(&self, query: &str) -> Answer {
+        let wanted = match letters::wanted(query) {
+            Ok(wanted) => wanted,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
+        };
+        let directory = self.router.intake().dead_letters.load_full();
+        match letters::page(directory.as_deref(), wanted).await {
+            Ok(page) => json(StatusCode::OK, &page),
+            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        }
+    }
+
     async fn reload(&self) -> Answer {
         // In a task of its own: an impatient client must not cancel a reload half way.
         let router = self.router.clone();
@@ -99,6 +115,10 @@ fn text(status: StatusCode, body: &str) -> Answer {
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
     answer(status, JSON, body.to_string() + "\n")
+}
+
+fn problem(status: StatusCode, error: &str) -> Answer {
+    json(status, &json!({ "error": error }))
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {

@@ -10,6 +10,7 @@ use clap::Args;
 use super::config_file::ConfigArgs;
 use crate::config::{self, Compiled, Source};
 use crate::export::Transport;
+use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::route::{RouteTable, Unroutable, Unrouted};
 use crate::stream::StreamName;
@@ -144,7 +145,7 @@ impl Explanation {
         let exporters = compiled
             .exporters
             .into_iter()
-            .map(|(name, settings)| match Transport::new(&name, &settings) {
+            .map(|(name, settings)| match Transport::new(&name, &settings, &Network::Machine) {
                 Ok(transport) => Ok((name, transport)),
                 Err(error) => Err(io::Error::other(format!("exporter `{name}`: {error}"))),
             })

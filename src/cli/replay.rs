@@ -19,6 +19,7 @@ use crate::config::{self, Source};
 use crate::export::{
     Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport, letters,
 };
+use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::Values as _;
 use crate::stream::{Batch, Budget};
@@ -175,7 +176,8 @@ impl Replay {
             return Err(format!("the configuration has no exporter `{name}`"));
         };
         if !self.transports.contains_key(name) {
-            let transport = Transport::new(name, settings).map_err(|error| error.to_string())?;
+            let transport =
+                Transport::new(name, settings, &Network::Machine).map_err(|error| error.to_string())?;
             self.transports.insert(Arc::clone(name), transport);
         }
         let target = self.transports[name].target(letter).map_err(|error| error.to_string())?;

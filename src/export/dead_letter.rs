@@ -4,9 +4,11 @@
 //! `Export<Signal>ServiceRequest`, and the same with `.json`, which says what they are and why they are here. What was
 //! cut out of a request in OTLP/JSON can't be said in protobuf: it is in a `.jsonl` instead, a request on each line.
 //! Both are written under a temporary name and renamed, the bytes first: a letter is there when its `.json` is,
-//! so a process that is killed leaves no half letter. Nothing is synced; after a power cut a reader tells a
-//! letter whose bytes are missing by the length in its `.json`.
+//! so a process that is killed leaves no half letter. With a journal letters are synced, since an entry leaves it when
+//! its letter is stored; otherwise nothing is: after a power cut a reader tells a letter whose bytes are missing by the
+//! length in its `.json`.
 
+mod list;
 mod read;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::list::{LetterPage, ListedLetter};
 pub use self::read::{Letters, StoredLetter, letters};
 use super::{DeadLetterSettings, Encoding, utc};
 use crate::otlp::Signal;
@@ -100,12 +103,15 @@ pub enum StoreError {
 pub struct DeadLetters {
     shared: Arc<Shared>,
     writers: Arc<Semaphore>,
+    /// Held by who goes through the directory to list it.
+    listing: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct Shared {
     directory: PathBuf,
     max_size: AtomicU64,
+    synced: bool,
     /// Bytes of all files in the directory, those being written included.
     size: AtomicU64,
     /// The millisecond and the sequence number of the letter before: names go up, whatever the clock does.
@@ -126,8 +132,10 @@ impl DeadLetters {
             full: AtomicBool::new(false),
             directory: settings.directory.clone(),
             max_size: AtomicU64::new(settings.max_size),
+            synced: settings.synced,
         };
-        Ok(Self { shared: Arc::new(shared), writers: Arc::new(Semaphore::new(WRITERS)) })
+        let [writers, listing] = [WRITERS, 1].map(|permits| Arc::new(Semaphore::new(permits)));
+        Ok(Self { shared: Arc::new(shared), writers, listing })
     }
 
     /// Clears away what a killed process left unfinished: for a process that starts, as long as it writes none itself.
@@ -181,6 +189,11 @@ impl DeadLetters {
         self.shared.max_size.store(max_size, Ordering::Relaxed);
     }
 
+    /// How many bytes the directory may hold.
+    pub fn max_size(&self) -> u64 {
+        self.shared.max_size.load(Ordering::Relaxed)
+    }
+
     /// Whether the newest letter found no room in it.
     pub fn is_full(&self) -> bool {
         self.shared.full.load(Ordering::Relaxed)
@@ -217,9 +230,11 @@ impl Shared {
         let (payload, named) = (format!("{stem}.{}", ending(letter.encoding)), format!("{stem}.json"));
         let written = File::create(self.temporary(&payload))
             .and_then(|file| self.write(&payload, file, letter.bytes.iter().map(Bytes::as_ref)))
-            .and_then(|()| self.write(&named, claim, std::iter::once(note)));
+            .and_then(|()| self.write(&named, claim, std::iter::once(note)))
+            .and_then(|()| if self.synced { File::open(&self.directory)?.sync_all() } else { Ok(()) });
         if written.is_err() {
             // Without its note there is no letter; what can't be removed now is seen as bytes without a note.
+            let _ = fs::remove_file(self.directory.join(&named));
             let _ = fs::remove_file(self.directory.join(payload));
             let _ = fs::remove_file(self.temporary(&named));
         }
@@ -281,6 +296,7 @@ impl Shared {
         let temporary = self.temporary(name);
         let written = pieces
             .try_for_each(|piece| file.write_all(piece))
+            .and_then(|()| if self.synced { file.sync_data() } else { Ok(()) })
             .and_then(|()| fs::rename(&temporary, self.directory.join(name)));
         if written.is_err() {
             let _ = fs::remove_file(&temporary);

@@ -14,6 +14,7 @@ use super::{
     Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Transport, TransportError, deliver,
 };
 use crate::journal::RecoveredStream;
+use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
 use crate::route::Values as _;
@@ -56,8 +57,8 @@ pub struct Active {
 
 impl Active {
     /// Prepares what sends by `settings`, for the exporter of this name.
-    pub fn new(name: &str, settings: ExporterSettings) -> Result<Self, TransportError> {
-        let transport = Transport::new(name, &settings)?;
+    pub fn new(name: &str, settings: ExporterSettings, network: &Network) -> Result<Self, TransportError> {
+        let transport = Transport::new(name, &settings, network)?;
         let attributes = settings.attributes();
         Ok(Self { settings, transport, attributes })
     }
@@ -98,26 +99,24 @@ impl Exporter {
     pub fn recover(&self, mut found: Vec<RecoveredStream>) -> Vec<RecoveredStream> {
         let current = self.registry.attributes();
         let mut left = Vec::new();
-        // Those that are named by attributes of a configuration before go first, and each set of them once.
+        // Those that are named by attributes of a configuration before go first, and each set of attributes once.
         found.sort_by_key(|stream| stream.id);
-        let mut sets: Vec<(Arc<[Box<str>]>, Vec<RecoveredStream>)> = Vec::new();
-        for stream in found {
-            match sets.iter_mut().find(|(attributes, _)| *attributes == stream.key.attributes) {
-                Some((_, streams)) => streams.push(stream),
-                None => sets.push((stream.key.attributes.clone(), vec![stream])),
+        let mut sets: Vec<Arc<[Box<str>]>> = Vec::new();
+        for stream in &found {
+            if !sets.contains(&stream.key.attributes) {
+                sets.push(stream.key.attributes.clone());
             }
         }
-        sets.sort_by_key(|(attributes, _)| *attributes == current);
-        for (attributes, streams) in sets {
-            self.registry.set_attributes(attributes);
-            for stream in streams {
-                if let Err(problem) = self.registry.recover(&stream) {
-                    if let Some(suppressed) = notice::due(self.name(), "recover") {
-                        let (exporter, records) = (self.name(), stream.records);
-                        error!(%exporter, records, suppressed, "a stream of the journal stays there: {problem}");
-                    }
-                    left.push(stream);
+        let place = |set: &RecoveredStream| sets.iter().position(|known| *known == set.key.attributes);
+        found.sort_by_key(|stream| (stream.key.attributes == current, place(stream)));
+        for stream in found {
+            self.registry.set_attributes(stream.key.attributes.clone());
+            if let Err(problem) = self.registry.recover(&stream) {
+                if let Some(suppressed) = notice::due(self.name(), "recover") {
+                    let (exporter, records) = (self.name(), stream.records);
+                    error!(%exporter, records, suppressed, "a stream of the journal stays there: {problem}");
                 }
+                left.push(stream);
             }
         }
         self.registry.set_attributes(current);

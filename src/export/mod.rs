@@ -23,13 +23,15 @@ pub(crate) use self::http::retry_after;
 pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub(crate) use self::upstream::destination::Origin;
-pub(crate) use self::upstream::dial::{DialError, Dialer, Transmission};
+pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
 pub use backoff::Backoff;
 pub use counters::{Counters, Fate};
-pub use dead_letter::{DeadLetters, Letter, Letters, StoreError, StoredLetter, letters};
+pub use dead_letter::{
+    DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,
+};
 pub use debug::{DebugTarget, DebugTransport};
 pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury};
 pub use file::{FileTarget, FileTransport};

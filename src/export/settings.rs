@@ -242,4 +242,7 @@ pub struct DeadLetterSettings {
     pub directory: PathBuf,
     /// Bytes the directory may hold; beyond, new dead letters are dropped (and counted).
     pub max_size: u64,
+    /// Whether a letter is made safe against a power cut before it counts as stored. With a journal that is synced it
+    /// is: an entry leaves the journal when its letter is stored.
+    pub synced: bool,
 }

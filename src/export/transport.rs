@@ -18,6 +18,7 @@ use super::upstream::proxy::ProxyError;
 use super::upstream::tls::TlsError;
 use super::upstream::url::UrlError;
 use super::{ExporterKind, ExporterSettings};
+use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::{RenderError, Values};
 use crate::stream::{Batch, Budget};
@@ -161,11 +162,11 @@ pub enum TargetError {
 }
 
 impl Transport {
-    /// Sets up the exporter `name`. Reads certificates, so it blocks; opens no connection.
-    pub fn new(name: &str, settings: &ExporterSettings) -> Result<Self, TransportError> {
+    /// Sets up the exporter `name`, which connects through `network`. Reads certificates, so it blocks; opens no connection.
+    pub fn new(name: &str, settings: &ExporterSettings, network: &Network) -> Result<Self, TransportError> {
         Ok(match &settings.kind {
-            ExporterKind::OtlpHttp(http) => Self::Http(HttpTransport::new(settings, http)?),
-            ExporterKind::OtlpGrpc(grpc) => Self::Grpc(GrpcTransport::new(settings, grpc)?),
+            ExporterKind::OtlpHttp(http) => Self::Http(HttpTransport::new(settings, http, network)?),
+            ExporterKind::OtlpGrpc(grpc) => Self::Grpc(GrpcTransport::new(settings, grpc, network)?),
             ExporterKind::File(file) => Self::File(FileTransport::new(file)),
             ExporterKind::Debug(debug) => Self::Debug(DebugTransport::new(name, debug)),
         })

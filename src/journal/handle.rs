@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
+use tokio::task::JoinError;
 
 use super::directory::Directory;
 use super::disk::Disk;
@@ -23,15 +24,16 @@ pub struct Journal {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    /// The committer and the tender.
+    /// The committer and the tender; none if the journal is driven by hand.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    by_hand: bool,
 }
 
 impl Journal {
     /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
     pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
         let disk = Arc::new(Directory::new(&settings.directory));
-        let (journal, recovery) = Self::open_by_hand(settings, disk)?;
+        let (journal, recovery) = Self::open_on(settings, disk, false)?;
         let start = |name: &str, run: fn(&Shared)| {
             let shared = journal.inner.shared.clone();
             thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
@@ -51,9 +53,30 @@ impl Journal {
         settings: JournalSettings,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(settings, disk, true)
+    }
+
+    fn open_on(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+        by_hand: bool,
+    ) -> Result<(Self, Recovery), OpenError> {
         let (shared, recovery) = Shared::open(settings, disk)?;
-        let inner = Inner { shared: Arc::new(shared), threads: Mutex::default() };
+        let inner = Inner { shared: Arc::new(shared), threads: Mutex::default(), by_hand };
         Ok((Self { inner: Arc::new(inner) }, recovery))
+    }
+
+    /// Does what blocks, such as [`Journal::read`] and [`Journal::close`], where that delays nobody: on a thread for such
+    /// work. A journal that is driven by hand has no threads, and does it at once.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        if self.inner.by_hand {
+            return Ok(work(self));
+        }
+        let journal = self.clone();
+        tokio::task::spawn_blocking(move || work(&journal)).await
     }
 
     /// Writes one group of the requests that wait. Whether there was one.
@@ -103,11 +126,19 @@ impl Journal {
         (known.position < known.next).then_some(known.position..known.next)
     }
 
-    /// What a stream has from the sequence number `from` on, in order: at most `max_bytes`, unless the first entry alone is
-    /// larger. Empty if there is nothing. What is found to be damaged is left out and settled, and so is
-    /// what is not there in front of an entry that is. Blocks.
-    pub fn read(&self, stream: StreamId, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, ReadError> {
-        self.inner.shared.read(stream, from, max_bytes)
+    /// What a stream has of these sequence numbers, in order: about `max_bytes`, but at least one record of the log if
+    /// there is any. Empty if there is nothing. What is found to be damaged is left out and settled, and so is what is not
+    /// there in front of an entry that is. Blocks.
+    ///
+    /// What is on disk can be read a moment before `done` of its request is called. Those who count on being told first
+    /// end `numbers` behind what they have been told of.
+    pub fn read(
+        &self,
+        stream: StreamId,
+        numbers: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<Chunk>, ReadError> {
+        self.inner.shared.read(stream, numbers, max_bytes)
     }
 
     /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
@@ -163,7 +194,10 @@ impl Journal {
             failing: state.failing.clone(),
             commits: figures.commits,
             last_commit: figures.last_commit,
+            commit_time: figures.commit_time,
+            syncs: figures.syncs,
             last_sync: figures.last_sync,
+            sync_time: figures.sync_time,
         }
     }
 

@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::buffers::Buffers;
 use super::commit::{Committer, Queue};
 use super::disk::Disk;
 use super::state::State;
@@ -35,8 +34,6 @@ pub(super) struct Shared {
     /// Wakes the committer.
     pub(super) work: Condvar,
     pub(super) state: Mutex<State>,
-    /// For those who read.
-    pub(super) buffers: Arc<Buffers>,
     /// Ends the tender.
     pub(super) ended: Mutex<bool>,
     pub(super) end: Condvar,

@@ -38,7 +38,18 @@ pub(super) struct Figures {
     pub(super) quarantined_bytes: u64,
     pub(super) commits: u64,
     pub(super) last_commit: Duration,
+    pub(super) commit_time: Duration,
+    pub(super) syncs: u64,
     pub(super) last_sync: Duration,
+    pub(super) sync_time: Duration,
+}
+
+impl Figures {
+    pub(super) fn count_sync(&mut self, took: Duration) {
+        self.syncs += 1;
+        self.last_sync = took;
+        self.sync_time += took;
+    }
 }
 
 /// What never changes about a segment. A file is used again only when nobody else has this, so that nobody reads one

@@ -282,8 +282,14 @@ pub struct JournalState {
     pub commits: u64,
     /// How long the last one took, the sync included.
     pub last_commit: Duration,
-    /// How long the last sync took.
+    /// How long all of them took.
+    pub commit_time: Duration,
+    /// Syncs of the log.
+    pub syncs: u64,
+    /// How long the last one took.
     pub last_sync: Duration,
+    /// How long all of them took.
+    pub sync_time: Duration,
 }
 
 /// Totals of what was written.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::decoder::Decoder;
 use super::grpc::framing::{FramingError, Part, Unframe};
-use crate::stream::{Budget, Reservation};
+use crate::stream::{Budget, Patience, Reservation};
 
 #[cfg(any(test, fuzzing))]
 pub use self::check::check as check_decompression;
@@ -63,6 +63,8 @@ pub(super) struct Limits {
     pub timeout: Duration,
     /// What its memory is reserved on.
     pub budget: Arc<Budget>,
+    /// Whether more of it arrives also while nobody reads it, as on HTTP/2.
+    pub arrives: bool,
 }
 
 /// Why a body was not read.
@@ -110,12 +112,12 @@ pub(super) async fn read(
         let frame =
             timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
         match frame {
-            None => return reading.finish(),
+            None => return reading.finish().await,
             Some(Err(_)) => return Err(BodyError::Aborted),
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
                 let last = body.is_end_stream();
-                reading.take(data, last)?;
+                reading.take(data, last).await?;
             }
         }
     }
@@ -145,13 +147,13 @@ pub(super) async fn read_message(
                     };
                     *reading = Some(Reading::new(coding, Some(len as u64), limits)?);
                 }
-                (Part::Data { bytes, last }, Some(reading)) => reading.take(bytes, last)?,
+                (Part::Data { bytes, last }, Some(reading)) => reading.take(bytes, last).await?,
                 (Part::Data { .. }, None) => unreachable!("a message has begun before its data comes"),
             }
         }
     }
     unframe.end()?;
-    reading.expect("a message that has ended has begun").finish()
+    reading.expect("a message that has ended has begun").finish().await
 }
 
 /// Reads on what a sender still has to say before it listens, and forgets it.
@@ -163,9 +165,17 @@ struct Reading {
     size: u64,
     /// Bytes as sent.
     read: u64,
-    declared: usize,
-    reservation: Reservation,
+    declared: Option<u64>,
+    room: Room,
     sink: Sink,
+}
+
+/// Where the memory for a body comes from.
+struct Room {
+    reservation: Reservation,
+    patience: Patience,
+    /// Whether more of the body may arrive while nobody reads.
+    arrives: bool,
 }
 
 /// Where the pieces of a body go.
@@ -184,19 +194,25 @@ impl Reading {
             return Err(BodyError::TooLarge(size, false));
         }
         let reservation = Reservation::empty(limits.budget.clone());
-        let declared = declared.unwrap_or(0) as usize;
         let sink = match Decoder::new(coding).map_err(|error| BodyError::Corrupt(coding, error))? {
             None => Sink::Empty,
             Some(decoder) => Sink::Decoder(coding, Box::new(decoder)),
         };
-        Ok(Self { size, read: 0, declared, reservation, sink })
+        let room = Room { reservation, patience: Patience::default(), arrives: limits.arrives };
+        Ok(Self { size, read: 0, declared, room, sink })
     }
 
-    fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {
+    /// Bytes that are still to come, where that is known.
+    fn rest(&self) -> Option<u64> {
+        self.declared.map(|declared| declared.saturating_sub(self.read))
+    }
+
+    async fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {
         self.read += data.len() as u64;
         if self.read > self.size {
             return Err(BodyError::TooLarge(self.size, false));
         }
+        let rest = self.rest();
         if let Sink::Decoder(coding, decoder) = &mut self.sink {
             for mut piece in data.chunks(FEED) {
                 loop {
@@ -206,10 +222,8 @@ impl Reading {
                     if decoded > self.size {
                         return Err(BodyError::TooLarge(self.size, true));
                     }
-                    if !self.reservation.grow(decoded - self.reservation.bytes()) {
-                        return Err(BodyError::NoMemory);
-                    }
-                    self.reservation.charge_spare(decoder.spare());
+                    self.room.grow(decoded - self.room.reservation.bytes(), rest).await?;
+                    self.room.reservation.charge_spare(decoder.spare());
                     if done {
                         break;
                     }
@@ -217,9 +231,7 @@ impl Reading {
             }
             return Ok(());
         }
-        if !self.reservation.grow(data.len() as u64) {
-            return Err(BodyError::NoMemory);
-        }
+        self.room.grow(data.len() as u64, rest).await?;
         let mut joined = match std::mem::replace(&mut self.sink, Sink::Empty) {
             Sink::Empty if last => {
                 self.sink = Sink::Whole(data);
@@ -232,16 +244,17 @@ impl Reading {
         };
         let len = joined.len() + data.len();
         if len > joined.capacity() {
-            let room = self.declared.min(len * BELIEVED).max(len);
+            let declared = self.declared.unwrap_or(0) as usize;
+            let room = declared.min(len * BELIEVED).max(len);
             joined.reserve(room - joined.len());
         }
         joined.extend_from_slice(&data);
-        self.reservation.charge_spare((joined.capacity() - len) as u64);
+        self.room.reservation.charge_spare((joined.capacity() - len) as u64);
         self.sink = Sink::Joined(joined);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Received, BodyError> {
+    async fn finish(mut self) -> Result<Received, BodyError> {
         let bytes = match self.sink {
             Sink::Empty => Bytes::new(),
             Sink::Whole(bytes) => bytes,
@@ -253,13 +266,28 @@ impl Reading {
                 if size > self.size {
                     return Err(BodyError::TooLarge(self.size, true));
                 }
-                if size > self.reservation.bytes() && !self.reservation.grow(size - self.reservation.bytes())
-                {
-                    return Err(BodyError::NoMemory);
-                }
+                self.room.grow(size.saturating_sub(self.room.reservation.bytes()), Some(0)).await?;
                 bytes.into()
             }
         };
-        Ok(Received { bytes, reservation: self.reservation })
+        Ok(Received { bytes, reservation: self.room.reservation })
+    }
+}
+
+impl Room {
+    /// Reserves so many bytes more, of a body of which `rest` are still to come; if there is no memory, it waits a moment
+    /// for some. What arrives meanwhile has to be bounded: where a length was not declared, that can't be known.
+    async fn grow(&mut self, bytes: u64, rest: Option<u64>) -> Result<(), BodyError> {
+        if self.reservation.grow(bytes) {
+            return Ok(());
+        }
+        let unread = match rest {
+            _ if !self.arrives => 0,
+            None => return Err(BodyError::NoMemory),
+            Some(rest) => rest,
+        };
+        // Boxed: it is rare, and what a connection's task takes it takes all the time.
+        let room = Box::pin(self.reservation.grow_soon(bytes, unread, &mut self.patience)).await;
+        if room { Ok(()) } else { Err(BodyError::NoMemory) }
     }
 }

@@ -22,28 +22,33 @@ pub(super) struct Remains {
     for_cuts: Option<Reservation>,
 }
 
+impl Remains {
+    /// What is not valid of a request.
+    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>) -> Self {
+        Self { encoding, sheds: Vec::new(), cuts, for_sheds: None, for_cuts: None }
+    }
+}
+
 impl Intake {
-    /// Keeps what is left of a request, with its bytes if there is a directory for them, and memory.
-    pub(super) fn keep(
-        &self,
-        encoding: Encoding,
-        mut sheds: Vec<Shed>,
-        mut cuts: Vec<Cut>,
-        budget: &Arc<Budget>,
-    ) -> Remains {
-        let for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
-        let for_cuts = self.hold(cuts.iter().map(|cut| cut.bytes.len() as u64).sum(), budget);
-        if for_sheds.is_none() {
-            for shed in &mut sheds {
+    /// Keeps what is left of a request, with its bytes if there is a directory for them, and memory. More may be left
+    /// later.
+    pub(super) fn keep(&self, remains: &mut Remains, sheds: Vec<Shed>, budget: &Arc<Budget>) {
+        let Remains { cuts, for_cuts, .. } = remains;
+        if for_cuts.is_none() {
+            *for_cuts = self.hold(cuts.iter().map(|cut| cut.bytes.len() as u64).sum(), budget);
+            if for_cuts.is_none() {
+                for cut in cuts {
+                    cut.bytes = Vec::new();
+                }
+            }
+        }
+        remains.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
+        remains.sheds = sheds;
+        if remains.for_sheds.is_none() {
+            for shed in &mut remains.sheds {
                 shed.bytes = Vec::new();
             }
         }
-        if for_cuts.is_none() {
-            for cut in &mut cuts {
-                cut.bytes = Vec::new();
-            }
-        }
-        Remains { encoding, sheds, cuts, for_sheds, for_cuts }
     }
 
     /// Memory for what waits to be written as dead letters; `None` if there is nothing, no directory, or no memory.

@@ -14,7 +14,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +24,7 @@ use super::listener::Handler;
 use super::tls::TlsServer;
 use super::watch::{Watched, WatchedIo};
 use super::{Http2Settings, ListenerSettings};
+use crate::net::Socket;
 use crate::notice;
 
 /// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
@@ -66,9 +66,9 @@ pub(super) enum Life {
 
 impl<H: Handler> Connection<H> {
     /// Serves it to its end.
-    pub(super) async fn run(mut self, socket: TcpStream) {
+    pub(super) async fn run(mut self, socket: Socket) {
         // Answers are small and are waited for.
-        let _ = socket.set_nodelay(true);
+        let _ = socket.set_nodelay();
         let settings = self.settings.load_full();
         match &settings.tls {
             None => self.serve(socket, &settings.http2).await,
@@ -83,10 +83,10 @@ impl<H: Handler> Connection<H> {
     /// The handshake is a part of the first head: it may take as long, and a slow one delays nobody else.
     async fn shake_hands(
         &mut self,
-        socket: TcpStream,
+        socket: Socket,
         tls: &TlsServer,
         settings: &ListenerSettings,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<TlsStream<Socket>> {
         let handshake = async { TlsAcceptor::from(tls.current().await).accept(socket).await };
         let done = tokio::select! {
             done = timeout(settings.read_header_timeout, handshake) => done,

@@ -7,7 +7,7 @@ use ::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER,
     USER_AGENT,
 };
-use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use tracing::warn;
@@ -63,6 +63,7 @@ pub(super) async fn answer(
                 size: settings.max_request_body_size,
                 timeout: settings.read_timeout,
                 budget: budget.clone(),
+                arrives: head.version >= Version::HTTP_2,
             };
             match body::read(&mut body, coding, &limits).await {
                 Ok(received) => {

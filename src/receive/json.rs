@@ -2,7 +2,7 @@
 
 use super::body::Received;
 use crate::otlp::{self, Malformed, Omitted, Signal, Transcoded, Untaken};
-use crate::stream::{Full, Refused, Reservation};
+use crate::stream::{Full, Patience, Refused, Reservation};
 
 /// Above this size transcoding is taken off the runtime's threads, where it would delay other requests by more than a
 /// millisecond or so. Ordinary requests are smaller.
@@ -15,34 +15,61 @@ pub(super) enum Untranscoded {
     Refused(Refused),
 }
 
-/// Transcodes a body. Its memory is given back at the end; while it is read, both count.
-pub(super) async fn transcode(
-    signal: Signal,
-    received: Received,
-) -> Result<(Received, Omitted), Untranscoded> {
-    if received.bytes.len() <= LARGE {
-        return read(signal, &received);
-    }
-    let reading = tokio::task::spawn_blocking(move || read(signal, &received));
-    reading.await.expect("reading does not panic, and nobody aborts it")
+/// What has come of an attempt.
+enum Attempt {
+    Done(Result<(Received, Omitted), Untranscoded>),
+    /// There was not so much more memory for it.
+    Short(Received, u64),
 }
 
-fn read(signal: Signal, received: &Received) -> Result<(Received, Omitted), Untranscoded> {
+/// Transcodes a body. Its memory is given back at the end; while it is read, both count. Where there is no memory, it waits
+/// for some as long as there is `patience`.
+pub(super) async fn transcode(
+    signal: Signal,
+    mut received: Received,
+    patience: &mut Patience,
+) -> Result<(Received, Omitted), Untranscoded> {
+    loop {
+        let attempt = if received.bytes.len() <= LARGE {
+            read(signal, received)
+        } else {
+            let reading = tokio::task::spawn_blocking(move || read(signal, received));
+            reading.await.expect("reading does not panic, and nobody aborts it")
+        };
+        match attempt {
+            Attempt::Done(done) => return done,
+            Attempt::Short(body, bytes) => {
+                if !Box::pin(body.reservation.room_soon(bytes, patience)).await {
+                    return Err(Untranscoded::Refused(Refused::Full(Full::Memory)));
+                }
+                received = body;
+            }
+        }
+    }
+}
+
+fn read(signal: Signal, received: Received) -> Attempt {
     let budget = received.reservation.budget();
     let mut reservation = Reservation::empty(budget.clone());
-    let mut refused = Refused::Full(Full::Memory);
+    let mut lacking = None;
     let mut room = |bytes: usize| {
-        let bytes = bytes as u64;
-        if received.reservation.bytes() + reservation.bytes() + bytes > budget.limit() {
-            refused = Refused::TooLarge;
+        let wanted = reservation.bytes() + bytes as u64;
+        if received.reservation.bytes() + wanted > budget.limit() {
             return false;
         }
-        reservation.grow(bytes)
+        let room = reservation.grow(bytes as u64);
+        lacking = (!room).then_some(wanted);
+        room
     };
     match otlp::read_request(signal, &received.bytes, &mut room) {
-        Ok(Transcoded { bytes, omitted }) => Ok((Received { bytes: bytes.into(), reservation }, omitted)),
-        Err(Untaken::Malformed(malformed)) => Err(Untranscoded::Malformed(malformed)),
-        Err(Untaken::NoRoom) => Err(Untranscoded::Refused(refused)),
+        Ok(Transcoded { bytes, omitted }) => {
+            Attempt::Done(Ok((Received { bytes: bytes.into(), reservation }, omitted)))
+        }
+        Err(Untaken::Malformed(malformed)) => Attempt::Done(Err(Untranscoded::Malformed(malformed))),
+        Err(Untaken::NoRoom) => match lacking {
+            Some(bytes) => Attempt::Short(received, bytes),
+            None => Attempt::Done(Err(Untranscoded::Refused(Refused::TooLarge))),
+        },
     }
 }
 
@@ -74,7 +101,9 @@ mod tests {
         let budget = Arc::new(Budget::new(20_000_000));
         for count in [10, 1_000_000] {
             let (received, _) =
-                transcode(Signal::Metrics, received(&budget, bounds(count))).await.expect("it is valid");
+                transcode(Signal::Metrics, received(&budget, bounds(count)), &mut Patience::default())
+                    .await
+                    .expect("it is valid");
             assert!(received.bytes.len() > count * 8);
             assert_eq!(budget.used(), received.reservation.bytes());
             assert!(received.reservation.bytes() >= received.bytes.len() as u64);
@@ -83,7 +112,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_does_not_fit_now_is_full_and_what_never_will_is_too_large() {
         let budget = Arc::new(Budget::new(1_000_000));
         let json = bounds(50_000);
@@ -93,12 +122,18 @@ mod tests {
         };
         assert!(budget.reserve(700_000));
         let body = received(&budget, json.clone());
-        assert!(matches!(refused(transcode(Signal::Metrics, body).await), Refused::Full(Full::Memory)));
+        assert!(matches!(
+            refused(transcode(Signal::Metrics, body, &mut Patience::default()).await),
+            Refused::Full(Full::Memory)
+        ));
         budget.release(700_000);
         assert_eq!(budget.used(), 0);
-        assert!(transcode(Signal::Metrics, received(&budget, json)).await.is_ok());
+        assert!(transcode(Signal::Metrics, received(&budget, json), &mut Patience::default()).await.is_ok());
         let body = received(&budget, bounds(200_000));
-        assert!(matches!(refused(transcode(Signal::Metrics, body).await), Refused::TooLarge));
+        assert!(matches!(
+            refused(transcode(Signal::Metrics, body, &mut Patience::default()).await),
+            Refused::TooLarge
+        ));
         assert_eq!(budget.used(), 0);
     }
 }

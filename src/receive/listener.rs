@@ -13,7 +13,6 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -22,10 +21,8 @@ use tracing::warn;
 use super::connection::{Connection, Life};
 use super::watch::Watch;
 use super::{AnswerBody, ListenerSettings};
+use crate::net::{ACCEPT_QUEUE, Acceptor, Network, Socket};
 use crate::notice;
-
-/// The accept queue; senders that come in a herd wait here instead of being refused.
-const BACKLOG: u32 = 1024;
 
 /// How many of a listener's connections read with large buffers at a time: what their idle buffers take together is
 /// little beside the 64 MiB that Sluice needs for itself.
@@ -47,7 +44,7 @@ pub trait Handler: Send + Sync + 'static {
 /// A socket that is bound but not served yet: senders already queue up.
 #[derive(Debug)]
 pub struct Bound {
-    listener: TcpListener,
+    listener: Acceptor,
     settings: ListenerSettings,
 }
 
@@ -67,19 +64,8 @@ pub struct Listener {
 
 impl Bound {
     /// Binds the listener's address.
-    pub fn bind(settings: ListenerSettings) -> io::Result<Self> {
-        let address = settings.endpoint;
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(address),
-            socket2::Type::STREAM,
-            Some(socket2::Protocol::TCP),
-        )?;
-        // So that a restart doesn't wait for the old connections' TIME_WAIT.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG as i32)?;
-        Ok(Self { listener: TcpListener::from_std(socket.into())?, settings })
+    pub fn bind(network: &Network, settings: ListenerSettings) -> io::Result<Self> {
+        Ok(Self { listener: network.bind(settings.endpoint)?, settings })
     }
 
     /// Where it really listens, also if port 0 was asked for.
@@ -188,7 +174,7 @@ struct Accepting<H> {
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(mut self, listener: TcpListener, changed: Arc<Notify>) {
+    async fn run(mut self, listener: Acceptor, changed: Arc<Notify>) {
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
         loop {
@@ -214,21 +200,16 @@ impl<H: Handler> Accepting<H> {
     }
 
     /// Accepts what the kernel has taken for us already, and would reset with the socket.
-    async fn accept_queued(&self, listener: TcpListener, places: &Arc<Semaphore>) {
-        // Asked directly: the runtime may not have heard yet that there is something to accept.
-        let Ok(listener) = listener.into_std() else { return };
+    async fn accept_queued(&self, listener: Acceptor, places: &Arc<Semaphore>) {
+        let Ok(queued) = listener.close() else { return };
         // Not for ever: whoever comes from now on may as well find the address closed.
-        for _ in 0..=BACKLOG {
-            let accepted = listener.accept().and_then(|(socket, peer)| {
-                socket.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(socket)?, peer))
-            });
-            match accepted {
-                Ok((socket, peer)) => {
+        for _ in 0..=ACCEPT_QUEUE {
+            match queued.accept() {
+                Ok(Some((socket, peer))) => {
                     let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
                     self.connect(socket, peer, place);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(None) => return,
                 Err(error) => self.not_accepted(&error).await,
             }
         }
@@ -242,7 +223,7 @@ impl<H: Handler> Accepting<H> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    fn connect(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    fn connect(&self, socket: Socket, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let watched = self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed));
         let connection = Connection {
             peer,

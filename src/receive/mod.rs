@@ -4,6 +4,7 @@
 //! them whole or not at all. What it needs from the configuration is in one immutable [`Snapshot`].
 
 mod acknowledge;
+mod admit;
 mod answer;
 mod body;
 mod burial;
@@ -16,7 +17,9 @@ mod intake;
 mod json;
 mod listener;
 mod otlp;
+mod refusals;
 mod remarks;
+mod room;
 mod settings;
 mod status;
 mod tally;

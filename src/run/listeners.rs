@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::report::ReloadError;
 use super::router::Router;
 use crate::config::Compiled;
+use crate::net::Network;
 use crate::receive::{Bound, Leaving, Listener, ListenerSettings, Protocol};
 
 /// How long connections may go on using a listener that is no longer configured, or has moved: several times the
@@ -74,7 +75,11 @@ impl Listeners {
 
     /// Binds every address of a configuration that is not listened on yet. Nothing is served until
     /// [`Listeners::serve`]; dropped, nothing has happened.
-    pub(super) fn bind(&self, compiled: &Compiled) -> Result<Vec<(Role, Bindable)>, ReloadError> {
+    pub(super) fn bind(
+        &self,
+        network: &Network,
+        compiled: &Compiled,
+    ) -> Result<Vec<(Role, Bindable)>, ReloadError> {
         let otlp = compiled.listeners.iter().map(|settings| {
             let role = match settings.protocol {
                 Protocol::Http => Role::Otlp,
@@ -99,7 +104,7 @@ impl Listeners {
                 }
                 let ours =
                     self.at_work.iter().any(|(_, listener)| listener.address().port() == address.port());
-                let bound = Bound::bind(settings).map_err(|reason| ReloadError::Listen {
+                let bound = Bound::bind(network, settings).map_err(|reason| ReloadError::Listen {
                     address,
                     hint: if reason.kind() != io::ErrorKind::AddrInUse {
                         ""

@@ -3,8 +3,10 @@
 //! [`Router`] holds what lives longer than one configuration. [`reload_when_asked`] reloads it on SIGHUP and when a
 //! file changes, [`shut_down`] empties its queues, [`show_progress`] says what flows.
 
+mod ground;
 mod listeners;
 mod progress;
+mod recovered;
 mod recovery;
 mod reload;
 mod report;
@@ -12,8 +14,10 @@ mod router;
 mod shutdown;
 mod sweep;
 
+pub use ground::Ground;
 pub use listeners::{Role, Serve};
 pub use progress::show_progress;
+pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;
 pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};

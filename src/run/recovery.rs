@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::recovered::Recovered;
 use super::report::ReloadError;
 use crate::export::Exporter;
-use crate::journal::{Journal, JournalSettings, RecoveredStream};
+use crate::journal::{Journal, JournalSettings, RecoveredStream, Recovery};
 
 /// How long a removed exporter may wait for the answers to its last attempts.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -17,22 +18,26 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// By exporter.
 pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
 
-/// Opens the journal and says what is in it.
-pub(super) async fn open(settings: JournalSettings) -> Result<(Option<Journal>, Found), ReloadError> {
+/// Opens the journal, on a thread that may block.
+pub(super) async fn open(settings: JournalSettings) -> Result<(Journal, Recovery), ReloadError> {
     let opened = tokio::task::spawn_blocking(move || Journal::open(settings)).await;
     let opened = opened.expect("opening a journal doesn't panic");
-    let (journal, recovery) = opened.map_err(|error| ReloadError::NoJournal(Arc::new(error)))?;
+    opened.map_err(|error| ReloadError::NoJournal(Arc::new(error)))
+}
+
+/// Says what was in the journal, and sorts it by exporter.
+pub(super) fn look_through(recovery: Recovery) -> (Recovered, Found) {
     for damage in &recovery.damage {
         warn!("the journal is damaged: {damage}");
     }
     let records: u64 = recovery.streams.iter().map(|stream| stream.records).sum();
     let (streams, took) = (recovery.streams.len(), recovery.took);
     info!(streams, records, segments = recovery.segments, ?took, "journal opened");
-    let mut found = Found::new();
+    let (recovered, mut found) = (Recovered::of(&recovery), Found::new());
     for stream in recovery.streams {
         found.entry(stream.key.exporter.clone()).or_default().push(stream);
     }
-    Ok((Some(journal), found))
+    (recovered, found)
 }
 
 /// Says what nobody sends.

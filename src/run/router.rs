@@ -15,12 +15,15 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::ground::Ground;
 use super::listeners::{Listeners, Role, Serve};
+use super::recovered::Recovered;
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
+use crate::net::Network;
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
@@ -47,6 +50,7 @@ pub enum Phase {
 pub struct Router {
     source: Source,
     env: fn(&str) -> Option<String>,
+    network: Network,
     shared: Arc<Shared>,
     intake: Arc<Intake>,
     serve: Serve,
@@ -57,6 +61,7 @@ pub struct Router {
     live: tokio::sync::Mutex<Live>,
     /// As it was when the process started.
     journal: Option<JournalSettings>,
+    recovered: Recovered,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
@@ -89,10 +94,21 @@ impl Router {
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
         let compiled = load(&source, env).await.map_err(ReloadError::Problems)?;
-        let (journal, found) = match compiled.journal.clone() {
-            Some(settings) => recovery::open(settings).await?,
-            None => (None, Found::default()),
+        let journal = match compiled.journal.clone() {
+            Some(settings) => Some(recovery::open(settings).await?),
+            None => None,
         };
+        let ground = Ground { source, env, serve, network: Network::Machine, journal };
+        Self::start_on(ground, compiled).await
+    }
+
+    /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates and dead letters,
+    /// if the configuration has any.
+    pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
+        let Ground { source, env, serve, network, journal } = ground;
+        let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
+            (Some(journal), recovery::look_through(recovery))
+        });
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -126,6 +142,7 @@ impl Router {
         let router = Arc::new(Self {
             source,
             env,
+            network,
             shared,
             intake,
             serve,
@@ -133,6 +150,7 @@ impl Router {
             ready: watch::Sender::new(false),
             live: tokio::sync::Mutex::new(Live { found, ..Live::default() }),
             journal: compiled.journal.clone(),
+            recovered,
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
@@ -168,6 +186,11 @@ impl Router {
     /// Reloads so far.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    /// How the journal is kept, and what was in it at the start, if there is one.
+    pub fn recovered(&self) -> Option<(&JournalSettings, &Recovered)> {
+        self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
     /// How far the process is in its life.
@@ -220,8 +243,9 @@ impl Router {
         outcome
     }
 
-    /// Sets up everything that can fail, and only then changes anything.
-    async fn apply(self: &Arc<Self>, compiled: Compiled) -> Result<u64, ReloadError> {
+    /// Puts a configuration to work, as [`Router::reload`] does with the one that it has read. Returns its version. Sets up
+    /// everything that can fail, and only then changes anything.
+    pub async fn apply(self: &Arc<Self>, compiled: Compiled) -> Result<u64, ReloadError> {
         let mut live = self.live.lock().await;
         if self.phase() == Phase::Stopping {
             return Err(ReloadError::Stopping);
@@ -230,8 +254,8 @@ impl Router {
             return Err(ReloadError::Journal);
         }
         let before = self.intake.snapshot.load_full();
-        let plan = plan_exporters(&compiled, &self.exporters())?;
-        let bound = live.listeners.bind(&compiled)?;
+        let plan = plan_exporters(&compiled, &self.exporters(), &self.network)?;
+        let bound = live.listeners.bind(&self.network, &compiled)?;
         let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
         // From here on nothing fails.
@@ -272,6 +296,7 @@ impl Router {
                 }
             })
             .collect();
+        self.recovered.leave(&live.found);
         let removed: Vec<Arc<Exporter>> = before
             .exporters
             .iter()
@@ -351,6 +376,7 @@ impl Router {
             }
             let found = recovery::keep(&exporter).await;
             live.found.insert(exporter.name().clone(), found);
+            self.recovered.leave(&live.found);
             self.forget(&mut live, &exporter);
             return;
         }
@@ -405,7 +431,11 @@ enum Planned {
 
 /// An exporter that comes back while it still has streams is the same one, also if it was given up: so its streams keep
 /// their order, and no two exporters have one name.
-fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Planned>, ReloadError> {
+fn plan_exporters(
+    compiled: &Compiled,
+    alive: &[Arc<Exporter>],
+    network: &Network,
+) -> Result<Vec<Planned>, ReloadError> {
     compiled
         .exporters
         .iter()
@@ -414,7 +444,7 @@ fn plan_exporters(compiled: &Compiled, alive: &[Arc<Exporter>]) -> Result<Vec<Pl
             if let Some(same) = known.filter(|exporter| exporter.active().settings == *settings) {
                 return Ok(Planned::Same(same.clone()));
             }
-            let active = Active::new(name, settings.clone())
+            let active = Active::new(name, settings.clone(), network)
                 .map_err(|error| ReloadError::Exporter(name.clone(), Arc::new(error)))?;
             Ok(match known {
                 Some(exporter) => Planned::Changed(exporter.clone(), active),

@@ -149,7 +149,7 @@ async fn keep(exporters: &[Arc<Exporter>], journal: Journal, deadline: Instant) 
             warn!(exporter = %exporter.name(), "attempts were not answered in time, and will be repeated");
         }
     }
-    if tokio::task::spawn_blocking(move || journal.close()).await.is_err() {
+    if journal.aside(Journal::close).await.is_err() {
         error!("the journal could not be closed");
     }
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::queue::{Bound, Room, Stream};
+use super::group::{Group, Part, Piece};
+use super::queue::{Bound, Stream};
 use super::receipt::{Ledger, Receipt, Stub};
+use super::refused::{Full, Misplaced, Refused, Shed};
 use super::registry::{NoStream, Registry, StreamCount};
 use super::writing::{self, Writing, WrittenGroup};
-use super::{Reservation, StreamName, WhenFull};
+use super::{Budget, Reservation, StreamName, WhenFull};
 use crate::journal::Journal;
 use crate::otlp::{self, Signal};
 
@@ -25,89 +27,29 @@ const SHARE: u64 = 4;
 #[derive(Debug)]
 pub struct Admission<'a> {
     signal: Signal,
-    groups: SmallVec<[Group<'a>; 4]>,
-    by_stream: std::collections::HashMap<*const Stream, usize>,
+    pub(super) groups: SmallVec<[Group<'a>; 4]>,
+    /// Groups by the address of their stream.
+    by_stream: std::collections::HashMap<usize, usize>,
     shed: Vec<Shed>,
     /// For the request: its body to begin with, its entries in the end.
-    reservation: Reservation,
+    pub(super) reservation: Reservation,
     /// The part of `reservation` that handling the request takes, whatever becomes of it.
     overhead: u64,
     /// Bytes of the pieces that entries were split into.
     pieces: u64,
+    /// What its streams may hold, as it was last tried.
+    pub(super) bound: Bound,
+    /// What there was no room in when it was last tried, if there may be some soon.
+    pub(super) obstacle: Option<Obstacle>,
+    /// Where the request has waited until it was its turn, and how many bytes it needs there.
+    pub(super) turn: Option<(Obstacle, u64)>,
 }
 
-/// The entries of a request for one stream.
-#[derive(Debug)]
-pub(super) struct Group<'a> {
-    pub(super) stream: Arc<Stream>,
-    pub(super) registry: Arc<Registry>,
-    pub(super) entries: SmallVec<[Piece<'a>; 2]>,
-    pub(super) bytes: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Piece<'a> {
-    /// The entry's position in the request.
-    pub(super) index: usize,
-    pub(super) bytes: Cow<'a, [u8]>,
-    pub(super) records: u64,
-}
-
-/// What an entry was not admitted for, under `when_full: shed`.
-#[derive(Debug, Clone)]
-pub struct Shed {
-    /// The exporter that had no room.
-    pub registry: Arc<Registry>,
-    /// The entry's position in the request.
-    pub index: usize,
-    /// The stream that it was for.
-    pub name: StreamName,
-    /// Its records.
-    pub records: u64,
-    /// The entry under its frame, as a request of its own.
-    pub bytes: Vec<u8>,
-    /// What was full.
-    pub full: Full,
-}
-
-/// What has no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// `limits.memory`.
-    #[error("the memory limit is reached")]
+/// What a request may wait for.
+#[derive(Clone, Debug)]
+pub(super) enum Obstacle {
     Memory,
-    /// `queue_size` of one stream.
-    #[error("the queue of a stream is full")]
-    Stream,
-    /// `limits.streams` or `max_streams`.
-    #[error("the limit of streams is reached")]
-    Streams,
-    /// `journal.max_size`.
-    #[error("the journal is full")]
-    Journal,
-    /// The journal's disk does not take anything.
-    #[error("the journal can't be written")]
-    Disk,
-}
-
-/// Why a request was not admitted.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// There is no room now in what all streams share.
-    Full(Full),
-    /// There is no room now in one stream: [`Full::Stream`]. The first that was met.
-    FullStream {
-        /// The stream's exporter.
-        exporter: Arc<str>,
-        /// Which of its streams.
-        name: StreamName,
-    },
-    /// There can never be room: the request needs more than `limits.memory`.
-    TooLarge,
-    /// There can never be room: the request is larger than what the journal may hold.
-    TooLargeForJournal,
-    /// There can never be room: the request names more streams than there may be.
-    TooManyStreams,
+    Stream(Arc<Stream>),
 }
 
 /// Where an entry goes.
@@ -123,15 +65,6 @@ pub struct Placement<'p> {
     pub route: Option<&'p Arc<StreamCount>>,
 }
 
-/// Why one entry can't be placed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Misplaced {
-    /// The request has to be refused.
-    Refused(Refused),
-    /// The exporter can't send this entry, and why.
-    Unfit(String),
-}
-
 impl<'a> Admission<'a> {
     /// A request without entries yet, with what is reserved for its body and for the `overhead` of handling it.
     pub fn new(signal: Signal, reservation: Reservation, overhead: u64) -> Self {
@@ -143,12 +76,41 @@ impl<'a> Admission<'a> {
             groups: SmallVec::new(),
             by_stream: std::collections::HashMap::new(),
             shed: Vec::new(),
+            bound: Bound::InMemory,
+            obstacle: None,
+            turn: None,
         }
+    }
+
+    /// The same request for a while: it shares the memory of the `body` that it borrows from.
+    pub fn keep(mut self, body: &Bytes) -> Admission<'static> {
+        Admission {
+            signal: self.signal,
+            groups: self.groups.drain(..).map(|group| group.share(body)).collect(),
+            by_stream: std::collections::HashMap::new(),
+            shed: std::mem::take(&mut self.shed),
+            reservation: self.reservation.take(),
+            overhead: self.overhead,
+            pieces: self.pieces,
+            bound: self.bound,
+            obstacle: self.obstacle.take(),
+            turn: self.turn.take(),
+        }
+    }
+
+    /// What everything in flight shares.
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.reservation.budget()
+    }
+
+    /// What is reserved for the request.
+    pub fn reservation(&mut self) -> &mut Reservation {
+        &mut self.reservation
     }
 
     /// Adds an entry for one stream. An entry is placed in a stream once, however many routes say so: returns whether this
     /// was the first time.
-    #[expect(clippy::ptr_arg, reason = "a borrowed entry is kept borrowed, an owned one is cloned")]
+    #[expect(clippy::ptr_arg, reason = "a borrowed entry is kept borrowed, an owned one is copied")]
     pub fn place(
         &mut self,
         index: usize,
@@ -179,26 +141,26 @@ impl<'a> Admission<'a> {
         if group.entries.last().is_some_and(|last| last.index == index) {
             return Ok(false);
         }
-        let mut add = |bytes: Cow<'a, [u8]>, records| {
+        let mut add = |bytes: Part<'a>, records| {
             group.bytes += otlp::frame_len(bytes.len()) as u64;
             group.entries.push(Piece { index, bytes, records });
         };
         let max_size = settings.batch.max_size;
         if otlp::frame_len(entry.len()) <= max_size {
-            add(entry.clone(), records);
+            add(entry.into(), records);
             return Ok(true);
         }
         let mut room = true;
         otlp::split_to_size(signal, entry, max_size, &mut |piece, records| {
             if piece.len() == entry.len() {
-                return add(entry.clone(), records);
+                return add(entry.into(), records);
             }
             // Each repeats the headers above it, so that together they may be several times the entry.
             self.pieces += otlp::frame_len(piece.len()) as u64;
             let beyond = (self.pieces + self.overhead).saturating_sub(self.reservation.bytes());
             room = room && self.reservation.grow(beyond);
             if room {
-                add(Cow::Owned(piece.to_vec()), records);
+                add(Part::Owned(Bytes::copy_from_slice(piece)), records);
             }
         });
         if room { Ok(true) } else { Err(Misplaced::Refused(self.no_memory())) }
@@ -229,14 +191,14 @@ impl<'a> Admission<'a> {
                     .groups
                     .iter()
                     .enumerate()
-                    .map(|(at, group)| (Arc::as_ptr(&group.stream), at))
+                    .map(|(at, group)| (Arc::as_ptr(&group.stream).addr(), at))
                     .collect();
             }
-            self.by_stream.get(&Arc::as_ptr(&stream)).copied()
+            self.by_stream.get(&Arc::as_ptr(&stream).addr()).copied()
         };
         known.unwrap_or_else(|| {
             if self.groups.len() > FEW {
-                self.by_stream.insert(Arc::as_ptr(&stream), self.groups.len());
+                self.by_stream.insert(Arc::as_ptr(&stream).addr(), self.groups.len());
             }
             self.groups.push(Group {
                 stream,
@@ -250,7 +212,9 @@ impl<'a> Admission<'a> {
 
     /// Admits everything that was placed, or nothing; under `shed`, what has no room is left out and returned.
     /// What is reserved for the request is passed on to its entries or given back.
-    pub fn commit(mut self) -> Result<Vec<Shed>, Refused> {
+    ///
+    /// If it is refused, it is as it was before, and [`Admission::room`] may tell when to try again.
+    pub fn commit(&mut self) -> Result<Vec<Shed>, Refused> {
         self.reserve(&Bound::InMemory)?;
         for group in self.groups.drain(..) {
             group.append(None);
@@ -260,7 +224,7 @@ impl<'a> Admission<'a> {
 
     /// As [`Admission::commit`], for a request that waits until its entries are settled. What handling it takes stays
     /// reserved for as long.
-    pub fn commit_with_receipt(mut self) -> Result<(Vec<Shed>, Receipt), Refused> {
+    pub fn commit_with_receipt(&mut self) -> Result<(Vec<Shed>, Receipt), Refused> {
         self.reserve(&Bound::InMemory)?;
         let entries = self.groups.iter().map(|group| group.entries.len() as u64).sum();
         let ledger = Arc::new(Ledger::new(entries));
@@ -282,7 +246,7 @@ impl<'a> Admission<'a> {
     /// As [`Admission::commit`], for a request that has to be in the `journal` first; `body` is what its entries borrow from.
     /// With `receipt`, it waits until they are settled.
     pub fn commit_durably(
-        mut self,
+        &mut self,
         journal: &Journal,
         body: &Bytes,
         receipt: bool,
@@ -302,6 +266,8 @@ impl<'a> Admission<'a> {
     /// Reserves every group on its stream and all of them on the budget. On success the request's own
     /// reservation has become that.
     fn reserve(&mut self, bound: &Bound) -> Result<(), Refused> {
+        self.obstacle = None;
+        self.bound = *bound;
         let total: u64 = self.groups.iter().map(|group| group.bytes).sum();
         if total + self.overhead > self.reservation.budget().limit() {
             return Err(Refused::TooLarge);
@@ -316,6 +282,10 @@ impl<'a> Admission<'a> {
                 }
                 Err(full) => {
                     let refused = group.refused(full);
+                    // What the journal has no room for is not soon gone.
+                    if full == Full::Stream && bound.is_queue() {
+                        self.obstacle = Some(Obstacle::Stream(group.stream.clone()));
+                    }
                     self.roll_back(reserved_groups);
                     return Err(refused);
                 }
@@ -327,12 +297,17 @@ impl<'a> Admission<'a> {
     /// Turns what is reserved for the request into what its entries need, if the budget has room for what is missing.
     fn take_over(&mut self) -> bool {
         let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
-        let beyond = (needed + self.overhead).saturating_sub(self.reservation.bytes());
-        let room = self.reservation.grow(beyond);
+        let room = self.reservation.grow(self.missing());
         if room {
             self.reservation.leave(needed);
         }
         room
+    }
+
+    /// Bytes of the budget that the entries need beyond what is reserved.
+    pub(super) fn missing(&self) -> u64 {
+        let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
+        (needed + self.overhead).saturating_sub(self.reservation.bytes())
     }
 
     /// There is no memory for all: exporters that shed do without, if that leaves enough for those that refuse.
@@ -350,6 +325,7 @@ impl<'a> Admission<'a> {
             return Ok(());
         }
         self.roll_back(self.groups.len());
+        self.obstacle = Some(Obstacle::Memory);
         Err(Refused::Full(Full::Memory))
     }
 
@@ -371,57 +347,16 @@ impl<'a> Admission<'a> {
 impl Drop for Admission<'_> {
     /// What is still here was not admitted.
     fn drop(&mut self) {
-        for group in &self.groups {
-            group.registry.abandon(&group.stream);
-        }
+        self.abandon_streams();
+        self.pass_on();
     }
 }
 
-impl Group<'_> {
-    fn append(&self, stub: Option<Stub>) -> u64 {
-        let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-        self.stream.append(entries, &self.registry.settings(), stub, None)
-    }
-
-    fn sheds(&self) -> bool {
-        self.registry.settings().when_full == WhenFull::Shed
-    }
-
-    /// The request, as it met no room here.
-    fn refused(&self, full: Full) -> Refused {
-        match full {
-            Full::Stream => Refused::FullStream {
-                exporter: self.registry.exporter().clone(),
-                name: self.stream.name().clone(),
-            },
-            shared => Refused::Full(shared),
+impl<'a> From<&Cow<'a, [u8]>> for Part<'a> {
+    fn from(entry: &Cow<'a, [u8]>) -> Self {
+        match entry {
+            Cow::Borrowed(bytes) => Self::Borrowed(bytes),
+            Cow::Owned(bytes) => Self::Owned(Bytes::copy_from_slice(bytes)),
         }
-    }
-
-    /// A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
-    fn reserve(&mut self, bound: &Bound) -> Result<(), Full> {
-        loop {
-            match self.stream.reserve(self.bytes, &self.registry.settings(), bound) {
-                Room::Reserved => return Ok(()),
-                Room::Full => return Err(Full::Stream),
-                Room::Gone => self.stream = self.stream.successor().map_err(|_| Full::Streams)?,
-            }
-        }
-    }
-}
-
-impl Shed {
-    fn new(
-        registry: &Arc<Registry>,
-        index: usize,
-        name: StreamName,
-        records: u64,
-        entry: &[u8],
-        full: Full,
-    ) -> Self {
-        let mut bytes = Vec::with_capacity(otlp::frame_len(entry.len()));
-        otlp::put_frame(&mut bytes, entry.len());
-        bytes.extend_from_slice(entry);
-        Self { registry: registry.clone(), index, name, records, bytes, full }
     }
 }

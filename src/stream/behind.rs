@@ -1,8 +1,7 @@
 //! What a stream has on disk only, and reading it.
 //!
 //! Memory is for streams that get on. A stream whose entries are in the journal needs none to wait with: what there was no
-//! memory for stays on disk, and what an upstream doesn't take goes back there. It is read when it is about to be sent; and
-//! as long as the upstream takes what it gets, the next batch is read while the one before it is on its way.
+//! memory for stays on disk, and what an upstream doesn't take goes back there. It is read when it is about to be sent.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -12,13 +11,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
-use super::{Batch, Numbers, Reservation};
+use super::{Batch, Numbers};
 use crate::journal::{Chunk, ReadError};
 use crate::notice;
 
@@ -45,19 +43,6 @@ pub(super) struct Behind {
     moments: VecDeque<(u64, Instant)>,
     /// A consumer has what comes next in its hands, read or not.
     pub(super) taken: bool,
-    /// What is read before a consumer asks for it: from the first of the numbers on.
-    ahead: Option<Ahead>,
-}
-
-/// What comes next, read or being read.
-#[derive(Debug)]
-struct Ahead {
-    /// The number behind the last entry that was on disk only when this began.
-    end: u64,
-    chunks: JoinHandle<Result<Vec<Chunk>, ReadError>>,
-    room: OwnedSemaphorePermit,
-    /// Its memory, until it is a batch.
-    charged: Reservation,
 }
 
 /// Framed bytes, and records.
@@ -99,28 +84,11 @@ impl ReadingRoom {
         };
         permit.expect("the semaphores are never closed")
     }
-
-    /// Room for what is not needed yet; only as long as half of it all stays free for those who wait.
-    fn enter_early(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let wanted = u32::try_from(bytes.div_ceil(1024)).ok()?;
-        let left = self.free.available_permits().checked_sub(wanted as usize)?;
-        if left < self.kibibytes as usize / 2 {
-            return None;
-        }
-        self.free.clone().try_acquire_many_owned(wanted).ok()
-    }
 }
 
 impl Behind {
     fn new(from: u64) -> Self {
-        Self {
-            numbers: from..from,
-            bytes: 0,
-            records: 0,
-            moments: VecDeque::new(),
-            taken: false,
-            ahead: None,
-        }
+        Self { numbers: from..from, bytes: 0, records: 0, moments: VecDeque::new(), taken: false }
     }
 
     /// When the first of its entries came, about.
@@ -143,8 +111,8 @@ impl Behind {
         self.moments.push_back((from, now));
     }
 
-    /// Takes off what has been read of the entries below `end`; if nothing is left, the stream is no longer behind.
-    fn read(behind: &mut Option<Self>, chunks: &[Chunk], end: u64) -> Difference {
+    /// Takes off what has been read; if nothing is left, the stream is no longer behind.
+    fn read(behind: &mut Option<Self>, chunks: &[Chunk]) -> Difference {
         let mut difference = Difference::default();
         let Some(this) = behind.as_mut() else { return difference };
         this.taken = false;
@@ -156,9 +124,7 @@ impl Behind {
             this.bytes = this.bytes.saturating_sub(bytes);
             this.records = this.records.saturating_sub(chunk.records);
         }
-        // What came while these were read is still to be read.
-        let nothing_left = chunks.is_empty() && this.numbers.end == end;
-        if nothing_left || this.numbers.is_empty() {
+        if chunks.is_empty() || this.numbers.is_empty() {
             difference.missing = Amount { bytes: this.bytes, records: this.records };
             *behind = None;
             return difference;
@@ -246,7 +212,6 @@ impl Stream {
         let behind = queue.behind.get_or_insert_with(|| Behind::new(numbers.end));
         behind.numbers.end = behind.numbers.end.max(numbers.end);
         behind.numbers.start = numbers.start;
-        behind.ahead = None;
         behind.bytes += bytes;
         behind.records += records;
         match behind.moments.front_mut() {
@@ -264,23 +229,15 @@ impl Stream {
     /// is left: damage has taken it.
     pub(super) async fn read_on(&self) -> ClosedBatch {
         let shared = self.registry().shared();
-        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.take());
-        if let Some(Ahead { end, chunks, room, charged }) = ahead
-            && let Ok(Ok(chunks)) = chunks.await
-        {
-            let batch = self.take_in(chunks, end, room);
-            drop(charged);
-            return batch;
-        }
         let most = self.registry().settings().batch.max_size;
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
         let room = shared.reading.enter(wanted, self.registry().reading()).await;
         loop {
+            // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
             let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
-            let Some(Range { start, end }) = numbers else { return ClosedBatch::nothing(self.signal()) };
-            let read = self.read(start, wanted).await;
-            match read.expect("reading doesn't panic, and is not broken off while the runtime lives") {
-                Ok(chunks) => return self.take_in(chunks, end, room),
+            let Some(numbers) = numbers else { return ClosedBatch::nothing(self.signal()) };
+            match self.read(numbers, wanted).await {
+                Ok(chunks) => return self.take_in(chunks, room),
                 Err(problem) => {
                     if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
                         error!(suppressed, "the backlog of a stream waits: {problem}");
@@ -291,32 +248,17 @@ impl Stream {
         }
     }
 
-    fn read(&self, from: u64, wanted: usize) -> JoinHandle<Result<Vec<Chunk>, ReadError>> {
+    async fn read(&self, numbers: Range<u64>, wanted: usize) -> Result<Vec<Chunk>, ReadError> {
         let durable = self.durable.as_ref().expect("only streams with a journal are behind");
-        let (journal, id) = (durable.journal().clone(), durable.id());
-        tokio::task::spawn_blocking(move || journal.read(id, from, wanted))
+        let id = durable.id();
+        let read = durable.journal().aside(move |journal| journal.read(id, numbers, wanted)).await;
+        read.expect("reading doesn't panic, and is not broken off while the runtime lives")
     }
 
-    /// Begins to read what comes next, if there is anything, and an upstream that takes it.
-    fn read_ahead(&self, queue: &mut Queue) {
-        let shared = self.registry().shared();
-        let most = self.registry().settings().batch.max_size;
-        if let Some(behind) = &mut queue.behind
-            && !self.is_failing()
-            && let Some(room) = shared.reading.enter_early(most)
-        {
-            let mut charged = Reservation::empty(shared.budget.clone());
-            charged.charge_spare(most as u64);
-            let Range { start, end } = behind.numbers;
-            behind.ahead = Some(Ahead { end, chunks: self.read(start, most), room, charged });
-        }
-    }
-
-    /// Makes a batch of what was read, when the entries below `end` were on disk only.
-    fn take_in(&self, chunks: Vec<Chunk>, end: u64, room: OwnedSemaphorePermit) -> ClosedBatch {
+    fn take_in(&self, chunks: Vec<Chunk>, room: OwnedSemaphorePermit) -> ClosedBatch {
         let mut queue = self.queue.lock();
         let opened = queue.behind.as_ref().and_then(Behind::since).unwrap_or_else(Instant::now);
-        let Difference { missing, surplus } = Behind::read(&mut queue.behind, &chunks, end);
+        let Difference { missing, surplus } = Behind::read(&mut queue.behind, &chunks);
         let mut numbers = Numbers::default();
         for chunk in &chunks {
             numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
@@ -327,7 +269,6 @@ impl Stream {
         let capacity = batch.len() as u64;
         self.registry().shared().budget.charge(capacity);
         queue.in_memory += capacity;
-        self.read_ahead(&mut queue);
         drop(queue);
         if surplus != Amount::default() {
             self.hold(surplus.bytes);

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::time::timeout_at;
+
+use super::line::{Line, Patience, Place, Waiting};
+
 /// `limits.memory`: bytes being read, bytes being decompressed and bytes in queues.
 ///
 /// What is reserved is refused beyond the limit; what is charged afterwards (the spare room of a chunk) may
@@ -11,12 +15,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Budget {
     limit: AtomicU64,
     used: AtomicU64,
+    /// Those who wait for memory.
+    line: Line,
+    /// All who wait, for memory or for a stream.
+    waiting: Waiting,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self { limit: AtomicU64::new(limit), used: AtomicU64::new(0) }
+        Self {
+            limit: AtomicU64::new(limit),
+            used: AtomicU64::new(0),
+            line: Line::default(),
+            waiting: Waiting::default(),
+        }
     }
 
     /// Bytes that may be reserved in all.
@@ -26,7 +39,8 @@ impl Budget {
 
     /// Changes the limit; what is already reserved stays reserved.
     pub fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, Ordering::Relaxed);
+        self.limit.store(limit, Ordering::SeqCst);
+        self.line.freed();
     }
 
     /// Bytes reserved and charged.
@@ -59,7 +73,43 @@ impl Budget {
 
     /// Gives `bytes` back.
     pub fn release(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        self.line.freed();
+    }
+
+    /// Waits until `look` finds room for `bytes`.
+    async fn wait(
+        &self,
+        bytes: u64,
+        held: u64,
+        unread: u64,
+        patience: &mut Patience,
+        mut look: impl FnMut() -> bool,
+    ) -> bool {
+        let Some(_place) = self.place(held, unread) else { return false };
+        let in_line = self.line.join_many();
+        loop {
+            let turn = in_line.turn();
+            if look() {
+                if self.has_room(bytes) {
+                    self.line.freed();
+                }
+                return true;
+            }
+            if timeout_at(patience.end(), turn).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Those who wait for memory.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// A place among those who wait, for one who has reserved `bytes`; see [`Reservation::grow_soon`] for `unread`.
+    pub(super) fn place(&self, bytes: u64, unread: u64) -> Option<Place<'_>> {
+        self.waiting.place(bytes, unread, self.limit())
     }
 }
 
@@ -90,10 +140,28 @@ impl Reservation {
         room
     }
 
+    /// As [`Reservation::grow`]; but if there is no room, this waits for as long as there is `patience`, and if not too
+    /// many wait already. What is reserved stays reserved meanwhile, and of what is being read `unread` bytes more may
+    /// arrive and have to be put somewhere.
+    pub async fn grow_soon(&mut self, bytes: u64, unread: u64, patience: &mut Patience) -> bool {
+        let (budget, held) = (self.budget.clone(), self.bytes + self.spare);
+        self.grow(bytes) || budget.wait(bytes, held, unread, patience, || self.grow(bytes)).await
+    }
+
+    /// Waits until there is room for so many bytes more, which are not reserved, for as long as there is `patience`.
+    pub async fn room_soon(&self, bytes: u64, patience: &mut Patience) -> bool {
+        let (budget, held) = (&self.budget, self.bytes + self.spare);
+        budget.has_room(bytes) || budget.wait(bytes, held, 0, patience, || budget.has_room(bytes)).await
+    }
+
     /// Charges the room that a buffer has beyond the bytes reserved for it, instead of what was charged before.
     pub fn charge_spare(&mut self, spare: u64) {
-        self.budget.charge(spare);
-        self.budget.release(std::mem::replace(&mut self.spare, spare));
+        let before = std::mem::replace(&mut self.spare, spare);
+        if spare > before {
+            self.budget.charge(spare - before);
+        } else if spare < before {
+            self.budget.release(before - spare);
+        }
     }
 
     /// What it is reserved on.
@@ -113,6 +181,13 @@ impl Reservation {
         Self { budget: self.budget.clone(), bytes, spare: 0 }
     }
 
+    /// All of it, spare room included, and nothing stays here.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let nothing = Self::empty(self.budget.clone());
+        std::mem::replace(self, nothing)
+    }
+
     /// Bytes reserved.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -121,7 +196,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.release(self.bytes + self.spare);
+        if self.bytes + self.spare > 0 {
+            self.budget.release(self.bytes + self.spare);
+        }
     }
 }
 

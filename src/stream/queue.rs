@@ -17,6 +17,7 @@ use super::behind::Behind;
 use super::durable::Durable;
 use super::generation::Held;
 use super::in_flight::InFlight;
+use super::line::Line;
 use super::open::{ClosedBatch, OpenBatch};
 use super::receipt::{Stub, Stubs};
 use super::registry::{NoStream, Registry, StreamCount};
@@ -40,6 +41,8 @@ pub struct Stream {
     of_key: Arc<Held>,
     /// Requests with entries here that are not settled.
     pub(super) requests: AtomicU64,
+    /// Requests that wait for room here.
+    pub(super) line: Line,
     pub(super) queue: Mutex<Queue>,
     wake: Notify,
     /// Wakes consumers whose batch may have lost entries.
@@ -129,6 +132,7 @@ impl Stream {
             held: AtomicU64::new(0),
             of_key,
             requests: AtomicU64::new(0),
+            line: Line::default(),
             queue: Mutex::new(queue),
             wake: Notify::new(),
             withdrawal: Notify::new(),
@@ -171,11 +175,7 @@ impl Stream {
     }
 
     fn try_reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
-        let (most, bounded) = match *bound {
-            Bound::InMemory => (settings.queue_bytes, true),
-            Bound::OnDisk { most, queue: true } => (most.min(settings.queue_bytes), true),
-            Bound::OnDisk { most, queue: false } => (most, false),
-        };
+        let (most, bounded) = (bound.most(settings), bound.is_queue());
         let grown = |held: u64| {
             let fits = held == 0 || held + bytes <= most;
             (held & GONE == 0 && fits).then(|| held + bytes)
@@ -194,6 +194,19 @@ impl Stream {
         Room::Reserved
     }
 
+    /// Whether there would be room for so many bytes now. A stream that is gone has some: it will be another one.
+    pub(super) fn has_room(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> bool {
+        let held = self.held.load(Ordering::Acquire);
+        let requests = self.requests.load(Ordering::Acquire);
+        let few = !bound.is_queue() || settings.queue_requests.is_none_or(|most| requests < most);
+        held == 0 || held & GONE != 0 || (held + bytes <= bound.most(settings) && few)
+    }
+
+    /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
+    pub(super) fn moves(&self) -> bool {
+        !self.is_failing() && !self.hanging.load(Ordering::Relaxed)
+    }
+
     /// Takes a whole reservation back.
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
@@ -208,8 +221,9 @@ impl Stream {
 
     /// Gives held bytes back.
     pub(super) fn let_go(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::AcqRel);
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
         self.of_key.give_back(bytes);
+        self.line.freed();
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
@@ -495,6 +509,22 @@ pub(super) enum Bound {
         /// Whether `queue_size` counts all the same: what waits for its upstream must not pile up on disk either.
         queue: bool,
     },
+}
+
+impl Bound {
+    /// Framed bytes.
+    fn most(&self, settings: &QueueSettings) -> u64 {
+        match *self {
+            Self::InMemory => settings.queue_bytes,
+            Self::OnDisk { most, queue: true } => most.min(settings.queue_bytes),
+            Self::OnDisk { most, queue: false } => most,
+        }
+    }
+
+    /// Whether `queue_size` counts.
+    pub(super) fn is_queue(&self) -> bool {
+        matches!(self, Self::InMemory | Self::OnDisk { queue: true, .. })
+    }
 }
 
 /// Whether a stream has room.

@@ -10,8 +10,10 @@ use tokio::time::advance;
 use super::*;
 use crate::otlp::{Signal, frame_len};
 
+mod behind;
 mod generations;
 mod receipts;
+mod room;
 
 /// An exporter that only notes which consumers were started.
 #[derive(Clone, Debug, Default)]

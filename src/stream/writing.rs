@@ -3,7 +3,6 @@
 //! It has its room in the streams and on the budget, but is in no queue yet. The journal hands requests on in the order in
 //! which they stand in its log, from its own thread: what each stream gets there has the order that it has on disk.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,9 +11,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::Reservation;
-use super::admission::{Full, Group, Refused};
+use super::group::Group;
 use super::queue::Stream;
 use super::receipt::{Ledger, Receipt, Stub};
+use super::refused::{Full, Refused};
 use super::registry::Registry;
 use crate::journal::{self, Appended, Entry, Journal, NotWritten};
 
@@ -50,10 +50,7 @@ impl WrittenGroup {
     pub(super) fn new(group: Group<'_>, body: &Bytes) -> Self {
         let Group { stream, registry, entries, bytes } = group;
         let entries = entries.into_iter().map(|piece| {
-            let bytes = match piece.bytes {
-                Cow::Borrowed(part) => body.slice_ref(part),
-                Cow::Owned(part) => part.into(),
-            };
+            let bytes = piece.bytes.share(body);
             (piece.index, Entry { bytes, records: piece.records })
         });
         Self { stream, registry, entries: entries.collect(), bytes }

@@ -152,6 +152,32 @@ async fn retries_keep_the_order_and_lose_nothing() {
 }
 
 #[tokio::test]
+async fn at_most_once_repeats_what_was_refused_and_gives_up_what_was_not_answered() {
+    let sink = sink().await;
+    let wait = RetryAfter::Seconds(0);
+    sink.script([
+        Fault::status(503).retry_after(wait),
+        Fault::none(),
+        Fault::cut_answer(),
+        Fault::none(),
+        Fault::reset_after(10),
+        Fault::status(504).retry_after(wait),
+        Fault::status(503).retry_after(wait),
+    ]);
+    let settings = SendSettings { retry: true, at_most_once: true, connections: 1, ..small(&sink) };
+    let report = send(SendSettings { streams: 4, ..settings }).await;
+    let counts = sink.counts();
+    assert_eq!((report.requests, report.failed, report.records), (9, 3, 9 * 12));
+    assert_eq!((report.retries["503"], report.retries.len()), (2, 1));
+    assert_eq!((report.failures["closed"], report.failures["504"]), (2, 1));
+    assert_eq!((counts.duplicates, counts.records), (0, 10 * 12), "one of the three had been taken");
+    assert_eq!(report.sequences.len(), 4);
+    for taken in &report.sequences {
+        assert_eq!((taken.records, &taken.unknown[..]), (36, &[(3, 6), (9, 15)][..]), "{taken:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_answers_early_and_closes_does_not_hold_up_the_next_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use sluice::net::Network;
 use sluice::otlp::Signal;
 use sluice::receive::{Answer, Bound, Handler, ListenerSettings};
 use tokio::net::TcpStream;
@@ -193,7 +194,9 @@ impl Handler for Slow {
 #[tokio::test]
 async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_answered() {
     let slow = Arc::new(Slow::default());
-    let bound = Bound::bind(ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap())).unwrap();
+    let bound =
+        Bound::bind(&Network::Machine, ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()))
+            .unwrap();
     let listener = bound.serve(slow.clone()).unwrap();
 
     let mut first = Wire::open(listener.address()).await;
@@ -216,7 +219,9 @@ async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_a
 #[tokio::test]
 async fn a_request_within_the_patience_of_a_stopped_listener_is_answered() {
     let slow = Arc::new(Slow::default());
-    let bound = Bound::bind(ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap())).unwrap();
+    let bound =
+        Bound::bind(&Network::Machine, ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()))
+            .unwrap();
     let listener = bound.serve(slow.clone()).unwrap();
     let mut wire = Wire::open(listener.address()).await;
     wire.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;

@@ -2,15 +2,15 @@
 
 use std::process::Stdio;
 
-use sluice::cli::sink::Fault;
+use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use tokio::process::Command;
 
-use crate::support::Sluice;
 use crate::support::letters::{letters, wait_for_letters};
 use crate::support::payload::{field, filler, logs};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
+use crate::support::{Sluice, eventually};
 
 const UP: &str = "otlp_http/up";
 
@@ -69,16 +69,42 @@ async fn a_directory_that_cannot_be_made_is_told_at_the_start() {
     assert!(error.to_string().contains("sluice.yaml/letters"), "{error}");
 }
 
+#[tokio::test]
+async fn the_bound_holds_for_all_exporters_together() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(501));
+    let options = || yaml::to(&up.url(), &[QUICK, SINGLY]);
+    let names = [UP, "otlp_http/other", "otlp_http/third"];
+    let exporters = yaml::exporters(&names.map(|name| (name, options())));
+    let bound = "dead_letter: { directory: '@DIR@/letters', max_size: 16KiB }\n";
+    let sluice = Sluice::start(&(exporters + &yaml::by_stream(&names.join(", ")) + bound)).await;
+    let streams: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+    let text = filler("text", 2000);
+    let texts = [&*text];
+    let entries: Vec<(&str, &[&str])> = streams.iter().map(|stream| (&**stream, &texts[..])).collect();
+    sluice.accept(Signal::Logs, logs(&entries)).await;
+    let metrics = sluice.settled().await;
+    let of = |outcome: &str| -> f64 { names.iter().map(|name| metrics.exported(name, outcome)).sum() };
+    let stored = letters(&sluice.directory().join("letters"));
+    let (kept, dropped) = (of("dead_lettered"), of("dropped"));
+    assert_eq!((kept, kept + dropped), (stored.len() as f64, 30.0));
+    assert!((1.0..=8.0).contains(&kept), "{kept} letters of 2 kB in 16 KiB");
+    let files = std::fs::read_dir(sluice.directory().join("letters")).unwrap();
+    let size: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(size <= 16 << 10, "{size}");
+    assert_eq!(metrics.sum("sluice_dead_letter_bytes", &[]), size as f64);
+}
+
+/// `sluice replay` of what `sluice` has put aside, by its configuration.
+fn replaying(sluice: &Sluice) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.arg("replay").arg(sluice.directory().join("letters")).arg("--config").arg(sluice.config());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
 async fn replay(sluice: &Sluice) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
-        .arg("replay")
-        .arg(sluice.directory().join("letters"))
-        .arg("--config")
-        .arg(sluice.config())
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("the binary was built");
+    let output = replaying(sluice).output().await.expect("the binary was built");
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -110,6 +136,65 @@ async fn replay_sends_letters_again_in_order_to_their_own_exporter_and_removes_t
     assert!(up.taken().iter().all(|request| request.headers["x-stream"] == "a"));
     assert_eq!(letters(&directory).len(), 0);
     assert_eq!(other.counts().records, 3, "the other exporter got nothing twice");
+}
+
+/// Two streams of five letters each, whose upstream is well again.
+async fn two_streams_of_letters() -> (Sink, Sluice) {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(501));
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS)).await;
+    for number in 1..=5 {
+        for stream in ["a", "b"] {
+            sluice.accept(Signal::Logs, logs(&[(stream, &[&format!("{stream}{number}")])])).await;
+        }
+    }
+    assert_eq!(sluice.settled().await.exported(UP, "dead_lettered"), 10.0);
+    up.clear_faults();
+    (up, sluice)
+}
+
+/// What an upstream got of a stream, in order.
+fn of_stream(up: &Sink, stream: &str) -> Vec<String> {
+    up.texts(Signal::Logs).into_iter().filter(|text| text.starts_with(stream)).collect()
+}
+
+#[tokio::test]
+async fn a_replay_whose_upstream_fails_in_the_middle_goes_on_where_it_stopped() {
+    let (up, sluice) = two_streams_of_letters().await;
+    up.set_fault(Fault::status(503).on_text("a3"));
+    let (success, output) = replay(&sluice).await;
+    assert!(!success, "{output}");
+    assert_eq!(of_stream(&up, "a"), ["a1", "a2"], "nothing overtakes the letter that fails");
+    assert_eq!(of_stream(&up, "b"), ["b1", "b2", "b3", "b4", "b5"], "the other stream goes on");
+    assert!(output.contains("left: behind a letter of its stream that was not delivered"), "{output}");
+    assert_eq!(letters(&sluice.directory().join("letters")).len(), 3);
+
+    up.clear_faults();
+    let (success, output) = replay(&sluice).await;
+    assert!(success, "{output}");
+    assert_eq!(of_stream(&up, "a"), ["a1", "a2", "a3", "a4", "a5"]);
+    assert_eq!(of_stream(&up, "b").len(), 5, "nothing twice");
+}
+
+#[tokio::test]
+async fn a_replay_that_is_killed_is_run_again_and_keeps_the_order() {
+    let (up, sluice) = two_streams_of_letters().await;
+    up.set_fault(Fault::hang().on_text("a3"));
+    let mut broken_off = replaying(&sluice).spawn().expect("the binary was built");
+    eventually("the third letter of a stream is not answered", async || {
+        up.requests().iter().any(|request| request.answered.is_none()).then_some(())
+    })
+    .await;
+    assert_eq!(of_stream(&up, "a"), ["a1", "a2"]);
+    broken_off.kill().await.expect("it runs");
+    up.clear_faults();
+    let (success, output) = replay(&sluice).await;
+    assert!(success, "{output}");
+    for stream in ["a", "b"] {
+        let all: Vec<String> = (1..=5).map(|number| format!("{stream}{number}")).collect();
+        assert_eq!(of_stream(&up, stream), all);
+    }
+    assert_eq!(letters(&sluice.directory().join("letters")).len(), 0);
 }
 
 #[tokio::test]

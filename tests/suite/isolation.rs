@@ -7,7 +7,7 @@ use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use tokio::time::Instant;
 
-use crate::support::payload::{KEY, entries, entry_of, logs, request, resource, texts};
+use crate::support::payload::{KEY, entries, entry_of, filler, logs, request, resource, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, QUICK};
 use crate::support::{PATIENCE, Sluice};
@@ -150,4 +150,35 @@ async fn a_full_stream_leaves_others_their_room() {
         sluice.accept(Signal::Logs, logs(&[("fine", &[&format!("text {round}")])])).await;
         up.records(round + 1).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_a_dead_upstream_keep_no_other_from_reading_its_backlog_in_the_journal() {
+    let (dead, fine) = (sinks::nobody().await, sinks::counting().await);
+    fine.set_fault(Fault::status(503));
+    let exporters = yaml::exporters(&[
+        ("otlp_http/dead", yaml::to(&format!("http://{dead}"), &[QUICK])),
+        ("otlp_http/fine", yaml::to(&fine.url(), &[QUICK])),
+    ]);
+    let routes = "routes:
+  - { match: { s2.stream: 'dead-*' }, key: s2.stream, exporters: [otlp_http/dead] }
+  - { match: { s2.stream: 'fine-*' }, key: s2.stream, exporters: [otlp_http/fine] }
+";
+    let journal = "journal: { directory: '@DIR@/journal', sync: never }\nlimits: { memory: 16MiB }\n";
+    let sluice = Sluice::start(&(exporters + routes + journal)).await;
+    let text = filler("", 600_000);
+    // Four times what there is memory for, in turn, so that both are behind and ask for memory to read into.
+    for stream in 0..100 {
+        let kind = if stream % 2 == 0 { "dead" } else { "fine" };
+        for _ in 0..2 {
+            sluice.accept(Signal::Logs, logs(&[(&format!("{kind}-{stream}"), &[&text])])).await;
+        }
+    }
+    fine.clear_faults();
+    fine.wait_for_records(100, PATIENCE).await.expect("its backlog is read while the other's waits");
+    let counts = fine.counts();
+    assert_eq!((counts.records, counts.in_order()), (100, true), "{counts:?}");
+    let metrics = sluice.assert_conserved().await;
+    assert_eq!(metrics.exported("otlp_http/fine", "delivered"), 100.0);
+    assert_eq!(metrics.sum("sluice_pending_records", &[("exporter", "otlp_http/dead")]), 100.0);
 }

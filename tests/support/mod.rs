@@ -1,5 +1,5 @@
 //! The harness that all scenarios share: Sluice itself ([`Sluice`] in this process, [`SluiceProcess`] as the real
-//! binary), what to ask it ([`Front`]), what to send ([`payload`]), and waiting without sleeping ([`eventually`]).
+//! binary, and at a [`Site`] one after the other), what to ask it ([`Front`]), what to send ([`payload`]), and waiting without sleeping ([`eventually`]).
 //! The upstream is `sluice::cli::sink::Sink`, the sender of many requests `sluice::cli::send::Load`.
 #![allow(dead_code, unused_imports, reason = "not every scenario needs every part")]
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
@@ -17,6 +17,7 @@ pub mod payload;
 pub mod process;
 pub mod router;
 pub mod sinks;
+pub mod site;
 pub mod telemetry;
 pub mod tls;
 pub mod wire;
@@ -26,6 +27,7 @@ pub use front::Front;
 pub use metrics::Metrics;
 pub use process::SluiceProcess;
 pub use router::Sluice;
+pub use site::Site;
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ pub struct SluiceProcess {
     front: Front,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
-    directory: tempfile::TempDir,
+    directory: Arc<tempfile::TempDir>,
 }
 
 impl SluiceProcess {
@@ -48,27 +48,41 @@ impl SluiceProcess {
         args: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
-            .args(["run", "--config"])
-            .arg(config)
-            .args(args)
-            .current_dir(directory.path())
-            .env_remove("RUST_LOG")
-            .env_remove("SLUICE_CONFIG")
-            .env_remove("SLUICE_LOG_FORMAT")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary was built");
-        let log = log_of(&mut child);
+        let (child, log) = launch(directory.path(), config, args, variables);
         let address = async |what: &str| {
             eventually(what, async || log.lock().iter().find_map(|line| address_after(line, what))).await
         };
         let front = Front { otlp: address("OTLP/HTTP on ").await, admin: address("admin on ").await };
-        Self { front, child, log, directory }
+        Self { front, child, log, directory: Arc::new(directory) }
+    }
+
+    /// Starts the binary at a site, and does not wait for anything.
+    pub(super) fn launch_at(
+        directory: &Arc<tempfile::TempDir>,
+        config: &Path,
+        variables: &[(&str, &str)],
+        front: Front,
+    ) -> Self {
+        let (child, log) = launch(directory.path(), config, &[], variables);
+        Self { front, child, log, directory: directory.clone() }
+    }
+
+    /// Waits until all its listeners accept.
+    pub async fn ready(&self) -> &Self {
+        for what in ["OTLP/HTTP on ", "admin on "] {
+            eventually(what, async || self.says(what).then_some(())).await;
+        }
+        self
+    }
+
+    /// Whether it has logged a line with this text.
+    pub fn says(&self, text: &str) -> bool {
+        self.log.lock().iter().any(|line| line.contains(text))
+    }
+
+    /// Ends it with SIGKILL, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("it can be killed");
     }
 
     /// What it has logged so far, line by line.
@@ -106,16 +120,52 @@ impl SluiceProcess {
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
-        ended.expect("it ends in time").expect("it can be waited for")
+        let ended = ended.unwrap_or_else(|_| panic!("it does not end: {:#?}", self.log()));
+        ended.expect("it can be waited for")
     }
 
     /// Resident memory in bytes, as the kernel counts it.
     pub fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs on Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it has memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") * 1024
     }
+}
+
+/// Starts `sluice run`; the lines of its log come as it writes them.
+fn launch(
+    directory: &Path,
+    config: &Path,
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> (Child, Arc<Mutex<Vec<String>>>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["run", "--config"])
+        .arg(config)
+        .args(args)
+        .current_dir(directory)
+        .env_remove("RUST_LOG")
+        .env_remove("SLUICE_CONFIG")
+        .env_remove("SLUICE_LOG_FORMAT")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary was built");
+    let log = log_of(&mut child);
+    (child, log)
 }
 
 impl Deref for SluiceProcess {

@@ -17,6 +17,12 @@ pub async fn recording() -> Sink {
     Sink::start(settings).await.expect("there is a free port")
 }
 
+/// One that keeps every request, at an address.
+pub async fn recording_at(listen: std::net::SocketAddr) -> Sink {
+    let settings = SinkSettings { listen, record_requests: true, ..SinkSettings::default() };
+    Sink::start(settings).await.expect("the address is free")
+}
+
 /// An address at which nobody listens.
 pub async fn nobody() -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");

@@ -5,7 +5,7 @@ use sluice::cli::send::SendProtocol;
 use super::{Task, WORKERS};
 
 pub(super) fn config(task: &Task<'_>) -> String {
-    let Task { listen, upstream, passage, certificates } = task;
+    let Task { listen, upstream, passage, certificates, .. } = task;
     let spoken = |protocol| if protocol == SendProtocol::Grpc { " proto h2" } else { "" };
     let bind_tls = if passage.incoming.tls {
         format!(" ssl crt {}", certificates.both().display())

@@ -115,6 +115,8 @@ pub(crate) struct Task<'a> {
     pub(crate) upstream: SocketAddr,
     pub(crate) passage: Passage,
     pub(crate) certificates: &'a Certificates,
+    /// What Sluice's configuration says beside that.
+    pub(crate) more: &'a str,
 }
 
 /// How Sluice is set up, beyond what every proxy is.
@@ -142,10 +144,11 @@ impl Proxy {
         upstream: SocketAddr,
         passage: Passage,
         certificates: &Certificates,
+        more: &str,
     ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
         let addr = free_address()?;
-        let task = Task { listen: addr, upstream, passage, certificates };
+        let task = Task { listen: addr, upstream, passage, certificates, more };
         let path = directory.path();
         let mut command = Command::new(program);
         match kind {
@@ -160,7 +163,7 @@ impl Proxy {
                 command.arg("-db").arg("-f").arg(path.join("haproxy.cfg"));
             }
             Kind::Sluice => {
-                fs::write(path.join("sluice.yaml"), sluice::config(&task, free_address()?, ""))?;
+                fs::write(path.join("sluice.yaml"), sluice::config(&task, free_address()?))?;
                 command.arg("run").arg("--config").arg(path.join("sluice.yaml"));
                 command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
             }
@@ -194,9 +197,10 @@ impl Proxy {
     ) -> Result<(Self, Duration), Failure> {
         let directory = tempfile::tempdir()?;
         let (addr, admin) = (free_address()?, free_address()?);
-        let task = Task { listen: addr, upstream, passage: Passage::PLAIN, certificates };
+        let task =
+            Task { listen: addr, upstream, passage: Passage::PLAIN, certificates, more: &tuning.blocks };
         let config = directory.path().join("sluice.yaml");
-        fs::write(&config, sluice::config(&task, admin, &tuning.blocks))?;
+        fs::write(&config, sluice::config(&task, admin))?;
         let mut command = if tuning.one_core {
             // Sluice starts as many workers as it may use cores.
             let mut command = Command::new("taskset");

@@ -7,9 +7,8 @@ use sluice::cli::send::SendProtocol;
 
 use super::Task;
 
-/// The configuration, with more top-level `blocks` at its end.
-pub(super) fn config(task: &Task<'_>, admin: SocketAddr, blocks: &str) -> String {
-    let Task { listen, upstream, passage, certificates } = task;
+pub(super) fn config(task: &Task<'_>, admin: SocketAddr) -> String {
+    let Task { listen, upstream, passage, certificates, more } = task;
     let outgoing = passage.outgoing;
     let receiver_tls = if passage.incoming.tls {
         format!(
@@ -47,6 +46,6 @@ routes:
     key: s2.stream
     exporters: [{exporter}]
 admin: {{ endpoint: {admin} }}
-{blocks}"
+{more}"
     )
 }

@@ -62,7 +62,7 @@ routes: [{ name: all, key: service.name, exporters: [otlp_http/up] }]
 }
 
 async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
-    let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 20 };
+    let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 20, synced: false };
     let dead = DeadLetters::open(&settings).unwrap();
     for (exporter, key, body) in list {
         let letter = Letter {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::{HeaderName, HeaderValue};
+use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Load, Report, SendCompression, SendEncoding, SendProtocol, SendSettings};
@@ -74,6 +75,10 @@ pub struct SendArgs {
     /// after the time that `Retry-After` or `RetryInfo` asks for.
     #[arg(long)]
     retry: bool,
+    /// Never send a record twice: after a lost connection, a timeout, or a 5xx other than 503, give the request up, and its
+    /// sequence numbers with it. Then a duplicate at `sluice sink` is not the sender's.
+    #[arg(long)]
+    at_most_once: bool,
     /// How long to wait for an answer.
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
     timeout: Duration,
@@ -85,6 +90,9 @@ pub struct SendArgs {
     /// Print the final report as JSON.
     #[arg(long)]
     json: bool,
+    /// Add to the JSON how many records of each stream were taken, and of which it is not known.
+    #[arg(long, requires = "json")]
+    sequences: bool,
 }
 
 /// For `https`.
@@ -136,6 +144,7 @@ impl From<&SendArgs> for SendSettings {
             encoding: args.encoding,
             compression: args.compression,
             retry: args.retry,
+            at_most_once: args.at_most_once,
             timeout: args.timeout,
             headers: args.headers.iter().cloned().collect(),
             tls: TlsClientSettings {
@@ -173,7 +182,11 @@ pub async fn run(args: SendArgs) -> ExitCode {
     }
     let report = load.finish().await;
     let text = if args.json {
-        serde_json::to_string(&report).expect("a report is JSON") + "\n"
+        let mut all = json!(report);
+        if args.sequences {
+            all["sequences"] = json!(report.sequences);
+        }
+        format!("{all}\n")
     } else {
         report.to_string()
     };

@@ -121,10 +121,11 @@ impl Load {
         while let Some(ended) = self.senders.join_next().await {
             let (sender, streams) = ended.expect("a sender doesn't panic");
             let sender = String::from_utf8_lossy(&sender).into_owned();
-            self.sequences.extend(streams.taken().map(|(stream, records)| Acknowledged {
+            self.sequences.extend(streams.taken().map(|(stream, records, unknown)| Acknowledged {
                 stream: stream_name(self.settings.streams, stream),
                 sender: sender.clone(),
                 records,
+                unknown: unknown.to_vec(),
             }));
         }
         self.ended.get_or_insert_with(Instant::now);

@@ -158,7 +158,7 @@ pub struct Report {
     pub megabytes_per_second: f64,
     /// How long requests took, all attempts included.
     pub latency_ms: Latency,
-    /// What was taken, by stream and sender.
+    /// What was taken, by stream and sender; not part of the JSON.
     #[serde(skip)]
     pub sequences: Vec<Acknowledged>,
 }
@@ -180,8 +180,8 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// The records with sequence numbers from 0 to below `records` were taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The records with sequence numbers from 0 to below `records` were taken, but for `unknown`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Acknowledged {
     /// The routing key.
     pub stream: String,
@@ -189,6 +189,9 @@ pub struct Acknowledged {
     pub sender: String,
     /// How many.
     pub records: u64,
+    /// Those that were given up, and may have been taken or not: first number to one past the last, rising. Only with
+    /// [`super::SendSettings::at_most_once`].
+    pub unknown: Vec<(u64, u64)>,
 }
 
 impl Report {

@@ -54,6 +54,9 @@ impl Sender {
                 }
                 Err(failure) => {
                     self.tally.lock().failed(failure);
+                    if self.settings.at_most_once && failure.may_have_arrived() {
+                        self.streams.give_up();
+                    }
                     if matches!(failure, Failure::Connect | Failure::Tls) {
                         // Nobody is there to talk to: asking again at once would only cost CPU.
                         wait_unless(&self.stop, FIRST_WAIT).await;
@@ -73,7 +76,8 @@ impl Sender {
                 Err(refusal) => refusal,
             };
             let Refusal { failure, retry_after } = refusal;
-            if !self.settings.retry || !refusal.is_retryable() {
+            let repeats = self.settings.at_most_once && failure.may_have_arrived();
+            if !self.settings.retry || !refusal.is_retryable() || repeats {
                 return Err(failure);
             }
             self.tally.lock().retried(failure);

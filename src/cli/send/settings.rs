@@ -46,6 +46,9 @@ pub struct SendSettings {
     /// Send a request again after 429, 502, 503, 504, a code of gRPC that is as good (rules 17 and 18), or a lost
     /// connection, until it is taken.
     pub retry: bool,
+    /// Never send a record twice: a request that may have arrived though it was not answered is given up, and its sequence
+    /// numbers with it. So no duplicate is the sender's.
+    pub at_most_once: bool,
     /// How long to wait for one answer; and, when the run is over, for a request that is being retried.
     pub timeout: Duration,
     /// Added to every request. They may hold secrets, and are never shown.
@@ -145,6 +148,7 @@ impl SendSettings {
             encoding: SendEncoding::Proto,
             compression: SendCompression::None,
             retry: false,
+            at_most_once: false,
             timeout: Duration::from_secs(10),
             headers: HeaderMap::new(),
             tls: TlsClientSettings::default(),

@@ -3,7 +3,7 @@
 use super::template::EntryPlace;
 
 /// The streams of one connection, taken in turn, and the next sequence number of each. Numbers are used up only when a
-/// request has been taken: one that was refused is sent again with the same ones, so that a server that
+/// request has been taken, or given up: one that was refused is sent again with the same ones, so that a server that
 /// keeps half of a refused request shows up as duplicates, and one that loses part of an accepted one as a gap.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -12,6 +12,8 @@ pub(super) struct Streams {
     step: usize,
     /// The next sequence number of each.
     next: Vec<u64>,
+    /// What was given up of each.
+    unknown: Vec<Vec<(u64, u64)>>,
     /// Whose turn it is.
     turn: usize,
     entries: usize,
@@ -35,13 +37,15 @@ impl Streams {
                 first: 0,
                 step: 1,
                 next: vec![0; streams],
+                unknown: vec![Vec::new(); streams],
                 turn: index % streams,
                 entries,
                 records,
             };
         }
         let owned = streams.saturating_sub(index).div_ceil(connections);
-        Self { first: index, step: connections, next: vec![0; owned], turn: 0, entries, records }
+        let (next, unknown) = (vec![0; owned], vec![Vec::new(); owned]);
+        Self { first: index, step: connections, next, unknown, turn: 0, entries, records }
     }
 
     /// The places of the next request's entries.
@@ -62,9 +66,24 @@ impl Streams {
         self.turn = (self.turn + self.entries) % self.next.len();
     }
 
-    /// Number of each stream, and how many of its records were taken.
-    pub(super) fn taken(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.next.iter().enumerate().map(|(index, &next)| (self.stream(index), next))
+    /// Uses up the numbers of a request of which nobody knows whether it was taken.
+    pub(super) fn give_up(&mut self) {
+        for place in self.places().collect::<Vec<_>>() {
+            let unknown = &mut self.unknown[(place.stream - self.first) / self.step];
+            let end = place.first + self.records;
+            match unknown.last_mut() {
+                Some(last) if last.1 == place.first => last.1 = end,
+                _ => unknown.push((place.first, end)),
+            }
+        }
+        self.advance();
+    }
+
+    /// Number of each stream, how many of its numbers are used up, and what was given up of them.
+    pub(super) fn taken(&self) -> impl Iterator<Item = (usize, u64, &[(u64, u64)])> {
+        let unknown = self.unknown.iter().map(Vec::as_slice);
+        let streams = self.next.iter().zip(unknown).enumerate();
+        streams.map(|(index, (&next, unknown))| (self.stream(index), next, unknown))
     }
 
     fn stream(&self, index: usize) -> usize {
@@ -84,7 +103,7 @@ mod tests {
     fn every_stream_belongs_to_one_connection() {
         let mut all: Vec<usize> = Vec::new();
         for index in 0..4 {
-            all.extend(Streams::new(index, 4, 10, false, (1, 1)).taken().map(|(stream, _)| stream));
+            all.extend(Streams::new(index, 4, 10, false, (1, 1)).taken().map(|(stream, ..)| stream));
         }
         all.sort_unstable();
         assert_eq!(all, (0..10).collect::<Vec<_>>());
@@ -104,6 +123,21 @@ mod tests {
         assert_eq!(places(&streams), [(0, 0), (1, 0), (0, 5)]);
         streams.advance();
         assert_eq!(places(&streams), [(1, 5), (0, 10), (1, 10)]);
+    }
+
+    #[test]
+    fn a_request_that_was_given_up_uses_its_numbers_up() {
+        let mut streams = Streams::new(0, 1, 2, false, (3, 5));
+        streams.advance();
+        streams.give_up();
+        streams.give_up();
+        assert_eq!(places(&streams), [(1, 20), (0, 25), (1, 25)]);
+        let taken: Vec<_> = streams.taken().collect();
+        assert_eq!(taken, [(0, 25, &[(10, 25)][..]), (1, 20, &[(5, 20)][..])]);
+        streams.advance();
+        streams.give_up();
+        let unknown: Vec<_> = streams.taken().map(|(.., unknown)| unknown.to_vec()).collect();
+        assert_eq!(unknown, [vec![(10, 25), (30, 40)], vec![(5, 20), (30, 35)]]);
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub(super) async fn serve(
                 wire_body,
                 body,
                 arrived,
+                decided: Instant::now(),
                 answered: answer.map(Response::status),
             });
         }

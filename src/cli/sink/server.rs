@@ -70,6 +70,8 @@ pub struct RecordedRequest {
     pub body: Bytes,
     /// When its head had arrived.
     pub arrived: Instant,
+    /// When its answer was decided, and its records counted if they were taken.
+    pub decided: Instant,
     /// The status of the answer, of a gRPC call the one that its code stands for; `None` if a fault left it without one.
     pub answered: Option<StatusCode>,
 }
@@ -213,7 +215,20 @@ impl Sink {
     ///
     /// Unless the sink was started with [`SinkSettings::record_requests`].
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.requests.as_ref().expect("the sink was started with `record_requests`").lock().clone()
+        self.recorded().lock().clone()
+    }
+
+    /// The same, but those since the last call: the sink keeps them no longer.
+    ///
+    /// # Panics
+    ///
+    /// Unless the sink was started with [`SinkSettings::record_requests`].
+    pub fn take_requests(&self) -> Vec<RecordedRequest> {
+        std::mem::take(&mut self.recorded().lock())
+    }
+
+    fn recorded(&self) -> &Mutex<Vec<RecordedRequest>> {
+        self.shared.requests.as_ref().expect("the sink was started with `record_requests`")
     }
 
     /// Waits until `reached` holds, which is looked at after every request.

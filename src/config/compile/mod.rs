@@ -102,6 +102,7 @@ pub(super) fn compile(
     let exporters = exporters::compile(&config.exporters, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     let limits = limits(&config.limits, root, memory, context);
+    let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
 
     Parts {
         listeners,
@@ -113,7 +114,6 @@ pub(super) fn compile(
         },
         limits,
         acknowledge: acknowledge(config, root, context),
-        journal: config.journal.as_ref().map(|settings| journal(settings, root, context)),
         dead_letter: config.dead_letter.as_ref().map(|dead_letter| {
             if dead_letter.max_size.0 == 0 {
                 let span = root.near(&["dead_letter", "max_size"]).span;
@@ -122,8 +122,13 @@ pub(super) fn compile(
                     .error(span, "`max_size` must be above zero")
                     .help("leave out `dead_letter` to keep nothing");
             }
-            DeadLetterSettings { directory: dead_letter.directory.clone(), max_size: dead_letter.max_size.0 }
+            DeadLetterSettings {
+                directory: dead_letter.directory.clone(),
+                max_size: dead_letter.max_size.0,
+                synced: journal.as_ref().is_some_and(|journal| journal.sync != SyncPolicy::Never),
+            }
         }),
+        journal,
         admin,
         health,
         shutdown_delay: config.shutdown_delay.0,

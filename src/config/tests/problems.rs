@@ -248,6 +248,14 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
+fn dead_letters_are_synced_where_the_journal_is() {
+    let synced =
+        |journal: &str| good(&with(&format!("{journal}dead_letter: {{}}\n"))).dead_letter.unwrap().synced;
+    assert!(synced("journal: {}\n") && synced("journal: { sync: 100ms }\n"));
+    assert!(!synced("") && !synced("journal: { sync: never }\n"));
+}
+
+#[test]
 fn a_journal_has_room_for_some_segments_and_says_when_it_syncs() {
     assert_eq!(
         said(&with("journal: { directory: ./journal, max_size: 15MiB, segment_size: 1023KiB }\n")),

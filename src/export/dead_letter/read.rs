@@ -51,7 +51,7 @@ pub fn letters(directory: &Path) -> io::Result<Letters> {
 }
 
 impl StoredLetter {
-    fn read(path: &Path) -> Result<Self, String> {
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read(path).map_err(|error| error.to_string())?;
         let note: Note =
             serde_json::from_slice(&text).map_err(|error| format!("not a dead letter: {error}"))?;

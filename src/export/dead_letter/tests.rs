@@ -4,7 +4,7 @@ use super::*;
 use crate::route::Values as _;
 
 fn settings(root: &TempDir, max_size: u64) -> DeadLetterSettings {
-    DeadLetterSettings { directory: root.path().join("letters"), max_size }
+    DeadLetterSettings { directory: root.path().join("letters"), max_size, synced: false }
 }
 
 fn letter(text: &'static str) -> Letter {

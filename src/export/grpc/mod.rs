@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::trace;
 
@@ -28,7 +27,7 @@ use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
-use super::upstream::dial::{self, DialError};
+use super::upstream::dial::{self, Connector, DialError};
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
@@ -36,6 +35,7 @@ use super::{
     Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, RetrySettings,
     TargetError, TransportError,
 };
+use crate::net::Network;
 use crate::route::{Template, Values};
 use crate::stream::{Batch, Budget};
 
@@ -72,7 +72,7 @@ struct Shared {
     settings: OtlpGrpcSettings,
     max_in_flight: usize,
     retry: RetrySettings,
-    connector: HttpConnector,
+    connector: Connector,
     tls: Tls,
     proxies: Proxies,
     fixed: FixedTargets,
@@ -88,11 +88,15 @@ enum Failure {
 }
 
 impl GrpcTransport {
-    pub(super) fn new(settings: &ExporterSettings, grpc: &OtlpGrpcSettings) -> Result<Self, TransportError> {
+    pub(super) fn new(
+        settings: &ExporterSettings,
+        grpc: &OtlpGrpcSettings,
+        network: &Network,
+    ) -> Result<Self, TransportError> {
         let wants_tls = grpc.url.as_ref().and_then(Template::as_text).is_some_and(is_https);
         let shared = Shared {
             tls: Tls::new(grpc.tls.clone(), b"h2", wants_tls)?,
-            connector: dial::connector(grpc.timeout),
+            connector: Connector::new(network, grpc.timeout),
             proxies: Proxies::from_env(),
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
@@ -303,7 +307,7 @@ mod tests {
             max_in_flight: 256,
             retry: RetrySettings::without_jitter(),
         };
-        GrpcTransport::new(&settings, &grpc).unwrap()
+        GrpcTransport::new(&settings, &grpc, &Network::Machine).unwrap()
     }
 
     #[tokio::test]

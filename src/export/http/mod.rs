@@ -18,7 +18,6 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout_at};
@@ -33,7 +32,7 @@ use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{self, Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
-use super::upstream::dial::{self, DialError};
+use super::upstream::dial::{self, Connector, DialError};
 use super::upstream::partial_success::Unreadable;
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
@@ -42,6 +41,7 @@ use super::{
     Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, RetrySettings, TargetError,
     TransportError,
 };
+use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::Values;
 use crate::stream::{Batch, Budget};
@@ -69,7 +69,7 @@ struct Shared {
     max_in_flight: usize,
     retry: RetrySettings,
     max_request: usize,
-    connector: HttpConnector,
+    connector: Connector,
     tls: Tls,
     proxies: Proxies,
     fixed: FixedTargets,
@@ -84,7 +84,11 @@ enum Failure {
 }
 
 impl HttpTransport {
-    pub(super) fn new(settings: &ExporterSettings, http: &OtlpHttpSettings) -> Result<Self, TransportError> {
+    pub(super) fn new(
+        settings: &ExporterSettings,
+        http: &OtlpHttpSettings,
+        network: &Network,
+    ) -> Result<Self, TransportError> {
         let proxies = match &http.proxy_url {
             Some(url) => Proxies::fixed(url.expose_secret())?,
             None => Proxies::from_env(),
@@ -92,7 +96,7 @@ impl HttpTransport {
         let wants_tls = http.urls.iter().flatten().any(|url| url.as_text().is_some_and(is_https));
         let shared = Shared {
             tls: Tls::new(http.tls.clone(), b"http/1.1", wants_tls)?,
-            connector: dial::connector(http.timeout),
+            connector: Connector::new(network, http.timeout),
             proxies,
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),

@@ -8,8 +8,7 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::CertificateError;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
@@ -17,6 +16,7 @@ use super::destination::Origin;
 use super::proxy::Way;
 use super::tls::{Tls, TlsError, server_name};
 use crate::export::TlsClientSettings;
+use crate::net::{Network, SimulatedNetwork, Transmission};
 
 /// The longest that a TCP connection may take, divided among the addresses of the name.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,10 +24,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this time without traffic the kernel begins to ask whether the other side still lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// A connection that bytes can be sent through, whatever it is made of.
-pub(crate) trait Transmission: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transmission for T {}
+/// Opens connections; the name is resolved anew for each.
+#[derive(Clone, Debug)]
+pub(in crate::export) enum Connector {
+    Tcp(HttpConnector),
+    Simulated {
+        network: Arc<dyn SimulatedNetwork>,
+        /// The longest that one may take.
+        limit: Duration,
+    },
+}
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -65,26 +71,56 @@ fn is_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if format!("{error:?}").contains("CaUsedAsEndEntity"))
 }
 
-/// Opens TCP connections; the name is resolved anew for each.
-pub(in crate::export) fn connector(timeout: Duration) -> HttpConnector {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_keepalive(Some(KEEPALIVE));
-    let limit = if timeout.is_zero() { CONNECT_TIMEOUT } else { CONNECT_TIMEOUT.min(timeout) };
-    connector.set_connect_timeout(Some(limit));
-    connector
+impl Connector {
+    /// For attempts of at most `timeout`; zero: without an end.
+    pub(in crate::export) fn new(network: &Network, timeout: Duration) -> Self {
+        let limit = if timeout.is_zero() { CONNECT_TIMEOUT } else { CONNECT_TIMEOUT.min(timeout) };
+        match network {
+            Network::Machine => {
+                let mut connector = HttpConnector::new();
+                connector.enforce_http(false);
+                connector.set_nodelay(true);
+                connector.set_keepalive(Some(KEEPALIVE));
+                connector.set_connect_timeout(Some(limit));
+                Self::Tcp(connector)
+            }
+            Network::Simulated(network) => Self::Simulated { network: network.clone(), limit },
+        }
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Box<dyn Transmission>, DialError> {
+        let refused = |reason| DialError::Connect { to: origin.clone(), reason };
+        match self {
+            Self::Tcp(connector) => {
+                let uri: Uri = origin
+                    .to_string()
+                    .parse()
+                    .map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
+                // The resolver is always ready, so there is no readiness to wait for.
+                match connector.clone().call(uri).await {
+                    Ok(stream) => Ok(Box::new(stream.into_inner())),
+                    Err(error) => Err(refused(super::detail::chain(&error))),
+                }
+            }
+            Self::Simulated { network, limit } => {
+                match timeout(*limit, network.connect(&origin.host, origin.port)).await {
+                    Ok(connected) => connected.map_err(|error| refused(error.to_string())),
+                    Err(_) => Err(refused(format!("no answer within {limit:?}"))),
+                }
+            }
+        }
+    }
 }
 
 /// Connects to a destination, on the way it names. Returns the generation of the TLS files with it.
 pub(in crate::export) async fn dial(
-    connector: &HttpConnector,
+    connector: &Connector,
     tls: &Tls,
     origin: &Origin,
     way: &Way,
 ) -> Result<(Box<dyn Transmission>, u64), DialError> {
     let raw = match way {
-        Way::Direct => Box::new(tcp(connector, origin).await?),
+        Way::Direct => connector.connect(origin).await?,
         Way::Forward(proxy) => reach(connector, tls, &proxy.origin).await?,
         Way::Tunnel(proxy) => {
             let mut raw = reach(connector, tls, &proxy.origin).await?;
@@ -110,7 +146,7 @@ pub(in crate::export) async fn dial(
 /// Opens connections to one server, without a proxy: for tools that send what no exporter has.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    connector: HttpConnector,
+    connector: Connector,
     tls: Tls,
     origin: Origin,
 }
@@ -124,7 +160,7 @@ impl Dialer {
         timeout: Duration,
     ) -> Result<Self, TlsError> {
         let tls = Tls::new(tls, protocol, origin.https)?;
-        Ok(Self { connector: connector(timeout), tls, origin })
+        Ok(Self { connector: Connector::new(&Network::Machine, timeout), tls, origin })
     }
 
     /// Opens one.
@@ -134,14 +170,10 @@ impl Dialer {
 }
 
 /// A connection to a proxy, whose own URL may be `https`.
-async fn reach(
-    connector: &HttpConnector,
-    tls: &Tls,
-    proxy: &Origin,
-) -> Result<Box<dyn Transmission>, DialError> {
-    let raw = tcp(connector, proxy).await?;
+async fn reach(connector: &Connector, tls: &Tls, proxy: &Origin) -> Result<Box<dyn Transmission>, DialError> {
+    let raw = connector.connect(proxy).await?;
     if !proxy.https {
-        return Ok(Box::new(raw));
+        return Ok(raw);
     }
     // A proxy is reached by its own name: `server_name_override` is about the upstream.
     let name = server_name(&proxy.host)?;
@@ -154,15 +186,4 @@ async fn reach(
         .await
         .map_err(|source| DialError::Handshake { with: proxy.clone(), source })?;
     Ok(Box::new(secured))
-}
-
-async fn tcp(connector: &HttpConnector, origin: &Origin) -> Result<TcpStream, DialError> {
-    let refused = |reason| DialError::Connect { to: origin.clone(), reason };
-    let uri: Uri =
-        origin.to_string().parse().map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
-    // The resolver is always ready, so there is no readiness to wait for.
-    match connector.clone().call(uri).await {
-        Ok(stream) => Ok(stream.into_inner()),
-        Err(error) => Err(refused(super::detail::chain(&error))),
-    }
 }

@@ -25,9 +25,25 @@ fn what_is_appended_is_read_back_in_order_and_whole() {
         assert_eq!(read_from(&journal, b, 299, max_bytes), filled("b", 299..600, 40));
     }
     assert!(segments(&disk).len() > 3, "{:?}", disk.files());
-    let chunks = journal.read(b, 1, usize::MAX).unwrap();
+    let chunks = journal.read(b, 1..u64::MAX, usize::MAX).unwrap();
     assert_eq!(chunks[0].first, 1);
     assert_eq!(chunks.iter().map(|chunk| chunk.records).sum::<u64>(), 200 * 3);
+}
+
+#[test]
+fn what_comes_after_the_end_is_not_read() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let a = journal.stream(&key("a"));
+    fill(&journal, a, "a", 0..10, 500);
+    let read = |numbers| -> Vec<u64> {
+        let chunks = journal.read(a, numbers, usize::MAX).unwrap();
+        chunks.iter().flat_map(|chunk| chunk.sequences()).collect()
+    };
+    // Small records that follow each other are one chunk: it has to end in time.
+    assert_eq!(read(3..7), [3, 4, 5, 6]);
+    assert_eq!(read(0..10), Vec::from_iter(0..10));
+    assert!(read(5..5).is_empty() && read(10..12).is_empty());
 }
 
 #[test]
@@ -151,7 +167,7 @@ fn what_many_streams_left_behind_is_regrouped_once() {
             append_one(&journal, *stream, nth(name, n, 500)).unwrap();
         }
     }
-    let scattered = journal.read(streams[0].1, 0, usize::MAX).unwrap().len();
+    let scattered = journal.read(streams[0].1, 0..u64::MAX, usize::MAX).unwrap().len();
     for _ in 0..20 {
         journal.tend_once();
     }
@@ -161,7 +177,7 @@ fn what_many_streams_left_behind_is_regrouped_once() {
         journal.tend_once();
     }
     assert_eq!(journal.state().carried_bytes, carried, "nothing is carried again for no reason");
-    assert!(journal.read(streams[0].1, 0, usize::MAX).unwrap().len() <= scattered);
+    assert!(journal.read(streams[0].1, 0..u64::MAX, usize::MAX).unwrap().len() <= scattered);
     for (name, stream) in &streams {
         assert_eq!(read_all(&journal, *stream), filled(name, 0..25, 500));
     }

@@ -110,7 +110,7 @@ pub(super) fn read_from(
 ) -> Vec<(u64, Bytes)> {
     let mut found = Vec::new();
     loop {
-        let chunks = journal.read(stream, from, max_bytes).unwrap();
+        let chunks = journal.read(stream, from..u64::MAX, max_bytes).unwrap();
         let Some(last) = chunks.last() else { return found };
         from = last.sequences().end() + 1;
         found.extend(chunks.iter().flat_map(entries_of));

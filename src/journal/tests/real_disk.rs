@@ -1,9 +1,11 @@
 //! The same on the real file system, with the threads.
 
+use std::io;
 use std::sync::mpsc;
 
 use super::*;
-use crate::journal::inspect;
+use crate::journal::directory::Directory;
+use crate::journal::{Disk as _, inspect};
 
 fn real(directory: &std::path::Path, sync: SyncPolicy) -> JournalSettings {
     JournalSettings { directory: directory.join("journal"), sync, ..settings(64) }
@@ -77,4 +79,22 @@ fn a_process_that_is_gone_without_a_word_leaves_everything() {
     assert_eq!(recovery.damage, []);
     let a = journal.stream(&key("a"));
     assert_eq!(read_all(&journal, a), filled("a", 0..50, 3000));
+}
+
+#[test]
+fn a_directory_that_has_gone_is_not_made_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (here, away) = (root.path().join("journal"), root.path().join("away"));
+    let directory = Directory::new(&here);
+    let _lock = directory.lock().unwrap();
+    directory.create("quarantine/a", 4096).unwrap();
+    directory.create("quarantine/b", 4096).unwrap();
+    std::fs::rename(&here, &away).unwrap();
+    for name in ["a", "quarantine/c"] {
+        assert_eq!(
+            directory.create(name, 4096).err().map(|error| error.kind()),
+            Some(io::ErrorKind::NotFound)
+        );
+    }
+    assert!(!here.exists(), "nobody goes on in another of its name");
 }

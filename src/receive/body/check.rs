@@ -1,7 +1,9 @@
 //! What decompression must come to, told in another way: the whole body at once, through the codecs' own readers.
 
 use std::io::{self, Read as _};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +26,8 @@ const BEYOND: usize = if STEP > 1032 * FEED { STEP } else { 1032 * FEED + 64 * 1
 pub fn check(coding: u8, body: &[u8], cuts: &[u8]) {
     let coding = [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::Zstd][usize::from(coding % 4)];
     let budget = Arc::new(Budget::new(u64::MAX));
-    let limits = Limits { size: LIMIT as u64, timeout: Duration::MAX, budget: budget.clone() };
+    let limits =
+        Limits { size: LIMIT as u64, timeout: Duration::MAX, budget: budget.clone(), arrives: false };
     let read = in_pieces(coding, body, cuts, &limits);
     assert_eq!(budget.used(), 0, "what was reserved is given back");
     match (&read, at_once(coding, body)) {
@@ -44,13 +47,13 @@ fn in_pieces(coding: Coding, body: &[u8], cuts: &[u8], limits: &Limits) -> Resul
         take(&mut reading, piece, rest.is_empty())?;
     }
     take(&mut reading, rest, true)?;
-    let read = reading.finish()?;
+    let read = now(reading.finish())?;
     assert_eq!(read.reservation.bytes(), read.bytes.len() as u64);
     Ok(read.bytes)
 }
 
 fn take(reading: &mut Reading, piece: Bytes, last: bool) -> Result<(), BodyError> {
-    let taken = reading.take(piece, last);
+    let taken = now(reading.take(piece, last));
     let (len, capacity) = match &reading.sink {
         Sink::Empty => (0, 0),
         Sink::Whole(bytes) => (bytes.len(), bytes.len()),
@@ -59,11 +62,19 @@ fn take(reading: &mut Reading, piece: Bytes, last: bool) -> Result<(), BodyError
     };
     if taken.is_ok() {
         assert!(len <= LIMIT, "{len} bytes are held");
-        let used = reading.reservation.budget().used();
+        let used = reading.room.reservation.budget().used();
         assert!(used >= capacity as u64, "{used} of {capacity} bytes are reserved");
     }
     assert!(len <= LIMIT + BEYOND, "{len} bytes have been held");
     taken
+}
+
+/// What needs no waiting, since there is memory without end.
+fn now<T>(ready: impl Future<Output = T>) -> T {
+    match pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => unreachable!("it waits for nothing but memory"),
+    }
 }
 
 /// The decoded body, or what is beyond the limit of it.

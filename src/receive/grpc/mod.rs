@@ -62,6 +62,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         size: settings.max_request_body_size,
         timeout: patience.map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
         budget: otlp.budget.clone(),
+        arrives: true,
     };
     let received = body::read_message(&mut body, coding, &limits).await;
     if matches!(&received, Err(error) if !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted)) {

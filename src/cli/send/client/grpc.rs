@@ -12,8 +12,9 @@ use super::connection::Driver;
 use super::{Failure, Refusal};
 use crate::cli::answer::ExportResponse;
 use crate::cli::send::settings::{SendError, SendSettings};
+use crate::export::Dialer;
 use crate::export::call::{Answered, CallError, Message, call};
-use crate::export::{Dialer, Transmission};
+use crate::net::Transmission;
 use crate::rpc::{Code, ENCODING, MEDIA_TYPE, PREFIX, announced, trailers};
 
 /// Makes connections, and calls on them.

@@ -15,7 +15,8 @@ use super::connection::Driver;
 use super::{Failure, Refusal};
 use crate::cli::answer::{ExportResponse, JSON, PROTOBUF};
 use crate::cli::send::settings::{SendEncoding, SendError, SendSettings};
-use crate::export::{Dialer, Transmission, retry_after};
+use crate::export::{Dialer, retry_after};
+use crate::net::Transmission;
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 << 10;

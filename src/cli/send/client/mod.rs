@@ -49,6 +49,27 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// Whether the server may have taken the request all the same: neither it nor a proxy that asked it says that it
+    /// has not.
+    pub(super) fn may_have_arrived(self) -> bool {
+        match self {
+            Self::Connect | Self::Tls => false,
+            Self::Closed | Self::Timeout => true,
+            Self::Status(status) => status >= 500 && status != 503,
+            Self::Code(code) => !matches!(
+                code,
+                Code::InvalidArgument
+                    | Code::Unauthenticated
+                    | Code::PermissionDenied
+                    | Code::Unimplemented
+                    | Code::ResourceExhausted
+                    | Code::Unavailable
+            ),
+        }
+    }
+}
+
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
         // The report has only a word for it.

@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, 
 use prost::Message as _;
 
 use super::*;
+use crate::net::Network;
 use crate::rpc::Code;
 
 fn with_body(status: &str, content_type: &str, body: &str) -> String {
@@ -69,7 +70,7 @@ async fn the_retried_statuses_can_be_chosen() {
             OtlpHttpSettings { headers: vec![header("x-status", status)], ..http_settings(&upstream.url()) };
         let mut settings = exporter(http.clone());
         settings.retry.statuses = vec![404, 408, 500];
-        let transport = HttpTransport::new(&settings, &http).unwrap();
+        let transport = HttpTransport::new(&settings, &http, &Network::Machine).unwrap();
         assert_eq!(transport.send("k").await.outcome, expected, "{status}");
     }
 }

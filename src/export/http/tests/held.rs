@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::upstream::{Received, Then, Upstream};
 use super::{exporter, header, http_settings};
 use crate::export::{Active, DeadLetterSettings, DeadLetters, Exporter, Fate, letters};
+use crate::net::Network;
 use crate::otlp::{Signal, put_frame};
 use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
 
@@ -127,11 +128,14 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
     // What is only unavailable would have been given up by then.
     settings.retry.max_elapsed_time = Duration::from_secs(300);
     let directory = tempfile::tempdir().unwrap();
-    let dead_letters =
-        DeadLetters::open(&DeadLetterSettings { directory: directory.path().into(), max_size: 1 << 20 });
+    let dead_letters = DeadLetters::open(&DeadLetterSettings {
+        directory: directory.path().into(),
+        max_size: 1 << 20,
+        synced: false,
+    });
     let exporter = Exporter::start(
         "otlp_http/held".into(),
-        Active::new("otlp_http/held", settings).unwrap(),
+        Active::new("otlp_http/held", settings, &Network::Machine).unwrap(),
         Arc::new(Shared::new(Arc::new(Budget::new(1 << 24)), Arc::new(StreamCount::new(STREAMS)), None)),
         Arc::new(ArcSwapOption::from_pointee(dead_letters.unwrap())),
     );

@@ -21,6 +21,7 @@ use crate::export::{
     Answer, Compression, Conditions, Encoding, ExporterKind, ExporterSettings, OtlpHttpSettings, Outcome,
     RetrySettings, SecretTemplate, TransportError,
 };
+use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::{Template, Values};
 use crate::stream::{Batch, BatchSettings, Budget, QueueSettings, WhenFull};
@@ -78,7 +79,7 @@ fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
 
 #[expect(clippy::needless_pass_by_value, reason = "shorter in every test")]
 fn new(http: OtlpHttpSettings) -> Result<HttpTransport, TransportError> {
-    HttpTransport::new(&exporter(http.clone()), &http)
+    HttpTransport::new(&exporter(http.clone()), &http, &Network::Machine)
 }
 
 /// A batch of ten records in several chunks.

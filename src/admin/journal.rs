@@ -1,0 +1,71 @@
+//! `GET /api/v1/journal`: what the journal says about itself.
+
+use serde_json::{Value, json};
+
+use crate::export::rfc3339;
+use crate::journal::{JournalSettings, JournalState, SyncPolicy};
+use crate::run::{Recovered, Router};
+
+/// Kinds of damage and exporters that are listed; there is a line in the log for each.
+const LISTED: usize = 100;
+
+/// The journal, or that there is none.
+pub(super) fn shown(router: &Router) -> Value {
+    match (&router.intake().journal, router.recovered()) {
+        (Some(journal), Some((settings, recovered))) => state(settings, &journal.state(), recovered),
+        _ => json!({ "directory": null }),
+    }
+}
+
+fn state(settings: &JournalSettings, state: &JournalState, recovered: &Recovered) -> Value {
+    let (damage, unclaimed) = (&recovered.damage, recovered.unclaimed());
+    let damage_shown: Vec<String> = damage.iter().take(LISTED).map(ToString::to_string).collect();
+    let unclaimed_shown: Vec<Value> = unclaimed
+        .iter()
+        .take(LISTED)
+        .map(|left| {
+            json!({
+                "exporter": *left.exporter,
+                "streams": left.streams,
+                "records": left.records,
+                "bytes": left.bytes,
+            })
+        })
+        .collect();
+    json!({
+        "directory": settings.directory.display().to_string(),
+        "sync": match settings.sync {
+            SyncPolicy::Always => "always".to_owned(),
+            SyncPolicy::Every(every) => format!("{every:?}"),
+            SyncPolicy::Never => "never".to_owned(),
+        },
+        "bytes": state.bytes_on_disk,
+        "max_size": state.max_size,
+        "live_bytes": state.live_bytes,
+        "segments": state.segments,
+        "spare_segments": state.spare_segments,
+        "streams": state.streams,
+        "waiting_requests": state.waiting,
+        "written": {
+            "requests": state.written.requests,
+            "entries": state.written.entries,
+            "bytes": state.written.bytes,
+        },
+        "settled_entries": state.settled_entries,
+        "carried_bytes": state.carried_bytes,
+        "commits": state.commits,
+        "last_commit_seconds": state.last_commit.as_secs_f64(),
+        "syncs": state.syncs,
+        "last_sync_seconds": state.last_sync.as_secs_f64(),
+        "failing": state.failing.as_ref().map(|failing| json!({
+            "since": rfc3339(failing.since), "why": *failing.why,
+        })),
+        "quarantined": { "places": state.quarantined, "bytes": state.quarantined_bytes },
+        "recovery": {
+            "segments": recovered.segments,
+            "seconds": recovered.took.as_secs_f64(),
+            "damage": { "total": damage.len(), "shown": damage_shown },
+        },
+        "unclaimed": { "total": unclaimed.len(), "shown": unclaimed_shown },
+    })
+}

@@ -1,0 +1,295 @@
+//! Split, route, admit: what is done with a request at once. If it has to wait for something, [`Progress`] says for what,
+//! and holds what is left to do.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Transport;
+use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
+use super::body::Received;
+use super::burial::Remains;
+use super::intake::{Admitted, Intake, Snapshot, Verdict};
+use super::remarks::{Remarks, Why};
+use super::room::{Lacking, Unadmitted, Unread};
+use super::tally::Tally;
+use crate::export::Encoding;
+use crate::otlp::{self, Omitted, Signal};
+use crate::route::{Unroutable, Unrouted};
+use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Reservation, Shed, Writing};
+
+/// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
+/// bytes at the least, so that a request of nothing but empty entries would take a hundred times its size.
+const ENTRY_OVERHEAD: usize = 192;
+
+/// Requests of up to this many entries take so little on their way that nobody counts it.
+const ORDINARY_ENTRIES: usize = 64;
+
+/// While a body is copied into queues it is there twice. Up to this size nobody counts that.
+const ORDINARY_BODY: usize = 1024 * 1024;
+
+/// Held while a larger body is copied that there is no room to count twice: one such at a time is what Sluice has room
+/// for beside `limits.memory`.
+static UNCOUNTED_COPY: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// Where routing keys are put together.
+    static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Leave to copy a body into queues, until this is dropped.
+pub(super) struct CopyLeave {
+    _alone: Option<MutexGuard<'static, ()>>,
+}
+
+/// How far a request has come.
+pub(super) enum Progress<'i> {
+    Over(Verdict),
+    /// There is no memory to look at it.
+    Unread(Box<Unread>),
+    /// There is no room for its entries.
+    Full(Box<Unadmitted<'i>>),
+    Writes(Box<BeingWritten>),
+    Waits(Box<Waiting>),
+}
+
+impl From<Verdict> for Progress<'_> {
+    fn from(verdict: Verdict) -> Self {
+        Self::Over(verdict)
+    }
+}
+
+/// What a request has come to that is admitted.
+pub(super) struct Committed {
+    sheds: Vec<Shed>,
+    next: Next,
+}
+
+/// What comes after admission.
+enum Next {
+    Answer,
+    Settle(Receipt),
+    Write(Writing),
+}
+
+/// How the placing of an entry failed.
+enum Trouble {
+    /// Nobody can take this entry, and why.
+    Entry(String),
+    Refused(Refused),
+}
+
+impl From<Unroutable> for Trouble {
+    fn from(error: Unroutable) -> Self {
+        Self::Entry(error.to_string())
+    }
+}
+
+impl Intake {
+    /// Makes sure that there is memory for a second copy of a body: counted where there is room, or alone.
+    pub(super) fn allow_copy(len: usize, reservation: &mut Reservation) -> Option<CopyLeave> {
+        if len <= ORDINARY_BODY {
+            return Some(CopyLeave { _alone: None });
+        }
+        if reservation.budget().has_room(len as u64) {
+            reservation.charge_spare(len as u64);
+            return Some(CopyLeave { _alone: None });
+        }
+        UNCOUNTED_COPY.try_lock().map(|alone| CopyLeave { _alone: Some(alone) })
+    }
+
+    /// Gives back what [`Intake::allow_copy`] has counted.
+    pub(super) fn end_copy(len: usize, reservation: &mut Reservation) {
+        if len > ORDINARY_BODY {
+            reservation.charge_spare(0);
+        }
+    }
+
+    /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
+    pub(super) fn admit(
+        &self,
+        transport: Transport,
+        signal: Signal,
+        received: Received,
+        omitted: Option<Omitted>,
+    ) -> Progress<'_> {
+        let counters = self.counters.of(transport);
+        let Received { bytes: body, mut reservation } = received;
+        let budget = reservation.budget().clone();
+        let unread = |mut reservation, omitted, lacking| {
+            Self::end_copy(body.len(), &mut reservation);
+            let received = Received { bytes: body.clone(), reservation };
+            Progress::Unread(Box::new(Unread { transport, signal, received, omitted, lacking }))
+        };
+        let Some(_alone) = Self::allow_copy(body.len(), &mut reservation) else {
+            return unread(reservation, omitted, Lacking::Copy);
+        };
+        let snapshot = self.snapshot.load();
+        let entries = otlp::count_entries(&body);
+        let mut overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
+        if let Acknowledge::Delivered { .. } = snapshot.acknowledge {
+            overhead += WAITING;
+        }
+        if overhead + reservation.bytes() > budget.limit() {
+            return Self::refused(counters, signal, 1, &Refused::TooLarge).into();
+        }
+        if !reservation.grow(overhead) {
+            return unread(reservation, omitted, Lacking::Memory(overhead));
+        }
+        let mut split = match otlp::split(signal, &body) {
+            Ok(split) => split,
+            Err(malformed) => return Self::malformed(counters, signal, &malformed).into(),
+        };
+        let (encoding, entry_field) = match omitted {
+            None => (Encoding::Proto, signal.entry_field()),
+            Some(omitted) => {
+                omitted.restore(&mut split);
+                (Encoding::Json, signal.json_entry_field())
+            }
+        };
+        let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
+        let mut remarks = Remarks::default();
+        let mut tally = Tally::default();
+        let mut admission = Admission::new(signal, reservation, overhead);
+        for entry in &split.entries {
+            let placed = place(&snapshot, signal, entry, &mut admission).map(|(streams, unfit)| {
+                // Not rejected, since another exporter has it; but whoever sends it should know.
+                if let Some(error) = unfit {
+                    remarks.add(Why::Unfit, 0, |text| {
+                        write!(text, "{entry_field}[{}]: {error}", entry.index)
+                            .expect("writing to a String can't fail");
+                    });
+                }
+                streams
+            });
+            match placed {
+                Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => tally.unrouted += entry.records,
+                Ok(0) => remarks.add(Why::Unrouted, entry.records, |text| {
+                    write!(text, "{entry_field}[{}]", entry.index).expect("writing to a String can't fail");
+                    snapshot.routes.put_values(signal, entry.resource(), text);
+                }),
+                Ok(streams) => tally.placed.push((entry.index, entry.records, streams)),
+                Err(Trouble::Entry(error)) => remarks.add(Why::Unfit, entry.records, |text| {
+                    write!(text, "{entry_field}[{}]: {error}", entry.index)
+                        .expect("writing to a String can't fail");
+                }),
+                Err(Trouble::Refused(refused)) => {
+                    return Self::refused(counters, signal, total, &refused).into();
+                }
+            }
+        }
+        let remains = Remains::of(encoding, split.cuts);
+        let nothing_valid = split.entries.is_empty();
+        let admitted = Admitted { signal, transport, total, tally, remarks, remains, nothing_valid };
+        match self.commit(&snapshot, &mut admission, &body) {
+            Ok(committed) => {
+                drop(admission);
+                self.after_commit(&snapshot, committed, admitted, &budget)
+            }
+            Err(refused) if admission.may_wait() => {
+                Self::end_copy(body.len(), admission.reservation());
+                let admission = admission.keep(&body);
+                let snapshot = Guard::into_inner(snapshot);
+                let request = Unadmitted::new(self, snapshot, admission, body.clone(), admitted, refused);
+                Progress::Full(Box::new(request))
+            }
+            Err(refused) => Self::refused(counters, signal, total, &refused).into(),
+        }
+    }
+
+    /// Admits a request, unless there is no room for it.
+    pub(super) fn commit(
+        &self,
+        snapshot: &Snapshot,
+        admission: &mut Admission<'_>,
+        body: &Bytes,
+    ) -> Result<Committed, Refused> {
+        let settles = snapshot.acknowledge != Acknowledge::Queued;
+        if let Some(journal) = self.journal.as_ref().filter(|_| !admission.is_empty()) {
+            let (sheds, writing) = admission.commit_durably(journal, body, settles)?;
+            return Ok(Committed { sheds, next: Next::Write(writing) });
+        }
+        if settles {
+            let (sheds, receipt) = admission.commit_with_receipt()?;
+            let next = if receipt.is_settled() { Next::Answer } else { Next::Settle(receipt) };
+            return Ok(Committed { sheds, next });
+        }
+        let sheds = admission.commit()?;
+        Ok(Committed { sheds, next: Next::Answer })
+    }
+
+    /// What is left to do for a request that is admitted.
+    pub(super) fn after_commit(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        Committed { sheds, next }: Committed,
+        mut admitted: Admitted,
+        budget: &Arc<Budget>,
+    ) -> Progress<'_> {
+        self.keep(&mut admitted.remains, sheds, budget);
+        let timeout = match snapshot.acknowledge {
+            Acknowledge::Queued => None,
+            Acknowledge::Delivered { timeout } => Some(timeout),
+        };
+        match (next, timeout) {
+            (Next::Write(writing), timeout) => {
+                let snapshot = snapshot.clone();
+                Progress::Writes(Box::new(BeingWritten { writing, admitted, snapshot, timeout }))
+            }
+            (Next::Settle(receipt), Some(timeout)) => {
+                let snapshot = snapshot.clone();
+                Progress::Waits(Box::new(Waiting { receipt, admitted, snapshot, timeout }))
+            }
+            _ => self.finish(snapshot, admitted, &[]).into(),
+        }
+    }
+}
+
+/// Places one entry in every stream that its routes say, and returns how many, and why there are not more.
+fn place<'a>(
+    snapshot: &Snapshot,
+    signal: Signal,
+    entry: &otlp::Entry<'a>,
+    admission: &mut Admission<'a>,
+) -> Result<(usize, Option<String>), Trouble> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut streams = 0;
+        let mut unfit = None;
+        snapshot.routes.route(
+            signal,
+            entry.resource(),
+            scratch,
+            |hit| {
+                let exporter = &snapshot.exporters[hit.exporter];
+                let (registry, name) = (exporter.registry(), exporter.name());
+                let route = snapshot.route_streams[hit.route].as_ref();
+                let identity = match hit.identity {
+                    Ok(identity) => identity,
+                    Err(error) => {
+                        unfit = Some(format!("not for exporter `{name}`: {error}"));
+                        return Ok(());
+                    }
+                };
+                let at = Placement { registry, identity, attributes: hit.attributes, route };
+                match admission.place(entry.index, &entry.bytes, entry.records, &at) {
+                    Ok(first) => streams += usize::from(first),
+                    Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
+                    Err(Misplaced::Unfit(error)) => {
+                        unfit = Some(format!("not for exporter `{name}`: {error}"));
+                    }
+                }
+                Ok(())
+            },
+            |_, _| {},
+        )?;
+        match unfit {
+            // An exporter that can take the entry gets it, whatever the others of its route can't.
+            Some(error) if streams == 0 => Err(Trouble::Entry(error)),
+            unfit => Ok((streams, unfit)),
+        }
+    })
+}

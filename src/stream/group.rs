@@ -1,0 +1,113 @@
+//! What a request has for one stream.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::queue::{Bound, Room, Stream};
+use super::receipt::Stub;
+use super::refused::{Full, Refused};
+use super::registry::Registry;
+use super::{QueueSettings, WhenFull};
+
+/// The entries of a request for one stream.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    pub(super) stream: Arc<Stream>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) entries: SmallVec<[Piece<'a>; 2]>,
+    pub(super) bytes: u64,
+}
+
+/// An entry, or a piece of one that is split for size.
+#[derive(Debug)]
+pub(super) struct Piece<'a> {
+    /// The entry's position in the request.
+    pub(super) index: usize,
+    pub(super) bytes: Part<'a>,
+    pub(super) records: u64,
+}
+
+/// Bytes of the request's body, or made of them.
+#[derive(Debug)]
+pub(super) enum Part<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Bytes),
+}
+
+impl Deref for Part<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Part<'_> {
+    /// The same, sharing the memory of the `body` that it borrows from.
+    pub(super) fn share(self, body: &Bytes) -> Bytes {
+        match self {
+            Self::Borrowed(bytes) => body.slice_ref(bytes),
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Group<'_> {
+    /// Puts the entries into the queue, where there is room reserved; the sequence number of the first.
+    pub(super) fn append(&self, stub: Option<Stub>) -> u64 {
+        let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
+        self.stream.append(entries, &self.settings(), stub, None)
+    }
+
+    /// Whether what has no room here is left out.
+    pub(super) fn sheds(&self) -> bool {
+        self.settings().when_full == WhenFull::Shed
+    }
+
+    /// The request, as it met no room here.
+    pub(super) fn refused(&self, full: Full) -> Refused {
+        match full {
+            Full::Stream => Refused::FullStream {
+                exporter: self.registry.exporter().clone(),
+                name: self.stream.name().clone(),
+            },
+            shared => Refused::Full(shared),
+        }
+    }
+
+    /// Reserves room. A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
+    pub(super) fn reserve(&mut self, bound: &Bound) -> Result<(), Full> {
+        loop {
+            match self.stream.reserve(self.bytes, &self.settings(), bound) {
+                Room::Reserved => return Ok(()),
+                Room::Full => return Err(Full::Stream),
+                Room::Gone => self.stream = self.stream.successor().map_err(|_| Full::Streams)?,
+            }
+        }
+    }
+
+    /// Whether there would be room now.
+    pub(super) fn has_room(&self, bound: &Bound) -> bool {
+        self.stream.has_room(self.bytes, &self.settings(), bound)
+    }
+
+    /// The same, sharing the memory of the `body` that it borrows from.
+    pub(super) fn share(self, body: &Bytes) -> Group<'static> {
+        let Group { stream, registry, entries, bytes } = self;
+        let share = |Piece { index, bytes, records }: Piece<'_>| {
+            let bytes = Part::Owned(bytes.share(body));
+            Piece { index, bytes, records }
+        };
+        Group { stream, registry, entries: entries.into_iter().map(share).collect(), bytes }
+    }
+
+    fn settings(&self) -> arc_swap::Guard<Arc<QueueSettings>> {
+        self.registry.settings()
+    }
+}

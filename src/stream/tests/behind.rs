@@ -1,0 +1,248 @@
+//! Streams whose entries are in a journal: what they hold of it in memory, and what they leave there.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::journal::simulation::SimulatedDisk;
+use crate::journal::{Journal, JournalSettings, RecoveredStream, SyncPolicy};
+
+/// The framed bytes of an entry: a batch of its own.
+const ENTRY: usize = 400;
+
+fn journal(disk: &SimulatedDisk, max_size: u64) -> (Journal, Vec<RecoveredStream>) {
+    let settings = JournalSettings {
+        directory: "simulated".into(),
+        max_size,
+        sync: SyncPolicy::Always,
+        segment_size: 64 << 10,
+    };
+    let (journal, recovery) = Journal::open_by_hand(settings, disk.process()).unwrap();
+    (journal, recovery.streams)
+}
+
+/// Exporters with `memory` bytes of budget and a journal.
+fn shared(journal: &Journal, memory: u64) -> Arc<Shared> {
+    let (budget, streams) = (Arc::new(Budget::new(memory)), Arc::new(StreamCount::new(100)));
+    Arc::new(Shared::new(budget, streams, Some(journal.clone())))
+}
+
+impl House {
+    fn on(journal: &Journal, memory: u64) -> Self {
+        let shared = shared(journal, memory);
+        let (registry, consumers) = Self::exporter("one", settings(), &shared);
+        Self { shared, registry, consumers }
+    }
+
+    /// Admits one entry, once it is on disk.
+    fn write(&self, journal: &Journal, key: &str, framed: usize) -> Result<(), Refused> {
+        self.write_to(&self.registry, journal, key, framed, false).map(drop)
+    }
+
+    fn write_to(
+        &self,
+        registry: &Arc<Registry>,
+        journal: &Journal,
+        key: &str,
+        framed: usize,
+        receipt: bool,
+    ) -> Result<Writing, Refused> {
+        let mut admission = self.admission();
+        place(&mut admission, registry, &[(key, framed)]).expect("every entry fits its exporter");
+        let (sheds, writing) = admission.commit_durably(journal, &Bytes::new(), receipt)?;
+        assert!(sheds.is_empty());
+        while journal.commit_once() {}
+        Ok(writing)
+    }
+
+    fn in_memory(&self) -> u64 {
+        self.shared.budget.used()
+    }
+}
+
+async fn next(stream: &Arc<Stream>) -> (InFlight, Vec<u64>) {
+    let mut in_flight = stream.next().await.expect("something is pending");
+    in_flight.read().await;
+    let numbers = in_flight.batch().numbers().iter().collect();
+    (in_flight, numbers)
+}
+
+fn deliver(in_flight: InFlight) {
+    in_flight.ended(in_flight.batch(), None, 0, "");
+    drop(in_flight);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_memory_for_is_sent_from_disk_in_order() {
+    let (journal, _) = journal(&SimulatedDisk::new(1), 4 << 20);
+    let house = House::on(&journal, 4096);
+    for _ in 0..20 {
+        house.write(&journal, "a", ENTRY).unwrap();
+    }
+    assert!(house.in_memory() <= 4096, "{}", house.in_memory());
+    assert_eq!(house.pending("a"), 20 * ENTRY as u64);
+    let stream = house.consumers.first();
+    let mut sent = Vec::new();
+    while sent.len() < 20 {
+        let (in_flight, numbers) = next(&stream).await;
+        sent.extend(numbers);
+        deliver(in_flight);
+    }
+    assert_eq!(sent, (0..20).collect::<Vec<_>>());
+    assert_eq!((house.in_memory(), house.pending("a")), (0, 0));
+    assert_eq!(house.registry.pending_bytes(), 0);
+    assert!(house.registry.left_in_journal().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_put_back_takes_no_memory_and_comes_again_with_all_behind_it() {
+    let (journal, _) = journal(&SimulatedDisk::new(2), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    for _ in 0..6 {
+        house.write(&journal, "a", ENTRY).unwrap();
+    }
+    let stream = house.consumers.first();
+    let (mut in_flight, numbers) = next(&stream).await;
+    assert_eq!(numbers, [0]);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    for pending in 6..9 {
+        assert!(in_flight.put_back());
+        assert_eq!((house.in_memory(), house.pending("a")), (0, pending * ENTRY as u64));
+        assert_eq!(house.registry.oldest().map(|since| since.elapsed()), Some(Duration::from_secs(10)));
+        house.write(&journal, "a", ENTRY).unwrap();
+        in_flight.read().await;
+        assert_eq!(in_flight.batch().numbers().first(), Some(0));
+    }
+    let mut sent: Vec<u64> = in_flight.batch().numbers().iter().collect();
+    deliver(in_flight);
+    while sent.len() < 9 {
+        let (in_flight, numbers) = next(&stream).await;
+        sent.extend(numbers);
+        deliver(in_flight);
+    }
+    assert_eq!(sent, (0..9).collect::<Vec<_>>());
+    assert_eq!((house.in_memory(), house.pending("a")), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_reads_its_backlog_whatever_others_hold() {
+    let (journal, _) = journal(&SimulatedDisk::new(3), 4 << 20);
+    // Room to read two batches.
+    let house = House::on(&journal, 8 * 1024);
+    let (other, others) = House::exporter("two", settings(), &house.shared);
+    for key in ["filling", "the", "half", "that", "is", "for", "others", "of", "it", "all", "so"] {
+        house.write(&journal, key, ENTRY).unwrap();
+    }
+    let mut held = Vec::new();
+    for key in ["a", "b", "c"] {
+        house.write(&journal, key, ENTRY).unwrap();
+        let stream = house.consumers.0.lock().last().unwrap().clone();
+        let mut in_flight = stream.next().await.unwrap();
+        assert!(in_flight.is_on_disk());
+        in_flight.read().await;
+        held.push(in_flight);
+    }
+    // The third has the exporter's own place; there is none for a fourth.
+    house.write(&journal, "d", ENTRY).unwrap();
+    let stream = house.consumers.0.lock().last().unwrap().clone();
+    let mut waiting = stream.next().await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(60), waiting.read()).await.is_err());
+    drop(house.write_to(&other, &journal, "e", ENTRY, false).unwrap());
+    let (in_flight, numbers) = next(&others.first()).await;
+    assert_eq!(numbers, [0]);
+    deliver(in_flight);
+    held.into_iter().for_each(deliver);
+    waiting.read().await;
+    deliver(waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_does_not_fill_the_journal() {
+    let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
+    let house = House::on(&journal, 1 << 20);
+    let mut refused = None;
+    for _ in 0..200 {
+        if let Err(error) = house.write(&journal, "stuck", 16_000) {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert_eq!(refused.as_ref().and_then(full_stream), Some("stuck"));
+    let held = house.pending("stuck");
+    assert!((800_000..1_700_000).contains(&held), "{held}");
+    for _ in 0..10 {
+        house.write(&journal, "other", 16_000).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_upstream_does_not_pile_up_on_disk() {
+    let (journal, _) = journal(&SimulatedDisk::new(5), 2 << 20);
+    let house = House::on(&journal, 1 << 20);
+    let mut waiting = Vec::new();
+    let refused = loop {
+        match house.write_to(&house.registry, &journal, "a", ENTRY, true) {
+            Ok(writing) => waiting.push(writing),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((full_stream(&refused), waiting.len()), (Some("a"), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_in_the_journal_is_taken_over_whatever_the_limit_of_streams() {
+    let disk = SimulatedDisk::new(6);
+    let (before, _) = journal(&disk, 4 << 20);
+    let house = House::on(&before, 1 << 20);
+    for key in ["a", "b", "b"] {
+        house.write(&before, key, ENTRY).unwrap();
+    }
+    let left = house.registry.left_in_journal();
+    let mut said: Vec<_> =
+        left.iter().map(|stream| (&*stream.key.identity, stream.records, stream.bytes)).collect();
+    said.sort_unstable();
+    before.close();
+    let (after, found) = journal(&disk, 4 << 20);
+    let mut found_again: Vec<_> =
+        found.iter().map(|stream| (&*stream.key.identity, stream.records, stream.bytes)).collect();
+    found_again.sort_unstable();
+    assert_eq!(found_again, [("a", 1, ENTRY as u64), ("b", 2, 2 * ENTRY as u64)]);
+    assert_eq!(said, found_again);
+
+    let house = House::on(&after, 1 << 20);
+    house.shared.streams.set_limit(1);
+    for stream in &found {
+        house.registry.recover(stream).unwrap();
+    }
+    assert_eq!((house.registry.recovered_records(), house.registry.pending_records()), (3, 3));
+    let streams = house.consumers.0.lock().clone();
+    for stream in &streams {
+        let expected = if stream.name().routing_key() == "a" { 1 } else { 2 };
+        for number in 0..expected {
+            let (in_flight, numbers) = next(stream).await;
+            assert_eq!(numbers, [number]);
+            deliver(in_flight);
+        }
+    }
+    assert_eq!((streams.len(), house.registry.pending_records()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_damage_has_taken_is_counted_and_what_nobody_counted_too() {
+    let disk = SimulatedDisk::new(7);
+    let (journal, _) = journal(&disk, 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    house.write(&journal, "a", ENTRY).unwrap();
+    let left = house.registry.left_in_journal();
+    for (records, bytes) in [(3, 3 * ENTRY as u64), (0, 0)] {
+        let found = RecoveredStream { records, bytes, ..left[0].clone() };
+        let shared = shared(&journal, 1 << 20);
+        let (registry, consumers) = House::exporter("one", settings(), &shared);
+        registry.recover(&found).unwrap();
+        assert_eq!(registry.pending_records(), records);
+        let (in_flight, _) = next(&consumers.first()).await;
+        assert_eq!((registry.pending_records(), registry.pending_bytes()), (1, ENTRY as u64));
+        assert_eq!(registry.recovered_records(), records.max(1));
+        drop(in_flight);
+        assert_eq!((registry.pending_records(), registry.pending_bytes()), (0, 0));
+    }
+}

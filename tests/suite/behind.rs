@@ -1,0 +1,100 @@
+//! With a journal, memory is for streams that get on: what others wait with stays on disk.
+
+use sluice::cli::sink::Fault;
+use sluice::otlp::Signal;
+
+use crate::support::gate::Gate;
+use crate::support::payload::logs;
+use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::{self, QUICK, SINGLY};
+use crate::support::{Sluice, eventually};
+
+/// Two exporters with a stream for every value of `s2.stream`: those of `stuck*`, and the others.
+fn two(stuck: &str, up: &str, memory: &str) -> String {
+    let exporters = yaml::exporters(&[
+        ("otlp_http/stuck", yaml::to(stuck, &[SINGLY, QUICK])),
+        ("otlp_http/up", yaml::to(up, &[SINGLY, QUICK])),
+    ]);
+    format!(
+        "{exporters}routes:
+  - {{ match: {{ s2.stream: 'stuck*' }}, key: s2.stream, exporters: [otlp_http/stuck] }}
+  - {{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}
+limits: {{ memory: {memory} }}
+journal: {{ directory: '@DIR@/journal' }}
+"
+    )
+}
+
+/// Requests of about a third of a mebibyte for streams `stuck0`, `stuck1` ... that nobody takes anything from.
+async fn stuck(sluice: &Sluice, requests: usize) {
+    let text = "x".repeat(350_000);
+    for nth in 0..requests {
+        sluice.accept(Signal::Logs, logs(&[(&format!("stuck{nth}"), &[&text])])).await;
+    }
+}
+
+#[tokio::test]
+async fn streams_that_are_refused_wait_on_disk_and_take_no_memory() {
+    let (refusing, up) = (sinks::recording().await, sinks::recording().await);
+    refusing.set_fault(Fault::status(503));
+    let sluice = Sluice::start(&two(&refusing.url(), &up.url(), "4MiB")).await;
+    stuck(&sluice, 20).await;
+    let half = 2.0 * 1024.0 * 1024.0;
+    eventually("what is refused is put back", async || {
+        (sluice.metric("sluice_memory_bytes", &[]).await < half).then_some(())
+    })
+    .await;
+    sluice.accept(Signal::Logs, logs(&[("other", &["arrives"])])).await;
+    up.records(1).await;
+    assert_eq!(sluice.metric("sluice_pending_records", &[("exporter", "otlp_http/stuck")]).await, 20.0);
+
+    refusing.clear_faults();
+    refusing.records(20).await;
+    sluice.settled().await;
+    let metrics = sluice.assert_conserved().await;
+    assert_eq!(metrics.exported("otlp_http/stuck", "delivered"), 20.0);
+    assert_eq!(refusing.taken().len(), 20, "each once");
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_does_not_keep_the_backlog_of_others_from_being_read() {
+    let (silent, up) = (Gate::start().await, sinks::recording().await);
+    let sluice = Sluice::start(&two(&silent.url(), &up.url(), "4MiB")).await;
+    // More than half of the memory, so that what comes later stays on disk, and all the room for reading.
+    stuck(&sluice, 12).await;
+    silent.arrived(8).await;
+    for text in ["0", "1", "2"] {
+        sluice.accept(Signal::Logs, logs(&[("other", &[text])])).await;
+    }
+    up.records(3).await;
+    assert_eq!(up.texts(Signal::Logs), ["0", "1", "2"]);
+    for _ in 0..12 {
+        silent.answer(200);
+    }
+    sluice.settled().await;
+    sluice.assert_conserved().await;
+}
+
+#[tokio::test]
+async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it_comes_back() {
+    let (refusing, up) = (sinks::recording().await, sinks::recording().await);
+    refusing.set_fault(Fault::status(503));
+    let ours = format!("{}shutdown_timeout: 0s\n", two(&refusing.url(), &up.url(), "64MiB"));
+    let others = ours.replace("otlp_http/stuck", "otlp_http/new");
+    let sluice = Sluice::start(&ours).await;
+    for text in ["0", "1", "2"] {
+        sluice.accept(Signal::Logs, logs(&[("stuck", &[text])])).await;
+    }
+    sluice.reconfigure(&others).await;
+    eventually("it is gone", async || (sluice.router().exporters().len() == 2).then_some(())).await;
+    assert_eq!(refusing.taken().len(), 0);
+
+    refusing.clear_faults();
+    sluice.reconfigure(&ours).await;
+    refusing.records(3).await;
+    sluice.accept(Signal::Logs, logs(&[("stuck", &["3"])])).await;
+    sluice.settled().await;
+    assert_eq!(refusing.texts(Signal::Logs), ["0", "1", "2", "3"]);
+    let metrics = sluice.assert_conserved().await;
+    assert_eq!(metrics.sum("sluice_recovered_records_total", &[("exporter", "otlp_http/stuck")]), 3.0);
+}

@@ -1,0 +1,164 @@
+//! `GET /api/v1/dead-letters`: what is listed, in which order, and what never is.
+
+use serde_json::{Value, json};
+use sluice::cli::sink::Fault;
+use sluice::otlp::Signal;
+
+use crate::support::Sluice;
+use crate::support::payload::{filler, logs};
+use crate::support::sinks;
+use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
+
+const UP: &str = "otlp_http/up";
+const PAGE: &str = "/api/v1/dead-letters";
+
+/// The texts of a member of all letters of a page.
+fn all(page: &Value, member: &str) -> Vec<String> {
+    let letters = page["letters"].as_array().expect("letters are a list");
+    letters.iter().map(|letter| letter[member].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_letter_is_listed_with_all_but_what_may_be_secret() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(400).message("no tenant for Bearer s3cr3t-token"));
+    let headers =
+        "headers: { Authorization: 'Bearer s3cr3t-token', X-Of-Sender: '{{ resource[\"s2.stream\"] }}' }";
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY, headers]) + LETTERS)).await;
+    sluice.accept(Signal::Logs, logs(&[("the key", &["text"])])).await;
+    sluice.settled().await;
+
+    let page = sluice.api(PAGE).await;
+    let letter = &page["letters"][0];
+    assert_eq!((&page["total"], &page["next"], &page["full"]), (&json!(1), &Value::Null, &json!(false)));
+    assert_eq!(page["directory"], sluice.directory().join("letters").to_str().unwrap());
+    assert_eq!(page["max_size"], 1 << 30);
+    let on_disk: u64 = std::fs::read_dir(sluice.directory().join("letters"))
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert_eq!(page["bytes"], on_disk);
+
+    let body = logs(&[("the key", &["text"])]);
+    assert_eq!(letter["exporter"], UP);
+    assert_eq!((&letter["signal"], &letter["key"]), (&json!("logs"), &json!("the key")));
+    assert_eq!((&letter["records"], &letter["bytes"]), (&json!(1), &json!(body.len())));
+    assert_eq!(letter["reason"], "400 Bad Request: no tenant for [redacted]");
+    assert!(letter["time"].as_str().unwrap().ends_with('Z'), "{letter}");
+    let note = sluice.directory().join("letters").join(letter["file"].as_str().unwrap());
+    let note: Value = serde_json::from_slice(&std::fs::read(note).unwrap()).unwrap();
+    assert_eq!(note["time"], letter["time"], "the file is the letter's");
+    assert_eq!(note["attributes"], json!({ "s2.stream": "the key" }), "a replay needs them");
+    assert_eq!(letter["attributes"], Value::Null, "what templates read may be a credential");
+    assert!(!page.to_string().contains("s3cr3t"), "{page}");
+}
+
+#[tokio::test]
+async fn what_was_given_up_at_max_elapsed_time_is_listed() {
+    let url = format!("http://{}", sinks::nobody().await);
+    let short = "retry_on_failure: { initial_interval: 5ms, max_interval: 20ms, max_elapsed_time: 100ms }";
+    let sluice = Sluice::start(&(yaml::up(&url, &[short, SINGLY]) + LETTERS)).await;
+    sluice
+        .accept(
+            Signal::Traces,
+            crate::support::payload::request(&[crate::support::payload::entry(
+                Signal::Traces,
+                "a",
+                &["x", "y"],
+            )]),
+        )
+        .await;
+    assert_eq!(sluice.settled().await.exported(UP, "dead_lettered"), 2.0);
+    let page = sluice.api(PAGE).await;
+    let letter = &page["letters"][0];
+    assert_eq!((&letter["signal"], &letter["records"]), (&json!("traces"), &json!(2)));
+    assert!(letter["reason"].as_str().unwrap().starts_with("given up after retries: "), "{letter}");
+}
+
+#[tokio::test]
+async fn an_empty_directory_and_none_at_all_are_pages_like_any_other() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS)).await;
+    let page = sluice.api(PAGE).await;
+    assert_eq!((&page["total"], &page["bytes"], &page["letters"]), (&json!(0), &json!(0), &json!([])));
+    sluice.reconfigure(&yaml::up(&up.url(), &[])).await;
+    let none = json!({ "directory": null, "total": 0, "letters": [], "next": null });
+    assert_eq!(sluice.api(PAGE).await, none);
+}
+
+#[tokio::test]
+async fn pages_lead_from_the_newest_letter_to_the_oldest() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(501));
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS)).await;
+    for stream in ["1", "2", "3", "4", "5"] {
+        sluice.accept(Signal::Logs, logs(&[(stream, &["x"])])).await;
+        sluice.settled().await;
+    }
+    let mut keys = Vec::new();
+    let mut query = "?limit=2".to_owned();
+    loop {
+        let page = sluice.api(&format!("{PAGE}{query}")).await;
+        assert_eq!(page["total"], 5);
+        let listed = all(&page, "key");
+        assert!(listed.len() <= 2);
+        keys.extend(listed);
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?limit=2&after={next}");
+    }
+    assert_eq!(keys, ["5", "4", "3", "2", "1"]);
+    assert_eq!(all(&sluice.api(PAGE).await, "key"), keys);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_letter_is_shown_with_what_is_wrong() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS)).await;
+    let directory = sluice.directory().join("letters");
+    std::fs::write(directory.join("a.logs.json"), "no JSON").unwrap();
+    std::fs::write(directory.join("b.logs.pb"), "bytes").unwrap();
+    let page = sluice.api(PAGE).await;
+    assert_eq!(all(&page, "file"), ["b.logs.pb", "a.logs.json"]);
+    assert_eq!(page["letters"][0]["problem"], "its `.json` is missing");
+    let problem = page["letters"][1]["problem"].as_str().unwrap();
+    assert!(problem.starts_with("not a dead letter: "), "{problem}");
+}
+
+#[tokio::test]
+async fn a_question_that_makes_no_sense_and_a_directory_that_is_gone_are_errors() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS)).await;
+    for (query, error) in [
+        ("?limit=x", "`limit` is a number, not `x`"),
+        ("?key=a", "unknown parameter `key`: there are limit and after"),
+    ] {
+        let answer = sluice.get(&format!("{PAGE}{query}")).await;
+        assert_eq!((answer.status, answer.text()), (400, json!({ "error": error }).to_string() + "\n"));
+    }
+    std::fs::remove_dir(sluice.directory().join("letters")).unwrap();
+    let answer = sluice.get(PAGE).await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.text().contains("letters`: No such file"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_full_directory_says_so_until_a_letter_finds_room_again() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(501));
+    let config = |size: &str| {
+        let bound = format!("dead_letter: {{ directory: '@DIR@/letters', max_size: {size} }}\n");
+        yaml::up(&up.url(), &[QUICK, SINGLY]) + &bound
+    };
+    let sluice = Sluice::start(&config("4KiB")).await;
+    let state = async || {
+        sluice.accept(Signal::Logs, logs(&[("a", &[&filler("text", 2000)])])).await;
+        sluice.settled().await;
+        let page = sluice.api(PAGE).await;
+        assert!(page["bytes"].as_u64() <= page["max_size"].as_u64(), "{page}");
+        (page["total"].as_u64().unwrap(), page["full"].as_bool().unwrap())
+    };
+    assert_eq!(state().await, (1, false));
+    assert_eq!(state().await, (1, true));
+    sluice.reconfigure(&config("1MiB")).await;
+    assert_eq!(state().await, (2, false));
+}
