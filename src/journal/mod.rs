@@ -68,6 +68,7 @@
 //! | 6 snapshot | see `positions.rs` |
 //!
 //! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
+//! What the requests of a group have for the same stream stands together, so that there are few records, and large ones.
 //! A record takes entries up to 256 KiB (512 KiB when carried), or one that is larger. Stream numbers hold for the whole
 //! journal and are never given twice; each segment has the key of each of its streams, once, so it can be read alone, and
 //! when one copy is damaged the others do.
@@ -131,7 +132,9 @@
 
 mod backlog;
 mod buffer;
+mod buffers;
 mod carry;
+mod chunks;
 mod commit;
 mod directory;
 mod disk;
@@ -145,6 +148,7 @@ mod quarantine;
 mod read;
 mod record;
 mod recover;
+mod run;
 mod scan;
 mod shared;
 #[doc(hidden)]
