@@ -94,7 +94,8 @@ impl InFlight {
             return Numbers::default();
         }
         let gone = queue.withdrawn.both(self.closed.batch.numbers());
-        let requests = queue.withdrawn_ends.both(&gone).len();
+        // A batch that was read has none: they were taken off when their entries were on disk only.
+        let requests = queue.withdrawn_ends.both(&gone).len().min(self.closed.requests);
         queue.withdrawn = queue.withdrawn.without(&gone);
         queue.withdrawn_ends = queue.withdrawn_ends.without(&gone);
         drop(queue);

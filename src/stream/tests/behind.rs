@@ -189,6 +189,29 @@ async fn what_waits_for_its_upstream_does_not_pile_up_on_disk() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_on_disk_only_can_be_withdrawn() {
+    let (journal, _) = journal(&SimulatedDisk::new(8), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    house.write(&journal, "a", ENTRY).unwrap();
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    assert!(in_flight.put_back());
+    let mut writing = house.write_to(&house.registry, &journal, "a", ENTRY, true).unwrap();
+    let receipt = writing.written().await.unwrap();
+    in_flight.read().await;
+    assert_eq!(in_flight.batch().numbers().iter().collect::<Vec<_>>(), [0]);
+    deliver(in_flight);
+    drop(receipt);
+    let (mut in_flight, numbers) = next(&stream).await;
+    assert_eq!(numbers, [1]);
+    assert!(in_flight.withdraw().contains(1));
+    assert!(in_flight.batch().is_empty());
+    drop(in_flight);
+    assert_eq!((house.in_memory(), house.pending("a")), (0, 0));
+    assert!(house.registry.left_in_journal().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_left_in_the_journal_is_taken_over_whatever_the_limit_of_streams() {
     let disk = SimulatedDisk::new(6);
     let (before, _) = journal(&disk, 4 << 20);
