@@ -79,8 +79,6 @@ enum Sync {
 }
 
 impl Sync {
-    const ALL: [Self; 4] = [Self::Off, Self::Always, Self::Interval, Self::Never];
-
     /// Sluice on one core, with a journal in `directory` if there is to be one.
     fn tuning(self, directory: &Path) -> Tuning {
         let blocks = match self {
