@@ -7,13 +7,18 @@ FUZZ_SECONDS ?= 60
 # Seconds for `make simulate`, and the seed that it begins with: by default one that nobody has tried, by the clock.
 SIMULATE_SECONDS ?= 300
 SIMULATE_SEED ?= $(shell date +%s)000
+# Kills for `make crash`, a quarter as many restarts by SIGTERM; and the seed, which chooses the moments.
+CRASHES ?= 500
+CRASH_SEED ?= $(shell date +%s)
+# Seconds for `make soak`.
+SOAK_SECONDS ?= 600
 # Arguments for `make run` and `make test`, such as ARGS='--config config/s2.yaml' or ARGS='receive::'.
 ARGS ?=
 
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz simulate fmt lint docs reference image
+.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +36,7 @@ test: cargo ## Run every test; those of real clients need Python, Go, Node.js, J
 	$(CARGO) test --locked $(ARGS)
 
 test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
-	$(CARGO) test --locked --lib --bins --test documents --test load --test simulation --test suite $(ARGS)
+	$(CARGO) test --locked --lib --bins --test crash --test documents --test load --test simulation --test suite $(ARGS)
 
 # Where cargo puts what it builds; beside it is what the tests and benches build of others.
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -71,6 +76,12 @@ fuzz: cargo ## Fuzz every target for FUZZ_SECONDS (60) each; needs nightly Rust 
 simulate: cargo ## Run new seeds of the simulation for SIMULATE_SECONDS (300)
 	SLUICE_SEED=$(SIMULATE_SEED) SLUICE_SIMULATE_SECONDS=$(SIMULATE_SECONDS) \
 		$(CARGO) test --locked --test simulation as_many_seeds -- --ignored --nocapture
+
+crash: cargo ## Kill Sluice CRASHES (500) times under load, and restart it a quarter as often
+	CRASH_SEED=$(CRASH_SEED) CRASHES=$(CRASHES) $(CARGO) test --locked --test crash -- --nocapture
+
+soak: cargo ## Run at load with faults for SOAK_SECONDS (600): memory, files, tasks and disk have to stay flat
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test crash what_it_needs -- --ignored --nocapture
 
 fmt: cargo ## Format the code
 	$(CARGO) fmt

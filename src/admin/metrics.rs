@@ -14,6 +14,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 
 use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
@@ -45,6 +46,8 @@ impl Collector for Scrape {
         page.gauge("sluice_memory_bytes", "Bytes reserved of limits.memory", shared.budget.used() as f64)?;
         page.gauge("sluice_memory_limit_bytes", "limits.memory", shared.budget.limit() as f64)?;
         page.gauge("sluice_streams", "Live streams", shared.streams.live() as f64)?;
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        page.gauge("sluice_tasks", "Tasks that run or wait: connections, streams that send", tasks as f64)?;
         let dead_letters = router.intake().dead_letters.load();
         let dead_letter_bytes = dead_letters.as_ref().map_or(0, |directory| directory.bytes());
         page.gauge(
@@ -233,12 +236,12 @@ fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         ("sluice_journal_quarantined_bytes", "Bytes put aside as corrupt", state.quarantined_bytes),
     ];
     for (name, help, value) in counters {
-        page.counter(name, help, value)?;
+        page.counter(name, help, &value)?;
     }
     let help = "Time that writes of the journal took, syncs included";
-    page.counter("sluice_journal_commit_seconds", help, state.commit_time.as_secs_f64())?;
+    page.counter("sluice_journal_commit_seconds", help, &state.commit_time.as_secs_f64())?;
     let help = "Time that syncs of the journal's log took";
-    page.counter("sluice_journal_sync_seconds", help, state.sync_time.as_secs_f64())
+    page.counter("sluice_journal_sync_seconds", help, &state.sync_time.as_secs_f64())
 }
 
 /// The page being written, metric by metric.
@@ -283,9 +286,9 @@ impl Page<'_> {
     }
 
     /// A counter without labels; `_total` is added to its name.
-    fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+    fn counter(&mut self, name: &str, help: &str, value: &impl EncodeCounterValue) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        encoder.encode_counter::<NoLabelSet, _, u64>(value, None)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {

@@ -66,17 +66,20 @@ pub(super) enum Life {
 
 impl<H: Handler> Connection<H> {
     /// Serves it to its end.
-    pub(super) async fn run(mut self, socket: Socket) {
+    pub(super) async fn run(self, socket: Socket) {
         // Answers are small and are waited for.
         let _ = socket.set_nodelay();
         let settings = self.settings.load_full();
         match &settings.tls {
             None => self.serve(socket, &settings.http2).await,
-            Some(tls) => {
-                if let Some(secured) = self.shake_hands(socket, tls, &settings).await {
-                    self.serve(secured, &settings.http2).await;
-                }
-            }
+            // In a box, so that a connection without TLS takes no room for it.
+            Some(tls) => Box::pin(self.serve_secured(socket, tls, &settings)).await,
+        }
+    }
+
+    async fn serve_secured(mut self, socket: Socket, tls: &TlsServer, settings: &ListenerSettings) {
+        if let Some(secured) = self.shake_hands(socket, tls, settings).await {
+            self.serve(secured, &settings.http2).await;
         }
     }
 

@@ -183,6 +183,9 @@ impl<H: Handler> Accepting<H> {
                 // Connections of before don't count against the new limit.
                 (most, places) = (wanted, Arc::new(Semaphore::new(wanted)));
             }
+            if places.available_permits() == 0 {
+                self.say_full(most);
+            }
             let accepted = async {
                 let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
                 listener.accept().await.map(|(socket, peer)| (place, socket, peer))
@@ -197,6 +200,16 @@ impl<H: Handler> Accepting<H> {
             }
         }
         self.accept_queued(listener, &places).await;
+    }
+
+    fn say_full(&self, most: usize) {
+        let receiver = &self.settings.load().name;
+        if let Some(suppressed) = notice::due(receiver, "connections") {
+            warn!(
+                receiver,
+                suppressed, "`max_connections` ({most}) is reached: others wait until one closes"
+            );
+        }
     }
 
     /// Accepts what the kernel has taken for us already, and would reset with the socket.

@@ -15,6 +15,9 @@ use crate::journal::{Journal, JournalSettings, RecoveredStream, Recovery};
 /// How long a removed exporter may wait for the answers to its last attempts.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// When what belongs to an exporter that isn't there is sent.
+const BACK: &str = "the configuration has it again";
+
 /// By exporter.
 pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
 
@@ -41,9 +44,19 @@ pub(super) fn look_through(recovery: Recovery) -> (Recovered, Found) {
 }
 
 /// Says what nobody sends.
-pub(super) fn report(found: &Found) {
-    for (exporter, streams) in found {
-        say(exporter, streams, "the journal has records of an exporter that the configuration doesn't have");
+pub(super) fn report(found: &Found, exporters: &[Arc<Exporter>]) {
+    for (name, streams) in found {
+        if exporters.iter().any(|exporter| exporter.name() == name) {
+            let what = "the journal has records that the exporter's templates give no destination for";
+            say(name, streams, what, "a start with templates that do");
+        } else {
+            say(
+                name,
+                streams,
+                "the journal has records of an exporter that the configuration doesn't have",
+                BACK,
+            );
+        }
     }
 }
 
@@ -55,15 +68,15 @@ pub(super) async fn keep(exporter: &Exporter) -> Vec<RecoveredStream> {
         warn!(%exporter, "attempts were not answered in time, and will be repeated if the exporter comes back");
     }
     let left = exporter.registry().left_in_journal();
-    say(exporter.name(), &left, "exporter removed before everything was delivered");
+    say(exporter.name(), &left, "exporter removed before everything was delivered", BACK);
     left
 }
 
-fn say(exporter: &str, streams: &[RecoveredStream], what: &str) {
+fn say(exporter: &str, streams: &[RecoveredStream], what: &str, until: &str) {
     if streams.is_empty() {
         return;
     }
     let records: u64 = streams.iter().map(|stream| stream.records).sum();
     let streams = streams.len();
-    warn!(exporter, streams, records, "{what}: they stay in the journal until it has it again");
+    warn!(exporter, streams, records, "{what}: they stay in the journal until {until}");
 }

@@ -157,7 +157,7 @@ impl Router {
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
-        recovery::report(&router.live.lock().await.found);
+        recovery::report(&router.live.lock().await.found, &router.exporters());
         router.phase.send_replace(Phase::Ready);
         router.ready.send_replace(true);
         Ok(router)

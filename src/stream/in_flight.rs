@@ -94,7 +94,7 @@ impl InFlight {
             return Numbers::default();
         }
         let gone = queue.withdrawn.both(self.closed.batch.numbers());
-        // A batch that was read has none: they were taken off when their entries were on disk only.
+        // A batch that was put back has given the places of its requests back already, and is read without them.
         let requests = queue.withdrawn_ends.both(&gone).len().min(self.closed.requests);
         queue.withdrawn = queue.withdrawn.without(&gone);
         queue.withdrawn_ends = queue.withdrawn_ends.without(&gone);

@@ -161,6 +161,7 @@ async fn what_is_reserved_for_the_body_becomes_what_is_reserved_for_its_entries(
     let mut admission = Admission::new(Signal::Logs, body, 0);
     place(&mut admission, &house.registry, &[("a", 300)]).unwrap();
     admission.commit().expect("the body's own memory is enough");
+    drop(admission);
     assert_eq!(budget.used(), 300, "the rest was given back");
 }
 

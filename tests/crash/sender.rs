@@ -55,6 +55,11 @@ impl Sender {
         let pid = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args(["-s", "INT", &pid]).status().await;
         assert!(sent.expect("`kill` is there").success());
+        self.end().await
+    }
+
+    /// Waits until it has sent all that it is to send, and reports.
+    pub(crate) async fn end(self) -> Sent {
         let output = tokio::time::timeout(PATIENCE, self.child.wait_with_output()).await;
         let output = output.expect("it ends in time").expect("it can be waited for");
         serde_json::from_slice(&output.stdout).expect("it reports in JSON")

@@ -5,8 +5,11 @@ use std::time::Duration;
 use rand::Rng;
 use rand::seq::IndexedRandom as _;
 use sluice::cli::sink::{Fault, Sink, SinkSettings};
+use tokio::time::Instant;
 
 use crate::ledger::Ledger;
+use crate::sender::Acknowledged;
+use crate::support::PATIENCE;
 use crate::support::site::HeldAddress;
 
 /// The header by which a process tells which one it is.
@@ -21,7 +24,7 @@ pub(crate) enum Weather {
     Fair,
     /// Every answer takes a while.
     Slow,
-    /// It refuses every second request with 503.
+    /// It refuses every second request, for now.
     Refusing,
     /// It resets every third connection in the middle of a request.
     Resetting,
@@ -39,29 +42,20 @@ pub(crate) struct Upstream {
 }
 
 impl Weather {
-    /// Fair often enough that backlogs don't only grow.
-    const ALL: [Self; 10] = [
-        Self::Fair,
-        Self::Fair,
-        Self::Fair,
-        Self::Fair,
-        Self::Slow,
-        Self::Slow,
-        Self::Refusing,
-        Self::Resetting,
-        Self::Hanging,
-        Self::Away,
-    ];
+    /// All there is.
+    pub(crate) const EVERY: [Self; 6] =
+        [Self::Fair, Self::Slow, Self::Refusing, Self::Resetting, Self::Hanging, Self::Away];
 
+    /// Fair often enough that backlogs don't only grow.
     pub(crate) fn any(rng: &mut impl Rng) -> Self {
-        *Self::ALL.choose(rng).expect("there is weather")
+        if rng.random_ratio(1, 3) { Self::Fair } else { *Self::EVERY.choose(rng).expect("there is weather") }
     }
 
     fn fault(self, rng: &mut impl Rng) -> Fault {
         match self {
             Self::Fair | Self::Away => Fault::none(),
-            Self::Slow => Fault::none().delayed(Duration::from_millis(rng.random_range(5..200))),
-            Self::Refusing => Fault::status(503).ratio(0.5),
+            Self::Slow => Fault::none().delayed(Duration::from_millis(one_of([5, 50, 200, 1000], rng))),
+            Self::Refusing => Fault::status(one_of([429, 502, 503, 504], rng)).ratio(0.5),
             Self::Resetting => Fault::reset_after(rng.random_range(0..2000)).ratio(0.3),
             Self::Hanging => Fault::hang().on_streams("stream-1*"),
         }
@@ -102,6 +96,18 @@ impl Upstream {
         }
     }
 
+    /// Waits until all that was acknowledged is here. What is not in time is for the ledger to name.
+    pub(crate) async fn received(&mut self, acknowledged: &[Acknowledged]) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            self.note();
+            if self.ledger.missing(acknowledged) == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn listen(&mut self) {
         if self.sink.is_none() {
             let listen = self.held.address();
@@ -109,6 +115,10 @@ impl Upstream {
             self.sink = Some(Sink::start(settings).await.expect("the address is held for it"));
         }
     }
+}
+
+fn one_of<T: Copy>(choices: [T; 4], rng: &mut impl Rng) -> T {
+    *choices.choose(rng).expect("there are four")
 }
 
 fn note(ledger: &mut Ledger, sink: &Sink) {

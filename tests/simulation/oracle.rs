@@ -9,7 +9,8 @@
 //! - *Order.* When an attempt begins, everything that was acknowledged in the stream before what it carries was sent has
 //!   been taken, or is in front of it in the same attempt.
 //! - *Once.* An attempt repeats a copy only if the router has not heard success of those before, or was killed within
-//!   the time in which the journal may forget what was settled.
+//!   the time in which the journal may forget what was settled. An entry that was divided, to find the record in it that
+//!   was refused, is repeated whole by the next life if the last one ended before all of it was decided.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -284,6 +285,7 @@ impl<'a> Oracle<'a> {
                     if let Some((heard, at)) = earlier.heard
                         && heard < taking.began
                         && !self.forgets(earlier.life, taking.life, at)
+                        && !(earlier.life < taking.life && self.was_divided(copy))
                     {
                         problems.push(format!(
                             "{copy} is repeated by attempt {}, and was settled by {} ({exporter})",
@@ -296,6 +298,11 @@ impl<'a> Oracle<'a> {
         }
         problems.truncate(5);
         self.problems.extend(problems);
+    }
+
+    /// Whether the copy came in one entry with what upstreams refuse.
+    fn was_divided(&self, copy: &Copy) -> bool {
+        self.sendings[&copy.send].copies.iter().any(|other| other.stream == copy.stream && other.poison)
     }
 
     /// Whether what was settled at this time in a life may be pending again in a later one.

@@ -124,16 +124,25 @@ impl Plan {
             });
             compiled
         };
-        let mut configurations = Vec::new();
-        for nth in 0..3 {
-            let text = configuration(&mut random, &exporters, delivered, queue, memory, "0.0.0.0");
-            configurations.push(write(&nth.to_string(), &text));
-        }
-        // The same port, at another address: it overlaps the one that is in use.
-        let bad = configuration(&mut random, &exporters, delivered, queue, memory, "127.0.0.1");
-        let bad_configuration = write("bad", &bad);
         let peace = Duration::from_millis(random.random_range(4_000..9_000));
         let troubles = troubles(&mut random, journal, peace);
+        // What a template has no destination for any more waits for as long as the process lives in the settings of before,
+        // and after that in the journal, for good.
+        let restarts = |fault: &Fault| matches!(fault, Fault::Kill | Fault::PowerCut | Fault::Restart);
+        let steady = journal && troubles.iter().any(|trouble| restarts(&trouble.fault));
+        let templates: Vec<bool> = exporters.iter().map(|_| random.random_bool(0.4)).collect();
+        let text = |random: &mut StdRng, address: &str| {
+            let template = |random: &mut StdRng, nth: usize| {
+                if steady { templates[nth] } else { random.random_bool(0.4) }
+            };
+            configuration(random, &exporters, template, delivered, queue, memory, address)
+        };
+        let mut configurations = Vec::new();
+        for nth in 0..3 {
+            configurations.push(write(&nth.to_string(), &text(&mut random, "0.0.0.0")));
+        }
+        // The same port, at another address: it overlaps the one that is in use.
+        let bad_configuration = write("bad", &text(&mut random, "127.0.0.1"));
         Self {
             seed,
             exporters,
@@ -156,6 +165,7 @@ impl Plan {
 fn configuration(
     random: &mut StdRng,
     exporters: &[&str],
+    template: impl Fn(&mut StdRng, usize) -> bool,
     delivered: bool,
     queue_kib: u64,
     memory_mib: u64,
@@ -171,16 +181,13 @@ fn configuration(
          exporters:\n",
         if delivered { "delivered" } else { "queued" },
     );
-    for exporter in exporters {
+    for (nth, exporter) in exporters.iter().enumerate() {
         let upstream = random.random_range(0..UPSTREAMS);
         let (min, max) = *[(1, 4), (1, 32), (16, 64)].choose(random).expect("it is not empty");
         let flush = random.random_range(0..100);
         let in_flight = *[1, 8, 256].choose(random).expect("it is not empty");
-        let header = if random.random_bool(0.4) {
-            "headers: { X-Region: '{{ resource[\"region\"] }}' }, "
-        } else {
-            ""
-        };
+        let header =
+            if template(random, nth) { "headers: { X-Region: '{{ resource[\"region\"] }}' }, " } else { "" };
         let interval = random.random_range(20..300);
         write!(
             text,

@@ -144,7 +144,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 25] = [
+    let expected: [(&str, &[&str]); 26] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
@@ -169,6 +169,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_recovered_records_total", &["exporter"]),
         ("sluice_routed_records_total", &["exporter", "signal"]),
         ("sluice_streams", &[]),
+        ("sluice_tasks", &[]),
         ("sluice_withdrawn_records_total", &["exporter", "signal"]),
     ];
     let expected = BTreeMap::from(expected);

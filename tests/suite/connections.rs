@@ -13,9 +13,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::receiver::start;
+use crate::support::SluiceProcess;
 use crate::support::payload::logs;
 use crate::support::sinks::Received as _;
 use crate::support::wire::{Wire, head};
+use crate::support::yaml;
 
 const PROTOBUF: &str = "content-type: application/x-protobuf";
 
@@ -157,6 +159,17 @@ async fn a_connection_beyond_the_limit_waits_until_one_closes() {
     assert!(third.is_silent());
     connections.pop();
     assert_eq!(third.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn that_the_limit_of_connections_is_reached_is_told() {
+    let receivers =
+        "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, max_connections: 1 } } } }\n";
+    let yaml = yaml::up("http://127.0.0.1:1", &[]) + receivers;
+    let sluice = SluiceProcess::start(&yaml, &[]).await;
+    let _only = Wire::open(sluice.otlp).await;
+    let line = sluice.logged("`max_connections` (1) is reached").await;
+    assert!(line.contains("otlp"), "{line}");
 }
 
 #[tokio::test]

@@ -52,6 +52,31 @@ async fn sigterm_leaves_what_is_undelivered_in_the_journal_and_exits_with_0() {
 }
 
 #[tokio::test]
+async fn what_templates_give_no_destination_for_stays_in_the_journal_until_they_do() {
+    let kept = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let without = config(&up.url(), kept.path());
+    let with =
+        without.replace(SINGLY, &format!("{SINGLY}, headers: {{ X-Team: '{{{{ resource[\"team\"] }}}}' }}"));
+    let mut first = SluiceProcess::start(&without, &[]).await;
+    send(&first, &numbered(0..2)).await;
+    first.kill().await;
+    up.clear_faults();
+
+    let mut second = SluiceProcess::start(&with, &[]).await;
+    let line = second.logged("the exporter's templates give no destination for").await;
+    assert!(line.contains(UP) && line.contains("records=2"), "{line}");
+    assert_eq!(second.metric("sluice_journal_unclaimed_records", &[]).await, 2.0);
+    second.kill().await;
+
+    let third = SluiceProcess::start(&without, &[]).await;
+    let metrics = third.settled().await;
+    assert_eq!(metrics.sum("sluice_journal_unclaimed_records", &[]), 0.0);
+    assert_eq!(up.texts(Signal::Logs), numbered(0..2));
+}
+
+#[tokio::test]
 async fn a_process_that_is_killed_has_lost_nothing_that_it_acknowledged() {
     for sync in ["always", "100ms", "never"] {
         let kept = tempfile::tempdir().unwrap();

@@ -27,7 +27,10 @@ fn connections() -> usize {
 #[tokio::test]
 async fn ten_thousand_idle_connections_take_sixteen_kibibytes_each_at_most() {
     let up = sinks::counting().await;
-    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+    // None is to be closed meanwhile, however slow this machine is.
+    let receivers = "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, read_header_timeout: 10m, \
+                     idle_timeout: 10m, max_connections: 11000 } } } }\n";
+    let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[]) + receivers), &[]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["before"])])).await;
     sluice.settled().await;
     let before = sluice.resident_bytes();

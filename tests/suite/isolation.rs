@@ -178,6 +178,7 @@ async fn streams_of_a_dead_upstream_keep_no_other_from_reading_its_backlog_in_th
     fine.wait_for_records(100, PATIENCE).await.expect("its backlog is read while the other's waits");
     let counts = fine.counts();
     assert_eq!((counts.records, counts.in_order()), (100, true), "{counts:?}");
+    sluice.wait_for_metric("sluice_pending_records", &[("exporter", "otlp_http/fine")], 0.0).await;
     let metrics = sluice.assert_conserved().await;
     assert_eq!(metrics.exported("otlp_http/fine", "delivered"), 100.0);
     assert_eq!(metrics.sum("sluice_pending_records", &[("exporter", "otlp_http/dead")]), 100.0);

@@ -9,8 +9,8 @@ use sluice::otlp::Signal;
 use crate::support::gate::Gate;
 use crate::support::http::Answer;
 use crate::support::payload::{filler, logs};
-use crate::support::site::HeldAddress;
 use crate::support::sinks::{self, Received as _};
+use crate::support::site::HeldAddress;
 use crate::support::yaml::{self, QUICK, SINGLY};
 use crate::support::{Front, Site, SluiceProcess, eventually};
 
@@ -79,8 +79,8 @@ async fn what_sigterm_leaves_is_delivered_in_order_by_the_next_process_and_count
     let of = |stream: &str| -> Vec<String> {
         up.texts(Signal::Logs).into_iter().filter(|text| text.starts_with(stream)).collect()
     };
-    assert_eq!(of("a"), Vec::from_iter((0..20).map(|nth| format!("a{nth}"))));
-    assert_eq!(of("b"), Vec::from_iter((0..20).map(|nth| format!("b{nth}"))));
+    assert_eq!(of("a"), (0..20).map(|nth| format!("a{nth}")).collect::<Vec<_>>());
+    assert_eq!(of("b"), (0..20).map(|nth| format!("b{nth}")).collect::<Vec<_>>());
     assert_eq!(up.texts(Signal::Logs).len(), 61, "each once");
     terminate(second).await;
 
@@ -90,7 +90,8 @@ async fn what_sigterm_leaves_is_delivered_in_order_by_the_next_process_and_count
 }
 
 #[tokio::test]
-async fn entries_of_an_exporter_that_is_not_configured_any_more_are_kept_told_and_delivered_when_it_is_again() {
+async fn entries_of_an_exporter_that_is_not_configured_any_more_are_kept_told_and_delivered_when_it_is_again()
+{
     let (site, held) = (Site::new(), HeldAddress::any());
     let ours = config(&format!("http://{}", held.address()));
     let others = ours.replace(UP, "otlp_http/other");
@@ -121,7 +122,7 @@ async fn entries_of_an_exporter_that_is_not_configured_any_more_are_kept_told_an
 async fn acknowledge_delivered_answers_after_the_upstream_and_a_503_leaves_nothing_in_the_journal() {
     let (site, gate) = (Site::new(), Gate::start().await);
     let yaml = config(&gate.url()) + "acknowledge: delivered\nacknowledge_timeout: 500ms\n";
-    let mut first = site.start(&yaml).await;
+    let first = site.start(&yaml).await;
     let front = site.front();
     let post = |text: &'static str| {
         let front = front.clone();
@@ -141,11 +142,11 @@ async fn acknowledge_delivered_answers_after_the_upstream_and_a_503_leaves_nothi
     assert!(behind.headers.contains_key("retry-after"));
     gate.answer(200);
     first.settled().await;
-    first.kill().await;
+    terminate(first).await;
 
     let second = site.start(&yaml).await;
     let metrics = second.settled().await;
-    assert_eq!(metrics.sum("sluice_pending_records", &[]), 0.0);
+    assert_eq!(metrics.sum("sluice_recovered_records_total", &[]), 0.0);
     assert!(!gate.texts().concat().contains(&"behind".to_owned()), "{:?}", gate.texts());
     terminate(second).await;
 }
@@ -218,7 +219,8 @@ impl SmallDisk {
     /// `None` where it is not possible: it takes the rights to mount.
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir(at).expect("the directory is the test's");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "sluice-test"]).arg(at).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "sluice-test"]).arg(at).output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self(at.to_owned())),
             problem => {
@@ -261,10 +263,8 @@ async fn a_full_disk_refuses_and_is_used_again_by_itself_when_there_is_room() {
     let next = accepted.last().unwrap() + 2;
     assert_eq!(post_large(&process, next).await.status, 503);
     std::fs::remove_file(stuffing).expect("it is there");
-    eventually("it takes again", async || {
-        (post_large(&process, next).await.status == 200).then_some(())
-    })
-    .await;
+    eventually("it takes again", async || (post_large(&process, next).await.status == 200).then_some(()))
+        .await;
     accepted.push(next);
     // Without stuffing: the journal may grow to more than the disk.
     accepted.extend(fill(&process, next + 1).await);
@@ -273,10 +273,8 @@ async fn a_full_disk_refuses_and_is_used_again_by_itself_when_there_is_room() {
     tokio::time::timeout(Duration::from_secs(60), process.settled()).await.expect("it is delivered");
     assert_eq!(numbers(&up), accepted, "all that was accepted, in order, and nothing that was refused");
     let last = accepted.last().unwrap() + 2;
-    eventually("it takes again", async || {
-        (post_large(&process, last).await.status == 200).then_some(())
-    })
-    .await;
+    eventually("it takes again", async || (post_large(&process, last).await.status == 200).then_some(()))
+        .await;
     process.settled().await;
     let mut log = process.log().into_iter();
     assert!(!log.any(|line| line.contains("panicked")), "{:#?}", process.log());

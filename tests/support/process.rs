@@ -126,19 +126,35 @@ impl SluiceProcess {
 
     /// Resident memory in bytes, as the kernel counts it.
     pub fn resident_bytes(&self) -> u64 {
-        self.status("VmRSS:")
+        self.memory("VmRSS:")
     }
 
     /// The most that was ever resident.
     pub fn peak_resident_bytes(&self) -> u64 {
-        self.status("VmHWM:")
+        self.memory("VmHWM:")
     }
 
-    fn status(&self, name: &str) -> u64 {
+    /// Its threads.
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:").parse().expect("a number")
+    }
+
+    /// The file descriptors that it has open.
+    pub fn open_files(&self) -> u64 {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs on Linux");
+        files.count() as u64
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let memory = self.status(name);
+        memory.trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") * 1024
+    }
+
+    fn status(&self, name: &str) -> String {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs on Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it has memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("every process has one");
+        line.trim().to_owned()
     }
 }
 

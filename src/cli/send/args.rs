@@ -23,6 +23,7 @@ use crate::otlp::Signal;
 /// it. Ends after `--requests`, `--duration` (10 s if neither is given) or on Ctrl-C. Exit status 1 if a request
 /// failed or a record was rejected.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct SendArgs {
     /// Where to send to, `http` or `https`; for HTTP `/v1/<signal>` is appended [default: `http://127.0.0.1:4318`, for
     /// gRPC port 4317]

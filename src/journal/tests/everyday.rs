@@ -38,11 +38,11 @@ fn what_comes_after_the_end_is_not_read() {
     fill(&journal, a, "a", 0..10, 500);
     let read = |numbers| -> Vec<u64> {
         let chunks = journal.read(a, numbers, usize::MAX).unwrap();
-        chunks.iter().flat_map(|chunk| chunk.sequences()).collect()
+        chunks.iter().flat_map(Chunk::sequences).collect()
     };
     // Small records that follow each other are one chunk: it has to end in time.
     assert_eq!(read(3..7), [3, 4, 5, 6]);
-    assert_eq!(read(0..10), Vec::from_iter(0..10));
+    assert_eq!(read(0..10), (0..10).collect::<Vec<_>>());
     assert!(read(5..5).is_empty() && read(10..12).is_empty());
 }
 

@@ -1,5 +1,7 @@
 //! Streams whose entries are in a journal: what they hold of it in memory, and what they leave there.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use super::*;
@@ -124,6 +126,34 @@ async fn a_batch_that_is_put_back_takes_no_memory_and_comes_again_with_all_behin
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_while_it_is_put_back_leaves_when_it_is_read() {
+    let (journal, _) = journal(&SimulatedDisk::new(6), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    let mut receipts = Vec::new();
+    for _ in 0..2 {
+        let mut writing = house.write_to(&house.registry, &journal, "a", ENTRY, true).unwrap();
+        receipts.push(writing.written().await.unwrap().expect("it was asked for"));
+    }
+    let stream = house.consumers.first();
+    let (mut in_flight, numbers) = next(&stream).await;
+    assert_eq!(numbers, [0]);
+    assert!(in_flight.put_back());
+    drop(receipts);
+    in_flight.read().await;
+    let read: Vec<u64> = in_flight.batch().numbers().iter().collect();
+    assert_eq!(in_flight.withdraw().iter().collect::<Vec<_>>(), read);
+    drop(in_flight);
+    // The other one, if it was not read with the first.
+    if house.pending("a") > 0 {
+        let (mut in_flight, numbers) = next(&stream).await;
+        assert_eq!(in_flight.withdraw().iter().collect::<Vec<_>>(), numbers);
+    }
+    assert_eq!((house.pending("a"), house.in_memory(), house.registry.pending_bytes()), (0, 0, 0));
+    assert_eq!(stream.requests.load(Ordering::Acquire), 0);
+    assert!(house.registry.left_in_journal().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_exporter_reads_its_backlog_whatever_others_hold() {
     let (journal, _) = journal(&SimulatedDisk::new(3), 4 << 20);
     // Room to read two batches.
@@ -169,7 +199,8 @@ async fn one_stream_does_not_fill_the_journal() {
     assert_eq!(refused.as_ref().and_then(full_stream), Some("stuck"));
     let held = house.pending("stuck");
     assert!((800_000..1_700_000).contains(&held), "{held}");
-    for _ in 0..10 {
+    // A tenth of what there was is left, and others may have the most of that.
+    for _ in 0..5 {
         house.write(&journal, "other", 16_000).unwrap();
     }
 }
@@ -186,29 +217,6 @@ async fn what_waits_for_its_upstream_does_not_pile_up_on_disk() {
         }
     };
     assert_eq!((full_stream(&refused), waiting.len()), (Some("a"), 2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_on_disk_only_can_be_withdrawn() {
-    let (journal, _) = journal(&SimulatedDisk::new(8), 4 << 20);
-    let house = House::on(&journal, 1 << 20);
-    house.write(&journal, "a", ENTRY).unwrap();
-    let stream = house.consumers.first();
-    let (mut in_flight, _) = next(&stream).await;
-    assert!(in_flight.put_back());
-    let mut writing = house.write_to(&house.registry, &journal, "a", ENTRY, true).unwrap();
-    let receipt = writing.written().await.unwrap();
-    in_flight.read().await;
-    assert_eq!(in_flight.batch().numbers().iter().collect::<Vec<_>>(), [0]);
-    deliver(in_flight);
-    drop(receipt);
-    let (mut in_flight, numbers) = next(&stream).await;
-    assert_eq!(numbers, [1]);
-    assert!(in_flight.withdraw().contains(1));
-    assert!(in_flight.batch().is_empty());
-    drop(in_flight);
-    assert_eq!((house.in_memory(), house.pending("a")), (0, 0));
-    assert!(house.registry.left_in_journal().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
