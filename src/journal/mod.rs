@@ -94,6 +94,13 @@
 //! void. That segment stays, without index, until the one before it has been sealed. While the disk fails everything is refused at once,
 //! and once a second a new segment is tried.
 //!
+//! # Reading
+//!
+//! A backlog is read from the index: the records of a stream that have what is asked for, those near each other at once. What
+//! is asked for ends where the stream was told that entries are on disk, and that may be inside a record. Reads of 32 KiB
+//! and more go past the page cache, into memory that is used again; smaller ones go through it, as others read what stands
+//! beside them.
+//!
 //! # Settling, freeing, carrying
 //!
 //! Settling happens in memory. Every 200 ms the positions that have moved are written, each second they are synced, so a
