@@ -40,7 +40,7 @@ mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use seeds::{COUNT, SEED, SEEDS};
 
@@ -112,8 +112,8 @@ fn every_promise_is_kept_whatever_goes_wrong() {
 #[ignore = "runs for SLUICE_SIMULATE_SECONDS, from seed SLUICE_SEED on"]
 fn as_many_seeds_as_time_allows() {
     let first = seeds::number(SEED).unwrap_or(1_000);
-    let end = Instant::now() + Duration::from_secs(seeds::number(SECONDS).unwrap_or(60));
-    check(first, |_| Instant::now() < end);
+    let end = tokio::time::Instant::now() + Duration::from_secs(seeds::number(SECONDS).unwrap_or(60));
+    check(first, |_| tokio::time::Instant::now() < end);
 }
 
 fn check(first: u64, more: impl Fn(u64) -> bool + Sync) {

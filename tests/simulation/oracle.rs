@@ -134,7 +134,7 @@ impl<'a> Oracle<'a> {
                 oracle.problems.push(format!("attempt {attempt} was taken and never began"));
                 continue;
             };
-            let in_time = |at: &Duration| *at < since + TIMEOUT - SLACK;
+            let in_time = |at: &Duration| *at + SLACK < since + TIMEOUT;
             let heard = heard.get(&attempt).filter(|(_, at, status)| *status == 200 && in_time(at));
             let taking = Taking {
                 attempt,
@@ -188,7 +188,7 @@ impl<'a> Oracle<'a> {
                     match (status, taken) {
                         (200, None) if copy.poison || self.may_be_lost(answered) => {}
                         (200, None) => {
-                            problems.push(format!("{copy} was acknowledged and never taken ({exporter})"))
+                            problems.push(format!("{copy} was acknowledged and never taken ({exporter})"));
                         }
                         (200, Some(taken)) if self.plan.delivered && *taken > answered && !rejected => {
                             problems.push(format!(

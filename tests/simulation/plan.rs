@@ -189,13 +189,13 @@ fn configuration(
         let header =
             if template(random, nth) { "headers: { X-Region: '{{ resource[\"region\"] }}' }, " } else { "" };
         let interval = random.random_range(20..300);
-        write!(
+        writeln!(
             text,
             "  otlp_http/{exporter}: {{ endpoint: 'http://upstream-{upstream}:{PORT}/{exporter}', compression: none, \
              timeout: {}s, {header}\
              sending_queue: {{ queue_size: {queue_kib}KiB, max_in_flight: {in_flight}, \
              batch: {{ min_size: {min}KiB, max_size: {max}KiB, flush_timeout: {flush}ms }} }}, \
-             retry_on_failure: {{ initial_interval: {interval}ms, max_interval: 1s }} }}\n",
+             retry_on_failure: {{ initial_interval: {interval}ms, max_interval: 1s }} }}",
             TIMEOUT.as_secs(),
         )
         .expect("writing to a String can't fail");
@@ -212,9 +212,10 @@ const HOSTS: [&str; UPSTREAMS] = ["upstream-0", "upstream-1"];
 fn troubles(random: &mut StdRng, journal: bool, peace: Duration) -> Vec<Trouble> {
     let mut troubles: Vec<Trouble> = Vec::new();
     for _ in 0..random.random_range(2..14) {
-        let begins = Duration::from_millis(random.random_range(100..peace.as_millis() as u64 - 500));
-        let longest = (peace - begins).as_millis() as u64 - 100;
-        let lasts = Duration::from_millis(random.random_range(50..4_000).min(longest));
+        let peace = peace.as_millis() as u64;
+        let begins = random.random_range(100..peace - 500);
+        let lasts = Duration::from_millis(random.random_range(50..4_000).min(peace - 100 - begins));
+        let begins = Duration::from_millis(begins);
         let upstream = random.random_range(0..UPSTREAMS);
         let (one, other) =
             if random.random_bool(0.5) { ("router", HOSTS[upstream]) } else { ("senders", "router") };
