@@ -76,6 +76,7 @@ impl Shared {
         self.seal_closed();
         if sync {
             self.try_again();
+            self.buffers.clear();
         }
         self.make_ready();
         let free = self.look_through(short);

@@ -153,6 +153,48 @@ async fn what_is_withdrawn_while_it_is_put_back_leaves_when_it_is_read() {
     assert!(house.registry.left_in_journal().is_empty());
 }
 
+#[tokio::test]
+async fn what_was_read_ahead_and_is_put_back_comes_again_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = JournalSettings {
+        directory: directory.path().join("journal"),
+        max_size: 4 << 20,
+        sync: SyncPolicy::Never,
+        segment_size: 64 << 10,
+    };
+    let (journal, _) = Journal::open(settings).unwrap();
+    let house = House::on(&journal, 1 << 20);
+    let write = async || {
+        let mut writing = house.write_to(&house.registry, &journal, "a", ENTRY, false).unwrap();
+        writing.written().await.unwrap();
+    };
+    write().await;
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    assert!(in_flight.put_back());
+    for _ in 1..6 {
+        write().await;
+    }
+    let mut sent = Vec::new();
+    for number in 0..6 {
+        in_flight.read().await;
+        let ahead = if number < 5 { ENTRY as u64 } else { 0 };
+        assert_eq!(house.in_memory(), ENTRY as u64 + ahead, "the batch, and the one that is read meanwhile");
+        assert!(in_flight.put_back());
+        assert_eq!(house.in_memory(), 0);
+        in_flight.read().await;
+        sent.extend(in_flight.batch().numbers().iter());
+        deliver(in_flight);
+        match number {
+            5 => break,
+            _ => in_flight = stream.next().await.expect("something is pending"),
+        }
+    }
+    assert_eq!(sent, (0..6).collect::<Vec<_>>());
+    assert_eq!((house.in_memory(), house.pending("a")), (0, 0));
+    journal.close();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_exporter_reads_its_backlog_whatever_others_hold() {
     let (journal, _) = journal(&SimulatedDisk::new(3), 4 << 20);
