@@ -136,7 +136,8 @@ impl Journal {
 
     /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
     /// settled.
-    pub fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
+    #[cfg(test)]
+    pub(crate) fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
         let state = self.inner.shared.state.lock();
         let known = state.streams.table.get(&stream.0)?;
         (known.position < known.next).then_some(known.position..known.next)

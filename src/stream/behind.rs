@@ -174,17 +174,6 @@ impl Queue {
         behind.records += records;
     }
 
-    /// Bytes and records that wait, in memory or not.
-    pub(super) fn left(&self) -> (u64, u64) {
-        let mut left = (self.open.len() as u64, self.open.records());
-        let closed = self.closed.iter().map(|closed| (closed.batch.len() as u64, closed.batch.records()));
-        for (bytes, records) in closed.chain(self.behind.iter().map(|behind| (behind.bytes, behind.records)))
-        {
-            left = (left.0 + bytes, left.1 + records);
-        }
-        left
-    }
-
     /// Takes what comes next of what is on disk only, if nothing is in memory that goes first, nor in the hands of another
     /// consumer; returns since when it is there.
     pub(super) fn take_behind(&mut self) -> Option<Instant> {
@@ -251,7 +240,8 @@ impl Stream {
         drop(queue);
         drop(ahead);
         self.registry().shared().budget.release(capacity);
-        self.requests.fetch_sub(requests, Ordering::AcqRel);
+        self.requests.fetch_sub(requests, Ordering::SeqCst);
+        self.line.freed();
         true
     }
 

