@@ -149,7 +149,7 @@ fn measure(rig: &Rig, case: Case, scale: f64) -> Result<Measured, Failure> {
     }
     Ok(Measured {
         taken_in: report.megabytes_per_second,
-        read_back: gigabytes * 1e3 / (all - first).as_secs_f64(),
+        read_back: gigabytes * 1e3 / all.saturating_sub(first).as_secs_f64(),
         cpu_in,
         cpu_back,
         first: first.as_secs_f64(),
