@@ -55,7 +55,12 @@ impl Entries {
             length += frame.len();
             entries += 1;
         }
-        self.bytes.truncate(length);
+        // A small part would keep all of a large read in memory, which nobody counts.
+        if length < self.bytes.len() / 2 {
+            self.bytes = Bytes::copy_from_slice(&self.bytes[..length]);
+        } else {
+            self.bytes.truncate(length);
+        }
         self.counts.truncate(entries);
     }
 
