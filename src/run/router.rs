@@ -328,7 +328,10 @@ impl Router {
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
         let acknowledge = compiled.acknowledge;
         let snapshot = Snapshot { version, routes, route_streams, exporters, acknowledge };
-        self.show_exporters(&snapshot.exporters, &removed);
+        live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
+        live.removed.extend(removed.iter().map(|exporter| (exporter.clone(), version)));
+        let gone = live.removed.iter().map(|(exporter, _)| exporter);
+        self.exporters.store(Arc::new(snapshot.exporters.iter().chain(gone).cloned().collect()));
         let snapshot = Arc::new(snapshot);
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
@@ -347,26 +350,12 @@ impl Router {
             files: (compiled.files, compiled.hash),
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
-        live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         for exporter in removed {
             // No more comes that would fill what is open. What requests of the snapshot before still bring is sent so, too.
             exporter.registry().flush();
-            live.removed.push((exporter.clone(), version));
             tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
         Ok(version)
-    }
-
-    /// Exporters of the new configuration, and every one before it that still has entries.
-    fn show_exporters(&self, current: &[Arc<Exporter>], removed: &[Arc<Exporter>]) {
-        let mut shown = current.to_vec();
-        for old in self.exporters.load().iter().chain(removed) {
-            let draining = !old.is_empty() || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
-            if draining && !shown.iter().any(|exporter| Arc::ptr_eq(exporter, old)) {
-                shown.push(old.clone());
-            }
-        }
-        self.exporters.store(Arc::new(shown));
     }
 
     /// Lets an exporter that `version` removed deliver what it has, for at most `patience`. With a journal it is paused then.

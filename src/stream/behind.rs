@@ -60,6 +60,14 @@ struct Ahead {
     charged: Reservation,
 }
 
+/// Entries that were on disk only, and that nobody waits for any more.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) numbers: Numbers,
+    pub(super) bytes: u64,
+    pub(super) records: u64,
+}
+
 /// Framed bytes, and records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Amount {
@@ -172,6 +180,17 @@ impl Queue {
         behind.numbers.end = numbers.end;
         behind.bytes += bytes;
         behind.records += records;
+    }
+
+    /// Takes off what is on disk only, if all of it was withdrawn: it would have to be read to be left out.
+    pub(super) fn withdraw_behind(&mut self) -> Option<Forgotten> {
+        let numbers = Numbers::from(self.behind.as_ref()?.numbers.clone());
+        if numbers.is_empty() || !numbers.without(&self.withdrawn).is_empty() {
+            return None;
+        }
+        self.end(&numbers);
+        let Behind { bytes, records, .. } = self.behind.take()?;
+        Some(Forgotten { numbers, bytes, records })
     }
 
     /// Takes what comes next of what is on disk only, if nothing is in memory that goes first, nor in the hands of another
@@ -301,8 +320,11 @@ impl Stream {
     }
 
     /// Makes a batch of what was read, when the entries below `end` were on disk only.
-    fn take_in(&self, chunks: Vec<Chunk>, end: u64, room: OwnedSemaphorePermit) -> ClosedBatch {
+    fn take_in(&self, mut chunks: Vec<Chunk>, end: u64, room: OwnedSemaphorePermit) -> ClosedBatch {
         let mut queue = self.queue.lock();
+        // All of it may have been withdrawn while it was read.
+        let start = queue.behind.as_ref().map_or(u64::MAX, |behind| behind.numbers.start);
+        chunks.retain(|chunk| chunk.first >= start);
         let opened = queue.behind.as_ref().and_then(Behind::since).unwrap_or_else(Instant::now);
         let Difference { missing, surplus } = Behind::read(&mut queue.behind, &chunks, end);
         let mut numbers = Numbers::default();
