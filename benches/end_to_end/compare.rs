@@ -34,7 +34,7 @@ pub(crate) fn run(rig: &Rig, arguments: &CompareArguments) -> Result<String, Fai
         arguments.runs
     );
     for size in sizes {
-        let size = Size { requests: ((size.requests as f64 * arguments.scale) as u64).max(1), ..size };
+        let size = size.scaled(arguments.scale);
         let mut runs: HashMap<Kind, Vec<Measured>> = HashMap::new();
         for run in 0..arguments.runs {
             for &kind in &kinds {

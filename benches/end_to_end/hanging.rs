@@ -21,8 +21,8 @@ const RATE: f64 = 500.0;
 const NOTICED: Duration = Duration::from_secs(10);
 /// A sender gets its answer when its data is delivered, so that its latency is the stream's.
 const DELIVERED: &str = "acknowledge: delivered\nacknowledge_timeout: 1h\n";
-/// What spans have in them, and log records haven't.
-const OF_SPANS: &str = "http.request.method";
+/// What spans of this size have in them, and log records have not.
+const OF_SPANS: &str = "sluice.filling";
 
 #[derive(Args)]
 pub(crate) struct HangingArguments {

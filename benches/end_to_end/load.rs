@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sluice::cli::send::SendSettings;
+use sluice::cli::sink::Sink;
 
 use crate::Failure;
 use crate::proxy::{Kind, Proxy};
@@ -59,6 +60,30 @@ pub(crate) fn some<T, const N: usize>(
     }
 }
 
+impl Size {
+    /// The same with this part of the requests.
+    pub(crate) fn scaled(self, scale: f64) -> Self {
+        Self { requests: ((self.requests as f64 * scale) as u64).max(1), ..self }
+    }
+
+    /// The load that sends them to `endpoint`.
+    pub(crate) fn load(self, endpoint: String) -> SendSettings {
+        SendSettings {
+            streams: STREAMS,
+            share_streams: true,
+            entries: self.entries,
+            records: self.records,
+            record_bytes: self.record_bytes,
+            connections: CONNECTIONS,
+            requests: Some(self.requests),
+            timeout: Duration::from_secs(60),
+            // A proxy may refuse what it has no room for; it is then charged with the next attempt, too.
+            retry: true,
+            ..SendSettings::new(endpoint)
+        }
+    }
+}
+
 /// Sends one load through a proxy, to an upstream that checks it.
 pub(crate) fn measure(rig: &Rig, kind: Kind, passage: Passage, size: Size) -> Result<Measured, Failure> {
     let sink = rig.start_sink(passage.outgoing)?;
@@ -70,27 +95,27 @@ pub(crate) fn measure(rig: &Rig, kind: Kind, passage: Passage, size: Size) -> Re
         encoding,
         compression,
         tls: rig.certificates.client(),
-        streams: STREAMS,
-        share_streams: true,
-        entries: size.entries,
-        records: size.records,
-        record_bytes: size.record_bytes,
-        connections: CONNECTIONS,
-        requests: Some(size.requests),
-        timeout: Duration::from_secs(60),
-        // A proxy may refuse what it has no room for; it is then charged with the next attempt, too.
-        retry: true,
-        ..SendSettings::new(format!("{}://{target}", passage.incoming.scheme()))
+        ..size.load(format!("{}://{target}", passage.incoming.scheme()))
     };
-    let cpu = || proxy.as_ref().map_or(Ok(0.0), Proxy::cpu);
+    measure_through(rig, kind, proxy.as_ref(), &sink, settings, size.requests / 20)
+}
 
-    let warm_up =
-        rig.run_load(SendSettings { requests: Some((size.requests / 20).max(1)), ..settings.clone() })?;
-    rig.wait_for_records(&sink, warm_up.records, DELIVERY)?;
+/// The same for a proxy that runs, in front of `sink`, after so many requests that don't count.
+pub(crate) fn measure_through(
+    rig: &Rig,
+    kind: Kind,
+    proxy: Option<&Proxy>,
+    sink: &Sink,
+    settings: SendSettings,
+    warm_up: u64,
+) -> Result<Measured, Failure> {
+    let cpu = || proxy.map_or(Ok(0.0), Proxy::cpu);
+    let warm_up = rig.run_load(SendSettings { requests: Some(warm_up.max(1)), ..settings.clone() })?;
+    rig.wait_for_records(sink, warm_up.records, DELIVERY)?;
     let (cpu_before, (send_before, sink_before)) = (cpu()?, Rig::own_cpu());
 
     let report = rig.run_load(settings)?;
-    rig.wait_for_records(&sink, warm_up.records + report.records, DELIVERY)?;
+    rig.wait_for_records(sink, warm_up.records + report.records, DELIVERY)?;
     let (cpu_after, (send_after, sink_after)) = (cpu()?, Rig::own_cpu());
 
     let counts = sink.counts();

@@ -1,5 +1,6 @@
 //! Load generator and upstream, on threads of their own, so that the cost of each can be told.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,11 @@ impl Rig {
     pub(crate) fn start_sink(&self, wire: Wire) -> Result<Sink, Failure> {
         let tls = wire.tls.then(|| self.certificates.server());
         Ok(self.sink.block_on(Sink::start(SinkSettings { tls, ..SinkSettings::default() }))?)
+    }
+
+    /// An upstream that comes up at an address where there was none.
+    pub(crate) fn start_sink_at(&self, listen: SocketAddr) -> Result<Sink, Failure> {
+        Ok(self.sink.block_on(Sink::start(SinkSettings { listen, ..SinkSettings::default() }))?)
     }
 
     /// Starts a proxy in front of `sink`; nothing for [`Kind::Direct`].

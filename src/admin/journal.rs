@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::export::rfc3339;
 use crate::journal::{JournalSettings, JournalState, SyncPolicy};
-use crate::run::{Recovered, Router};
+use crate::run::{Recovered, Router, Unclaimed};
 
 /// Kinds of damage and exporters that are listed; there is a line in the log for each.
 const LISTED: usize = 100;
@@ -12,13 +12,20 @@ const LISTED: usize = 100;
 /// The journal, or that there is none.
 pub(super) fn shown(router: &Router) -> Value {
     match (&router.intake().journal, router.recovered()) {
-        (Some(journal), Some((settings, recovered))) => state(settings, &journal.state(), recovered),
+        (Some(journal), Some((settings, recovered))) => {
+            state(settings, &journal.state(), recovered, &router.unclaimed())
+        }
         _ => json!({ "directory": null }),
     }
 }
 
-fn state(settings: &JournalSettings, state: &JournalState, recovered: &Recovered) -> Value {
-    let (damage, unclaimed) = (&recovered.damage, recovered.unclaimed());
+fn state(
+    settings: &JournalSettings,
+    state: &JournalState,
+    recovered: &Recovered,
+    unclaimed: &[Unclaimed],
+) -> Value {
+    let damage = &recovered.damage;
     let damage_shown: Vec<String> = damage.iter().take(LISTED).map(ToString::to_string).collect();
     let unclaimed_shown: Vec<Value> = unclaimed
         .iter()

@@ -201,11 +201,9 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
 
 /// Nothing without a journal.
 fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
-    let (Some(journal), Some((_, recovered))) = (&router.intake().journal, router.recovered()) else {
-        return Ok(());
-    };
+    let Some(journal) = &router.intake().journal else { return Ok(()) };
     let state = journal.state();
-    let unclaimed = recovered.unclaimed().iter().map(|unclaimed| unclaimed.records).sum::<u64>();
+    let unclaimed = router.unclaimed().iter().map(|unclaimed| unclaimed.records).sum::<u64>();
     page.gauges("sluice_journal_segments", "Segment files of the journal, by what they hold", |family| {
         family.add(&[("state", "used")], state.segments as f64)?;
         family.add(&[("state", "spare")], state.spare_segments as f64)

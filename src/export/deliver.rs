@@ -10,6 +10,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::exporter::Attempting;
 use super::pieces::Pieces;
 use super::{Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target};
 use crate::notice;
@@ -31,6 +32,9 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
         }
     }
 }
+
+/// What is paused waits for a change.
+const FOR_EVER: Duration = Duration::MAX;
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -62,7 +66,9 @@ async fn deliver(
     let mut pieces = Pieces::of(in_flight, copies);
     let (mut refused, mut taken) = (0, false);
     while !pieces.is_empty() {
-        let reason = match settle(exporter, stream, &mut pieces, &mut backoff).await {
+        // Until what it has come to is noted in the journal: that must not close before.
+        let mut attempting = None;
+        let reason = match settle(exporter, stream, &mut pieces, &mut backoff, &mut attempting).await {
             Settled::Delivered { rejected, remark } => {
                 taken = true;
                 // Not before: what was withdrawn until the last attempt is in it no more.
@@ -107,8 +113,16 @@ async fn deliver(
 }
 
 /// Tries the next piece until the upstream has taken or refused it.
-async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backoff: &mut Backoff) -> Settled {
+/// An attempt that has ended it is `attempting` still.
+async fn settle<'e>(
+    exporter: &'e Exporter,
+    stream: &Stream,
+    pieces: &mut Pieces,
+    backoff: &mut Backoff,
+    attempting: &mut Option<Attempting<'e>>,
+) -> Settled {
     'again: loop {
+        *attempting = None;
         // Made before anything is looked at, so that no change is missed.
         let mut changed = pin!(exporter.changed().notified());
         withdraw(exporter, stream, pieces);
@@ -117,6 +131,11 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
         }
         if exporter.is_suspended() {
             return Settled::Suspended;
+        }
+        if exporter.is_paused() {
+            pieces.put_back();
+            wait_or(changed.as_mut(), FOR_EVER, exporter, stream, pieces).await;
+            continue;
         }
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
@@ -148,6 +167,10 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
                     pass = leave.as_mut() => break pass,
                     () = changed.as_mut() => continue 'again,
                     () = expired.as_mut() => {
+                        *attempting = Some(exporter.attempting());
+                        if exporter.is_suspended() {
+                            continue 'again;
+                        }
                         let reason = "given up: the destination did not answer for as long as it may".to_owned();
                         return Settled::Refused(reason, "retries");
                     }
@@ -167,9 +190,10 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
             pass: pass.as_ref(),
             begun: &begun,
         };
-        let attempting = exporter.attempting();
-        if exporter.is_suspended() {
-            return Settled::Suspended;
+        *attempting = Some(exporter.attempting());
+        // Looked at again, now that whoever suspends or pauses it waits for the attempt.
+        if exporter.is_suspended() || exporter.is_paused() {
+            continue;
         }
         let answer = {
             let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
@@ -186,7 +210,6 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
                 }
             }
         };
-        drop(attempting);
         // Given up or withdrawn; or the circuit has opened while the attempt waited for its turn.
         let Some(answer) = answer else { continue };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
@@ -222,12 +245,14 @@ async fn settle(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, backo
             Outcome::Hold { after } => (Failure::Held, backoff.hold_wait(retry, after)),
         };
         drop(piece);
+        *attempting = None;
         // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
         let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| !asked);
         failing(exporter, stream, failure, &answer.detail, probe.unwrap_or(wait));
-        if pieces.hinder() {
-            pieces.put_back();
+        if pieces.hinder() && !pieces.put_back() {
+            // Others may read meanwhile.
+            pieces.leave_reading_room();
         }
         if probe.is_none() {
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
@@ -364,7 +389,12 @@ async fn bury(
     reason: &str,
     cause: &'static str,
 ) {
-    pieces.read().await;
+    if pieces.read().await {
+        withdraw(exporter, stream, pieces);
+    }
+    if pieces.is_empty() {
+        return;
+    }
     let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
     let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
     let records = buried.iter().map(Batch::records).sum();

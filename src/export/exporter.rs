@@ -40,6 +40,7 @@ pub struct Exporter {
     changed: Notify,
     given_up: AtomicBool,
     suspended: AtomicBool,
+    paused: AtomicBool,
     /// Attempts on their way.
     attempts: AtomicUsize,
 }
@@ -88,6 +89,7 @@ impl Exporter {
             changed: Notify::new(),
             given_up: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             attempts: AtomicUsize::new(0),
         });
         exporter.registry.attach(Box::new(Consumers(Arc::downgrade(&exporter))));
@@ -176,6 +178,20 @@ impl Exporter {
     pub fn take_back(&self) {
         self.given_up.store(false, Ordering::Release);
         self.registry.end_flush();
+        if self.paused.swap(false, Ordering::AcqRel) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Begins no more attempts until it is taken back: what is pending stays in the journal.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether [`Exporter::pause`] was called, and it was not taken back.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     /// Ends waiting and sending: what is pending becomes dead letters, unless the exporter is taken back.
@@ -185,8 +201,8 @@ impl Exporter {
         self.changed.notify_waiters();
     }
 
-    /// Begins no more attempts: what is pending stays in the journal, for another that [recovers](Exporter::recover) it, in
-    /// this process or the next. There is no way back.
+    /// Begins no more attempts: what is pending stays in the journal, for the next process that [recovers](Exporter::recover)
+    /// it. There is no way back.
     pub fn suspend(&self) {
         self.suspended.store(true, Ordering::Release);
         self.registry.flush();
@@ -199,7 +215,7 @@ impl Exporter {
     }
 
     /// Counts an attempt for as long as what is returned lives.
-    pub(super) fn attempting(&self) -> impl Drop + use<'_> {
+    pub(super) fn attempting(&self) -> Attempting<'_> {
         self.attempts.fetch_add(1, Ordering::AcqRel);
         Attempting(&self.attempts)
     }
@@ -208,16 +224,6 @@ impl Exporter {
     pub async fn quiet(&self, deadline: Instant) -> bool {
         let ask = async {
             while self.attempts.load(Ordering::Acquire) > 0 {
-                tokio::time::sleep(DRAIN_POLL).await;
-            }
-        };
-        tokio::time::timeout_at(deadline, ask).await.is_ok()
-    }
-
-    /// Waits until all that is pending is on disk only, until `deadline` at most, after [`Exporter::suspend`].
-    pub async fn at_rest(&self, deadline: Instant) -> bool {
-        let ask = async {
-            while !self.registry.is_at_rest() {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
@@ -307,7 +313,8 @@ impl Exporter {
 }
 
 /// An attempt on its way.
-struct Attempting<'e>(&'e AtomicUsize);
+#[derive(Debug)]
+pub(super) struct Attempting<'e>(&'e AtomicUsize);
 
 impl Drop for Attempting<'_> {
     fn drop(&mut self) {
@@ -343,8 +350,9 @@ impl Outlet for Consumers {
     }
 
     fn start(&self, stream: Arc<Stream>) {
-        let exporter = self.0.upgrade().expect("a request holds the exporters that it sends to");
-        tokio::spawn(deliver::consume(exporter, stream));
+        if let Some(exporter) = self.0.upgrade() {
+            tokio::spawn(deliver::consume(exporter, stream));
+        }
     }
 
     fn count_lost(&self, name: &StreamName, records: u64) {
@@ -354,7 +362,8 @@ impl Outlet for Consumers {
     }
 
     fn count_withdrawn(&self, name: &StreamName, records: u64) {
-        let exporter = self.0.upgrade().expect("a request holds the exporters that it sends to");
-        exporter.withdraw(name, records);
+        if let Some(exporter) = self.0.upgrade() {
+            exporter.withdraw(name, records);
+        }
     }
 }

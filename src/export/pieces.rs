@@ -37,11 +37,18 @@ impl Pieces {
         on_disk
     }
 
-    /// Leaves the batch on disk, if it is there and whole.
-    pub(super) fn put_back(&mut self) {
-        if !self.halved && self.in_flight.put_back() {
+    /// Leaves the batch on disk, if it is there and whole; returns whether it was.
+    pub(super) fn put_back(&mut self) -> bool {
+        let put_back = !self.halved && self.in_flight.put_back();
+        if put_back {
             self.rest.clear();
         }
+        put_back
+    }
+
+    /// Lets others read what they have on disk, though the batch stays in memory.
+    pub(super) fn leave_reading_room(&mut self) {
+        self.in_flight.leave_reading_room();
     }
 
     /// Whether the batch takes memory that others may need more.

@@ -1,11 +1,13 @@
 //! Counting what is not settled, stream by stream, from the indexes.
 
 use std::io;
+use std::sync::Arc;
 
 use super::index::{Extent, Row};
 use super::merge::{Merge, Source};
-use super::read::{Got, choose, read_run};
+use super::read::choose;
 use super::record::{Found, HEADER, Kind, Record, decode_key};
+use super::run::{Got, read_run};
 use super::types::StreamKey;
 
 /// What all segments have of one stream.
@@ -97,7 +99,7 @@ fn live(rows: &[(&Source, Row)], position: u64) -> io::Result<Option<Live>> {
         } else {
             let source = rows.iter().find(|(source, _)| source.segment.id() == piece.segment.id());
             let source = source.expect("pieces are of the rows").0;
-            match read_run(&*source.file, std::slice::from_ref(&piece))?.pop() {
+            match read_run(&*source.file, &Arc::default(), std::slice::from_ref(&piece))?.pop() {
                 Some(Got::Entries(entries)) => {
                     let records = entries.counts.iter().map(|count| u64::from(*count)).sum();
                     (entries.counts.len() as u64, records, entries.bytes.len() as u64)

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::format::Purpose;
 use super::index::Extent;
 use super::merge::{Merge, Source};
-use super::read::{Entries, Got, choose, read_run, runs};
+use super::read::choose;
 use super::record::{ALIGN, HEADER, encode_key};
+use super::run::{Entries, Got, LARGE, read_run, runs};
 use super::shared::Shared;
 use super::state::{Index, Segment, SegmentState};
 use super::supply::NoSegment;
@@ -30,7 +31,7 @@ const INPUTS: usize = 8;
 const FEWEST: usize = 4;
 
 /// Records that are larger than this, on average, are read well enough where they are.
-const SCATTERED: u64 = 64 << 10;
+const SCATTERED: u64 = LARGE;
 
 /// Segments that could not be carried are left alone for so many rounds.
 const ROUNDS: u32 = 300;
@@ -139,7 +140,7 @@ impl Shared {
             let id = run[0].segment.id();
             let source = sources.iter().find(|source| source.segment.id() == id);
             let source = source.expect("pieces are of the sources");
-            for (piece, got) in run.iter().zip(read_run(&*source.file, run)?) {
+            for (piece, got) in run.iter().zip(read_run(&*source.file, &self.buffers, run)?) {
                 let entries = match got {
                     Got::Entries(entries) => entries,
                     Got::Corrupt => {

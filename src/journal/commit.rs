@@ -96,6 +96,16 @@ struct Numbers {
     next: HashMap<u32, u64>,
 }
 
+impl Numbers {
+    /// Gives the entries of a group theirs, and returns the first.
+    fn give(&mut self, group: &Group) -> u64 {
+        let next = self.next.get_mut(&group.stream.0).expect("the numbers of all streams are noted");
+        let first = *next;
+        *next += group.entries.len() as u64;
+        first
+    }
+}
+
 impl Shared {
     /// See [`super::Journal::append`].
     pub(super) fn append(&self, groups: Vec<Group>, done: Done) {
@@ -170,7 +180,9 @@ impl Shared {
         let began = Instant::now();
         let mut numbers = Numbers::default();
         let mut written: Vec<(Done, Appended)> = Vec::with_capacity(group.len());
-        let (mut entries, mut requests) = (0, Vec::with_capacity(group.len()));
+        let mut requests: Vec<Vec<Group>> = Vec::with_capacity(group.len());
+        // What they take that are not put into the buffer yet.
+        let mut waiting = Size { bytes: 0, extents: 0 };
         while let Some(request) = group.front() {
             let Some(keys) = self.keys(&committer.writer, &request.groups, &mut numbers) else {
                 refuse(group.pop_front(), &NotWritten::Forgotten);
@@ -179,7 +191,7 @@ impl Shared {
             let key_bytes: usize = keys.iter().map(|(_, key)| key_len(key)).sum();
             let Size { bytes, extents } = request.size;
             let (bytes, streams) = (bytes + key_bytes as u64, request.groups.len() as u64);
-            if !committer.writer.fits(bytes, extents, streams) {
+            if !committer.writer.fits(waiting.bytes + bytes, waiting.extents + extents, streams) {
                 if !written.is_empty() {
                     break;
                 }
@@ -197,14 +209,17 @@ impl Shared {
                 committer.writer.put_key(stream, &key);
             }
             let request = group.pop_front().expect("it was looked at");
-            let first = put(&mut committer.writer, &request.groups, &mut numbers);
-            entries += request.groups.iter().map(|group| group.entries.len() as u64).sum::<u64>();
+            let first = request.groups.iter().map(|group| numbers.give(group)).collect();
+            waiting.bytes += request.size.bytes;
+            waiting.extents += extents;
             written.push((request.done, Appended { first }));
             requests.push(request.groups);
         }
         if written.is_empty() {
             return;
         }
+        let firsts = written.iter().flat_map(|(_, appended)| appended.first.iter().copied());
+        let entries = put(&mut committer.writer, firsts.zip(requests.iter().flatten()).collect());
         match self.write_log(committer) {
             Ok(sync) => {
                 let mut state = self.state.lock();
@@ -346,13 +361,14 @@ impl Shared {
     }
 }
 
-/// Puts the entries of a request into records, and returns the number of the first entry of each group.
-fn put(writer: &mut Writer, groups: &[Group], numbers: &mut Numbers) -> SmallVec<[u64; 4]> {
-    let mut firsts = SmallVec::new();
-    for group in groups {
-        let next = numbers.next.get_mut(&group.stream.0).expect("the numbers of all streams are noted");
-        firsts.push(*next);
-        let mut entries = group.entries.iter().peekable();
+/// Puts groups, each with the number of its first entry, into records; how many entries they have. What the requests have
+/// for the same stream goes together: that makes few records, and a backlog is read back in large pieces.
+fn put(writer: &mut Writer, mut groups: Vec<(u64, &Group)>) -> u64 {
+    groups.sort_by_key(|(first, group)| (group.stream.0, *first));
+    let mut put = 0;
+    for same in groups.chunk_by(|(_, a), (_, b)| a.stream == b.stream) {
+        let mut next = same[0].0;
+        let mut entries = same.iter().flat_map(|(_, group)| &group.entries).peekable();
         while entries.peek().is_some() {
             let begun = writer.begin();
             let mut counts: SmallVec<[u32; 16]> = SmallVec::new();
@@ -362,11 +378,12 @@ fn put(writer: &mut Writer, groups: &[Group], numbers: &mut Numbers) -> SmallVec
                 writer.put_entry(&entry.bytes);
                 counts.push(u32::try_from(entry.records).unwrap_or(u32::MAX));
             }
-            writer.end_entries(&begun, group.stream.0, *next, &counts);
-            *next += counts.len() as u64;
+            writer.end_entries(&begun, same[0].1.stream.0, next, &counts);
+            next += counts.len() as u64;
+            put += counts.len() as u64;
         }
     }
-    firsts
+    put
 }
 
 /// Bytes that the record with a key takes, at most.

@@ -16,8 +16,9 @@ use super::disk::{Disk, DiskFile};
 /// The file that a process locks. It stays when the process ends: removing it would let two processes lock two files.
 pub(super) const LOCK: &str = "lock";
 
-/// The files below a directory. Writes go past the page cache where the file system can do that: the journal reads
-/// little of what it has just written, and a copy and its bookkeeping cost more than the write itself.
+/// The files below a directory. Writes and large reads go past the page cache where the file system can do that: the
+/// journal reads little of what it has just written, and nothing twice, and a copy and its bookkeeping cost more than the
+/// write or the read itself.
 #[derive(Debug)]
 pub(super) struct Directory {
     root: PathBuf,
@@ -30,11 +31,9 @@ impl Directory {
         Self { root: root.to_owned(), direct: AtomicBool::new(true) }
     }
 
-    /// Opens for writing, past the page cache if that can be.
-    fn open_file(&self, name: &str, create: bool) -> io::Result<File> {
+    /// Opens a file past the page cache if that can be.
+    fn open_file(&self, name: &str, options: &OpenOptions) -> io::Result<File> {
         let path = self.root.join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(create).truncate(create);
         if self.direct.load(Ordering::Relaxed) {
             match options.clone().custom_flags(OFlags::DIRECT.bits().cast_signed()).open(&path) {
                 Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
@@ -93,7 +92,9 @@ impl Disk for Directory {
 
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
         self.make_room_for(name)?;
-        let file = RealFile { file: self.open_file(name, true)? };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = RealFile { file: self.open_file(name, &options)? };
         if let Err(error) = file.allocate(len) {
             // The room that was reserved until it ran out is wanted back.
             let _ = self.remove(name);
@@ -103,11 +104,15 @@ impl Disk for Directory {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile { file: self.open_file(name, false)? }))
+        Ok(Arc::new(RealFile { file: self.open_file(name, OpenOptions::new().read(true).write(true))? }))
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(RealFile { file: File::open(self.root.join(name))? }))
+    }
+
+    fn open_to_read_directly(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile { file: self.open_file(name, OpenOptions::new().read(true))? }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -133,13 +138,31 @@ struct RealFile {
     file: File,
 }
 
+impl RealFile {
+    /// Does something again through the page cache if the file can't do it past that: some file systems take the flag and
+    /// not the reads and writes, and what does not begin or end at a block can't be read so anywhere.
+    fn or_not_directly(&self, mut run: impl FnMut(&File) -> io::Result<()>) -> io::Result<()> {
+        match run(&self.file) {
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                let flags = fcntl_getfl(&self.file)?;
+                if !flags.contains(OFlags::DIRECT) {
+                    return Err(error);
+                }
+                fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
+                run(&self.file)
+            }
+            done => done,
+        }
+    }
+}
+
 impl DiskFile for RealFile {
     fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(into, offset)
+        self.or_not_directly(|file| file.read_exact_at(into, offset))
     }
 
     fn will_need(&self, offset: u64, length: u64) {
@@ -148,18 +171,7 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        match self.file.write_all_at(bytes, offset) {
-            // Some file systems take the flag and not the writes.
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                let flags = fcntl_getfl(&self.file)?;
-                if !flags.contains(OFlags::DIRECT) {
-                    return Err(error);
-                }
-                fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
-                self.file.write_all_at(bytes, offset)
-            }
-            written => written,
-        }
+        self.or_not_directly(|file| file.write_all_at(bytes, offset))
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {

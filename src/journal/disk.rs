@@ -20,6 +20,11 @@ pub trait Disk: Debug + Send + Sync {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens a file that is there, to read.
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// The same for large reads, of which the system keeps no copy: best if they begin and end at multiples of [`BLOCK`], in
+    /// the file and in memory.
+    fn open_to_read_directly(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open_to_read(name)
+    }
     /// Gives a file another name; replaces one that has it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file. Those who have it open may go on reading it.

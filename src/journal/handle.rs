@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle as TaskHandle};
 
 use super::directory::Directory;
 use super::disk::Disk;
@@ -75,8 +75,24 @@ impl Journal {
         if self.inner.by_hand {
             return Ok(work(self));
         }
+        self.begin_aside(work).await
+    }
+
+    /// Begins what blocks and will be asked for later. A journal that is driven by hand, where everything happens when it is
+    /// told to, doesn't.
+    pub fn ahead<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<TaskHandle<T>> {
+        (!self.inner.by_hand).then(|| self.begin_aside(work))
+    }
+
+    fn begin_aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> TaskHandle<T> {
         let journal = self.clone();
-        tokio::task::spawn_blocking(move || work(&journal)).await
+        tokio::task::spawn_blocking(move || work(&journal))
     }
 
     /// Writes one group of the requests that wait. Whether there was one.
@@ -120,15 +136,16 @@ impl Journal {
 
     /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
     /// settled.
-    pub fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
+    #[cfg(test)]
+    pub(crate) fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
         let state = self.inner.shared.state.lock();
         let known = state.streams.table.get(&stream.0)?;
         (known.position < known.next).then_some(known.position..known.next)
     }
 
-    /// What a stream has of these sequence numbers, in order: about `max_bytes`, but at least one record of the log if
-    /// there is any. Empty if there is nothing. What is found to be damaged is left out and settled, and so is what is not
-    /// there in front of an entry that is. Blocks.
+    /// What a stream has of these sequence numbers, in order: at most `max_bytes`, unless the first entry alone is larger.
+    /// Empty if there is nothing. What is found to be damaged is left out and settled, and so is what is not there in front
+    /// of an entry that is. Blocks.
     ///
     /// What is on disk can be read a moment before `done` of its request is called. Those who count on being told first
     /// end `numbers` behind what they have been told of.

@@ -68,6 +68,7 @@
 //! | 6 snapshot | see `positions.rs` |
 //!
 //! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
+//! What the requests of a group have for the same stream stands together, so that there are few records, and large ones.
 //! A record takes entries up to 256 KiB (512 KiB when carried), or one that is larger. Stream numbers hold for the whole
 //! journal and are never given twice; each segment has the key of each of its streams, once, so it can be read alone, and
 //! when one copy is damaged the others do.
@@ -92,6 +93,13 @@
 //! same write as the first records of that segment; so as soon as a number has been given again, what had it before is
 //! void. That segment stays, without index, until the one before it has been sealed. While the disk fails everything is refused at once,
 //! and once a second a new segment is tried.
+//!
+//! # Reading
+//!
+//! A backlog is read from the index: the records of a stream that have what is asked for, those near each other at once. What
+//! is asked for ends where the stream was told that entries are on disk, and that may be inside a record. Reads of 32 KiB
+//! and more go past the page cache, into memory that is used again; smaller ones go through it, as others read what stands
+//! beside them.
 //!
 //! # Settling, freeing, carrying
 //!
@@ -131,7 +139,9 @@
 
 mod backlog;
 mod buffer;
+mod buffers;
 mod carry;
+mod chunks;
 mod commit;
 mod directory;
 mod disk;
@@ -145,6 +155,7 @@ mod quarantine;
 mod read;
 mod record;
 mod recover;
+mod run;
 mod scan;
 mod shared;
 #[doc(hidden)]

@@ -4,56 +4,16 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-
-use super::disk::DiskFile;
-use super::format::u32_at;
+use super::chunks::Chunks;
 use super::index::{Extent, Row, SealedIndex};
-use super::record::{Found, HEADER, Record, counts_len};
+use super::run::{Got, LARGE, LastOpen, Piece, read_run, runs};
 use super::shared::Shared;
 use super::state::{Index, Segment};
 use super::survey::read_again;
 use super::types::{Chunk, ReadError, StreamId};
-use crate::otlp;
-
-/// Records that are so near to each other are read at once, what is between them included.
-const GAP: u64 = 16 << 10;
-
-/// One read is no larger, if it has more than one record.
-const RUN: u64 = 1 << 20;
 
 /// A stream with less than one part in so many of what lies between its records has them read one by one.
 const SPARSE: u64 = 32;
-
-/// Entries of smaller records are copied together, so that a batch is made of few chunks, and no chunk keeps a read
-/// alive that was much larger.
-const SMALL: usize = 32 << 10;
-
-/// A record to be read, and the first of its entries that is wanted.
-#[derive(Clone, Debug)]
-pub(super) struct Piece {
-    pub(super) segment: Arc<Segment>,
-    pub(super) extent: Extent,
-    pub(super) from: u64,
-}
-
-/// Entries as they were read.
-#[derive(Debug)]
-pub(super) struct Entries {
-    pub(super) first: u64,
-    /// Framed.
-    pub(super) bytes: Bytes,
-    /// Records in each.
-    pub(super) counts: Vec<u32>,
-}
-
-/// What became of a piece.
-#[derive(Debug)]
-pub(super) enum Got {
-    Entries(Entries),
-    /// The record is not what was written.
-    Corrupt,
-}
 
 /// Chooses from extents of a stream, in any order and possibly of two copies of an entry, those to be read from `from`
 /// on: in order, without the second copies.
@@ -86,7 +46,6 @@ impl Shared {
                 Err(NoPlan::Changed) => continue,
                 Err(NoPlan::Failed(error)) => return Err(error),
             };
-            // Records of one request each, or of many that were appended long ago: the end never falls into one.
             pieces.truncate(pieces.partition_point(|piece| piece.from < numbers.end));
             if pieces.is_empty() {
                 return Ok(Vec::new());
@@ -94,19 +53,27 @@ impl Shared {
             self.settle_gaps(stream, from, &pieces);
             let mut chunks = Chunks::default();
             self.look_ahead(&pieces);
+            let mut open = LastOpen::default();
             for run in runs(&pieces) {
                 let segment = &run[0].segment;
-                let got = match self.disk.open_to_read(&segment.name()) {
-                    Ok(file) => read_run(&*file, run).map_err(|source| read_error(segment, source))?,
+                let got = match open.file(&*self.disk, run) {
+                    Ok(file) => {
+                        read_run(&**file, &self.buffers, run).map_err(|source| read_error(segment, source))?
+                    }
                     // It was freed since the plan was made: what was in it is settled, or carried elsewhere.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_there(segment) => break,
                     Err(source) => return Err(read_error(segment, source)),
                 };
                 for (piece, got) in run.iter().zip(got) {
-                    from = piece.extent.end();
                     match got {
-                        Got::Entries(entries) => chunks.push(&entries),
+                        Got::Entries(mut entries) => {
+                            // Only the last piece goes beyond the end, and only one that is alone is larger.
+                            entries.cut(numbers.end, max_bytes);
+                            from = entries.end();
+                            chunks.push(&entries);
+                        }
                         Got::Corrupt => {
+                            from = piece.extent.end();
                             self.quarantine(&piece.segment, &piece.extent);
                             self.state.lock().streams.settle(stream, &(piece.from..=from - 1));
                         }
@@ -132,13 +99,15 @@ impl Shared {
         }
     }
 
-    /// Has the system read what will be needed of each segment in one go, unless it is little among much else.
+    /// Has the system read what will be needed of each segment in one go, if it is in small pieces, and not little among
+    /// much else.
     fn look_ahead(&self, pieces: &[Piece]) {
         for same in pieces.chunk_by(|a, b| a.segment.id() == b.segment.id()) {
             let (from, to) = (same[0].extent, same[same.len() - 1].extent);
             let span = (to.offset + u64::from(to.length)).saturating_sub(from.offset);
             let wanted: u64 = same.iter().map(|piece| u64::from(piece.extent.length)).sum();
             if same.len() > 1
+                && wanted < LARGE * same.len() as u64
                 && wanted >= span / SPARSE
                 && let Ok(file) = self.disk.open_to_read(&same[0].segment.name())
             {
@@ -167,7 +136,7 @@ impl Shared {
         self.state.lock().segments.contains_key(&segment.id())
     }
 
-    /// The records with about `max_bytes` of a stream's entries from `from` on.
+    /// The records with at most `max_bytes` of a stream's entries from `from` on, or one that has more.
     fn plan(&self, stream: u32, from: u64, max_bytes: u64) -> Result<Vec<Piece>, NoPlan> {
         let mut extents: Vec<(Arc<Segment>, Extent)> = Vec::new();
         let mut sealed: Vec<(Arc<Segment>, Arc<SealedIndex>)> = Vec::new();
@@ -220,9 +189,9 @@ impl Shared {
         let (mut bytes, mut pieces) = (0, choose(extents, from));
         let enough = |piece: &Piece| {
             let unknown = behind.is_some_and(|behind| piece.from >= behind);
-            let enough = bytes >= max_bytes || unknown;
+            let before = bytes;
             bytes += piece.extent.framed();
-            enough
+            unknown || (before > 0 && bytes > max_bytes)
         };
         let count = pieces.iter().position(enough).unwrap_or(pieces.len());
         pieces.truncate(count);
@@ -253,120 +222,4 @@ impl NoPlan {
 
 pub(super) fn read_error(segment: &Segment, source: io::Error) -> ReadError {
     ReadError { segment: segment.name(), source }
-}
-
-/// Cuts pieces into what is read at once.
-pub(super) fn runs(pieces: &[Piece]) -> impl Iterator<Item = &[Piece]> {
-    let mut begin = 0;
-    pieces.chunk_by(move |a, b| {
-        let end = a.extent.offset + (HEADER as u64) + u64::from(a.extent.length);
-        if begin == 0 {
-            begin = a.extent.offset;
-        }
-        let near = a.segment.id() == b.segment.id()
-            && b.extent.offset >= end
-            && b.extent.offset - end <= GAP
-            && b.extent.offset + u64::from(b.extent.length) - begin <= RUN;
-        if !near {
-            begin = 0;
-        }
-        near
-    })
-}
-
-/// Reads one run and checks its records.
-pub(super) fn read_run(file: &dyn DiskFile, run: &[Piece]) -> io::Result<Vec<Got>> {
-    let start = run[0].extent.offset;
-    let last = run[run.len() - 1].extent;
-    let end = last.offset + HEADER as u64 + u64::from(last.length);
-    let mut bytes = BytesMut::zeroed((end - start) as usize);
-    match file.read_at(&mut bytes, start) {
-        // A file that is shorter than its index says is damaged, record by record.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && run.len() > 1 => {
-            return run
-                .iter()
-                .map(|piece| Ok(read_run(file, std::slice::from_ref(piece))?.remove(0)))
-                .collect();
-        }
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(vec![Got::Corrupt]),
-        done => done?,
-    }
-    let bytes = bytes.freeze();
-    Ok(run
-        .iter()
-        .map(|piece| entries(&bytes.slice((piece.extent.offset - start) as usize..), piece))
-        .collect())
-}
-
-/// The entries of the record that `bytes` begins with, if it is the one that is looked for.
-fn entries(bytes: &Bytes, piece: &Piece) -> Got {
-    let Piece { segment, extent, from } = piece;
-    let Found::Whole(record) = Record::find(bytes, segment.header.seed()) else { return Got::Corrupt };
-    if Extent::of(extent.offset, &record) != Some(*extent) {
-        return Got::Corrupt;
-    }
-    let payload = bytes.slice(HEADER..HEADER + record.length as usize);
-    let Some(framed) = payload.len().checked_sub(counts_len(record.entries as usize)) else {
-        return Got::Corrupt;
-    };
-    let counts: Vec<u32> = match record.entries {
-        1 => vec![u32::try_from(record.records).unwrap_or(u32::MAX)],
-        _ => payload[framed..].chunks_exact(4).map(|count| u32_at(count, 0)).collect(),
-    };
-    let skip = (from - extent.first) as usize;
-    let Some(begin) = otlp::skip_frames(&payload[..framed], skip) else { return Got::Corrupt };
-    Got::Entries(Entries {
-        first: *from,
-        bytes: payload.slice(begin..framed),
-        counts: counts[skip..].to_vec(),
-    })
-}
-
-/// Puts entries together to chunks.
-#[derive(Debug, Default)]
-struct Chunks {
-    done: Vec<Chunk>,
-    /// Small records that follow each other.
-    small: BytesMut,
-    small_first: u64,
-    small_entries: u64,
-    small_records: u64,
-}
-
-impl Chunks {
-    fn push(&mut self, entries: &Entries) {
-        let Entries { first, bytes, counts } = entries;
-        let records = counts.iter().map(|count| u64::from(*count)).sum();
-        if bytes.len() >= SMALL {
-            self.flush();
-            let (bytes, entries) = (bytes.clone(), counts.len() as u64);
-            self.done.push(Chunk { first: *first, entries, records, bytes });
-            return;
-        }
-        if self.small_first + self.small_entries != *first || self.small.len() + bytes.len() > 4 * SMALL {
-            self.flush();
-        }
-        if self.small_entries == 0 {
-            self.small_first = *first;
-        }
-        self.small.extend_from_slice(bytes);
-        self.small_entries += counts.len() as u64;
-        self.small_records += records;
-    }
-
-    fn flush(&mut self) {
-        if self.small_entries > 0 {
-            self.done.push(Chunk {
-                first: self.small_first,
-                entries: std::mem::take(&mut self.small_entries),
-                records: std::mem::take(&mut self.small_records),
-                bytes: std::mem::take(&mut self.small).freeze(),
-            });
-        }
-    }
-
-    fn end(mut self) -> Vec<Chunk> {
-        self.flush();
-        self.done
-    }
 }

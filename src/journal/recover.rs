@@ -110,6 +110,7 @@ fn recover(
         state: Mutex::new(state),
         ended: Mutex::new(false),
         end: Condvar::new(),
+        buffers: Arc::default(),
         short_of_room: AtomicBool::new(false),
         lock: Mutex::new(Some(lock)),
     };

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::buffers::Buffers;
 use super::commit::{Committer, Queue};
 use super::disk::Disk;
 use super::state::State;
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     /// Wakes the committer.
     pub(super) work: Condvar,
     pub(super) state: Mutex<State>,
+    /// For those who read.
+    pub(super) buffers: Arc<Buffers>,
     /// Ends the tender.
     pub(super) ended: Mutex<bool>,
     pub(super) end: Condvar,

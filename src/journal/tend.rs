@@ -81,6 +81,7 @@ impl Shared {
         if sync {
             self.try_again();
             self.tell_whether_failing(&mut tender);
+            self.buffers.clear();
         }
         self.make_ready();
         let free = self.look_through(short);

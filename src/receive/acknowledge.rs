@@ -50,7 +50,8 @@ pub(super) struct BeingWritten {
     pub(super) timeout: Option<Duration>,
 }
 
-/// Counts a request whose sender goes while it is written: it is in the queues then, and its sender doesn't know.
+/// Counts a request whose sender goes while it is written. It is in the queues then, and its sender doesn't know; unless it
+/// was to wait for its upstreams: then it is withdrawn.
 struct Unheard<'i> {
     intake: &'i Intake,
     request: Option<Box<BeingWritten>>,
@@ -80,9 +81,21 @@ impl BeingWritten {
 impl Drop for Unheard<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
-            let BeingWritten { admitted, snapshot, .. } = *request;
-            self.intake.finish(&snapshot, admitted, &[]);
+            let BeingWritten { admitted, snapshot, timeout, .. } = *request;
+            if timeout.is_some() {
+                count_undelivered(self.intake, &admitted);
+            } else {
+                self.intake.finish(&snapshot, admitted, &[]);
+            }
         }
+    }
+}
+
+fn count_undelivered(intake: &Intake, admitted: &Admitted) {
+    let (signal, records) = (admitted.signal, admitted.total);
+    intake.counters.of(admitted.transport).count(signal, Outcome::Refused, records);
+    if let Some(suppressed) = notice::due(signal.name(), "undelivered") {
+        warn!(%signal, records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
     }
 }
 
@@ -119,11 +132,8 @@ impl Waiting {
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        let Some(waiting) = self.waiting.take() else { return };
-        let (signal, records) = (waiting.admitted.signal, waiting.admitted.total);
-        self.intake.counters.of(waiting.admitted.transport).count(signal, Outcome::Refused, records);
-        if let Some(suppressed) = notice::due(signal.name(), "undelivered") {
-            warn!(%signal, records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
+        if let Some(waiting) = self.waiting.take() {
+            count_undelivered(self.intake, &waiting.admitted);
         }
     }
 }

@@ -39,7 +39,8 @@ pub(super) async fn transcode(
         match attempt {
             Attempt::Done(done) => return done,
             Attempt::Short(body, bytes) => {
-                if !Box::pin(body.reservation.room_soon(bytes, patience)).await {
+                // There may be room each time it is asked for, and none any more when it is taken.
+                if patience.is_over() || !Box::pin(body.reservation.room_soon(bytes, patience)).await {
                     return Err(Untranscoded::Refused(Refused::Full(Full::Memory)));
                 }
                 received = body;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::recovery::Found;
+use crate::export::Exporter;
 use crate::journal::{Damage, RecoveredStream, Recovery};
 
 /// What is told of the journal's recovery.
@@ -40,22 +41,32 @@ impl Recovered {
         Self { damage: damage.clone(), segments: *segments, took: *took, unclaimed: ArcSwap::default() }
     }
 
-    /// What is still kept for exporters that are not there, by their names.
-    pub fn unclaimed(&self) -> Arc<Vec<Unclaimed>> {
+    /// What was found and is still kept.
+    pub(super) fn unclaimed(&self) -> Arc<Vec<Unclaimed>> {
         self.unclaimed.load_full()
     }
 
     /// Notes what is left.
     pub(super) fn leave(&self, found: &Found) {
         let left = found.iter().map(|(name, streams)| Unclaimed::of(name, streams));
-        let mut left: Vec<Unclaimed> = left.filter(|unclaimed| unclaimed.streams > 0).collect();
-        left.sort_by(|one, other| one.exporter.cmp(&other.exporter));
+        let left: Vec<Unclaimed> = left.filter(|unclaimed| unclaimed.streams > 0).collect();
         self.unclaimed.store(Arc::new(left));
     }
 }
 
 impl Unclaimed {
-    fn of(exporter: &Arc<str>, streams: &[RecoveredStream]) -> Self {
+    /// What an exporter has that a reload removed before all was delivered.
+    pub(super) fn paused(exporter: &Exporter) -> Self {
+        let registry = exporter.registry();
+        Self {
+            exporter: exporter.name().clone(),
+            streams: registry.len() as u64,
+            records: registry.pending_records(),
+            bytes: registry.pending_bytes(),
+        }
+    }
+
+    pub(super) fn of(exporter: &Arc<str>, streams: &[RecoveredStream]) -> Self {
         Self {
             exporter: exporter.clone(),
             streams: streams.len() as u64,

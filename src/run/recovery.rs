@@ -2,21 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::recovered::Recovered;
+use super::recovered::{Recovered, Unclaimed};
 use super::report::ReloadError;
 use crate::export::Exporter;
 use crate::journal::{Journal, JournalSettings, RecoveredStream, Recovery};
 
-/// How long a removed exporter may wait for the answers to its last attempts.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
-
 /// When what belongs to an exporter that isn't there is sent.
 const BACK: &str = "the configuration has it again";
+
+/// What is said of it, and until when that is so.
+const UNKNOWN: (&str, &str) =
+    ("the journal has records of an exporter that the configuration doesn't have", BACK);
+
+/// As [`UNKNOWN`], of what an exporter that is there can't send.
+const UNFIT: (&str, &str) = (
+    "the journal has records that the exporter's templates give no destination for",
+    "a start with templates that do",
+);
 
 /// By exporter.
 pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
@@ -45,38 +50,20 @@ pub(super) fn look_through(recovery: Recovery) -> (Recovered, Found) {
 
 /// Says what nobody sends.
 pub(super) fn report(found: &Found, exporters: &[Arc<Exporter>]) {
-    for (name, streams) in found {
-        if exporters.iter().any(|exporter| exporter.name() == name) {
-            let what = "the journal has records that the exporter's templates give no destination for";
-            say(name, streams, what, "a start with templates that do");
-        } else {
-            say(
-                name,
-                streams,
-                "the journal has records of an exporter that the configuration doesn't have",
-                BACK,
-            );
-        }
+    for (name, streams) in found.iter().filter(|(_, streams)| !streams.is_empty()) {
+        let is_there = exporters.iter().any(|exporter| exporter.name() == name);
+        let (what, until) = if is_there { UNFIT } else { UNKNOWN };
+        let Unclaimed { streams, records, .. } = Unclaimed::of(name, streams);
+        say(name, streams, records, what, until);
     }
 }
 
-/// Leaves in the journal what a removed exporter has not delivered. Returns what that is.
-pub(super) async fn keep(exporter: &Exporter) -> Vec<RecoveredStream> {
-    exporter.suspend();
-    if !exporter.at_rest(Instant::now() + LAST_ANSWERS).await {
-        let exporter = exporter.name();
-        warn!(%exporter, "attempts were not answered in time, and will be repeated if the exporter comes back");
-    }
-    let left = exporter.registry().left_in_journal();
-    say(exporter.name(), &left, "exporter removed before everything was delivered", BACK);
-    left
+/// Says what a removed exporter has not delivered in its time.
+pub(super) fn report_paused(exporter: &Exporter) {
+    let Unclaimed { exporter, streams, records, .. } = Unclaimed::paused(exporter);
+    say(&exporter, streams, records, "exporter removed before everything was delivered", BACK);
 }
 
-fn say(exporter: &str, streams: &[RecoveredStream], what: &str, until: &str) {
-    if streams.is_empty() {
-        return;
-    }
-    let records: u64 = streams.iter().map(|stream| stream.records).sum();
-    let streams = streams.len();
+fn say(exporter: &str, streams: u64, records: u64, what: &str, until: &str) {
     warn!(exporter, streams, records, "{what}: they stay in the journal until {until}");
 }

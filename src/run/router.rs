@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::ground::Ground;
 use super::listeners::{Listeners, Role, Serve};
-use super::recovered::Recovered;
+use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
@@ -30,6 +30,9 @@ use crate::stream::{Budget, Shared, StreamCount};
 
 /// How often a removed exporter is asked whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+
+/// As [`DRAIN_POLL`], once it sends nothing more.
+const PAUSE_POLL: Duration = Duration::from_secs(10);
 
 /// The part of the time for answering requests in progress that those may take that wait for their upstreams. The rest
 /// is for their answers.
@@ -73,8 +76,10 @@ pub struct Router {
 #[derive(Default)]
 struct Live {
     listeners: Listeners,
-    /// Exporters that drain, and the version that removed them.
+    /// Exporters that drain or are paused, and the version that removed them.
     removed: Vec<(Arc<Exporter>, u64)>,
+    /// What requests may still use beside the snapshot of now.
+    former: Vec<Weak<Snapshot>>,
     /// What the journal has of exporters that the configuration doesn't.
     found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
@@ -193,6 +198,20 @@ impl Router {
         self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
+    /// What the journal keeps for exporters that have no place for it, by their names.
+    pub fn unclaimed(&self) -> Vec<Unclaimed> {
+        let mut unclaimed = self.recovered.unclaimed().to_vec();
+        let exporters = self.exporters();
+        unclaimed.extend(
+            exporters
+                .iter()
+                .filter(|exporter| exporter.is_paused())
+                .map(|exporter| Unclaimed::paused(exporter)),
+        );
+        unclaimed.sort_by(|one, other| one.exporter.cmp(&other.exporter));
+        unclaimed
+    }
+
     /// How far the process is in its life.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
@@ -280,8 +299,8 @@ impl Router {
                     exporter
                 }
                 Planned::Changed(exporter, active) => {
-                    exporter.take_back();
                     exporter.reconfigure(active);
+                    exporter.take_back();
                     exporter
                 }
                 Planned::New(name, active) => {
@@ -309,8 +328,13 @@ impl Router {
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
         let acknowledge = compiled.acknowledge;
         let snapshot = Snapshot { version, routes, route_streams, exporters, acknowledge };
-        self.show_exporters(&snapshot.exporters, &removed);
+        live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
+        live.removed.extend(removed.iter().map(|exporter| (exporter.clone(), version)));
+        let gone = live.removed.iter().map(|(exporter, _)| exporter);
+        self.exporters.store(Arc::new(snapshot.exporters.iter().chain(gone).cloned().collect()));
         let snapshot = Arc::new(snapshot);
+        live.former.retain(|former| former.strong_count() > 0);
+        live.former.push(Arc::downgrade(&before));
         self.intake.snapshot.store(snapshot.clone());
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         for warning in &compiled.warnings {
@@ -326,35 +350,20 @@ impl Router {
             files: (compiled.files, compiled.hash),
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
-        live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         for exporter in removed {
             // No more comes that would fill what is open. What requests of the snapshot before still bring is sent so, too.
             exporter.registry().flush();
-            live.removed.push((exporter.clone(), version));
             tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
         Ok(version)
     }
 
-    /// Exporters of the new configuration, and every one before it that still has entries.
-    fn show_exporters(&self, current: &[Arc<Exporter>], removed: &[Arc<Exporter>]) {
-        let mut shown = current.to_vec();
-        for old in self.exporters.load().iter().chain(removed) {
-            let draining = !old.is_empty() || removed.iter().any(|gone| Arc::ptr_eq(gone, old));
-            if draining && !shown.iter().any(|exporter| Arc::ptr_eq(exporter, old)) {
-                shown.push(old.clone());
-            }
-        }
-        self.exporters.store(Arc::new(shown));
-    }
-
-    /// Lets an exporter that `version` removed deliver what it has, for at most `patience`.
+    /// Lets an exporter that `version` removed deliver what it has, for at most `patience`. With a journal it is paused then.
     async fn drain(self: Arc<Self>, exporter: Arc<Exporter>, version: u64, patience: Duration) {
         info!(exporter = %exporter.name(), "exporter removed, draining its streams");
         let deadline = Instant::now() + patience;
         loop {
-            // Also time for the requests that still use the snapshot before.
-            tokio::time::sleep(DRAIN_POLL).await;
+            tokio::time::sleep(if exporter.is_paused() { PAUSE_POLL } else { DRAIN_POLL }).await;
             // Held while it is decided: a reload may take the exporter back.
             let mut live = self.live.lock().await;
             let removal = |(gone, by): &(Arc<Exporter>, u64)| Arc::ptr_eq(gone, &exporter) && *by == version;
@@ -362,23 +371,23 @@ impl Router {
                 // It came back, and may have been removed again since: that removal has a time of its own.
                 return;
             }
+            // Asked before it is looked whether there is anything: only these can bring more.
+            let expects_more =
+                live.former.iter().filter_map(Weak::upgrade).any(|former| former.uses(&exporter));
             exporter.registry().forget_idle();
-            if exporter.is_empty() {
+            if exporter.is_empty() && !expects_more {
                 self.forget(&mut live, &exporter);
                 return;
             }
-            if Instant::now() < deadline || exporter.is_given_up() {
+            if Instant::now() < deadline || exporter.is_given_up() || exporter.is_paused() {
                 continue;
             }
             if self.intake.journal.is_none() {
                 exporter.give_up();
-                continue;
+            } else {
+                exporter.pause();
+                recovery::report_paused(&exporter);
             }
-            let found = recovery::keep(&exporter).await;
-            live.found.insert(exporter.name().clone(), found);
-            self.recovered.leave(&live.found);
-            self.forget(&mut live, &exporter);
-            return;
         }
     }
 

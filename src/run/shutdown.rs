@@ -109,10 +109,15 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     // What a journal keeps need not be delivered now. The time is better spent on waiting for the answers to what has
     // been sent, so that it is not sent again.
     let patience = if router.intake().journal.is_some() { timeout.mul_f64(DELIVERING) } else { timeout };
-    for exporter in exporters.iter() {
+    let active = || exporters.iter().filter(|exporter| !exporter.is_paused());
+    for exporter in active() {
         exporter.drained(begun + patience).await;
     }
-    let pending = || -> u64 { exporters.iter().map(|exporter| exporter.registry().pending_records()).sum() };
+    let pending = || -> u64 {
+        let unclaimed = router.unclaimed();
+        let unclaimed = unclaimed.iter().map(|unclaimed| unclaimed.records);
+        active().map(|exporter| exporter.registry().pending_records()).chain(unclaimed).sum()
+    };
     let deadline = begun + timeout + LAST_WORDS;
     let left = match router.intake().journal.clone() {
         Some(journal) => {

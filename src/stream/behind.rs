@@ -1,7 +1,8 @@
 //! What a stream has on disk only, and reading it.
 //!
 //! Memory is for streams that get on. A stream whose entries are in the journal needs none to wait with: what there was no
-//! memory for stays on disk, and what an upstream doesn't take goes back there. It is read when it is about to be sent.
+//! memory for stays on disk, and what an upstream doesn't take goes back there. It is read when it is about to be sent; and
+//! as long as the upstream takes what it gets, the next batch is read while the one before it is on its way.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -11,12 +12,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
-use super::{Batch, Numbers};
+use super::{Batch, Numbers, Reservation};
 use crate::journal::{Chunk, ReadError};
 use crate::notice;
 
@@ -43,6 +45,27 @@ pub(super) struct Behind {
     moments: VecDeque<(u64, Instant)>,
     /// A consumer has what comes next in its hands, read or not.
     pub(super) taken: bool,
+    /// What comes next, read before a consumer asks for it.
+    ahead: Option<Ahead>,
+}
+
+/// A read from the first of the numbers on that are on disk only.
+#[derive(Debug)]
+struct Ahead {
+    chunks: JoinHandle<Result<Vec<Chunk>, ReadError>>,
+    /// The number behind the last one that was on disk only when this began.
+    end: u64,
+    room: OwnedSemaphorePermit,
+    /// Its memory, until it is a batch.
+    charged: Reservation,
+}
+
+/// Entries that were on disk only, and that nobody waits for any more.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) numbers: Numbers,
+    pub(super) bytes: u64,
+    pub(super) records: u64,
 }
 
 /// Framed bytes, and records.
@@ -84,11 +107,22 @@ impl ReadingRoom {
         };
         permit.expect("the semaphores are never closed")
     }
+
+    /// Room for what nobody waits for yet; only as long as half of it all stays free for those who wait.
+    fn enter_early(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        let left = self.free.available_permits().checked_sub(wanted as usize)?;
+        if left < self.kibibytes as usize / 2 {
+            return None;
+        }
+        self.free.clone().try_acquire_many_owned(wanted).ok()
+    }
 }
 
 impl Behind {
     fn new(from: u64) -> Self {
-        Self { numbers: from..from, bytes: 0, records: 0, moments: VecDeque::new(), taken: false }
+        let moments = VecDeque::new();
+        Self { numbers: from..from, bytes: 0, records: 0, moments, taken: false, ahead: None }
     }
 
     /// When the first of its entries came, about.
@@ -111,8 +145,8 @@ impl Behind {
         self.moments.push_back((from, now));
     }
 
-    /// Takes off what has been read; if nothing is left, the stream is no longer behind.
-    fn read(behind: &mut Option<Self>, chunks: &[Chunk]) -> Difference {
+    /// Takes off what has been read of the entries below `end`; if nothing is left, the stream is no longer behind.
+    fn read(behind: &mut Option<Self>, chunks: &[Chunk], end: u64) -> Difference {
         let mut difference = Difference::default();
         let Some(this) = behind.as_mut() else { return difference };
         this.taken = false;
@@ -124,7 +158,9 @@ impl Behind {
             this.bytes = this.bytes.saturating_sub(bytes);
             this.records = this.records.saturating_sub(chunk.records);
         }
-        if chunks.is_empty() || this.numbers.is_empty() {
+        // What came while these were read is still to be read.
+        let nothing_left = chunks.is_empty() && this.numbers.end == end;
+        if nothing_left || this.numbers.is_empty() {
             difference.missing = Amount { bytes: this.bytes, records: this.records };
             *behind = None;
             return difference;
@@ -146,15 +182,15 @@ impl Queue {
         behind.records += records;
     }
 
-    /// Bytes and records that wait, in memory or not.
-    pub(super) fn left(&self) -> (u64, u64) {
-        let mut left = (self.open.len() as u64, self.open.records());
-        let closed = self.closed.iter().map(|closed| (closed.batch.len() as u64, closed.batch.records()));
-        for (bytes, records) in closed.chain(self.behind.iter().map(|behind| (behind.bytes, behind.records)))
-        {
-            left = (left.0 + bytes, left.1 + records);
+    /// Takes off what is on disk only, if all of it was withdrawn: it would have to be read to be left out.
+    pub(super) fn withdraw_behind(&mut self) -> Option<Forgotten> {
+        let numbers = Numbers::from(self.behind.as_ref()?.numbers.clone());
+        if numbers.is_empty() || !numbers.without(&self.withdrawn).is_empty() {
+            return None;
         }
-        left
+        self.end(&numbers);
+        let Behind { bytes, records, .. } = self.behind.take()?;
+        Some(Forgotten { numbers, bytes, records })
     }
 
     /// Takes what comes next of what is on disk only, if nothing is in memory that goes first, nor in the hands of another
@@ -219,9 +255,12 @@ impl Stream {
             _ => behind.moments.push_front((numbers.start, opened)),
         }
         behind.taken = true;
+        let ahead = behind.ahead.take();
         drop(queue);
+        drop(ahead);
         self.registry().shared().budget.release(capacity);
-        self.requests.fetch_sub(requests, Ordering::AcqRel);
+        self.requests.fetch_sub(requests, Ordering::SeqCst);
+        self.line.freed();
         true
     }
 
@@ -229,6 +268,14 @@ impl Stream {
     /// is left: damage has taken it.
     pub(super) async fn read_on(&self) -> ClosedBatch {
         let shared = self.registry().shared();
+        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.take());
+        if let Some(Ahead { chunks, end, room, charged }) = ahead
+            && let Ok(Ok(chunks)) = chunks.await
+        {
+            let batch = self.take_in(chunks, end, room);
+            drop(charged);
+            return batch;
+        }
         let most = self.registry().settings().batch.max_size;
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
         let room = shared.reading.enter(wanted, self.registry().reading()).await;
@@ -236,8 +283,9 @@ impl Stream {
             // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
             let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
             let Some(numbers) = numbers else { return ClosedBatch::nothing(self.signal()) };
+            let end = numbers.end;
             match self.read(numbers, wanted).await {
-                Ok(chunks) => return self.take_in(chunks, room),
+                Ok(chunks) => return self.take_in(chunks, end, room),
                 Err(problem) => {
                     if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
                         error!(suppressed, "the backlog of a stream waits: {problem}");
@@ -255,10 +303,30 @@ impl Stream {
         read.expect("reading doesn't panic, and is not broken off while the runtime lives")
     }
 
-    fn take_in(&self, chunks: Vec<Chunk>, room: OwnedSemaphorePermit) -> ClosedBatch {
+    /// Begins to read what comes next, if there is anything, and an upstream that takes it.
+    fn read_ahead(&self, queue: &mut Queue) {
+        let shared = self.registry().shared();
+        let most = self.registry().settings().batch.max_size;
+        let Some(behind) = queue.behind.as_mut().filter(|_| !self.is_failing()) else { return };
+        let Some(room) = shared.reading.enter_early(most) else { return };
+        let durable = self.durable.as_ref().expect("only streams with a journal are behind");
+        let (id, numbers, end) = (durable.id(), behind.numbers.clone(), behind.numbers.end);
+        let Some(chunks) = durable.journal().ahead(move |journal| journal.read(id, numbers, most)) else {
+            return;
+        };
+        let mut charged = Reservation::empty(shared.budget.clone());
+        charged.charge_spare(most as u64);
+        behind.ahead = Some(Ahead { chunks, end, room, charged });
+    }
+
+    /// Makes a batch of what was read, when the entries below `end` were on disk only.
+    fn take_in(&self, mut chunks: Vec<Chunk>, end: u64, room: OwnedSemaphorePermit) -> ClosedBatch {
         let mut queue = self.queue.lock();
+        // All of it may have been withdrawn while it was read.
+        let start = queue.behind.as_ref().map_or(u64::MAX, |behind| behind.numbers.start);
+        chunks.retain(|chunk| chunk.first >= start);
         let opened = queue.behind.as_ref().and_then(Behind::since).unwrap_or_else(Instant::now);
-        let Difference { missing, surplus } = Behind::read(&mut queue.behind, &chunks);
+        let Difference { missing, surplus } = Behind::read(&mut queue.behind, &chunks, end);
         let mut numbers = Numbers::default();
         for chunk in &chunks {
             numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
@@ -269,6 +337,7 @@ impl Stream {
         let capacity = batch.len() as u64;
         self.registry().shared().budget.charge(capacity);
         queue.in_memory += capacity;
+        self.read_ahead(&mut queue);
         drop(queue);
         if surplus != Amount::default() {
             self.hold(surplus.bytes);

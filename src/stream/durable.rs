@@ -18,7 +18,6 @@ use crate::otlp::{self, Signal};
 pub(super) struct Durable {
     journal: Journal,
     id: StreamId,
-    key: StreamKey,
 }
 
 impl Durable {
@@ -29,7 +28,7 @@ impl Durable {
             identity: name.identity().clone(),
             attributes: name.attribute_names().clone(),
         };
-        Self { id: journal.stream(&key), journal: journal.clone(), key }
+        Self { id: journal.stream(&key), journal: journal.clone() }
     }
 
     pub(super) fn journal(&self) -> &Journal {
@@ -70,22 +69,6 @@ impl Stream {
         }
     }
 
-    /// What is not settled, as it would be found if the journal were opened now.
-    pub(super) fn left_in_journal(&self) -> Option<RecoveredStream> {
-        let durable = self.durable.as_ref()?;
-        let (bytes, records) = self.queue.lock().left();
-        let numbers = durable.journal.unsettled(durable.id).filter(|_| bytes > 0)?;
-        Some(RecoveredStream {
-            id: durable.id,
-            key: durable.key.clone(),
-            first: numbers.start,
-            last: numbers.end - 1,
-            entries: numbers.end - numbers.start,
-            records,
-            bytes,
-        })
-    }
-
     /// As [`Stream::append`], for entries that the journal has, under the numbers that it has given them from `first` on. They
     /// stay on disk alone if there is no memory for them, or if others do that came before them.
     pub(super) fn append_written<'a>(
@@ -104,8 +87,9 @@ impl Stream {
         let mut queue = self.queue.lock();
         let full = queue.in_memory > 0 && queue.in_memory + bytes > settings.queue_bytes;
         if queue.behind.is_none() && !full && !self.registry().shared().is_short() {
-            drop(queue);
-            self.append(entries, settings, stub, Some(first));
+            // With the queue still in hand: a batch that is put back in between has to take these with it.
+            queue.next_sequence = first;
+            self.append_to(queue, entries, settings, stub);
             return;
         }
         queue.fall_behind(first..first + count, bytes, records);
@@ -117,7 +101,8 @@ impl Stream {
         queue.consumers += usize::from(start);
         self.registry().admitted_on_disk(self.signal(), records, bytes);
         drop(queue);
-        self.requests.fetch_sub(1, Ordering::AcqRel);
+        self.requests.fetch_sub(1, Ordering::SeqCst);
+        self.line.freed();
         if start {
             self.registry().start(self.clone());
         }

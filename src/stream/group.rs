@@ -62,7 +62,7 @@ impl Group<'_> {
     /// Puts the entries into the queue, where there is room reserved; the sequence number of the first.
     pub(super) fn append(&self, stub: Option<Stub>) -> u64 {
         let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-        self.stream.append(entries, &self.settings(), stub, None)
+        self.stream.append(entries, &self.settings(), stub)
     }
 
     /// Whether what has no room here is left out.

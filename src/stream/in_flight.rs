@@ -54,6 +54,11 @@ impl InFlight {
         put_back
     }
 
+    /// Gives the room to read in back, in which others may wait to read theirs. The batch counts as any other does.
+    pub fn leave_reading_room(&mut self) {
+        self.closed.room = None;
+    }
+
     /// The batch, without what was withdrawn from it.
     pub fn batch(&self) -> &Batch {
         &self.closed.batch

@@ -60,10 +60,6 @@ impl OpenBatch {
         self.len
     }
 
-    pub(super) fn records(&self) -> u64 {
-        self.records
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }

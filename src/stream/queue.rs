@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -227,20 +227,30 @@ impl Stream {
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
-    /// the sequence number of the first, which is `first` if the journal has given them theirs. `stub` is for a request
-    /// that waits until they are settled.
+    /// the sequence number of the first. `stub` is for a request that waits until they are settled.
     pub(super) fn append<'a>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
-        first: Option<u64>,
     ) -> u64 {
+        let queue = self.queue.lock();
+        let first = queue.next_sequence;
+        self.append_to(queue, entries, settings, stub);
+        first
+    }
+
+    /// As [`Stream::append`], to the queue as it is now.
+    pub(super) fn append_to<'a>(
+        self: &Arc<Self>,
+        mut queue: MutexGuard<'_, Queue>,
+        entries: impl Iterator<Item = (&'a [u8], u64)>,
+        settings: &QueueSettings,
+        stub: Option<Stub>,
+    ) {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
         let budget = &self.registry.shared().budget;
-        let mut queue = self.queue.lock();
-        let first = first.unwrap_or(queue.next_sequence);
-        queue.next_sequence = first;
+        let first = queue.next_sequence;
         for (entry, entry_records) in entries {
             let framed = otlp::frame_len(entry.len());
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
@@ -274,7 +284,6 @@ impl Stream {
         if wake {
             self.wake.notify_one();
         }
-        first
     }
 
     /// The next batch, in order, once it is due; `None` when there is nothing left to send, and with it the
@@ -395,11 +404,6 @@ impl Stream {
             failed_attempts: self.failures.load(Ordering::Relaxed),
             oldest,
         }
-    }
-
-    /// Whether no consumer has a batch.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.queue.lock().in_flight == 0
     }
 
     /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.

@@ -394,20 +394,6 @@ impl Registry {
         }
     }
 
-    /// Whether no batch is in the hands of a consumer.
-    pub fn is_at_rest(&self) -> bool {
-        let mut at_rest = true;
-        self.for_each(|stream| at_rest &= stream.is_at_rest());
-        at_rest
-    }
-
-    /// What is pending and stays in the journal.
-    pub fn left_in_journal(&self) -> Vec<RecoveredStream> {
-        let mut left = Vec::new();
-        self.for_each(|stream| left.extend(stream.left_in_journal()));
-        left
-    }
-
     /// Live streams.
     pub fn len(&self) -> usize {
         self.generations.load().iter().map(|generation| generation.len()).sum()

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 use super::Numbers;
+use super::behind::Forgotten;
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
 use super::receipt::Stub;
@@ -37,11 +38,20 @@ impl Stream {
         let mut queue = self.queue.lock();
         let Some(stub) = queue.stubs.remove(first) else { return };
         let removed = queue.withdraw(&stub, self.signal());
+        let forgotten = queue.withdraw_behind();
         if let Some(durable) = &self.durable {
             durable.settle(&stub.unsettled.without(&queue.withdrawn));
         }
         let in_flight = !queue.withdrawn.is_empty();
         drop(queue);
+        if let Some(Forgotten { numbers, bytes, records }) = forgotten {
+            if let Some(durable) = &self.durable {
+                durable.settle(&numbers);
+            }
+            self.registry().count_withdrawn(self.name(), records);
+            self.registry().ended(records, bytes);
+            self.let_go(bytes);
+        }
         if removed.bytes > 0 {
             // Counted as ended before it is no longer pending, so that nothing is missing in between.
             self.registry().count_withdrawn(self.name(), removed.records);

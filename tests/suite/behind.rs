@@ -86,7 +86,8 @@ async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it
         sluice.accept(Signal::Logs, logs(&[("stuck", &[text])])).await;
     }
     sluice.reconfigure(&others).await;
-    eventually("it is gone", async || (sluice.router().exporters().len() == 2).then_some(())).await;
+    let is_paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
+    eventually("it has had its time", async || is_paused().then_some(())).await;
     assert_eq!(refusing.taken().len(), 0);
 
     refusing.clear_faults();
@@ -95,6 +96,48 @@ async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it
     sluice.accept(Signal::Logs, logs(&[("stuck", &["3"])])).await;
     sluice.settled().await;
     assert_eq!(refusing.texts(Signal::Logs), ["0", "1", "2", "3"]);
-    let metrics = sluice.assert_conserved().await;
-    assert_eq!(metrics.sum("sluice_recovered_records_total", &[("exporter", "otlp_http/stuck")]), 3.0);
+}
+
+#[tokio::test]
+async fn an_attempt_that_hangs_when_a_removed_exporter_has_had_its_time_counts_when_it_is_answered() {
+    let (gate, up) = (Gate::start().await, sinks::recording().await);
+    let ours = format!("{}shutdown_timeout: 0s\n", two(&gate.url(), &up.url(), "64MiB"));
+    let others = ours.replace("otlp_http/stuck", "otlp_http/new");
+    let sluice = Sluice::start(&ours).await;
+    let accept = async |text: &str| sluice.accept(Signal::Logs, logs(&[("stuck", &[text])])).await;
+    for text in ["0", "1"] {
+        accept(text).await;
+    }
+    gate.arrived(1).await;
+    sluice.reconfigure(&others).await;
+    let paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
+    eventually("it has had its time", async || paused().then_some(())).await;
+    gate.answer(200);
+    sluice.wait_for_metric("sluice_pending_records", &[("exporter", "otlp_http/stuck")], 1.0).await;
+
+    sluice.reconfigure(&ours).await;
+    gate.arrived(2).await;
+    gate.answer(200);
+    accept("2").await;
+    gate.arrived(3).await;
+    gate.answer(200);
+    let metrics = sluice.settled().await;
+    assert_eq!(gate.texts(), [["0"], ["1"], ["2"]]);
+    assert_eq!(metrics.sum("sluice_streams", &[]), 1.0);
+}
+
+#[tokio::test]
+async fn the_shutdown_does_not_wait_for_an_exporter_that_was_removed_and_has_had_its_time() {
+    let (refusing, up) = (sinks::recording().await, sinks::recording().await);
+    refusing.set_fault(Fault::status(503));
+    let timeout =
+        |time: &str| format!("{}shutdown_timeout: {time}\n", two(&refusing.url(), &up.url(), "64MiB"));
+    let sluice = Sluice::start(&timeout("0s")).await;
+    sluice.accept(Signal::Logs, logs(&[("stuck", &["0"])])).await;
+    sluice.reconfigure(&timeout("0s").replace("otlp_http/stuck", "otlp_http/new")).await;
+    let paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
+    eventually("it has had its time", async || paused().then_some(())).await;
+    sluice.reconfigure(&timeout("1h").replace("otlp_http/stuck", "otlp_http/new")).await;
+    let left = tokio::time::timeout(crate::support::PATIENCE, sluice.shut_down()).await;
+    assert!(left.expect("it needs no hour").is_empty());
 }

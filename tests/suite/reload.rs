@@ -273,6 +273,23 @@ fn two(one: &Sink, other: &Sink, names: &str) -> String {
     )
 }
 
+/// A request that waits for room still uses the configuration that it came with.
+#[tokio::test]
+async fn a_removed_exporter_is_there_for_as_long_as_a_request_may_use_it() {
+    let (one, other) = (sinks::recording().await, sinks::recording().await);
+    let sluice = Sluice::start(&two(&one, &other, "otlp_http/one")).await;
+    let has = |name: &str| sluice.router().exporters().iter().any(|exporter| &**exporter.name() == name);
+    let used = sluice.router().intake().snapshot.load_full();
+    sluice.reconfigure(&two(&one, &other, "otlp_http/other")).await;
+    // By the time that this one is forgotten, it was looked whether the other can be.
+    let third = two(&one, &other, "otlp_http/other").replace("otlp_http/other", "otlp_http/third");
+    sluice.reconfigure(&third).await;
+    eventually("an exporter is forgotten", async || (!has("otlp_http/other")).then_some(())).await;
+    assert!(has("otlp_http/one"));
+    drop(used);
+    eventually("it is forgotten", async || (!has("otlp_http/one")).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_removed_exporter_drains() {
     let (one, other) = (sinks::recording().await, sinks::recording().await);

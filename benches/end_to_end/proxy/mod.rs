@@ -8,7 +8,7 @@ mod sluice;
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -119,6 +119,15 @@ pub(crate) struct Task<'a> {
     pub(crate) more: &'a str,
 }
 
+/// How Sluice is set up, beyond what every proxy is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tuning {
+    /// Top-level blocks of its configuration, in YAML.
+    pub(crate) blocks: String,
+    /// Whether all its threads share one core, so that it can't hide work on the other.
+    pub(crate) one_core: bool,
+}
+
 /// A running proxy. It is ended when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -173,26 +182,78 @@ impl Proxy {
                 command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
             }
         }
-        let output = File::create(path.join("output"))?;
-        command.current_dir(path).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child =
-            command.spawn().map_err(|error| format!("can't start `{}`: {error}", program.display()))?;
-        let mut proxy = Self { addr, child, directory };
+        let mut proxy = Self::spawn(command, addr, directory)?;
         proxy.wait_until_it_accepts(kind)?;
         Ok(proxy)
+    }
+
+    /// Starts Sluice in front of `upstream`, which need not be there, and waits until it says that it is ready: how long
+    /// that took.
+    pub(crate) fn start_tuned(
+        sluice: &Path,
+        upstream: SocketAddr,
+        certificates: &Certificates,
+        tuning: &Tuning,
+    ) -> Result<(Self, Duration), Failure> {
+        let directory = tempfile::tempdir()?;
+        let (addr, admin) = (free_address()?, free_address()?);
+        let task =
+            Task { listen: addr, upstream, passage: Passage::PLAIN, certificates, more: &tuning.blocks };
+        let config = directory.path().join("sluice.yaml");
+        fs::write(&config, sluice::config(&task, admin))?;
+        let mut command = if tuning.one_core {
+            // Sluice starts as many workers as it may use cores.
+            let mut command = Command::new("taskset");
+            command.args(["--cpu-list", "0"]).arg(sluice);
+            command
+        } else {
+            let mut command = Command::new(sluice);
+            command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
+            command
+        };
+        command.arg("run").arg("--config").arg(config);
+        let began = Instant::now();
+        let mut proxy = Self::spawn(command, addr, directory)?;
+        while !is_ready(admin) {
+            proxy.must_run(Kind::Sluice, began + PATIENCE)?;
+            pause(Duration::from_millis(2));
+        }
+        Ok((proxy, began.elapsed()))
+    }
+
+    fn spawn(mut command: Command, addr: SocketAddr, directory: TempDir) -> Result<Self, Failure> {
+        let output = File::create(directory.path().join("output"))?;
+        command.current_dir(&directory).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command
+            .spawn()
+            .map_err(|error| format!("can't start `{}`: {error}", command.get_program().display()))?;
+        Ok(Self { addr, child, directory })
     }
 
     fn wait_until_it_accepts(&mut self, kind: Kind) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.addr).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                return Err(format!("{kind} ended with {status}:\n{}", self.output()).into());
-            }
-            if Instant::now() > deadline {
-                return Err(format!("{kind} doesn't listen on {}:\n{}", self.addr, self.output()).into());
-            }
+            self.must_run(kind, deadline)?;
             pause(Duration::from_millis(10));
         }
+        Ok(())
+    }
+
+    /// An error if it has ended, or if it is too late.
+    fn must_run(&mut self, kind: Kind, deadline: Instant) -> Result<(), Failure> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(format!("{kind} ended with {status}:\n{}", self.output()).into());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("{kind} doesn't listen on {}:\n{}", self.addr, self.output()).into());
+        }
+        Ok(())
+    }
+
+    /// Ends it without warning, as `kill -9` and a crash do.
+    pub(crate) fn kill(mut self) -> Result<(), Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
         Ok(())
     }
 
@@ -242,6 +303,19 @@ fn pause(time: Duration) {
     std::thread::park_timeout(time);
 }
 
-fn free_address() -> io::Result<SocketAddr> {
+/// Whether the admin listener there says so.
+fn is_ready(admin: SocketAddr) -> bool {
+    let ask = || -> io::Result<String> {
+        let mut connection = TcpStream::connect(admin)?;
+        connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: sluice\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// An address on which nothing listens just now.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

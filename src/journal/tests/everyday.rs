@@ -1,5 +1,7 @@
 //! What a journal does when nothing is wrong.
 
+use std::ops::Range;
+
 use super::*;
 
 #[test]
@@ -44,6 +46,35 @@ fn what_comes_after_the_end_is_not_read() {
     assert_eq!(read(3..7), [3, 4, 5, 6]);
     assert_eq!(read(0..10), (0..10).collect::<Vec<_>>());
     assert!(read(5..5).is_empty() && read(10..12).is_empty());
+}
+
+#[test]
+fn requests_that_are_written_together_share_records_and_are_told_apart() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let [a, b] = ["a", "b"].map(|name| journal.stream(&key(name)));
+    let firsts = Arc::new(Mutex::new(Vec::new()));
+    for request in 0..3 {
+        let group = |stream, name, numbers: Range<u64>| Group {
+            stream,
+            entries: numbers.map(|n| entry(nth(name, n, 6_000), 1)).collect(),
+        };
+        let groups = vec![group(a, "a", 2 * request..2 * request + 2), group(b, "b", request..request + 1)];
+        let firsts = firsts.clone();
+        journal.append(groups, Box::new(move |done| firsts.lock().push(done.unwrap().first.to_vec())));
+    }
+    while journal.commit_once() {}
+    assert_eq!(*firsts.lock(), [[0, 0], [2, 1], [4, 2]]);
+    // Records of this size are chunks.
+    assert_eq!(journal.read(a, 0..u64::MAX, usize::MAX).unwrap().len(), 1);
+    assert_eq!(
+        (read_all(&journal, a), read_all(&journal, b)),
+        (filled("a", 0..6, 6_000), filled("b", 0..3, 6_000))
+    );
+    // As far as the first two requests went, of which alone a stream may have been told.
+    let chunks = journal.read(a, 1..4, usize::MAX).unwrap();
+    assert_eq!(chunks.iter().flat_map(entries_of).collect::<Vec<_>>(), filled("a", 1..4, 6_000));
+    assert_eq!(chunks[0].records, 3);
 }
 
 #[test]
