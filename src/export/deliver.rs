@@ -133,8 +133,10 @@ async fn settle<'e>(
             return Settled::Suspended;
         }
         if exporter.is_paused() {
-            pieces.put_back();
+            put_back(pieces);
             wait_or(changed.as_mut(), FOR_EVER, exporter, stream, pieces).await;
+            // The upstream is not to blame for that time.
+            *backoff = std::mem::take(backoff).for_another();
             continue;
         }
         if exporter.is_given_up() {
@@ -191,26 +193,25 @@ async fn settle<'e>(
             begun: &begun,
         };
         *attempting = Some(exporter.attempting());
-        // Looked at again, now that whoever suspends or pauses it waits for the attempt.
-        if exporter.is_suspended() || exporter.is_paused() {
-            continue;
-        }
         let answer = {
             let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
             loop {
-                let withdrawal = stream.withdrawal().notified();
-                // It only stands in line yet, and for nobody.
-                if !begun.load(Ordering::Relaxed) && pieces.next_is_withdrawn() {
+                let (withdrawal, changed) = (stream.withdrawal().notified(), exporter.changed().notified());
+                let stands_in_line = !begun.load(Ordering::Relaxed);
+                // Looked at now that whoever suspends it waits for the attempt.
+                let stays = exporter.is_suspended() || exporter.is_paused();
+                if stands_in_line && (stays || pieces.next_is_withdrawn()) {
                     break None;
                 }
                 tokio::select! {
                     answer = attempt.as_mut() => break answer,
                     () = given_up(exporter) => break None,
-                    () = withdrawal, if !begun.load(Ordering::Relaxed) => {}
+                    () = withdrawal, if stands_in_line => {}
+                    () = changed, if stands_in_line => {}
                 }
             }
         };
-        // Given up or withdrawn; or the circuit has opened while the attempt waited for its turn.
+        // Given up, withdrawn or not to begin any more; or the circuit has opened while the attempt waited for its turn.
         let Some(answer) = answer else { continue };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
         let sign = answer.sign();
@@ -250,13 +251,19 @@ async fn settle<'e>(
         let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| !asked);
         failing(exporter, stream, failure, &answer.detail, probe.unwrap_or(wait));
-        if pieces.hinder() && !pieces.put_back() {
-            // Others may read meanwhile.
-            pieces.leave_reading_room();
+        if pieces.hinder() {
+            put_back(pieces);
         }
         if probe.is_none() {
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
         }
+    }
+}
+
+/// Leaves what is on disk there, or at least its room to read in to others.
+fn put_back(pieces: &mut Pieces) {
+    if !pieces.put_back() {
+        pieces.leave_reading_room();
     }
 }
 

@@ -179,13 +179,16 @@ impl Exporter {
         self.given_up.store(false, Ordering::Release);
         self.registry.end_flush();
         if self.paused.swap(false, Ordering::AcqRel) {
+            self.registry.join_limits();
             self.changed.notify_waiters();
         }
     }
 
-    /// Begins no more attempts until it is taken back: what is pending stays in the journal.
+    /// Begins no more attempts until it is taken back: what is pending stays in the journal, and its streams don't count against
+    /// any limit meanwhile.
     pub fn pause(&self) {
         self.paused.store(true, Ordering::Release);
+        self.registry.leave_limits();
         self.changed.notify_waiters();
     }
 

@@ -37,7 +37,7 @@ impl Pieces {
         on_disk
     }
 
-    /// Leaves the batch on disk, if it is there and whole; returns whether it was.
+    /// Leaves the batch on disk, if it is there and whole; returns whether it is.
     pub(super) fn put_back(&mut self) -> bool {
         let put_back = !self.halved && self.in_flight.put_back();
         if put_back {
@@ -63,7 +63,7 @@ impl Pieces {
 
     /// Whether all have ended.
     pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty() && !self.in_flight.is_on_disk()
+        self.rest.is_empty() && (!self.in_flight.is_on_disk() || self.in_flight.is_gone())
     }
 
     /// The piece to send next, if any is left and it has been read.

@@ -64,6 +64,11 @@ impl Entries {
         self.counts.truncate(entries);
     }
 
+    /// In memory of their own.
+    fn copied(self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), ..self }
+    }
+
     /// The sequence number behind the last one.
     pub(super) fn end(&self) -> u64 {
         self.first + self.counts.len() as u64
@@ -106,6 +111,9 @@ fn span(run: &[Piece]) -> Range<u64> {
 /// Reads one run and checks its records.
 pub(super) fn read_run(file: &dyn DiskFile, buffers: &Arc<Buffers>, run: &[Piece]) -> io::Result<Vec<Got>> {
     let span = span(run);
+    // Of a read that is mostly others', a chunk would keep all of it in memory, which nobody counts.
+    let wanted: u64 = run.iter().map(|piece| u64::from(piece.extent.length)).sum();
+    let is_sparse = wanted < (span.end - span.start) / 2;
     let bytes = match read_blocks(file, buffers, &span) {
         // A file that is shorter than its index says is damaged, record by record.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && run.len() > 1 => {
@@ -119,7 +127,13 @@ pub(super) fn read_run(file: &dyn DiskFile, buffers: &Arc<Buffers>, run: &[Piece
     };
     Ok(run
         .iter()
-        .map(|piece| entries(&bytes.slice((piece.extent.offset - span.start) as usize..), piece))
+        .map(|piece| {
+            let bytes = bytes.slice((piece.extent.offset - span.start) as usize..);
+            match entries(&bytes, piece) {
+                Got::Entries(entries) if is_sparse => Got::Entries(entries.copied()),
+                got => got,
+            }
+        })
         .collect())
 }
 

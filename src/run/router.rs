@@ -393,6 +393,8 @@ impl Router {
 
     /// A removed exporter has nothing more to do.
     fn forget(&self, live: &mut Live, exporter: &Arc<Exporter>) {
+        // Ends those who still wait for it to change.
+        exporter.suspend();
         let rest = self.exporters().iter().filter(|other| !Arc::ptr_eq(other, exporter)).cloned().collect();
         self.exporters.store(Arc::new(rest));
         live.removed.retain(|(gone, _)| !Arc::ptr_eq(gone, exporter));

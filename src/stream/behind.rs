@@ -63,9 +63,11 @@ struct Ahead {
 /// Entries that were on disk only, and that nobody waits for any more.
 #[derive(Debug)]
 pub(super) struct Forgotten {
-    pub(super) numbers: Numbers,
-    pub(super) bytes: u64,
-    pub(super) records: u64,
+    numbers: Numbers,
+    bytes: u64,
+    records: u64,
+    /// To be let go of where nobody waits for the queue.
+    _ahead: Option<Ahead>,
 }
 
 /// Framed bytes, and records.
@@ -189,8 +191,27 @@ impl Queue {
             return None;
         }
         self.end(&numbers);
-        let Behind { bytes, records, .. } = self.behind.take()?;
-        Some(Forgotten { numbers, bytes, records })
+        let behind = self.behind.as_mut()?;
+        let (bytes, records) = (mem::take(&mut behind.bytes), mem::take(&mut behind.records));
+        let ahead = behind.ahead.take();
+        if behind.taken {
+            // It stays where it is, so that a consumer which has it in its hands keeps its place before what comes now.
+            behind.numbers.start = behind.numbers.end;
+            behind.moments.clear();
+        } else {
+            self.behind = None;
+        }
+        Some(Forgotten { numbers, bytes, records, _ahead: ahead })
+    }
+
+    /// A consumer no longer has in its hands what is on disk only.
+    pub(super) fn leave_behind(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            behind.taken = false;
+            if behind.numbers.is_empty() {
+                self.behind = None;
+            }
+        }
     }
 
     /// Takes what comes next of what is on disk only, if nothing is in memory that goes first, nor in the hands of another
@@ -256,12 +277,36 @@ impl Stream {
         }
         behind.taken = true;
         let ahead = behind.ahead.take();
+        let forgotten = queue.withdraw_behind();
         drop(queue);
         drop(ahead);
+        self.forget(forgotten);
         self.registry().shared().budget.release(capacity);
         self.requests.fetch_sub(requests, Ordering::SeqCst);
         self.line.freed();
         true
+    }
+
+    /// Lets go of what was read before it is asked for.
+    pub(super) fn forget_ahead(&self) {
+        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.take());
+        drop(ahead);
+    }
+
+    pub(super) fn has_nothing_on_disk(&self) -> bool {
+        self.queue.lock().behind.as_ref().is_none_or(|behind| behind.numbers.is_empty())
+    }
+
+    /// Ends what was on disk only and is withdrawn.
+    pub(super) fn forget(&self, forgotten: Option<Forgotten>) {
+        let Some(Forgotten { numbers, bytes, records, .. }) = forgotten else { return };
+        if let Some(durable) = &self.durable {
+            durable.settle(&numbers);
+        }
+        // Counted as ended before it is no longer pending, so that nothing is missing in between.
+        self.registry().count_withdrawn(self.name(), records);
+        self.registry().ended(records, bytes);
+        self.let_go(bytes);
     }
 
     /// Reads what comes next in the journal, as a batch for the consumer that has it in its hands. An empty one if nothing

@@ -47,11 +47,19 @@ impl InFlight {
     }
 
     /// Lets go of its memory, and of what the stream has in memory behind it, if all of that is on disk. Nothing of it may
-    /// have ended.
+    /// have ended. Returns whether it is on disk only.
     pub fn put_back(&mut self) -> bool {
-        let put_back = !self.on_disk && self.stream.put_back(&mut self.closed);
-        self.on_disk |= put_back;
-        put_back
+        if self.on_disk {
+            self.stream.forget_ahead();
+        } else {
+            self.on_disk = self.stream.put_back(&mut self.closed);
+        }
+        self.on_disk
+    }
+
+    /// Whether it was on disk, and all of it was withdrawn.
+    pub fn is_gone(&self) -> bool {
+        self.on_disk && self.stream.has_nothing_on_disk()
     }
 
     /// Gives the room to read in back, in which others may wait to read theirs. The batch counts as any other does.

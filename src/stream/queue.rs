@@ -53,6 +53,8 @@ pub struct Stream {
     /// Counts that the API shows.
     delivered: AtomicU64,
     route: Option<Arc<StreamCount>>,
+    /// Whether it counts against the limits of streams.
+    counts: AtomicBool,
     /// Its place in the journal, if there is one.
     pub(super) durable: Option<Durable>,
 }
@@ -132,6 +134,7 @@ impl Stream {
             held: AtomicU64::new(0),
             of_key,
             requests: AtomicU64::new(0),
+            counts: AtomicBool::new(true),
             line: Line::default(),
             queue: Mutex::new(queue),
             wake: Notify::new(),
@@ -408,8 +411,12 @@ impl Stream {
 
     /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.
     pub(super) fn retire(&self, before: Instant) -> bool {
-        self.queue.lock().last_used < before
-            && self.held.compare_exchange(0, GONE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let gone = self.queue.lock().last_used < before
+            && self.held.compare_exchange(0, GONE, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if gone {
+            self.leave_limits();
+        }
+        gone
     }
 
     /// The live stream of the same name, for one that is gone.
@@ -428,10 +435,23 @@ impl Stream {
         self.queue.lock().next_sequence == 0
     }
 
-    /// Takes the stream off its route's `max_streams`.
-    pub(super) fn leave_route(&self) {
-        if let Some(route) = &self.route {
-            route.leave();
+    /// Takes the stream off the limits of streams, if it counts.
+    pub(super) fn leave_limits(&self) {
+        if self.counts.swap(false, Ordering::AcqRel) {
+            self.registry.shared().streams.leave();
+            if let Some(route) = &self.route {
+                route.leave();
+            }
+        }
+    }
+
+    /// Has the stream count again, whatever the limits are.
+    pub(super) fn join_limits(&self) {
+        if !self.counts.swap(true, Ordering::AcqRel) {
+            self.registry.shared().streams.join_anyway();
+            if let Some(route) = &self.route {
+                route.join_anyway();
+            }
         }
     }
 
@@ -439,8 +459,8 @@ impl Stream {
     pub(super) fn settle(&self, closed: &ClosedBatch, on_disk: bool) {
         let mut queue = self.queue.lock();
         queue.in_flight -= 1;
-        if let Some(behind) = queue.behind.as_mut().filter(|_| on_disk) {
-            behind.taken = false;
+        if on_disk {
+            queue.leave_behind();
         }
         if queue.in_flight == 0 {
             queue.in_flight_since = None;

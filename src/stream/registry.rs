@@ -149,7 +149,7 @@ impl StreamCount {
         self.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown).is_ok()
     }
 
-    fn join_anyway(&self) {
+    pub(super) fn join_anyway(&self) {
         self.live.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -317,7 +317,7 @@ impl Registry {
         let (name, generations) = (stream.name(), self.generations.load());
         let Some(of) = generations.iter().find(|known| known.is_of(name.attribute_names())) else { return };
         of.streams[stream.signal().index()].remove_if(name.identity(), |_, known| {
-            std::ptr::eq(&raw const **known, stream) && known.is_unused() && self.retire(known, whenever())
+            std::ptr::eq(&raw const **known, stream) && known.is_unused() && known.retire(whenever())
         });
     }
 
@@ -326,7 +326,7 @@ impl Registry {
         for (age, generation) in generations.iter().enumerate() {
             let Some(before) = (if age == 0 { before } else { Some(whenever()) }) else { continue };
             for streams in &generation.streams {
-                streams.retain(|_, stream| !self.retire(stream, before));
+                streams.retain(|_, stream| !stream.retire(before));
                 streams.shrink_to_fit();
             }
             generation.forget_keys();
@@ -346,7 +346,7 @@ impl Registry {
         let (name, generations) = (stream.name(), self.generations.load());
         if let Some(earlier) = generations.iter().skip(1).find(|known| known.is_of(name.attribute_names())) {
             earlier.streams[name.signal().index()].remove_if(name.identity(), |_, known| {
-                Arc::ptr_eq(known, stream) && self.retire(stream, whenever())
+                Arc::ptr_eq(known, stream) && stream.retire(whenever())
             });
         }
     }
@@ -361,13 +361,14 @@ impl Registry {
             .find_map(|earlier| earlier.holds(name.signal(), name.routing_key()))
     }
 
-    fn retire(&self, stream: &Stream, before: Instant) -> bool {
-        let gone = stream.retire(before);
-        if gone {
-            self.shared.streams.leave();
-            stream.leave_route();
-        }
-        gone
+    /// Takes its streams off the limits: they wait on disk for an exporter that is not there.
+    pub fn leave_limits(&self) {
+        self.for_each(|stream| stream.leave_limits());
+    }
+
+    /// Has its streams count again.
+    pub fn join_limits(&self) {
+        self.for_each(|stream| stream.join_limits());
     }
 
     /// From now on batches are sent as soon as their stream is free, whatever their size and age.

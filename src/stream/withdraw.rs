@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 use super::Numbers;
-use super::behind::Forgotten;
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
 use super::receipt::Stub;
@@ -42,16 +41,10 @@ impl Stream {
         if let Some(durable) = &self.durable {
             durable.settle(&stub.unsettled.without(&queue.withdrawn));
         }
-        let in_flight = !queue.withdrawn.is_empty();
+        // Also for those who have in their hands what is gone now.
+        let in_flight = !queue.withdrawn.is_empty() || forgotten.is_some();
         drop(queue);
-        if let Some(Forgotten { numbers, bytes, records }) = forgotten {
-            if let Some(durable) = &self.durable {
-                durable.settle(&numbers);
-            }
-            self.registry().count_withdrawn(self.name(), records);
-            self.registry().ended(records, bytes);
-            self.let_go(bytes);
-        }
+        self.forget(forgotten);
         if removed.bytes > 0 {
             // Counted as ended before it is no longer pending, so that nothing is missing in between.
             self.registry().count_withdrawn(self.name(), removed.records);

@@ -141,3 +141,23 @@ async fn the_shutdown_does_not_wait_for_an_exporter_that_was_removed_and_has_had
     let left = tokio::time::timeout(crate::support::PATIENCE, sluice.shut_down()).await;
     assert!(left.expect("it needs no hour").is_empty());
 }
+
+#[tokio::test]
+async fn what_stands_in_line_when_its_exporter_has_had_its_time_is_not_sent() {
+    let (gate, up) = (Gate::start().await, sinks::recording().await);
+    let ours = two(&gate.url(), &up.url(), "64MiB")
+        .replace("sending_queue: {", "sending_queue: { max_in_flight: 1,");
+    let ours = ours + "shutdown_timeout: 0s\n";
+    let sluice = Sluice::start(&ours).await;
+    for stream in ["stuck0", "stuck1"] {
+        sluice.accept(Signal::Logs, logs(&[(stream, &["x"])])).await;
+    }
+    gate.arrived(1).await;
+    sluice.reconfigure(&ours.replace("otlp_http/stuck", "otlp_http/new")).await;
+    let paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
+    eventually("it has had its time", async || paused().then_some(())).await;
+    gate.answer(200);
+    sluice.wait_for_metric("sluice_pending_records", &[("exporter", "otlp_http/stuck")], 1.0).await;
+    assert!(sluice.shut_down().await.is_empty());
+    assert_eq!(gate.texts().len(), 1);
+}

@@ -188,6 +188,54 @@ async fn what_is_on_disk_only_needs_not_be_read_to_be_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_after_all_was_withdrawn_from_the_disk_keeps_its_order() {
+    let (journal, _) = journal(&SimulatedDisk::new(10), 4 << 20);
+    let house = House::on(&journal, 4 * 1024);
+    let receipt = write_for_receipt(&house, &journal).await;
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    assert!(in_flight.put_back());
+    drop(receipt);
+    assert!(in_flight.is_gone());
+    // The consumer still has its place. There is memory for the first of these, and then none.
+    house.write(&journal, "a", ENTRY).unwrap();
+    assert!(!in_flight.is_gone());
+    let filling: Vec<_> = (0..8).map(|n| house.write(&journal, &format!("b{n}"), ENTRY)).collect();
+    assert!(filling.iter().all(Result::is_ok));
+    house.write(&journal, "a", ENTRY).unwrap();
+    in_flight.read().await;
+    let mut sent: Vec<u64> = in_flight.batch().numbers().iter().collect();
+    deliver(in_flight);
+    while house.pending("a") > 0 {
+        let (in_flight, numbers) = next(&stream).await;
+        sent.extend(numbers);
+        deliver(in_flight);
+    }
+    assert_eq!(sent, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_wait_for_an_exporter_to_come_back_take_no_places() {
+    let (journal, _) = journal(&SimulatedDisk::new(11), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    let (other, _others) = House::exporter("two", settings(), &house.shared);
+    house.shared.streams.set_limit(1);
+    house.write(&journal, "a", ENTRY).unwrap();
+    let mut admission = house.admission();
+    assert!(place(&mut admission, &other, &[("a", ENTRY)]).is_err(), "there is no place for another");
+    drop(admission);
+    house.registry.leave_limits();
+    drop(house.write_to(&other, &journal, "a", ENTRY, false).unwrap());
+    house.registry.join_limits();
+    house.registry.join_limits();
+    let (in_flight, _) = next(&house.consumers.first()).await;
+    deliver(in_flight);
+    house.registry.forget_idle();
+    house.shared.streams.set_limit(2);
+    house.write(&journal, "b", ENTRY).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_exporter_reads_its_backlog_whatever_others_hold() {
     let (journal, _) = journal(&SimulatedDisk::new(3), 4 << 20);
     // Room to read two batches.
