@@ -125,6 +125,8 @@ struct Shared {
 impl DeadLetters {
     /// Makes the directory if need be, for this user alone, and counts what is there. Blocks.
     pub fn open(settings: &DeadLetterSettings) -> io::Result<Self> {
+        // The directories above may be for others, too.
+        fs::create_dir_all(settings.directory.parent().unwrap_or(&settings.directory))?;
         DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
         let shared = Shared {
             size: AtomicU64::new(size_of(&settings.directory)?),

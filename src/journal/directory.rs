@@ -58,7 +58,8 @@ impl Directory {
 
 impl Disk for Directory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        // What senders send is for nobody else on the machine to read.
+        // What senders send is for nobody else on the machine to read. The directories above may be for others, too.
+        fs::create_dir_all(self.root.parent().unwrap_or(&self.root))?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
         // That there is such a directory has to survive a power cut as well. Not everybody may open the one above.
         let above = self.root.parent().filter(|above| !above.as_os_str().is_empty());

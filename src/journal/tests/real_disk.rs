@@ -37,10 +37,15 @@ fn load(journal: &Journal) {
 fn a_directory_that_is_made_is_for_its_user_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
-    let settings = real(directory.path(), SyncPolicy::Always);
+    let above = directory.path().join("above");
+    let settings = real(&above, SyncPolicy::Always);
     let made = settings.directory.clone();
     Journal::open(settings).unwrap().0.close();
-    assert_eq!(std::fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&made), 0o700);
+    let plain = directory.path().join("plain");
+    std::fs::create_dir(&plain).unwrap();
+    assert_eq!(mode(&above), mode(&plain), "others may have something there");
 }
 
 #[test]
