@@ -45,7 +45,7 @@ use std::time::Duration;
 use seeds::{COUNT, SEED, SEEDS};
 
 /// How many seeds are run unless the environment says so.
-const ORDINARY: u64 = 200;
+const ORDINARY: u64 = 300;
 
 /// Seconds for which new seeds are run.
 const SECONDS: &str = "SLUICE_SIMULATE_SECONDS";
