@@ -1,4 +1,4 @@
-//! What the journal has from before: when Sluice starts, and when an exporter comes back that a reload had removed.
+//! What the journal has from before when Sluice starts, and what of it, or of a removed exporter, nobody sends.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -33,6 +33,12 @@ async fn stuck(sluice: &Sluice, requests: usize) {
     }
 }
 
+/// Waits until a removed exporter sends nothing more, though it has something left.
+async fn has_had_its_time(sluice: &Sluice) {
+    let paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
+    eventually("a removed exporter is paused", async || paused().then_some(())).await;
+}
+
 #[tokio::test]
 async fn streams_that_are_refused_wait_on_disk_and_take_no_memory() {
     let (refusing, up) = (sinks::recording().await, sinks::recording().await);
@@ -86,8 +92,7 @@ async fn what_a_removed_exporter_has_not_delivered_stays_in_the_journal_until_it
         sluice.accept(Signal::Logs, logs(&[("stuck", &[text])])).await;
     }
     sluice.reconfigure(&others).await;
-    let is_paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
-    eventually("it has had its time", async || is_paused().then_some(())).await;
+    has_had_its_time(&sluice).await;
     assert_eq!(refusing.taken().len(), 0);
 
     refusing.clear_faults();
@@ -110,8 +115,7 @@ async fn an_attempt_that_hangs_when_a_removed_exporter_has_had_its_time_counts_w
     }
     gate.arrived(1).await;
     sluice.reconfigure(&others).await;
-    let paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
-    eventually("it has had its time", async || paused().then_some(())).await;
+    has_had_its_time(&sluice).await;
     gate.answer(200);
     sluice.wait_for_metric("sluice_pending_records", &[("exporter", "otlp_http/stuck")], 1.0).await;
 
@@ -135,8 +139,7 @@ async fn the_shutdown_does_not_wait_for_an_exporter_that_was_removed_and_has_had
     let sluice = Sluice::start(&timeout("0s")).await;
     sluice.accept(Signal::Logs, logs(&[("stuck", &["0"])])).await;
     sluice.reconfigure(&timeout("0s").replace("otlp_http/stuck", "otlp_http/new")).await;
-    let paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
-    eventually("it has had its time", async || paused().then_some(())).await;
+    has_had_its_time(&sluice).await;
     sluice.reconfigure(&timeout("1h").replace("otlp_http/stuck", "otlp_http/new")).await;
     let left = tokio::time::timeout(crate::support::PATIENCE, sluice.shut_down()).await;
     assert!(left.expect("it needs no hour").is_empty());
@@ -154,8 +157,7 @@ async fn what_stands_in_line_when_its_exporter_has_had_its_time_is_not_sent() {
     }
     gate.arrived(1).await;
     sluice.reconfigure(&ours.replace("otlp_http/stuck", "otlp_http/new")).await;
-    let paused = || sluice.router().exporters().iter().any(|exporter| exporter.is_paused());
-    eventually("it has had its time", async || paused().then_some(())).await;
+    has_had_its_time(&sluice).await;
     gate.answer(200);
     sluice.wait_for_metric("sluice_pending_records", &[("exporter", "otlp_http/stuck")], 1.0).await;
     assert!(sluice.shut_down().await.is_empty());
