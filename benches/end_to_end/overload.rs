@@ -86,7 +86,7 @@ const CASES: [Case; 5] = [
         connections: 64,
         streams: 100,
         records: 38,
-        answers_after: Duration::from_millis(900),
+        answers_after: Duration::from_millis(1500),
     },
 ];
 

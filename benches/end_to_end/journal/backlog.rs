@@ -16,7 +16,7 @@ use crate::table::{Table, median};
 const MEMORY: &str = "limits: { memory: 128MiB }\n";
 
 /// Bytes of each backlog, in GB.
-const GIGABYTES: f64 = 3.0;
+const GIGABYTES: f64 = 1.0;
 
 /// The backlog must be delivered in this time.
 const DELIVERY: Duration = Duration::from_secs(120);
