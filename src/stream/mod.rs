@@ -18,6 +18,7 @@ mod name;
 mod numbers;
 mod open;
 mod queue;
+mod reading;
 mod receipt;
 mod refused;
 mod registry;

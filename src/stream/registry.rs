@@ -9,10 +9,10 @@ use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::behind::ReadingRoom;
 use super::generation::{Generation, Held};
 use super::open::ClosedBatch;
 use super::queue::Stream;
+use super::reading::ReadingRoom;
 use super::withdraw::Removed;
 use super::{Budget, QueueSettings, StreamName};
 use crate::journal::{Journal, RecoveredStream};
