@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::format::Purpose;
-use super::index::Extent;
+use super::index::{Extent, SealedIndex};
 use super::merge::{Merge, Source};
 use super::read::choose;
 use super::record::{ALIGN, HEADER, encode_key};
@@ -36,9 +36,11 @@ const SCATTERED: u64 = LARGE;
 /// Segments that could not be carried are left alone for so many rounds.
 const ROUNDS: u32 = 300;
 
-/// Segments to be carried, oldest first.
-struct Inputs {
-    segments: Vec<Arc<Segment>>,
+/// A segment to be carried, with the index that it had when it was chosen: a reader may find that one damaged meanwhile, and
+/// take it away to be made again.
+struct Input {
+    segment: Arc<Segment>,
+    index: Arc<SealedIndex>,
 }
 
 impl Shared {
@@ -51,19 +53,21 @@ impl Shared {
         let Some(inputs) = self.choose_inputs(short, &tender.left_alone) else { return };
         match self.carry_all(tender, &inputs) {
             Ok(()) => {
-                let ids: Vec<u64> = inputs.segments.iter().map(|segment| segment.id()).collect();
+                let mut ids: Vec<u64> = inputs.iter().map(|input| input.segment.id()).collect();
                 drop(inputs);
-                for id in &ids {
-                    if let Some(segment) = self.state.lock().segments.get_mut(id) {
-                        segment.copied = true;
-                    }
-                }
+                ids.retain(|id| {
+                    let mut state = self.state.lock();
+                    let Some(segment) = state.segments.get_mut(id) else { return false };
+                    segment.copied = true;
+                    // One whose index is made again goes when it has it.
+                    segment.sealed().is_some()
+                });
                 self.write_positions_and_free(tender, &ids, true);
             }
             // What has been carried stands in two places, which is no harm unless it is tried again and again.
             Err(error) => {
                 tender.carrier.finish(&mut self.state.lock());
-                tender.left_alone.extend(inputs.segments.iter().map(|segment| (segment.id(), ROUNDS)));
+                tender.left_alone.extend(inputs.iter().map(|input| (input.segment.id(), ROUNDS)));
                 if let NoSegment::Io(error) = error
                     && let Some(more) = crate::notice::due("journal", "carry")
                 {
@@ -73,7 +77,7 @@ impl Shared {
         }
     }
 
-    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u32>) -> Option<Inputs> {
+    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u32>) -> Option<Vec<Input>> {
         let state = self.state.lock();
         let short = short || self.unused(&state) < 2 * self.segment_size;
         let newest: Vec<u64> = {
@@ -88,22 +92,20 @@ impl Shared {
             .filter_map(|segment| Some((segment, segment.sealed()?.trailer.end)))
             .filter(|(segment, _)| segment.live_entries > 0 && !segment.copied)
             .collect();
-        let segments = mostly_dead(&settled, short, self.segment_size)
+        let chosen = mostly_dead(&settled, short, self.segment_size)
             .or_else(|| scattered(&settled, self.unused(&state).saturating_sub(self.segment_size)))?;
-        Some(Inputs { segments })
+        let input = |chosen: &SegmentState| {
+            Some(Input { segment: chosen.segment.clone(), index: chosen.sealed()?.clone() })
+        };
+        Some(chosen.into_iter().filter_map(input).collect())
     }
 
-    fn carry_all(&self, tender: &mut Tender, inputs: &Inputs) -> Result<(), NoSegment> {
-        let mut sources = Vec::with_capacity(inputs.segments.len());
-        for segment in &inputs.segments {
-            let state = self.state.lock();
-            let Some(sealed) = state.segments.get(&segment.id()).and_then(SegmentState::sealed).cloned()
-            else {
-                return Ok(());
-            };
-            drop(state);
-            let end = sealed.trailer.end;
-            let index = Index::Sealed(sealed);
+    /// Oldest first.
+    fn carry_all(&self, tender: &mut Tender, inputs: &[Input]) -> Result<(), NoSegment> {
+        let mut sources = Vec::with_capacity(inputs.len());
+        for Input { segment, index } in inputs {
+            let end = index.trailer.end;
+            let index = Index::Sealed(index.clone());
             let source = Source::open(&*self.disk, segment, &segment.name(), &index)?;
             source.file.will_need(0, end);
             sources.push(source);
@@ -222,7 +224,11 @@ impl Shared {
 
 /// Segments in which what is live takes little of what was written, as many as go into one. If there is no room, the ones
 /// with the least.
-fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Option<Vec<Arc<Segment>>> {
+fn mostly_dead<'a>(
+    segments: &[(&'a SegmentState, u64)],
+    short: bool,
+    room: u64,
+) -> Option<Vec<&'a SegmentState>> {
     // Of four parts one; without room, any that give something back.
     let worth = |carried: u64, used: u64| if short { carried * 8 <= used * 7 } else { carried * 4 <= used };
     let mut dead: Vec<_> =
@@ -234,8 +240,8 @@ fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Opt
         size += carried_size(segment);
         first || size <= room
     });
-    let mut taken: Vec<_> = taken.map(|(segment, _)| segment.segment.clone()).collect();
-    taken.sort_by_key(|segment| segment.id());
+    let mut taken: Vec<_> = taken.map(|(segment, _)| *segment).collect();
+    taken.sort_by_key(|segment| segment.segment.id());
     (!taken.is_empty()).then_some(taken)
 }
 
@@ -247,7 +253,7 @@ fn carried_size(segment: &SegmentState) -> u64 {
 }
 
 /// The oldest segments of the log in which streams that fell behind have their entries in small pieces.
-fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Segment>>> {
+fn scattered<'a>(segments: &[(&'a SegmentState, u64)], room: u64) -> Option<Vec<&'a SegmentState>> {
     let behind = segments.iter().map(|(segment, _)| *segment).filter(|segment| {
         let small = segment
             .sealed()
@@ -259,6 +265,6 @@ fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Seg
         live += segment.live_bytes;
         live <= room
     });
-    let taken: Vec<_> = taken.map(|segment| segment.segment.clone()).collect();
+    let taken: Vec<_> = taken.collect();
     (taken.len() >= FEWEST).then_some(taken)
 }

@@ -27,6 +27,8 @@ struct Inner {
     durable: BTreeMap<String, Arc<Mutex<Content>>>,
     pending: Vec<Change>,
     faults: Faults,
+    /// What happens when a file is next opened to be read.
+    interruptions: BTreeMap<String, Interruption>,
     /// Changes when the machine restarts: what was open before is of no use then.
     boot: u64,
     locked: Arc<()>,
@@ -43,6 +45,14 @@ pub struct Faults {
     pub failing_syncs: u32,
     /// So many of the next writes fail.
     pub failing_writes: u32,
+}
+
+struct Interruption(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Interruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interruption")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +104,7 @@ impl SimulatedDisk {
             durable: BTreeMap::new(),
             pending: Vec::new(),
             faults: Faults::default(),
+            interruptions: BTreeMap::new(),
             boot: 0,
             locked: Arc::new(()),
         };
@@ -167,6 +178,11 @@ impl SimulatedDisk {
         let mut bytes = self.content(name);
         bytes[bit / 8] ^= 1 << (bit % 8);
         self.put(name, bytes);
+    }
+
+    /// Has `then` happen when the file is next opened to be read, as if another thread did it in this moment.
+    pub fn interrupt(&self, name: &str, then: impl FnOnce() + Send + 'static) {
+        self.inner.lock().interruptions.insert(name.to_owned(), Interruption(Box::new(then)));
     }
 
     /// The disk for a process that starts now.
@@ -261,6 +277,10 @@ impl Disk for Process {
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let interruption = self.disk.inner.lock().interruptions.remove(name);
+        if let Some(Interruption(then)) = interruption {
+            then();
+        }
         self.file(name)
     }
 

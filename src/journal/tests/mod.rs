@@ -6,6 +6,7 @@ mod everyday;
 mod fixture;
 mod model;
 mod real_disk;
+mod tending;
 
 use std::sync::Arc;
 

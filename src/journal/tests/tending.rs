@@ -1,0 +1,56 @@
+//! What goes wrong while segments are sealed, carried and freed: nothing that is needed goes with them, and what can't be
+//! done with one keeps no other.
+
+use super::*;
+use crate::journal::disk::BLOCK;
+use crate::journal::format::Header;
+use crate::journal::trailer::Trailer;
+
+/// A journal of six segments, two or three of which are not among the newest: in each a few entries of `stuck` stand among many
+/// of `busy`. How many each has.
+fn stuck_among_busy(disk: &SimulatedDisk) -> (Journal, [StreamId; 2], [u64; 2]) {
+    let (journal, _) = open(disk);
+    let streams = ["stuck", "busy"].map(|name| journal.stream(&key(name)));
+    let (mut of_stuck, mut of_busy) = (0, 0);
+    while segments(disk).len() < 6 {
+        fill(&journal, streams[0], "stuck", of_stuck..of_stuck + 1, 500);
+        fill(&journal, streams[1], "busy", of_busy..of_busy + 10, 2000);
+        (of_stuck, of_busy) = (of_stuck + 1, of_busy + 10);
+    }
+    journal.tend_once();
+    assert_eq!(journal.state().carried_bytes, 0);
+    (journal, streams, [of_stuck, of_busy])
+}
+
+/// The last block of a segment that is sealed.
+fn trailer(disk: &SimulatedDisk, segment: &str) -> Trailer {
+    let bytes = disk.content(segment);
+    let header = Header::decode(&bytes).unwrap();
+    let file = disk.process().open_to_read(segment).unwrap();
+    Trailer::read(&*file, bytes.len() as u64, &header).unwrap().expect("the segment is sealed")
+}
+
+#[test]
+fn an_index_that_turns_out_to_be_damaged_while_entries_are_carried_costs_none_of_them() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, [stuck, busy], [of_stuck, of_busy]) = stuck_among_busy(&disk);
+    let names = segments(&disk);
+    let extents_at = trailer(&disk, &names[1]).extents_at as usize;
+    (extents_at..extents_at + BLOCK).for_each(|byte| disk.flip(&names[1], byte * 8));
+    journal.settle(busy, 0..=of_busy - 1);
+    // Segments are chosen to be carried, and the first is opened. Then somebody reads, and meets the damage in the second.
+    let expected = filled("stuck", 0..of_stuck, 500);
+    let (reader, read) = (journal.clone(), Arc::new(Mutex::new(Vec::new())));
+    let of_reader = read.clone();
+    disk.interrupt(&names[0], move || *of_reader.lock() = read_all(&reader, stuck));
+    for _ in 0..3 {
+        journal.tend_once();
+        assert_eq!(read_all(&journal, stuck), expected);
+    }
+    assert_eq!(*read.lock(), expected);
+    disk.kill();
+    drop(journal);
+    let (journal, _) = open(&disk);
+    let stuck = journal.stream(&key("stuck"));
+    assert_eq!(read_all(&journal, stuck), expected);
+}
