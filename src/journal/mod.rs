@@ -105,7 +105,8 @@
 //!
 //! Settling happens in memory. Every 200 ms the positions that have moved are written, each second they are synced, so a
 //! crash brings back what was settled within the last second. A segment is freed when all its streams are settled beyond
-//! it: first positions that say so are synced, then the file is renamed to be spare, or removed.
+//! it: first positions that say so are synced, then the file is renamed to be spare, or removed. If that can't be done it
+//! stays a segment, and is tried again.
 //!
 //! Few live entries must not keep a segment. Those of segments with less than a quarter alive are *carried*: copied to a
 //! segment of the same format, synced, and the sources freed as above. If there is no room, any segment with a little that

@@ -45,6 +45,8 @@ pub struct Faults {
     pub failing_syncs: u32,
     /// So many of the next writes fail.
     pub failing_writes: u32,
+    /// No file can be renamed or removed.
+    pub names_stay: bool,
 }
 
 struct Interruption(Box<dyn FnOnce() + Send>);
@@ -214,6 +216,15 @@ impl Inner {
         if self.faults.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
+    fn may_change_name(&self, name: &str) -> io::Result<()> {
+        self.may_change()?;
+        match self.files.contains_key(name) {
+            false => Err(io::ErrorKind::NotFound.into()),
+            true if self.faults.names_stay => Err(io::Error::other("the directory can't be written")),
+            true => Ok(()),
+        }
+    }
+
     /// Whether there is room for `more` bytes.
     fn has_room(&self, more: usize) -> io::Result<()> {
         let used: usize = self.files.values().map(|content| content.lock().seen.len()).sum();
@@ -286,20 +297,14 @@ impl Disk for Process {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut inner = self.alive()?;
-        inner.may_change()?;
-        if !inner.files.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        inner.may_change_name(from)?;
         inner.change(Change::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut inner = self.alive()?;
-        inner.may_change()?;
-        if !inner.files.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        inner.may_change_name(name)?;
         inner.change(Change::Remove(name.to_owned()));
         Ok(())
     }

@@ -300,11 +300,22 @@ impl Shared {
         let snapshot = || self.snapshot(free);
         let done = tender.positions.write(&*self.disk, &moved, free, sync, snapshot);
         self.state.lock().positions_bytes = tender.positions.length();
-        let done = done.and_then(|()| if free.is_empty() { Ok(()) } else { self.retire(free) });
-        if let Err(error) = done
-            && let Some(more) = notice::due("journal", "positions")
-        {
-            tracing::warn!(%error, more, "the journal's positions can't be written; nothing is freed until they can");
+        match done {
+            Ok(()) if free.is_empty() => {}
+            Ok(()) => {
+                if let Err(error) = self.retire(free)
+                    && let Some(more) = notice::due("journal", "free")
+                {
+                    tracing::warn!(%error, more, "files that the journal needs no more can't be renamed or removed");
+                }
+            }
+            Err(error) => {
+                if let Some(more) = notice::due("journal", "positions") {
+                    tracing::warn!(
+                        %error, more, "the journal's positions can't be written; nothing is freed until they can"
+                    );
+                }
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 use super::*;
 use crate::journal::disk::BLOCK;
 use crate::journal::format::Header;
+use crate::journal::simulation::Faults;
 use crate::journal::trailer::Trailer;
 
 /// A journal of six segments, two or three of which are not among the newest: in each a few entries of `stuck` stand among many
@@ -20,6 +21,11 @@ fn stuck_among_busy(disk: &SimulatedDisk) -> (Journal, [StreamId; 2], [u64; 2]) 
     journal.tend_once();
     assert_eq!(journal.state().carried_bytes, 0);
     (journal, streams, [of_stuck, of_busy])
+}
+
+fn assert_all_is_counted(journal: &Journal, disk: &SimulatedDisk) {
+    let on_disk: u64 = disk.files().iter().map(|(_, length)| length).sum();
+    assert_eq!(journal.state().bytes_on_disk, on_disk);
 }
 
 /// The last block of a segment that is sealed.
@@ -53,4 +59,66 @@ fn an_index_that_turns_out_to_be_damaged_while_entries_are_carried_costs_none_of
     let (journal, _) = open(&disk);
     let stuck = journal.stream(&key("stuck"));
     assert_eq!(read_all(&journal, stuck), expected);
+}
+
+#[test]
+fn a_segment_whose_file_stays_is_not_forgotten() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let [done, moving] = ["done", "moving"].map(|name| journal.stream(&key(name)));
+    fill(&journal, done, "done", 0..200, 1000);
+    fill(&journal, moving, "moving", 0..200, 10);
+    journal.settle(done, 0..=199);
+    journal.forget(done);
+    disk.set_faults(Faults { names_stay: true, ..Faults::default() });
+    // Long enough for the positions to be written anew, with what is known then.
+    for n in 0..100 {
+        journal.settle(moving, n..=n);
+        journal.tend_once();
+    }
+    assert_all_is_counted(&journal, &disk);
+    disk.kill();
+    drop(journal);
+    disk.set_faults(Faults::default());
+    let (journal, recovery) = open(&disk);
+    let [moving] = &recovery.streams[..] else { panic!("{:?}", recovery.streams) };
+    assert_eq!((&moving.key, moving.first), (&key("moving"), 100));
+    journal.settle(moving.id, 0..=199);
+    journal.tend_once();
+    assert_eq!(journal.state().segments, 0, "what nobody needs goes as soon as it can");
+}
+
+#[test]
+fn a_segment_that_was_passed_over_and_whose_file_stays_goes_later() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let a = journal.stream(&key("a"));
+    fill(&journal, a, "a", 0..50, 1000);
+    journal.tend_once();
+    disk.set_faults(Faults { names_stay: true, ..Faults::default() });
+    // Too large for the segment that is ready.
+    assert!(append_one(&journal, a, nth("a", 50, 100_000)).is_err());
+    assert_all_is_counted(&journal, &disk);
+    disk.set_faults(Faults::default());
+    journal.tend_once();
+    fill(&journal, a, "a", 50..51, 100_000);
+    journal.settle(a, 0..=50);
+    (0..2).for_each(|_| journal.tend_once());
+    drop(journal);
+    let (journal, recovery) = open(&disk);
+    assert_eq!((recovery.streams, recovery.damage), (vec![], vec![]));
+    assert_all_is_counted(&journal, &disk);
+}
+
+#[test]
+fn a_file_that_somebody_removed_does_not_stay_in_the_count() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let a = journal.stream(&key("a"));
+    fill(&journal, a, "a", 0..200, 1000);
+    journal.tend_once();
+    disk.lose(&segments(&disk)[0]);
+    journal.settle(a, 0..=199);
+    journal.tend_once();
+    assert_all_is_counted(&journal, &disk);
 }
