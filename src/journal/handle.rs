@@ -1,5 +1,6 @@
 //! The journal as the streams see it.
 
+use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -155,7 +156,19 @@ impl Journal {
         numbers: Range<u64>,
         max_bytes: usize,
     ) -> Result<Vec<Chunk>, ReadError> {
-        self.inner.shared.read(stream, numbers, max_bytes)
+        Ok(self.read_batches(stream, numbers, max_bytes, 1)?.pop_front().unwrap_or_default())
+    }
+
+    /// The same as several batches, one behind the other; as many as there is enough for, and `batches` at most. They are read
+    /// together, which takes a disk little longer than one.
+    pub fn read_batches(
+        &self,
+        stream: StreamId,
+        numbers: Range<u64>,
+        max_bytes: usize,
+        batches: usize,
+    ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
+        self.inner.shared.read_batches(stream, numbers, max_bytes, batches)
     }
 
     /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
