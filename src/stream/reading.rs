@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -21,9 +20,6 @@ use crate::notice;
 
 /// What a stream reads whose upstream doesn't take anything just now: enough to ask again with.
 const LITTLE: usize = 16 << 10;
-
-/// How long to wait before the journal is read again after an error.
-const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Batches that are read at once before they are asked for, if there is room.
 const TOGETHER: usize = 2;
@@ -89,8 +85,8 @@ impl ReadingRoom {
 
 impl Stream {
     /// Reads what comes next in the journal, as a batch for the consumer that has it in its hands. An empty one if nothing
-    /// is left: damage has taken it.
-    pub(super) async fn read_on(&self) -> ClosedBatch {
+    /// is left: damage has taken it. Nothing if the journal can't be read just now: others get the room meanwhile.
+    pub(super) async fn read_on(&self) -> Option<ClosedBatch> {
         let shared = self.registry().shared();
         let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.pop_front());
         if let Some(Ahead { batches, end, room, charged }) = ahead {
@@ -101,25 +97,23 @@ impl Stream {
             if let Some(batches) = batches {
                 let batch = self.take_in(batches, end, room);
                 drop(charged);
-                return batch;
+                return Some(batch);
             }
         }
         let most = self.registry().settings().batch.max_size;
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
         let room = shared.reading.enter(wanted, self.registry().reading()).await;
-        loop {
-            // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
-            let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
-            let Some(numbers) = numbers else { return ClosedBatch::nothing(self.signal()) };
-            let end = numbers.end;
-            match self.read(numbers, wanted).await {
-                Ok(chunks) => return self.take_in(VecDeque::from([chunks]), end, room),
-                Err(problem) => {
-                    if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
-                        error!(suppressed, "the backlog of a stream waits: {problem}");
-                    }
-                    tokio::time::sleep(READ_AGAIN).await;
+        // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
+        let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
+        let Some(numbers) = numbers else { return Some(ClosedBatch::nothing(self.signal())) };
+        let end = numbers.end;
+        match self.read(numbers, wanted).await {
+            Ok(chunks) => Some(self.take_in(VecDeque::from([chunks]), end, room)),
+            Err(problem) => {
+                if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
+                    error!(suppressed, "the backlog of a stream waits: {problem}");
                 }
+                None
             }
         }
     }

@@ -267,6 +267,35 @@ async fn an_exporter_reads_its_backlog_whatever_others_hold() {
     deliver(waiting);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_just_now_stays_on_disk_and_takes_no_room() {
+    let disk = SimulatedDisk::new(5);
+    let (journal, _) = journal(&disk, 4 << 20);
+    let house = House::on(&journal, 4096);
+    for _ in 0..20 {
+        house.write(&journal, "a", ENTRY).unwrap();
+    }
+    let stream = house.consumers.first();
+    loop {
+        let mut in_flight = stream.next().await.unwrap();
+        if !in_flight.is_on_disk() {
+            deliver(in_flight);
+            continue;
+        }
+        let segments =
+            disk.files().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("segment-"));
+        let kept: Vec<_> = segments.map(|name| (name.clone(), disk.content(&name))).collect();
+        kept.iter().for_each(|(name, _)| disk.lose(name));
+        assert!(!in_flight.read().await);
+        assert!(in_flight.is_on_disk());
+        assert_eq!(house.shared.reading.free_kibibytes(), 1);
+        kept.into_iter().for_each(|(name, content)| disk.put(&name, content));
+        assert!(in_flight.read().await);
+        assert!(!in_flight.batch().is_empty());
+        break;
+    }
+}
+
 /// On a real disk: only there something is read before it is asked for.
 #[tokio::test]
 async fn what_is_read_ahead_comes_in_order_and_once_and_gives_its_room_back() {
