@@ -16,6 +16,11 @@ use super::types::{
     Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, Recovery, StreamId, StreamKey,
 };
 
+/// Keys, indexes and padding are small beside the entries, but they are there.
+fn about_on_disk(bytes: u64) -> u64 {
+    bytes + bytes / 16 + 4096
+}
+
 /// A queue on disk that many streams share. Clones are the same journal; the last one that goes closes it.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -181,8 +186,7 @@ impl Journal {
         if state.failing.is_some() {
             return None;
         }
-        // Keys, indexes and padding are small beside the entries, but they are there.
-        let wanted = waiting + bytes + bytes / 16 + requests * 512 + 4096;
+        let wanted = waiting + about_on_disk(bytes) + requests * 512;
         let unused = shared.unused(&state);
         let more = if unused < shared.segment_size { 0 } else { unused };
         let log_room = state.log_room;
@@ -192,6 +196,11 @@ impl Journal {
             return None;
         }
         Some((log_room + more + ready).saturating_sub(waiting))
+    }
+
+    /// Whether a request of `bytes` would be taken if nothing else were there.
+    pub fn would_ever_fit(&self, bytes: u64) -> bool {
+        about_on_disk(bytes) <= self.inner.shared.largest_segment()
     }
 
     /// What the journal says about itself.

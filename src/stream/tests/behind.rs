@@ -335,6 +335,20 @@ async fn what_is_read_ahead_comes_in_order_and_once_and_gives_its_room_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_journal_never_has_room_for_is_told_from_what_it_has_none_for_now() {
+    let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
+    let house = House::on(&journal, 8 << 20);
+    // Also once a part of it is used.
+    for _ in 0..10 {
+        let never = house.write(&journal, "a", 2 << 20);
+        assert!(matches!(never, Err(Refused::TooLargeForJournal)), "{never:?}");
+        house.write(&journal, "b", 60_000).unwrap();
+    }
+    let not_now = house.write(&journal, "a", 3 << 19);
+    assert!(matches!(not_now, Err(Refused::Full(Full::Journal))), "{not_now:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_stream_does_not_fill_the_journal() {
     let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
     let house = House::on(&journal, 1 << 20);
