@@ -128,6 +128,8 @@
 //! | a record in a sealed segment that is damaged | the same, when it is read |
 //! | a damaged index | made again from the records |
 //! | a damaged header, both copies | the file is moved to `quarantine/` |
+//! | a place that the disk can't read | the same as if it were damaged; in copies it is zero |
+//! | no room for a copy | logged; the journal opens without |
 //! | an empty file | removed, reported |
 //! | a missing segment | reported: the opening of the next one says that it was there, and the positions do not say that it was freed |
 //! | a copy of a segment | moved to `quarantine/`; one with a wrong name and no other gets its name back |

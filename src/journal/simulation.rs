@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use rustix::io::Errno;
 
 use super::disk::{BLOCK, Disk, DiskFile};
 
@@ -72,6 +74,8 @@ struct Content {
     durable: Vec<u8>,
     /// Blocks that are not the same.
     unsynced: BTreeSet<usize>,
+    /// Blocks that can't be read until they are written again.
+    unreadable: BTreeSet<usize>,
 }
 
 impl Content {
@@ -131,7 +135,8 @@ impl SimulatedDisk {
             let mut content = content.lock();
             content.settle(&mut inner.random);
             let left = content.durable.clone();
-            let content = Content { seen: left.clone(), durable: left, unsynced: BTreeSet::new() };
+            let unreadable = content.unreadable.clone();
+            let content = Content { seen: left.clone(), durable: left, unreadable, ..Content::default() };
             files.insert(name.clone(), Arc::new(Mutex::new(content)));
         }
         inner.durable.clone_from(&files);
@@ -161,7 +166,7 @@ impl SimulatedDisk {
 
     /// Puts a file there, or replaces what is in it, as if it had always been so.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let content = Content { seen: bytes.clone(), durable: bytes, unsynced: BTreeSet::new() };
+        let content = Content { seen: bytes.clone(), durable: bytes, ..Content::default() };
         let content = Arc::new(Mutex::new(content));
         let inner = &mut *self.inner.lock();
         inner.files.insert(name.to_owned(), content.clone());
@@ -180,6 +185,11 @@ impl SimulatedDisk {
         let mut bytes = self.content(name);
         bytes[bit / 8] ^= 1 << (bit % 8);
         self.put(name, bytes);
+    }
+
+    /// Makes blocks of a file unreadable, until they are written again.
+    pub fn lose_blocks(&self, name: &str, blocks: Range<usize>) {
+        self.inner.lock().files[name].lock().unreadable.extend(blocks);
     }
 
     /// Has `then` happen when the file is next opened to be read, as if another thread did it in this moment.
@@ -340,6 +350,10 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         let content = self.content.lock();
+        let blocks = offset as usize / BLOCK..(offset as usize + into.len()).div_ceil(BLOCK);
+        if content.unreadable.range(blocks).next().is_some() {
+            return Err(Errno::IO.into());
+        }
         let from = content.seen.get(offset as usize..offset as usize + into.len());
         into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -368,6 +382,7 @@ impl DiskFile for SimulatedFile {
         }
         let first = offset as usize / BLOCK;
         content.unsynced.extend(first..first + written / BLOCK);
+        content.unreadable.retain(|block| !(first..first + written / BLOCK).contains(block));
         if fails { Err(io::Error::other("the disk can't be written")) } else { Ok(()) }
     }
 

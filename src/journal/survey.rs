@@ -5,7 +5,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::disk::{BLOCK, Disk, DiskFile};
+use rustix::io::Errno;
+
+use super::disk::{BLOCK, Disk, DiskFile, is_lost, read_what_is_left};
 use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
 use super::index::{Extent, SealedIndex};
 use super::positions;
@@ -73,6 +75,9 @@ pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
                 Some(Err(Unusable::NotASegment)) => {
                     survey.unusable.push((name, "has no readable header".to_owned()));
                 }
+                Some(Err(Unusable::Unreadable(error))) => {
+                    survey.unusable.push((name, format!("can't be read: {error}")));
+                }
                 None => {}
             }
         }
@@ -86,12 +91,16 @@ enum Unusable {
     Empty,
     Future(u32),
     NotASegment,
+    Unreadable(io::Error),
 }
 
 /// The header of a segment's file.
 fn look_at(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Result<Header, Unusable>> {
     let mut block = vec![0; BLOCK.min(length as usize)];
-    disk.open_to_read(name)?.read_at(&mut block, 0)?;
+    match disk.open_to_read(name)?.read_at(&mut block, 0) {
+        Err(error) if is_lost(&error) => return Ok(Err(Unusable::Unreadable(error))),
+        read => read?,
+    }
     Ok(match Header::decode(&block) {
         Ok(header) if header.purpose != Purpose::Positions => Ok(header),
         Err(BadHeader::Future(version)) => Err(Unusable::Future(version)),
@@ -193,10 +202,15 @@ fn read_segment(
 ) -> io::Result<Found> {
     let file = disk.open_to_read(&name)?;
     let segment = Segment::new(header);
-    let trailer = Trailer::read(&*file, length, &header)?;
-    if let Some(trailer) = trailer
-        && let Some(rows) = trailer.read_rows(&*file, &header)?
-    {
+    let (trailer, lost) = match Trailer::read(&*file, length, &header) {
+        Err(error) if is_lost(&error) => (None, true),
+        read => (read?, false),
+    };
+    let rows = match trailer.map(|trailer| trailer.read_rows(&*file, &header)) {
+        Some(Err(error)) if is_lost(&error) => None,
+        rows => rows.transpose()?.flatten(),
+    };
+    if let (Some(trailer), Some(rows)) = (trailer, rows) {
         let index = Index::Sealed(Arc::new(SealedIndex::new(trailer, header.seed(), rows)));
         let (corrupt, torn) = (Vec::new(), None);
         let before = trailer.before.into_iter().collect();
@@ -204,9 +218,18 @@ fn read_segment(
     }
     let end = end.or(trailer.map(|trailer| trailer.end));
     let found = find_records(&*file, length, &header, end)?;
-    let FoundRecords { index, end, before, corrupt, torn } = found;
+    let FoundRecords { index, end, before, corrupt, torn, .. } = found;
     let index = Index::Closed(Arc::new(index), end);
-    Ok(Found { file: name, length, segment, before, index, corrupt, torn, bad_index: trailer.is_some() })
+    Ok(Found {
+        file: name,
+        length,
+        segment,
+        before,
+        index,
+        corrupt,
+        torn,
+        bad_index: lost || trailer.is_some(),
+    })
 }
 
 /// Reads every record of a segment that has its index, and returns what is none.
@@ -220,7 +243,9 @@ pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64
 /// The index of a segment made again from its records, which end at `end`.
 pub(super) fn read_again(disk: &dyn Disk, segment: &Segment, length: u64, end: u64) -> io::Result<OpenIndex> {
     let file = disk.open_to_read(&segment.name())?;
-    Ok(find_records(&*file, length, &segment.header, Some(end))?.index)
+    let found = find_records(&*file, length, &segment.header, Some(end))?;
+    // Perhaps it can be read later: until then nothing of it counts as lost.
+    if found.is_lost { Err(Errno::IO.into()) } else { Ok(found.index) }
 }
 
 /// The records of a segment without an index.
@@ -230,6 +255,8 @@ struct FoundRecords {
     before: Before,
     corrupt: Vec<Range<u64>>,
     torn: Option<Range<u64>>,
+    /// Whether some of it can't be read.
+    is_lost: bool,
 }
 
 fn find_records(
@@ -238,12 +265,16 @@ fn find_records(
     header: &Header,
     end: Option<u64>,
 ) -> io::Result<FoundRecords> {
-    let mut bytes = vec![0; length as usize];
-    file.read_at(&mut bytes, 0)?;
+    let mut bytes = vec![0; end.map_or(length, |end| end.min(length)) as usize];
+    let lost = read_what_is_left(file, &mut bytes, 0)?;
     let mut scan = scan(&bytes, header.seed(), end.unwrap_or(length));
     if let Some(end) = end.filter(|end| *end > whole_blocks(scan.end)) {
         // What is missing there was written, as the next segment says.
         scan.corrupt.push(scan.end..end);
+        scan.torn = None;
+    } else if let (None, Some(lost)) = (end, scan.lost_end(&lost)) {
+        // Nobody can say what stood there, so it is not taken for an unfinished write.
+        scan.corrupt.push(lost);
         scan.torn = None;
     }
     let (mut index, mut before) = (OpenIndex::default(), Before::new());
@@ -263,5 +294,5 @@ fn find_records(
     }
     index.sort();
     let end = whole_blocks(scan.end).max(RECORDS_AT);
-    Ok(FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn })
+    Ok(FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn, is_lost: !lost.is_empty() })
 }

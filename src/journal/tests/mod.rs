@@ -7,6 +7,7 @@ mod fixture;
 mod model;
 mod real_disk;
 mod tending;
+mod unreadable;
 
 use std::sync::Arc;
 
