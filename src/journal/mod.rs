@@ -80,7 +80,7 @@
 //!
 //! A segment that is full is *sealed*: its last block becomes a trailer, and in front of that stands an index, see
 //! `index.rs`. It is written into room that was left for it, so sealing needs none. Of each sealed segment memory holds a
-//! row for each stream - as long as these are few; of others one number for every 64 rows.
+//! row for each stream - as long as these are few; of others a number and a checksum for every 64 rows.
 //!
 //! # Writing, and what happens if it fails
 //!

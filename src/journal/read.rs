@@ -119,7 +119,7 @@ impl Shared {
     }
 
     /// Takes a segment's index from its records, because what is on disk is damaged.
-    fn make_index_again(&self, segment: &Segment) -> io::Result<()> {
+    pub(super) fn make_index_again(&self, segment: &Segment) -> io::Result<()> {
         let found = self
             .state
             .lock()

@@ -244,6 +244,11 @@ impl Shared {
                 Ok(counted) => rows += counted,
                 Err(error) => {
                     tracing::debug!(segment = segment.name(), %error, "a segment can't be looked through");
+                    if error.kind() == io::ErrorKind::InvalidData
+                        && let Err(error) = self.make_index_again(&segment)
+                    {
+                        tracing::debug!(segment = segment.name(), %error, "its index can't be made again");
+                    }
                 }
             }
         }

@@ -4,7 +4,10 @@
 use super::*;
 use crate::journal::disk::BLOCK;
 use crate::journal::format::Header;
+use crate::journal::index::ROW;
+use crate::journal::shared::Shared;
 use crate::journal::simulation::Faults;
+use crate::journal::state::Index;
 use crate::journal::trailer::Trailer;
 
 /// A journal of six segments, two or three of which are not among the newest: in each a few entries of `stuck` stand among many
@@ -59,6 +62,36 @@ fn an_index_that_turns_out_to_be_damaged_while_entries_are_carried_costs_none_of
     let (journal, _) = open(&disk);
     let stuck = journal.stream(&key("stuck"));
     assert_eq!(read_all(&journal, stuck), expected);
+}
+
+#[test]
+fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, [stuck, busy], [of_stuck, of_busy]) = stuck_among_busy(&disk);
+    drop(journal);
+    let (shared, _) = Shared::open(settings(64), disk.process()).unwrap();
+    for segment in shared.state.lock().segments.values_mut() {
+        if let Some(on_disk) = segment.sealed().and_then(|index| index.without_rows()) {
+            segment.index = Index::Sealed(Arc::new(on_disk));
+        }
+    }
+    // As if everything that the first segment has of `stuck` were settled.
+    let name = segments(&disk).remove(0);
+    let mut bytes = disk.content(&name);
+    let row = trailer(&disk, &name).rows_at as usize;
+    assert_eq!(bytes[row..row + 4], stuck.0.to_le_bytes());
+    bytes[row + 24..row + 32].fill(0);
+    assert_eq!(bytes[row + ROW..row + ROW + 4], busy.0.to_le_bytes());
+    disk.put(&name, bytes);
+    shared.state.lock().streams.settle(busy, &(0..=of_busy - 1));
+    (0..3).for_each(|_| shared.tend(true));
+    let gone = shared.state.lock().segments.values().all(|segment| segment.segment.name() != name);
+    assert!(gone, "its index was made again, and what is live in it carried elsewhere");
+    disk.kill();
+    let (journal, recovery) = open(&disk);
+    assert_eq!(recovery.damage, []);
+    let stuck = journal.stream(&key("stuck"));
+    assert_eq!(read_all(&journal, stuck), filled("stuck", 0..of_stuck, 500));
 }
 
 #[test]
