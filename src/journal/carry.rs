@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::format::Purpose;
-use super::index::{Extent, SealedIndex};
-use super::merge::{Merge, Source};
+use super::index::{Extent, SealedIndex, is_damage};
+use super::merge::{Merge, Source, Unreadable};
 use super::read::choose;
 use super::record::{ALIGN, HEADER, encode_key};
 use super::run::{Entries, Got, LARGE, read_run, runs};
@@ -16,6 +16,7 @@ use super::supply::NoSegment;
 use super::tend::Tender;
 use super::types::StreamId;
 use super::writer::Writer;
+use crate::notice;
 
 /// Records of carried entries take no further one beyond this: as large as a batch.
 const EXTENT: usize = 512 << 10;
@@ -33,14 +34,36 @@ const FEWEST: usize = 4;
 /// Records that are larger than this, on average, are read well enough where they are.
 const SCATTERED: u64 = LARGE;
 
-/// Segments that could not be carried are left alone for so many rounds.
+/// Segments that could not be carried are left alone for so many rounds, and one that can't be read as long as the process
+/// runs.
 const ROUNDS: u32 = 300;
+const FOR_GOOD: u32 = u32::MAX;
 
 /// A segment to be carried, with the index that it had when it was chosen: a reader may find that one damaged meanwhile, and
 /// take it away to be made again.
 struct Input {
     segment: Arc<Segment>,
     index: Arc<SealedIndex>,
+}
+
+/// Why segments are not carried.
+enum Stopped {
+    /// One of them can't be read.
+    At(Unreadable),
+    /// There is nothing to write to.
+    Carrier(NoSegment),
+}
+
+impl From<Unreadable> for Stopped {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::At(unreadable)
+    }
+}
+
+impl From<NoSegment> for Stopped {
+    fn from(none: NoSegment) -> Self {
+        Self::Carrier(none)
+    }
 }
 
 impl Shared {
@@ -65,12 +88,22 @@ impl Shared {
                 self.write_positions_and_free(tender, &ids, true);
             }
             // What has been carried stands in two places, which is no harm unless it is tried again and again.
-            Err(error) => {
+            Err(stopped) => {
                 tender.carrier.finish(&mut self.state.lock());
-                tender.left_alone.extend(inputs.iter().map(|input| (input.segment.id(), ROUNDS)));
-                if let NoSegment::Io(error) = error
-                    && let Some(more) = crate::notice::due("journal", "carry")
-                {
+                let error = match stopped {
+                    // The others are tried without it.
+                    Stopped::At(Unreadable { segment, error }) => {
+                        let mended = is_damage(&error) && self.make_index_again(&segment).is_ok();
+                        tender.left_alone.insert(segment.id(), if mended { ROUNDS } else { FOR_GOOD });
+                        error
+                    }
+                    Stopped::Carrier(none) => {
+                        tender.left_alone.extend(inputs.iter().map(|input| (input.segment.id(), ROUNDS)));
+                        let NoSegment::Io(error) = none else { return };
+                        error
+                    }
+                };
+                if let Some(more) = notice::due("journal", "carry") {
                     tracing::warn!(%error, more, "entries of the journal can't be carried forward");
                 }
             }
@@ -101,7 +134,7 @@ impl Shared {
     }
 
     /// Oldest first.
-    fn carry_all(&self, tender: &mut Tender, inputs: &[Input]) -> Result<(), NoSegment> {
+    fn carry_all(&self, tender: &mut Tender, inputs: &[Input]) -> Result<(), Stopped> {
         let mut sources = Vec::with_capacity(inputs.len());
         for Input { segment, index } in inputs {
             let end = index.trailer.end;
@@ -120,7 +153,7 @@ impl Shared {
             }
             self.carry_stream(&mut tender.carrier, stream, &sources, extents, position)?;
         }
-        self.write_carried(&mut tender.carrier, true)
+        Ok(self.write_carried(&mut tender.carrier, true)?)
     }
 
     fn carry_stream(
@@ -130,7 +163,7 @@ impl Shared {
         sources: &[Source],
         extents: Vec<(Arc<Segment>, Extent)>,
         position: u64,
-    ) -> Result<(), NoSegment> {
+    ) -> Result<(), Stopped> {
         let mut extent: Vec<Entries> = Vec::new();
         let (mut bytes, mut next) = (0, None);
         if self.has_copies(carrier, stream, &extents, position) {
@@ -142,7 +175,8 @@ impl Shared {
             let id = run[0].segment.id();
             let source = sources.iter().find(|source| source.segment.id() == id);
             let source = source.expect("pieces are of the sources");
-            for (piece, got) in run.iter().zip(read_run(&*source.file, &self.buffers, run)?) {
+            let got = read_run(&*source.file, &self.buffers, run);
+            for (piece, got) in run.iter().zip(got.map_err(|error| source.unreadable(error))?) {
                 let entries = match got {
                     Got::Entries(entries) => entries,
                     Got::Corrupt => {
@@ -161,7 +195,10 @@ impl Shared {
                 extent.push(entries);
             }
         }
-        if extent.is_empty() { Ok(()) } else { self.put_carried(carrier, stream, &extent) }
+        if !extent.is_empty() {
+            self.put_carried(carrier, stream, &extent)?;
+        }
+        Ok(())
     }
 
     /// Whether some of these entries stand in the segment that is being written, which is so if a process died after it

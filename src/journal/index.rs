@@ -29,7 +29,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{BLOCK, DiskFile};
+use super::disk::{BLOCK, DiskFile, is_lost};
 use super::format::{Header, u32_at, u64_at, whole_blocks};
 use super::record::{ALIGN, Kind, Record, counts_len};
 use super::trailer::Trailer;
@@ -198,6 +198,11 @@ pub(super) fn encode_index<'a>(
     bytes.resize(trailer_at + BLOCK, 0);
     trailer.encode(header, &mut bytes[trailer_at..]);
     (bytes, trailer, rows)
+}
+
+/// Whether an error of reading an index is a reason to make it again from the records.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData || is_lost(error)
 }
 
 /// The index of a sealed segment.

@@ -79,8 +79,11 @@
 //! ## Indexes
 //!
 //! A segment that is full is *sealed*: its last block becomes a trailer, and in front of that stands an index, see
-//! `index.rs`. It is written into room that was left for it, so sealing needs none. Of each sealed segment memory holds a
-//! row for each stream - as long as these are few; of others a number and a checksum for every 64 rows.
+//! `index.rs`. It is written into room that was left for it, so sealing needs none. If the disk can't write that place, the
+//! file grows, once, and the index goes behind it: nothing that is written later can be sealed and freed before.
+//!
+//! Of each sealed segment memory holds a row for each stream - as long as these are few; of others a number and a checksum
+//! for every 64 rows. An index that can't be read, or is not what was written, is made again from the records.
 //!
 //! # Writing, and what happens if it fails
 //!
@@ -111,7 +114,8 @@
 //! Few live entries must not keep a segment. Those of segments with less than a quarter alive are *carried*: copied to a
 //! segment of the same format, synced, and the sources freed as above. If there is no room, any segment with a little that
 //! is dead will do, and two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell
-//! behind, of eight segments at a time and once only, are brought together by stream.
+//! behind, of eight segments at a time and once only, are brought together by stream. A segment that can't be read is left
+//! where it is as long as the process runs, and keeps no other from being carried.
 //!
 //! An entry that stands in two segments is one entry: it has the same stream and number. So a crash in the middle of
 //! carrying leaves copies, but no damage.

@@ -76,6 +76,8 @@ struct Content {
     unsynced: BTreeSet<usize>,
     /// Blocks that can't be read until they are written again.
     unreadable: BTreeSet<usize>,
+    /// Blocks that can't be written.
+    worn: BTreeSet<usize>,
 }
 
 impl Content {
@@ -190,6 +192,11 @@ impl SimulatedDisk {
     /// Makes blocks of a file unreadable, until they are written again.
     pub fn lose_blocks(&self, name: &str, blocks: Range<usize>) {
         self.inner.lock().files[name].lock().unreadable.extend(blocks);
+    }
+
+    /// Makes blocks of a file unwritable.
+    pub fn wear_out(&self, name: &str, blocks: Range<usize>) {
+        self.inner.lock().files[name].lock().worn.extend(blocks);
     }
 
     /// Has `then` happen when the file is next opened to be read, as if another thread did it in this moment.
@@ -368,6 +375,9 @@ impl DiskFile for SimulatedFile {
         let end = offset as usize + bytes.len();
         let more = end.saturating_sub(self.content.lock().seen.len());
         inner.has_room(more)?;
+        if self.content.lock().worn.range(offset as usize / BLOCK..end / BLOCK).next().is_some() {
+            return Err(Errno::IO.into());
+        }
         let mut written = bytes.len();
         let fails = inner.faults.failing_writes > 0;
         if fails {

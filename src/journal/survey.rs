@@ -5,8 +5,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use super::disk::{BLOCK, Disk, DiskFile, is_lost, read_what_is_left};
 use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
 use super::index::{Extent, SealedIndex};
@@ -218,7 +216,7 @@ fn read_segment(
     }
     let end = end.or(trailer.map(|trailer| trailer.end));
     let found = find_records(&*file, length, &header, end)?;
-    let FoundRecords { index, end, before, corrupt, torn, .. } = found;
+    let FoundRecords { index, end, before, corrupt, torn } = found;
     let index = Index::Closed(Arc::new(index), end);
     Ok(Found {
         file: name,
@@ -242,10 +240,10 @@ pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64
 
 /// The index of a segment made again from its records, which end at `end`.
 pub(super) fn read_again(disk: &dyn Disk, segment: &Segment, length: u64, end: u64) -> io::Result<OpenIndex> {
-    let file = disk.open_to_read(&segment.name())?;
-    let found = find_records(&*file, length, &segment.header, Some(end))?;
-    // Perhaps it can be read later: until then nothing of it counts as lost.
-    if found.is_lost { Err(Errno::IO.into()) } else { Ok(found.index) }
+    let mut bytes = vec![0; end.min(length) as usize];
+    // What can't be read now may be later: until then nothing of it counts as lost.
+    disk.open_to_read(&segment.name())?.read_at(&mut bytes, 0)?;
+    Ok(records_in(&bytes, &[], &segment.header, Some(end)).index)
 }
 
 /// The records of a segment without an index.
@@ -255,8 +253,6 @@ struct FoundRecords {
     before: Before,
     corrupt: Vec<Range<u64>>,
     torn: Option<Range<u64>>,
-    /// Whether some of it can't be read.
-    is_lost: bool,
 }
 
 fn find_records(
@@ -267,12 +263,17 @@ fn find_records(
 ) -> io::Result<FoundRecords> {
     let mut bytes = vec![0; end.map_or(length, |end| end.min(length)) as usize];
     let lost = read_what_is_left(file, &mut bytes, 0)?;
-    let mut scan = scan(&bytes, header.seed(), end.unwrap_or(length));
+    Ok(records_in(&bytes, &lost, header, end))
+}
+
+/// The records in a file, or in its beginning up to `end`, of which some parts may be lost.
+fn records_in(bytes: &[u8], lost: &[Range<u64>], header: &Header, end: Option<u64>) -> FoundRecords {
+    let mut scan = scan(bytes, header.seed(), end.unwrap_or(u64::MAX));
     if let Some(end) = end.filter(|end| *end > whole_blocks(scan.end)) {
         // What is missing there was written, as the next segment says.
         scan.corrupt.push(scan.end..end);
         scan.torn = None;
-    } else if let (None, Some(lost)) = (end, scan.lost_end(&lost)) {
+    } else if let (None, Some(lost)) = (end, scan.lost_end(lost)) {
         // Nobody can say what stood there, so it is not taken for an unfinished write.
         scan.corrupt.push(lost);
         scan.torn = None;
@@ -294,5 +295,5 @@ fn find_records(
     }
     index.sort();
     let end = whole_blocks(scan.end).max(RECORDS_AT);
-    Ok(FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn, is_lost: !lost.is_empty() })
+    FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn }
 }

@@ -65,6 +65,51 @@ fn an_index_that_turns_out_to_be_damaged_while_entries_are_carried_costs_none_of
 }
 
 #[test]
+fn a_segment_that_can_not_be_read_is_left_alone_and_others_are_carried_without_it() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, [stuck, busy], [of_stuck, of_busy]) = stuck_among_busy(&disk);
+    let names = segments(&disk);
+    let of_segment = damage::entries(&disk, &names[1]);
+    let (at, lost) = *of_segment.iter().find(|(_, record)| record.stream == stuck.0).unwrap();
+    let bytes = disk.content(&names[1]);
+    disk.lose_blocks(&names[1], at / BLOCK..at / BLOCK + 1);
+    journal.settle(busy, 0..=of_busy - 1);
+    (0..4).for_each(|_| journal.tend_once());
+    let left = segments(&disk);
+    assert!(left.contains(&names[1]) && !left.contains(&names[0]), "{left:?}");
+    let carried = journal.state().carried_bytes;
+    (0..700).for_each(|_| journal.tend_once());
+    assert_eq!(journal.state().carried_bytes, carried, "nothing is carried again and again");
+    assert!(journal.read(stuck, lost.first..of_stuck, 1).is_err(), "whoever needs it waits");
+    disk.put(&names[1], bytes);
+    assert_eq!(read_all(&journal, stuck), filled("stuck", 0..of_stuck, 500));
+}
+
+#[test]
+fn an_index_that_can_not_be_written_where_it_belongs_goes_elsewhere_in_its_file() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let a = journal.stream(&key("a"));
+    fill(&journal, a, "a", 0..100, 3000);
+    let names = segments(&disk);
+    let end = disk.content(&names[0]).len() / BLOCK;
+    disk.wear_out(&names[0], end - 1..end);
+    (0..2).for_each(|_| journal.tend_once());
+    trailer(&disk, &names[0]);
+    trailer(&disk, &names[1]);
+    assert_all_is_counted(&journal, &disk);
+    disk.cut_power();
+    drop(journal);
+    let (journal, recovery) = open(&disk);
+    assert_eq!(recovery.damage, []);
+    let a = journal.stream(&key("a"));
+    assert_eq!(read_all(&journal, a), filled("a", 0..100, 3000));
+    journal.settle(a, 0..=99);
+    (0..2).for_each(|_| journal.tend_once());
+    assert!(!segments(&disk).contains(&names[1]), "{:?}", segments(&disk));
+}
+
+#[test]
 fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     let disk = SimulatedDisk::new(1);
     let (journal, [stuck, busy], [of_stuck, of_busy]) = stuck_among_busy(&disk);

@@ -79,6 +79,40 @@ fn a_block_of_the_positions_that_is_lost_brings_back_what_was_settled_at_most() 
 }
 
 #[test]
+fn an_index_that_is_lost_while_the_journal_runs_is_made_again() {
+    let disk = closed();
+    let (journal, _) = open(&disk);
+    let name = segments(&disk).remove(1);
+    let end = blocks(&disk, &name);
+    disk.lose_blocks(&name, end - 3..end);
+    let a = journal.stream(&key("a"));
+    assert_eq!(read_all(&journal, a), filled("a", 0..ENTRIES, LENGTH));
+    journal.tend_once();
+    disk.kill();
+    drop(journal);
+    assert_eq!(open(&disk).1.damage, []);
+}
+
+#[test]
+fn records_that_are_lost_with_their_index_are_waited_for_and_not_given_up() {
+    let disk = closed();
+    let (journal, _) = open(&disk);
+    let name = segments(&disk).remove(1);
+    let bytes = disk.content(&name);
+    let end = blocks(&disk, &name);
+    disk.lose_blocks(&name, end - 3..end);
+    disk.lose_blocks(&name, 5..6);
+    let a = journal.stream(&key("a"));
+    for _ in 0..3 {
+        assert!(journal.read(a, 0..u64::MAX, usize::MAX).is_err());
+        journal.tend_once();
+    }
+    assert_eq!((kept(&disk), journal.state().settled_entries), (0, 0));
+    disk.put(&name, bytes);
+    assert_eq!(read_all(&journal, a), filled("a", 0..ENTRIES, LENGTH));
+}
+
+#[test]
 fn a_settled_part_of_a_record_that_can_not_be_read_does_not_keep_a_journal_from_being_opened() {
     let disk = SimulatedDisk::new(1);
     let (journal, _) = open(&disk);
