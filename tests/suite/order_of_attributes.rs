@@ -1,5 +1,7 @@
 //! Reloads that make an exporter's templates read other resource attributes, so that streams are named anew.
 
+use std::path::Path;
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use prost::Message as _;
@@ -104,4 +106,30 @@ async fn a_stream_that_goes_on_is_sent_by_the_attribute_that_is_asked_for_now() 
         (sluice.api("/api/v1/streams").await["total"] == 1).then_some(())
     })
     .await;
+}
+
+/// The same with a journal below `kept`, and no time for anything at the end.
+fn kept(up: &Sink, headers: &str, kept: &Path) -> String {
+    config(up, headers) + &format!("journal: {{ directory: '{}' }}\nshutdown_timeout: 0s\n", kept.display())
+}
+
+#[tokio::test]
+async fn a_key_keeps_its_order_through_a_restart_with_the_attributes_of_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let (before, after) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let sluice = Sluice::start(&before).await;
+    sluice.accept(Signal::Logs, record("a", "1")).await;
+    sluice.reconfigure(&after).await;
+    sluice.accept(Signal::Logs, record("a", "2")).await;
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&before).await;
+    sluice.accept(Signal::Logs, record("a", "3")).await;
+    up.clear_faults();
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3"]);
+    assert_eq!(read(&up), ["", "", ""]);
 }
