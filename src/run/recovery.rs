@@ -20,7 +20,7 @@ const UNKNOWN: (&str, &str) =
 /// As [`UNKNOWN`], of what an exporter that is there can't send.
 const UNFIT: (&str, &str) = (
     "the journal has records that the exporter's templates give no destination for",
-    "a start with templates that do",
+    "its templates do",
 );
 
 /// By exporter.

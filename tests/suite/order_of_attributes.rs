@@ -133,3 +133,40 @@ async fn a_key_keeps_its_order_through_a_restart_with_the_attributes_of_before()
     assert_eq!(up.texts(Signal::Logs), ["1", "2", "3"]);
     assert_eq!(read(&up), ["", "", ""]);
 }
+
+#[tokio::test]
+async fn what_a_reload_gives_a_destination_is_delivered_before_what_came_since() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let (fit, unfit) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let sluice = Sluice::start(&fit).await;
+    for text in ["1", "2"] {
+        sluice.accept(Signal::Logs, record("a", text)).await;
+    }
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&unfit).await;
+    sluice.accept(Signal::Logs, record("a", "being sent")).await;
+    eventually("an attempt was answered", async || {
+        (sluice.metric("sluice_export_attempts_total", &[]).await > 0.0).then_some(())
+    })
+    .await;
+    sluice.accept(Signal::Logs, record("a", "3")).await;
+    assert_eq!(sluice.metric("sluice_journal_unclaimed_records", &[]).await, 2.0);
+    sluice.reconfigure(&fit).await;
+    assert_eq!(sluice.metric("sluice_journal_unclaimed_records", &[]).await, 0.0);
+    sluice.accept(Signal::Logs, record("a", "4")).await;
+    up.clear_faults();
+    sluice.settled().await;
+    sluice.assert_conserved().await;
+    let mut texts = up.texts(Signal::Logs);
+    texts.retain(|text| text != "being sent");
+    assert_eq!(texts, ["1", "2", "3", "4"]);
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&fit).await;
+    assert_eq!(sluice.metric("sluice_recovered_records_total", &[]).await, 0.0, "nothing of it comes again");
+}
