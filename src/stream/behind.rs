@@ -35,8 +35,8 @@ pub(super) struct Behind {
     moments: VecDeque<(u64, Instant)>,
     /// A consumer has what comes next in its hands, read or not.
     pub(super) taken: bool,
-    /// What comes next, read before a consumer asks for it.
-    pub(super) ahead: Option<Ahead>,
+    /// What comes next, read before a consumer asks for it: one behind the other.
+    pub(super) ahead: VecDeque<Ahead>,
 }
 
 /// Entries that were on disk only, and that nobody waits for any more.
@@ -46,7 +46,7 @@ pub(super) struct Forgotten {
     bytes: u64,
     records: u64,
     /// To be let go of where nobody waits for the queue.
-    _ahead: Option<Ahead>,
+    _ahead: VecDeque<Ahead>,
 }
 
 /// Framed bytes, and records.
@@ -68,7 +68,7 @@ pub(super) struct Difference {
 impl Behind {
     fn new(from: u64) -> Self {
         let moments = VecDeque::new();
-        Self { numbers: from..from, bytes: 0, records: 0, moments, taken: false, ahead: None }
+        Self { numbers: from..from, bytes: 0, records: 0, moments, taken: false, ahead: VecDeque::new() }
     }
 
     /// When the first of its entries came, about.
@@ -137,7 +137,7 @@ impl Queue {
         self.end(&numbers);
         let behind = self.behind.as_mut()?;
         let (bytes, records) = (mem::take(&mut behind.bytes), mem::take(&mut behind.records));
-        let ahead = behind.ahead.take();
+        let ahead = mem::take(&mut behind.ahead);
         if behind.taken {
             // It stays where it is, so that a consumer which has it in its hands keeps its place before what comes now.
             behind.numbers.start = behind.numbers.end;
@@ -220,7 +220,7 @@ impl Stream {
             _ => behind.moments.push_front((numbers.start, opened)),
         }
         behind.taken = true;
-        let ahead = behind.ahead.take();
+        let ahead = mem::take(&mut behind.ahead);
         let forgotten = queue.withdraw_behind();
         drop(queue);
         drop(ahead);
@@ -233,7 +233,7 @@ impl Stream {
 
     /// Lets go of what was read before it is asked for.
     pub(super) fn forget_ahead(&self) {
-        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.take());
+        let ahead = self.queue.lock().behind.as_mut().map(|behind| mem::take(&mut behind.ahead));
         drop(ahead);
     }
 

@@ -268,6 +268,87 @@ async fn an_exporter_reads_its_backlog_whatever_others_hold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_just_now_stays_on_disk_and_takes_no_room() {
+    let disk = SimulatedDisk::new(5);
+    let (journal, _) = journal(&disk, 4 << 20);
+    let house = House::on(&journal, 4096);
+    for _ in 0..20 {
+        house.write(&journal, "a", ENTRY).unwrap();
+    }
+    let stream = house.consumers.first();
+    loop {
+        let mut in_flight = stream.next().await.unwrap();
+        if !in_flight.is_on_disk() {
+            deliver(in_flight);
+            continue;
+        }
+        let segments =
+            disk.files().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("segment-"));
+        let kept: Vec<_> = segments.map(|name| (name.clone(), disk.content(&name))).collect();
+        kept.iter().for_each(|(name, _)| disk.lose(name));
+        assert!(!in_flight.read().await);
+        assert!(in_flight.is_on_disk());
+        assert_eq!(house.shared.reading.free_kibibytes(), 1);
+        kept.into_iter().for_each(|(name, content)| disk.put(&name, content));
+        assert!(in_flight.read().await);
+        assert!(!in_flight.batch().is_empty());
+        break;
+    }
+}
+
+/// On a real disk: only there something is read before it is asked for.
+#[tokio::test]
+async fn what_is_read_ahead_comes_in_order_and_once_and_gives_its_room_back() {
+    const ENTRIES: u64 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(JournalSettings::new(directory.path())).unwrap();
+    // So little memory that most stays on disk; the room to read is larger than that of two batches ahead.
+    let house = House::on(&journal, 16 << 10);
+    for _ in 0..ENTRIES {
+        let mut admission = house.admission();
+        place(&mut admission, &house.registry, &[("a", ENTRY / 3)]).unwrap();
+        let (_, mut writing) = admission.commit_durably(&journal, &Bytes::new(), false).unwrap();
+        writing.written().await.unwrap();
+    }
+    let stream = house.consumers.first();
+    let (mut sent, mut attempts, mut ahead) = (Vec::new(), 0, 0);
+    while sent.len() < ENTRIES as usize {
+        let (mut in_flight, numbers) = next(&stream).await;
+        assert_eq!(numbers.first(), Some(&(sent.len() as u64)), "the next one");
+        attempts += 1;
+        ahead +=
+            usize::from(stream.queue.lock().behind.as_ref().is_some_and(|behind| behind.ahead.len() == 2));
+        if attempts % 5 == 0 {
+            // What was read for later goes back, too.
+            assert!(in_flight.put_back());
+            in_flight.read().await;
+            assert_eq!(in_flight.batch().numbers().iter().collect::<Vec<_>>(), numbers);
+        }
+        sent.extend(in_flight.batch().numbers().iter());
+        deliver(in_flight);
+    }
+    assert_eq!(sent, (0..ENTRIES).collect::<Vec<_>>());
+    assert!(ahead > 10, "one batch waited while others were read {ahead} times");
+    assert_eq!((house.in_memory(), house.pending("a"), house.registry.pending_bytes()), (0, 0, 0));
+    assert_eq!(house.shared.reading.free_kibibytes(), 4);
+    assert_eq!(unsettled(&journal, &stream), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_journal_never_has_room_for_is_told_from_what_it_has_none_for_now() {
+    let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
+    let house = House::on(&journal, 8 << 20);
+    // Also once a part of it is used.
+    for _ in 0..10 {
+        let never = house.write(&journal, "a", 2 << 20);
+        assert!(matches!(never, Err(Refused::TooLargeForJournal)), "{never:?}");
+        house.write(&journal, "b", 60_000).unwrap();
+    }
+    let not_now = house.write(&journal, "a", 3 << 19);
+    assert!(matches!(not_now, Err(Refused::Full(Full::Journal))), "{not_now:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_stream_does_not_fill_the_journal() {
     let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
     let house = House::on(&journal, 1 << 20);
