@@ -285,11 +285,15 @@ async fn what_cannot_be_read_just_now_stays_on_disk_and_takes_no_room() {
         let segments =
             disk.files().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("segment-"));
         let kept: Vec<_> = segments.map(|name| (name.clone(), disk.content(&name))).collect();
-        kept.iter().for_each(|(name, _)| disk.lose(name));
+        for (name, _) in &kept {
+            disk.lose(name);
+        }
         assert!(!in_flight.read().await);
         assert!(in_flight.is_on_disk());
         assert_eq!(house.shared.reading.free_kibibytes(), 1);
-        kept.into_iter().for_each(|(name, content)| disk.put(&name, content));
+        for (name, content) in kept {
+            disk.put(&name, content);
+        }
         assert!(in_flight.read().await);
         assert!(!in_flight.batch().is_empty());
         break;
