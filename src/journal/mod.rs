@@ -97,9 +97,9 @@
 //! # Reading
 //!
 //! A backlog is read from the index: the records of a stream that have what is asked for, those near each other at once. What
-//! is asked for ends where the stream was told that entries are on disk, and that may be inside a record. Reads of 32 KiB
-//! and more go past the page cache, into memory that is used again; smaller ones go through it, as others read what stands
-//! beside them.
+//! is asked for ends where the stream was told that entries are on disk, and that may be inside a record. Two batches can be
+//! asked for at once: what stands together is one read for both. Reads of 32 KiB and more go past the page cache, into memory
+//! that is used again; smaller ones go through it, as others read what stands beside them.
 //!
 //! # Settling, freeing, carrying
 //!
