@@ -409,8 +409,8 @@ impl Router {
 }
 
 impl Live {
-    /// Gives exporters what the journal has for them and their templates have a place for. What they had no place for at an
-    /// earlier time is tried again: it would be in the way of what new entries of its streams come to, and is older.
+    /// Gives exporters what the journal has for them and their templates have a place for. What had none at the start is tried
+    /// again: new entries may go to the same streams of the journal, where nothing above a backlog that nobody sends is freed.
     fn claim(&mut self, exporters: &[Arc<Exporter>]) {
         for exporter in exporters {
             let Some(found) = self.found.remove(exporter.name()) else { continue };
