@@ -4,11 +4,13 @@
 //! everything that the journal had goes before what this process has admitted. For the order in which streams came to be
 //! there are their numbers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use dashmap::mapref::entry::Entry;
 
 use super::StreamName;
+use super::durable::Durable;
 use super::generation::Generation;
 use super::queue::Stream;
 use super::registry::Registry;
@@ -21,6 +23,7 @@ impl Registry {
     pub fn recover(self: &Arc<Self>, mut found: Vec<RecoveredStream>) -> Vec<(RecoveredStream, String)> {
         let (mut fit, mut left) = (Vec::new(), Vec::new());
         let mut eras: Vec<Arc<Generation>> = Vec::new();
+        let mut in_era = HashSet::new();
         found.sort_by_key(|stream| stream.id);
         for stream in found {
             let key = &stream.key;
@@ -29,11 +32,14 @@ impl Registry {
                 left.push((stream, problem));
                 continue;
             }
-            if eras.last().is_none_or(|last| last.attributes != key.attributes) {
+            let same = eras.last().is_some_and(|last| last.attributes == key.attributes);
+            if !same || in_era.contains(&(key.signal, key.identity.clone())) {
                 // Attributes of its own, since their address is its name.
                 let attributes = key.attributes.iter().cloned().collect();
                 eras.push(Arc::new(Generation::new(attributes)));
+                in_era.clear();
             }
+            in_era.insert((key.signal, key.identity.clone()));
             fit.push((eras.len() - 1, stream));
         }
         // Known before the first of them sends: each stream has to find what is ahead of it. As long as somebody else has their
@@ -46,8 +52,8 @@ impl Registry {
             let era = &eras[at];
             // With nothing in between, what comes now can go on in the same streams.
             let goes_on = at + 1 == eras.len() && oldest.attributes == era.attributes;
-            if !(goes_on && self.take_over(oldest, &stream) || self.take_over(era, &stream)) {
-                left.push((stream, "another stream of the journal has its name".to_owned()));
+            if !(goes_on && self.take_over(oldest, &stream)) {
+                self.take_over(era, &stream);
             }
         }
         drop(in_use);
@@ -62,7 +68,8 @@ impl Registry {
         let Entry::Vacant(vacant) = streams.entry(name.identity().clone()) else { return false };
         self.shared().streams.join_anyway();
         let of_key = generation.held_by(&name);
-        let stream = Arc::new(Stream::new(name, self.clone(), of_key, None));
+        let durable = self.shared().journal.as_ref().map(|journal| Durable::again(journal, found));
+        let stream = Arc::new(Stream::new(name, self.clone(), of_key, None, durable));
         // Before anybody can find it: what is admitted comes behind.
         stream.recover(found);
         vacant.insert(stream);

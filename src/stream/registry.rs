@@ -9,6 +9,7 @@ use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::durable::Durable;
 use super::generation::{Generation, Held};
 use super::open::ClosedBatch;
 use super::queue::Stream;
@@ -273,7 +274,10 @@ impl Registry {
                     return Err(NoStream::TooMany);
                 }
                 let of_key = generation.held_by(&name);
-                let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned()));
+                let durable = self.shared.journal.as_ref().map(|journal| {
+                    Durable::new(journal, &self.exporter, &name, self.ahead_of(&name).is_some())
+                });
+                let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned(), durable));
                 vacant.insert(stream.clone());
                 Ok(stream)
             }

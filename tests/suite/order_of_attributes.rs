@@ -170,3 +170,49 @@ async fn what_a_reload_gives_a_destination_is_delivered_before_what_came_since()
     let sluice = Sluice::start(&fit).await;
     assert_eq!(sluice.metric("sluice_recovered_records_total", &[]).await, 0.0, "nothing of it comes again");
 }
+
+#[tokio::test]
+async fn attributes_that_come_back_keep_their_place_through_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    let (old, new) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let sluice = Sluice::start(&old).await;
+    sluice.accept(Signal::Logs, record("a", "1")).await;
+    sluice.settled().await;
+    up.set_fault(Fault::status(503));
+    for (config, text) in [(&new, "2"), (&old, "3"), (&new, "4"), (&old, "5")] {
+        sluice.reconfigure(config).await;
+        sluice.accept(Signal::Logs, record("a", text)).await;
+    }
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&old).await;
+    sluice.accept(Signal::Logs, record("a", "6")).await;
+    up.clear_faults();
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn what_comes_behind_what_a_reload_gives_a_destination_stays_behind_it_through_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let (fit, unfit) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let mut number = 0;
+    // The second of them is given back what the first has queued; the third finds two streams of one name.
+    for first in [&fit, &unfit, &fit] {
+        let sluice = Sluice::start(first).await;
+        sluice.reconfigure(&fit).await;
+        for _ in 0..2 {
+            number += 1;
+            sluice.accept(Signal::Logs, record("a", &number.to_string())).await;
+        }
+        assert!(sluice.shut_down().await.is_empty());
+    }
+    up.clear_faults();
+    let sluice = Sluice::start(&fit).await;
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4", "5", "6"]);
+}
