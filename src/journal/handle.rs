@@ -13,7 +13,8 @@ use super::disk::Disk;
 use super::shared::Shared;
 use super::state::{Index, SegmentState};
 use super::types::{
-    Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, Recovery, StreamId, StreamKey,
+    Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream, Recovery,
+    StreamId, StreamKey,
 };
 
 /// Keys, indexes and padding are small beside the entries, but they are there.
@@ -117,6 +118,17 @@ impl Journal {
     /// It is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the end.
     pub fn stream(&self, key: &StreamKey) -> StreamId {
         self.inner.shared.state.lock().streams.number(key)
+    }
+
+    /// As [`Journal::stream`], with a number above all others, whatever number the key may have already: its stream is
+    /// recovered behind every one that there is now.
+    pub fn stream_anew(&self, key: &StreamKey) -> StreamId {
+        self.inner.shared.state.lock().streams.number_anew(key)
+    }
+
+    /// As [`Journal::stream`], for one that was recovered, and its number.
+    pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
+        self.inner.shared.state.lock().streams.number_again(found)
     }
 
     /// Gives a stream's number back. When all have, and none of its entries is on disk any more, the stream is

@@ -70,8 +70,8 @@
 //! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
 //! What the requests of a group have for the same stream stands together, so that there are few records, and large ones.
 //! A record takes entries up to 256 KiB (512 KiB when carried), or one that is larger. Stream numbers hold for the whole
-//! journal and are never given twice; each segment has the key of each of its streams, once, so it can be read alone, and
-//! when one copy is damaged the others do.
+//! journal and are never given twice, though a key may have several; each segment has the key of each of its streams, once,
+//! so it can be read alone, and when one copy is damaged the others do.
 //!
 //! The two checksums of a record are apart so that a damaged payload does not hide where the next record begins. If the
 //! header is damaged, the next record is searched for at every multiple of 8.

@@ -403,9 +403,7 @@ async fn what_is_left_in_the_journal_is_taken_over_whatever_the_limit_of_streams
 
     let house = House::on(&after, 1 << 20);
     house.shared.streams.set_limit(1);
-    for stream in &found {
-        house.registry.recover(stream).unwrap();
-    }
+    assert_eq!(house.registry.recover(found), []);
     assert_eq!((house.registry.recovered_records(), house.registry.pending_records()), (3, 3));
     let streams = house.consumers.0.lock().clone();
     for stream in &streams {
@@ -437,7 +435,7 @@ async fn what_damage_has_taken_is_counted_and_what_nobody_counted_too() {
         let found = RecoveredStream { id, key: key.clone(), first: 0, last: 0, entries: 1, records, bytes };
         let shared = shared(&journal, 1 << 20);
         let (registry, consumers) = House::exporter("one", settings(), &shared);
-        registry.recover(&found).unwrap();
+        assert_eq!(registry.recover(vec![found]), []);
         assert_eq!(registry.pending_records(), records);
         let (in_flight, _) = next(&consumers.first()).await;
         assert_eq!((registry.pending_records(), registry.pending_bytes()), (1, ENTRY as u64));
