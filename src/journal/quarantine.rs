@@ -1,6 +1,7 @@
 //! What is not what was written is kept for people to look at.
 
 use std::io;
+use std::ops::Range;
 
 use super::buffer::BlockBuffer;
 use super::disk::{BLOCK, Disk, read_what_is_left};
@@ -56,14 +57,20 @@ pub(super) fn keep_whole_if_possible(disk: &dyn Disk, file: &str) {
 impl Shared {
     /// Keeps a copy of a record that is not what was written.
     pub(super) fn quarantine(&self, segment: &Segment, extent: &Extent) {
-        let length = HEADER as u64 + u64::from(extent.length);
-        let kept = keep(&*self.disk, &segment.name(), extent.offset, length);
+        let end = extent.offset + HEADER as u64 + u64::from(extent.length);
+        self.quarantine_range(segment, &(extent.offset..end));
+    }
+
+    /// The same for a part of a segment where there is no record any more.
+    pub(super) fn quarantine_range(&self, segment: &Segment, range: &Range<u64>) {
+        let length = range.end - range.start;
+        let kept = keep(&*self.disk, &segment.name(), range.start, length);
         let mut state = self.state.lock();
         state.figures.quarantined += 1;
         state.figures.quarantined_bytes += length;
         drop(state);
         if let Some(more) = crate::notice::due("journal", "corrupt") {
-            let (segment, at) = (segment.name(), extent.offset);
+            let (segment, at) = (segment.name(), range.start);
             match kept {
                 Ok(kept) => tracing::error!(
                     segment,

@@ -132,15 +132,23 @@ impl Shared {
         if unreadable {
             return Err(io::Error::other("neither its index nor its records can be read"));
         }
-        let index = read_again(&*self.disk, segment, length, end);
-        if let Some(state) = self.state.lock().segments.get_mut(&segment.id()) {
-            match index {
-                Ok(index) => state.index = Index::Closed(Arc::new(index), end),
-                Err(error) => {
-                    state.unreadable = is_lost(&error);
-                    return Err(error);
-                }
+        let found = read_again(&*self.disk, segment, length, end);
+        let mut state = self.state.lock();
+        let Some(known) = state.segments.get_mut(&segment.id()) else { return Ok(()) };
+        let corrupt = match found {
+            Ok((index, corrupt)) => {
+                known.index = Index::Closed(Arc::new(index), end);
+                corrupt
             }
+            Err(error) => {
+                known.unreadable = is_lost(&error);
+                return Err(error);
+            }
+        };
+        drop(state);
+        // The new index doesn't have it, so nobody else would meet it.
+        for range in &corrupt {
+            self.quarantine_range(segment, range);
         }
         Ok(())
     }

@@ -238,12 +238,18 @@ pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64
     Ok(find_records(&*file, found.length, &found.segment.header, end)?.corrupt)
 }
 
-/// The index of a segment made again from its records, which end at `end`.
-pub(super) fn read_again(disk: &dyn Disk, segment: &Segment, length: u64, end: u64) -> io::Result<OpenIndex> {
+/// The index of a segment made again from its records, which end at `end`; and what is none of them.
+pub(super) fn read_again(
+    disk: &dyn Disk,
+    segment: &Segment,
+    length: u64,
+    end: u64,
+) -> io::Result<(OpenIndex, Vec<Range<u64>>)> {
     let mut bytes = vec![0; end.min(length) as usize];
     // What can't be read now may be later: until then nothing of it counts as lost.
     disk.open_to_read(&segment.name())?.read_at(&mut bytes, 0)?;
-    Ok(records_in(&bytes, &[], &segment.header, Some(end)).index)
+    let found = records_in(&bytes, &[], &segment.header, Some(end));
+    Ok((found.index, found.corrupt))
 }
 
 /// The records of a segment without an index.

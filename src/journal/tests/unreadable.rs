@@ -94,6 +94,23 @@ fn an_index_that_is_lost_while_the_journal_runs_is_made_again() {
 }
 
 #[test]
+fn a_damaged_record_is_put_aside_also_when_the_index_is_damaged() {
+    let disk = closed();
+    let (journal, _) = open(&disk);
+    let name = segments(&disk).remove(1);
+    let end = blocks(&disk, &name);
+    let of_segment = entries(&disk, &name);
+    let (at, record) = of_segment[of_segment.len() / 2];
+    disk.flip(&name, (at + HEADER) * 8);
+    // The first extent.
+    disk.flip(&name, (end - 3) * BLOCK * 8);
+    let a = journal.stream(&key("a"));
+    let left = (0..ENTRIES).filter(|n| *n != record.first);
+    assert_eq!(read_all(&journal, a), filled("a", left, LENGTH));
+    assert_eq!((kept(&disk), journal.state().quarantined), (1, 1));
+}
+
+#[test]
 fn records_that_are_lost_with_their_index_are_waited_for_and_not_given_up() {
     let disk = closed();
     let (journal, _) = open(&disk);
