@@ -49,7 +49,8 @@ impl Totals {
 
 /// Logs a line for every second in which a count has changed, for ever.
 pub async fn show_progress(router: Arc<Router>) {
-    let mut before = Totals::of(&router);
+    // Not what there is by now: requests may have come before this task ran.
+    let mut before = Totals::default();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     second.tick().await;
