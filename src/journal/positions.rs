@@ -50,7 +50,8 @@ pub(super) struct Positions {
     header: Header,
     /// Where the next write goes.
     at: u64,
-    /// A write failed: what the file in use holds behind its good part is not known, so the other is next.
+    /// A write failed: what the file in use holds behind its good part is not known, and what should have been written is
+    /// not said again; so a snapshot is next.
     broken: bool,
     unsynced: bool,
 }
@@ -219,6 +220,8 @@ impl Positions {
         buffer.pad(BLOCK);
         let (file, length) = &self.files[self.current];
         if self.broken || self.at + buffer.len() as u64 > *length {
+            // Until it is written, `moved` stands nowhere, and the caller doesn't say it again.
+            self.broken = true;
             return self.write_snapshot(disk, &snapshot());
         }
         let file = file.clone();
