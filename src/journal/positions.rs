@@ -95,13 +95,19 @@ impl Snapshot {
 
     fn add_positions(&mut self, bytes: &[u8]) {
         for position in bytes.chunks_exact(POSITION) {
-            let known = self.positions.entry(u32_at(position, 0)).or_default();
+            let stream = u32_at(position, 0);
+            let known = self.positions.entry(stream).or_default();
             *known = (*known).max(u64_at(position, 4));
+            // It may have got its number since the snapshot, and be gone from the segments.
+            self.next_stream = self.next_stream.max(stream.saturating_add(1));
         }
     }
 
     fn add_freed(&mut self, bytes: &[u8]) {
-        self.freed.extend(bytes.chunks_exact(8).map(|id| u64_at(id, 0)));
+        for id in bytes.chunks_exact(8).map(|id| u64_at(id, 0)) {
+            self.freed.insert(id);
+            self.next_segment = self.next_segment.max(id.saturating_add(1));
+        }
     }
 }
 
@@ -164,8 +170,8 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
 }
 
 impl Positions {
-    /// Takes the files, and writes `snapshot` into the one that is not in use. If there was damage, into both, so that
-    /// nothing old is left to be found.
+    /// Takes the files, and writes `snapshot` into both, the one that is not in use first: so that nothing old is left to
+    /// be found when one of them is lost.
     pub(super) fn open(disk: &dyn Disk, read: &Read, snapshot: &Snapshot) -> io::Result<Self> {
         let file = |name: &str| {
             let file = match disk.open(name) {
@@ -189,9 +195,7 @@ impl Positions {
         };
         disk.sync_directory()?;
         positions.write_snapshot(disk, snapshot)?;
-        if !read.corrupt.is_empty() || read.snapshot.is_none() {
-            positions.write_snapshot(disk, snapshot)?;
-        }
+        positions.write_snapshot(disk, snapshot)?;
         Ok(positions)
     }
 

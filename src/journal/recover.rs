@@ -20,7 +20,7 @@ use super::merge::Source;
 use super::positions::{Positions, Snapshot};
 use super::quarantine;
 use super::shared::Shared;
-use super::state::{Index, OpenIndex, SPARE, SegmentState, State, segment_name};
+use super::state::{Index, OpenIndex, SegmentState, State, segment_name, spare_name, spare_of};
 use super::survey::{Survey, survey};
 use super::tend::Tender;
 use super::types::{JournalSettings, OpenError, RecoveredStream, Recovery, StreamId};
@@ -72,7 +72,7 @@ fn recover(
     repair(&*disk, &mut survey, &mut state, segment_size)?;
     state.figures.quarantined = recovery.damage.iter().filter(|damage| damage.is_kept()).count() as u64;
     let known = survey.positions.snapshot.take().unwrap_or_default();
-    state.next_segment = known.next_segment.max(1);
+    state.next_segment = state.next_segment.max(known.next_segment).max(1);
     state.streams.next = known.next_stream.max(1);
     for (id, found) in survey.segments {
         state.next_segment = state.next_segment.max(id + 1);
@@ -127,6 +127,10 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
         disk.remove(file)?;
     }
     for (file, length) in std::mem::take(&mut survey.spares) {
+        // A segment with its number would get its name when it becomes spare.
+        if let Some(id) = spare_of(&file) {
+            state.next_segment = state.next_segment.max(id + 1);
+        }
         // One whose room was still being reserved, or of another size, is of no use.
         if length == segment_size {
             state.spares.push((file, length));
@@ -150,7 +154,7 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
     for id in unused {
         let found = survey.segments.remove(&id).expect("it was just there");
         if found.length == segment_size {
-            let spare = format!("{SPARE}{id:016x}");
+            let spare = spare_name(id);
             disk.rename(&found.file, &spare)?;
             state.spares.push((spare, found.length));
         } else {
