@@ -85,7 +85,7 @@ fn recover(
     let snapshot = Snapshot {
         next_stream: state.streams.next,
         next_segment: state.next_segment,
-        positions: state.streams.positions().into_iter().collect(),
+        settled: state.streams.all_settled(),
         freed: state.gone(),
     };
     let positions = Positions::open(&*disk, &survey.positions, &snapshot)?;
@@ -195,17 +195,18 @@ fn count(disk: &dyn Disk, state: &mut State, known: &Snapshot) -> io::Result<Vec
     for segment in state.segments.values() {
         sources.push(Source::open(disk, &segment.segment, &segment.segment.name(), &segment.index)?);
     }
-    let position = |stream: u32| known.positions.get(&stream).copied().unwrap_or(0);
     let mut recovered = Vec::new();
-    backlog::count(&sources, position, |backlog| {
+    backlog::count(&sources, &known.settled, |backlog| {
         let Backlog { stream, key, segments, end, live } = backlog;
         state.streams.next = state.streams.next.max(stream + 1);
         let Some(key) = key else {
             // Nobody knows whose entries these are.
             return keep_nameless(disk, state, &sources, stream);
         };
-        let reached = live.map_or(end.max(position(stream)), |live| live.first);
-        state.streams.insert(stream, key.clone(), reached, end);
+        let mut settled = known.settled.get(&stream).cloned().unwrap_or_default();
+        // What is not there in front of the first that is will not come.
+        settled.add(0..live.map_or(end.max(settled.end()), |live| live.first));
+        state.streams.insert(stream, key.clone(), settled, end);
         state.streams.table.get_mut(&stream).expect("it was just inserted").segments = segments;
         if let Some(Live { first, end, entries, records, bytes }) = live {
             let (id, last) = (StreamId(stream), end - 1);
