@@ -111,10 +111,10 @@
 //! they name, whether its entry is still there or not.
 //!
 //! Few live entries must not keep a segment, be they of a stream that is stuck among others, or stuck themselves while those
-//! behind them are settled. Those of segments with less than a quarter alive are *carried*: copied to a
-//! segment of the same format, synced, and the sources freed as above. If there is no room, any segment with a little that
-//! is dead will do, and two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell
-//! behind, of eight segments at a time and once only, are brought together by stream.
+//! behind them are settled. Those of segments with less than a quarter alive are *carried*: copied to a segment of the same
+//! format, synced, and the sources freed as above. If there is no room, any segment with a little that is dead will do, and
+//! two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell behind, of eight segments
+//! at a time and once only, are brought together by stream.
 //!
 //! An entry that stands in two segments is one entry: it has the same stream and number. So a crash in the middle of
 //! carrying leaves copies, but no damage.

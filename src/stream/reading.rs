@@ -126,21 +126,33 @@ impl Stream {
     }
 
     /// Makes a batch of what was read, when the entries below `end` were on disk only.
-    fn take_in(&self, mut chunks: Vec<Chunk>, end: u64, room: OwnedSemaphorePermit) -> ClosedBatch {
+    pub(super) fn take_in(
+        &self,
+        mut chunks: Vec<Chunk>,
+        end: u64,
+        room: OwnedSemaphorePermit,
+    ) -> ClosedBatch {
         let mut queue = self.queue.lock();
         // All of it may have been withdrawn while it was read.
         let start = queue.behind.as_ref().map_or(u64::MAX, |behind| behind.numbers.start);
         chunks.retain(|chunk| chunk.first >= start);
         let opened = queue.behind.as_ref().and_then(Behind::since).unwrap_or_else(Instant::now);
-        let Difference { missing, surplus } = Behind::read(&mut queue.behind, &chunks, end);
+        let next = chunks.last().map(|chunk| chunk.first + chunk.entries);
         let mut numbers = Numbers::default();
         for chunk in &chunks {
             numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
         }
         let records = chunks.iter().map(|chunk| chunk.records).sum();
         let bytes = chunks.into_iter().map(|chunk| chunk.bytes).collect();
-        let batch = Batch::numbered(self.signal(), bytes, records, numbers);
+        let mut batch = Batch::numbered(self.signal(), bytes, records, numbers);
+        // Or some of it.
+        let withdrawn = queue.behind.as_ref().map(|behind| behind.withdrawn().both(batch.numbers()));
+        if let Some(withdrawn) = withdrawn.filter(|withdrawn| !withdrawn.is_empty()) {
+            (batch, _) = batch.without(&withdrawn);
+        }
         let capacity = batch.len() as u64;
+        let read = Amount { bytes: capacity, records: batch.records() };
+        let Difference { missing, surplus } = Behind::read(&mut queue.behind, next, read, end);
         self.registry().shared().budget.charge(capacity);
         queue.in_memory += capacity;
         self.read_ahead(&mut queue);

@@ -44,7 +44,9 @@ fn the_number_of_a_spare_file_is_not_given_to_a_segment() {
         journal.settle(a, 0..=299);
         drop(journal);
         if positions_are_lost {
-            POSITIONS.iter().for_each(|file| disk.lose(file));
+            for file in POSITIONS {
+                disk.lose(file);
+            }
         }
 
         let (journal, _) = open(&disk);
