@@ -202,7 +202,7 @@ impl Shared {
         let count = pieces.iter().position(enough).unwrap_or(pieces.len());
         pieces.truncate(count);
         match behind {
-            Some(behind) if pieces.is_empty() => Err(NoPlan::Settled(behind)),
+            Some(behind) if pieces.is_empty() && behind > from => Err(NoPlan::Settled(behind)),
             _ => Ok(pieces),
         }
     }
