@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::exporter::Attempting;
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Unreadable};
 use super::{Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target};
 use crate::notice;
 use crate::route::Values as _;
@@ -35,6 +35,9 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 
 /// What is paused waits for a change.
 const FOR_EVER: Duration = Duration::MAX;
+
+/// How long to wait before the journal is read again after an error.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -180,9 +183,20 @@ async fn settle<'e>(
                 }
             }
         };
-        if pieces.read().await {
-            withdraw(exporter, stream, pieces);
-            exporter.counters().batch_bytes.observe(pieces.next().map_or(0, Batch::len) as f64);
+        match pieces.read().await {
+            Ok(false) => {}
+            Ok(true) => {
+                withdraw(exporter, stream, pieces);
+                exporter.counters().batch_bytes.observe(pieces.next().map_or(0, Batch::len) as f64);
+            }
+            Err(Unreadable) => {
+                // Another stream may have something to send meanwhile.
+                drop(pass);
+                wait_or(changed.as_mut(), READ_AGAIN, exporter, stream, pieces).await;
+                // The upstream is not to blame for that time.
+                *backoff = std::mem::take(backoff).for_another();
+                continue;
+            }
         }
         let Some(piece) = pieces.next().cloned() else { continue };
         let (started, begun) = (Instant::now(), AtomicBool::new(false));
@@ -212,7 +226,13 @@ async fn settle<'e>(
             }
         };
         // Given up, withdrawn or not to begin any more; or the circuit has opened while the attempt waited for its turn.
-        let Some(answer) = answer else { continue };
+        let Some(answer) = answer else {
+            // It may wait for long now, and those who are to try have to read.
+            if pieces.hinder() && !exporter.is_given_up() {
+                put_back(pieces);
+            }
+            continue;
+        };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
         let sign = answer.sign();
         exporter.counters().count_attempt(answer.code);
@@ -396,8 +416,12 @@ async fn bury(
     reason: &str,
     cause: &'static str,
 ) {
-    if pieces.read().await {
-        withdraw(exporter, stream, pieces);
+    loop {
+        match pieces.read().await {
+            Ok(false) => break,
+            Ok(true) => withdraw(exporter, stream, pieces),
+            Err(Unreadable) => tokio::time::sleep(READ_AGAIN).await,
+        }
     }
     if pieces.is_empty() {
         return;

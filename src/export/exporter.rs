@@ -96,33 +96,17 @@ impl Exporter {
         exporter
     }
 
-    /// Takes over what the journal had for it, before anything else is admitted, whatever `limits.streams` says. Returns the
-    /// streams that its templates have no place for; their entries stay in the journal.
-    pub fn recover(&self, mut found: Vec<RecoveredStream>) -> Vec<RecoveredStream> {
-        let current = self.registry.attributes();
-        let mut left = Vec::new();
-        // Those that are named by attributes of a configuration before go first, and each set of attributes once.
-        found.sort_by_key(|stream| stream.id);
-        let mut sets: Vec<Arc<[Box<str>]>> = Vec::new();
-        for stream in &found {
-            if !sets.contains(&stream.key.attributes) {
-                sets.push(stream.key.attributes.clone());
+    /// Takes over what the journal had for it, whatever `limits.streams` says; it is sent before what was admitted since.
+    /// Returns the streams that its templates have no place for; their entries stay in the journal.
+    pub fn recover(&self, found: Vec<RecoveredStream>) -> Vec<RecoveredStream> {
+        let stays = |(stream, problem): (RecoveredStream, String)| {
+            if let Some(suppressed) = notice::due(self.name(), "recover") {
+                let (exporter, records) = (self.name(), stream.records);
+                error!(%exporter, records, suppressed, "a stream of the journal stays there: {problem}");
             }
-        }
-        let place = |set: &RecoveredStream| sets.iter().position(|known| *known == set.key.attributes);
-        found.sort_by_key(|stream| (stream.key.attributes == current, place(stream)));
-        for stream in found {
-            self.registry.set_attributes(stream.key.attributes.clone());
-            if let Err(problem) = self.registry.recover(&stream) {
-                if let Some(suppressed) = notice::due(self.name(), "recover") {
-                    let (exporter, records) = (self.name(), stream.records);
-                    error!(%exporter, records, suppressed, "a stream of the journal stays there: {problem}");
-                }
-                left.push(stream);
-            }
-        }
-        self.registry.set_attributes(current);
-        left
+            stream
+        };
+        self.registry.recover(found).into_iter().map(stays).collect()
     }
 
     /// The name in the configuration, such as `otlp_http/s2`.

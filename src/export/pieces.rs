@@ -14,6 +14,10 @@ pub(super) struct Pieces {
     copies: Reservation,
 }
 
+/// The journal can't be read just now. The log says why.
+#[derive(Debug)]
+pub(super) struct Unreadable;
+
 impl Pieces {
     /// A batch that is whole, and possibly still on disk.
     pub(super) fn of(in_flight: InFlight, copies: Reservation) -> Self {
@@ -28,13 +32,15 @@ impl Pieces {
     }
 
     /// Reads the batch if it is on disk; returns whether it was.
-    pub(super) async fn read(&mut self) -> bool {
+    pub(super) async fn read(&mut self) -> Result<bool, Unreadable> {
         let on_disk = self.in_flight.is_on_disk();
         if on_disk {
-            self.in_flight.read().await;
+            if !self.in_flight.read().await {
+                return Err(Unreadable);
+            }
             self.begin();
         }
-        on_disk
+        Ok(on_disk)
     }
 
     /// Leaves the batch on disk, if it is there and whole; returns whether it is.

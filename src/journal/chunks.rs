@@ -1,4 +1,7 @@
-//! Putting entries that were read together to chunks of a batch.
+//! Putting entries that were read together to batches.
+
+use std::collections::VecDeque;
+use std::mem;
 
 use bytes::BytesMut;
 
@@ -9,9 +12,58 @@ use super::types::Chunk;
 /// alive that was much larger.
 const SMALL: usize = 32 << 10;
 
-/// Puts entries together to chunks.
+/// Puts entries together to batches.
+#[derive(Debug)]
+pub(super) struct Batches {
+    full: VecDeque<Vec<Chunk>>,
+    open: Chunks,
+    /// Bytes in the open one.
+    len: usize,
+    max_bytes: usize,
+    most: usize,
+}
+
+impl Batches {
+    /// For `most` batches of at most `max_bytes`, unless an entry alone is larger.
+    pub(super) fn new(max_bytes: usize, most: usize) -> Self {
+        Self { full: VecDeque::new(), open: Chunks::default(), len: 0, max_bytes, most }
+    }
+
+    /// Adds entries that come after all others. What there is no batch for is left out.
+    pub(super) fn push(&mut self, mut entries: Entries) {
+        loop {
+            if self.len > 0 && self.len + entries.bytes.len() > self.max_bytes {
+                self.full.push_back(mem::take(&mut self.open).end());
+                self.len = 0;
+            }
+            if self.is_full() {
+                return;
+            }
+            let rest = entries.split_off(self.max_bytes);
+            self.len += entries.bytes.len();
+            self.open.push(&entries);
+            let Some(rest) = rest else { return };
+            entries = rest;
+        }
+    }
+
+    /// Whether nothing more has room.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.len() == self.most
+    }
+
+    /// All batches that have something.
+    pub(super) fn end(mut self) -> VecDeque<Vec<Chunk>> {
+        if self.len > 0 {
+            self.full.push_back(self.open.end());
+        }
+        self.full
+    }
+}
+
+/// Puts entries together to the chunks of one batch.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+struct Chunks {
     done: Vec<Chunk>,
     /// Small records that follow each other.
     small: BytesMut,
@@ -22,7 +74,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// Adds entries that come after all others.
-    pub(super) fn push(&mut self, entries: &Entries) {
+    fn push(&mut self, entries: &Entries) {
         let Entries { first, bytes, counts } = entries;
         let records = counts.iter().map(|count| u64::from(*count)).sum();
         if bytes.len() >= SMALL {
@@ -54,7 +106,7 @@ impl Chunks {
     }
 
     /// All chunks.
-    pub(super) fn end(mut self) -> Vec<Chunk> {
+    fn end(mut self) -> Vec<Chunk> {
         self.flush();
         self.done
     }

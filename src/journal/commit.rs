@@ -161,7 +161,9 @@ impl Shared {
         let mut committer = self.committer.lock();
         let mut group = self.queue.lock().take();
         let any = !group.is_empty();
-        if any && let Some(failing) = self.state.lock().failing.clone() {
+        // Not while the state is locked: those who are answered may let go of a stream.
+        let failing = self.state.lock().failing.clone();
+        if let Some(failing) = failing {
             refuse(group.drain(..), &NotWritten::Disk(failing.why));
         }
         while !group.is_empty() {

@@ -1,5 +1,6 @@
 //! The journal as the streams see it.
 
+use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -12,8 +13,14 @@ use super::disk::Disk;
 use super::shared::Shared;
 use super::state::{Index, SegmentState};
 use super::types::{
-    Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, Recovery, StreamId, StreamKey,
+    Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream, Recovery,
+    StreamId, StreamKey,
 };
+
+/// Keys, indexes and padding are small beside the entries, but they are there.
+fn about_on_disk(bytes: u64) -> u64 {
+    bytes + bytes / 16 + 4096
+}
 
 /// A queue on disk that many streams share. Clones are the same journal; the last one that goes closes it.
 #[derive(Clone, Debug)]
@@ -113,6 +120,17 @@ impl Journal {
         self.inner.shared.state.lock().streams.number(key)
     }
 
+    /// As [`Journal::stream`], with a number above all others, whatever number the key may have already: its stream is
+    /// recovered behind every one that there is now.
+    pub fn stream_anew(&self, key: &StreamKey) -> StreamId {
+        self.inner.shared.state.lock().streams.number_anew(key)
+    }
+
+    /// As [`Journal::stream`], for one that was recovered, and its number.
+    pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
+        self.inner.shared.state.lock().streams.number_again(found)
+    }
+
     /// Gives a stream's number back. When all have, and none of its entries is on disk any more, the stream is
     /// forgotten, and its key begins anew.
     pub fn forget(&self, stream: StreamId) {
@@ -156,7 +174,19 @@ impl Journal {
         numbers: Range<u64>,
         max_bytes: usize,
     ) -> Result<Vec<Chunk>, ReadError> {
-        self.inner.shared.read(stream, numbers, max_bytes)
+        Ok(self.read_batches(stream, numbers, max_bytes, 1)?.pop_front().unwrap_or_default())
+    }
+
+    /// The same as several batches, one behind the other; as many as there is enough for, and `batches` at most. They are read
+    /// together, which takes a disk little longer than one.
+    pub fn read_batches(
+        &self,
+        stream: StreamId,
+        numbers: Range<u64>,
+        max_bytes: usize,
+        batches: usize,
+    ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
+        self.inner.shared.read_batches(stream, numbers, max_bytes, batches)
     }
 
     /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
@@ -169,8 +199,7 @@ impl Journal {
         if state.failing.is_some() {
             return None;
         }
-        // Keys, indexes and padding are small beside the entries, but they are there.
-        let wanted = waiting + bytes + bytes / 16 + requests * 512 + 4096;
+        let wanted = waiting + about_on_disk(bytes) + requests * 512;
         let unused = shared.unused(&state);
         let more = if unused < shared.segment_size { 0 } else { unused };
         let log_room = state.log_room;
@@ -180,6 +209,11 @@ impl Journal {
             return None;
         }
         Some((log_room + more + ready).saturating_sub(waiting))
+    }
+
+    /// Whether a request of `bytes` would be taken if nothing else were there.
+    pub fn would_ever_fit(&self, bytes: u64) -> bool {
+        about_on_disk(bytes) <= self.inner.shared.largest_segment()
     }
 
     /// What the journal says about itself.

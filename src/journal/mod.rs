@@ -71,8 +71,8 @@
 //! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
 //! What the requests of a group have for the same stream stands together, so that there are few records, and large ones.
 //! A record takes entries up to 256 KiB (512 KiB when carried), or one that is larger. Stream numbers hold for the whole
-//! journal and are never given twice; each segment has the key of each of its streams, once, so it can be read alone, and
-//! when one copy is damaged the others do.
+//! journal and are never given twice, though a key may have several; each segment has the key of each of its streams, once,
+//! so it can be read alone, and when one copy is damaged the others do.
 //!
 //! The two checksums of a record are apart so that a damaged payload does not hide where the next record begins. If the
 //! header is damaged, the next record is searched for at every multiple of 8.
@@ -98,9 +98,10 @@
 //! # Reading
 //!
 //! A backlog is read from the index: the records of a stream that have what is asked for, those near each other at once. What
-//! is settled already, because it passed something that is stuck, is left out. What is asked for ends where the stream was told that entries are on disk, and that may be inside a record. Reads of 32 KiB
-//! and more go past the page cache, into memory that is used again; smaller ones go through it, as others read what stands
-//! beside them.
+//! is settled already, because it passed something that is stuck, is left out. What is asked for ends where the stream was told
+//! that entries are on disk, and that may be inside a record. Two batches can be asked for at once: what stands together is
+//! one read for both. Reads of 32 KiB and more go past the page cache, into memory that is used again; smaller ones go
+//! through it, as others read what stands beside them.
 //!
 //! # Settling, freeing, carrying
 //!

@@ -1,10 +1,11 @@
 //! Reading a backlog: which records have the entries that are asked for, and those entries in large reads.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chunks::Chunks;
+use super::chunks::Batches;
 use super::index::{Extent, Row, SealedIndex};
 use super::run::{Got, LARGE, LastOpen, Piece, read_run, runs};
 use super::settled::Settled;
@@ -32,16 +33,17 @@ pub(super) fn choose(mut extents: Vec<(Arc<Segment>, Extent)>, from: u64, settle
 }
 
 impl Shared {
-    /// See [`super::Journal::read`].
-    pub(super) fn read(
+    /// See [`super::Journal::read_batches`].
+    pub(super) fn read_batches(
         &self,
         stream: StreamId,
         numbers: Range<u64>,
         max_bytes: usize,
-    ) -> Result<Vec<Chunk>, ReadError> {
+        batches: usize,
+    ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
         let mut from = numbers.start;
         loop {
-            let mut pieces = match self.plan(stream.0, from, max_bytes as u64) {
+            let mut pieces = match self.plan(stream.0, from, max_bytes.saturating_mul(batches) as u64) {
                 Ok(pieces) => pieces,
                 Err(NoPlan::Changed) => continue,
                 Err(NoPlan::Settled(end)) => {
@@ -52,10 +54,10 @@ impl Shared {
             };
             pieces.truncate(pieces.partition_point(|piece| piece.from < numbers.end));
             if pieces.is_empty() {
-                return Ok(Vec::new());
+                return Ok(VecDeque::new());
             }
             self.settle_gaps(stream, from, &pieces);
-            let mut chunks = Chunks::default();
+            let mut read = Batches::new(max_bytes, batches);
             self.look_ahead(&pieces);
             let mut open = LastOpen::default();
             for run in runs(&pieces) {
@@ -71,10 +73,10 @@ impl Shared {
                 for (piece, got) in run.iter().zip(got) {
                     match got {
                         Got::Entries(mut entries) => {
-                            // Only the last piece goes beyond the end, and only one that is alone is larger.
-                            entries.cut(numbers.end, max_bytes);
+                            // Only the last piece goes beyond the end.
+                            entries.end_at(numbers.end);
                             from = entries.end();
-                            chunks.push(&entries);
+                            read.push(entries);
                         }
                         Got::Corrupt => {
                             from = piece.end;
@@ -84,9 +86,9 @@ impl Shared {
                     }
                 }
             }
-            let chunks = chunks.end();
-            if !chunks.is_empty() {
-                return Ok(chunks);
+            let read = read.end();
+            if !read.is_empty() {
+                return Ok(read);
             }
         }
     }

@@ -43,26 +43,39 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Keeps those below the sequence number `end`; and of them as many as fit into so many bytes, but at least one.
-    pub(super) fn cut(&mut self, end: u64, most: usize) {
-        if self.end() <= end && self.bytes.len() <= most {
-            return;
+    /// Keeps those below the sequence number `end`, but at least one.
+    pub(super) fn end_at(&mut self, end: u64) {
+        let entries = usize::try_from(end.saturating_sub(self.first)).unwrap_or(usize::MAX).max(1);
+        if entries < self.counts.len() {
+            let length = otlp::skip_frames(&self.bytes, entries).unwrap_or(self.bytes.len());
+            drop(self.split_at(entries, length));
+        }
+    }
+
+    /// Keeps as many as fit into so many bytes, but at least one; the others, if there are any.
+    pub(super) fn split_off(&mut self, most: usize) -> Option<Self> {
+        if self.bytes.len() <= most {
+            return None;
         }
         let (mut length, mut entries) = (0, 0);
         for (frame, _) in otlp::frames(&self.bytes) {
-            if entries > 0 && (self.first + entries as u64 >= end || length + frame.len() > most) {
+            if entries > 0 && length + frame.len() > most {
                 break;
             }
             length += frame.len();
             entries += 1;
         }
+        (entries < self.counts.len()).then(|| self.split_at(entries, length))
+    }
+
+    /// The entries from so many on, which begin at `length`.
+    fn split_at(&mut self, entries: usize, length: usize) -> Self {
+        let rest = self.bytes.split_off(length);
         // A small part would keep all of a large read in memory, which nobody counts.
-        if length < self.bytes.len() / 2 {
-            self.bytes = Bytes::copy_from_slice(&self.bytes[..length]);
-        } else {
-            self.bytes.truncate(length);
+        if length < rest.len() {
+            self.bytes = Bytes::copy_from_slice(&self.bytes);
         }
-        self.counts.truncate(entries);
+        Self { first: self.first + entries as u64, bytes: rest, counts: self.counts.split_off(entries) }
     }
 
     /// In memory of their own.
@@ -199,6 +212,6 @@ fn entries(bytes: &Bytes, piece: &Piece) -> Got {
     let Some(begin) = otlp::skip_frames(&payload[..framed], skip) else { return Got::Corrupt };
     let mut entries =
         Entries { first: *from, bytes: payload.slice(begin..framed), counts: counts[skip..].to_vec() };
-    entries.cut(*end, usize::MAX);
+    entries.end_at(*end);
     Got::Entries(entries)
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::index::Row;
 use super::positions::Moved;
 use super::settled::Settled;
-use super::types::{StreamId, StreamKey};
+use super::types::{RecoveredStream, StreamId, StreamKey};
 
 /// What is known of one stream.
 #[derive(Debug)]
@@ -45,11 +45,23 @@ impl Streams {
             self.table.get_mut(number).expect("numbers are those of the table").users += 1;
             return StreamId(*number);
         }
+        self.number_anew(key)
+    }
+
+    /// A number above all others, for its first user. It is the one of the key from now on.
+    pub(super) fn number_anew(&mut self, key: &StreamKey) -> StreamId {
         let number = self.next;
         self.next += 1;
         self.insert(number, key.clone(), Settled::default(), 0);
         self.table.get_mut(&number).expect("it was just inserted").users = 1;
         StreamId(number)
+    }
+
+    /// The number that a stream was found under, for one more user. If nothing is left of it, one that has nothing.
+    pub(super) fn number_again(&mut self, found: &RecoveredStream) -> StreamId {
+        let Some(state) = self.table.get_mut(&found.id.0) else { return self.number_anew(&found.key) };
+        state.users += 1;
+        found.id
     }
 
     /// Puts a stream there that was found on disk.
@@ -226,5 +238,20 @@ mod tests {
         streams.leave_segment(a.0);
         assert!(streams.table.is_empty());
         assert_ne!(streams.number(&key("a")), a, "a number is never given twice");
+    }
+
+    #[test]
+    fn a_key_may_have_two_numbers_and_the_higher_one_is_its_own() {
+        let mut streams = Streams::default();
+        let (a, b) = (streams.number(&key("a")), streams.number(&key("b")));
+        let again = streams.number_anew(&key("a"));
+        assert!(a < b && b < again);
+        assert_eq!(streams.number(&key("a")), again);
+        streams.release(a);
+        assert_eq!(streams.number(&key("a")), again, "it is not the first one's any more");
+        for _ in 0..3 {
+            streams.release(again);
+        }
+        assert!(streams.number(&key("a")) > again);
     }
 }

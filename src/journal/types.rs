@@ -65,7 +65,7 @@ pub struct StreamKey {
     pub attributes: Arc<[Box<str>]>,
 }
 
-/// A stream's number in the journal: that of a [`StreamKey`], until it is forgotten.
+/// A stream's number in the journal, until it is forgotten. A [`StreamKey`] may have several: entries of a lower one came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub(super) u32);
 

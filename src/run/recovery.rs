@@ -18,10 +18,8 @@ const UNKNOWN: (&str, &str) =
     ("the journal has records of an exporter that the configuration doesn't have", BACK);
 
 /// As [`UNKNOWN`], of what an exporter that is there can't send.
-const UNFIT: (&str, &str) = (
-    "the journal has records that the exporter's templates give no destination for",
-    "a start with templates that do",
-);
+const UNFIT: (&str, &str) =
+    ("the journal has records that the exporter's templates give no destination for", "its templates do");
 
 /// By exporter.
 pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;

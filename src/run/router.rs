@@ -80,7 +80,7 @@ struct Live {
     removed: Vec<(Arc<Exporter>, u64)>,
     /// What requests may still use beside the snapshot of now.
     former: Vec<Weak<Snapshot>>,
-    /// What the journal has of exporters that the configuration doesn't.
+    /// What the journal has of exporters that the configuration doesn't have, or whose templates have no place for it.
     found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
@@ -304,17 +304,12 @@ impl Router {
                     exporter
                 }
                 Planned::New(name, active) => {
-                    let found = live.found.remove(&name).unwrap_or_default();
                     let letters = self.intake.dead_letters.clone();
-                    let exporter = Exporter::start(name.clone(), active, self.shared.clone(), letters);
-                    let left = exporter.recover(found);
-                    if !left.is_empty() {
-                        live.found.insert(name, left);
-                    }
-                    exporter
+                    Exporter::start(name, active, self.shared.clone(), letters)
                 }
             })
             .collect();
+        live.claim(&exporters);
         self.recovered.leave(&live.found);
         let removed: Vec<Arc<Exporter>> = before
             .exporters
@@ -414,6 +409,18 @@ impl Router {
 }
 
 impl Live {
+    /// Gives exporters what the journal has for them and their templates have a place for. What had none at the start is tried
+    /// again: new entries may go to the same streams of the journal, where nothing above a backlog that nobody sends is freed.
+    fn claim(&mut self, exporters: &[Arc<Exporter>]) {
+        for exporter in exporters {
+            let Some(found) = self.found.remove(exporter.name()) else { continue };
+            let left = exporter.recover(found);
+            if !left.is_empty() {
+                self.found.insert(exporter.name().clone(), left);
+            }
+        }
+    }
+
     /// Counters of routes with `max_streams`; a route keeps its own across reloads as long as it has its name.
     fn route_streams(&mut self, compiled: &Compiled) -> Vec<Option<Arc<StreamCount>>> {
         let mut next = HashMap::new();

@@ -252,6 +252,9 @@ impl<'a> Admission<'a> {
         receipt: bool,
     ) -> Result<(Vec<Shed>, Writing), Refused> {
         let bytes = self.groups.iter().map(|group| group.bytes).sum();
+        if !journal.would_ever_fit(bytes) {
+            return Err(Refused::TooLargeForJournal);
+        }
         let Some(room) = journal.room_for(bytes) else {
             let full = if journal.state().failing.is_some() { Full::Disk } else { Full::Journal };
             return Err(Refused::Full(full));

@@ -37,8 +37,8 @@ pub(super) struct Behind {
     moments: VecDeque<(u64, Instant)>,
     /// A consumer has what comes next in its hands, read or not.
     pub(super) taken: bool,
-    /// What comes next, read before a consumer asks for it.
-    pub(super) ahead: Option<Ahead>,
+    /// What comes next, read before a consumer asks for it: one behind the other.
+    pub(super) ahead: VecDeque<Ahead>,
 }
 
 /// Entries that were on disk only, and that nobody waits for any more.
@@ -48,7 +48,7 @@ pub(super) struct Forgotten {
     bytes: u64,
     records: u64,
     /// To be let go of where nobody waits for the queue.
-    _ahead: Option<Ahead>,
+    _ahead: VecDeque<Ahead>,
 }
 
 /// Framed bytes, and records.
@@ -70,8 +70,8 @@ pub(super) struct Difference {
 impl Behind {
     fn new(from: u64) -> Self {
         let moments = VecDeque::new();
-        let withdrawn = Numbers::default();
-        Self { numbers: from..from, withdrawn, bytes: 0, records: 0, moments, taken: false, ahead: None }
+        let (withdrawn, ahead) = (Numbers::default(), VecDeque::new());
+        Self { numbers: from..from, withdrawn, bytes: 0, records: 0, moments, taken: false, ahead }
     }
 
     /// What was withdrawn of those that have not been read.
@@ -151,12 +151,12 @@ impl Queue {
             behind.bytes = behind.bytes.saturating_sub(bytes);
             behind.records = behind.records.saturating_sub(records);
             self.end(numbers);
-            return Some(Forgotten { numbers: numbers.clone(), bytes, records, _ahead: None });
+            return Some(Forgotten { numbers: numbers.clone(), bytes, records, _ahead: VecDeque::new() });
         }
         self.end(&all);
         let behind = self.behind.as_mut()?;
         let (bytes, records) = (mem::take(&mut behind.bytes), mem::take(&mut behind.records));
-        let ahead = behind.ahead.take();
+        let ahead = mem::take(&mut behind.ahead);
         if behind.taken {
             // It stays where it is, so that a consumer which has it in its hands keeps its place before what comes now.
             behind.numbers.start = behind.numbers.end;
@@ -236,7 +236,7 @@ impl Stream {
             _ => behind.moments.push_front((numbers.start, opened)),
         }
         behind.taken = true;
-        let ahead = behind.ahead.take();
+        let ahead = mem::take(&mut behind.ahead);
         let forgotten = queue.withdraw_behind(None);
         drop(queue);
         drop(ahead);
@@ -249,7 +249,7 @@ impl Stream {
 
     /// Lets go of what was read before it is asked for.
     pub(super) fn forget_ahead(&self) {
-        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.take());
+        let ahead = self.queue.lock().behind.as_mut().map(|behind| mem::take(&mut behind.ahead));
         drop(ahead);
     }
 

@@ -33,12 +33,16 @@ impl InFlight {
         self.on_disk
     }
 
-    /// Reads it, if it is on disk. It may be empty then: damage has taken what was there.
-    pub async fn read(&mut self) {
-        if self.on_disk {
-            self.closed = self.stream.read_on().await;
+    /// Reads it, if it is on disk. It may be empty then: damage has taken what was there. Returns whether it is in memory now:
+    /// not if the journal can't be read.
+    pub async fn read(&mut self) -> bool {
+        if self.on_disk
+            && let Some(closed) = self.stream.read_on().await
+        {
+            self.closed = closed;
             self.on_disk = false;
         }
+        !self.on_disk
     }
 
     /// Whether it takes memory that others may need more.

@@ -20,6 +20,7 @@ mod open;
 mod queue;
 mod reading;
 mod receipt;
+mod recover;
 mod refused;
 mod registry;
 mod settings;

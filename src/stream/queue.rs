@@ -106,6 +106,7 @@ impl Stream {
         registry: Arc<Registry>,
         of_key: Arc<Held>,
         route: Option<Arc<StreamCount>>,
+        durable: Option<Durable>,
     ) -> Self {
         let queue = Queue {
             open: OpenBatch::default(),
@@ -121,11 +122,6 @@ impl Stream {
             waiting: false,
             next_sequence: 0,
             last_used: Instant::now(),
-        };
-        let journal = registry.shared().journal.as_ref();
-        let durable = {
-            use crate::route::Values as _;
-            journal.map(|journal| Durable::new(journal, registry.exporter(), name.signal(), &name))
         };
         Self {
             name,

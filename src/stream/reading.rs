@@ -1,9 +1,10 @@
 //! Reading what a stream has on disk only, when it is about to be sent: and as long as the upstream takes what it gets, the
-//! next batch while the one before it is on its way.
+//! next ones while one is on its way. Two batches are read at once: that takes the disk little longer than one.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -13,25 +14,33 @@ use tracing::{error, warn};
 use super::behind::{Amount, Behind, Difference};
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
-use super::{Batch, Numbers, Reservation};
-use crate::journal::{Chunk, ReadError};
+use super::{Batch, Budget, Numbers, Reservation};
+use crate::journal::{Chunk, Journal, ReadError};
 use crate::notice;
 
 /// What a stream reads whose upstream doesn't take anything just now: enough to ask again with.
 const LITTLE: usize = 16 << 10;
 
-/// How long to wait before the journal is read again after an error.
-const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Batches that are read at once before they are asked for, if there is room.
+const TOGETHER: usize = 2;
 
-/// A read from the first of the numbers on that are on disk only.
+/// What is read before a consumer asks for it: from the first of the numbers on that are on disk only, or behind what was
+/// read ahead before.
 #[derive(Debug)]
 pub(super) struct Ahead {
-    chunks: JoinHandle<Result<Vec<Chunk>, ReadError>>,
+    batches: Batches,
     /// The number behind the last one that was on disk only when this began.
     end: u64,
     room: OwnedSemaphorePermit,
     /// Its memory, until it is a batch.
     charged: Reservation,
+}
+
+#[derive(Debug)]
+enum Batches {
+    Reading(JoinHandle<Result<VecDeque<Vec<Chunk>>, ReadError>>),
+    /// One.
+    Read(Vec<Chunk>),
 }
 
 /// The memory that backlogs may take when they are read: streams get it in the order in which they ask.
@@ -45,6 +54,11 @@ impl ReadingRoom {
     pub(super) fn new(bytes: u64) -> Self {
         let kibibytes = (bytes / 1024).clamp(1, u64::from(u32::MAX)) as u32;
         Self { kibibytes, free: Arc::new(Semaphore::new(kibibytes as usize)) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn free_kibibytes(&self) -> usize {
+        self.free.available_permits()
     }
 
     /// Waits for room for `bytes`, or for the `own` place of those who ask.
@@ -71,33 +85,35 @@ impl ReadingRoom {
 
 impl Stream {
     /// Reads what comes next in the journal, as a batch for the consumer that has it in its hands. An empty one if nothing
-    /// is left: damage has taken it.
-    pub(super) async fn read_on(&self) -> ClosedBatch {
+    /// is left: damage has taken it. Nothing if the journal can't be read just now: others get the room meanwhile.
+    pub(super) async fn read_on(&self) -> Option<ClosedBatch> {
         let shared = self.registry().shared();
-        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.take());
-        if let Some(Ahead { chunks, end, room, charged }) = ahead
-            && let Ok(Ok(chunks)) = chunks.await
-        {
-            let batch = self.take_in(chunks, end, room);
-            drop(charged);
-            return batch;
+        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.pop_front());
+        if let Some(Ahead { batches, end, room, charged }) = ahead {
+            let batches = match batches {
+                Batches::Read(chunks) => Some(VecDeque::from([chunks])),
+                Batches::Reading(reading) => reading.await.ok().and_then(Result::ok),
+            };
+            if let Some(batches) = batches {
+                let batch = self.take_in(batches, end, room);
+                drop(charged);
+                return Some(batch);
+            }
         }
         let most = self.registry().settings().batch.max_size;
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
         let room = shared.reading.enter(wanted, self.registry().reading()).await;
-        loop {
-            // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
-            let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
-            let Some(numbers) = numbers else { return ClosedBatch::nothing(self.signal()) };
-            let end = numbers.end;
-            match self.read(numbers, wanted).await {
-                Ok(chunks) => return self.take_in(chunks, end, room),
-                Err(problem) => {
-                    if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
-                        error!(suppressed, "the backlog of a stream waits: {problem}");
-                    }
-                    tokio::time::sleep(READ_AGAIN).await;
+        // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
+        let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
+        let Some(numbers) = numbers else { return Some(ClosedBatch::nothing(self.signal())) };
+        let end = numbers.end;
+        match self.read(numbers, wanted).await {
+            Ok(chunks) => Some(self.take_in(VecDeque::from([chunks]), end, room)),
+            Err(problem) => {
+                if let Some(suppressed) = notice::due(self.registry().exporter(), "journal") {
+                    error!(suppressed, "the backlog of a stream waits: {problem}");
                 }
+                None
             }
         }
     }
@@ -109,29 +125,39 @@ impl Stream {
         read.expect("reading doesn't panic, and is not broken off while the runtime lives")
     }
 
-    /// Begins to read what comes next, if there is anything, and an upstream that takes it.
+    /// Begins to read what comes next, unless that is being done: if there is anything, and an upstream that takes it.
     fn read_ahead(&self, queue: &mut Queue) {
         let shared = self.registry().shared();
         let most = self.registry().settings().batch.max_size;
         let Some(behind) = queue.behind.as_mut().filter(|_| !self.is_failing()) else { return };
-        let Some(room) = shared.reading.enter_early(most) else { return };
-        let durable = self.durable.as_ref().expect("only streams with a journal are behind");
-        let (id, numbers, end) = (durable.id(), behind.numbers.clone(), behind.numbers.end);
-        let Some(chunks) = durable.journal().ahead(move |journal| journal.read(id, numbers, most)) else {
-            return;
+        let (start, end) = match behind.ahead.back().map(|ahead| &ahead.batches) {
+            None => (behind.numbers.start, behind.numbers.end),
+            Some(Batches::Read(chunks)) => (end_of(chunks), behind.numbers.end),
+            Some(Batches::Reading(_)) => return,
         };
-        let mut charged = Reservation::empty(shared.budget.clone());
-        charged.charge_spare(most as u64);
-        behind.ahead = Some(Ahead { chunks, end, room, charged });
+        if start >= end {
+            return;
+        }
+        let room = |batches| Some((batches, shared.reading.enter_early(batches * most)?));
+        let Some((batches, room)) = room(TOGETHER).or_else(|| room(1)) else { return };
+        let durable = self.durable.as_ref().expect("only streams with a journal are behind");
+        let id = durable.id();
+        let read = move |journal: &Journal| journal.read_batches(id, start..end, most, batches);
+        let Some(reading) = durable.journal().ahead(read) else { return };
+        let charged = charged(&shared.budget, batches * most);
+        behind.ahead.push_back(Ahead { batches: Batches::Reading(reading), end, room, charged });
     }
 
-    /// Makes a batch of what was read, when the entries below `end` were on disk only.
+    /// Makes a batch of the first of what was read, when the entries below `end` were on disk only. The second waits.
     pub(super) fn take_in(
         &self,
-        mut chunks: Vec<Chunk>,
+        mut batches: VecDeque<Vec<Chunk>>,
         end: u64,
-        room: OwnedSemaphorePermit,
+        mut room: OwnedSemaphorePermit,
     ) -> ClosedBatch {
+        let budget = &self.registry().shared().budget;
+        let read = batches.iter().flatten().map(|chunk| chunk.bytes.len()).sum();
+        let mut chunks = batches.pop_front().unwrap_or_default();
         let mut queue = self.queue.lock();
         // All of it may have been withdrawn while it was read.
         let start = queue.behind.as_ref().map_or(u64::MAX, |behind| behind.numbers.start);
@@ -151,9 +177,18 @@ impl Stream {
             (batch, _) = batch.without(&withdrawn);
         }
         let capacity = batch.len() as u64;
-        let read = Amount { bytes: capacity, records: batch.records() };
-        let Difference { missing, surplus } = Behind::read(&mut queue.behind, next, read, end);
-        self.registry().shared().budget.charge(capacity);
+        let taken = Amount { bytes: capacity, records: batch.records() };
+        let Difference { missing, surplus } = Behind::read(&mut queue.behind, next, taken, end);
+        if let Some(second) = batches.pop_front()
+            && let Some(behind) = &mut queue.behind
+            && second.first().is_some_and(|chunk| chunk.first >= behind.numbers.start)
+        {
+            // It goes last, and may keep the memory of both.
+            let first = room.split(1).expect("it is room for a kibibyte at least");
+            let (room, charged) = (mem::replace(&mut room, first), charged(budget, read));
+            behind.ahead.push_front(Ahead { batches: Batches::Read(second), end, room, charged });
+        }
+        budget.charge(capacity);
         queue.in_memory += capacity;
         self.read_ahead(&mut queue);
         drop(queue);
@@ -177,4 +212,16 @@ impl Stream {
             warn!(%exporter, key, records, suppressed, "records dropped: damage in the journal has put them aside");
         }
     }
+}
+
+/// The number behind the last entry.
+fn end_of(chunks: &[Chunk]) -> u64 {
+    chunks.last().map_or(u64::MAX, |chunk| chunk.first + chunk.entries)
+}
+
+/// Memory that is taken whether there is room or not.
+fn charged(budget: &Arc<Budget>, bytes: usize) -> Reservation {
+    let mut charged = Reservation::empty(budget.clone());
+    charged.charge_spare(bytes as u64);
+    charged
 }

@@ -9,13 +9,14 @@ use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::durable::Durable;
 use super::generation::{Generation, Held};
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::reading::ReadingRoom;
 use super::withdraw::Removed;
 use super::{Budget, QueueSettings, StreamName};
-use crate::journal::{Journal, RecoveredStream};
+use crate::journal::Journal;
 use crate::otlp::Signal;
 use crate::route::Values as _;
 
@@ -83,7 +84,7 @@ pub struct Registry {
     exporter: Arc<str>,
     settings: ArcSwap<QueueSettings>,
     /// Newest first, and never without one. Requests that began before a reload still name streams of an earlier one.
-    generations: ArcSwap<Vec<Arc<Generation>>>,
+    pub(super) generations: ArcSwap<Vec<Arc<Generation>>>,
     shared: Arc<Shared>,
     outlet: std::sync::OnceLock<Box<dyn Outlet>>,
     flushing: AtomicBool,
@@ -249,36 +250,10 @@ impl Registry {
         }
         let name = StreamName::new(signal, identity.into(), generation.attributes.clone());
         self.check(&name).map_err(NoStream::Unfit)?;
-        let join = || {
-            if !self.shared.streams.join() {
-                return Err(NoStream::TooMany);
-            }
-            if route.is_some_and(|route| !route.join()) {
-                self.shared.streams.leave();
-                return Err(NoStream::TooMany);
-            }
-            Ok(())
-        };
-        self.make(generation, name, route, join)
+        self.make(generation, name, route)
     }
 
-    /// Makes a stream that the journal had, named by the attributes of now. It counts against `limits.streams`, but is
-    /// not refused for that. The error says why the exporter could not send it.
-    pub fn recover(self: &Arc<Self>, found: &RecoveredStream) -> Result<(), String> {
-        let generation = self.generations.load()[0].clone();
-        let name =
-            StreamName::new(found.key.signal, found.key.identity.clone(), generation.attributes.clone());
-        self.check(&name)?;
-        let join = || {
-            self.shared.streams.join_anyway();
-            Ok(())
-        };
-        let stream: Result<_, NoStream> = self.make(&generation, name, None, join);
-        stream.expect("nothing is asked of it").recover(found);
-        Ok(())
-    }
-
-    fn check(&self, name: &StreamName) -> Result<(), String> {
+    pub(super) fn check(&self, name: &StreamName) -> Result<(), String> {
         self.outlet.get().map_or(Ok(()), |outlet| outlet.check(name))
     }
 
@@ -287,14 +262,22 @@ impl Registry {
         generation: &Generation,
         name: StreamName,
         route: Option<&Arc<StreamCount>>,
-        join: impl FnOnce() -> Result<(), NoStream>,
     ) -> Result<Arc<Stream>, NoStream> {
         match generation.streams[name.signal().index()].entry(name.identity().clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
             Entry::Vacant(vacant) => {
-                join()?;
+                if !self.shared.streams.join() {
+                    return Err(NoStream::TooMany);
+                }
+                if route.is_some_and(|route| !route.join()) {
+                    self.shared.streams.leave();
+                    return Err(NoStream::TooMany);
+                }
                 let of_key = generation.held_by(&name);
-                let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned()));
+                let durable = self.shared.journal.as_ref().map(|journal| {
+                    Durable::new(journal, &self.exporter, &name, self.ahead_of(&name).is_some())
+                });
+                let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned(), durable));
                 vacant.insert(stream.clone());
                 Ok(stream)
             }

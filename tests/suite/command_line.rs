@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
+use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -273,6 +274,38 @@ async fn send_and_sink_speak_grpc_over_tls() {
 }
 
 #[tokio::test]
+async fn send_shows_what_the_server_says_but_no_secrets() {
+    for protocol in ["http", "grpc"] {
+        let up = sinks::counting().await;
+        let endpoint = format!("http://{}", up.addr());
+        let send = async || {
+            let header = "Authorization: Bearer hunter2";
+            let args = [
+                "send",
+                "--protocol",
+                protocol,
+                "--endpoint",
+                &endpoint,
+                "--requests",
+                "1",
+                "--header",
+                header,
+            ];
+            sluice(&args).await
+        };
+        up.set_fault(Fault::status(400).message("hunter2 may not send\nto `here`"));
+        let refused = send().await;
+        assert_eq!(refused.code, Some(1), "{}", refused.error);
+        assert!(refused.error.contains(": [redacted] may not send to `here`"), "{}", refused.error);
+        up.set_fault(Fault::partial_success(3, "three are too old for hunter2"));
+        let partial = send().await;
+        let said = "the server answers with partial success: three are too old for [redacted]";
+        assert!(partial.error.contains(said), "{}", partial.error);
+        assert!(!(refused.error + &partial.error).contains("hunter2"));
+    }
+}
+
+#[tokio::test]
 async fn version_and_help_exit_with_0() {
     let ended = sluice(&["--version"]).await;
     assert_eq!((ended.code, ended.out), (Some(0), format!("sluice {}\n", env!("CARGO_PKG_VERSION"))));
@@ -286,7 +319,7 @@ async fn version_and_help_exit_with_0() {
 #[tokio::test]
 async fn with_log_format_json_every_line_is_json() {
     let up = sinks::counting().await;
-    up.set_fault(sluice::cli::sink::Fault::status(503));
+    up.set_fault(Fault::status(503));
     let yaml = format!(
         "exporters: {{ otlp_http/up: {{ endpoint: '{}' }} }}\nroutes: [{{ exporters: [otlp_http/up] }}]\nshutdown_timeout: 1s\n",
         up.url()

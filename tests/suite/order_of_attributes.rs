@@ -1,5 +1,7 @@
 //! Reloads that make an exporter's templates read other resource attributes, so that streams are named anew.
 
+use std::path::Path;
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use prost::Message as _;
@@ -104,4 +106,113 @@ async fn a_stream_that_goes_on_is_sent_by_the_attribute_that_is_asked_for_now() 
         (sluice.api("/api/v1/streams").await["total"] == 1).then_some(())
     })
     .await;
+}
+
+/// The same with a journal below `kept`, and no time for anything at the end.
+fn kept(up: &Sink, headers: &str, kept: &Path) -> String {
+    config(up, headers) + &format!("journal: {{ directory: '{}' }}\nshutdown_timeout: 0s\n", kept.display())
+}
+
+#[tokio::test]
+async fn a_key_keeps_its_order_through_a_restart_with_the_attributes_of_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let (before, after) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let sluice = Sluice::start(&before).await;
+    sluice.accept(Signal::Logs, record("a", "1")).await;
+    sluice.reconfigure(&after).await;
+    sluice.accept(Signal::Logs, record("a", "2")).await;
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&before).await;
+    sluice.accept(Signal::Logs, record("a", "3")).await;
+    up.clear_faults();
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3"]);
+    assert_eq!(read(&up), ["", "", ""]);
+}
+
+#[tokio::test]
+async fn what_a_reload_gives_a_destination_is_delivered_before_what_came_since() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let (fit, unfit) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let sluice = Sluice::start(&fit).await;
+    for text in ["1", "2"] {
+        sluice.accept(Signal::Logs, record("a", text)).await;
+    }
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&unfit).await;
+    sluice.accept(Signal::Logs, record("a", "being sent")).await;
+    eventually("an attempt was answered", async || {
+        (sluice.metric("sluice_export_attempts_total", &[]).await > 0.0).then_some(())
+    })
+    .await;
+    sluice.accept(Signal::Logs, record("a", "3")).await;
+    assert_eq!(sluice.metric("sluice_journal_unclaimed_records", &[]).await, 2.0);
+    sluice.reconfigure(&fit).await;
+    assert_eq!(sluice.metric("sluice_journal_unclaimed_records", &[]).await, 0.0);
+    sluice.accept(Signal::Logs, record("a", "4")).await;
+    up.clear_faults();
+    sluice.settled().await;
+    sluice.assert_conserved().await;
+    let mut texts = up.texts(Signal::Logs);
+    texts.retain(|text| text != "being sent");
+    assert_eq!(texts, ["1", "2", "3", "4"]);
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&fit).await;
+    assert_eq!(sluice.metric("sluice_recovered_records_total", &[]).await, 0.0, "nothing of it comes again");
+}
+
+#[tokio::test]
+async fn attributes_that_come_back_keep_their_place_through_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    let (old, new) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let sluice = Sluice::start(&old).await;
+    sluice.accept(Signal::Logs, record("a", "1")).await;
+    sluice.settled().await;
+    up.set_fault(Fault::status(503));
+    for (config, text) in [(&new, "2"), (&old, "3"), (&new, "4"), (&old, "5")] {
+        sluice.reconfigure(config).await;
+        sluice.accept(Signal::Logs, record("a", text)).await;
+    }
+    assert!(sluice.shut_down().await.is_empty());
+    drop(sluice);
+
+    let sluice = Sluice::start(&old).await;
+    sluice.accept(Signal::Logs, record("a", "6")).await;
+    up.clear_faults();
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn what_comes_behind_what_a_reload_gives_a_destination_stays_behind_it_through_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let (fit, unfit) = (kept(&up, "", directory.path()), kept(&up, &reads("tenant"), directory.path()));
+    let mut number = 0;
+    // The second of them is given back what the first has queued; the third finds two streams of one name.
+    for first in [&fit, &unfit, &fit] {
+        let sluice = Sluice::start(first).await;
+        sluice.reconfigure(&fit).await;
+        for _ in 0..2 {
+            number += 1;
+            sluice.accept(Signal::Logs, record("a", &number.to_string())).await;
+        }
+        assert!(sluice.shut_down().await.is_empty());
+    }
+    up.clear_faults();
+    let sluice = Sluice::start(&fit).await;
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4", "5", "6"]);
 }

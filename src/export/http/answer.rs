@@ -84,7 +84,7 @@ impl Reply<'_> {
             );
         }
         match self.body.and_then(|body| plain(self.headers, body)) {
-            Ok(body) => match message(self.headers, &body) {
+            Ok(body) => match error_message(self.headers, &body) {
                 message if message.trim().is_empty() => status.to_string(),
                 message => format!("{status}: {message}"),
             },
@@ -181,7 +181,7 @@ fn partial_success_of_json(body: &[u8]) -> Result<Option<PartialSuccess>, Unread
 
 /// The message of an error body: `google.rpc.Status` in either encoding (OTLP rule 37), one of the shapes that
 /// other servers use, or plain text.
-fn message(headers: &HeaderMap, body: &[u8]) -> String {
+pub(crate) fn error_message(headers: &HeaderMap, body: &[u8]) -> String {
     if is_json(headers, body)
         && let Ok(value) = serde_json::from_slice::<Value>(body)
     {

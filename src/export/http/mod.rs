@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::trace;
 
 use self::answer::Reply;
-pub(crate) use self::answer::retry_after;
+pub(crate) use self::answer::{error_message, retry_after};
 use self::pool::{Connection, Pool, PoolLimits};
 use self::target::FixedTargets;
 pub use self::target::{FRAMING_HEADERS, HttpTarget};

@@ -16,7 +16,7 @@ const MIN_SECRET: usize = 4;
 
 /// Texts that must never be shown: values of headers and of a URL's query, as a whole and by their words.
 #[derive(Clone, Default)]
-pub(in crate::export) struct Secrets(Vec<String>);
+pub(crate) struct Secrets(Vec<String>);
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Debug for Secrets {
 
 impl Secrets {
     /// Adds a value. An upstream may echo `Bearer abc` as `abc`, so its words count by themselves.
-    pub(in crate::export) fn add(&mut self, value: &str) {
+    pub(crate) fn add(&mut self, value: &str) {
         let words = value.split([' ', ',', ';', '=', '"']).filter(|word| !is_scheme(word));
         for secret in std::iter::once(value).chain(words) {
             if secret.len() >= MIN_SECRET && !self.0.iter().any(|known| known == secret) {
@@ -38,7 +38,7 @@ impl Secrets {
     }
 
     /// `text` for people.
-    pub(in crate::export) fn clean(&self, text: &str) -> String {
+    pub(crate) fn clean(&self, text: &str) -> String {
         let mut end = text.len().min(MAX_SEARCHED);
         while !text.is_char_boundary(end) {
             end -= 1;

@@ -2,6 +2,7 @@
 //! the journal goes on by itself.
 
 use super::*;
+use crate::journal::Done;
 use crate::journal::simulation::Faults;
 
 fn used(disk: &SimulatedDisk) -> u64 {
@@ -38,6 +39,37 @@ fn a_full_disk_refuses_and_recovers_when_there_is_room() {
     assert_eq!(recovery.damage, []);
     let a = journal.stream(&key("a"));
     assert_eq!(read_all(&journal, a), filled("a", 0..taken + 100, 1000));
+}
+
+#[test]
+fn those_who_are_answered_may_use_the_journal_whatever_the_answer_is() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let append = || {
+        let a = journal.stream(&key("a"));
+        let group = Group { stream: a, entries: [entry(nth("a", 0, 1000), 1)].into_iter().collect() };
+        let (journal, answers) = (journal.clone(), answers.clone());
+        let done = move |result: Result<Appended, NotWritten>| {
+            journal.forget(a);
+            answers.lock().push((result.is_ok(), journal.state().failing.is_some()));
+        };
+        (group, Box::new(done) as Done)
+    };
+    let commit = |(group, done): (Group, Done)| {
+        journal.append(vec![group], done);
+        while journal.commit_once() {}
+    };
+    commit(append());
+    disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+    commit(append());
+    // The disk is known to fail now: this one is refused without being tried.
+    commit(append());
+    assert_eq!(*answers.lock(), [(true, false), (false, true), (false, true)]);
+    journal.close();
+    let (group, done) = append();
+    journal.append(vec![group], done);
+    assert_eq!(answers.lock()[3], (false, true));
 }
 
 #[test]

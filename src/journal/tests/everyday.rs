@@ -95,6 +95,46 @@ fn a_request_larger_than_a_record_and_than_a_segment_is_one() {
 }
 
 #[test]
+fn batches_that_are_read_together_are_those_that_are_read_one_by_one() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk);
+    let a = journal.stream(&key("a"));
+    // Records of one entry and of many, small ones and those that are larger than a batch.
+    fill(&journal, a, "a", 0..50, 300);
+    let entries = (50..80).map(|n| entry(nth("a", n, 5_000), 1)).collect();
+    append(&journal, vec![Group { stream: a, entries }]).unwrap();
+    fill(&journal, a, "a", 80..84, 40_000);
+    for max_bytes in [1, 700, 4_000, 30_000, 90_000, usize::MAX] {
+        for batches in 1..4 {
+            let (mut from, mut found) = (0, Vec::new());
+            loop {
+                let read = journal.read_batches(a, from..82, max_bytes, batches).unwrap();
+                assert!(read.len() <= batches);
+                if read.is_empty() {
+                    break;
+                }
+                for chunks in &read {
+                    assert_eq!(
+                        *chunks,
+                        journal.read(a, from..82, max_bytes).unwrap(),
+                        "{max_bytes} {batches}"
+                    );
+                    let bytes: usize = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+                    let entries: u64 = chunks.iter().map(|chunk| chunk.entries).sum();
+                    assert!(bytes <= max_bytes || entries == 1, "{bytes} of {max_bytes}");
+                    from = chunks[chunks.len() - 1].sequences().end() + 1;
+                    found.extend(chunks.iter().flat_map(entries_of));
+                }
+            }
+            let mut expected = filled("a", 0..50, 300);
+            expected.extend(filled("a", 50..80, 5_000));
+            expected.extend(filled("a", 80..82, 40_000));
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+#[test]
 fn requests_that_wait_are_made_durable_together_and_answered_in_order() {
     let disk = SimulatedDisk::new(1);
     let (journal, _) = open(&disk);

@@ -193,7 +193,7 @@ async fn what_is_withdrawn_behind_a_backlog_is_not_sent_by_the_next_process() {
     before.close();
     let (during, found) = journal(&disk, 4 << 20);
     let house = House::on(&during, 1 << 20);
-    house.registry.recover(&found[0]).unwrap();
+    assert!(house.registry.recover(found).is_empty());
     let stream = house.consumers.first();
     let (mut in_flight, numbers) = next(&stream).await;
     assert_eq!(numbers, [0]);
@@ -209,7 +209,7 @@ async fn what_is_withdrawn_behind_a_backlog_is_not_sent_by_the_next_process() {
     let (after, found) = journal(&disk, 4 << 20);
     assert_eq!((found[0].first, found[0].last, found[0].entries), (0, 2, 2));
     let house = House::on(&after, 1 << 20);
-    house.registry.recover(&found[0]).unwrap();
+    assert!(house.registry.recover(found).is_empty());
     let stream = house.consumers.first();
     for number in [0, 2] {
         let (in_flight, numbers) = next(&stream).await;
@@ -235,7 +235,7 @@ async fn what_is_withdrawn_while_it_is_read_is_not_in_what_was_read() {
     let chunks = journal.read(id, 0..3, 1 << 20).unwrap();
     drop(receipt);
     let room = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
-    let batch = stream.take_in(chunks, 3, room).batch;
+    let batch = stream.take_in([chunks].into(), 3, room).batch;
     assert_eq!(batch.numbers().iter().collect::<Vec<_>>(), [0, 2]);
     assert_eq!(batch.len(), 2 * ENTRY);
     assert_eq!(house.pending("a"), 2 * ENTRY as u64);
@@ -378,6 +378,91 @@ async fn an_exporter_reads_its_backlog_whatever_others_hold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_just_now_stays_on_disk_and_takes_no_room() {
+    let disk = SimulatedDisk::new(5);
+    let (journal, _) = journal(&disk, 4 << 20);
+    let house = House::on(&journal, 4096);
+    for _ in 0..20 {
+        house.write(&journal, "a", ENTRY).unwrap();
+    }
+    let stream = house.consumers.first();
+    loop {
+        let mut in_flight = stream.next().await.unwrap();
+        if !in_flight.is_on_disk() {
+            deliver(in_flight);
+            continue;
+        }
+        let segments =
+            disk.files().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("segment-"));
+        let kept: Vec<_> = segments.map(|name| (name.clone(), disk.content(&name))).collect();
+        for (name, _) in &kept {
+            disk.lose(name);
+        }
+        assert!(!in_flight.read().await);
+        assert!(in_flight.is_on_disk());
+        assert_eq!(house.shared.reading.free_kibibytes(), 1);
+        for (name, content) in kept {
+            disk.put(&name, content);
+        }
+        assert!(in_flight.read().await);
+        assert!(!in_flight.batch().is_empty());
+        break;
+    }
+}
+
+/// On a real disk: only there something is read before it is asked for.
+#[tokio::test]
+async fn what_is_read_ahead_comes_in_order_and_once_and_gives_its_room_back() {
+    const ENTRIES: u64 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(JournalSettings::new(directory.path())).unwrap();
+    // So little memory that most stays on disk; the room to read is larger than that of two batches ahead.
+    let house = House::on(&journal, 16 << 10);
+    for _ in 0..ENTRIES {
+        let mut admission = house.admission();
+        place(&mut admission, &house.registry, &[("a", ENTRY / 3)]).unwrap();
+        let (_, mut writing) = admission.commit_durably(&journal, &Bytes::new(), false).unwrap();
+        writing.written().await.unwrap();
+    }
+    let stream = house.consumers.first();
+    let (mut sent, mut attempts, mut ahead) = (Vec::new(), 0, 0);
+    while sent.len() < ENTRIES as usize {
+        let (mut in_flight, numbers) = next(&stream).await;
+        assert_eq!(numbers.first(), Some(&(sent.len() as u64)), "the next one");
+        attempts += 1;
+        ahead +=
+            usize::from(stream.queue.lock().behind.as_ref().is_some_and(|behind| behind.ahead.len() == 2));
+        if attempts % 5 == 0 {
+            // What was read for later goes back, too.
+            assert!(in_flight.put_back());
+            in_flight.read().await;
+            assert_eq!(in_flight.batch().numbers().iter().collect::<Vec<_>>(), numbers);
+        }
+        sent.extend(in_flight.batch().numbers().iter());
+        deliver(in_flight);
+    }
+    assert_eq!(sent, (0..ENTRIES).collect::<Vec<_>>());
+    assert!(ahead > 10, "one batch waited while others were read {ahead} times");
+    assert_eq!((house.in_memory(), house.pending("a"), house.registry.pending_bytes()), (0, 0, 0));
+    assert_eq!(house.shared.reading.free_kibibytes(), 4);
+    assert_eq!(unsettled(&journal, &stream), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_journal_never_has_room_for_is_told_from_what_it_has_none_for_now() {
+    let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
+    let house = House::on(&journal, 8 << 20);
+    // Also once a part of it is used.
+    for _ in 0..10 {
+        let never = house.write(&journal, "a", 2 << 20);
+        assert!(matches!(never, Err(Refused::TooLargeForJournal)), "{never:?}");
+        house.write(&journal, "b", 60_000).unwrap();
+    }
+    let not_now = house.write(&journal, "a", 3 << 19);
+    assert!(matches!(not_now, Err(Refused::Full(Full::Journal))), "{not_now:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_stream_does_not_fill_the_journal() {
     let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
     let house = House::on(&journal, 1 << 20);
@@ -428,9 +513,7 @@ async fn what_is_left_in_the_journal_is_taken_over_whatever_the_limit_of_streams
 
     let house = House::on(&after, 1 << 20);
     house.shared.streams.set_limit(1);
-    for stream in &found {
-        house.registry.recover(stream).unwrap();
-    }
+    assert_eq!(house.registry.recover(found), []);
     assert_eq!((house.registry.recovered_records(), house.registry.pending_records()), (3, 3));
     let streams = house.consumers.0.lock().clone();
     for stream in &streams {
@@ -462,7 +545,7 @@ async fn what_damage_has_taken_is_counted_and_what_nobody_counted_too() {
         let found = RecoveredStream { id, key: key.clone(), first: 0, last: 0, entries: 1, records, bytes };
         let shared = shared(&journal, 1 << 20);
         let (registry, consumers) = House::exporter("one", settings(), &shared);
-        registry.recover(&found).unwrap();
+        assert_eq!(registry.recover(vec![found]), []);
         assert_eq!(registry.pending_records(), records);
         let (in_flight, _) = next(&consumers.first()).await;
         assert_eq!((registry.pending_records(), registry.pending_bytes()), (1, ENTRY as u64));

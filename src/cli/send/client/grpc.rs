@@ -9,11 +9,11 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use prost::Message as _;
 
 use super::connection::Driver;
-use super::{Failure, Refusal};
+use super::{Failure, Refusal, note, secrets, taken};
 use crate::cli::answer::ExportResponse;
 use crate::cli::send::settings::{SendError, SendSettings};
-use crate::export::Dialer;
 use crate::export::call::{Answered, CallError, Message, call};
+use crate::export::{Dialer, Secrets};
 use crate::net::Transmission;
 use crate::rpc::{Code, ENCODING, MEDIA_TYPE, PREFIX, announced, trailers};
 
@@ -23,6 +23,7 @@ pub(super) struct Grpc {
     uri: Uri,
     headers: HeaderMap,
     compressed: bool,
+    secrets: Secrets,
     connection: Option<Connection>,
 }
 
@@ -46,7 +47,8 @@ impl Grpc {
         }
         headers.extend(settings.headers.clone());
         let uri = uri.parse().map_err(|_| SendError::Endpoint)?;
-        Ok(Self { dialer, uri, headers, compressed: coding.is_some(), connection: None })
+        let (compressed, secrets) = (coding.is_some(), secrets(settings));
+        Ok(Self { dialer, uri, headers, compressed, secrets, connection: None })
     }
 
     /// Sends the message `body` and waits for the end of the call; the number of records it says were rejected.
@@ -69,7 +71,7 @@ impl Grpc {
     fn end(&mut self, connection: Connection, ended: Result<Answered, CallError>) -> Result<u64, Refusal> {
         let answered = ended.map_err(|_| Failure::Closed)?;
         self.connection = Some(connection);
-        result(&answered)
+        result(&answered, &self.secrets)
     }
 
     fn request(&self) -> Request<()> {
@@ -102,7 +104,7 @@ impl Connection {
     }
 }
 
-fn result(answered: &Answered) -> Result<u64, Refusal> {
+fn result(answered: &Answered, secrets: &Secrets) -> Result<u64, Refusal> {
     let Some(end) = answered.end() else {
         let failure = match answered.status {
             StatusCode::OK => Failure::Code(Code::Unknown),
@@ -112,11 +114,13 @@ fn result(answered: &Answered) -> Result<u64, Refusal> {
     };
     let code = trailers::code(end);
     if code != Code::Ok {
-        let retry_after = trailers::retry_info(end).map(|info| info.delay());
-        return Err(Refusal { failure: Failure::Code(code), retry_after });
+        let (failure, retry_after) =
+            (Failure::Code(code), trailers::retry_info(end).map(|info| info.delay()));
+        note(failure, &trailers::message(end), secrets);
+        return Err(Refusal { failure, retry_after });
     }
     // OK with a message that can't be read is a success all the same.
     let body = answered.body.as_deref().unwrap_or_default();
     let message = announced(body).map_or(&b""[..], |(len, _)| &body[PREFIX..PREFIX + len]);
-    Ok(ExportResponse::decode(message).unwrap_or_default().rejected())
+    Ok(taken(&ExportResponse::decode(message).unwrap_or_default(), secrets))
 }

@@ -1,7 +1,7 @@
 //! OTLP/HTTP on one kept-alive HTTP/1.1 connection.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
@@ -12,10 +12,10 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 
 use super::connection::Driver;
-use super::{Failure, Refusal};
+use super::{Failure, Refusal, note, secrets, taken};
 use crate::cli::answer::{ExportResponse, JSON, PROTOBUF};
 use crate::cli::send::settings::{SendEncoding, SendError, SendSettings};
-use crate::export::{Dialer, retry_after};
+use crate::export::{Dialer, Secrets, error_message, retry_after};
 use crate::net::Transmission;
 
 /// Bytes of an answer that are read.
@@ -26,6 +26,7 @@ pub(super) struct Http {
     dialer: Arc<Dialer>,
     path: Uri,
     headers: HeaderMap,
+    secrets: Secrets,
     connection: Option<Connection>,
 }
 
@@ -51,7 +52,7 @@ impl Http {
         }
         headers.extend(settings.headers.clone());
         let path = path.parse().map_err(|_| SendError::Endpoint)?;
-        Ok(Self { dialer, path, headers, connection: None })
+        Ok(Self { dialer, path, headers, secrets: secrets(settings), connection: None })
     }
 
     /// Sends `body` and waits for the answer; the number of records it says were rejected.
@@ -73,7 +74,7 @@ impl Http {
         *request.headers_mut() = self.headers.clone();
         let answer = connection.converse(request).await?;
         self.connection = Some(connection);
-        answer.result()
+        answer.result(&self.secrets)
     }
 }
 
@@ -100,22 +101,23 @@ impl Connection {
         };
         let (head, body) = self.driver.drive(answering).await.map_err(|_| Failure::Closed)?;
         let body = body.map_err(|_| Failure::Closed)?.to_bytes();
-        Ok(Answer { status: head.status, retry_after: retry_after(&head.headers, SystemTime::now()), body })
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 }
 
 #[derive(Debug)]
 struct Answer {
     status: StatusCode,
-    retry_after: Option<Duration>,
+    headers: HeaderMap,
     body: Bytes,
 }
 
 impl Answer {
-    fn result(self) -> Result<u64, Refusal> {
+    fn result(self, secrets: &Secrets) -> Result<u64, Refusal> {
         if !self.status.is_success() {
             let failure = Failure::Status(self.status.as_u16());
-            return Err(Refusal { failure, retry_after: self.retry_after });
+            note(failure, &error_message(&self.headers, &self.body), secrets);
+            return Err(Refusal { failure, retry_after: retry_after(&self.headers, SystemTime::now()) });
         }
         // A 2xx with a body that can't be read is a success all the same.
         let response = if self.body.starts_with(b"{") {
@@ -123,6 +125,6 @@ impl Answer {
         } else {
             ExportResponse::decode(self.body).unwrap_or_default()
         };
-        Ok(response.rejected())
+        Ok(taken(&response, secrets))
     }
 }

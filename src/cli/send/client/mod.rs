@@ -15,7 +15,8 @@ use tracing::warn;
 use self::grpc::Grpc;
 use self::http::Http;
 use super::settings::{SendError, SendProtocol, SendSettings};
-use crate::export::{DialError, Dialer};
+use crate::cli::answer::ExportResponse;
+use crate::export::{DialError, Dialer, Secrets};
 use crate::notice;
 use crate::rpc::Code;
 
@@ -106,6 +107,31 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self { failure, retry_after: None }
     }
+}
+
+/// What the server says of a request that it does not take, or not all of it, for the log: the report has only a word for it.
+fn note(what: impl fmt::Display, said: &str, secrets: &Secrets) {
+    let said = secrets.clean(said);
+    if !said.is_empty()
+        && let Some(suppressed) = notice::due("send", "answer")
+    {
+        warn!(suppressed, "the server answers {what}: {said}");
+    }
+}
+
+/// The number of records that a server which takes a request says it has rejected.
+fn taken(response: &ExportResponse, secrets: &Secrets) -> u64 {
+    if let Some(partial) = &response.partial_success {
+        note("with partial success", &partial.error_message, secrets);
+    }
+    response.rejected()
+}
+
+/// What a server may echo, and nobody else is to see.
+fn secrets(settings: &SendSettings) -> Secrets {
+    let mut secrets = Secrets::default();
+    settings.headers.values().filter_map(|value| value.to_str().ok()).for_each(|value| secrets.add(value));
+    secrets
 }
 
 /// How connections are made: one for all clients of a run.
