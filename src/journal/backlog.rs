@@ -1,5 +1,6 @@
 //! Counting what is not settled, stream by stream, from the indexes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::merge::{Merge, Source};
 use super::read::choose;
 use super::record::{Found, HEADER, Kind, Record, decode_key};
 use super::run::{Got, read_run};
+use super::settled::Settled;
 use super::types::StreamKey;
 
 /// What all segments have of one stream.
@@ -40,17 +42,18 @@ pub(super) struct Live {
 /// Calls `each` for every stream of the segments, in the order of their numbers.
 pub(super) fn count(
     sources: &[Source],
-    position: impl Fn(u32) -> u64,
+    settled: &BTreeMap<u32, Settled>,
     mut each: impl FnMut(Backlog) -> io::Result<()>,
 ) -> io::Result<()> {
+    let nothing = Settled::default();
     let mut merge = Merge::of(sources)?;
     while let Some((stream, mut rows)) = merge.next()? {
         let key = rows.iter().find_map(|(source, row)| key(source, row));
         let end = rows.iter().map(|(_, row)| row.end).max().unwrap_or(0);
-        let (segments, position) = (rows.len() as u32, position(stream));
-        rows.retain(|(_, row)| row.end > position);
+        let (segments, settled) = (rows.len() as u32, settled.get(&stream).unwrap_or(&nothing));
+        rows.retain(|(_, row)| !settled.covers(row.first..row.end));
         rows.sort_by_key(|(_, row)| row.first);
-        let live = live(&rows, position)?;
+        let live = live(&rows, settled)?;
         each(Backlog { stream, key, segments, end, live })?;
     }
     Ok(())
@@ -72,11 +75,11 @@ fn key(source: &Source, row: &Row) -> Option<StreamKey> {
     if ours { decode_key(&bytes[HEADER..]) } else { None }
 }
 
-/// What rows, sorted by their first number, have from the position on.
-fn live(rows: &[(&Source, Row)], position: u64) -> io::Result<Option<Live>> {
+/// What rows, sorted by their first number, have that is not settled.
+fn live(rows: &[(&Source, Row)], settled: &Settled) -> io::Result<Option<Live>> {
     let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(None) };
     let apart = rows.windows(2).all(|pair| pair[0].1.end <= pair[1].1.first);
-    if apart && first.first >= position {
+    if apart && rows.iter().all(|(_, row)| settled.is_clear_of(row.first..row.end)) {
         return Ok(Some(Live {
             first: first.first,
             end: last.end,
@@ -89,13 +92,16 @@ fn live(rows: &[(&Source, Row)], position: u64) -> io::Result<Option<Live>> {
     let mut extents = Vec::new();
     for (source, row) in rows {
         extents.extend(
-            source.extents(row, position)?.into_iter().map(|extent| (source.segment.clone(), extent)),
+            source
+                .extents(row, settled.position())?
+                .into_iter()
+                .map(|extent| (source.segment.clone(), extent)),
         );
     }
     let mut live: Option<Live> = None;
-    for piece in choose(extents, position) {
+    for piece in choose(extents, 0, settled) {
         let Extent { first, .. } = piece.extent;
-        let (entries, records, bytes) = if piece.from == first {
+        let (entries, records, bytes) = if piece.from == first && piece.end == piece.extent.end() {
             (u64::from(piece.extent.entries), piece.extent.records, piece.extent.framed())
         } else {
             let source = rows.iter().find(|(source, _)| source.segment.id() == piece.segment.id());
@@ -115,7 +121,7 @@ fn live(rows: &[(&Source, Row)], position: u64) -> io::Result<Option<Live>> {
             }
         };
         let live = live.get_or_insert(Live { first: piece.from, end: 0, entries: 0, records: 0, bytes: 0 });
-        live.end = piece.extent.end();
+        live.end = piece.end;
         live.entries += entries;
         live.records += records;
         live.bytes += bytes;

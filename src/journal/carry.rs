@@ -10,6 +10,7 @@ use super::merge::{Merge, Source, Unreadable};
 use super::read::choose;
 use super::record::{ALIGN, HEADER, encode_key};
 use super::run::{Entries, Got, LARGE, read_run, runs};
+use super::settled::Settled;
 use super::shared::Shared;
 use super::state::{Index, Segment, SegmentState};
 use super::supply::NoSegment;
@@ -145,13 +146,13 @@ impl Shared {
         }
         let mut merge = Merge::of(&sources)?;
         while let Some((stream, rows)) = merge.next()? {
-            let position = self.state.lock().streams.position(stream);
+            let settled = self.state.lock().streams.settled(stream);
             let mut extents: Vec<(Arc<Segment>, Extent)> = Vec::new();
-            for (source, row) in rows.iter().filter(|(_, row)| row.end > position) {
-                let found = source.extents(row, position)?;
+            for (source, row) in rows.iter().filter(|(_, row)| !settled.covers(row.first..row.end)) {
+                let found = source.extents(row, settled.position())?;
                 extents.extend(found.into_iter().map(|extent| (source.segment.clone(), extent)));
             }
-            self.carry_stream(&mut tender.carrier, stream, &sources, extents, position)?;
+            self.carry_stream(&mut tender.carrier, stream, &sources, extents, &settled)?;
         }
         Ok(self.write_carried(&mut tender.carrier, true)?)
     }
@@ -162,15 +163,15 @@ impl Shared {
         stream: u32,
         sources: &[Source],
         extents: Vec<(Arc<Segment>, Extent)>,
-        position: u64,
+        settled: &Settled,
     ) -> Result<(), Stopped> {
         let mut extent: Vec<Entries> = Vec::new();
         let (mut bytes, mut next) = (0, None);
-        if self.has_copies(carrier, stream, &extents, position) {
+        if self.has_copies(carrier, stream, &extents, settled.position()) {
             self.write_carried(carrier, true)?;
             carrier.finish(&mut self.state.lock());
         }
-        let pieces = choose(extents, position);
+        let pieces = choose(extents, 0, settled);
         for run in runs(&pieces) {
             let id = run[0].segment.id();
             let source = sources.iter().find(|source| source.segment.id() == id);
@@ -181,7 +182,7 @@ impl Shared {
                     Got::Entries(entries) => entries,
                     Got::Corrupt => {
                         self.quarantine(&piece.segment, &piece.extent);
-                        let lost = piece.from..=piece.extent.end() - 1;
+                        let lost = piece.from..=piece.end - 1;
                         self.state.lock().streams.settle(StreamId(stream), &lost);
                         continue;
                     }

@@ -158,12 +158,13 @@ impl Journal {
     pub(crate) fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
         let state = self.inner.shared.state.lock();
         let known = state.streams.table.get(&stream.0)?;
-        (known.position < known.next).then_some(known.position..known.next)
+        let position = known.settled.position();
+        (position < known.next).then_some(position..known.next)
     }
 
     /// What a stream has of these sequence numbers, in order: at most `max_bytes`, unless the first entry alone is larger.
-    /// Empty if there is nothing. What is found to be damaged is left out and settled, and so is what is not there in front
-    /// of an entry that is. Blocks.
+    /// Empty if there is nothing. What is settled is left out. What is found to be damaged is left out and settled, and so
+    /// is what is not there in front of an entry that is. Blocks.
     ///
     /// What is on disk can be read a moment before `done` of its request is called. Those who count on being told first
     /// end `numbers` behind what they have been told of.

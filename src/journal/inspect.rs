@@ -1,6 +1,6 @@
 //! What is in a directory, for people: without taking it, and without changing anything.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -145,11 +145,10 @@ fn streams(disk: &dyn Disk, survey: &Survey) -> io::Result<Vec<InspectedStream>>
     for found in survey.segments.values() {
         sources.push(Source::open(disk, &found.segment, &found.file, &found.index)?);
     }
-    let positions: HashMap<u32, u64> =
-        survey.positions.snapshot.iter().flat_map(|snapshot| snapshot.positions.clone()).collect();
+    let nothing = BTreeMap::new();
+    let settled = survey.positions.snapshot.as_ref().map_or(&nothing, |snapshot| &snapshot.settled);
     let mut streams = Vec::new();
-    let position = |stream: u32| positions.get(&stream).copied().unwrap_or(0);
-    backlog::count(&sources, position, |backlog| {
+    backlog::count(&sources, settled, |backlog| {
         let Backlog { stream: number, key, segments, end, live } = backlog;
         let [entries, records, bytes] = live.map_or([0; 3], |live| [live.entries, live.records, live.bytes]);
         let first = live.map_or(end, |live| live.first);

@@ -20,7 +20,7 @@
 //! lock                        locked by the process that has the journal
 //! segment-0000000000000012    a segment, by its number in hexadecimal
 //! spare-000000000000000b      a file that was a segment, and will be one again
-//! positions-a, positions-b    how far each stream is settled
+//! positions-a, positions-b    what is settled of each stream
 //! quarantine/                 copies of what was damaged
 //! ```
 //!
@@ -53,7 +53,7 @@
 //! | 8..12 | length of the payload |
 //! | 12..16 | kind |
 //! | 16..20 | number of the stream |
-//! | 20..24 | entries |
+//! | 20..24 | entries; of a snapshot, ranges that are in it |
 //! | 24..32 | sequence number of the first entry |
 //! | 32..40 | records (spans, data points, log records) in all entries |
 //! | 40.. | payload |
@@ -66,6 +66,7 @@
 //! | 4 positions | 32 bits for a stream, 64 for its position, repeated |
 //! | 5 freed | numbers of segments that were freed, 64 bits each |
 //! | 6 snapshot | see `positions.rs` |
+//! | 7 settled | 32 bits for a stream, 64 for the first and 64 for the number behind the last of a range that is settled above its position, repeated |
 //!
 //! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
 //! What the requests of a group have for the same stream stands together, so that there are few records, and large ones.
@@ -100,22 +101,25 @@
 //! # Reading
 //!
 //! A backlog is read from the index: the records of a stream that have what is asked for, those near each other at once. What
-//! is asked for ends where the stream was told that entries are on disk, and that may be inside a record. Two batches can be
-//! asked for at once: what stands together is one read for both. Reads of 32 KiB and more go past the page cache, into memory
-//! that is used again; smaller ones go through it, as others read what stands beside them.
+//! is settled already, because it passed something that is stuck, is left out. What is asked for ends where the stream was told
+//! that entries are on disk, and that may be inside a record. Two batches can be asked for at once: what stands together is
+//! one read for both. Reads of 32 KiB and more go past the page cache, into memory that is used again; smaller ones go
+//! through it, as others read what stands beside them.
 //!
 //! # Settling, freeing, carrying
 //!
-//! Settling happens in memory. Every 200 ms the positions that have moved are written, each second they are synced, so a
-//! crash brings back what was settled within the last second. A segment is freed when all its streams are settled beyond
-//! it: first positions that say so are synced, then the file is renamed to be spare, or removed. If that can't be done it
-//! stays a segment, and is tried again.
+//! Settling happens in memory, in any order: a stream has a position, below which all is settled, and ranges above it. Every
+//! 200 ms the positions that have moved are written and the ranges that have grown, each second they are synced, so a crash
+//! brings back what was settled within the last second. A segment is freed when all its entries are settled: first positions
+//! and ranges that say so are synced, then the file is renamed to be spare, or removed. If that can't be done it stays a
+//! segment, and is tried again. Recovery gives no number again that they name, whether its entry is still there or not.
 //!
-//! Few live entries must not keep a segment. Those of segments with less than a quarter alive are *carried*: copied to a
-//! segment of the same format, synced, and the sources freed as above. If there is no room, any segment with a little that
-//! is dead will do, and two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell
-//! behind, of eight segments at a time and once only, are brought together by stream. A segment that can't be read is left
-//! where it is as long as the process runs, and keeps no other from being carried.
+//! Few live entries must not keep a segment, be they of a stream that is stuck among others, or stuck themselves while those
+//! behind them are settled. Those of segments with less than a quarter alive are *carried*: copied to a segment of the same
+//! format, synced, and the sources freed as above. If there is no room, any segment with a little that is dead will do, and
+//! two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell behind, of eight segments
+//! at a time and once only, are brought together by stream. A segment that can't be read is left where it is as long as the
+//! process runs, and keeps no other from being carried.
 //!
 //! An entry that stands in two segments is one entry: it has the same stream and number. So a crash in the middle of
 //! carrying leaves copies, but no damage.
@@ -164,6 +168,7 @@ mod record;
 mod recover;
 mod run;
 mod scan;
+mod settled;
 mod shared;
 #[doc(hidden)]
 pub mod simulation;

@@ -5,14 +5,21 @@
 //! crash nor a full disk finds the journal without positions: the file in use is not touched until the other is complete.
 //!
 //! A snapshot's payload: 32 bits for the next number of a stream, 32 for how many positions follow, 64 for the next number
-//! of a segment; then the positions, 32 bits for the stream and 64 for its position each; then the numbers of segments that
-//! were freed, 64 bits each. It is the first record of its file, and a file without one counts for nothing.
+//! of a segment; then the positions, 32 bits for the stream and 64 for its position each; then ranges that are settled above
+//! a position, as many as the record's header has for entries, 32 bits for the stream, 64 for the first number and 64 for the
+//! one behind the last each; then the numbers of segments that were freed, 64 bits each. It is the first record of its
+//! file, and a file without one counts for nothing.
+//!
+//! Behind the snapshot only those ranges are written that have grown. So what is written at a time is no more than what was
+//! settled meanwhile, however much is settled above a position. A snapshot has the lowest thousand of a stream: if there are
+//! more, what they say comes again after a restart.
 //!
 //! The files also say which segments were freed, as long as another segment says that it was written behind them: so a
 //! segment that is not there because nobody needed it is told from one that is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::BlockBuffer;
@@ -20,6 +27,7 @@ use super::disk::{BLOCK, Disk, DiskFile, read_what_is_left};
 use super::format::{BadHeader, Header, Purpose, u32_at, u64_at, whole_blocks};
 use super::record::{ALIGN, HEADER, Kind, Record};
 use super::scan::scan;
+use super::settled::Settled;
 
 /// The two files.
 pub(super) const FILES: [&str; 2] = ["positions-a", "positions-b"];
@@ -30,16 +38,31 @@ const LENGTH: u64 = 256 << 10;
 /// A position: 32 bits for the stream, 64 for the position.
 const POSITION: usize = 12;
 
+/// A range above one: 32 bits for the stream, 64 for each end.
+const RANGE: usize = 20;
+
+/// Ranges of one stream that a snapshot has at most.
+const RANGES: usize = 1000;
+
 /// Everything that the positions say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot {
     /// Numbers of streams and segments from here on have not been used.
     pub(super) next_stream: u32,
     pub(super) next_segment: u64,
-    /// All entries of a stream below are settled.
-    pub(super) positions: BTreeMap<u32, u64>,
+    /// What is settled of each stream of which anything is.
+    pub(super) settled: BTreeMap<u32, Settled>,
     /// Segments that were freed.
     pub(super) freed: BTreeSet<u64>,
+}
+
+/// What has been settled since it was last written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// Streams and their positions.
+    pub(super) positions: Vec<(u32, u64)>,
+    /// Streams, and ranges above their positions.
+    pub(super) above: Vec<(u32, Range<u64>)>,
 }
 
 /// The files, being written.
@@ -50,7 +73,8 @@ pub(super) struct Positions {
     header: Header,
     /// Where the next write goes.
     at: u64,
-    /// A write failed: what the file in use holds behind its good part is not known, so the other is next.
+    /// A write failed: what the file in use holds behind its good part is not known, and what should have been written is
+    /// not said again; so a snapshot is next.
     broken: bool,
     unsynced: bool,
 }
@@ -71,36 +95,58 @@ pub(super) struct Read {
 }
 
 impl Snapshot {
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32 + self.positions.len() * POSITION + self.freed.len() * 8);
+    /// The payload, and how many ranges are in it.
+    fn encode(&self) -> (Vec<u8>, u32) {
+        let mut bytes = Vec::with_capacity(32 + self.settled.len() * POSITION + self.freed.len() * 8);
         bytes.extend_from_slice(&self.next_stream.to_le_bytes());
-        bytes.extend_from_slice(&(self.positions.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(self.settled.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&self.next_segment.to_le_bytes());
-        bytes.extend(encode_positions(self.positions.iter().map(|(stream, position)| (*stream, *position))));
+        bytes.extend(encode_positions(self.settled.iter().map(|(stream, of)| (*stream, of.position()))));
+        let above = |(stream, of): (&u32, &Settled)| {
+            of.above().take(RANGES).map(|range| (*stream, range)).collect::<Vec<_>>()
+        };
+        let above: Vec<_> = self.settled.iter().flat_map(above).collect();
+        bytes.extend(encode_above(&above));
         bytes.extend(encode_freed(self.freed.iter().copied()));
-        bytes
+        (bytes, above.len() as u32)
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    fn decode(bytes: &[u8], ranges: u32) -> Option<Self> {
         let head = bytes.get(..16)?;
         let split = (u32_at(head, 4) as usize).checked_mul(POSITION)?;
-        let (positions, freed) = bytes[16..].split_at_checked(split)?;
+        let (positions, rest) = bytes[16..].split_at_checked(split)?;
+        let (above, freed) = rest.split_at_checked((ranges as usize).checked_mul(RANGE)?)?;
         let mut snapshot =
             Self { next_stream: u32_at(head, 0), next_segment: u64_at(head, 8), ..Self::default() };
         snapshot.add_positions(positions);
+        snapshot.add_above(above);
         snapshot.add_freed(freed);
         Some(snapshot)
     }
 
     fn add_positions(&mut self, bytes: &[u8]) {
         for position in bytes.chunks_exact(POSITION) {
-            let known = self.positions.entry(u32_at(position, 0)).or_default();
-            *known = (*known).max(u64_at(position, 4));
+            self.add(u32_at(position, 0), 0..u64_at(position, 4));
         }
     }
 
+    fn add_above(&mut self, bytes: &[u8]) {
+        for range in bytes.chunks_exact(RANGE) {
+            self.add(u32_at(range, 0), u64_at(range, 4)..u64_at(range, 12));
+        }
+    }
+
+    fn add(&mut self, stream: u32, numbers: Range<u64>) {
+        self.settled.entry(stream).or_default().add(numbers);
+        // It may have got its number since the snapshot, and be gone from the segments.
+        self.next_stream = self.next_stream.max(stream.saturating_add(1));
+    }
+
     fn add_freed(&mut self, bytes: &[u8]) {
-        self.freed.extend(bytes.chunks_exact(8).map(|id| u64_at(id, 0)));
+        for id in bytes.chunks_exact(8).map(|id| u64_at(id, 0)) {
+            self.freed.insert(id);
+            self.next_segment = self.next_segment.max(id.saturating_add(1));
+        }
     }
 }
 
@@ -108,6 +154,16 @@ fn encode_positions(positions: impl Iterator<Item = (u32, u64)>) -> Vec<u8> {
     positions
         .flat_map(|(stream, position)| stream.to_le_bytes().into_iter().chain(position.to_le_bytes()))
         .collect()
+}
+
+fn encode_above(above: &[(u32, Range<u64>)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(above.len() * RANGE);
+    for (stream, range) in above {
+        bytes.extend_from_slice(&stream.to_le_bytes());
+        bytes.extend_from_slice(&range.start.to_le_bytes());
+        bytes.extend_from_slice(&range.end.to_le_bytes());
+    }
+    bytes
 }
 
 fn encode_freed(freed: impl Iterator<Item = u64>) -> Vec<u8> {
@@ -143,8 +199,9 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
             &bytes[from..from + record.length as usize]
         };
         let snapshot = scan.records.first().filter(|(_, record)| record.kind == Kind::Snapshot);
-        let Some(mut snapshot) = snapshot.and_then(|(at, record)| Snapshot::decode(payload(*at, record)))
-        else {
+        let snapshot =
+            snapshot.and_then(|(at, record)| Snapshot::decode(payload(*at, record), record.entries));
+        let Some(mut snapshot) = snapshot else {
             continue;
         };
         if header.id < found.generation {
@@ -153,6 +210,7 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
         for (at, record) in &scan.records[1..] {
             match record.kind {
                 Kind::Positions => snapshot.add_positions(payload(*at, record)),
+                Kind::Settled => snapshot.add_above(payload(*at, record)),
                 Kind::Freed => snapshot.add_freed(payload(*at, record)),
                 _ => {}
             }
@@ -163,8 +221,8 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
 }
 
 impl Positions {
-    /// Takes the files, and writes `snapshot` into the one that is not in use. If there was damage, into both, so that
-    /// nothing old is left to be found.
+    /// Takes the files, and writes `snapshot` into both, the one that is not in use first: so that nothing old is left to
+    /// be found when one of them is lost.
     pub(super) fn open(disk: &dyn Disk, read: &Read, snapshot: &Snapshot) -> io::Result<Self> {
         let file = |name: &str| {
             let file = match disk.open(name) {
@@ -188,9 +246,7 @@ impl Positions {
         };
         disk.sync_directory()?;
         positions.write_snapshot(disk, snapshot)?;
-        if !read.corrupt.is_empty() || read.snapshot.is_none() {
-            positions.write_snapshot(disk, snapshot)?;
-        }
+        positions.write_snapshot(disk, snapshot)?;
         Ok(positions)
     }
 
@@ -199,26 +255,32 @@ impl Positions {
         self.files.iter().map(|(_, length)| length).sum()
     }
 
-    /// Notes positions that have moved, and segments that are about to be freed; `snapshot` says it all, these included.
+    /// Notes what has moved, and segments that are about to be freed; `snapshot` says it all, these included.
     /// With `sync` it is durable when this returns.
     pub(super) fn write(
         &mut self,
         disk: &dyn Disk,
-        moved: &[(u32, u64)],
+        moved: &Moved,
         freed: &[u64],
         sync: bool,
         snapshot: impl FnOnce() -> Snapshot,
     ) -> io::Result<()> {
         let mut buffer = BlockBuffer::default();
-        if !moved.is_empty() {
-            put(&mut buffer, self.header, Kind::Positions, &encode_positions(moved.iter().copied()));
+        let Moved { positions, above } = moved;
+        if !positions.is_empty() {
+            put(&mut buffer, self.header, Kind::Positions, 0, &encode_positions(positions.iter().copied()));
+        }
+        if !above.is_empty() {
+            put(&mut buffer, self.header, Kind::Settled, 0, &encode_above(above));
         }
         if !freed.is_empty() {
-            put(&mut buffer, self.header, Kind::Freed, &encode_freed(freed.iter().copied()));
+            put(&mut buffer, self.header, Kind::Freed, 0, &encode_freed(freed.iter().copied()));
         }
         buffer.pad(BLOCK);
         let (file, length) = &self.files[self.current];
         if self.broken || self.at + buffer.len() as u64 > *length {
+            // Until it is written, `moved` stands nowhere, and the caller doesn't say it again.
+            self.broken = true;
             return self.write_snapshot(disk, &snapshot());
         }
         let file = file.clone();
@@ -244,7 +306,8 @@ impl Positions {
         let mut buffer = BlockBuffer::default();
         buffer.put(&[0; BLOCK]);
         header.encode(buffer.at(0, BLOCK));
-        put(&mut buffer, header, Kind::Snapshot, &snapshot.encode());
+        let (payload, ranges) = snapshot.encode();
+        put(&mut buffer, header, Kind::Snapshot, ranges, &payload);
         buffer.pad(BLOCK);
         let other = 1 - self.current;
         let (file, length) = &mut self.files[other];
@@ -262,9 +325,9 @@ impl Positions {
     }
 }
 
-fn put(buffer: &mut BlockBuffer, header: Header, kind: Kind, payload: &[u8]) {
+fn put(buffer: &mut BlockBuffer, header: Header, kind: Kind, entries: u32, payload: &[u8]) {
     let seed = header.seed();
-    let record = Record::plain(kind, 0, payload);
+    let record = Record { entries, ..Record::plain(kind, 0, payload) };
     buffer.put(&record.encode(crc32c::crc32c_append(seed, payload), seed));
     buffer.put(payload);
     buffer.pad(ALIGN);

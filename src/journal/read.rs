@@ -9,6 +9,7 @@ use super::chunks::Batches;
 use super::disk::is_lost;
 use super::index::{Extent, Row, SealedIndex, is_damage};
 use super::run::{Got, LARGE, LastOpen, Piece, read_run, runs};
+use super::settled::Settled;
 use super::shared::Shared;
 use super::state::{Index, Segment};
 use super::survey::read_again;
@@ -18,17 +19,16 @@ use super::types::{Chunk, ReadError, StreamId};
 const SPARSE: u64 = 32;
 
 /// Chooses from extents of a stream, in any order and possibly of two copies of an entry, those to be read from `from`
-/// on: in order, without the second copies.
-pub(super) fn choose(mut extents: Vec<(Arc<Segment>, Extent)>, from: u64) -> Vec<Piece> {
+/// on: in order, without the second copies, and without what is settled.
+pub(super) fn choose(mut extents: Vec<(Arc<Segment>, Extent)>, from: u64, settled: &Settled) -> Vec<Piece> {
     // Of two copies that begin alike, the longer: it says as much with one read.
     extents.sort_by_key(|(_, extent)| (extent.first, std::cmp::Reverse(extent.entries)));
     let (mut next, mut chosen) = (from, Vec::new());
     for (segment, extent) in extents {
-        if extent.end() > next {
-            let from = next.max(extent.first);
-            next = extent.end();
-            chosen.push(Piece { segment, extent, from });
+        for Range { start: from, end } in settled.gaps(next.max(extent.first)..extent.end()) {
+            chosen.push(Piece { segment: segment.clone(), extent, from, end });
         }
+        next = next.max(extent.end());
     }
     chosen
 }
@@ -47,6 +47,10 @@ impl Shared {
             let mut pieces = match self.plan(stream.0, from, max_bytes.saturating_mul(batches) as u64) {
                 Ok(pieces) => pieces,
                 Err(NoPlan::Changed) => continue,
+                Err(NoPlan::Settled(end)) => {
+                    from = end;
+                    continue;
+                }
                 Err(NoPlan::Failed(error)) => return Err(error),
             };
             pieces.truncate(pieces.partition_point(|piece| piece.from < numbers.end));
@@ -76,7 +80,7 @@ impl Shared {
                             read.push(entries);
                         }
                         Got::Corrupt => {
-                            from = piece.extent.end();
+                            from = piece.end;
                             self.quarantine(&piece.segment, &piece.extent);
                             self.state.lock().streams.settle(stream, &(piece.from..=from - 1));
                         }
@@ -163,8 +167,10 @@ impl Shared {
         let mut sealed: Vec<(Arc<Segment>, Arc<SealedIndex>)> = Vec::new();
         // From here on entries may be missing among `extents`.
         let mut behind: Option<u64> = None;
+        let settled;
         {
             let state = self.state.lock();
+            settled = state.streams.settled(stream);
             for segment in state.segments.values() {
                 let index = match &segment.index {
                     Index::Open(index) => index,
@@ -207,7 +213,7 @@ impl Shared {
                 behind = Some(behind.map_or(end, |behind| behind.min(end)));
             }
         }
-        let (mut bytes, mut pieces) = (0, choose(extents, from));
+        let (mut bytes, mut pieces) = (0, choose(extents, from, &settled));
         let enough = |piece: &Piece| {
             let unknown = behind.is_some_and(|behind| piece.from >= behind);
             let before = bytes;
@@ -216,7 +222,10 @@ impl Shared {
         };
         let count = pieces.iter().position(enough).unwrap_or(pieces.len());
         pieces.truncate(count);
-        Ok(pieces)
+        match behind {
+            Some(behind) if pieces.is_empty() && behind > from => Err(NoPlan::Settled(behind)),
+            _ => Ok(pieces),
+        }
     }
 }
 
@@ -225,6 +234,8 @@ enum NoPlan {
     /// A segment was freed meanwhile, and its entries may be somewhere else now; or its index was damaged and is made
     /// again.
     Changed,
+    /// All that was looked at is settled: up to this number.
+    Settled(u64),
     Failed(ReadError),
 }
 

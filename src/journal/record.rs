@@ -30,11 +30,21 @@ pub(super) enum Kind {
     Freed,
     /// All positions, see [`super::positions`].
     Snapshot,
+    /// Entries that are settled above the position of their stream: its number as 32 bits, then 64 for the first and 64 for
+    /// the one behind the last.
+    Settled,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Entries, Self::Stream, Self::Opening, Self::Positions, Self::Freed, Self::Snapshot];
+    const ALL: [Self; 7] = [
+        Self::Entries,
+        Self::Stream,
+        Self::Opening,
+        Self::Positions,
+        Self::Freed,
+        Self::Snapshot,
+        Self::Settled,
+    ];
 
     const fn code(self) -> u32 {
         self as u32 + 1

@@ -20,7 +20,7 @@ use super::merge::Source;
 use super::positions::{Positions, Snapshot};
 use super::quarantine;
 use super::shared::Shared;
-use super::state::{Index, OpenIndex, SPARE, SegmentState, State, segment_name};
+use super::state::{Index, OpenIndex, SegmentState, State, segment_name, spare_name, spare_of};
 use super::survey::{Survey, survey};
 use super::tend::Tender;
 use super::types::{JournalSettings, OpenError, RecoveredStream, Recovery, StreamId};
@@ -72,7 +72,7 @@ fn recover(
     repair(&*disk, &mut survey, &mut state, segment_size)?;
     state.figures.quarantined = recovery.damage.iter().filter(|damage| damage.is_kept()).count() as u64;
     let known = survey.positions.snapshot.take().unwrap_or_default();
-    state.next_segment = known.next_segment.max(1);
+    state.next_segment = state.next_segment.max(known.next_segment).max(1);
     state.streams.next = known.next_stream.max(1);
     for (id, found) in survey.segments {
         state.next_segment = state.next_segment.max(id + 1);
@@ -85,7 +85,7 @@ fn recover(
     let snapshot = Snapshot {
         next_stream: state.streams.next,
         next_segment: state.next_segment,
-        positions: state.streams.positions().into_iter().collect(),
+        settled: state.streams.all_settled(),
         freed: state.gone(),
     };
     let positions = Positions::open(&*disk, &survey.positions, &snapshot)?;
@@ -127,6 +127,10 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
         disk.remove(file)?;
     }
     for (file, length) in std::mem::take(&mut survey.spares) {
+        // A segment with its number would get its name when it becomes spare.
+        if let Some(id) = spare_of(&file) {
+            state.next_segment = state.next_segment.max(id + 1);
+        }
         // One whose room was still being reserved, or of another size, is of no use.
         if length == segment_size {
             state.spares.push((file, length));
@@ -150,7 +154,7 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
     for id in unused {
         let found = survey.segments.remove(&id).expect("it was just there");
         if found.length == segment_size {
-            let spare = format!("{SPARE}{id:016x}");
+            let spare = spare_name(id);
             disk.rename(&found.file, &spare)?;
             state.spares.push((spare, found.length));
         } else {
@@ -191,17 +195,18 @@ fn count(disk: &dyn Disk, state: &mut State, known: &Snapshot) -> io::Result<Vec
     for segment in state.segments.values() {
         sources.push(Source::open(disk, &segment.segment, &segment.segment.name(), &segment.index)?);
     }
-    let position = |stream: u32| known.positions.get(&stream).copied().unwrap_or(0);
     let mut recovered = Vec::new();
-    backlog::count(&sources, position, |backlog| {
+    backlog::count(&sources, &known.settled, |backlog| {
         let Backlog { stream, key, segments, end, live } = backlog;
         state.streams.next = state.streams.next.max(stream + 1);
         let Some(key) = key else {
             // Nobody knows whose entries these are.
             return keep_nameless(disk, state, &sources, stream);
         };
-        let reached = live.map_or(end.max(position(stream)), |live| live.first);
-        state.streams.insert(stream, key.clone(), reached, end);
+        let mut settled = known.settled.get(&stream).cloned().unwrap_or_default();
+        // What is not there in front of the first that is will not come.
+        settled.add(0..live.map_or(end.max(settled.end()), |live| live.first));
+        state.streams.insert(stream, key.clone(), settled, end);
         state.streams.table.get_mut(&stream).expect("it was just inserted").segments = segments;
         if let Some(Live { first, end, entries, records, bytes }) = live {
             let (id, last) = (StreamId(stream), end - 1);

@@ -23,12 +23,13 @@ const RUN: u64 = 1 << 20;
 /// Reads of this much and more go past the page cache; what is smaller stands among what others read next.
 pub(super) const LARGE: u64 = 32 << 10;
 
-/// A record to be read, and the first of its entries that is wanted.
+/// A record to be read, and which of its entries are wanted: from a number on, and up to the one before another.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) segment: Arc<Segment>,
     pub(super) extent: Extent,
     pub(super) from: u64,
+    pub(super) end: u64,
 }
 
 /// Entries as they were read.
@@ -195,7 +196,7 @@ impl LastOpen {
 
 /// The entries of the record that `bytes` begins with, if it is the one that is looked for.
 fn entries(bytes: &Bytes, piece: &Piece) -> Got {
-    let Piece { segment, extent, from } = piece;
+    let Piece { segment, extent, from, end } = piece;
     let Found::Whole(record) = Record::find(bytes, segment.header.seed()) else { return Got::Corrupt };
     if Extent::of(extent.offset, &record) != Some(*extent) {
         return Got::Corrupt;
@@ -210,9 +211,8 @@ fn entries(bytes: &Bytes, piece: &Piece) -> Got {
     };
     let skip = (from - extent.first) as usize;
     let Some(begin) = otlp::skip_frames(&payload[..framed], skip) else { return Got::Corrupt };
-    Got::Entries(Entries {
-        first: *from,
-        bytes: payload.slice(begin..framed),
-        counts: counts[skip..].to_vec(),
-    })
+    let mut entries =
+        Entries { first: *from, bytes: payload.slice(begin..framed), counts: counts[skip..].to_vec() };
+    entries.end_at(*end);
+    Got::Entries(entries)
 }

@@ -142,10 +142,21 @@ pub(super) fn segment_name(id: u64) -> String {
     format!("{SEGMENT}{id:016x}")
 }
 
+/// What a file is called that was this segment, or will be.
+pub(super) fn spare_name(id: u64) -> String {
+    format!("{SPARE}{id:016x}")
+}
+
 /// The segment of a file; `None` if this is not the name of one.
 pub(super) fn segment_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(SEGMENT)?;
     u64::from_str_radix(digits, 16).ok().filter(|id| *name == segment_name(*id))
+}
+
+/// The same for a file that is spare.
+pub(super) fn spare_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(SPARE)?;
+    u64::from_str_radix(digits, 16).ok().filter(|id| *name == spare_name(*id))
 }
 
 impl OpenIndex {

@@ -282,10 +282,11 @@ impl Shared {
         loop {
             let rows = self.rows(segment, from, AT_ONCE)?;
             let state = self.state.lock();
-            for row in rows.iter().filter(|row| row.end > state.streams.position(row.stream)) {
-                entries += row.entries;
-                bytes += row.bytes;
-                streams += 1;
+            for row in &rows {
+                let (of_row, bytes_of_row) = state.streams.live_in(row);
+                entries += of_row;
+                bytes += bytes_of_row;
+                streams += u64::from(of_row > 0);
             }
             drop(state);
             from += rows.len();
@@ -312,7 +313,7 @@ impl Shared {
 
     /// Writes the positions that have moved. Once it is durable that nobody needs them, the segments go.
     pub(super) fn write_positions_and_free(&self, tender: &mut Tender, free: &[u64], sync: bool) {
-        let moved = self.state.lock().streams.take_dirty();
+        let moved = self.state.lock().streams.take_moved();
         let sync = sync || !free.is_empty();
         let snapshot = || self.snapshot(free);
         let done = tender.positions.write(&*self.disk, &moved, free, sync, snapshot);
@@ -344,7 +345,7 @@ impl Shared {
         Snapshot {
             next_stream: state.streams.next,
             next_segment: state.next_segment,
-            positions: state.streams.positions().into_iter().collect(),
+            settled: state.streams.all_settled(),
             freed,
         }
     }

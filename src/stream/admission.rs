@@ -231,7 +231,7 @@ impl<'a> Admission<'a> {
         let mut places = Vec::with_capacity(self.groups.len());
         for group in self.groups.drain(..) {
             let entries = group.entries.iter().map(|piece| (piece.index, piece.records)).collect();
-            let first = group.append(Some(Stub::new(ledger.clone(), entries)));
+            let first = group.append(Some(Stub::new(ledger.clone(), entries, group.bytes)));
             places.push((group.stream, first));
         }
         let held = self.reservation.split_off(self.overhead);

@@ -16,7 +16,7 @@ use super::Numbers;
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
 use super::reading::Ahead;
-use crate::journal::Chunk;
+use super::receipt::Stub;
 
 /// How many moments a backlog remembers, to know how old its oldest entry is.
 const MOMENTS: usize = 64;
@@ -29,6 +29,8 @@ const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
 pub(super) struct Behind {
     /// The sequence numbers of those that have not been read.
     pub(super) numbers: Range<u64>,
+    /// Those of them that were withdrawn, and are settled. A read that began before may have them all the same.
+    withdrawn: Numbers,
     bytes: u64,
     records: u64,
     /// When entries from some numbers on came; of those that were recovered, when they were found.
@@ -68,7 +70,13 @@ pub(super) struct Difference {
 impl Behind {
     fn new(from: u64) -> Self {
         let moments = VecDeque::new();
-        Self { numbers: from..from, bytes: 0, records: 0, moments, taken: false, ahead: VecDeque::new() }
+        let (withdrawn, ahead) = (Numbers::default(), VecDeque::new());
+        Self { numbers: from..from, withdrawn, bytes: 0, records: 0, moments, taken: false, ahead }
+    }
+
+    /// What was withdrawn of those that have not been read.
+    pub(super) fn withdrawn(&self) -> &Numbers {
+        &self.withdrawn
     }
 
     /// When the first of its entries came, about.
@@ -91,22 +99,22 @@ impl Behind {
         self.moments.push_back((from, now));
     }
 
-    /// Takes off what has been read of the entries below `end`; if nothing is left, the stream is no longer behind.
-    pub(super) fn read(behind: &mut Option<Self>, chunks: &[Chunk], end: u64) -> Difference {
+    /// Takes off what has been read of the entries below `end`: up to the number `next`, if anything was there; if nothing
+    /// is left, the stream is no longer behind.
+    pub(super) fn read(behind: &mut Option<Self>, next: Option<u64>, read: Amount, end: u64) -> Difference {
         let mut difference = Difference::default();
         let Some(this) = behind.as_mut() else { return difference };
         this.taken = false;
-        for chunk in chunks {
-            this.numbers.start = this.numbers.start.max(chunk.first + chunk.entries);
-            let bytes = chunk.bytes.len() as u64;
-            difference.surplus.bytes += bytes.saturating_sub(this.bytes);
-            difference.surplus.records += chunk.records.saturating_sub(this.records);
-            this.bytes = this.bytes.saturating_sub(bytes);
-            this.records = this.records.saturating_sub(chunk.records);
-        }
+        this.numbers.start = this.numbers.start.max(next.unwrap_or(0));
+        difference.surplus.bytes = read.bytes.saturating_sub(this.bytes);
+        difference.surplus.records = read.records.saturating_sub(this.records);
+        this.bytes = this.bytes.saturating_sub(read.bytes);
+        this.records = this.records.saturating_sub(read.records);
+        let left = Numbers::from(this.numbers.clone());
+        this.withdrawn = this.withdrawn.both(&left);
         // What came while these were read is still to be read.
-        let nothing_left = chunks.is_empty() && this.numbers.end == end;
-        if nothing_left || this.numbers.is_empty() {
+        let nothing_there = next.is_none() && this.numbers.end == end;
+        if nothing_there || left.without(&this.withdrawn).is_empty() {
             difference.missing = Amount { bytes: this.bytes, records: this.records };
             *behind = None;
             return difference;
@@ -128,24 +136,36 @@ impl Queue {
         behind.records += records;
     }
 
-    /// Takes off what is on disk only, if all of it was withdrawn: it would have to be read to be left out.
-    pub(super) fn withdraw_behind(&mut self) -> Option<Forgotten> {
-        let numbers = Numbers::from(self.behind.as_ref()?.numbers.clone());
-        if numbers.is_empty() || !numbers.without(&self.withdrawn).is_empty() {
-            return None;
+    /// Takes off what is on disk only of a request that is withdrawn, if all of the request is: how much a part of it is,
+    /// only reading tells. And takes off everything, if what is left is such parts.
+    pub(super) fn withdraw_behind(&mut self, stub: Option<&Stub>) -> Option<Forgotten> {
+        let behind = self.behind.as_mut()?;
+        let all = Numbers::from(behind.numbers.clone());
+        let of_stub = stub.and_then(|stub| Some((&stub.unsettled, stub.all_in(&behind.numbers)?)));
+        if let Some((numbers, _)) = of_stub {
+            behind.withdrawn = behind.withdrawn.with(numbers);
         }
-        self.end(&numbers);
+        let left = all.without(&behind.withdrawn);
+        if all.is_empty() || !left.without(&self.withdrawn).is_empty() {
+            let (numbers, Amount { bytes, records }) = of_stub?;
+            behind.bytes = behind.bytes.saturating_sub(bytes);
+            behind.records = behind.records.saturating_sub(records);
+            self.end(numbers);
+            return Some(Forgotten { numbers: numbers.clone(), bytes, records, _ahead: VecDeque::new() });
+        }
+        self.end(&all);
         let behind = self.behind.as_mut()?;
         let (bytes, records) = (mem::take(&mut behind.bytes), mem::take(&mut behind.records));
         let ahead = mem::take(&mut behind.ahead);
         if behind.taken {
             // It stays where it is, so that a consumer which has it in its hands keeps its place before what comes now.
             behind.numbers.start = behind.numbers.end;
+            behind.withdrawn = Numbers::default();
             behind.moments.clear();
         } else {
             self.behind = None;
         }
-        Some(Forgotten { numbers, bytes, records, _ahead: ahead })
+        Some(Forgotten { numbers: all, bytes, records, _ahead: ahead })
     }
 
     /// A consumer no longer has in its hands what is on disk only.
@@ -169,18 +189,14 @@ impl Queue {
         Some(behind.since().unwrap_or_else(Instant::now))
     }
 
-    /// All that is in memory, if that are entries in a row to the last one that is not on disk only.
-    fn in_a_row(&self, in_flight: &ClosedBatch) -> Option<Range<u64>> {
-        let mut numbers = in_flight.batch.numbers().clone();
-        for closed in &self.closed {
-            numbers = numbers.with(closed.batch.numbers());
-        }
-        numbers = numbers.with(self.open.numbers());
+    /// From the first of all entries that are in memory to the first one that is on disk only. What is missing in between was
+    /// withdrawn, and is settled: the journal leaves it out.
+    fn in_memory(&self, in_flight: &ClosedBatch) -> Option<Range<u64>> {
+        let first = in_flight.batch.numbers().first();
+        let first = first.or_else(|| self.closed.front()?.batch.numbers().first());
+        let first = first.or_else(|| self.open.numbers().first())?;
         let end = self.behind.as_ref().map_or(self.next_sequence, |behind| behind.numbers.start);
-        match numbers.runs() {
-            [run] if run.end == end => Some(run.clone()),
-            _ => None,
-        }
+        Some(first..end)
     }
 }
 
@@ -191,14 +207,14 @@ impl Stream {
     }
 
     /// Lets go of all that is in memory, since it is on disk as well: the batch in the hands of the only consumer, and
-    /// what comes after it. Whether that was possible: not if something between has ended already.
+    /// what comes after it. Whether that was possible.
     pub(super) fn put_back(&self, in_flight: &mut ClosedBatch) -> bool {
         if self.durable.is_none() {
             return false;
         }
         let signal = self.signal();
         let mut queue = self.queue.lock();
-        let Some(numbers) = queue.in_a_row(in_flight).filter(|_| queue.in_flight == 1) else { return false };
+        let Some(numbers) = queue.in_memory(in_flight).filter(|_| queue.in_flight == 1) else { return false };
         let opened = in_flight.opened;
         let open = queue.open.close(signal);
         let in_hand = mem::replace(in_flight, ClosedBatch::nothing(signal));
@@ -221,7 +237,7 @@ impl Stream {
         }
         behind.taken = true;
         let ahead = mem::take(&mut behind.ahead);
-        let forgotten = queue.withdraw_behind();
+        let forgotten = queue.withdraw_behind(None);
         drop(queue);
         drop(ahead);
         self.forget(forgotten);

@@ -149,7 +149,7 @@ impl Stream {
     }
 
     /// Makes a batch of the first of what was read, when the entries below `end` were on disk only. The second waits.
-    fn take_in(
+    pub(super) fn take_in(
         &self,
         mut batches: VecDeque<Vec<Chunk>>,
         end: u64,
@@ -163,7 +163,22 @@ impl Stream {
         let start = queue.behind.as_ref().map_or(u64::MAX, |behind| behind.numbers.start);
         chunks.retain(|chunk| chunk.first >= start);
         let opened = queue.behind.as_ref().and_then(Behind::since).unwrap_or_else(Instant::now);
-        let Difference { missing, surplus } = Behind::read(&mut queue.behind, &chunks, end);
+        let next = chunks.last().map(|chunk| chunk.first + chunk.entries);
+        let mut numbers = Numbers::default();
+        for chunk in &chunks {
+            numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
+        }
+        let records = chunks.iter().map(|chunk| chunk.records).sum();
+        let bytes = chunks.into_iter().map(|chunk| chunk.bytes).collect();
+        let mut batch = Batch::numbered(self.signal(), bytes, records, numbers);
+        // Or some of it.
+        let withdrawn = queue.behind.as_ref().map(|behind| behind.withdrawn().both(batch.numbers()));
+        if let Some(withdrawn) = withdrawn.filter(|withdrawn| !withdrawn.is_empty()) {
+            (batch, _) = batch.without(&withdrawn);
+        }
+        let capacity = batch.len() as u64;
+        let taken = Amount { bytes: capacity, records: batch.records() };
+        let Difference { missing, surplus } = Behind::read(&mut queue.behind, next, taken, end);
         if let Some(second) = batches.pop_front()
             && let Some(behind) = &mut queue.behind
             && second.first().is_some_and(|chunk| chunk.first >= behind.numbers.start)
@@ -173,14 +188,6 @@ impl Stream {
             let (room, charged) = (mem::replace(&mut room, first), charged(budget, read));
             behind.ahead.push_front(Ahead { batches: Batches::Read(second), end, room, charged });
         }
-        let mut numbers = Numbers::default();
-        for chunk in &chunks {
-            numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
-        }
-        let records = chunks.iter().map(|chunk| chunk.records).sum();
-        let bytes = chunks.into_iter().map(|chunk| chunk.bytes).collect();
-        let batch = Batch::numbered(self.signal(), bytes, records, numbers);
-        let capacity = batch.len() as u64;
         budget.charge(capacity);
         queue.in_memory += capacity;
         self.read_ahead(&mut queue);

@@ -6,12 +6,14 @@
 //! not in it, so that it doesn't matter where the bytes are. Of requests that don't ask for a receipt nothing is kept.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::behind::Amount;
 use super::queue::Stream;
 use super::{Batch, Numbers, Reservation, StreamName};
 
@@ -61,6 +63,8 @@ pub(super) struct Stub {
     ledger: Arc<Ledger>,
     /// For each number: which entry of the request it is or is a piece of, and its records.
     entries: Box<[(usize, u64)]>,
+    /// Framed bytes of all of them.
+    bytes: u64,
     first: u64,
     admitted: Instant,
     pub(super) unsettled: Numbers,
@@ -128,9 +132,19 @@ impl Ledger {
 }
 
 impl Stub {
-    /// Of a request with these entries in the stream, each as its position in the request and its records.
-    pub(super) fn new(ledger: Arc<Ledger>, entries: Box<[(usize, u64)]>) -> Self {
-        Self { ledger, entries, first: 0, admitted: Instant::now(), unsettled: Numbers::default() }
+    /// Of a request with these entries in the stream, each as its position in the request and its records; with their
+    /// framed `bytes`.
+    pub(super) fn new(ledger: Arc<Ledger>, entries: Box<[(usize, u64)]>, bytes: u64) -> Self {
+        Self { ledger, entries, bytes, first: 0, admitted: Instant::now(), unsettled: Numbers::default() }
+    }
+
+    /// What its entries are, if all of them have these numbers and none is settled.
+    pub(super) fn all_in(&self, numbers: &Range<u64>) -> Option<Amount> {
+        let whole = self.unsettled.len() == self.entries.len() as u64;
+        (whole && numbers.start <= self.first && self.last() < numbers.end).then(|| {
+            let records = self.entries.iter().map(|(_, records)| records).sum();
+            Amount { bytes: self.bytes, records }
+        })
     }
 
     /// The last number that the request has in the stream.

@@ -1,8 +1,9 @@
 //! Taking entries back out of a queue: nobody waits for them any more, and whoever sent them was told to send them again.
 //!
 //! What is not being attempted leaves the queue at once, from the middle of batches, too, and its room is given back. The
-//! order of the others doesn't change. What is in the hands of a consumer is only noted: the consumer takes it out before
-//! its next attempt, or at once while it waits for that.
+//! order of the others doesn't change. What is on disk only leaves at once as well, without being read, and the journal
+//! keeps that across a restart. What is in the hands of a consumer is only noted: the consumer takes it out before its next
+//! attempt, or at once while it waits for that. So is what is left on disk of a request that has begun to be read.
 
 use std::sync::atomic::Ordering;
 
@@ -37,7 +38,7 @@ impl Stream {
         let mut queue = self.queue.lock();
         let Some(stub) = queue.stubs.remove(first) else { return };
         let removed = queue.withdraw(&stub, self.signal());
-        let forgotten = queue.withdraw_behind();
+        let forgotten = queue.withdraw_behind(Some(&stub));
         if let Some(durable) = &self.durable {
             durable.settle(&stub.unsettled.without(&queue.withdrawn));
         }

@@ -112,7 +112,7 @@ fn admit(
     for (group, first) in groups.iter().zip(&appended.first) {
         let stub = ledger.as_ref().map(|ledger| {
             let entries = group.entries.iter().map(|(index, entry)| (*index, entry.records)).collect();
-            Stub::new(ledger.clone(), entries)
+            Stub::new(ledger.clone(), entries, group.bytes)
         });
         group.admit(*first, stub);
     }

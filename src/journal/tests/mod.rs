@@ -5,6 +5,7 @@ mod disk_faults;
 mod everyday;
 mod fixture;
 mod model;
+mod positions;
 mod real_disk;
 mod tending;
 mod unreadable;

@@ -137,7 +137,7 @@ async fn write_for_receipt(house: &House, journal: &Journal) -> Receipt {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_withdrawn_while_it_is_put_back_leaves_when_it_is_read() {
+async fn what_is_withdrawn_while_it_is_put_back_leaves_at_once() {
     let (journal, _) = journal(&SimulatedDisk::new(6), 4 << 20);
     let house = House::on(&journal, 1 << 20);
     let receipt = write_for_receipt(&house, &journal).await;
@@ -147,16 +147,13 @@ async fn what_is_withdrawn_while_it_is_put_back_leaves_when_it_is_read() {
     assert_eq!(numbers, [0]);
     assert!(in_flight.put_back());
     drop(receipt);
-    in_flight.read().await;
-    assert_eq!(in_flight.withdraw().iter().collect::<Vec<_>>(), [0]);
     assert_eq!(house.pending("a"), ENTRY as u64);
+    assert_eq!(unsettled(&journal, &stream), Some(1..2));
+    in_flight.read().await;
+    assert_eq!(in_flight.batch().numbers().iter().collect::<Vec<_>>(), [1]);
+    assert!(in_flight.withdraw().is_empty());
     assert_eq!(stream.requests.load(Ordering::Acquire), 0);
     deliver(in_flight);
-    if house.pending("a") > 0 {
-        let (in_flight, numbers) = next(&stream).await;
-        assert_eq!(numbers, [1]);
-        deliver(in_flight);
-    }
     assert_eq!((house.pending("a"), house.in_memory(), house.registry.pending_bytes()), (0, 0, 0));
     assert_eq!(unsettled(&journal, &stream), None);
 }
@@ -171,7 +168,7 @@ async fn what_is_on_disk_only_needs_not_be_read_to_be_withdrawn() {
     assert!(in_flight.put_back());
     let [first, second] = receipts;
     drop(second);
-    assert_eq!(house.pending("a"), 2 * ENTRY as u64, "it waits behind what is still waited for");
+    assert_eq!(house.pending("a"), ENTRY as u64);
     drop(first);
     assert_eq!((house.pending("a"), house.registry.pending_bytes(), house.in_memory()), (0, 0, 0));
     assert_eq!(unsettled(&journal, &stream), None);
@@ -185,6 +182,119 @@ async fn what_is_on_disk_only_needs_not_be_read_to_be_withdrawn() {
         deliver(in_flight);
     }
     assert_eq!((house.pending("a"), house.registry.pending_bytes(), house.in_memory()), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_behind_a_backlog_is_not_sent_by_the_next_process() {
+    let disk = SimulatedDisk::new(12);
+    let (before, _) = journal(&disk, 4 << 20);
+    let house = House::on(&before, 1 << 20);
+    house.write(&before, "a", ENTRY).unwrap();
+    before.close();
+    let (during, found) = journal(&disk, 4 << 20);
+    let house = House::on(&during, 1 << 20);
+    assert!(house.registry.recover(found).is_empty());
+    let stream = house.consumers.first();
+    let (mut in_flight, numbers) = next(&stream).await;
+    assert_eq!(numbers, [0]);
+    assert!(in_flight.put_back());
+    let receipt = write_for_receipt(&house, &during).await;
+    house.write(&during, "a", ENTRY).unwrap();
+    in_flight.read().await;
+    drop(receipt);
+    assert_eq!(house.pending("a"), 2 * ENTRY as u64, "what is being sent, and what nobody took back");
+    assert_eq!(house.registry.pending_records(), 2);
+    during.close();
+    drop(in_flight);
+    let (after, found) = journal(&disk, 4 << 20);
+    assert_eq!((found[0].first, found[0].last, found[0].entries), (0, 2, 2));
+    let house = House::on(&after, 1 << 20);
+    assert!(house.registry.recover(found).is_empty());
+    let stream = house.consumers.first();
+    for number in [0, 2] {
+        let (in_flight, numbers) = next(&stream).await;
+        assert_eq!(numbers, [number]);
+        deliver(in_flight);
+    }
+    assert_eq!((house.pending("a"), house.in_memory(), house.registry.pending_records()), (0, 0, 0));
+    assert_eq!(house.registry.recovered_records(), 2);
+    assert_eq!(unsettled(&after, &stream), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_while_it_is_read_is_not_in_what_was_read() {
+    let (journal, _) = journal(&SimulatedDisk::new(13), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    house.write(&journal, "a", ENTRY).unwrap();
+    let receipt = write_for_receipt(&house, &journal).await;
+    house.write(&journal, "a", ENTRY).unwrap();
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    assert!(in_flight.put_back());
+    let id = stream.durable.as_ref().unwrap().id();
+    let chunks = journal.read(id, 0..3, 1 << 20).unwrap();
+    drop(receipt);
+    let room = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+    let batch = stream.take_in([chunks].into(), 3, room).batch;
+    assert_eq!(batch.numbers().iter().collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(batch.len(), 2 * ENTRY);
+    assert_eq!(house.pending("a"), 2 * ENTRY as u64);
+    assert!(stream.has_nothing_on_disk());
+    assert_eq!(house.registry.pending_bytes(), 2 * ENTRY as u64, "nothing of it is missing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_read_in_part_is_withdrawn_as_it_is_read() {
+    let (journal, _) = journal(&SimulatedDisk::new(14), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    let mut admission = house.admission();
+    place(&mut admission, &house.registry, &[("a", ENTRY), ("a", ENTRY)]).unwrap();
+    let (_, mut writing) = admission.commit_durably(&journal, &Bytes::new(), true).unwrap();
+    while journal.commit_once() {}
+    let receipt = writing.written().await.unwrap().unwrap();
+    house.write(&journal, "a", ENTRY).unwrap();
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    assert!(in_flight.put_back());
+    in_flight.read().await;
+    assert_eq!(in_flight.batch().numbers().iter().collect::<Vec<_>>(), [0]);
+    drop(receipt);
+    assert_eq!(house.pending("a"), 3 * ENTRY as u64);
+    assert_eq!(in_flight.withdraw().iter().collect::<Vec<_>>(), [0]);
+    drop(in_flight);
+    let (mut in_flight, _) = next(&stream).await;
+    assert_eq!(in_flight.withdraw().iter().collect::<Vec<_>>(), [1]);
+    drop(in_flight);
+    let (in_flight, numbers) = next(&stream).await;
+    assert_eq!(numbers, [2]);
+    deliver(in_flight);
+    assert_eq!((house.pending("a"), house.in_memory(), house.registry.pending_bytes()), (0, 0, 0));
+    assert_eq!(unsettled(&journal, &stream), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_put_back_also_if_something_behind_it_was_withdrawn() {
+    let (journal, _) = journal(&SimulatedDisk::new(15), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    house.write(&journal, "a", ENTRY).unwrap();
+    let receipt = write_for_receipt(&house, &journal).await;
+    house.write(&journal, "a", ENTRY).unwrap();
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    drop(receipt);
+    assert_eq!(house.pending("a"), 2 * ENTRY as u64);
+    assert!(in_flight.put_back());
+    assert_eq!((house.in_memory(), house.pending("a")), (0, 2 * ENTRY as u64));
+    in_flight.read().await;
+    let mut sent: Vec<u64> = in_flight.batch().numbers().iter().collect();
+    deliver(in_flight);
+    while house.pending("a") > 0 {
+        let (in_flight, numbers) = next(&stream).await;
+        sent.extend(numbers);
+        deliver(in_flight);
+    }
+    assert_eq!(sent, [0, 2]);
+    assert_eq!((house.in_memory(), house.registry.pending_bytes()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
