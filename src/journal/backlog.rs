@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use super::disk::is_lost;
 use super::index::{Extent, Row};
 use super::merge::{Merge, Source};
 use super::read::choose;
@@ -105,13 +106,18 @@ fn live(rows: &[(&Source, Row)], settled: &Settled) -> io::Result<Option<Live>> 
         } else {
             let source = rows.iter().find(|(source, _)| source.segment.id() == piece.segment.id());
             let source = source.expect("pieces are of the rows").0;
-            match read_run(&*source.file, &Arc::default(), std::slice::from_ref(&piece))?.pop() {
-                Some(Got::Entries(entries)) => {
-                    let records = entries.counts.iter().map(|count| u64::from(*count)).sum();
-                    (entries.counts.len() as u64, records, entries.bytes.len() as u64)
-                }
-                // Whoever reads it puts it aside.
-                Some(Got::Corrupt) | None => (0, 0, 0),
+            match read_run(&*source.file, &Arc::default(), std::slice::from_ref(&piece)) {
+                Ok(mut got) => match got.pop() {
+                    Some(Got::Entries(entries)) => {
+                        let records = entries.counts.iter().map(|count| u64::from(*count)).sum();
+                        (entries.counts.len() as u64, records, entries.bytes.len() as u64)
+                    }
+                    // Whoever reads it puts it aside.
+                    Some(Got::Corrupt) | None => (0, 0, 0),
+                },
+                // Whoever reads it waits until it can be read.
+                Err(error) if is_lost(&error) => (0, 0, 0),
+                Err(error) => return Err(error),
             }
         };
         let live = live.get_or_insert(Live { first: piece.from, end: 0, entries: 0, records: 0, bytes: 0 });

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::format::Purpose;
-use super::index::Extent;
-use super::merge::{Merge, Source};
+use super::index::{Extent, SealedIndex, is_damage};
+use super::merge::{Merge, Source, Unreadable};
 use super::read::choose;
 use super::record::{ALIGN, HEADER, encode_key};
 use super::run::{Entries, Got, LARGE, read_run, runs};
@@ -17,6 +17,7 @@ use super::supply::NoSegment;
 use super::tend::Tender;
 use super::types::StreamId;
 use super::writer::Writer;
+use crate::notice;
 
 /// Records of carried entries take no further one beyond this: as large as a batch.
 const EXTENT: usize = 512 << 10;
@@ -34,12 +35,36 @@ const FEWEST: usize = 4;
 /// Records that are larger than this, on average, are read well enough where they are.
 const SCATTERED: u64 = LARGE;
 
-/// Segments that could not be carried are left alone for so many rounds.
+/// Segments that could not be carried are left alone for so many rounds, and one that can't be read as long as the process
+/// runs.
 const ROUNDS: u32 = 300;
+const FOR_GOOD: u32 = u32::MAX;
 
-/// Segments to be carried, oldest first.
-struct Inputs {
-    segments: Vec<Arc<Segment>>,
+/// A segment to be carried, with the index that it had when it was chosen: a reader may find that one damaged meanwhile, and
+/// take it away to be made again.
+struct Input {
+    segment: Arc<Segment>,
+    index: Arc<SealedIndex>,
+}
+
+/// Why segments are not carried.
+enum Stopped {
+    /// One of them can't be read.
+    At(Unreadable),
+    /// There is nothing to write to.
+    Carrier(NoSegment),
+}
+
+impl From<Unreadable> for Stopped {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::At(unreadable)
+    }
+}
+
+impl From<NoSegment> for Stopped {
+    fn from(none: NoSegment) -> Self {
+        Self::Carrier(none)
+    }
 }
 
 impl Shared {
@@ -52,29 +77,41 @@ impl Shared {
         let Some(inputs) = self.choose_inputs(short, &tender.left_alone) else { return };
         match self.carry_all(tender, &inputs) {
             Ok(()) => {
-                let ids: Vec<u64> = inputs.segments.iter().map(|segment| segment.id()).collect();
+                let mut ids: Vec<u64> = inputs.iter().map(|input| input.segment.id()).collect();
                 drop(inputs);
-                for id in &ids {
-                    if let Some(segment) = self.state.lock().segments.get_mut(id) {
-                        segment.copied = true;
-                    }
-                }
+                ids.retain(|id| {
+                    let mut state = self.state.lock();
+                    let Some(segment) = state.segments.get_mut(id) else { return false };
+                    segment.copied = true;
+                    // One whose index is made again goes when it has it.
+                    segment.sealed().is_some()
+                });
                 self.write_positions_and_free(tender, &ids, true);
             }
             // What has been carried stands in two places, which is no harm unless it is tried again and again.
-            Err(error) => {
+            Err(stopped) => {
                 tender.carrier.finish(&mut self.state.lock());
-                tender.left_alone.extend(inputs.segments.iter().map(|segment| (segment.id(), ROUNDS)));
-                if let NoSegment::Io(error) = error
-                    && let Some(more) = crate::notice::due("journal", "carry")
-                {
+                let error = match stopped {
+                    // The others are tried without it.
+                    Stopped::At(Unreadable { segment, error }) => {
+                        let mended = is_damage(&error) && self.make_index_again(&segment).is_ok();
+                        tender.left_alone.insert(segment.id(), if mended { ROUNDS } else { FOR_GOOD });
+                        error
+                    }
+                    Stopped::Carrier(none) => {
+                        tender.left_alone.extend(inputs.iter().map(|input| (input.segment.id(), ROUNDS)));
+                        let NoSegment::Io(error) = none else { return };
+                        error
+                    }
+                };
+                if let Some(more) = notice::due("journal", "carry") {
                     tracing::warn!(%error, more, "entries of the journal can't be carried forward");
                 }
             }
         }
     }
 
-    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u32>) -> Option<Inputs> {
+    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u32>) -> Option<Vec<Input>> {
         let state = self.state.lock();
         let short = short || self.unused(&state) < 2 * self.segment_size;
         let newest: Vec<u64> = {
@@ -89,22 +126,20 @@ impl Shared {
             .filter_map(|segment| Some((segment, segment.sealed()?.trailer.end)))
             .filter(|(segment, _)| segment.live_entries > 0 && !segment.copied)
             .collect();
-        let segments = mostly_dead(&settled, short, self.segment_size)
+        let chosen = mostly_dead(&settled, short, self.segment_size)
             .or_else(|| scattered(&settled, self.unused(&state).saturating_sub(self.segment_size)))?;
-        Some(Inputs { segments })
+        let input = |chosen: &SegmentState| {
+            Some(Input { segment: chosen.segment.clone(), index: chosen.sealed()?.clone() })
+        };
+        Some(chosen.into_iter().filter_map(input).collect())
     }
 
-    fn carry_all(&self, tender: &mut Tender, inputs: &Inputs) -> Result<(), NoSegment> {
-        let mut sources = Vec::with_capacity(inputs.segments.len());
-        for segment in &inputs.segments {
-            let state = self.state.lock();
-            let Some(sealed) = state.segments.get(&segment.id()).and_then(SegmentState::sealed).cloned()
-            else {
-                return Ok(());
-            };
-            drop(state);
-            let end = sealed.trailer.end;
-            let index = Index::Sealed(sealed);
+    /// Oldest first.
+    fn carry_all(&self, tender: &mut Tender, inputs: &[Input]) -> Result<(), Stopped> {
+        let mut sources = Vec::with_capacity(inputs.len());
+        for Input { segment, index } in inputs {
+            let end = index.trailer.end;
+            let index = Index::Sealed(index.clone());
             let source = Source::open(&*self.disk, segment, &segment.name(), &index)?;
             source.file.will_need(0, end);
             sources.push(source);
@@ -119,7 +154,7 @@ impl Shared {
             }
             self.carry_stream(&mut tender.carrier, stream, &sources, extents, &settled)?;
         }
-        self.write_carried(&mut tender.carrier, true)
+        Ok(self.write_carried(&mut tender.carrier, true)?)
     }
 
     fn carry_stream(
@@ -129,7 +164,7 @@ impl Shared {
         sources: &[Source],
         extents: Vec<(Arc<Segment>, Extent)>,
         settled: &Settled,
-    ) -> Result<(), NoSegment> {
+    ) -> Result<(), Stopped> {
         let mut extent: Vec<Entries> = Vec::new();
         let (mut bytes, mut next) = (0, None);
         if self.has_copies(carrier, stream, &extents, settled.position()) {
@@ -141,7 +176,8 @@ impl Shared {
             let id = run[0].segment.id();
             let source = sources.iter().find(|source| source.segment.id() == id);
             let source = source.expect("pieces are of the sources");
-            for (piece, got) in run.iter().zip(read_run(&*source.file, &self.buffers, run)?) {
+            let got = read_run(&*source.file, &self.buffers, run);
+            for (piece, got) in run.iter().zip(got.map_err(|error| source.unreadable(error))?) {
                 let entries = match got {
                     Got::Entries(entries) => entries,
                     Got::Corrupt => {
@@ -160,7 +196,10 @@ impl Shared {
                 extent.push(entries);
             }
         }
-        if extent.is_empty() { Ok(()) } else { self.put_carried(carrier, stream, &extent) }
+        if !extent.is_empty() {
+            self.put_carried(carrier, stream, &extent)?;
+        }
+        Ok(())
     }
 
     /// Whether some of these entries stand in the segment that is being written, which is so if a process died after it
@@ -223,7 +262,11 @@ impl Shared {
 
 /// Segments in which what is live takes little of what was written, as many as go into one. If there is no room, the ones
 /// with the least.
-fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Option<Vec<Arc<Segment>>> {
+fn mostly_dead<'a>(
+    segments: &[(&'a SegmentState, u64)],
+    short: bool,
+    room: u64,
+) -> Option<Vec<&'a SegmentState>> {
     // Of four parts one; without room, any that give something back.
     let worth = |carried: u64, used: u64| if short { carried * 8 <= used * 7 } else { carried * 4 <= used };
     let mut dead: Vec<_> =
@@ -235,8 +278,8 @@ fn mostly_dead(segments: &[(&SegmentState, u64)], short: bool, room: u64) -> Opt
         size += carried_size(segment);
         first || size <= room
     });
-    let mut taken: Vec<_> = taken.map(|(segment, _)| segment.segment.clone()).collect();
-    taken.sort_by_key(|segment| segment.id());
+    let mut taken: Vec<_> = taken.map(|(segment, _)| *segment).collect();
+    taken.sort_by_key(|segment| segment.segment.id());
     (!taken.is_empty()).then_some(taken)
 }
 
@@ -248,7 +291,7 @@ fn carried_size(segment: &SegmentState) -> u64 {
 }
 
 /// The oldest segments of the log in which streams that fell behind have their entries in small pieces.
-fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Segment>>> {
+fn scattered<'a>(segments: &[(&'a SegmentState, u64)], room: u64) -> Option<Vec<&'a SegmentState>> {
     let behind = segments.iter().map(|(segment, _)| *segment).filter(|segment| {
         let small = segment
             .sealed()
@@ -260,6 +303,6 @@ fn scattered(segments: &[(&SegmentState, u64)], room: u64) -> Option<Vec<Arc<Seg
         live += segment.live_bytes;
         live <= room
     });
-    let taken: Vec<_> = taken.map(|segment| segment.segment.clone()).collect();
+    let taken: Vec<_> = taken.collect();
     (taken.len() >= FEWEST).then_some(taken)
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 /// Writes begin and end at multiples of this, in bytes: what direct I/O asks for, and what a disk writes at a time.
 pub const BLOCK: usize = 4096;
@@ -53,4 +56,44 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes what was written safe against a power cut. After an error nothing is known about what was written since
     /// the last success.
     fn sync_data(&self) -> io::Result<()>;
+}
+
+/// Whether a disk says so of a place that it can't read any more, or whose content is not what was written.
+pub(super) fn is_lost(error: &io::Error) -> bool {
+    [Errno::IO, Errno::BADMSG, Errno::UCLEAN]
+        .iter()
+        .any(|lost| error.raw_os_error() == Some(lost.raw_os_error()))
+}
+
+/// Fills `into` from `offset` on with what can be read. The rest is zero, and is returned: parts of the file, in order.
+pub(super) fn read_what_is_left(
+    file: &dyn DiskFile,
+    into: &mut [u8],
+    offset: u64,
+) -> io::Result<Vec<Range<u64>>> {
+    const AT_ONCE: usize = 1 << 20;
+    let mut lost: Vec<Range<u64>> = Vec::new();
+    for (at, part) in (offset..).step_by(AT_ONCE).zip(into.chunks_mut(AT_ONCE)) {
+        match file.read_at(part, at) {
+            Err(error) if is_lost(&error) => {}
+            read => {
+                read?;
+                continue;
+            }
+        }
+        for (at, block) in (at..).step_by(BLOCK).zip(part.chunks_mut(BLOCK)) {
+            match file.read_at(block, at) {
+                Err(error) if is_lost(&error) => {
+                    block.fill(0);
+                    let end = at + block.len() as u64;
+                    match lost.last_mut() {
+                        Some(last) if last.end == at => last.end = end,
+                        _ => lost.push(at..end),
+                    }
+                }
+                read => read?,
+            }
+        }
+    }
+    Ok(lost)
 }

@@ -23,13 +23,13 @@
 //! | 32..56 | entries, records, and bytes of entries under their frames |
 //! | 56..64 | where the record with the stream's key begins; 0 if it is damaged |
 //!
-//! Rows begin at a block, so that the one of a stream is found by reading a single block: in memory is the first stream
-//! of each. The trailer is described in `trailer.rs`.
+//! Rows begin at a block, so that the one of a stream is found by reading a single block: in memory are the first
+//! stream of each, and a checksum. The trailer is described in `trailer.rs`.
 
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{BLOCK, DiskFile};
+use super::disk::{BLOCK, DiskFile, is_lost};
 use super::format::{Header, u32_at, u64_at, whole_blocks};
 use super::record::{ALIGN, Kind, Record, counts_len};
 use super::trailer::Trailer;
@@ -200,6 +200,11 @@ pub(super) fn encode_index<'a>(
     (bytes, trailer, rows)
 }
 
+/// Whether an error of reading an index is a reason to make it again from the records.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData || is_lost(error)
+}
+
 /// The index of a sealed segment.
 #[derive(Debug)]
 pub(super) struct SealedIndex {
@@ -211,8 +216,27 @@ pub(super) struct SealedIndex {
 #[derive(Debug)]
 enum Rows {
     InMemory(Vec<Row>),
-    /// The first stream of each block of rows.
-    OnDisk(Vec<u32>),
+    /// What is known of each block of rows.
+    OnDisk(Vec<RowBlock>),
+}
+
+/// A block of rows that are left on disk.
+#[derive(Debug)]
+struct RowBlock {
+    /// The stream of its first row.
+    first: u32,
+    /// CRC32C of the rows: the checksum in the trailer is of all, and they are read one block at a time.
+    crc: u32,
+}
+
+impl RowBlock {
+    fn of(rows: &[Row], seed: u32) -> Self {
+        let mut bytes = Vec::with_capacity(BLOCK);
+        for row in rows {
+            row.encode(&mut bytes);
+        }
+        Self { first: rows[0].stream, crc: crc32c::crc32c_append(seed, &bytes) }
+    }
 }
 
 impl SealedIndex {
@@ -224,15 +248,15 @@ impl SealedIndex {
     /// The same with its rows left on disk; `None` if they are not in memory.
     pub(super) fn without_rows(&self) -> Option<Self> {
         let Rows::InMemory(rows) = &self.rows else { return None };
-        let first = rows.iter().step_by(ROWS_PER_BLOCK).map(|row| row.stream).collect();
-        Some(Self { trailer: self.trailer, seed: self.seed, rows: Rows::OnDisk(first) })
+        let blocks = rows.chunks(ROWS_PER_BLOCK).map(|rows| RowBlock::of(rows, self.seed)).collect();
+        Some(Self { trailer: self.trailer, seed: self.seed, rows: Rows::OnDisk(blocks) })
     }
 
     /// All of it, read back; `key_at` and the extents of each stream.
     pub(super) fn read_all(&self, file: &dyn DiskFile) -> io::Result<Vec<(Row, Vec<Extent>)>> {
         let rows = match &self.rows {
             Rows::InMemory(rows) => rows.clone(),
-            Rows::OnDisk(_) => self.read_rows(file, 0, usize::MAX)?,
+            Rows::OnDisk(blocks) => self.read_rows(file, blocks, 0, usize::MAX)?,
         };
         rows.into_iter().map(|row| Ok((row, self.extents(file, &row, 0, u64::MAX)?.0))).collect()
     }
@@ -242,7 +266,7 @@ impl SealedIndex {
         if let Rows::InMemory(rows) = &self.rows { rows.len() } else { 0 }
     }
 
-    /// The row of a stream. `open` opens the file; it is asked only if the rows are not in memory.
+    /// The row of a stream. [`io::ErrorKind::InvalidData`] if the index is damaged. `open` opens the file; it is asked only if the rows are not in memory.
     pub(super) fn row(
         &self,
         open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
@@ -252,17 +276,17 @@ impl SealedIndex {
             Rows::InMemory(rows) => {
                 Ok(rows.binary_search_by_key(&stream, |row| row.stream).ok().map(|at| rows[at]))
             }
-            Rows::OnDisk(first) => {
-                let Some(block) = first.partition_point(|first| *first <= stream).checked_sub(1) else {
+            Rows::OnDisk(blocks) => {
+                let Some(block) = blocks.partition_point(|block| block.first <= stream).checked_sub(1) else {
                     return Ok(None);
                 };
-                let rows = self.read_rows(&*open()?, block * ROWS_PER_BLOCK, ROWS_PER_BLOCK)?;
+                let rows = self.read_rows(&*open()?, blocks, block * ROWS_PER_BLOCK, ROWS_PER_BLOCK)?;
                 Ok(rows.into_iter().find(|row| row.stream == stream))
             }
         }
     }
 
-    /// At most `count` rows, from the `from`th on.
+    /// At most `count` rows, from the `from`th on. [`io::ErrorKind::InvalidData`] if the index is damaged.
     pub(super) fn rows(
         &self,
         open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
@@ -271,15 +295,33 @@ impl SealedIndex {
     ) -> io::Result<Vec<Row>> {
         match &self.rows {
             Rows::InMemory(rows) => Ok(rows.iter().skip(from).take(count).copied().collect()),
-            Rows::OnDisk(_) => self.read_rows(&*open()?, from, count),
+            Rows::OnDisk(blocks) => self.read_rows(&*open()?, blocks, from, count),
         }
     }
 
-    fn read_rows(&self, file: &dyn DiskFile, from: usize, count: usize) -> io::Result<Vec<Row>> {
-        let count = count.min((self.trailer.rows as usize).saturating_sub(from));
-        let mut bytes = vec![0; count * ROW];
-        file.read_at(&mut bytes, self.trailer.rows_at + (from * ROW) as u64)?;
-        Ok(bytes.chunks_exact(ROW).map(Row::decode).collect())
+    /// A row that lied about its stream or its numbers would have live entries freed or settled, so whole blocks are read
+    /// and checked.
+    fn read_rows(
+        &self,
+        file: &dyn DiskFile,
+        blocks: &[RowBlock],
+        from: usize,
+        count: usize,
+    ) -> io::Result<Vec<Row>> {
+        let rows = self.trailer.rows as usize;
+        if from >= rows {
+            return Ok(Vec::new());
+        }
+        let (block, skip) = (from / ROWS_PER_BLOCK, from % ROWS_PER_BLOCK);
+        let end = from.saturating_add(count).min(rows).next_multiple_of(ROWS_PER_BLOCK).min(rows);
+        let mut bytes = vec![0; (end - block * ROWS_PER_BLOCK) * ROW];
+        file.read_at(&mut bytes, self.trailer.rows_at + (block * BLOCK) as u64)?;
+        for (bytes, block) in bytes.chunks(BLOCK).zip(&blocks[block..]) {
+            if crc32c::crc32c_append(self.seed, bytes) != block.crc {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        Ok(bytes.chunks_exact(ROW).map(Row::decode).skip(skip).take(count).collect())
     }
 
     /// The extents of `row` that hold entries from `from` on, in order: at least one if there is any, and no more than it
@@ -324,5 +366,49 @@ impl SealedIndex {
             low += count;
         }
         Ok((found, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::format::Purpose;
+    use crate::journal::simulation::SimulatedDisk;
+
+    #[test]
+    fn rows_that_are_left_on_disk_are_checked_when_they_are_read() {
+        const ROWS: usize = 3 * ROWS_PER_BLOCK / 2;
+        let extent = Extent { offset: 4096, length: 10, entries: 2, first: 7, records: 3 };
+        let header = Header { purpose: Purpose::Log, id: 1, salt: 2 };
+        let streams = (0..ROWS as u32).map(|stream| (2 * stream, 8, std::slice::from_ref(&extent)));
+        let (bytes, trailer, rows) = encode_index(&header, 8192, None, 0, streams);
+        let index = SealedIndex::new(trailer, header.seed(), rows.clone()).without_rows().unwrap();
+        let disk = SimulatedDisk::new(1);
+        disk.put("index", bytes);
+        let open = || disk.process().open_to_read("index");
+        assert_eq!(index.rows(open, 0, usize::MAX).unwrap(), rows);
+        assert_eq!(index.rows(open, 10, 3).unwrap(), rows[10..13]);
+        assert_eq!(index.rows(open, 60, 10).unwrap(), rows[60..70]);
+        assert_eq!(
+            (index.rows(open, ROWS, 1).unwrap(), index.rows(open, 1000, 1).unwrap()),
+            (vec![], vec![])
+        );
+        for stream in 0..2 * ROWS as u32 + 2 {
+            let there = rows.iter().find(|row| row.stream == stream);
+            assert_eq!(index.row(open, stream).unwrap(), there.copied());
+        }
+        // In the first row of the second block; the first one is as it was.
+        for byte in 0..ROW {
+            let at = (trailer.rows_at as usize + BLOCK + byte) * 8 + byte % 8;
+            disk.flip("index", at);
+            let damaged =
+                |read: io::Result<()>| assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+            damaged(index.row(open, 2 * ROWS as u32 - 2).map(drop));
+            damaged(index.rows(open, 0, usize::MAX).map(drop));
+            damaged(index.rows(open, ROWS - 1, 1).map(drop));
+            damaged(index.read_all(&*open().unwrap()).map(drop));
+            assert_eq!(index.rows(open, 0, ROWS_PER_BLOCK).unwrap(), rows[..ROWS_PER_BLOCK]);
+            disk.flip("index", at);
+        }
     }
 }

@@ -20,6 +20,19 @@ pub(super) struct Source {
     index: Index,
 }
 
+/// A segment that can't be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) segment: Arc<Segment>,
+    pub(super) error: io::Error,
+}
+
+impl From<Unreadable> for io::Error {
+    fn from(unreadable: Unreadable) -> Self {
+        unreadable.error
+    }
+}
+
 impl Source {
     /// A segment whose index doesn't change any more.
     pub(super) fn open(
@@ -27,36 +40,50 @@ impl Source {
         segment: &Arc<Segment>,
         name: &str,
         index: &Index,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Unreadable> {
+        let unreadable = |error| Unreadable { segment: segment.clone(), error };
         let index = match index {
-            Index::Open(_) => return Err(io::Error::other("the segment is still being written")),
+            Index::Open(_) => return Err(unreadable(io::Error::other("the segment is still being written"))),
             Index::Closed(index, end) => Index::Closed(index.clone(), *end),
             Index::Sealed(index) => Index::Sealed(index.clone()),
         };
-        Ok(Self { segment: segment.clone(), file: disk.open_to_read(name)?, index })
+        let file = disk.open_to_read(name).map_err(unreadable)?;
+        Ok(Self { segment: segment.clone(), file, index })
     }
 
-    fn rows(&self, from: usize) -> io::Result<Vec<Row>> {
+    /// The error of a read of it.
+    pub(super) fn unreadable(&self, error: io::Error) -> Unreadable {
+        Unreadable { segment: self.segment.clone(), error }
+    }
+
+    fn rows(&self, from: usize) -> Result<Vec<Row>, Unreadable> {
         match &self.index {
-            Index::Sealed(index) => index.rows(|| Ok(self.file.clone()), from, AT_ONCE),
+            Index::Sealed(index) => {
+                index.rows(|| Ok(self.file.clone()), from, AT_ONCE).map_err(|error| self.unreadable(error))
+            }
             Index::Closed(index, _) if from == 0 => Ok(index.to_rows().collect()),
             Index::Closed(..) | Index::Open(_) => Ok(Vec::new()),
         }
     }
 
     /// The row of one stream.
-    pub(super) fn row(&self, stream: u32) -> io::Result<Option<Row>> {
+    pub(super) fn row(&self, stream: u32) -> Result<Option<Row>, Unreadable> {
         match &self.index {
-            Index::Sealed(index) => index.row(|| Ok(self.file.clone()), stream),
+            Index::Sealed(index) => {
+                index.row(|| Ok(self.file.clone()), stream).map_err(|error| self.unreadable(error))
+            }
             Index::Closed(index, _) => Ok(index.to_rows().find(|row| row.stream == stream)),
             Index::Open(_) => Ok(None),
         }
     }
 
     /// The extents of a row that hold entries from `from` on.
-    pub(super) fn extents(&self, row: &Row, from: u64) -> io::Result<Vec<Extent>> {
+    pub(super) fn extents(&self, row: &Row, from: u64) -> Result<Vec<Extent>, Unreadable> {
         match &self.index {
-            Index::Sealed(index) => Ok(index.extents(&*self.file, row, from, u64::MAX)?.0),
+            Index::Sealed(index) => {
+                let found = index.extents(&*self.file, row, from, u64::MAX);
+                found.map(|(extents, _)| extents).map_err(|error| self.unreadable(error))
+            }
             Index::Closed(index, _) => Ok(index.extents(row.stream, from).collect()),
             Index::Open(_) => Ok(Vec::new()),
         }
@@ -77,7 +104,7 @@ pub(super) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn of(sources: &'a [Source]) -> io::Result<Self> {
+    pub(super) fn of(sources: &'a [Source]) -> Result<Self, Unreadable> {
         let rows = sources.iter().map(|_| (VecDeque::new(), 0)).collect();
         let mut merge = Self { sources, rows, next: BinaryHeap::new() };
         for at in 0..sources.len() {
@@ -86,7 +113,7 @@ impl<'a> Merge<'a> {
         Ok(merge)
     }
 
-    fn look_ahead(&mut self, at: usize) -> io::Result<()> {
+    fn look_ahead(&mut self, at: usize) -> Result<(), Unreadable> {
         let (rows, read) = &mut self.rows[at];
         if rows.is_empty() {
             rows.extend(self.sources[at].rows(*read)?);
@@ -97,7 +124,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The next stream, and its row in each source that has one.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u32, RowsOf<'a>)>> {
+    pub(super) fn next(&mut self) -> Result<Option<(u32, RowsOf<'a>)>, Unreadable> {
         let Some(Reverse((stream, _))) = self.next.peek().copied() else { return Ok(None) };
         let mut found = Vec::new();
         while let Some(Reverse((_, at))) =

@@ -80,8 +80,11 @@
 //! ## Indexes
 //!
 //! A segment that is full is *sealed*: its last block becomes a trailer, and in front of that stands an index, see
-//! `index.rs`. It is written into room that was left for it, so sealing needs none. Of each sealed segment memory holds a
-//! row for each stream - as long as these are few; of others one number for every 64 rows.
+//! `index.rs`. It is written into room that was left for it, so sealing needs none. If the disk can't write that place, the
+//! file grows, once, and the index goes behind it: nothing that is written later can be sealed and freed before.
+//!
+//! Of each sealed segment memory holds a row for each stream - as long as these are few; of others a number and a checksum
+//! for every 64 rows. An index that can't be read, or is not what was written, is made again from the records.
 //!
 //! # Writing, and what happens if it fails
 //!
@@ -108,14 +111,16 @@
 //! Settling happens in memory, in any order: a stream has a position, below which all is settled, and ranges above it. Every
 //! 200 ms the positions that have moved are written and the ranges that have grown, each second they are synced, so a crash
 //! brings back what was settled within the last second. A segment is freed when all its entries are settled: first positions
-//! and ranges that say so are synced, then the file is renamed to be spare, or removed. Recovery gives no number again that
-//! they name, whether its entry is still there or not.
+//! and ranges that say so are synced, then the file is renamed to be spare, or removed. If that can't be done it stays a
+//! segment, and is tried again. Recovery gives no number again that positions or ranges name, whether its entry is still
+//! there or not.
 //!
 //! Few live entries must not keep a segment, be they of a stream that is stuck among others, or stuck themselves while those
 //! behind them are settled. Those of segments with less than a quarter alive are *carried*: copied to a segment of the same
 //! format, synced, and the sources freed as above. If there is no room, any segment with a little that is dead will do, and
 //! two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell behind, of eight segments
-//! at a time and once only, are brought together by stream.
+//! at a time and once only, are brought together by stream. A segment that can't be read is left where it is as long as the
+//! process runs, and keeps no other from being carried.
 //!
 //! An entry that stands in two segments is one entry: it has the same stream and number. So a crash in the middle of
 //! carrying leaves copies, but no damage.
@@ -132,6 +137,8 @@
 //! | a record in a sealed segment that is damaged | the same, when it is read |
 //! | a damaged index | made again from the records |
 //! | a damaged header, both copies | the file is moved to `quarantine/` |
+//! | a place that the disk can't read | the same as if it were damaged; in copies it is zero |
+//! | no room for a copy | logged; the journal opens without |
 //! | an empty file | removed, reported |
 //! | a missing segment | reported: the opening of the next one says that it was there, and the positions do not say that it was freed |
 //! | a copy of a segment | moved to `quarantine/`; one with a wrong name and no other gets its name back |

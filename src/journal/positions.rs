@@ -23,7 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::BlockBuffer;
-use super::disk::{BLOCK, Disk, DiskFile};
+use super::disk::{BLOCK, Disk, DiskFile, read_what_is_left};
 use super::format::{BadHeader, Header, Purpose, u32_at, u64_at, whole_blocks};
 use super::record::{ALIGN, HEADER, Kind, Record};
 use super::scan::scan;
@@ -176,7 +176,7 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
     for (at, name) in FILES.into_iter().enumerate() {
         let Some((_, length)) = files.iter().find(|(file, _)| file == name) else { continue };
         let mut bytes = vec![0; *length as usize];
-        disk.open_to_read(name)?.read_at(&mut bytes, 0)?;
+        let lost = read_what_is_left(&*disk.open_to_read(name)?, &mut bytes, 0)?;
         let header = match Header::decode(&bytes) {
             Ok(header) if header.purpose == Purpose::Positions => header,
             Err(BadHeader::Future(version)) => {
@@ -191,7 +191,7 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
             }
         };
         let scan = scan(&bytes, header.seed(), *length);
-        if !scan.corrupt.is_empty() {
+        if !scan.corrupt.is_empty() || scan.lost_end(&lost).is_some() {
             found.corrupt.push(name.to_owned());
         }
         let payload = |at: u64, record: &Record| {

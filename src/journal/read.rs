@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunks::Batches;
-use super::index::{Extent, Row, SealedIndex};
+use super::disk::is_lost;
+use super::index::{Extent, Row, SealedIndex, is_damage};
 use super::run::{Got, LARGE, LastOpen, Piece, read_run, runs};
 use super::settled::Settled;
 use super::shared::Shared;
@@ -122,18 +123,36 @@ impl Shared {
         }
     }
 
-    /// Takes a segment's index from its records, because what is on disk is damaged.
-    fn make_index_again(&self, segment: &Segment) -> io::Result<()> {
+    /// Takes a segment's index from its records, because what is on disk is damaged. If they can't be read either, that is
+    /// not tried again: it takes reading the whole segment, and each of its streams would do so each second.
+    pub(super) fn make_index_again(&self, segment: &Segment) -> io::Result<()> {
         let found = self
             .state
             .lock()
             .segments
             .get(&segment.id())
-            .and_then(|state| Some((state.length, state.end()?)));
-        let Some((length, end)) = found else { return Ok(()) };
-        let index = read_again(&*self.disk, segment, length, end)?;
-        if let Some(state) = self.state.lock().segments.get_mut(&segment.id()) {
-            state.index = Index::Closed(Arc::new(index), end);
+            .and_then(|state| Some((state.length, state.end()?, state.unreadable)));
+        let Some((length, end, unreadable)) = found else { return Ok(()) };
+        if unreadable {
+            return Err(io::Error::other("neither its index nor its records can be read"));
+        }
+        let found = read_again(&*self.disk, segment, length, end);
+        let mut state = self.state.lock();
+        let Some(known) = state.segments.get_mut(&segment.id()) else { return Ok(()) };
+        let corrupt = match found {
+            Ok((index, corrupt)) => {
+                known.index = Index::Closed(Arc::new(index), end);
+                corrupt
+            }
+            Err(error) => {
+                known.unreadable = is_lost(&error);
+                return Err(error);
+            }
+        };
+        drop(state);
+        // The new index doesn't have it, so nobody else would meet it.
+        for range in &corrupt {
+            self.quarantine_range(segment, range);
         }
         Ok(())
     }
@@ -224,7 +243,7 @@ impl NoPlan {
     fn of(shared: &Shared, segment: &Segment, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound if !shared.is_there(segment) => Self::Changed,
-            io::ErrorKind::InvalidData => match shared.make_index_again(segment) {
+            _ if is_damage(&source) => match shared.make_index_again(segment) {
                 Ok(()) => Self::Changed,
                 Err(source) => Self::Failed(read_error(segment, source)),
             },

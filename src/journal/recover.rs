@@ -121,7 +121,7 @@ fn recover(
 /// written to.
 fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size: u64) -> io::Result<()> {
     for (file, _) in &survey.unusable {
-        quarantine::keep_whole(disk, file)?;
+        quarantine::keep_whole_if_possible(disk, file);
     }
     for file in &survey.empty {
         disk.remove(file)?;
@@ -145,7 +145,7 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, state: &mut State, segment_size:
             found.file.clone_from(&name);
         }
         for range in &found.corrupt {
-            quarantine::keep(disk, &name, range.start, range.end - range.start)?;
+            quarantine::keep_if_possible(disk, &name, range.start, range.end - range.start);
             state.figures.quarantined_bytes += range.end - range.start;
         }
     }
@@ -223,7 +223,7 @@ fn keep_nameless(disk: &dyn Disk, state: &mut State, sources: &[Source], stream:
         let Some(row) = source.row(stream)? else { continue };
         for extent in source.extents(&row, 0)? {
             let length = super::record::HEADER as u64 + u64::from(extent.length);
-            quarantine::keep(disk, &source.segment.name(), extent.offset, length)?;
+            quarantine::keep_if_possible(disk, &source.segment.name(), extent.offset, length);
             state.figures.quarantined += 1;
             state.figures.quarantined_bytes += length;
         }

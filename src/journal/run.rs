@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::buffers::Buffers;
-use super::disk::{BLOCK, Disk, DiskFile};
+use super::disk::{BLOCK, Disk, DiskFile, is_lost};
 use super::format::{u32_at, whole_blocks};
 use super::index::Extent;
 use super::record::{Found, HEADER, Record, counts_len};
@@ -129,8 +129,9 @@ pub(super) fn read_run(file: &dyn DiskFile, buffers: &Arc<Buffers>, run: &[Piece
     let wanted: u64 = run.iter().map(|piece| u64::from(piece.extent.length)).sum();
     let is_sparse = wanted < (span.end - span.start) / 2;
     let bytes = match read_blocks(file, buffers, &span) {
-        // A file that is shorter than its index says is damaged, record by record.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && run.len() > 1 => {
+        // A file that is shorter than its index says is damaged, record by record; and a place that can't be read may be
+        // between records.
+        Err(error) if run.len() > 1 && (error.kind() == io::ErrorKind::UnexpectedEof || is_lost(&error)) => {
             return run
                 .iter()
                 .map(|piece| Ok(read_run(file, buffers, std::slice::from_ref(piece))?.remove(0)))

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::disk::BLOCK;
+use super::format::whole_blocks;
 use super::record::{ALIGN, Found, HEADER, Record};
 
 /// What was found.
@@ -17,6 +18,17 @@ pub(super) struct Scan {
     pub(super) torn: Option<Range<u64>>,
     /// The end of the last whole record.
     pub(super) end: u64,
+}
+
+impl Scan {
+    /// What may have stood behind the last whole record in parts of the file that can't be read. One write follows the
+    /// other, so behind a block that was not written there is nothing.
+    pub(super) fn lost_end(&self, lost: &[Range<u64>]) -> Option<Range<u64>> {
+        let block = whole_blocks(self.end);
+        let next = self.torn.clone().unwrap_or(block..block + 1);
+        let lost = lost.iter().find(|lost| lost.start < next.end && next.start < lost.end)?;
+        Some(next.start.min(lost.start)..next.end.max(lost.end))
+    }
 }
 
 /// Finds the records in `file`, a whole file or its beginning, up to `limit`.

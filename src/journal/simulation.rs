@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use rustix::io::Errno;
 
 use super::disk::{BLOCK, Disk, DiskFile};
 
@@ -27,6 +29,8 @@ struct Inner {
     durable: BTreeMap<String, Arc<Mutex<Content>>>,
     pending: Vec<Change>,
     faults: Faults,
+    /// What happens when a file is next opened to be read.
+    interruptions: BTreeMap<String, Interruption>,
     /// Changes when the machine restarts: what was open before is of no use then.
     boot: u64,
     locked: Arc<()>,
@@ -43,6 +47,16 @@ pub struct Faults {
     pub failing_syncs: u32,
     /// So many of the next writes fail.
     pub failing_writes: u32,
+    /// No file can be renamed or removed.
+    pub names_stay: bool,
+}
+
+struct Interruption(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Interruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interruption")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +74,10 @@ struct Content {
     durable: Vec<u8>,
     /// Blocks that are not the same.
     unsynced: BTreeSet<usize>,
+    /// Blocks that can't be read until they are written again.
+    unreadable: BTreeSet<usize>,
+    /// Blocks that can't be written.
+    worn: BTreeSet<usize>,
 }
 
 impl Content {
@@ -94,6 +112,7 @@ impl SimulatedDisk {
             durable: BTreeMap::new(),
             pending: Vec::new(),
             faults: Faults::default(),
+            interruptions: BTreeMap::new(),
             boot: 0,
             locked: Arc::new(()),
         };
@@ -118,7 +137,8 @@ impl SimulatedDisk {
             let mut content = content.lock();
             content.settle(&mut inner.random);
             let left = content.durable.clone();
-            let content = Content { seen: left.clone(), durable: left, unsynced: BTreeSet::new() };
+            let unreadable = content.unreadable.clone();
+            let content = Content { seen: left.clone(), durable: left, unreadable, ..Content::default() };
             files.insert(name.clone(), Arc::new(Mutex::new(content)));
         }
         inner.durable.clone_from(&files);
@@ -148,7 +168,7 @@ impl SimulatedDisk {
 
     /// Puts a file there, or replaces what is in it, as if it had always been so.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let content = Content { seen: bytes.clone(), durable: bytes, unsynced: BTreeSet::new() };
+        let content = Content { seen: bytes.clone(), durable: bytes, ..Content::default() };
         let content = Arc::new(Mutex::new(content));
         let inner = &mut *self.inner.lock();
         inner.files.insert(name.to_owned(), content.clone());
@@ -167,6 +187,21 @@ impl SimulatedDisk {
         let mut bytes = self.content(name);
         bytes[bit / 8] ^= 1 << (bit % 8);
         self.put(name, bytes);
+    }
+
+    /// Makes blocks of a file unreadable, until they are written again.
+    pub fn lose_blocks(&self, name: &str, blocks: Range<usize>) {
+        self.inner.lock().files[name].lock().unreadable.extend(blocks);
+    }
+
+    /// Makes blocks of a file unwritable.
+    pub fn wear_out(&self, name: &str, blocks: Range<usize>) {
+        self.inner.lock().files[name].lock().worn.extend(blocks);
+    }
+
+    /// Has `then` happen when the file is next opened to be read, as if another thread did it in this moment.
+    pub fn interrupt(&self, name: &str, then: impl FnOnce() + Send + 'static) {
+        self.inner.lock().interruptions.insert(name.to_owned(), Interruption(Box::new(then)));
     }
 
     /// The disk for a process that starts now.
@@ -196,6 +231,15 @@ impl Change {
 impl Inner {
     fn may_change(&self) -> io::Result<()> {
         if self.faults.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
+
+    fn may_change_name(&self, name: &str) -> io::Result<()> {
+        self.may_change()?;
+        match self.files.contains_key(name) {
+            false => Err(io::ErrorKind::NotFound.into()),
+            true if self.faults.names_stay => Err(io::Error::other("the directory can't be written")),
+            true => Ok(()),
+        }
     }
 
     /// Whether there is room for `more` bytes.
@@ -261,25 +305,23 @@ impl Disk for Process {
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let interruption = self.disk.inner.lock().interruptions.remove(name);
+        if let Some(Interruption(then)) = interruption {
+            then();
+        }
         self.file(name)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut inner = self.alive()?;
-        inner.may_change()?;
-        if !inner.files.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        inner.may_change_name(from)?;
         inner.change(Change::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut inner = self.alive()?;
-        inner.may_change()?;
-        if !inner.files.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        inner.may_change_name(name)?;
         inner.change(Change::Remove(name.to_owned()));
         Ok(())
     }
@@ -315,6 +357,10 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         let content = self.content.lock();
+        let blocks = offset as usize / BLOCK..(offset as usize + into.len()).div_ceil(BLOCK);
+        if content.unreadable.range(blocks).next().is_some() {
+            return Err(Errno::IO.into());
+        }
         let from = content.seen.get(offset as usize..offset as usize + into.len());
         into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -329,6 +375,9 @@ impl DiskFile for SimulatedFile {
         let end = offset as usize + bytes.len();
         let more = end.saturating_sub(self.content.lock().seen.len());
         inner.has_room(more)?;
+        if self.content.lock().worn.range(offset as usize / BLOCK..end / BLOCK).next().is_some() {
+            return Err(Errno::IO.into());
+        }
         let mut written = bytes.len();
         let fails = inner.faults.failing_writes > 0;
         if fails {
@@ -343,6 +392,7 @@ impl DiskFile for SimulatedFile {
         }
         let first = offset as usize / BLOCK;
         content.unsynced.extend(first..first + written / BLOCK);
+        content.unreadable.retain(|block| !(first..first + written / BLOCK).contains(block));
         if fails { Err(io::Error::other("the disk can't be written")) } else { Ok(()) }
     }
 

@@ -80,6 +80,10 @@ pub(super) struct SegmentState {
     pub(super) looked_at: u64,
     /// Everything live in it stands in another segment as well, durably: it only has to be freed.
     pub(super) copied: bool,
+    /// There is a place in it that can't be written, so that its index goes behind that.
+    pub(super) index_moved: bool,
+    /// Its index can't be read, and neither can the records that it would be made of.
+    pub(super) unreadable: bool,
 }
 
 /// Where a segment's entries are.
@@ -197,6 +201,8 @@ impl SegmentState {
             live_streams: 0,
             looked_at: 0,
             copied: false,
+            index_moved: false,
+            unreadable: false,
         }
     }
 

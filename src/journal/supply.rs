@@ -6,7 +6,7 @@ use super::buffer::BlockBuffer;
 use super::disk::BLOCK;
 use super::format::{Header, Purpose};
 use super::shared::Shared;
-use super::state::{SPARE, Segment, SegmentState, State, segment_name};
+use super::state::{RECORDS_AT, Segment, SegmentState, State, segment_name, spare_name};
 use super::writer::Prepared;
 
 /// Spare segments that are kept at most.
@@ -52,29 +52,32 @@ impl Shared {
             if spare.is_none() {
                 while state.bytes_on_disk() + length > self.settings.max_size {
                     // Too short to be of use, and in the way.
-                    removed.push(state.spares.pop().ok_or(NoSegment::Full)?.0);
+                    removed.push(state.spares.pop().ok_or(NoSegment::Full)?);
                 }
             }
             state.next_segment += 1;
             (state.next_segment - 1, spare, removed)
         };
-        for name in removed {
-            self.disk.remove(&name)?;
-        }
-        let fresh = format!("{SPARE}{id:016x}");
+        let removed = removed.iter().map(|(name, length)| self.discard(name, *length));
+        removed.fold(Ok(()), Result::and)?;
+        let fresh = spare_name(id);
         let from = spare.as_ref().map_or(&fresh, |(name, _)| name);
         let header = Header { purpose, id, salt: self.disk.nonce() };
+        // The name that the file has now, if there is one.
+        let mut there = spare.as_ref().map(|(name, _)| name.clone());
         let made = (|| {
             let file = match &spare {
                 Some((name, _)) => self.disk.open(name)?,
                 None => self.disk.create(&fresh, length)?,
             };
+            there = Some(from.clone());
             let mut block = BlockBuffer::default();
             block.put(&[0; BLOCK]);
             header.encode(block.at(0, BLOCK));
             file.write_at(block.as_slice(), 0)?;
             file.sync_data()?;
             self.disk.rename(from, &segment_name(id))?;
+            there = Some(segment_name(id));
             self.disk.sync_directory()?;
             io::Result::Ok(file)
         })();
@@ -86,9 +89,9 @@ impl Shared {
                 Ok(Prepared { segment, file, length })
             }
             Err(error) => {
-                // Whatever name the file has now, it holds nothing: it goes, or is found at the next start.
-                let _ = self.disk.remove(from);
-                let _ = self.disk.remove(&segment_name(id));
+                if let Some(name) = there {
+                    let _ = self.discard(&name, length);
+                }
                 Err(NoSegment::Io(error))
             }
         }
@@ -104,7 +107,11 @@ impl Shared {
             Some(ready) => {
                 let id = ready.segment.id();
                 drop(ready);
-                self.retire(&[id])?;
+                if let Err(error) = self.retire(&[id]) {
+                    // It stays, gets an index without rows, and goes as others do.
+                    self.state.lock().close(id, RECORDS_AT);
+                    return Err(error.into());
+                }
             }
             None => {}
         }
@@ -112,11 +119,11 @@ impl Shared {
     }
 
     /// Takes segments out of the journal, nothing of which is needed: their files are kept to be used again, or removed.
-    /// Positions that say so are durable.
+    /// Positions that say so are durable. A segment whose file stays does so as well, to be tried again.
     pub(super) fn retire(&self, ids: &[u64]) -> io::Result<()> {
-        let (mut kept, mut done) = (Vec::new(), Ok(()));
+        let (mut kept, mut left, mut done) = (Vec::new(), Vec::new(), Ok(()));
         for id in ids {
-            self.leave(*id);
+            let streams = self.streams_of(*id);
             let (keep, gone) = {
                 let mut state = self.state.lock();
                 let Some(gone) = state.segments.remove(id) else { continue };
@@ -126,37 +133,61 @@ impl Shared {
                 (unread && fits && state.bytes_on_disk() + gone.length <= self.settings.max_size, gone)
             };
             let name = gone.segment.name();
-            let spare = format!("{SPARE}{id:016x}");
+            let spare = spare_name(*id);
             let moved = if keep { self.disk.rename(&name, &spare) } else { self.disk.remove(&name) };
             match moved {
-                Ok(()) if keep => kept.push((spare, gone.length)),
-                Ok(()) => {}
-                Err(error) => done = Err(error),
+                Ok(()) => {
+                    left.extend(streams);
+                    kept.extend(keep.then_some((spare, gone.length)));
+                }
+                // Somebody else has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => left.extend(streams),
+                Err(error) => {
+                    self.state.lock().segments.insert(*id, gone);
+                    done = Err(error);
+                }
             }
         }
-        // A spare file is written to only under a name that is durable.
-        self.disk.sync_directory()?;
-        self.state.lock().spares.extend(kept);
+        // A spare file is written to only under a name that is durable; and as long as a power cut could bring a segment
+        // back, the positions of its streams are needed.
+        if let Err(error) = self.disk.sync_directory() {
+            for (name, length) in kept {
+                let _ = self.discard(&name, length);
+            }
+            return Err(error);
+        }
+        let mut state = self.state.lock();
+        state.spares.extend(kept);
+        for stream in left {
+            state.streams.leave_segment(stream);
+        }
         done
     }
 
-    /// Notes for all streams of a segment that it goes. Streams whose rows can't be read are remembered for longer than
-    /// they have to be.
-    fn leave(&self, id: u64) {
+    /// The streams that a segment has entries of. Those whose rows can't be read are remembered for longer than they have to
+    /// be.
+    fn streams_of(&self, id: u64) -> Vec<u32> {
         const AT_ONCE: usize = 1024;
-        let Some(segment) = self.state.lock().segments.get(&id).map(|segment| segment.segment.clone()) else {
-            return;
-        };
-        let mut from = 0;
-        while let Ok(rows) = self.rows(&segment, from, AT_ONCE) {
-            let mut state = self.state.lock();
-            for row in &rows {
-                state.streams.leave_segment(row.stream);
-            }
-            from += rows.len();
+        let segment = self.state.lock().segments.get(&id).map(|segment| segment.segment.clone());
+        let Some(segment) = segment else { return Vec::new() };
+        let mut streams = Vec::new();
+        while let Ok(rows) = self.rows(&segment, streams.len(), AT_ONCE) {
+            streams.extend(rows.iter().map(|row| row.stream));
             if rows.len() < AT_ONCE {
                 break;
             }
+        }
+        streams
+    }
+
+    /// Removes a file that holds nothing. One that stays is a spare, so that it is in the count.
+    fn discard(&self, name: &str, length: u64) -> io::Result<()> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.state.lock().spares.push((name.to_owned(), length));
+                Err(error)
+            }
+            _ => Ok(()),
         }
     }
 

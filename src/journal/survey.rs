@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::disk::{BLOCK, Disk, DiskFile};
+use super::disk::{BLOCK, Disk, DiskFile, is_lost, read_what_is_left};
 use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
 use super::index::{Extent, SealedIndex};
 use super::positions;
@@ -73,6 +73,9 @@ pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
                 Some(Err(Unusable::NotASegment)) => {
                     survey.unusable.push((name, "has no readable header".to_owned()));
                 }
+                Some(Err(Unusable::Unreadable(error))) => {
+                    survey.unusable.push((name, format!("can't be read: {error}")));
+                }
                 None => {}
             }
         }
@@ -86,12 +89,16 @@ enum Unusable {
     Empty,
     Future(u32),
     NotASegment,
+    Unreadable(io::Error),
 }
 
 /// The header of a segment's file.
 fn look_at(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Result<Header, Unusable>> {
     let mut block = vec![0; BLOCK.min(length as usize)];
-    disk.open_to_read(name)?.read_at(&mut block, 0)?;
+    match disk.open_to_read(name)?.read_at(&mut block, 0) {
+        Err(error) if is_lost(&error) => return Ok(Err(Unusable::Unreadable(error))),
+        read => read?,
+    }
     Ok(match Header::decode(&block) {
         Ok(header) if header.purpose != Purpose::Positions => Ok(header),
         Err(BadHeader::Future(version)) => Err(Unusable::Future(version)),
@@ -193,10 +200,15 @@ fn read_segment(
 ) -> io::Result<Found> {
     let file = disk.open_to_read(&name)?;
     let segment = Segment::new(header);
-    let trailer = Trailer::read(&*file, length, &header)?;
-    if let Some(trailer) = trailer
-        && let Some(rows) = trailer.read_rows(&*file, &header)?
-    {
+    let (trailer, lost) = match Trailer::read(&*file, length, &header) {
+        Err(error) if is_lost(&error) => (None, true),
+        read => (read?, false),
+    };
+    let rows = match trailer.map(|trailer| trailer.read_rows(&*file, &header)) {
+        Some(Err(error)) if is_lost(&error) => None,
+        rows => rows.transpose()?.flatten(),
+    };
+    if let (Some(trailer), Some(rows)) = (trailer, rows) {
         let index = Index::Sealed(Arc::new(SealedIndex::new(trailer, header.seed(), rows)));
         let (corrupt, torn) = (Vec::new(), None);
         let before = trailer.before.into_iter().collect();
@@ -206,7 +218,16 @@ fn read_segment(
     let found = find_records(&*file, length, &header, end)?;
     let FoundRecords { index, end, before, corrupt, torn } = found;
     let index = Index::Closed(Arc::new(index), end);
-    Ok(Found { file: name, length, segment, before, index, corrupt, torn, bad_index: trailer.is_some() })
+    Ok(Found {
+        file: name,
+        length,
+        segment,
+        before,
+        index,
+        corrupt,
+        torn,
+        bad_index: lost || trailer.is_some(),
+    })
 }
 
 /// Reads every record of a segment that has its index, and returns what is none.
@@ -217,10 +238,18 @@ pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64
     Ok(find_records(&*file, found.length, &found.segment.header, end)?.corrupt)
 }
 
-/// The index of a segment made again from its records, which end at `end`.
-pub(super) fn read_again(disk: &dyn Disk, segment: &Segment, length: u64, end: u64) -> io::Result<OpenIndex> {
-    let file = disk.open_to_read(&segment.name())?;
-    Ok(find_records(&*file, length, &segment.header, Some(end))?.index)
+/// The index of a segment made again from its records, which end at `end`; and what is none of them.
+pub(super) fn read_again(
+    disk: &dyn Disk,
+    segment: &Segment,
+    length: u64,
+    end: u64,
+) -> io::Result<(OpenIndex, Vec<Range<u64>>)> {
+    let mut bytes = vec![0; end.min(length) as usize];
+    // What can't be read now may be later: until then nothing of it counts as lost.
+    disk.open_to_read(&segment.name())?.read_at(&mut bytes, 0)?;
+    let found = records_in(&bytes, &[], &segment.header, Some(end));
+    Ok((found.index, found.corrupt))
 }
 
 /// The records of a segment without an index.
@@ -238,12 +267,21 @@ fn find_records(
     header: &Header,
     end: Option<u64>,
 ) -> io::Result<FoundRecords> {
-    let mut bytes = vec![0; length as usize];
-    file.read_at(&mut bytes, 0)?;
-    let mut scan = scan(&bytes, header.seed(), end.unwrap_or(length));
+    let mut bytes = vec![0; end.map_or(length, |end| end.min(length)) as usize];
+    let lost = read_what_is_left(file, &mut bytes, 0)?;
+    Ok(records_in(&bytes, &lost, header, end))
+}
+
+/// The records in a file, or in its beginning up to `end`, of which some parts may be lost.
+fn records_in(bytes: &[u8], lost: &[Range<u64>], header: &Header, end: Option<u64>) -> FoundRecords {
+    let mut scan = scan(bytes, header.seed(), end.unwrap_or(u64::MAX));
     if let Some(end) = end.filter(|end| *end > whole_blocks(scan.end)) {
         // What is missing there was written, as the next segment says.
         scan.corrupt.push(scan.end..end);
+        scan.torn = None;
+    } else if let (None, Some(lost)) = (end, scan.lost_end(lost)) {
+        // Nobody can say what stood there, so it is not taken for an unfinished write.
+        scan.corrupt.push(lost);
         scan.torn = None;
     }
     let (mut index, mut before) = (OpenIndex::default(), Before::new());
@@ -263,5 +301,5 @@ fn find_records(
     }
     index.sort();
     let end = whole_blocks(scan.end).max(RECORDS_AT);
-    Ok(FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn })
+    FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn }
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::buffer::BlockBuffer;
-use super::disk::BLOCK;
+use super::disk::{BLOCK, is_lost};
 use super::format::{Purpose, whole_blocks};
-use super::index::{Row, SealedIndex, encode_index, index_size};
+use super::index::{Row, SealedIndex, encode_index, index_size, is_damage};
 use super::positions::{Positions, Snapshot};
 use super::shared::Shared;
 use super::state::{Index, Segment};
@@ -124,8 +124,21 @@ impl Shared {
                 file.sync_data()
             });
             if let Err(error) = written {
-                // Its records are enough to recover it; the next round tries again.
-                tracing::debug!(segment = segment.name(), %error, "the index of a segment can't be written");
+                // Its records are enough to recover it; the next round tries again. Until then those behind it have no index
+                // either, and none of them is freed: so if it is this place that can't be written, once another is taken.
+                if let Some(state) = self.state.lock().segments.get_mut(&segment.id())
+                    && is_lost(&error)
+                    && !std::mem::replace(&mut state.index_moved, true)
+                {
+                    state.length = whole_blocks(length) + size;
+                }
+                if let Some(more) = notice::due("journal", "seal") {
+                    let segment = segment.name();
+                    tracing::warn!(
+                        segment, %error, more,
+                        "the index of a segment of the journal can't be written; nothing behind it is freed until it can"
+                    );
+                }
                 continue;
             }
             let mut state = self.state.lock();
@@ -243,7 +256,11 @@ impl Shared {
             match self.count_live(&segment) {
                 Ok(counted) => rows += counted,
                 Err(error) => {
-                    tracing::debug!(segment = segment.name(), %error, "a segment can't be looked through");
+                    let mended = is_damage(&error) && self.make_index_again(&segment).is_ok();
+                    if !mended && let Some(more) = notice::due("journal", "look") {
+                        let segment = segment.name();
+                        tracing::warn!(segment, %error, more, "a segment of the journal can't be read, and is kept");
+                    }
                 }
             }
         }
@@ -301,11 +318,22 @@ impl Shared {
         let snapshot = || self.snapshot(free);
         let done = tender.positions.write(&*self.disk, &moved, free, sync, snapshot);
         self.state.lock().positions_bytes = tender.positions.length();
-        let done = done.and_then(|()| if free.is_empty() { Ok(()) } else { self.retire(free) });
-        if let Err(error) = done
-            && let Some(more) = notice::due("journal", "positions")
-        {
-            tracing::warn!(%error, more, "the journal's positions can't be written; nothing is freed until they can");
+        match done {
+            Ok(()) if free.is_empty() => {}
+            Ok(()) => {
+                if let Err(error) = self.retire(free)
+                    && let Some(more) = notice::due("journal", "free")
+                {
+                    tracing::warn!(%error, more, "files that the journal needs no more can't be renamed or removed");
+                }
+            }
+            Err(error) => {
+                if let Some(more) = notice::due("journal", "positions") {
+                    tracing::warn!(
+                        %error, more, "the journal's positions can't be written; nothing is freed until they can"
+                    );
+                }
+            }
         }
     }
 

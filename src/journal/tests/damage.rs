@@ -7,11 +7,11 @@ use crate::journal::format::Header;
 use crate::journal::record::{HEADER, Kind, Record};
 use crate::journal::scan::scan;
 
-const ENTRIES: u64 = 150;
-const LENGTH: usize = 1000;
+pub(super) const ENTRIES: u64 = 150;
+pub(super) const LENGTH: usize = 1000;
 
 /// A journal of a few segments whose process was killed.
-fn killed() -> SimulatedDisk {
+pub(super) fn killed() -> SimulatedDisk {
     let disk = SimulatedDisk::new(7);
     let (journal, _) = open(&disk);
     let a = journal.stream(&key("a"));
@@ -22,13 +22,13 @@ fn killed() -> SimulatedDisk {
 }
 
 /// The same, but closed: every segment has its index.
-fn closed() -> SimulatedDisk {
+pub(super) fn closed() -> SimulatedDisk {
     let disk = killed();
     drop(open(&disk));
     disk
 }
 
-fn copy(disk: &SimulatedDisk) -> SimulatedDisk {
+pub(super) fn copy(disk: &SimulatedDisk) -> SimulatedDisk {
     let copy = SimulatedDisk::new(8);
     disk.files().iter().for_each(|(name, _)| copy.put(name, disk.content(name)));
     copy
@@ -42,12 +42,12 @@ fn records(disk: &SimulatedDisk, segment: &str) -> Vec<(usize, Record)> {
     scan.records.into_iter().map(|(at, record)| (at as usize, record)).collect()
 }
 
-fn entries(disk: &SimulatedDisk, segment: &str) -> Vec<(usize, Record)> {
+pub(super) fn entries(disk: &SimulatedDisk, segment: &str) -> Vec<(usize, Record)> {
     records(disk, segment).into_iter().filter(|(_, record)| record.kind == Kind::Entries).collect()
 }
 
 /// Opens, and returns what stream `a` has, after appending one more entry and reading all of it.
-fn recovered(disk: &SimulatedDisk) -> (Vec<Damage>, Vec<u64>, Journal) {
+pub(super) fn recovered(disk: &SimulatedDisk) -> (Vec<Damage>, Vec<u64>, Journal) {
     let (journal, recovery) = open(disk);
     let a = journal.stream(&key("a"));
     let all = read_all(&journal, a);
@@ -62,11 +62,11 @@ fn recovered(disk: &SimulatedDisk) -> (Vec<Damage>, Vec<u64>, Journal) {
     (recovery.damage, numbers, journal)
 }
 
-fn kept(disk: &SimulatedDisk) -> usize {
+pub(super) fn kept(disk: &SimulatedDisk) -> usize {
     disk.files().iter().filter(|(name, _)| name.starts_with("quarantine/")).count()
 }
 
-fn all_but(lost: std::ops::Range<u64>) -> Vec<u64> {
+pub(super) fn all_but(lost: std::ops::Range<u64>) -> Vec<u64> {
     (0..ENTRIES).filter(|n| !lost.contains(n)).collect()
 }
 

@@ -7,6 +7,8 @@ mod fixture;
 mod model;
 mod positions;
 mod real_disk;
+mod tending;
+mod unreadable;
 
 use std::sync::Arc;
 

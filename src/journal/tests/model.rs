@@ -29,6 +29,7 @@ enum Step {
     ReadOnly,
     FailSyncs(u32),
     FailWrites(u32),
+    NamesStay,
     Heal,
     /// Flips a bit of a segment while no process has it.
     Flip(u16, u32),
@@ -52,6 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ReadOnly),
         2 => (1..4_u32).prop_map(Step::FailSyncs),
         2 => (1..4_u32).prop_map(Step::FailWrites),
+        1 => Just(Step::NamesStay),
         8 => Just(Step::Heal),
     ]
 }
@@ -307,6 +309,9 @@ impl World {
             }
             Step::FailWrites(failing_writes) => {
                 self.disk.set_faults(Faults { failing_writes, ..Faults::default() });
+            }
+            Step::NamesStay => {
+                self.disk.set_faults(Faults { names_stay: true, ..Faults::default() });
             }
             Step::Heal => {
                 self.disk.set_faults(Faults::default());
