@@ -112,7 +112,8 @@
 //! 200 ms the positions that have moved are written and the ranges that have grown, each second they are synced, so a crash
 //! brings back what was settled within the last second. A segment is freed when all its entries are settled: first positions
 //! and ranges that say so are synced, then the file is renamed to be spare, or removed. If that can't be done it stays a
-//! segment, and is tried again. Recovery gives no number again that they name, whether its entry is still there or not.
+//! segment, and is tried again. Recovery gives no number again that positions or ranges name, whether its entry is still
+//! there or not.
 //!
 //! Few live entries must not keep a segment, be they of a stream that is stuck among others, or stuck themselves while those
 //! behind them are settled. Those of segments with less than a quarter alive are *carried*: copied to a segment of the same

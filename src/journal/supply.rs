@@ -6,7 +6,7 @@ use super::buffer::BlockBuffer;
 use super::disk::BLOCK;
 use super::format::{Header, Purpose};
 use super::shared::Shared;
-use super::state::{RECORDS_AT, SPARE, Segment, SegmentState, State, segment_name};
+use super::state::{RECORDS_AT, Segment, SegmentState, State, segment_name, spare_name};
 use super::writer::Prepared;
 
 /// Spare segments that are kept at most.
@@ -60,7 +60,7 @@ impl Shared {
         };
         let removed = removed.iter().map(|(name, length)| self.discard(name, *length));
         removed.fold(Ok(()), Result::and)?;
-        let fresh = format!("{SPARE}{id:016x}");
+        let fresh = spare_name(id);
         let from = spare.as_ref().map_or(&fresh, |(name, _)| name);
         let header = Header { purpose, id, salt: self.disk.nonce() };
         // The name that the file has now, if there is one.
@@ -133,7 +133,7 @@ impl Shared {
                 (unread && fits && state.bytes_on_disk() + gone.length <= self.settings.max_size, gone)
             };
             let name = gone.segment.name();
-            let spare = format!("{SPARE}{id:016x}");
+            let spare = spare_name(*id);
             let moved = if keep { self.disk.rename(&name, &spare) } else { self.disk.remove(&name) };
             match moved {
                 Ok(()) => {
