@@ -94,8 +94,9 @@ impl Shared {
                 let error = match stopped {
                     // The others are tried without it.
                     Stopped::At(Unreadable { segment, error }) => {
-                        let mended = is_damage(&error) && self.make_index_again(&segment).is_ok();
-                        tender.left_alone.insert(segment.id(), if mended { ROUNDS } else { FOR_GOOD });
+                        // What only this process is short of, such as open files, comes back.
+                        let hopeless = is_damage(&error) && self.make_index_again(&segment).is_err();
+                        tender.left_alone.insert(segment.id(), if hopeless { FOR_GOOD } else { ROUNDS });
                         error
                     }
                     Stopped::Carrier(none) => {

@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) segments: BTreeMap<u64, SegmentState>,
     /// Files to be segments again, and their lengths.
     pub(super) spares: Vec<(String, u64)>,
+    /// Streams that had entries in segments whose end is not known to be durable: once for each segment.
+    pub(super) leaving: Vec<u32>,
     /// The number of the next segment.
     pub(super) next_segment: u64,
     /// Bytes of the two files of positions.

@@ -154,11 +154,13 @@ impl Shared {
             for (name, length) in kept {
                 let _ = self.discard(&name, length);
             }
+            self.state.lock().leaving.extend(left);
             return Err(error);
         }
         let mut state = self.state.lock();
         state.spares.extend(kept);
-        for stream in left {
+        let leaving = std::mem::take(&mut state.leaving);
+        for stream in leaving.into_iter().chain(left) {
             state.streams.leave_segment(stream);
         }
         done

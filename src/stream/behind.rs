@@ -148,8 +148,10 @@ impl Queue {
         let left = all.without(&behind.withdrawn);
         if all.is_empty() || !left.without(&self.withdrawn).is_empty() {
             let (numbers, Amount { bytes, records }) = of_stub?;
-            behind.bytes = behind.bytes.saturating_sub(bytes);
-            behind.records = behind.records.saturating_sub(records);
+            // No more than is counted here, which after damage may be less than there is.
+            let (bytes, records) = (bytes.min(behind.bytes), records.min(behind.records));
+            behind.bytes -= bytes;
+            behind.records -= records;
             self.end(numbers);
             return Some(Forgotten { numbers: numbers.clone(), bytes, records, _ahead: VecDeque::new() });
         }
@@ -219,7 +221,9 @@ impl Stream {
         let open = queue.open.close(signal);
         let in_hand = mem::replace(in_flight, ClosedBatch::nothing(signal));
         let (mut bytes, mut records, mut capacity, mut requests) = (0, 0, 0, 0);
+        let mut back = Numbers::default();
         for closed in std::iter::once(in_hand).chain(queue.closed.drain(..)).chain(open) {
+            back = back.with(closed.batch.numbers());
             bytes += closed.batch.len() as u64;
             records += closed.batch.records();
             capacity += closed.capacity;
@@ -229,6 +233,7 @@ impl Stream {
         let behind = queue.behind.get_or_insert_with(|| Behind::new(numbers.end));
         behind.numbers.end = behind.numbers.end.max(numbers.end);
         behind.numbers.start = numbers.start;
+        behind.withdrawn = behind.withdrawn.with(&Numbers::from(numbers.clone()).without(&back));
         behind.bytes += bytes;
         behind.records += records;
         match behind.moments.front_mut() {

@@ -244,6 +244,29 @@ async fn what_is_withdrawn_while_it_is_read_is_not_in_what_was_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_a_stream_that_was_put_back_when_all_of_it_is_withdrawn() {
+    let (journal, _) = journal(&SimulatedDisk::new(15), 4 << 20);
+    let shared = shared(&journal, 1 << 20);
+    let room = QueueSettings { queue_bytes: 10_000, ..settings() };
+    let (registry, consumers) = House::exporter("one", room, &shared);
+    let house = House { shared, registry, consumers };
+    let [first, second, third] = [
+        write_for_receipt(&house, &journal).await,
+        write_for_receipt(&house, &journal).await,
+        write_for_receipt(&house, &journal).await,
+    ];
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    drop(second);
+    assert!(in_flight.put_back(), "with a gap");
+    drop(first);
+    drop(third);
+    assert!(in_flight.is_gone() && stream.has_nothing_on_disk());
+    assert_eq!((house.pending("a"), house.in_memory(), house.registry.pending_bytes()), (0, 0, 0));
+    assert_eq!(unsettled(&journal, &stream), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_is_read_in_part_is_withdrawn_as_it_is_read() {
     let (journal, _) = journal(&SimulatedDisk::new(14), 4 << 20);
     let house = House::on(&journal, 1 << 20);
