@@ -137,9 +137,7 @@ async fn settle<'e>(
         }
         if exporter.is_paused() {
             put_back(pieces);
-            wait_or(changed.as_mut(), FOR_EVER, exporter, stream, pieces).await;
-            // The upstream is not to blame for that time.
-            *backoff = std::mem::take(backoff).for_another();
+            wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             continue;
         }
         if exporter.is_given_up() {
@@ -192,9 +190,7 @@ async fn settle<'e>(
             Err(Unreadable) => {
                 // Another stream may have something to send meanwhile.
                 drop(pass);
-                wait_or(changed.as_mut(), READ_AGAIN, exporter, stream, pieces).await;
-                // The upstream is not to blame for that time.
-                *backoff = std::mem::take(backoff).for_another();
+                wait_blameless(changed.as_mut(), READ_AGAIN, exporter, stream, pieces, backoff).await;
                 continue;
             }
         }
@@ -350,6 +346,19 @@ async fn wait_or(
             return;
         }
     }
+}
+
+/// As [`wait_or`], for what the upstream is not to blame for: that time is none of `max_elapsed_time`.
+async fn wait_blameless(
+    changed: Pin<&mut Notified<'_>>,
+    wait: Duration,
+    exporter: &Exporter,
+    stream: &Stream,
+    pieces: &mut Pieces,
+    backoff: &mut Backoff,
+) {
+    wait_or(changed, wait, exporter, stream, pieces).await;
+    *backoff = std::mem::take(backoff).for_another();
 }
 
 /// Ready once the exporter is given up.

@@ -36,7 +36,7 @@ impl Batches {
                 self.full.push_back(mem::take(&mut self.open).end());
                 self.len = 0;
             }
-            if self.is_full() {
+            if self.full.len() == self.most {
                 return;
             }
             let rest = entries.split_off(self.max_bytes);
@@ -45,11 +45,6 @@ impl Batches {
             let Some(rest) = rest else { return };
             entries = rest;
         }
-    }
-
-    /// Whether nothing more has room.
-    pub(super) fn is_full(&self) -> bool {
-        self.full.len() == self.most
     }
 
     /// All batches that have something.

@@ -17,6 +17,7 @@ use super::queue::{Queue, Stream};
 use super::{Batch, Budget, Numbers, Reservation};
 use crate::journal::{Chunk, Journal, ReadError};
 use crate::notice;
+use crate::otlp::Signal;
 
 /// What a stream reads whose upstream doesn't take anything just now: enough to ask again with.
 const LITTLE: usize = 16 << 10;
@@ -164,13 +165,7 @@ impl Stream {
         chunks.retain(|chunk| chunk.first >= start);
         let opened = queue.behind.as_ref().and_then(Behind::since).unwrap_or_else(Instant::now);
         let next = chunks.last().map(|chunk| chunk.first + chunk.entries);
-        let mut numbers = Numbers::default();
-        for chunk in &chunks {
-            numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
-        }
-        let records = chunks.iter().map(|chunk| chunk.records).sum();
-        let bytes = chunks.into_iter().map(|chunk| chunk.bytes).collect();
-        let mut batch = Batch::numbered(self.signal(), bytes, records, numbers);
+        let mut batch = batch_of(self.signal(), chunks);
         // Or some of it.
         let withdrawn = queue.behind.as_ref().map(|behind| behind.withdrawn().both(batch.numbers()));
         if let Some(withdrawn) = withdrawn.filter(|withdrawn| !withdrawn.is_empty()) {
@@ -212,6 +207,15 @@ impl Stream {
             warn!(%exporter, key, records, suppressed, "records dropped: damage in the journal has put them aside");
         }
     }
+}
+
+fn batch_of(signal: Signal, chunks: Vec<Chunk>) -> Batch {
+    let mut numbers = Numbers::default();
+    for chunk in &chunks {
+        numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
+    }
+    let records = chunks.iter().map(|chunk| chunk.records).sum();
+    Batch::numbered(signal, chunks.into_iter().map(|chunk| chunk.bytes).collect(), records, numbers)
 }
 
 /// The number behind the last entry.

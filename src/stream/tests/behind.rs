@@ -136,6 +136,23 @@ async fn write_for_receipt(house: &House, journal: &Journal) -> Receipt {
     writing.written().await.unwrap().expect("it was asked for")
 }
 
+/// The first stream, and its first batch, which is on disk only again.
+async fn put_back_first(house: &House) -> (Arc<Stream>, InFlight) {
+    let stream = house.consumers.first();
+    let (mut in_flight, _) = next(&stream).await;
+    assert!(in_flight.put_back());
+    (stream, in_flight)
+}
+
+/// Delivers what the stream `a` still has.
+async fn deliver_rest(house: &House, stream: &Arc<Stream>, sent: &mut Vec<u64>) {
+    while house.pending("a") > 0 {
+        let (in_flight, numbers) = next(stream).await;
+        sent.extend(numbers);
+        deliver(in_flight);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_withdrawn_while_it_is_put_back_leaves_at_once() {
     let (journal, _) = journal(&SimulatedDisk::new(6), 4 << 20);
@@ -163,9 +180,7 @@ async fn what_is_on_disk_only_needs_not_be_read_to_be_withdrawn() {
     let (journal, _) = journal(&SimulatedDisk::new(9), 4 << 20);
     let house = House::on(&journal, 1 << 20);
     let receipts = [write_for_receipt(&house, &journal).await, write_for_receipt(&house, &journal).await];
-    let stream = house.consumers.first();
-    let (mut in_flight, _) = next(&stream).await;
-    assert!(in_flight.put_back());
+    let (stream, mut in_flight) = put_back_first(&house).await;
     let [first, second] = receipts;
     drop(second);
     assert_eq!(house.pending("a"), ENTRY as u64);
@@ -228,9 +243,7 @@ async fn what_is_withdrawn_while_it_is_read_is_not_in_what_was_read() {
     house.write(&journal, "a", ENTRY).unwrap();
     let receipt = write_for_receipt(&house, &journal).await;
     house.write(&journal, "a", ENTRY).unwrap();
-    let stream = house.consumers.first();
-    let (mut in_flight, _) = next(&stream).await;
-    assert!(in_flight.put_back());
+    let (stream, _in_flight) = put_back_first(&house).await;
     let id = stream.durable.as_ref().unwrap().id();
     let chunks = journal.read(id, 0..3, 1 << 20).unwrap();
     drop(receipt);
@@ -276,9 +289,7 @@ async fn a_request_that_is_read_in_part_is_withdrawn_as_it_is_read() {
     while journal.commit_once() {}
     let receipt = writing.written().await.unwrap().unwrap();
     house.write(&journal, "a", ENTRY).unwrap();
-    let stream = house.consumers.first();
-    let (mut in_flight, _) = next(&stream).await;
-    assert!(in_flight.put_back());
+    let (stream, mut in_flight) = put_back_first(&house).await;
     in_flight.read().await;
     assert_eq!(in_flight.batch().numbers().iter().collect::<Vec<_>>(), [0]);
     drop(receipt);
@@ -311,11 +322,7 @@ async fn a_batch_is_put_back_also_if_something_behind_it_was_withdrawn() {
     in_flight.read().await;
     let mut sent: Vec<u64> = in_flight.batch().numbers().iter().collect();
     deliver(in_flight);
-    while house.pending("a") > 0 {
-        let (in_flight, numbers) = next(&stream).await;
-        sent.extend(numbers);
-        deliver(in_flight);
-    }
+    deliver_rest(&house, &stream, &mut sent).await;
     assert_eq!(sent, [0, 2]);
     assert_eq!((house.in_memory(), house.registry.pending_bytes()), (0, 0));
 }
@@ -325,9 +332,7 @@ async fn what_comes_after_all_was_withdrawn_from_the_disk_keeps_its_order() {
     let (journal, _) = journal(&SimulatedDisk::new(10), 4 << 20);
     let house = House::on(&journal, 4 * 1024);
     let receipt = write_for_receipt(&house, &journal).await;
-    let stream = house.consumers.first();
-    let (mut in_flight, _) = next(&stream).await;
-    assert!(in_flight.put_back());
+    let (stream, mut in_flight) = put_back_first(&house).await;
     drop(receipt);
     assert!(in_flight.is_gone());
     // The consumer still has its place. There is memory for the first of these, and then none.
@@ -339,11 +344,7 @@ async fn what_comes_after_all_was_withdrawn_from_the_disk_keeps_its_order() {
     in_flight.read().await;
     let mut sent: Vec<u64> = in_flight.batch().numbers().iter().collect();
     deliver(in_flight);
-    while house.pending("a") > 0 {
-        let (in_flight, numbers) = next(&stream).await;
-        sent.extend(numbers);
-        deliver(in_flight);
-    }
+    deliver_rest(&house, &stream, &mut sent).await;
     assert_eq!(sent, [1, 2]);
 }
 
