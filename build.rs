@@ -23,6 +23,8 @@ const RECORDS: [&str; 6] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=proto");
+    // For a test that asks cargo about the packages of the platform that it was built for.
+    println!("cargo::rustc-env=SLUICE_TARGET={}", env::var("TARGET").expect("cargo sets TARGET"));
     let set = protox::compile(FILES, ["proto"]).unwrap_or_else(|error| panic!("{error:?}"));
     let mut schema = Schema::default();
     for file in &set.file {

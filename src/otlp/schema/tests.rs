@@ -22,13 +22,17 @@ fn published() -> BTreeMap<String, DescriptorProto> {
     messages
 }
 
+/// Where cargo has unpacked opentelemetry-proto. It is asked about one platform only: building the tests has downloaded the
+/// packages of that platform and no others, and without them cargo refuses to answer offline.
 fn published_directory() -> std::path::PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let metadata = std::process::Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--offline", "--manifest-path"])
+        .args(["metadata", "--format-version=1", "--offline", "--locked"])
+        .args(["--filter-platform", env!("SLUICE_TARGET"), "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()
         .unwrap();
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
     let mut packages = metadata["packages"].as_array().unwrap().iter();
     let package = packages.find(|package| package["name"] == "opentelemetry-proto").unwrap();
