@@ -10,16 +10,13 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::division::Division;
 use super::exporter::Attempting;
-use super::pieces::{Pieces, Unreadable};
+use super::pieces::{Pieces, Taken, Unreadable};
 use super::{Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target};
 use crate::notice;
 use crate::route::Values as _;
 use crate::stream::{Batch, InFlight, Reservation, Stream};
-
-/// If this many pieces of a halved batch have been refused and none taken, the upstream refuses something that all
-/// records share; the rest is not tried one by one.
-const HOPELESS: u32 = 16;
 
 /// Takes batches from a stream until it has none.
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
@@ -33,6 +30,9 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
     }
 }
 
+/// The cause of dead letters that an upstream has refused.
+const REFUSED: &str = "refused";
+
 /// What is paused waits for a change.
 const FOR_EVER: Duration = Duration::MAX;
 
@@ -41,8 +41,8 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How one piece of a batch ended.
 enum Settled {
-    /// Taken, but for `rejected` records; and what the upstream said about it.
-    Delivered { rejected: u64, remark: String },
+    /// Taken, and what the upstream said about it.
+    Delivered(Taken),
     /// Refused as bad: a smaller piece may pass.
     Bad(String),
     /// Refused for good.
@@ -67,23 +67,43 @@ async fn deliver(
     }
     let copies = Reservation::empty(stream.registry().shared().budget.clone());
     let mut pieces = Pieces::of(in_flight, copies);
-    let (mut refused, mut taken) = (0, false);
+    let mut division = Division::default();
+    let mut taken = false;
     while !pieces.is_empty() {
+        if let Some(early) = pieces.next_was_taken().cloned() {
+            let records = pieces.next().map_or(0, Batch::records);
+            if division.repeats_sample() && early.rejected < records {
+                pieces.repeat_next();
+            } else {
+                delivered(exporter, stream, &mut pieces, early);
+                continue;
+            }
+        }
+        let started = Instant::now();
         // Until what it has come to is noted in the journal: that must not close before.
         let mut attempting = None;
-        let reason = match settle(exporter, stream, &mut pieces, &mut backoff, &mut attempting).await {
-            Settled::Delivered { rejected, remark } => {
+        let settled = settle(exporter, stream, &mut pieces, &mut backoff, &mut attempting).await;
+        let reason = match settled {
+            Settled::Delivered(said) if pieces.has_sample() => {
+                division.sample_taken();
+                pieces.sample_taken(said);
                 taken = true;
-                // Not before: what was withdrawn until the last attempt is in it no more.
-                let records = pieces.next().map_or(0, Batch::records);
-                exporter.count(signal, Fate::Delivered, records - rejected);
-                exporter.count(signal, Fate::Rejected, rejected);
-                stream.count_delivered(records - rejected);
-                pieces.end(rejected, &remark);
                 backoff = Backoff::new();
                 continue;
             }
-            Settled::Refused(reason, cause) => {
+            Settled::Delivered(said) => {
+                taken = true;
+                division.delivered();
+                delivered(exporter, stream, &mut pieces, said);
+                backoff = Backoff::new();
+                continue;
+            }
+            Settled::Refused(_, cause) if pieces.has_sample() && cause != REFUSED => {
+                // Says nothing about records. What is left meets the same in its turn.
+                pieces.end_sample();
+                continue;
+            }
+            Settled::Refused(reason, cause) if !pieces.has_sample() => {
                 bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
                 backoff = Backoff::new();
                 continue;
@@ -93,16 +113,27 @@ async fn deliver(
                 pieces.put_back();
                 return None;
             }
-            Settled::Bad(reason) => reason,
+            Settled::Refused(reason, _) | Settled::Bad(reason) => reason,
         };
+        let attempt = started.elapsed();
         backoff = Backoff::new();
-        refused += 1;
-        // The whole batch was the first try; only its pieces count.
-        if !taken && refused > HOPELESS {
-            let reason = format!("{reason} (the first {HOPELESS} pieces of the batch were all refused)");
-            bury(exporter, stream, &mut pieces, usize::MAX, &reason, "refused").await;
+        division.refused();
+        if pieces.has_sample() {
+            pieces.end_sample();
         } else if !pieces.halve() {
-            bury(exporter, stream, &mut pieces, 1, &reason, "refused").await;
+            bury(exporter, stream, &mut pieces, 1, &reason, REFUSED).await;
+        }
+        if division.is_hopeless() {
+            let reason = format!(
+                "{reason} (everything else of the batch that was tried was refused, records from all over it among it)"
+            );
+            bury(exporter, stream, &mut pieces, usize::MAX, &reason, REFUSED).await;
+        } else if let Some(record) = division.next_sample(pieces.records()) {
+            pieces.try_sample(record);
+        }
+        if let Some(pause) = division.pause(attempt) {
+            let changed = pin!(exporter.changed().notified());
+            wait_or(changed, pause, exporter, stream, &mut pieces).await;
         }
     }
     if stream.set_failing(false)
@@ -113,6 +144,19 @@ async fn deliver(
         info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
     }
     Some(backoff)
+}
+
+/// Counts and ends the next piece, which the upstream has taken.
+fn delivered(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, Taken { rejected, remark }: Taken) {
+    // Not before the end of the attempts: what was withdrawn until the last of them is in it no more.
+    let records = pieces.next().map_or(0, Batch::records);
+    // What was withdrawn since a sample was taken may have been among the rejected.
+    let rejected = rejected.min(records);
+    let signal = stream.name().signal();
+    exporter.count(signal, Fate::Delivered, records - rejected);
+    exporter.count(signal, Fate::Rejected, rejected);
+    stream.count_delivered(records - rejected);
+    pieces.end(rejected, &remark);
 }
 
 /// Tries the next piece until the upstream has taken or refused it.
@@ -249,10 +293,10 @@ async fn settle<'e>(
                 } else {
                     answer.detail
                 };
-                return Settled::Delivered { rejected, remark };
+                return Settled::Delivered(Taken { rejected, remark });
             }
             Outcome::Bad => return Settled::Bad(answer.detail),
-            Outcome::Refused => return Settled::Refused(answer.detail, "refused"),
+            Outcome::Refused => return Settled::Refused(answer.detail, REFUSED),
             Outcome::Retry { after } => match backoff.next_wait(retry, after) {
                 Some(wait) => (Failure::Passing, wait),
                 None => {

@@ -6,6 +6,7 @@ mod counters;
 mod dead_letter;
 mod debug;
 mod deliver;
+mod division;
 mod exporter;
 mod file;
 mod file_name;

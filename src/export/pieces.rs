@@ -1,4 +1,5 @@
-//! What is left to send of a batch: the whole of it at first, then what it was halved into.
+//! What is left to send of a batch: the whole of it at first, then what it was divided into, and a single record of it
+//! that is tried before its turn.
 
 use crate::stream::{Batch, InFlight, Reservation};
 
@@ -7,11 +8,43 @@ use crate::stream::{Batch, InFlight, Reservation};
 pub(super) struct Pieces {
     in_flight: InFlight,
     /// The next one last.
-    rest: Vec<Batch>,
+    rest: Vec<Piece>,
     /// Whether the pieces are copies of parts of the batch.
     halved: bool,
+    /// What is attempted instead of the next piece.
+    sample: Option<Sample>,
     /// For the copies.
     copies: Reservation,
+}
+
+/// A part of the batch.
+#[derive(Debug)]
+struct Piece {
+    batch: Batch,
+    /// What the upstream has said, if it has taken the piece before its turn.
+    taken: Option<Taken>,
+}
+
+/// A record that is tried before its turn, by its position among those that are left.
+#[derive(Debug)]
+struct Sample {
+    record: u64,
+    batch: Batch,
+}
+
+/// An upstream's word on a piece that it has taken.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    /// Records that it rejected all the same.
+    pub(super) rejected: u64,
+    /// What it had to say.
+    pub(super) remark: String,
+}
+
+impl From<Batch> for Piece {
+    fn from(batch: Batch) -> Self {
+        Self { batch, taken: None }
+    }
 }
 
 /// The journal can't be read just now. The log says why.
@@ -21,14 +54,14 @@ pub(super) struct Unreadable;
 impl Pieces {
     /// A batch that is whole, and possibly still on disk.
     pub(super) fn of(in_flight: InFlight, copies: Reservation) -> Self {
-        let mut pieces = Self { in_flight, rest: Vec::new(), halved: false, copies };
+        let mut pieces = Self { in_flight, rest: Vec::new(), halved: false, sample: None, copies };
         pieces.begin();
         pieces
     }
 
     fn begin(&mut self) {
         let batch = Some(self.in_flight.batch()).filter(|batch| !batch.is_empty());
-        self.rest = batch.cloned().into_iter().collect();
+        self.rest = batch.cloned().map(Piece::from).into_iter().collect();
     }
 
     /// Reads the batch if it is on disk; returns whether it was.
@@ -64,7 +97,7 @@ impl Pieces {
 
     /// In the order in which they are sent.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Batch> {
-        self.rest.iter().rev()
+        self.rest.iter().rev().map(|piece| &piece.batch)
     }
 
     /// Whether all have ended.
@@ -72,9 +105,75 @@ impl Pieces {
         self.rest.is_empty() && (!self.in_flight.is_on_disk() || self.in_flight.is_gone())
     }
 
-    /// The piece to send next, if any is left and it has been read.
+    /// Records in all of them.
+    pub(super) fn records(&self) -> u64 {
+        self.iter().map(Batch::records).sum()
+    }
+
+    /// What to attempt next, if anything is left and it has been read: the sample if there is one, else the next piece.
     pub(super) fn next(&self) -> Option<&Batch> {
-        self.rest.last()
+        self.sample.as_ref().map(|sample| &sample.batch).or(self.rest.last().map(|piece| &piece.batch))
+    }
+
+    /// Has the record at this position among those that are left attempted before its turn.
+    pub(super) fn try_sample(&mut self, record: u64) {
+        let (at, within) = self.place_of(record);
+        let batch = descend(&self.rest[at].batch, within, |_| {});
+        self.sample = Some(Sample { record, batch });
+        self.charge();
+    }
+
+    /// Whether what is attempted next is a sample.
+    pub(super) fn has_sample(&self) -> bool {
+        self.sample.is_some()
+    }
+
+    /// Forgets the sample: the upstream has not taken it, and it is still to be attempted in its turn.
+    pub(super) fn end_sample(&mut self) {
+        self.sample = None;
+        self.charge();
+    }
+
+    /// Notes that the upstream has taken the sample, which becomes a piece of its own, with those before and behind it
+    /// in pieces around it.
+    pub(super) fn sample_taken(&mut self, taken: Taken) {
+        let Some(Sample { record, batch }) = self.sample.take() else { return };
+        let (at, within) = self.place_of(record);
+        let (mut earlier, mut later) = (Vec::new(), Vec::new());
+        descend(&self.rest[at].batch, within, |beside| match beside {
+            Beside::Earlier(half) => earlier.push(Piece::from(half)),
+            Beside::Later(half) => later.push(Piece::from(half)),
+        });
+        // In the order of `rest`, whose last is the next: what is far behind the sample, what is close behind it, the sample
+        // itself, what is close before it, what is far before it.
+        let parts = later.into_iter().chain([Piece { batch, taken: Some(taken) }]);
+        self.rest.splice(at..=at, parts.chain(earlier.into_iter().rev()));
+        self.halved = true;
+        self.charge();
+    }
+
+    /// In which piece of `rest` a record is, and its position there.
+    fn place_of(&self, record: u64) -> (usize, u64) {
+        let mut within = record;
+        for (at, piece) in self.rest.iter().enumerate().rev() {
+            if within < piece.batch.records() {
+                return (at, within);
+            }
+            within -= piece.batch.records();
+        }
+        unreachable!("record {record} is one of those that are left")
+    }
+
+    /// What the upstream said of the next piece, if it has taken that before its turn.
+    pub(super) fn next_was_taken(&self) -> Option<&Taken> {
+        self.rest.last().and_then(|piece| piece.taken.as_ref())
+    }
+
+    /// Has the next piece attempted although the upstream has taken it before its turn.
+    pub(super) fn repeat_next(&mut self) {
+        if let Some(piece) = self.rest.last_mut() {
+            piece.taken = None;
+        }
     }
 
     /// Whether all of the next piece was withdrawn meanwhile.
@@ -84,16 +183,19 @@ impl Pieces {
 
     /// The next piece has ended; of its records `lost` were not delivered, for a reason that senders may read.
     pub(super) fn end(&mut self, lost: u64, reason: &str) {
+        debug_assert!(self.sample.is_none(), "a sample ends nothing");
         if let Some(piece) = self.rest.pop() {
-            self.in_flight.ended(&piece, self.rest.last(), lost, reason);
+            self.in_flight.ended(&piece.batch, self.rest.last().map(|next| &next.batch), lost, reason);
         }
     }
 
     /// Halves the next piece, if it has more than one record or entry.
     pub(super) fn halve(&mut self) -> bool {
-        let Some([first, second]) = self.rest.last().and_then(Batch::halve) else { return false };
+        let Some([first, second]) = self.rest.last().and_then(|piece| piece.batch.halve()) else {
+            return false;
+        };
         self.rest.pop();
-        self.rest.extend([second, first]);
+        self.rest.extend([second, first].map(Piece::from));
         self.halved = true;
         self.charge();
         true
@@ -106,7 +208,9 @@ impl Pieces {
             return 0;
         }
         let mut records = 0;
-        for piece in &mut self.rest {
+        // Its position is not that of the same record any more.
+        self.sample = None;
+        for Piece { batch: piece, .. } in &mut self.rest {
             // What is not a copy shares its memory with the batch, and has to let go of the same chunks.
             let (left, fewer) = if self.halved {
                 piece.without(&gone)
@@ -118,7 +222,7 @@ impl Pieces {
             *piece = left;
             records += fewer;
         }
-        self.rest.retain(|piece| !piece.is_empty());
+        self.rest.retain(|piece| !piece.batch.is_empty());
         if self.halved {
             self.charge();
         }
@@ -126,8 +230,33 @@ impl Pieces {
     }
 
     fn charge(&mut self) {
-        self.copies.charge_spare(self.rest.iter().map(|piece| piece.len() as u64).sum());
+        let sample = self.sample.as_ref().map_or(0, |sample| sample.batch.len());
+        let pieces = if self.halved { self.iter().map(Batch::len).sum() } else { 0 };
+        self.copies.charge_spare((sample + pieces) as u64);
     }
+}
+
+/// What a batch holds beside one of its records.
+enum Beside {
+    Earlier(Batch),
+    Later(Batch),
+}
+
+/// Halves a batch until the record at this position in it stands alone, and returns that one. `beside` gets the halves
+/// that it is not in, from the largest to the smallest.
+fn descend(batch: &Batch, mut record: u64, mut beside: impl FnMut(Beside)) -> Batch {
+    let mut alone = batch.clone();
+    while let Some([first, second]) = alone.halve() {
+        if record < first.records() {
+            beside(Beside::Later(second));
+            alone = first;
+        } else {
+            record -= first.records();
+            beside(Beside::Earlier(first));
+            alone = second;
+        }
+    }
+    alone
 }
 
 #[cfg(test)]

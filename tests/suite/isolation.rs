@@ -183,3 +183,24 @@ async fn streams_of_a_dead_upstream_keep_no_other_from_reading_its_backlog_in_th
     assert_eq!(metrics.exported("otlp_http/fine", "delivered"), 100.0);
     assert_eq!(metrics.sum("sluice_pending_records", &[("exporter", "otlp_http/dead")]), 100.0);
 }
+
+#[tokio::test]
+async fn a_division_leaves_the_destination_to_other_streams_between_its_attempts() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(400).on_text("poison"));
+    // One attempt at a time for all streams together.
+    let queue = "sending_queue: { max_in_flight: 1, batch: { flush_timeout: 5ms } }";
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[QUICK, queue])).await;
+    let poison: Vec<String> = (0..800).map(|number| format!("poison {number}")).collect();
+    let poison: Vec<&str> = poison.iter().map(String::as_str).collect();
+    sluice.accept(Signal::Logs, logs(&[("divided", &poison)])).await;
+    // The division has begun.
+    up.wait_for_requests(20, PATIENCE).await.unwrap();
+    for number in 0..10 {
+        sluice.accept(Signal::Logs, logs(&[("healthy", &[&format!("fine {number}")])])).await;
+        up.records(number + 1).await;
+    }
+    let before_its_end = up.counts().refused;
+    sluice.settled().await;
+    assert!(before_its_end < up.counts().refused, "all ten arrived while the division went on");
+}

@@ -276,21 +276,94 @@ async fn a_record_that_the_upstream_refuses_is_found_and_dead_lettered_alone() {
     }
 }
 
+/// Sends one batch of so many records, in entries of `each`, to an upstream that refuses those of which `is_bad` says so
+/// and every batch with one of them. Returns the texts of the others that should arrive, those that have, and how many
+/// attempts were refused.
+async fn divided(
+    records: usize,
+    each: usize,
+    is_bad: impl Fn(usize) -> bool,
+) -> (Vec<String>, Vec<String>, u64) {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(400).on_text("poison"));
+    let sluice = start(&up.url()).await;
+    let text = |n| if is_bad(n) { format!("poison {n}") } else { format!("text {n}") };
+    let texts: Vec<String> = (0..records).map(text).collect();
+    let all: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let entries: Vec<_> = all.chunks(each).map(|part| entry(Signal::Logs, "x", part)).collect();
+    sluice.accept(Signal::Logs, request(&entries)).await;
+    let metrics = sluice.settled().await;
+    let good: Vec<String> = texts.iter().filter(|text| text.starts_with("text")).cloned().collect();
+    assert_eq!(metrics.exported(UP, "dead_lettered"), (records - good.len()) as f64);
+    assert_eq!(metrics.exported(UP, "delivered"), good.len() as f64);
+    (good, up.texts(Signal::Logs), up.counts().refused)
+}
+
+/// What the search for `bad` of `records` may cost: `2k·log2(n/k) + 2k`, and the way down to entries and records of uneven
+/// sizes.
+fn most_attempts(records: usize, bad: usize) -> u64 {
+    let (n, k) = (records as f64, bad as f64);
+    (2.0 * k * (n / k).log2() + 2.0 * k + 2.0 * n.log2()).ceil() as u64
+}
+
 #[tokio::test]
-async fn a_batch_of_which_the_first_sixteen_pieces_are_refused_is_refused_as_a_whole() {
+async fn bad_records_are_found_however_many_stand_together_and_wherever_they_stand() {
+    type Case = (&'static str, usize, fn(usize) -> bool);
+    let cases: [Case; 8] = [
+        ("the first five", 1024, |n| n < 5),
+        ("the first forty", 1024, |n| n < 40),
+        ("the last five", 1024, |n| n >= 1019),
+        ("five in the middle, across the halves", 1024, |n| (510..515).contains(&n)),
+        ("all but the first", 512, |n| n != 0),
+        ("two clusters of thirty", 1000, |n| n < 30 || (700..730).contains(&n)),
+        ("every second one", 256, |n| n % 2 == 0),
+        ("every tenth one and the first twenty", 500, |n| n < 20 || n % 10 == 9),
+    ];
+    for (what, records, is_bad) in cases {
+        for each in [records, 7] {
+            let (good, arrived, attempts) = divided(records, each, is_bad).await;
+            assert_eq!(arrived, good, "{what}, in entries of {each}: all others arrive once, in order");
+            let bad = records - good.len();
+            let most = most_attempts(records, bad);
+            assert!(attempts <= most, "{what}, in entries of {each}: {attempts} of {most} attempts");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_which_only_the_last_record_is_good_delivers_that_one_once() {
+    let (good, arrived, _) = divided(600, 600, |n| n != 599).await;
+    assert_eq!(arrived, good);
+}
+
+#[tokio::test]
+async fn a_record_that_was_tried_before_its_turn_is_sent_again_behind_what_follows_it() {
+    // So many side by side that the search for good ones begins at the end.
+    let (good, mut arrived, attempts) = divided(1024, 1024, |n| n < 700).await;
+    assert_eq!(arrived.first(), good.last(), "the last record was tried first");
+    arrived.remove(0);
+    assert_eq!(arrived, good, "and arrives in its turn as well");
+    assert!(attempts <= most_attempts(1024, 700), "{attempts} attempts");
+}
+
+#[tokio::test]
+async fn a_batch_is_given_up_as_a_whole_once_records_from_all_over_it_were_refused() {
     let up = sinks::recording().await;
     up.set_fault(Fault::status(400));
     let sluice = start(&up.url()).await;
-    let texts: Vec<String> = (0..200).map(|number| format!("text {number}")).collect();
+    let texts: Vec<String> = (0..1000).map(|number| format!("text {number}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     sluice.accept(Signal::Logs, logs(&[("x", &texts)])).await;
     let metrics = sluice.settled().await;
-    assert_eq!(up.counts().refused, 17, "the batch itself and sixteen pieces of it");
-    assert_eq!(metrics.exported(UP, "dead_lettered"), 200.0);
+    let refused = up.counts().refused;
+    assert!((64..250).contains(&refused), "{refused} attempts, not two for each record");
+    assert_eq!(metrics.exported(UP, "dead_lettered"), 1000.0);
     let letters = letters(&sluice.directory().join("letters"));
-    let buried = letters.iter().flat_map(|letter| payload::entries(&letter.bytes));
-    let buried: Vec<String> = buried.flat_map(|entry| payload::texts(Signal::Logs, &entry)).collect();
-    assert_eq!(buried, texts, "every record once, in order");
+    let given_up = letters.iter().flat_map(|letter| payload::entries(&letter.bytes));
+    let given_up: Vec<String> = given_up.flat_map(|entry| payload::texts(Signal::Logs, &entry)).collect();
+    assert_eq!(given_up, texts, "every record once, in order");
+    let reason = letters.last().unwrap().text("reason");
+    assert!(reason.contains("from all over it"), "{reason}");
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ enum Step {
     Halve(usize),
     /// The upstream ends the next piece of a batch, and takes this part of it, in percent.
     Send(usize, u64),
+    /// The upstream takes a record before its turn, or does not take it.
+    Sample(usize, usize, bool),
     /// A consumer looks between two attempts what was withdrawn.
     Look(usize),
     /// A sender goes.
@@ -50,6 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             3 => (0..9_usize).prop_map(Step::Take),
             3 => (0..9_usize).prop_map(Step::Halve),
             4 => (0..9_usize, prop_oneof![Just(100), 0..100_u64]).prop_map(|(at, part)| Step::Send(at, part)),
+            2 => (0..9_usize, 0..99_usize, any::<bool>()).prop_map(|(at, record, taken)| Step::Sample(at, record, taken)),
             2 => (0..9_usize).prop_map(Step::Look),
             3 => (0..99_usize).prop_map(Step::Leave),
             1 => (0..9_usize).prop_map(Step::Break),
@@ -227,6 +230,28 @@ impl World {
         self.put_back_if_over(at);
     }
 
+    /// A record that leaves before its turn changes nothing for the others, and is there once more when its turn comes.
+    fn sample(&mut self, at: usize, record: usize, taken: bool) {
+        let pieces = &mut self.sending[at].1;
+        let all: Vec<String> = pieces.iter().flat_map(texts).collect();
+        let records = pieces.records();
+        assert_eq!(all.len() as u64, records);
+        if records == 0 {
+            return;
+        }
+        let record = record % all.len();
+        pieces.try_sample(record as u64);
+        assert_eq!(pieces.next().map(texts), Some(vec![all[record].clone()]));
+        if taken {
+            pieces.sample_taken(Taken { rejected: 0, remark: String::new() });
+        } else {
+            pieces.end_sample();
+        }
+        assert!(!pieces.has_sample());
+        assert_eq!(pieces.iter().flat_map(texts).collect::<Vec<_>>(), all);
+        assert!(!taken || pieces.iter().any(|piece| texts(piece) == all[record..=record]));
+    }
+
     fn put_back_if_over(&mut self, at: usize) {
         if self.sending[at].1.is_empty() {
             let (stream, pieces) = self.sending.swap_remove(at);
@@ -268,6 +293,10 @@ impl World {
             Step::Halve(at) => {
                 let at = some(*at);
                 self.sending[at].1.halve();
+            }
+            Step::Sample(at, record, taken) => {
+                let at = some(*at);
+                self.sample(at, *record, *taken);
             }
             Step::Send(at, part) => {
                 let at = some(*at);
