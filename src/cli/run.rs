@@ -1,7 +1,9 @@
 //! `sluice run`: starts, says where it listens and what to try, and runs until it is told to stop.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -10,8 +12,15 @@ use super::greeting::to_try;
 use super::logging::LoggingArgs;
 use crate::admin::Admin;
 use crate::config::Source;
+use crate::export::Exporter;
 use crate::receive::Otlp;
 use crate::run::{self, Role, Router, Serve};
+
+/// How often a line says what flows, while something does, to somebody who watches.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// The same, where the log is kept.
+const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
 pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
@@ -89,14 +98,15 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     let Signals { mut stop, hangups } = signals;
     greet(&router, for_people).await;
     let reloading = tokio::spawn(run::reload_when_asked(router.clone(), hangups));
-    let progress = tokio::spawn(run::show_progress(router.clone()));
+    let pause = if is_terminal() { PROGRESS } else { PROGRESS_IN_A_FILE };
+    let progress = tokio::spawn(run::show_progress(router.clone(), pause));
     let sweeping = tokio::spawn(run::sweep(router.clone()));
     stop.told().await;
     reloading.abort();
     let left = tokio::select! {
         left = run::shut_down(&router) => left,
         () = stop.told() => {
-            error!("told to stop again: not waiting for deliveries any more");
+            say_what_is_left(&router);
             return ExitCode::FAILURE;
         }
     };
@@ -107,6 +117,20 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
         eprintln!("sluice: {leftover}");
     }
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a second signal ends the process with: how many records each exporter still had, and what becomes of them.
+fn say_what_is_left(router: &Router) {
+    error!("told to stop again: not waiting for deliveries any more");
+    let fate = match router.intake().journal {
+        None => "lost",
+        Some(_) => "left in the journal",
+    };
+    let exporters = router.exporters();
+    let pending = |exporter: &Arc<Exporter>| exporter.registry().pending_records();
+    for exporter in exporters.iter().filter(|exporter| pending(exporter) > 0) {
+        error!(exporter = %exporter.name(), records = pending(exporter), "records not delivered are {fate}");
+    }
 }
 
 /// Where it listens, and what to try.
@@ -127,11 +151,17 @@ async fn greet(router: &Router, for_people: bool) {
     for url in router.urls(Role::Health).await {
         info!("health on {url}");
     }
-    let Some(first) = otlp.first().filter(|_| for_people) else { return };
+    // Not into a file or the log of a service manager, where nobody would try it.
+    let Some(first) = otlp.first().filter(|_| for_people && is_terminal()) else { return };
     // As it was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
     let snapshot = router.intake().snapshot.load();
     eprintln!("\n{}", to_try(&snapshot, &program, first, admin.first().map(String::as_str)));
+}
+
+/// Whether somebody watches the log as it is written.
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
 }
 
 /// A gateway holds a socket per sender and per upstream request; the usual soft limit of 1024 is soon met.

@@ -1,4 +1,4 @@
-//! One line a second of what flows, while something flows.
+//! A line now and then about what flows, while something flows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,15 +47,15 @@ impl Totals {
     }
 }
 
-/// Logs a line for every second in which a count has changed, for ever.
-pub async fn show_progress(router: Arc<Router>) {
+/// Logs a line for every `pause` in which a count has changed, for ever.
+pub async fn show_progress(router: Arc<Router>, pause: Duration) {
     // Not what there is by now: requests may have come before this task ran.
     let mut before = Totals::default();
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    second.tick().await;
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
     loop {
-        second.tick().await;
+        ticks.tick().await;
         let now = Totals::of(&router);
         if now != before {
             info!(
@@ -67,7 +67,7 @@ pub async fn show_progress(router: Arc<Router>) {
                 not_delivered = now.lost.saturating_sub(before.lost),
                 streams = router.shared().streams.live(),
                 "{:.1} MB/s in",
-                (now.bytes - before.bytes) as f64 / 1e6
+                (now.bytes - before.bytes) as f64 / 1e6 / pause.as_secs_f64()
             );
         }
         before = now;

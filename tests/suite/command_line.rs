@@ -417,6 +417,16 @@ async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() 
 }
 
 #[tokio::test]
+async fn what_to_try_is_printed_to_terminals_alone() {
+    let yaml = "exporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
+    let mut sluice = SluiceProcess::start(yaml, &[]).await;
+    sluice.signal("TERM").await;
+    assert!(sluice.ended().await.success());
+    sluice.logged("nothing is left").await;
+    assert!(!sluice.says("Try:") && !sluice.says("curl"), "{:?}", sluice.log());
+}
+
+#[tokio::test]
 async fn what_is_printed_to_try_is_what_the_routes_take() {
     let cases = [
         ("match: { project: { regex: '^[0-9a-z]{1,16}$' } }, key: project", "logs", None),
@@ -431,7 +441,7 @@ async fn what_is_printed_to_try_is_what_the_routes_take() {
     ];
     for (route, signal, send) in cases {
         let yaml = format!("exporters: {{ debug: }}\nroutes: [{{ {route}, exporters: [debug] }}]\n");
-        let sluice = SluiceProcess::start(&yaml, &[]).await;
+        let sluice = SluiceProcess::start_on_terminal(&yaml).await;
         let curl = sluice.logged("base64 -d | curl").await;
         assert_eq!(run_printed(&format!("{curl} -f")).await, "", "{route}: nothing was rejected");
         let accepted = [("signal", signal), ("transport", "http"), ("outcome", "accepted")];
@@ -446,7 +456,7 @@ async fn what_is_printed_to_try_is_what_the_routes_take() {
     }
     let never =
         "exporters: { debug: }\nroutes: [{ match: { id: { regex: '^[0-9]{9}$' } }, exporters: [debug] }]\n";
-    let sluice = SluiceProcess::start(never, &[]).await;
+    let sluice = SluiceProcess::start_on_terminal(never).await;
     sluice.logged("no route takes a resource that could be made up here").await;
     sluice.logged("/api/v1/streams").await;
     assert!(!sluice.log().iter().any(|line| line.contains("/v1/logs")), "{:?}", sluice.log());

@@ -75,7 +75,7 @@ async fn every_stream_becomes_files_of_otlp_json_lines() {
 
 #[tokio::test]
 async fn the_printed_commands_work() {
-    let sluice = SluiceProcess::start(&embedded(), &[]).await;
+    let sluice = SluiceProcess::start_on_terminal(&embedded()).await;
     let curl = sluice.logged("base64 -d | curl").await;
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let request = curl.split_whitespace().nth(1).expect("it begins with `echo REQUEST`");

@@ -176,10 +176,12 @@ async fn a_second_signal_ends_it_at_once() {
     let up = sinks::recording().await;
     up.set_fault(Fault::hang());
     let mut sluice = SluiceProcess::start(&config(&up, "shutdown_timeout: 10m\n"), &[]).await;
-    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["x", "y"]), ("b", &["z"])])).await;
     sluice.signal("TERM").await;
     sluice.logged("delivering what is queued").await;
     sluice.signal("TERM").await;
     assert_eq!(sluice.ended().await.code(), Some(1), "{:?}", sluice.log());
     sluice.logged("told to stop again").await;
+    let line = sluice.logged("records not delivered are lost").await;
+    assert!(line.contains("exporter=otlp_http/up") && line.contains("records=3"), "{line}");
 }

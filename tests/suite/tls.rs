@@ -52,7 +52,7 @@ async fn both_versions_of_http_are_served_over_tls() {
 async fn the_log_says_that_tls_is_spoken_and_what_is_printed_to_try_speaks_it() {
     let authority = Authority::new("authority");
     let up = sinks::recording().await;
-    let sluice = SluiceProcess::start(&config(&up, &authority.server(), ""), &[]).await;
+    let sluice = SluiceProcess::start_on_terminal(&config(&up, &authority.server(), "")).await;
     sluice.logged(&format!("OTLP/HTTP on https://{}", sluice.otlp)).await;
     sluice.logged(&format!("admin on http://{}", sluice.admin)).await;
     let curl = sluice.logged("| curl").await;

@@ -1,5 +1,6 @@
 //! Sluice as its users run it: the binary, in a process of its own.
 
+use std::io::BufRead as _;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::pty;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -37,6 +39,15 @@ impl SluiceProcess {
         Self::start_in(directory, &config, &[], variables).await
     }
 
+    /// The same for somebody who watches: its standard error is a terminal, so that it says what to try.
+    pub async fn start_on_terminal(yaml: &str) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        let (mut command, log) = (command(directory.path(), &config, &[], &[]), Arc::default());
+        let child = spawn_on_terminal(&mut command, Arc::clone(&log));
+        Self::started(directory, child, log).await
+    }
+
     /// The same with a file as it is.
     pub async fn start_file(config: &Path) -> Self {
         Self::start_in(tempfile::tempdir().expect("there is a temporary directory"), config, &[], &[]).await
@@ -49,6 +60,10 @@ impl SluiceProcess {
         variables: &[(&str, &str)],
     ) -> Self {
         let (child, log) = launch(directory.path(), config, args, variables);
+        Self::started(directory, child, log).await
+    }
+
+    async fn started(directory: tempfile::TempDir, child: Child, log: Arc<Mutex<Vec<String>>>) -> Self {
         let address = async |what: &str| {
             eventually(what, async || log.lock().iter().find_map(|line| address_after(line, what))).await
         };
@@ -165,7 +180,17 @@ fn launch(
     args: &[&str],
     variables: &[(&str, &str)],
 ) -> (Child, Arc<Mutex<Vec<String>>>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+    let mut child = command(directory, config, args, variables)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    let log = log_of(&mut child);
+    (child, log)
+}
+
+fn command(directory: &Path, config: &Path, args: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command
         .args(["run", "--config"])
         .arg(config)
         .args(args)
@@ -176,12 +201,27 @@ fn launch(
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the binary was built");
-    let log = log_of(&mut child);
-    (child, log)
+        .kill_on_drop(true);
+    command
+}
+
+/// Starts a program whose standard error is a terminal; what it writes there comes into `log`, line by line.
+fn spawn_on_terminal(command: &mut Command, log: Arc<Mutex<Vec<String>>>) -> Child {
+    let ours = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).expect("there are terminals");
+    pty::grantpt(&ours).expect("it is ours");
+    pty::unlockpt(&ours).expect("it is ours");
+    let name = pty::ptsname(&ours, Vec::new()).expect("it has a name").into_string().expect("it is a path");
+    let theirs = std::fs::OpenOptions::new().read(true).write(true).open(name).expect("it can be opened");
+    let child = command.stderr(theirs).spawn().expect("the binary was built");
+    // The program has the only other copy of its side, so that reading ends with it.
+    command.stderr(Stdio::null());
+    std::thread::spawn(move || {
+        // At the end Linux says EIO, which is no line.
+        for line in std::io::BufReader::new(std::fs::File::from(ours)).lines().map_while(Result::ok) {
+            log.lock().push(line.trim_end_matches('\r').to_owned());
+        }
+    });
+    child
 }
 
 impl Deref for SluiceProcess {
