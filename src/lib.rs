@@ -26,6 +26,7 @@ pub mod journal;
 pub mod net;
 mod notice;
 pub mod otlp;
+pub mod panics;
 mod pem;
 pub mod receive;
 pub mod route;

@@ -13,6 +13,7 @@ use super::logging::LoggingArgs;
 use crate::admin::Admin;
 use crate::config::Source;
 use crate::export::Exporter;
+use crate::panics;
 use crate::receive::Otlp;
 use crate::run::{self, Role, Router, Serve};
 
@@ -25,6 +26,7 @@ const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
 pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
     logging.start();
+    panics::end_the_process();
     raise_open_files();
     let runtime = super::runtime();
     let code = runtime.block_on(async {

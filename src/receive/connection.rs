@@ -11,7 +11,7 @@ use ::http::{Request, Version};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -26,6 +26,7 @@ use super::watch::{Watched, WatchedIo};
 use super::{Http2Settings, ListenerSettings};
 use crate::net::Socket;
 use crate::notice;
+use crate::panics::ContainedExecutor;
 
 /// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
 /// this size while it is idle, so that only some connections get one that large.
@@ -132,7 +133,7 @@ impl<H: Handler> Connection<H> {
                 }
             })
         };
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(ContainedExecutor);
         // Slow heads are the watch's business.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
         builder

@@ -23,6 +23,7 @@ use super::watch::Watch;
 use super::{AnswerBody, ListenerSettings};
 use crate::net::{ACCEPT_QUEUE, Acceptor, Network, Socket};
 use crate::notice;
+use crate::panics::Contained;
 
 /// How many of a listener's connections read with large buffers at a time: what their idle buffers take together is
 /// little beside the 64 MiB that Sluice needs for itself.
@@ -246,9 +247,9 @@ impl<H: Handler> Accepting<H> {
             large_reader: self.large_readers.clone().try_acquire_owned().ok(),
             life: self.life.clone(),
         };
-        tokio::spawn(async move {
+        tokio::spawn(Contained::new(Box::pin(async move {
             connection.run(socket).await;
             drop(place);
-        });
+        })));
     }
 }
