@@ -1,19 +1,46 @@
-//! Log lines about trouble, at most one per cause and [`WINDOW`].
+//! Log lines about trouble: one for each cause in [`WINDOW`], and no more than [`LINES_A_SECOND`] about all causes together.
 //!
 //! An upstream that is down fails thousands of attempts a minute, and a broken sender thousands of requests. One
-//! line says it as well; the next one says how many were kept back.
+//! line says it as well; the next one says how many were kept back. A cause is as fine as what somebody has to do about it:
+//! a stream whose token has expired hides no other stream whose URL is wrong. So there can be as many causes as there are
+//! streams and senders, and the bound on all of them is what keeps the log readable then.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::warn;
 
 /// The time between two lines about the same cause.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 
-/// Scopes come from the configuration (exporter and listener names), so the map stays small.
-static CAUSES: LazyLock<DashMap<(String, &'static str), Cause>> = LazyLock::new(DashMap::new);
+/// Lines about all causes together, on average.
+const LINES_A_SECOND: u32 = 20;
+
+/// Lines about all causes together that may come at once, after a calm.
+const LINES_AT_ONCE: u32 = 60;
+
+/// How many causes are remembered. Their scopes may come from senders.
+const CAUSES: usize = 10_000;
+
+static NOTICES: LazyLock<Mutex<Notices>> = LazyLock::new(|| Mutex::new(Notices::new(Instant::now())));
+
+/// Which lines there were.
+#[derive(Debug)]
+struct Notices {
+    /// By the hash of scope and cause.
+    causes: HashMap<u64, Cause>,
+    hasher: RandomState,
+    /// Lines that may come now, and since when that is so.
+    allowed: f64,
+    since: Instant,
+    /// Lines that would have been due but for the bound on all together, since that was last said.
+    left_out: u64,
+    next_word_on_left_out: Instant,
+}
 
 #[derive(Debug)]
 struct Cause {
@@ -21,32 +48,138 @@ struct Cause {
     suppressed: u64,
 }
 
-/// Whether a line about `cause` in `scope` may be logged now, and how many were not since the last one.
-pub(crate) fn due(scope: &str, cause: &'static str) -> Option<u64> {
+/// Whether a line about `cause` in `scope` may be logged now, and how many were not since the last one. The scope is whatever
+/// tells apart those who have to be named: an exporter, one of its streams, a listener, a peer.
+pub(crate) fn due(scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
     let now = Instant::now();
-    let mut entry =
-        CAUSES.entry((scope.to_owned(), cause)).or_insert_with(|| Cause { next: now, suppressed: 0 });
-    if now < entry.next {
-        entry.suppressed += 1;
-        return None;
+    let mut notices = NOTICES.lock();
+    let due = notices.due(scope, cause, now);
+    let left_out = notices.take_left_out(now);
+    drop(notices);
+    if left_out > 0 {
+        warn!(
+            left_out,
+            "lines about other trouble were left out of this log, which gets {LINES_A_SECOND} a second about trouble: metrics and \
+             API have all of it"
+        );
     }
-    entry.next = now + WINDOW;
-    Some(std::mem::take(&mut entry.suppressed))
+    due
+}
+
+impl Notices {
+    fn new(now: Instant) -> Self {
+        Self {
+            causes: HashMap::new(),
+            hasher: RandomState::new(),
+            allowed: f64::from(LINES_AT_ONCE),
+            since: now,
+            left_out: 0,
+            next_word_on_left_out: now,
+        }
+    }
+
+    fn due(&mut self, scope: &(impl Hash + ?Sized), cause: &str, now: Instant) -> Option<u64> {
+        let passed = now.saturating_duration_since(self.since).as_secs_f64();
+        self.since = now;
+        self.allowed = (self.allowed + passed * f64::from(LINES_A_SECOND)).min(f64::from(LINES_AT_ONCE));
+        if self.causes.len() >= CAUSES {
+            self.causes.retain(|_, cause| now < cause.next);
+        }
+        let is_full = self.causes.len() >= CAUSES;
+        let hash = self.hasher.hash_one((scope, cause));
+        match self.causes.get_mut(&hash) {
+            Some(known) if now < known.next => {
+                known.suppressed += 1;
+                None
+            }
+            known if self.allowed < 1.0 || (known.is_none() && is_full) => {
+                if let Some(known) = known {
+                    known.suppressed += 1;
+                }
+                self.left_out += 1;
+                None
+            }
+            known => {
+                self.allowed -= 1.0;
+                let suppressed = known.map_or(0, |known| known.suppressed);
+                self.causes.insert(hash, Cause { next: now + WINDOW, suppressed: 0 });
+                Some(suppressed)
+            }
+        }
+    }
+
+    /// How many lines were left out, if that is to be said now.
+    fn take_left_out(&mut self, now: Instant) -> u64 {
+        if self.left_out == 0 || now < self.next_word_on_left_out {
+            return 0;
+        }
+        self.next_word_on_left_out = now + WINDOW;
+        std::mem::take(&mut self.left_out)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn one_line_per_cause_and_window_says_how_many_were_kept_back() {
-        assert_eq!(due("a", "retry"), Some(0));
-        assert_eq!(due("a", "retry"), None);
-        assert_eq!(due("a", "retry"), None);
-        assert_eq!(due("b", "retry"), Some(0));
-        tokio::time::advance(WINDOW).await;
-        assert_eq!(due("a", "retry"), Some(2));
-        tokio::time::advance(WINDOW).await;
-        assert_eq!(due("a", "retry"), Some(0));
+    /// Notices that begin now, and a clock for them in seconds.
+    fn notices() -> (Notices, impl Fn(f64) -> Instant) {
+        let start = Instant::now();
+        (Notices::new(start), move |seconds| start + Duration::from_secs_f64(seconds))
+    }
+
+    #[test]
+    fn one_line_per_cause_and_window_says_how_many_were_kept_back() {
+        let (mut notices, at) = notices();
+        assert_eq!(notices.due("a", "retry", at(0.0)), Some(0));
+        assert_eq!(notices.due("a", "retry", at(1.0)), None);
+        assert_eq!(notices.due("a", "retry", at(9.9)), None);
+        assert_eq!(notices.due("b", "retry", at(9.9)), Some(0));
+        assert_eq!(notices.due("a", "retry", at(10.0)), Some(2));
+        assert_eq!(notices.due("a", "retry", at(20.0)), Some(0));
+    }
+
+    #[test]
+    fn every_stream_and_every_code_has_a_line_of_its_own() {
+        let (mut notices, at) = notices();
+        for key in ["acme", "globex"] {
+            for code in ["401", "403", "404"] {
+                assert_eq!(notices.due(&("otlp_http/up", key), code, at(0.0)), Some(0), "{key} {code}");
+            }
+        }
+        assert_eq!(notices.due(&("otlp_http/up", "acme"), "404", at(1.0)), None);
+    }
+
+    #[test]
+    fn all_causes_together_are_bounded_and_what_is_left_out_is_counted() {
+        let (mut notices, at) = notices();
+        let lines = |notices: &mut Notices, second: u32| {
+            let now = at(f64::from(second));
+            (0..5000_u32).filter(|cause| notices.due(&(second, cause), "retry", now).is_some()).count() as u32
+        };
+        assert_eq!(lines(&mut notices, 0), LINES_AT_ONCE);
+        assert_eq!(notices.take_left_out(at(0.0)), 5000 - u64::from(LINES_AT_ONCE));
+        for second in 1..5 {
+            assert_eq!(lines(&mut notices, second), LINES_A_SECOND);
+        }
+        assert_eq!(notices.take_left_out(at(4.0)), 0, "it was said just now");
+        assert_eq!(notices.take_left_out(at(11.0)), 4 * (5000 - u64::from(LINES_A_SECOND)));
+    }
+
+    #[test]
+    fn a_line_that_was_left_out_comes_as_soon_as_there_is_room() {
+        let (mut notices, at) = notices();
+        while notices.due(&notices.causes.len().clone(), "flood", at(0.0)).is_some() {}
+        assert_eq!(notices.due("a", "retry", at(0.0)), None);
+        assert_eq!(notices.due("a", "retry", at(0.1)), Some(0));
+    }
+
+    #[test]
+    fn no_more_causes_are_remembered_than_there_is_room_for() {
+        let (mut notices, at) = notices();
+        for cause in 0..2 * CAUSES {
+            notices.due(&cause, "retry", at(cause as f64));
+        }
+        assert!(notices.causes.len() <= CAUSES);
     }
 }

@@ -1,9 +1,36 @@
-//! `--log-format`, `--log-level` and `RUST_LOG`.
+//! `--log-format`, `--log-level` and `RUST_LOG`, and a bound on what is written.
+//!
+//! What Sluice logs about trouble goes through [`crate::notice`]. Libraries know nothing of that: h2 warns of each frame
+//! that it refuses, so that a peer could have it write thousands of lines a second. So no more than [`LINES_A_SECOND`] are
+//! written, from wherever they come. What is logged below `info` was asked for, and is not bounded.
 
 use std::io::IsTerminal as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use tracing::{Event, Level, Metadata, Subscriber, warn};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Lines at `info` and above, whoever writes them.
+const LINES_A_SECOND: u32 = 100;
+
+/// Of these, the ones that only errors get.
+const LINES_FOR_ERRORS: u32 = 20;
+
+/// Libraries whose lines are about single frames and handshakes, of which Sluice says itself what matters.
+const CHATTY: &str = "h2=error,hyper=warn,hyper_util=warn,rustls=warn";
+
+/// notify logs every event of the file system. Where the log is in a directory that is watched because the configuration is
+/// there, each of these lines would be the next event.
+const WATCHER: &str = "notify";
+
+/// Lines that were left out and not spoken of yet.
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// How logs are written; to standard error, so that what a command prints can be piped.
 #[derive(Args, Clone, Debug)]
@@ -30,14 +57,182 @@ impl LoggingArgs {
 
     /// Starts logging. Later calls in the same process change nothing.
     pub fn start(&self) {
-        let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new(self.log_level.as_str().to_ascii_lowercase()));
-        let subscriber =
-            tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+        let format = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+        let filter = self.filter(std::env::var(EnvFilter::DEFAULT_ENV).ok());
+        let lines = LineLimit::default();
+        let registry = tracing_subscriber::registry();
         let started = match self.log_format {
-            LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+            LogFormat::Text => {
+                let format = format.with_ansi(std::io::stderr().is_terminal());
+                registry.with(format.with_filter(filter).with_filter(lines)).try_init()
+            }
+            LogFormat::Json => {
+                let format = format.json().flatten_event(true);
+                registry.with(format.with_filter(filter).with_filter(lines)).try_init()
+            }
         };
         drop(started);
+    }
+
+    /// What is logged, with this `RUST_LOG`.
+    fn filter(&self, variable: Option<String>) -> EnvFilter {
+        let level = self.log_level.as_str().to_ascii_lowercase();
+        let asked = variable.filter(|asked| !asked.is_empty());
+        let names_watcher = asked.as_ref().is_some_and(|asked| asked.contains(WATCHER));
+        let filter = asked.and_then(|asked| EnvFilter::try_new(asked).ok());
+        let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("{level},{CHATTY}")));
+        if names_watcher {
+            return filter;
+        }
+        let silent = format!("{WATCHER}=off").parse().expect("it is a directive");
+        filter.add_directive(silent)
+    }
+}
+
+/// Says now and then how many lines were left out, for ever.
+pub async fn report_left_out() {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
+        if left_out > 0 {
+            warn!(left_out, "lines were left out of this log, which gets at most {LINES_A_SECOND} a second");
+        }
+    }
+}
+
+/// Lets pass so many lines a second.
+#[derive(Debug)]
+struct LineLimit(Mutex<Second>);
+
+#[derive(Debug)]
+struct Second {
+    since: Instant,
+    lines: u32,
+}
+
+impl Default for LineLimit {
+    fn default() -> Self {
+        Self(Mutex::new(Second { since: Instant::now(), lines: 0 }))
+    }
+}
+
+impl LineLimit {
+    fn passes(&self, level: Level, now: Instant) -> bool {
+        // From the most severe to the least.
+        if level > Level::INFO {
+            return true;
+        }
+        let Ok(mut second) = self.0.lock() else { return true };
+        if now.saturating_duration_since(second.since) >= Duration::from_secs(1) {
+            *second = Second { since: now, lines: 0 };
+        }
+        let most = if level == Level::ERROR { LINES_A_SECOND } else { LINES_A_SECOND - LINES_FOR_ERRORS };
+        let passes = second.lines < most;
+        if passes {
+            second.lines += 1;
+        } else {
+            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+        }
+        passes
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LineLimit {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        self.passes(*event.metadata().level(), Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use tracing::{debug, error, info, trace};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of what `log` logs.
+    fn written(level: Level, variable: Option<&str>, log: impl FnOnce()) -> Vec<String> {
+        let args = LoggingArgs { log_format: LogFormat::Text, log_level: level };
+        let written = Written::default();
+        let writer = written.clone();
+        let format = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let filter = args.filter(variable.map(str::to_owned));
+        let subscriber =
+            tracing_subscriber::registry().with(format.with_filter(filter).with_filter(LineLimit::default()));
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_flood_from_any_library_leaves_room_for_errors_and_is_cut_to_the_lines_of_a_second() {
+        let limit = LineLimit::default();
+        let start = Instant::now();
+        let count = |level, second: u64| {
+            let now = start + Duration::from_secs(second);
+            (0..10_000).filter(|_| limit.passes(level, now)).count() as u32
+        };
+        assert_eq!(count(Level::WARN, 0), LINES_A_SECOND - LINES_FOR_ERRORS);
+        assert_eq!(count(Level::ERROR, 0), LINES_FOR_ERRORS);
+        assert_eq!(count(Level::DEBUG, 0), 10_000, "what was asked for");
+        assert_eq!(count(Level::INFO, 1), LINES_A_SECOND - LINES_FOR_ERRORS, "the next second has its own");
+    }
+
+    #[test]
+    fn the_limit_holds_for_what_is_written() {
+        let lines = written(Level::DEBUG, None, || {
+            (0..500).for_each(|_| warn!("flood"));
+            debug!("detail");
+            error!("broken");
+        });
+        let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count() as u32;
+        assert!((80..=2 * 80).contains(&count("flood")), "a second may end meanwhile: {}", count("flood"));
+        assert_eq!((count("detail"), count("broken")), (1, 1));
+    }
+
+    #[test]
+    fn warnings_about_single_frames_are_left_to_those_who_ask_for_them() {
+        let log = || {
+            warn!(target: "h2::proto::streams", "a frame");
+            info!(target: "sluice::run", "started");
+        };
+        assert_eq!(written(Level::DEBUG, None, log).len(), 1);
+        assert_eq!(written(Level::INFO, Some("h2=debug,info"), log).len(), 2);
+    }
+
+    #[test]
+    fn a_watched_directory_does_not_get_a_line_for_each_line() {
+        let log = || {
+            trace!(target: "notify::inotify", "inotify event");
+            trace!(target: "sluice::run", "detail");
+        };
+        assert_eq!(written(Level::INFO, Some("trace"), log).len(), 1);
+        assert_eq!(written(Level::TRACE, None, log).len(), 1);
+        assert_eq!(
+            written(Level::INFO, Some("notify=trace"), log).len(),
+            1,
+            "unless it is asked for by name"
+        );
     }
 }

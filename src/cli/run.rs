@@ -103,6 +103,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     let pause = if is_terminal() { PROGRESS } else { PROGRESS_IN_A_FILE };
     let progress = tokio::spawn(run::show_progress(router.clone(), pause));
     let sweeping = tokio::spawn(run::sweep(router.clone()));
+    let left_out = tokio::spawn(super::logging::report_left_out());
     stop.told().await;
     reloading.abort();
     let left = tokio::select! {
@@ -114,6 +115,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     };
     progress.abort();
     sweeping.abort();
+    left_out.abort();
     // The log has it in any case.
     for leftover in left.exporters.iter().filter(|_| for_people) {
         eprintln!("sluice: {leftover}");
