@@ -7,7 +7,7 @@ use crate::export::{Exporter, ExporterKind, ExporterSettings, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::route::Values as _;
 use crate::run::{ReloadError, Router};
-use crate::stream::StreamName;
+use crate::stream::{StreamName, StreamState, routing_key};
 
 /// Shown instead of what may be a secret, as in the configuration.
 const REDACTED: &str = "[redacted]";
@@ -18,7 +18,7 @@ const STREAMS: usize = 1000;
 /// Destinations listed of an exporter, whose templates can make one for each routing key.
 const DESTINATIONS: usize = 100;
 
-/// `GET /api/v1/streams`: live streams, those with the oldest entries first.
+/// `GET /api/v1/streams`: live streams, those with the oldest entries first, then what is known of those that are gone.
 pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
     let (mut exporter, mut key, mut limit) = (None, None, STREAMS);
     for (name, value) in query::parameters(query) {
@@ -43,28 +43,57 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         });
     }
     streams.sort_by_key(|(_, stream, oldest)| (oldest.is_none(), *oldest, stream.name().identity().clone()));
-    let total = streams.len();
-    let shown: Vec<Value> = streams
+    let mut total = streams.len();
+    let mut shown: Vec<Value> = streams
         .iter()
         .take(limit)
         .map(|(exporter, stream, _)| {
             let (name, state) = (stream.name(), stream.state());
-            json!({
-                "exporter": **exporter.name(),
-                "signal": name.signal().name(),
-                "key": name.routing_key(),
-                "attributes": attributes(name, &exporter.active().settings),
-                "pending_bytes": state.pending_bytes,
-                "waiting_batches": state.waiting_batches,
-                "in_flight": state.in_flight,
-                "oldest_pending_seconds": state.oldest.map(|age| age.as_secs_f64()),
-                "admitted_entries": state.admitted_entries,
-                "delivered_records": state.delivered_records,
-                "failed_attempts": state.failed_attempts,
-            })
+            let attributes = attributes(name, &exporter.active().settings);
+            let id = (&**exporter.name(), name.signal(), name.routing_key());
+            stream_json(id, &attributes, &state)
         })
         .collect();
+    router.shared().past.for_each(|from, signal, identity, history| {
+        let routing_key = routing_key(identity);
+        let wanted = exporter.as_ref().is_none_or(|wanted| **wanted == **from)
+            && key.as_ref().is_none_or(|key| routing_key.contains(key.as_str()));
+        if wanted {
+            total += 1;
+            if shown.len() < limit {
+                let state = StreamState { history: history.clone(), ..StreamState::default() };
+                shown.push(stream_json((from, signal, routing_key), &Map::new(), &state));
+            }
+        }
+    });
     Ok(json!({ "total": total, "limit": router.shared().streams.limit(), "streams": shown }))
+}
+
+/// A stream, by its exporter, signal and routing key.
+fn stream_json(id: (&str, Signal, &str), attributes: &Map<String, Value>, state: &StreamState) -> Value {
+    let (exporter, signal, key) = id;
+    let history = &state.history;
+    json!({
+        "exporter": exporter,
+        "signal": signal.name(),
+        "key": key,
+        "attributes": attributes,
+        "state": state.activity.name(),
+        "pending_bytes": state.pending_bytes,
+        "waiting_batches": state.waiting_batches,
+        "in_flight": state.in_flight,
+        "oldest_pending_seconds": state.oldest.map(|age| age.as_secs_f64()),
+        "admitted_entries": history.admitted_entries,
+        "delivered_records": history.delivered_records,
+        "rejected_records": history.rejected_records,
+        "dead_lettered_records": history.dead_lettered_records,
+        "dropped_records": history.dropped_records,
+        "failed_attempts": state.failed_attempts,
+        "last_success": history.last_success.map(rfc3339),
+        "last_error": history.last_error.as_ref().map(|error| json!({
+            "code": error.code, "message": error.message, "at": rfc3339(error.at),
+        })),
+    })
 }
 
 /// The attributes that name a stream beside its key. What headers are made of may be a credential; what is the key itself

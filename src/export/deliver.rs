@@ -4,7 +4,7 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -13,10 +13,12 @@ use tracing::{error, info, warn};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::pieces::{Pieces, Taken, Unreadable};
-use super::{Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target};
+use super::{
+    Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
+};
 use crate::notice;
 use crate::route::Values as _;
-use crate::stream::{Batch, InFlight, Reservation, Stream};
+use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream};
 
 /// Takes batches from a stream until it has none.
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
@@ -29,6 +31,9 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
         }
     }
 }
+
+/// The code of streams for which the exporter has no destination.
+const NO_TARGET: &str = "no_destination";
 
 /// The cause of dead letters that an upstream has refused.
 const REFUSED: &str = "refused";
@@ -136,14 +141,33 @@ async fn deliver(
             wait_or(changed, pause, exporter, stream, &mut pieces).await;
         }
     }
-    if stream.set_failing(false)
-        && taken
-        && let Some(suppressed) = notice::due(exporter.name(), "recovered")
+    if !taken {
+        // All of it was refused, or given up, or withdrawn: nothing shows that the next batch will fare better.
+        if division.has_refused() {
+            stream.set_failing(true);
+        }
+    } else if stream.set_failing(false)
+        && let key = stream.name().routing_key()
+        && let Some(suppressed) = notice::due(&(exporter.name(), signal, key), "recovered")
     {
-        let key = stream.name().routing_key();
         info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
     }
     Some(backoff)
+}
+
+/// Notes how an attempt went, for those who look at the stream.
+fn note_attempt(stream: &Stream, answer: &Answer) {
+    let at = SystemTime::now();
+    stream.note(|history| {
+        if let Outcome::Delivered { rejected, .. } = answer.outcome {
+            history.last_success = Some(at);
+            if rejected == 0 {
+                return;
+            }
+        }
+        let (code, message) = (answer.code.clone(), answer.detail.as_str().into());
+        history.last_error = Some(Box::new(LastError { code, message, at }));
+    });
 }
 
 /// Counts and ends the next piece, which the upstream has taken.
@@ -155,7 +179,10 @@ fn delivered(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, Taken { 
     let signal = stream.name().signal();
     exporter.count(signal, Fate::Delivered, records - rejected);
     exporter.count(signal, Fate::Rejected, rejected);
-    stream.count_delivered(records - rejected);
+    stream.note(|history| {
+        history.delivered_records += records - rejected;
+        history.rejected_records += rejected;
+    });
     pieces.end(rejected, &remark);
 }
 
@@ -194,8 +221,15 @@ async fn settle<'e>(
             // There was one when it was admitted, so that a reload has taken it away and another can bring it back.
             Err(error) => {
                 let wait = backoff.hold_wait(retry, None);
-                failing(exporter, stream, Failure::NoTarget, &error.to_string(), wait);
+                let error = error.to_string();
+                stream.note(|history| {
+                    let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
+                    history.last_error = Some(Box::new(LastError { code, message, at }));
+                });
+                failing(exporter, stream, Failure::NoTarget, NO_TARGET, &error, wait);
+                stream.set_activity(Activity::Held);
                 wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
+                stream.set_activity(Activity::Waiting);
                 continue;
             }
         };
@@ -247,6 +281,7 @@ async fn settle<'e>(
             begun: &begun,
         };
         *attempting = Some(exporter.attempting());
+        stream.set_activity(Activity::Sending);
         let answer = {
             let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
             loop {
@@ -265,6 +300,7 @@ async fn settle<'e>(
                 }
             }
         };
+        stream.set_activity(Activity::Waiting);
         // Given up, withdrawn or not to begin any more; or the circuit has opened while the attempt waited for its turn.
         let Some(answer) = answer else {
             // It may wait for long now, and those who are to try have to read.
@@ -275,7 +311,8 @@ async fn settle<'e>(
         };
         exporter.counters().duration.observe(started.elapsed().as_secs_f64());
         let sign = answer.sign();
-        exporter.counters().count_attempt(answer.code);
+        note_attempt(stream, &answer);
+        exporter.counters().count_attempt(answer.code.clone());
         if let Some(pass) = pass {
             note_change(exporter, &target, pass.end(sign), &answer.detail);
         }
@@ -310,12 +347,17 @@ async fn settle<'e>(
         // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
         let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| !asked);
-        failing(exporter, stream, failure, &answer.detail, probe.unwrap_or(wait));
+        failing(exporter, stream, failure, &answer.code, &answer.detail, probe.unwrap_or(wait));
         if pieces.hinder() {
             put_back(pieces);
         }
         if probe.is_none() {
+            stream.set_activity(match failure {
+                Failure::Passing => Activity::BackingOff,
+                Failure::Held | Failure::NoTarget => Activity::Held,
+            });
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
+            stream.set_activity(Activity::Waiting);
         }
     }
 }
@@ -342,7 +384,7 @@ fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &st
         Change::Opened => "circuit opened",
         Change::Closed => "circuit closed",
     };
-    let Some(suppressed) = notice::due(exporter, cause) else { return };
+    let Some(suppressed) = notice::due(&(exporter, target.to_string()), cause) else { return };
     if change == Change::Opened {
         warn!(
             %exporter, %target, suppressed,
@@ -427,22 +469,18 @@ enum Failure {
     NoTarget,
 }
 
-fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, detail: &str, wait: Duration) {
+fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, code: &str, detail: &str, wait: Duration) {
     stream.set_failing(true);
-    let cause = match failure {
-        Failure::Passing => "retry",
-        Failure::Held => "held",
-        Failure::NoTarget => "target",
-    };
-    let Some(suppressed) = notice::due(exporter.name(), cause) else { return };
     let (name, signal, key) = (exporter.name(), stream.name().signal(), stream.name().routing_key());
+    // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
+    let Some(suppressed) = notice::due(&(name, signal, key), code) else { return };
     match failure {
         Failure::Passing => {
-            warn!(exporter = %name, %signal, key, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
+            warn!(exporter = %name, %signal, key, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
         }
         Failure::Held => error!(
-            exporter = %name, %signal, key, ?wait, suppressed,
-            "the destination refuses us, not the data, so the stream is held: check its endpoint and credentials: {detail}"
+            exporter = %name, %signal, key, code, ?wait, suppressed,
+            "the destination refuses us, not the data, so the stream is held: check its {}: {detail}", to_check(code)
         ),
         Failure::NoTarget => error!(
             exporter = %name, %signal, key, ?wait, suppressed,
@@ -451,8 +489,17 @@ fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, detail: &str,
     }
 }
 
+/// What is most likely wrong where a destination answers so.
+fn to_check(code: &str) -> &'static str {
+    match code {
+        "401" | "403" | "407" | "UNAUTHENTICATED" | "PERMISSION_DENIED" => "credentials",
+        _ => "endpoint and protocol",
+    }
+}
+
 fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str, rejected: u64) {
-    if let Some(suppressed) = notice::due(exporter.name(), cause) {
+    let id = (exporter.name(), stream.name().signal(), stream.name().routing_key());
+    if let Some(suppressed) = notice::due(&id, cause) {
         warn!(
             exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(),
             rejected, suppressed, "upstream answered with a reservation: {detail}"
@@ -482,7 +529,13 @@ async fn bury(
     let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
     let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
     let records = buried.iter().map(Batch::records).sum();
-    exporter.bury(stream.name(), bytes, records, reason, cause).await;
+    let fate = exporter.bury(stream.name(), bytes, records, reason, cause).await;
+    stream.note(|history| match fate {
+        Fate::DeadLettered => history.dead_lettered_records += records,
+        Fate::Dropped => history.dropped_records += records,
+        Fate::Rejected => history.rejected_records += records,
+        Fate::Delivered => unreachable!("what is given up is not delivered"),
+    });
     for piece in buried {
         pieces.end(piece.records(), reason);
     }

@@ -243,7 +243,7 @@ impl Exporter {
     }
 
     /// Ends records for good that were not delivered: into the dead-letter directory where there is one, counted
-    /// and logged in any case.
+    /// and logged in any case. Returns how they have ended.
     pub async fn bury(
         &self,
         name: &StreamName,
@@ -251,7 +251,7 @@ impl Exporter {
         records: u64,
         reason: &str,
         cause: &'static str,
-    ) {
+    ) -> Fate {
         let signal = name.signal();
         let letter = Letter {
             exporter: Some(self.name().to_string()),
@@ -268,6 +268,7 @@ impl Exporter {
         // `shed` is a written policy: what it cuts out is dropped, not refused by anybody.
         let fate = if fate == Fate::Rejected && cause == SHED { Fate::Dropped } else { fate };
         self.ended(name, fate, records, reason, cause);
+        fate
     }
 
     /// Ends records as withdrawn: nobody waits for them any more, and whoever sent them is to send them again.
@@ -286,7 +287,7 @@ impl Exporter {
     fn ended(&self, name: &StreamName, fate: Fate, records: u64, reason: &str, cause: &'static str) {
         let signal = name.signal();
         self.counters.count(signal, fate, records);
-        if let Some(suppressed) = notice::due(self.name(), cause) {
+        if let Some(suppressed) = notice::due(&(self.name(), signal, name.routing_key()), cause) {
             warn!(
                 exporter = %self.name(), %signal, key = name.routing_key(), records, outcome = fate.name(), suppressed,
                 "records not delivered: {reason}"

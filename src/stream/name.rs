@@ -15,6 +15,11 @@ pub struct StreamName {
     attributes: Arc<[Box<str>]>,
 }
 
+/// The routing key in an identity.
+pub fn routing_key(identity: &str) -> &str {
+    identity.split(SEPARATOR).next().unwrap_or_default()
+}
+
 impl StreamName {
     /// A name from an identity as the routing table builds it.
     pub fn new(signal: Signal, identity: Arc<str>, attributes: Arc<[Box<str>]>) -> Self {
@@ -23,7 +28,7 @@ impl StreamName {
 
     /// The routing key.
     pub fn routing_key(&self) -> &str {
-        self.identity.split(SEPARATOR).next().unwrap_or_default()
+        routing_key(&self.identity)
     }
 
     /// The text that the registry finds the stream by.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::behind::Behind;
 use super::durable::Durable;
 use super::generation::Held;
+use super::history::{Activity, History};
 use super::in_flight::InFlight;
 use super::line::Line;
 use super::open::{ClosedBatch, OpenBatch};
@@ -50,8 +51,10 @@ pub struct Stream {
     failing: AtomicBool,
     failures: AtomicU32,
     hanging: AtomicBool,
-    /// Counts that the API shows.
-    delivered: AtomicU64,
+    /// An [`Activity`], for the API.
+    activity: AtomicU8,
+    /// Of the streams of this name before it as well; of its entries only what they have come to.
+    history: Mutex<History>,
     route: Option<Arc<StreamCount>>,
     /// Whether it counts against the limits of streams.
     counts: AtomicBool,
@@ -82,7 +85,7 @@ pub(super) struct Queue {
 }
 
 /// What the API shows of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamState {
     /// Framed bytes admitted and not settled.
     pub pending_bytes: u64,
@@ -90,12 +93,12 @@ pub struct StreamState {
     pub waiting_batches: usize,
     /// Batches being sent.
     pub in_flight: usize,
-    /// Entries admitted since the stream began.
-    pub admitted_entries: u64,
-    /// Records delivered since the stream began.
-    pub delivered_records: u64,
-    /// Failed attempts since the last batch was settled; 0 while all is well.
+    /// Failed attempts since the last batch of which the upstream has taken anything; 0 while all is well.
     pub failed_attempts: u32,
+    /// What it does now.
+    pub activity: Activity,
+    /// What it has come to, with what the streams of this name before it have.
+    pub history: History,
     /// Age of the oldest entry that is not settled.
     pub oldest: Option<Duration>,
 }
@@ -107,6 +110,7 @@ impl Stream {
         of_key: Arc<Held>,
         route: Option<Arc<StreamCount>>,
         durable: Option<Durable>,
+        history: History,
     ) -> Self {
         let queue = Queue {
             open: OpenBatch::default(),
@@ -138,7 +142,8 @@ impl Stream {
             failing: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             hanging: AtomicBool::new(false),
-            delivered: AtomicU64::new(0),
+            activity: AtomicU8::new(Activity::Waiting as u8),
+            history: Mutex::new(history),
             route,
         }
     }
@@ -377,9 +382,22 @@ impl Stream {
         &self.hanging
     }
 
-    /// Counts delivered records for the API.
-    pub fn count_delivered(&self, records: u64) {
-        self.delivered.fetch_add(records, Ordering::Relaxed);
+    /// Notes what has become of its records, or of an attempt, for the API.
+    pub fn note(&self, change: impl FnOnce(&mut History)) {
+        change(&mut self.history.lock());
+    }
+
+    /// Says what it does now, for the API. What holds nothing is idle in any case.
+    pub fn set_activity(&self, activity: Activity) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    /// What it has come to, its entries counted.
+    pub(super) fn history(&self) -> History {
+        let admitted = self.queue.lock().next_sequence;
+        let mut history = self.history.lock().clone();
+        history.admitted_entries += admitted;
+        history
     }
 
     /// When the oldest entry that is not settled was admitted.
@@ -393,14 +411,20 @@ impl Stream {
     /// What the API shows.
     pub fn state(&self) -> StreamState {
         let oldest = self.oldest().map(|since| since.elapsed());
+        let history = self.history();
+        let pending_bytes = self.held.load(Ordering::Relaxed) & !GONE;
+        let activity = match Activity::numbered(self.activity.load(Ordering::Relaxed)) {
+            _ if pending_bytes == 0 => Activity::Idle,
+            activity => activity,
+        };
         let queue = self.queue.lock();
         StreamState {
-            pending_bytes: self.held.load(Ordering::Relaxed) & !GONE,
+            pending_bytes,
             waiting_batches: queue.closed.len() + usize::from(!queue.open.is_empty()),
             in_flight: queue.in_flight,
-            admitted_entries: queue.next_sequence,
-            delivered_records: self.delivered.load(Ordering::Relaxed),
             failed_attempts: self.failures.load(Ordering::Relaxed),
+            activity,
+            history,
             oldest,
         }
     }

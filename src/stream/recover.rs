@@ -12,6 +12,7 @@ use dashmap::mapref::entry::Entry;
 use super::StreamName;
 use super::durable::Durable;
 use super::generation::Generation;
+use super::history::History;
 use super::queue::Stream;
 use super::registry::Registry;
 use crate::journal::RecoveredStream;
@@ -69,7 +70,8 @@ impl Registry {
         self.shared().streams.join_anyway();
         let of_key = generation.held_by(&name);
         let durable = self.shared().journal.as_ref().map(|journal| Durable::again(journal, found));
-        let stream = Arc::new(Stream::new(name, self.clone(), of_key, None, durable));
+        let history = History::default();
+        let stream = Arc::new(Stream::new(name, self.clone(), of_key, None, durable, history));
         // Before anybody can find it: what is admitted comes behind.
         stream.recover(found);
         vacant.insert(stream);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::durable::Durable;
 use super::generation::{Generation, Held};
+use super::history::Past;
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::reading::ReadingRoom;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub streams: Arc<StreamCount>,
     /// Where entries are kept beside the memory, if anywhere.
     pub journal: Option<Journal>,
+    /// What streams have come to that are gone.
+    pub past: Past,
     /// For backlogs, so that they are not the end of everybody's memory.
     pub(super) reading: ReadingRoom,
 }
@@ -61,7 +64,7 @@ impl Shared {
     /// Memory, streams, and a journal if there is one.
     pub fn new(budget: Arc<Budget>, streams: Arc<StreamCount>, journal: Option<Journal>) -> Self {
         let reading = ReadingRoom::new(budget.limit() / READING);
-        Self { budget, streams, journal, reading }
+        Self { budget, streams, journal, past: Past::default(), reading }
     }
 
     /// Whether so much memory is taken that entries which are on disk should stay there.
@@ -277,7 +280,10 @@ impl Registry {
                 let durable = self.shared.journal.as_ref().map(|journal| {
                     Durable::new(journal, &self.exporter, &name, self.ahead_of(&name).is_some())
                 });
-                let stream = Arc::new(Stream::new(name, self.clone(), of_key, route.cloned(), durable));
+                let history = self.shared.past.take(&self.exporter, name.signal(), name.identity());
+                let history = history.unwrap_or_default();
+                let stream = Stream::new(name, self.clone(), of_key, route.cloned(), durable, history);
+                let stream = Arc::new(stream);
                 vacant.insert(stream.clone());
                 Ok(stream)
             }
@@ -309,7 +315,7 @@ impl Registry {
         for (age, generation) in generations.iter().enumerate() {
             let Some(before) = (if age == 0 { before } else { Some(whenever()) }) else { continue };
             for streams in &generation.streams {
-                streams.retain(|_, stream| !stream.retire(before));
+                streams.retain(|_, stream| !self.retire(stream, before));
                 streams.shrink_to_fit();
             }
             generation.forget_keys();
@@ -323,13 +329,23 @@ impl Registry {
         }
     }
 
+    /// Lets go of a stream that has been idle since `before`, but for its history.
+    fn retire(&self, stream: &Stream, before: Instant) -> bool {
+        let gone = stream.retire(before);
+        if gone {
+            let name = stream.name();
+            self.shared.past.keep(&self.exporter, name.signal(), name.identity(), stream.history());
+        }
+        gone
+    }
+
     /// Forgets a stream of an earlier generation once it holds nothing, so that its place is free for the one that
     /// comes after it.
     pub(super) fn forget_superseded(&self, stream: &Arc<Stream>) {
         let (name, generations) = (stream.name(), self.generations.load());
         if let Some(earlier) = generations.iter().skip(1).find(|known| known.is_of(name.attribute_names())) {
             earlier.streams[name.signal().index()].remove_if(name.identity(), |_, known| {
-                Arc::ptr_eq(known, stream) && stream.retire(whenever())
+                Arc::ptr_eq(known, stream) && self.retire(stream, whenever())
             });
         }
     }

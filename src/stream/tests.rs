@@ -240,6 +240,33 @@ async fn an_idle_stream_disappears_and_one_that_holds_something_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stream_came_to_is_known_after_it_is_forgotten_and_goes_on_when_it_begins_again() {
+    let house = House::new(settings());
+    let past = || {
+        let mut past = Vec::new();
+        house.shared.past.for_each(|exporter, signal, identity, history| {
+            past.push((exporter.to_string(), signal, identity.to_string(), history.admitted_entries));
+        });
+        past
+    };
+    for round in 1..=3 {
+        house.admit(&[("a", 100)]).unwrap();
+        let stream = house.consumers.0.lock().pop().expect("it has something to send");
+        stream.note(|history| history.delivered_records += 1);
+        advance(Duration::from_millis(50)).await;
+        drop(stream.next().await);
+        assert!(stream.next().await.is_none());
+        let History { admitted_entries, delivered_records, .. } = stream.state().history;
+        assert_eq!((admitted_entries, delivered_records), (round, round));
+        assert_eq!(past(), [], "it is the stream's");
+        advance(IDLE + Duration::from_secs(1)).await;
+        house.registry.sweep();
+        assert!(house.registry.is_empty());
+        assert_eq!(past(), [("one".to_owned(), Signal::Logs, "a".to_owned(), round)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_forgotten_stream_gives_its_places_back() {
     let house = House::new(settings());
     house.shared.streams.set_limit(1);

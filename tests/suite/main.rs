@@ -22,6 +22,7 @@ mod dead_letter_pages;
 mod dead_letters;
 mod default_configuration;
 mod durable;
+mod failing_streams;
 mod floods;
 mod given_up;
 mod grpc_connections;

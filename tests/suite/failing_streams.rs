@@ -1,0 +1,114 @@
+//! Which stream suffers, and why: what the API and the log say of each, however many fail at once.
+
+use serde_json::{Value, json};
+use sluice::cli::sink::Fault;
+use sluice::otlp::Signal;
+
+use crate::support::payload::logs;
+use crate::support::sinks;
+use crate::support::yaml::{self, LETTERS, QUICK};
+use crate::support::{Sluice, SluiceProcess, eventually};
+
+/// A stream of each key that fails in a way of its own: key, code, a word of what the upstream says, what the stream does.
+const FAILURES: [(&str, &str, &str, &str); 6] = [
+    ("expired", "401", "expired", "held"),
+    ("forbidden", "403", "not yours", "held"),
+    ("moved", "404", "no such source", "held"),
+    ("overloaded", "503", "come back later", "backing_off"),
+    ("reset", "reset", "without an answer", "backing_off"),
+    ("hanging", "timeout", "no answer within", "backing_off"),
+];
+
+fn fail_each_in_its_way(up: &sluice::cli::sink::Sink) {
+    for (key, code, words, _) in FAILURES {
+        let fault = match code {
+            "reset" => Fault::reset_after(u64::MAX),
+            "timeout" => Fault::hang(),
+            status => Fault::status(status.parse().unwrap()).message(words),
+        };
+        up.add_fault(fault.on_streams(key));
+    }
+}
+
+async fn stream(front: &crate::support::Front, key: &str) -> Value {
+    let shown = front.api(&format!("/api/v1/streams?key={key}")).await;
+    shown["streams"][0].clone()
+}
+
+#[tokio::test]
+async fn every_failing_stream_is_named_in_the_log_with_its_own_cause() {
+    let up = sinks::counting().await;
+    fail_each_in_its_way(&up);
+    let config = yaml::up(&up.url(), &[QUICK, "timeout: 300ms"]);
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    for (key, ..) in FAILURES {
+        sluice.accept(Signal::Logs, logs(&[(key, &["text"])])).await;
+    }
+    sluice.accept(Signal::Logs, logs(&[("fine", &["text"])])).await;
+    for (key, code, words, _) in FAILURES {
+        let line = sluice.logged(&format!("key=\"{key}\"")).await;
+        assert!(line.contains(words) && line.contains(code), "{line}");
+    }
+    assert!(sluice.logged("key=\"expired\"").await.contains("check its credentials"));
+    assert!(sluice.logged("key=\"moved\"").await.contains("check its endpoint"));
+    assert!(!sluice.says("key=\"fine\""), "{:?}", sluice.log());
+}
+
+#[tokio::test]
+async fn the_api_shows_of_each_stream_its_last_error_and_what_it_does() {
+    let up = sinks::counting().await;
+    fail_each_in_its_way(&up);
+    // Long waits, so that each is found waiting.
+    let retry = "retry_on_failure: { initial_interval: 5m, max_interval: 5m }, timeout: 300ms";
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[retry])).await;
+    for (key, ..) in FAILURES {
+        sluice.accept(Signal::Logs, logs(&[(key, &["text"])])).await;
+    }
+    sluice.accept(Signal::Logs, logs(&[("fine", &["text"])])).await;
+    for (key, code, words, state) in FAILURES {
+        let shown = eventually(key, async || {
+            let shown = stream(&sluice, key).await;
+            (shown["state"] == state).then_some(shown)
+        })
+        .await;
+        assert_eq!(shown["last_error"]["code"], code, "{shown}");
+        assert!(shown["last_error"]["message"].as_str().unwrap().contains(words), "{shown}");
+        assert!(shown["last_error"]["at"].as_str().unwrap().ends_with('Z'), "{shown}");
+        assert_eq!((&shown["last_success"], &shown["delivered_records"]), (&Value::Null, &json!(0)));
+    }
+    let fine = eventually("it is delivered", async || {
+        let shown = stream(&sluice, "fine").await;
+        (shown["state"] == "idle").then_some(shown)
+    })
+    .await;
+    assert_eq!((&fine["last_error"], &fine["delivered_records"]), (&Value::Null, &json!(1)));
+    assert!(fine["last_success"].is_string(), "{fine}");
+}
+
+#[tokio::test]
+async fn a_stream_all_of_whose_records_are_dead_lettered_does_not_look_healthy() {
+    let up = sinks::counting().await;
+    up.add_fault(Fault::status(400).message("no schema").on_streams("bad"));
+    up.add_fault(Fault::partial_success(2, "too old").on_streams("old"));
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK]) + LETTERS)).await;
+    for key in ["bad", "old", "fine"] {
+        sluice.accept(Signal::Logs, logs(&[(key, &["1", "2"])])).await;
+    }
+    sluice.settled().await;
+    let bad = stream(&sluice, "bad").await;
+    assert_eq!((&bad["dead_lettered_records"], &bad["delivered_records"]), (&json!(2), &json!(0)), "{bad}");
+    assert_eq!((&bad["last_success"], &bad["last_error"]["code"]), (&Value::Null, &json!("400")), "{bad}");
+    assert!(bad["last_error"]["message"].as_str().unwrap().contains("no schema"), "{bad}");
+    assert!(bad["failed_attempts"].as_u64().unwrap() > 0, "{bad}");
+    assert_eq!(sluice.api("/api/v1/exporters").await["exporters"][0]["failing_streams"], 1);
+    let old = stream(&sluice, "old").await;
+    assert_eq!((&old["rejected_records"], &old["delivered_records"]), (&json!(2), &json!(0)), "{old}");
+    assert!(old["last_error"]["message"].as_str().unwrap().contains("too old"), "{old}");
+    // The upstream takes what comes next, and the last error stays to be read.
+    up.clear_faults();
+    sluice.accept(Signal::Logs, logs(&[("bad", &["3"])])).await;
+    sluice.settled().await;
+    let bad = stream(&sluice, "bad").await;
+    assert_eq!((&bad["failed_attempts"], &bad["delivered_records"]), (&json!(0), &json!(1)), "{bad}");
+    assert!(bad["last_success"].is_string() && bad["last_error"].is_object(), "{bad}");
+}
