@@ -28,7 +28,7 @@ pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
-pub use backoff::Backoff;
+pub use backoff::{Backoff, Wait};
 pub use counters::{Counters, Fate};
 pub use dead_letter::{
     DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,

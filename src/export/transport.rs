@@ -226,10 +226,25 @@ impl Target {
     }
 }
 
+impl Outcome {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivered { .. } => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Bad => "bad",
+            Self::Hold { .. } => "hold",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl Answer {
-    /// What it shows of the destination. Whoever says when to come again is there, whatever else it says.
-    pub fn sign(&self) -> Sign {
-        if matches!(self.outcome, Outcome::Retry { after: Some(_) }) {
+    /// What it shows of the destination. Whoever says when to come again is there, whatever else it says; but only if
+    /// that has lengthened the wait, which is then `wished`: what asks for more attempts than there would be is no
+    /// reason to leave a circuit closed.
+    pub fn sign(&self, wished: bool) -> Sign {
+        if wished {
             return Sign::Alive;
         }
         match &*self.code {

@@ -49,3 +49,4 @@ mod shutdown;
 mod slow_disk;
 mod smoke;
 mod tls;
+mod waits;
