@@ -15,6 +15,7 @@ use super::grpc::{GrpcTarget, GrpcTransport};
 use super::http::{HttpTarget, HttpTransport};
 use super::upstream::circuit::{Circuit, CircuitState, Pass, Sign};
 use super::upstream::proxy::ProxyError;
+use super::upstream::status::says_nobody_is_there;
 use super::upstream::tls::TlsError;
 use super::upstream::url::UrlError;
 use super::{ExporterKind, ExporterSettings};
@@ -248,9 +249,9 @@ impl Answer {
             return Sign::Alive;
         }
         match &*self.code {
-            "connect" | "tls" | "timeout" | "reset" | "502" | "503" | "504" | "UNAVAILABLE"
-            | "DEADLINE_EXCEEDED" => Sign::Down,
+            "connect" | "tls" | "timeout" | "reset" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => Sign::Down,
             "protocol" | "oversize" | "encode" => Sign::Unclear,
+            code if code.parse().is_ok_and(says_nobody_is_there) => Sign::Down,
             _ => Sign::Alive,
         }
     }

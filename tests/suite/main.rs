@@ -10,6 +10,7 @@ mod acknowledge;
 mod admin;
 mod all_or_nothing;
 mod answers;
+mod answers_read;
 mod bad_configuration;
 mod behind;
 mod bodies;

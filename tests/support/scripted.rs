@@ -25,7 +25,7 @@ use super::{eventually, grpc};
 pub struct Said {
     status: StatusCode,
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Bytes,
     trailers: Option<HeaderMap>,
     /// Whether the body's end is never written.
     endless: bool,
@@ -61,13 +61,13 @@ fn map(pairs: &[(&str, &str)]) -> HeaderMap {
 
 impl Said {
     /// An answer of HTTP.
-    pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
+    pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
         let status = StatusCode::from_u16(status).expect("three digits");
         Self { status, headers: map(headers), body: body.into(), trailers: None, endless: false }
     }
 
     /// An answer of gRPC: a message as it stands in a body, with headers beside its content type, and trailers.
-    pub fn grpc(headers: &[(&str, &str)], framed: impl Into<Vec<u8>>, trailers: &[(&str, &str)]) -> Self {
+    pub fn grpc(headers: &[(&str, &str)], framed: impl Into<Bytes>, trailers: &[(&str, &str)]) -> Self {
         let mut all = vec![("content-type", "application/grpc")];
         all.extend_from_slice(headers);
         Self { trailers: Some(map(trailers)), ..Self::new(200, &all, framed) }
@@ -154,7 +154,7 @@ async fn answer(
     let asked = Asked { path, headers: head.headers, body, at: Instant::now(), connection };
     let said = script(&asked);
     all.lock().expect("nobody panics with it").push(asked);
-    let frames = Some(Frame::data(Bytes::from(said.body)));
+    let frames = Some(Frame::data(said.body));
     let frames = frames.into_iter().chain(said.trailers.map(Frame::trailers)).collect();
     let mut response = Response::new(SaidBody { frames, endless: said.endless });
     (*response.status_mut(), *response.headers_mut()) = (said.status, said.headers);

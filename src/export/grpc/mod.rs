@@ -58,8 +58,8 @@ const IDLE: Duration = Duration::from_secs(90);
 /// fills it.
 const ANSWERS_WINDOW: u32 = 1024 * 1024;
 
-/// Heads and trailers of answers, in bytes.
-const MAX_HEAD: u32 = 64 * 1024;
+/// Bytes of an answer's head, and of its trailers: as many as servers write by default at most.
+const MAX_HEAD: u32 = 16 * 1024;
 
 /// The `otlp_grpc` transport of one exporter, shared by its streams.
 #[derive(Debug)]
@@ -152,11 +152,13 @@ impl Shared {
         };
         let limit = self.settings.timeout;
         let sent = match Instant::now().checked_add(limit).filter(|_| !limit.is_zero()) {
-            Some(deadline) => timeout_at(deadline, self.send(target, &message, alone)).await,
-            None => Ok(self.send(target, &message, alone).await),
+            Some(deadline) => timeout_at(deadline, self.send(target, &message, alone, budget)).await,
+            None => Ok(self.send(target, &message, alone, budget).await),
         };
         match sent.unwrap_or(Err(Failure::Timeout(limit))) {
-            Ok(answered) => answered.judge(batch.records(), batch.len(), &target.secrets),
+            Ok(answered) => {
+                answered.judge(&self.retry.statuses, batch.records(), batch.len(), &target.secrets)
+            }
             Err(failure) => failure.answer(&target.secrets),
         }
     }
@@ -168,6 +170,7 @@ impl Shared {
         target: &GrpcTarget,
         message: &RequestBody,
         mut alone: bool,
+        budget: &Arc<Budget>,
     ) -> Result<Answered, Failure> {
         let message = Message {
             chunks: message.chunks().cloned(),
@@ -178,7 +181,7 @@ impl Shared {
             let (place, is_new) = self.place(target).await?;
             let started = Instant::now();
             let request = target.request(self.settings.timeout);
-            match call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE)).await {
+            match call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE), budget).await {
                 Ok(answered) => return Ok(answered),
                 Err(CallError::Stuck) => alone = true,
                 Err(CallError::Unsent(error)) => {
@@ -193,7 +196,7 @@ impl Shared {
             }
         }
         let place = self.open(target, !alone).await?;
-        match call(place.sender(), target.request(self.settings.timeout), message, None).await {
+        match call(place.sender(), target.request(self.settings.timeout), message, None, budget).await {
             Ok(answered) => Ok(answered),
             Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
             Err(CallError::Stuck) => unreachable!("patience has no end here"),
