@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 
 use super::MAX_MESSAGE;
 use super::call::{Answered, ReadMessage};
@@ -21,7 +21,7 @@ impl Answered {
         let Some(end) = self.end() else {
             return match self.message {
                 // Whatever it says, it is not to be asked for again (rule 5).
-                Err(error @ Unreadable::TooLong) => {
+                Err(error @ Unreadable::TooLong) if self.status == StatusCode::OK && self.is_grpc() => {
                     let (outcome, detail) = delivered(Err(error), "an answer", records, secrets);
                     Answer { code: Code::Unknown.name().into(), outcome, detail }
                 }
@@ -59,13 +59,14 @@ impl Answered {
         partial_success(&bytes, labelled, false)
     }
 
+    fn is_grpc(&self) -> bool {
+        let content_type = self.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        content_type.starts_with(b"application/grpc")
+    }
+
     /// An answer without a status of gRPC is a proxy's, or no gRPC server's at all ("HTTP to gRPC Status Code Mapping").
     fn judge_http(self, retried: &[u16], secrets: &Secrets) -> Answer {
-        let status = self.status;
-        let is_grpc = self
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"));
+        let (status, is_grpc) = (self.status, self.is_grpc());
         let outcome = match status {
             // A call that began to be answered and ended without a word.
             StatusCode::OK if is_grpc => Outcome::Retry { after: None },
@@ -205,6 +206,19 @@ mod tests {
             ("UNAUTHENTICATED", "UNAUTHENTICATED: no: [redacted] für")
         );
         assert_eq!(judged(Code::Aborted, &[]).detail, "ABORTED");
+    }
+
+    #[test]
+    fn rule_5_only_a_success_of_grpc_that_is_too_long_counts_as_delivered() {
+        let grpc = [("content-type", "application/grpc")];
+        let outcome = |status, headers: &[(&'static str, &str)]| {
+            let answered = Answered { message: Err(Unreadable::TooLong), ..answered(status, headers, None) };
+            answered.judge(&RETRIED, 10, 100, &Secrets::default()).outcome
+        };
+        assert_eq!(outcome(200, &grpc), Outcome::Delivered { rejected: 0, warning: true });
+        assert_eq!(outcome(200, &[("content-type", "text/html")]), Outcome::Hold { after: None });
+        assert_eq!(outcome(503, &[]), Outcome::Retry { after: None });
+        assert_eq!(outcome(503, &grpc), Outcome::Retry { after: None });
     }
 
     #[test]
