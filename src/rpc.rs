@@ -10,7 +10,13 @@ use http::Version;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 
-pub(crate) use self::frame::{PREFIX, announced, framed, prefix};
+pub(crate) use self::frame::{PREFIX, announced, arrived, framed, prefix};
+
+/// The codings of messages that are read, in answers too.
+pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, zstd, deflate");
+
+/// Where that is said.
+pub(crate) const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// The media type of calls and answers.
 pub(crate) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");

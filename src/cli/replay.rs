@@ -203,11 +203,11 @@ impl Replay {
                 return Ok(answer);
             };
             let wait = backoff.next_wait(&self.exporters[name].retry, after);
-            let Some(wait) = wait.filter(|wait| attempt < attempts && *wait <= LONGEST_WAIT) else {
+            if !wait.worthwhile || attempt >= attempts || wait.length > LONGEST_WAIT {
                 self.unresponsive.insert(Arc::clone(name));
                 return Ok(answer);
-            };
-            tokio::time::sleep(wait).await;
+            }
+            tokio::time::sleep(wait.length).await;
             attempt += 1;
         }
     }

@@ -16,13 +16,31 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// time do not all come back in the same instant.
 const RETRY_AFTER_SPREAD: f64 = 0.1;
 
-/// The waits of one batch: exponential with jitter (OTLP rules 20, 42, 44), or what the upstream asks for.
+/// The shortest wait, whatever is configured and whatever jitter makes of it: nothing is tried again at once.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// The waits of one batch: exponential with jitter (OTLP rules 20, 42, 44), or longer if the upstream asks for that.
+///
+/// Every wait before an attempt is decided here, whatever the protocol and whether the destination is away or refuses us:
+/// what an upstream wishes can lengthen a wait, and neither shorten it nor slow its growth down.
 #[derive(Debug, Default)]
 pub struct Backoff {
     /// The next wait, before jitter; `None` before the first failure.
     interval: Option<Duration>,
     /// When the first failure was.
     since: Option<Instant>,
+}
+
+/// How long to wait before the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// So long.
+    pub length: Duration,
+    /// Whether the upstream's wish has made it longer than it would have been.
+    pub wished: bool,
+    /// Whether the next attempt is made at all: not if retries are off, or if it would begin later than
+    /// `max_elapsed_time` after the first failure.
+    pub worthwhile: bool,
 }
 
 impl Backoff {
@@ -37,23 +55,22 @@ impl Backoff {
         Self { since: None, ..self }
     }
 
-    /// How long to wait after one more failure, or `None` if the batch is to be given up: retries are off, or
-    /// the next attempt would begin later than `max_elapsed_time` after the first failure.
+    /// Whether there was no failure yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.interval.is_none()
+    }
+
+    /// The wait after one more failure.
     ///
-    /// `after` is the upstream's own wish (`Retry-After`). It wins over the computed wait in both directions,
-    /// bounded by an hour, is never undercut and lengthened by up to a tenth.
-    pub fn next_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Option<Duration> {
-        if !settings.enabled {
-            return None;
-        }
+    /// `after` is the upstream's own wish (`Retry-After`, RetryInfo). One that is longer than the computed wait is
+    /// followed, up to an hour, never undercut, and lengthened by up to a tenth; any other changes nothing.
+    pub fn next_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Wait {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         let wait = self.wait(settings, after);
         let limit = settings.max_elapsed_time;
-        if !limit.is_zero() && now.duration_since(since) + wait > limit {
-            return None;
-        }
-        Some(wait)
+        let in_time = limit.is_zero() || now.duration_since(since) + wait.length <= limit;
+        Wait { worthwhile: settings.enabled && in_time, ..wait }
     }
 
     /// Ready when `max_elapsed_time` is over, which begins now unless there was a failure before; never without such
@@ -68,21 +85,24 @@ impl Backoff {
 
     /// How long to wait after one more answer that faults the destination and not the data: the same waits, but
     /// without end, whatever the settings say of giving up. The time until that begins anew.
-    pub fn hold_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
+    pub fn hold_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Wait {
         self.since = None;
         self.wait(settings, after)
     }
 
-    fn wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Duration {
+    fn wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Wait {
         let interval = self.interval.unwrap_or(settings.initial_interval).min(settings.max_interval);
         self.interval = Some(scale(interval, settings.multiplier.max(1.0)).min(settings.max_interval));
 
         let luck = rand::rng().random::<f64>();
-        if let Some(after) = after {
-            scale(after.min(LONGEST_RETRY_AFTER), 1.0 + RETRY_AFTER_SPREAD * luck)
-        } else {
-            let factor = settings.randomization_factor.clamp(0.0, 1.0);
-            scale(interval, 1.0 - factor + 2.0 * factor * luck)
+        let factor = settings.randomization_factor.clamp(0.0, 1.0);
+        let own = scale(interval, 1.0 - factor + 2.0 * factor * luck).max(SHORTEST_WAIT);
+        match after.map(|after| after.min(LONGEST_RETRY_AFTER)) {
+            Some(after) if after > own => {
+                let length = scale(after, 1.0 + RETRY_AFTER_SPREAD * luck);
+                Wait { length, wished: true, worthwhile: true }
+            }
+            _ => Wait { length: own, wished: false, worthwhile: true },
         }
     }
 }
@@ -102,7 +122,7 @@ mod tests {
 
     fn waits(settings: &RetrySettings, count: usize) -> Vec<f64> {
         let mut backoff = Backoff::new();
-        (0..count).map(|_| backoff.next_wait(settings, None).unwrap().as_secs_f64()).collect()
+        (0..count).map(|_| backoff.next_wait(settings, None).length.as_secs_f64()).collect()
     }
 
     #[test]
@@ -115,7 +135,9 @@ mod tests {
         let settings =
             RetrySettings { enabled: false, max_elapsed_time: Duration::from_secs(1), ..settings() };
         let mut backoff = Backoff::new();
-        let waits: Vec<_> = (0..4).map(|_| backoff.hold_wait(&settings, None).as_secs()).collect();
+        let waits: Vec<_> = (0..4).map(|_| backoff.hold_wait(&settings, None)).collect();
+        assert!(waits.iter().all(|wait| wait.worthwhile), "{waits:?}");
+        let waits: Vec<_> = waits.iter().map(|wait| wait.length.as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 5]);
     }
 
@@ -123,10 +145,11 @@ mod tests {
     async fn another_batch_waits_on_but_has_its_own_time_before_it_is_given_up() {
         let settings = RetrySettings { max_elapsed_time: Duration::from_secs(10), ..settings() };
         let mut backoff = Backoff::new();
-        backoff.next_wait(&settings, None).unwrap();
+        backoff.next_wait(&settings, None);
         tokio::time::advance(Duration::from_secs(9)).await;
         let mut other = backoff.for_another();
-        assert_eq!(other.next_wait(&settings, None), Some(Duration::from_secs(2)));
+        let length = Duration::from_secs(2);
+        assert_eq!(other.next_wait(&settings, None), Wait { length, wished: false, worthwhile: true });
     }
 
     #[test]
@@ -137,37 +160,91 @@ mod tests {
         assert!(waits.iter().any(|wait| *wait < 0.8) && waits.iter().any(|wait| *wait > 1.2), "{waits:?}");
     }
 
+    /// The wait after a failure, whether the upstream is away or refuses us.
+    const WAITS: [fn(&mut Backoff, &RetrySettings, Option<Duration>) -> Wait; 2] =
+        [Backoff::next_wait, Backoff::hold_wait];
+
     #[test]
-    fn retry_after_wins_over_the_computed_wait_in_both_directions() {
-        let mut backoff = Backoff::new();
-        let long = backoff.next_wait(&settings(), Some(Duration::from_secs(60))).unwrap();
-        assert!((60.0..=66.0).contains(&long.as_secs_f64()), "{long:?}");
-        let none = backoff.next_wait(&settings(), Some(Duration::ZERO)).unwrap();
-        assert_eq!(none, Duration::ZERO);
+    fn rule_42_a_wish_that_is_longer_than_the_computed_wait_is_followed() {
+        for wait in WAITS {
+            let wait = wait(&mut Backoff::new(), &settings(), Some(Duration::from_secs(60)));
+            assert!((60.0..=66.0).contains(&wait.length.as_secs_f64()) && wait.wished, "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn wishes_that_are_shorter_than_the_computed_waits_change_none_of_them_nor_their_growth() {
+        for wish in
+            [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(1), Duration::from_secs(1)]
+        {
+            for wait in WAITS {
+                let mut backoff = Backoff::new();
+                let waits: Vec<_> = (0..5).map(|_| wait(&mut backoff, &settings(), Some(wish))).collect();
+                assert!(waits.iter().all(|wait| !wait.wished), "{wish:?}: {waits:?}");
+                let seconds: Vec<_> = waits.iter().map(|wait| wait.length.as_secs()).collect();
+                assert_eq!(seconds, [1, 2, 4, 5, 5], "{wish:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wish_between_two_computed_waits_lengthens_only_the_shorter_one() {
+        let (mut backoff, wish) = (Backoff::new(), Some(Duration::from_secs(3)));
+        let waits: Vec<_> = (0..4).map(|_| backoff.next_wait(&settings(), wish)).collect();
+        assert_eq!(waits.iter().map(|wait| wait.wished).collect::<Vec<_>>(), [true, true, false, false]);
+        assert!((3.0..=3.3).contains(&waits[1].length.as_secs_f64()), "{waits:?}");
+        assert_eq!(waits[2].length, Duration::from_secs(4), "as without the wishes before");
+    }
+
+    #[test]
+    fn jitter_never_makes_a_wait_that_a_wish_of_now_undercuts() {
+        let settings = RetrySettings { randomization_factor: 0.5, multiplier: 1.0, ..settings() };
+        for _ in 0..200 {
+            let wait = Backoff::new().next_wait(&settings, Some(Duration::ZERO));
+            assert!((0.5..=1.5).contains(&wait.length.as_secs_f64()), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn no_configuration_makes_an_attempt_at_once() {
+        let tiny = Duration::from_nanos(1);
+        for randomization_factor in [0.0, 1.0] {
+            let settings = RetrySettings {
+                initial_interval: tiny,
+                max_interval: tiny,
+                randomization_factor,
+                ..settings()
+            };
+            for wait in WAITS {
+                assert_eq!(wait(&mut Backoff::new(), &settings, Some(Duration::ZERO)).length, SHORTEST_WAIT);
+            }
+        }
     }
 
     #[test]
     fn an_absurd_retry_after_is_cut_to_an_hour() {
-        let wait = Backoff::new().next_wait(&settings(), Some(Duration::from_secs(u64::MAX))).unwrap();
-        assert!(wait <= LONGEST_RETRY_AFTER.mul_f64(1.0 + RETRY_AFTER_SPREAD), "{wait:?}");
+        for wait in WAITS {
+            let wait = wait(&mut Backoff::new(), &settings(), Some(Duration::MAX));
+            assert!(wait.length <= LONGEST_RETRY_AFTER.mul_f64(1.0 + RETRY_AFTER_SPREAD), "{wait:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn gives_up_when_the_next_attempt_would_be_too_late() {
         let settings = RetrySettings { max_elapsed_time: Duration::from_secs(10), ..settings() };
         let mut backoff = Backoff::new();
-        assert!(backoff.next_wait(&settings, None).is_some());
+        assert!(backoff.next_wait(&settings, None).worthwhile);
         tokio::time::advance(Duration::from_secs(7)).await;
-        assert!(backoff.next_wait(&settings, None).is_some());
+        assert!(backoff.next_wait(&settings, None).worthwhile);
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(backoff.next_wait(&settings, None), None);
+        assert!(!backoff.next_wait(&settings, None).worthwhile);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_held_has_all_its_time_when_the_destination_is_away() {
         let settings = RetrySettings { max_elapsed_time: Duration::from_secs(10), ..settings() };
         let mut backoff = Backoff::new();
-        backoff.next_wait(&settings, None).unwrap();
+        backoff.next_wait(&settings, None);
         tokio::time::advance(Duration::from_secs(3600)).await;
         backoff.hold_wait(&settings, None);
         let start = Instant::now();
@@ -178,6 +255,6 @@ mod tests {
     #[test]
     fn retries_that_are_off_give_up_at_once() {
         let settings = RetrySettings { enabled: false, ..settings() };
-        assert_eq!(Backoff::new().next_wait(&settings, Some(Duration::from_secs(1))), None);
+        assert!(!Backoff::new().next_wait(&settings, Some(Duration::from_secs(1))).worthwhile);
     }
 }

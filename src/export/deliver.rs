@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::division::Division;
 use super::exporter::Attempting;
@@ -220,7 +220,7 @@ async fn settle<'e>(
             Ok(target) => target,
             // There was one when it was admitted, so that a reload has taken it away and another can bring it back.
             Err(error) => {
-                let wait = backoff.hold_wait(retry, None);
+                let wait = backoff.hold_wait(retry, None).length;
                 let error = error.to_string();
                 stream.note(|history| {
                     let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
@@ -309,15 +309,30 @@ async fn settle<'e>(
             }
             continue;
         };
-        exporter.counters().duration.observe(started.elapsed().as_secs_f64());
-        let sign = answer.sign();
+        let duration = started.elapsed();
+        debug!(
+            exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(), %target,
+            bytes = piece.len(), records = piece.records(), code = %answer.code, ?duration,
+            outcome = answer.outcome.name(), "attempt made: {}", answer.detail
+        );
+        exporter.counters().duration.observe(duration.as_secs_f64());
+        // The circuit may stand in for the wait after a stream's first failure, and after a probe. Not later: while others
+        // are answered it may close again and again.
+        let trusts_circuit = backoff.is_new() || pass.as_ref().is_some_and(Pass::is_probe);
+        let wait = match answer.outcome {
+            Outcome::Retry { after } => Some(backoff.next_wait(retry, after)),
+            Outcome::Hold { after } => Some(backoff.hold_wait(retry, after)),
+            Outcome::Delivered { .. } | Outcome::Bad | Outcome::Refused => None,
+        };
+        let wished = wait.is_some_and(|wait| wait.wished);
+        let sign = answer.sign(wished);
         note_attempt(stream, &answer);
         exporter.counters().count_attempt(answer.code.clone());
         if let Some(pass) = pass {
             note_change(exporter, &target, pass.end(sign), &answer.detail);
         }
-        let (failure, wait) = match answer.outcome {
-            Outcome::Delivered { rejected, warning } => {
+        let (failure, wait) = match (answer.outcome, wait) {
+            (Outcome::Delivered { rejected, warning }, _) => {
                 if rejected > 0 || warning {
                     note(exporter, stream, "partial success", &answer.detail, rejected);
                 }
@@ -332,21 +347,19 @@ async fn settle<'e>(
                 };
                 return Settled::Delivered(Taken { rejected, remark });
             }
-            Outcome::Bad => return Settled::Bad(answer.detail),
-            Outcome::Refused => return Settled::Refused(answer.detail, REFUSED),
-            Outcome::Retry { after } => match backoff.next_wait(retry, after) {
-                Some(wait) => (Failure::Passing, wait),
-                None => {
-                    return Settled::Refused(format!("given up after retries: {}", answer.detail), "retries");
-                }
-            },
-            Outcome::Hold { after } => (Failure::Held, backoff.hold_wait(retry, after)),
+            (Outcome::Bad, _) => return Settled::Bad(answer.detail),
+            (Outcome::Refused, _) => return Settled::Refused(answer.detail, REFUSED),
+            (Outcome::Retry { .. }, Some(wait)) if wait.worthwhile => (Failure::Passing, wait.length),
+            (Outcome::Hold { .. }, Some(wait)) => (Failure::Held, wait.length),
+            (Outcome::Retry { .. } | Outcome::Hold { .. }, _) => {
+                return Settled::Refused(format!("given up after retries: {}", answer.detail), "retries");
+            }
         };
         drop(piece);
         *attempting = None;
         // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
-        let asked = matches!(answer.outcome, Outcome::Retry { after: Some(_) } | Outcome::Hold { .. });
-        let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| !asked);
+        let by_circuit = trusts_circuit && !wished && matches!(answer.outcome, Outcome::Retry { .. });
+        let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| by_circuit);
         failing(exporter, stream, failure, &answer.code, &answer.detail, probe.unwrap_or(wait));
         if pieces.hinder() {
             put_back(pieces);

@@ -20,16 +20,17 @@ mod utc;
 
 pub(crate) use self::grpc::call;
 pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
+pub(crate) use self::http::error_message;
 pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
-pub(crate) use self::http::{error_message, retry_after};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub(crate) use self::upstream::destination::Origin;
 pub(crate) use self::upstream::detail::Secrets;
 pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
+pub(crate) use self::upstream::status::retry_after;
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
-pub use backoff::Backoff;
+pub use backoff::{Backoff, Wait};
 pub use counters::{Counters, Fate};
 pub use dead_letter::{
     DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,

@@ -15,6 +15,7 @@ use super::grpc::{GrpcTarget, GrpcTransport};
 use super::http::{HttpTarget, HttpTransport};
 use super::upstream::circuit::{Circuit, CircuitState, Pass, Sign};
 use super::upstream::proxy::ProxyError;
+use super::upstream::status::says_nobody_is_there;
 use super::upstream::tls::TlsError;
 use super::upstream::url::UrlError;
 use super::{ExporterKind, ExporterSettings};
@@ -226,16 +227,31 @@ impl Target {
     }
 }
 
+impl Outcome {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivered { .. } => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Bad => "bad",
+            Self::Hold { .. } => "hold",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl Answer {
-    /// What it shows of the destination. Whoever says when to come again is there, whatever else it says.
-    pub fn sign(&self) -> Sign {
-        if matches!(self.outcome, Outcome::Retry { after: Some(_) }) {
+    /// What it shows of the destination. Whoever says when to come again is there, whatever else it says; but only if
+    /// that has lengthened the wait, which is then `wished`: what asks for more attempts than there would be is no
+    /// reason to leave a circuit closed.
+    pub fn sign(&self, wished: bool) -> Sign {
+        if wished {
             return Sign::Alive;
         }
         match &*self.code {
-            "connect" | "tls" | "timeout" | "reset" | "502" | "503" | "504" | "UNAVAILABLE"
-            | "DEADLINE_EXCEEDED" => Sign::Down,
+            "connect" | "tls" | "timeout" | "reset" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => Sign::Down,
             "protocol" | "oversize" | "encode" => Sign::Unclear,
+            code if code.parse().is_ok_and(says_nobody_is_there) => Sign::Down,
             _ => Sign::Alive,
         }
     }

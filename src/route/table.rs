@@ -137,9 +137,11 @@ impl<'a> From<Value<'a>> for Text<'a> {
     }
 }
 
-/// Whether a text can name a stream; what can't counts as absent.
+/// Whether a text can name a stream; what can't counts as absent. Of spaces alone nothing would be left in a header.
 fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_KEY && !text.chars().any(char::is_control)
+    !text.trim_matches([' ', '\t']).is_empty()
+        && text.len() <= LONGEST_KEY
+        && !text.chars().any(char::is_control)
 }
 
 /// The attributes of one resource, by position in the table.

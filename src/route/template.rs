@@ -2,7 +2,8 @@
 //!
 //! A value comes from a sender, the text around it from the operator. So a value never changes the shape of
 //! what it is put into: in a URL path it is percent-encoded and can't be `.` or `..`, in a URL host it must be
-//! made of host characters, in a header it must be header-safe.
+//! made of host characters, in a header it must be header-safe: printable, and without spaces around it, which those who
+//! read headers cut off.
 
 use std::fmt::Write as _;
 
@@ -178,6 +179,11 @@ impl Place {
                 if !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
                     return refuse("a header", "only printable ASCII can be sent in a header");
                 }
+                // Wherever the value stands in the header, so that one rule holds for all (RFC 9110, section 5.5; RFC
+                // 9113, section 8.2.1).
+                if value.starts_with(' ') || value.ends_with(' ') {
+                    return refuse("a header", "the spaces around it would not arrive");
+                }
                 out.push_str(value);
             }
             Self::Url if in_authority(out) => {
@@ -256,6 +262,19 @@ mod tests {
         let template = Template::parse("Bearer {{ key }}").unwrap();
         assert_eq!(template.render(&Fixed("abc"), Place::Header).unwrap(), "Bearer abc");
         assert!(template.render(&Fixed("a\r\nb"), Place::Header).is_err());
+        assert_eq!(template.render(&Fixed("a b"), Place::Header).unwrap(), "Bearer a b");
+    }
+
+    #[test]
+    fn a_value_with_spaces_around_it_can_not_be_put_into_a_header_wherever_it_stands_there() {
+        for text in ["{{ key }}", "Bearer {{ key }}", "{{ key }};", "<{{ key }}>"] {
+            let template = Template::parse(text).unwrap();
+            for key in ["admin ", " admin", "  admin  ", "admin\t", "\tadmin", " "] {
+                let refused = template.render(&Fixed(key), Place::Header).unwrap_err().to_string();
+                assert!(refused.starts_with("the value of `key` can't be put into a header: "), "{refused}");
+                assert_eq!(template.render(&Fixed(key), Place::Key).unwrap(), text.replace("{{ key }}", key));
+            }
+        }
     }
 
     #[test]

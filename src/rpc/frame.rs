@@ -20,11 +20,16 @@ pub(crate) fn framed(message: &[u8], compressed: bool) -> Bytes {
     framed.freeze()
 }
 
-/// How many bytes the message at the beginning of a body has, and whether it is compressed; `None` if it is not whole.
+/// How many bytes the message at the beginning of a body is said to have, and whether it is compressed; `None` if that is
+/// not there, or wrong.
 pub(crate) fn announced(body: &[u8]) -> Option<(usize, bool)> {
-    let (&[flag, ref len @ ..], message) = body.split_first_chunk::<PREFIX>()?;
-    let len = u32::from_be_bytes(*len) as usize;
-    (len <= message.len() && flag <= 1).then_some((len, flag == 1))
+    let &[flag, ref len @ ..] = body.first_chunk::<PREFIX>()?;
+    (flag <= 1).then_some((u32::from_be_bytes(*len) as usize, flag == 1))
+}
+
+/// As [`announced`]; `None` also if the message is not whole.
+pub(crate) fn arrived(body: &[u8]) -> Option<(usize, bool)> {
+    announced(body).filter(|(len, _)| *len <= body.len() - PREFIX)
 }
 
 #[cfg(test)]
@@ -34,10 +39,11 @@ mod tests {
     #[test]
     fn a_message_is_found_where_it_was_framed() {
         let body = [&framed(b"abc", true)[..], b"more"].concat();
-        assert_eq!(announced(&body), Some((3, true)));
-        assert_eq!(announced(&framed(b"", false)), Some((0, false)));
+        assert_eq!(arrived(&body), Some((3, true)));
+        assert_eq!(arrived(&framed(b"", false)), Some((0, false)));
+        assert_eq!(announced(&body[..PREFIX]), Some((3, true)));
         for cut in [&body[..0], &body[..4], &body[..7], b"\x02\0\0\0\0"] {
-            assert_eq!(announced(cut), None, "{cut:?}");
+            assert_eq!(arrived(cut), None, "{cut:?}");
         }
     }
 }

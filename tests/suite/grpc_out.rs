@@ -399,3 +399,73 @@ async fn rule_20_an_upstream_that_is_down_is_tried_until_it_is_there() {
     tokio::io::AsyncReadExt::read_exact(&mut stream, &mut preface).await.unwrap();
     assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 }
+
+/// A server whose first connection takes so many calls, answers none of them, and then says GOAWAY; others take what comes.
+/// Returns where it listens, and how many connections there were.
+async fn going_away_after(calls: usize) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let connections = count.clone();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let is_first = connections.fetch_add(1, Ordering::SeqCst) == 0;
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.unwrap();
+                let mut unanswered = Vec::new();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    if is_first {
+                        unanswered.push((request, respond));
+                        if unanswered.len() == calls {
+                            connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+                        }
+                        continue;
+                    }
+                    let mut answer = http::Response::new(());
+                    answer.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+                    answer.headers_mut().insert("grpc-status", "0".parse().unwrap());
+                    respond.send_response(answer, true).unwrap();
+                }
+            });
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test]
+async fn calls_whose_connection_goes_away_share_one_new_connection() {
+    const STREAMS: usize = 60;
+    let (address, connections) = going_away_after(STREAMS).await;
+    let sluice = start(&format!("endpoint: '{address}', tls: {{ insecure: true }}")).await;
+    let keys: Vec<String> = (0..STREAMS).map(|stream| format!("stream {stream}")).collect();
+    let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (key.as_str(), &["text"][..])).collect();
+    sluice.accept(Signal::Logs, logs(&entries)).await;
+    let metrics = sluice.settled().await;
+    assert_eq!(metrics.exported("otlp_grpc/up", "delivered"), STREAMS as f64);
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn streams_that_wait_for_a_connection_that_fails_do_not_each_try_another() {
+    const STREAMS: usize = 60;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let connections = count.clone();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            connections.fetch_add(1, Ordering::SeqCst);
+            // So long that all streams wait for it.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            drop(socket);
+        }
+    });
+    let hours = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
+    let options = format!("endpoint: '{address}', tls: {{ insecure: true }}, {SINGLY}, {hours}");
+    let sluice = Sluice::start(&(exporters(&[("otlp_grpc/up", options)]) + &by_stream("otlp_grpc/up"))).await;
+    let keys: Vec<String> = (0..STREAMS).map(|stream| format!("stream {stream}")).collect();
+    let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (key.as_str(), &["text"][..])).collect();
+    sluice.accept(Signal::Logs, logs(&entries)).await;
+    sluice.wait_for_metric("sluice_export_attempts_total", &[("code", "connect")], STREAMS as f64).await;
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}

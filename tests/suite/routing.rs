@@ -6,6 +6,7 @@ use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::Sluice;
+use crate::support::grpc_upstream::GrpcUpstream;
 use crate::support::http::Answer;
 use crate::support::payload::{
     KEY, any_attribute, attribute, entry_of, logs, request, resource, resource_of,
@@ -249,6 +250,33 @@ async fn templates_in_endpoint_and_headers_are_filled_per_stream() {
     let (_, message) = rejected(&sluice.post(Signal::Logs, log(&[(KEY, "a")], "3")).await);
     assert!(message.contains("`tenant`"), "{message}");
     assert_eq!(up.counts().requests, 1);
+}
+
+#[tokio::test]
+async fn a_value_with_spaces_around_it_never_arrives_as_the_one_without_them() {
+    let (http, grpc) = (sinks::recording().await, GrpcUpstream::taking());
+    let header = r#"headers: { X-Tenant: '{{ resource["tenant"] }}' }"#;
+    let routes = "routes:\n  - { match: { tenant: { not: admin } }, key: tenant, exporters: [otlp_http/up, otlp_grpc/up] }\n";
+    let exporters = yaml::exporters(&[
+        ("otlp_http/up", yaml::to(&http.url(), &[SINGLY, header])),
+        ("otlp_grpc/up", format!("{}, {SINGLY}, {header}", grpc.options())),
+    ]);
+    let sluice = Sluice::start(&(exporters + routes)).await;
+    for tenant in ["admin ", " admin", "  admin  "] {
+        let answer = sluice.post(Signal::Logs, log(&[("tenant", tenant)], "never")).await;
+        let (count, message) = rejected(&answer);
+        assert_eq!(count, 1, "{tenant:?}");
+        assert!(message.contains("tenant") && message.contains("spaces around it"), "{message}");
+    }
+    for tenant in ["admin\t", "\tadmin", "\u{a0}admin", " ", "   "] {
+        let answer = sluice.post(Signal::Logs, log(&[("tenant", tenant)], "never")).await;
+        assert_eq!(rejected(&answer).0, 1, "{tenant:?}");
+    }
+    sluice.accept(Signal::Logs, log(&[("tenant", "ad min")], "text")).await;
+    sluice.settled().await;
+    assert_eq!((http.texts(Signal::Logs), grpc.texts()), (vec!["text".to_owned()], vec!["text".to_owned()]));
+    assert_eq!(http.taken()[0].headers["x-tenant"], "ad min");
+    assert_eq!(grpc.calls()[0].metadata.get("x-tenant").unwrap(), "ad min");
 }
 
 #[tokio::test]

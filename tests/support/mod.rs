@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod payload;
 pub mod process;
 pub mod router;
+pub mod scripted;
 pub mod sinks;
 pub mod site;
 pub mod telemetry;

@@ -82,7 +82,7 @@ pub(super) async fn read(
 
 /// Takes the message of a unary call out of its body; whether it is compressed.
 pub(super) fn message(body: &Bytes) -> Result<(Bytes, bool), BodyError> {
-    let (len, compressed) = rpc::announced(body).ok_or(BodyError::Framing)?;
+    let (len, compressed) = rpc::arrived(body).ok_or(BodyError::Framing)?;
     let message = body.slice(PREFIX..);
     if message.len() == len { Ok((message, compressed)) } else { Err(BodyError::Framing) }
 }

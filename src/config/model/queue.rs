@@ -110,7 +110,7 @@ pub(in crate::config) struct RetryOnFailure {
     /// `0` never gives up. Only the batch at the head of a stream is attempted, so one is given up in each such time, and
     /// what waits behind it is not bounded. The time starts anew with the process.
     pub(in crate::config) max_elapsed_time: Duration,
-    /// HTTP statuses that are tried again. No answer at all always is.
+    /// HTTP statuses that are tried again. 520 to 530, which only proxies say, and no answer at all always are.
     pub(in crate::config) statuses: Vec<u16>,
 }
 

@@ -1,33 +1,36 @@
 //! What the status of a call means for its batch (OTLP rules 13 to 19).
 
-use http::StatusCode;
+use std::time::SystemTime;
+
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 
 use super::MAX_MESSAGE;
-use super::call::Answered;
+use super::call::{Answered, ReadMessage};
+use crate::export::upstream::answer_body::{AnswerBody, Coding, Unreadable};
 use crate::export::upstream::detail::Secrets;
-use crate::export::upstream::partial_success::{Unreadable, delivered, partial_success};
+use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
+use crate::export::upstream::status::{self, redirect, retry_after};
 use crate::export::{Answer, Outcome};
-use crate::rpc::{Code, PREFIX, announced, trailers};
+use crate::rpc::{Code, ENCODING, trailers};
 
 impl Answered {
-    /// What to do with a batch of so many records in so many bytes.
-    pub(super) fn judge(self, records: u64, bytes: usize, secrets: &Secrets) -> Answer {
+    /// What to do with a batch of so many records in so many bytes. `retried` are the statuses of HTTP that are worth
+    /// another attempt.
+    pub(super) fn judge(self, retried: &[u16], records: u64, bytes: usize, secrets: &Secrets) -> Answer {
         let Some(end) = self.end() else {
-            return match self.body {
+            return match self.message {
                 // Whatever it says, it is not to be asked for again (rule 5).
-                Err(Unreadable::TooLong) => {
-                    let (outcome, detail) = delivered(self.body.map(|_| None), "an answer", records, secrets);
+                Err(error @ Unreadable::TooLong) if self.status == StatusCode::OK && self.is_grpc() => {
+                    let (outcome, detail) = delivered(Err(error), "an answer", records, secrets);
                     Answer { code: Code::Unknown.name().into(), outcome, detail }
                 }
-                _ => self.judge_http(secrets),
+                _ => self.judge_http(retried, secrets),
             };
         };
         let code = trailers::code(end);
         if code == Code::Ok {
-            let partial = self.body.and_then(|body| unframed(&body).map(<[u8]>::to_vec));
-            let partial = partial.and_then(|message| partial_success(&message));
-            let (outcome, detail) = delivered(partial, "OK", records, secrets);
+            let (outcome, detail) = delivered(self.partial_success(), "OK", records, secrets);
             return Answer { code: code.name().into(), outcome, detail };
         }
         let after = trailers::retry_info(end).map(|info| info.delay());
@@ -48,42 +51,46 @@ impl Answered {
         Answer { code: name.into(), outcome, detail: secrets.clean(&detail) }
     }
 
+    /// The partial success in the message of a call that has ended well.
+    pub(crate) fn partial_success(self) -> Result<Option<PartialSuccess>, Unreadable> {
+        let ReadMessage { bytes, compressed } = self.message?;
+        let named = self.headers.get(ENCODING).and_then(|name| name.to_str().ok());
+        let labelled = compressed.then(|| decompressed(&bytes, named.unwrap_or_default()));
+        partial_success(&bytes, labelled, false)
+    }
+
+    fn is_grpc(&self) -> bool {
+        let content_type = self.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        content_type.starts_with(b"application/grpc")
+    }
+
     /// An answer without a status of gRPC is a proxy's, or no gRPC server's at all ("HTTP to gRPC Status Code Mapping").
-    fn judge_http(self, secrets: &Secrets) -> Answer {
-        let status = self.status;
-        let is_grpc = self
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"));
-        let outcome = match status.as_u16() {
-            429 | 502 | 503 | 504 => Outcome::Retry { after: None },
+    fn judge_http(self, retried: &[u16], secrets: &Secrets) -> Answer {
+        let (status, is_grpc) = (self.status, self.is_grpc());
+        let outcome = match status {
             // A call that began to be answered and ended without a word.
-            200 if is_grpc => Outcome::Retry { after: None },
-            200 | 401 | 403 | 404 | 405 | 407 | 415 => Outcome::Hold { after: None },
-            _ => Outcome::Refused,
+            StatusCode::OK if is_grpc => Outcome::Retry { after: None },
+            status if status.is_success() => Outcome::Hold { after: None },
+            status => status::outcome(status, retried, retry_after(&self.headers, SystemTime::now())),
         };
         let detail = match (status, is_grpc) {
             (StatusCode::OK, true) => "the call ended without a status".to_owned(),
-            _ => format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?"),
+            _ => redirect(status, &self.headers).unwrap_or_else(|| {
+                format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?")
+            }),
         };
-        let code = match status.as_u16() {
-            100..=599 => status.as_str().to_owned().into(),
-            _ => "other".into(),
-        };
-        Answer { code, outcome, detail: secrets.clean(&detail) }
+        Answer { code: status::code(status), outcome, detail: secrets.clean(&detail) }
     }
 }
 
-/// The first message of a body. Nothing compressed was asked for.
-fn unframed(body: &[u8]) -> Result<&[u8], Unreadable> {
-    match announced(body).ok_or(Unreadable::Format)? {
-        (len, false) => Ok(&body[PREFIX..PREFIX + len]),
-        (_, true) => Err(Unreadable::Encoding),
-    }
+/// Undoes the compression of this name.
+fn decompressed(message: &AnswerBody, named: &str) -> Result<AnswerBody, Unreadable> {
+    Coding::of(named.trim()).ok_or(Unreadable::Encoding).and_then(|coding| message.decompressed(coding))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use base64::Engine as _;
@@ -93,6 +100,15 @@ mod tests {
 
     use super::*;
     use crate::rpc::{RetryInfo, Status};
+    use crate::stream::Budget;
+
+    const RETRIED: [u16; 4] = [429, 502, 503, 504];
+
+    fn body(bytes: &[u8]) -> AnswerBody {
+        let mut body = AnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
+        body.push(bytes).unwrap();
+        body
+    }
 
     fn answered(
         status: u16,
@@ -108,7 +124,7 @@ mod tests {
         Answered {
             status: StatusCode::from_u16(status).unwrap(),
             headers: map(headers),
-            body: Ok(vec![0; 5]),
+            message: Ok(ReadMessage { bytes: body(b""), compressed: false }),
             trailers: trailers.map(map),
         }
     }
@@ -117,7 +133,7 @@ mod tests {
         let number = (code as i32).to_string();
         let mut headers = vec![("grpc-status", number.as_str())];
         headers.extend_from_slice(more);
-        answered(200, &headers, None).judge(10, 100, &Secrets::default())
+        answered(200, &headers, None).judge(&RETRIED, 10, 100, &Secrets::default())
     }
 
     fn retry_info_of(seconds: u64) -> String {
@@ -175,7 +191,7 @@ mod tests {
     #[test]
     fn a_message_above_the_limit_of_servers_is_halved_when_it_is_out_of_range() {
         let answer = answered(200, &[("grpc-status", "11")], None);
-        assert_eq!(answer.judge(10, MAX_MESSAGE + 1, &Secrets::default()).outcome, Outcome::Bad);
+        assert_eq!(answer.judge(&RETRIED, 10, MAX_MESSAGE + 1, &Secrets::default()).outcome, Outcome::Bad);
     }
 
     #[test]
@@ -184,7 +200,7 @@ mod tests {
         secrets.add("Bearer s3cr3t");
         let answer =
             answered(200, &[], Some(&[("grpc-status", "16"), ("grpc-message", "no: s3cr3t%20f%C3%BCr")]));
-        let answer = answer.judge(10, 100, &secrets);
+        let answer = answer.judge(&RETRIED, 10, 100, &secrets);
         assert_eq!(
             (answer.code.as_ref(), answer.detail.as_str()),
             ("UNAUTHENTICATED", "UNAUTHENTICATED: no: [redacted] für")
@@ -193,12 +209,32 @@ mod tests {
     }
 
     #[test]
+    fn rule_5_only_a_success_of_grpc_that_is_too_long_counts_as_delivered() {
+        let grpc = [("content-type", "application/grpc")];
+        let outcome = |status, headers: &[(&'static str, &str)]| {
+            let answered = Answered { message: Err(Unreadable::TooLong), ..answered(status, headers, None) };
+            answered.judge(&RETRIED, 10, 100, &Secrets::default()).outcome
+        };
+        assert_eq!(outcome(200, &grpc), Outcome::Delivered { rejected: 0, warning: true });
+        assert_eq!(outcome(200, &[("content-type", "text/html")]), Outcome::Hold { after: None });
+        assert_eq!(outcome(503, &[]), Outcome::Retry { after: None });
+        assert_eq!(outcome(503, &grpc), Outcome::Retry { after: None });
+    }
+
+    #[test]
     fn answers_of_others_than_grpc_servers_are_told_apart() {
         let outcome = |status, headers: &[(&'static str, &str)]| {
-            answered(status, headers, None).judge(10, 100, &Secrets::default()).outcome
+            answered(status, headers, None).judge(&RETRIED, 10, 100, &Secrets::default()).outcome
         };
-        assert_eq!(outcome(503, &[]), Outcome::Retry { after: None });
-        assert_eq!(outcome(404, &[]), Outcome::Hold { after: None });
+        for status in [429, 502, 503, 504, 520, 530] {
+            assert_eq!(outcome(status, &[]), Outcome::Retry { after: None }, "{status}");
+        }
+        let after = Some(Duration::from_secs(7));
+        assert_eq!(outcome(503, &[("retry-after", "7")]), Outcome::Retry { after });
+        for status in [204, 301, 307, 401, 403, 404, 405, 407, 415, 501] {
+            assert_eq!(outcome(status, &[]), Outcome::Hold { after: None }, "{status}");
+        }
+        assert_eq!(outcome(413, &[]), Outcome::Bad);
         assert_eq!(outcome(200, &[("content-type", "text/html")]), Outcome::Hold { after: None });
         assert_eq!(outcome(200, &[("content-type", "application/grpc")]), Outcome::Retry { after: None });
         assert_eq!(outcome(500, &[]), Outcome::Refused);

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,10 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use crate::export::upstream::partial_success::{MAX_ANSWER, Unreadable};
+use crate::export::upstream::answer_body::{AnswerBody, MAX_ANSWER, Unreadable};
 use crate::rpc::trailers::STATUS;
-use crate::rpc::{PREFIX, prefix};
+use crate::rpc::{PREFIX, announced, prefix};
+use crate::stream::Budget;
 
 /// What a call says.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +32,17 @@ pub(crate) struct Message<C> {
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// Framed.
-    pub(crate) body: Result<Vec<u8>, Unreadable>,
+    /// The message in the body.
+    pub(crate) message: Result<ReadMessage, Unreadable>,
     pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// A message as far as it is kept.
+#[derive(Debug)]
+pub(crate) struct ReadMessage {
+    pub(crate) bytes: AnswerBody,
+    /// As `grpc-encoding` says.
+    pub(crate) compressed: bool,
 }
 
 impl Answered {
@@ -57,12 +67,14 @@ pub(crate) enum CallError {
     Ended(h2::Error),
 }
 
-/// Sends a message and reads the answer. It has to be written within `patience`, if that is given.
+/// Sends a message and reads the answer, which is charged to `budget` as far as it is kept. The message has to be written
+/// within `patience`, if that is given.
 pub(crate) async fn call(
     sender: SendRequest<Bytes>,
     request: Request<()>,
     message: Message<impl IntoIterator<Item = Bytes>>,
     patience: Option<Duration>,
+    budget: &Arc<Budget>,
 ) -> Result<Answered, CallError> {
     let deadline = patience.map(|patience| Instant::now() + patience);
     let ready = within(deadline, sender.ready()).await.ok_or(CallError::Stuck)?;
@@ -85,10 +97,10 @@ pub(crate) async fn call(
         None => response.await,
     };
     let (head, mut body) = response.map_err(not_taken)?.into_parts();
-    let read = read(&mut body).await;
+    let read = read(&mut body, budget).await;
     // Behind what was not read to its end they would never come.
     let trailers = if read.is_ok() { body.trailers().await.ok().flatten() } else { None };
-    Ok(Answered { status: head.status, headers: head.headers, body: read, trailers })
+    Ok(Answered { status: head.status, headers: head.headers, message: read, trailers })
 }
 
 /// Streams that the other side says it has not looked at may be sent again at once (RFC 9113, sections 6.8 and 8.7).
@@ -132,15 +144,24 @@ async fn write(
 
 /// Reads a body to its end, unless it is too long. What is left of one that is dropped goes back to the connection's
 /// window, and the stream is reset: other calls go on.
-async fn read(body: &mut RecvStream) -> Result<Vec<u8>, Unreadable> {
-    let mut whole = Vec::new();
+async fn read(body: &mut RecvStream, budget: &Arc<Budget>) -> Result<ReadMessage, Unreadable> {
+    let (mut frame, mut bytes, mut behind) = (Vec::with_capacity(PREFIX), AnswerBody::new(budget), 0);
     while let Some(data) = body.data().await {
         let data = data.map_err(|_| Unreadable::BrokeOff)?;
-        if whole.len() + data.len() > MAX_ANSWER {
+        let (prefix, data_behind) = data.split_at(data.len().min(PREFIX - frame.len()));
+        frame.extend_from_slice(prefix);
+        let unread = announced(&frame).map_or(0, |(len, _)| len - bytes.len().min(len));
+        let (message, others) = data_behind.split_at(data_behind.len().min(unread));
+        bytes.push(message)?;
+        // There is one message in the answer to a unary call; what else comes is not looked at.
+        behind += others.len();
+        if bytes.len() + behind > MAX_ANSWER {
             return Err(Unreadable::TooLong);
         }
-        whole.extend_from_slice(&data);
         let _ = body.flow_control().release_capacity(data.len());
     }
-    Ok(whole)
+    match announced(&frame) {
+        Some((len, compressed)) if len == bytes.len() => Ok(ReadMessage { bytes, compressed }),
+        _ => Err(Unreadable::Format),
+    }
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::trace;
 
 use self::call::{Answered, CallError, Message, call};
-use self::pool::{Place, Pool};
+use self::pool::{Place, Pool, Unopened};
 use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
 use super::upstream::body::RequestBody;
@@ -58,8 +58,8 @@ const IDLE: Duration = Duration::from_secs(90);
 /// fills it.
 const ANSWERS_WINDOW: u32 = 1024 * 1024;
 
-/// Heads and trailers of answers, in bytes.
-const MAX_HEAD: u32 = 64 * 1024;
+/// Bytes of an answer's head, and of its trailers: as many as servers write by default at most.
+const MAX_HEAD: u32 = 16 * 1024;
 
 /// The `otlp_grpc` transport of one exporter, shared by its streams.
 #[derive(Debug)]
@@ -81,8 +81,7 @@ struct Shared {
 
 /// Why an attempt ended without an answer.
 enum Failure {
-    Dial(DialError),
-    Greeting(String),
+    Open(Unopened),
     Call(h2::Error),
     Timeout(Duration),
 }
@@ -152,72 +151,92 @@ impl Shared {
         };
         let limit = self.settings.timeout;
         let sent = match Instant::now().checked_add(limit).filter(|_| !limit.is_zero()) {
-            Some(deadline) => timeout_at(deadline, self.send(target, &message, alone)).await,
-            None => Ok(self.send(target, &message, alone).await),
+            Some(deadline) => timeout_at(deadline, self.send(target, &message, alone, budget)).await,
+            None => Ok(self.send(target, &message, alone, budget).await),
         };
         match sent.unwrap_or(Err(Failure::Timeout(limit))) {
-            Ok(answered) => answered.judge(batch.records(), batch.len(), &target.secrets),
+            Ok(answered) => {
+                answered.judge(&self.retry.statuses, batch.records(), batch.len(), &target.secrets)
+            }
             Err(failure) => failure.answer(&target.secrets),
         }
     }
 
-    /// Sends on a connection with room, or on a new one; once more, at once, on a new one, if the first says that it
-    /// has not taken the call, or ends as one does that was closed just when it was used again.
+    /// Sends on a connection with room, or on a new one; once more, at once, if that says that it has not taken the call, or
+    /// ends as one does that was closed just when it was used again. The others whose calls were on it do the same, so that
+    /// the next one, which is younger than the first, is theirs too.
     async fn send(
         &self,
         target: &GrpcTarget,
         message: &RequestBody,
         mut alone: bool,
+        budget: &Arc<Budget>,
     ) -> Result<Answered, Failure> {
         let message = Message {
             chunks: message.chunks().cloned(),
             len: message.len(),
             compressed: self.settings.compression != Compression::None,
         };
-        if !alone {
-            let (place, is_new) = self.place(target).await?;
+        let mut first = None;
+        while !alone {
+            let (place, is_new) = self.place(target, first).await?;
             let started = Instant::now();
             let request = target.request(self.settings.timeout);
-            match call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE)).await {
+            let sent = call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE), budget).await;
+            let (error, not_taken) = match sent {
                 Ok(answered) => return Ok(answered),
-                Err(CallError::Stuck) => alone = true,
-                Err(CallError::Unsent(error)) => {
-                    trace!(%error, "a connection takes no more calls");
-                    place.close();
+                Err(CallError::Stuck) => {
+                    alone = true;
+                    continue;
                 }
-                Err(CallError::Ended(error)) if !is_new && error.is_io() && started.elapsed() < STALE => {
-                    trace!(%error, "a connection was closed");
-                    place.close();
+                Err(CallError::Unsent(error)) => (error, true),
+                Err(CallError::Ended(error)) => {
+                    let stale = !is_new && error.is_io() && started.elapsed() < STALE;
+                    (error, stale)
                 }
-                Err(CallError::Ended(error)) => return Err(Failure::Call(error)),
+            };
+            if not_taken {
+                trace!(%error, "a connection takes no more calls");
+                place.close();
             }
+            if !not_taken || first.is_some() {
+                return Err(Failure::Call(error));
+            }
+            first = Some(started);
         }
-        let place = self.open(target, !alone).await?;
-        match call(place.sender(), target.request(self.settings.timeout), message, None).await {
+        let place = self.open(target, false).await.map_err(Failure::Open)?;
+        match call(place.sender(), target.request(self.settings.timeout), message, None, budget).await {
             Ok(answered) => Ok(answered),
             Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
             Err(CallError::Stuck) => unreachable!("patience has no end here"),
         }
     }
 
-    /// A place on a connection of the destination, and whether it was opened for this.
-    async fn place(&self, target: &GrpcTarget) -> Result<(Place, bool), Failure> {
+    /// A place on a connection of the destination, of those that were opened `since` then, and whether it was opened for
+    /// this.
+    async fn place(&self, target: &GrpcTarget, since: Option<Instant>) -> Result<(Place, bool), Failure> {
         let pool = &target.destination.pool;
-        if let Some(place) = pool.take(self.tls.generation()) {
+        if let Some(place) = pool.take(self.tls.generation(), since) {
             return Ok((place, false));
         }
-        let _one_at_a_time = pool.opening.lock().await;
-        if let Some(place) = pool.take(self.tls.generation()) {
+        let asked = Instant::now();
+        let mut opening = pool.opening.lock().await;
+        if let Some(place) = pool.take(self.tls.generation(), since) {
             return Ok((place, false));
         }
-        self.open(target, true).await.map(|place| (place, true))
+        // Tried by another while this one waited.
+        if let Some(unopened) = opening.as_ref().filter(|unopened| unopened.at > asked) {
+            return Err(Failure::Open(unopened.clone()));
+        }
+        let opened = self.open(target, true).await;
+        *opening = opened.as_ref().err().cloned();
+        opened.map(|place| (place, true)).map_err(Failure::Open)
     }
 
-    async fn open(&self, target: &GrpcTarget, shared: bool) -> Result<Place, Failure> {
+    async fn open(&self, target: &GrpcTarget, shared: bool) -> Result<Place, Unopened> {
         let destination = &target.destination;
-        let (io, generation) = dial::dial(&self.connector, &self.tls, &destination.origin, &destination.way)
-            .await
-            .map_err(Failure::Dial)?;
+        let (io, generation) =
+            dial::dial(&self.connector, &self.tls, &destination.origin, &destination.way).await?;
         let greeting = async {
             let (sender, mut connection): (SendRequest<Bytes>, _) = h2::client::Builder::new()
                 .enable_push(false)
@@ -240,9 +259,25 @@ impl Shared {
         };
         match timeout(GREETING, greeting).await {
             Ok(Ok((sender, closed))) => Ok(destination.pool.opened(sender, generation, closed, shared)),
-            Ok(Err(error)) => Err(Failure::Greeting(chain(&error))),
-            Err(_) => Err(Failure::Greeting(format!("no answer within {GREETING:?}"))),
+            Ok(Err(error)) => Err(Unopened::without_greeting(&chain(&error))),
+            Err(_) => Err(Unopened::without_greeting(&format!("no answer within {GREETING:?}"))),
         }
+    }
+}
+
+impl Unopened {
+    /// A part of connecting, whoever it is that has accepted.
+    fn without_greeting(error: &str) -> Self {
+        let detail = format!("HTTP/2 is not spoken there: {error}");
+        Self { code: "connect", detail, at: Instant::now() }
+    }
+}
+
+impl From<DialError> for Unopened {
+    fn from(error: DialError) -> Self {
+        let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
+        let code = if tls { "tls" } else { "connect" };
+        Self { code, detail: error.to_string(), at: Instant::now() }
     }
 }
 
@@ -250,12 +285,7 @@ impl Failure {
     /// None of these is an answer, so all are worth another attempt.
     fn answer(self, secrets: &Secrets) -> Answer {
         let (code, detail) = match self {
-            Self::Dial(error) => {
-                let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
-                (if tls { "tls" } else { "connect" }, error.to_string())
-            }
-            // A part of connecting, whoever it is that has accepted.
-            Self::Greeting(error) => ("connect", format!("HTTP/2 is not spoken there: {error}")),
+            Self::Open(unopened) => (unopened.code, unopened.detail),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
             Self::Call(error) => ("reset", format!("the call ended without an answer: {}", chain(&error))),
         };

@@ -2,7 +2,7 @@
 //!
 //! A call takes the first connection that has room for it: so many calls at a time as the upstream says, and none that
 //! is too old, closing, or opened with other TLS files than there are now. If none has, one more is opened, by one call
-//! for all that wait.
+//! for all that wait; and if it can't be, none of those tries by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,6 +40,7 @@ pub(super) struct Connection {
     calls: AtomicUsize,
     /// Set once it takes no more calls.
     closed: Arc<AtomicBool>,
+    opened: Instant,
     /// Not used for new calls from then on.
     expires: Option<Instant>,
     /// The state of the TLS files when it was opened.
@@ -56,8 +57,18 @@ pub(super) struct Place(Arc<Connection>);
 pub(super) struct Pool {
     limits: PoolLimits,
     connections: Mutex<Vec<Arc<Connection>>>,
-    /// Held while one is opened.
-    pub(super) opening: tokio::sync::Mutex<()>,
+    /// Held while one is opened; how that went last, if it failed.
+    pub(super) opening: tokio::sync::Mutex<Option<Unopened>>,
+}
+
+/// Why a connection could not be opened.
+#[derive(Clone, Debug)]
+pub(super) struct Unopened {
+    /// The metric's label.
+    pub(super) code: &'static str,
+    /// For people; what is secret is still to be taken out.
+    pub(super) detail: String,
+    pub(super) at: Instant,
 }
 
 impl Connection {
@@ -101,12 +112,13 @@ impl Pool {
         Self { limits, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
     }
 
-    /// A place on a connection that has room.
-    pub(super) fn take(&self, generation: u64) -> Option<Place> {
+    /// A place on a connection that has room, of those that were opened `since` then.
+    pub(super) fn take(&self, generation: u64, since: Option<Instant>) -> Option<Place> {
         let now = Instant::now();
         let mut connections = self.connections.lock();
         connections.retain(|connection| connection.usable(generation, now));
-        connections.iter().find_map(Connection::enter)
+        let young = |connection: &&Arc<Connection>| since.is_none_or(|since| connection.opened >= since);
+        connections.iter().filter(young).find_map(Connection::enter)
     }
 
     /// A place on a connection just opened, that others find only if it is `shared`. `closed` is set when it ends.
@@ -124,6 +136,7 @@ impl Pool {
             sender,
             calls: AtomicUsize::new(1),
             closed,
+            opened: now,
             expires,
             generation,
             idle_since: Mutex::new(now),

@@ -19,7 +19,7 @@ use crate::export::upstream::proxy::{ProxyError, Way};
 use crate::export::upstream::url::{parse_url, shown};
 use crate::export::{Compression, TargetError, TransportError};
 use crate::route::{Place, Template, Values};
-use crate::rpc::{ENCODING, MEDIA_TYPE};
+use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, ENCODING, MEDIA_TYPE};
 
 /// Where the calls of one stream go.
 #[derive(Debug)]
@@ -129,6 +129,7 @@ impl Shared {
         headers.insert(CONTENT_TYPE, MEDIA_TYPE);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(ACCEPT_ENCODING, ACCEPTED);
         let encoding = match self.settings.compression {
             Compression::None => None,
             Compression::Gzip { .. } => Some("gzip"),

@@ -24,16 +24,16 @@ use tokio::time::{Instant, timeout_at};
 use tracing::trace;
 
 use self::answer::Reply;
-pub(crate) use self::answer::{error_message, retry_after};
+pub(crate) use self::answer::error_message;
 use self::pool::{Connection, Pool, PoolLimits};
 use self::target::FixedTargets;
 pub use self::target::{FRAMING_HEADERS, HttpTarget};
+use super::upstream::answer_body::Unreadable;
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{self, Destinations, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, Connector, DialError};
-use super::upstream::partial_success::Unreadable;
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
@@ -53,9 +53,9 @@ type Destination = destination::Destination<Pool>;
 /// configured to be larger.
 const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
-/// Bytes of a request that hyper takes over before it writes: a whole batch of the default size with its head
-/// in one vectored write, if the socket takes it.
-const WRITE_AHEAD: usize = 1024 * 1024;
+/// Bytes of an answer that are read at a time, and that its head may have: the buffer of a connection, which is not
+/// charged to the memory budget. hyper would let it grow with what arrives.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// The `otlp_http` transport of one exporter, shared by its streams.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl Shared {
             Err(failure) => return failure.answer(&target.secrets),
         };
         let (head, body) = response.into_parts();
-        let body = deadline.apply(answer::read(body)).await.unwrap_or(Err(Unreadable::BrokeOff));
+        let body = deadline.apply(answer::read(body, budget)).await.unwrap_or(Err(Unreadable::BrokeOff));
         if body.is_ok() {
             Pool::give_back(&target.destination, connection);
         }
@@ -199,7 +199,7 @@ impl Shared {
             .map_err(Failure::Dial)?;
         let (sender, connection) = http1::Builder::new()
             .writev(true)
-            .max_buf_size(WRITE_AHEAD)
+            .read_buf_exact_size(Some(READ_BUFFER))
             .handshake(TokioIo::new(io))
             .await
             .map_err(Failure::Http)?;

@@ -246,8 +246,8 @@ impl State {
     /// Puts off the next probe from a line, for those in trouble longer every time.
     fn pause(&mut self, line: usize, retry: &RetrySettings) {
         let wait = match line {
-            0 => Backoff::new().hold_wait(retry, None).min(LONGEST_WAIT_OF_OTHERS),
-            _ => self.backoff.hold_wait(retry, None).min(LONGEST_PAUSE),
+            0 => Backoff::new().hold_wait(retry, None).length.min(LONGEST_WAIT_OF_OTHERS),
+            _ => self.backoff.hold_wait(retry, None).length.min(LONGEST_PAUSE),
         };
         self.due[line] = Some(Instant::now() + wait.max(SHORTEST_PAUSE));
     }
@@ -257,6 +257,11 @@ impl Pass<'_> {
     /// Whether it is still good: until the circuit opens, if it is no probe's.
     pub fn holds(&self) -> bool {
         self.probe || !self.circuit.is_open()
+    }
+
+    /// Whether it was given while the circuit was open.
+    pub fn is_probe(&self) -> bool {
+        self.probe
     }
 
     /// Tells what the attempt has shown.

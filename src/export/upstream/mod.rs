@@ -2,6 +2,7 @@
 //! time, and what its success says. What differs by protocol - connections and answers - is theirs.
 
 pub(super) mod allowance;
+pub(super) mod answer_body;
 pub(super) mod body;
 pub(super) mod circuit;
 pub(super) mod destination;
@@ -9,6 +10,7 @@ pub(super) mod detail;
 pub(super) mod dial;
 pub(super) mod partial_success;
 pub(super) mod proxy;
+pub(super) mod status;
 pub(super) mod tls;
 pub(super) mod url;
 

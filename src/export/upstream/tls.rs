@@ -51,6 +51,9 @@ pub(in crate::export) struct Tls {
     /// The protocol that is asked for (ALPN).
     protocol: &'static [u8],
     state: Mutex<Option<Loaded>>,
+    /// Held while the files are read for the first time, which the first connections all wait for: read by each of them,
+    /// each would have a configuration of its own and void the connections of the others.
+    first: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl Tls {
         if let Some(name) = &settings.server_name_override {
             server_name(name)?;
         }
-        let tls = Self { settings, protocol, state: Mutex::new(None) };
+        let tls = Self { settings, protocol, state: Mutex::new(None), first: tokio::sync::Mutex::new(()) };
         if wanted || tls.has_files() {
             let files = Files::read(&tls.settings)?;
             let config = files.config(&tls.settings, protocol)?;
@@ -95,16 +98,21 @@ impl Tls {
     /// The configuration for a new connection and its generation, read again if the files changed. If what they
     /// hold now can't be used, the last good one stays, with a warning.
     pub(in crate::export) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
-        let known = match self.state.lock().as_mut() {
-            Some(loaded) if !self.has_files() || loaded.checked.elapsed() < RECHECK => {
-                return Ok((Arc::clone(&loaded.config), loaded.generation));
+        let mut first = None;
+        let known = loop {
+            match self.state.lock().as_mut() {
+                Some(loaded) if !self.has_files() || loaded.checked.elapsed() < RECHECK => {
+                    return Ok((Arc::clone(&loaded.config), loaded.generation));
+                }
+                Some(loaded) => {
+                    // Others go on with what there is while this one looks.
+                    loaded.checked = Instant::now();
+                    break Some(loaded.files.clone());
+                }
+                None if first.is_some() => break None,
+                None => {}
             }
-            Some(loaded) => {
-                // Others go on with what there is while this one looks.
-                loaded.checked = Instant::now();
-                Some(loaded.files.clone())
-            }
-            None => None,
+            first = Some(self.first.lock().await);
         };
         let (settings, protocol) = (self.settings.clone(), self.protocol);
         let read = tokio::task::spawn_blocking(move || {
@@ -147,6 +155,8 @@ impl Tls {
     fn install(&self, files: Files, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
         let mut state = self.state.lock();
         let config = match (config, state.as_mut()) {
+            // Somebody else has read them meanwhile.
+            (_, Some(old)) if old.files == files => return Ok(()),
             (Ok(config), _) => Arc::new(config),
             (Err(error), Some(old)) => {
                 old.files = files;
@@ -274,5 +284,26 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn first_connections_at_the_same_time_share_one_configuration() {
+        let settings = TlsClientSettings { insecure_skip_verify: true, ..TlsClientSettings::default() };
+        let tls = Arc::new(Tls::new(settings, b"h2", false).unwrap());
+        let mut first = JoinSet::new();
+        for _ in 0..50 {
+            let tls = Arc::clone(&tls);
+            first.spawn(async move { tls.current().await.unwrap() });
+        }
+        let all = first.join_all().await;
+        assert!(all.iter().all(|(config, generation)| Arc::ptr_eq(config, &all[0].0) && *generation == 0));
+        assert_eq!(tls.generation(), 0, "no connection is of an older one");
     }
 }

@@ -111,6 +111,34 @@ fn a_route_whose_key_is_absent_does_not_take_the_entry() {
 }
 
 #[test]
+fn a_value_of_spaces_alone_is_absent_for_keys_conditions_and_templates() {
+    let no_admin = Matcher::Not(Box::new(Matcher::Glob(Glob::new("admin"))));
+    let table = table(vec![
+        route("keyed", &[], by(&["b", "c"])),
+        RouteSpec {
+            matches: vec![("tenant".to_owned(), Matcher::Exists(false))],
+            ..route("without a tenant", &[], KeySpec::Route)
+        },
+        RouteSpec {
+            matches: vec![("tenant".to_owned(), no_admin)],
+            ..route("no admin", &[], by(&["tenant"]))
+        },
+    ]);
+    for spaces in [" ", "   ", " \t "] {
+        assert_eq!(hits(&table, &[("b", spaces), ("c", "3")]), ["keyed>0:3"], "{spaces:?}");
+        assert_eq!(
+            hits(&table, &[("b", spaces), ("tenant", spaces)]),
+            ["without a tenant>0:without a tenant"]
+        );
+    }
+    // Whether these can be sent is the exporter's to say.
+    assert_eq!(hits(&table, &[("tenant", "admin ")]), ["no admin>0:admin "]);
+    // HTTP cuts off no other space than these two.
+    assert_eq!(hits(&table, &[("b", "\u{a0}")]), ["keyed>0:\u{a0}"]);
+    assert_eq!(hits(&table, &[("b", "\u{3000}")]), ["keyed>0:\u{3000}"]);
+}
+
+#[test]
 fn keys_are_text_integers_and_booleans() {
     let table = table(vec![route("keyed", &[], by(&["k"]))]);
     let key = |value| ask(&table, Signal::Traces, &resource_of(vec![any("k", value)])).unwrap().0;

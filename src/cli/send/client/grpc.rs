@@ -6,16 +6,16 @@ use bytes::Bytes;
 use h2::client;
 use http::header::{CONTENT_TYPE, HeaderValue, TE, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
-use prost::Message as _;
 
 use super::connection::Driver;
 use super::{Failure, Refusal, note, secrets, taken};
-use crate::cli::answer::ExportResponse;
+use crate::cli::answer::{ExportResponse, PartialSuccess};
 use crate::cli::send::settings::{SendError, SendSettings};
 use crate::export::call::{Answered, CallError, Message, call};
 use crate::export::{Dialer, Secrets};
 use crate::net::Transmission;
-use crate::rpc::{Code, ENCODING, MEDIA_TYPE, PREFIX, announced, trailers};
+use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, Code, ENCODING, MEDIA_TYPE, trailers};
+use crate::stream::Budget;
 
 /// Makes connections, and calls on them.
 pub(super) struct Grpc {
@@ -28,6 +28,8 @@ pub(super) struct Grpc {
 }
 
 struct Connection {
+    /// For answers, of which there is one at a time: a load generator has no limit of memory.
+    budget: Arc<Budget>,
     calls: client::SendRequest<Bytes>,
     driver: Driver<client::Connection<Box<dyn Transmission>, Bytes>>,
 }
@@ -41,6 +43,7 @@ impl Grpc {
         headers.insert(CONTENT_TYPE, MEDIA_TYPE);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(ACCEPT_ENCODING, ACCEPTED);
         let coding = settings.compression.coding();
         if let Some(coding) = coding {
             headers.insert(ENCODING, HeaderValue::from_static(coding));
@@ -71,7 +74,7 @@ impl Grpc {
     fn end(&mut self, connection: Connection, ended: Result<Answered, CallError>) -> Result<u64, Refusal> {
         let answered = ended.map_err(|_| Failure::Closed)?;
         self.connection = Some(connection);
-        result(&answered, &self.secrets)
+        result(answered, &self.secrets)
     }
 
     fn request(&self) -> Request<()> {
@@ -92,7 +95,8 @@ impl Connection {
     async fn open(dialer: &Dialer) -> Result<Self, Failure> {
         let handshake = client::Builder::new().enable_push(false).handshake(dialer.dial().await?);
         let (calls, driver) = handshake.await.map_err(|_| Failure::Connect)?;
-        Ok(Self { calls, driver: Driver::new(driver) })
+        let budget = Arc::new(Budget::new(u64::MAX));
+        Ok(Self { budget, calls, driver: Driver::new(driver) })
     }
 
     async fn call(
@@ -100,11 +104,11 @@ impl Connection {
         request: Request<()>,
         message: Message<[Bytes; 1]>,
     ) -> Result<Answered, CallError> {
-        self.driver.drive(call(self.calls.clone(), request, message, None)).await
+        self.driver.drive(call(self.calls.clone(), request, message, None, &self.budget)).await
     }
 }
 
-fn result(answered: &Answered, secrets: &Secrets) -> Result<u64, Refusal> {
+fn result(answered: Answered, secrets: &Secrets) -> Result<u64, Refusal> {
     let Some(end) = answered.end() else {
         let failure = match answered.status {
             StatusCode::OK => Failure::Code(Code::Unknown),
@@ -120,7 +124,9 @@ fn result(answered: &Answered, secrets: &Secrets) -> Result<u64, Refusal> {
         return Err(Refusal { failure, retry_after });
     }
     // OK with a message that can't be read is a success all the same.
-    let body = answered.body.as_deref().unwrap_or_default();
-    let message = announced(body).map_or(&b""[..], |(len, _)| &body[PREFIX..PREFIX + len]);
-    Ok(taken(&ExportResponse::decode(message).unwrap_or_default(), secrets))
+    let partial_success = answered
+        .partial_success()
+        .unwrap_or_default()
+        .map(|partial| PartialSuccess { rejected: partial.rejected, error_message: partial.error_message });
+    Ok(taken(&ExportResponse { partial_success }, secrets))
 }

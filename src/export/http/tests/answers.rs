@@ -6,6 +6,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, 
 use prost::Message as _;
 
 use super::*;
+use crate::export::upstream::answer_body::AnswerBody;
+use crate::export::upstream::detail::Secrets;
+use crate::export::upstream::partial_success::PartialSuccess;
 use crate::net::Network;
 use crate::rpc::Code;
 
@@ -29,16 +32,16 @@ async fn rules_38_and_39_the_status_decides() {
     for status in [200, 201, 202, 204, 299] {
         assert_eq!(outcome_of_status(status).await, DELIVERED, "{status}");
     }
-    for status in [429, 502, 503, 504] {
+    for status in [429, 502, 503, 504].into_iter().chain(520..=530) {
         assert_eq!(outcome_of_status(status).await, RETRY, "{status}");
     }
     for status in [400, 413, 422] {
         assert_eq!(outcome_of_status(status).await, Outcome::Bad, "{status}");
     }
-    for status in [401, 403, 404, 407] {
+    for status in [300, 301, 302, 303, 304, 307, 308, 399, 401, 403, 404, 405, 407, 415, 501] {
         assert_eq!(outcome_of_status(status).await, Outcome::Hold { after: None }, "{status}");
     }
-    for status in [300, 304, 402, 405, 408, 409, 410, 415, 431, 451, 500, 501, 505, 599] {
+    for status in [402, 406, 408, 409, 410, 431, 451, 500, 505, 519, 531, 599] {
         assert_eq!(outcome_of_status(status).await, Outcome::Refused, "{status}");
     }
 }
@@ -46,6 +49,7 @@ async fn rules_38_and_39_the_status_decides() {
 #[tokio::test]
 async fn rule_38_the_code_in_the_body_decides_nothing() {
     for (status, code, expected) in [
+        ("530 X", Code::InvalidArgument, RETRY),
         ("503 X", Code::InvalidArgument, RETRY),
         ("429 X", Code::Unimplemented, RETRY),
         ("400 X", Code::Unavailable, Outcome::Bad),
@@ -108,7 +112,7 @@ async fn a_redirect_is_not_followed() {
         let location =
             format!("HTTP/1.1 {status} X\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", elsewhere.url());
         let answer = answer_to(&location).await;
-        assert_eq!(answer.outcome, Outcome::Refused);
+        assert_eq!(answer.outcome, Outcome::Hold { after: None });
         assert!(answer.detail.contains(&elsewhere.url()), "{}", answer.detail);
     }
     assert!(elsewhere.received().is_empty());
@@ -211,32 +215,173 @@ async fn rule_33_an_oversized_answer_is_not_read_to_its_end() {
     assert_eq!(answer.outcome, RETRY);
 }
 
-#[tokio::test]
-async fn rule_33_a_compressed_answer_is_bounded_after_decompression_too() {
+/// The answer to ten records that has this status, these headers and this body.
+fn judged(status: u16, headers: &[(&'static str, &str)], bytes: &[u8]) -> Answer {
+    let headers: http::HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+        .collect();
+    let mut body = AnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
+    bytes.chunks(10_000).for_each(|piece| body.push(piece).unwrap());
+    let status = http::StatusCode::from_u16(status).unwrap();
+    let reply = crate::export::http::answer::Reply { status, headers: &headers, body: Ok(body) };
+    reply.judge(&[503], 10, &Secrets::default(), SystemTime::now())
+}
+
+/// Bytes as they are, and as every coding makes of them, with its name.
+fn coded(plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     use std::io::Write as _;
-    let judge = |encoding: &str, body: Vec<u8>| {
-        let headers =
-            http::HeaderMap::from_iter([(http::header::CONTENT_ENCODING, encoding.parse().unwrap())]);
-        let reply = crate::export::http::answer::Reply {
-            status: http::StatusCode::OK,
-            headers: &headers,
-            body: Ok(body),
-        };
-        reply.judge(&[], 10, &crate::export::upstream::detail::Secrets::default(), SystemTime::now())
-    };
-    let gzip = |plain: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(plain).unwrap();
-        encoder.finish().unwrap()
-    };
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+    let mut deflate = DeflateEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(plain).unwrap();
+    zlib.write_all(plain).unwrap();
+    deflate.write_all(plain).unwrap();
+    vec![
+        ("identity", plain.to_vec()),
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+        ("zstd", zstd::encode_all(plain, 1).unwrap()),
+        // Without zlib's frame it is known by its label alone.
+        ("deflate", deflate.finish().unwrap()),
+    ]
+}
+
+/// An answer that says that two were rejected, in either encoding, and one that says nothing.
+const PARTIAL: [&[u8]; 4] = [
+    b"\x0a\x07\x08\x02\x12\x03odd",
+    b"\x0a\x07\x12\x03odd\x08\x02",
+    br#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"odd"}}"#,
+    b"\xef\xbb\xbf\r\n {\"partial_success\": {\"error_message\": \"odd\", \"rejected_data_points\": 2}}\n",
+];
+const FULL: [&[u8]; 8] = [
+    b"",
+    b"\n",
+    b"\x0a\x00",
+    b"\x0a\x04\x08\x00\x12\x00",
+    b"{}",
+    b"\xef\xbb\xbf{}",
+    b" {\"partialSuccess\":null}",
+    b"\xef\xbb\xbf",
+];
+
+#[test]
+fn an_answer_is_read_whatever_it_is_labelled_as() {
+    let content_types = ["application/x-protobuf", "application/json; charset=utf-8", "text/plain", ""];
+    for content_type in content_types {
+        for label in
+            ["", "identity", "gzip", "x-gzip", "GZIP", "deflate", "zstd", "br", "gzip, gzip", "utf-8"]
+        {
+            let headers = [("content-type", content_type), ("content-encoding", label)];
+            for (plain, expected) in PARTIAL
+                .map(|plain| (plain, Outcome::Delivered { rejected: 2, warning: false }))
+                .into_iter()
+                .chain(FULL.map(|plain| (plain, DELIVERED)))
+            {
+                for (coding, bytes) in &coded(plain)[..4] {
+                    let answer = judged(200, &headers, bytes);
+                    assert_eq!(answer.outcome, expected, "{plain:?} by {coding}, labelled {headers:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deflate_without_a_frame_and_codings_on_top_of_each_other_are_read_by_their_labels() {
+    let expected = Outcome::Delivered { rejected: 2, warning: false };
+    for plain in PARTIAL {
+        let bare = coded(plain).pop().unwrap().1;
+        assert_eq!(judged(200, &[("content-encoding", "deflate")], &bare).outcome, expected);
+        for (first, once) in &coded(plain)[1..4] {
+            for (second, twice) in &coded(once)[1..4] {
+                let names = format!("{first}, identity,{second}");
+                assert_eq!(judged(200, &[("content-encoding", &names)], twice).outcome, expected, "{names}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_neither_decoder_takes_is_a_warning_in_every_coding() {
+    for plain in [&b"<html>it works"[..], b"OK", b"[]", b"7", b"\x0a\x02\x08", b"{\"partialSuccess\":7}"] {
+        for (coding, bytes) in coded(plain) {
+            for label in ["", coding] {
+                let answer = judged(200, &[("content-encoding", label)], &bytes);
+                assert_eq!(answer.outcome, WARNED, "{plain:?} by {coding}, labelled `{label}`");
+                assert!(answer.detail.starts_with("200 OK, but the answer"), "{}", answer.detail);
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_partial_success_that_is_too_long_to_be_kept_the_count_is_found_before_and_behind_the_message() {
+    for filler in ["x", "ü", "\\n", "\\\"", "\\u00fc\\\\", "\\ud83d\\ude00"] {
+        for len in [64 << 10, 65_530, 65_531, 65_532, 65_533, 65_534, 65_535, 200_000, 4_000_000] {
+            let message = format!("odd: {}", filler.repeat(len / filler.len() + 1));
+            let rejected = r#""rejectedLogRecords": "2""#;
+            let mut answers = vec![
+                format!(r#"{{"partialSuccess":{{{rejected},"errorMessage":"{message}"}}}}"#).into_bytes(),
+                format!(r#"{{"partialSuccess": {{ "errorMessage": "{message}", {rejected} }} }}"#)
+                    .into_bytes(),
+            ];
+            let text = PartialSuccess { rejected: 0, error_message: message }.encode_to_vec();
+            for fields in [[&b"\x08\x02"[..], &text], [&text, b"\x08\x02"]] {
+                let fields = fields.concat();
+                let mut proto = vec![0x0a];
+                prost::encoding::encode_varint(fields.len() as u64, &mut proto);
+                answers.push([proto, fields].concat());
+            }
+            for plain in answers {
+                for (coding, bytes) in &coded(&plain)[..4] {
+                    let answer = judged(200, &[("content-encoding", coding)], bytes);
+                    let expected = Outcome::Delivered { rejected: 2, warning: false };
+                    assert_eq!(
+                        answer.outcome, expected,
+                        "{len} of `{filler}` by {coding}: {}",
+                        answer.detail
+                    );
+                    assert!(answer.detail.starts_with("2 of 10 records rejected: odd:"), "{}", answer.detail);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn reasons_are_read_whatever_they_are_labelled_as() {
+    // `google.rpc.Status { code: 3, message: "bad" }`
+    for plain in
+        [&b"\x08\x03\x12\x03bad"[..], b"\x12\x03bad", b"bad", b"\xef\xbb\xbf{\"code\":3,\"message\":\"bad\"}"]
+    {
+        for content_type in ["application/x-protobuf", "application/json", ""] {
+            for (coding, bytes) in &coded(plain)[..4] {
+                for label in ["", "gzip", "br", coding] {
+                    let headers = [("content-type", content_type), ("content-encoding", label)];
+                    let answer = judged(400, &headers, bytes);
+                    assert_eq!(answer.outcome, Outcome::Bad);
+                    assert_eq!(answer.detail, "400 Bad Request: bad", "{plain:?} by {coding}: {headers:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rule_33_a_compressed_answer_is_bounded_after_decompression_too() {
     let good = br#"{"partialSuccess":{"rejectedSpans":"2"}}"#;
-    let bomb = vec![b' '; 8 * 1024 * 1024];
     let partial = Outcome::Delivered { rejected: 2, warning: false };
-    assert_eq!(judge("gzip", gzip(good)).outcome, partial);
-    assert_eq!(judge("zstd", zstd::encode_all(&good[..], 1).unwrap()).outcome, partial);
-    for answer in [judge("gzip", gzip(&bomb)), judge("zstd", zstd::encode_all(&bomb[..], 1).unwrap())] {
+    for (coding, bytes) in coded(good) {
+        assert_eq!(judged(200, &[("content-encoding", coding)], &bytes).outcome, partial);
+    }
+    for (coding, bytes) in coded(&vec![b' '; 8 * 1024 * 1024]).drain(1..) {
+        let answer = judged(200, &[("content-encoding", coding)], &bytes);
         assert_eq!(answer.outcome, WARNED);
-        assert!(answer.detail.contains("longer than"), "{}", answer.detail);
+        assert!(answer.detail.contains("longer than"), "{coding}: {}", answer.detail);
     }
 }
 
