@@ -139,6 +139,16 @@ pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static 
         .map(|(.., verdict, why)| (*verdict, *why))
 }
 
+/// Whether the definition has such a key in a Collector.
+pub(super) fn knows(definition: &str, key: &str) -> bool {
+    verdict(definition, key).is_some()
+}
+
+/// Every such key.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|(_, keys, ..)| keys.iter().copied())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

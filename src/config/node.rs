@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::problem::{Report, Span, quoted};
-use super::secrets::without_credentials;
+use super::problem::{Report, Span};
+use super::secrets::{is_name, named};
 
 /// Collections inside each other; the deepest key of the schema is at a third of it.
 const DEEPEST: usize = 32;
@@ -89,14 +89,6 @@ impl Node {
         node
     }
 
-    /// The value as it stands in the file, quoted; never what was substituted.
-    pub(super) fn written(&self, source: &str) -> String {
-        match &self.value {
-            Value::Scalar(scalar) => scalar.written(self.span, source),
-            Value::Seq(_) | Value::Map(_) => self.kind().to_owned(),
-        }
-    }
-
     /// Whether the value holds something that was substituted.
     pub(super) fn is_substituted(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.substituted)
@@ -114,13 +106,6 @@ impl Node {
 }
 
 impl Scalar {
-    /// The text as it stands in the file, quoted; never what was substituted, nor the credentials of a URL.
-    pub(super) fn written(&self, span: Span, source: &str) -> String {
-        let text =
-            if self.substituted { source.get(span.start..span.end).unwrap_or_default() } else { &self.text };
-        quoted(&without_credentials(text))
-    }
-
     /// Null as in YAML 1.2; and as in the Collector, a substitution that is empty.
     pub(super) fn is_null(&self) -> bool {
         match self.text.as_str() {
@@ -216,6 +201,7 @@ impl Builder<'_> {
                 let plain = style == ScalarStyle::Plain && !self.is_text(tag.as_deref(), span)?;
                 let text = text.into_owned();
                 self.nodes += 1;
+                self.report.text(span);
                 let node = Node { span, value: Value::Scalar(Scalar { text, plain, substituted: false }) };
                 self.remember(anchor, &node, 1);
                 self.place(node)
@@ -317,8 +303,12 @@ impl Builder<'_> {
                     map.merges.push(node);
                 } else if let Some(first) = map.seen.get(&key) {
                     let line = self.source[..first.start].matches('\n').count() + 1;
+                    // Where there is no value, the key may be one.
+                    let shown = !node.is_null() && is_name(&key);
+                    let what =
+                        if shown { format!("duplicate key {}", named(&key)) } else { "duplicate key".into() };
                     self.report
-                        .error(key_span, format!("duplicate key {}", quoted(&key)))
+                        .error(key_span, what)
                         .help(format!("it is already on line {line}; keep one of the two"));
                 } else {
                     map.seen.insert(key.clone(), key_span);
@@ -352,9 +342,11 @@ impl Builder<'_> {
         match tag {
             None => Some(false),
             Some(tag) if tag.is_yaml_core_schema() => Some(tag.suffix() == "str"),
-            Some(tag) => {
+            Some(_) => {
+                // It is not repeated: a password may begin with `!`.
                 self.report
-                    .error(span, format!("the YAML tag {} means nothing here", quoted(&tag.original())));
+                    .error(span, "a YAML tag (`!…`) means nothing here")
+                    .help("if it is text, put quotes around it");
                 None
             }
         }

@@ -10,7 +10,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::node::{Node, Scalar, Value};
-use super::problem::{Report, Span, quoted};
+use super::problem::{Report, Span};
+use super::secrets;
 
 /// Neither a configuration nor a file that it reads is larger.
 const LARGEST: u64 = 16 << 20;
@@ -80,10 +81,10 @@ impl<'a> Substitution<'a> {
             Some((name, default)) => (name, Some(default)),
             None => (expression.strip_prefix("env:").unwrap_or(expression), None),
         };
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if name.is_empty() || name.as_bytes()[0].is_ascii_digit() || !name.bytes().all(word) {
+        if !secrets::is_variable(name) {
+            // Its text may be a part of a password that happens to have `${` in it.
             return Err(Failure {
-                message: format!("{} is not a substitution", quoted(&format!("${{{expression}}}"))),
+                message: "this `${…}` is not a substitution".into(),
                 help:
                     "write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, or `$$` for a dollar sign"
                         .into(),
@@ -102,7 +103,7 @@ impl<'a> Substitution<'a> {
     }
 
     fn file(&mut self, path: &Path) -> Result<String, Failure> {
-        let shown = quoted(&path.display().to_string());
+        let shown = secrets::path(path);
         let text = self.files.read(path).map_err(|reason| Failure {
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),

@@ -13,6 +13,7 @@ use crate::config::model::{
     self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
 };
 use crate::config::node::Node;
+use crate::config::secrets::named;
 use crate::export::{
     Compression, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
     OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, TlsClientSettings,
@@ -52,7 +53,7 @@ fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'
             let span = entry.map_or(all.near(&[name, "path"]).span, |entry| entry.key_span);
             context
                 .report
-                .warn(span, format!("`{name}` writes to the same files as `{other}`"))
+                .warn(span, format!("{} writes to the same files as {}", named(name), named(other)))
                 .help("write another `path`");
         } else {
             seen.push((path, name));
@@ -147,7 +148,7 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     if !any && !context.is_excused(node, "endpoint") {
         context
             .report
-            .error(node.span, format!("the exporter `{name}` has no `endpoint`"))
+            .error(node.span, format!("the exporter {} has no `endpoint`", named(name)))
             .help("write `endpoint: https://…`, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added");
     }
 
@@ -299,7 +300,7 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
             && !file.exists()
         {
             let node = node.near(&[key]);
-            let written = node.written(context.source);
+            let written = context.written(node);
             context
                 .report
                 .error(node.span, format!("the file {written} is not there"))

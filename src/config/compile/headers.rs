@@ -7,6 +7,7 @@ use super::url::{Sample, TEMPLATES};
 use crate::config::model::Headers;
 use crate::config::node::Node;
 use crate::config::problem::Span;
+use crate::config::secrets::REDACTED;
 use crate::export::{FRAMING_HEADERS, SecretTemplate};
 use crate::route::{Place, Template};
 
@@ -18,6 +19,7 @@ pub(super) fn compile(
 ) -> Vec<(HeaderName, SecretTemplate)> {
     let mut compiled: Vec<(HeaderName, SecretTemplate)> = Vec::new();
     for Written { name: text, name_span, value, node } in written(headers, node) {
+        let shown = if context.report.shows(name_span) { text } else { REDACTED };
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             context
                 .report
@@ -28,15 +30,15 @@ pub(super) fn compile(
         if FRAMING_HEADERS.contains(&name.as_str()) {
             context
                 .report
-                .error(name_span, format!("the header `{text}` can't be set: it frames the request"));
+                .error(name_span, format!("the header `{name}` can't be set: it frames the request"));
         }
         if compiled.iter().any(|(other, _)| *other == name) {
             context
                 .report
-                .error(name_span, format!("duplicate header `{text}`"))
+                .error(name_span, format!("duplicate header `{shown}`"))
                 .help("names of headers are the same in any case; keep one of the two");
         }
-        if let Some(template) = template(value, text, node, context) {
+        if let Some(template) = template(value, shown, node, context) {
             compiled.push((name, SecretTemplate(template)));
         }
     }

@@ -6,6 +6,7 @@ use super::address::Addresses;
 use super::{Context, server_tls};
 use crate::config::model::{GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
+use crate::config::secrets::named;
 use crate::otlp::Signal;
 use crate::receive::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 
@@ -26,7 +27,7 @@ pub(super) fn compile(
                 let span = all.entry(name).map_or(node.span, |entry| entry.key_span);
                 context
                     .report
-                    .error(span, format!("the receiver `{name}` has no protocol"))
+                    .error(span, format!("the receiver {} has no protocol", named(name)))
                     .help("write `protocols:`, and below it `http:` or `grpc:`");
             }
             served = true;
@@ -55,7 +56,7 @@ fn http_listener(
     addresses: &mut Addresses,
     context: &mut Context<'_>,
 ) -> Option<ListenerSettings> {
-    let what = format!("the HTTP receiver of `{name}`");
+    let what = format!("the HTTP receiver of {}", named(name));
     let endpoint = addresses.take(&http.endpoint, node.near(&["endpoint"]), &what, context);
     if http.max_request_body_size.0 == 0 {
         let span = node.near(&["max_request_body_size"]).span;
@@ -71,8 +72,8 @@ fn http_listener(
     for (signal, (key, path)) in Signal::ALL.into_iter().zip(paths) {
         let Some(path) = path else { continue };
         let span = node.near(&[key]).span;
+        let written = context.written(node.near(&[key]));
         if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-            let written = node.near(&[key]).written(context.source);
             context
                 .report
                 .error(span, format!("{written} is not a URL path"))
@@ -82,7 +83,7 @@ fn http_listener(
         {
             context.report.error(span, format!("`{path}` is already the path of {other}"));
         } else if url_paths.contains(&Some(path.clone())) {
-            context.report.error(span, format!("`{path}` is the path of another signal, too"));
+            context.report.error(span, format!("{written} is the path of another signal, too"));
         } else if path != signal.path() {
             url_paths[signal.index()] = Some(path.clone());
         }
@@ -135,7 +136,7 @@ fn grpc_listener(
     addresses: &mut Addresses,
     context: &mut Context<'_>,
 ) -> Option<ListenerSettings> {
-    let what = format!("the gRPC receiver of `{name}`");
+    let what = format!("the gRPC receiver of {}", named(name));
     let endpoint = addresses.take(&grpc.endpoint, node.near(&["endpoint"]), &what, context);
     let keepalive = &grpc.keepalive.server_parameters;
     let at = node.near(&["keepalive", "server_parameters"]);

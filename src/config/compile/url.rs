@@ -28,10 +28,10 @@ impl Values for Sample {
     }
 }
 
-/// Says what is wrong with a template, without showing what was substituted into it.
+/// Says what is wrong with a template, without showing what was substituted into it, or what may be a secret.
 pub(super) fn report_template(error: &TemplateError, node: &Node, context: &mut Context<'_>) {
-    let message = if node.is_substituted() {
-        format!("{} has a `{{{{ }}}}` that is not a template expression", node.written(context.source))
+    let message = if node.is_substituted() || !context.report.shows(node.span) {
+        format!("{} has a `{{{{ }}}}` that is not a template expression", context.written(node))
     } else {
         error.to_string()
     };
@@ -65,9 +65,9 @@ pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Contex
             Some(Upstream { url, secure, local })
         }
         Err((reason, help)) => {
-            let written = node.written(context.source);
+            let written = context.written(node);
             // Only what the file itself says may be repeated as advice.
-            let help = if node.is_substituted() {
+            let help = if node.is_substituted() || !context.report.shows(node.span) {
                 help.replace(TEXT, "ingest.example.com")
             } else {
                 help.replace(TEXT, text)
@@ -84,7 +84,7 @@ pub(super) fn server(text: &str, node: &Node, context: &mut Context<'_>) -> Opti
     let rendered = server.url.render(&Sample, Place::Url).ok()?;
     let rest = rendered.split_once("://").map_or("", |(_, rest)| rest);
     if rest.find(['/', '?']).is_some_and(|end| rest[end..] != *"/") {
-        let written = node.written(context.source);
+        let written = context.written(node);
         context
             .report
             .error(node.span, format!("{written} can't be sent to: gRPC is sent to a host, not to a path"))

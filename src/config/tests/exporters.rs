@@ -75,7 +75,7 @@ fn what_is_no_url_says_why() {
         ("https://example.com/?a=b", "a path is added to it, which can't follow a query"),
         (
             "https://me:pw@example.com",
-            "`https://[redacted]@example.com` can't be sent to: a URL with credentials would show them",
+            "`[redacted]` can't be sent to: a URL with credentials would show them",
         ),
     ];
     for (url, reason) in reasons {
@@ -114,7 +114,7 @@ fn headers_may_be_a_list_as_in_newer_collectors() {
     assert_eq!(
         said_of("endpoint: https://a\nheaders: [{ name: X, value: a }, { name: x, value: b }, { value: c }]"),
         [
-            "5:46 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
+            "5:46 error: duplicate header `[redacted]` (names of headers are the same in any case; keep one of the two)",
             "5:61 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
         ]
     );
@@ -128,9 +128,9 @@ fn headers_that_cannot_be_sent_are_named() {
         ),
         [
             "5:16 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
-            "5:26 error: the header `Content-Length` can't be set: it frames the request",
+            "5:26 error: the header `content-length` can't be set: it frames the request",
             "5:51 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
-            "5:57 error: `exporters.otlp_http.headers.Y` has no value",
+            "5:57 error: a key in `exporters.otlp_http.headers` has no value (write `name: value`)",
             "5:65 error: the value of `Z` has characters that no header may have (a line break or a control character; is \
              the secret's file one line?)",
         ]
@@ -169,7 +169,9 @@ fn compression_is_none_gzip_or_zstd() {
     assert_eq!(compression("compression_params: { level: 9 }"), Compression::Gzip { level: 9 });
     assert_eq!(
         said_of("endpoint: https://a\ncompression: snappy"),
-        ["5:18 error: `snappy` is not a value of `compression` (the values are `none`, `gzip` and `zstd`)"]
+        [
+            "5:18 error: `[redacted]` is not a value of `compression` (the values are `none`, `gzip` and `zstd`)"
+        ]
     );
     assert_eq!(
         said_of("endpoint: https://a\ncompression_params: { level: 10 }"),
@@ -401,7 +403,7 @@ routes: [{ exporters: [file/a, file/b, file/c, file/d] }]
 fn words_of_which_there_is_one_are_checked_like_others() {
     assert_eq!(
         said(&with_exporter("file", "format: proto")),
-        ["4:13 error: `proto` is not a value of `format` (the values are `json`)"]
+        ["4:13 error: `[redacted]` is not a value of `format` (the values are `json`)"]
     );
     assert_eq!(
         said_of("endpoint: https://a\ntls: { min_version: \"1.0\" }"),

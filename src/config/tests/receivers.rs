@@ -217,7 +217,7 @@ fn values_of_a_receiver_are_checked() {
         )),
         [
             "1:66 error: `max_request_body_size` must be above zero",
-            "1:84 error: `v1` is not a URL path (write a path such as `/v1/logs`)",
+            "1:84 error: `[redacted]` is not a URL path (write a path such as `/v1/logs`)",
             "1:106 error: `/v1/traces` is already the path of traces",
             "1:124 error: `cors` without `allowed_origins` lets no page send (write `allowed_origins: \
              [\"https://app.example.com\"]`)",

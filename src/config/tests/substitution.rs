@@ -49,7 +49,7 @@ fn what_is_no_substitution_says_what_to_write() {
     assert_eq!(
         said_of("\"${vault:x}\""),
         [
-            "4:11 error: `${vault:x}` is not a substitution (write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, \
+            "4:11 error: this `${…}` is not a substitution (write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, \
           or `$$` for a dollar sign)"
         ]
     );
