@@ -169,8 +169,7 @@ fn read(
     mut files: Files,
     surroundings: &Surroundings<'_>,
 ) -> Result<Compiled, Problems> {
-    // A byte order mark is no part of the text.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(substitute::BYTE_ORDER_MARK).unwrap_or(text);
     let mut report = Report::default();
     let Some(mut root) = node::parse(text, &mut report) else {
         return Err(problems(report.finish(name, text), files));

@@ -5,6 +5,7 @@
 //! other problem. Aliases are expanded and merge keys (`<<`) merged here, within a budget.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
@@ -33,13 +34,17 @@ pub(super) enum Value {
 }
 
 /// A scalar as text; its type is what the schema expects of it.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Scalar {
     pub(super) text: String,
     /// Written without quotes, so that it may be a number, a boolean or null.
     pub(super) plain: bool,
     /// The text holds a substituted value, which may be a secret, whatever its key.
     pub(super) substituted: bool,
+    /// Where in the text the substituted values are.
+    pub(super) literal: Vec<Range<usize>>,
+    /// A value that was to be substituted can't be had, which has been said.
+    pub(super) missing: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -92,6 +97,19 @@ impl Node {
     /// Whether the value holds something that was substituted.
     pub(super) fn is_substituted(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.substituted)
+    }
+
+    /// Whether a value that was to be substituted into this one can't be had.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.missing)
+    }
+
+    /// Where in a scalar's text the substituted values are, which are no template.
+    pub(super) fn literal(&self) -> &[Range<usize>] {
+        match &self.value {
+            Value::Scalar(scalar) => &scalar.literal,
+            Value::Seq(_) | Value::Map(_) => &[],
+        }
     }
 
     /// What the node is, in the words of the problems.
@@ -202,7 +220,7 @@ impl Builder<'_> {
                 let text = text.into_owned();
                 self.nodes += 1;
                 self.report.text(span);
-                let node = Node { span, value: Value::Scalar(Scalar { text, plain, substituted: false }) };
+                let node = Node { span, value: Value::Scalar(Scalar { text, plain, ..Scalar::default() }) };
                 self.remember(anchor, &node, 1);
                 self.place(node)
             }

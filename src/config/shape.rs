@@ -3,6 +3,7 @@
 //! What is wrong is reported and left out, so that one mistake hides no other: the rest is read as if the wrong
 //! key had not been written.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Map, Number, Value as Json};
@@ -12,11 +13,13 @@ use super::model;
 use super::node::{Entry, Node, Scalar, Value};
 use super::problem::{Report, Span, listed, nearest, quoted};
 use super::schema::Shape;
-use super::secrets::REDACTED;
+use super::secrets::{REDACTED, named};
 
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
-    let mut walk = Walk { source, report };
+    let processors = root.get("processors").into_iter().flat_map(Node::entries);
+    let processors = processors.map(|entry| entry.key.clone()).collect();
+    let mut walk = Walk { source, report, has_journal: root.get("journal").is_some(), processors };
     walk.value(root, Shape::root(), &Place::ROOT).unwrap_or_else(|| Map::new().into())
 }
 
@@ -62,6 +65,10 @@ impl fmt::Display for Place<'_> {
 struct Walk<'a> {
     source: &'a str,
     report: &'a mut Report,
+    /// Whether queues are kept on disk.
+    has_journal: bool,
+    /// The names below `processors`.
+    processors: HashSet<String>,
 }
 
 impl Walk<'_> {
@@ -69,6 +76,8 @@ impl Walk<'_> {
     fn value(&mut self, node: &Node, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
         let shape = shape.of_kind(node);
         match &node.value {
+            // That has been said.
+            Value::Scalar(scalar) if scalar.missing => None,
             Value::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
             Value::Scalar(scalar) if !scalar.is_null() && !shape.is("object") && !shape.is("array") => {
                 self.scalar(node, scalar, shape, place)
@@ -101,11 +110,13 @@ impl Walk<'_> {
             };
             let is_fixed = shape.properties().any(|(key, _)| key == entry.key);
             let value_shape = Shape::of(schema);
+            if entry.value.is_missing() || (is_fixed && says_nothing(entry, schema, shape)) {
+                continue;
+            }
             if entry.value.is_null() && !value_shape.is("object") {
-                // `timeout:` with nothing after it says nothing; `http:` asks for the defaults.
-                if !is_fixed && shown {
+                if shown {
                     self.report.error(entry.key_span, format!("`{inner}` has no value"));
-                } else if !is_fixed {
+                } else {
                     let message = format!("a key in `{place}` has no value");
                     self.report.error(entry.key_span, message).help("write `name: value`");
                 }
@@ -119,17 +130,93 @@ impl Walk<'_> {
         map.into()
     }
 
+    /// A key of the Collector's that is not in the schema.
+    fn collectors(&mut self, entry: &Entry, verdict: Verdict, why: &str) {
+        let (key, at) = (&entry.key, entry.key_span);
+        match verdict {
+            Verdict::Ignored => {
+                self.report.warn(at, format!("`{key}` has no effect: {why}"));
+            }
+            Verdict::NeedsJournal if self.has_journal => {
+                self.report.warn(at, format!("`{key}` has no effect: {why}"));
+            }
+            Verdict::NeedsJournal => {
+                self.report
+                    .error(at, format!("`{key}` is not available: the queue would be lost with the process"))
+                    .help(
+                        "write `journal: { directory: ./journal }` at the top level, which keeps the queues of all \
+                         exporters on disk",
+                    );
+            }
+            Verdict::Refused => {
+                self.report.error(at, format!("`{key}` is not available: {why}"));
+            }
+            Verdict::Processors => {
+                for processor in entry.value.entries() {
+                    self.processor(&processor.key, processor.key_span);
+                }
+            }
+            Verdict::Connectors => {
+                for connector in entry.value.entries() {
+                    let why = collector::connector(&connector.key);
+                    let name = named(&connector.key);
+                    self.report
+                        .warn(connector.key_span, format!("the connector {name} has no effect: {why}"));
+                }
+            }
+            Verdict::Service => {
+                self.report.warn(at, format!("`{key}` has no effect: {why}"));
+                for pipeline in entry.value.near(&["pipelines"]).entries() {
+                    self.pipeline(&pipeline.value);
+                }
+            }
+        }
+    }
+
+    /// The processors that a pipeline names, but for those that stand in `processors` and have been reported there.
+    fn pipeline(&mut self, pipeline: &Node) {
+        let Some(processors) = pipeline.get("processors") else { return };
+        let names = match &processors.value {
+            Value::Seq(items) => items.as_slice(),
+            Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(processors),
+        };
+        for name in names {
+            let Value::Scalar(scalar) = &name.value else { continue };
+            let is_reported = self.processors.contains(&scalar.text);
+            if !is_reported && !scalar.is_null() {
+                self.processor(&scalar.text, name.span);
+            }
+        }
+    }
+
+    fn processor(&mut self, name: &str, at: Span) {
+        let shown = named(name);
+        match collector::harmless_processor(name) {
+            Some(why) => {
+                self.report.warn(at, format!("the processor {shown} has no effect: {why}"));
+            }
+            None => {
+                self.report
+                    .error(
+                        at,
+                        format!(
+                            "the processor {shown} is not available: what it drops, masks or changes would be sent on as \
+                             it came"
+                        ),
+                    )
+                    .help("let the senders, a Collector before this one or the upstream do it, and remove it here");
+            }
+        }
+    }
+
     /// A key that is not in the schema: the Collector's, or a slip.
     fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
         let shown = self.report.shows(entry.key_span);
         let key = if shown { quoted(&entry.key) } else { format!("`{REDACTED}`") };
         if let Some((verdict, why)) = shape.definition.and_then(|name| collector::verdict(name, &entry.key)) {
-            match verdict {
-                Verdict::Ignored => self.report.warn(entry.key_span, format!("{key} has no effect: {why}")),
-                Verdict::Refused => {
-                    self.report.error(entry.key_span, format!("{key} is not available: {why}"))
-                }
-            };
+            if !collector::asks_for_nothing(&entry.key, &entry.value) {
+                self.collectors(entry, verdict, why);
+            }
             return;
         }
 
@@ -294,6 +381,20 @@ impl Walk<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether a key of the schema means its default: without a value (`timeout:`), or with an empty text, as the Collector
+/// writes it (`compression: ''`). Only what is asked for by its key alone (`http:`) is then there.
+fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
+    if entry.value.is_null() {
+        return schema["x-asked-by-key"] != true;
+    }
+    // Of an attribute, of a header, an empty text says something.
+    let empty_means_empty = ["Route", "Header", "MatchRule", "NegatedRule"];
+    let is_empty = matches!(&entry.value.value, Value::Scalar(scalar) if scalar.text.is_empty());
+    is_empty
+        && !Shape::of(schema).is("object")
+        && !shape.definition.is_some_and(|definition| empty_means_empty.contains(&definition))
 }
 
 type FormatCheck = fn(&str) -> Result<(), String>;

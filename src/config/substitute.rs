@@ -16,6 +16,9 @@ use super::secrets;
 /// Neither a configuration nor a file that it reads is larger.
 const LARGEST: u64 = 16 << 20;
 
+/// Editors on Windows begin a file of UTF-8 with it; it is no part of the text.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// What substitutions read, and what they have read.
 pub(super) struct Substitution<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
@@ -53,13 +56,18 @@ impl<'a> Substitution<'a> {
                     report
                         .error(span, "`${` is never closed by `}`")
                         .help("write `${env:NAME}`, or `$$` for a dollar sign");
+                    scalar.missing = true;
                     return;
                 };
                 scalar.substituted = true;
                 match self.value(&inner[..close]) {
-                    Ok(value) => out.push_str(&value),
+                    Ok(value) => {
+                        scalar.literal.push(out.len()..out.len() + value.len());
+                        out.push_str(&value);
+                    }
                     Err(Failure { message, help }) => {
                         report.error(span, message).help(help);
+                        scalar.missing = true;
                     }
                 }
                 rest = &inner[close + 1..];
@@ -108,7 +116,8 @@ impl<'a> Substitution<'a> {
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
         })?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+        let text = text.strip_suffix('\n').unwrap_or(text);
         Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
     }
 }

@@ -153,6 +153,7 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     }
 
     let headers = headers::compile(&http.headers, node.near(&["headers"]), context);
+    headers::check_content_type(&http.headers, http.encoding, node.near(&["headers"]), context);
     warn_of_plain_credentials(&upstreams, &headers, node, context);
     let secure = upstreams.iter().any(|upstream| upstream.secure);
     if http.tls.insecure && secure {
@@ -182,13 +183,11 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
 
 /// The Collector takes `host:port`, with or without a scheme; one that is written says whether TLS is spoken.
 fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrpcSettings {
-    let upstream = grpc.endpoint.as_ref().and_then(|endpoint| {
-        let endpoint = endpoint.strip_prefix("dns:///").unwrap_or(endpoint);
-        let scheme = if grpc.tls.insecure { "http" } else { "https" };
-        let with_scheme =
-            if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") };
-        url::server(&with_scheme, node.near(&["endpoint"]), context)
-    });
+    let scheme = if grpc.tls.insecure { "http" } else { "https" };
+    let upstream = grpc
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| url::server(endpoint, scheme, node.near(&["endpoint"]), context));
     if grpc.endpoint.is_none() && !context.is_excused(node, "endpoint") {
         context.report.error(node.span, "the exporter has no `endpoint`").help("write `endpoint: host:4317`");
     }

@@ -1,10 +1,11 @@
 //! `headers` of exporters: names, and values that are templates and secrets.
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
 use super::Context;
 use super::url::{Sample, TEMPLATES};
-use crate::config::model::Headers;
+use crate::config::model::{Encoding, Headers};
 use crate::config::node::Node;
 use crate::config::problem::Span;
 use crate::config::secrets::REDACTED;
@@ -45,6 +46,34 @@ pub(super) fn compile(
     compiled
 }
 
+/// Reports a `Content-Type` that is not that of the encoding. One that is, as upstreams' documentation often has it, is
+/// sent as it is written.
+pub(super) fn check_content_type(
+    headers: &Headers,
+    encoding: Encoding,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let (name, fitting, other): (_, &[&str], _) = match encoding {
+        Encoding::Proto => ("proto", &["application/x-protobuf", "application/protobuf"], "json"),
+        Encoding::Json => ("json", &["application/json"], "proto"),
+    };
+    for header in written(headers, node) {
+        if !header.name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()) {
+            continue;
+        }
+        // What follows `;` are parameters.
+        let media_type = header.value.split(';').next().unwrap_or_default().trim();
+        if fitting.iter().any(|fitting| media_type.eq_ignore_ascii_case(fitting)) {
+            continue;
+        }
+        context
+            .report
+            .error(header.node.span, format!("this `Content-Type` is not that of `encoding: {name}`"))
+            .help(format!("leave the header out, or write `encoding: {other}` if that is what it says"));
+    }
+}
+
 /// A header as it stands in the file.
 struct Written<'a> {
     name: &'a str,
@@ -77,7 +106,7 @@ fn written<'a>(headers: &'a Headers, node: &'a Node) -> Vec<Written<'a>> {
 
 fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> Option<Template> {
     // The template's own error is not shown: it would quote what may be the secret.
-    let Ok(template) = Template::parse(value) else {
+    let Ok(template) = Template::parse_around(value, node.literal()) else {
         context
             .report
             .error(

@@ -71,9 +71,11 @@ fn http_listener(
     let mut url_paths = [None, None, None];
     for (signal, (key, path)) in Signal::ALL.into_iter().zip(paths) {
         let Some(path) = path else { continue };
+        // As the Collector does.
+        let path = &if path.starts_with('/') { path.clone() } else { format!("/{path}") };
         let span = node.near(&[key]).span;
         let written = context.written(node.near(&[key]));
-        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+        if path.contains(['?', '#', ' ']) {
             context
                 .report
                 .error(span, format!("{written} is not a URL path"))
@@ -89,14 +91,17 @@ fn http_listener(
         }
     }
 
-    let cors = http.cors.as_ref().map(|cors| {
+    let cors = http.cors.as_ref().and_then(|cors| {
         let node = node.near(&["cors"]);
-        if cors.allowed_origins.is_empty() && !context.is_excused(node, "allowed_origins") {
-            let span = node.span;
-            context
-                .report
-                .error(span, "`cors` without `allowed_origins` lets no page send")
-                .help("write `allowed_origins: [\"https://app.example.com\"]`");
+        if cors.allowed_origins.is_empty() {
+            // As in the Collector, `cors: {}` asks for nothing.
+            if !cors.allowed_headers.is_empty() && !context.is_excused(node, "allowed_origins") {
+                context
+                    .report
+                    .warn(node.span, "`cors` without `allowed_origins` lets no page send")
+                    .help("write `allowed_origins: [\"https://app.example.com\"]`");
+            }
+            return None;
         }
         for (index, header) in cors.allowed_headers.iter().enumerate() {
             let item = node.near(&["allowed_headers"]).item(index).unwrap_or(node);
@@ -104,11 +109,11 @@ fn http_listener(
                 context.report.error(item.span, "this is not a header's name");
             }
         }
-        CorsSettings {
+        Some(CorsSettings {
             allowed_origins: cors.allowed_origins.clone(),
             allowed_headers: cors.allowed_headers.clone(),
             max_age: cors.max_age,
-        }
+        })
     });
 
     let tls = http.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();

@@ -244,7 +244,10 @@ fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> 
 fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
     match key {
         None => KeySpec::Route,
-        Some(Key::One(text)) if text.contains("{{") => match Template::parse(text) {
+        Some(Key::One(text)) => match Template::parse_around(text, node.literal()) {
+            Ok(template) if template.as_text().is_some() => {
+                attributes(std::slice::from_ref(text), node, context)
+            }
             Ok(template) => {
                 if template.render(&WithoutKey, Place::Key).is_err() {
                     context
@@ -259,13 +262,16 @@ fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
                 KeySpec::Route
             }
         },
-        Some(Key::One(attribute)) => attributes(std::slice::from_ref(attribute), node, context),
         Some(Key::FirstOf(names)) => attributes(names, node, context),
     }
 }
 
 fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySpec {
-    if names.iter().any(|name| name.contains("{{")) {
+    let is_template = |(index, name): (usize, &String)| {
+        let literal = node.item(index).unwrap_or(node).literal();
+        Template::parse_around(name, literal).map_or(true, |template| template.as_text().is_none())
+    };
+    if names.iter().enumerate().any(is_template) {
         context
             .report
             .error(node.span, "a list of attributes can't hold a template")

@@ -46,12 +46,15 @@ pub(super) struct Config {
     /// for most SDKs and 5s for a Collector.
     pub(super) acknowledge_timeout: Duration,
     /// Keeps what is queued on disk, so that it outlives the process. Without it queues are in memory alone.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(super) journal: Option<Journal>,
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(super) dead_letter: Option<DeadLetter>,
     /// Metrics, health, API.
     pub(super) admin: Admin,
     /// A second listener that serves `/healthz`, `/readyz` and `/metrics` alone, for the kubelet and Prometheus.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(super) health: Option<Health>,
     /// At shutdown, how long Sluice goes on accepting after `/readyz` turned negative: for sidecars whose application
     /// flushes while it ends.

@@ -37,8 +37,10 @@ impl Typed for Receiver {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Protocols {
     /// OTLP/HTTP; `http:` alone serves it with the defaults.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(in crate::config) http: Option<HttpReceiver>,
     /// OTLP/gRPC; `grpc:` alone serves it with the defaults. The HTTP receiver takes it, too.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(in crate::config) grpc: Option<GrpcReceiver>,
 }
 
