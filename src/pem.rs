@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{Error, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
@@ -78,7 +78,7 @@ impl Pem {
     pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, PemError> {
         let found: Vec<_> = CertificateDer::pem_slice_iter(&self.text)
             .collect::<Result<_, _>>()
-            .map_err(|error| self.no("certificate", error))?;
+            .map_err(|error| self.no("certificate", reason(&error)))?;
         if found.is_empty() {
             return Err(self.no("certificate", "there is no `BEGIN CERTIFICATE` in it"));
         }
@@ -96,7 +96,7 @@ impl Pem {
 
     /// Its first private key.
     pub(crate) fn key(&self) -> Result<PrivateKeyDer<'static>, PemError> {
-        PrivateKeyDer::from_pem_slice(&self.text).map_err(|error| self.no("private key", error))
+        PrivateKeyDer::from_pem_slice(&self.text).map_err(|error| self.no("private key", reason(&error)))
     }
 
     /// This file holds none of what is expected of it.
@@ -106,6 +106,44 @@ impl Pem {
             path: self.path.clone(),
             expected,
             reason: reason.to_string(),
+        }
+    }
+}
+
+/// What is wrong with a text of PEM. The error's own text repeats lines of it, of which one may be the key: where the
+/// line breaks are lost, all of it is one line.
+fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::MissingSectionEnd { .. } => "a section that begins has no end (`-----END …-----`)",
+        Error::IllegalSectionStart { .. } => {
+            "a line that begins a section does not end in `-----`; are its line breaks lost?"
+        }
+        Error::Base64Decode(_) => "what stands in a section is not base64",
+        Error::NoItemsFound => "no items found",
+        Error::SectionTooLarge => "a section is larger than 10 MB",
+        _ => "it can't be read as PEM",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_said_without_the_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pem");
+        for text in [
+            "-----BEGIN PRIVATE KEY----- s3cret -----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\ns3cret!\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY-----\ns3cret\n",
+            "-----BEGIN s3cret-----\nAAAA\n",
+            "s3cret",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let pem = Pem::read("key_file", &path).unwrap();
+            let said = format!("{} {:?}", pem.key().unwrap_err(), pem.certificates().unwrap_err());
+            assert!(!said.contains("s3cret"), "{said}");
         }
     }
 }

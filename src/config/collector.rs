@@ -1,7 +1,10 @@
 //! What a Collector's YAML may hold that means nothing here, and why.
 //!
-//! Most of it is harmless to leave out and gives a warning. What protects something - authentication, trust - is
-//! refused instead: a pasted block must not run with less protection than it asks for.
+//! Most of it is harmless to leave out and gives a warning. What protects something - authentication, trust, queues on
+//! disk, a processor that drops or masks data - is refused instead: a pasted block must not run with less protection
+//! than it asks for. What asks for nothing, since it is the Collector's own default, is taken in silence.
+
+use super::node::{Node, Value};
 
 /// What is done about such a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,9 +13,17 @@ pub(super) enum Verdict {
     Ignored,
     /// It is an error.
     Refused,
+    /// It is an error where there is no `journal`, which does the same.
+    NeedsJournal,
+    /// Processors by name, each of which has a verdict of its own.
+    Processors,
+    /// Connectors by name, each of which is left out for another reason.
+    Connectors,
+    /// It is left out, but its pipelines may name processors.
+    Service,
 }
 
-use Verdict::{Ignored, Refused};
+use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, Service};
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
@@ -20,14 +31,15 @@ const AUTH_OUT: &str = "there are no extensions; write the credential into `head
 const AUTH_IN: &str =
     "senders can't be authenticated yet; remove it, and let only trusted senders reach the endpoint";
 const PEM: &str = "write the PEM text to a file and name that: `ca_file`, `cert_file`, `key_file`";
-const MIDDLEWARE: &str = "there are no extensions";
+const MIDDLEWARE: &str = "there are no extensions, so it would be left out whatever it guards";
+const JOURNAL: &str = "the queues of all exporters are kept in `journal`";
 const KEEPALIVE: &str = "connections are kept alive and probed by defaults that need no setting";
 
 /// Definitions of the schema, their keys, and what is said about them.
 const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
-    (&["Config"], &["service"], Ignored, "there are no pipelines; `routes` says what goes where"),
-    (&["Config"], &["processors"], Ignored, "data is routed and forwarded byte for byte, not processed"),
-    (&["Config"], &["connectors"], Ignored, "`routes` does what the routing connector does"),
+    (&["Config"], &["service"], Service, "there are no pipelines; `routes` says what goes where"),
+    (&["Config"], &["processors"], Processors, "data is routed and forwarded byte for byte"),
+    (&["Config"], &["connectors"], Connectors, "`routes` says what goes where"),
     (&["Config"], &["extensions"], Ignored, "health is `health:`, metrics and API are `admin:`"),
     (&["HttpReceiver", "GrpcReceiver"], &["auth"], Refused, AUTH_IN),
     (
@@ -36,8 +48,10 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
         Ignored,
         "streams are named by resource attributes",
     ),
-    (&["HttpReceiver", "GrpcReceiver"], &["middlewares"], Ignored, MIDDLEWARE),
+    (&["HttpReceiver", "GrpcReceiver"], &["middlewares"], Refused, MIDDLEWARE),
     (&["HttpReceiver", "GrpcReceiver"], &["transport"], Ignored, "receivers listen on TCP"),
+    (&["HttpReceiver", "GrpcReceiver"], &["dialer"], Ignored, "a receiver opens no connections"),
+    (&["HttpReceiver"], &["include_tls_metadata"], Ignored, "streams are named by resource attributes"),
     (&["HttpReceiver"], &["write_timeout"], Ignored, "answers are a few bytes and are sent at once"),
     (
         &["HttpReceiver"],
@@ -57,7 +71,8 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["Cors"], &["exposed_headers"], Ignored, "answers have no headers that a page needs"),
     (&["OtlpHttp", "OtlpGrpc"], &["auth"], Refused, AUTH_OUT),
     (&["OtlpHttp", "OtlpGrpc"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
-    (&["OtlpHttp", "OtlpGrpc"], &["middlewares"], Ignored, MIDDLEWARE),
+    (&["OtlpHttp", "OtlpGrpc"], &["middlewares"], Refused, MIDDLEWARE),
+    (&["OtlpHttp", "OtlpGrpc"], &["user_agent"], Ignored, "write it as `headers: { User-Agent: … }`"),
     (&["OtlpHttp", "OtlpGrpc"], &["batcher"], Ignored, "batches are formed in `sending_queue.batch`"),
     (&["OtlpHttp"], &["profiles_endpoint"], Ignored, "profiles are not routed"),
     (
@@ -83,12 +98,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
         "it is the endpoint's host; `tls.server_name_override` changes the verified name",
     ),
     (&["OtlpGrpc"], &["compression_params"], Ignored, "messages are compressed at the fastest level"),
-    (
-        &["SendingQueue"],
-        &["storage"],
-        Ignored,
-        "`journal: { directory: … }` keeps the queues of all exporters on disk",
-    ),
+    (&["SendingQueue"], &["storage", "persistent_storage_enabled"], NeedsJournal, JOURNAL),
     (
         &["SendingQueue"],
         &["block_on_overflow", "blocking"],
@@ -131,12 +141,89 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     ),
 ];
 
+/// The Collector's defaults of such keys, where they are not empty, zero or false.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("balancer_name", "round_robin"),
+    ("flush_interval", "1s"),
+    ("force_attempt_http2", "true"),
+    ("keep_alives_enabled", "true"),
+    ("max_idle_conns", "100"),
+    ("output_paths", "stdout"),
+    ("sampling_initial", "2"),
+    ("sampling_thereafter", "1"),
+    ("transport", "tcp"),
+    ("use_internal_logger", "true"),
+    ("write_timeout", "30s"),
+];
+
 /// What is said about a key of the definition, if it is the Collector's.
 pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static str)> {
     TABLE
         .iter()
         .find(|(definitions, keys, ..)| definitions.contains(&definition) && keys.contains(&key))
         .map(|(.., verdict, why)| (*verdict, *why))
+}
+
+/// Whether the value of such a key is the Collector's own default, so that the key asks for nothing.
+pub(super) fn asks_for_nothing(key: &str, value: &Node) -> bool {
+    if value.is_null() {
+        return true;
+    }
+    let is_zero = |value: &Node| match &value.value {
+        Value::Scalar(scalar) => ["false", "False", "FALSE", "0", "0s"].contains(&scalar.text.as_str()),
+        Value::Seq(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+    };
+    match (DEFAULTS.iter().find(|(known, _)| *known == key), &value.value) {
+        (Some((_, default)), Value::Scalar(scalar)) => scalar.text.is_empty() || scalar.text == *default,
+        (Some((_, default)), Value::Seq(items)) => {
+            matches!(items.as_slice(), [Node { value: Value::Scalar(scalar), .. }] if scalar.text == *default)
+        }
+        (Some(_), Value::Map(_)) => false,
+        (None, Value::Scalar(scalar)) if scalar.text.is_empty() => true,
+        // `tpm: { enabled: false }`. A name that is left empty asks for something all the same.
+        (None, Value::Map(entries)) => {
+            let is_scalar = |value: &Node| matches!(value.value, Value::Scalar(_));
+            entries.iter().all(|entry| is_scalar(&entry.value) && is_zero(&entry.value))
+        }
+        (None, _) => is_zero(value),
+    }
+}
+
+/// What a processor is left out for, or `None` if it can't be: it may drop, mask or change data.
+pub(super) fn harmless_processor(name: &str) -> Option<&'static str> {
+    match super::model::type_of(name) {
+        "batch" => Some("batches are formed by `sending_queue.batch` of each exporter"),
+        "memory_limiter" => Some("`limits.memory` bounds what is held, and what is beyond it is refused"),
+        _ => None,
+    }
+}
+
+/// Why a connector is left out, and what `routes` can do of it.
+pub(super) fn connector(name: &str) -> &'static str {
+    match super::model::type_of(name) {
+        "routing" => {
+            "`routes` chooses exporters for whole resources, by globs and regular expressions over their attributes; \
+             conditions in OTTL, on spans, data points or log records, or on a request's metadata can't be written"
+        }
+        "forward" => {
+            "a route may name several `exporters`, and with `continue: true` later routes are asked as well"
+        }
+        _ => {
+            "there is nothing like it: `routes` only chooses exporters by resource attributes; no telemetry is made \
+             from other telemetry, and no exporter stands in for another"
+        }
+    }
+}
+
+/// Whether the definition has such a key in a Collector.
+pub(super) fn knows(definition: &str, key: &str) -> bool {
+    verdict(definition, key).is_some()
+}
+
+/// Every such key.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|(_, keys, ..)| keys.iter().copied())
 }
 
 #[cfg(test)]

@@ -169,16 +169,15 @@ fn read(
     mut files: Files,
     surroundings: &Surroundings<'_>,
 ) -> Result<Compiled, Problems> {
-    // A byte order mark is no part of the text.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(substitute::BYTE_ORDER_MARK).unwrap_or(text);
     let mut report = Report::default();
     let Some(mut root) = node::parse(text, &mut report) else {
-        report.hide(secrets::masks_of_text(text));
         return Err(problems(report.finish(name, text), files));
     };
 
-    report.hide(secrets::masks(&root));
-    let redacted = secrets::redact(&root);
+    let sight = secrets::look(&root);
+    report.show(&sight);
+    let redacted = sight.redacted;
     Substitution::new(surroundings.env, &mut files).apply(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     let parts = match serde_json::from_value::<model::Config>(checked) {

@@ -5,11 +5,12 @@
 //! other problem. Aliases are expanded and merge keys (`<<`) merged here, within a budget.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::problem::{Report, Span, quoted};
-use super::secrets::without_credentials;
+use super::problem::{Report, Span};
+use super::secrets::{is_name, named};
 
 /// Collections inside each other; the deepest key of the schema is at a third of it.
 const DEEPEST: usize = 32;
@@ -33,13 +34,17 @@ pub(super) enum Value {
 }
 
 /// A scalar as text; its type is what the schema expects of it.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Scalar {
     pub(super) text: String,
     /// Written without quotes, so that it may be a number, a boolean or null.
     pub(super) plain: bool,
     /// The text holds a substituted value, which may be a secret, whatever its key.
     pub(super) substituted: bool,
+    /// Where in the text the substituted values are.
+    pub(super) literal: Vec<Range<usize>>,
+    /// A value that was to be substituted can't be had, which has been said.
+    pub(super) missing: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -89,17 +94,22 @@ impl Node {
         node
     }
 
-    /// The value as it stands in the file, quoted; never what was substituted.
-    pub(super) fn written(&self, source: &str) -> String {
-        match &self.value {
-            Value::Scalar(scalar) => scalar.written(self.span, source),
-            Value::Seq(_) | Value::Map(_) => self.kind().to_owned(),
-        }
-    }
-
     /// Whether the value holds something that was substituted.
     pub(super) fn is_substituted(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.substituted)
+    }
+
+    /// Whether a value that was to be substituted into this one can't be had.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.missing)
+    }
+
+    /// Where in a scalar's text the substituted values are, which are no template.
+    pub(super) fn literal(&self) -> &[Range<usize>] {
+        match &self.value {
+            Value::Scalar(scalar) => &scalar.literal,
+            Value::Seq(_) | Value::Map(_) => &[],
+        }
     }
 
     /// What the node is, in the words of the problems.
@@ -114,13 +124,6 @@ impl Node {
 }
 
 impl Scalar {
-    /// The text as it stands in the file, quoted; never what was substituted, nor the credentials of a URL.
-    pub(super) fn written(&self, span: Span, source: &str) -> String {
-        let text =
-            if self.substituted { source.get(span.start..span.end).unwrap_or_default() } else { &self.text };
-        quoted(&without_credentials(text))
-    }
-
     /// Null as in YAML 1.2; and as in the Collector, a substitution that is empty.
     pub(super) fn is_null(&self) -> bool {
         match self.text.as_str() {
@@ -216,7 +219,8 @@ impl Builder<'_> {
                 let plain = style == ScalarStyle::Plain && !self.is_text(tag.as_deref(), span)?;
                 let text = text.into_owned();
                 self.nodes += 1;
-                let node = Node { span, value: Value::Scalar(Scalar { text, plain, substituted: false }) };
+                self.report.text(span);
+                let node = Node { span, value: Value::Scalar(Scalar { text, plain, ..Scalar::default() }) };
                 self.remember(anchor, &node, 1);
                 self.place(node)
             }
@@ -317,8 +321,12 @@ impl Builder<'_> {
                     map.merges.push(node);
                 } else if let Some(first) = map.seen.get(&key) {
                     let line = self.source[..first.start].matches('\n').count() + 1;
+                    // Where there is no value, the key may be one.
+                    let shown = !node.is_null() && is_name(&key);
+                    let what =
+                        if shown { format!("duplicate key {}", named(&key)) } else { "duplicate key".into() };
                     self.report
-                        .error(key_span, format!("duplicate key {}", quoted(&key)))
+                        .error(key_span, what)
                         .help(format!("it is already on line {line}; keep one of the two"));
                 } else {
                     map.seen.insert(key.clone(), key_span);
@@ -352,9 +360,11 @@ impl Builder<'_> {
         match tag {
             None => Some(false),
             Some(tag) if tag.is_yaml_core_schema() => Some(tag.suffix() == "str"),
-            Some(tag) => {
+            Some(_) => {
+                // It is not repeated: a password may begin with `!`.
                 self.report
-                    .error(span, format!("the YAML tag {} means nothing here", quoted(&tag.original())));
+                    .error(span, "a YAML tag (`!…`) means nothing here")
+                    .help("if it is text, put quotes around it");
                 None
             }
         }

@@ -1,12 +1,17 @@
 //! What is wrong with a configuration, and where: collected while it is read, shown all at once.
 //!
 //! The text looks like a compiler's: place, message, the line itself with a caret, and what to write instead.
-//! A line is shown with the secrets in it masked, because the text ends up in logs and in the API.
+//! Of the line keys and structure are shown, and the values that are known to be no secrets (`secrets`), because the
+//! text ends up in logs and in the API.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
+
+use super::node::{Node, Value};
+use super::secrets::{REDACTED, Sight, known_keys};
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -94,7 +99,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// A range of bytes of the configuration file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
@@ -110,8 +115,10 @@ impl Span {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     found: Vec<Found>,
-    /// Places that are not shown: secrets, and what may be one.
-    hidden: Vec<Span>,
+    /// The keys and values of the file, and whether they may be shown.
+    texts: HashMap<Span, bool>,
+    /// Whether it is known what the file's keys and values are.
+    looked_at: bool,
 }
 
 #[derive(Debug)]
@@ -145,14 +152,33 @@ impl Report {
         }
     }
 
-    /// Keeps places out of every line that is shown.
-    pub(super) fn hide(&mut self, places: impl IntoIterator<Item = Span>) {
-        self.hidden.extend(places);
+    /// Says where a key or a value stands, which is not shown for now.
+    pub(super) fn text(&mut self, span: Span) {
+        self.texts.insert(span, false);
     }
 
-    /// Whether this place is kept out of what is shown, as a whole.
-    pub(super) fn hides(&self, span: Span) -> bool {
-        self.hidden.iter().any(|hidden| hidden.contains(span))
+    /// Shows what has been found to be harmless. What stands in several places, by an alias, is so in each of them.
+    pub(super) fn show(&mut self, sight: &Sight) {
+        self.looked_at = true;
+        self.texts.extend(sight.shown.iter().map(|span| (*span, true)));
+        self.texts.extend(sight.hidden.iter().map(|span| (*span, false)));
+    }
+
+    /// Whether this key or value may be shown.
+    pub(super) fn shows(&self, span: Span) -> bool {
+        self.texts.get(&span) == Some(&true)
+    }
+
+    /// The value as it stands in the file, quoted, if it may be shown; never what was substituted.
+    pub(super) fn written(&self, node: &Node, source: &str) -> String {
+        match &node.value {
+            Value::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
+            Value::Scalar(scalar) if scalar.substituted => {
+                quoted(source.get(node.span.start..node.span.end).unwrap_or_default())
+            }
+            Value::Scalar(scalar) => quoted(&scalar.text),
+            Value::Seq(_) | Value::Map(_) => node.kind().to_owned(),
+        }
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -174,7 +200,9 @@ impl Report {
     /// The problems in the order of the file, each once.
     pub(super) fn finish(mut self, file: &str, source: &str) -> Vec<Problem> {
         self.found.sort_by_key(|found| (found.span, found.severity));
-        let lines = Lines::new(source);
+        let mut texts: Vec<(Span, bool)> = self.texts.into_iter().collect();
+        texts.sort_unstable();
+        let lines = Lines { texts: self.looked_at.then_some(texts), ..Lines::new(source) };
         let mut problems: Vec<Problem> = Vec::with_capacity(self.found.len());
         for found in self.found {
             let place = found.span.map(|span| lines.place(span));
@@ -185,7 +213,7 @@ impl Report {
                 column: place.as_ref().map(|place| place.column + 1),
                 message: found.message,
                 help: found.help,
-                snippet: place.map(|place| lines.snippet(&place, &self.hidden)),
+                snippet: place.map(|place| lines.snippet(&place)),
             };
             // One anchor used in many places is still one mistake.
             let seen = |other: &Problem| {
@@ -230,7 +258,12 @@ pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
 /// `a`, `b` and `c`, each quoted.
 pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    match names.as_slice() {
+    enumerated(&names)
+}
+
+/// a, b and c.
+pub(super) fn enumerated(names: &[String]) -> String {
+    match names {
         [] => "none".to_owned(),
         [only] => only.clone(),
         [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
@@ -241,6 +274,18 @@ pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 struct Lines<'a> {
     source: &'a str,
     starts: Vec<usize>,
+    /// The keys and values in the order of the file, and whether they may be shown; `None` if these are not known.
+    texts: Option<Vec<(Span, bool)>>,
+}
+
+/// How a character of a line is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    AsItIs,
+    /// As a part of the secret that begins at this byte.
+    Redacted(usize),
+    /// As nothing: comments.
+    LeftOut,
 }
 
 struct Place {
@@ -254,7 +299,7 @@ struct Place {
 impl<'a> Lines<'a> {
     fn new(source: &'a str) -> Self {
         let breaks = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { source, starts: std::iter::once(0).chain(breaks).collect() }
+        Self { source, starts: std::iter::once(0).chain(breaks).collect(), texts: None }
     }
 
     fn place(&self, span: Span) -> Place {
@@ -267,29 +312,67 @@ impl<'a> Lines<'a> {
         Place { line, column, span }
     }
 
-    /// The line with a caret under the span, masked, and cut around the place if it is long.
-    fn snippet(&self, place: &Place, masks: &[Span]) -> String {
+    /// How each byte of a line that begins at `start` is shown.
+    fn looks(&self, start: usize, line: &str) -> Vec<Look> {
+        let Some(texts) = &self.texts else {
+            let mut looks = vec![Look::Redacted(start); line.len()];
+            for known in known_keys(line) {
+                looks[known].fill(Look::AsItIs);
+            }
+            return looks;
+        };
+        let mut looks = Vec::with_capacity(line.len());
+        let mut is_comment = false;
+        let mut begun: Option<usize> = None;
+        for (offset, byte) in line.bytes().enumerate() {
+            let at = start + offset;
+            let text = texts.get(texts.partition_point(|(span, _)| span.end <= at));
+            let look = match text.filter(|(span, _)| span.start <= at) {
+                Some((_, true)) => Look::AsItIs,
+                Some((span, false)) => Look::Redacted(span.start),
+                // Between keys and values there are structure, anchors, tags and comments.
+                None => {
+                    let apart = offset == 0 || line.as_bytes()[offset - 1].is_ascii_whitespace();
+                    is_comment |= byte == b'#' && apart;
+                    if is_comment {
+                        Look::LeftOut
+                    } else if byte.is_ascii_whitespace() || b"{}[],:-?|>&*!".contains(&byte) {
+                        begun = None;
+                        Look::AsItIs
+                    } else {
+                        Look::Redacted(*begun.get_or_insert(at))
+                    }
+                }
+            };
+            looks.push(look);
+        }
+        looks
+    }
+
+    /// The line with a caret under the span, without secrets, and cut around the place if it is long.
+    fn snippet(&self, place: &Place) -> String {
         const WIDEST: usize = 120;
         const BEFORE: usize = 50;
 
         let start = self.starts[place.line];
         let text = self.source[start..].split('\n').next().unwrap_or_default().trim_end_matches('\r');
+        let looks = self.looks(start, text);
         let mut shown: Vec<char> = Vec::new();
         let (mut from, mut to) = (None, 0);
-        let mut masked: Option<Span> = None;
+        let mut before = Look::AsItIs;
         for (offset, char) in text.char_indices() {
             let at = start + offset;
             let inside = place.span.start <= at && (at < place.span.end || at == place.span.start);
             if inside && from.is_none() {
                 from = Some(shown.len());
             }
-            let mask = masks.iter().copied().find(|mask| mask.start <= at && at < mask.end);
-            if mask.is_none() {
-                shown.push(if char.is_control() { ' ' } else { char });
-            } else if mask != masked {
-                shown.extend("[redacted]".chars());
+            let look = looks[offset];
+            match look {
+                Look::AsItIs => shown.push(if char.is_control() { ' ' } else { char }),
+                Look::Redacted(_) if look != before => shown.extend(REDACTED.chars()),
+                Look::Redacted(_) | Look::LeftOut => {}
             }
-            masked = mask;
+            before = look;
             if inside {
                 to = shown.len();
             }

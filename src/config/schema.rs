@@ -6,6 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value as Json, json};
 
 use super::model::Config;
+use super::node::{Node, Value};
 
 /// The JSON Schema (draft 2020-12) of the configuration.
 pub fn schema() -> &'static Json {
@@ -90,6 +91,29 @@ impl<'a> Shape<'a> {
             .into_iter()
             .flatten()
             .map(|(pattern, schema)| (pattern.trim_start_matches('^').trim_end_matches("(/.+)?$"), schema))
+    }
+
+    /// The schema of the value of a key, whichever way the map names its keys.
+    pub(super) fn property(self, key: &str) -> Option<&'a Json> {
+        let fixed = self.properties().find(|(known, _)| *known == key).map(|(_, schema)| schema);
+        let typed = || {
+            let (_, schema) = self.typed_values().find(|(known, _)| *known == super::model::type_of(key))?;
+            (!key.ends_with('/')).then_some(schema)
+        };
+        fixed.or_else(|| self.values()).or_else(typed)
+    }
+
+    /// Of several shapes, the one of the node's kind.
+    pub(super) fn of_kind(self, node: &Node) -> Self {
+        if self.types().next().is_some() || !self.words().is_empty() {
+            return self;
+        }
+        let kind = match node.value {
+            Value::Scalar(_) => "string",
+            Value::Seq(_) => "array",
+            Value::Map(_) => "object",
+        };
+        self.choices().find(|choice| choice.is(kind)).or_else(|| self.choices().next()).unwrap_or(self)
     }
 
     /// The words of an enumeration.

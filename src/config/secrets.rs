@@ -1,123 +1,335 @@
-//! What in a configuration must not be shown: header values, credentials in URLs, and whatever stands below a
-//! key that sounds like a secret (a misspelt key must not publish what it was to hide).
+//! What of a configuration may be shown, in problems, logs and the API.
+//!
+//! Nothing is shown because it does not look like a secret; a text is shown because the schema says what it is, and
+//! it has the form of that: a number, a duration, a word of an enumeration, the name of a route, an exporter or an
+//! attribute, a path, a URL without credentials. The same goes for keys: those of the schema are shown, and those that
+//! users choose if they have the form of a name. All else is `[redacted]`: values of headers, values that attributes
+//! are compared with, whatever stands below a misspelt key, and a value of the wrong kind.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value as Json};
 
-use super::node::{Node, Scalar, Value};
-use super::problem::Span;
+use super::collector;
+use super::model;
+use super::node::{Entry, Node, Scalar, Value};
+use super::problem::{Span, nearest, quoted};
+use super::schema::{Shape, schema};
 
 /// What is shown instead.
-const REDACTED: &str = "[redacted]";
+pub(super) const REDACTED: &str = "[redacted]";
 
-/// The file as written, before substitution, with its secrets replaced.
-pub(super) fn redact(root: &Node) -> Json {
-    show(root, &mut Vec::new())
+/// What a look at the whole file finds.
+pub(super) struct Sight {
+    /// The places of keys and values that are known to be harmless.
+    pub(super) shown: Vec<Span>,
+    /// The places of all others.
+    pub(super) hidden: Vec<Span>,
+    /// The file as written, before substitution, with all others replaced.
+    pub(super) redacted: Json,
 }
 
-/// The places in the file that no snippet may show.
-pub(super) fn masks(root: &Node) -> Vec<Span> {
-    let mut masks = Vec::new();
-    collect(root, &mut Vec::new(), &mut masks);
-    masks
+/// Finds out what of a file may be shown.
+pub(super) fn look(root: &Node) -> Sight {
+    let mut sight = Sight { shown: Vec::new(), hidden: Vec::new(), redacted: Json::Null };
+    sight.redacted = sight.value(root, Some(Shape::root()), None);
+    sight
 }
 
-/// The places to hide in a file that could not be parsed: whole lines, told by their words and by the keys above
-/// them that they are indented under.
-pub(super) fn masks_of_text(source: &str) -> Vec<Span> {
-    let mut masks = Vec::new();
-    let mut secret_above: Option<usize> = None;
-    let mut start = 0;
-    for line in source.split_inclusive('\n') {
-        let text = line.trim();
-        let indent = line.len() - line.trim_start().len();
-        if !text.is_empty() {
-            if secret_above.is_some_and(|above| indent <= above) {
-                secret_above = None;
+impl Sight {
+    /// `form` is what a text is, by the key that it belongs to.
+    fn value(&mut self, node: &Node, shape: Option<Shape<'_>>, form: Option<&str>) -> Json {
+        let shape = shape.map(|shape| shape.of_kind(node));
+        match &node.value {
+            Value::Scalar(scalar) => {
+                // A single value where a list of such is expected is as harmless as in the list.
+                let shape = shape.map(|shape| match shape.is("array") {
+                    true => Shape::of(&shape.body["items"]),
+                    false => shape,
+                });
+                let harmless =
+                    scalar.is_null() || shape.is_some_and(|shape| Form::of(shape, form).fits(&scalar.text));
+                self.place(node.span, harmless);
+                if harmless { typed(scalar) } else { masked(&scalar.text, form).into() }
             }
-            let secret_line = text
-                .to_lowercase()
-                .split(|char: char| char.is_whitespace() || ":{},\"'".contains(char))
-                .any(is_secret)
-                || text.split_whitespace().any(|word| hidden_part(word).is_some());
-            if secret_line && text.ends_with(':') {
-                secret_above = secret_above.or(Some(indent));
-            } else if secret_line || secret_above.is_some() {
-                secret_above = secret_above.or(Some(indent));
-                masks.push(Span { start: start + indent, end: start + indent + text.len() });
+            Value::Seq(items) => {
+                let inner =
+                    shape.filter(|shape| shape.is("array")).map(|shape| Shape::of(&shape.body["items"]));
+                items.iter().map(|item| self.value(item, inner, form)).collect()
+            }
+            Value::Map(entries) => {
+                let shape = shape.filter(|shape| shape.is("object"));
+                let mut map = Map::new();
+                for entry in entries {
+                    let shown = is_harmless_key(entry, shape);
+                    self.place(entry.key_span, shown);
+                    let schema = shape.and_then(|shape| shape.property(&entry.key));
+                    let form = schema.and_then(|schema| schema["x-shown"].as_str());
+                    let value = self.value(&entry.value, schema.map(Shape::of), form);
+                    let key = if shown { entry.key.clone() } else { REDACTED.to_owned() };
+                    map.insert(key, value);
+                }
+                Json::Object(map)
             }
         }
-        start += line.len();
     }
-    masks
-}
 
-/// Whether values below this key are secrets.
-fn is_secret(key: &str) -> bool {
-    const WHOLE: [&str; 4] = ["header", "headers", "proxy_url", "cookie"];
-    const PART: [&str; 9] =
-        ["auth", "bearer", "password", "token", "secret", "api_key", "api-key", "apikey", "credential"];
-    let key = key.to_lowercase();
-    WHOLE.contains(&key.as_str()) || key.ends_with("_pem") || PART.iter().any(|part| key.contains(part))
-}
-
-/// Whether the value at `path` is a secret. Names that users give (of exporters, receivers and attributes) are
-/// not asked: `otlp_http/token-service` is no secret.
-fn is_secret_path(path: &[&str]) -> bool {
-    let named = match path {
-        ["exporters" | "receivers", ..] => 2,
-        ["routes", "match" | "key" | "name" | "exporters", ..] => return false,
-        _ => 0,
-    };
-    path.iter().skip(named).any(|key| is_secret(key))
-}
-
-/// The part of a URL that is a credential: the userinfo, or a query.
-fn hidden_part(text: &str) -> Option<(usize, usize)> {
-    let authority = text.find("://")? + 3;
-    let end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
-    if let Some(at) = text[authority..end].rfind('@') {
-        return Some((authority, authority + at));
+    fn place(&mut self, span: Span, harmless: bool) {
+        if harmless { self.shown.push(span) } else { self.hidden.push(span) }
     }
-    let query = text[end..].find('?')? + end + 1;
-    (query < text.len()).then_some((query, text.len()))
 }
 
-fn show<'a>(node: &'a Node, path: &mut Vec<&'a str>) -> Json {
-    match &node.value {
-        Value::Scalar(scalar) if !scalar.is_null() && is_secret_path(path) => REDACTED.into(),
-        Value::Scalar(scalar) => typed(scalar),
-        Value::Seq(items) => items.iter().map(|item| show(item, path)).collect(),
-        Value::Map(entries) => {
-            let mut map = Map::new();
-            for entry in entries {
-                path.push(&entry.key);
-                map.insert(entry.key.clone(), show(&entry.value, path));
-                path.pop();
+/// Whether a key is one of the schema's or the Collector's, near to one, or has the form of a name.
+fn is_harmless_key(entry: &Entry, shape: Option<Shape<'_>>) -> bool {
+    let Some(shape) = shape else { return has_form_of_a_key(entry) };
+    let known = |key: &str| shape.properties().any(|(property, _)| property == key);
+    if known(&entry.key) || shape.definition.is_some_and(|name| collector::knows(name, &entry.key)) {
+        return true;
+    }
+    let r#type = model::type_of(&entry.key);
+    if shape.typed_values().any(|(known, _)| known == r#type) {
+        return is_name(&entry.key);
+    }
+    let names = shape.properties().map(|(key, _)| key).chain(shape.typed_values().map(|(key, _)| key));
+    has_form_of_a_key(entry) || (is_name(&entry.key) && nearest(r#type, names).is_some())
+}
+
+/// A key that has lost its value may be a value itself: `{ Authorization: Bearer, s3cret }`.
+fn has_form_of_a_key(entry: &Entry) -> bool {
+    is_name(&entry.key) && !entry.value.is_null()
+}
+
+/// A name in backticks, if it has the form of one.
+pub(super) fn named(name: &str) -> String {
+    if is_name(name) { quoted(name) } else { format!("`{REDACTED}`") }
+}
+
+/// A path in backticks, if it has the form of one.
+pub(super) fn path(path: &Path) -> String {
+    let text = path.display().to_string();
+    if is_path(&text) || is_name(&text) { quoted(&text) } else { format!("`{REDACTED}`") }
+}
+
+/// What a text is, by the schema.
+enum Form<'a> {
+    /// Nothing is known of it.
+    Secret,
+    /// Numbers, durations, sizes; and the words that may stand there, too.
+    Number(&'static [&'static str]),
+    Boolean,
+    Word(Vec<&'a str>),
+    /// Of a route, an exporter, an attribute.
+    Name,
+    Path,
+    /// With or without a scheme.
+    Url,
+}
+
+impl<'a> Form<'a> {
+    fn of(shape: Shape<'a>, form: Option<&str>) -> Self {
+        let words = shape.words();
+        if !words.is_empty() {
+            return Self::Word(words);
+        }
+        match (shape.format(), form) {
+            (Some("sync policy"), _) => Self::Number(&["always", "never"]),
+            (Some(_), _) => Self::Number(&[]),
+            (None, _) if shape.is("boolean") => Self::Boolean,
+            (None, _) if shape.is("integer") || shape.is("number") => Self::Number(&[]),
+            (None, Some("name")) if shape.is("string") => Self::Name,
+            (None, Some("path")) if shape.is("string") => Self::Path,
+            (None, Some("url")) if shape.is("string") => Self::Url,
+            _ => Self::Secret,
+        }
+    }
+
+    fn fits(&self, text: &str) -> bool {
+        if matches!(self, Self::Secret) {
+            // A glob for anything says nothing.
+            return text == "*";
+        }
+        let Some(text) = with_samples(text) else { return false };
+        match self {
+            Self::Secret => false,
+            Self::Number(words) => is_number(&text) || nearest(&text, words.iter().copied()).is_some(),
+            Self::Boolean => {
+                const WORDS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "1", "0"];
+                WORDS.contains(&text.to_lowercase().as_str())
             }
-            Json::Object(map)
+            Self::Word(words) => is_number(&text) || nearest(&text, words.iter().copied()).is_some(),
+            Self::Name => is_name(&text),
+            Self::Path => is_path(&text),
+            Self::Url => is_url(&text) || is_path(&text),
         }
     }
 }
 
-/// A URL without its userinfo and its query; any other text as it is.
-pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
-    let Some((start, end)) = hidden_part(text) else { return text.into() };
-    let rest = &text[end..];
-    let rest = match rest.find('?') {
-        Some(query) => format!("{}?{REDACTED}", &rest[..query]),
-        None => rest.to_owned(),
-    };
-    format!("{}{REDACTED}{rest}", &text[..start]).into()
+/// The text with a sample for each `${…}` and `{{ … }}` in it; `None` if one of these may be a part of a secret.
+fn with_samples(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['$', '{']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("$$") {
+            out.push('$');
+            rest = after;
+        } else if let Some(inner) = rest.strip_prefix("${") {
+            let (expression, after) = inner.split_once('}')?;
+            out.push_str(sample(expression)?);
+            rest = after;
+        } else if let Some(inner) = rest.strip_prefix("{{") {
+            let (expression, after) = inner.split_once("}}")?;
+            if !is_template_expression(expression.trim()) {
+                return None;
+            }
+            out.push('x');
+            rest = after;
+        } else {
+            out.push_str(&rest[..1]);
+            rest = &rest[1..];
+        }
+    }
+    out.push_str(rest);
+    Some(out)
 }
 
-/// A scalar as the YAML 1.2 core schema types it, without the credentials of a URL.
+/// What may stand where `${expression}` does.
+fn sample(expression: &str) -> Option<&str> {
+    /// Right as a number, in a name and in a URL.
+    const SAMPLE: &str = "1";
+    if let Some(path) = expression.strip_prefix("file:") {
+        return is_path(path).then_some(SAMPLE);
+    }
+    let (name, default) = match expression.split_once(":-") {
+        Some((name, default)) => (name, default),
+        None => (expression, SAMPLE),
+    };
+    is_variable(name.strip_prefix("env:").unwrap_or(name)).then_some(default)
+}
+
+/// The name of an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    name.len() <= 64
+        && !name.starts_with(|char: char| char.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What a template may hold, or a word that is a slip in it.
+fn is_template_expression(text: &str) -> bool {
+    let attribute =
+        text.strip_prefix("resource").map(|index| index.trim().trim_matches(['[', ']', ' ', '"', '\'']));
+    let word = |text: &str| {
+        text.len() <= 24 && text.bytes().all(|byte| byte.is_ascii_lowercase() || b"_.".contains(&byte))
+    };
+    attribute.is_some_and(is_name) || word(text)
+}
+
+/// Digits, and after them a unit of time, of size, or `%`; once or several times.
+fn is_number(text: &str) -> bool {
+    const UNITS: [&str; 23] = [
+        "", "ns", "us", "µs", "μs", "ms", "s", "m", "h", "d", "b", "k", "kb", "kib", "mb", "mib", "g", "gb",
+        "gib", "tb", "tib", "%", "sec",
+    ];
+    if text.len() > 24 {
+        return false;
+    }
+    if model::integer(text).is_some() {
+        return true;
+    }
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if rest.is_empty() {
+        return false;
+    }
+    while !rest.is_empty() {
+        let digits =
+            rest.find(|char: char| !char.is_ascii_digit() && !"._".contains(char)).unwrap_or(rest.len());
+        if digits == 0 {
+            return false;
+        }
+        rest = rest[digits..].trim_start();
+        let unit = rest.find(|char: char| char.is_ascii_digit()).unwrap_or(rest.len());
+        if !UNITS.contains(&rest[..unit].to_lowercase().as_str()) {
+            return false;
+        }
+        rest = &rest[unit..];
+    }
+    true
+}
+
+/// The name of an exporter, a route, an attribute: a few letters and digits, without what keys and tokens are padded
+/// with.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
+}
+
+/// A path of names that are not too long for one. It begins as a path does or has a dot, so that the text of a key is
+/// none.
+fn is_path(text: &str) -> bool {
+    let segment = |text: &str| {
+        text.len() <= 48 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-~".contains(&byte))
+    };
+    text.len() <= 255
+        && (text.starts_with(['/', '.', '~']) || text.contains('.'))
+        && text.split('/').all(segment)
+}
+
+/// A URL, or a host with a port, without userinfo, query and fragment. Whatever else a URL could hold, in a place where
+/// it has no meaning, makes it none.
+fn is_url(text: &str) -> bool {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, text),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_port =
+        |port: &str| port == "*" || (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    let label = |label: &str| {
+        label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte))
+    };
+    let is_v6 = |host: &str| {
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inner.is_some_and(|inner| {
+            inner.len() <= 45 && inner.bytes().all(|b| b.is_ascii_hexdigit() || b".:".contains(&b))
+        })
+    };
+    // A single word is a host if something beside it says so.
+    let is_meant =
+        scheme.is_some() || port.is_some() || host.contains('.') || matches!(host, "localhost" | "*");
+    let is_address = is_meant || (is_port(host) && path.is_empty());
+    scheme.is_none_or(|scheme| scheme.len() <= 8 && scheme.bytes().all(|byte| byte.is_ascii_lowercase()))
+        && is_address
+        && (is_v6(host) || host.split('.').all(label))
+        && port.is_none_or(is_port)
+        && (path.is_empty() || is_path(path))
+}
+
+/// What is shown of a text that is not harmless as a whole: of a URL, what stands before its query.
+fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
+    let before = text.split_once('?').map(|(before, _)| before);
+    match before {
+        Some(url)
+            if form == Some("url") && !text.contains('@') && Form::Url.fits(url) && url.contains("://") =>
+        {
+            format!("{url}?{REDACTED}").into()
+        }
+        _ => REDACTED.into(),
+    }
+}
+
+/// A scalar as the YAML 1.2 core schema types it.
 fn typed(scalar: &Scalar) -> Json {
     let text = &scalar.text;
-    if let Cow::Owned(shown) = without_credentials(text) {
-        return shown.into();
-    }
     if scalar.is_null() {
         return Json::Null;
     }
@@ -140,24 +352,142 @@ fn typed(scalar: &Scalar) -> Json {
     text.clone().into()
 }
 
-fn collect<'a>(node: &'a Node, path: &mut Vec<&'a str>, masks: &mut Vec<Span>) {
-    match &node.value {
-        Value::Scalar(scalar) => {
-            if is_secret_path(path) || hidden_part(&scalar.text).is_some() {
-                masks.push(node.span);
+/// In one line of a file that could not be parsed, the bytes that are surely structure: the indentation, and keys that
+/// every configuration may have.
+pub(super) fn known_keys(line: &str) -> Vec<Range<usize>> {
+    let indentation = line.len() - line.trim_start_matches([' ', '-']).len();
+    let mut shown = vec![0..indentation];
+    let mut at = indentation;
+    loop {
+        let rest = &line[at..];
+        let key = &rest[..rest.find(|char: char| char != '/' && !is_name_char(char)).unwrap_or(rest.len())];
+        let behind = &rest[key.len()..];
+        let ends = behind == ":" || behind.starts_with(": ");
+        if ends && is_name(key) && words().contains(model::type_of(key)) {
+            let end = at + key.len() + 1;
+            shown.push(at..end);
+            // A map may begin there, whose keys are looked at as well.
+            let opening = line[end..].len() - line[end..].trim_start_matches([' ', '{', '[']).len();
+            shown.push(end..end + opening);
+            at = end + opening;
+            if opening > 0 {
+                continue;
             }
         }
-        Value::Seq(items) => items.iter().for_each(|item| collect(item, path, masks)),
-        Value::Map(entries) => {
-            for entry in entries {
-                path.push(&entry.key);
-                // `{ Authorization "Bearer …" }` lost its colon, so that the secret is a part of the key.
-                if entry.value.is_null() && entry.key.contains(char::is_whitespace) && is_secret_path(path) {
-                    masks.push(entry.key_span);
-                }
-                collect(&entry.value, path, masks);
-                path.pop();
-            }
+        let Some(next) = line[at..].find([',', '{']) else { return shown };
+        at += next + 1;
+        at += line[at..].len() - line[at..].trim_start().len();
+    }
+}
+
+fn is_name_char(char: char) -> bool {
+    char.is_ascii_alphanumeric() || "._-".contains(char)
+}
+
+/// Every key of the schema and the Collector's that are known, and every type of exporter and receiver.
+fn words() -> &'static HashSet<&'static str> {
+    static WORDS: OnceLock<HashSet<&'static str>> = OnceLock::new();
+    WORDS.get_or_init(|| {
+        let definitions = schema()["$defs"].as_object().into_iter().flatten().map(|(_, body)| body);
+        let shapes = definitions.chain([schema()]).map(Shape::of);
+        let keys = shapes.clone().flat_map(Shape::properties).map(|(key, _)| key);
+        let maps = Shape::root().properties().map(|(_, schema)| Shape::of(schema));
+        let types = maps.flat_map(Shape::typed_values).map(|(name, _)| name);
+        keys.chain(types).chain(collector::keys()).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_harmless_where_it_has_the_form_that_is_expected() {
+        for number in
+            ["5", "-1", "0x1F", "4_000_000", "1h30m", "512 MiB", "60%", "1.5", "30", "${env:N}", "${N:-5s}"]
+        {
+            assert!(Form::Number(&[]).fits(number), "{number}");
         }
+        for text in ["hunter2", "12-34", "5e4f3a9c1b", "deadbeef", "", "-", "${env:N:-hunter2}", "${vault:x}"]
+        {
+            assert!(!Form::Number(&[]).fits(text), "{text}");
+        }
+        let words = || Form::Word(vec!["reject", "drop"]);
+        assert!(words().fits("drp") && words().fits("Reject") && !words().fits("hunter2"));
+        for name in
+            ["s2.stream", "otlp_http/s2", "{{ signal }}-{{ resource[\"service.name\"] }}", "a-${env:B}"]
+        {
+            assert!(Form::Name.fits(name), "{name}");
+        }
+        for text in ["Bearer x", "a=", "user:x", &"x".repeat(65), "{{ s3cret }}", "${s3-cret}"] {
+            assert!(!Form::Name.fits(text), "{text}");
+        }
+        for path in ["./data", "/etc/ssl/key.pem", "server.key", "~/x", "."] {
+            assert!(Form::Path.fits(path), "{path}");
+        }
+        for text in
+            ["s3cret", "-----BEGIN KEY-----\nx", "MC4CAQAwBQYDK2VwBCIEIx", "/a?b", "./a b", &"/x".repeat(200)]
+        {
+            assert!(!Form::Path.fits(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_harmless_without_userinfo_query_and_fragment() {
+        for url in [
+            "https://a.example.com:4318/otlp",
+            "http://loki:3100",
+            "host:4317",
+            "0.0.0.0:4318",
+            ":4318",
+            "4318",
+            "[::1]:4318",
+            "localhost",
+            "ftp://example.com",
+            "unix:///run/otlp.sock",
+            "https://{{ key }}.b.s2.dev/otlp",
+            "https://${env:BASIN:-basin}.b.s2.dev/otlp",
+            "https://*.example.com",
+            "ingest.example.com/otlp",
+        ] {
+            assert!(Form::Url.fits(url), "{url}");
+        }
+        for url in [
+            "user:s3cret@h:4317",
+            "user:s3cret",
+            "s3cret",
+            "https://user:s3/cret@h",
+            "https://user:s3#cret@h",
+            "https://h/?api_key=s3cret",
+            "h?api_key=s3cret",
+            "https://h/#s3cret",
+            "https://h:s3cret",
+            "https://h:123456",
+            "https://h/s3cret%20",
+            "https://h/a b",
+            "s3cret/otlp",
+            "https://${env:H:-s3@cret}",
+        ] {
+            assert!(!Form::Url.fits(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn of_a_broken_line_known_keys_are_shown() {
+        let shown = |line: &str| {
+            let mut out = String::new();
+            for range in known_keys(line) {
+                out.push_str(&line[range]);
+            }
+            out
+        };
+        assert_eq!(shown("  headers: { Authorization: \"Bearer s3cret }"), "  headers: { ");
+        assert_eq!(
+            shown("    otlp_http/a: { endpoint: x, timeout: s3cret"),
+            "    otlp_http/a: { endpoint: timeout: "
+        );
+        assert_eq!(shown("  - s3cret: x"), "  - ");
+        assert_eq!(shown("s3cret, endpoint"), "");
+        assert_eq!(shown("endpoint:"), "endpoint:");
     }
 }

@@ -3,6 +3,7 @@
 //! What is wrong is reported and left out, so that one mistake hides no other: the rest is read as if the wrong
 //! key had not been written.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Map, Number, Value as Json};
@@ -12,10 +13,13 @@ use super::model;
 use super::node::{Entry, Node, Scalar, Value};
 use super::problem::{Report, Span, listed, nearest, quoted};
 use super::schema::Shape;
+use super::secrets::{REDACTED, named};
 
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
-    let mut walk = Walk { source, report };
+    let processors = root.get("processors").into_iter().flat_map(Node::entries);
+    let processors = processors.map(|entry| entry.key.clone()).collect();
+    let mut walk = Walk { source, report, has_journal: root.get("journal").is_some(), processors };
     walk.value(root, Shape::root(), &Place::ROOT).unwrap_or_else(|| Map::new().into())
 }
 
@@ -61,16 +65,22 @@ impl fmt::Display for Place<'_> {
 struct Walk<'a> {
     source: &'a str,
     report: &'a mut Report,
+    /// Whether queues are kept on disk.
+    has_journal: bool,
+    /// The names below `processors`.
+    processors: HashSet<String>,
 }
 
 impl Walk<'_> {
     /// The value as JSON, or `None` where it is wrong or not there.
     fn value(&mut self, node: &Node, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
-        let shape = Self::choose(node, shape);
+        let shape = shape.of_kind(node);
         match &node.value {
+            // That has been said.
+            Value::Scalar(scalar) if scalar.missing => None,
             Value::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
             Value::Scalar(scalar) if !scalar.is_null() && !shape.is("object") && !shape.is("array") => {
-                self.scalar(scalar, node.span, shape, place)
+                self.scalar(node, scalar, shape, place)
             }
             Value::Seq(items) if shape.is("array") => {
                 let items = items.iter().enumerate();
@@ -89,52 +99,30 @@ impl Walk<'_> {
         }
     }
 
-    /// Of several shapes, the one of the value's kind.
-    fn choose<'s>(node: &Node, shape: Shape<'s>) -> Shape<'s> {
-        if shape.types().next().is_some() || !shape.words().is_empty() {
-            return shape;
-        }
-        let kind = match node.value {
-            Value::Scalar(_) => "string",
-            Value::Seq(_) => "array",
-            Value::Map(_) => "object",
-        };
-        shape.choices().find(|choice| choice.is(kind)).or_else(|| shape.choices().next()).unwrap_or(shape)
-    }
-
     fn map(&mut self, node: &Node, entries: &[Entry], shape: Shape<'_>, place: &Place<'_>) -> Json {
         let mut map = Map::new();
         for entry in entries {
-            let inner = place.key(&entry.key);
-            let property = shape.properties().find(|(key, _)| *key == entry.key).map(|(_, schema)| schema);
-            let typed = || {
-                let name = model::type_of(&entry.key);
-                let schema = shape.typed_values().find(|(known, _)| *known == name)?.1;
-                (!entry.key.ends_with('/')).then_some(schema)
-            };
-            let value = if let Some(schema) = property {
-                let shape = Shape::of(schema);
-                // `timeout:` with nothing after it says nothing; `http:` asks for the defaults.
-                if entry.value.is_null() && !shape.is("object") {
-                    continue;
-                }
-                self.value(&entry.value, shape, &inner)
-            } else if let Some(schema) = shape.values().or_else(typed) {
-                let shape = Shape::of(schema);
-                if entry.value.is_null() && !shape.is("object") {
-                    if self.report.hides(entry.key_span) {
-                        let message = format!("a key in `{place}` has no value");
-                        self.report.error(entry.key_span, message).help("write `name: value`");
-                    } else {
-                        self.report.error(entry.key_span, format!("`{inner}` has no value"));
-                    }
-                    continue;
-                }
-                self.value(&entry.value, shape, &inner)
-            } else {
+            let shown = self.report.shows(entry.key_span);
+            let inner = place.key(if shown { &entry.key } else { REDACTED });
+            let Some(schema) = shape.property(&entry.key) else {
                 self.unknown(node, entry, shape, place);
                 continue;
             };
+            let is_fixed = shape.properties().any(|(key, _)| key == entry.key);
+            let value_shape = Shape::of(schema);
+            if entry.value.is_missing() || (is_fixed && says_nothing(entry, schema, shape)) {
+                continue;
+            }
+            if entry.value.is_null() && !value_shape.is("object") {
+                if shown {
+                    self.report.error(entry.key_span, format!("`{inner}` has no value"));
+                } else {
+                    let message = format!("a key in `{place}` has no value");
+                    self.report.error(entry.key_span, message).help("write `name: value`");
+                }
+                continue;
+            }
+            let value = self.value(&entry.value, value_shape, &inner);
             if let Some(value) = value {
                 map.insert(entry.key.clone(), value);
             }
@@ -142,17 +130,93 @@ impl Walk<'_> {
         map.into()
     }
 
+    /// A key of the Collector's that is not in the schema.
+    fn collectors(&mut self, entry: &Entry, verdict: Verdict, why: &str) {
+        let (key, at) = (&entry.key, entry.key_span);
+        match verdict {
+            Verdict::Ignored => {
+                self.report.warn(at, format!("`{key}` has no effect: {why}"));
+            }
+            Verdict::NeedsJournal if self.has_journal => {
+                self.report.warn(at, format!("`{key}` has no effect: {why}"));
+            }
+            Verdict::NeedsJournal => {
+                self.report
+                    .error(at, format!("`{key}` is not available: the queue would be lost with the process"))
+                    .help(
+                        "write `journal: { directory: ./journal }` at the top level, which keeps the queues of all \
+                         exporters on disk",
+                    );
+            }
+            Verdict::Refused => {
+                self.report.error(at, format!("`{key}` is not available: {why}"));
+            }
+            Verdict::Processors => {
+                for processor in entry.value.entries() {
+                    self.processor(&processor.key, processor.key_span);
+                }
+            }
+            Verdict::Connectors => {
+                for connector in entry.value.entries() {
+                    let why = collector::connector(&connector.key);
+                    let name = named(&connector.key);
+                    self.report
+                        .warn(connector.key_span, format!("the connector {name} has no effect: {why}"));
+                }
+            }
+            Verdict::Service => {
+                self.report.warn(at, format!("`{key}` has no effect: {why}"));
+                for pipeline in entry.value.near(&["pipelines"]).entries() {
+                    self.pipeline(&pipeline.value);
+                }
+            }
+        }
+    }
+
+    /// The processors that a pipeline names, but for those that stand in `processors` and have been reported there.
+    fn pipeline(&mut self, pipeline: &Node) {
+        let Some(processors) = pipeline.get("processors") else { return };
+        let names = match &processors.value {
+            Value::Seq(items) => items.as_slice(),
+            Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(processors),
+        };
+        for name in names {
+            let Value::Scalar(scalar) = &name.value else { continue };
+            let is_reported = self.processors.contains(&scalar.text);
+            if !is_reported && !scalar.is_null() {
+                self.processor(&scalar.text, name.span);
+            }
+        }
+    }
+
+    fn processor(&mut self, name: &str, at: Span) {
+        let shown = named(name);
+        match collector::harmless_processor(name) {
+            Some(why) => {
+                self.report.warn(at, format!("the processor {shown} has no effect: {why}"));
+            }
+            None => {
+                self.report
+                    .error(
+                        at,
+                        format!(
+                            "the processor {shown} is not available: what it drops, masks or changes would be sent on as \
+                             it came"
+                        ),
+                    )
+                    .help("let the senders, a Collector before this one or the upstream do it, and remove it here");
+            }
+        }
+    }
+
     /// A key that is not in the schema: the Collector's, or a slip.
     fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
-        let hidden = self.report.hides(entry.key_span);
-        let key = if hidden { "`[redacted]`".to_owned() } else { quoted(&entry.key) };
+        let shown = self.report.shows(entry.key_span);
+        let key = if shown { quoted(&entry.key) } else { format!("`{REDACTED}`") };
         if let Some((verdict, why)) = shape.definition.and_then(|name| collector::verdict(name, &entry.key)) {
-            match verdict {
-                Verdict::Ignored => self.report.warn(entry.key_span, format!("{key} has no effect: {why}")),
-                Verdict::Refused => {
-                    self.report.error(entry.key_span, format!("{key} is not available: {why}"))
-                }
-            };
+            if !collector::asks_for_nothing(&entry.key, &entry.value) {
+                self.collectors(entry, verdict, why);
+            }
             return;
         }
 
@@ -162,7 +226,8 @@ impl Walk<'_> {
             let what = place.name.trim_end_matches('s');
             let help = match near {
                 Some(near) if entry.key.ends_with('/') => format!("write `{near}`, or `{near}/NAME`"),
-                Some(near) => format!("did you mean {}?", quoted(&renamed(&entry.key, near))),
+                Some(near) if shown => format!("did you mean {}?", quoted(&renamed(&entry.key, near))),
+                Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the types are {}, each alone or as `TYPE/NAME`", listed(types)),
             };
             self.report.error(entry.key_span, format!("{key} is not a known type of {what}")).help(help);
@@ -178,20 +243,18 @@ impl Walk<'_> {
             self.report.error(entry.key_span, message);
             return;
         }
-        // Far from every key, it may be a header that is not indented below `headers`.
-        self.report.hide([entry.value.span]);
         self.report
             .error(entry.key_span, format!("unknown key {key} in {place}"))
             .help(format!("the keys here are {}", listed(known)));
     }
 
-    fn scalar(&mut self, scalar: &Scalar, span: Span, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+    fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
         let words = shape.words();
         if !words.is_empty() {
-            return self.word(scalar, span, &words, place);
+            return self.word(node, scalar, &words, place);
         }
         if let Some((format, parse)) = shape.format().and_then(|name| Some((name, format_check(name)?))) {
-            return self.formatted(scalar, span, format, parse, place);
+            return self.formatted(node, scalar, format, parse, place);
         }
         if shape.is("string") {
             return Some(scalar.text.clone().into());
@@ -200,16 +263,18 @@ impl Walk<'_> {
         let (found, expected) = if shape.is("boolean") {
             (boolean(&scalar.text), "`true` or `false`")
         } else if shape.is("integer") {
-            (scalar.text.parse::<i64>().ok().map(Json::from), "a whole number")
+            let number = model::integer(&scalar.text).and_then(|number| i64::try_from(number).ok());
+            (number.map(Json::from), "a whole number")
         } else {
-            (scalar.text.parse().ok().and_then(Number::from_f64).map(Json::Number), "a number")
+            (number(&scalar.text), "a number")
         };
         let quotes = !scalar.plain && !scalar.substituted && found.is_some();
         if let Some(value) = found.filter(|_| !quotes) {
-            return self.in_range(value, scalar, span, shape, place);
+            self.warn_of_octal(node.span, &scalar.text);
+            return self.in_range(value, node, shape, place);
         }
-        let written = scalar.written(span, self.source);
-        let problem = self.report.error(span, format!("`{place}` must be {expected}, not {written}"));
+        let written = self.report.written(node, self.source);
+        let problem = self.report.error(node.span, format!("`{place}` must be {expected}, not {written}"));
         if quotes {
             problem.help("text in quotes is text; remove the quotes");
         }
@@ -217,15 +282,15 @@ impl Walk<'_> {
     }
 
     /// One of the words of an enumeration.
-    fn word(&mut self, scalar: &Scalar, span: Span, words: &[&str], place: &Place<'_>) -> Option<Json> {
+    fn word(&mut self, node: &Node, scalar: &Scalar, words: &[&str], place: &Place<'_>) -> Option<Json> {
         if words.contains(&scalar.text.as_str()) {
             return Some(scalar.text.clone().into());
         }
-        let written = scalar.written(span, self.source);
+        let written = self.report.written(node, self.source);
         let near = (!scalar.substituted).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
         let guess = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         self.report
-            .error(span, format!("{written} is not a value of `{}`", place.word()))
+            .error(node.span, format!("{written} is not a value of `{}`", place.word()))
             .help(format!("{guess}the values are {}", listed(words.iter().copied())));
         None
     }
@@ -233,32 +298,44 @@ impl Walk<'_> {
     /// A duration, a size: text with a form of its own.
     fn formatted(
         &mut self,
+        node: &Node,
         scalar: &Scalar,
-        span: Span,
         format: &str,
         parse: FormatCheck,
         place: &Place<'_>,
     ) -> Option<Json> {
-        let Err(expected) = parse(&scalar.text) else { return Some(scalar.text.clone().into()) };
-        let written = scalar.written(span, self.source);
+        let Err(expected) = parse(&scalar.text) else {
+            self.warn_of_octal(node.span, &scalar.text);
+            return Some(scalar.text.clone().into());
+        };
         let what = match format {
             "memory" => "an amount of memory".to_owned(),
             other => format!("a {other}"),
         };
         // What is expected may repeat what was given.
-        let help = if scalar.substituted { format!("the substituted text must be {what}") } else { expected };
-        self.report.error(span, format!("{written} is not {what} (in `{}`)", place.word())).help(help);
+        let help = match (scalar.substituted, self.report.shows(node.span)) {
+            (true, _) => format!("the substituted text must be {what}"),
+            (false, true) => expected,
+            (false, false) => parse("").err().unwrap_or_default(),
+        };
+        let written = self.report.written(node, self.source);
+        self.report.error(node.span, format!("{written} is not {what} (in `{}`)", place.word())).help(help);
         None
     }
 
-    fn in_range(
-        &mut self,
-        value: Json,
-        scalar: &Scalar,
-        span: Span,
-        shape: Shape<'_>,
-        place: &Place<'_>,
-    ) -> Option<Json> {
+    /// Says so where two versions of YAML read a number in two ways.
+    fn warn_of_octal(&mut self, span: Span, text: &str) {
+        if let Some((octal, decimal)) = model::octal_or_decimal(text) {
+            self.report
+                .warn(
+                    span,
+                    format!("a number that begins with 0 is octal, as in a Collector: this is {octal}"),
+                )
+                .help(format!("write `{octal}`, or `{decimal}` if that is meant"));
+        }
+    }
+
+    fn in_range(&mut self, value: Json, node: &Node, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
         let number = value.as_f64();
         let widest = match shape.format() {
             Some("uint16") => Some(f64::from(u16::MAX)),
@@ -274,8 +351,9 @@ impl Walk<'_> {
             (_, Some(most)) if number.is_some_and(|number| number > most) => format!("the most is {most}"),
             _ => return Some(value),
         };
-        let message = format!("{} is out of range for `{}`", scalar.written(span, self.source), place.word());
-        self.report.error(span, message).help(help);
+        let written = self.report.written(node, self.source);
+        let message = format!("{written} is out of range for `{}`", place.word());
+        self.report.error(node.span, message).help(help);
         None
     }
 
@@ -288,10 +366,11 @@ impl Walk<'_> {
             "a single value"
         };
         let name = if place.up.is_none() { "the configuration".to_owned() } else { format!("`{place}`") };
+        let shown = self.report.shows(node.span);
         let problem = self.report.error(node.span, format!("{name} must be {expected}, not {}", node.kind()));
         let first = shape.properties().next().map(|(key, _)| key);
         match (expected, &node.value) {
-            ("a list", Value::Scalar(scalar)) if !scalar.substituted => {
+            ("a list", Value::Scalar(scalar)) if !scalar.substituted && shown => {
                 let items = self.source.get(node.span.start..node.span.end).unwrap_or_default();
                 problem.help(format!("write [{}]", quoted(items).trim_matches('`')));
             }
@@ -302,6 +381,20 @@ impl Walk<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether a key of the schema means its default: without a value (`timeout:`), or with an empty text, as the Collector
+/// writes it (`compression: ''`). Only what is asked for by its key alone (`http:`) is then there.
+fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
+    if entry.value.is_null() {
+        return schema["x-asked-by-key"] != true;
+    }
+    // Of an attribute, of a header, an empty text says something.
+    let empty_means_empty = ["Route", "Header", "MatchRule", "NegatedRule"];
+    let is_empty = matches!(&entry.value.value, Value::Scalar(scalar) if scalar.text.is_empty());
+    is_empty
+        && !Shape::of(schema).is("object")
+        && !shape.definition.is_some_and(|definition| empty_means_empty.contains(&definition))
 }
 
 type FormatCheck = fn(&str) -> Result<(), String>;
@@ -324,6 +417,18 @@ fn boolean(text: &str) -> Option<Json> {
         "false" | "False" | "FALSE" => Some(false.into()),
         _ => None,
     }
+}
+
+/// A number of YAML, whole or not.
+fn number(text: &str) -> Option<Json> {
+    if let Some(number) = model::integer(text) {
+        return Number::from_f64(number as f64).map(Json::Number);
+    }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-._eE".contains(&byte));
+    digits
+        .then(|| text.replace('_', ""))
+        .and_then(|text| Number::from_f64(text.parse().ok()?))
+        .map(Json::Number)
 }
 
 /// `otlp_htp/s2` with another type.

@@ -10,10 +10,14 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::node::{Node, Scalar, Value};
-use super::problem::{Report, Span, quoted};
+use super::problem::{Report, Span};
+use super::secrets;
 
 /// Neither a configuration nor a file that it reads is larger.
 const LARGEST: u64 = 16 << 20;
+
+/// Editors on Windows begin a file of UTF-8 with it; it is no part of the text.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What substitutions read, and what they have read.
 pub(super) struct Substitution<'a> {
@@ -52,13 +56,18 @@ impl<'a> Substitution<'a> {
                     report
                         .error(span, "`${` is never closed by `}`")
                         .help("write `${env:NAME}`, or `$$` for a dollar sign");
+                    scalar.missing = true;
                     return;
                 };
                 scalar.substituted = true;
                 match self.value(&inner[..close]) {
-                    Ok(value) => out.push_str(&value),
+                    Ok(value) => {
+                        scalar.literal.push(out.len()..out.len() + value.len());
+                        out.push_str(&value);
+                    }
                     Err(Failure { message, help }) => {
                         report.error(span, message).help(help);
+                        scalar.missing = true;
                     }
                 }
                 rest = &inner[close + 1..];
@@ -80,10 +89,10 @@ impl<'a> Substitution<'a> {
             Some((name, default)) => (name, Some(default)),
             None => (expression.strip_prefix("env:").unwrap_or(expression), None),
         };
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if name.is_empty() || name.as_bytes()[0].is_ascii_digit() || !name.bytes().all(word) {
+        if !secrets::is_variable(name) {
+            // Its text may be a part of a password that happens to have `${` in it.
             return Err(Failure {
-                message: format!("{} is not a substitution", quoted(&format!("${{{expression}}}"))),
+                message: "this `${…}` is not a substitution".into(),
                 help:
                     "write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, or `$$` for a dollar sign"
                         .into(),
@@ -102,12 +111,13 @@ impl<'a> Substitution<'a> {
     }
 
     fn file(&mut self, path: &Path) -> Result<String, Failure> {
-        let shown = quoted(&path.display().to_string());
+        let shown = secrets::path(path);
         let text = self.files.read(path).map_err(|reason| Failure {
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
         })?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+        let text = text.strip_suffix('\n').unwrap_or(text);
         Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
     }
 }

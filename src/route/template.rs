@@ -6,6 +6,7 @@
 //! read headers cut off.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
@@ -82,19 +83,39 @@ pub enum RenderError {
 impl Template {
     /// Parses a template.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_around(text, &[])
+    }
+
+    /// Parses a template of which some byte ranges were not written by the operator, but brought in by a variable or a
+    /// file. Their text stands for itself, whatever braces are in it; in an expression it can only be the name of an
+    /// attribute.
+    pub fn parse_around(text: &str, literal: &[Range<usize>]) -> Result<Self, TemplateError> {
+        let is_literal = |at: usize| literal.iter().any(|range| range.contains(&at));
+        let find = |braces: &str, from: usize| {
+            let found = text[from..].match_indices(braces).map(|(at, _)| from + at);
+            found.into_iter().find(|at| !is_literal(*at) && !is_literal(at + 1))
+        };
         let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(open) = rest.find("{{") {
-            if open > 0 {
-                parts.push(Part::Text(rest[..open].to_owned()));
+        let mut from = 0;
+        while let Some(open) = find("{{", from) {
+            if open > from {
+                parts.push(Part::Text(text[from..open].to_owned()));
             }
-            let inner = &rest[open + 2..];
-            let close = inner.find("}}").ok_or(TemplateError::Unclosed(text.len() - rest.len() + open))?;
-            parts.push(Part::parse(inner[..close].trim())?);
-            rest = &inner[close + 2..];
+            let inner = open + 2;
+            let close = find("}}", inner).ok_or(TemplateError::Unclosed(open))?;
+            let expression = &text[inner..close];
+            let quote = ['"', '\''];
+            let (first, last) = (expression.find(quote), expression.rfind(quote));
+            let is_name =
+                |at: usize| first.is_some_and(|first| at > first) && last.is_some_and(|last| at < last);
+            if (0..expression.len()).any(|at| is_literal(inner + at) && !is_name(at)) {
+                return Err(TemplateError::Unknown(expression.trim().to_owned()));
+            }
+            parts.push(Part::parse(expression.trim())?);
+            from = close + 2;
         }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
+        if from < text.len() {
+            parts.push(Part::Text(text[from..].to_owned()));
         }
         Ok(Self { parts })
     }
@@ -240,6 +261,24 @@ mod tests {
         assert_eq!(template.query_attributes().count(), 0);
         let asks = Template::parse("http://u/{{ resource['a'] }}?b={{ resource['b'] }}").unwrap();
         assert_eq!(asks.query_attributes().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn what_was_brought_in_is_never_a_template() {
+        let parse = |text: &str, literal: Range<usize>| Template::parse_around(text, &[literal]);
+        let text = "ab{{ key }}cd{{";
+        assert_eq!(parse(text, 0..text.len()).unwrap().as_text(), Some(text));
+        // Braces of which one alone was brought in, on either side.
+        assert_eq!(parse("{{ key }}", 1..2).unwrap().as_text(), Some("{{ key }}"));
+        assert_eq!(parse("{{ key }}", 0..1).unwrap().as_text(), Some("{{ key }}"));
+        assert_eq!(parse("{{ key }}", 7..8), Err(TemplateError::Unclosed(0)));
+        assert_eq!(parse("{{ key }}", 3..6), Err(TemplateError::Unknown("key".into())));
+        let render = |template: Template| template.render(&Fixed("k"), Place::Header).unwrap();
+        assert_eq!(render(parse("{{ key }}-{{ key }}", 10..19).unwrap()), "k-{{ key }}");
+        let attribute = parse(r#"{{ resource["service.name"] }}"#, 13..25).unwrap();
+        assert_eq!(render(attribute), "shop");
+        let name = parse(r#"{{ resource["a}}b"] }}"#, 13..17).unwrap();
+        assert_eq!(name.attributes().collect::<Vec<_>>(), ["a}}b"]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Addresses {
         let address = match parse(text) {
             Ok(address) => address,
             Err(Wrong { reason, help }) => {
-                let written = if node.is_null() { "it".to_owned() } else { node.written(context.source) };
+                let written = if node.is_null() { "it".to_owned() } else { context.written(node) };
                 context
                     .report
                     .error(node.span, format!("{written} can't be listened on: {reason}"))

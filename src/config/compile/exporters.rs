@@ -13,6 +13,7 @@ use crate::config::model::{
     self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
 };
 use crate::config::node::Node;
+use crate::config::secrets::named;
 use crate::export::{
     Compression, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
     OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, TlsClientSettings,
@@ -52,7 +53,7 @@ fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'
             let span = entry.map_or(all.near(&[name, "path"]).span, |entry| entry.key_span);
             context
                 .report
-                .warn(span, format!("`{name}` writes to the same files as `{other}`"))
+                .warn(span, format!("{} writes to the same files as {}", named(name), named(other)))
                 .help("write another `path`");
         } else {
             seen.push((path, name));
@@ -147,11 +148,12 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     if !any && !context.is_excused(node, "endpoint") {
         context
             .report
-            .error(node.span, format!("the exporter `{name}` has no `endpoint`"))
+            .error(node.span, format!("the exporter {} has no `endpoint`", named(name)))
             .help("write `endpoint: https://…`, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added");
     }
 
     let headers = headers::compile(&http.headers, node.near(&["headers"]), context);
+    headers::check_content_type(&http.headers, http.encoding, node.near(&["headers"]), context);
     warn_of_plain_credentials(&upstreams, &headers, node, context);
     let secure = upstreams.iter().any(|upstream| upstream.secure);
     if http.tls.insecure && secure {
@@ -181,13 +183,11 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
 
 /// The Collector takes `host:port`, with or without a scheme; one that is written says whether TLS is spoken.
 fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrpcSettings {
-    let upstream = grpc.endpoint.as_ref().and_then(|endpoint| {
-        let endpoint = endpoint.strip_prefix("dns:///").unwrap_or(endpoint);
-        let scheme = if grpc.tls.insecure { "http" } else { "https" };
-        let with_scheme =
-            if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") };
-        url::server(&with_scheme, node.near(&["endpoint"]), context)
-    });
+    let scheme = if grpc.tls.insecure { "http" } else { "https" };
+    let upstream = grpc
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| url::server(endpoint, scheme, node.near(&["endpoint"]), context));
     if grpc.endpoint.is_none() && !context.is_excused(node, "endpoint") {
         context.report.error(node.span, "the exporter has no `endpoint`").help("write `endpoint: host:4317`");
     }
@@ -299,7 +299,7 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
             && !file.exists()
         {
             let node = node.near(&[key]);
-            let written = node.written(context.source);
+            let written = context.written(node);
             context
                 .report
                 .error(node.span, format!("the file {written} is not there"))

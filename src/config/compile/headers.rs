@@ -1,12 +1,14 @@
 //! `headers` of exporters: names, and values that are templates and secrets.
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
 use super::Context;
 use super::url::{Sample, TEMPLATES};
-use crate::config::model::Headers;
+use crate::config::model::{Encoding, Headers};
 use crate::config::node::Node;
 use crate::config::problem::Span;
+use crate::config::secrets::REDACTED;
 use crate::export::{FRAMING_HEADERS, SecretTemplate};
 use crate::route::{Place, Template};
 
@@ -18,6 +20,7 @@ pub(super) fn compile(
 ) -> Vec<(HeaderName, SecretTemplate)> {
     let mut compiled: Vec<(HeaderName, SecretTemplate)> = Vec::new();
     for Written { name: text, name_span, value, node } in written(headers, node) {
+        let shown = if context.report.shows(name_span) { text } else { REDACTED };
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             context
                 .report
@@ -28,19 +31,47 @@ pub(super) fn compile(
         if FRAMING_HEADERS.contains(&name.as_str()) {
             context
                 .report
-                .error(name_span, format!("the header `{text}` can't be set: it frames the request"));
+                .error(name_span, format!("the header `{name}` can't be set: it frames the request"));
         }
         if compiled.iter().any(|(other, _)| *other == name) {
             context
                 .report
-                .error(name_span, format!("duplicate header `{text}`"))
+                .error(name_span, format!("duplicate header `{shown}`"))
                 .help("names of headers are the same in any case; keep one of the two");
         }
-        if let Some(template) = template(value, text, node, context) {
+        if let Some(template) = template(value, shown, node, context) {
             compiled.push((name, SecretTemplate(template)));
         }
     }
     compiled
+}
+
+/// Reports a `Content-Type` that is not that of the encoding. One that is, as upstreams' documentation often has it, is
+/// sent as it is written.
+pub(super) fn check_content_type(
+    headers: &Headers,
+    encoding: Encoding,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let (name, fitting, other): (_, &[&str], _) = match encoding {
+        Encoding::Proto => ("proto", &["application/x-protobuf", "application/protobuf"], "json"),
+        Encoding::Json => ("json", &["application/json"], "proto"),
+    };
+    for header in written(headers, node) {
+        if !header.name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()) {
+            continue;
+        }
+        // What follows `;` are parameters.
+        let media_type = header.value.split(';').next().unwrap_or_default().trim();
+        if fitting.iter().any(|fitting| media_type.eq_ignore_ascii_case(fitting)) {
+            continue;
+        }
+        context
+            .report
+            .error(header.node.span, format!("this `Content-Type` is not that of `encoding: {name}`"))
+            .help(format!("leave the header out, or write `encoding: {other}` if that is what it says"));
+    }
 }
 
 /// A header as it stands in the file.
@@ -75,7 +106,7 @@ fn written<'a>(headers: &'a Headers, node: &'a Node) -> Vec<Written<'a>> {
 
 fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> Option<Template> {
     // The template's own error is not shown: it would quote what may be the secret.
-    let Ok(template) = Template::parse(value) else {
+    let Ok(template) = Template::parse_around(value, node.literal()) else {
         context
             .report
             .error(

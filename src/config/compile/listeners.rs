@@ -6,6 +6,7 @@ use super::address::Addresses;
 use super::{Context, server_tls};
 use crate::config::model::{GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
+use crate::config::secrets::named;
 use crate::otlp::Signal;
 use crate::receive::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 
@@ -26,7 +27,7 @@ pub(super) fn compile(
                 let span = all.entry(name).map_or(node.span, |entry| entry.key_span);
                 context
                     .report
-                    .error(span, format!("the receiver `{name}` has no protocol"))
+                    .error(span, format!("the receiver {} has no protocol", named(name)))
                     .help("write `protocols:`, and below it `http:` or `grpc:`");
             }
             served = true;
@@ -55,7 +56,7 @@ fn http_listener(
     addresses: &mut Addresses,
     context: &mut Context<'_>,
 ) -> Option<ListenerSettings> {
-    let what = format!("the HTTP receiver of `{name}`");
+    let what = format!("the HTTP receiver of {}", named(name));
     let endpoint = addresses.take(&http.endpoint, node.near(&["endpoint"]), &what, context);
     if http.max_request_body_size.0 == 0 {
         let span = node.near(&["max_request_body_size"]).span;
@@ -70,9 +71,11 @@ fn http_listener(
     let mut url_paths = [None, None, None];
     for (signal, (key, path)) in Signal::ALL.into_iter().zip(paths) {
         let Some(path) = path else { continue };
+        // As the Collector does.
+        let path = &if path.starts_with('/') { path.clone() } else { format!("/{path}") };
         let span = node.near(&[key]).span;
-        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-            let written = node.near(&[key]).written(context.source);
+        let written = context.written(node.near(&[key]));
+        if path.contains(['?', '#', ' ']) {
             context
                 .report
                 .error(span, format!("{written} is not a URL path"))
@@ -82,20 +85,23 @@ fn http_listener(
         {
             context.report.error(span, format!("`{path}` is already the path of {other}"));
         } else if url_paths.contains(&Some(path.clone())) {
-            context.report.error(span, format!("`{path}` is the path of another signal, too"));
+            context.report.error(span, format!("{written} is the path of another signal, too"));
         } else if path != signal.path() {
             url_paths[signal.index()] = Some(path.clone());
         }
     }
 
-    let cors = http.cors.as_ref().map(|cors| {
+    let cors = http.cors.as_ref().and_then(|cors| {
         let node = node.near(&["cors"]);
-        if cors.allowed_origins.is_empty() && !context.is_excused(node, "allowed_origins") {
-            let span = node.span;
-            context
-                .report
-                .error(span, "`cors` without `allowed_origins` lets no page send")
-                .help("write `allowed_origins: [\"https://app.example.com\"]`");
+        if cors.allowed_origins.is_empty() {
+            // As in the Collector, `cors: {}` asks for nothing.
+            if !cors.allowed_headers.is_empty() && !context.is_excused(node, "allowed_origins") {
+                context
+                    .report
+                    .warn(node.span, "`cors` without `allowed_origins` lets no page send")
+                    .help("write `allowed_origins: [\"https://app.example.com\"]`");
+            }
+            return None;
         }
         for (index, header) in cors.allowed_headers.iter().enumerate() {
             let item = node.near(&["allowed_headers"]).item(index).unwrap_or(node);
@@ -103,11 +109,11 @@ fn http_listener(
                 context.report.error(item.span, "this is not a header's name");
             }
         }
-        CorsSettings {
+        Some(CorsSettings {
             allowed_origins: cors.allowed_origins.clone(),
             allowed_headers: cors.allowed_headers.clone(),
             max_age: cors.max_age,
-        }
+        })
     });
 
     let tls = http.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();
@@ -135,7 +141,7 @@ fn grpc_listener(
     addresses: &mut Addresses,
     context: &mut Context<'_>,
 ) -> Option<ListenerSettings> {
-    let what = format!("the gRPC receiver of `{name}`");
+    let what = format!("the gRPC receiver of {}", named(name));
     let endpoint = addresses.take(&grpc.endpoint, node.near(&["endpoint"]), &what, context);
     let keepalive = &grpc.keepalive.server_parameters;
     let at = node.near(&["keepalive", "server_parameters"]);

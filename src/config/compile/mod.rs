@@ -51,6 +51,11 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The value as it stands in the file, quoted, if it may be shown.
+    fn written(&self, node: &Node) -> String {
+        self.report.written(node, self.source)
+    }
+
     /// Whether the absence of `key` may follow from another mistake: from one in its value, or from a wrong key
     /// beside which it would stand. It is then not reported, too.
     fn is_excused(&self, map: &Node, key: &str) -> bool {
@@ -146,7 +151,7 @@ fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mu
     let node = root.near(&["limits", "memory"]);
     let bytes = match (limits.memory, memory) {
         (model::Memory::Bytes(bytes), Some(memory)) if bytes > memory => {
-            let written = node.written(context.source);
+            let written = context.written(node);
             context
                 .report
                 .warn(node.span, format!("{written} is more memory than there is ({})", model::Size(memory)))

@@ -6,7 +6,8 @@ use super::Context;
 use super::url::{Sample, report_template};
 use crate::config::model::{Exporter, Key, MatchRule, MatchValue, Named, Negated, Route, Signal as Written};
 use crate::config::node::Node;
-use crate::config::problem::{nearest, quoted};
+use crate::config::problem::{enumerated, nearest};
+use crate::config::secrets::{is_name, named};
 use crate::otlp::Signal;
 use crate::route::{Glob, KeySpec, Matcher, Place, RouteSpec, Template, Values};
 
@@ -18,7 +19,8 @@ pub(super) fn compile(
 ) -> Vec<RouteSpec> {
     let all = root.near(&["routes"]);
     if routes.is_empty() && !context.is_excused(root, "routes") {
-        let example = exporters.0.first().map_or("file/local", |(name, _)| name);
+        let first = exporters.0.first().map(|(name, _)| name.as_str());
+        let example = first.filter(|name| is_name(name)).unwrap_or("file/local");
         context
             .section_error(root, "routes", "there is no route, so nothing goes anywhere")
             .help(format!("write `routes: [{{ exporters: [{example}] }}]` to send everything there"));
@@ -31,7 +33,7 @@ pub(super) fn compile(
             let line = context.source[..first.span.start].matches('\n').count() + 1;
             context
                 .report
-                .error(node.near(&["name"]).span, format!("duplicate route name {}", quoted(&spec.name)))
+                .error(node.near(&["name"]).span, format!("duplicate route name {}", named(&spec.name)))
                 .help(format!("it is already the name of the route on line {line}"));
         }
         unreachable(&spec, node, &specs, context);
@@ -112,20 +114,23 @@ fn targets(
     for (index, name) in route.exporters.iter().enumerate() {
         let item = list.item(index).unwrap_or(list);
         let Some(position) = exporters.0.iter().position(|(other, _)| other == name) else {
-            let names = exporters.0.iter().map(|(name, _)| name.as_str());
             let near = if item.is_substituted() { None } else { closest(name, exporters) };
-            let defined = crate::config::problem::listed(names);
-            let problem = context
-                .report
-                .error(item.span, format!("there is no exporter {}", item.written(context.source)));
+            let written = context.written(item);
+            let problem = context.report.error(item.span, format!("there is no exporter {written}"));
             problem.help(match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the exporters are {defined}"),
+                Some(near) => format!("did you mean {}?", named(near)),
+                None => {
+                    let names: Vec<String> = exporters.0.iter().map(|(name, _)| named(name)).collect();
+                    format!("the exporters are {}", enumerated(&names))
+                }
             });
             continue;
         };
         if targets.contains(&position) {
-            context.report.error(item.span, format!("`{name}` is named twice")).help("keep one of the two");
+            context
+                .report
+                .error(item.span, format!("{} is named twice", named(name)))
+                .help("keep one of the two");
             continue;
         }
         if let Exporter::OtlpHttp(http) = &exporters.0[position].1
@@ -141,7 +146,7 @@ fn targets(
                     .report
                     .error(
                         item.span,
-                        format!("`{name}` has no URL for {signal}, which this route sends to it"),
+                        format!("{} has no URL for {signal}, which this route sends to it", named(name)),
                     )
                     .help(format!("give it an `endpoint`, or the route `signals` without {signal}"));
             }
@@ -223,7 +228,7 @@ fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> 
     match Regex::new(text) {
         Ok(regex) => Some(Matcher::Regex(regex)),
         Err(error) => {
-            let written = node.written(context.source);
+            let written = context.written(node);
             let problem = context.report.error(node.span, format!("{written} is not a regular expression"));
             // The last line of the parser's message says why; the ones before repeat the pattern.
             let reason = error.to_string();
@@ -239,7 +244,10 @@ fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> 
 fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
     match key {
         None => KeySpec::Route,
-        Some(Key::One(text)) if text.contains("{{") => match Template::parse(text) {
+        Some(Key::One(text)) => match Template::parse_around(text, node.literal()) {
+            Ok(template) if template.as_text().is_some() => {
+                attributes(std::slice::from_ref(text), node, context)
+            }
             Ok(template) => {
                 if template.render(&WithoutKey, Place::Key).is_err() {
                     context
@@ -254,13 +262,16 @@ fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
                 KeySpec::Route
             }
         },
-        Some(Key::One(attribute)) => attributes(std::slice::from_ref(attribute), node, context),
         Some(Key::FirstOf(names)) => attributes(names, node, context),
     }
 }
 
 fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySpec {
-    if names.iter().any(|name| name.contains("{{")) {
+    let is_template = |(index, name): (usize, &String)| {
+        let literal = node.item(index).unwrap_or(node).literal();
+        Template::parse_around(name, literal).map_or(true, |template| template.as_text().is_none())
+    };
+    if names.iter().enumerate().any(is_template) {
         context
             .report
             .error(node.span, "a list of attributes can't hold a template")
@@ -306,8 +317,8 @@ fn unreachable(spec: &RouteSpec, node: &Node, earlier: &[(RouteSpec, &Node)], co
         let line = context.source[..other_node.span.start].matches('\n').count() + 1;
         let message = format!(
             "the route {} is never reached: {} (line {line}) takes all that it matches",
-            quoted(&spec.name),
-            quoted(&other.name)
+            named(&spec.name),
+            named(&other.name)
         );
         let help = "move it before that one, or write `continue: true` there";
         context.report.error(node.span, message).help(help);
@@ -345,7 +356,7 @@ fn unused(exporters: &Named<Exporter>, specs: &[(RouteSpec, &Node)], root: &Node
             let span = all.entry(name).map_or(all.span, |entry| entry.key_span);
             context
                 .report
-                .warn(span, format!("no route sends to `{name}`"))
+                .warn(span, format!("no route sends to {}", named(name)))
                 .help("name it in a route's `exporters`, or remove it");
         }
     }

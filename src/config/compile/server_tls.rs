@@ -38,10 +38,16 @@ pub(super) fn compile(
         Ok(server) => Ok(Arc::new(server)),
         Err(error) => {
             let span = node.near(&[error.option()]).span;
+            // What stands in place of a path may be the key itself, and the error repeats it.
+            let message = if context.report.shows(span) {
+                error.to_string()
+            } else {
+                format!("what `tls.{}` names can't be used", error.option())
+            };
             context
                 .report
-                .error(span, error.to_string())
-                .help("a file of PEM: `-----BEGIN CERTIFICATE-----` and so on, readable by the user that Sluice runs as");
+                .error(span, message)
+                .help("write the path of a file of PEM: `-----BEGIN CERTIFICATE-----` and so on, readable by the user that Sluice runs as");
             Err(Reported)
         }
     }

@@ -1,6 +1,9 @@
 //! Where exporters send: URLs, which are templates.
 
+use std::ops::Range;
+
 use http::Uri;
+use http::uri::Authority;
 
 use super::Context;
 use crate::config::node::Node;
@@ -28,10 +31,10 @@ impl Values for Sample {
     }
 }
 
-/// Says what is wrong with a template, without showing what was substituted into it.
+/// Says what is wrong with a template, without showing what was substituted into it, or what may be a secret.
 pub(super) fn report_template(error: &TemplateError, node: &Node, context: &mut Context<'_>) {
-    let message = if node.is_substituted() {
-        format!("{} has a `{{{{ }}}}` that is not a template expression", node.written(context.source))
+    let message = if node.is_substituted() || !context.report.shows(node.span) {
+        format!("{} has a `{{{{ }}}}` that is not a template expression", context.written(node))
     } else {
         error.to_string()
     };
@@ -50,7 +53,18 @@ pub(super) struct Upstream {
 
 /// Parses `text`, which is the value of `node`, and adds `path` to it.
 pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Context<'_>) -> Option<Upstream> {
-    let url = match Template::parse(text) {
+    whole(text, node.literal(), path, node, context)
+}
+
+/// As [`upstream`]; `literal` is where in `text` there is no template.
+fn whole(
+    text: &str,
+    literal: &[Range<usize>],
+    path: &str,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Upstream> {
+    let url = match Template::parse_around(text, literal) {
         Ok(url) => url,
         Err(error) => {
             report_template(&error, node, context);
@@ -60,14 +74,14 @@ pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Contex
     match inspect(&url, path) {
         Ok((secure, local)) => {
             let base = if path.is_empty() { text } else { text.trim_end_matches('/') };
-            let url = Template::parse(&format!("{base}{path}"))
+            let url = Template::parse_around(&format!("{base}{path}"), literal)
                 .expect("the text is a template, and the path has no braces");
             Some(Upstream { url, secure, local })
         }
         Err((reason, help)) => {
-            let written = node.written(context.source);
+            let written = context.written(node);
             // Only what the file itself says may be repeated as advice.
-            let help = if node.is_substituted() {
+            let help = if node.is_substituted() || !context.report.shows(node.span) {
                 help.replace(TEXT, "ingest.example.com")
             } else {
                 help.replace(TEXT, text)
@@ -78,17 +92,37 @@ pub(super) fn upstream(text: &str, path: &str, node: &Node, context: &mut Contex
     }
 }
 
-/// As [`upstream`], for a server that is called by host and port alone.
-pub(super) fn server(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Upstream> {
-    let server = upstream(text, "", node, context)?;
+/// As [`upstream`], for a server that is called by host and port alone; `scheme` is used where none is written.
+pub(super) fn server(text: &str, scheme: &str, node: &Node, context: &mut Context<'_>) -> Option<Upstream> {
+    // As the Collector reads it; two slashes are followed by the name server to ask, which is the system's here.
+    let endpoint = text.strip_prefix("dns:///").or_else(|| text.strip_prefix("dns://")).unwrap_or(text);
+    let cut = text.len() - endpoint.len();
+    let added = if endpoint.contains("://") { String::new() } else { format!("{scheme}://") };
+    let moved = |at: usize| (at + added.len()).saturating_sub(cut);
+    let literal: Vec<_> = node.literal().iter().map(|range| moved(range.start)..moved(range.end)).collect();
+    let server = whole(&format!("{added}{endpoint}"), &literal, "", node, context)?;
     let rendered = server.url.render(&Sample, Place::Url).ok()?;
     let rest = rendered.split_once("://").map_or("", |(_, rest)| rest);
     if rest.find(['/', '?']).is_some_and(|end| rest[end..] != *"/") {
-        let written = node.written(context.source);
+        let written = context.written(node);
         context
             .report
             .error(node.span, format!("{written} can't be sent to: gRPC is sent to a host, not to a path"))
             .help("write host and port, such as `otel.example.com:4317`");
+        return None;
+    }
+    let authority = rest.trim_end_matches('/').parse::<Authority>();
+    if authority.is_ok_and(|authority| authority.port().is_none()) {
+        let written = context.written(node);
+        let example = if node.is_substituted() || !context.report.shows(node.span) {
+            "otel.example.com:4317".to_owned()
+        } else {
+            format!("{}:4317", text.trim_end_matches('/'))
+        };
+        context
+            .report
+            .error(node.span, format!("{written} can't be sent to: it has no port"))
+            .help(format!("write `{example}`, or the port that the server listens on"));
         return None;
     }
     Some(server)

@@ -47,12 +47,16 @@ impl Typed for Exporter {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OtlpHttp {
     /// The base URL, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added. A template.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: Option<String>,
     /// The whole URL for traces, used as it is. A template.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) traces_endpoint: Option<String>,
     /// The whole URL for metrics, used as it is. A template.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) metrics_endpoint: Option<String>,
     /// The whole URL for logs, used as it is. A template.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) logs_endpoint: Option<String>,
     /// How requests are encoded.
     pub(in crate::config) encoding: Encoding,
@@ -115,6 +119,7 @@ impl Default for OtlpHttp {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OtlpGrpc {
     /// Host and port, with or without a scheme. A template.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: Option<String>,
     /// How requests are compressed.
     pub(in crate::config) compression: Compression,
@@ -218,12 +223,16 @@ pub(in crate::config) struct Tls {
     /// Accept any certificate of the server. Anyone in between can then read and change what is sent.
     pub(in crate::config) insecure_skip_verify: bool,
     /// Certificate authorities to trust instead of the system's.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) ca_file: Option<PathBuf>,
     /// The client's certificate chain.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) cert_file: Option<PathBuf>,
     /// The key of the client's certificate.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) key_file: Option<PathBuf>,
     /// The name to ask for and to verify, instead of the URL's host.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) server_name_override: Option<String>,
     /// The lowest version spoken. 1.3 is spoken with every server that can.
     pub(in crate::config) min_version: Option<TlsVersion>,
@@ -245,6 +254,7 @@ pub(in crate::config) enum TlsVersion {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct File {
     /// The directory; made if it is not there. Relative to the working directory.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) path: PathBuf,
     /// When a file is put aside, and for how long.
     pub(in crate::config) rotation: Rotation,

@@ -22,7 +22,7 @@ pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
-pub(super) use units::{Duration, JournalSync, Memory, QueueSize, Size};
+pub(super) use units::{Duration, JournalSync, Memory, QueueSize, Size, integer, octal_or_decimal};
 
 /// The configuration of Sluice.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -46,12 +46,15 @@ pub(super) struct Config {
     /// for most SDKs and 5s for a Collector.
     pub(super) acknowledge_timeout: Duration,
     /// Keeps what is queued on disk, so that it outlives the process. Without it queues are in memory alone.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(super) journal: Option<Journal>,
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(super) dead_letter: Option<DeadLetter>,
     /// Metrics, health, API.
     pub(super) admin: Admin,
     /// A second listener that serves `/healthz`, `/readyz` and `/metrics` alone, for the kubelet and Prometheus.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(super) health: Option<Health>,
     /// At shutdown, how long Sluice goes on accepting after `/readyz` turned negative: for sidecars whose application
     /// flushes while it ends.
@@ -125,6 +128,7 @@ pub(super) enum Acknowledge {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Journal {
     /// The directory; made if it is not there, for this user alone. One process has it at a time.
+    #[schemars(extend("x-shown" = "path"))]
     pub(super) directory: PathBuf,
     /// What its files may take, at least 16MiB. Senders are refused with 503 while all of that is not delivered yet.
     pub(super) max_size: Size,
@@ -152,6 +156,7 @@ impl Default for Journal {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DeadLetter {
     /// The directory; made if it is not there, for this user alone. Not the journal's, nor in it.
+    #[schemars(extend("x-shown" = "path"))]
     pub(super) directory: PathBuf,
     /// What it may hold; beyond, new dead letters are dropped and counted.
     pub(super) max_size: Size,
@@ -170,6 +175,7 @@ pub(super) struct Admin {
     /// Whether to listen at all.
     pub(super) enabled: bool,
     /// Host and port. Anyone who reaches it may read metrics and reload: keep it on loopback.
+    #[schemars(extend("x-shown" = "url"))]
     pub(super) endpoint: String,
 }
 
@@ -184,6 +190,7 @@ impl Default for Admin {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Health {
     /// Host and port.
+    #[schemars(extend("x-shown" = "url"))]
     pub(super) endpoint: String,
 }
 

@@ -37,8 +37,10 @@ impl Typed for Receiver {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Protocols {
     /// OTLP/HTTP; `http:` alone serves it with the defaults.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(in crate::config) http: Option<HttpReceiver>,
     /// OTLP/gRPC; `grpc:` alone serves it with the defaults. The HTTP receiver takes it, too.
+    #[schemars(extend("x-asked-by-key" = true))]
     pub(in crate::config) grpc: Option<GrpcReceiver>,
 }
 
@@ -47,6 +49,7 @@ pub(in crate::config) struct Protocols {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct HttpReceiver {
     /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4318`.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: String,
     /// The largest body, before and again after decompression.
     pub(in crate::config) max_request_body_size: Size,
@@ -64,10 +67,13 @@ pub(in crate::config) struct HttpReceiver {
     #[schemars(range(min = 1))]
     pub(in crate::config) max_connections: usize,
     /// Another path for traces, beside `/v1/traces`.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) traces_url_path: Option<String>,
     /// Another path for metrics, beside `/v1/metrics`.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) metrics_url_path: Option<String>,
     /// Another path for logs, beside `/v1/logs`.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) logs_url_path: Option<String>,
 }
 
@@ -94,10 +100,13 @@ impl Default for HttpReceiver {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct ServerTls {
     /// The certificate chain, the receiver's own certificate first.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) cert_file: Option<PathBuf>,
     /// The key of that certificate.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) key_file: Option<PathBuf>,
     /// Certificate authorities. With them, every sender has to show a certificate that one of them has signed.
+    #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) client_ca_file: Option<PathBuf>,
     /// The lowest version spoken. 1.3 is spoken with every sender that can.
     pub(in crate::config) min_version: Option<TlsVersion>,
@@ -123,6 +132,7 @@ impl Default for ServerTls {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Cors {
     /// Origins as globs, such as `https://*.example.com`.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) allowed_origins: Vec<String>,
     /// Request headers that pages may set, beyond those that browsers always allow.
     pub(in crate::config) allowed_headers: Vec<String>,
@@ -135,6 +145,7 @@ pub(in crate::config) struct Cors {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct GrpcReceiver {
     /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4317`.
+    #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: String,
     /// The largest message in MiB, before and again after decompression.
     #[schemars(range(min = 1, max = 1_048_576))]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Route {
     /// What the route is called in logs and by `sluice explain`; by default `route-1`, `route-2`, … by position.
+    #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) name: Option<String>,
     /// Resource attributes and what their values must be; all must hold. Without it every resource matches.
     #[serde(rename = "match")]
@@ -18,8 +19,10 @@ pub(in crate::config) struct Route {
     pub(in crate::config) signals: Option<Vec<Signal>>,
     /// What names the stream: a resource attribute, a list of them of which the first that is present counts, or a
     /// template. Without it the route is one stream.
+    #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) key: Option<Key>,
     /// Names of exporters; each gets everything, with queues of its own.
+    #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) exporters: Vec<String>,
     /// Let later routes have what this one matched, too.
     #[serde(rename = "continue")]

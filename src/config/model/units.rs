@@ -124,14 +124,55 @@ impl fmt::Display for Duration {
     }
 }
 
+/// An integer as YAML 1.1 and the core schema of YAML 1.2 write it: decimal, `0x1F`, `0o17`, `0b101`, each with `_`
+/// between the digits. `017` is octal, as in YAML 1.1 and so for a Collector; `089` can't be, and is decimal.
+pub(crate) fn integer(text: &str) -> Option<i128> {
+    let (negative, unsigned) = match text.strip_prefix(['+', '-']) {
+        Some(unsigned) => (text.starts_with('-'), unsigned),
+        None => (false, text),
+    };
+    let in_radix = |digits: &str, radix: u32| {
+        let is_digit = |char: char| char.is_digit(radix);
+        if !digits.starts_with(is_digit) || !digits.ends_with(is_digit) {
+            return None;
+        }
+        digits.split('_').all(|run| run.chars().all(is_digit)).then(|| digits.replace('_', ""))?;
+        i128::from_str_radix(&digits.replace('_', ""), radix).ok()
+    };
+    let number = if let Some(digits) = unsigned.strip_prefix("0x") {
+        in_radix(digits, 16)
+    } else if let Some(digits) = unsigned.strip_prefix("0o") {
+        in_radix(digits, 8)
+    } else if let Some(digits) = unsigned.strip_prefix("0b") {
+        in_radix(digits, 2)
+    } else if unsigned.starts_with('0') {
+        in_radix(unsigned, 8).or_else(|| in_radix(unsigned, 10))
+    } else {
+        in_radix(unsigned, 10)
+    }?;
+    Some(if negative { -number } else { number })
+}
+
+/// The octal number that this is, and the decimal one that it is for readers of YAML 1.2, where they differ.
+pub(crate) fn octal_or_decimal(text: &str) -> Option<(i128, i128)> {
+    let digits = text.trim_start_matches(['+', '-']);
+    if !digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+        return None;
+    }
+    let octal = integer(text)?;
+    let decimal = text.replace('_', "").parse().ok()?;
+    (octal != decimal).then_some((octal, decimal))
+}
+
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         const EXPECTED: &str = "write a size such as `524288`, `512KiB`, `10MB` or `1GiB`";
-        if let Ok(bytes) = text.parse::<u64>() {
-            return Ok(Self(bytes));
+        if let Some(bytes) = integer(text) {
+            return u64::try_from(bytes).map(Self).map_err(|_| EXPECTED.to_owned());
         }
+        let text = &without_underscores(text);
         let (number, unit, rest) = split(text).ok_or(EXPECTED)?;
         if !rest.is_empty() {
             return Err(EXPECTED.into());
@@ -149,6 +190,18 @@ impl FromStr for Size {
         };
         bytes.map(Self).ok_or_else(|| EXPECTED.into())
     }
+}
+
+/// The digits of a number with a unit without the `_` between them.
+fn without_underscores(text: &str) -> String {
+    let between = |at: usize| {
+        let is_digit = |at: Option<usize>| {
+            at.and_then(|at| text.as_bytes().get(at))
+                .is_some_and(|byte| byte.is_ascii_digit() || *byte == b'_')
+        };
+        is_digit(at.checked_sub(1)) && is_digit(Some(at + 1))
+    };
+    text.char_indices().filter(|(at, char)| *char != '_' || !between(*at)).map(|(_, char)| char).collect()
 }
 
 impl fmt::Display for Size {
@@ -193,9 +246,9 @@ impl FromStr for QueueSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<u64>() {
-            Ok(bare) => Ok(Self::Bare(bare)),
-            Err(_) => text
+        match integer(text).map(u64::try_from) {
+            Some(Ok(bare)) => Ok(Self::Bare(bare)),
+            _ => text
                 .parse()
                 .map(|Size(bytes)| Self::Bytes(bytes))
                 .map_err(|_| "write a size such as `16MiB`, or a number of requests".to_owned()),
@@ -318,6 +371,49 @@ mod tests {
         {
             assert_eq!(bytes(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn integers_are_those_of_yaml() {
+        for (text, number) in [
+            ("0", 0),
+            ("4_000_000", 4_000_000),
+            ("+5", 5),
+            ("-1_0", -10),
+            ("0x1F", 31),
+            ("0xff_ff", 65_535),
+            ("0o17", 15),
+            ("0b1010", 10),
+            ("010", 8),
+            ("0_10", 8),
+            ("089", 89),
+            ("00", 0),
+        ] {
+            assert_eq!(integer(text), Some(number), "{text}");
+        }
+        for text in
+            ["", "_1", "1_", "0x", "0o8", "0b2", "1e3", "1.0", "five", "+", "--1", "0X1F", "1:30", "0x_1"]
+        {
+            assert_eq!(integer(text), None, "{text}");
+        }
+        assert_eq!(octal_or_decimal("010"), Some((8, 10)));
+        assert_eq!(octal_or_decimal("-017"), Some((-15, -17)));
+        for text in ["0", "07", "089", "0o10", "10", "0x10"] {
+            assert_eq!(octal_or_decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_take_every_integer_and_underscores_before_a_unit() {
+        let bytes = |text: &str| text.parse::<Size>().ok().map(|size| size.0);
+        assert_eq!(bytes("4_000_000"), Some(4_000_000));
+        assert_eq!(bytes("0x80000"), Some(524_288));
+        assert_eq!(bytes("1_000KiB"), Some(1_024_000));
+        assert_eq!(bytes("-5"), None);
+        assert_eq!(bytes("_5KiB"), None);
+        assert_eq!("1_000".parse(), Ok(QueueSize::Bare(1000)));
+        assert_eq!("1_0MiB".parse(), Ok(QueueSize::Bytes(10 << 20)));
+        assert_eq!("0x100000".parse(), Ok(Memory::Bytes(1 << 20)));
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn a_collectors_blocks_give_warnings_that_say_why_and_no_error() {
         keys,
         [
             "`include_metadata`",
-            "`processors`",
+            "the processor `batch`",
             "`read_buffer_size`",
             "`reload_interval`",
             "`keepalive`",

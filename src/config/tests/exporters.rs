@@ -75,7 +75,7 @@ fn what_is_no_url_says_why() {
         ("https://example.com/?a=b", "a path is added to it, which can't follow a query"),
         (
             "https://me:pw@example.com",
-            "`https://[redacted]@example.com` can't be sent to: a URL with credentials would show them",
+            "`[redacted]` can't be sent to: a URL with credentials would show them",
         ),
     ];
     for (url, reason) in reasons {
@@ -114,7 +114,7 @@ fn headers_may_be_a_list_as_in_newer_collectors() {
     assert_eq!(
         said_of("endpoint: https://a\nheaders: [{ name: X, value: a }, { name: x, value: b }, { value: c }]"),
         [
-            "5:46 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
+            "5:46 error: duplicate header `[redacted]` (names of headers are the same in any case; keep one of the two)",
             "5:61 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
         ]
     );
@@ -128,9 +128,9 @@ fn headers_that_cannot_be_sent_are_named() {
         ),
         [
             "5:16 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
-            "5:26 error: the header `Content-Length` can't be set: it frames the request",
+            "5:26 error: the header `content-length` can't be set: it frames the request",
             "5:51 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
-            "5:57 error: `exporters.otlp_http.headers.Y` has no value",
+            "5:57 error: a key in `exporters.otlp_http.headers` has no value (write `name: value`)",
             "5:65 error: the value of `Z` has characters that no header may have (a line break or a control character; is \
              the secret's file one line?)",
         ]
@@ -169,7 +169,9 @@ fn compression_is_none_gzip_or_zstd() {
     assert_eq!(compression("compression_params: { level: 9 }"), Compression::Gzip { level: 9 });
     assert_eq!(
         said_of("endpoint: https://a\ncompression: snappy"),
-        ["5:18 error: `snappy` is not a value of `compression` (the values are `none`, `gzip` and `zstd`)"]
+        [
+            "5:18 error: `[redacted]` is not a value of `compression` (the values are `none`, `gzip` and `zstd`)"
+        ]
     );
     assert_eq!(
         said_of("endpoint: https://a\ncompression_params: { level: 10 }"),
@@ -303,12 +305,88 @@ fn what_protects_is_never_left_out_with_a_warning() {
         "auth: { authenticator: oauth2 }",
         "tls: { ca_pem: x }",
         "tls: { include_system_ca_certs_pool: true }",
+        "middlewares: [{ id: ratelimiter }]",
+        "sending_queue: { storage: file_storage }",
+        "sending_queue: { persistent_storage_enabled: true }",
     ] {
         assert!(
             load(&with_exporter("otlp_http", &format!("endpoint: https://a\n{lines}"))).is_err(),
             "{lines}"
         );
     }
+}
+
+#[test]
+fn a_queue_on_disk_needs_a_journal() {
+    let with_storage = with_exporter("debug", "sending_queue: { storage: file_storage }");
+    assert_eq!(
+        said(&with_storage),
+        [
+            "4:22 error: `storage` is not available: the queue would be lost with the process (write `journal: { directory: \
+             ./journal }` at the top level, which keeps the queues of all exporters on disk)"
+        ]
+    );
+    assert_eq!(
+        said(&format!("{with_storage}journal: {{ directory: ./journal }}\n")),
+        ["4:22 warning: `storage` has no effect: the queues of all exporters are kept in `journal`"]
+    );
+    good(&format!("{with_storage}journal:\n"));
+}
+
+#[test]
+fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
+    let names = [
+        "attributes",
+        "resource/add",
+        "redaction",
+        "filter/health",
+        "transform",
+        "probabilistic_sampler",
+        "tail_sampling",
+        "groupbyattrs",
+        "cumulativetodelta",
+        "k8sattributes",
+        "span",
+        "metricstransform",
+        "unheard_of",
+    ];
+    for name in names {
+        for yaml in [
+            format!("processors: {{ {name}: {{}} }}\n"),
+            format!("processors:\n  {name}:\n    actions: [{{ key: a, action: delete }}]\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: [batch, {name}] }} }} }}\n"),
+            format!(
+                "processors: {{ {name}: }}\nservice:\n  pipelines:\n    logs/2:\n      processors:\n        - {name}\n"
+            ),
+        ] {
+            let said = said(&with(&yaml));
+            let errors: Vec<_> = said.iter().filter(|line| line.contains(" error: ")).collect();
+            assert_eq!(errors.len(), 1, "{said:?}");
+            assert!(errors[0].contains(&format!("the processor `{name}` is not available")), "{said:?}");
+        }
+    }
+    let harmless = "processors: { batch: , memory_limiter/a: { limit_mib: 5 } }\nservice: { pipelines: { logs: { processors: [batch, memory_limiter/a] } } }\n";
+    let warnings = good(&with(harmless)).warnings;
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(
+        warnings[0].message.contains("`sending_queue.batch`")
+            && warnings[1].message.contains("`limits.memory`")
+    );
+}
+
+#[test]
+fn connectors_say_what_routes_can_do_of_them() {
+    let said = said(&with("connectors: { routing: { table: [] }, forward: , spanmetrics/a: }\n"));
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(
+        said[0].contains("the connector `routing` has no effect") && said[0].contains("OTTL"),
+        "{said:?}"
+    );
+    assert!(said[1].contains("`continue: true`"), "{said:?}");
+    assert!(
+        said[2].contains("the connector `spanmetrics/a` has no effect: there is nothing like it"),
+        "{said:?}"
+    );
 }
 
 fn otlp_grpc(lines: &str) -> OtlpGrpcSettings {
@@ -321,7 +399,7 @@ fn otlp_grpc(lines: &str) -> OtlpGrpcSettings {
 #[test]
 fn a_collectors_block_of_grpc_means_the_same() {
     let lines = "endpoint: otel.highlight.io:4317\ntls: { insecure: true }\ncompression: zstd\nheaders: { a: b }\n\
-                 keepalive: { time: 30s }\nbalancer_name: round_robin\nwait_for_ready: true\ntimeout: 5s";
+                 keepalive: { time: 30s }\nbalancer_name: pick_first\nwait_for_ready: true\ntimeout: 5s";
     for r#type in ["otlp", "otlp_grpc"] {
         let compiled = good(&with_exporter(r#type, lines));
         let ExporterKind::OtlpGrpc(grpc) = &compiled.exporters[0].1.kind else { panic!() };
@@ -367,6 +445,87 @@ fn what_grpc_servers_would_not_take_is_not_configured() {
 }
 
 #[test]
+fn grpc_is_sent_to_a_host_and_a_port() {
+    let said = |endpoint: &str| said(&with_exporter("otlp", &format!("endpoint: {endpoint}")));
+    assert_eq!(
+        said("https://otel.example.com"),
+        ["4:15 error: `https://otel.example.com` can't be sent to: it has no port (write \
+             `https://otel.example.com:4317`, or the port that the server listens on)"]
+    );
+    for endpoint in
+        ["otel.example.com", "http://localhost/", "dns:///otel.example.com", "\"[::1]\"", "\"{{ key }}.a.b\""]
+    {
+        let said = said(endpoint);
+        assert!(said.len() == 1 && said[0].contains("it has no port"), "{endpoint}: {said:?}");
+    }
+    for endpoint in
+        ["otel.example.com:4317", "http://localhost:80/", "dns://otel.example.com:1", "\"[::1]:4317\""]
+    {
+        assert_eq!(said(endpoint), [""; 0], "{endpoint}");
+    }
+}
+
+#[test]
+fn a_content_type_that_fits_the_encoding_is_taken_and_one_that_does_not_is_an_error() {
+    let with = |encoding: &str, headers: &str| {
+        said_of(&format!("endpoint: https://a\nencoding: {encoding}\nheaders: {headers}"))
+    };
+    for (encoding, media_type) in [
+        ("proto", "application/x-protobuf"),
+        ("proto", "Application/X-Protobuf"),
+        ("json", "application/json"),
+        ("json", "application/json; charset=utf-8"),
+    ] {
+        assert_eq!(with(encoding, &format!("{{ Content-Type: \"{media_type}\" }}")), [""; 0]);
+        assert_eq!(with(encoding, &format!("[{{ name: content-type, value: \"{media_type}\" }}]")), [""; 0]);
+    }
+    assert_eq!(
+        with("proto", "{ Content-Type: application/json }"),
+        [
+            "6:30 error: this `Content-Type` is not that of `encoding: proto` (leave the header out, or write `encoding: json` if that is what it says)"
+        ]
+    );
+    for (encoding, media_type) in
+        [("json", "application/x-protobuf"), ("json", "text/plain"), ("proto", "{{ key }}"), ("proto", "")]
+    {
+        let said = with(encoding, &format!("{{ content-type: \"{media_type}\" }}"));
+        assert!(said.len() == 1 && said[0].contains(&format!("`encoding: {encoding}`")), "{said:?}");
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_is_its_default() {
+    let lines = "endpoint: https://a:1\ncompression: ''\nauth:\ncompression_params:\nheaders:\ntimeout: ''\nmiddlewares: []\n\
+                 tls: { include_system_ca_certs_pool: false, ca_file: '', server_name_override: '', min_version: '', ca_pem: '', \
+                 insecure: , tpm: { enabled: false }, cipher_suites: [], max_version: '' }\nsending_queue: { storage: , batch: , \
+                 blocking: false, wait_for_result: false }\nretry_on_failure:\nread_buffer_size: 0";
+    for r#type in ["otlp_http", "otlp_grpc"] {
+        assert_eq!(good(&with_exporter(r#type, lines)).warnings, [], "{type}");
+    }
+    let lines = format!(
+        "{lines}\nproxy_url: ''\ntraces_endpoint: ''\nencoding: ''\nmax_idle_conns: 100\nforce_attempt_http2: true\ncookies: {{ enabled: \
+         false }}"
+    );
+    assert_eq!(good(&with_exporter("otlp_http", &lines)).warnings, []);
+    let http = otlp_http(&lines);
+    assert_eq!((http.compression, http.encoding), (Compression::Gzip { level: 1 }, Encoding::Proto));
+    assert_eq!(http.urls[0], url("https://a:1/v1/traces"));
+    assert_eq!(http.tls, otlp_http("endpoint: https://a").tls);
+    // What is not the Collector's default asks for something.
+    for line in [
+        "auth: { authenticator: '' }",
+        "tls: { include_system_ca_certs_pool: true }",
+        "middlewares: [{ id: x }]",
+    ] {
+        assert!(
+            load(&with_exporter("otlp_http", &format!("endpoint: https://a\n{line}"))).is_err(),
+            "{line}"
+        );
+    }
+    assert_eq!(said_of("endpoint: https://a\nforce_attempt_http2: false").len(), 1);
+}
+
+#[test]
 fn files_rotate_as_in_the_collector() {
     let ExporterKind::File(file) = exporter("file", "").kind else { panic!() };
     assert_eq!((file.max_file_size, file.max_backups), (64 << 20, 8));
@@ -401,7 +560,7 @@ routes: [{ exporters: [file/a, file/b, file/c, file/d] }]
 fn words_of_which_there_is_one_are_checked_like_others() {
     assert_eq!(
         said(&with_exporter("file", "format: proto")),
-        ["4:13 error: `proto` is not a value of `format` (the values are `json`)"]
+        ["4:13 error: `[redacted]` is not a value of `format` (the values are `json`)"]
     );
     assert_eq!(
         said_of("endpoint: https://a\ntls: { min_version: \"1.0\" }"),

@@ -1,6 +1,7 @@
 //! Whole configurations: what they compile to, and what is said about each kind of mistake.
 
 mod arbitrary;
+mod collector;
 mod documentation;
 mod examples;
 mod exporters;

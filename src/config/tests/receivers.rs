@@ -213,16 +213,49 @@ fn tls_files_that_cannot_be_used_are_shown_at_their_place() {
 fn values_of_a_receiver_are_checked() {
     assert_eq!(
         said(&with_http(
-            "{ max_request_body_size: 0, logs_url_path: v1, metrics_url_path: /v1/traces, cors: {} }"
+            "{ max_request_body_size: 0, logs_url_path: \"/v1 x\", metrics_url_path: /v1/traces }"
         )),
         [
             "1:66 error: `max_request_body_size` must be above zero",
-            "1:84 error: `v1` is not a URL path (write a path such as `/v1/logs`)",
-            "1:106 error: `/v1/traces` is already the path of traces",
-            "1:124 error: `cors` without `allowed_origins` lets no page send (write `allowed_origins: \
-             [\"https://app.example.com\"]`)",
+            "1:84 error: `[redacted]` is not a URL path (write a path such as `/v1/logs`)",
+            "1:111 error: `/v1/traces` is already the path of traces",
         ]
     );
+}
+
+#[test]
+fn a_slash_is_added_to_a_url_path_as_in_the_collector() {
+    let paths = |http: &str| good(&with_http(http)).listeners.remove(0).url_paths;
+    let written = "{ traces_url_path: traces, metrics_url_path: /m, logs_url_path: a/b }";
+    assert_eq!(paths(written), ["/traces", "/m", "/a/b"].map(|path| Some(path.to_owned())));
+    assert_eq!(paths("{ traces_url_path: v1/traces, logs_url_path: '' }"), [None, None, None]);
+    assert!(said(&with_http("{ traces_url_path: v1/logs }"))[0].contains("is already the path of logs"));
+    assert!(
+        said(&with_http("{ traces_url_path: x, logs_url_path: /x }"))[0]
+            .contains("is the path of another signal")
+    );
+}
+
+#[test]
+fn what_asks_for_nothing_is_its_default() {
+    let nothing = "{ endpoint: , auth: , tls: , cors: , middlewares: [], include_metadata: false, transport: tcp, dialer: { timeout: 0s } }";
+    for yaml in [with_http(nothing), with_grpc(&nothing.replace("cors: , ", ""))] {
+        let compiled = good(&yaml);
+        assert_eq!(compiled.warnings, []);
+        assert!(compiled.listeners[0].tls.is_none() && compiled.listeners[0].cors.is_none());
+    }
+    for cors in ["{}", "{ allowed_origins: [] }", "{ allowed_origins: , max_age: 0 }"] {
+        let compiled =
+            good(&with_http(&format!("{{ cors: {cors}, keep_alives_enabled: true, write_timeout: 30s }}")));
+        assert_eq!((compiled.warnings, &compiled.listeners[0].cors), (vec![], &None), "{cors}");
+    }
+    assert_eq!(
+        said(&with_http("{ cors: { allowed_headers: [X] } }")),
+        ["1:49 warning: `cors` without `allowed_origins` lets no page send (write `allowed_origins: \
+             [\"https://app.example.com\"]`)"]
+    );
+    // A `tls` that is there without a certificate asks for what can't be had.
+    assert_eq!(said(&with_http("{ tls: {} }")).len(), 2);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn the_redacted_text_is_as_written_without_secrets() {
                 "proxy_url": "[redacted]",
                 "headers": { "Authorization": "[redacted]", "X-Team": "[redacted]" },
             } },
-            "routes": [{ "match": { "auth.token": "a*" }, "exporters": ["otlp_http/token-service"] }],
+            "routes": [{ "match": { "auth.token": "[redacted]" }, "exporters": ["otlp_http/token-service"] }],
         })
     );
 }
@@ -91,15 +91,55 @@ fn no_problem_shows_a_secret_wherever_it_stands() {
         "headers: &h { X Y: s3cret }\ntls: *h",
         "tls: &h { X Y: s3cret }\nheaders: *h",
         "sending_queue: { num_consumers: \"${env:TOKEN}\", queue_size: \"${env:TOKEN}\" }",
+        "headers: { X-Api: \"first\", X-Api: \"s3cret\" }",
+        "headers: { s3cret , s3cret }",
+        "headers: { Authorization: Bearer, s3cret }",
+        "headers:\n- X-Api: \"s3cret\n",
+        "heders: { X-Api: s3cret }",
+        "heders:\n  X-Api: s3cret\ntimeout: x",
+        "endpoint: user:s3cret@h:4317",
+        "endpoint: https://h/?api_key=s3cret x",
+        "endpoint: \"https://user:pa/s3cret@h\"",
+        "endpoint: \"https://user:pa#s3cret@h\"",
+        "endpoint: \"https://user:${env:X:-s3cret}@h\"",
+        "tls: { key_file: \"-----BEGIN PRIVATE KEY-----\\ns3cret\" }",
+        "tls:\n  key_file: |\n    -----BEGIN PRIVATE KEY-----\n    s3cret/x.y\n",
+        "timeout: s3cret",
+        "timeout: s3cret # s3cret",
+        "timeout: x # Authorization: s3cret",
+        "encoding: s3cret",
+        "tls: { insecure: s3cret }",
+        "tls: [s3cret]",
+        "sending_queue: s3cret",
+        "sending_queue: { batch: [s3cret, s3cret] }",
+        "sending_queue: { storage: s3cret }",
+        "headers: { X: \"${s3cret-}\" }",
+        "headers: { X: \"pa${s3cret:x}\" }",
+        "headers: { X: \"${file:s3cret x}\" }",
+        "headers: { X: !s3cret }",
+        "headers: { X: *s3cret }",
+        "headers: { X: &s3cret , Y: z }",
+        "timeout: \"{{ s3cret }}\"",
+        "endpoint: \"https://a/{{ s3cret }}\"",
+        "endpoint: a: s3cret: b",
+        "  timeout: 5s\n s3cret: 5",
+        "? s3cret\n: [",
+        "@s3cret",
+        "%s3cret",
     ];
     for line in lines {
-        let yaml = if line.starts_with('{') {
+        let yaml = if line.starts_with("{ ") {
             with_exporter("otlp_http", "").replace("otlp_http:\n", &format!("otlp_http: {line}\n"))
         } else {
             with_exporter("otlp_http", line)
         };
         let problems = load_with(&yaml, &|_| Some("s3cret".into())).expect_err(line);
-        let shown = format!("{problems} {problems:?} {}", serde_json::to_string(&problems).unwrap());
+        let in_log: Vec<String> = problems.list.iter().map(|problem| format!("{problem:#}")).collect();
+        let shown = format!(
+            "{problems} {:?} {in_log:?} {}",
+            problems.list,
+            serde_json::to_string(&problems).unwrap()
+        );
         assert!(!shown.contains("s3cret"), "{line}\n{shown}");
     }
 }
@@ -109,4 +149,161 @@ fn a_secret_in_a_route_is_not_printed_by_its_regex() {
     let yaml = with_routes("  - { match: { a: { regex: \"(${env:TOKEN}\" } }, exporters: [debug, file] }\n");
     let problems = load_with(&yaml, &|_| Some("s3cret[".into())).unwrap_err();
     assert!(!problems.to_string().contains("s3cret"), "{problems}");
+}
+
+/// Scalars of a whole configuration, each of which is a secret in turn, in a place where the schema knows no harmless
+/// text; and what is broken around them.
+mod property {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `@` stands for a value. What is not marked is a name, a number, or a word of the schema.
+    const LINES: [&str; 38] = [
+        "receivers:",
+        "  otlp:",
+        "    protocols:",
+        "      http:",
+        "        endpoint: @",
+        "        max_request_body_size: @",
+        "        traces_url_path: @",
+        "        cors: { allowed_origins: [@, @], allowed_headers: [@], max_age: @ }",
+        "        tls: { cert_file: @, key_file: @, min_version: @ }",
+        "exporters:",
+        "  otlp_http/s2:",
+        "    endpoint: @",
+        "    traces_endpoint: @",
+        "    encoding: @",
+        "    compression: @",
+        "    headers:",
+        "      Authorization: @",
+        "      X-Api: @",
+        "    timeout: @",
+        "    proxy_url: @",
+        "    tls: { ca_file: @, insecure: @, server_name_override: @, key_pem: @ }",
+        "    sending_queue: { queue_size: @, storage: @, batch: { min_size: @ } }",
+        "    retry_on_failure: { initial_interval: @, multiplier: @, statuses: [@, 503] }",
+        "    auth: { authenticator: @ }",
+        "  file/local: { path: @, rotation: { max_megabytes: @ } }",
+        "routes:",
+        "  - match:",
+        "      tenant.id: @",
+        "      other: { regex: @ }",
+        "      more: [@, { not: @ }]",
+        "    signals: [@]",
+        "    max_streams: @",
+        "    exporters: [otlp_http/s2, file/local]",
+        "limits: { memory: @, streams: @ }",
+        "journal: { directory: @, sync: @ }",
+        "unrouted: @",
+        "processors: { attributes: { actions: [{ key: k, value: @ }] } }",
+        "admin: { endpoint: @, enabled: @ }",
+    ];
+
+    /// How a value is written: `#` stands for the secret.
+    const FORMS: [&str; 22] = [
+        "#",
+        "\"#\"",
+        "'#'",
+        "\"Bearer #\"",
+        "Bearer #, #",
+        "user:#@h:4317",
+        "\"https://user:p/#@h\"",
+        "\"https://user:p##@h\"",
+        "https://h/v1?api_key=#",
+        "\"${env:NONE:-#}\"",
+        "\"${#}\"",
+        "\"{{ # }}\"",
+        "\"x\", X-Api: \"#\"",
+        "[#, #]",
+        "{ a: # }",
+        "\"#",
+        "'#",
+        "# x: #: y",
+        "!!str #",
+        "&a #",
+        "\"-----BEGIN PRIVATE KEY-----\\n#\"",
+        "|\n                          -----BEGIN PRIVATE KEY-----\n                          #",
+    ];
+
+    #[derive(Clone, Copy, Debug)]
+    enum Change {
+        Nothing,
+        Misspelt,
+        OneSpaceMore,
+        OneSpaceLess,
+        Twice,
+        WithoutColon,
+        AsAList,
+        Comment,
+        Tab,
+    }
+
+    fn changed(line: &str, change: Change) -> String {
+        match change {
+            Change::Nothing => line.to_owned(),
+            Change::Misspelt => line.replacen(['a', 'e', 'o'], "", 1),
+            Change::OneSpaceMore => format!(" {line}"),
+            Change::OneSpaceLess => line.strip_prefix(' ').unwrap_or(line).to_owned(),
+            Change::Twice => format!("{line}\n{line}"),
+            Change::WithoutColon => line.replacen(": ", " ", 1),
+            Change::AsAList => {
+                let text = line.trim_start();
+                format!("{}- {text}", &line[..line.len() - text.len()])
+            }
+            Change::Comment => line.replacen("@", "1 # @", 1),
+            Change::Tab => line.replacen("  ", "\t", 1),
+        }
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            12 => Just(Change::Nothing),
+            1 => Just(Change::Misspelt),
+            1 => Just(Change::OneSpaceMore),
+            1 => Just(Change::OneSpaceLess),
+            1 => Just(Change::Twice),
+            1 => Just(Change::WithoutColon),
+            1 => Just(Change::AsAList),
+            1 => Just(Change::Comment),
+            1 => Just(Change::Tab),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1500))]
+
+        #[test]
+        fn no_secret_of_a_broken_configuration_is_in_what_is_said_of_it(
+            secret in "[a-z]{3}[0-9]{2}[A-Z]{4}",
+            forms in proptest::collection::vec(proptest::sample::select(FORMS.as_slice()), LINES.len()),
+            changes in proptest::collection::vec(change(), LINES.len()),
+            left_out in proptest::collection::vec(proptest::bool::weighted(0.3), LINES.len()),
+        ) {
+            let mut yaml = String::new();
+            for (((line, form), change), left_out) in LINES.iter().zip(&forms).zip(&changes).zip(&left_out) {
+                if !left_out {
+                    yaml.push_str(&changed(line, *change).replace('@', &form.replace('#', &secret)));
+                    yaml.push('\n');
+                }
+            }
+            let said = match load_with(&yaml, &|_| None) {
+                Ok(compiled) => format!("{:?} {}", compiled.warnings, compiled.redacted),
+                Err(problems) => {
+                    let in_log: Vec<String> = problems.list.iter().map(|problem| format!("{problem:#}")).collect();
+                    let as_json = serde_json::to_string(&problems).unwrap();
+                    format!("{problems}\n{in_log:#?}\n{as_json}\n{:?}", problems.list)
+                }
+            };
+            prop_assert!(!said.contains(&secret), "{secret}\n{yaml}\n{said}");
+        }
+
+        #[test]
+        fn no_secret_of_a_right_configuration_is_in_its_redacted_form(
+            secret in "[a-z]{3}[0-9]{2}[A-Z]{4}",
+        ) {
+            let compiled = good(&SECRETS.replace("s3cret", &secret));
+            prop_assert!(!compiled.redacted.to_string().contains(&secret));
+        }
+    }
 }

@@ -49,7 +49,7 @@ fn what_is_no_substitution_says_what_to_write() {
     assert_eq!(
         said_of("\"${vault:x}\""),
         [
-            "4:11 error: `${vault:x}` is not a substitution (write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, \
+            "4:11 error: this `${…}` is not a substitution (write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, \
           or `$$` for a dollar sign)"
         ]
     );
@@ -57,6 +57,103 @@ fn what_is_no_substitution_says_what_to_write() {
         said_of("\"${env:NAME\""),
         ["4:11 error: `${` is never closed by `}` (write `${env:NAME}`, or `$$` for a dollar sign)"]
     );
+}
+
+#[test]
+fn a_missing_variable_is_one_error_wherever_it_stands() {
+    for line in [
+        "endpoint: ${env:NONE}",
+        "endpoint: https://${env:NONE}.example.com",
+        "endpoint: https://a\nheaders: { Authorization: \"${env:NONE}\" }",
+        "endpoint: https://a\nheaders: { Authorization: \"Bearer ${env:NONE}\" }",
+        "endpoint: https://a\nheaders: [{ name: X, value: \"${env:NONE}\" }]",
+        "endpoint: https://a\nheaders: ${env:NONE}",
+        "endpoint: https://a\ntimeout: ${env:NONE}",
+        "endpoint: https://a\ntimeout: ${env:NONE}s",
+        "endpoint: https://a\nencoding: ${env:NONE}",
+        "endpoint: https://a\nproxy_url: ${env:NONE}",
+        "endpoint: https://a\ntls: { ca_file: \"${env:NONE}\", insecure_skip_verify: false }",
+        "endpoint: https://a\nsending_queue: { num_consumers: \"${env:NONE}\" }",
+        "endpoint: https://a\nsending_queue: \"${env:NONE}\"",
+        "endpoint: https://a\nheaders: { X: \"${file:./no/such/file}\" }",
+        "endpoint: https://a\nheaders: { X: \"${env:NO\" }",
+    ] {
+        for r#type in ["otlp_http", "otlp_grpc"] {
+            if r#type == "otlp_grpc" && (line.contains("encoding") || line.contains("proxy_url")) {
+                continue;
+            }
+            let said = said_with(&with_exporter(r#type, &line.replace("//a", "//a:1")), &env);
+            assert_eq!(said.len(), 1, "{line}: {said:?}");
+        }
+    }
+    for routes in [
+        "  - exporters: [\"${env:NONE}\"]\n",
+        "  - { match: { a: \"${env:NONE}\" }, exporters: [debug, file] }\n",
+        "  - { key: \"${env:NONE}\", exporters: [debug, file] }\n",
+        "  - { key: \"{{ ${env:NONE} }}\", exporters: [debug, file] }\n",
+        "  - { signals: [\"${env:NONE}\"], exporters: [debug, file] }\n",
+        "  - { max_streams: \"${env:NONE}\", exporters: [debug, file] }\n",
+    ] {
+        let errors = said_with(&with_routes(routes), &env);
+        let errors: Vec<_> = errors.iter().filter(|line| line.contains(" error: ")).collect();
+        assert_eq!(errors.len(), 1, "{routes}: {errors:?}");
+    }
+    for top in [
+        "limits: { memory: \"${env:NONE}\" }",
+        "admin: { endpoint: \"${env:NONE}\" }",
+        "unrouted: ${env:NONE}",
+    ] {
+        assert_eq!(said_with(&with(top), &env).len(), 1, "{top}");
+    }
+}
+
+#[test]
+fn braces_of_a_variable_or_a_file_are_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, "\u{feff}f{{ key }}{{\n").unwrap();
+    let brought = |name: &str| match name {
+        "PW" => Some("ab{{ key }}cd".to_owned()),
+        "OPEN" => Some("ab{{cd".to_owned()),
+        "ONE" => Some("{".to_owned()),
+        _ => None,
+    };
+    let header = |written: &str| {
+        let written = written.replace('@', path.to_str().unwrap());
+        let yaml =
+            with_exporter("otlp_http", &format!("endpoint: https://a\nheaders: {{ X: \"{written}\" }}"));
+        let mut compiled = load_with(&yaml, &brought).unwrap_or_else(|problems| panic!("{problems}"));
+        let ExporterKind::OtlpHttp(http) = compiled.exporters.remove(0).1.kind else { panic!() };
+        http.headers[0].1.0.clone()
+    };
+    assert_eq!(header("${env:PW}").as_text(), Some("ab{{ key }}cd"));
+    assert_eq!(header("${env:OPEN}").as_text(), Some("ab{{cd"));
+    assert_eq!(header("${file:@}").as_text(), Some("f{{ key }}{{"));
+    assert_eq!(header("${NONE:-{{x}").as_text(), Some("{{x"));
+    assert_eq!(header("{${env:ONE} key }}").as_text(), Some("{{ key }}"));
+    assert_eq!(header("$$${env:PW}$").as_text(), Some("$ab{{ key }}cd$"));
+    // What is written in the file itself is a template, beside what is not.
+    assert_eq!(header("{{ key }}${env:PW}").as_text(), None);
+
+    let endpoint = |r#type: &str, written: &str| {
+        load_with(&with_exporter(r#type, &format!("endpoint: \"{written}\"")), &brought)
+    };
+    let compiled =
+        endpoint("otlp_http", "https://a/${env:OPEN}/").unwrap_or_else(|problems| panic!("{problems}"));
+    let ExporterKind::OtlpHttp(http) = &compiled.exporters[0].1.kind else { panic!() };
+    assert_eq!(http.urls[0].as_ref().unwrap().as_text(), Some("https://a/ab{{cd/v1/traces"));
+    assert!(endpoint("otlp", "${env:PW}:4317").is_err(), "a host has no braces");
+    assert!(endpoint("otlp", "dns:///{{ ${env:PW} }}:4317").is_err());
+
+    let key = |written: &str| {
+        let yaml = with_routes(&format!("  - {{ key: \"{written}\", exporters: [debug, file] }}\n"));
+        load_with(&yaml, &brought).map(|mut compiled| compiled.routes.remove(0).key)
+    };
+    assert!(
+        matches!(key("${env:OPEN}"), Ok(crate::route::KeySpec::Attributes(names)) if names == ["ab{{cd"])
+    );
+    assert!(key("{{ resource['${env:OPEN}'] }}").is_ok());
+    assert!(key("{{ ${env:ONE} }}").is_err());
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 
 /// Characters of an upstream's message that are kept.
@@ -25,16 +28,29 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Adds a value. An upstream may echo `Bearer abc` as `abc`, so its words count by themselves.
+    /// Adds a value. An upstream may echo `Bearer abc` as `abc`, so its words count by themselves; and of
+    /// `Basic dXNlcjpwYXNz` user and password, together and each alone.
     pub(crate) fn add(&mut self, value: &str) {
         let words = value.split([' ', ',', ';', '=', '"']).filter(|word| !is_scheme(word));
         for secret in std::iter::once(value).chain(words) {
-            if secret.len() >= MIN_SECRET && !self.0.iter().any(|known| known == secret) {
-                self.0.push(secret.to_owned());
+            self.add_one(secret);
+        }
+        for word in value.split([' ', ',', ';', '"']) {
+            let Some(credential) = basic(word) else { continue };
+            self.add_one(&credential);
+            if let Some((user, password)) = credential.split_once(':') {
+                self.add_one(user);
+                self.add_one(password);
             }
         }
         // The longest first, so that a part doesn't tear a whole apart.
         self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    }
+
+    fn add_one(&mut self, secret: &str) {
+        if secret.len() >= MIN_SECRET && !self.0.iter().any(|known| known == secret) {
+            self.0.push(secret.to_owned());
+        }
     }
 
     /// `text` for people.
@@ -74,6 +90,15 @@ pub(in crate::export) fn keep_secret(mut value: HeaderValue, secrets: &mut Secre
     value
 }
 
+/// `user:password`, of the base64 that a `Basic` credential is, padded or not.
+fn basic(word: &str) -> Option<String> {
+    let padding = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    [alphabet::STANDARD, alphabet::URL_SAFE].into_iter().find_map(|alphabet| {
+        let decoded = GeneralPurpose::new(&alphabet, padding).decode(word).ok()?;
+        String::from_utf8(decoded).ok().filter(|text| text.contains(':') && !text.contains(char::is_control))
+    })
+}
+
 fn is_scheme(word: &str) -> bool {
     ["bearer", "basic", "token", "apikey", "api-key"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
@@ -110,6 +135,23 @@ mod tests {
         secrets.add("Bearer s3cr3t-token");
         assert_eq!(secrets.clean("got Bearer s3cr3t-token!"), "got [redacted]!");
         assert_eq!(secrets.clean("bad token s3cr3t-token; use Bearer"), "bad token [redacted]; use Bearer");
+    }
+
+    #[test]
+    fn user_and_password_of_a_basic_credential_are_hidden_as_the_upstream_decodes_them() {
+        use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+        for encoded in
+            [BASE64_STANDARD.encode("acme:s3cr3t pass"), BASE64_STANDARD_NO_PAD.encode("acme:s3cr3t pass")]
+        {
+            let mut secrets = Secrets::default();
+            secrets.add(&format!("Basic {encoded}"));
+            assert_eq!(secrets.clean("no user acme:s3cr3t pass"), "no user [redacted]");
+            assert_eq!(
+                secrets.clean("wrong password 's3cr3t pass' of acme"),
+                "wrong password '[redacted]' of [redacted]"
+            );
+            assert!(!secrets.clean(&format!("bad {encoded}")).contains(encoded.trim_end_matches('=')));
+        }
     }
 
     #[test]
