@@ -42,9 +42,10 @@ impl Shared {
         max_bytes: usize,
         batches: usize,
     ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
+        let Some(number) = self.state.lock().streams.number(stream) else { return Ok(VecDeque::new()) };
         let mut from = numbers.start;
         loop {
-            let mut pieces = match self.plan(stream.0, from, max_bytes.saturating_mul(batches) as u64) {
+            let mut pieces = match self.plan(number, from, max_bytes.saturating_mul(batches) as u64) {
                 Ok(pieces) => pieces,
                 Err(NoPlan::Changed) => continue,
                 Err(NoPlan::Settled(end)) => {
@@ -80,6 +81,8 @@ impl Shared {
                             read.push(entries);
                         }
                         Got::Corrupt => {
+                            // What is damaged is settled: not if it is another journal's.
+                            self.is_in_place().map_err(|source| read_error(segment, source))?;
                             from = piece.end;
                             self.quarantine(&piece.segment, &piece.extent);
                             self.state.lock().streams.settle(stream, &(piece.from..=from - 1));
@@ -131,14 +134,15 @@ impl Shared {
             .lock()
             .segments
             .get(&segment.id())
-            .and_then(|state| Some((state.length, state.end()?, state.unreadable)));
+            .and_then(|state| Some((state.length(), state.end()?, state.unreadable)));
         let Some((length, end, unreadable)) = found else { return Ok(()) };
         if unreadable {
             return Err(io::Error::other("neither its index nor its records can be read"));
         }
+        self.is_in_place()?;
         let found = read_again(&*self.disk, segment, length, end);
         let mut state = self.state.lock();
-        let Some(known) = state.segments.get_mut(&segment.id()) else { return Ok(()) };
+        let Some(known) = state.segments.get_mut(segment.id()) else { return Ok(()) };
         let corrupt = match found {
             Ok((index, corrupt)) => {
                 known.index = Index::Closed(Arc::new(index), end);
@@ -162,7 +166,7 @@ impl Shared {
     }
 
     /// The records with at most `max_bytes` of a stream's entries from `from` on, or one that has more.
-    fn plan(&self, stream: u32, from: u64, max_bytes: u64) -> Result<Vec<Piece>, NoPlan> {
+    fn plan(&self, stream: u64, from: u64, max_bytes: u64) -> Result<Vec<Piece>, NoPlan> {
         let mut extents: Vec<(Arc<Segment>, Extent)> = Vec::new();
         let mut sealed: Vec<(Arc<Segment>, Arc<SealedIndex>)> = Vec::new();
         // From here on entries may be missing among `extents`.

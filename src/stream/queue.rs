@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -49,7 +49,7 @@ pub struct Stream {
     /// Wakes consumers whose batch may have lost entries.
     pub(super) withdrawal: Notify,
     failing: AtomicBool,
-    failures: AtomicU32,
+    failures: AtomicU64,
     hanging: AtomicBool,
     /// An [`Activity`], for the API.
     activity: AtomicU8,
@@ -94,7 +94,7 @@ pub struct StreamState {
     /// Batches being sent.
     pub in_flight: usize,
     /// Failed attempts since the last batch of which the upstream has taken anything; 0 while all is well.
-    pub failed_attempts: u32,
+    pub failed_attempts: u64,
     /// What it does now.
     pub activity: Activity,
     /// What it has come to, with what the streams of this name before it have.
@@ -140,7 +140,7 @@ impl Stream {
             wake: Notify::new(),
             withdrawal: Notify::new(),
             failing: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
+            failures: AtomicU64::new(0),
             hanging: AtomicBool::new(false),
             activity: AtomicU8::new(Activity::Waiting as u8),
             history: Mutex::new(history),
@@ -192,7 +192,9 @@ impl Stream {
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         if bounded && settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
             self.requests.fetch_sub(1, Ordering::AcqRel);
-            self.held.fetch_sub(bytes, Ordering::AcqRel);
+            self.held.fetch_sub(bytes, Ordering::SeqCst);
+            // Whoever has looked in between has seen less room than there is.
+            self.line.freed();
             return Room::Full;
         }
         Room::Reserved
@@ -225,7 +227,8 @@ impl Stream {
 
     /// Gives held bytes back.
     pub(super) fn let_go(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::SeqCst);
+        let held = self.held.fetch_sub(bytes, Ordering::SeqCst);
+        debug_assert!(held & !GONE >= bytes, "no more is given back than was held");
         self.of_key.give_back(bytes);
         self.line.freed();
     }
