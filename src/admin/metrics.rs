@@ -97,6 +97,16 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         }
         Ok(())
     })?;
+    let help = "Parts of requests without records, in which something unknown was ignored";
+    page.counters("sluice_received_ignored_parts", help, |family| {
+        for signal in Signal::ALL {
+            for transport in Transport::ALL {
+                let labels = [("signal", signal.name()), ("transport", transport.name())];
+                family.add(&labels, counters.of(transport).ignored(signal))?;
+            }
+        }
+        Ok(())
+    })?;
     let help = "Requests to a wrong path, by a wrong method or in a format that is not taken";
     page.counters("sluice_misdirected_requests", help, |family| {
         let (http, grpc) = (counters.of(Transport::Http), counters.of(Transport::Grpc));

@@ -5,6 +5,7 @@ mod arbitrary;
 mod attributes;
 mod cut;
 mod fault;
+mod ignored;
 mod json;
 mod locate;
 #[cfg(any(test, fuzzing))]
@@ -21,6 +22,7 @@ mod wire;
 pub use attributes::{Found, Value, find};
 pub use cut::Cut;
 pub use fault::{Fault, Reason};
+pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, read_request, write_request};
 pub use resize::{halve, split_to_size};
 pub use signal::Signal;

@@ -92,6 +92,7 @@ pub struct TransportCounters {
     records: [[AtomicU64; 4]; 3],
     unrouted: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
+    ignored: [AtomicU64; 3],
     misdirected: [AtomicU64; 3],
 }
 
@@ -138,6 +139,13 @@ impl TransportCounters {
         self.bytes[signal.index()].fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts parts of a request that have no records, but something that OTLP doesn't know.
+    pub fn count_ignored(&self, signal: Signal, parts: u64) {
+        if parts > 0 {
+            self.ignored[signal.index()].fetch_add(parts, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a request in which no OTLP was looked for.
     pub fn count_misdirected(&self, how: Misdirection) {
         self.misdirected[how as usize].fetch_add(1, Ordering::Relaxed);
@@ -151,6 +159,11 @@ impl TransportCounters {
     /// Bytes of bodies, after decompression.
     pub fn bytes(&self, signal: Signal) -> u64 {
         self.bytes[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Parts of requests that have no records, but something that OTLP doesn't know.
+    pub fn ignored(&self, signal: Signal) -> u64 {
+        self.ignored[signal.index()].load(Ordering::Relaxed)
     }
 
     /// Requests in which no OTLP was looked for.

@@ -170,6 +170,7 @@ impl Intake {
         counters.count(signal, Outcome::Rejected, remarks.rejected());
         counters.count(signal, Outcome::Dropped, tally.unrouted + tally.shed);
         counters.count_unrouted(signal, tally.unrouted);
+        counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);
         remarks.log(signal, missing);
         if tally.unrouted > 0

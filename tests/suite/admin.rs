@@ -144,7 +144,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 26] = [
+    let expected: [(&str, &[&str]); 27] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
@@ -165,6 +165,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_pending_bytes", &["exporter"]),
         ("sluice_pending_records", &["exporter"]),
         ("sluice_received_bytes_total", &["signal", "transport"]),
+        ("sluice_received_ignored_parts_total", &["signal", "transport"]),
         ("sluice_received_records_total", &["signal", "transport", "outcome"]),
         ("sluice_recovered_records_total", &["exporter"]),
         ("sluice_routed_records_total", &["exporter", "signal"]),
