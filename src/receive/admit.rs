@@ -135,7 +135,8 @@ impl Intake {
             overhead += WAITING;
         }
         if overhead + reservation.bytes() > budget.limit() {
-            return Self::refused(counters, signal, 1, &Refused::TooLarge).into();
+            let records = otlp::count_request(signal, &body);
+            return Self::refused(counters, signal, records, &Refused::TooLarge).into();
         }
         if !reservation.grow(overhead) {
             return unread(reservation, omitted, Lacking::Memory(overhead));
@@ -147,7 +148,8 @@ impl Intake {
         // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
         let copied = split.copied_bytes() as u64;
         if copied + reservation.bytes() > budget.limit() {
-            return Self::refused(counters, signal, 1, &Refused::TooLarge).into();
+            let records = otlp::count_request(signal, &body);
+            return Self::refused(counters, signal, records, &Refused::TooLarge).into();
         }
         if copied > 0 && !reservation.grow(copied) {
             drop(reservation.split_off(overhead));

@@ -32,6 +32,34 @@ impl Outcome {
     }
 }
 
+/// What a request came to in which OTLP was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// All of it is taken, which of an empty one is nothing.
+    Accepted,
+    /// It is taken, and its sender was told something by partial success: what is not taken of it, or a warning.
+    Partial,
+    /// None of it is taken; the sender is to send it again, or has gone without an answer.
+    Refused,
+    /// None of it is taken, nor will be.
+    Rejected,
+}
+
+impl Answered {
+    /// Every way.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Partial, Self::Refused, Self::Rejected];
+
+    /// The `outcome` label of `sluice_received_requests_total`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// What is wrong with the head of a request, so that no OTLP is looked for behind it. Such requests are counted by
 /// themselves: they have no records that could be counted, and often not even a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +118,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub struct TransportCounters {
     records: [[AtomicU64; 4]; 3],
+    requests: [[AtomicU64; 4]; 3],
     unrouted: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
     ignored: [AtomicU64; 3],
@@ -127,6 +156,11 @@ impl TransportCounters {
         }
     }
 
+    /// Counts a request, once, when it is known what it has come to.
+    pub fn count_request(&self, signal: Signal, answered: Answered) {
+        self.requests[signal.index()][answered as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Says of records that were counted as dropped that no route took them.
     pub fn count_unrouted(&self, signal: Signal, records: u64) {
         if records > 0 {
@@ -154,6 +188,11 @@ impl TransportCounters {
     /// Records by outcome.
     pub fn records(&self, signal: Signal, outcome: Outcome) -> u64 {
         self.records[signal.index()][outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// Requests by what they came to.
+    pub fn requests(&self, signal: Signal, answered: Answered) -> u64 {
+        self.requests[signal.index()][answered as usize].load(Ordering::Relaxed)
     }
 
     /// Bytes of bodies, after decompression.

@@ -90,7 +90,8 @@ impl<'a> Reader<'a, '_> {
                 let rest = self.skip(text)?;
                 let part = &text[..text.len() - rest.len()];
                 let position = self.open.first().and_then(|entry| entry.index).unwrap_or(index);
-                let records = self.count(field, message, part).map_or(1, |(records, _)| records.max(1));
+                let records =
+                    self.count(field.record, message, part).map_or(1, |(records, _)| records.max(1));
                 self.trouble = None;
                 self.found += records;
                 let cut = Cut { index: position, path, offset, reason, records, bytes: Vec::new() };
@@ -148,39 +149,50 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Counts the records in a part, which is JSON.
-    fn count(&mut self, field: &Field, message: &'static Message, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
+    /// Counts the records in the whole document; 0 if it is no JSON.
+    pub(super) fn count_document(mut self) -> u64 {
+        self.count(false, self.request, space(self.json)).map_or(0, |(records, _)| records)
+    }
+
+    /// Counts the records in a part, which may be one. Of what stands under a name of once, those count only if there are
+    /// no others.
+    fn count(&mut self, is_record: bool, message: &'static Message, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
         let rest = match text {
-            [b'{', rest @ ..] if !field.record => rest,
-            _ => return Ok((u64::from(field.record), self.skip(text)?)),
+            [b'{', rest @ ..] if !is_record => rest,
+            _ => return Ok((u64::from(is_record), self.skip(text)?)),
         };
-        let (mut records, mut after, mut rest) = (0, 0, space(rest));
+        let (mut records, mut of_once) = (0, 0);
+        let (mut after, mut rest) = (0, space(rest));
         while let [b'"', ..] = rest {
-            let (member, value) = self.name(message, rest, &mut after)?;
-            let inner =
-                member.filter(|member| member.leads).and_then(|member| Some((member, member.message()?)));
-            rest = match (inner, value) {
-                (Some((member, inner)), [b'[', elements @ ..]) if member.label == Label::Repeated => {
+            let (known, value) = self.name(message, rest, &mut after)?;
+            let former = if known.is_none() { self.formerly(message, rest)? } else { None };
+            let member = known.or(former).filter(|member| member.leads);
+            let Some((member, inner)) = member.and_then(|member| Some((member, member.message()?))) else {
+                rest = behind_comma(self.skip(value)?);
+                continue;
+            };
+            let counted = if former.is_some() { &mut of_once } else { &mut records };
+            rest = match value {
+                [b'[', elements @ ..] if member.label == Label::Repeated => {
                     let mut rest = space(elements);
                     while let [next, ..] = rest
                         && *next != b']'
                     {
-                        let (more, after) = self.count(member, inner, rest)?;
-                        records += more;
+                        let (more, after) = self.count(member.record, inner, rest)?;
+                        *counted += more;
                         rest = behind_comma(after);
                     }
-                    &rest[1..]
+                    behind_bracket(rest)
                 }
-                (Some((member, inner)), _) => {
-                    let (more, rest) = self.count(member, inner, value)?;
-                    records += more;
+                _ => {
+                    let (more, rest) = self.count(member.record, inner, value)?;
+                    *counted += more;
                     rest
                 }
-                (None, _) => self.skip(value)?,
             };
             rest = behind_comma(rest);
         }
-        Ok((records, &rest[1..]))
+        Ok((if records == 0 { of_once } else { records }, behind_bracket(rest)))
     }
 
     /// Adds a part that was cut out; its parents are still open.
@@ -233,6 +245,11 @@ impl<'a> Reader<'a, '_> {
         line.push(b'\n');
         line
     }
+}
+
+/// What follows a closing bracket; nothing, if the document ends before it.
+fn behind_bracket(text: &[u8]) -> &[u8] {
+    text.get(1..).unwrap_or_default()
 }
 
 /// What follows a member or an element, without the comma if there is one.

@@ -26,9 +26,7 @@ impl<'a> Reader<'a, '_> {
         name: &'a [u8],
         value: &'a [u8],
     ) -> Step<bool> {
-        let (said, _) = self.text(member)?;
-        let is_former = |names: &[&str]| names.iter().any(|name| name.as_bytes() == &*said);
-        if !message.former.is_some_and(|former| is_former(former.names)) {
+        if self.formerly(message, member)?.is_none() {
             return Ok(false);
         }
         if !is_nothing(value) {
@@ -36,6 +34,18 @@ impl<'a> Reader<'a, '_> {
             self.former.push(FormerMember { depth: self.open.len(), name, value });
         }
         Ok(true)
+    }
+
+    /// The field that once had the name of a member, if one had.
+    pub(super) fn formerly(
+        &mut self,
+        message: &'static Message,
+        member: &'a [u8],
+    ) -> Step<Option<&'static Field>> {
+        let Some(former) = message.former else { return Ok(None) };
+        let (name, _) = self.text(member)?;
+        let is_former = former.names.iter().any(|known| known.as_bytes() == &*name);
+        Ok(if is_former { message.field(former.field) } else { None })
     }
 
     /// Reads those members of the message that begins at `text` that have a name of once, the message's own being

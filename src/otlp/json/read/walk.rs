@@ -60,7 +60,7 @@ pub(super) enum Segment<'a> {
 
 /// A document being read, and what has been written of it.
 pub(super) struct Reader<'a, 'r> {
-    request: &'static Message,
+    pub(super) request: &'static Message,
     pub(super) json: &'a [u8],
     pub(super) out: Vec<u8>,
     room: &'r mut dyn FnMut(usize) -> bool,
