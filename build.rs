@@ -75,10 +75,9 @@ fn tables(schema: &Schema<'_>) -> String {
     writeln!(out, "/// Every message of the schema.").expect(INFALLIBLE);
     writeln!(out, "pub(crate) static MESSAGES: [Message; {}] = [", messages.len()).expect(INFALLIBLE);
     for (name, message) in messages {
-        let refused = message.reserved_range.iter().map(ReservedRange::start).find(|start| *start == 1000);
+        let former = former(message);
         let (name, constant) = (short(name), screaming(short(name)));
-        writeln!(out, "    Message::new({name:?}, {constant}, {}, &[", refused.unwrap_or(0))
-            .expect(INFALLIBLE);
+        writeln!(out, "    Message::new({name:?}, {constant}, {former}, &[").expect(INFALLIBLE);
         for (slot, field) in message.field.iter().enumerate() {
             writeln!(out, "        {},", row(schema, message, slot, field, &index, &leading))
                 .expect(INFALLIBLE);
@@ -87,6 +86,20 @@ fn tables(schema: &Schema<'_>) -> String {
     }
     writeln!(out, "];").expect(INFALLIBLE);
     out
+}
+
+/// The `Former` of a message: the field that had another number or other names, if there is one. A reserved name is a
+/// former name of the scopes in an entry, and of the scope in what holds one.
+fn former(message: &DescriptorProto) -> String {
+    if message.reserved_name.is_empty() {
+        return "None".to_owned();
+    }
+    let number = message.reserved_range.iter().map(ReservedRange::start).find(|start| *start == 1000);
+    let names: Vec<String> =
+        message.reserved_name.iter().flat_map(|name| [camel(name), name.clone()]).collect();
+    let field = if number.is_some() { 2 } else { 1 };
+    let number = number.map_or(0, i32::unsigned_abs);
+    format!("Some(Former {{ field: {field}, number: {number}, names: &{names:?} }})")
 }
 
 const INFALLIBLE: &str = "writing to a string can't fail";

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
-use crate::receive::{Misdirection, Outcome, Transport};
+use crate::receive::{Answered, Misdirection, Outcome, Transport};
 use crate::run::Router;
 
 /// `OpenMetrics` text, which Prometheus reads.
@@ -88,11 +88,36 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         }
         Ok(())
     })?;
+    page.counters("sluice_received_requests", "Requests in which OTLP was looked for", |family| {
+        for signal in Signal::ALL {
+            for transport in Transport::ALL {
+                for answered in Answered::ALL {
+                    let labels = [
+                        ("signal", signal.name()),
+                        ("transport", transport.name()),
+                        ("outcome", answered.name()),
+                    ];
+                    family.add(&labels, counters.of(transport).requests(signal, answered))?;
+                }
+            }
+        }
+        Ok(())
+    })?;
     page.counters("sluice_received_bytes", "Bytes of request bodies, after decompression", |family| {
         for signal in Signal::ALL {
             for transport in Transport::ALL {
                 let labels = [("signal", signal.name()), ("transport", transport.name())];
                 family.add(&labels, counters.of(transport).bytes(signal))?;
+            }
+        }
+        Ok(())
+    })?;
+    let help = "Parts of requests without records, in which something unknown was ignored";
+    page.counters("sluice_received_ignored_parts", help, |family| {
+        for signal in Signal::ALL {
+            for transport in Transport::ALL {
+                let labels = [("signal", signal.name()), ("transport", transport.name())];
+                family.add(&labels, counters.of(transport).ignored(signal))?;
             }
         }
         Ok(())

@@ -86,6 +86,9 @@ pub fn explain(
         let (path, offset, reason) = (&cut.path, cut.offset, &cut.reason);
         writeln!(out, "cut out: {path} at byte {offset}: {reason} ({} records)", cut.records)?;
     }
+    for sentence in split.ignored.sentences() {
+        writeln!(out, "ignored: {sentence}")?;
+    }
     if split.entries.is_empty() && split.cuts.is_empty() {
         writeln!(out, "the request is empty: it would be answered 200 and go nowhere")?;
     }

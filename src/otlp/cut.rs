@@ -1,7 +1,7 @@
 //! Cutting out of an entry what is not valid, so that nothing else in it suffers.
 
 use super::fault::{Fault, Reason};
-use super::piece::{Child, Header, Parts, Piece};
+use super::piece::{self, Child, Header, Parts, Piece};
 use super::schema::Message;
 use super::validate::{Level, Walk};
 use super::wire::{Field, Fields};
@@ -40,7 +40,7 @@ pub(super) fn sift(
     fault: Fault,
     cuts: &mut Vec<Cut>,
 ) -> Option<(Vec<u8>, u64)> {
-    let entry = Child::of(Message::request(signal), entry).expect("entries lead to records");
+    let entry = Child::of(Message::request(signal), entry, false).expect("entries lead to records");
     let mut sieve = Sieve {
         signal,
         request,
@@ -86,7 +86,7 @@ impl Sieve<'_> {
         for part in parts.children() {
             let mut walk = Walk::new(self.request);
             match walk.message(part.message(), part.bytes, below) {
-                Ok(()) => self.kept.put(part.raw, walk.records + u64::from(part.field.record)),
+                Ok(()) => self.kept.put(&part.renumbered(), walk.records + u64::from(part.field.record)),
                 Err(fault) => self.sift(&part, below, fault),
             }
         }
@@ -99,8 +99,9 @@ impl Sieve<'_> {
     /// Whether all is right but, perhaps, the children.
     fn has_valid_header(message: &'static Message, bytes: &[u8], level: Level) -> bool {
         let mut walk = Walk::new(bytes);
+        let former = piece::is_former(message, bytes);
         Fields::of(bytes).map_while(Result::ok).all(|field| {
-            Child::of(message, &field).is_some() || walk.message(message, field.raw, level).is_ok()
+            Child::of(message, &field, former).is_some() || walk.message(message, field.raw, level).is_ok()
         })
     }
 

@@ -27,8 +27,6 @@ pub enum Reason {
     Depth,
     /// An entry with more than one resource.
     DuplicateResource,
-    /// Field 1000 of an entry.
-    OldInstrumentationLibrary,
     /// A request of 4 GiB or more.
     TooLong,
     /// The length of a packed field is not a whole number of values.
@@ -43,6 +41,8 @@ pub enum Reason {
     Control,
     /// Something behind the end of the JSON document.
     Trailing,
+    /// Another JSON document behind the first.
+    SeveralDocuments,
     /// Half of a surrogate pair without the other.
     Surrogate,
     /// Another JSON type where a message is.
@@ -90,9 +90,6 @@ impl Reason {
             Self::IdLength => "a trace id must have 16 bytes and a span id 8, or none",
             Self::Depth => "messages are nested more than 100 levels deep",
             Self::DuplicateResource => "entry has more than one resource",
-            Self::OldInstrumentationLibrary => {
-                "field 1000 is of the old instrumentation library, send scopes instead"
-            }
             Self::TooLong => "request is longer than a protobuf message can be",
             Self::Packed => "packed field is not a whole number of values",
             Self::OtherSignal => "these are another signal's entries: send them to that signal's path",
@@ -101,6 +98,9 @@ impl Reason {
             Self::Escape => "not an escape that JSON knows",
             Self::Control => "control characters in a string must be escaped",
             Self::Trailing => "there is something behind the end of the document",
+            Self::SeveralDocuments => {
+                "there is more than one JSON document in the body: send each as a request of its own, or their entries in one list"
+            }
             Self::Surrogate => "half of a surrogate pair is not a character",
             Self::NotAnObject => "must be an object",
             Self::NotAList => "must be a list",

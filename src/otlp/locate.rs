@@ -44,7 +44,9 @@ pub(super) fn abbreviated(path: String) -> String {
 /// One field on the way.
 struct Step<'a> {
     number: u32,
+    /// The field with this number, if the message has one today.
     field: Option<&'static schema::Field>,
+    repeated: bool,
     /// How many of the same number stand before it.
     index: usize,
     /// Where the field ends in its message.
@@ -66,8 +68,10 @@ impl<'a> Step<'a> {
                 let before = Fields::of(&bytes[..start]).map_while(Result::ok);
                 let index = before.filter(|other| other.number == number).count();
                 let field = message.field(number);
-                let inner = field.and_then(schema::Field::message).zip(inner);
-                return Some(Self { number, field, index, end, inner });
+                let known = field.or_else(|| message.formerly(number));
+                let inner = known.and_then(schema::Field::message).zip(inner);
+                let repeated = known.is_some_and(|known| known.label == Label::Repeated);
+                return Some(Self { number, field, repeated, index, end, inner });
             }
             start = end;
         }
@@ -79,11 +83,11 @@ impl<'a> Step<'a> {
             path.push('.');
         }
         let written = match self.field {
-            Some(field) if field.label == Label::Repeated => write!(path, "{}[{}]", field.name, self.index),
             Some(field) => write!(path, "{}", field.name),
             None => write!(path, "{}", self.number),
         };
-        written.expect("writing to a string can't fail");
+        let indexed = if self.repeated { write!(path, "[{}]", self.index) } else { Ok(()) };
+        written.and(indexed).expect("writing to a string can't fail");
     }
 }
 

@@ -4,6 +4,11 @@
 //! which is every field that leads to no record, and children. A [`Piece`] gets some of the children, each byte
 //! for byte as it was encoded, under copies of the headers above them. Unknown fields are header fields, so they
 //! come along. Nothing here is checked: what is taken apart has been validated, or its framing has.
+//!
+//! An entry that has no scopes but those under field 1000, their number of once, is taken apart as if they stood under
+//! field 2, and in a piece they do.
+
+use std::borrow::Cow;
 
 use super::schema::{self, Label, Message};
 use super::wire::{self, Fields};
@@ -32,6 +37,8 @@ pub(super) struct Child<'a> {
     pub(super) raw: &'a [u8],
     /// Without.
     pub(super) bytes: &'a [u8],
+    /// Whether it stands under the number that its field had once.
+    former: bool,
 }
 
 impl Header {
@@ -48,9 +55,10 @@ impl<'a> Parts<'a> {
         let mut header = Header::default();
         let mut children = 0;
         let mut alternatives = 0;
+        let former = is_former(message, bytes);
         for field in Fields::of(bytes) {
             let field = field.ok()?;
-            if let Some(child) = Child::of(message, &field) {
+            if let Some(child) = Child::of(message, &field, former) {
                 children += 1;
                 alternatives += usize::from(child.field.label == Label::Member);
             } else if children == 0 {
@@ -69,10 +77,26 @@ impl<'a> Parts<'a> {
 }
 
 impl<'a> Child<'a> {
-    /// `field` of `message`, if it is a child.
-    pub(super) fn of(message: &Message, field: &wire::Field<'a>) -> Option<Self> {
-        let known = message.field(field.number).filter(|known| known.leads)?;
-        Some(Self { field: known, raw: field.raw, bytes: field.delimited()? })
+    /// `field` of `message`, if it is a child; `former` is what [`is_former`] says of the message.
+    pub(super) fn of(message: &Message, field: &wire::Field<'a>, former: bool) -> Option<Self> {
+        let (known, former) = match message.formerly(field.number).filter(|_| former) {
+            Some(known) => (known, true),
+            None => (message.field(field.number)?, false),
+        };
+        let bytes = field.delimited().filter(|_| known.leads)?;
+        Some(Self { field: known, raw: field.raw, bytes, former })
+    }
+
+    /// With key and length, under the number that its field has today.
+    pub(super) fn renumbered(&self) -> Cow<'a, [u8]> {
+        if !self.former {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut out = Vec::with_capacity(self.raw.len());
+        wire::put_varint(&mut out, u64::from(self.field.number << 3 | 2));
+        wire::put_varint(&mut out, self.bytes.len() as u64);
+        out.extend_from_slice(self.bytes);
+        Cow::Owned(out)
     }
 
     /// The message it is.
@@ -87,14 +111,42 @@ impl<'a> Child<'a> {
 }
 
 fn children<'a>(message: &'static Message, bytes: &'a [u8]) -> impl Iterator<Item = Child<'a>> + use<'a> {
-    Fields::of(bytes).map_while(Result::ok).filter_map(move |field| Child::of(message, &field))
+    let former = is_former(message, bytes);
+    Fields::of(bytes).map_while(Result::ok).filter_map(move |field| Child::of(message, &field, former))
+}
+
+/// Whether a message has a field under its number of once, and not under that of today. Then it is read as if it had that
+/// of today; otherwise it is a field like any that is not known.
+pub(super) fn is_former(message: &Message, bytes: &[u8]) -> bool {
+    let Some(former) = message.former.filter(|former| former.number != 0) else { return false };
+    let mut is_former = false;
+    for field in Fields::of(bytes).map_while(Result::ok) {
+        if field.number == former.field {
+            return false;
+        }
+        is_former |= field.number == former.number;
+    }
+    is_former
+}
+
+/// A valid message of which [`is_former`] says yes, as it is written today: everything in its order.
+pub(super) fn renumbered(message: &'static Message, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for field in Fields::of(bytes).map_while(Result::ok) {
+        match Child::of(message, &field, true) {
+            Some(child) => out.extend_from_slice(&child.renumbered()),
+            None => out.extend_from_slice(field.raw),
+        }
+    }
+    out
 }
 
 /// How many records `bytes` hold, or `None` if their framing is broken on the way to them.
 pub(super) fn records(message: &'static Message, bytes: &[u8]) -> Option<u64> {
+    let former = is_former(message, bytes);
     let mut records = 0;
     for field in Fields::of(bytes) {
-        if let Some(child) = Child::of(message, &field.ok()?) {
+        if let Some(child) = Child::of(message, &field.ok()?, former) {
             records += child.records()?;
         }
     }

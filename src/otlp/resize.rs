@@ -46,7 +46,7 @@ impl Packing<'_> {
                     self.fill(child.field.number, inner);
                     self.piece.leave();
                 }
-                None => self.piece.put(child.raw, child.records().unwrap_or_default()),
+                None => self.piece.put(&child.renumbered(), child.records().unwrap_or_default()),
             }
         }
     }
@@ -101,7 +101,7 @@ fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[Piece; 2
         half.enter(1, parts.header.clone());
     }
     for (index, entry) in parts.children().enumerate() {
-        halves[usize::from(index >= entries.div_ceil(2))].put(entry.raw, entry.records()?);
+        halves[usize::from(index >= entries.div_ceil(2))].put(&entry.renumbered(), entry.records()?);
     }
     Some(halves)
 }
@@ -130,7 +130,7 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
         if !second {
             first += records;
         }
-        halves[usize::from(second)].put(child.raw, records);
+        halves[usize::from(second)].put(&child.renumbered(), records);
     }
     Some(())
 }

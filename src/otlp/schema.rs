@@ -8,7 +8,7 @@ use super::Signal;
 
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod tables {
-    use super::{Field, Kind, Label, Message};
+    use super::{Field, Former, Kind, Label, Message};
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
 
@@ -25,13 +25,23 @@ pub(super) struct Message {
     pub(super) index: u8,
     /// Whether records are found in it, however deep.
     pub(super) holds_records: bool,
-    /// A field number that makes the message invalid, or 0. Entries have one: 1000 once held the scopes, where
-    /// the Collector still looks for them and others don't.
-    pub(super) refused: u32,
+    /// The field that once had another number or other names, if there is one.
+    pub(super) former: Option<Former>,
     /// In the order of `proto/`.
     pub(super) fields: &'static [Field],
     actions: [Action; DENSE],
     rows: [u8; DENSE / 8],
+}
+
+/// How a field was written once. A Collector still reads what is written so, where the field itself is absent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Former {
+    /// The field number of today.
+    pub(super) field: u32,
+    /// The number that it had, or 0 if it had the same. Of an entry, 1000.
+    pub(super) number: u32,
+    /// The names that it had in JSON.
+    pub(super) names: &'static [&'static str],
 }
 
 /// One field of a message.
@@ -127,7 +137,7 @@ const NO_ROW: u8 = u8::MAX;
 
 impl Message {
     /// The message with its dense tables.
-    const fn new(name: &'static str, index: u8, refused: u32, fields: &'static [Field]) -> Self {
+    const fn new(name: &'static str, index: u8, former: Option<Former>, fields: &'static [Field]) -> Self {
         let mut actions = [Action { op: Op::Other, argument: 0 }; DENSE];
         let mut rows = [NO_ROW; DENSE / 8];
         let mut row = 0;
@@ -144,7 +154,7 @@ impl Message {
             holds_records |= field.leads;
             row += 1;
         }
-        Self { name, index, holds_records, refused, fields, actions, rows }
+        Self { name, index, holds_records, former, fields, actions, rows }
     }
 
     /// What to do with the bytes behind a one-byte key, or behind any key below 256.
@@ -164,6 +174,12 @@ impl Message {
     pub(super) fn row(&self, number: u32) -> Option<usize> {
         let row = *self.rows.get(number as usize)?;
         (row != NO_ROW).then_some(row as usize)
+    }
+
+    /// The field of today, if this is the number that one of the message's fields had once.
+    pub(super) fn formerly(&self, number: u32) -> Option<&'static Field> {
+        let former = self.former.filter(|former| former.number == number && number != 0)?;
+        self.field(former.field)
     }
 
     /// The request message of a signal.

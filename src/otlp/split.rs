@@ -10,7 +10,7 @@ use super::fault::{Fault, Reason};
 use super::schema::Message;
 use super::validate::{Level, Walk};
 use super::wire::{Fields, Value};
-use super::{Signal, locate, piece};
+use super::{Ignored, Signal, locate, piece};
 
 /// What a request holds.
 #[derive(Debug, Default)]
@@ -19,13 +19,26 @@ pub struct Split<'a> {
     pub entries: SmallVec<[Entry<'a>; 4]>,
     /// What was not valid, in the request's order.
     pub cuts: Vec<Cut>,
+    /// What was passed over where records are missing.
+    pub ignored: Ignored,
+}
+
+impl Split<'_> {
+    /// Bytes of entries that are not borrowed from the request.
+    pub fn copied_bytes(&self) -> usize {
+        let copied = |entry: &Entry<'_>| match &entry.bytes {
+            Cow::Owned(bytes) => bytes.len(),
+            Cow::Borrowed(_) => 0,
+        };
+        self.entries.iter().map(copied).sum()
+    }
 }
 
 /// A valid `ResourceSpans`, `ResourceMetrics` or `ResourceLogs`.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// The encoded message without the key and length that frame it in the request. Borrowed unless something
-    /// was cut out of it.
+    /// was cut out of it, or its scopes stood under field 1000 alone: here they stand under field 2.
     pub bytes: Cow<'a, [u8]>,
     /// The position among the request's entries, those that are not valid included.
     pub index: usize,
@@ -70,9 +83,15 @@ pub fn count_records(signal: Signal, entry: &[u8]) -> u64 {
     piece::records(Message::entry(signal), entry).unwrap_or_default()
 }
 
+/// How many records a request has, valid or not; 0 if its framing doesn't hold on the way to them. Cheap, and takes no
+/// memory.
+pub fn count_request(signal: Signal, request: &[u8]) -> u64 {
+    piece::records(Message::request(signal), request).unwrap_or_default()
+}
+
 /// Splits a request into valid entries. A valid entry is not copied; of another one, what is not valid is cut
-/// out: the record where the framing around it holds, else the metric, the scope or the entry. Of the request's
-/// own fields only the entries are taken over.
+/// out: the record where the framing around it holds, else the metric, the scope or the entry. An entry that has its
+/// scopes under field 1000 alone gets them under field 2. Of the request's own fields only the entries are taken over.
 pub fn split(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed> {
     let split = split_entries(signal, request);
     // White space in front of JSON can pass as the frame of an entry.
@@ -107,10 +126,16 @@ fn split_entries(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed>
         match (field.number, field.value) {
             (1, Value::Delimited(bytes)) => {
                 match check(signal, request, bytes, index) {
-                    Ok(entry) => split.entries.push(entry),
+                    Ok(entry) => {
+                        if entry.records == 0 {
+                            let offset = bytes.as_ptr().addr() - request.as_ptr().addr();
+                            split.ignored.look_into_entry(signal, request, bytes, offset);
+                        }
+                        split.entries.push(entry);
+                    }
                     Err(fault) => {
                         let rest = cut::sift(signal, request, &field, index, fault, &mut split.cuts);
-                        split.entries.extend(rest.map(|(bytes, records)| remainder(bytes, index, records)));
+                        split.entries.extend(rest.map(|(bytes, records)| rewritten(bytes, index, records)));
                     }
                 }
                 index += 1;
@@ -119,19 +144,29 @@ fn split_entries(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed>
             _ => {}
         }
     }
+    let is_empty = split.entries.iter().all(|entry| entry.records == 0) && split.cuts.is_empty();
+    if is_empty && split.ignored.count() == 0 {
+        split.ignored.look_into_request(signal, request);
+    }
     Ok(split)
 }
 
 /// The entry, if it is valid as it is.
 fn check<'a>(signal: Signal, request: &'a [u8], bytes: &'a [u8], index: usize) -> Result<Entry<'a>, Fault> {
     let mut walk = Walk::new(request);
-    walk.message(Message::entry(signal), bytes, Level::ENTRY)?;
+    let message = Message::entry(signal);
+    walk.message(message, bytes, Level::ENTRY)?;
+    if let Some(records) = walk.former
+        && piece::is_former(message, bytes)
+    {
+        return Ok(rewritten(piece::renumbered(message, bytes), index, records));
+    }
     let resource = walk.resource.map_or((0, 0), |resource| range(bytes, resource));
     Ok(Entry { bytes: Cow::Borrowed(bytes), index, records: walk.records, resource })
 }
 
-/// The entry that is left when something was cut out of it.
-fn remainder<'a>(bytes: Vec<u8>, index: usize, records: u64) -> Entry<'a> {
+/// An entry that is not as it came: something was cut out of it, or its scopes stood under their number of once.
+fn rewritten<'a>(bytes: Vec<u8>, index: usize, records: u64) -> Entry<'a> {
     let resource = Fields::of(&bytes).map_while(Result::ok).find(|field| field.number == 1);
     let resource =
         resource.and_then(|field| field.delimited()).map_or((0, 0), |resource| range(&bytes, resource));

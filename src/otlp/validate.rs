@@ -2,17 +2,17 @@
 //!
 //! Servers differ in what they accept, and a batch mixes the bytes of many senders, so what one server would
 //! refuse must not get in. Beyond what every protobuf decoder checks, this rejects groups, ids of other
-//! lengths than the specification's, a second `resource` in an entry, and field 1000 of an entry. Unknown fields
-//! are fine, as long as they are well-formed.
+//! lengths than the specification's, and a second `resource` in an entry. Unknown fields are fine, as long as they are
+//! well-formed; of an entry's field 1000, which a Collector reads as scopes, what is in it must be valid as well.
 //!
 //! The walk goes through every field once, decides by one look-up in the schema's dense tables, allocates
 //! nothing, and counts the records on the way.
 
 use super::fault::{Fault, Reason};
 use super::plain::{self, Plain};
-use super::schema::{self, Message, Op};
+use super::schema::{self, Field, Kind, Message, Op};
 use super::wire::{Fields, Value};
-use super::{Signal, wire};
+use super::{Signal, piece, wire};
 
 /// How many messages may stand inside one another below the request: as many as prost allows.
 const MAX_DEPTH: u32 = 100;
@@ -27,8 +27,14 @@ pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
         };
         match (number, value) {
             (1, Value::Delimited(entry)) => {
+                let message = Message::entry(signal);
                 walk.resource = None;
-                walk.message(Message::entry(signal), entry, Level::ENTRY)?;
+                walk.message(message, entry, Level::ENTRY)?;
+                if let Some(records) = walk.former.take()
+                    && piece::is_former(message, entry)
+                {
+                    walk.records += records;
+                }
             }
             (1, _) => return Err(walk.fault_at(at, Reason::WireType)),
             _ => {}
@@ -63,6 +69,9 @@ pub(super) struct Walk<'a> {
     pub(super) records: u64,
     /// The resource of the entry being checked.
     pub(super) resource: Option<&'a [u8]>,
+    /// The records in what the entry being checked holds under field 1000, if it has that. They are its records if it has
+    /// no field 2, and not counted above.
+    pub(super) former: Option<u64>,
     fault: Option<Fault>,
 }
 
@@ -75,7 +84,7 @@ type Step<T> = Result<T, Stop>;
 impl<'a> Walk<'a> {
     /// A walk over parts of `origin`, which faults are located in.
     pub(super) fn new(origin: &'a [u8]) -> Self {
-        Self { origin, records: 0, resource: None, fault: None }
+        Self { origin, records: 0, resource: None, former: None, fault: None }
     }
 
     /// Checks the fields of a message that stands at `level`.
@@ -186,8 +195,8 @@ impl<'a> Walk<'a> {
         if message.field(number).is_some() {
             return self.stop(start, Reason::WireType);
         }
-        if message.refused == number {
-            return self.stop(start, Reason::OldInstrumentationLibrary);
+        if let Some(field) = message.formerly(number) {
+            return self.former(field, start, level);
         }
         if level.below().is_none() {
             // prost counts skipping as a level.
@@ -198,6 +207,19 @@ impl<'a> Walk<'a> {
             Some(Err((reason, _))) => self.stop(start, reason),
             None => self.stop(start, Reason::Truncated),
         }
+    }
+
+    /// A field under the number that it had once: nothing to most servers, but a Collector reads it.
+    fn former(&mut self, field: &'static Field, start: &'a [u8], level: Level) -> Step<&'a [u8]> {
+        let (Kind::Message(index), Ok((_, 2, tail))) = (field.kind, wire::key(start)) else {
+            return self.stop(start, Reason::WireType);
+        };
+        let (bytes, after) = self.delimited(start, tail)?;
+        let counted = self.records;
+        self.nested(start, index, bytes, level)?;
+        *self.former.get_or_insert(0) += self.records - counted;
+        self.records = counted;
+        Ok(after)
     }
 
     /// Takes a length and as many bytes.

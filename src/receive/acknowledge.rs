@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::Outcome;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
+use super::{Answered, Outcome};
 use crate::notice;
 use crate::stream::{Receipt, Writing};
 
@@ -121,7 +121,9 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
 
 fn count_undelivered(intake: &Intake, admitted: &Admitted) {
     let (signal, records) = (admitted.signal, admitted.total);
-    intake.counters.of(admitted.transport).count(signal, Outcome::Refused, records);
+    let counters = intake.counters.of(admitted.transport);
+    counters.count(signal, Outcome::Refused, records);
+    counters.count_request(signal, Answered::Refused);
     if let Some(suppressed) = notice::due(signal.name(), "undelivered") {
         warn!(%signal, records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
     }

@@ -135,7 +135,8 @@ impl Intake {
             overhead += WAITING;
         }
         if overhead + reservation.bytes() > budget.limit() {
-            return Self::refused(counters, signal, 1, &Refused::TooLarge).into();
+            let records = otlp::count_request(signal, &body);
+            return Self::refused(counters, signal, records, &Refused::TooLarge).into();
         }
         if !reservation.grow(overhead) {
             return unread(reservation, omitted, Lacking::Memory(overhead));
@@ -144,6 +145,17 @@ impl Intake {
             Ok(split) => split,
             Err(malformed) => return Self::malformed(counters, signal, &malformed).into(),
         };
+        // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
+        let copied = split.copied_bytes() as u64;
+        if copied + reservation.bytes() > budget.limit() {
+            let records = otlp::count_request(signal, &body);
+            return Self::refused(counters, signal, records, &Refused::TooLarge).into();
+        }
+        if copied > 0 && !reservation.grow(copied) {
+            drop(reservation.split_off(overhead));
+            return unread(reservation, omitted, Lacking::Memory(overhead + copied));
+        }
+        overhead += copied;
         let (encoding, entry_field) = match omitted {
             None => (Encoding::Proto, signal.entry_field()),
             Some(omitted) => {
@@ -153,6 +165,7 @@ impl Intake {
         };
         let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
         let mut remarks = Remarks::default();
+        remarks.add_ignored(&split.ignored);
         let mut tally = Tally::default();
         let mut admission = Admission::new(signal, reservation, overhead);
         for entry in &split.entries {

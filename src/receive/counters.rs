@@ -32,6 +32,34 @@ impl Outcome {
     }
 }
 
+/// What a request came to in which OTLP was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// All of it is taken, which of an empty one is nothing.
+    Accepted,
+    /// It is taken, and its sender was told something by partial success: what is not taken of it, or a warning.
+    Partial,
+    /// None of it is taken; the sender is to send it again, or has gone without an answer.
+    Refused,
+    /// None of it is taken, nor will be.
+    Rejected,
+}
+
+impl Answered {
+    /// Every way.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Partial, Self::Refused, Self::Rejected];
+
+    /// The `outcome` label of `sluice_received_requests_total`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// What is wrong with the head of a request, so that no OTLP is looked for behind it. Such requests are counted by
 /// themselves: they have no records that could be counted, and often not even a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +118,10 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub struct TransportCounters {
     records: [[AtomicU64; 4]; 3],
+    requests: [[AtomicU64; 4]; 3],
     unrouted: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
+    ignored: [AtomicU64; 3],
     misdirected: [AtomicU64; 3],
 }
 
@@ -126,6 +156,11 @@ impl TransportCounters {
         }
     }
 
+    /// Counts a request, once, when it is known what it has come to.
+    pub fn count_request(&self, signal: Signal, answered: Answered) {
+        self.requests[signal.index()][answered as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Says of records that were counted as dropped that no route took them.
     pub fn count_unrouted(&self, signal: Signal, records: u64) {
         if records > 0 {
@@ -138,6 +173,13 @@ impl TransportCounters {
         self.bytes[signal.index()].fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts parts of a request that have no records, but something that OTLP doesn't know.
+    pub fn count_ignored(&self, signal: Signal, parts: u64) {
+        if parts > 0 {
+            self.ignored[signal.index()].fetch_add(parts, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a request in which no OTLP was looked for.
     pub fn count_misdirected(&self, how: Misdirection) {
         self.misdirected[how as usize].fetch_add(1, Ordering::Relaxed);
@@ -148,9 +190,19 @@ impl TransportCounters {
         self.records[signal.index()][outcome as usize].load(Ordering::Relaxed)
     }
 
+    /// Requests by what they came to.
+    pub fn requests(&self, signal: Signal, answered: Answered) -> u64 {
+        self.requests[signal.index()][answered as usize].load(Ordering::Relaxed)
+    }
+
     /// Bytes of bodies, after decompression.
     pub fn bytes(&self, signal: Signal) -> u64 {
         self.bytes[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Parts of requests that have no records, but something that OTLP doesn't know.
+    pub fn ignored(&self, signal: Signal) -> u64 {
+        self.ignored[signal.index()].load(Ordering::Relaxed)
     }
 
     /// Requests in which no OTLP was looked for.

@@ -18,7 +18,7 @@ use super::burial::Remains;
 use super::json::{self, Untranscoded};
 use super::remarks::{Remarks, Why};
 use super::tally::Tally;
-use super::{Counters, Outcome, Transport};
+use super::{Answered, Counters, Outcome, Transport};
 use crate::export::{DeadLetterBox, Exporter};
 use crate::journal::Journal;
 use crate::notice;
@@ -130,7 +130,9 @@ impl Intake {
         let progress = match json::transcode(signal, received, &mut patience).await {
             Ok((received, omitted)) => self.admit(Transport::Http, signal, received, Some(omitted)),
             Err(Untranscoded::Malformed(malformed)) => Self::malformed(counters, signal, &malformed).into(),
-            Err(Untranscoded::Refused(refused)) => Self::refused(counters, signal, 1, &refused).into(),
+            Err(Untranscoded::Refused(refused, records)) => {
+                Self::refused(counters, signal, records, &refused).into()
+            }
         };
         self.verdict(progress, patience, None).await
     }
@@ -170,6 +172,7 @@ impl Intake {
         counters.count(signal, Outcome::Rejected, remarks.rejected());
         counters.count(signal, Outcome::Dropped, tally.unrouted + tally.shed);
         counters.count_unrouted(signal, tally.unrouted);
+        counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);
         remarks.log(signal, missing);
         if tally.unrouted > 0
@@ -180,11 +183,14 @@ impl Intake {
         }
         let first = remains.cuts.first().map(|cut| cut.path.clone());
         self.bury(snapshot, signal, remains);
-        match (remarks.verdict(missing), first) {
+        let (answered, verdict) = match (remarks.verdict(missing), first) {
             (Verdict::Partly { message, .. }, Some(field)) if admitted.nothing_valid => {
-                Verdict::Malformed { field, message }
+                (Answered::Rejected, Verdict::Malformed { field, message })
             }
-            (verdict, _) => verdict,
-        }
+            (verdict @ Verdict::Partly { .. }, _) => (Answered::Partial, verdict),
+            (verdict, _) => (Answered::Accepted, verdict),
+        };
+        counters.count_request(signal, answered);
+        verdict
     }
 }

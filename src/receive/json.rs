@@ -12,7 +12,8 @@ const LARGE: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum Untranscoded {
     Malformed(Malformed),
-    Refused(Refused),
+    /// With the records that the body has.
+    Refused(Refused, u64),
 }
 
 /// What has come of an attempt.
@@ -20,6 +21,8 @@ enum Attempt {
     Done(Result<(Received, Omitted), Untranscoded>),
     /// There was not so much more memory for it.
     Short(Received, u64),
+    /// There never is.
+    TooLarge(Received),
 }
 
 /// Transcodes a body. Its memory is given back at the end; while it is read, both count. Where there is no memory, it waits
@@ -30,23 +33,31 @@ pub(super) async fn transcode(
     patience: &mut Patience,
 ) -> Result<(Received, Omitted), Untranscoded> {
     loop {
-        let attempt = if received.bytes.len() <= LARGE {
-            read(signal, received)
-        } else {
-            let reading = tokio::task::spawn_blocking(move || read(signal, received));
-            reading.await.expect("reading does not panic, and nobody aborts it")
-        };
-        match attempt {
+        let len = received.bytes.len();
+        let attempt = away_from_others(len, move || read(signal, received)).await;
+        let (body, refused) = match attempt {
             Attempt::Done(done) => return done,
             Attempt::Short(body, bytes) => {
                 // There may be room each time it is asked for, and none any more when it is taken.
-                if patience.is_over() || !Box::pin(body.reservation.room_soon(bytes, patience)).await {
-                    return Err(Untranscoded::Refused(Refused::Full(Full::Memory)));
+                if !patience.is_over() && Box::pin(body.reservation.room_soon(bytes, patience)).await {
+                    received = body;
+                    continue;
                 }
-                received = body;
+                (body, Refused::Full(Full::Memory))
             }
-        }
+            Attempt::TooLarge(body) => (body, Refused::TooLarge),
+        };
+        let records = away_from_others(len, move || otlp::count_json(signal, &body.bytes)).await;
+        return Err(Untranscoded::Refused(refused, records));
     }
+}
+
+/// Does what takes a time that grows with `len` bytes.
+async fn away_from_others<T: Send + 'static>(len: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+    if len <= LARGE {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.expect("it does not panic, and nobody aborts it")
 }
 
 fn read(signal: Signal, received: Received) -> Attempt {
@@ -69,7 +80,7 @@ fn read(signal: Signal, received: Received) -> Attempt {
         Err(Untaken::Malformed(malformed)) => Attempt::Done(Err(Untranscoded::Malformed(malformed))),
         Err(Untaken::NoRoom) => match lacking {
             Some(bytes) => Attempt::Short(received, bytes),
-            None => Attempt::Done(Err(Untranscoded::Refused(Refused::TooLarge))),
+            None => Attempt::TooLarge(received),
         },
     }
 }
@@ -118,7 +129,7 @@ mod tests {
         let budget = Arc::new(Budget::new(1_000_000));
         let json = bounds(50_000);
         let refused = |result: Result<_, Untranscoded>| match result {
-            Err(Untranscoded::Refused(refused)) => refused,
+            Err(Untranscoded::Refused(refused, 1)) => refused,
             other => panic!("{other:?} is not refused"),
         };
         assert!(budget.reserve(700_000));

@@ -31,7 +31,7 @@ pub use answer::AnswerBody;
 pub use body::Received;
 #[cfg(any(test, fuzzing))]
 pub use body::check_decompression;
-pub use counters::{Counters, Misdirection, Outcome, Transport, TransportCounters};
+pub use counters::{Answered, Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;
 pub use intake::{Intake, Snapshot, Verdict};

@@ -4,38 +4,38 @@ use tracing::warn;
 
 use super::body::BodyError;
 use super::intake::{Intake, Verdict};
-use super::{Outcome, Transport, TransportCounters};
+use super::{Answered, Outcome, Transport, TransportCounters};
 use crate::notice;
 use crate::otlp::{Malformed, Signal};
 use crate::stream::{Full, Refused};
 
 impl Intake {
-    /// Counts a request whose body was not read to its end, as one record: how many it held is not known.
+    /// Counts a request whose body was not read to its end. How many records it held is not known, so none is counted.
     pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
-        let (outcome, cause) = match error {
-            BodyError::NoMemory => (Outcome::Refused, "no memory"),
-            BodyError::TooLarge(..) => (Outcome::Rejected, "body too large"),
-            BodyError::TimedOut(_) => (Outcome::Rejected, "body too late"),
-            BodyError::Aborted => (Outcome::Rejected, "body ended"),
-            BodyError::Framing(_) => (Outcome::Rejected, "framing"),
-            BodyError::Corrupt(..) => (Outcome::Rejected, "encoding"),
+        let (answered, cause) = match error {
+            BodyError::NoMemory => (Answered::Refused, "no memory"),
+            BodyError::TooLarge(..) => (Answered::Rejected, "body too large"),
+            BodyError::TimedOut(_) => (Answered::Rejected, "body too late"),
+            BodyError::Aborted => (Answered::Rejected, "body ended"),
+            BodyError::Framing(_) => (Answered::Rejected, "framing"),
+            BodyError::Corrupt(..) => (Answered::Rejected, "encoding"),
         };
-        self.counters.of(transport).count(signal, outcome, 1);
+        self.counters.of(transport).count_request(signal, answered);
         if let Some(suppressed) = notice::due(signal.name(), cause) {
             warn!(%signal, suppressed, "request not taken: {error}");
         }
     }
 
-    /// Counts a request that is not OTLP.
+    /// Counts a request that is not OTLP: nobody can tell how many records it holds.
     pub(super) fn malformed(counters: &TransportCounters, signal: Signal, malformed: &Malformed) -> Verdict {
-        counters.count(signal, Outcome::Rejected, 1);
+        counters.count_request(signal, Answered::Rejected);
         if let Some(suppressed) = notice::due(signal.name(), malformed.reason.text()) {
             warn!(%signal, suppressed, "request rejected: {malformed}");
         }
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
-    /// Counts a request that is not admitted.
+    /// Counts a request that is not admitted, and its `records`.
     pub(super) fn refused(
         counters: &TransportCounters,
         signal: Signal,
@@ -52,6 +52,7 @@ impl Intake {
             }
             Refused::Full(full) => {
                 counters.count(signal, Outcome::Refused, records);
+                counters.count_request(signal, Answered::Refused);
                 let cause = match full {
                     Full::Memory => "no memory",
                     Full::Stream | Full::Streams => "no stream",
@@ -65,6 +66,7 @@ impl Intake {
             }
             Refused::FullStream { full, exporter, name } => {
                 counters.count(signal, Outcome::Refused, records);
+                counters.count_request(signal, Answered::Refused);
                 if let Some(suppressed) = notice::due(exporter, "full") {
                     let key = name.routing_key();
                     warn!(
@@ -76,6 +78,7 @@ impl Intake {
             }
         };
         counters.count(signal, Outcome::Rejected, records);
+        counters.count_request(signal, Answered::Rejected);
         if let Some(suppressed) = notice::due(signal.name(), "too large") {
             warn!(%signal, records, suppressed, "request rejected: {never}");
         }

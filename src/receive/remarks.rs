@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Verdict;
 use crate::notice;
-use crate::otlp::{Reason, Signal};
+use crate::otlp::{Ignored, Reason, Signal};
 
 /// Problems of one kind that are named; more are only counted.
 const NAMED: usize = 3;
@@ -25,6 +25,8 @@ pub(super) enum Why {
     Undelivered,
     /// It is not valid OTLP.
     Invalid(Reason),
+    /// Something unknown stands where records are missing.
+    Ignored,
 }
 
 impl Why {
@@ -36,6 +38,7 @@ impl Why {
             Self::Shed => "shed",
             Self::Undelivered => "refused by the upstream",
             Self::Invalid(reason) => reason.text(),
+            Self::Ignored => "ignored",
         }
     }
 }
@@ -75,6 +78,21 @@ impl Remarks {
             }
             remark(&mut kind.text);
         }
+    }
+
+    /// Adds parts of which nothing was taken and nothing is known but that they hold something else than OTLP.
+    pub(super) fn add_ignored(&mut self, ignored: &Ignored) {
+        for sentence in ignored.sentences() {
+            self.add(Why::Ignored, 0, |text| text.push_str(sentence));
+        }
+        if let Some(kind) = self.kinds.iter_mut().find(|kind| kind.why == Why::Ignored) {
+            kind.count = ignored.count();
+        }
+    }
+
+    /// Parts in which something was passed over where records are missing.
+    pub(super) fn ignored(&self) -> usize {
+        self.kinds.iter().find(|kind| kind.why == Why::Ignored).map_or(0, |kind| kind.count)
     }
 
     /// Records that are invalid or that nobody can take: all but the shed ones.

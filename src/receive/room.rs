@@ -10,7 +10,7 @@ use super::Transport;
 use super::admit::{Committed, Progress};
 use super::body::Received;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
-use crate::otlp::{Omitted, Signal};
+use crate::otlp::{self, Omitted, Signal};
 use crate::stream::{Admission, Full, Patience, Refused};
 
 /// A large body is copied within milliseconds.
@@ -60,7 +60,8 @@ impl Unread {
         let Self { transport, signal, received, omitted, .. } = *self;
         if !room {
             let counters = intake.counters.of(transport);
-            return Intake::refused(counters, signal, 1, &Refused::Full(Full::Memory)).into();
+            let records = otlp::count_request(signal, &received.bytes);
+            return Intake::refused(counters, signal, records, &Refused::Full(Full::Memory)).into();
         }
         intake.admit(transport, signal, received, omitted)
     }

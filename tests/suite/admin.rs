@@ -144,7 +144,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 26] = [
+    let expected: [(&str, &[&str]); 28] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
@@ -165,7 +165,9 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_pending_bytes", &["exporter"]),
         ("sluice_pending_records", &["exporter"]),
         ("sluice_received_bytes_total", &["signal", "transport"]),
+        ("sluice_received_ignored_parts_total", &["signal", "transport"]),
         ("sluice_received_records_total", &["signal", "transport", "outcome"]),
+        ("sluice_received_requests_total", &["signal", "transport", "outcome"]),
         ("sluice_recovered_records_total", &["exporter"]),
         ("sluice_routed_records_total", &["exporter", "signal"]),
         ("sluice_streams", &[]),
@@ -192,6 +194,10 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     assert_eq!(
         values("sluice_received_records_total", "outcome"),
         set(&["accepted", "refused", "rejected", "dropped"])
+    );
+    assert_eq!(
+        values("sluice_received_requests_total", "outcome"),
+        set(&["accepted", "partial", "refused", "rejected"])
     );
     let outcomes = set(&["delivered", "rejected", "dead_lettered", "dropped"]);
     assert_eq!(values("sluice_exported_records_total", "outcome"), outcomes);

@@ -64,6 +64,7 @@ async fn a_request_that_touches_a_full_stream_is_refused_whole() {
         assert_eq!(after.sum(name, &[]), before.sum(name, &[]), "{name}");
     }
     assert_eq!(after.sum("sluice_received_records_total", &[("outcome", "refused")]), 3.0);
+    assert_eq!(after.sum("sluice_received_requests_total", &[("outcome", "refused")]), 1.0);
 
     up.clear_faults();
     sluice.settled().await;

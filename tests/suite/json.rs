@@ -10,10 +10,10 @@ use sluice::cli::sink::Fault;
 use sluice::otlp::{self, Signal};
 
 use crate::support::letters::wait_for_letters;
-use crate::support::payload::{KEY, entry, logs, request};
+use crate::support::payload::{KEY, entry, field, logs, request};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK};
-use crate::support::{Sluice, http};
+use crate::support::{Sluice, SluiceProcess, http};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -69,7 +69,7 @@ async fn rules_26_27_and_46_json_is_taken_on_the_same_paths_and_answered_in_json
 async fn rule_35_an_empty_request_in_json_succeeds() {
     let up = sinks::recording().await;
     let sluice = start(&up.url()).await;
-    for body in ["{}", r#"{"resourceLogs":[]}"#] {
+    for body in ["{}", r#"{"resourceLogs":[]}"#, "null"] {
         assert_eq!(post(&sluice, "/v1/logs", body).await, (200, json!({})));
     }
     assert_eq!(up.counts().requests, 0);
@@ -152,6 +152,7 @@ async fn rule_40_broken_json_and_json_of_which_nothing_is_valid_are_400_with_a_p
         (format!(r#"{{"resourceLogs":[{good}]"#), "ExportLogsServiceRequest"),
         (r#"{"resourceLogs":[{"scopeLogs":{}}]}"#.to_owned(), "resourceLogs[0].scopeLogs"),
         ("resourceLogs".to_owned(), "ExportLogsServiceRequest"),
+        (format!("{{\"resourceLogs\":[{good}]}}\n").repeat(2), "ExportLogsServiceRequest"),
         (String::new(), "ExportLogsServiceRequest"),
     ] {
         let (status, error) = post(&sluice, "/v1/logs", body.clone()).await;
@@ -243,4 +244,146 @@ async fn a_load_of_json_arrives_whole_and_in_order() {
     let counts = up.counts();
     assert_eq!(counts.records, 3 * 50 * 10 * 20);
     assert!(counts.in_order(), "{counts:?}");
+}
+
+/// The partial success of a 200 in which nothing was rejected.
+fn warning(answer: &(u16, Value)) -> String {
+    assert_eq!(answer.0, 200, "{answer:?}");
+    let partial = answer.1["partialSuccess"].as_object().expect("there is something to say");
+    assert_eq!(partial.keys().collect::<Vec<_>>(), ["errorMessage"], "nothing was rejected");
+    partial["errorMessage"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn several_documents_in_one_body_are_400_that_says_so() {
+    let up = sinks::recording().await;
+    let sluice = start(&up.url()).await;
+    let line =
+        json!({ "resourceLogs": [{ "resource": resource("a"), "scopeLogs": [{ "logRecords": [{}] }] }] });
+    let (status, error) = post(&sluice, "/v1/logs", format!("{line}\n{line}\n")).await;
+    assert_eq!(status, 400);
+    assert!(error["message"].as_str().unwrap().contains("more than one JSON document"), "{error}");
+    assert_eq!(up.counts().requests, 0, "not even the first is taken: it would be sent again");
+}
+
+#[tokio::test]
+async fn what_is_no_otlp_but_json_is_200_with_a_warning_a_line_and_a_count() {
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[QUICK]), &[]).await;
+    let post = async |signal: Signal, body: &str| {
+        let answer = http::send(sluice.otlp, "POST", signal.path(), &[JSON], body.to_owned().into()).await;
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap())
+    };
+    for (signal, body, name, expected) in [
+        (Signal::Logs, r#"{"timestamp":1,"body":"x"}"#, "`timestamp`", "`resourceLogs` is expected"),
+        (Signal::Logs, r#"{"logRecords":[{"body":{"stringValue":"x"}}]}"#, "`logRecords`", "`resourceLogs`"),
+        (
+            Signal::Logs,
+            r#"{"resourceLogs":[{"logRecords":[{}]}]}"#,
+            "`resourceLogs[0].logRecords`",
+            "`scopeLogs`",
+        ),
+        (
+            Signal::Traces,
+            r#"{"resourceSpan":[{"scopeSpans":[{"spans":[{}]}]}]}"#,
+            "`resourceSpan`",
+            "`resourceSpans`",
+        ),
+        (
+            Signal::Metrics,
+            r#"{"resourceMetrics":[{"scope_metric":[{}]}]}"#,
+            "`resourceMetrics[0].scope_metric`",
+            "`scopeMetrics`",
+        ),
+    ] {
+        let message = warning(&post(signal, body).await);
+        assert!(message.contains(name) && message.contains(expected), "{message}");
+    }
+    for name in ["`timestamp`", "`resourceSpan`", "`resourceMetrics[0].scope_metric`"] {
+        sluice.logged(name).await;
+    }
+    let count = async |signal: Signal| {
+        sluice.metrics().await.sum("sluice_received_ignored_parts_total", &[("signal", signal.name())])
+    };
+    assert_eq!(
+        (count(Signal::Logs).await, count(Signal::Traces).await, count(Signal::Metrics).await),
+        (3.0, 1.0, 1.0)
+    );
+    // The same in protobuf: another message than a request.
+    let answer = sluice.post(Signal::Logs, field(9, "another message")).await;
+    let (rejected, message) = answer.partial(Signal::Logs).expect("there is something to say");
+    assert_eq!(rejected, 0);
+    assert!(message.contains("`9`") && message.contains("`resource_logs` (field 1)"), "{message}");
+    assert_eq!(count(Signal::Logs).await, 4.0);
+}
+
+#[tokio::test]
+async fn old_members_arrive_as_the_new_ones_alone_and_are_nothing_beside_them() {
+    let up = sinks::recording().await;
+    let sluice = start(&up.url()).await;
+    for (signal, records, new, olds) in [
+        (Signal::Traces, "spans", "scopeSpans", ["instrumentationLibrarySpans", "deprecatedScopeSpans"]),
+        (
+            Signal::Metrics,
+            "metrics",
+            "scopeMetrics",
+            ["instrumentationLibraryMetrics", "deprecatedScopeMetrics"],
+        ),
+        (Signal::Logs, "logRecords", "scopeLogs", ["instrumentationLibraryLogs", "deprecatedScopeLogs"]),
+    ] {
+        let record = match signal {
+            Signal::Traces => {
+                json!({ "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "n" })
+            }
+            Signal::Metrics => json!({ "name": "n", "gauge": { "dataPoints": [{ "asInt": "1" }] } }),
+            Signal::Logs => json!({ "body": { "stringValue": "n" } }),
+        };
+        let scopes = json!([{ records: [record] }]);
+        let mut sent = 0;
+        for old in olds {
+            for (value, beside) in [
+                (json!(null), true),
+                (json!([]), true),
+                (json!({}), true),
+                (scopes.clone(), true),
+                (scopes.clone(), false),
+            ] {
+                let mut entry = json!({ "resource": resource("a"), old: value });
+                if beside {
+                    entry[new] = scopes.clone();
+                }
+                let body = json!({ signal.json_entry_field(): [entry] }).to_string();
+                assert_eq!(post(&sluice, signal.path(), body.clone()).await, (200, json!({})), "{body}");
+                sent += 1;
+            }
+        }
+        sluice.settled().await;
+        let today =
+            json!({ signal.json_entry_field(): [{ "resource": resource("a"), new: scopes }] }).to_string();
+        let today = otlp::read_request(signal, today.as_bytes(), &mut |_| true).expect("it is JSON").bytes;
+        let arrived = up.entries(signal);
+        assert_eq!(arrived.len(), sent);
+        for entry in arrived {
+            assert_eq!(request(&[entry]), today);
+        }
+    }
+}
+
+#[tokio::test]
+async fn field_1000_alone_arrives_as_field_2_and_beside_it_as_it_was() {
+    let up = sinks::recording().await;
+    let sluice = start(&up.url()).await;
+    for signal in Signal::ALL {
+        let today = entry(signal, "a", &["n"]);
+        let (resource, scope) = today.split_at(2 + usize::from(today[1]));
+        assert_eq!((resource[0], scope[0], usize::from(scope[1])), (0x0a, 0x12, scope.len() - 2));
+        let old = field(1000, &scope[2..]);
+        let both = [&today, &old[..]].concat();
+        sluice.accept(signal, request(&[[resource, &old].concat()])).await;
+        sluice.accept(signal, request(&[&both])).await;
+        sluice.settled().await;
+        assert_eq!(up.entries(signal), [today, both], "{signal}");
+    }
+    let counted = sluice.metric("sluice_received_records_total", &[("outcome", "accepted")]).await;
+    assert_eq!(counted, 6.0, "what stands beside field 2 is no record");
 }

@@ -128,7 +128,7 @@ async fn an_entry_or_scope_is_cut_out_where_the_framing_in_it_does_not_hold() {
     let two_records = [field(2, record("1")), field(2, record("2"))].concat();
     let rows: [(&str, Vec<u8>, &str, i64); 6] = [
         ("a second resource", [good.clone(), own_resource()].concat(), "more than one resource", 1),
-        ("field 1000", [good.clone(), field(1000, "old")].concat(), "1000", 1),
+        ("old scopes that are not scopes", [good.clone(), field(1000, "old")].concat(), "1000", 1),
         (
             "a resource that is not UTF-8",
             [field(1, field(1, field(1, b"\xff"))), field(2, &two_records)].concat(),

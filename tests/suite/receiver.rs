@@ -4,10 +4,10 @@ use prost::Message;
 use sluice::cli::sink::Sink;
 use sluice::otlp::Signal;
 
-use crate::support::Sluice;
 use crate::support::http::{self, Answer};
 use crate::support::payload::{entry, entry_of, field, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
+use crate::support::{Sluice, yaml};
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -372,4 +372,52 @@ async fn pages_of_other_origins_get_no_leave() {
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (405, None));
     let answer = send(&sluice, "POST", "/v1/logs", &[PROTOBUF, origin], logs(&[("a", &["x"])])).await;
     assert_eq!(answer.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
+async fn records_are_counted_as_records_and_requests_as_requests() {
+    const LOGS: Signal = Signal::Logs;
+    let up = sinks::recording().await;
+    let receivers = "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, max_request_body_size: 1MiB } } } }\n";
+    let sluice =
+        Sluice::start(&(receivers.to_owned() + &yaml::up(&up.url(), &[]) + "limits: { memory: 600KiB }\n"))
+            .await;
+    let json = |stream: &str, records: usize, text: &str| {
+        let record = format!(r#"{{"body":{{"stringValue":"{text}"}}}}"#);
+        let records = vec![record; records].join(",");
+        let resource =
+            format!(r#"{{"attributes":[{{"key":"s2.stream","value":{{"stringValue":"{stream}"}}}}]}}"#);
+        format!(
+            r#"{{"resourceLogs":[{{"resource":{resource},"scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#
+        )
+    };
+    let send_json = async |body: String| {
+        http::send(sluice.otlp, "POST", "/v1/logs", &[("content-type", "application/json")], body.into())
+            .await
+            .status
+    };
+    let unrouted = entry_of(LOGS, resource(&[]), &["6", "7"]);
+    // Protobuf of nothing but empty entries takes a hundred times its size.
+    let many = vec![entry_of(LOGS, resource(&[]), &[]); 5_000];
+    let whole = [request(&many), logs(&[("a", &["8", "9"])])].concat();
+    for (status, sent) in [
+        (200, sluice.post(LOGS, logs(&[("a", &["1", "2", "3"])])).await.status),
+        (200, sluice.post(LOGS, "").await.status),
+        (200, send_json(json("a", 2, "x")).await),
+        (200, sluice.post(LOGS, request(&[entry(LOGS, "a", &["5"]), unrouted])).await.status),
+        (400, sluice.post(LOGS, vec![0xff]).await.status),
+        (400, send_json("{".to_owned()).await),
+        (413, sluice.post(LOGS, vec![0; 2 << 20]).await.status),
+        (413, sluice.post(LOGS, whole).await.status),
+        (413, send_json(json("a", 7, &"x".repeat(60_000))).await),
+    ] {
+        assert_eq!(sent, status);
+    }
+    let metrics = sluice.settled().await;
+    let of = |metric: &str| {
+        ["accepted", "partial", "refused", "rejected"]
+            .map(|outcome| metrics.sum(metric, &[("outcome", outcome)]))
+    };
+    assert_eq!(of("sluice_received_requests_total"), [3.0, 1.0, 0.0, 5.0]);
+    assert_eq!(of("sluice_received_records_total"), [6.0, 0.0, 0.0, 2.0 + 2.0 + 7.0]);
 }

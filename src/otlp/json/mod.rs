@@ -9,5 +9,5 @@
 mod read;
 mod write;
 
-pub use read::{Omitted, Transcoded, Untaken, read_request};
+pub use read::{Omitted, Transcoded, Untaken, count_json, read_request};
 pub use write::write_request;

@@ -109,10 +109,21 @@ fn the_tables_have_every_message_and_field_of_the_published_schema() {
 }
 
 #[test]
-fn only_entries_refuse_a_field() {
+fn scopes_of_entries_had_another_number_and_scopes_another_name() {
     for message in &MESSAGES {
         let is_entry = Signal::ALL.iter().any(|signal| std::ptr::eq(message, Message::entry(*signal)));
-        assert_eq!(message.refused, if is_entry { 1000 } else { 0 }, "{}", message.name);
+        let holds_scope = ["ScopeSpans", "ScopeMetrics", "ScopeLogs"].contains(&message.name);
+        let former = message.former.map(|former| (former.field, former.number, former.names.len()));
+        let expected = match (is_entry, holds_scope) {
+            (true, _) => Some((2, 1000, 4)),
+            (_, true) => Some((1, 0, 2)),
+            _ => None,
+        };
+        assert_eq!(former, expected, "{}", message.name);
+    }
+    let names = Message::entry(Signal::Traces).former.unwrap().names;
+    for name in ["deprecatedScopeSpans", "deprecated_scope_spans", "instrumentationLibrarySpans"] {
+        assert!(names.contains(&name), "{names:?}");
     }
 }
 

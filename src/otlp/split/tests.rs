@@ -293,3 +293,107 @@ proptest! {
         prop_assert_eq!(framed(&split.entries), &*request);
     }
 }
+
+/// An entry's fields with the scopes under field 1000.
+fn of_once(entry: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in Fields::of(entry).map(Result::unwrap) {
+        match field.delimited().filter(|_| field.number == 2) {
+            Some(scope) => {
+                out.extend_from_slice(&[0xc2, 0x3e]);
+                crate::otlp::wire::put_varint(&mut out, scope.len() as u64);
+                out.extend_from_slice(scope);
+            }
+            None => out.extend_from_slice(field.raw),
+        }
+    }
+    out
+}
+
+fn in_frame(entry: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_frame(&mut out, entry.len());
+    out.extend_from_slice(entry);
+    out
+}
+
+#[test]
+fn an_entry_with_its_scopes_under_field_1000_alone_gets_them_under_field_2() {
+    let today = logs(vec![record("a"), record("b")]).resource_logs.remove(0).encode_to_vec();
+    let request = in_frame(&of_once(&today));
+    let split = split(Signal::Logs, &request).unwrap();
+    assert_eq!(split.cuts, []);
+    let [entry] = &*split.entries else { panic!("{split:?}") };
+    assert_eq!((&*entry.bytes, entry.records), (&*today, 2));
+    assert_eq!(entry.resource(), b"\x10\x01");
+}
+
+#[test]
+fn field_1000_beside_field_2_stays_byte_for_byte_and_counts_nothing() {
+    let today = logs(vec![record("a")]).resource_logs.remove(0).encode_to_vec();
+    for both in
+        [[today.clone(), of_once(&today[4..])].concat(), [of_once(&today[4..]), today.clone()].concat()]
+    {
+        let request = in_frame(&both);
+        let split = split(Signal::Logs, &request).unwrap();
+        assert_eq!((split.cuts.len(), split.entries[0].records), (0, 1));
+        assert!(matches!(split.entries[0].bytes, Cow::Borrowed(_)));
+        assert_eq!(&*split.entries[0].bytes, &*both);
+    }
+}
+
+#[test]
+fn a_bad_record_under_field_1000_is_cut_out_alone() {
+    let good = logs(vec![record("a"), record("c")]).resource_logs.remove(0).encode_to_vec();
+    let bad = LogRecord { attributes: vec![marked()], ..record("b") };
+    let all = logs(vec![record("a"), bad, record("c")]).resource_logs.remove(0).encode_to_vec();
+    let request = poison(in_frame(&of_once(&all)));
+    let split = split(Signal::Logs, &request).unwrap();
+    assert_eq!((&*split.entries[0].bytes, split.entries[0].records), (&*good, 2));
+    let [cut] = &*split.cuts else { panic!("{split:?}") };
+    assert_eq!((&*cut.path, cut.records), ("resource_logs[0].1000[0].log_records[1].attributes[0].key", 1));
+}
+
+#[test]
+fn unknown_fields_where_records_are_missing_are_told_with_the_field_that_was_expected() {
+    let scope_with = |fields: &[u8]| in_frame(&[&[0x12, fields.len() as u8][..], fields].concat());
+    for (request, path, expected) in [
+        (b"\x3a\x01x".to_vec(), "7", "`resource_logs` (field 1) is expected"),
+        (b"\x10\x05\x18\x07".to_vec(), "2", "`resource_logs` (field 1) is expected"),
+        (in_frame(b"\x3a\x01x"), "resource_logs[0].7", "`scope_logs` (field 2) is expected"),
+        (
+            [in_frame(b""), in_frame(b"\x0a\x00\x20\x01")].concat(),
+            "resource_logs[1].4",
+            "`scope_logs` (field 2) is expected",
+        ),
+        (scope_with(b"\x22\x01x"), "resource_logs[0].scope_logs[0].4", "`log_records` (field 2) is expected"),
+    ] {
+        let split = split(Signal::Logs, &request).unwrap();
+        let [said] = split.ignored.sentences() else { panic!("{path}: {split:?}") };
+        assert!(said.starts_with(&format!("`{path}` is not known")) && said.contains(expected), "{said}");
+    }
+    let metric = in_frame(b"\x12\x07\x12\x05\x0a\x00\x6a\x01x");
+    let split = split(Signal::Metrics, &metric).unwrap();
+    assert!(
+        split.ignored.sentences()[0].contains("one of `gauge` (field 5), `sum` (field 7), "),
+        "{split:?}"
+    );
+}
+
+#[test]
+fn nothing_is_told_of_what_is_empty_or_has_records_beside() {
+    let record = logs(vec![record("a")]).encode_to_vec();
+    let record_beside = [&record[2..], b"\x3a\x01x"].concat();
+    for request in [
+        b"".to_vec(),
+        in_frame(b""),
+        in_frame(b"\x0a\x00\x12\x00\x1a\x01u"),
+        in_frame(b"\x3a\x00"),
+        [record, b"\x3a\x01x".to_vec()].concat(),
+        in_frame(&record_beside),
+        in_frame(b"\x12\x00\xc2\x3e\x02\x12\x00"),
+    ] {
+        let split = split(Signal::Logs, &request).unwrap();
+        assert_eq!(split.ignored, Ignored::default(), "{request:x?}");
+    }
+}

@@ -157,9 +157,25 @@ fn a_second_resource_in_an_entry_is_rejected() {
 }
 
 #[test]
-fn field_1000_of_an_entry_is_rejected_and_only_there() {
-    assert_eq!(reason(&in_entry(&field(1000, b""))), Some(Reason::OldInstrumentationLibrary));
-    assert_eq!(record_reason(&field(1000, b"")), None);
+fn field_1000_of_an_entry_must_be_valid_as_scopes_and_elsewhere_is_unknown() {
+    let (scope, record) = (field(2, b"\x1a\x02ok"), field(2, &field(2, b"\x1a\x02ok")));
+    let count = |entry: &[u8]| {
+        oracle::check(Signal::Logs, &in_entry(entry));
+        validate(Signal::Logs, &in_entry(entry))
+    };
+    assert_eq!(count(&field(1000, b"")), Ok(0));
+    assert_eq!(count(&field(1000, &scope)), Ok(1), "alone, it holds the entry's records");
+    assert_eq!(count(&[field(1000, &scope), field(1000, &scope)].concat()), Ok(2));
+    for new in [field(2, b""), record.clone()] {
+        let new_alone = count(&new).unwrap();
+        assert_eq!(count(&[new.clone(), field(1000, &scope)].concat()), Ok(new_alone));
+        assert_eq!(count(&[field(1000, &scope), new].concat()), Ok(new_alone), "whichever comes first");
+    }
+    // A Collector would reject the whole request, also where it reads field 2.
+    for wrong in [field(1000, b"\xff"), field(1000, &field(2, b"\x1a\x01\xff")), b"\xc0\x3e\x07".to_vec()] {
+        assert!(count(&wrong).is_err() && count(&[record.clone(), wrong].concat()).is_err());
+    }
+    assert_eq!(record_reason(&field(1000, b"\xff")), None);
 }
 
 #[test]

@@ -3,14 +3,17 @@
 use super::super::super::schema::{Field, Label, Message};
 use super::super::super::validate::Level;
 use super::super::super::{Cut, cut};
+use super::scalar::Ids;
 use super::text::space;
 use super::walk::{Reader, Step, Stop, Trouble};
 
 /// A message that is a record or holds records, and is being read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open {
+pub(super) struct Open<'a> {
     /// What it is to its parent.
     pub(super) field: &'static Field,
+    /// What the document calls that, if not by its name of today.
+    pub(super) alias: Option<&'a [u8]>,
     /// Its position in the list; `None` if it is not in one.
     pub(super) index: Option<usize>,
     /// How many members were in [`Reader::headers`] before its own.
@@ -19,12 +22,16 @@ pub(super) struct Open {
 
 /// What to go back to when a part is cut out.
 #[derive(Clone, Copy)]
-struct Mark {
+pub(super) struct Mark {
     out: usize,
     open: usize,
     headers: usize,
     kept: u64,
     parts: u64,
+    found: u64,
+    ignored: usize,
+    unknown: usize,
+    former: usize,
     cuts: usize,
     /// Bytes and records of the last cut, to which more may be added.
     last: (usize, u64),
@@ -42,8 +49,25 @@ impl<'a> Reader<'a, '_> {
         level: Level,
     ) -> Step<&'a [u8]> {
         let mark = self.mark();
-        self.open.push(Open { field, index, headers: self.headers.len() });
-        let read = self.framed(field, message, text, level);
+        // Of what was renamed only the scopes of an entry lead to records.
+        let alias = self.alias.filter(|_| mark.open == 1);
+        let open = Open { field, alias, index, headers: self.headers.len() };
+        if mark.open == 0 {
+            self.ids = Ids::default();
+        }
+        self.open.push(open);
+        let mut read = self.framed(field, message, text, level);
+        if mark.open == 0 && read.is_ok() && self.ids.are_mixed() {
+            self.go_back(mark);
+            self.open.push(open);
+            self.ids = Ids::HEXADECIMAL;
+            read = self.framed(field, message, text, level);
+        }
+        if field.record {
+            self.found += 1;
+        } else if read.is_ok() {
+            self.end_unknown(message, mark.found);
+        }
         match (read, index, self.trouble) {
             (Ok(rest), Some(index), _) => {
                 if self.parts != mark.parts && self.kept == mark.kept {
@@ -66,8 +90,10 @@ impl<'a> Reader<'a, '_> {
                 let rest = self.skip(text)?;
                 let part = &text[..text.len() - rest.len()];
                 let position = self.open.first().and_then(|entry| entry.index).unwrap_or(index);
-                let records = self.count(field, message, part).map_or(1, |(records, _)| records.max(1));
+                let records =
+                    self.count(field.record, message, part).map_or(1, |(records, _)| records.max(1));
                 self.trouble = None;
+                self.found += records;
                 let cut = Cut { index: position, path, offset, reason, records, bytes: Vec::new() };
                 self.add(cut, field, part);
                 Ok(rest)
@@ -79,13 +105,17 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> Mark {
         Mark {
             out: self.out.len(),
             open: self.open.len(),
             headers: self.headers.len(),
             kept: self.kept,
             parts: self.parts,
+            found: self.found,
+            ignored: self.ignored.count(),
+            unknown: self.unknown.len(),
+            former: self.former.len(),
             cuts: self.cuts.len(),
             last: self.cuts.last().map_or((0, 0), |cut| (cut.bytes.len(), cut.records)),
         }
@@ -94,13 +124,16 @@ impl<'a> Reader<'a, '_> {
     fn close(&mut self, mark: Mark) {
         self.open.truncate(mark.open);
         self.headers.truncate(mark.headers);
+        self.unknown.truncate(mark.unknown);
+        self.former.truncate(mark.former);
     }
 
     /// Forgets everything since the mark: what was cut out of a part goes with the part.
-    fn go_back(&mut self, mark: Mark) {
+    pub(super) fn go_back(&mut self, mark: Mark) {
         self.close(mark);
         self.out.truncate(mark.out);
-        (self.kept, self.parts) = (mark.kept, mark.parts);
+        (self.kept, self.parts, self.found) = (mark.kept, mark.parts, mark.found);
+        self.ignored.truncate(mark.ignored);
         self.cuts.truncate(mark.cuts);
         if let Some(last) = self.cuts.last_mut() {
             last.bytes.truncate(mark.last.0);
@@ -116,39 +149,50 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Counts the records in a part, which is JSON.
-    fn count(&mut self, field: &Field, message: &'static Message, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
+    /// Counts the records in the whole document; 0 if it is no JSON.
+    pub(super) fn count_document(mut self) -> u64 {
+        self.count(false, self.request, space(self.json)).map_or(0, |(records, _)| records)
+    }
+
+    /// Counts the records in a part, which may be one. Of what stands under a name of once, those count only if there are
+    /// no others.
+    fn count(&mut self, is_record: bool, message: &'static Message, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
         let rest = match text {
-            [b'{', rest @ ..] if !field.record => rest,
-            _ => return Ok((u64::from(field.record), self.skip(text)?)),
+            [b'{', rest @ ..] if !is_record => rest,
+            _ => return Ok((u64::from(is_record), self.skip(text)?)),
         };
-        let (mut records, mut after, mut rest) = (0, 0, space(rest));
+        let (mut records, mut of_once) = (0, 0);
+        let (mut after, mut rest) = (0, space(rest));
         while let [b'"', ..] = rest {
-            let (member, value) = self.name(message, rest, &mut after)?;
-            let inner =
-                member.filter(|member| member.leads).and_then(|member| Some((member, member.message()?)));
-            rest = match (inner, value) {
-                (Some((member, inner)), [b'[', elements @ ..]) if member.label == Label::Repeated => {
+            let (known, value) = self.name(message, rest, &mut after)?;
+            let former = if known.is_none() { self.formerly(message, rest)? } else { None };
+            let member = known.or(former).filter(|member| member.leads);
+            let Some((member, inner)) = member.and_then(|member| Some((member, member.message()?))) else {
+                rest = behind_comma(self.skip(value)?);
+                continue;
+            };
+            let counted = if former.is_some() { &mut of_once } else { &mut records };
+            rest = match value {
+                [b'[', elements @ ..] if member.label == Label::Repeated => {
                     let mut rest = space(elements);
                     while let [next, ..] = rest
                         && *next != b']'
                     {
-                        let (more, after) = self.count(member, inner, rest)?;
-                        records += more;
+                        let (more, after) = self.count(member.record, inner, rest)?;
+                        *counted += more;
                         rest = behind_comma(after);
                     }
-                    &rest[1..]
+                    behind_bracket(rest)
                 }
-                (Some((member, inner)), _) => {
-                    let (more, rest) = self.count(member, inner, value)?;
-                    records += more;
+                _ => {
+                    let (more, rest) = self.count(member.record, inner, value)?;
+                    *counted += more;
                     rest
                 }
-                (None, _) => self.skip(value)?,
             };
             rest = behind_comma(rest);
         }
-        Ok((records, &rest[1..]))
+        Ok((if records == 0 { of_once } else { records }, behind_bracket(rest)))
     }
 
     /// Adds a part that was cut out; its parents are still open.
@@ -201,6 +245,11 @@ impl<'a> Reader<'a, '_> {
         line.push(b'\n');
         line
     }
+}
+
+/// What follows a closing bracket; nothing, if the document ends before it.
+fn behind_bracket(text: &[u8]) -> &[u8] {
+    text.get(1..).unwrap_or_default()
 }
 
 /// What follows a member or an element, without the comma if there is one.

@@ -2,9 +2,12 @@
 //!
 //! It takes what the specification and the Collector take: `lowerCamelCase` names and those of `proto/`, integers as
 //! numbers or strings and in any notation that is whole, NaN and the infinities as strings, enums by number or
-//! name, ids in hexadecimal of either case or in base64, bytes in every dialect of base64. `null` is as good as
+//! name, ids in hexadecimal of either case or in base64 (without padding only if none of their entry is hexadecimal, since
+//! their length alone could be a mistake), bytes in every dialect of base64. `null` is as good as
 //! absent; in a list it keeps its place, as an empty message, an empty string, 0 or, for a double, NaN (which is what
-//! JavaScript writes it for). Names that the schema doesn't have are passed over with their values.
+//! JavaScript writes it for). Names that the schema doesn't have are passed over with their values; where a part has one
+//! and no records, that is told ([`Ignored`]). Names that a field had once (`instrumentationLibrarySpans`) are taken where
+//! the field itself is absent or empty.
 //!
 //! What it writes is OTLP by the strictest reading: fields in the document's order, no defaults, varints as short as
 //! they can be.
@@ -22,6 +25,7 @@
 
 mod bytes;
 mod cut;
+mod former;
 mod number;
 mod scalar;
 mod skip;
@@ -29,7 +33,7 @@ mod text;
 mod walk;
 
 use super::super::schema::Message;
-use super::super::{Cut, Malformed, Reason, Signal, Split};
+use super::super::{Cut, Ignored, Malformed, Reason, Signal, Split};
 use walk::Reader;
 
 /// A request that came as JSON.
@@ -49,6 +53,8 @@ pub struct Omitted {
     pub cuts: Vec<Cut>,
     /// The positions of the entries of which nothing is left.
     entries: Vec<u32>,
+    /// What was passed over where records are missing.
+    ignored: Ignored,
 }
 
 impl Omitted {
@@ -63,6 +69,8 @@ impl Omitted {
             entry.index += before;
         }
         split.cuts.extend(self.cuts);
+        debug_assert_eq!(split.ignored.count(), 0, "what was transcoded has no unknown fields");
+        split.ignored = self.ignored;
     }
 }
 
@@ -91,6 +99,23 @@ pub fn read_request(
         return Err(Untaken::Malformed(Malformed { path, offset: 0, reason: Reason::TooLong }));
     }
     Reader::new(request, json, room).document()
+}
+
+/// Memory for counting: that many bits are that many brackets inside one another in what is passed over.
+const FOR_COUNTING: usize = 16 * 1024;
+
+/// How many records a request in JSON has, right or wrong; 0 if it is not JSON on the way to them, or too deeply nested.
+/// Takes next to no memory, so that what there was no room for can be counted.
+pub fn count_json(signal: Signal, json: &[u8]) -> u64 {
+    let mut left = FOR_COUNTING;
+    let mut room = |bytes: usize| match left.checked_sub(bytes) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    Reader::new(Message::request(signal), json, &mut room).count_document()
 }
 
 #[cfg(test)]

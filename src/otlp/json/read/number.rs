@@ -115,6 +115,22 @@ pub(super) fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(text.split_at(len))
 }
 
+/// The number that a string holds for an integer type. In strings a Collector takes leading zeros, and a plus where there
+/// could be a minus; JSON's grammar has neither.
+pub(super) fn in_string(kind: Kind, text: &[u8]) -> Option<&[u8]> {
+    let is_signed = matches!(kind, Kind::Int32 | Kind::Int64 | Kind::Sint32 | Kind::Sfixed64);
+    let positive = text.strip_prefix(b"+").filter(|_| is_signed);
+    let number = positive.unwrap_or(text);
+    let mut digits = number.strip_prefix(b"-").filter(|_| positive.is_none()).unwrap_or(number);
+    while let [b'0', b'0'..=b'9', ..] = digits {
+        digits = &digits[1..];
+    }
+    match (digits, token(digits)) {
+        ([b'0'..=b'9', ..], Some((_, []))) => Some(number),
+        _ => None,
+    }
+}
+
 /// The integer that a number stands for, be it written `1000`, `1e3` or `1000.0`.
 pub(super) fn integer(token: &[u8]) -> Result<i128, Reason> {
     let (negative, unsigned) = match token {
@@ -213,6 +229,21 @@ mod tests {
         for other in ["", "-", "+1", ".5", "1.", "1e", "1e+", "-a", "NaN", "Infinity"] {
             assert_eq!(token(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_integer_in_a_string_may_have_leading_zeros_and_a_plus_if_it_may_have_a_minus() {
+        for (text, value) in
+            [("7", 7), ("007", 7), ("000", 0), ("-007", -7), ("+7", 7), ("+007", 7), ("007.0", 7)]
+        {
+            let number = in_string(Kind::Int64, text.as_bytes()).expect(text);
+            assert_eq!(integer(number), Ok(value), "{text}");
+        }
+        for text in ["", "+", "-", "+-7", "-+7", "--7", "0x7", "1_0", " 7", "7 ", "00a"] {
+            assert_eq!(in_string(Kind::Int64, text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(in_string(Kind::Fixed64, b"+7"), None, "as in a Collector");
+        assert_eq!(in_string(Kind::Fixed64, b"007"), Some(&b"007"[..]));
     }
 
     #[test]

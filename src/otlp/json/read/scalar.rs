@@ -13,6 +13,25 @@ use super::walk::{NUMBER, Reader, Step};
 /// Bytes that key and text of an attribute can have together if all lengths around them take one byte.
 const SHORT: usize = 121;
 
+/// How the ids of an entry have been written so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ids {
+    /// One in hexadecimal, which no sender mixes with base64.
+    hexadecimal: bool,
+    /// One in base64 without padding, which is told by its length alone.
+    unpadded: bool,
+}
+
+impl Ids {
+    /// Ids of an entry of which it is known beforehand that some are hexadecimal.
+    pub(super) const HEXADECIMAL: Self = Self { hexadecimal: true, unpadded: false };
+
+    /// Whether what was taken for base64 without padding was more likely a mistake.
+    pub(super) fn are_mixed(self) -> bool {
+        self.hexadecimal && self.unpadded
+    }
+}
+
 impl<'a> Reader<'a, '_> {
     /// Reads a value that is not a message, and writes it with its key, unless it is a default that needs no writing.
     pub(super) fn scalar(&mut self, field: &'static Field, text: &'a [u8]) -> Step<&'a [u8]> {
@@ -99,11 +118,11 @@ impl<'a> Reader<'a, '_> {
         };
         let value = match field.kind {
             Kind::Double => number::double(&number).map(f64::to_bits),
-            Kind::Enum if number::token(&number).is_none() => Err(Reason::EnumName),
-            kind => match number::token(&number) {
-                Some((_, [])) => number::integer(&number)
+            Kind::Enum if !matches!(number::token(&number), Some((_, []))) => Err(Reason::EnumName),
+            kind => match number::in_string(kind, &number) {
+                Some(number) => number::integer(number)
                     .and_then(|value| number::encode(kind, value).ok_or(Reason::OutOfRange)),
-                _ => Err(Reason::NotANumber),
+                None => Err(Reason::NotANumber),
             },
         };
         match value {
@@ -200,7 +219,9 @@ impl<'a> Reader<'a, '_> {
         if id.is_empty() && field.label == Label::Plain {
             return Ok(rest);
         }
-        let is_base64 = id.len() == (4 * len).div_ceil(3) || id.len() == len.div_ceil(3) * 4;
+        // Eleven characters are as likely a span id that was cut off.
+        let is_unpadded = id.len() == (4 * len).div_ceil(3);
+        let is_base64 = id.len() == len.div_ceil(3) * 4 || is_unpadded && !self.ids.hexadecimal;
         if id.len() != 2 * len && !is_base64 {
             return self.wrong(text, Reason::IdLength);
         }
@@ -213,6 +234,7 @@ impl<'a> Reader<'a, '_> {
                 return self.wrong(text, Reason::Hex);
             }
             self.out.extend_from_slice(&decoded[..len]);
+            self.ids.hexadecimal = true;
             return Ok(rest);
         }
         let start = self.out.len();
@@ -222,6 +244,7 @@ impl<'a> Reader<'a, '_> {
         if self.out.len() - start != len {
             return self.wrong(text, Reason::IdLength);
         }
+        self.ids.unpadded |= is_unpadded;
         Ok(rest)
     }
 

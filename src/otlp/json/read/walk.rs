@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use super::super::super::schema::{self, Field, KEY_VALUE, Kind, Label, MESSAGES, Message};
 use super::super::super::validate::Level;
-use super::super::super::{Cut, Malformed, Reason, Signal, locate, wire};
+use super::super::super::{Cut, Ignored, Malformed, Reason, Signal, ignored, locate, wire};
 use super::cut::Open;
+use super::former::{FormerMember, is_nothing};
+use super::scalar::Ids;
 use super::skip::Brackets;
 use super::text::{self, space};
 use super::{Omitted, Transcoded, Untaken};
@@ -58,7 +60,7 @@ pub(super) enum Segment<'a> {
 
 /// A document being read, and what has been written of it.
 pub(super) struct Reader<'a, 'r> {
-    request: &'static Message,
+    pub(super) request: &'static Message,
     pub(super) json: &'a [u8],
     pub(super) out: Vec<u8>,
     room: &'r mut dyn FnMut(usize) -> bool,
@@ -67,7 +69,7 @@ pub(super) struct Reader<'a, 'r> {
     /// By message: the row whose name came last time behind that of each row, and at first.
     next: [[u8; ROWS]; MESSAGES.len()],
     /// The messages that hold records from the entry down to where the walk is.
-    pub(super) open: Vec<Open>,
+    pub(super) open: Vec<Open<'a>>,
     /// Their members that hold none, as far as they have come.
     pub(super) headers: Vec<&'a [u8]>,
     /// Parts that are records or hold records, and are not cut out.
@@ -76,6 +78,16 @@ pub(super) struct Reader<'a, 'r> {
     /// Parts in `cuts`.
     pub(super) parts: u64,
     pub(super) gone: Vec<u32>,
+    /// Records that the document has, right or wrong, and parts in `ignored`.
+    pub(super) found: u64,
+    pub(super) ignored: Ignored,
+    /// The first unknown name in each open message that leads to records, with how many such are open around it.
+    pub(super) unknown: Vec<(usize, &'a [u8])>,
+    /// Members of open messages under names that their fields had once.
+    pub(super) former: Vec<FormerMember<'a>>,
+    /// The name of once that the field being read has in the document.
+    pub(super) alias: Option<&'a [u8]>,
+    pub(super) ids: Ids,
     pub(super) trouble: Option<Trouble>,
     /// The path to the trouble, innermost first.
     pub(super) trail: Vec<Segment<'a>>,
@@ -110,6 +122,12 @@ impl<'a, 'r> Reader<'a, 'r> {
             cuts: Vec::new(),
             parts: 0,
             gone: Vec::new(),
+            found: 0,
+            ignored: Ignored::default(),
+            unknown: Vec::new(),
+            former: Vec::new(),
+            alias: None,
+            ids: Ids::default(),
             trouble: None,
             trail: Vec::new(),
             brackets: Brackets::default(),
@@ -121,7 +139,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     pub(super) fn document(mut self) -> Result<Transcoded, Untaken> {
         match self.request() {
             Ok(()) => {
-                let omitted = Omitted { cuts: self.cuts, entries: self.gone };
+                let omitted = Omitted { cuts: self.cuts, entries: self.gone, ignored: self.ignored };
                 Ok(Transcoded { bytes: self.out, omitted })
             }
             Err(Stop) => Err(match self.trouble {
@@ -136,9 +154,15 @@ impl<'a, 'r> Reader<'a, 'r> {
     fn request(&mut self) -> Step<()> {
         // Telemetry takes half as many bytes in protobuf.
         self.grow(self.json.len() / 2)?;
-        let rest = self.message(self.request, space(self.json), Level::REQUEST)?;
+        let rest = match space(self.json) {
+            // As in a Collector.
+            document @ [b'n', ..] => self.literal(document, b"null")?,
+            document => self.message(self.request, document, Level::REQUEST)?,
+        };
+        self.end_unknown(self.request, 0);
         match space(rest) {
             [] => Ok(()),
+            rest @ [b'{' | b'[', ..] => self.broken(rest, Reason::SeveralDocuments),
             rest => self.broken(rest, Reason::Trailing),
         }
     }
@@ -151,6 +175,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             return Ok(rest);
         }
         let (mut seen, mut after) = (0_u32, 0);
+        let written = self.out.len();
         loop {
             let member = rest;
             let (field, value) = self.name(message, member, &mut after)?;
@@ -171,11 +196,16 @@ impl<'a, 'r> Reader<'a, 'r> {
                     }
                     rest
                 }
-                None => self.unknown(member, value)?,
+                None => self.unknown(message, member, value)?,
             };
             rest = match space(rest) {
                 [b',', rest @ ..] => space(rest),
-                [b'}', rest @ ..] => return Ok(rest),
+                [b'}', rest @ ..] => {
+                    if message.holds_records && !self.former.is_empty() {
+                        self.read_former(message, text, written, level)?;
+                    }
+                    return Ok(rest);
+                }
                 rest => return self.broken(rest, Reason::Syntax),
             }
         }
@@ -211,12 +241,6 @@ impl<'a, 'r> Reader<'a, 'r> {
         let [b':', rest @ ..] = space(rest) else { return self.broken(space(rest), Reason::Syntax) };
         let named = |field: &Field| field.json_name().as_bytes() == &*name || field.name.as_bytes() == &*name;
         let Some(row) = message.fields.iter().position(named) else {
-            // What stood in field 1000 of an entry, under the name it had: to pass over it would lose all its records.
-            let is_old =
-                name.starts_with(b"instrumentationLibrary") || name.starts_with(b"instrumentation_library");
-            if is_old && message.refused != 0 {
-                return self.wrong(text, Reason::OldInstrumentationLibrary);
-            }
             // At the wrong address; passed over, all of it would be lost unseen.
             let is_entries = |field: &Field| {
                 Signal::ALL.iter().any(|signal| field.json_name() == signal.json_entry_field())
@@ -234,17 +258,47 @@ impl<'a, 'r> Reader<'a, 'r> {
         Ok((Some(&message.fields[row]), space(rest)))
     }
 
-    /// Passes over a member that the schema doesn't have (rule 51).
-    fn unknown(&mut self, member: &'a [u8], value: &'a [u8]) -> Step<&'a [u8]> {
-        if let Ok(rest) = self.skip(value) {
-            return Ok(rest);
-        }
+    /// Passes over a member that the schema doesn't have (rule 51), at least under this name.
+    fn unknown(&mut self, message: &'static Message, member: &'a [u8], value: &'a [u8]) -> Step<&'a [u8]> {
         let name = text::string(&member[1..]).map_or(member, |(name, _)| name.bytes);
-        self.on_the_way(Segment::Name(name))
+        let Ok(rest) = self.skip(value) else { return self.on_the_way(Segment::Name(name)) };
+        if message.holds_records {
+            let depth = self.open.len();
+            if self.note_former(message, member, name, value)? {
+                // For a record that is cut out: it goes with what stood before it.
+                if message.former.is_some_and(|former| former.number == 0) {
+                    self.headers.push(&member[..member.len() - rest.len()]);
+                }
+            } else if !is_nothing(value) && self.unknown.last().is_none_or(|(known, _)| *known < depth) {
+                self.unknown.push((depth, name));
+            }
+        }
+        Ok(rest)
+    }
+
+    /// At the end of a message that leads to records: if it has none, but unknown names, the sender is told. `found` is
+    /// how many there were before it.
+    pub(super) fn end_unknown(&mut self, message: &'static Message, found: u64) {
+        let depth = self.open.len();
+        if let Some((_, name)) = self.unknown.pop_if(|(known, _)| *known == depth)
+            && self.found == found
+        {
+            let path = self.path_of(name);
+            self.ignored.add_unknown(|| path, &ignored::expected_in_json(message));
+            self.found += 1;
+        }
+    }
+
+    /// The path of a member of the message that the walk is in.
+    pub(super) fn path_of(&mut self, name: &'a [u8]) -> String {
+        self.trail.push(Segment::Name(name));
+        let path = self.path();
+        self.trail.pop();
+        path
     }
 
     #[inline]
-    fn member(&mut self, field: &'static Field, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
+    pub(super) fn member(&mut self, field: &'static Field, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
         if field.label == Label::Repeated {
             return self.list(field, text, level);
         }
@@ -427,7 +481,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// Notes where the trouble is, level by level.
     #[cold]
-    fn on_the_way<T>(&mut self, segment: Segment<'a>) -> Step<T> {
+    pub(super) fn on_the_way<T>(&mut self, segment: Segment<'a>) -> Step<T> {
         self.trail.push(segment);
         Err(Stop)
     }
@@ -436,7 +490,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     pub(super) fn path(&self) -> String {
         let mut path = String::new();
         for open in &self.open {
-            Segment::Field(open.field).append_to(&mut path);
+            open.alias.map_or(Segment::Field(open.field), Segment::Name).append_to(&mut path);
             if let Some(index) = open.index {
                 Segment::Index(index).append_to(&mut path);
             }

@@ -37,7 +37,9 @@ fn text(text: &str) -> Value {
 
 #[test]
 fn rule_35_an_empty_request_is_one() {
-    for json in ["{}", " {\r\n\t} ", r#"{"resourceSpans":[]}"#, r#"{"resourceSpans":null}"#] {
+    for json in
+        ["{}", " {\r\n\t} ", r#"{"resourceSpans":[]}"#, r#"{"resourceSpans":null}"#, "null", " null\n"]
+    {
         assert_eq!(whole(Signal::Traces, json), b"", "{json}");
     }
 }
@@ -61,6 +63,45 @@ fn ids_in_base64_are_told_by_their_length() {
     }
     for id in ["7uGbfshjQ44=", "7uGbfshjQ44"] {
         assert_eq!(span(&format!(r#""spanId":"{id}""#)).span_id, b"\xee\xe1\x9b\x7e\xc8\x63\x43\x8e", "{id}");
+    }
+}
+
+#[test]
+fn base64_ids_without_padding_are_taken_where_no_id_of_their_entry_is_hexadecimal() {
+    let (trace, span) = ("W47/95gDgQPSabYzgT/GDA", "7uGbfshjQ44");
+    let request = |spans: &[String]| in_span(&spans.join(","));
+    let ids = |trace: &str, span: &str| format!(r#"{{"traceId":"{trace}","spanId":"{span}"}}"#);
+    let read = |json: String| {
+        let transcoded = transcode(Signal::Traces, json).unwrap();
+        let cuts: Vec<String> = transcoded.omitted.cuts.iter().map(|cut| cut.path.clone()).collect();
+        (validate(Signal::Traces, &transcoded.bytes).unwrap(), cuts)
+    };
+    assert_eq!(read(request(&[ids(trace, span), ids(trace, span)])), (2, vec![]));
+    assert_eq!(read(request(&[ids("W47/95gDgQPSabYzgT/GDA==", span)])), (1, vec![]));
+    // Wherever in the entry the hexadecimal one stands.
+    let path = |index: usize| format!("resourceSpans[0].scopeSpans[0].spans[{index}].spanId");
+    assert_eq!(read(request(&[ids(TRACE, span)])), (0, vec![path(0)]));
+    assert_eq!(read(request(&[ids("", span), ids(TRACE, "")])), (1, vec![path(0)]));
+    assert_eq!(read(request(&[ids(TRACE, ""), ids("", span), ids("", "7uGbfshjQ44=")])), (2, vec![path(1)]));
+    // In another entry it says nothing.
+    let entry = |spans: &str| format!(r#"{{"scopeSpans":[{{"spans":[{spans}]}}]}}"#);
+    let entries = [entry(&ids(TRACE, "")), entry(&ids(trace, span)), entry(&ids(TRACE, ""))].join(",");
+    assert_eq!(read(format!(r#"{{"resourceSpans":[{entries}]}}"#)), (3, vec![]));
+}
+
+#[test]
+fn integers_in_strings_may_have_leading_zeros() {
+    assert_eq!(record(r#""timeUnixNano":"007""#).time_unix_nano, 7);
+    assert_eq!(record(r#""flags":"0007""#).flags, 7);
+    assert_eq!(histogram(r#""bucketCounts":["01","00"]"#).bucket_counts, [1, 0]);
+    for (number, expected) in [("-007", -7), ("+7", 7), ("000", 0), ("00000000000000000000000001", 1)] {
+        let read = value(&format!(r#"{{"intValue":"{number}"}}"#)).value;
+        assert_eq!(read, Some(Value::IntValue(expected)), "{number}");
+        let attribute = format!(r#""attributes":[{{"key":"k","value":{{"intValue":"{number}"}}}}]"#);
+        assert_eq!(
+            span(&attribute).attributes[0].value.as_ref().unwrap().value,
+            Some(Value::IntValue(expected))
+        );
     }
 }
 

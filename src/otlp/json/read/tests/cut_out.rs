@@ -70,21 +70,6 @@ fn a_part_takes_with_it_what_it_holds() {
 }
 
 #[test]
-fn what_old_collectors_called_scopes_is_not_passed_over() {
-    let old = r#"{"instrumentationLibrarySpans":[{"spans":[{"name":"lost?"}]}]}"#;
-    let json = format!(r#"{{"resourceSpans":[{old},{{}}]}}"#);
-    let (transcoded, cuts) = cut(Signal::Traces, &json);
-    assert_eq!(cuts, [("resourceSpans[0]".to_owned(), 1)]);
-    assert_eq!(transcoded.omitted.cuts[0].reason, Reason::OldInstrumentationLibrary);
-    assert_eq!(
-        traces(format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{old}]}}]}}]}}"#))
-            .resource_spans
-            .len(),
-        1
-    );
-}
-
-#[test]
 fn entries_of_another_signal_are_not_passed_over() {
     for (signal, other) in [
         (Signal::Traces, "resourceLogs"),

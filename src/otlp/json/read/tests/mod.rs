@@ -1,6 +1,8 @@
 mod accepted;
 mod cut_out;
 mod fixtures;
+mod former;
+mod ignored;
 mod refused;
 mod round_trips;
 

@@ -7,10 +7,19 @@ fn what_is_not_json_is_refused_whole_with_path_and_offset() {
     for (json, path, offset, reason) in [
         ("", "ExportLogsServiceRequest", 0, Reason::NotAnObject),
         ("[]", "ExportLogsServiceRequest", 0, Reason::NotAnObject),
-        ("null", "ExportLogsServiceRequest", 0, Reason::NotAnObject),
+        ("nul", "ExportLogsServiceRequest", 0, Reason::Syntax),
         ("{", "ExportLogsServiceRequest", 1, Reason::Ended),
         ("{} x", "ExportLogsServiceRequest", 3, Reason::Trailing),
-        ("{}{}", "ExportLogsServiceRequest", 2, Reason::Trailing),
+        ("{}{}", "ExportLogsServiceRequest", 2, Reason::SeveralDocuments),
+        (
+            "{\"resourceLogs\":[]}\n{\"resourceLogs\":[]}\n",
+            "ExportLogsServiceRequest",
+            20,
+            Reason::SeveralDocuments,
+        ),
+        ("null\r\n{}", "ExportLogsServiceRequest", 6, Reason::SeveralDocuments),
+        ("{}\n[]", "ExportLogsServiceRequest", 3, Reason::SeveralDocuments),
+        ("null null", "ExportLogsServiceRequest", 5, Reason::Trailing),
         ("\u{feff}{}", "ExportLogsServiceRequest", 0, Reason::NotAnObject),
         (r#"{"resourceLogs":[{}"#, "resourceLogs", 19, Reason::Ended),
         (r#"{"resourceLogs":[{},]}"#, "resourceLogs[1]", 20, Reason::Syntax),
@@ -66,6 +75,7 @@ fn a_value_of_another_type_is_wrong() {
         (r#""body":{"intValue":true}"#, "body.intValue", Reason::NotANumber),
         (r#""flags":{}"#, "flags", Reason::NotANumber),
         (r#""flags":"""#, "flags", Reason::NotANumber),
+        (r#""flags":"+1""#, "flags", Reason::NotANumber),
         (r#""flags":" 1""#, "flags", Reason::NotANumber),
         (r#""flags":"0x10""#, "flags", Reason::NotANumber),
         (r#""body":{"doubleValue":"many"}"#, "body.doubleValue", Reason::NotANumber),
@@ -113,6 +123,7 @@ fn numbers_out_of_range_or_not_whole_are_wrong() {
         (r#""body":{"intValue":"1e-1"}"#, Reason::NotWhole),
         (r#""severityNumber":"SEVERITY_NUMBER_LOUD""#, Reason::EnumName),
         (r#""severityNumber":"""#, Reason::EnumName),
+        (r#""severityNumber":"009""#, Reason::EnumName),
     ] {
         assert_eq!(fault(members).1, reason, "{members}");
     }
