@@ -59,6 +59,7 @@ fn registry(handle: &Handle) -> Arc<Registry> {
     let batch =
         BatchSettings { flush_timeout: Duration::from_millis(50), min_size: 256 << 10, max_size: 512 << 10 };
     let settings = QueueSettings {
+        enabled: true,
         num_consumers: 1,
         queue_bytes: 1 << 40,
         queue_requests: None,

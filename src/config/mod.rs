@@ -91,6 +91,8 @@ pub struct Compiled {
     pub limits: Limits,
     /// When senders get their answers.
     pub acknowledge: Acknowledge,
+    /// How long senders wait at most that wait for their upstreams.
+    pub acknowledge_timeout: Duration,
     /// Where queues are kept on disk.
     pub journal: Option<JournalSettings>,
     /// Where dead letters go.
@@ -201,6 +203,7 @@ fn read(
         unrouted: parts.unrouted,
         limits: parts.limits,
         acknowledge: parts.acknowledge,
+        acknowledge_timeout: parts.acknowledge_timeout,
         journal: parts.journal,
         dead_letter: parts.dead_letter,
         admin: parts.admin,

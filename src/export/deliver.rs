@@ -109,6 +109,16 @@ async fn deliver(
                 continue;
             }
             Settled::Refused(reason, cause) if !pieces.has_sample() => {
+                // Nobody has refused it: a sender that waits still has it, and is to send it again.
+                if cause != REFUSED {
+                    read(exporter, stream, &mut pieces).await;
+                    let name = exporter.name();
+                    let all = pieces.give_back_to_senders(&format!("`{name}` did not deliver it: {reason}"));
+                    withdraw(exporter, stream, &mut pieces);
+                    if all {
+                        continue;
+                    }
+                }
                 bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
                 backoff = Backoff::new();
                 continue;
@@ -520,6 +530,17 @@ fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str,
     }
 }
 
+/// Has all of the batch in memory but for what was withdrawn, however long the journal can't be read.
+async fn read(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
+    loop {
+        match pieces.read().await {
+            Ok(false) => return,
+            Ok(true) => withdraw(exporter, stream, pieces),
+            Err(Unreadable) => tokio::time::sleep(READ_AGAIN).await,
+        }
+    }
+}
+
 /// Makes one dead letter of the next `most` pieces.
 async fn bury(
     exporter: &Exporter,
@@ -529,13 +550,7 @@ async fn bury(
     reason: &str,
     cause: &'static str,
 ) {
-    loop {
-        match pieces.read().await {
-            Ok(false) => break,
-            Ok(true) => withdraw(exporter, stream, pieces),
-            Err(Unreadable) => tokio::time::sleep(READ_AGAIN).await,
-        }
-    }
+    read(exporter, stream, pieces).await;
     if pieces.is_empty() {
         return;
     }

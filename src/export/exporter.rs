@@ -274,7 +274,7 @@ impl Exporter {
     /// Ends records as withdrawn: nobody waits for them any more, and whoever sent them is to send them again.
     pub(super) fn withdraw(&self, name: &StreamName, records: u64) {
         self.counters.count_withdrawn(name.signal(), records);
-        let reason = "not delivered within `acknowledge_timeout`, or before their sender went; it is to send them again";
+        let reason = "taken back: not delivered in time, or as often as it may be tried, or before their sender went; it is to send them again";
         self.drop_records(name, records, reason, "withdrawn");
     }
 

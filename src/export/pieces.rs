@@ -189,6 +189,14 @@ impl Pieces {
         }
     }
 
+    /// Gives the next piece back to the senders that wait for it, as far as they do. Returns whether all of it is theirs, and
+    /// nothing of it is left once it was [withdrawn](Self::withdraw).
+    pub(super) fn give_back_to_senders(&mut self, reason: &str) -> bool {
+        let Some(piece) = self.rest.last() else { return true };
+        self.in_flight.give_back_to_senders(piece.batch.numbers(), reason);
+        self.next_is_withdrawn()
+    }
+
     /// Halves the next piece, if it has more than one record or entry.
     pub(super) fn halve(&mut self) -> bool {
         let Some([first, second]) = self.rest.last().and_then(|piece| piece.batch.halve()) else {

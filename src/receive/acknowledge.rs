@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::intake::{Admitted, Intake, Snapshot, Verdict};
+use super::intake::{Admitted, Intake, Snapshot, Undelivered, Verdict};
 use super::{Answered, Outcome};
 use crate::notice;
 use crate::stream::{Receipt, Writing};
@@ -27,10 +27,7 @@ pub enum Acknowledge {
     /// Once its data is queued.
     Queued,
     /// Once the upstreams have taken it.
-    Delivered {
-        /// `acknowledge_timeout`: how long that may take.
-        timeout: Duration,
-    },
+    Delivered,
 }
 
 /// A request that has been admitted and waits for its entries to be settled.
@@ -146,14 +143,16 @@ impl Waiting {
         let waiting = unanswered.waiting.as_ref().expect("it was put there");
         let settled = tokio::select! {
             biased;
-            losses = waiting.receipt.settled() => Some(losses),
-            () = sleep_until(deadline) => None,
-            () = closed(&mut closing) => None,
+            settled = waiting.receipt.settled() => settled.map_err(Undelivered::GivenUp),
+            () = sleep_until(deadline) => Err(Undelivered::Late(waiting.timeout)),
+            () = closed(&mut closing) => Err(Undelivered::Late(waiting.timeout)),
         };
-        let Some(losses) = settled else {
-            let timeout = waiting.timeout;
-            drop(unanswered);
-            return Verdict::Undelivered(timeout);
+        let losses = match settled {
+            Ok(losses) => losses,
+            Err(why) => {
+                drop(unanswered);
+                return Verdict::Undelivered(why);
+            }
         };
         let waiting = unanswered.waiting.take().expect("it is there until now");
         intake.finish(&waiting.snapshot, waiting.admitted, &losses)

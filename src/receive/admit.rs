@@ -73,7 +73,11 @@ pub(super) struct Committed {
 enum Next {
     Answer,
     Settle(Receipt),
-    Write(Writing),
+    /// Until it is on disk; whether it then waits for its upstreams.
+    Write {
+        writing: Writing,
+        waits: bool,
+    },
 }
 
 /// How the placing of an entry failed.
@@ -131,7 +135,7 @@ impl Intake {
         let snapshot = self.snapshot.load();
         let entries = otlp::count_entries(&body);
         let mut overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
-        if let Acknowledge::Delivered { .. } = snapshot.acknowledge {
+        if snapshot.unqueued || snapshot.acknowledge == Acknowledge::Delivered {
             overhead += WAITING;
         }
         if overhead + reservation.bytes() > budget.limit() {
@@ -221,13 +225,14 @@ impl Intake {
         admission: &mut Admission<'_>,
         body: &Bytes,
     ) -> Result<Committed, Refused> {
-        let settles = snapshot.acknowledge != Acknowledge::Queued;
+        let all_wait = snapshot.acknowledge == Acknowledge::Delivered;
+        let waits = admission.waits(all_wait);
         if let Some(journal) = self.journal.as_ref().filter(|_| !admission.is_empty()) {
-            let (sheds, writing) = admission.commit_durably(journal, body, settles)?;
-            return Ok(Committed { sheds, next: Next::Write(writing) });
+            let (sheds, writing) = admission.commit_durably(journal, body, all_wait)?;
+            return Ok(Committed { sheds, next: Next::Write { writing, waits } });
         }
-        if settles {
-            let (sheds, receipt) = admission.commit_with_receipt()?;
+        if waits {
+            let (sheds, receipt) = admission.commit_with_receipt(all_wait)?;
             let next = if receipt.is_settled() { Next::Answer } else { Next::Settle(receipt) };
             return Ok(Committed { sheds, next });
         }
@@ -244,20 +249,17 @@ impl Intake {
         budget: &Arc<Budget>,
     ) -> Progress<'_> {
         self.keep(&mut admitted.remains, sheds, budget);
-        let timeout = match snapshot.acknowledge {
-            Acknowledge::Queued => None,
-            Acknowledge::Delivered { timeout } => Some(timeout),
-        };
-        match (next, timeout) {
-            (Next::Write(writing), timeout) => {
-                let snapshot = snapshot.clone();
+        let timeout = snapshot.acknowledge_timeout;
+        match next {
+            Next::Write { writing, waits } => {
+                let (snapshot, timeout) = (snapshot.clone(), waits.then_some(timeout));
                 Progress::Writes(Box::new(BeingWritten { writing, admitted, snapshot, timeout }))
             }
-            (Next::Settle(receipt), Some(timeout)) => {
+            Next::Settle(receipt) => {
                 let snapshot = snapshot.clone();
                 Progress::Waits(Box::new(Waiting { receipt, admitted, snapshot, timeout }))
             }
-            _ => self.finish(snapshot, admitted, &[]).into(),
+            Next::Answer => self.finish(snapshot, admitted, &[]).into(),
         }
     }
 }

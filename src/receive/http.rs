@@ -1,7 +1,6 @@
 //! OTLP/HTTP: from a request's head to its answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER,
@@ -192,18 +191,13 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
             respond(encoding, StatusCode::OK, encoding.success(signal, Some((rejected, &message))))
         }
         Verdict::Refused(full) => later(encoding, &full.to_string()),
-        Verdict::Undelivered(time) => later(encoding, &undelivered(time)),
+        Verdict::Undelivered(why) => later(encoding, &why.to_string()),
         Verdict::TooLarge(why) => too_large(encoding, why),
         Verdict::Malformed { field, message } => {
             let body = encoding.status(Code::InvalidArgument, &message, Some(&field));
             respond(encoding, StatusCode::BAD_REQUEST, body)
         }
     }
-}
-
-/// What is said about a request whose upstreams took too long.
-pub(super) fn undelivered(time: Duration) -> String {
-    format!("not delivered within {time:?}: what was not sent has been taken back, send it again")
 }
 
 fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {

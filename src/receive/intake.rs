@@ -39,6 +39,10 @@ pub struct Snapshot {
     pub exporters: Vec<Arc<Exporter>>,
     /// When senders get their answers.
     pub acknowledge: Acknowledge,
+    /// `acknowledge_timeout`: how long those may wait that wait for their upstreams.
+    pub acknowledge_timeout: Duration,
+    /// Whether any exporter has no queue, so that senders wait for it in any case.
+    pub unqueued: bool,
 }
 
 impl Snapshot {
@@ -79,9 +83,8 @@ pub enum Verdict {
     },
     /// There is no room now; none of it is queued.
     Refused(Full),
-    /// Its upstreams have not taken all of it in this time; what they have not taken, nor are being sent just now, is
-    /// queued no more.
-    Undelivered(Duration),
+    /// Its upstreams have not taken all of it; what they have not taken, nor are being sent just now, is queued no more.
+    Undelivered(Undelivered),
     /// There will never be room, and why; none of it is queued.
     TooLarge(&'static str),
     /// It is not OTLP, or nothing in it is valid.
@@ -91,6 +94,17 @@ pub enum Verdict {
         /// For people.
         message: String,
     },
+}
+
+/// Why a sender that waited for its upstreams has to send again.
+#[derive(Debug, thiserror::Error)]
+pub enum Undelivered {
+    /// It has waited for so long.
+    #[error("not delivered within {0:?}: what was not sent has been taken back, send it again")]
+    Late(Duration),
+    /// An upstream did not take it, and there are no more retries.
+    #[error("{0}; what was not delivered has been taken back, send it again")]
+    GivenUp(Arc<str>),
 }
 
 /// What was admitted of a request, and what not.

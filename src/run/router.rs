@@ -125,6 +125,8 @@ impl Router {
             route_streams: Vec::new(),
             exporters: Vec::new(),
             acknowledge: compiled.acknowledge,
+            acknowledge_timeout: compiled.acknowledge_timeout,
+            unqueued: false,
         };
         let intake = Arc::new(Intake {
             snapshot: ArcSwap::from_pointee(nothing),
@@ -321,8 +323,15 @@ impl Router {
         // The exporters' own: they tell a request that began before a change of them from one that began after it.
         let identities = exporters.iter().map(|exporter| exporter.registry().attributes()).collect();
         let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
-        let acknowledge = compiled.acknowledge;
-        let snapshot = Snapshot { version, routes, route_streams, exporters, acknowledge };
+        let snapshot = Snapshot {
+            version,
+            routes,
+            route_streams,
+            unqueued: exporters.iter().any(|exporter| !exporter.registry().settings().enabled),
+            exporters,
+            acknowledge: compiled.acknowledge,
+            acknowledge_timeout: compiled.acknowledge_timeout,
+        };
         live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         live.removed.extend(removed.iter().map(|exporter| (exporter.clone(), version)));
         let gone = live.removed.iter().map(|(exporter, _)| exporter);

@@ -225,14 +225,24 @@ impl<'a> Admission<'a> {
         Ok(std::mem::take(&mut self.shed))
     }
 
-    /// As [`Admission::commit`], for a request that waits until its entries are settled. What handling it takes stays
-    /// reserved for as long.
-    pub fn commit_with_receipt(&mut self) -> Result<(Vec<Shed>, Receipt), Refused> {
+    /// Whether the request's sender waits for anything that was placed, or would if `all` of it were to be waited for.
+    pub fn waits(&self, all: bool) -> bool {
+        self.groups.iter().any(|group| group.waits(all))
+    }
+
+    /// As [`Admission::commit`], for a request that waits until its entries are settled: `all` of them, or those alone whose
+    /// exporters have no queue. What handling it takes stays reserved for as long.
+    pub fn commit_with_receipt(&mut self, all: bool) -> Result<(Vec<Shed>, Receipt), Refused> {
         self.reserve(&Bound::InMemory)?;
-        let entries = self.groups.iter().map(|group| group.entries.len() as u64).sum();
+        let waiting = self.groups.iter().filter(|group| group.waits(all));
+        let entries = waiting.map(|group| group.entries.len() as u64).sum();
         let ledger = Arc::new(Ledger::new(entries));
         let mut places = Vec::with_capacity(self.groups.len());
         for group in self.groups.drain(..) {
+            if !group.waits(all) {
+                group.append(None);
+                continue;
+            }
             let entries = group.entries.iter().map(|piece| (piece.index, piece.records)).collect();
             let first = group.append(Some(Stub::new(ledger.clone(), entries, group.bytes)));
             places.push((group.stream, first));
@@ -247,12 +257,12 @@ impl<'a> Admission<'a> {
     }
 
     /// As [`Admission::commit`], for a request that has to be in the `journal` first; `body` is what its entries borrow from.
-    /// With `receipt`, it waits until they are settled.
+    /// It waits as with [`Admission::commit_with_receipt`], if there is anything to wait for.
     pub fn commit_durably(
         &mut self,
         journal: &Journal,
         body: &Bytes,
-        receipt: bool,
+        all: bool,
     ) -> Result<(Vec<Shed>, Writing), Refused> {
         let bytes = self.groups.iter().map(|group| group.bytes).sum();
         if !journal.would_ever_fit(bytes) {
@@ -262,11 +272,11 @@ impl<'a> Admission<'a> {
             let full = if journal.is_failing() { Full::Disk } else { Full::Journal };
             return Err(Refused::Full(full));
         };
-        self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: receipt })?;
-        let groups = self.groups.drain(..).map(|group| WrittenGroup::new(group, body)).collect();
+        self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: all })?;
+        let groups = self.groups.drain(..).map(|group| WrittenGroup::new(group, body, all)).collect();
         let sheds = std::mem::take(&mut self.shed);
         let reservation = self.reservation.split_off(self.reservation.bytes());
-        Ok((sheds, writing::write(journal, groups, reservation, receipt)))
+        Ok((sheds, writing::write(journal, groups, reservation)))
     }
 
     /// Reserves every group on its stream and all of them on the budget. On success the request's own

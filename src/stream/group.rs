@@ -65,6 +65,19 @@ impl Group<'_> {
         self.stream.append(entries, &self.settings(), stub)
     }
 
+    /// Whether the request's sender waits until these entries are settled; `all`: whatever the exporter's queue is.
+    pub(super) fn waits(&self, all: bool) -> bool {
+        all || !self.settings().enabled
+    }
+
+    /// What the stream may hold with these entries: those whose sender waits must not pile up on disk either.
+    fn bound(&self, of_request: &Bound) -> Bound {
+        match *of_request {
+            Bound::OnDisk { most, queue } => Bound::OnDisk { most, queue: self.waits(queue) },
+            Bound::InMemory => Bound::InMemory,
+        }
+    }
+
     /// Whether what has no room here is left out.
     pub(super) fn sheds(&self) -> bool {
         self.settings().when_full == WhenFull::Shed
@@ -83,9 +96,10 @@ impl Group<'_> {
     }
 
     /// Reserves room. A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
-    pub(super) fn reserve(&mut self, bound: &Bound) -> Result<(), Full> {
+    pub(super) fn reserve(&mut self, of_request: &Bound) -> Result<(), Full> {
+        let bound = self.bound(of_request);
         loop {
-            match self.stream.reserve(self.bytes, &self.settings(), bound) {
+            match self.stream.reserve(self.bytes, &self.settings(), &bound) {
                 Room::Reserved => return Ok(()),
                 Room::Full if bound.is_queue() => return Err(Full::Stream),
                 Room::Full => return Err(Full::Share),
@@ -96,7 +110,7 @@ impl Group<'_> {
 
     /// Whether there would be room now.
     pub(super) fn has_room(&self, bound: &Bound) -> bool {
-        self.stream.has_room(self.bytes, &self.settings(), bound)
+        self.stream.has_room(self.bytes, &self.settings(), &self.bound(bound))
     }
 
     /// The same, sharing the memory of the `body` that it borrows from.

@@ -103,6 +103,12 @@ impl InFlight {
         !queue.withdrawn.is_empty() && numbers.without(&queue.withdrawn).is_empty()
     }
 
+    /// Gives entries of these numbers back to the senders that wait for them, and says why: what is not delivered for want of
+    /// retries or time is theirs still. They are noted as withdrawn; entries that nobody waits for are not.
+    pub fn give_back_to_senders(&self, numbers: &Numbers, reason: &str) {
+        self.stream.give_back_to_senders(numbers, &reason.into());
+    }
+
     /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
     /// their records have ended is for the caller to count.
     pub fn withdraw(&mut self) -> Numbers {

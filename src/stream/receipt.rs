@@ -55,6 +55,7 @@ struct Account {
     /// Entries in streams, the pieces that they were split into each by itself.
     unsettled: u64,
     losses: Vec<Loss>,
+    given_up: Option<Arc<str>>,
 }
 
 /// What a stream keeps of a request.
@@ -81,13 +82,15 @@ impl Receipt {
         Self { ledger, places, _held: held }
     }
 
-    /// Ready once all entries are settled. Returns what was not delivered of them, and what upstreams had to say: once.
-    pub async fn settled(&self) -> Vec<Loss> {
+    /// Ready once all entries are settled. Returns what was not delivered of them, and what upstreams had to say: once. Or once
+    /// any of them is given up for want of retries or time, and why: then the sender still has all of the request, and is to
+    /// be told to send it again.
+    pub async fn settled(&self) -> Result<Vec<Loss>, Arc<str>> {
         loop {
             // Made before asking, so that the last one is not missed.
             let settled = self.ledger.settled.notified();
-            if let Some(losses) = self.ledger.closed() {
-                return losses;
+            if let Some(ended) = self.ledger.closed() {
+                return ended;
             }
             settled.await;
         }
@@ -113,13 +116,21 @@ impl Drop for Receipt {
 impl Ledger {
     /// For a request with so many entries in streams.
     pub(super) fn new(unsettled: u64) -> Self {
-        Self { account: Mutex::new(Account { unsettled, losses: Vec::new() }), settled: Notify::new() }
+        Self { account: Mutex::new(Account { unsettled, ..Account::default() }), settled: Notify::new() }
     }
 
-    /// The losses, if nothing can be added to them.
-    fn closed(&self) -> Option<Vec<Loss>> {
+    /// The losses, if nothing can be added to them; or why the request was given up.
+    fn closed(&self) -> Option<Result<Vec<Loss>, Arc<str>>> {
         let mut account = self.account.lock();
-        (account.unsettled == 0).then(|| std::mem::take(&mut account.losses))
+        match &account.given_up {
+            Some(reason) => Some(Err(reason.clone())),
+            None => (account.unsettled == 0).then(|| Ok(std::mem::take(&mut account.losses))),
+        }
+    }
+
+    fn give_up(&self, reason: &Arc<str>) {
+        self.account.lock().given_up.get_or_insert_with(|| reason.clone());
+        self.settled.notify_one();
     }
 
     fn settle(&self, entries: u64) {
@@ -192,6 +203,19 @@ impl Stubs {
 
     pub(super) fn remove(&mut self, first: u64) -> Option<Stub> {
         self.by_first.remove(&first)
+    }
+
+    /// Tells the senders that wait for entries of these numbers that they are given up, and why. Returns the first number of
+    /// each request.
+    pub(super) fn give_up(&self, numbers: &Numbers, reason: &Arc<str>) -> Vec<u64> {
+        let mut firsts: Vec<u64> = Vec::new();
+        for number in numbers.iter() {
+            if let Some(stub) = self.of(number).filter(|stub| firsts.last() != Some(&stub.first)) {
+                stub.ledger.give_up(reason);
+                firsts.push(stub.first);
+            }
+        }
+        firsts
     }
 
     /// When the entry of this number was admitted, if somebody waits for it.

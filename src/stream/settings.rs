@@ -5,6 +5,9 @@ use std::time::Duration;
 /// `sending_queue` of one exporter; every stream of the exporter has a queue of this shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueSettings {
+    /// Whether a request is acknowledged once it is queued. If not, its sender waits until what it has for this exporter is
+    /// settled, whatever `acknowledge` says: it relies on hearing of what fails.
+    pub enabled: bool,
     /// Batches in flight per stream; 1 keeps order.
     pub num_consumers: usize,
     /// Bytes (protobuf with framing) that one stream may hold, those in flight included.

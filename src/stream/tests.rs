@@ -53,6 +53,7 @@ struct House {
 
 fn settings() -> QueueSettings {
     QueueSettings {
+        enabled: true,
         num_consumers: 1,
         queue_bytes: 1000,
         queue_requests: None,

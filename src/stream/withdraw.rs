@@ -5,6 +5,7 @@
 //! keeps that across a restart. What is in the hands of a consumer is only noted: the consumer takes it out before its next
 //! attempt, or at once while it waits for that. So is what is left on disk of a request that has begun to be read.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
@@ -53,6 +54,15 @@ impl Stream {
         }
         if in_flight {
             self.withdrawal.notify_waiters();
+        }
+    }
+
+    /// Gives entries of these numbers back to the senders that wait for them, which are told to send them again, and why. All
+    /// that their requests have here is withdrawn. Entries that nobody waits for stay.
+    pub(super) fn give_back_to_senders(&self, numbers: &Numbers, reason: &Arc<str>) {
+        let firsts = self.queue.lock().stubs.give_up(numbers, reason);
+        for first in firsts {
+            self.withdraw(first);
         }
     }
 

@@ -52,10 +52,12 @@ pub(super) struct WrittenGroup {
     /// Each with the position in the request of what it is or is a piece of.
     entries: SmallVec<[(usize, Entry); 2]>,
     bytes: u64,
+    /// Whether the sender waits until they are settled.
+    waits: bool,
 }
 
 impl Writing {
-    /// Ready once the request is on disk and in its streams; with its receipt, if it asked for one. If the disk takes too long
+    /// Ready once the request is on disk and in its streams; with its receipt, if it waits for any of its entries. If the disk takes too long
     /// for that, the request is given up: what is written of it later is no part of any stream, and is settled at once.
     pub async fn written(&mut self) -> Result<Option<Receipt>, Refused> {
         let late = tokio::time::sleep(self.patience);
@@ -82,13 +84,14 @@ impl Writing {
 }
 
 impl WrittenGroup {
-    pub(super) fn new(group: Group<'_>, body: &Bytes) -> Self {
+    pub(super) fn new(group: Group<'_>, body: &Bytes, all_wait: bool) -> Self {
+        let waits = group.waits(all_wait);
         let Group { stream, registry, entries, bytes } = group;
         let entries = entries.into_iter().map(|piece| {
             let bytes = piece.bytes.share(body);
             (piece.index, Entry { bytes, records: piece.records })
         });
-        Self { stream, registry, entries: entries.collect(), bytes }
+        Self { stream, registry, entries: entries.collect(), bytes, waits }
     }
 
     fn admit(&self, first: u64, stub: Option<Stub>) {
@@ -111,12 +114,7 @@ impl WrittenGroup {
 }
 
 /// Has the `journal` write a request, for which room is reserved. `held` is what it takes beside its entries.
-pub(super) fn write(
-    journal: &Journal,
-    groups: Vec<WrittenGroup>,
-    held: Reservation,
-    receipt: bool,
-) -> Writing {
+pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservation) -> Writing {
     let (sender, written) = oneshot::channel();
     let of_journal = |group: &WrittenGroup| journal::Group {
         stream: group.stream.durable.as_ref().expect("with a journal every stream is in it").id(),
@@ -135,7 +133,7 @@ pub(super) fn write(
                 groups.iter().zip(&appended.first).for_each(|(group, first)| group.void(*first));
                 return;
             }
-            Ok(appended) => Ok(admit(groups, &appended, held, receipt)),
+            Ok(appended) => Ok(admit(groups, &appended, held)),
             Err(problem) => {
                 groups.iter().for_each(WrittenGroup::take_back);
                 Err(problem)
@@ -148,23 +146,18 @@ pub(super) fn write(
     Writing { written, fate, patience }
 }
 
-fn admit(
-    groups: Vec<WrittenGroup>,
-    appended: &Appended,
-    held: Reservation,
-    receipt: bool,
-) -> Option<Receipt> {
-    let ledger = receipt.then(|| {
-        let entries = groups.iter().map(|group| group.entries.len() as u64).sum();
-        Arc::new(Ledger::new(entries))
-    });
+fn admit(groups: Vec<WrittenGroup>, appended: &Appended, held: Reservation) -> Option<Receipt> {
+    let waiting = groups.iter().filter(|group| group.waits).map(|group| group.entries.len() as u64).sum();
+    let ledger = (waiting > 0).then(|| Arc::new(Ledger::new(waiting)));
     for (group, first) in groups.iter().zip(&appended.first) {
-        let stub = ledger.as_ref().map(|ledger| {
+        let stub = ledger.as_ref().filter(|_| group.waits).map(|ledger| {
             let entries = group.entries.iter().map(|(index, entry)| (*index, entry.records)).collect();
             Stub::new(ledger.clone(), entries, group.bytes)
         });
         group.admit(*first, stub);
     }
-    let places = groups.into_iter().map(|group| group.stream).zip(appended.first.iter().copied()).collect();
+    let places = groups.into_iter().zip(appended.first.iter().copied());
+    let places =
+        places.filter(|(group, _)| group.waits).map(|(group, first)| (group.stream, first)).collect();
     ledger.map(|ledger| Receipt::new(ledger, places, held))
 }

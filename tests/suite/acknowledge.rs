@@ -109,7 +109,7 @@ async fn what_the_upstream_refuses_for_good_is_partial_success_with_its_message(
     assert_eq!(letters(&sluice.directory().join("letters")).len(), 1);
     assert_eq!(up.texts(Signal::Logs).len(), 3);
 
-    up.set_fault(Fault::status(405).message("closed"));
+    up.set_fault(Fault::status(406).message("closed"));
     let answer = sluice.post(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
     let (rejected, message) = answer.partial(Signal::Logs).expect("nothing of it was taken");
     assert_eq!((answer.status, rejected), (200, 2));
@@ -343,12 +343,12 @@ async fn with_fan_out_a_record_is_rejected_only_if_no_exporter_takes_it() {
     ]);
     let routes = yaml::by_stream("otlp_http/one, otlp_http/two");
     let sluice = Sluice::start(&(exporters + &routes + PATIENT)).await;
-    two.set_fault(Fault::status(405).message("closed"));
+    two.set_fault(Fault::status(406).message("closed"));
     let answer = sluice.post(Signal::Logs, logs(&[("a", &["x", "y"])])).await;
     let (rejected, message) = answer.partial(Signal::Logs).expect("there is a warning");
     assert_eq!((answer.status, rejected), (200, 0));
     assert!(message.contains("`otlp_http/two`") && message.contains("closed"), "{message}");
-    one.set_fault(Fault::status(405).message("closed, too"));
+    one.set_fault(Fault::status(406).message("closed, too"));
     let answer = sluice.post(Signal::Logs, logs(&[("a", &["x", "y"])])).await;
     assert_eq!(answer.partial(Signal::Logs).expect("nobody took it").0, 2);
     let metrics = sluice.settled().await;

@@ -89,7 +89,7 @@ async fn an_empty_directory_and_none_at_all_are_pages_like_any_other() {
 #[tokio::test]
 async fn pages_lead_from_the_newest_letter_to_the_oldest() {
     let up = sinks::counting().await;
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS)).await;
     for stream in ["1", "2", "3", "4", "5"] {
         sluice.accept(Signal::Logs, logs(&[(stream, &["x"])])).await;
@@ -144,7 +144,7 @@ async fn a_question_that_makes_no_sense_and_a_directory_that_is_gone_are_errors(
 #[tokio::test]
 async fn a_full_directory_says_so_until_a_letter_finds_room_again() {
     let up = sinks::counting().await;
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let config = |size: &str| {
         let bound = format!("dead_letter: {{ directory: '@DIR@/letters', max_size: {size} }}\n");
         yaml::up(&up.url(), &[QUICK, SINGLY]) + &bound

@@ -17,7 +17,7 @@ const UP: &str = "otlp_http/up";
 #[tokio::test]
 async fn without_a_directory_what_would_go_there_counts_as_rejected() {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let sluice = Sluice::start(&yaml::up(&up.url(), &[QUICK, SINGLY])).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
     assert_eq!(sluice.settled().await.exported(UP, "rejected"), 2.0);
@@ -26,7 +26,7 @@ async fn without_a_directory_what_would_go_there_counts_as_rejected() {
 #[tokio::test]
 async fn a_full_directory_drops_the_new_letter_and_keeps_the_old_ones() {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let full = "dead_letter: { directory: '@DIR@/letters', max_size: 4KiB }\n";
     let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + full)).await;
     for text in ["first", "second", "third"] {
@@ -44,7 +44,7 @@ async fn a_full_directory_drops_the_new_letter_and_keeps_the_old_ones() {
 #[tokio::test]
 async fn a_directory_whose_bound_changes_goes_on_being_written() {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let config = |size: &str| {
         let bound = format!("dead_letter: {{ directory: '@DIR@/letters', max_size: {size} }}\n");
         yaml::up(&up.url(), &[QUICK, SINGLY]) + &bound
@@ -72,7 +72,7 @@ async fn a_directory_that_cannot_be_made_is_told_at_the_start() {
 #[tokio::test]
 async fn the_bound_holds_for_all_exporters_together() {
     let up = sinks::counting().await;
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let options = || yaml::to(&up.url(), &[QUICK, SINGLY]);
     let names = [UP, "otlp_http/other", "otlp_http/third"];
     let exporters = yaml::exporters(&names.map(|name| (name, options())));
@@ -112,7 +112,7 @@ async fn replay(sluice: &Sluice) -> (bool, String) {
 #[tokio::test]
 async fn replay_sends_letters_again_in_order_to_their_own_exporter_and_removes_them() {
     let (up, other) = (sinks::recording().await, sinks::recording().await);
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let config = yaml::exporters(&[
         (UP, yaml::to(&up.url(), &[QUICK, SINGLY, "headers: { X-Stream: '{{ key }}' }"])),
         ("otlp_http/other", yaml::to(&other.url(), &[QUICK, SINGLY])),
@@ -141,7 +141,7 @@ async fn replay_sends_letters_again_in_order_to_their_own_exporter_and_removes_t
 /// Two streams of five letters each, whose upstream is well again.
 async fn two_streams_of_letters() -> (Sink, Sluice) {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(501));
+    up.set_fault(Fault::status(406));
     let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS)).await;
     for number in 1..=5 {
         for stream in ["a", "b"] {

@@ -53,3 +53,4 @@ mod slow_disk;
 mod smoke;
 mod tls;
 mod waits;
+mod without_queue;

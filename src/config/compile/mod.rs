@@ -35,6 +35,7 @@ pub(super) struct Parts {
     pub(super) unrouted: Unrouted,
     pub(super) limits: Limits,
     pub(super) acknowledge: Acknowledge,
+    pub(super) acknowledge_timeout: std::time::Duration,
     pub(super) journal: Option<JournalSettings>,
     pub(super) dead_letter: Option<DeadLetterSettings>,
     pub(super) admin: Option<SocketAddr>,
@@ -122,7 +123,11 @@ pub(super) fn compile(
             model::Unrouted::Drop => Unrouted::Drop,
         },
         limits,
-        acknowledge: acknowledge(config, root, context),
+        acknowledge: match config.acknowledge {
+            model::Acknowledge::Queued => Acknowledge::Queued,
+            model::Acknowledge::Delivered => Acknowledge::Delivered,
+        },
+        acknowledge_timeout: context.above_zero(config.acknowledge_timeout, root, "acknowledge_timeout"),
         dead_letter: config.dead_letter.as_ref().map(|dead_letter| {
             if dead_letter.max_size.0 == 0 {
                 let span = root.near(&["dead_letter", "max_size"]).span;
@@ -172,14 +177,6 @@ fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mu
         context.report.error(node.span, "`memory` must be at least 1MiB");
     }
     Limits { memory: bytes, streams: limits.streams }
-}
-
-fn acknowledge(config: &model::Config, root: &Node, context: &mut Context<'_>) -> Acknowledge {
-    let timeout = context.above_zero(config.acknowledge_timeout, root, "acknowledge_timeout");
-    match config.acknowledge {
-        model::Acknowledge::Queued => Acknowledge::Queued,
-        model::Acknowledge::Delivered => Acknowledge::Delivered { timeout },
-    }
 }
 
 /// Reports directories of which one is the other or in it: each counts what is in its own, and whoever clears one away

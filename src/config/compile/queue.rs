@@ -24,7 +24,18 @@ pub(super) fn compile(queue: &SendingQueue, node: &Node, context: &mut Context<'
     }
     let (queue_bytes, queue_requests) = capacity(queue, node, context);
     let batch = batch(queue, queue_bytes, node, context);
+    if !queue.enabled {
+        context
+            .report
+            .warn(
+                node.near(&["enabled"]).span,
+                "without a queue, senders wait until the upstream has taken what goes to this exporter, as with \
+                 `acknowledge: delivered`",
+            )
+            .help("leave `enabled` out if they should be answered as soon as their data is queued");
+    }
     QueueSettings {
+        enabled: queue.enabled,
         num_consumers: queue.num_consumers,
         queue_bytes,
         queue_requests,

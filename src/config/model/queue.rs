@@ -9,7 +9,8 @@ use super::units::{Duration, QueueSize, Size};
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct SendingQueue {
-    /// `false` sends what comes in as soon as its stream is free, without waiting for a batch to fill.
+    /// `false` sends what comes in as soon as its stream is free, without waiting for a batch to fill, and has senders wait until
+    /// the upstream has taken what goes to this exporter, as with `acknowledge: delivered`.
     pub(in crate::config) enabled: bool,
     /// Batches in flight per stream; 1 keeps order.
     #[schemars(range(min = 1))]
@@ -94,7 +95,8 @@ impl Default for Batch {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct RetryOnFailure {
-    /// `false` dead-letters a batch after its first failure.
+    /// `false` ends a batch after its first failure: senders that wait for it are told to send it again, the rest is
+    /// dead-lettered.
     pub(in crate::config) enabled: bool,
     /// The wait after the first failure.
     pub(in crate::config) initial_interval: Duration,

@@ -328,6 +328,7 @@ mod tests {
         let settings = ExporterSettings {
             kind: ExporterKind::OtlpGrpc(Box::new(grpc.clone())),
             queue: QueueSettings {
+                enabled: true,
                 num_consumers: 1,
                 queue_bytes: 1 << 24,
                 queue_requests: None,

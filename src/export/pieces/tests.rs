@@ -128,6 +128,7 @@ fn entry(texts: &[String]) -> Vec<u8> {
 impl World {
     fn new() -> Self {
         let settings = QueueSettings {
+            enabled: true,
             num_consumers: 1,
             queue_bytes: 1 << 20,
             queue_requests: Some(1000),
@@ -178,7 +179,7 @@ impl World {
             admission.place(index, &Cow::Borrowed(&entry[..]), *records, &at).unwrap();
         }
         if waits {
-            let (_, receipt) = admission.commit_with_receipt().unwrap();
+            let (_, receipt) = admission.commit_with_receipt(true).unwrap();
             self.waiting.push((receipt, all));
         } else {
             admission.commit().unwrap();
@@ -331,7 +332,7 @@ impl World {
         }
         let mut told = 0;
         for (receipt, texts) in &self.waiting {
-            let losses: Vec<Loss> = receipt.settled().await;
+            let losses: Vec<Loss> = receipt.settled().await.expect("nothing is given up for want of time");
             let records: u64 = losses.iter().map(|loss| loss.records).sum();
             assert!(self.broken || records <= texts.len() as u64, "{losses:?}");
             told += records;

@@ -20,7 +20,7 @@ use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Coding, Limits};
-use super::http::{Misdirected, quoted, undelivered};
+use super::http::{Misdirected, quoted};
 use super::intake::Verdict;
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
@@ -95,7 +95,7 @@ async fn export(
             return message(&partial, gzip);
         }
         Verdict::Refused(full) => GrpcStatus::later(&full.to_string()),
-        Verdict::Undelivered(time) => GrpcStatus::later(&undelivered(time)),
+        Verdict::Undelivered(why) => GrpcStatus::later(&why.to_string()),
         Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
         Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),
     };

@@ -21,7 +21,7 @@ impl House {
             let at = Placement { registry: &self.registry, identity, attributes: &attributes, route: None };
             admission.place(index, &Cow::Owned(logs(*records)), *records as u64, &at).unwrap();
         }
-        admission.commit_with_receipt().unwrap().1
+        admission.commit_with_receipt(true).unwrap().1
     }
 
     fn oldest(&self) -> Option<Duration> {
@@ -46,7 +46,7 @@ async fn a_request_waits_for_all_its_streams() {
     whole(&first, 0, "");
     assert!(timeout(Duration::from_secs(3600), receipt.settled()).await.is_err());
     whole(&second, 2, "refused");
-    assert_eq!(told(&receipt.settled().await), [(1, 2, "refused")]);
+    assert_eq!(told(&receipt.settled().await.unwrap()), [(1, 2, "refused")]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +57,7 @@ async fn who_waits_is_woken() {
     let in_flight = house.consumers.first().next().await.unwrap();
     tokio::task::yield_now().await;
     whole(&in_flight, 0, "");
-    assert!(waiting.await.unwrap().is_empty());
+    assert!(waiting.await.unwrap().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +65,7 @@ async fn what_a_consumer_drops_without_a_word_was_not_delivered() {
     let house = House::new(settings());
     let receipt = house.wait_for(&[("a", 3)]);
     drop(house.consumers.first().next().await.unwrap());
-    assert_eq!(told(&receipt.settled().await), [(0, 3, "sending it was broken off")]);
+    assert_eq!(told(&receipt.settled().await.unwrap()), [(0, 3, "sending it was broken off")]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +76,7 @@ async fn requests_share_what_an_upstream_rejects_of_a_batch() {
     whole(&in_flight, 5, "some");
     let mut shares = Vec::new();
     for receipt in &receipts {
-        shares.push(receipt.settled().await[0].records);
+        shares.push(receipt.settled().await.unwrap()[0].records);
     }
     assert_eq!(shares, [1, 3, 1], "together as many as the upstream says");
 }
@@ -98,7 +98,7 @@ async fn what_is_queued_is_withdrawn_at_once_and_its_room_is_free() {
     assert_eq!((in_flight.batch().records(), in_flight.batch().numbers()), (3, &Numbers::from(2..3)));
     whole(&in_flight, 0, "");
     drop(in_flight);
-    assert!(third.settled().await.is_empty());
+    assert!(third.settled().await.unwrap().is_empty());
     drop(third);
     assert_eq!(house.shared.budget.used(), 0);
 }
@@ -131,7 +131,7 @@ async fn what_is_in_flight_is_withdrawn_when_its_consumer_looks() {
     assert!(in_flight.withdraw().is_empty(), "once");
     whole(&in_flight, 0, "");
     drop(in_flight);
-    assert!(stays.settled().await.is_empty());
+    assert!(stays.settled().await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,5 +164,5 @@ async fn the_age_of_a_stream_is_that_of_the_oldest_entry_that_is_left() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_no_stream_got_waits_for_nothing() {
     let house = House::new(settings());
-    assert!(house.wait_for(&[]).settled().await.is_empty());
+    assert!(house.wait_for(&[]).settled().await.unwrap().is_empty());
 }

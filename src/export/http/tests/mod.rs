@@ -66,6 +66,7 @@ fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
     ExporterSettings {
         kind: ExporterKind::OtlpHttp(Box::new(http)),
         queue: QueueSettings {
+            enabled: true,
             num_consumers: 1,
             queue_bytes: 1 << 24,
             queue_requests: None,

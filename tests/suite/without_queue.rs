@@ -1,0 +1,163 @@
+//! An exporter without a queue or without retries: the sender hears of what fails, and still has the data.
+
+use std::sync::Arc;
+
+use sluice::cli::sink::Fault;
+use sluice::otlp::Signal;
+
+use crate::support::grpc;
+use crate::support::letters::letters;
+use crate::support::payload::logs;
+use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
+use crate::support::{Metrics, Sluice, SluiceProcess};
+
+const UP: &str = "otlp_http/up";
+
+const NO_QUEUE: &str = "sending_queue: { enabled: false }";
+const NO_RETRIES: &str = "retry_on_failure: { enabled: false }";
+
+/// For exporters that retry: not as long as a test waits.
+const HASTY: &str = "acknowledge: delivered\nacknowledge_timeout: 300ms\n";
+const PATIENT: &str = "acknowledge: delivered\nacknowledge_timeout: 1h\n";
+
+fn received(metrics: &Metrics, outcome: &str) -> f64 {
+    metrics.sum("sluice_received_records_total", &[("outcome", outcome)])
+}
+
+/// Checks that a request of so many records was given back to its sender: nothing of it is left, rejected or dead-lettered.
+async fn assert_given_back(sluice: &Sluice, records: f64) {
+    let metrics = sluice.settled().await;
+    assert_eq!((received(&metrics, "refused"), received(&metrics, "accepted")), (records, 0.0));
+    assert_eq!(metrics.sum("sluice_withdrawn_records_total", &[]), records);
+    assert_eq!((metrics.exported(UP, "rejected"), metrics.exported(UP, "dead_lettered")), (0.0, 0.0));
+    assert!(letters(&sluice.directory().join("letters")).is_empty());
+    assert_eq!(metrics.sum("sluice_memory_bytes", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn without_a_queue_the_sender_gets_the_upstreams_failure_and_its_retry_arrives_once() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).message("come back later"));
+    let config = yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES]) + LETTERS;
+    let sluice = Sluice::start(&config).await;
+    let answer = sluice.post(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let message = answer.error().message;
+    assert!(message.contains("`otlp_http/up`") && message.contains("come back later"), "{message}");
+    assert_given_back(&sluice, 2.0).await;
+    assert_eq!(up.counts().refused, 1);
+    up.clear_faults();
+    sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn over_grpc_the_failure_is_unavailable() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES])).await;
+    let body = grpc::framed(0, &logs(&[("a", &["1"])]));
+    let reply = grpc::call(sluice.otlp, grpc::export(Signal::Logs), &[], body).await;
+    assert_eq!(reply.code(), tonic::Code::Unavailable);
+    assert!(reply.message().contains("did not deliver it"), "{}", reply.message());
+}
+
+#[tokio::test]
+async fn without_a_queue_an_upstream_that_recovers_in_time_is_a_success() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).first(3));
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[NO_QUEUE, QUICK])).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
+    assert_eq!((up.texts(Signal::Logs).len(), up.counts().refused), (1, 3));
+}
+
+#[tokio::test]
+async fn without_a_queue_the_wait_ends_at_acknowledge_timeout() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let config = yaml::up(&up.url(), &[NO_QUEUE, QUICK]) + LETTERS + "acknowledge_timeout: 200ms\n";
+    let sluice = Sluice::start(&config).await;
+    let answer = sluice.post(Signal::Logs, logs(&[("a", &["1"])])).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.error().message.contains("not delivered within"), "{answer:?}");
+    assert_given_back(&sluice, 1.0).await;
+}
+
+#[tokio::test]
+async fn retries_that_end_give_a_waiting_senders_request_back_whole() {
+    for retry in [
+        NO_RETRIES,
+        "retry_on_failure: { initial_interval: 5ms, max_interval: 20ms, max_elapsed_time: 50ms }",
+    ] {
+        let up = sinks::recording().await;
+        up.set_fault(Fault::status(503).on_streams("bad"));
+        // What has the bad stream's part is given back with it: its sender has one answer for all of it.
+        let sluice = Sluice::start(&(yaml::up(&up.url(), &[retry, SINGLY]) + LETTERS + PATIENT)).await;
+        let answer = sluice.post(Signal::Logs, logs(&[("bad", &["1", "2"])])).await;
+        assert_eq!(answer.status, 503, "{retry}: {answer:?}");
+        assert_given_back(&sluice, 2.0).await;
+        let answer = sluice.post(Signal::Logs, logs(&[("good", &["3"]), ("bad", &["4"])])).await;
+        assert_eq!(answer.status, 503, "{retry}: {answer:?}");
+        let metrics = sluice.settled().await;
+        assert_eq!((metrics.exported(UP, "rejected"), metrics.exported(UP, "dead_lettered")), (0.0, 0.0));
+    }
+}
+
+#[tokio::test]
+async fn with_a_journal_what_is_given_back_is_not_sent_by_the_next_process() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let config = yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES]) + LETTERS + "journal: { directory: '@DIR@/journal' }\n";
+    let sluice = Sluice::start(&config).await;
+    assert_eq!(sluice.post(Signal::Logs, logs(&[("a", &["1"])])).await.status, 503);
+    assert_given_back(&sluice, 1.0).await;
+    let shown = sluice.api("/api/v1/journal").await;
+    assert_eq!(shown["pending_entries"].as_u64().unwrap_or_default(), 0, "{shown}");
+}
+
+#[tokio::test]
+async fn a_sender_waits_for_exporters_without_a_queue_and_for_no_others() {
+    let (direct, queued) = (sinks::recording().await, sinks::recording().await);
+    queued.set_fault(Fault::hang());
+    let config = yaml::exporters(&[
+        ("otlp_http/direct", yaml::to(&direct.url(), &[NO_QUEUE, NO_RETRIES])),
+        ("otlp_http/queued", yaml::to(&queued.url(), &[QUICK])),
+    ]) + &yaml::by_stream("otlp_http/direct, otlp_http/queued");
+    let sluice = Sluice::start(&config).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
+    assert_eq!(direct.texts(Signal::Logs), ["1"], "it was answered once this one had it");
+    assert_eq!(queued.counts().accepted, 0);
+    direct.set_fault(Fault::status(503));
+    assert_eq!(sluice.post(Signal::Logs, logs(&[("a", &["2"])])).await.status, 503);
+}
+
+#[tokio::test]
+async fn what_an_unreliable_upstream_took_and_what_senders_were_told_is_all_that_was_sent() {
+    // Half of all requests fail, some for good.
+    for fault in [Fault::status(503), Fault::status(400)] {
+        let up = sinks::recording().await;
+        up.set_fault(fault.ratio(0.5));
+        let config = yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES]) + LETTERS;
+        let sluice = Arc::new(Sluice::start(&config).await);
+        let (mut accepted, mut reported) = (0, 0);
+        for number in 0..100 {
+            let answer = sluice.post(Signal::Logs, logs(&[(&format!("{}", number % 7), &["x"])])).await;
+            let rejected = match answer.status {
+                200 => answer.partial(Signal::Logs).map_or(0, |(rejected, _)| rejected),
+                status => i64::from(status == 503),
+            };
+            if rejected == 1 { reported += 1 } else { accepted += 1 }
+        }
+        sluice.settled().await;
+        assert_eq!((accepted + reported, up.texts(Signal::Logs).len()), (100, accepted));
+        assert!(accepted > 10 && reported > 10, "{accepted}, {reported}");
+    }
+}
+
+#[tokio::test]
+async fn a_warning_says_that_senders_wait() {
+    let up = sinks::counting().await;
+    let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[NO_QUEUE]) + HASTY), &[]).await;
+    sluice.logged("without a queue, senders wait until the upstream has taken").await;
+}
