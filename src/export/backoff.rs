@@ -62,7 +62,7 @@ impl Backoff {
 
     /// The wait after one more failure.
     ///
-    /// `after` is the upstream's own wish (`Retry-After`, RetryInfo). One that is longer than the computed wait is
+    /// `after` is the upstream's own wish (`Retry-After`, `RetryInfo`). One that is longer than the computed wait is
     /// followed, up to an hour, never undercut, and lengthened by up to a tenth; any other changes nothing.
     pub fn next_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Wait {
         let now = Instant::now();
@@ -160,9 +160,10 @@ mod tests {
         assert!(waits.iter().any(|wait| *wait < 0.8) && waits.iter().any(|wait| *wait > 1.2), "{waits:?}");
     }
 
-    /// The wait after a failure, whether the upstream is away or refuses us.
-    const WAITS: [fn(&mut Backoff, &RetrySettings, Option<Duration>) -> Wait; 2] =
-        [Backoff::next_wait, Backoff::hold_wait];
+    type WaitAfterFailure = fn(&mut Backoff, &RetrySettings, Option<Duration>) -> Wait;
+
+    /// Whether the upstream is away or refuses us.
+    const WAITS: [WaitAfterFailure; 2] = [Backoff::next_wait, Backoff::hold_wait];
 
     #[test]
     fn rule_42_a_wish_that_is_longer_than_the_computed_wait_is_followed() {

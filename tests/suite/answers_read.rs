@@ -19,6 +19,8 @@ const FULL: &[u8] = b"\x0a\x00";
 /// The same, of one that rejects a record.
 const PARTIAL: &[u8] = b"\x0a\x0b\x08\x01\x12\x07too old";
 
+type Compress = fn(&[u8]) -> Vec<u8>;
+
 fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(plain).unwrap();
@@ -48,7 +50,7 @@ async fn told(exporter: &str, options: &str) -> (Option<(i64, String)>, [f64; 2]
 
 #[tokio::test]
 async fn compressed_messages_of_grpc_are_read_and_a_full_success_is_silent() {
-    let codings: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [("gzip", gzip), ("zstd", zstd), ("deflate", zlib)];
+    let codings: [(&str, Compress); 3] = [("gzip", gzip), ("zstd", zstd), ("deflate", zlib)];
     for (name, compress) in codings {
         for (named, flag) in
             [(Some(name), 1), (None, 1), (Some("identity"), 1), (Some("snappy"), 1), (Some(name), 0)]
