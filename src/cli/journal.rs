@@ -199,9 +199,9 @@ mod tests {
         journal(&inspecting(directory.to_owned(), false), &mut Vec::new()).unwrap_err().to_string()
     }
 
-    /// The journal that version 1 wrote, see `src/journal/tests/fixture.rs`.
+    /// The journal that version 2 wrote, see `src/journal/tests/fixture.rs`.
     fn inspected(json: bool) -> String {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v1");
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v2");
         let mut out = Vec::new();
         assert_eq!(journal(&inspecting(directory, json), &mut out).unwrap(), ExitCode::SUCCESS);
         String::from_utf8(out).unwrap()

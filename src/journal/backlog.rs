@@ -16,11 +16,11 @@ use super::types::StreamKey;
 /// What all segments have of one stream.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    pub(super) stream: u32,
+    pub(super) stream: u64,
     /// `None` if no segment has a readable key.
     pub(super) key: Option<StreamKey>,
     /// How many segments have entries of it.
-    pub(super) segments: u32,
+    pub(super) segments: u64,
     /// The number behind its last entry, settled or not.
     pub(super) end: u64,
     /// What is not settled; `None` if there is nothing.
@@ -42,7 +42,7 @@ pub(super) struct Live {
 /// Calls `each` for every stream of the segments, in the order of their numbers.
 pub(super) fn count(
     sources: &[Source],
-    settled: &BTreeMap<u32, Settled>,
+    settled: &BTreeMap<u64, Settled>,
     mut each: impl FnMut(Backlog) -> io::Result<()>,
 ) -> io::Result<()> {
     let nothing = Settled::default();
@@ -50,7 +50,7 @@ pub(super) fn count(
     while let Some((stream, mut rows)) = merge.next()? {
         let key = rows.iter().find_map(|(source, row)| key(source, row));
         let end = rows.iter().map(|(_, row)| row.end).max().unwrap_or(0);
-        let (segments, settled) = (rows.len() as u32, settled.get(&stream).unwrap_or(&nothing));
+        let (segments, settled) = (rows.len() as u64, settled.get(&stream).unwrap_or(&nothing));
         rows.retain(|(_, row)| !settled.covers(row.first..row.end));
         rows.sort_by_key(|(_, row)| row.first);
         let live = live(&rows, settled)?;

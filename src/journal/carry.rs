@@ -37,8 +37,8 @@ const SCATTERED: u64 = LARGE;
 
 /// Segments that could not be carried are left alone for so many rounds, and one that can't be read as long as the process
 /// runs.
-const ROUNDS: u32 = 300;
-const FOR_GOOD: u32 = u32::MAX;
+const ROUNDS: u64 = 300;
+const FOR_GOOD: u64 = u64::MAX;
 
 /// A segment to be carried, with the index that it had when it was chosen: a reader may find that one damaged meanwhile, and
 /// take it away to be made again.
@@ -112,7 +112,7 @@ impl Shared {
         }
     }
 
-    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u32>) -> Option<Vec<Input>> {
+    fn choose_inputs(&self, short: bool, left_alone: &BTreeMap<u64, u64>) -> Option<Vec<Input>> {
         let state = self.state.lock();
         let short = short || self.unused(&state) < 2 * self.segment_size;
         let newest: Vec<u64> = {
@@ -161,7 +161,7 @@ impl Shared {
     fn carry_stream(
         &self,
         carrier: &mut Writer,
-        stream: u32,
+        stream: u64,
         sources: &[Source],
         extents: Vec<(Arc<Segment>, Extent)>,
         settled: &Settled,
@@ -208,7 +208,7 @@ impl Shared {
     fn has_copies(
         &self,
         carrier: &Writer,
-        stream: u32,
+        stream: u64,
         extents: &[(Arc<Segment>, Extent)],
         position: u64,
     ) -> bool {
@@ -219,7 +219,7 @@ impl Shared {
     }
 
     /// Puts consecutive entries into one record.
-    fn put_carried(&self, carrier: &mut Writer, stream: u32, extent: &[Entries]) -> Result<(), NoSegment> {
+    fn put_carried(&self, carrier: &mut Writer, stream: u64, extent: &[Entries]) -> Result<(), NoSegment> {
         let key = self.state.lock().streams.table.get(&stream).map(|stream| stream.key.clone());
         // Forgotten since: then nobody needs its entries.
         let Some(key) = key else { return Ok(()) };

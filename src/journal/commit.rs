@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::record::{ALIGN, HEADER, counts_len};
 use super::shared::Shared;
+use super::state::State;
 use super::supply::NoSegment;
-use super::types::{Appended, Done, Group, NotWritten, StreamKey, SyncPolicy};
+use super::types::{Appended, Done, Group, NotWritten, StreamId, StreamKey, SyncPolicy};
 use super::writer::Writer;
 use crate::otlp;
 
@@ -90,19 +91,58 @@ impl Committer {
     }
 }
 
-/// The numbers that the streams of a group come to while it is put together.
+/// The numbers that streams and entries get if what is put together is written. If it is not, others get them.
 #[derive(Default)]
 struct Numbers {
-    next: HashMap<u32, u64>,
+    /// For each stream the number of its next entry.
+    next: HashMap<u64, u64>,
+    /// Streams that have no number yet, in the order in which they get theirs.
+    fresh: Vec<(StreamId, StreamKey)>,
 }
 
+/// Streams, and their keys.
+type Keys<S> = SmallVec<[(S, StreamKey); 2]>;
+
 impl Numbers {
-    /// Gives the entries of a group theirs, and returns the first.
-    fn give(&mut self, group: &Group) -> u64 {
-        let next = self.next.get_mut(&group.stream.0).expect("the numbers of all streams are noted");
-        let first = *next;
-        *next += group.entries.len() as u64;
-        first
+    /// The number of a stream, if it has one or is to get one.
+    fn of_stream(&self, stream: StreamId, state: &State) -> Option<u64> {
+        state.streams.number(stream).or_else(|| {
+            let place = self.fresh.iter().position(|(fresh, _)| *fresh == stream)?;
+            Some(state.streams.next + place as u64)
+        })
+    }
+
+    /// Gives the streams and the entries of a request theirs: names each stream by its number, and returns the first number
+    /// that each group has for its entries.
+    fn give(&mut self, groups: &mut [Group], state: &State) -> SmallVec<[u64; 4]> {
+        let mut firsts = SmallVec::new();
+        for group in groups {
+            let number = self.of_stream(group.stream, state).unwrap_or_else(|| {
+                let key = state.streams.unnumbered(group.stream).expect("the streams of a request are known");
+                self.fresh.push((group.stream, key.clone()));
+                state.streams.next + self.fresh.len() as u64 - 1
+            });
+            group.stream = StreamId(number);
+            let known = || state.streams.table.get(&number).map_or(0, |stream| stream.next);
+            let next = self.next.entry(number).or_insert_with(known);
+            firsts.push(*next);
+            *next += group.entries.len() as u64;
+        }
+        firsts
+    }
+
+    /// They are in the log: from now on they are taken.
+    fn take(self, state: &mut State) {
+        for (stream, key) in self.fresh {
+            let number = state.streams.next;
+            state.streams.give_number(stream, &key, number);
+        }
+        for (stream, next) in self.next {
+            if let Some(stream) = state.streams.table.get_mut(&stream) {
+                debug_assert!(stream.next <= next, "numbers of entries only rise");
+                stream.next = next;
+            }
+        }
     }
 }
 
@@ -186,7 +226,7 @@ impl Shared {
         // What they take that are not put into the buffer yet.
         let mut waiting = Size { bytes: 0, extents: 0 };
         while let Some(request) = group.front() {
-            let Some(keys) = self.keys(&committer.writer, &request.groups, &mut numbers) else {
+            let Some(keys) = self.keys(&committer.writer, &request.groups, &numbers) else {
                 refuse(group.pop_front(), &NotWritten::Forgotten);
                 continue;
             };
@@ -207,11 +247,16 @@ impl Shared {
                 }
                 continue;
             }
+            let mut request = group.pop_front().expect("it was looked at");
+            let (first, keys) = {
+                let state = self.state.lock();
+                let first = numbers.give(&mut request.groups, &state);
+                let number = |stream| numbers.of_stream(stream, &state).expect("it was just given");
+                (first, keys.into_iter().map(|(stream, key)| (number(stream), key)).collect::<Keys<u64>>())
+            };
             for (stream, key) in keys {
                 committer.writer.put_key(stream, &key);
             }
-            let request = group.pop_front().expect("it was looked at");
-            let first = request.groups.iter().map(|group| numbers.give(group)).collect();
             waiting.bytes += request.size.bytes;
             waiting.extents += extents;
             written.push((request.done, Appended { first }));
@@ -225,12 +270,8 @@ impl Shared {
         match self.write_log(committer) {
             Ok(sync) => {
                 let mut state = self.state.lock();
+                numbers.take(&mut state);
                 committer.writer.publish(&mut state);
-                for (stream, next) in numbers.next {
-                    if let Some(stream) = state.streams.table.get_mut(&stream) {
-                        stream.next = next;
-                    }
-                }
                 let bytes: usize = requests
                     .iter()
                     .flatten()
@@ -262,25 +303,15 @@ impl Shared {
         }
     }
 
-    /// The keys that the open segment needs for a request; `None` if one of its streams is not known. Notes where the
-    /// numbers of all its streams begin.
-    fn keys(
-        &self,
-        writer: &Writer,
-        groups: &[Group],
-        numbers: &mut Numbers,
-    ) -> Option<SmallVec<[(u32, StreamKey); 2]>> {
-        let mut keys: SmallVec<[(u32, StreamKey); 2]> = SmallVec::new();
+    /// The keys that the open segment needs for a request; `None` if one of its streams is not known.
+    fn keys(&self, writer: &Writer, groups: &[Group], numbers: &Numbers) -> Option<Keys<StreamId>> {
+        let mut keys = Keys::new();
         let state = self.state.lock();
         for group in groups {
-            let number = group.stream.0;
-            let stream = state.streams.table.get(&number)?;
-            numbers.next.entry(number).or_insert(stream.next);
-            if group.entries.is_empty() {
-                continue;
-            }
-            if !writer.knows(number) && keys.iter().all(|(known, _)| *known != number) {
-                keys.push((number, stream.key.clone()));
+            let (stream, key) = (group.stream, key_of(group.stream, &state)?);
+            let has_key = numbers.of_stream(stream, &state).is_some_and(|number| writer.knows(number));
+            if !group.entries.is_empty() && !has_key && keys.iter().all(|(known, _)| *known != stream) {
+                keys.push((stream, key.clone()));
             }
         }
         Some(keys)
@@ -288,11 +319,7 @@ impl Shared {
 
     fn key_bytes(&self, groups: &[Group]) -> usize {
         let state = self.state.lock();
-        groups
-            .iter()
-            .filter_map(|group| state.streams.table.get(&group.stream.0))
-            .map(|s| key_len(&s.key))
-            .sum()
+        groups.iter().filter_map(|group| key_of(group.stream, &state)).map(key_len).sum()
     }
 
     /// Goes on in a new segment, of at least `length` bytes.
@@ -386,6 +413,12 @@ fn put(writer: &mut Writer, mut groups: Vec<(u64, &Group)>) -> u64 {
         }
     }
     put
+}
+
+/// The key of a stream, whether it has a number or not; `None` if it is not known.
+fn key_of(stream: StreamId, state: &State) -> Option<&StreamKey> {
+    let numbered = || state.streams.table.get(&state.streams.number(stream)?).map(|stream| &stream.key);
+    state.streams.unnumbered(stream).or_else(numbered)
 }
 
 /// Bytes that the record with a key takes, at most.

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, Identity};
 
 /// The file that a process locks. It stays when the process ends: removing it would let two processes lock two files.
 pub(super) const LOCK: &str = "lock";
@@ -132,6 +132,15 @@ impl Disk for Directory {
     fn nonce(&self) -> u64 {
         rand::random()
     }
+
+    fn identity(&self, name: Option<&str>) -> io::Result<Option<Identity>> {
+        let path = name.map_or_else(|| self.root.clone(), |name| self.root.join(name));
+        fs::metadata(path).map(|metadata| Some(identity(&metadata)))
+    }
+}
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    Identity { device: metadata.dev(), number: metadata.ino() }
 }
 
 #[derive(Debug)]
@@ -185,5 +194,9 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn identity(&self) -> io::Result<Option<Identity>> {
+        self.file.metadata().map(|metadata| Some(identity(&metadata)))
     }
 }

@@ -36,6 +36,20 @@ pub trait Disk: Debug + Send + Sync {
     fn sync_directory(&self) -> io::Result<()>;
     /// A number that nobody can guess.
     fn nonce(&self) -> u64;
+    /// Which file has this name now, or which directory this one's path leads to. `None` if that can't change.
+    fn identity(&self, name: Option<&str>) -> io::Result<Option<Identity>> {
+        let _ = name;
+        Ok(None)
+    }
+}
+
+/// Tells a file or directory from all others, whatever its name is: its device and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The device.
+    pub device: u64,
+    /// The number, of the inode.
+    pub number: u64,
 }
 
 /// An open file.
@@ -56,6 +70,10 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes what was written safe against a power cut. After an error nothing is known about what was written since
     /// the last success.
     fn sync_data(&self) -> io::Result<()>;
+    /// Which file this is, whatever has its name now. `None` if that can't change.
+    fn identity(&self) -> io::Result<Option<Identity>> {
+        Ok(None)
+    }
 }
 
 /// Whether a disk says so of a place that it can't read any more, or whose content is not what was written.

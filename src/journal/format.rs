@@ -2,8 +2,8 @@
 
 use super::disk::BLOCK;
 
-/// The version that this code writes, and the newest that it reads.
-pub(super) const VERSION: u32 = 1;
+/// The version that this code writes, and the only one that it reads.
+pub(super) const VERSION: u32 = 2;
 
 /// The first eight bytes, in every version. The four behind them are the version.
 const MAGIC: [u8; 8] = *b"sluicejl";
@@ -54,8 +54,8 @@ pub(super) struct Header {
 /// Why a first block is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadHeader {
-    /// It is of a newer version.
-    Future(u32),
+    /// It is of another version.
+    Version(u32),
     /// Neither copy is whole.
     Corrupt,
 }
@@ -82,10 +82,10 @@ impl Header {
         let copies: Vec<&[u8]> =
             COPIES.iter().filter_map(|copy| block.get(*copy..copy + LENGTH)).filter(|c| whole(c)).collect();
         for copy in &copies {
-            // Where the checksum stands is the same in all versions, so a newer one is told from a flipped bit.
+            // Where the checksum stands is the same in all versions, so another one is told from a flipped bit.
             let version = u32_at(copy, 8);
-            if version > VERSION {
-                return Err(BadHeader::Future(version));
+            if version != VERSION {
+                return Err(BadHeader::Version(version));
             }
             if let Some(purpose) = Purpose::from_code(u32_at(copy, 12)) {
                 return Ok(Self { purpose, id: u64_at(copy, 16), salt: u64_at(copy, 24) });
@@ -145,7 +145,7 @@ mod tests {
             let crc = crc32c::crc32c(&block[copy..copy + LENGTH - 4]);
             block[copy + LENGTH - 4..copy + LENGTH].copy_from_slice(&crc.to_le_bytes());
         }
-        assert_eq!(Header::decode(&block), Err(BadHeader::Future(9)));
+        assert_eq!(Header::decode(&block), Err(BadHeader::Version(9)));
         assert_eq!(Header::decode(&[]), Err(BadHeader::Corrupt));
         assert_eq!(Header::decode(&[0; BLOCK]), Err(BadHeader::Corrupt));
     }

@@ -114,24 +114,25 @@ impl Journal {
         self.inner.shared.tend(true);
     }
 
-    /// The number of a stream, which is made if it is not known. Nothing is written before its first entry.
-    /// It is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the end.
+    /// How a stream is named, which is made if it is not known. Nothing is written before its first entry, with which it gets
+    /// its number. The name is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the
+    /// end.
     pub fn stream(&self, key: &StreamKey) -> StreamId {
-        self.inner.shared.state.lock().streams.number(key)
+        self.inner.shared.state.lock().streams.id(key)
     }
 
-    /// As [`Journal::stream`], with a number above all others, whatever number the key may have already: its stream is
-    /// recovered behind every one that there is now.
+    /// As [`Journal::stream`], but it gets a number above all that there are, whatever number the key may have already: its
+    /// stream is recovered behind every one that has something on disk now.
     pub fn stream_anew(&self, key: &StreamKey) -> StreamId {
-        self.inner.shared.state.lock().streams.number_anew(key)
+        self.inner.shared.state.lock().streams.id_anew(key)
     }
 
     /// As [`Journal::stream`], for one that was recovered, and its number.
     pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
-        self.inner.shared.state.lock().streams.number_again(found)
+        self.inner.shared.state.lock().streams.id_again(found)
     }
 
-    /// Gives a stream's number back. When all have, and none of its entries is on disk any more, the stream is
+    /// Gives a stream's name back. When all have, and none of its entries is on disk any more, the stream is
     /// forgotten, and its key begins anew.
     pub fn forget(&self, stream: StreamId) {
         self.inner.shared.state.lock().streams.release(stream);
@@ -152,12 +153,24 @@ impl Journal {
         self.inner.shared.state.lock().streams.settle(stream, &sequences);
     }
 
+    /// As if numbers had been given to so many streams.
+    #[cfg(test)]
+    pub(crate) fn skip_numbers(&self, streams: u64) {
+        self.inner.shared.state.lock().streams.next += streams;
+    }
+
+    /// The number of a stream that has something on disk.
+    #[cfg(test)]
+    pub(crate) fn number(&self, stream: StreamId) -> u64 {
+        self.inner.shared.state.lock().streams.number(stream).unwrap()
+    }
+
     /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
     /// settled.
     #[cfg(test)]
     pub(crate) fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
         let state = self.inner.shared.state.lock();
-        let known = state.streams.table.get(&stream.0)?;
+        let known = state.streams.table.get(&state.streams.number(stream)?)?;
         let position = known.settled.position();
         (position < known.next).then_some(position..known.next)
     }

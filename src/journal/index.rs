@@ -15,9 +15,9 @@
 //!
 //! | bytes of a row | what the segment has of one stream |
 //! |---|---|
-//! | 0..4 | number of the stream |
-//! | 4..8 | how many extents; they are sorted by sequence number, and none has an entry that another has |
-//! | 8..16 | the first of them, counted from the first of the segment |
+//! | 0..8 | number of the stream |
+//! | 8..12 | how many extents; they are sorted by sequence number, and none has an entry that another has |
+//! | 12..16 | the first of them, counted from the first of the segment |
 //! | 16..24 | lowest sequence number |
 //! | 24..32 | the number behind the highest one |
 //! | 32..56 | entries, records, and bytes of entries under their frames |
@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use super::disk::{BLOCK, DiskFile, is_lost};
 use super::format::{Header, u32_at, u64_at, whole_blocks};
-use super::record::{ALIGN, Kind, Record, counts_len};
+use super::record::{ALIGN, Kind, Record, counts_len, within_a_segment};
 use super::trailer::Trailer;
 
 /// Bytes of an extent.
@@ -71,7 +71,7 @@ impl Extent {
 
     fn encode(&self, seed: u32, into: &mut Vec<u8>) {
         let start = into.len();
-        let offset = u32::try_from(self.offset / ALIGN as u64).expect("a segment is smaller than 32 GiB");
+        let offset = within_a_segment(self.offset / ALIGN as u64);
         into.extend_from_slice(&offset.to_le_bytes());
         into.extend_from_slice(&self.length.to_le_bytes());
         into.extend_from_slice(&self.entries.to_le_bytes());
@@ -99,10 +99,10 @@ impl Extent {
 /// What a segment has of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    pub(super) stream: u32,
+    pub(super) stream: u64,
     /// How many extents, and the first of them among all of the segment.
     pub(super) extents: u32,
-    pub(super) extents_from: u64,
+    pub(super) extents_from: u32,
     /// The lowest sequence number.
     pub(super) first: u64,
     /// The number behind the highest one. Between the two some may be missing.
@@ -117,10 +117,10 @@ pub(super) struct Row {
 
 impl Row {
     /// The row for a stream's extents, of which there is at least one; they are sorted by sequence number.
-    pub(super) fn of(stream: u32, key_at: u64, extents: &[Extent], extents_from: u64) -> Self {
+    pub(super) fn of(stream: u64, key_at: u64, extents: &[Extent], extents_from: u32) -> Self {
         Self {
             stream,
-            extents: extents.len() as u32,
+            extents: within_a_segment(extents.len() as u64),
             extents_from,
             first: extents.iter().map(|extent| extent.first).min().unwrap_or(0),
             end: extents.iter().map(Extent::end).max().unwrap_or(0),
@@ -134,18 +134,17 @@ impl Row {
     fn encode(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(&self.stream.to_le_bytes());
         into.extend_from_slice(&self.extents.to_le_bytes());
-        for number in
-            [self.extents_from, self.first, self.end, self.entries, self.records, self.bytes, self.key_at]
-        {
+        into.extend_from_slice(&self.extents_from.to_le_bytes());
+        for number in [self.first, self.end, self.entries, self.records, self.bytes, self.key_at] {
             into.extend_from_slice(&number.to_le_bytes());
         }
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Self {
         Self {
-            stream: u32_at(bytes, 0),
-            extents: u32_at(bytes, 4),
-            extents_from: u64_at(bytes, 8),
+            stream: u64_at(bytes, 0),
+            extents: u32_at(bytes, 8),
+            extents_from: u32_at(bytes, 12),
             first: u64_at(bytes, 16),
             end: u64_at(bytes, 24),
             entries: u64_at(bytes, 32),
@@ -168,11 +167,11 @@ pub(super) fn encode_index<'a>(
     end: u64,
     before: Option<(u64, u64)>,
     offset: u64,
-    streams: impl Iterator<Item = (u32, u64, &'a [Extent])>,
+    streams: impl Iterator<Item = (u64, u64, &'a [Extent])>,
 ) -> (Vec<u8>, Trailer, Vec<Row>) {
-    let (mut bytes, mut rows, mut extents_so_far) = (Vec::new(), Vec::new(), 0);
+    let (mut bytes, mut rows, mut extents_so_far) = (Vec::new(), Vec::new(), 0_u64);
     for (stream, key_at, extents) in streams {
-        rows.push(Row::of(stream, key_at, extents, extents_so_far));
+        rows.push(Row::of(stream, key_at, extents, within_a_segment(extents_so_far)));
         for extent in extents {
             extent.encode(header.seed(), &mut bytes);
         }
@@ -224,7 +223,7 @@ enum Rows {
 #[derive(Debug)]
 struct RowBlock {
     /// The stream of its first row.
-    first: u32,
+    first: u64,
     /// CRC32C of the rows: the checksum in the trailer is of all, and they are read one block at a time.
     crc: u32,
 }
@@ -270,7 +269,7 @@ impl SealedIndex {
     pub(super) fn row(
         &self,
         open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
-        stream: u32,
+        stream: u64,
     ) -> io::Result<Option<Row>> {
         match &self.rows {
             Rows::InMemory(rows) => {
@@ -337,7 +336,10 @@ impl SealedIndex {
         const AT_ONCE: u64 = 512;
         let read = |at: u64, count: u64| {
             let mut bytes = vec![0; count as usize * EXTENT];
-            file.read_at(&mut bytes, self.trailer.extents_at + (row.extents_from + at) * EXTENT as u64)?;
+            file.read_at(
+                &mut bytes,
+                self.trailer.extents_at + (u64::from(row.extents_from) + at) * EXTENT as u64,
+            )?;
             bytes
                 .chunks_exact(EXTENT)
                 .map(|extent| Extent::decode(extent, self.seed))
@@ -380,7 +382,7 @@ mod tests {
         const ROWS: usize = 3 * ROWS_PER_BLOCK / 2;
         let extent = Extent { offset: 4096, length: 10, entries: 2, first: 7, records: 3 };
         let header = Header { purpose: Purpose::Log, id: 1, salt: 2 };
-        let streams = (0..ROWS as u32).map(|stream| (2 * stream, 8, std::slice::from_ref(&extent)));
+        let streams = (0..ROWS as u64).map(|stream| (2 * stream, 8, std::slice::from_ref(&extent)));
         let (bytes, trailer, rows) = encode_index(&header, 8192, None, 0, streams);
         let index = SealedIndex::new(trailer, header.seed(), rows.clone()).without_rows().unwrap();
         let disk = SimulatedDisk::new(1);
@@ -393,7 +395,7 @@ mod tests {
             (index.rows(open, ROWS, 1).unwrap(), index.rows(open, 1000, 1).unwrap()),
             (vec![], vec![])
         );
-        for stream in 0..2 * ROWS as u32 + 2 {
+        for stream in 0..2 * ROWS as u64 + 2 {
             let there = rows.iter().find(|row| row.stream == stream);
             assert_eq!(index.row(open, stream).unwrap(), there.copied());
         }
@@ -403,7 +405,7 @@ mod tests {
             disk.flip("index", at);
             let damaged =
                 |read: io::Result<()>| assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
-            damaged(index.row(open, 2 * ROWS as u32 - 2).map(drop));
+            damaged(index.row(open, 2 * ROWS as u64 - 2).map(drop));
             damaged(index.rows(open, 0, usize::MAX).map(drop));
             damaged(index.rows(open, ROWS - 1, 1).map(drop));
             damaged(index.read_all(&*open().unwrap()).map(drop));

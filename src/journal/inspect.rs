@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::backlog::{self, Backlog};
 use super::directory::{Directory, LOCK};
 use super::disk::Disk;
-use super::format::Purpose;
+use super::format::{Purpose, VERSION};
 use super::merge::Source;
 use super::positions;
 use super::state::{Index, SPARE, segment_of};
@@ -59,11 +59,11 @@ pub struct InspectedSegment {
 #[derive(Clone, Debug)]
 pub struct InspectedStream {
     /// Its number.
-    pub number: u32,
+    pub number: u64,
     /// Its name; `None` if that is damaged everywhere.
     pub key: Option<StreamKey>,
     /// How many segments have entries of it.
-    pub segments: u32,
+    pub segments: u64,
     /// The sequence number of the first entry that is not settled; behind the last one if there is none.
     pub first: u64,
     /// Entries that are not settled.
@@ -121,8 +121,9 @@ fn inspect_until_still(disk: &dyn Disk, verify: bool) -> io::Result<Inspection> 
 
 fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<Inspection> {
     let mut survey = survey(disk)?;
-    if let Some((file, version)) = survey.future {
-        let why = format!("`{file}` has version {version} of the format, which this Sluice does not know");
+    if let Some((file, version)) = survey.other_version {
+        let why =
+            format!("`{file}` has version {version} of the format, and this Sluice knows only {VERSION}");
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
     if check {

@@ -67,7 +67,7 @@ impl Source {
     }
 
     /// The row of one stream.
-    pub(super) fn row(&self, stream: u32) -> Result<Option<Row>, Unreadable> {
+    pub(super) fn row(&self, stream: u64) -> Result<Option<Row>, Unreadable> {
         match &self.index {
             Index::Sealed(index) => {
                 index.row(|| Ok(self.file.clone()), stream).map_err(|error| self.unreadable(error))
@@ -100,7 +100,7 @@ pub(super) struct Merge<'a> {
     /// For each source the rows that are read and not given out, and how many were read.
     rows: Vec<(VecDeque<Row>, usize)>,
     /// The stream that is next in each source.
-    next: BinaryHeap<Reverse<(u32, usize)>>,
+    next: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
 impl<'a> Merge<'a> {
@@ -124,7 +124,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The next stream, and its row in each source that has one.
-    pub(super) fn next(&mut self) -> Result<Option<(u32, RowsOf<'a>)>, Unreadable> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, RowsOf<'a>)>, Unreadable> {
         let Some(Reverse((stream, _))) = self.next.peek().copied() else { return Ok(None) };
         let mut found = Vec::new();
         while let Some(Reverse((_, at))) =

@@ -30,7 +30,7 @@
 //! | bytes | |
 //! |---|---|
 //! | 0..8 | `sluicejl` |
-//! | 8..12 | version: 1. In all versions the first 12 bytes and the checksum stay where they are, so that a newer one is recognised and refused |
+//! | 8..12 | version: 2. In all versions the first 12 bytes and the checksum stay where they are, so that another one is recognised and refused |
 //! | 12..16 | purpose: 1 a segment of the log, 2 a segment of carried entries, 3 positions |
 //! | 16..24 | number of the segment, or generation of the positions |
 //! | 24..32 | salt |
@@ -48,30 +48,32 @@
 //!
 //! | bytes | |
 //! |---|---|
-//! | 0..4 | CRC32C of bytes 4..40 |
+//! | 0..4 | CRC32C of bytes 4..48 |
 //! | 4..8 | CRC32C of the payload |
 //! | 8..12 | length of the payload |
 //! | 12..16 | kind |
-//! | 16..20 | number of the stream |
-//! | 20..24 | entries; of a snapshot, ranges that are in it |
+//! | 16..24 | number of the stream |
 //! | 24..32 | sequence number of the first entry |
 //! | 32..40 | records (spans, data points, log records) in all entries |
-//! | 40.. | payload |
+//! | 40..44 | entries |
+//! | 44..48 | zero |
+//! | 48.. | payload |
 //!
 //! | kind | payload |
 //! |---|---|
 //! | 1 entries | consecutive entries of a stream, each as field 1 of a request; if there are several, behind them 32 bits for each: its number of records |
 //! | 2 stream | the stream's key: 1 byte for the signal, then texts with 32 bits of length each: exporter, identity, names of attributes |
 //! | 3 opening | the number of the segment that its writer wrote before (64 bits), and where that one ends (64 bits); the same for others whose first write failed |
-//! | 4 positions | 32 bits for a stream, 64 for its position, repeated |
+//! | 4 positions | a stream and its position, 64 bits each, repeated |
 //! | 5 freed | numbers of segments that were freed, 64 bits each |
 //! | 6 snapshot | see `positions.rs` |
-//! | 7 settled | 32 bits for a stream, 64 for the first and 64 for the number behind the last of a range that is settled above its position, repeated |
+//! | 7 settled | a stream, the first and the number behind the last of a range that is settled above its position, 64 bits each, repeated |
 //!
 //! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
 //! What the requests of a group have for the same stream stands together, so that there are few records, and large ones.
 //! A record takes entries up to 256 KiB (512 KiB when carried), or one that is larger. Stream numbers hold for the whole
-//! journal and are never given twice, though a key may have several; each segment has the key of each of its streams, once,
+//! journal and are never given twice, though a key may have several; a stream gets its number with its first entry that is
+//! written, so that what is refused uses up none. Each segment has the key of each of its streams, once,
 //! so it can be read alone, and when one copy is damaged the others do.
 //!
 //! The two checksums of a record are apart so that a damaged payload does not hide where the next record begins. If the
@@ -127,7 +129,8 @@
 //!
 //! # Recovery
 //!
-//! Recovery reads the index of each sealed segment, scans the others, and gives them indexes. It takes the newest whole
+//! Recovery reads the index of each sealed segment, scans the others, and gives them indexes. It reads files in pieces of
+//! 1 MiB, however large they are. It takes the newest whole
 //! snapshot of the positions. What it finds:
 //!
 //! | | what is done |
@@ -142,7 +145,7 @@
 //! | an empty file | removed, reported |
 //! | a missing segment | reported: the opening of the next one says that it was there, and the positions do not say that it was freed |
 //! | a copy of a segment | moved to `quarantine/`; one with a wrong name and no other gets its name back |
-//! | a newer version | refused; nothing is touched |
+//! | another version | refused; nothing is touched |
 //! | positions lost | everything in the segments comes again; reported |
 //!
 //! # Threads and locks
@@ -162,6 +165,7 @@ mod handle;
 mod index;
 mod inspect;
 mod merge;
+mod pieces;
 mod positions;
 mod quarantine;
 mod read;
@@ -173,6 +177,8 @@ mod settled;
 mod shared;
 #[doc(hidden)]
 pub mod simulation;
+#[doc(hidden)]
+pub mod stalling;
 mod state;
 mod streams;
 mod supply;
@@ -184,7 +190,7 @@ mod trailer;
 mod types;
 mod writer;
 
-pub use disk::{BLOCK, Disk, DiskFile};
+pub use disk::{BLOCK, Disk, DiskFile, Identity};
 pub use handle::Journal;
 pub use inspect::{InspectError, InspectedSegment, InspectedStream, Inspection, inspect};
 pub use types::{

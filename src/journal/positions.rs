@@ -4,11 +4,10 @@
 //! next snapshot goes into the other, under a higher generation, and a salt that makes what stood there void. So neither a
 //! crash nor a full disk finds the journal without positions: the file in use is not touched until the other is complete.
 //!
-//! A snapshot's payload: 32 bits for the next number of a stream, 32 for how many positions follow, 64 for the next number
-//! of a segment; then the positions, 32 bits for the stream and 64 for its position each; then ranges that are settled above
-//! a position, as many as the record's header has for entries, 32 bits for the stream, 64 for the first number and 64 for the
-//! one behind the last each; then the numbers of segments that were freed, 64 bits each. It is the first record of its
-//! file, and a file without one counts for nothing.
+//! A snapshot's payload, in numbers of 64 bits: the next number of a stream, the next number of a segment, how many positions
+//! follow, and how many ranges; then the positions, each as its stream and its position; then ranges that are settled above
+//! a position, each as its stream, the first number and the one behind the last; then the numbers of segments that were
+//! freed. It is the first record of its file, and a file without one counts for nothing.
 //!
 //! Behind the snapshot only those ranges are written that have grown. So what is written at a time is no more than what was
 //! settled meanwhile, however much is settled above a position. A snapshot has the lowest thousand of a stream: if there are
@@ -23,9 +22,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::BlockBuffer;
-use super::disk::{BLOCK, Disk, DiskFile, read_what_is_left};
-use super::format::{BadHeader, Header, Purpose, u32_at, u64_at, whole_blocks};
-use super::record::{ALIGN, HEADER, Kind, Record};
+use super::disk::{BLOCK, Disk, DiskFile};
+use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
+use super::pieces::Pieces;
+use super::record::{ALIGN, Kind, Record};
 use super::scan::scan;
 use super::settled::Settled;
 
@@ -35,23 +35,29 @@ pub(super) const FILES: [&str; 2] = ["positions-a", "positions-b"];
 /// Bytes of a new file.
 const LENGTH: u64 = 256 << 10;
 
-/// A position: 32 bits for the stream, 64 for the position.
-const POSITION: usize = 12;
+/// Bytes of what a snapshot begins with.
+const HEAD: usize = 32;
 
-/// A range above one: 32 bits for the stream, 64 for each end.
-const RANGE: usize = 20;
+/// Bytes of a position: of which stream, and how far.
+const POSITION: usize = 16;
+
+/// Bytes of a range above one: of which stream, and both ends.
+const RANGE: usize = 24;
 
 /// Ranges of one stream that a snapshot has at most.
 const RANGES: usize = 1000;
+
+/// Ranges of all streams that a snapshot has at most, in 768 MiB.
+const RANGES_IN_ALL: usize = 32 << 20;
 
 /// Everything that the positions say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot {
     /// Numbers of streams and segments from here on have not been used.
-    pub(super) next_stream: u32,
+    pub(super) next_stream: u64,
     pub(super) next_segment: u64,
     /// What is settled of each stream of which anything is.
-    pub(super) settled: BTreeMap<u32, Settled>,
+    pub(super) settled: BTreeMap<u64, Settled>,
     /// Segments that were freed.
     pub(super) freed: BTreeSet<u64>,
 }
@@ -60,9 +66,9 @@ pub(super) struct Snapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Moved {
     /// Streams and their positions.
-    pub(super) positions: Vec<(u32, u64)>,
+    pub(super) positions: Vec<(u64, u64)>,
     /// Streams, and ranges above their positions.
-    pub(super) above: Vec<(u32, Range<u64>)>,
+    pub(super) above: Vec<(u64, Range<u64>)>,
 }
 
 /// The files, being written.
@@ -90,34 +96,35 @@ pub(super) struct Read {
     pub(super) current: usize,
     /// Files with damage.
     pub(super) corrupt: Vec<String>,
-    /// A file of a newer version.
-    pub(super) future: Option<(String, u32)>,
+    /// A file of another version.
+    pub(super) other_version: Option<(String, u32)>,
 }
 
 impl Snapshot {
-    /// The payload, and how many ranges are in it.
-    fn encode(&self) -> (Vec<u8>, u32) {
-        let mut bytes = Vec::with_capacity(32 + self.settled.len() * POSITION + self.freed.len() * 8);
-        bytes.extend_from_slice(&self.next_stream.to_le_bytes());
-        bytes.extend_from_slice(&(self.settled.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&self.next_segment.to_le_bytes());
-        bytes.extend(encode_positions(self.settled.iter().map(|(stream, of)| (*stream, of.position()))));
-        let above = |(stream, of): (&u32, &Settled)| {
+    fn encode(&self) -> Vec<u8> {
+        let above = |(stream, of): (&u64, &Settled)| {
             of.above().take(RANGES).map(|range| (*stream, range)).collect::<Vec<_>>()
         };
-        let above: Vec<_> = self.settled.iter().flat_map(above).collect();
+        let above: Vec<_> = self.settled.iter().flat_map(above).take(RANGES_IN_ALL).collect();
+        let (positions, ranges) = (self.settled.len(), above.len());
+        let mut bytes =
+            Vec::with_capacity(HEAD + positions * POSITION + ranges * RANGE + self.freed.len() * 8);
+        for number in [self.next_stream, self.next_segment, positions as u64, ranges as u64] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend(encode_positions(self.settled.iter().map(|(stream, of)| (*stream, of.position()))));
         bytes.extend(encode_above(&above));
         bytes.extend(encode_freed(self.freed.iter().copied()));
-        (bytes, above.len() as u32)
+        bytes
     }
 
-    fn decode(bytes: &[u8], ranges: u32) -> Option<Self> {
-        let head = bytes.get(..16)?;
-        let split = (u32_at(head, 4) as usize).checked_mul(POSITION)?;
-        let (positions, rest) = bytes[16..].split_at_checked(split)?;
-        let (above, freed) = rest.split_at_checked((ranges as usize).checked_mul(RANGE)?)?;
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        let length = |at: usize, each: usize| usize::try_from(u64_at(head, at)).ok()?.checked_mul(each);
+        let (positions, rest) = rest.split_at_checked(length(16, POSITION)?)?;
+        let (above, freed) = rest.split_at_checked(length(24, RANGE)?)?;
         let mut snapshot =
-            Self { next_stream: u32_at(head, 0), next_segment: u64_at(head, 8), ..Self::default() };
+            Self { next_stream: u64_at(head, 0), next_segment: u64_at(head, 8), ..Self::default() };
         snapshot.add_positions(positions);
         snapshot.add_above(above);
         snapshot.add_freed(freed);
@@ -126,17 +133,17 @@ impl Snapshot {
 
     fn add_positions(&mut self, bytes: &[u8]) {
         for position in bytes.chunks_exact(POSITION) {
-            self.add(u32_at(position, 0), 0..u64_at(position, 4));
+            self.add(u64_at(position, 0), 0..u64_at(position, 8));
         }
     }
 
     fn add_above(&mut self, bytes: &[u8]) {
         for range in bytes.chunks_exact(RANGE) {
-            self.add(u32_at(range, 0), u64_at(range, 4)..u64_at(range, 12));
+            self.add(u64_at(range, 0), u64_at(range, 8)..u64_at(range, 16));
         }
     }
 
-    fn add(&mut self, stream: u32, numbers: Range<u64>) {
+    fn add(&mut self, stream: u64, numbers: Range<u64>) {
         self.settled.entry(stream).or_default().add(numbers);
         // It may have got its number since the snapshot, and be gone from the segments.
         self.next_stream = self.next_stream.max(stream.saturating_add(1));
@@ -150,13 +157,13 @@ impl Snapshot {
     }
 }
 
-fn encode_positions(positions: impl Iterator<Item = (u32, u64)>) -> Vec<u8> {
+fn encode_positions(positions: impl Iterator<Item = (u64, u64)>) -> Vec<u8> {
     positions
         .flat_map(|(stream, position)| stream.to_le_bytes().into_iter().chain(position.to_le_bytes()))
         .collect()
 }
 
-fn encode_above(above: &[(u32, Range<u64>)]) -> Vec<u8> {
+fn encode_above(above: &[(u64, Range<u64>)]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(above.len() * RANGE);
     for (stream, range) in above {
         bytes.extend_from_slice(&stream.to_le_bytes());
@@ -175,45 +182,47 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
     let mut found = Read::default();
     for (at, name) in FILES.into_iter().enumerate() {
         let Some((_, length)) = files.iter().find(|(file, _)| file == name) else { continue };
-        let mut bytes = vec![0; *length as usize];
-        let lost = read_what_is_left(&*disk.open_to_read(name)?, &mut bytes, 0)?;
-        let header = match Header::decode(&bytes) {
+        let file = disk.open_to_read(name)?;
+        let mut file = Pieces::of_what_is_left(&*file, *length);
+        let header = match Header::decode(file.get(0, BLOCK)?) {
             Ok(header) if header.purpose == Purpose::Positions => header,
-            Err(BadHeader::Future(version)) => {
-                found.future = Some((name.to_owned(), version));
+            Err(BadHeader::Version(version)) => {
+                found.other_version = Some((name.to_owned(), version));
                 continue;
             }
             Ok(_) | Err(BadHeader::Corrupt) => {
-                if bytes.iter().any(|byte| *byte != 0) {
+                let mut blocks = (0..*length).step_by(BLOCK);
+                let is_empty = blocks.try_fold(true, |so_far, at| {
+                    Ok::<_, io::Error>(so_far && file.is_zero(at, (BLOCK as u64).min(*length - at))?)
+                })?;
+                if !is_empty {
                     found.corrupt.push(name.to_owned());
                 }
                 continue;
             }
         };
-        let scan = scan(&bytes, header.seed(), *length);
-        if !scan.corrupt.is_empty() || scan.lost_end(&lost).is_some() {
-            found.corrupt.push(name.to_owned());
-        }
-        let payload = |at: u64, record: &Record| {
-            let from = at as usize + HEADER;
-            &bytes[from..from + record.length as usize]
-        };
-        let snapshot = scan.records.first().filter(|(_, record)| record.kind == Kind::Snapshot);
-        let snapshot =
-            snapshot.and_then(|(at, record)| Snapshot::decode(payload(*at, record), record.entries));
-        let Some(mut snapshot) = snapshot else {
-            continue;
-        };
-        if header.id < found.generation {
-            continue;
-        }
-        for (at, record) in &scan.records[1..] {
-            match record.kind {
-                Kind::Positions => snapshot.add_positions(payload(*at, record)),
-                Kind::Settled => snapshot.add_above(payload(*at, record)),
-                Kind::Freed => snapshot.add_freed(payload(*at, record)),
+        let (mut snapshot, mut is_first, seed) = (None, true, header.seed());
+        let scan = scan(&mut file, seed, |file, at, record| {
+            let is_first = std::mem::take(&mut is_first);
+            if !(is_first || snapshot.is_some()) {
+                return Ok(());
+            }
+            let Some(payload) = file.payload(at, record, seed)? else { return Ok(()) };
+            match (&mut snapshot, record.kind) {
+                (None, Kind::Snapshot) => snapshot = Snapshot::decode(&payload),
+                (Some(snapshot), Kind::Positions) => snapshot.add_positions(&payload),
+                (Some(snapshot), Kind::Settled) => snapshot.add_above(&payload),
+                (Some(snapshot), Kind::Freed) => snapshot.add_freed(&payload),
                 _ => {}
             }
+            Ok(())
+        })?;
+        if !scan.corrupt.is_empty() || scan.lost_end(&file.lost()).is_some() {
+            found.corrupt.push(name.to_owned());
+        }
+        let Some(snapshot) = snapshot else { continue };
+        if header.id < found.generation {
+            continue;
         }
         (found.snapshot, found.generation, found.current) = (Some(snapshot), header.id, at);
     }
@@ -268,13 +277,13 @@ impl Positions {
         let mut buffer = BlockBuffer::default();
         let Moved { positions, above } = moved;
         if !positions.is_empty() {
-            put(&mut buffer, self.header, Kind::Positions, 0, &encode_positions(positions.iter().copied()));
+            put(&mut buffer, self.header, Kind::Positions, &encode_positions(positions.iter().copied()));
         }
         if !above.is_empty() {
-            put(&mut buffer, self.header, Kind::Settled, 0, &encode_above(above));
+            put(&mut buffer, self.header, Kind::Settled, &encode_above(above));
         }
         if !freed.is_empty() {
-            put(&mut buffer, self.header, Kind::Freed, 0, &encode_freed(freed.iter().copied()));
+            put(&mut buffer, self.header, Kind::Freed, &encode_freed(freed.iter().copied()));
         }
         buffer.pad(BLOCK);
         let (file, length) = &self.files[self.current];
@@ -306,8 +315,11 @@ impl Positions {
         let mut buffer = BlockBuffer::default();
         buffer.put(&[0; BLOCK]);
         header.encode(buffer.at(0, BLOCK));
-        let (payload, ranges) = snapshot.encode();
-        put(&mut buffer, header, Kind::Snapshot, ranges, &payload);
+        let payload = snapshot.encode();
+        if u32::try_from(payload.len()).is_err() {
+            return Err(io::Error::other("the positions of so many streams don't fit into one record"));
+        }
+        put(&mut buffer, header, Kind::Snapshot, &payload);
         buffer.pad(BLOCK);
         let other = 1 - self.current;
         let (file, length) = &mut self.files[other];
@@ -325,9 +337,9 @@ impl Positions {
     }
 }
 
-fn put(buffer: &mut BlockBuffer, header: Header, kind: Kind, entries: u32, payload: &[u8]) {
+fn put(buffer: &mut BlockBuffer, header: Header, kind: Kind, payload: &[u8]) {
     let seed = header.seed();
-    let record = Record { entries, ..Record::plain(kind, 0, payload) };
+    let record = Record::plain(kind, 0, payload);
     buffer.put(&record.encode(crc32c::crc32c_append(seed, payload), seed));
     buffer.put(payload);
     buffer.pad(ALIGN);

@@ -42,9 +42,10 @@ impl Shared {
         max_bytes: usize,
         batches: usize,
     ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
+        let Some(number) = self.state.lock().streams.number(stream) else { return Ok(VecDeque::new()) };
         let mut from = numbers.start;
         loop {
-            let mut pieces = match self.plan(stream.0, from, max_bytes.saturating_mul(batches) as u64) {
+            let mut pieces = match self.plan(number, from, max_bytes.saturating_mul(batches) as u64) {
                 Ok(pieces) => pieces,
                 Err(NoPlan::Changed) => continue,
                 Err(NoPlan::Settled(end)) => {
@@ -162,7 +163,7 @@ impl Shared {
     }
 
     /// The records with at most `max_bytes` of a stream's entries from `from` on, or one that has more.
-    fn plan(&self, stream: u32, from: u64, max_bytes: u64) -> Result<Vec<Piece>, NoPlan> {
+    fn plan(&self, stream: u64, from: u64, max_bytes: u64) -> Result<Vec<Piece>, NoPlan> {
         let mut extents: Vec<(Arc<Segment>, Extent)> = Vec::new();
         let mut sealed: Vec<(Arc<Segment>, Arc<SealedIndex>)> = Vec::new();
         // From here on entries may be missing among `extents`.

@@ -1,4 +1,4 @@
-//! A record: a header of 40 bytes, and a payload. Records begin at multiples of eight bytes.
+//! A record: a header of 48 bytes, and a payload. Records begin at multiples of eight bytes.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::types::StreamKey;
 use crate::otlp::Signal;
 
 /// Bytes of a record's header.
-pub(super) const HEADER: usize = 40;
+pub(super) const HEADER: usize = 48;
 
 /// Records begin at multiples of this.
 pub(super) const ALIGN: usize = 8;
@@ -24,14 +24,14 @@ pub(super) enum Kind {
     /// end of a segment that was given up because the disk failed doesn't depend on what the disk made of the last
     /// writes. Behind it stand those whose first write failed, in the same way.
     Opening,
-    /// Positions: the number of a stream as 32 bits, all its entries below the 64 bits that follow are settled.
+    /// Positions: the number of a stream, all its entries below the number that follows are settled; 64 bits each.
     Positions,
     /// Numbers of segments that have been freed, 64 bits each.
     Freed,
     /// All positions, see [`super::positions`].
     Snapshot,
-    /// Entries that are settled above the position of their stream: its number as 32 bits, then 64 for the first and 64 for
-    /// the one behind the last.
+    /// Entries that are settled above the position of their stream: its number, the first and the one behind the last, 64
+    /// bits each.
     Settled,
 }
 
@@ -60,7 +60,7 @@ impl Kind {
 pub(super) struct Record {
     pub(super) kind: Kind,
     /// The number of the stream, for entries and keys.
-    pub(super) stream: u32,
+    pub(super) stream: u64,
     /// The sequence number of the first entry.
     pub(super) first: u64,
     pub(super) entries: u32,
@@ -83,8 +83,15 @@ pub(super) enum Found {
 
 impl Record {
     /// A record without entries.
-    pub(super) fn plain(kind: Kind, stream: u32, payload: &[u8]) -> Self {
-        Self { kind, stream, first: 0, entries: 0, records: 0, length: payload.len() as u32 }
+    pub(super) fn plain(kind: Kind, stream: u64, payload: &[u8]) -> Self {
+        Self {
+            kind,
+            stream,
+            first: 0,
+            entries: 0,
+            records: 0,
+            length: within_a_segment(payload.len() as u64),
+        }
     }
 
     /// The header, for a payload with this checksum (which began with `seed`).
@@ -93,40 +100,51 @@ impl Record {
         bytes[4..8].copy_from_slice(&payload_crc.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.length.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.kind.code().to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.stream.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.entries.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.stream.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.first.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.records.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.entries.to_le_bytes());
         let crc = crc32c::crc32c_append(seed, &bytes[4..]);
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
-    /// What `bytes` begins with.
-    pub(super) fn find(bytes: &[u8], seed: u32) -> Found {
-        let Some(header) = bytes.get(..HEADER) else { return Found::Nothing };
+    /// The record whose header `bytes` begins with, and the checksum that its payload has to have.
+    pub(super) fn header(bytes: &[u8], seed: u32) -> Option<(Self, u32)> {
+        let header = bytes.get(..HEADER)?;
         // Looked at before the checksum, because it is cheaper, and damage is searched through byte by byte.
-        let Some(kind) = Kind::from_code(u32_at(header, 12)) else { return Found::Nothing };
+        let kind = Kind::from_code(u32_at(header, 12))?;
         if crc32c::crc32c_append(seed, &header[4..]) != u32_at(header, 0) {
-            return Found::Nothing;
+            return None;
         }
         let record = Self {
             kind,
-            stream: u32_at(header, 16),
+            stream: u64_at(header, 16),
             first: u64_at(header, 24),
-            entries: u32_at(header, 20),
+            entries: u32_at(header, 40),
             records: u64_at(header, 32),
             length: u32_at(header, 8),
         };
+        Some((record, u32_at(header, 4)))
+    }
+
+    /// What `bytes` begins with.
+    pub(super) fn find(bytes: &[u8], seed: u32) -> Found {
+        let Some((record, crc)) = Self::header(bytes, seed) else { return Found::Nothing };
         let payload = bytes.get(HEADER..HEADER + record.length as usize);
-        let whole = payload.is_some_and(|payload| crc32c::crc32c_append(seed, payload) == u32_at(header, 4));
+        let whole = payload.is_some_and(|payload| crc32c::crc32c_append(seed, payload) == crc);
         if whole { Found::Whole(record) } else { Found::Broken(record) }
     }
 
     /// Bytes that it takes, up to where the next may begin.
-    pub(super) fn size(&self) -> usize {
-        (HEADER + self.length as usize).next_multiple_of(ALIGN)
+    pub(super) fn size(&self) -> u64 {
+        (HEADER as u64 + u64::from(self.length)).next_multiple_of(ALIGN as u64)
     }
+}
+
+/// A length, a place or a count in one segment, none of which needs more than 32 bits: see [`super::state::LARGEST`].
+pub(super) fn within_a_segment(number: u64) -> u32 {
+    u32::try_from(number).expect("a segment is smaller than 4 GiB")
 }
 
 /// Bytes of the numbers of records behind so many entries.

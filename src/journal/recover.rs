@@ -46,10 +46,15 @@ impl Shared {
             _ => io(error),
         })?;
         let survey = survey(&*disk).map_err(io)?;
-        if let Some((file, version)) = survey.future {
-            return Err(OpenError::FutureVersion { file, version, known: VERSION });
+        if let Some((file, version)) = survey.other_version {
+            return Err(if version > VERSION {
+                OpenError::FutureVersion { file, version, known: VERSION }
+            } else {
+                OpenError::FormerVersion { file, version, known: VERSION, directory }
+            });
         }
-        let segment_size = settings.segment_size.min(settings.max_size / SEGMENTS).max(SMALLEST);
+        let segment_size = settings.segment_size.min(JournalSettings::LARGEST_SEGMENT);
+        let segment_size = segment_size.min(settings.max_size / SEGMENTS).max(SMALLEST);
         let segment_size = segment_size.next_multiple_of(BLOCK as u64);
         let (shared, mut recovery) = recover(settings, segment_size, disk, survey, lock).map_err(io)?;
         // Without room for their indexes, segments are found by their records next time as well.
@@ -218,7 +223,7 @@ fn count(disk: &dyn Disk, state: &mut State, known: &Snapshot) -> io::Result<Vec
 }
 
 /// Keeps copies of the entries of a stream whose key is damaged in every segment.
-fn keep_nameless(disk: &dyn Disk, state: &mut State, sources: &[Source], stream: u32) -> io::Result<()> {
+fn keep_nameless(disk: &dyn Disk, state: &mut State, sources: &[Source], stream: u64) -> io::Result<()> {
     for source in sources {
         let Some(row) = source.row(stream)? else { continue };
         for extent in source.extents(&row, 0)? {

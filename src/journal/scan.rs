@@ -1,17 +1,17 @@
 //! Finding the records of a segment that has no index: one that was being written when the process ended, or whose
 //! index is damaged.
 
+use std::io;
 use std::ops::Range;
 
 use super::disk::BLOCK;
 use super::format::whole_blocks;
+use super::pieces::Pieces;
 use super::record::{ALIGN, Found, HEADER, Record};
 
-/// What was found.
+/// What was found beside records.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// Whole records and where they begin, in order.
-    pub(super) records: Vec<(u64, Record)>,
     /// What is neither a record nor the padding behind one, with whole records behind it.
     pub(super) corrupt: Vec<Range<u64>>,
     /// What the last write left behind the last whole record, if it did not end.
@@ -31,60 +31,78 @@ impl Scan {
     }
 }
 
-/// Finds the records in `file`, a whole file or its beginning, up to `limit`.
+/// Finds the records in a file, or in its beginning, and calls `each` for every whole one and where it begins, in order.
 ///
 /// Behind something broken the search goes on at each place where a record may begin. With the salt in the checksums,
 /// nothing that an entry holds, and nothing that the file held before, is taken for a record.
-pub(super) fn scan(file: &[u8], seed: u32, limit: u64) -> Scan {
-    let bytes = &file[..file.len().min(usize::try_from(limit).unwrap_or(usize::MAX))];
-    let mut scan = Scan { end: BLOCK as u64, ..Scan::default() };
-    let mut at = BLOCK;
+pub(super) fn scan(
+    file: &mut Pieces<'_>,
+    seed: u32,
+    mut each: impl FnMut(&mut Pieces<'_>, u64, &Record) -> io::Result<()>,
+) -> io::Result<Scan> {
+    let mut at = BLOCK as u64;
+    let mut scan = Scan { end: at, ..Scan::default() };
     loop {
-        let found = bytes.get(at..).map_or(Found::Nothing, |rest| Record::find(rest, seed));
-        if let Found::Whole(record) = found {
-            scan.records.push((at as u64, record));
+        if let Found::Whole(record) = file.find(at, seed)? {
+            each(file, at, &record)?;
             at += record.size();
-            scan.end = at as u64;
+            scan.end = at;
             continue;
         }
-        let Some(next) = next_record(bytes, at, seed) else {
-            scan.torn = torn(bytes, behind_padding(bytes, at), seed);
-            return scan;
+        let behind = behind_padding(file, at)?;
+        let Some(next) = next_record(file, at, behind, seed)? else {
+            scan.torn = torn(file, behind, seed)?;
+            return Ok(scan);
         };
-        let padding = next - at < BLOCK && next % BLOCK == 0 && bytes[at..next].iter().all(|byte| *byte == 0);
-        if !padding {
-            scan.corrupt.push(behind_padding(bytes, at) as u64..next as u64);
+        let is_padding =
+            next - at < BLOCK as u64 && next == whole_blocks(at) && file.is_zero(at, next - at)?;
+        if !is_padding {
+            scan.corrupt.push(behind..next);
         }
         at = next;
     }
 }
 
-/// Where the first whole record behind `at` begins.
-fn next_record(bytes: &[u8], at: usize, seed: u32) -> Option<usize> {
-    let whole =
-        |at: usize| bytes.get(at..).is_some_and(|rest| matches!(Record::find(rest, seed), Found::Whole(_)));
-    let likely = behind_padding(bytes, at);
-    if likely > at && whole(likely) {
-        return Some(likely);
+/// Where the first whole record behind `at` begins. It is likely to be `behind` the padding there.
+fn next_record(file: &mut Pieces<'_>, at: u64, behind: u64, seed: u32) -> io::Result<Option<u64>> {
+    const BLOCK_LEN: u64 = BLOCK as u64;
+    const STEP: u64 = ALIGN as u64;
+    let is_whole = |file: &mut Pieces<'_>, at| {
+        let found = file.find(at, seed)?;
+        io::Result::Ok(matches!(found, Found::Whole(_)))
+    };
+    if behind > at && is_whole(file, behind)? {
+        return Ok(Some(behind));
     }
-    (at + ALIGN..bytes.len().saturating_sub(HEADER - 1)).step_by(ALIGN).find(|at| whole(*at))
+    let mut next = at + STEP;
+    while next + HEADER as u64 <= file.end() {
+        if next.is_multiple_of(BLOCK_LEN) && file.is_zero(next, BLOCK_LEN)? {
+            // A record has a kind, which is not zero. Only one that begins with the last bytes of a block has it elsewhere.
+            next += BLOCK_LEN - STEP;
+            continue;
+        }
+        if is_whole(file, next)? {
+            return Ok(Some(next));
+        }
+        next += STEP;
+    }
+    Ok(None)
 }
 
 /// Where something may stand behind a record that ends at `at`: there, or behind zeros that fill the block.
-fn behind_padding(bytes: &[u8], at: usize) -> usize {
-    let block = at.next_multiple_of(BLOCK);
-    let padded = bytes.get(at..block).is_some_and(|padding| padding.iter().all(|byte| *byte == 0));
-    if padded { block } else { at }
+fn behind_padding(file: &mut Pieces<'_>, at: u64) -> io::Result<u64> {
+    let block = whole_blocks(at);
+    Ok(if file.is_zero(at, block - at)? { block } else { at })
 }
 
 /// What stands at `at`, behind all whole records, if it can be told from what the file held before.
-fn torn(bytes: &[u8], at: usize, seed: u32) -> Option<Range<u64>> {
-    let rest = bytes.get(at..)?;
-    let length = match Record::find(rest, seed) {
-        Found::Broken(record) => rest.len().min(record.size()),
+fn torn(file: &mut Pieces<'_>, at: u64, seed: u32) -> io::Result<Option<Range<u64>>> {
+    let Some(rest) = file.end().checked_sub(at) else { return Ok(None) };
+    let length = match file.find(at, seed)? {
+        Found::Broken(record) => rest.min(record.size()),
         // The file ends in the middle of a header.
-        _ if rest.len() < HEADER && rest.iter().any(|byte| *byte != 0) => rest.len(),
-        _ => return None,
+        _ if rest < HEADER as u64 && !file.is_zero(at, rest)? => rest,
+        _ => return Ok(None),
     };
-    Some(at as u64..(at + length) as u64)
+    Ok(Some(at..at + length))
 }

@@ -20,7 +20,7 @@ pub(super) struct State {
     /// Files to be segments again, and their lengths.
     pub(super) spares: Vec<(String, u64)>,
     /// Streams that had entries in segments whose end is not known to be durable: once for each segment.
-    pub(super) leaving: Vec<u32>,
+    pub(super) leaving: Vec<u64>,
     /// The number of the next segment.
     pub(super) next_segment: u64,
     /// Bytes of the two files of positions.
@@ -102,7 +102,7 @@ pub(super) enum Index {
 /// The index of a segment that is being written.
 #[derive(Debug, Default)]
 pub(super) struct OpenIndex {
-    pub(super) rows: BTreeMap<u32, OpenRow>,
+    pub(super) rows: BTreeMap<u64, OpenRow>,
     pub(super) extents: u64,
     pub(super) entries: u64,
     pub(super) bytes: u64,
@@ -163,7 +163,7 @@ pub(super) fn spare_of(name: &str) -> Option<u64> {
 
 impl OpenIndex {
     /// Adds a record with entries; `key_at` is where the stream's key is, once in a segment.
-    pub(super) fn add(&mut self, stream: u32, extent: Extent) {
+    pub(super) fn add(&mut self, stream: u64, extent: Extent) {
         self.extents += 1;
         self.entries += u64::from(extent.entries);
         self.bytes += extent.framed();
@@ -171,7 +171,7 @@ impl OpenIndex {
     }
 
     /// The extents of a stream that hold entries from `from` on.
-    pub(super) fn extents(&self, stream: u32, from: u64) -> impl Iterator<Item = Extent> {
+    pub(super) fn extents(&self, stream: u64, from: u64) -> impl Iterator<Item = Extent> {
         let row = self.rows.get(&stream);
         row.into_iter().flat_map(|row| &row.extents).filter(move |extent| extent.end() > from).copied()
     }
@@ -276,6 +276,10 @@ impl State {
         }
     }
 }
+
+/// Bytes that a segment has at most, so that 32 bits are enough for every length, place and count in one. It may be longer
+/// than `segment_size` for one large request.
+pub(super) const LARGEST: u64 = (4 << 30) - BLOCK as u64;
 
 /// Where the records of every segment begin: behind its header.
 pub(super) const RECORDS_AT: u64 = BLOCK as u64;

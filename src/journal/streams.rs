@@ -1,4 +1,7 @@
 //! The streams of a journal: their numbers, and how far each is settled.
+//!
+//! A stream gets its number when its first entry has been written. Until then it has a stand-in for one, so that requests
+//! which are refused use up no numbers: a sender can make up any number of streams, and nothing is written for them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -16,92 +19,157 @@ pub(super) struct StreamState {
     pub(super) next: u64,
     pub(super) settled: Settled,
     /// Segments that have entries of it, settled ones included: as long as there are any, its position is needed.
-    pub(super) segments: u32,
-    /// How many hold its number.
-    users: u32,
+    pub(super) segments: u64,
+    /// How many hold its number, be it under a stand-in.
+    users: u64,
     /// Whether the position has moved since it was last taken to be written.
     dirty: bool,
+}
+
+/// Set in what stands for a number that has not been given yet. No number is so high.
+const STAND_IN: u64 = 1 << 63;
+
+/// What stands for the number of a stream that had none when it was named.
+#[derive(Debug)]
+struct StandIn {
+    key: StreamKey,
+    /// How many hold it.
+    users: u64,
+    /// The number that was given since.
+    number: Option<u64>,
 }
 
 /// All streams.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    numbers: HashMap<StreamKey, u32>,
-    pub(super) table: BTreeMap<u32, StreamState>,
+    /// How a key is named from now on: its highest number, or what stands for one that is higher.
+    ids: HashMap<StreamKey, StreamId>,
+    stand_ins: HashMap<u64, StandIn>,
+    /// Stand-ins so far.
+    stood_in: u64,
+    /// The streams that have a number.
+    pub(super) table: BTreeMap<u64, StreamState>,
     /// The next number: never one that stands in any file.
-    pub(super) next: u32,
-    dirty: Vec<u32>,
+    pub(super) next: u64,
+    dirty: Vec<u64>,
     /// Streams with numbers that have been settled above their position since that was last taken to be written: of each
     /// range one.
-    dirty_above: Vec<(u32, u64)>,
+    dirty_above: Vec<(u64, u64)>,
     /// Entries settled since the start.
     pub(super) settled: u64,
 }
 
 impl Streams {
-    /// The number of a stream, for one more user.
-    pub(super) fn number(&mut self, key: &StreamKey) -> StreamId {
-        if let Some(number) = self.numbers.get(key) {
-            self.table.get_mut(number).expect("numbers are those of the table").users += 1;
-            return StreamId(*number);
+    /// The name of a stream, for one more user.
+    pub(super) fn id(&mut self, key: &StreamKey) -> StreamId {
+        let Some(id) = self.ids.get(key).copied() else { return self.id_anew(key) };
+        if let Some(stand_in) = self.stand_ins.get_mut(&id.0) {
+            stand_in.users += 1;
         }
-        self.number_anew(key)
+        if let Some(state) = self.number(id).and_then(|number| self.table.get_mut(&number)) {
+            state.users += 1;
+        }
+        id
     }
 
-    /// A number above all others, for its first user. It is the one of the key from now on.
-    pub(super) fn number_anew(&mut self, key: &StreamKey) -> StreamId {
-        let number = self.next;
-        self.next += 1;
-        self.insert(number, key.clone(), Settled::default(), 0);
-        self.table.get_mut(&number).expect("it was just inserted").users = 1;
-        StreamId(number)
+    /// What stands for a number above all that there are, for its first user. It is the one of the key from now on.
+    pub(super) fn id_anew(&mut self, key: &StreamKey) -> StreamId {
+        let id = StreamId(STAND_IN | self.stood_in);
+        self.stood_in += 1;
+        self.stand_ins.insert(id.0, StandIn { key: key.clone(), users: 1, number: None });
+        self.ids.insert(key.clone(), id);
+        id
     }
 
     /// The number that a stream was found under, for one more user. If nothing is left of it, one that has nothing.
-    pub(super) fn number_again(&mut self, found: &RecoveredStream) -> StreamId {
-        let Some(state) = self.table.get_mut(&found.id.0) else { return self.number_anew(&found.key) };
+    pub(super) fn id_again(&mut self, found: &RecoveredStream) -> StreamId {
+        let Some(state) = self.table.get_mut(&found.id.0) else { return self.id_anew(&found.key) };
         state.users += 1;
         found.id
     }
 
+    /// The number of a stream, if it has one.
+    pub(super) fn number(&self, id: StreamId) -> Option<u64> {
+        if id.0 & STAND_IN == 0 { Some(id.0) } else { self.stand_ins.get(&id.0)?.number }
+    }
+
+    /// The key of a stream that has no number yet.
+    pub(super) fn unnumbered(&self, id: StreamId) -> Option<&StreamKey> {
+        self.stand_ins.get(&id.0).filter(|stand_in| stand_in.number.is_none()).map(|stand_in| &stand_in.key)
+    }
+
+    /// Gives a stream its number, which is the next one: its first entry has been written under it.
+    pub(super) fn give_number(&mut self, id: StreamId, key: &StreamKey, number: u64) {
+        debug_assert_eq!(number, self.next, "numbers are given in turn");
+        debug_assert_eq!(self.number(id), None, "a stream gets one number");
+        let named = self.ids.get(key).copied();
+        self.insert(number, key.clone(), Settled::default(), 0);
+        if let Some(named) = named.filter(|named| *named != id && self.number(*named).is_none()) {
+            // The key has come to have another, which gets a higher number.
+            self.ids.insert(key.clone(), named);
+        }
+        if let Some(stand_in) = self.stand_ins.get_mut(&id.0) {
+            stand_in.number = Some(number);
+            self.table.get_mut(&number).expect("it was just inserted").users = stand_in.users;
+        }
+    }
+
     /// Puts a stream there that was found on disk.
-    pub(super) fn insert(&mut self, number: u32, key: StreamKey, settled: Settled, next: u64) {
-        self.numbers.insert(key.clone(), number);
+    pub(super) fn insert(&mut self, number: u64, key: StreamKey, settled: Settled, next: u64) {
+        debug_assert_eq!(number & STAND_IN, 0, "no number is so high");
+        self.ids.insert(key.clone(), StreamId(number));
         // What is settled may be gone: its numbers would count as settled if they were given again.
         let next = next.max(settled.end());
         let state = StreamState { key, next, settled, segments: 0, users: 0, dirty: false };
-        self.table.insert(number, state);
+        let before = self.table.insert(number, state);
+        debug_assert!(before.is_none(), "no number is given twice");
         self.next = self.next.max(number + 1);
     }
 
     /// One user less.
     pub(super) fn release(&mut self, stream: StreamId) {
-        if let Some(state) = self.table.get_mut(&stream.0) {
+        let number = self.number(stream);
+        if let Some(stand_in) = self.stand_ins.get_mut(&stream.0) {
+            stand_in.users = stand_in.users.saturating_sub(1);
+            if stand_in.users == 0
+                && let Some(stand_in) = self.stand_ins.remove(&stream.0)
+            {
+                self.unname(&stand_in.key, stream);
+            }
+        }
+        let Some(number) = number else { return };
+        if let Some(state) = self.table.get_mut(&number) {
             state.users = state.users.saturating_sub(1);
         }
-        self.drop_if_unused(stream.0);
+        self.drop_if_unused(number);
     }
 
     /// One segment less that has entries of it.
-    pub(super) fn leave_segment(&mut self, number: u32) {
+    pub(super) fn leave_segment(&mut self, number: u64) {
         if let Some(state) = self.table.get_mut(&number) {
             state.segments = state.segments.saturating_sub(1);
         }
         self.drop_if_unused(number);
     }
 
-    fn drop_if_unused(&mut self, number: u32) {
+    fn drop_if_unused(&mut self, number: u64) {
         if self.table.get(&number).is_some_and(|state| state.users == 0 && state.segments == 0) {
             let state = self.table.remove(&number).expect("it was just there");
-            if self.numbers.get(&state.key) == Some(&number) {
-                self.numbers.remove(&state.key);
-            }
+            self.unname(&state.key, StreamId(number));
+        }
+    }
+
+    /// The key is not named so any more.
+    fn unname(&mut self, key: &StreamKey, id: StreamId) {
+        if self.ids.get(key) == Some(&id) {
+            self.ids.remove(key);
         }
     }
 
     /// Notes that entries are settled. What is not there is left out.
     pub(super) fn settle(&mut self, stream: StreamId, sequences: &RangeInclusive<u64>) {
-        let Some(state) = self.table.get_mut(&stream.0) else { return };
+        let Some(number) = self.number(stream) else { return };
+        let Some(state) = self.table.get_mut(&number) else { return };
         let (first, end) = (*sequences.start(), sequences.end().saturating_add(1).min(state.next));
         let before = state.settled.position();
         let new = state.settled.add(first..end);
@@ -112,20 +180,20 @@ impl Streams {
         if state.settled.position() > before {
             if !state.dirty {
                 state.dirty = true;
-                self.dirty.push(stream.0);
+                self.dirty.push(number);
             }
         } else {
             let range = state.settled.around(first);
-            let known = self.dirty_above.last().filter(|(last, _)| *last == stream.0);
+            let known = self.dirty_above.last().filter(|(last, _)| *last == number);
             // What settles in order makes one range, which is written once.
-            if !known.is_some_and(|(_, number)| range.is_some_and(|range| range.contains(number))) {
-                self.dirty_above.push((stream.0, first));
+            if !known.is_some_and(|(_, known)| range.is_some_and(|range| range.contains(known))) {
+                self.dirty_above.push((number, first));
             }
         }
     }
 
     /// What is settled of a stream; one that is forgotten needs nothing any more.
-    pub(super) fn settled(&self, number: u32) -> Settled {
+    pub(super) fn settled(&self, number: u64) -> Settled {
         self.table.get(&number).map_or_else(|| Settled::below(u64::MAX), |state| state.settled.clone())
     }
 
@@ -166,7 +234,7 @@ impl Streams {
     }
 
     /// What is settled of every stream of which anything is.
-    pub(super) fn all_settled(&self) -> BTreeMap<u32, Settled> {
+    pub(super) fn all_settled(&self) -> BTreeMap<u64, Settled> {
         let moved = self.table.iter().filter(|(_, state)| !state.settled.is_empty());
         moved.map(|(number, state)| (*number, state.settled.clone())).collect()
     }
@@ -181,10 +249,21 @@ mod tests {
         StreamKey { exporter: "e".into(), signal: Signal::Logs, identity: name.into(), attributes: [].into() }
     }
 
+    /// A stream with one user that has a number.
+    fn numbered(streams: &mut Streams, name: &str) -> StreamId {
+        let stand_in = streams.id_anew(&key(name));
+        let number = streams.next;
+        streams.give_number(stand_in, &key(name), number);
+        let id = streams.id(&key(name));
+        streams.release(stand_in);
+        assert_eq!(id, StreamId(number));
+        id
+    }
+
     #[test]
     fn the_position_moves_when_everything_below_is_settled() {
         let mut streams = Streams::default();
-        let a = streams.number(&key("a"));
+        let a = numbered(&mut streams, "a");
         streams.table.get_mut(&a.0).unwrap().next = 100;
         let position = |streams: &Streams| streams.settled(a.0).position();
         streams.settle(a, &(10..=19));
@@ -206,7 +285,7 @@ mod tests {
     #[test]
     fn ranges_are_said_once_and_only_those_that_have_grown() {
         let mut streams = Streams::default();
-        let [a, b] = ["a", "b"].map(|name| streams.number(&key(name)));
+        let [a, b] = ["a", "b"].map(|name| numbered(&mut streams, name));
         for stream in [a, b] {
             streams.table.get_mut(&stream.0).unwrap().next = 1000;
         }
@@ -228,30 +307,59 @@ mod tests {
     #[test]
     fn a_stream_goes_with_its_last_user_and_its_last_segment() {
         let mut streams = Streams::default();
-        let a = streams.number(&key("a"));
-        assert_eq!(streams.number(&key("a")), a);
+        let a = numbered(&mut streams, "a");
+        assert_eq!(streams.id(&key("a")), a);
         streams.table.get_mut(&a.0).unwrap().segments = 1;
         streams.release(a);
         streams.release(a);
-        assert_eq!(streams.number(&key("a")), a);
+        assert_eq!(streams.id(&key("a")), a);
         streams.release(a);
         streams.leave_segment(a.0);
-        assert!(streams.table.is_empty());
-        assert_ne!(streams.number(&key("a")), a, "a number is never given twice");
+        assert!(streams.table.is_empty() && streams.ids.is_empty() && streams.stand_ins.is_empty());
+        assert_ne!(numbered(&mut streams, "a"), a, "a number is never given twice");
     }
 
     #[test]
     fn a_key_may_have_two_numbers_and_the_higher_one_is_its_own() {
         let mut streams = Streams::default();
-        let (a, b) = (streams.number(&key("a")), streams.number(&key("b")));
-        let again = streams.number_anew(&key("a"));
+        let (a, b) = (numbered(&mut streams, "a"), numbered(&mut streams, "b"));
+        let stand_in = streams.id_anew(&key("a"));
+        assert_eq!(streams.id(&key("a")), stand_in, "it will have the higher one");
+        streams.give_number(stand_in, &key("a"), streams.next);
+        let again = streams.id(&key("a"));
+        assert_eq!(streams.number(stand_in), Some(again.0));
         assert!(a < b && b < again);
-        assert_eq!(streams.number(&key("a")), again);
         streams.release(a);
-        assert_eq!(streams.number(&key("a")), again, "it is not the first one's any more");
-        for _ in 0..3 {
-            streams.release(again);
+        assert_eq!(streams.id(&key("a")), again, "it is not the first one's any more");
+        for id in [again, again, stand_in, stand_in] {
+            streams.release(id);
         }
-        assert!(streams.number(&key("a")) > again);
+        assert!(streams.stand_ins.is_empty());
+        assert!(numbered(&mut streams, "a") > again);
+    }
+
+    #[test]
+    fn a_stream_that_gets_no_entry_uses_up_no_number() {
+        let mut streams = Streams::default();
+        let before = streams.next;
+        for n in 0..1000 {
+            let id = streams.id(&key(&n.to_string()));
+            assert_eq!(streams.id(&key(&n.to_string())), id, "it is one stream, with a number or without");
+            streams.settle(id, &(0..=9));
+            streams.release(id);
+            streams.release(id);
+        }
+        assert!(streams.ids.is_empty() && streams.stand_ins.is_empty() && streams.table.is_empty());
+        assert_eq!((streams.next, streams.settled), (before, 0));
+    }
+
+    #[test]
+    fn numbers_go_on_beyond_32_bits() {
+        let mut streams = Streams { next: u64::from(u32::MAX), ..Streams::default() };
+        let [a, b] = ["a", "b"].map(|name| numbered(&mut streams, name));
+        assert_eq!((a.0, b.0), (u64::from(u32::MAX), 1 << 32));
+        streams.table.get_mut(&b.0).unwrap().next = 10;
+        streams.settle(b, &(0..=9));
+        assert_eq!((streams.settled(a.0).position(), streams.settled(b.0).position()), (0, 10));
     }
 }

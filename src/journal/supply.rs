@@ -6,7 +6,7 @@ use super::buffer::BlockBuffer;
 use super::disk::BLOCK;
 use super::format::{Header, Purpose};
 use super::shared::Shared;
-use super::state::{RECORDS_AT, Segment, SegmentState, State, segment_name, spare_name};
+use super::state::{LARGEST, RECORDS_AT, Segment, SegmentState, State, segment_name, spare_name};
 use super::writer::Prepared;
 
 /// Spare segments that are kept at most.
@@ -168,7 +168,7 @@ impl Shared {
 
     /// The streams that a segment has entries of. Those whose rows can't be read are remembered for longer than they have to
     /// be.
-    fn streams_of(&self, id: u64) -> Vec<u32> {
+    fn streams_of(&self, id: u64) -> Vec<u64> {
         const AT_ONCE: usize = 1024;
         let segment = self.state.lock().segments.get(&id).map(|segment| segment.segment.clone());
         let Some(segment) = segment else { return Vec::new() };
@@ -195,6 +195,6 @@ impl Shared {
 
     /// Bytes that a request may take with all that belongs to it: what could never be taken is not asked back.
     pub(super) fn largest_segment(&self) -> u64 {
-        self.settings.max_size.saturating_sub(self.reserve() + self.segment_size)
+        self.settings.max_size.saturating_sub(self.reserve() + self.segment_size).min(LARGEST)
     }
 }

@@ -5,11 +5,12 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::disk::{BLOCK, Disk, DiskFile, is_lost, read_what_is_left};
+use super::disk::{BLOCK, Disk, DiskFile, is_lost};
 use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
 use super::index::{Extent, SealedIndex};
+use super::pieces::Pieces;
 use super::positions;
-use super::record::{HEADER, Kind};
+use super::record::Kind;
 use super::scan::scan;
 use super::state::{Before, Index, OpenIndex, RECORDS_AT, SPARE, Segment, segment_name, segment_of};
 use super::trailer::Trailer;
@@ -26,8 +27,8 @@ pub(super) struct Survey {
     pub(super) unusable: Vec<(String, String)>,
     pub(super) empty: Vec<String>,
     pub(super) missing: Vec<u64>,
-    /// A file of a newer version.
-    pub(super) future: Option<(String, u32)>,
+    /// A file of another version.
+    pub(super) other_version: Option<(String, u32)>,
 }
 
 /// A segment that was found.
@@ -50,7 +51,7 @@ pub(super) struct Found {
 pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
     let files = disk.list()?;
     let mut survey = Survey { positions: positions::read(disk, &files)?, ..Survey::default() };
-    survey.future.clone_from(&survey.positions.future);
+    survey.other_version.clone_from(&survey.positions.other_version);
     let mut headers: BTreeMap<u64, (String, u64, Header)> = BTreeMap::new();
     for (name, length) in files {
         if name.starts_with(SPARE) {
@@ -69,7 +70,7 @@ pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
                     }
                 }
                 Some(Err(Unusable::Empty)) => survey.empty.push(name),
-                Some(Err(Unusable::Future(version))) => survey.future = Some((name, version)),
+                Some(Err(Unusable::Version(version))) => survey.other_version = Some((name, version)),
                 Some(Err(Unusable::NotASegment)) => {
                     survey.unusable.push((name, "has no readable header".to_owned()));
                 }
@@ -87,7 +88,7 @@ pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
 
 enum Unusable {
     Empty,
-    Future(u32),
+    Version(u32),
     NotASegment,
     Unreadable(io::Error),
 }
@@ -101,7 +102,7 @@ fn look_at(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Result<Header
     }
     Ok(match Header::decode(&block) {
         Ok(header) if header.purpose != Purpose::Positions => Ok(header),
-        Err(BadHeader::Future(version)) => Err(Unusable::Future(version)),
+        Err(BadHeader::Version(version)) => Err(Unusable::Version(version)),
         Err(BadHeader::Corrupt) if length == 0 => Err(Unusable::Empty),
         Ok(_) | Err(BadHeader::Corrupt) => Err(Unusable::NotASegment),
     })
@@ -245,10 +246,9 @@ pub(super) fn read_again(
     length: u64,
     end: u64,
 ) -> io::Result<(OpenIndex, Vec<Range<u64>>)> {
-    let mut bytes = vec![0; end.min(length) as usize];
+    let file = disk.open_to_read(&segment.name())?;
     // What can't be read now may be later: until then nothing of it counts as lost.
-    disk.open_to_read(&segment.name())?.read_at(&mut bytes, 0)?;
-    let found = records_in(&bytes, &[], &segment.header, Some(end));
+    let found = records_in(Pieces::new(&*file, end.min(length)), &segment.header, Some(end))?;
     Ok((found.index, found.corrupt))
 }
 
@@ -267,39 +267,39 @@ fn find_records(
     header: &Header,
     end: Option<u64>,
 ) -> io::Result<FoundRecords> {
-    let mut bytes = vec![0; end.map_or(length, |end| end.min(length)) as usize];
-    let lost = read_what_is_left(file, &mut bytes, 0)?;
-    Ok(records_in(&bytes, &lost, header, end))
+    let length = end.map_or(length, |end| end.min(length));
+    records_in(Pieces::of_what_is_left(file, length), header, end)
 }
 
-/// The records in a file, or in its beginning up to `end`, of which some parts may be lost.
-fn records_in(bytes: &[u8], lost: &[Range<u64>], header: &Header, end: Option<u64>) -> FoundRecords {
-    let mut scan = scan(bytes, header.seed(), end.unwrap_or(u64::MAX));
-    if let Some(end) = end.filter(|end| *end > whole_blocks(scan.end)) {
-        // What is missing there was written, as the next segment says.
-        scan.corrupt.push(scan.end..end);
-        scan.torn = None;
-    } else if let (None, Some(lost)) = (end, scan.lost_end(lost)) {
-        // Nobody can say what stood there, so it is not taken for an unfinished write.
-        scan.corrupt.push(lost);
-        scan.torn = None;
-    }
+/// The records in a file, or in its beginning up to `end`.
+fn records_in(mut file: Pieces<'_>, header: &Header, end: Option<u64>) -> io::Result<FoundRecords> {
     let (mut index, mut before) = (OpenIndex::default(), Before::new());
-    for (at, record) in &scan.records {
-        let payload = &bytes[*at as usize + HEADER..][..record.length as usize];
+    let seed = header.seed();
+    let mut scan = scan(&mut file, seed, |file, at, record| {
         match record.kind {
-            Kind::Stream => index.rows.entry(record.stream).or_default().key_at = *at,
+            Kind::Stream => index.rows.entry(record.stream).or_default().key_at = at,
             Kind::Opening => {
+                let payload = file.payload(at, record, seed)?.unwrap_or_default();
                 before = payload.chunks_exact(16).map(|pair| (u64_at(pair, 0), u64_at(pair, 8))).collect();
             }
             _ => {
-                if let Some(extent) = Extent::of(*at, record) {
+                if let Some(extent) = Extent::of(at, record) {
                     index.add(record.stream, extent);
                 }
             }
         }
+        Ok(())
+    })?;
+    if let Some(end) = end.filter(|end| *end > whole_blocks(scan.end)) {
+        // What is missing there was written, as the next segment says.
+        scan.corrupt.push(scan.end..end);
+        scan.torn = None;
+    } else if let (None, Some(lost)) = (end, scan.lost_end(&file.lost())) {
+        // Nobody can say what stood there, so it is not taken for an unfinished write.
+        scan.corrupt.push(lost);
+        scan.torn = None;
     }
     index.sort();
     let end = whole_blocks(scan.end).max(RECORDS_AT);
-    FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn }
+    Ok(FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn })
 }

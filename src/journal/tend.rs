@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const SHORTEST: Duration = Duration::from_millis(20);
 
 /// The positions are made durable, and a disk that failed is tried again, each so many intervals.
-const SYNC_EVERY: u32 = 5;
+const SYNC_EVERY: u64 = 5;
 
 /// Rows that are kept in memory, of all sealed segments together; those of the newest are. 64 bytes each.
 const ROWS_IN_MEMORY: usize = 256 << 10;
@@ -40,7 +40,7 @@ pub(super) struct Tender {
     /// Writes what is carried forward.
     pub(super) carrier: Writer,
     /// Segments that could not be carried, and for how many rounds that is not tried again.
-    pub(super) left_alone: BTreeMap<u64, u32>,
+    pub(super) left_alone: BTreeMap<u64, u64>,
     /// Whether the newest line in the log about the disk says that it fails.
     pub(super) told_failing: bool,
 }
@@ -48,7 +48,7 @@ pub(super) struct Tender {
 impl Shared {
     /// The tender's thread: until the journal is closed.
     pub(super) fn tend_until_closed(&self) {
-        for round in 1_u32.. {
+        for round in 1_u64.. {
             {
                 let mut ended = self.ended.lock();
                 if !*ended {

@@ -76,7 +76,7 @@ impl Trailer {
     fn decode(block: &[u8], header: &Header) -> Option<Self> {
         let body = &block[..BODY];
         let ours = body[..8] == MAGIC
-            && u32_at(body, 8) <= VERSION
+            && u32_at(body, 8) == VERSION
             && crc32c::crc32c_append(header.seed(), body) == u32_at(block, body.len());
         let number = |at: usize| u64_at(body, 16 + at * 8);
         ours.then(|| Self {

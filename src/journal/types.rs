@@ -20,7 +20,8 @@ pub struct JournalSettings {
     pub max_size: u64,
     /// When what was written is made safe against a power cut.
     pub sync: SyncPolicy,
-    /// Bytes of one segment file. Made smaller if `max_size` would not hold sixteen.
+    /// Bytes of one segment file. Made smaller if `max_size` would not hold sixteen, or beyond
+    /// [`JournalSettings::LARGEST_SEGMENT`].
     pub segment_size: u64,
 }
 
@@ -29,6 +30,8 @@ impl JournalSettings {
     pub const MAX_SIZE: u64 = 10 << 30;
     /// `segment_size` if the configuration says nothing, in bytes.
     pub const SEGMENT_SIZE: u64 = 64 << 20;
+    /// What `segment_size` may be at most, in bytes: larger files would only be freed later, and written no faster.
+    pub const LARGEST_SEGMENT: u64 = 1 << 30;
 
     /// The defaults, in `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
@@ -65,9 +68,11 @@ pub struct StreamKey {
     pub attributes: Arc<[Box<str>]>,
 }
 
-/// A stream's number in the journal, until it is forgotten. A [`StreamKey`] may have several: entries of a lower one came first.
+/// How a stream is named to the journal until it is given back. It is the stream's number there if it has something on disk;
+/// otherwise a stand-in, and the number is given with its first entry. A [`StreamKey`] may have several numbers: the first
+/// entry of a lower one came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub(super) u32);
+pub struct StreamId(pub(super) u64);
 
 /// What one request has for one stream.
 #[derive(Clone, Debug)]
@@ -107,7 +112,9 @@ pub enum NotWritten {
     #[error("the journal can't be written: {0}")]
     Disk(Arc<str>),
     /// It will never fit: it alone is larger than what `max_size` leaves for one request.
-    #[error("a request of {size} bytes never fits in this journal: raise `journal.max_size`")]
+    #[error(
+        "a request of {size} bytes never fits in this journal: raise `journal.max_size`, or send less at a time"
+    )]
     TooLarge {
         /// Bytes of the request on disk.
         size: u64,
@@ -325,7 +332,7 @@ pub enum OpenError {
     },
     /// It was written by a newer Sluice.
     #[error(
-        "`{file}` has version {version} of the journal's format, and this Sluice knows up to {known}: \
+        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
          use a newer one, or another directory"
     )]
     FutureVersion {
@@ -335,6 +342,21 @@ pub enum OpenError {
         version: u32,
         /// The newest version known here.
         known: u32,
+    },
+    /// It was written by an older Sluice.
+    #[error(
+        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
+         let the Sluice that wrote it deliver what is in it, then move `{directory}` away; a new journal is made then"
+    )]
+    FormerVersion {
+        /// The file.
+        file: String,
+        /// The version in it.
+        version: u32,
+        /// The version known here.
+        known: u32,
+        /// The journal's directory.
+        directory: String,
     },
     /// The disk refuses.
     #[error("journal `{directory}` can't be opened: {source}")]

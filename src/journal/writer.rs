@@ -8,7 +8,7 @@ use super::buffer::BlockBuffer;
 use super::disk::{BLOCK, DiskFile};
 use super::format::whole_blocks;
 use super::index::{Extent, index_size};
-use super::record::{ALIGN, HEADER, Kind, Record, encode_key};
+use super::record::{ALIGN, HEADER, Kind, Record, encode_key, within_a_segment};
 use super::state::{Before, RECORDS_AT, Segment, State};
 use super::types::StreamKey;
 use crate::otlp;
@@ -43,15 +43,15 @@ struct Open {
     /// Up to here everything is published.
     good: u64,
     /// Streams whose keys stand in the segment.
-    keys: HashSet<u32>,
+    keys: HashSet<u64>,
     extents: u64,
 }
 
 #[derive(Debug)]
 enum Staged {
     Opening(Before),
-    Key(u32, u64),
-    Entries(u32, Extent),
+    Key(u64, u64),
+    Entries(u64, Extent),
 }
 
 /// A record that is being put together: where it begins in the buffer.
@@ -90,7 +90,7 @@ impl Writer {
     }
 
     /// Whether the open segment says who this stream is.
-    pub(super) fn knows(&self, stream: u32) -> bool {
+    pub(super) fn knows(&self, stream: u64) -> bool {
         self.open.as_ref().is_some_and(|open| open.keys.contains(&stream))
     }
 
@@ -117,13 +117,13 @@ impl Writer {
     }
 
     /// Says who a stream is.
-    pub(super) fn put_key(&mut self, stream: u32, key: &StreamKey) {
+    pub(super) fn put_key(&mut self, stream: u64, key: &StreamKey) {
         let at = self.put_plain(Kind::Stream, stream, &encode_key(key));
         self.staged.push(Staged::Key(stream, at));
         self.open_mut().keys.insert(stream);
     }
 
-    fn put_plain(&mut self, kind: Kind, stream: u32, payload: &[u8]) -> u64 {
+    fn put_plain(&mut self, kind: Kind, stream: u64, payload: &[u8]) -> u64 {
         let begun = self.begin();
         self.buffer.put(payload);
         self.end(&begun, Record::plain(kind, stream, payload))
@@ -158,7 +158,7 @@ impl Writer {
     }
 
     /// Ends a record of consecutive entries, which have so many records each.
-    pub(super) fn end_entries(&mut self, begun: &Begun, stream: u32, first: u64, counts: &[u32]) {
+    pub(super) fn end_entries(&mut self, begun: &Begun, stream: u64, first: u64, counts: &[u32]) {
         if counts.len() > 1 {
             for count in counts {
                 self.buffer.put(&count.to_le_bytes());
@@ -168,9 +168,9 @@ impl Writer {
             kind: Kind::Entries,
             stream,
             first,
-            entries: counts.len() as u32,
+            entries: within_a_segment(counts.len() as u64),
             records: counts.iter().map(|count| u64::from(*count)).sum(),
-            length: self.begun_len(begun) as u32,
+            length: within_a_segment(self.begun_len(begun) as u64),
         };
         let at = self.end(begun, record);
         let extent = Extent::of(at, &record).expect("a record that is ended has entries");

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -48,7 +48,7 @@ pub struct Stream {
     /// Wakes consumers whose batch may have lost entries.
     pub(super) withdrawal: Notify,
     failing: AtomicBool,
-    failures: AtomicU32,
+    failures: AtomicU64,
     hanging: AtomicBool,
     /// Counts that the API shows.
     delivered: AtomicU64,
@@ -95,7 +95,7 @@ pub struct StreamState {
     /// Records delivered since the stream began.
     pub delivered_records: u64,
     /// Failed attempts since the last batch was settled; 0 while all is well.
-    pub failed_attempts: u32,
+    pub failed_attempts: u64,
     /// Age of the oldest entry that is not settled.
     pub oldest: Option<Duration>,
 }
@@ -136,7 +136,7 @@ impl Stream {
             wake: Notify::new(),
             withdrawal: Notify::new(),
             failing: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
+            failures: AtomicU64::new(0),
             hanging: AtomicBool::new(false),
             delivered: AtomicU64::new(0),
             route,

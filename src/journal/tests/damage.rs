@@ -4,6 +4,7 @@ use super::*;
 use crate::journal::Damage;
 use crate::journal::disk::BLOCK;
 use crate::journal::format::Header;
+use crate::journal::pieces::Pieces;
 use crate::journal::record::{HEADER, Kind, Record};
 use crate::journal::scan::scan;
 
@@ -38,8 +39,17 @@ pub(super) fn copy(disk: &SimulatedDisk) -> SimulatedDisk {
 fn records(disk: &SimulatedDisk, segment: &str) -> Vec<(usize, Record)> {
     let bytes = disk.content(segment);
     let header = Header::decode(&bytes).unwrap();
-    let scan = scan(&bytes, header.seed(), bytes.len() as u64);
-    scan.records.into_iter().map(|(at, record)| (at as usize, record)).collect()
+    // As if all of it could be read.
+    let readable = SimulatedDisk::new(0);
+    readable.put(segment, bytes.clone());
+    let file = readable.process().open_to_read(segment).unwrap();
+    let mut found = Vec::new();
+    let scanned = scan(&mut Pieces::new(&*file, bytes.len() as u64), header.seed(), |_, at, record| {
+        found.push((at as usize, *record));
+        Ok(())
+    });
+    scanned.unwrap();
+    found
 }
 
 pub(super) fn entries(disk: &SimulatedDisk, segment: &str) -> Vec<(usize, Record)> {
@@ -276,28 +286,48 @@ fn an_empty_segment() {
     }
 }
 
+/// What is said of a journal in which one file has another version; nothing of it is touched.
+fn of_version(version: u8, file: &str, disk: &SimulatedDisk) -> String {
+    let mut bytes = disk.content(file);
+    for copy in [0, BLOCK / 2] {
+        bytes[copy + 8] = version;
+        let crc = crc32c::crc32c(&bytes[copy..copy + 60]);
+        bytes[copy + 60..copy + 64].copy_from_slice(&crc.to_le_bytes());
+    }
+    disk.put(file, bytes);
+    let content =
+        || disk.files().into_iter().map(|(name, _)| (disk.content(&name), name)).collect::<Vec<_>>();
+    let before = content();
+    let refused = try_open(disk).map(|_| ()).unwrap_err();
+    assert!(before == content(), "nothing was touched");
+    refused.to_string()
+}
+
 #[test]
 fn a_segment_from_a_future_version() {
     let disk = killed();
     let segment = segments(&disk).remove(0);
-    let mut bytes = disk.content(&segment);
-    for copy in [0, BLOCK / 2] {
-        bytes[copy + 8] = 2;
-        let crc = crc32c::crc32c(&bytes[copy..copy + 60]);
-        bytes[copy + 60..copy + 64].copy_from_slice(&crc.to_le_bytes());
-    }
-    disk.put(&segment, bytes);
-    let before: Vec<_> = disk.files().into_iter().map(|(name, _)| (disk.content(&name), name)).collect();
-    let refused = try_open(&disk).map(|_| ()).unwrap_err();
     assert_eq!(
-        refused.to_string(),
+        of_version(3, &segment, &disk),
         format!(
-            "`{segment}` has version 2 of the journal's format, and this Sluice knows up to 1: \
+            "`{segment}` has version 3 of the journal's format, and this Sluice knows only 2: \
              use a newer one, or another directory"
         )
     );
-    let after: Vec<_> = disk.files().into_iter().map(|(name, _)| (disk.content(&name), name)).collect();
-    assert!(before == after, "nothing was touched");
+}
+
+#[test]
+fn a_file_from_a_former_version_is_refused_with_what_to_do() {
+    let (one, other) = (killed(), killed());
+    for (disk, file) in [(&one, segments(&one).remove(1)), (&other, "positions-a".to_owned())] {
+        assert_eq!(
+            of_version(1, &file, disk),
+            format!(
+                "`{file}` has version 1 of the journal's format, and this Sluice knows only 2: let the Sluice that \
+                 wrote it deliver what is in it, then move `simulated` away; a new journal is made then"
+            )
+        );
+    }
 }
 
 #[test]

@@ -260,8 +260,10 @@ fn a_stream_nobody_needs_is_forgotten_and_begins_anew() {
     let (journal, _) = open(&disk);
     let a = journal.stream(&key("a"));
     fill(&journal, a, "a", 0..3, 100);
+    let number = journal.number(a);
     journal.forget(a);
-    assert_eq!(journal.stream(&key("a")), a, "it has entries");
+    let a = journal.stream(&key("a"));
+    assert_eq!(journal.number(a), number, "it has entries");
     journal.settle(a, 0..=2);
     journal.forget(a);
     let b = journal.stream(&key("b"));
@@ -270,8 +272,8 @@ fn a_stream_nobody_needs_is_forgotten_and_begins_anew() {
     journal.tend_once();
     assert_eq!(journal.state().streams, 1);
     let again = journal.stream(&key("a"));
-    assert_ne!(again, a);
     fill(&journal, again, "a", 0..1, 100);
+    assert_ne!(journal.number(again), number);
     assert_eq!(append_one(&journal, a, nth("a", 0, 1)), Err(NotWritten::Forgotten));
 }
 

@@ -56,11 +56,11 @@ fn fixture(version: u32) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_journal_of_version_1_is_read() {
+fn a_journal_of_version_2_is_read() {
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         write_fixture();
     }
-    let directory = fixture(1);
+    let directory = fixture(2);
     let inspection = inspect(directory.path(), true).unwrap();
     assert_eq!(inspection.damage, []);
     assert!(inspection.segments.iter().any(|segment| segment.carried));

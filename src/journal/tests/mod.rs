@@ -5,6 +5,8 @@ mod disk_faults;
 mod everyday;
 mod fixture;
 mod model;
+mod numbers;
+mod pieces;
 mod positions;
 mod real_disk;
 mod tending;

@@ -70,7 +70,7 @@ fn a_segment_that_can_not_be_read_is_left_alone_and_others_are_carried_without_i
     let (journal, [stuck, busy], [of_stuck, of_busy]) = stuck_among_busy(&disk);
     let names = segments(&disk);
     let of_segment = damage::entries(&disk, &names[1]);
-    let (at, lost) = *of_segment.iter().find(|(_, record)| record.stream == stuck.0).unwrap();
+    let (at, lost) = *of_segment.iter().find(|(_, record)| record.stream == journal.number(stuck)).unwrap();
     let bytes = disk.content(&names[1]);
     disk.lose_blocks(&names[1], at / BLOCK..at / BLOCK + 1);
     journal.settle(busy, 0..=of_busy - 1);
@@ -112,7 +112,8 @@ fn an_index_that_can_not_be_written_where_it_belongs_goes_elsewhere_in_its_file(
 #[test]
 fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     let disk = SimulatedDisk::new(1);
-    let (journal, [stuck, busy], [of_stuck, of_busy]) = stuck_among_busy(&disk);
+    let (journal, ids, [of_stuck, of_busy]) = stuck_among_busy(&disk);
+    let [stuck, busy] = ids.map(|id| StreamId(journal.number(id)));
     drop(journal);
     let (shared, _) = Shared::open(settings(64), disk.process()).unwrap();
     for segment in shared.state.lock().segments.values_mut() {
@@ -124,9 +125,9 @@ fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     let name = segments(&disk).remove(0);
     let mut bytes = disk.content(&name);
     let row = trailer(&disk, &name).rows_at as usize;
-    assert_eq!(bytes[row..row + 4], stuck.0.to_le_bytes());
+    assert_eq!(bytes[row..row + 8], stuck.0.to_le_bytes());
     bytes[row + 24..row + 32].fill(0);
-    assert_eq!(bytes[row + ROW..row + ROW + 4], busy.0.to_le_bytes());
+    assert_eq!(bytes[row + ROW..row + ROW + 8], busy.0.to_le_bytes());
     disk.put(&name, bytes);
     shared.state.lock().streams.settle(busy, &(0..=of_busy - 1));
     (0..3).for_each(|_| shared.tend(true));

@@ -1,0 +1,122 @@
+//! A file read in pieces, so that memory is needed for one of them and not for the file.
+
+use std::io;
+use std::ops::Range;
+
+use super::disk::{BLOCK, DiskFile, read_what_is_left};
+use super::record::{Found, HEADER, Record};
+
+/// Bytes of a piece.
+pub(super) const PIECE: usize = 1 << 20;
+
+/// A file, or its beginning. What is looked at next is best near what was looked at last.
+#[derive(Debug)]
+pub(super) struct Pieces<'f> {
+    file: &'f dyn DiskFile,
+    /// Nothing from here on is looked at.
+    end: u64,
+    /// Where the piece in memory begins.
+    at: u64,
+    piece: Vec<u8>,
+    unreadable: Unreadable,
+}
+
+/// What is done about a place that the disk can't read.
+#[derive(Debug)]
+enum Unreadable {
+    Fail,
+    /// It is zero, and remembered.
+    Zero(Vec<Range<u64>>),
+}
+
+impl<'f> Pieces<'f> {
+    /// The first `end` bytes of a file, which has so many. It is an error if one can't be read.
+    pub(super) fn new(file: &'f dyn DiskFile, end: u64) -> Self {
+        Self { file, end, at: 0, piece: Vec::new(), unreadable: Unreadable::Fail }
+    }
+
+    /// The same; what the disk can't read any more is zero.
+    pub(super) fn of_what_is_left(file: &'f dyn DiskFile, end: u64) -> Self {
+        Self { unreadable: Unreadable::Zero(Vec::new()), ..Self::new(file, end) }
+    }
+
+    /// How much of the file is looked at, in bytes.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// What could not be read of what was looked at: parts of the file, in order.
+    pub(super) fn lost(self) -> Vec<Range<u64>> {
+        let Unreadable::Zero(mut lost) = self.unreadable else { return Vec::new() };
+        lost.sort_by_key(|range| range.start);
+        let mut merged: Vec<Range<u64>> = Vec::new();
+        for range in lost {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        merged
+    }
+
+    /// So many bytes from `at` on, or those that there are; no more than half a piece.
+    pub(super) fn get(&mut self, at: u64, length: usize) -> io::Result<&[u8]> {
+        debug_assert!(length <= PIECE / 2, "what is asked for lies in one piece");
+        let end = at.saturating_add(length as u64).min(self.end);
+        if at >= end {
+            return Ok(&[]);
+        }
+        if at < self.at || end > self.at + self.piece.len() as u64 {
+            self.load(at - at % BLOCK as u64)?;
+        }
+        Ok(&self.piece[(at - self.at) as usize..(end - self.at) as usize])
+    }
+
+    fn load(&mut self, at: u64) -> io::Result<()> {
+        let length = (PIECE as u64).min(self.end - at) as usize;
+        let mut piece = std::mem::take(&mut self.piece);
+        piece.resize(length, 0);
+        match &mut self.unreadable {
+            Unreadable::Fail => self.file.read_at(&mut piece, at)?,
+            Unreadable::Zero(lost) => lost.extend(read_what_is_left(self.file, &mut piece, at)?),
+        }
+        (self.at, self.piece) = (at, piece);
+        Ok(())
+    }
+
+    /// What begins at `at`.
+    pub(super) fn find(&mut self, at: u64, seed: u32) -> io::Result<Found> {
+        let Some((record, expected)) = Record::header(self.get(at, HEADER)?, seed) else {
+            return Ok(Found::Nothing);
+        };
+        let mut crc = seed;
+        let payload = at + HEADER as u64;
+        let end = payload + u64::from(record.length);
+        for at in (payload..end).step_by(PIECE / 2) {
+            let wanted = ((end - at) as usize).min(PIECE / 2);
+            let bytes = self.get(at, wanted)?;
+            if bytes.len() < wanted {
+                return Ok(Found::Broken(record));
+            }
+            crc = crc32c::crc32c_append(crc, bytes);
+        }
+        Ok(if crc == expected { Found::Whole(record) } else { Found::Broken(record) })
+    }
+
+    /// The payload of the record at `at`, as a whole: for the small ones that are no entries. `None` if it is not whole.
+    pub(super) fn payload(&mut self, at: u64, record: &Record, seed: u32) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let end = at + HEADER as u64 + u64::from(record.length);
+        for at in (at..end).step_by(PIECE / 2) {
+            bytes.extend_from_slice(self.get(at, ((end - at) as usize).min(PIECE / 2))?);
+        }
+        let whole = Record::find(&bytes, seed) == Found::Whole(*record);
+        Ok(whole.then(|| bytes.split_off(HEADER)))
+    }
+
+    /// Whether so many bytes from `at` on are there and zero; no more than a block.
+    pub(super) fn is_zero(&mut self, at: u64, length: u64) -> io::Result<bool> {
+        let bytes = self.get(at, length as usize)?;
+        Ok(bytes.len() as u64 == length && bytes.iter().all(|byte| *byte == 0))
+    }
+}
