@@ -209,6 +209,9 @@ fn journal(journal: &model::Journal, root: &Node, context: &mut Context<'_>) -> 
     if journal.segment_size.0 < LEAST_JOURNAL / 16 {
         context.report.error(size("segment_size"), "`segment_size` must be at least 1MiB");
     }
+    if journal.segment_size.0 > JournalSettings::LARGEST_SEGMENT {
+        context.report.error(size("segment_size"), "`segment_size` must be at most 1GiB");
+    }
     JournalSettings {
         directory: journal.directory.clone(),
         max_size: journal.max_size.0,

@@ -131,7 +131,7 @@ pub(super) struct Journal {
     /// `always`: a sender is answered once its data is safe against a power cut. A time such as `100ms`: it is made safe
     /// so often, and senders don't wait for that. `never`: that is left to the system.
     pub(super) sync: JournalSync,
-    /// The size of one file, at least 1MiB; at most a sixteenth of `max_size` is used. A disk has to have room for a whole
+    /// The size of one file, from 1MiB to 1GiB; at most a sixteenth of `max_size` is used. A disk has to have room for a whole
     /// one.
     pub(super) segment_size: Size,
 }

@@ -280,6 +280,13 @@ fn a_journal_has_room_for_some_segments_and_says_when_it_syncs() {
         said(&with("journal: { directory: ./journal, max_size: 15MiB, segment_size: 1023KiB }\n")),
         ["4:44 error: `max_size` must be at least 16MiB", "4:65 error: `segment_size` must be at least 1MiB",]
     );
+    let sizes =
+        |size: &str| format!("journal: {{ directory: ./journal, max_size: 1TiB, segment_size: {size} }}\n");
+    for too_large in ["1025MiB", "32GiB", "33GiB", "1TiB", "1000TiB"] {
+        let said = said(&with(&sizes(too_large)));
+        assert_eq!(said, ["4:64 error: `segment_size` must be at most 1GiB"], "{too_large}");
+    }
+    assert_eq!(good(&with(&sizes("1GiB"))).journal.unwrap().segment_size, 1 << 30);
     let journal = |sync: &str| good(&with(&format!("journal: {{ sync: {sync} }}\n"))).journal.unwrap();
     assert_eq!(journal("always").sync, SyncPolicy::Always);
     assert_eq!(journal("100ms").sync, SyncPolicy::Every(Duration::from_millis(100)));
