@@ -106,6 +106,9 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     for leftover in left.exporters.iter().filter(|_| for_people) {
         eprintln!("sluice: {leftover}");
     }
+    if let Some(unkept) = left.journal.as_ref().filter(|_| for_people) {
+        eprintln!("sluice: {unkept}");
+    }
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

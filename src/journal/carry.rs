@@ -81,7 +81,7 @@ impl Shared {
                 drop(inputs);
                 ids.retain(|id| {
                     let mut state = self.state.lock();
-                    let Some(segment) = state.segments.get_mut(id) else { return false };
+                    let Some(segment) = state.segments.get_mut(*id) else { return false };
                     segment.copied = true;
                     // One whose index is made again goes when it has it.
                     segment.sealed().is_some()
@@ -182,6 +182,7 @@ impl Shared {
                 let entries = match got {
                     Got::Entries(entries) => entries,
                     Got::Corrupt => {
+                        self.is_in_place().map_err(|error| source.unreadable(error))?;
                         self.quarantine(&piece.segment, &piece.extent);
                         let lost = piece.from..=piece.end - 1;
                         self.state.lock().streams.settle(StreamId(stream), &lost);

@@ -11,7 +11,7 @@ use super::record::{ALIGN, HEADER, counts_len};
 use super::shared::Shared;
 use super::state::State;
 use super::supply::NoSegment;
-use super::types::{Appended, Done, Group, NotWritten, StreamId, StreamKey, SyncPolicy};
+use super::types::{Appended, Done, Group, NotWritten, StreamId, StreamKey, SyncPolicy, Unwritten};
 use super::writer::Writer;
 use crate::otlp;
 
@@ -27,11 +27,16 @@ pub(super) struct Queue {
     waiting: VecDeque<Request>,
     /// Bytes that they take on disk.
     bytes: u64,
+    /// Records in them.
+    records: u64,
+    /// Requests that are being written, and their records.
+    in_hand: Unwritten,
     closed: bool,
 }
 
 struct Request {
     groups: Vec<Group>,
+    records: u64,
     size: Size,
     done: Done,
 }
@@ -69,17 +74,27 @@ impl Queue {
         (self.waiting.len() as u64, self.bytes)
     }
 
+    /// All requests that have not been answered.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        let Unwritten { requests, records } = self.in_hand;
+        Unwritten { requests: requests + self.waiting.len() as u64, records: records + self.records }
+    }
+
     /// The next group.
     fn take(&mut self) -> VecDeque<Request> {
-        let (mut group, mut bytes) = (VecDeque::new(), 0);
+        let (mut group, mut bytes, mut records) = (VecDeque::new(), 0, 0);
         while let Some(request) = self.waiting.front() {
             if bytes > 0 && bytes + request.size.bytes > GROUP {
                 break;
             }
             bytes += request.size.bytes;
+            records += request.records;
             group.extend(self.waiting.pop_front());
         }
         self.bytes -= bytes;
+        self.records -= records;
+        debug_assert!(!self.waiting.is_empty() || (self.bytes, self.records) == (0, 0), "nothing is nothing");
+        self.in_hand = Unwritten { requests: group.len() as u64, records };
         group
     }
 }
@@ -150,6 +165,7 @@ impl Shared {
     /// See [`super::Journal::append`].
     pub(super) fn append(&self, groups: Vec<Group>, done: Done) {
         let size = Size::of(&groups);
+        let records = groups.iter().flat_map(|group| &group.entries).map(|entry| entry.records).sum();
         let mut queue = self.queue.lock();
         if queue.closed {
             drop(queue);
@@ -157,7 +173,8 @@ impl Shared {
         }
         let idle = queue.waiting.is_empty();
         queue.bytes += size.bytes;
-        queue.waiting.push_back(Request { groups, size, done });
+        queue.records += records;
+        queue.waiting.push_back(Request { groups, records, size, done });
         drop(queue);
         if idle {
             self.work.notify_one();
@@ -202,13 +219,17 @@ impl Shared {
         let mut group = self.queue.lock().take();
         let any = !group.is_empty();
         // Not while the state is locked: those who are answered may let go of a stream.
-        let failing = self.state.lock().failing.clone();
-        if let Some(failing) = failing {
+        if let Some(failing) = self.failing() {
             refuse(group.drain(..), &NotWritten::Disk(failing.why));
         }
-        while !group.is_empty() {
-            self.commit_what_fits(&mut committer, &mut group);
+        if !group.is_empty() {
+            self.asked.set_writing_group(true);
+            while !group.is_empty() {
+                self.commit_what_fits(&mut committer, &mut group);
+            }
+            self.asked.set_writing_group(false);
         }
+        self.queue.lock().in_hand = Unwritten::default();
         if let (SyncPolicy::Every(interval), Some(since)) = (self.settings.sync, committer.unsynced)
             && since + interval <= Instant::now()
         {

@@ -1,20 +1,25 @@
 //! The journal as the streams see it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle as TaskHandle};
+use tokio::time::{Instant, timeout_at};
 
 use super::directory::Directory;
 use super::disk::Disk;
 use super::shared::Shared;
 use super::state::{Index, SegmentState};
 use super::types::{
-    Chunk, Done, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream, Recovery,
-    StreamId, StreamKey,
+    Chunk, Done, Failing, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream,
+    Recovery, StreamId, StreamKey, Unwritten,
 };
 
 /// Keys, indexes and padding are small beside the entries, but they are there.
@@ -31,8 +36,10 @@ pub struct Journal {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    /// The committer and the tender; none if the journal is driven by hand.
+    /// None if the journal is driven by hand.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether somebody has begun to close it.
+    closing: AtomicBool,
     by_hand: bool,
 }
 
@@ -40,13 +47,30 @@ impl Journal {
     /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
     pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
         let disk = Arc::new(Directory::new(&settings.directory));
-        let (journal, recovery) = Self::open_on(settings, disk, false)?;
+        Self::open_on_disk(settings, disk, JournalSettings::PATIENCE)
+    }
+
+    /// The same on any disk, which counts as hanging if it takes longer than `patience` for an answer.
+    #[doc(hidden)]
+    pub fn open_on_disk(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+        patience: Duration,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (journal, recovery) = Self::open_on(settings, disk, patience, false)?;
         let start = |name: &str, run: fn(&Shared)| {
             let shared = journal.inner.shared.clone();
             thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
         };
-        let started = start("journal-commit", Shared::commit_until_closed)
-            .and_then(|commit| Ok([commit, start("journal-carry", Shared::tend_until_closed)?]));
+        let start_all = || {
+            Ok([
+                start("journal-commit", Shared::commit_until_closed)?,
+                start("journal-carry", Shared::tend_until_closed)?,
+                start("journal-tell", Shared::tell_until_closed)?,
+                start("journal-look", Shared::look_until_closed)?,
+            ])
+        };
+        let started: io::Result<_> = start_all();
         let directory = || journal.inner.shared.settings.directory.display().to_string();
         let started = started.map_err(|source| OpenError::Io { directory: directory(), source })?;
         journal.inner.threads.lock().extend(started);
@@ -60,16 +84,18 @@ impl Journal {
         settings: JournalSettings,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, Recovery), OpenError> {
-        Self::open_on(settings, disk, true)
+        Self::open_on(settings, disk, JournalSettings::PATIENCE, true)
     }
 
     fn open_on(
         settings: JournalSettings,
         disk: Arc<dyn Disk>,
+        patience: Duration,
         by_hand: bool,
     ) -> Result<(Self, Recovery), OpenError> {
-        let (shared, recovery) = Shared::open(settings, disk)?;
-        let inner = Inner { shared: Arc::new(shared), threads: Mutex::default(), by_hand };
+        let (shared, recovery) = Shared::open(settings, disk, patience)?;
+        let (threads, closing) = (Mutex::default(), AtomicBool::new(false));
+        let inner = Inner { shared: Arc::new(shared), threads, closing, by_hand };
         Ok((Self { inner: Arc::new(inner) }, recovery))
     }
 
@@ -153,6 +179,12 @@ impl Journal {
         self.inner.shared.state.lock().streams.settle(stream, &sequences);
     }
 
+    /// Looks whether the directory is where it was opened.
+    #[cfg(test)]
+    pub(crate) fn look_once(&self) {
+        self.inner.shared.look_at_place();
+    }
+
     /// As if numbers had been given to so many streams.
     #[cfg(test)]
     pub(crate) fn skip_numbers(&self, streams: u64) {
@@ -208,10 +240,10 @@ impl Journal {
         let shared = &self.inner.shared;
         let ready = shared.ready.lock().as_ref().map_or(0, |ready| ready.length);
         let (requests, waiting) = shared.queue.lock().waiting();
-        let state = shared.state.lock();
-        if state.failing.is_some() {
+        if self.is_failing() {
             return None;
         }
+        let state = shared.state.lock();
         let wanted = waiting + about_on_disk(bytes) + requests * 512;
         let unused = shared.unused(&state);
         let more = if unused < shared.segment_size { 0 } else { unused };
@@ -224,6 +256,26 @@ impl Journal {
         Some((log_room + more + ready).saturating_sub(waiting))
     }
 
+    /// Whether nothing can be written now: the disk fails, hangs, or is not there any more.
+    pub fn is_failing(&self) -> bool {
+        self.inner.shared.failing().is_some()
+    }
+
+    /// How long those who wait for a request to be written should do so.
+    pub fn patience(&self) -> Duration {
+        self.inner.shared.asked.patience()
+    }
+
+    /// What has been appended and not answered: whether it is on disk, or will be, can't be said.
+    pub fn unwritten(&self) -> Unwritten {
+        self.inner.shared.queue.lock().unwritten()
+    }
+
+    /// Since when and why the journal is not where it was opened, if so: nothing is kept there for the next process.
+    pub fn displaced(&self) -> Option<Failing> {
+        self.inner.shared.state.lock().displaced.clone()
+    }
+
     /// Whether a request of `bytes` would be taken if nothing else were there.
     pub fn would_ever_fit(&self, bytes: u64) -> bool {
         about_on_disk(bytes) <= self.inner.shared.largest_segment()
@@ -233,6 +285,7 @@ impl Journal {
     pub fn state(&self) -> JournalState {
         let shared = &self.inner.shared;
         let (waiting, _) = shared.queue.lock().waiting();
+        let failing = shared.failing();
         let state = shared.state.lock();
         let figures = &state.figures;
         let used = |segment: &&SegmentState| match &segment.index {
@@ -256,7 +309,7 @@ impl Journal {
             carried_bytes: figures.carried_bytes,
             quarantined: figures.quarantined,
             quarantined_bytes: figures.quarantined_bytes,
-            failing: state.failing.clone(),
+            failing,
             commits: figures.commits,
             last_commit: figures.last_commit,
             commit_time: figures.commit_time,
@@ -267,34 +320,70 @@ impl Journal {
     }
 
     /// Writes what has been appended, makes the positions durable, and ends the threads. What is appended afterwards is
-    /// [`NotWritten::Closed`](super::NotWritten::Closed). Another process may take the directory then. Blocks.
+    /// [`NotWritten::Closed`](super::NotWritten::Closed). Another process may take the directory then. Blocks, for ever if the
+    /// disk does not answer. If somebody else has begun to close it, this does nothing.
     pub fn close(&self) {
-        self.inner.close();
+        if let Some(close) = self.inner.closing() {
+            close();
+        }
+    }
+
+    /// The same, without blocking: whether it is closed by `deadline`. If not, it goes on being closed.
+    pub async fn close_until(&self, deadline: Instant) -> bool {
+        let Some(close) = self.inner.closing() else { return true };
+        if self.inner.by_hand {
+            close();
+            return true;
+        }
+        let (done, closed) = oneshot::channel();
+        // A thread of its own: those of the runtime for such work may all wait for the same disk.
+        let started = thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
+            close();
+            // Nobody waits any more, if it took too long.
+            let _ = done.send(());
+        });
+        started.is_ok() && matches!(timeout_at(deadline, closed).await, Ok(Ok(())))
     }
 }
 
 impl Inner {
-    fn close(&self) {
-        let shared = &self.shared;
-        if shared.lock.lock().is_none() {
-            return;
+    /// What closes the journal, for the first who asks.
+    fn closing(&self) -> Option<impl FnOnce() + Send + 'static> {
+        if self.closing.swap(true, Ordering::AcqRel) {
+            return None;
         }
-        shared.close_queue();
-        while shared.commit_once() {}
-        *shared.ended.lock() = true;
-        shared.end.notify_all();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
-            // Its panic has been told where it happened.
-            let _ = thread.join();
-        }
-        shared.finish_log();
-        shared.finish_tending();
-        *shared.lock.lock() = None;
+        let (shared, threads) = (self.shared.clone(), std::mem::take(&mut *self.threads.lock()));
+        Some(move || {
+            shared.close_queue();
+            while shared.commit_once() {}
+            *shared.ended.lock() = true;
+            shared.end.notify_all();
+            shared.end_watch();
+            for thread in threads {
+                // Its panic has been told where it happened.
+                let _ = thread.join();
+            }
+            shared.finish_log();
+            shared.finish_tending();
+            *shared.lock.lock() = None;
+        })
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.close();
+        let Some(close) = self.closing() else { return };
+        if self.by_hand {
+            return close();
+        }
+        // A disk that hangs must not keep a process from ending.
+        let (done, closed) = mpsc::channel();
+        let started = thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
+            close();
+            let _ = done.send(());
+        });
+        if started.is_ok() {
+            let _ = closed.recv_timeout(self.shared.asked.patience());
+        }
     }
 }

@@ -150,7 +150,16 @@
 //!
 //! # Threads and locks
 //!
-//! `journal-commit` writes the log; `journal-carry` does everything else. See `shared.rs` for the locks.
+//! `journal-commit` writes the log; `journal-carry` does everything else. `journal-tell` and `journal-look` only watch: the
+//! first asks nothing of the disk, so that it can say when that hangs, the second looks whether the directory is still the
+//! one that was opened. See `shared.rs` for the locks.
+//!
+//! # A disk that does not answer
+//!
+//! What a disk is asked to change is noted until it answers (`watched.rs`). If it takes 5 s, the journal counts as failing,
+//! as if the disk had refused, until it answers. Requests that wait longer than that for the disk are given up by those who
+//! wait (`stream/writing.rs`): what is written of them later is settled at once. So it does when the directory, or a file that
+//! is open in it, is not there any more (`place.rs`); then nothing is written, freed, or taken for damaged.
 
 mod backlog;
 mod buffer;
@@ -160,12 +169,14 @@ mod chunks;
 mod commit;
 mod directory;
 mod disk;
+mod failing;
 mod format;
 mod handle;
 mod index;
 mod inspect;
 mod merge;
 mod pieces;
+mod place;
 mod positions;
 mod quarantine;
 mod read;
@@ -188,6 +199,7 @@ mod tend;
 mod tests;
 mod trailer;
 mod types;
+mod watched;
 mod writer;
 
 pub use disk::{BLOCK, Disk, DiskFile, Identity};
@@ -195,5 +207,5 @@ pub use handle::Journal;
 pub use inspect::{InspectError, InspectedSegment, InspectedStream, Inspection, inspect};
 pub use types::{
     Appended, Chunk, Damage, Done, Entry, Failing, Group, JournalSettings, JournalState, NotWritten,
-    OpenError, ReadError, RecoveredStream, Recovery, StreamId, StreamKey, SyncPolicy, Written,
+    OpenError, ReadError, RecoveredStream, Recovery, StreamId, StreamKey, SyncPolicy, Unwritten, Written,
 };

@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::BlockBuffer;
-use super::disk::{BLOCK, Disk, DiskFile};
+use super::disk::{BLOCK, Disk, DiskFile, Identity};
 use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
 use super::pieces::Pieces;
 use super::record::{ALIGN, Kind, Record};
@@ -257,6 +257,12 @@ impl Positions {
         positions.write_snapshot(disk, snapshot)?;
         positions.write_snapshot(disk, snapshot)?;
         Ok(positions)
+    }
+
+    /// Which files they are.
+    pub(super) fn identities(&self) -> io::Result<Vec<(&'static str, Option<Identity>)>> {
+        let files = FILES.into_iter().zip(&self.files);
+        files.map(|(name, (file, _))| Ok((name, file.identity()?))).collect()
     }
 
     /// Bytes of both files.

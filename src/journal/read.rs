@@ -81,6 +81,8 @@ impl Shared {
                             read.push(entries);
                         }
                         Got::Corrupt => {
+                            // What is damaged is settled: not if it is another journal's.
+                            self.is_in_place().map_err(|source| read_error(segment, source))?;
                             from = piece.end;
                             self.quarantine(&piece.segment, &piece.extent);
                             self.state.lock().streams.settle(stream, &(piece.from..=from - 1));
@@ -132,14 +134,15 @@ impl Shared {
             .lock()
             .segments
             .get(&segment.id())
-            .and_then(|state| Some((state.length, state.end()?, state.unreadable)));
+            .and_then(|state| Some((state.length(), state.end()?, state.unreadable)));
         let Some((length, end, unreadable)) = found else { return Ok(()) };
         if unreadable {
             return Err(io::Error::other("neither its index nor its records can be read"));
         }
+        self.is_in_place()?;
         let found = read_again(&*self.disk, segment, length, end);
         let mut state = self.state.lock();
-        let Some(known) = state.segments.get_mut(&segment.id()) else { return Ok(()) };
+        let Some(known) = state.segments.get_mut(segment.id()) else { return Ok(()) };
         let corrupt = match found {
             Ok((index, corrupt)) => {
                 known.index = Index::Closed(Arc::new(index), end);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use super::commit::{Committer, Queue};
 use super::disk::{BLOCK, Disk};
 use super::format::{Purpose, VERSION};
 use super::merge::Source;
+use super::place::Place;
 use super::positions::{Positions, Snapshot};
 use super::quarantine;
 use super::shared::Shared;
@@ -24,6 +26,7 @@ use super::state::{Index, OpenIndex, SegmentState, State, segment_name, spare_na
 use super::survey::{Survey, survey};
 use super::tend::Tender;
 use super::types::{JournalSettings, OpenError, RecoveredStream, Recovery, StreamId};
+use super::watched::{Asked, WatchedDisk};
 use super::writer::Writer;
 
 /// `max_size` holds so many segments at least.
@@ -34,11 +37,15 @@ const SMALLEST: u64 = 64 << 10;
 
 impl Shared {
     /// Takes the directory, and recovers what is in it.
+    /// A disk that takes longer than `patience` for an answer counts as hanging.
     pub(super) fn open(
         settings: JournalSettings,
         disk: Arc<dyn Disk>,
+        patience: Duration,
     ) -> Result<(Self, Recovery), OpenError> {
         let began = Instant::now();
+        let asked = Arc::new(Asked::new(patience));
+        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, asked.clone()));
         let directory = settings.directory.display().to_string();
         let io = |source| OpenError::Io { directory: directory.clone(), source };
         let lock = disk.lock().map_err(|error| match error.kind() {
@@ -56,7 +63,8 @@ impl Shared {
         let segment_size = settings.segment_size.min(JournalSettings::LARGEST_SEGMENT);
         let segment_size = segment_size.min(settings.max_size / SEGMENTS).max(SMALLEST);
         let segment_size = segment_size.next_multiple_of(BLOCK as u64);
-        let (shared, mut recovery) = recover(settings, segment_size, disk, survey, lock).map_err(io)?;
+        let (shared, mut recovery) =
+            recover(settings, segment_size, (disk, asked), survey, lock).map_err(io)?;
         // Without room for their indexes, segments are found by their records next time as well.
         shared.seal_closed();
         recovery.took = began.elapsed();
@@ -67,7 +75,7 @@ impl Shared {
 fn recover(
     settings: JournalSettings,
     segment_size: u64,
-    disk: Arc<dyn Disk>,
+    (disk, asked): (Arc<dyn Disk>, Arc<Asked>),
     mut survey: Survey,
     lock: Box<dyn Send + Sync>,
 ) -> io::Result<(Shared, Recovery)> {
@@ -96,6 +104,7 @@ fn recover(
     let positions = Positions::open(&*disk, &survey.positions, &snapshot)?;
     state.positions_bytes = positions.length();
     disk.sync_directory()?;
+    let place = Place::of(&*disk, positions.identities()?)?;
     let (log, carried) = (last(&state, Purpose::Log), last(&state, Purpose::Carried));
     let shared = Shared {
         settings,
@@ -106,7 +115,6 @@ fn recover(
             positions,
             carrier: Writer::behind(carried),
             left_alone: BTreeMap::new(),
-            told_failing: false,
         }),
         supply: Mutex::new(()),
         ready: Mutex::new(None),
@@ -115,6 +123,11 @@ fn recover(
         state: Mutex::new(state),
         ended: Mutex::new(false),
         end: Condvar::new(),
+        over: Mutex::new(false),
+        told_over: Condvar::new(),
+        asked,
+        place,
+        told_failing: Mutex::new(false),
         buffers: Arc::default(),
         short_of_room: AtomicBool::new(false),
         lock: Mutex::new(Some(lock)),
@@ -254,7 +267,7 @@ impl super::survey::Found {
     }
 
     fn into_state(self) -> SegmentState {
-        let mut state = SegmentState::empty(self.segment, self.length);
+        let mut state = SegmentState::empty(self.segment, None, self.length);
         (state.live_entries, state.live_bytes, state.live_streams) = match &self.index {
             Index::Closed(index, _) => (index.entries, index.bytes, index.rows.len() as u64),
             Index::Sealed(index) => (index.trailer.entries, index.trailer.bytes, index.trailer.rows),

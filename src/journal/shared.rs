@@ -1,7 +1,7 @@
 //! What the journal's threads and its users hold together.
 //!
 //! Locks are taken in the order in which they stand in [`Shared`]. The first three are held while reading and writing, by
-//! the journal's two threads; the others for a moment only.
+//! the two threads of the journal that do; the others for a moment only.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,9 +11,11 @@ use parking_lot::{Condvar, Mutex};
 use super::buffers::Buffers;
 use super::commit::{Committer, Queue};
 use super::disk::Disk;
+use super::place::Place;
 use super::state::State;
 use super::tend::Tender;
 use super::types::JournalSettings;
+use super::watched::Asked;
 use super::writer::Prepared;
 
 /// The journal behind its handle.
@@ -40,6 +42,15 @@ pub(super) struct Shared {
     /// Ends the tender.
     pub(super) ended: Mutex<bool>,
     pub(super) end: Condvar,
+    /// Ends the threads that watch.
+    pub(super) over: Mutex<bool>,
+    pub(super) told_over: Condvar,
+    /// What the disk has not answered.
+    pub(super) asked: Arc<Asked>,
+    /// What has to be where it was opened.
+    pub(super) place: Place,
+    /// Whether the newest line in the log about the disk says that it fails.
+    pub(super) told_failing: Mutex<bool>,
     /// Whether the tender should carry on at once rather than when it is time.
     pub(super) short_of_room: AtomicBool,
     /// The directory is this process's as long as this is there.

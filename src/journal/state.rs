@@ -1,12 +1,13 @@
 //! What the journal's threads share: which segments there are, and what is in those that have no index on disk yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use smallvec::SmallVec;
 
-use super::disk::BLOCK;
+use super::disk::{BLOCK, Identity};
 use super::format::{Header, Purpose};
 use super::index::{Extent, Row, SealedIndex};
 use super::streams::Streams;
@@ -16,7 +17,7 @@ use super::types::{Failing, Written};
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) streams: Streams,
-    pub(super) segments: BTreeMap<u64, SegmentState>,
+    pub(super) segments: Segments,
     /// Files to be segments again, and their lengths.
     pub(super) spares: Vec<(String, u64)>,
     /// Streams that had entries in segments whose end is not known to be durable: once for each segment.
@@ -27,8 +28,18 @@ pub(super) struct State {
     pub(super) positions_bytes: u64,
     /// Bytes that are left in the log's open segment.
     pub(super) log_room: u64,
+    /// The disk says that it can't write.
     pub(super) failing: Option<Failing>,
+    /// The directory is not where it was opened, or a file in it isn't.
+    pub(super) displaced: Option<Failing>,
     pub(super) figures: Figures,
+}
+
+/// All segments by number, and what their files take together: requests that come ask for it, each of them.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    by_id: BTreeMap<u64, SegmentState>,
+    bytes: u64,
 }
 
 /// Counters for people.
@@ -69,8 +80,10 @@ pub(super) type Before = SmallVec<[(u64, u64); 1]>;
 #[derive(Debug)]
 pub(super) struct SegmentState {
     pub(super) segment: Arc<Segment>,
-    /// Bytes of the file.
-    pub(super) length: u64,
+    /// Its file, if it was made by this process.
+    pub(super) identity: Option<Identity>,
+    /// Bytes of the file; [`Segments::set_length`] changes it.
+    length: u64,
     pub(super) index: Index,
     pub(super) before: Before,
     /// Entries that may be unsettled, and their bytes, as of when it was last looked through.
@@ -178,6 +191,10 @@ impl OpenIndex {
 
     /// Brings the extents of every stream into order.
     pub(super) fn sort(&mut self) {
+        let all = || self.rows.values().flat_map(|row| &row.extents);
+        debug_assert_eq!(self.extents, all().count() as u64);
+        debug_assert_eq!(self.entries, all().map(|extent| u64::from(extent.entries)).sum::<u64>());
+        debug_assert_eq!(self.bytes, all().map(Extent::framed).sum::<u64>());
         for row in self.rows.values_mut() {
             row.extents.sort_by_key(|extent| extent.first);
         }
@@ -191,10 +208,11 @@ impl OpenIndex {
 }
 
 impl SegmentState {
-    /// A segment that is empty.
-    pub(super) fn empty(segment: Arc<Segment>, length: u64) -> Self {
+    /// A segment that is empty, and its file, if this process has made it.
+    pub(super) fn empty(segment: Arc<Segment>, identity: Option<Identity>, length: u64) -> Self {
         Self {
             segment,
+            identity,
             length,
             index: Index::Open(OpenIndex::default()),
             before: Before::new(),
@@ -206,6 +224,11 @@ impl SegmentState {
             index_moved: false,
             unreadable: false,
         }
+    }
+
+    /// Bytes of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     /// Where its records end; `None` while it is written.
@@ -223,17 +246,62 @@ impl SegmentState {
     }
 }
 
+impl Segments {
+    /// Bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        debug_assert_eq!(self.bytes, self.values().map(|segment| segment.length).sum::<u64>());
+        self.bytes
+    }
+
+    /// Adds a segment, whose number no other has.
+    pub(super) fn insert(&mut self, id: u64, segment: SegmentState) {
+        self.bytes += segment.length;
+        let before = self.by_id.insert(id, segment);
+        debug_assert!(before.is_none(), "no number is given twice");
+    }
+
+    /// Takes a segment out.
+    pub(super) fn remove(&mut self, id: u64) -> Option<SegmentState> {
+        let segment = self.by_id.remove(&id)?;
+        self.bytes -= segment.length;
+        Some(segment)
+    }
+
+    /// Notes how long a file is now.
+    pub(super) fn set_length(&mut self, id: u64, length: u64) {
+        if let Some(segment) = self.by_id.get_mut(&id) {
+            self.bytes = self.bytes - segment.length + length;
+            segment.length = length;
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut SegmentState> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut SegmentState> {
+        self.by_id.values_mut()
+    }
+}
+
+impl Deref for Segments {
+    type Target = BTreeMap<u64, SegmentState>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_id
+    }
+}
+
 impl State {
     /// Bytes of all files.
     pub(super) fn bytes_on_disk(&self) -> u64 {
-        let segments: u64 = self.segments.values().map(|segment| segment.length).sum();
         let spares: u64 = self.spares.iter().map(|(_, length)| length).sum();
-        segments + spares + self.positions_bytes
+        self.segments.bytes() + spares + self.positions_bytes
     }
 
     /// The segment that is being written; nobody else ends it.
     pub(super) fn open_index(&mut self, id: u64) -> Option<&mut OpenIndex> {
-        match self.segments.get_mut(&id).map(|segment| &mut segment.index) {
+        match self.segments.get_mut(id).map(|segment| &mut segment.index) {
             Some(Index::Open(index)) => Some(index),
             _ => None,
         }
@@ -242,7 +310,7 @@ impl State {
     /// Notes that no more is written to a segment, which ends at `end`.
     pub(super) fn close(&mut self, id: u64, end: u64) {
         let settled = self.streams.settled;
-        let Some(segment) = self.segments.get_mut(&id) else { return };
+        let Some(segment) = self.segments.get_mut(id) else { return };
         if let Index::Open(index) = &mut segment.index {
             let mut index = std::mem::take(index);
             index.sort();

@@ -35,12 +35,12 @@ impl Shared {
 
     /// Bytes that the segments may take that are not there yet, for the log.
     pub(super) fn unused(&self, state: &State) -> u64 {
-        let segments: u64 = state.segments.values().map(|segment| segment.length).sum();
-        self.settings.max_size.saturating_sub(segments + state.positions_bytes + self.reserve())
+        self.settings.max_size.saturating_sub(state.segments.bytes() + state.positions_bytes + self.reserve())
     }
 
     /// Makes a segment of `length` bytes. When this returns, nothing about the file depends on the directory any more.
     pub(super) fn prepare(&self, purpose: Purpose, length: u64) -> Result<Prepared, NoSegment> {
+        self.is_in_place()?;
         let (id, spare, removed) = {
             let mut state = self.state.lock();
             if purpose == Purpose::Log && self.unused(&state) < length {
@@ -79,13 +79,15 @@ impl Shared {
             self.disk.rename(from, &segment_name(id))?;
             there = Some(segment_name(id));
             self.disk.sync_directory()?;
-            io::Result::Ok(file)
+            let identity = file.identity()?;
+            io::Result::Ok((file, identity))
         })();
         let length = spare.as_ref().map_or(length, |(_, length)| *length);
         match made {
-            Ok(file) => {
+            Ok((file, identity)) => {
                 let segment = Segment::new(header);
-                self.state.lock().segments.insert(id, SegmentState::empty(segment.clone(), length));
+                let state = SegmentState::empty(segment.clone(), identity, length);
+                self.state.lock().segments.insert(id, state);
                 Ok(Prepared { segment, file, length })
             }
             Err(error) => {
@@ -121,16 +123,17 @@ impl Shared {
     /// Takes segments out of the journal, nothing of which is needed: their files are kept to be used again, or removed.
     /// Positions that say so are durable. A segment whose file stays does so as well, to be tried again.
     pub(super) fn retire(&self, ids: &[u64]) -> io::Result<()> {
+        self.is_in_place()?;
         let (mut kept, mut left, mut done) = (Vec::new(), Vec::new(), Ok(()));
         for id in ids {
             let streams = self.streams_of(*id);
             let (keep, gone) = {
                 let mut state = self.state.lock();
-                let Some(gone) = state.segments.remove(id) else { continue };
+                let Some(gone) = state.segments.remove(*id) else { continue };
                 // With the entry out of the map nobody else can come to have it.
                 let unread = std::sync::Arc::strong_count(&gone.segment) == 1;
-                let fits = gone.length == self.segment_size && state.spares.len() + kept.len() < SPARES;
-                (unread && fits && state.bytes_on_disk() + gone.length <= self.settings.max_size, gone)
+                let fits = gone.length() == self.segment_size && state.spares.len() + kept.len() < SPARES;
+                (unread && fits && state.bytes_on_disk() + gone.length() <= self.settings.max_size, gone)
             };
             let name = gone.segment.name();
             let spare = spare_name(*id);
@@ -138,7 +141,7 @@ impl Shared {
             match moved {
                 Ok(()) => {
                     left.extend(streams);
-                    kept.extend(keep.then_some((spare, gone.length)));
+                    kept.extend(keep.then_some((spare, gone.length())));
                 }
                 // Somebody else has removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => left.extend(streams),

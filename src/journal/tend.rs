@@ -41,8 +41,6 @@ pub(super) struct Tender {
     pub(super) carrier: Writer,
     /// Segments that could not be carried, and for how many rounds that is not tried again.
     pub(super) left_alone: BTreeMap<u64, u64>,
-    /// Whether the newest line in the log about the disk says that it fails.
-    pub(super) told_failing: bool,
 }
 
 impl Shared {
@@ -76,11 +74,16 @@ impl Shared {
     pub(super) fn tend(&self, sync: bool) {
         let mut tender = self.tender.lock();
         let short = self.short_of_room.swap(false, Ordering::Relaxed);
-        self.tell_whether_failing(&mut tender);
+        let is_in_place = self.is_in_place().is_ok();
+        self.tell_whether_failing();
+        if !is_in_place {
+            // Names lead elsewhere. What is open can still be written, and will be found if the directory comes back.
+            return self.write_positions_and_free(&mut tender, &[], sync);
+        }
         self.seal_closed();
         if sync {
             self.try_again();
-            self.tell_whether_failing(&mut tender);
+            self.tell_whether_failing();
             self.buffers.clear();
         }
         self.make_ready();
@@ -93,12 +96,16 @@ impl Shared {
 
     /// Writes the index of each segment that is complete.
     pub(super) fn seal_closed(&self) {
+        // Not into a file of another directory that has the same name.
+        if self.is_in_place().is_err() {
+            return;
+        }
         let closed: Vec<_> = {
             let state = self.state.lock();
             let closed = state.segments.values().filter_map(|segment| match &segment.index {
                 Index::Closed(index, end) => {
                     let before = segment.before.first().copied();
-                    Some((segment.segment.clone(), segment.length, before, index.clone(), *end))
+                    Some((segment.segment.clone(), segment.length(), before, index.clone(), *end))
                 }
                 _ => None,
             });
@@ -126,12 +133,14 @@ impl Shared {
             if let Err(error) = written {
                 // Its records are enough to recover it; the next round tries again. Until then those behind it have no index
                 // either, and none of them is freed: so if it is this place that can't be written, once another is taken.
-                if let Some(state) = self.state.lock().segments.get_mut(&segment.id())
-                    && is_lost(&error)
-                    && !std::mem::replace(&mut state.index_moved, true)
+                let mut state = self.state.lock();
+                if is_lost(&error)
+                    && let Some(known) = state.segments.get_mut(segment.id())
+                    && !std::mem::replace(&mut known.index_moved, true)
                 {
-                    state.length = whole_blocks(length) + size;
+                    state.segments.set_length(segment.id(), whole_blocks(length) + size);
                 }
+                drop(state);
                 if let Some(more) = notice::due("journal", "seal") {
                     let segment = segment.name();
                     tracing::warn!(
@@ -142,8 +151,8 @@ impl Shared {
                 continue;
             }
             let mut state = self.state.lock();
-            if let Some(state) = state.segments.get_mut(&segment.id()) {
-                state.length = offset + bytes.len() as u64;
+            state.segments.set_length(segment.id(), offset + bytes.len() as u64);
+            if let Some(state) = state.segments.get_mut(segment.id()) {
                 state.index = Index::Sealed(Arc::new(SealedIndex::new(trailer, segment.header.seed(), rows)));
             }
         }
@@ -163,28 +172,6 @@ impl Shared {
                     segment.index = Index::Sealed(Arc::new(on_disk));
                 }
             }
-        }
-    }
-
-    /// Logs that the disk has begun to fail, and why, or that it works again. Here rather than where it happens, since
-    /// there the state is locked.
-    fn tell_whether_failing(&self, tender: &mut Tender) {
-        let directory = self.settings.directory.display();
-        let failing = self.state.lock().failing.clone();
-        match failing {
-            // A disk that works and fails in turn has a line of each kind now and then.
-            Some(failing) if !tender.told_failing && notice::due("journal", "failing").is_some() => {
-                tender.told_failing = true;
-                tracing::error!(
-                    %directory, error = &*failing.why,
-                    "the journal can't be written: senders are refused, and it is tried again each second"
-                );
-            }
-            None if tender.told_failing => {
-                tender.told_failing = false;
-                tracing::info!(%directory, "the journal can be written again");
-            }
-            _ => {}
         }
     }
 
@@ -294,7 +281,7 @@ impl Shared {
                 break;
             }
         }
-        if let Some(state) = self.state.lock().segments.get_mut(&segment.id()) {
+        if let Some(state) = self.state.lock().segments.get_mut(segment.id()) {
             (state.live_entries, state.live_bytes, state.live_streams) = (entries, bytes, streams);
             state.looked_at = settled;
         }
@@ -354,6 +341,9 @@ impl Shared {
     pub(super) fn finish_tending(&self) {
         let mut tender = self.tender.lock();
         tender.carrier.finish(&mut self.state.lock());
+        if self.is_in_place().is_err() {
+            return self.write_positions_and_free(&mut tender, &[], true);
+        }
         self.seal_closed();
         let free = self.look_through(true);
         self.write_positions_and_free(&mut tender, &free, true);

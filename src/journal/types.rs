@@ -32,6 +32,8 @@ impl JournalSettings {
     pub const SEGMENT_SIZE: u64 = 64 << 20;
     /// What `segment_size` may be at most, in bytes: larger files would only be freed later, and written no faster.
     pub const LARGEST_SEGMENT: u64 = 1 << 30;
+    /// So long the disk may take to answer: then it counts as failing, and those who wait for it are refused.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
 
     /// The defaults, in `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
@@ -312,12 +314,21 @@ pub struct Written {
     pub bytes: u64,
 }
 
+/// Requests of which nobody can say whether they are on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwritten {
+    /// Requests.
+    pub requests: u64,
+    /// Records in them.
+    pub records: u64,
+}
+
 /// A disk that does not take what should be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// When it began.
     pub since: SystemTime,
-    /// What the disk said last.
+    /// What the disk said last, or what it does not say.
     pub why: Arc<str>,
 }
 

@@ -220,7 +220,7 @@ impl Writer {
         for staged in self.staged.drain(..) {
             match staged {
                 Staged::Opening(before) => {
-                    state.segments.get_mut(&id).expect("an open segment is there").before = before;
+                    state.segments.get_mut(id).expect("an open segment is there").before = before;
                 }
                 Staged::Key(stream, at) => {
                     if let Some(stream) = state.streams.table.get_mut(&stream) {

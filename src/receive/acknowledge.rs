@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Outcome;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
@@ -50,16 +51,16 @@ pub(super) struct BeingWritten {
     pub(super) timeout: Option<Duration>,
 }
 
-/// Counts a request whose sender goes while it is written. It is in the queues then, and its sender doesn't know; unless it
-/// was to wait for its upstreams: then it is withdrawn.
+/// A request that is being written, and whose sender may go meanwhile: it is written all the same, and counted by what
+/// becomes of that. If it was to wait for its upstreams, it is withdrawn.
 struct Unheard<'i> {
-    intake: &'i Intake,
+    intake: &'i Arc<Intake>,
     request: Option<Box<BeingWritten>>,
 }
 
 impl BeingWritten {
     /// The verdict, once it is known: when the request is on disk, or when its upstreams have taken it.
-    pub(super) async fn verdict(self: Box<Self>, intake: &Intake, deadline: Option<Instant>) -> Verdict {
+    pub(super) async fn verdict(self: Box<Self>, intake: &Arc<Intake>, deadline: Option<Instant>) -> Verdict {
         let mut unheard = Unheard { intake, request: Some(self) };
         let request = unheard.request.as_mut().expect("it was put there");
         let written = request.writing.written().await;
@@ -81,12 +82,39 @@ impl BeingWritten {
 impl Drop for Unheard<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
-            let BeingWritten { admitted, snapshot, timeout, .. } = *request;
-            if timeout.is_some() {
-                count_undelivered(self.intake, &admitted);
-            } else {
-                self.intake.finish(&snapshot, admitted, &[]);
+            // At the very end there is no runtime any more, and nobody who reads the count.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(count_unheard(self.intake.clone(), request));
             }
+        }
+    }
+}
+
+/// Counts a request whose sender has gone, once it is written or can't be.
+async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
+    let BeingWritten { mut writing, admitted, snapshot, timeout } = *request;
+    match (writing.ended().await, timeout) {
+        (Ok(receipt), Some(_)) => {
+            drop(receipt);
+            count_undelivered(&intake, &admitted);
+        }
+        (Ok(_), None) => {
+            let (signal, records) = (admitted.signal, admitted.total);
+            intake.finish(&snapshot, admitted, &[]);
+            if let Some(suppressed) = notice::due(signal.name(), "unheard") {
+                info!(
+                    %signal, records, suppressed,
+                    "a sender has gone before its request was on disk: it is delivered, and comes twice if it is sent again"
+                );
+            }
+        }
+        (Err(refused), _) => {
+            Intake::refused(
+                intake.counters.of(admitted.transport),
+                admitted.signal,
+                admitted.total,
+                &refused,
+            );
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Misdirected {
 
 /// Answers a request.
 pub(super) async fn answer(
-    intake: &Intake,
+    intake: &Arc<Intake>,
     settings: &ListenerSettings,
     budget: &Arc<Budget>,
     request: Request<Incoming>,

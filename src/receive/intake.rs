@@ -110,7 +110,7 @@ impl Intake {
     /// Takes one request in: all that is valid and routed, or nothing. With `acknowledge: delivered` this waits for the
     /// upstreams, until the `deadline` of the sender at most, and if it is dropped meanwhile the request is withdrawn.
     pub async fn take(
-        &self,
+        self: &Arc<Self>,
         signal: Signal,
         transport: Transport,
         received: Received,
@@ -123,7 +123,7 @@ impl Intake {
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
-    pub async fn take_json(&self, signal: Signal, received: Received) -> Verdict {
+    pub async fn take_json(self: &Arc<Self>, signal: Signal, received: Received) -> Verdict {
         let counters = self.counters.of(Transport::Http);
         counters.count_bytes(signal, received.bytes.len() as u64);
         let mut patience = Patience::default();
@@ -137,7 +137,7 @@ impl Intake {
 
     /// Brings a request from where it is to its end.
     async fn verdict(
-        &self,
+        self: &Arc<Self>,
         mut progress: Progress<'_>,
         mut patience: Patience,
         deadline: Option<Instant>,

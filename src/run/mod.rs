@@ -21,5 +21,5 @@ pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;
 pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};
-pub use shutdown::{Leftover, Leftovers, Loss, shut_down};
+pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::Router;
 use crate::export::{DeadLetters, Exporter, Fate};
-use crate::journal::Journal;
+use crate::journal::{Failing, Journal, Unwritten};
 use crate::otlp::Signal;
 
 /// Time for writing dead letters, or for the last answers, once the deadline has passed.
@@ -31,6 +31,37 @@ pub struct Leftovers {
     pub exporters: Vec<Leftover>,
     /// Requests whose invalid parts were cut out and did not get into the dead-letter directory.
     pub unwritten_cuts: usize,
+    /// What the journal does not keep for certain.
+    pub journal: Option<Unkept>,
+}
+
+/// Why the journal does not keep what was left to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unkept {
+    /// Its disk did not answer in time.
+    Hangs(Unwritten),
+    /// It is not where it was opened.
+    Displaced {
+        /// Records that were not delivered.
+        records: u64,
+        /// What is wrong, and what could be done about it.
+        why: Arc<str>,
+    },
+}
+
+impl fmt::Display for Unkept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hangs(Unwritten { requests, records }) => write!(
+                f,
+                "the journal's disk did not answer in time: whether {records} records of {requests} requests are on it is \
+                 not known (their senders were not told that they are), and what was delivered last may be sent again"
+            ),
+            Self::Displaced { records, why } => {
+                write!(f, "{records} records were not delivered, and nothing keeps them: {why}")
+            }
+        }
+    }
 }
 
 /// What could not be delivered by one exporter.
@@ -84,7 +115,7 @@ impl fmt::Display for Leftover {
 impl Leftovers {
     /// Whether everything was done.
     pub fn is_empty(&self) -> bool {
-        self.exporters.is_empty() && self.unwritten_cuts == 0
+        self.exporters.is_empty() && self.unwritten_cuts == 0 && self.journal.is_none()
     }
 }
 
@@ -108,7 +139,8 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     let exporters = router.exporters();
     // What a journal keeps need not be delivered now. The time is better spent on waiting for the answers to what has
     // been sent, so that it is not sent again.
-    let patience = if router.intake().journal.is_some() { timeout.mul_f64(DELIVERING) } else { timeout };
+    let keeps = router.intake().journal.as_ref().is_some_and(|journal| !journal.is_failing());
+    let patience = if keeps { timeout.mul_f64(DELIVERING) } else { timeout };
     let active = || exporters.iter().filter(|exporter| !exporter.is_paused());
     for exporter in active() {
         exporter.drained(begun + patience).await;
@@ -119,17 +151,17 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
         active().map(|exporter| exporter.registry().pending_records()).chain(unclaimed).sum()
     };
     let deadline = begun + timeout + LAST_WORDS;
-    let left = match router.intake().journal.clone() {
-        Some(journal) => {
-            keep(&exporters, journal, deadline).await;
-            Vec::new()
-        }
-        None => bury(&exporters, router.intake().dead_letters.load_full().as_deref(), deadline).await,
-    };
-    let left = Leftovers { exporters: left, unwritten_cuts: finish_burials(router, deadline).await };
+    let mut left = Leftovers::default();
+    if let Some(journal) = &router.intake().journal {
+        left.journal = keep(&exporters, journal, deadline, pending).await;
+    } else {
+        let dead_letters = router.intake().dead_letters.load_full();
+        left.exporters = bury(&exporters, dead_letters.as_deref(), deadline).await;
+    }
+    left.unwritten_cuts = finish_burials(router, deadline).await;
     match pending() {
         0 if left.is_empty() => info!("shut down: everything was delivered, nothing is left"),
-        records if left.exporters.is_empty() => {
+        records if left.exporters.is_empty() && left.journal.is_none() => {
             info!(records, "shut down: what is not delivered stays in the journal");
         }
         _ => (),
@@ -144,8 +176,13 @@ fn flush(router: &Router) {
 }
 
 /// Leaves what is pending in the journal. What is being attempted has until `deadline` to be answered: otherwise it is sent
-/// again by the next process.
-async fn keep(exporters: &[Arc<Exporter>], journal: Journal, deadline: Instant) {
+/// again by the next process. Returns what the journal does not keep.
+async fn keep(
+    exporters: &[Arc<Exporter>],
+    journal: &Journal,
+    deadline: Instant,
+    pending: impl Fn() -> u64,
+) -> Option<Unkept> {
     for exporter in exporters {
         exporter.suspend();
     }
@@ -154,9 +191,18 @@ async fn keep(exporters: &[Arc<Exporter>], journal: Journal, deadline: Instant) 
             warn!(exporter = %exporter.name(), "attempts were not answered in time, and will be repeated");
         }
     }
-    if journal.aside(Journal::close).await.is_err() {
-        error!("the journal could not be closed");
-    }
+    // Attempts may have taken all of the time, which is no reason to call the journal's disk late.
+    let left = if journal.close_until(deadline.max(Instant::now() + LAST_WORDS)).await {
+        let (Failing { why, .. }, records) = (journal.displaced()?, pending());
+        if records == 0 {
+            return None;
+        }
+        Unkept::Displaced { records, why }
+    } else {
+        Unkept::Hangs(journal.unwritten())
+    };
+    error!("{left}");
+    Some(left)
 }
 
 /// Makes dead letters of what is left, where there is a directory, and waits for those that are being written, until

@@ -256,7 +256,7 @@ impl<'a> Admission<'a> {
             return Err(Refused::TooLargeForJournal);
         }
         let Some(room) = journal.room_for(bytes) else {
-            let full = if journal.state().failing.is_some() { Full::Disk } else { Full::Journal };
+            let full = if journal.is_failing() { Full::Disk } else { Full::Journal };
             return Err(Refused::Full(full));
         };
         self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: receipt })?;

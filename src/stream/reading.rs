@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
 use super::behind::{Amount, Behind, Difference};
@@ -122,7 +123,18 @@ impl Stream {
     async fn read(&self, numbers: Range<u64>, wanted: usize) -> Result<Vec<Chunk>, ReadError> {
         let durable = self.durable.as_ref().expect("only streams with a journal are behind");
         let id = durable.id();
-        let read = durable.journal().aside(move |journal| journal.read(id, numbers, wanted)).await;
+        let journal = durable.journal();
+        let mut reading = pin!(journal.aside(move |journal| journal.read(id, numbers, wanted)));
+        let began = Instant::now();
+        let read = loop {
+            if let Ok(read) = timeout(journal.patience(), &mut reading).await {
+                break read;
+            }
+            if let Some(suppressed) = notice::due(self.registry().exporter(), "hanging") {
+                let (exporter, waited) = (self.registry().exporter(), began.elapsed());
+                error!(%exporter, ?waited, suppressed, "the backlog of a stream waits: the disk does not answer a read");
+            }
+        };
         read.expect("reading doesn't panic, and is not broken off while the runtime lives")
     }
 

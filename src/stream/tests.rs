@@ -12,6 +12,7 @@ use crate::otlp::{Signal, frame_len};
 
 mod behind;
 mod generations;
+mod late;
 mod receipts;
 mod room;
 

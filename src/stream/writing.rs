@@ -4,24 +4,44 @@
 //! which they stand in its log, from its own thread: what each stream gets there has the order that it has on disk.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::Reservation;
 use super::group::Group;
 use super::queue::Stream;
 use super::receipt::{Ledger, Receipt, Stub};
 use super::refused::{Full, Refused};
 use super::registry::Registry;
+use super::{Numbers, Reservation};
 use crate::journal::{self, Appended, Entry, Journal, NotWritten};
 
 /// A request that is being written. Dropped before, it is admitted all the same, unless it waits for more than that.
 #[derive(Debug)]
 pub struct Writing {
     written: oneshot::Receiver<Result<Option<Receipt>, NotWritten>>,
+    fate: Arc<Fate>,
+    /// How long the disk may take.
+    patience: Duration,
+}
+
+/// Whether a request was written before its sender was told that it was not: one of the two happens, never both.
+#[derive(Debug, Default)]
+struct Fate(AtomicU8);
+
+impl Fate {
+    const OPEN: u8 = 0;
+    const ENDED: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Settles it, if nobody has: whether it is as is said here now.
+    fn settle(&self, as_what: u8) -> bool {
+        self.0.compare_exchange(Self::OPEN, as_what, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
 }
 
 /// The entries of a request for one stream, which share the memory of its body.
@@ -35,8 +55,23 @@ pub(super) struct WrittenGroup {
 }
 
 impl Writing {
-    /// Ready once the request is on disk and in its streams; with its receipt, if it asked for one.
+    /// Ready once the request is on disk and in its streams; with its receipt, if it asked for one. If the disk takes too long
+    /// for that, the request is given up: what is written of it later is no part of any stream, and is settled at once.
     pub async fn written(&mut self) -> Result<Option<Receipt>, Refused> {
+        let late = tokio::time::sleep(self.patience);
+        tokio::select! {
+            biased;
+            written = self.ended() => return written,
+            () = late => {}
+        }
+        if self.fate.settle(Fate::GIVEN_UP) {
+            return Err(Refused::Full(Full::Disk));
+        }
+        self.ended().await
+    }
+
+    /// The same, however long it takes.
+    pub async fn ended(&mut self) -> Result<Option<Receipt>, Refused> {
         let written = (&mut self.written).await.unwrap_or(Err(NotWritten::Closed));
         written.map_err(|problem| match problem {
             NotWritten::TooLarge { .. } => Refused::TooLargeForJournal,
@@ -61,6 +96,13 @@ impl WrittenGroup {
         self.stream.append_written(entries, &self.registry.settings(), stub, first);
     }
 
+    /// What was written of it is no part of the stream.
+    fn void(&self, first: u64) {
+        let numbers = Numbers::from(first..first + self.entries.len() as u64);
+        self.stream.durable.as_ref().expect("with a journal every stream is in it").settle(&numbers);
+        self.take_back();
+    }
+
     fn take_back(&self) {
         self.stream.unreserve(self.bytes);
         self.registry.shared().budget.release(self.bytes);
@@ -82,10 +124,17 @@ pub(super) fn write(
     };
     let request = groups.iter().map(of_journal).collect();
     let runtime = Handle::current();
+    let (fate, patience) = (Arc::new(Fate::default()), journal.patience());
+    let of_journal = fate.clone();
     let done = move |result: Result<Appended, NotWritten>| {
         // Streams start their consumers there.
         let _runtime = runtime.enter();
+        let in_time = of_journal.settle(Fate::ENDED);
         let outcome = match result {
+            Ok(appended) if !in_time => {
+                groups.iter().zip(&appended.first).for_each(|(group, first)| group.void(*first));
+                return;
+            }
             Ok(appended) => Ok(admit(groups, &appended, held, receipt)),
             Err(problem) => {
                 groups.iter().for_each(WrittenGroup::take_back);
@@ -96,7 +145,7 @@ pub(super) fn write(
         drop(sender.send(outcome));
     };
     journal.append(request, Box::new(done));
-    Writing { written }
+    Writing { written, fate, patience }
 }
 
 fn admit(

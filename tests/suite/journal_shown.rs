@@ -126,12 +126,11 @@ async fn what_is_kept_for_an_exporter_that_a_reload_removed_is_shown_until_it_co
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_is_shown_with_since_when_and_why_until_it_works_again() {
+async fn a_directory_that_is_moved_away_is_shown_with_since_when_and_why_until_it_is_back() {
     let kept = tempfile::tempdir().unwrap();
     let (here, away) = (kept.path().join("journal"), kept.path().join("away"));
     let up = sinks::counting().await;
     let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[QUICK]) + &journal(kept.path())), &[]).await;
-    // No new segment can be made in a directory that is not there.
     std::fs::rename(&here, &away).unwrap();
     let body = logs(&[("a", &[&filler("x", 200_000)])]);
     let refused = eventually("a request is refused", async || {
@@ -143,10 +142,13 @@ async fn a_disk_that_fails_is_shown_with_since_when_and_why_until_it_works_again
     assert!(refused.text().contains("the journal can't be written"), "{}", refused.text());
     let failing = sluice.api(PAGE).await["failing"].clone();
     assert!(failing["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{failing}");
-    assert!(failing["why"].as_str().is_some_and(|why| why.contains("No such file")), "{failing}");
+    assert!(
+        failing["why"].as_str().is_some_and(|why| why.contains("the journal's directory is gone")),
+        "{failing}"
+    );
     assert_eq!(sluice.metric("sluice_journal_failing", &[]).await, 1.0);
     let line = sluice.logged("the journal can't be written: senders are refused").await;
-    for part in ["ERROR", "No such file", here.to_str().unwrap()] {
+    for part in ["ERROR", "directory is gone: put it back", here.to_str().unwrap()] {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(!sluice.says("the journal can be written again"));
@@ -160,6 +162,35 @@ async fn a_disk_that_fails_is_shown_with_since_when_and_why_until_it_works_again
     let line = sluice.logged("the journal can be written again").await;
     assert!(line.contains("INFO") && line.contains(here.to_str().unwrap()), "{line}");
     sluice.settled().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_without_the_directory_delivers_what_it_can_and_says_what_nothing_keeps() {
+    let kept = tempfile::tempdir().unwrap();
+    let (here, away) = (kept.path().join("journal"), kept.path().join("away"));
+    for delivers in [true, false] {
+        let up = sinks::counting().await;
+        up.set_fault(Fault::status(503));
+        let config = yaml::up(&up.url(), &[QUICK, SINGLY]) + &journal(kept.path()) + "shutdown_timeout: 1s\n";
+        let mut sluice = SluiceProcess::start(&config, &[]).await;
+        sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+        std::fs::rename(&here, &away).unwrap();
+        eventually("it is noticed", async || {
+            (sluice.metric("sluice_journal_failing", &[]).await == 1.0).then_some(())
+        })
+        .await;
+        if delivers {
+            up.clear_faults();
+        }
+        sluice.signal("TERM").await;
+        assert_eq!(sluice.ended().await.code(), Some(i32::from(!delivers)), "{:?}", sluice.log());
+        if !delivers {
+            let line = sluice.logged("2 records were not delivered, and nothing keeps them").await;
+            assert!(line.contains("the journal's directory is gone"), "{line}");
+        }
+        assert!(!here.exists(), "it is not made again");
+        std::fs::remove_dir_all(&away).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod given_up;
 mod grpc_connections;
 mod grpc_in;
 mod grpc_out;
+mod hanging_disk;
 mod isolation;
 mod journal;
 mod journal_shown;

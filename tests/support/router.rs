@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use sluice::cli;
 use sluice::config::Source;
-use sluice::run::{ReloadError, Role, Router};
+use sluice::journal::{Journal, Recovery};
+use sluice::net::Network;
+use sluice::run::{Ground, ReloadError, Role, Router};
 
 use super::Front;
 use super::http::{self, Answer};
@@ -38,11 +40,27 @@ impl Sluice {
         let config = write_config(directory.path(), yaml);
         let env: fn(&str) -> Option<String> = |_| None;
         let router = Router::start(Source::File(config.clone()), env, cli::run::serve()).await?;
+        Ok(Self::of(router, config, directory).await)
+    }
+
+    /// As [`Sluice::start`], with a journal that is open already. The configuration has to have one, too.
+    pub async fn start_with_journal(yaml: &str, journal: (Journal, Recovery)) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        let (source, env) = (Source::File(config.clone()), (|_| None) as fn(&str) -> Option<String>);
+        let compiled = sluice::config::load(&source, &env).unwrap_or_else(|problems| panic!("{problems}"));
+        let (serve, network) = (cli::run::serve(), Network::Machine);
+        let ground = Ground { source, env, serve, network, journal: Some(journal) };
+        let router = Router::start_on(ground, compiled).await.unwrap_or_else(|error| panic!("{error}"));
+        Self::of(router, config, directory).await
+    }
+
+    async fn of(router: Arc<Router>, config: PathBuf, directory: tempfile::TempDir) -> Self {
         let front = Front {
             otlp: router.addresses(Role::Otlp).await[0],
             admin: router.addresses(Role::Admin).await[0],
         };
-        Ok(Self { front, router, config, directory })
+        Self { front, router, config, directory }
     }
 
     /// Writes another configuration and asks for it; the answer says whether it is in use.

@@ -115,7 +115,7 @@ fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     let (journal, ids, [of_stuck, of_busy]) = stuck_among_busy(&disk);
     let [stuck, busy] = ids.map(|id| StreamId(journal.number(id)));
     drop(journal);
-    let (shared, _) = Shared::open(settings(64), disk.process()).unwrap();
+    let (shared, _) = Shared::open(settings(64), disk.process(), JournalSettings::PATIENCE).unwrap();
     for segment in shared.state.lock().segments.values_mut() {
         if let Some(on_disk) = segment.sealed().and_then(|index| index.without_rows()) {
             segment.index = Index::Sealed(Arc::new(on_disk));

@@ -11,7 +11,7 @@ use crate::journal::{Journal, JournalSettings, RecoveredStream, StreamKey, SyncP
 /// The framed bytes of an entry: a batch of its own.
 const ENTRY: usize = 400;
 
-fn journal(disk: &SimulatedDisk, max_size: u64) -> (Journal, Vec<RecoveredStream>) {
+pub(super) fn journal(disk: &SimulatedDisk, max_size: u64) -> (Journal, Vec<RecoveredStream>) {
     let settings = JournalSettings {
         directory: "simulated".into(),
         max_size,
@@ -29,14 +29,14 @@ fn shared(journal: &Journal, memory: u64) -> Arc<Shared> {
 }
 
 impl House {
-    fn on(journal: &Journal, memory: u64) -> Self {
+    pub(super) fn on(journal: &Journal, memory: u64) -> Self {
         let shared = shared(journal, memory);
         let (registry, consumers) = Self::exporter("one", settings(), &shared);
         Self { shared, registry, consumers }
     }
 
     /// Admits one entry, once it is on disk.
-    fn write(&self, journal: &Journal, key: &str, framed: usize) -> Result<(), Refused> {
+    pub(super) fn write(&self, journal: &Journal, key: &str, framed: usize) -> Result<(), Refused> {
         self.write_to(&self.registry, journal, key, framed, false).map(drop)
     }
 
@@ -56,24 +56,24 @@ impl House {
         Ok(writing)
     }
 
-    fn in_memory(&self) -> u64 {
+    pub(super) fn in_memory(&self) -> u64 {
         self.shared.budget.used()
     }
 }
 
 /// The numbers that the journal has to keep of a stream.
-fn unsettled(journal: &Journal, stream: &Stream) -> Option<std::ops::Range<u64>> {
+pub(super) fn unsettled(journal: &Journal, stream: &Stream) -> Option<std::ops::Range<u64>> {
     journal.unsettled(stream.durable.as_ref().expect("it has a journal").id())
 }
 
-async fn next(stream: &Arc<Stream>) -> (InFlight, Vec<u64>) {
+pub(super) async fn next(stream: &Arc<Stream>) -> (InFlight, Vec<u64>) {
     let mut in_flight = stream.next().await.expect("something is pending");
     in_flight.read().await;
     let numbers = in_flight.batch().numbers().iter().collect();
     (in_flight, numbers)
 }
 
-fn deliver(in_flight: InFlight) {
+pub(super) fn deliver(in_flight: InFlight) {
     in_flight.ended(in_flight.batch(), None, 0, "");
     drop(in_flight);
 }
