@@ -73,7 +73,8 @@ impl Budget {
 
     /// Gives `bytes` back.
     pub fn release(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        let used = self.used.fetch_sub(bytes, Ordering::SeqCst);
+        debug_assert!(used >= bytes, "no more is given back than was taken");
         self.line.freed();
     }
 

@@ -40,7 +40,9 @@ impl Held {
     }
 
     pub(super) fn give_back(&self, bytes: u64) {
-        if self.bytes.fetch_sub(bytes, Ordering::AcqRel) == bytes {
+        let held = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        debug_assert!(held >= bytes, "no more is given back than was held");
+        if held == bytes {
             self.none.notify_waiters();
         }
     }

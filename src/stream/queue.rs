@@ -187,7 +187,9 @@ impl Stream {
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         if bounded && settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
             self.requests.fetch_sub(1, Ordering::AcqRel);
-            self.held.fetch_sub(bytes, Ordering::AcqRel);
+            self.held.fetch_sub(bytes, Ordering::SeqCst);
+            // Whoever has looked in between has seen less room than there is.
+            self.line.freed();
             return Room::Full;
         }
         Room::Reserved
@@ -220,7 +222,8 @@ impl Stream {
 
     /// Gives held bytes back.
     pub(super) fn let_go(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::SeqCst);
+        let held = self.held.fetch_sub(bytes, Ordering::SeqCst);
+        debug_assert!(held & !GONE >= bytes, "no more is given back than was held");
         self.of_key.give_back(bytes);
         self.line.freed();
     }
