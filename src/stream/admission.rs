@@ -45,6 +45,9 @@ pub struct Admission<'a> {
     pub(super) turn: Option<(Obstacle, u64)>,
 }
 
+/// What of a request has no room and is shed if the rest is admitted, and what was full.
+type LeftOut<'a> = SmallVec<[(Group<'a>, Full); 1]>;
+
 /// What a request may wait for.
 #[derive(Clone, Debug)]
 pub(super) enum Obstacle {
@@ -276,13 +279,12 @@ impl<'a> Admission<'a> {
             return Err(Refused::TooLarge);
         }
         let mut reserved_groups = 0;
+        // Shed only if the request is admitted: otherwise there may be room for them at the next try.
+        let mut left_out = LeftOut::new();
         while let Some(group) = self.groups.get_mut(reserved_groups) {
             match group.reserve(bound) {
                 Ok(()) => reserved_groups += 1,
-                Err(full) if group.sheds() => {
-                    let group = self.groups.remove(reserved_groups);
-                    self.shed_group(&group, full);
-                }
+                Err(full) if group.sheds() => left_out.push((self.groups.remove(reserved_groups), full)),
                 Err(full) => {
                     let refused = group.refused(full);
                     // What the journal has no room for is not soon gone.
@@ -290,11 +292,21 @@ impl<'a> Admission<'a> {
                         self.obstacle = Some(Obstacle::Stream(group.stream.clone()));
                     }
                     self.roll_back(reserved_groups);
+                    self.groups.extend(left_out.into_iter().map(|(group, _)| group));
                     return Err(refused);
                 }
             }
         }
-        if self.take_over() { Ok(()) } else { self.without_memory() }
+        if !self.take_over() {
+            self.without_memory(&mut left_out)?;
+        }
+        for (group, full) in left_out {
+            self.shed_group(&group, full);
+            if full == Full::Memory {
+                group.registry.abandon(&group.stream);
+            }
+        }
+        Ok(())
     }
 
     /// Turns what is reserved for the request into what its entries need, if the budget has room for what is missing.
@@ -308,18 +320,26 @@ impl<'a> Admission<'a> {
     }
 
     /// Bytes of the budget that the entries need beyond what is reserved.
-    pub(super) fn missing(&self) -> u64 {
-        let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
+    fn missing(&self) -> u64 {
+        self.missing_for(|_| true)
+    }
+
+    /// The same without those that could be shed: the least that the request can be admitted with.
+    pub(super) fn least_missing(&self) -> u64 {
+        self.missing_for(|group| !group.sheds())
+    }
+
+    fn missing_for(&self, counts: impl Fn(&Group<'_>) -> bool) -> u64 {
+        let needed: u64 = self.groups.iter().filter(|group| counts(group)).map(|group| group.bytes).sum();
         (needed + self.overhead).saturating_sub(self.reservation.bytes())
     }
 
     /// There is no memory for all: exporters that shed do without, if that leaves enough for those that refuse.
-    fn without_memory(&mut self) -> Result<(), Refused> {
+    fn without_memory(&mut self, left_out: &mut LeftOut<'a>) -> Result<(), Refused> {
         for group in std::mem::take(&mut self.groups) {
             if group.sheds() {
                 group.stream.unreserve(group.bytes);
-                self.shed_group(&group, Full::Memory);
-                group.registry.abandon(&group.stream);
+                left_out.push((group, Full::Memory));
             } else {
                 self.groups.push(group);
             }
@@ -328,6 +348,7 @@ impl<'a> Admission<'a> {
             return Ok(());
         }
         self.roll_back(self.groups.len());
+        self.groups.extend(left_out.drain(..).map(|(group, _)| group));
         self.obstacle = Some(Obstacle::Memory);
         Err(Refused::Full(Full::Memory))
     }

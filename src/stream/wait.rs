@@ -96,13 +96,13 @@ impl Admission<'_> {
         if let Some(group) = self.groups.iter().find(full) {
             return Some(Obstacle::Stream(group.stream.clone()));
         }
-        (!budget.has_room(self.missing())).then_some(Obstacle::Memory)
+        (!budget.has_room(self.least_missing())).then_some(Obstacle::Memory)
     }
 
     /// How many bytes it needs there.
     fn wanted_of(&self, obstacle: &Obstacle) -> u64 {
         match obstacle {
-            Obstacle::Memory => self.missing(),
+            Obstacle::Memory => self.least_missing(),
             Obstacle::Stream(stream) => {
                 let of_stream = self.groups.iter().find(|group| Arc::ptr_eq(&group.stream, stream));
                 of_stream.map_or(0, |group| group.bytes)

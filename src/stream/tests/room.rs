@@ -117,6 +117,84 @@ async fn what_is_shed_is_shed_at_once() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
+/// Two exporters, of which the second sheds, with room for one request of 900 bytes in each stream, which they have; and a
+/// request to both.
+fn one_refuses_and_one_sheds() -> (House, House, Admission<'static>) {
+    let shared = roomy();
+    let shedding = QueueSettings { when_full: WhenFull::Shed, ..settings() };
+    let [one, two] = [("one", settings()), ("two", shedding)].map(|(name, settings)| {
+        let (registry, consumers) = House::exporter(name, settings, &shared);
+        House { shared: shared.clone(), registry, consumers }
+    });
+    for house in [&one, &two] {
+        house.admit(&[("a", 900)]).unwrap();
+    }
+    let mut admission = Admission::new(Signal::Logs, Reservation::empty(shared.budget.clone()), 0);
+    for house in [&two, &one] {
+        place(&mut admission, &house.registry, &[("a", 300)]).unwrap();
+    }
+    (one, two, admission.keep(&bytes::Bytes::new()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_had_no_room_at_the_first_try_is_shed_only_if_it_has_none_at_the_next_either() {
+    for both in [false, true] {
+        let (one, two, mut admission) = one_refuses_and_one_sheds();
+        for _ in 0..2 {
+            assert_eq!(full_stream(&admission.commit().unwrap_err()), Some("a"));
+        }
+        one.settle_one().await;
+        if both {
+            two.settle_one().await;
+        }
+        let shed = admission.commit().unwrap();
+        assert_eq!(shed.len(), usize::from(!both));
+        assert_eq!((one.pending("a"), two.pending("a")), (300, if both { 300 } else { 900 }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_be_shed_for_want_of_memory_is_admitted_if_there_is_some_when_the_rest_is() {
+    for room in [1000, 2000] {
+        let (one, two, mut admission) = one_refuses_and_one_sheds();
+        one.settle_one().await;
+        two.settle_one().await;
+        let budget = one.shared.budget.clone();
+        let taken = budget.limit() - budget.used();
+        assert!(budget.reserve(taken));
+        assert_eq!(admission.commit().unwrap_err(), Refused::Full(Full::Memory));
+        budget.release(if room == 1000 { 300 } else { taken });
+        assert!(
+            admission.room(&mut Patience::default()).await,
+            "there is room for the part that is not shed"
+        );
+        assert_eq!(admission.commit().unwrap().len(), usize::from(room == 1000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_that_is_undone_tells_those_who_wait() {
+    let house = House::new(QueueSettings { queue_requests: Some(1), ..settings() });
+    house.admit(&[("a", 100)]).unwrap();
+    let stream = house.consumers.first();
+    let in_line = stream.line.join().unwrap();
+    // It has room for the bytes and none for the request; and one that finds room here, and none elsewhere.
+    for entries in [&[("a", 10)][..], &[("b", 10), ("a", 10)][..]] {
+        let turn = in_line.turn();
+        assert!(house.admit(entries).is_err());
+        timeout(Duration::ZERO, turn).await.expect("whoever waits looks again");
+    }
+    let shared = Arc::new(Shared::new(Arc::new(Budget::new(900)), Arc::new(StreamCount::new(100)), None));
+    let (registry, consumers) = House::exporter("one", settings(), &shared);
+    let house = House { shared, registry, consumers };
+    house.admit(&[("a", 100)]).unwrap();
+    let stream = house.consumers.first();
+    let in_line = stream.line.join().unwrap();
+    let turn = in_line.turn();
+    assert_eq!(house.admit(&[("a", 700), ("b", 200)]).unwrap_err(), Refused::Full(Full::Memory));
+    timeout(Duration::ZERO, turn).await.expect("what was reserved here is given back");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_place_for_a_new_stream_is_not_waited_for() {
     let shared = Arc::new(Shared::new(Arc::new(Budget::new(10_000)), Arc::new(StreamCount::new(1)), None));
