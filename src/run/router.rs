@@ -279,7 +279,7 @@ impl Router {
 
         // From here on nothing fails.
         let version = before.version + 1;
-        self.shared.budget.set_limit(compiled.limits.memory);
+        self.shared.set_memory(compiled.limits.memory);
         self.shared.streams.set_limit(compiled.limits.streams);
         if let (Some(open), Some(settings)) = (&dead_letters, &compiled.dead_letter) {
             open.set_max_size(settings.max_size);

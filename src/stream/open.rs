@@ -1,9 +1,9 @@
 //! The batch of a stream that is still being filled.
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::reading::ReadingPlace;
 use super::withdraw::Removed;
 use super::{Batch, Numbers, batch};
 use crate::otlp::{self, Signal};
@@ -44,7 +44,7 @@ pub(super) struct ClosedBatch {
     /// When its first entry was admitted.
     pub(super) opened: Instant,
     /// If it was read from the journal, its part of the memory that there is for that.
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Option<ReadingPlace>,
 }
 
 impl ClosedBatch {

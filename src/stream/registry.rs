@@ -64,6 +64,12 @@ impl Shared {
         Self { budget, streams, journal, reading }
     }
 
+    /// Changes `limits.memory`, and with it what backlogs may take when they are read.
+    pub fn set_memory(&self, limit: u64) {
+        self.budget.set_limit(limit);
+        self.reading.set_bytes(limit / READING);
+    }
+
     /// Whether so much memory is taken that entries which are on disk should stay there.
     pub(super) fn is_short(&self) -> bool {
         self.budget.used() > self.budget.limit() / SPILL

@@ -247,7 +247,7 @@ async fn what_is_withdrawn_while_it_is_read_is_not_in_what_was_read() {
     let id = stream.durable.as_ref().unwrap().id();
     let chunks = journal.read(id, 0..3, 1 << 20).unwrap();
     drop(receipt);
-    let room = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+    let room = house.shared.reading.enter_early(1).unwrap();
     let batch = stream.take_in([chunks].into(), 3, room).batch;
     assert_eq!(batch.numbers().iter().collect::<Vec<_>>(), [0, 2]);
     assert_eq!(batch.len(), 2 * ENTRY);
@@ -431,6 +431,17 @@ async fn what_cannot_be_read_just_now_stays_on_disk_and_takes_no_room() {
         assert!(in_flight.read().await);
         assert!(!in_flight.batch().is_empty());
         break;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_limit_of_memory_lowers_what_backlogs_may_be_read() {
+    let (journal, _) = journal(&SimulatedDisk::new(5), 4 << 20);
+    let house = House::on(&journal, 1 << 20);
+    assert_eq!(house.shared.reading.free_kibibytes(), 256);
+    for (limit, kibibytes) in [(64 << 10, 16), (8 << 10, 2), (2 << 20, 512)] {
+        house.shared.set_memory(limit);
+        assert_eq!((house.shared.budget.limit(), house.shared.reading.free_kibibytes()), (limit, kibibytes));
     }
 }
 
