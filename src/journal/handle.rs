@@ -62,13 +62,15 @@ impl Journal {
             let shared = journal.inner.shared.clone();
             thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
         };
-        let threads: [(&str, fn(&Shared)); 4] = [
-            ("journal-commit", Shared::commit_until_closed),
-            ("journal-carry", Shared::tend_until_closed),
-            ("journal-tell", Shared::tell_until_closed),
-            ("journal-look", Shared::look_until_closed),
-        ];
-        let started: io::Result<Vec<_>> = threads.into_iter().map(|(name, run)| start(name, run)).collect();
+        let start_all = || {
+            Ok([
+                start("journal-commit", Shared::commit_until_closed)?,
+                start("journal-carry", Shared::tend_until_closed)?,
+                start("journal-tell", Shared::tell_until_closed)?,
+                start("journal-look", Shared::look_until_closed)?,
+            ])
+        };
+        let started: io::Result<_> = start_all();
         let directory = || journal.inner.shared.settings.directory.display().to_string();
         let started = started.map_err(|source| OpenError::Io { directory: directory(), source })?;
         journal.inner.threads.lock().extend(started);

@@ -331,7 +331,9 @@ mod tests {
         assert!(a < b && b < again);
         streams.release(a);
         assert_eq!(streams.id(&key("a")), again, "it is not the first one's any more");
-        [again, again, stand_in, stand_in].into_iter().for_each(|id| streams.release(id));
+        for id in [again, again, stand_in, stand_in] {
+            streams.release(id);
+        }
         assert!(streams.stand_ins.is_empty());
         assert!(numbered(&mut streams, "a") > again);
     }

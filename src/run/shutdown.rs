@@ -152,12 +152,11 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     };
     let deadline = begun + timeout + LAST_WORDS;
     let mut left = Leftovers::default();
-    match &router.intake().journal {
-        Some(journal) => left.journal = keep(&exporters, journal, deadline, pending).await,
-        None => {
-            let dead_letters = router.intake().dead_letters.load_full();
-            left.exporters = bury(&exporters, dead_letters.as_deref(), deadline).await;
-        }
+    if let Some(journal) = &router.intake().journal {
+        left.journal = keep(&exporters, journal, deadline, pending).await;
+    } else {
+        let dead_letters = router.intake().dead_letters.load_full();
+        left.exporters = bury(&exporters, dead_letters.as_deref(), deadline).await;
     }
     left.unwritten_cuts = finish_burials(router, deadline).await;
     match pending() {
@@ -192,7 +191,8 @@ async fn keep(
             warn!(exporter = %exporter.name(), "attempts were not answered in time, and will be repeated");
         }
     }
-    let left = if journal.close_until(deadline).await {
+    // Attempts may have taken all of the time, which is no reason to call the journal's disk late.
+    let left = if journal.close_until(deadline.max(Instant::now() + LAST_WORDS)).await {
         let (Failing { why, .. }, records) = (journal.displaced()?, pending());
         if records == 0 {
             return None;

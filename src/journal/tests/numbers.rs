@@ -104,9 +104,9 @@ fn streams_beyond_32_bits_are_told_apart_on_disk() {
     (0..3).for_each(|_| journal.tend_once());
     for power in [false, true] {
         if power {
-            disk.cut_power()
+            disk.cut_power();
         } else {
-            disk.kill()
+            disk.kill();
         }
         let numbers: Vec<u64> = recovered(&disk).into_iter().map(|(number, _)| number).collect();
         let first = u64::from(u32::MAX);
