@@ -87,7 +87,7 @@ async fn every_cause_of_a_rejection_is_in_the_log() {
     assert_eq!(http::send(sluice.otlp, "POST", "/v1/logs", &gzip, garbage).await.status, 400);
     assert_eq!(post(vec![0; 2 << 20]).await, 413);
     for line in [
-        "resource_logs[0] (s2.stream absent) and 2 more: no route takes these logs",
+        "resource_logs[0] (s2.stream is there but empty) and 2 more: no route takes these logs",
         "occurs twice with different values",
         "field goes beyond the end of its message",
         "this looks like JSON",
