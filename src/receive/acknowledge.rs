@@ -72,7 +72,7 @@ impl BeingWritten {
             (Ok(_), _) => intake.finish(&snapshot, admitted, &[]),
             (Err(refused), _) => {
                 let counters = intake.counters.of(admitted.transport);
-                Intake::refused(counters, admitted.signal, admitted.total, &refused)
+                Intake::refused(counters, admitted.signal, &admitted.sender, admitted.total, &refused)
             }
         }
     }
