@@ -26,6 +26,8 @@ pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};
 pub use resize::{halve, split_to_size};
 pub use signal::Signal;
-pub use split::{Entry, Malformed, Split, count_entries, count_records, count_request, frames, split};
+pub use split::{
+    Entry, Malformed, Split, count_entries, count_records, count_request, frames, resource, split,
+};
 pub use validate::validate;
 pub use wire::{frame_len, put_frame, skip_frames};

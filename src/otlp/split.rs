@@ -78,6 +78,12 @@ pub fn frames(request: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     fields.filter_map(|field| Some((field.raw, field.delimited()?)))
 }
 
+/// The encoded `Resource` of an entry, which need not be valid; empty if there is none.
+pub fn resource(entry: &[u8]) -> &[u8] {
+    let resource = Fields::of(entry).map_while(Result::ok).find(|field| field.number == 1);
+    resource.and_then(|field| field.delimited()).unwrap_or_default()
+}
+
 /// How many records a valid entry has.
 pub fn count_records(signal: Signal, entry: &[u8]) -> u64 {
     piece::records(Message::entry(signal), entry).unwrap_or_default()
@@ -167,9 +173,10 @@ fn check<'a>(signal: Signal, request: &'a [u8], bytes: &'a [u8], index: usize) -
 
 /// An entry that is not as it came: something was cut out of it, or its scopes stood under their number of once.
 fn rewritten<'a>(bytes: Vec<u8>, index: usize, records: u64) -> Entry<'a> {
-    let resource = Fields::of(&bytes).map_while(Result::ok).find(|field| field.number == 1);
-    let resource =
-        resource.and_then(|field| field.delimited()).map_or((0, 0), |resource| range(&bytes, resource));
+    let resource = match resource(&bytes) {
+        [] => (0, 0),
+        resource => range(&bytes, resource),
+    };
     Entry { bytes: Cow::Owned(bytes), index, records, resource }
 }
 

@@ -9,7 +9,6 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Transport;
 use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::body::Received;
 use super::burial::Remains;
@@ -17,6 +16,7 @@ use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::Tally;
+use super::{Sender, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
 use crate::route::{Unroutable, Unrouted};
@@ -118,19 +118,20 @@ impl Intake {
         &self,
         transport: Transport,
         signal: Signal,
+        mut sender: Sender,
         received: Received,
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
         let counters = self.counters.of(transport);
         let Received { bytes: body, mut reservation } = received;
         let budget = reservation.budget().clone();
-        let unread = |mut reservation, omitted, lacking| {
+        let unread = |mut reservation, sender, omitted, lacking| {
             Self::end_copy(body.len(), &mut reservation);
             let received = Received { bytes: body.clone(), reservation };
-            Progress::Unread(Box::new(Unread { transport, signal, received, omitted, lacking }))
+            Progress::Unread(Box::new(Unread { transport, signal, sender, received, omitted, lacking }))
         };
         let Some(_alone) = Self::allow_copy(body.len(), &mut reservation) else {
-            return unread(reservation, omitted, Lacking::Copy);
+            return unread(reservation, sender, omitted, Lacking::Copy);
         };
         let snapshot = self.snapshot.load();
         let entries = otlp::count_entries(&body);
@@ -140,24 +141,24 @@ impl Intake {
         }
         if overhead + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
-            return Self::refused(counters, signal, records, &Refused::TooLarge).into();
+            return Self::refused(counters, signal, &sender, records, &Refused::TooLarge).into();
         }
         if !reservation.grow(overhead) {
-            return unread(reservation, omitted, Lacking::Memory(overhead));
+            return unread(reservation, sender, omitted, Lacking::Memory(overhead));
         }
         let mut split = match otlp::split(signal, &body) {
             Ok(split) => split,
-            Err(malformed) => return Self::malformed(counters, signal, &malformed).into(),
+            Err(malformed) => return Self::malformed(counters, signal, &sender, &malformed).into(),
         };
         // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
         let copied = split.copied_bytes() as u64;
-        if copied + reservation.bytes() > budget.limit() {
+        if copied > 0 && copied + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
-            return Self::refused(counters, signal, records, &Refused::TooLarge).into();
+            return Self::refused(counters, signal, &sender, records, &Refused::TooLarge).into();
         }
         if copied > 0 && !reservation.grow(copied) {
             drop(reservation.split_off(overhead));
-            return unread(reservation, omitted, Lacking::Memory(overhead + copied));
+            return unread(reservation, sender, omitted, Lacking::Memory(overhead + copied));
         }
         overhead += copied;
         let (encoding, entry_field) = match omitted {
@@ -171,6 +172,8 @@ impl Intake {
         let mut remarks = Remarks::default();
         remarks.add_ignored(&split.ignored);
         let mut tally = Tally::default();
+        // The first entry that nothing takes.
+        let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
         for entry in &split.entries {
             let placed = place(&snapshot, signal, entry, &mut admission).map(|(streams, unfit)| {
@@ -183,6 +186,9 @@ impl Intake {
                 }
                 streams
             });
+            if !matches!(placed, Ok(1..)) {
+                untaken.get_or_insert(entry.index);
+            }
             match placed {
                 Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => tally.unrouted += entry.records,
                 Ok(0) => remarks.add(Why::Unrouted, entry.records, |text| {
@@ -195,13 +201,16 @@ impl Intake {
                         .expect("writing to a String can't fail");
                 }),
                 Err(Trouble::Refused(refused)) => {
-                    return Self::refused(counters, signal, total, &refused).into();
+                    return Self::refused(counters, signal, &sender, total, &refused).into();
                 }
             }
         }
+        if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
+            sender.look_for_service(&split.entries, untaken, &split.cuts);
+        }
         let remains = Remains::of(encoding, split.cuts);
         let nothing_valid = split.entries.is_empty();
-        let admitted = Admitted { signal, transport, total, tally, remarks, remains, nothing_valid };
+        let admitted = Admitted { signal, transport, sender, total, tally, remarks, remains, nothing_valid };
         match self.commit(&snapshot, &mut admission, &body) {
             Ok(committed) => {
                 drop(admission);
@@ -214,7 +223,7 @@ impl Intake {
                 let request = Unadmitted::new(self, snapshot, admission, body.clone(), admitted, refused);
                 Progress::Full(Box::new(request))
             }
-            Err(refused) => Self::refused(counters, signal, total, &refused).into(),
+            Err(refused) => Self::refused(counters, signal, &admitted.sender, total, &refused).into(),
         }
     }
 

@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::listener::Handler;
+use super::sender::Peer;
 use super::tls::TlsServer;
 use super::watch::{Watched, WatchedIo};
 use super::{Http2Settings, ListenerSettings};
@@ -118,7 +119,8 @@ impl<H: Handler> Connection<H> {
         let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
         let service = {
             let watched = watched.clone();
-            service_fn(move |request: Request<Incoming>| {
+            service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer));
                 let in_progress = watched.request();
                 let (settings, handler) = (settings.load_full(), handler.clone());
                 // HTTP/2 has GOAWAY instead.

@@ -18,7 +18,7 @@ use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
 use super::status::Encoding;
-use super::{AnswerBody, ListenerSettings, Misdirection, Transport};
+use super::{AnswerBody, ListenerSettings, Misdirection, Sender, Transport};
 use crate::notice;
 use crate::otlp::Signal;
 use crate::rpc::Code;
@@ -66,14 +66,17 @@ pub(super) async fn answer(
             };
             match body::read(&mut body, coding, &limits).await {
                 Ok(received) => {
+                    let sender = Sender::of(&head);
                     let taken = match encoding {
-                        Encoding::Protobuf => intake.take(signal, Transport::Http, received, None).await,
-                        Encoding::Json => intake.take_json(signal, received).await,
+                        Encoding::Protobuf => {
+                            intake.take(signal, Transport::Http, sender, received, None).await
+                        }
+                        Encoding::Json => intake.take_json(signal, sender, received).await,
                     };
                     verdict(signal, encoding, taken)
                 }
                 Err(error) => {
-                    intake.unread(signal, Transport::Http, &error);
+                    intake.unread(signal, Transport::Http, &Sender::of(&head), &error);
                     let expected = head.headers.contains_key(EXPECT);
                     if !expected && !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted) {
                         tokio::spawn(body::drain(body, DRAIN));

@@ -18,7 +18,7 @@ use super::burial::Remains;
 use super::json::{self, Untranscoded};
 use super::remarks::{Remarks, Why};
 use super::tally::Tally;
-use super::{Answered, Counters, Outcome, Transport};
+use super::{Answered, Counters, Outcome, Sender, Transport};
 use crate::export::{DeadLetterBox, Exporter};
 use crate::journal::Journal;
 use crate::notice;
@@ -112,6 +112,7 @@ pub enum Undelivered {
 pub(super) struct Admitted {
     pub(super) signal: Signal,
     pub(super) transport: Transport,
+    pub(super) sender: Sender,
     /// Records of its valid entries.
     pub(super) total: u64,
     pub(super) tally: Tally,
@@ -127,25 +128,33 @@ impl Intake {
         self: &Arc<Self>,
         signal: Signal,
         transport: Transport,
+        sender: Sender,
         received: Received,
         deadline: Option<Instant>,
     ) -> Verdict {
         let counters = self.counters.of(transport);
         counters.count_bytes(signal, received.bytes.len() as u64);
-        let progress = self.admit(transport, signal, received, None);
+        let progress = self.admit(transport, signal, sender, received, None);
         self.verdict(progress, Patience::until(deadline), deadline).await
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
-    pub async fn take_json(self: &Arc<Self>, signal: Signal, received: Received) -> Verdict {
+    pub async fn take_json(
+        self: &Arc<Self>,
+        signal: Signal,
+        sender: Sender,
+        received: Received,
+    ) -> Verdict {
         let counters = self.counters.of(Transport::Http);
         counters.count_bytes(signal, received.bytes.len() as u64);
         let mut patience = Patience::default();
         let progress = match json::transcode(signal, received, &mut patience).await {
-            Ok((received, omitted)) => self.admit(Transport::Http, signal, received, Some(omitted)),
-            Err(Untranscoded::Malformed(malformed)) => Self::malformed(counters, signal, &malformed).into(),
+            Ok((received, omitted)) => self.admit(Transport::Http, signal, sender, received, Some(omitted)),
+            Err(Untranscoded::Malformed(malformed)) => {
+                Self::malformed(counters, signal, &sender, &malformed).into()
+            }
             Err(Untranscoded::Refused(refused, records)) => {
-                Self::refused(counters, signal, records, &refused).into()
+                Self::refused(counters, signal, &sender, records, &refused).into()
             }
         };
         self.verdict(progress, patience, None).await
@@ -173,7 +182,7 @@ impl Intake {
     /// Counts a request whose end is known, says what there is to say, and buries what was not admitted of it. Of what was
     /// admitted `losses` were not delivered.
     pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Verdict {
-        let Admitted { signal, transport, mut tally, mut remarks, remains, .. } = admitted;
+        let Admitted { signal, transport, sender, mut tally, mut remarks, remains, .. } = admitted;
         let counters = self.counters.of(transport);
         tally.lose(&remains.sheds, losses, &mut remarks);
         for cut in &remains.cuts {
@@ -188,12 +197,16 @@ impl Intake {
         counters.count_unrouted(signal, tally.unrouted);
         counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);
-        remarks.log(signal, missing);
+        remarks.log(signal, missing, &sender);
         if tally.unrouted > 0
             && let Some(suppressed) = notice::due(signal.name(), "dropped")
         {
             let records = tally.unrouted;
-            warn!(%signal, records, suppressed, "records without a route dropped, as `unrouted: drop` says");
+            let (peer, user_agent, service) = (sender.peer(), sender.user_agent(), sender.service());
+            warn!(
+                %signal, peer, user_agent, service, records, suppressed,
+                "records without a route dropped, as `unrouted: drop` says"
+            );
         }
         let first = remains.cuts.first().map(|cut| cut.path.clone());
         self.bury(snapshot, signal, remains);

@@ -4,14 +4,14 @@ use tracing::warn;
 
 use super::body::BodyError;
 use super::intake::{Intake, Verdict};
-use super::{Answered, Outcome, Transport, TransportCounters};
+use super::{Answered, Outcome, Sender, Transport, TransportCounters};
 use crate::notice;
 use crate::otlp::{Malformed, Signal};
 use crate::stream::{Full, Refused};
 
 impl Intake {
     /// Counts a request whose body was not read to its end. How many records it held is not known, so none is counted.
-    pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
+    pub(super) fn unread(&self, signal: Signal, transport: Transport, sender: &Sender, error: &BodyError) {
         let (answered, cause) = match error {
             BodyError::NoMemory => (Answered::Refused, "no memory"),
             BodyError::TooLarge(..) => (Answered::Rejected, "body too large"),
@@ -22,15 +22,22 @@ impl Intake {
         };
         self.counters.of(transport).count_request(signal, answered);
         if let Some(suppressed) = notice::due(signal.name(), cause) {
-            warn!(%signal, suppressed, "request not taken: {error}");
+            let (peer, user_agent) = (sender.peer(), sender.user_agent());
+            warn!(%signal, peer, user_agent, suppressed, "request not taken: {error}");
         }
     }
 
     /// Counts a request that is not OTLP: nobody can tell how many records it holds.
-    pub(super) fn malformed(counters: &TransportCounters, signal: Signal, malformed: &Malformed) -> Verdict {
+    pub(super) fn malformed(
+        counters: &TransportCounters,
+        signal: Signal,
+        sender: &Sender,
+        malformed: &Malformed,
+    ) -> Verdict {
         counters.count_request(signal, Answered::Rejected);
         if let Some(suppressed) = notice::due(signal.name(), malformed.reason.text()) {
-            warn!(%signal, suppressed, "request rejected: {malformed}");
+            let (peer, user_agent) = (sender.peer(), sender.user_agent());
+            warn!(%signal, peer, user_agent, suppressed, "request rejected: {malformed}");
         }
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
@@ -39,6 +46,7 @@ impl Intake {
     pub(super) fn refused(
         counters: &TransportCounters,
         signal: Signal,
+        sender: &Sender,
         records: u64,
         refused: &Refused,
     ) -> Verdict {
@@ -80,7 +88,8 @@ impl Intake {
         counters.count(signal, Outcome::Rejected, records);
         counters.count_request(signal, Answered::Rejected);
         if let Some(suppressed) = notice::due(signal.name(), "too large") {
-            warn!(%signal, records, suppressed, "request rejected: {never}");
+            let (peer, user_agent) = (sender.peer(), sender.user_agent());
+            warn!(%signal, peer, user_agent, records, suppressed, "request rejected: {never}");
         }
         Verdict::TooLarge(never)
     }

@@ -5,7 +5,7 @@ use std::mem::discriminant;
 
 use tracing::warn;
 
-use super::Verdict;
+use super::{Sender, Verdict};
 use crate::notice;
 use crate::otlp::{Ignored, Reason, Signal};
 
@@ -90,6 +90,11 @@ impl Remarks {
         }
     }
 
+    /// Whether there is nothing to say yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
     /// Parts in which something was passed over where records are missing.
     pub(super) fn ignored(&self) -> usize {
         self.kinds.iter().find(|kind| kind.why == Why::Ignored).map_or(0, |kind| kind.count)
@@ -102,11 +107,15 @@ impl Remarks {
 
     /// A line for each kind of problem, unless there was one just now. `missing` is what routes look at: said once, about
     /// everything that none takes.
-    pub(super) fn log(&self, signal: Signal, missing: &str) {
+    pub(super) fn log(&self, signal: Signal, missing: &str, sender: &Sender) {
         for kind in &self.kinds {
             if let Some(suppressed) = notice::due(signal.name(), kind.why.cause()) {
                 let text = kind.text(missing);
-                warn!(%signal, records = kind.records, suppressed, "taken only in part: {text}");
+                let (peer, user_agent, service) = (sender.peer(), sender.user_agent(), sender.service());
+                warn!(
+                    %signal, peer, user_agent, service, records = kind.records, suppressed,
+                    "taken only in part: {text}"
+                );
             }
         }
     }

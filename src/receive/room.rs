@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::Transport;
 use super::admit::{Committed, Progress};
 use super::body::Received;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
+use super::{Sender, Transport};
 use crate::otlp::{self, Omitted, Signal};
 use crate::stream::{Admission, Full, Patience, Refused};
 
@@ -20,6 +20,7 @@ const COPYING: Duration = Duration::from_millis(1);
 pub(super) struct Unread {
     pub(super) transport: Transport,
     pub(super) signal: Signal,
+    pub(super) sender: Sender,
     pub(super) received: Received,
     pub(super) omitted: Option<Omitted>,
     pub(super) lacking: Lacking,
@@ -57,13 +58,13 @@ impl Unread {
                 !patience.is_over()
             }
         };
-        let Self { transport, signal, received, omitted, .. } = *self;
+        let Self { transport, signal, sender, received, omitted, .. } = *self;
         if !room {
             let counters = intake.counters.of(transport);
             let records = otlp::count_request(signal, &received.bytes);
-            return Intake::refused(counters, signal, records, &Refused::Full(Full::Memory)).into();
+            return Intake::refused(counters, signal, &sender, records, &Refused::Full(Full::Memory)).into();
         }
-        intake.admit(transport, signal, received, omitted)
+        intake.admit(transport, signal, sender, received, omitted)
     }
 }
 
@@ -116,9 +117,9 @@ impl<'i> Unadmitted<'i> {
 
     /// Counts it as refused, unless its end is known.
     fn refuse(&mut self) -> Option<Verdict> {
-        let Admitted { signal, transport, total, .. } = self.admitted.take()?;
+        let Admitted { signal, transport, sender, total, .. } = self.admitted.take()?;
         let counters = self.intake.counters.of(transport);
-        Some(Intake::refused(counters, signal, total, &self.refused))
+        Some(Intake::refused(counters, signal, &sender, total, &self.refused))
     }
 }
 

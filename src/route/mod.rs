@@ -10,5 +10,5 @@ mod template;
 
 pub use matcher::{Glob, Matcher};
 pub use spec::{KeySpec, RouteSpec, Unrouted};
-pub use table::{Hit, LONGEST_KEY, Miss, RouteTable, SEPARATOR, Unroutable};
+pub use table::{Hit, LONGEST_KEY, Miss, RouteTable, SEPARATOR, Unroutable, Unusable};
 pub use template::{Place, RenderError, Template, TemplateError, Values};

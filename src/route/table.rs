@@ -89,32 +89,59 @@ pub enum Miss {
     #[error("it is not for {0}")]
     Signal(Signal),
     /// An attribute does not match.
-    #[error("`{name}` is {value}, which does not match", value = .value.as_deref().map_or("absent".to_owned(), |value| format!("`{value}`")))]
+    #[error("`{name}` {value}, which does not match", value = .value.as_ref().map_or_else(ToString::to_string, |value| format!("is `{value}`")))]
     Match {
         /// The attribute.
         name: String,
-        /// Its value.
-        value: Option<String>,
+        /// Its value, or why it counts as absent.
+        value: Result<String, Unusable>,
     },
-    /// No attribute of the key is there.
-    #[error("its key is absent")]
-    Key,
+    /// There is no key, and why: what is wrong with the attributes that it is made of, or with itself.
+    #[error("it has no key: {0}")]
+    Key(String),
+}
+
+/// Why an attribute counts as absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It is.
+    #[error("is absent")]
+    Absent,
+    /// It is an empty string.
+    #[error("is there but empty")]
+    Empty,
+    /// It is longer than a routing key may be.
+    #[error("is longer than {LONGEST_KEY} bytes")]
+    TooLong,
+    /// It could not be printed.
+    #[error("holds control characters")]
+    Control,
+    /// It is a double, bytes, a list or nothing.
+    #[error("is neither a string, an integer nor a boolean")]
+    Kind,
 }
 
 /// An attribute's value as text: a string as it is, an integer in decimal, a boolean in words.
 #[derive(Debug, Clone, Copy)]
 enum Text<'a> {
-    Absent,
+    Unusable(Unusable),
     Borrowed(&'a str),
     Number { digits: [u8; 20], len: u8 },
 }
 
 impl Text<'_> {
     fn get(&self) -> Option<&str> {
+        self.usable().ok()
+    }
+
+    /// The text, or why there is none.
+    fn usable(&self) -> Result<&str, Unusable> {
         match self {
-            Self::Absent => None,
-            Self::Borrowed(text) => Some(text),
-            Self::Number { digits, len } => std::str::from_utf8(&digits[..usize::from(*len)]).ok(),
+            Self::Unusable(why) => Err(*why),
+            Self::Borrowed(text) => Ok(text),
+            Self::Number { digits, len } => {
+                Ok(std::str::from_utf8(&digits[..usize::from(*len)]).expect("digits are ASCII"))
+            }
         }
     }
 }
@@ -122,7 +149,7 @@ impl Text<'_> {
 impl<'a> From<Value<'a>> for Text<'a> {
     fn from(value: Value<'a>) -> Self {
         match value {
-            Value::Text(text) if is_key(text) => Text::Borrowed(text),
+            Value::Text(text) => as_key(text).map_or_else(Text::Unusable, Text::Borrowed),
             Value::Bool(flag) => Text::Borrowed(if flag { "true" } else { "false" }),
             Value::Int(number) => {
                 let mut digits = [0; 20];
@@ -132,16 +159,23 @@ impl<'a> From<Value<'a>> for Text<'a> {
                 let len = (20 - rest.len()) as u8;
                 Text::Number { digits, len }
             }
-            Value::Text(_) | Value::Other => Text::Absent,
+            Value::Other => Text::Unusable(Unusable::Kind),
         }
     }
 }
 
-/// Whether a text can name a stream; what can't counts as absent. Of spaces alone nothing would be left in a header.
-fn is_key(text: &str) -> bool {
-    !text.trim_matches([' ', '\t']).is_empty()
-        && text.len() <= LONGEST_KEY
-        && !text.chars().any(char::is_control)
+/// A text that can name a stream; what can't counts as absent.
+fn as_key(text: &str) -> Result<&str, Unusable> {
+    // Of spaces alone nothing would be left in a header.
+    if text.trim_matches([' ', '\t']).is_empty() {
+        Err(Unusable::Empty)
+    } else if text.len() > LONGEST_KEY {
+        Err(Unusable::TooLong)
+    } else if text.chars().any(char::is_control) {
+        Err(Unusable::Control)
+    } else {
+        Ok(text)
+    }
 }
 
 /// The attributes of one resource, by position in the table.
@@ -231,7 +265,8 @@ impl RouteTable {
         &self.missing[signal.index()]
     }
 
-    /// Adds to `text` what a resource has of the attributes that its signal's routes look at: ` (env=`test`, zone absent)`.
+    /// Adds to `text` what a resource has of the attributes that its signal's routes look at: ` (env=`test`, zone absent)`,
+    /// or `zone is there but empty`.
     /// At most four of them, and 64 characters of each.
     pub fn put_values(&self, signal: Signal, resource: &[u8], text: &mut String) {
         let asked = &self.asked[signal.index()];
@@ -239,9 +274,16 @@ impl RouteTable {
         for (nth, &at) in asked.iter().take(SHOWN_VALUES).enumerate() {
             text.push_str(if nth == 0 { " (" } else { ", " });
             text.push_str(&self.attributes[at]);
-            let Some(value) = attributes.values[at].get() else {
-                text.push_str(" absent");
-                continue;
+            let value = match attributes.values[at].usable() {
+                Ok(value) => value,
+                Err(Unusable::Absent) => {
+                    text.push_str(" absent");
+                    continue;
+                }
+                Err(why) => {
+                    write!(text, " {why}").expect("writing to a String can't fail");
+                    continue;
+                }
             };
             text.push_str("=`");
             text.extend(value.chars().take(SHOWN_CHARACTERS));
@@ -279,12 +321,12 @@ impl RouteTable {
             if let Some((name, _)) = failed {
                 miss(at, &|| Miss::Match {
                     name: self.attributes[*name].to_string(),
-                    value: attributes.values[*name].get().map(str::to_owned),
+                    value: attributes.values[*name].usable().map(str::to_owned),
                 });
                 continue;
             }
             if !route.put_key(&attributes, scratch) {
-                miss(at, &|| Miss::Key);
+                miss(at, &|| Miss::Key(self.why_no_key(route, &attributes)));
                 continue;
             }
             let key_len = scratch.len();
@@ -293,11 +335,17 @@ impl RouteTable {
                 scratch.truncate(key_len);
                 let mut absent = None;
                 for &position in &identity.positions {
-                    match attributes.values[position].get() {
-                        Some(value) => {
+                    match attributes.values[position].usable() {
+                        Ok(value) => {
                             write!(scratch, "{SEPARATOR}{value}").expect("writing to a String can't fail");
                         }
-                        None => absent = Some(RenderError::Missing(self.attributes[position].to_string())),
+                        Err(why) => {
+                            let name = self.attributes[position].to_string();
+                            absent = Some(match why {
+                                Unusable::Absent => RenderError::Missing(name),
+                                why => RenderError::Unusable { name, why },
+                            });
+                        }
                     }
                 }
                 let names = &identity.names;
@@ -312,6 +360,25 @@ impl RouteTable {
         Ok(routed)
     }
 
+    /// What is wrong with the attributes that a route's key is made of, or with the key itself.
+    fn why_no_key(&self, route: &Route, attributes: &Attributes<'_>) -> String {
+        let unusable = |at: usize| {
+            let why = attributes.values[at].usable().err()?;
+            Some(format!("`{}` {why}", self.attributes[at]))
+        };
+        let position = |name: &str| self.attributes.iter().position(|known| &**known == name);
+        let reasons: Vec<String> = match &route.key {
+            Key::Route => Vec::new(),
+            Key::Attributes(positions) => positions.iter().filter_map(|at| unusable(*at)).collect(),
+            Key::Template(template) => {
+                let rendered = template.render(attributes, Place::Key);
+                let whole = rendered.ok().and_then(|key| as_key(&key).err()).map(|why| format!("it {why}"));
+                template.attributes().filter_map(position).filter_map(unusable).chain(whole).collect()
+            }
+        };
+        reasons.join(", ")
+    }
+
     fn find<'a>(&'a self, signal: Signal, resource: &'a [u8]) -> Result<Attributes<'a>, Unroutable> {
         let mut found: smallvec::SmallVec<[Found<'a>; 6]> =
             smallvec::smallvec![Found::Absent; self.attributes.len()];
@@ -319,7 +386,7 @@ impl RouteTable {
         let mut values = smallvec::SmallVec::new();
         for (found, name) in found.into_iter().zip(&self.attributes) {
             values.push(match found {
-                Found::Absent => Text::Absent,
+                Found::Absent => Text::Unusable(Unusable::Absent),
                 Found::Value(value) => Text::from(value),
                 Found::Conflicting => return Err(Unroutable::Conflicting(name.to_string())),
             });
@@ -342,7 +409,7 @@ impl Route {
                 key.push_str(&template.render(attributes, Place::Key).unwrap_or_default());
             }
         }
-        is_key(key)
+        as_key(key).is_ok()
     }
 }
 

@@ -11,6 +11,7 @@ use std::ops::Range;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 
+use super::Unusable;
 use crate::otlp::Signal;
 
 /// Everything but the unreserved characters of RFC 3986, section 2.3.
@@ -68,6 +69,14 @@ pub enum RenderError {
     /// The value is not there.
     #[error("the resource has no attribute `{0}`, which a template needs")]
     Missing(String),
+    /// The value is there, but of no use.
+    #[error("the resource attribute `{name}` {why}, and a template needs it")]
+    Unusable {
+        /// The attribute.
+        name: String,
+        /// What is wrong with its value.
+        why: Unusable,
+    },
     /// The value can't be put where the template stands.
     #[error("the value of `{name}` can't be put into {place}: {reason}")]
     Unsafe {

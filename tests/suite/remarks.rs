@@ -87,7 +87,7 @@ async fn every_cause_of_a_rejection_is_in_the_log() {
     assert_eq!(http::send(sluice.otlp, "POST", "/v1/logs", &gzip, garbage).await.status, 400);
     assert_eq!(post(vec![0; 2 << 20]).await, 413);
     for line in [
-        "resource_logs[0] (s2.stream absent) and 2 more: no route takes these logs",
+        "resource_logs[0] (s2.stream is there but empty) and 2 more: no route takes these logs",
         "occurs twice with different values",
         "field goes beyond the end of its message",
         "this looks like JSON",
@@ -117,5 +117,40 @@ async fn a_refusal_names_the_stream_that_is_full() {
     let line = sluice.logged("request refused: the queue of a stream is full").await;
     for part in ["exporter=otlp_http/up", "key=\"the full one\""] {
         assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn the_line_about_unrouted_and_rejected_data_names_peer_user_agent_and_service() {
+    const PROTOBUF: &str = "application/x-protobuf";
+    let up = sinks::counting().await;
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+    let agent = "agent/1 ".to_owned() + &"x".repeat(200);
+    let send = async |kind: &str, body: Vec<u8>| {
+        let headers = [("content-type", kind), ("user-agent", &*agent)];
+        http::send(sluice.otlp, "POST", "/v1/logs", &headers, body.into()).await.status
+    };
+    let unrouted = entry_of(Signal::Logs, resource(&[("service.name", "shop\n1")]), &["1"]);
+    assert_eq!(send(PROTOBUF, request(&[unrouted])).await, 200);
+    let line = sluice.logged("no route takes these logs").await;
+    assert!(line.contains("service=\"shop\u{fffd}1\"") || line.contains("shop\u{fffd}1"), "{line}");
+    let bad = [
+        entry_of(Signal::Logs, resource(&[("service.name", "cart")]), &[]),
+        field(2, field(2, field(9, "x"))),
+    ]
+    .concat();
+    assert_eq!(send(PROTOBUF, request(&[bad])).await, 200);
+    let rejected = sluice.logged("a trace id must have 16 bytes").await;
+    assert!(rejected.contains("cart"), "{rejected}");
+    let json = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"till"}}]},
+        "scopeLogs":[{"logRecords":[{"flags":"x"}]}]}]}"#;
+    assert_eq!(send("application/json", json.into()).await, 400);
+    let of_json = sluice.logged("must be a number").await;
+    assert!(of_json.contains("till"), "{of_json}");
+    assert_eq!(send(PROTOBUF, vec![0xff]).await, 400);
+    let malformed = sluice.logged("request rejected").await;
+    for line in [&line, &rejected, &of_json, &malformed] {
+        assert!(line.contains("peer=\"127.0.0.1:") || line.contains("peer=127.0.0.1:"), "{line}");
+        assert!(line.contains("agent/1 xxx") && !line.contains(&"x".repeat(150)), "{line}");
     }
 }

@@ -137,7 +137,9 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
 
     let text = match url.render(&Sample, Place::Url) {
         Ok(text) => text,
-        Err(RenderError::Missing(_) | RenderError::Unsafe { .. }) => return Err(("it is no URL", EXAMPLE)),
+        Err(RenderError::Missing(_) | RenderError::Unusable { .. } | RenderError::Unsafe { .. }) => {
+            return Err(("it is no URL", EXAMPLE));
+        }
     };
     if text.contains('#') {
         return Err(("it has a fragment (`#`)", "remove it"));

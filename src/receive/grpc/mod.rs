@@ -24,7 +24,7 @@ use super::http::{Misdirected, quoted};
 use super::intake::Verdict;
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
-use super::{Misdirection, Received, Transport};
+use super::{Misdirection, Received, Sender, Transport};
 use crate::otlp::Signal;
 use crate::rpc::{Code, ENCODING, MEDIA_TYPE};
 
@@ -70,9 +70,11 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
     match (call, received) {
-        (Call::Export(signal), Ok(received)) => export(otlp, signal, received, deadline, gzip).await,
+        (Call::Export(signal), Ok(received)) => {
+            export(otlp, signal, Sender::of(&head), received, deadline, gzip).await
+        }
         (Call::Export(signal), Err(error)) => {
-            otlp.intake.unread(signal, Transport::Grpc, &error);
+            otlp.intake.unread(signal, Transport::Grpc, &Sender::of(&head), &error);
             unread(&error).answer()
         }
         (_, Err(error)) => unread(&error).answer(),
@@ -84,11 +86,12 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
 async fn export(
     otlp: &Otlp,
     signal: Signal,
+    sender: Sender,
     received: Received,
     deadline: Option<Instant>,
     gzip: bool,
 ) -> Answer {
-    let status = match otlp.intake.take(signal, Transport::Grpc, received, deadline).await {
+    let status = match otlp.intake.take(signal, Transport::Grpc, sender, received, deadline).await {
         Verdict::Accepted => return message(&super::status::Encoding::Protobuf.success(signal, None), gzip),
         Verdict::Partly { rejected, message: text } => {
             let partial = super::status::Encoding::Protobuf.success(signal, Some((rejected, &text)));

@@ -66,11 +66,15 @@ fn hits(table: &RouteTable, attributes: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn misses(table: &RouteTable, signal: Signal, attributes: &[(&str, &str)]) -> Vec<String> {
+    misses_of(table, signal, &resource(attributes))
+}
+
+fn misses_of(table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String> {
     let mut misses = Vec::new();
     table
         .route::<Unroutable>(
             signal,
-            &resource(attributes),
+            resource,
             &mut String::new(),
             |_| Ok(()),
             |at, why| misses.push(format!("{}: {}", table.name(at), why())),
@@ -199,11 +203,55 @@ fn every_route_asked_in_vain_says_why() {
         [
             "metrics: it is not for logs",
             "prod: `env` is `test`, which does not match",
-            "keyed: its key is absent",
+            "keyed: it has no key: `k` is absent",
             "late: `zone` is absent, which does not match",
         ]
     );
     assert_eq!(misses(&table, Signal::Metrics, &[]), [""; 0], "nobody is asked after a hit");
+}
+
+#[test]
+fn what_is_there_but_of_no_use_is_not_called_absent() {
+    let template = Template::parse("{{ resource[\"k\"] }}-{{ resource[\"l\"] }}").expect("it is right");
+    let table = table(vec![
+        route("matched", &[("k", "*")], KeySpec::Route),
+        route("keyed", &[], by(&["k", "l"])),
+        route("made", &[], KeySpec::Template(template)),
+    ]);
+    let long = "x".repeat(LONGEST_KEY + 1);
+    for (value, why) in [
+        (Value::StringValue(String::new()), "is there but empty"),
+        (Value::StringValue(long), "is longer than 512 bytes"),
+        (Value::StringValue("a\u{1}".to_owned()), "holds control characters"),
+        (Value::DoubleValue(1.0), "is neither a string, an integer nor a boolean"),
+        (Value::BytesValue(vec![]), "is neither a string, an integer nor a boolean"),
+    ] {
+        let resource = resource_of(vec![any("k", value)]);
+        let misses = misses_of(&table, Signal::Logs, &resource);
+        let expected = [
+            format!("matched: `k` {why}, which does not match"),
+            format!("keyed: it has no key: `k` {why}, `l` is absent"),
+            format!("made: it has no key: `k` {why}, `l` is absent"),
+        ];
+        assert_eq!(misses, expected);
+        let mut text = String::new();
+        table.put_values(Signal::Logs, &resource, &mut text);
+        assert_eq!(text, format!(" (k {why}, l absent)"));
+    }
+    let halves = "y".repeat(LONGEST_KEY / 2);
+    let template = Template::parse("{{ resource[\"k\"] }}-{{ resource[\"l\"] }}").expect("it is right");
+    let made = self::table(vec![route("made", &[], KeySpec::Template(template))]);
+    let too_long = misses(&made, Signal::Logs, &[("k", &halves), ("l", &halves)]);
+    assert_eq!(too_long, ["made: it has no key: it is longer than 512 bytes"]);
+}
+
+#[test]
+fn an_exporter_says_of_what_its_template_needs_that_it_is_there_but_empty() {
+    let mut both = route("both", &[], by(&["k"]));
+    both.exporters = vec![1];
+    let table = table(vec![both]);
+    let said = hits(&table, &[("region", "eu"), ("k", "key"), ("tenant", "")]);
+    assert!(said[0].contains("`tenant` is there but empty"), "{said:?}");
 }
 
 #[test]

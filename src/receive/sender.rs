@@ -1,0 +1,139 @@
+//! Who has sent a request, as far as the log can tell it.
+
+use std::net::SocketAddr;
+
+use ::http::header::{HeaderMap, HeaderValue, USER_AGENT};
+use ::http::request::Parts;
+
+use crate::otlp::{self, Cut, Entry, Found, Value};
+
+/// The attribute by which people know what has sent.
+const SERVICE: [&str; 1] = ["service.name"];
+
+/// Characters that are shown of what a sender has chosen.
+const SHOWN: usize = 100;
+
+/// Longer parts of JSON are not read again for the sake of a log line.
+const LONGEST_JSON: usize = 16 * 1024;
+
+/// Put into the extensions of a request by its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// What is known about the sender of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Sender {
+    peer: Option<SocketAddr>,
+    user_agent: Option<HeaderValue>,
+    service: Option<String>,
+}
+
+impl Sender {
+    /// What the head of a request says.
+    pub(super) fn of(head: &Parts) -> Self {
+        Self {
+            peer: head.extensions.get().map(|Peer(peer)| *peer),
+            user_agent: user_agent(&head.headers).cloned(),
+            service: None,
+        }
+    }
+
+    /// The other side of the connection, which may be a proxy.
+    pub(super) fn peer(&self) -> Option<String> {
+        self.peer.map(|peer| peer.to_string())
+    }
+
+    /// `User-Agent`, shortened and printable.
+    pub(super) fn user_agent(&self) -> Option<String> {
+        self.user_agent.as_ref().map(|agent| printable(&String::from_utf8_lossy(agent.as_bytes())))
+    }
+
+    /// The `service.name` of what was sent, shortened and printable, if it was looked for.
+    pub(super) fn service(&self) -> Option<&str> {
+        self.service.as_deref()
+    }
+
+    /// Looks for the `service.name` of what is wrong with a request: of the entry that is not taken, else of what was cut
+    /// out first, else of the first entry that has one.
+    pub(super) fn look_for_service(&mut self, entries: &[Entry<'_>], untaken: Option<usize>, cuts: &[Cut]) {
+        let of_entry = |index: usize| {
+            let entry = entries.iter().find(|entry| entry.index == index)?;
+            service(entry.resource())
+        };
+        let of_cut = || {
+            let cut = cuts.first()?;
+            of_entry(cut.index).or_else(|| service_of_request(&cut.bytes))
+        };
+        self.service = untaken
+            .and_then(of_entry)
+            .or_else(of_cut)
+            .or_else(|| entries.iter().find_map(|entry| service(entry.resource())));
+    }
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(USER_AGENT)
+}
+
+/// The `service.name` of an encoded resource.
+fn service(resource: &[u8]) -> Option<String> {
+    let mut found = [Found::Absent];
+    otlp::find(resource, &SERVICE, &mut found);
+    match found {
+        [Found::Value(Value::Text(name))] => Some(printable(name)).filter(|name| !name.is_empty()),
+        _ => None,
+    }
+}
+
+/// The `service.name` in what was cut out: a request of one entry, which is not valid, in protobuf or JSON.
+fn service_of_request(request: &[u8]) -> Option<String> {
+    if !request.starts_with(b"{") {
+        let (_, entry) = otlp::frames(request).next()?;
+        return service(otlp::resource(entry));
+    }
+    let line = request.split(|byte| *byte == b'\n').next().filter(|line| line.len() <= LONGEST_JSON)?;
+    let request: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let entry = request.as_object()?.values().next()?.get(0)?;
+    let attributes = entry.get("resource")?.get("attributes")?.as_array()?;
+    let named =
+        attributes.iter().find(|attribute| attribute.get("key").is_some_and(|key| *key == SERVICE[0]))?;
+    let name = named.get("value")?.get("stringValue")?.as_str()?;
+    Some(printable(name)).filter(|name| !name.is_empty())
+}
+
+fn printable(text: &str) -> String {
+    let mut characters = text.chars();
+    let shown = characters.by_ref().take(SHOWN);
+    let mut shown: String = shown.map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_sender_chooses_is_shown_shortened_and_printable() {
+        assert_eq!(printable("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(printable(&"ä".repeat(SHOWN)), "ä".repeat(SHOWN));
+        assert_eq!(printable(&"ä".repeat(SHOWN + 1)), "ä".repeat(SHOWN) + "…");
+    }
+
+    #[test]
+    fn the_service_of_a_part_that_was_cut_out_is_found_in_either_encoding() {
+        let json = br#"{"resourceLogs":[{"resource":{"attributes":[{"key":"a"},{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeLogs":[5]}]}"#;
+        assert_eq!(service_of_request(json).as_deref(), Some("shop"));
+        // An entry with a resource, and with a scope that ends too early.
+        let pair = b"\x0a\x0cservice.name\x12\x06\x0a\x04shop";
+        let resource = [&[0x0a, pair.len() as u8][..], pair].concat();
+        let entry = [&[0x0a, resource.len() as u8][..], &resource, b"\x12\x63"].concat();
+        let request = [&[0x0a, entry.len() as u8][..], &entry].concat();
+        assert_eq!(service_of_request(&request).as_deref(), Some("shop"));
+        for nothing in [&b""[..], b"{", b"{}", b"\x0a\x00", b"\xff"] {
+            assert_eq!(service_of_request(nothing), None);
+        }
+    }
+}
