@@ -14,8 +14,10 @@ use super::secrets::{is_name, named};
 
 /// Collections inside each other; the deepest key of the schema is at a third of it.
 const DEEPEST: usize = 32;
-/// Nodes after aliases are expanded.
-const MOST_NODES: usize = 100_000;
+/// Values that are written, which bounds what a file of the largest size costs.
+const MOST_WRITTEN: usize = 1_000_000;
+/// Values that aliases repeat.
+const MOST_REPEATED: usize = 100_000;
 /// Bytes of text copied by aliases.
 const MOST_ALIASED_BYTES: usize = 8 << 20;
 
@@ -45,6 +47,8 @@ pub(super) struct Scalar {
     pub(super) literal: Vec<Range<usize>>,
     /// A value that was to be substituted can't be had, which has been said.
     pub(super) missing: bool,
+    /// A placeholder stands in the text for a value that can't be had.
+    pub(super) placeholder: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -104,6 +108,11 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.missing)
     }
 
+    /// Whether a placeholder stands in the value.
+    pub(super) fn has_placeholder(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.placeholder)
+    }
+
     /// Where in a scalar's text the substituted values are, which are no template.
     pub(super) fn literal(&self) -> &[Range<usize>] {
         match &self.value {
@@ -147,6 +156,7 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
         open: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
+        repeated: 0,
         aliased: 0,
         root: None,
     };
@@ -175,7 +185,11 @@ struct Builder<'a> {
     report: &'a mut Report,
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
+    /// All values so far, those of aliases with them.
     nodes: usize,
+    /// Those of aliases alone.
+    repeated: usize,
+    /// Bytes of text in those.
     aliased: usize,
     root: Option<Node>,
 }
@@ -221,6 +235,7 @@ impl Builder<'_> {
                 self.nodes += 1;
                 self.report.text(span);
                 let node = Node { span, value: Value::Scalar(Scalar { text, plain, ..Scalar::default() }) };
+                self.within_budget(span)?;
                 self.remember(anchor, &node, 1);
                 self.place(node)
             }
@@ -275,6 +290,7 @@ impl Builder<'_> {
             return None;
         };
         self.nodes += anchored.nodes;
+        self.repeated += anchored.nodes;
         self.aliased += anchored.bytes;
         if self.open.len() + anchored.height > DEEPEST {
             self.report.error(span, format!("nested more than {DEEPEST} levels deep by its aliases"));
@@ -286,8 +302,21 @@ impl Builder<'_> {
     }
 
     fn within_budget(&mut self, span: Span) -> Option<()> {
-        if self.nodes > MOST_NODES || self.aliased > MOST_ALIASED_BYTES {
-            self.report.error(span, format!("more than {MOST_NODES} values once its aliases are expanded"));
+        if self.repeated > MOST_REPEATED || self.aliased > MOST_ALIASED_BYTES {
+            let bytes = MOST_ALIASED_BYTES >> 20;
+            self.report
+                .error(
+                    span,
+                    format!("aliases repeat more than {MOST_REPEATED} values, or {bytes} MiB of text"),
+                )
+                .help("write what several exporters share once, and merge it with `<<`");
+            return None;
+        }
+        if self.nodes - self.repeated > MOST_WRITTEN {
+            self.report.error(
+                span,
+                format!("there are more than {MOST_WRITTEN} keys and values, which is the most"),
+            );
             return None;
         }
         Some(())

@@ -181,6 +181,11 @@ impl Report {
         }
     }
 
+    /// Whether something has been said of this very place.
+    pub(super) fn has_said(&self, span: Span) -> bool {
+        self.found.iter().any(|found| found.span == Some(span))
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }

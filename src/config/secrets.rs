@@ -328,7 +328,7 @@ fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
 }
 
 /// A scalar as the YAML 1.2 core schema types it.
-fn typed(scalar: &Scalar) -> Json {
+pub(super) fn typed(scalar: &Scalar) -> Json {
     let text = &scalar.text;
     if scalar.is_null() {
         return Json::Null;

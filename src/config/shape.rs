@@ -14,6 +14,7 @@ use super::node::{Entry, Node, Scalar, Value};
 use super::problem::{Report, Span, listed, nearest, quoted};
 use super::schema::Shape;
 use super::secrets::{REDACTED, named};
+use super::substitute::PLACEHOLDER;
 
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
@@ -79,7 +80,9 @@ impl Walk<'_> {
             // That has been said.
             Value::Scalar(scalar) if scalar.missing => None,
             Value::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
-            Value::Scalar(scalar) if !scalar.is_null() && !shape.is("object") && !shape.is("array") => {
+            Value::Scalar(scalar)
+                if (!scalar.is_null() || scalar.substituted) && !shape.is("object") && !shape.is("array") =>
+            {
                 self.scalar(node, scalar, shape, place)
             }
             Value::Seq(items) if shape.is("array") => {
@@ -110,10 +113,16 @@ impl Walk<'_> {
             };
             let is_fixed = shape.properties().any(|(key, _)| key == entry.key);
             let value_shape = Shape::of(schema);
+            if let Some(value) = in_place_of_placeholder(entry, schema, shape) {
+                map.extend(value.map(|value| (entry.key.clone(), value)));
+                continue;
+            }
             if entry.value.is_missing() || (is_fixed && says_nothing(entry, schema, shape)) {
                 continue;
             }
-            if entry.value.is_null() && !value_shape.is("object") {
+            // A secret that is empty is no mistake of the file.
+            let is_empty_text = entry.value.is_substituted() && value_shape.is("string");
+            if entry.value.is_null() && !value_shape.is("object") && !is_empty_text {
                 if shown {
                     self.report.error(entry.key_span, format!("`{inner}` has no value"));
                 } else {
@@ -250,6 +259,10 @@ impl Walk<'_> {
 
     fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
         let words = shape.words();
+        let is_text = shape.is("string") && shape.format().is_none() && words.is_empty();
+        if scalar.placeholder && !is_text {
+            return None;
+        }
         if !words.is_empty() {
             return self.word(node, scalar, &words, place);
         }
@@ -379,6 +392,30 @@ impl Walk<'_> {
                 None => "write keys and values, indented below it".to_owned(),
             }),
             _ => {}
+        }
+    }
+}
+
+/// What a value with a placeholder in it is read as, where the placeholder itself would not do: a whole URL, an address,
+/// and, for all that is not text, the default.
+fn in_place_of_placeholder(entry: &Entry, schema: &Json, shape: Shape<'_>) -> Option<Option<Json>> {
+    /// Of the domain that names nothing, RFC 2606.
+    const URL: &str = "https://placeholder.invalid:4317";
+    /// It gets in the way of no other listener.
+    const ADDRESS: &str = "127.0.0.1:0";
+    let Value::Scalar(scalar) = &entry.value.value else { return None };
+    if !scalar.placeholder {
+        return None;
+    }
+    let sends = matches!(shape.definition, Some("OtlpHttp" | "OtlpGrpc"));
+    match schema["x-shown"].as_str() {
+        Some("url") if !sends && entry.key == "endpoint" => Some(Some(ADDRESS.into())),
+        Some("url") if scalar.text == PLACEHOLDER => Some(Some(URL.into())),
+        _ if entry.key == "proxy_url" => Some(None),
+        _ => {
+            let value = Shape::of(schema).of_kind(&entry.value);
+            let is_text = value.is("string") && value.format().is_none() && value.words().is_empty();
+            (!is_text).then_some(None)
         }
     }
 }
