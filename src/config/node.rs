@@ -41,14 +41,24 @@ pub(super) struct Scalar {
     pub(super) text: String,
     /// Written without quotes, so that it may be a number, a boolean or null.
     pub(super) plain: bool,
-    /// The text holds a substituted value, which may be a secret, whatever its key.
-    pub(super) substituted: bool,
+    /// What in the text is not as it is written.
+    pub(super) origin: Origin,
     /// Where in the text the substituted values are.
     pub(super) literal: Vec<Range<usize>>,
+}
+
+/// Where the text of a scalar comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is as it is written.
+    #[default]
+    Written,
+    /// It holds a substituted value, which may be a secret, whatever its key.
+    Substituted,
+    /// It holds a placeholder for a value that can't be had.
+    Placeholder,
     /// A value that was to be substituted can't be had, which has been said.
-    pub(super) missing: bool,
-    /// A placeholder stands in the text for a value that can't be had.
-    pub(super) placeholder: bool,
+    Missing,
 }
 
 #[derive(Clone, PartialEq)]
@@ -100,17 +110,17 @@ impl Node {
 
     /// Whether the value holds something that was substituted.
     pub(super) fn is_substituted(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.substituted)
+        matches!(&self.value, Value::Scalar(scalar) if scalar.is_substituted())
     }
 
     /// Whether a value that was to be substituted into this one can't be had.
     pub(super) fn is_missing(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.missing)
+        matches!(&self.value, Value::Scalar(scalar) if scalar.origin == Origin::Missing)
     }
 
     /// Whether a placeholder stands in the value.
     pub(super) fn has_placeholder(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.placeholder)
+        matches!(&self.value, Value::Scalar(scalar) if scalar.origin == Origin::Placeholder)
     }
 
     /// Where in a scalar's text the substituted values are, which are no template.
@@ -133,10 +143,15 @@ impl Node {
 }
 
 impl Scalar {
+    /// Whether the text is not as it is written.
+    pub(super) fn is_substituted(&self) -> bool {
+        self.origin != Origin::Written
+    }
+
     /// Null as in YAML 1.2; and as in the Collector, a substitution that is empty.
     pub(super) fn is_null(&self) -> bool {
         match self.text.as_str() {
-            "" => self.plain || self.substituted,
+            "" => self.plain || self.is_substituted(),
             "~" | "null" | "Null" | "NULL" => self.plain,
             _ => false,
         }

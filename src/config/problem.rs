@@ -173,7 +173,7 @@ impl Report {
     pub(super) fn written(&self, node: &Node, source: &str) -> String {
         match &node.value {
             Value::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
-            Value::Scalar(scalar) if scalar.substituted => {
+            Value::Scalar(scalar) if scalar.is_substituted() => {
                 quoted(source.get(node.span.start..node.span.end).unwrap_or_default())
             }
             Value::Scalar(scalar) => quoted(&scalar.text),

@@ -41,11 +41,14 @@ pub fn published() -> &'static Json {
 fn add_collectors_keys(body: &mut Json, definition: &str) {
     let Some(properties) = body.get_mut("properties").and_then(Json::as_object_mut) else { return };
     for key in collector::keys() {
-        let verdict = collector::verdict(definition, key);
-        if let Some((_, why)) = verdict.filter(|(verdict, _)| *verdict != Verdict::Refused) {
-            let text = format!("A Collector's key, which has no effect here: {why}.");
-            properties.insert(key.to_owned(), json!({ "description": text, "deprecated": true }));
-        }
+        let Some((verdict, why)) = collector::verdict(definition, key) else { continue };
+        let schema = if verdict == Verdict::Refused {
+            let text = format!("A Collector's key, which is not available here: {why}.");
+            json!({ "description": text, "deprecated": true, "enum": [null, false, "", [], {}] })
+        } else {
+            json!({ "description": format!("A Collector's key, which has no effect here: {why}."), "deprecated": true })
+        };
+        properties.insert(key.to_owned(), schema);
     }
 }
 
@@ -117,7 +120,7 @@ fn relax(body: &mut Json) {
     for (key, value) in map {
         match (key.as_str(), value) {
             ("properties" | "patternProperties" | "$defs", Json::Object(inner)) => {
-                inner.values_mut().for_each(relax)
+                inner.values_mut().for_each(relax);
             }
             ("anyOf" | "oneOf", Json::Array(inner)) => inner.iter_mut().for_each(relax),
             ("items" | "additionalProperties", inner) => relax(inner),

@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::Secrets;
-use super::node::{Node, Scalar, Value};
+use super::node::{Node, Origin, Scalar, Value};
 use super::problem::{Report, Span};
 use super::secrets;
 
@@ -65,14 +65,18 @@ impl<'a> Substitution<'a> {
                     report
                         .error(span, "`${` is never closed by `}`")
                         .help("write `${env:NAME}`, or `$$` for a dollar sign");
-                    scalar.missing = true;
+                    scalar.origin = Origin::Missing;
                     return;
                 };
-                scalar.substituted = true;
+                if scalar.origin == Origin::Written {
+                    scalar.origin = Origin::Substituted;
+                }
                 let value = match self.value(&inner[..close]) {
                     Err(failure) if failure.is_absence && self.secrets == Secrets::Optional => {
                         report.warn(span, format!("{}: a placeholder stands for it", failure.message));
-                        scalar.placeholder = true;
+                        if scalar.origin != Origin::Missing {
+                            scalar.origin = Origin::Placeholder;
+                        }
                         Ok(PLACEHOLDER.to_owned())
                     }
                     value => value,
@@ -88,7 +92,7 @@ impl<'a> Substitution<'a> {
                     }
                     Err(Failure { message, help, .. }) => {
                         report.error(span, message).help(help);
-                        scalar.missing = true;
+                        scalar.origin = Origin::Missing;
                     }
                 }
                 rest = &inner[close + 1..];

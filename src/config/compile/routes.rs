@@ -181,13 +181,11 @@ fn targets(
             let near = if item.is_substituted() { None } else { closest(name, exporters) };
             let written = context.written(item);
             let problem = context.report.error(item.span, format!("there is no exporter {written}"));
-            problem.help(match near {
-                Some(near) => format!("did you mean {}?", named(near)),
-                None => {
-                    let names: Vec<String> = exporters.0.iter().map(|(name, _)| named(name)).collect();
-                    format!("the exporters are {}", enumerated(&names))
-                }
-            });
+            let names = || exporters.0.iter().map(|(name, _)| named(name)).collect::<Vec<String>>();
+            problem.help(near.map_or_else(
+                || format!("the exporters are {}", enumerated(&names())),
+                |near| format!("did you mean {}?", named(near)),
+            ));
             continue;
         };
         if targets.contains(&position) {
