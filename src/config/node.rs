@@ -367,6 +367,9 @@ impl Builder<'_> {
                     let line = self.source[..first.start].matches('\n').count() + 1;
                     // Where there is no value, the key may be one.
                     let shown = !node.is_null() && is_name(&key);
+                    if shown {
+                        self.report.show_key(key_span);
+                    }
                     let what =
                         if shown { format!("duplicate key {}", named(&key)) } else { "duplicate key".into() };
                     self.report

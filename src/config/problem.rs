@@ -157,6 +157,11 @@ impl Report {
         self.texts.insert(span, false);
     }
 
+    /// Shows a key that the tree doesn't have, since it is there already.
+    pub(super) fn show_key(&mut self, span: Span) {
+        self.texts.insert(span, true);
+    }
+
     /// Shows what has been found to be harmless. What stands in several places, by an alias, is so in each of them.
     pub(super) fn show(&mut self, sight: &Sight) {
         self.looked_at = true;

@@ -198,6 +198,8 @@ fn duplicate_keys_are_all_named() {
             "5:1 error: duplicate key `exporters` (it is already on line 2; keep one of the two)",
         ]
     );
+    let shown = load(&with("limits: { streams: 1, streams: 2 }\n")).unwrap_err().to_string();
+    assert!(shown.contains("4 | limits: { streams: 1, streams: [redacted] }"), "{shown}");
 }
 
 #[test]
