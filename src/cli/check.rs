@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::config_file::ConfigArgs;
-use crate::config::{self, Problem, Source};
+use super::config_file::{ConfigArgs, SecretsArgs};
+use crate::config::{self, Problem, Secrets, Source};
 
 /// Checks a configuration without running it.
 ///
@@ -19,6 +19,8 @@ pub struct CheckArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    secrets: SecretsArgs,
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -47,7 +49,8 @@ pub fn check(
     env: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let (problems, code) = match config::load(source, env) {
+    let secrets = args.secrets.secrets();
+    let (problems, code) = match config::load_with(source, env, secrets) {
         Ok(compiled) => (compiled.warnings, ExitCode::SUCCESS),
         Err(problems) => (problems.list, ExitCode::FAILURE),
     };
@@ -60,19 +63,22 @@ pub fn check(
             for problem in &problems {
                 writeln!(out, "{problem}")?;
             }
-            writeln!(out, "{source}: {}", verdict(&problems))?;
+            writeln!(out, "{source}: {}", verdict(&problems, secrets))?;
         }
     }
     Ok(code)
 }
 
 /// `2 errors, 1 warning`.
-fn verdict(problems: &[Problem]) -> String {
+fn verdict(problems: &[Problem], secrets: Secrets) -> String {
     let errors = problems.iter().filter(|problem| problem.severity == config::Severity::Error).count();
     let warnings = problems.len() - errors;
     let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
     match (errors, warnings) {
         (0, 0) => "fine".to_owned(),
+        (0, warnings) if secrets == Secrets::Optional => {
+            format!("can be used, as far as can be told without secrets, with {}", count(warnings, "warning"))
+        }
         (0, warnings) => format!("can be used, with {}", count(warnings, "warning")),
         (errors, 0) => count(errors, "error"),
         (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
@@ -119,6 +125,28 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("sluice.yaml: 2 errors\n"), "{text}");
+    }
+
+    #[test]
+    fn without_secrets_a_file_that_lacks_nothing_else_can_be_used() {
+        let yaml = "receivers: { otlp: { protocols: { http: { tls: { cert_file: ./no, key_file: \"${env:KEY}\" } } } } }\n\
+                    exporters: { otlp_http: { endpoint: \"${env:URL}\", timeout: \"${env:TIME}\", headers: { A: \"Bearer \
+                    ${file:./no/such/file}\" }, tls: { ca_file: ./no } } }\nroutes: [{ exporters: [otlp_http] }]\n";
+        let (text, code) = run(yaml, &[]);
+        assert_eq!(code, ExitCode::FAILURE);
+        assert!(text.contains("the environment variable `URL` is not set"), "{text}");
+        let (text, code) = run(yaml, &["--without-secrets"]);
+        assert_eq!(code, ExitCode::SUCCESS, "{text}");
+        for said in [
+            "the environment variable `KEY` is not set: a placeholder stands for it",
+            "can't read the file `./no/such/file`: No such file or directory (os error 2): a placeholder stands for it",
+            "the files of `tls` are not read",
+            "sluice.yaml: can be used, as far as can be told without secrets, with 6 warnings",
+        ] {
+            assert!(text.contains(said), "{said}\n{text}");
+        }
+        let (_, code) = run(&yaml.replace("timeout", "timeuot"), &["--without-secrets"]);
+        assert_eq!(code, ExitCode::FAILURE);
     }
 
     #[test]

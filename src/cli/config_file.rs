@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::config::Secrets;
+
 /// Which configuration a command is about.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigArgs {
@@ -16,6 +18,21 @@ impl ConfigArgs {
     /// The file, if one is named.
     pub(super) fn file(&self) -> Option<&Path> {
         self.config.as_deref()
+    }
+}
+
+/// Whether what is secret has to be there.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct SecretsArgs {
+    /// Go without the variables and files that the configuration names, where they are not there: a placeholder stands for each, and files of certificates are not read
+    #[arg(long)]
+    without_secrets: bool,
+}
+
+impl SecretsArgs {
+    /// What the configuration is read with.
+    pub(super) fn secrets(self) -> Secrets {
+        if self.without_secrets { Secrets::Optional } else { Secrets::Needed }
     }
 }
 

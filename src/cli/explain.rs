@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::config_file::ConfigArgs;
-use crate::config::{self, Compiled, Source};
+use super::config_file::{ConfigArgs, SecretsArgs};
+use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::Transport;
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
@@ -25,6 +25,8 @@ pub struct ExplainArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    secrets: SecretsArgs,
     /// An `Export<Signal>ServiceRequest` in protobuf or JSON, such as a `.pb` file of the dead-letter directory; `-` for standard input
     #[arg(long)]
     payload: PathBuf,
@@ -47,7 +49,8 @@ pub fn explain(
     env: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let compiled = match config::load(source, env) {
+    let secrets = args.secrets.secrets();
+    let compiled = match config::load_with(source, env, secrets) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
@@ -78,6 +81,10 @@ pub fn explain(
         return Ok(ExitCode::FAILURE);
     };
     let field = if is_json(&payload) { signal.json_entry_field() } else { signal.entry_field() };
+    if secrets == Secrets::Optional {
+        let what = "placeholders stand for what is not there, and certificates are not read";
+        writeln!(out, "without secrets: {what}; `sluice check --without-secrets` says where")?;
+    }
     let explanation = Explanation::new(compiled, signal, field)?;
     for entry in &split.entries {
         explanation.entry(entry, out)?;

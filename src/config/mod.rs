@@ -31,7 +31,7 @@ use crate::route::{RouteSpec, Unrouted};
 
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
-pub use schema::schema;
+pub use schema::published as schema;
 pub use substitute::fingerprint;
 
 use problem::Report;
@@ -124,9 +124,21 @@ pub struct Limits {
     pub streams: usize,
 }
 
+/// Whether what a configuration names has to be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    /// It has: the configuration is to be run.
+    #[default]
+    Needed,
+    /// A placeholder stands for each variable and file that can't be had, and files of certificates are not read. What
+    /// is compiled can be looked at, but not run. A warning at each place says so.
+    Optional,
+}
+
 /// What a configuration is read against, beside its files.
 struct Surroundings<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
+    secrets: Secrets,
     /// Bytes of memory there are, where known.
     memory: Option<u64>,
 }
@@ -140,7 +152,20 @@ struct Surroundings<'a> {
 ///
 /// Every problem there is, if one of them is an error.
 pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
-    let surroundings = Surroundings { env, memory: machine::memory() };
+    load_with(source, env, Secrets::Needed)
+}
+
+/// As [`load`], and without what is secret if that is wanted.
+///
+/// # Errors
+///
+/// Every problem there is, if one of them is an error.
+pub fn load_with(
+    source: &Source,
+    env: &dyn Fn(&str) -> Option<String>,
+    secrets: Secrets,
+) -> Result<Compiled, Problems> {
+    let surroundings = Surroundings { env, secrets, memory: machine::memory() };
     let mut files = Files::default();
     match source {
         Source::Embedded => read(EMBEDDED, "config/sluice.yaml (embedded)", files, &surroundings),
@@ -180,10 +205,10 @@ fn read(
     let sight = secrets::look(&root);
     report.show(&sight);
     let redacted = sight.redacted;
-    Substitution::new(surroundings.env, &mut files).apply(&mut root, &mut report);
+    Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     let parts = match serde_json::from_value::<model::Config>(checked) {
-        Ok(config) => Some(compile::compile(&config, &root, text, surroundings.memory, &mut report)),
+        Ok(config) => Some(compile::compile(&config, &root, text, surroundings, &mut report)),
         Err(_) if report.has_errors() => None,
         Err(error) => {
             // The schema let something pass that the model can't hold. The error's own text may quote a secret.

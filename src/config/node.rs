@@ -14,8 +14,10 @@ use super::secrets::{is_name, named};
 
 /// Collections inside each other; the deepest key of the schema is at a third of it.
 const DEEPEST: usize = 32;
-/// Nodes after aliases are expanded.
-const MOST_NODES: usize = 100_000;
+/// Values that are written, which bounds what a file of the largest size costs.
+const MOST_WRITTEN: usize = 1_000_000;
+/// Values that aliases repeat.
+const MOST_REPEATED: usize = 100_000;
 /// Bytes of text copied by aliases.
 const MOST_ALIASED_BYTES: usize = 8 << 20;
 
@@ -39,12 +41,24 @@ pub(super) struct Scalar {
     pub(super) text: String,
     /// Written without quotes, so that it may be a number, a boolean or null.
     pub(super) plain: bool,
-    /// The text holds a substituted value, which may be a secret, whatever its key.
-    pub(super) substituted: bool,
+    /// What in the text is not as it is written.
+    pub(super) origin: Origin,
     /// Where in the text the substituted values are.
     pub(super) literal: Vec<Range<usize>>,
+}
+
+/// Where the text of a scalar comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is as it is written.
+    #[default]
+    Written,
+    /// It holds a substituted value, which may be a secret, whatever its key.
+    Substituted,
+    /// It holds a placeholder for a value that can't be had.
+    Placeholder,
     /// A value that was to be substituted can't be had, which has been said.
-    pub(super) missing: bool,
+    Missing,
 }
 
 #[derive(Clone, PartialEq)]
@@ -96,12 +110,17 @@ impl Node {
 
     /// Whether the value holds something that was substituted.
     pub(super) fn is_substituted(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.substituted)
+        matches!(&self.value, Value::Scalar(scalar) if scalar.is_substituted())
     }
 
     /// Whether a value that was to be substituted into this one can't be had.
     pub(super) fn is_missing(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.missing)
+        matches!(&self.value, Value::Scalar(scalar) if scalar.origin == Origin::Missing)
+    }
+
+    /// Whether a placeholder stands in the value.
+    pub(super) fn has_placeholder(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.origin == Origin::Placeholder)
     }
 
     /// Where in a scalar's text the substituted values are, which are no template.
@@ -124,10 +143,15 @@ impl Node {
 }
 
 impl Scalar {
+    /// Whether the text is not as it is written.
+    pub(super) fn is_substituted(&self) -> bool {
+        self.origin != Origin::Written
+    }
+
     /// Null as in YAML 1.2; and as in the Collector, a substitution that is empty.
     pub(super) fn is_null(&self) -> bool {
         match self.text.as_str() {
-            "" => self.plain || self.substituted,
+            "" => self.plain || self.is_substituted(),
             "~" | "null" | "Null" | "NULL" => self.plain,
             _ => false,
         }
@@ -147,6 +171,7 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
         open: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
+        repeated: 0,
         aliased: 0,
         root: None,
     };
@@ -175,7 +200,11 @@ struct Builder<'a> {
     report: &'a mut Report,
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
+    /// All values so far, those of aliases with them.
     nodes: usize,
+    /// Those of aliases alone.
+    repeated: usize,
+    /// Bytes of text in those.
     aliased: usize,
     root: Option<Node>,
 }
@@ -221,6 +250,7 @@ impl Builder<'_> {
                 self.nodes += 1;
                 self.report.text(span);
                 let node = Node { span, value: Value::Scalar(Scalar { text, plain, ..Scalar::default() }) };
+                self.within_budget(span)?;
                 self.remember(anchor, &node, 1);
                 self.place(node)
             }
@@ -275,6 +305,7 @@ impl Builder<'_> {
             return None;
         };
         self.nodes += anchored.nodes;
+        self.repeated += anchored.nodes;
         self.aliased += anchored.bytes;
         if self.open.len() + anchored.height > DEEPEST {
             self.report.error(span, format!("nested more than {DEEPEST} levels deep by its aliases"));
@@ -286,8 +317,21 @@ impl Builder<'_> {
     }
 
     fn within_budget(&mut self, span: Span) -> Option<()> {
-        if self.nodes > MOST_NODES || self.aliased > MOST_ALIASED_BYTES {
-            self.report.error(span, format!("more than {MOST_NODES} values once its aliases are expanded"));
+        if self.repeated > MOST_REPEATED || self.aliased > MOST_ALIASED_BYTES {
+            let bytes = MOST_ALIASED_BYTES >> 20;
+            self.report
+                .error(
+                    span,
+                    format!("aliases repeat more than {MOST_REPEATED} values, or {bytes} MiB of text"),
+                )
+                .help("write what several exporters share once, and merge it with `<<`");
+            return None;
+        }
+        if self.nodes - self.repeated > MOST_WRITTEN {
+            self.report.error(
+                span,
+                format!("there are more than {MOST_WRITTEN} keys and values, which is the most"),
+            );
             return None;
         }
         Some(())
@@ -323,6 +367,9 @@ impl Builder<'_> {
                     let line = self.source[..first.start].matches('\n').count() + 1;
                     // Where there is no value, the key may be one.
                     let shown = !node.is_null() && is_name(&key);
+                    if shown {
+                        self.report.show_key(key_span);
+                    }
                     let what =
                         if shown { format!("duplicate key {}", named(&key)) } else { "duplicate key".into() };
                     self.report

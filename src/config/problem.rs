@@ -157,6 +157,11 @@ impl Report {
         self.texts.insert(span, false);
     }
 
+    /// Shows a key that the tree doesn't have, since it is there already.
+    pub(super) fn show_key(&mut self, span: Span) {
+        self.texts.insert(span, true);
+    }
+
     /// Shows what has been found to be harmless. What stands in several places, by an alias, is so in each of them.
     pub(super) fn show(&mut self, sight: &Sight) {
         self.looked_at = true;
@@ -173,12 +178,17 @@ impl Report {
     pub(super) fn written(&self, node: &Node, source: &str) -> String {
         match &node.value {
             Value::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
-            Value::Scalar(scalar) if scalar.substituted => {
+            Value::Scalar(scalar) if scalar.is_substituted() => {
                 quoted(source.get(node.span.start..node.span.end).unwrap_or_default())
             }
             Value::Scalar(scalar) => quoted(&scalar.text),
             Value::Seq(_) | Value::Map(_) => node.kind().to_owned(),
         }
+    }
+
+    /// Whether something has been said of this very place.
+    pub(super) fn has_said(&self, span: Span) -> bool {
+        self.found.iter().any(|found| found.span == Some(span))
     }
 
     pub(super) fn has_errors(&self) -> bool {

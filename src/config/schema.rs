@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value as Json, json};
 
+use super::collector::{self, Verdict};
 use super::model::Config;
 use super::node::{Node, Value};
 
-/// The JSON Schema (draft 2020-12) of the configuration.
-pub fn schema() -> &'static Json {
+/// The JSON Schema (draft 2020-12) of the configuration as it is read.
+pub(super) fn schema() -> &'static Json {
     static SCHEMA: OnceLock<Json> = OnceLock::new();
     SCHEMA.get_or_init(|| {
         let mut schema =
@@ -17,6 +18,115 @@ pub fn schema() -> &'static Json {
         schema["title"] = json!("Sluice configuration");
         schema
     })
+}
+
+/// The schema for editors: what is written where, rather than what it is read as. Any key may be without a value, text
+/// may look like a number, and `${…}` may stand for anything; and keys of the Collector's that have no effect are no
+/// mistake.
+pub fn published() -> &'static Json {
+    static PUBLISHED: OnceLock<Json> = OnceLock::new();
+    PUBLISHED.get_or_init(|| {
+        let mut published = schema().clone();
+        add_collectors_keys(&mut published, "Config");
+        if let Some(definitions) = published["$defs"].as_object_mut() {
+            for (name, body) in definitions {
+                add_collectors_keys(body, name);
+            }
+        }
+        relax(&mut published);
+        published
+    })
+}
+
+fn add_collectors_keys(body: &mut Json, definition: &str) {
+    let Some(properties) = body.get_mut("properties").and_then(Json::as_object_mut) else { return };
+    for key in collector::keys() {
+        let Some((verdict, why)) = collector::verdict(definition, key) else { continue };
+        let schema = if verdict == Verdict::Refused {
+            let text = format!("A Collector's key, which is not available here: {why}.");
+            json!({ "description": text, "deprecated": true, "enum": [null, false, "", [], {}] })
+        } else {
+            json!({ "description": format!("A Collector's key, which has no effect here: {why}."), "deprecated": true })
+        };
+        properties.insert(key.to_owned(), schema);
+    }
+}
+
+/// Lets a schema, and all within it, take what the configuration does.
+fn relax(body: &mut Json) {
+    /// In a text that stands for a number or a boolean: a substitution, or a form that YAML 1.2 doesn't know.
+    const SUBSTITUTED: &str = r"\$\{";
+    const INTEGER: &str = r"^[+-]?[0-9][0-9a-fA-F_xo]*$|\$\{";
+    const BOOLEAN: &str = r"^(True|TRUE|False|FALSE)$|\$\{";
+
+    let own = body.clone();
+    let words = Shape::of(&own).words();
+    let is_words = !words.is_empty() && body.get("$ref").is_none();
+    if is_words {
+        let description = own.get("description").cloned();
+        let numbers =
+            words.iter().any(|word| word.parse::<f64>().is_ok()).then(|| json!({ "type": "number" }));
+        let others = [
+            json!({ "type": "null" }),
+            json!({ "const": "" }),
+            json!({ "type": "string", "pattern": SUBSTITUTED }),
+        ];
+        let mut own = own.clone();
+        let default = own.as_object_mut().and_then(|own| own.shift_remove("default"));
+        own.as_object_mut().map(|own| own.shift_remove("description"));
+        let any: Vec<Json> = [own].into_iter().chain(others).chain(numbers).collect();
+        *body = json!({ "anyOf": any });
+        for (key, value) in [("description", description), ("default", default)] {
+            if let Some(value) = value {
+                body[key] = value;
+            }
+        }
+        return;
+    }
+    let Some(map) = body.as_object_mut() else { return };
+    for internal in ["x-shown", "x-asked-by-key"] {
+        map.shift_remove(internal);
+    }
+    // The names of our forms may mean another form to others.
+    if map.get("format").and_then(Json::as_str).is_some_and(|format| !format.starts_with("uint")) {
+        map.shift_remove("format");
+    }
+    let types: Vec<String> = match map.get("type") {
+        Some(Json::String(name)) => vec![name.clone()],
+        Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).map(ToOwned::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    if !types.is_empty() {
+        let has = |name: &str| types.iter().any(|known| known == name);
+        let mut wider: Vec<&str> = types.iter().map(String::as_str).filter(|name| *name != "null").collect();
+        if has("string") {
+            wider.extend(["number", "boolean"]);
+        } else if has("integer") || has("number") {
+            wider.push("string");
+            map.insert("pattern".to_owned(), json!(INTEGER));
+        } else if has("boolean") {
+            wider.push("string");
+            map.insert("pattern".to_owned(), json!(BOOLEAN));
+        }
+        wider.push("null");
+        map.insert("type".to_owned(), json!(wider));
+    }
+    // What may be left out may be written as nothing.
+    if let Some(reference) = map.get("$ref").cloned() {
+        map.shift_remove("$ref");
+        map.insert("anyOf".to_owned(), json!([{ "$ref": reference }, { "type": "null" }]));
+        return;
+    }
+    for (key, value) in map {
+        match (key.as_str(), value) {
+            ("properties" | "patternProperties" | "$defs", Json::Object(inner)) => {
+                inner.values_mut().for_each(relax);
+            }
+            ("anyOf" | "oneOf", Json::Array(inner)) => inner.iter_mut().for_each(relax),
+            ("items" | "additionalProperties", inner) => relax(inner),
+            _ => {}
+        }
+    }
 }
 
 /// A schema without its indirections: behind `$ref`, and without the `null` of an optional key.

@@ -47,10 +47,8 @@ impl Sight {
         match &node.value {
             Value::Scalar(scalar) => {
                 // A single value where a list of such is expected is as harmless as in the list.
-                let shape = shape.map(|shape| match shape.is("array") {
-                    true => Shape::of(&shape.body["items"]),
-                    false => shape,
-                });
+                let shape = shape
+                    .map(|shape| if shape.is("array") { Shape::of(&shape.body["items"]) } else { shape });
                 let harmless =
                     scalar.is_null() || shape.is_some_and(|shape| Form::of(shape, form).fits(&scalar.text));
                 self.place(node.span, harmless);
@@ -328,7 +326,7 @@ fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
 }
 
 /// A scalar as the YAML 1.2 core schema types it.
-fn typed(scalar: &Scalar) -> Json {
+pub(super) fn typed(scalar: &Scalar) -> Json {
     let text = &scalar.text;
     if scalar.is_null() {
         return Json::Null;
@@ -356,7 +354,7 @@ fn typed(scalar: &Scalar) -> Json {
 /// every configuration may have.
 pub(super) fn known_keys(line: &str) -> Vec<Range<usize>> {
     let indentation = line.len() - line.trim_start_matches([' ', '-']).len();
-    let mut shown = vec![0..indentation];
+    let mut shown: Vec<Range<usize>> = std::iter::once(0..indentation).collect();
     let mut at = indentation;
     loop {
         let rest = &line[at..];

@@ -10,10 +10,11 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::collector::{self, Verdict};
 use super::model;
-use super::node::{Entry, Node, Scalar, Value};
+use super::node::{Entry, Node, Origin, Scalar, Value};
 use super::problem::{Report, Span, listed, nearest, quoted};
 use super::schema::Shape;
 use super::secrets::{REDACTED, named};
+use super::substitute::PLACEHOLDER;
 
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
@@ -77,9 +78,13 @@ impl Walk<'_> {
         let shape = shape.of_kind(node);
         match &node.value {
             // That has been said.
-            Value::Scalar(scalar) if scalar.missing => None,
+            Value::Scalar(scalar) if scalar.origin == Origin::Missing => None,
             Value::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
-            Value::Scalar(scalar) if !scalar.is_null() && !shape.is("object") && !shape.is("array") => {
+            Value::Scalar(scalar)
+                if (!scalar.is_null() || scalar.is_substituted())
+                    && !shape.is("object")
+                    && !shape.is("array") =>
+            {
                 self.scalar(node, scalar, shape, place)
             }
             Value::Seq(items) if shape.is("array") => {
@@ -110,10 +115,20 @@ impl Walk<'_> {
             };
             let is_fixed = shape.properties().any(|(key, _)| key == entry.key);
             let value_shape = Shape::of(schema);
+            match in_place_of_placeholder(entry, schema, shape) {
+                Some(StandIn::Value(value)) => {
+                    map.insert(entry.key.clone(), value.into());
+                    continue;
+                }
+                Some(StandIn::Default) => continue,
+                None => {}
+            }
             if entry.value.is_missing() || (is_fixed && says_nothing(entry, schema, shape)) {
                 continue;
             }
-            if entry.value.is_null() && !value_shape.is("object") {
+            // A secret that is empty is no mistake of the file.
+            let is_empty_text = entry.value.is_substituted() && value_shape.is("string");
+            if entry.value.is_null() && !value_shape.is("object") && !is_empty_text {
                 if shown {
                     self.report.error(entry.key_span, format!("`{inner}` has no value"));
                 } else {
@@ -250,6 +265,10 @@ impl Walk<'_> {
 
     fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
         let words = shape.words();
+        let is_text = shape.is("string") && shape.format().is_none() && words.is_empty();
+        if scalar.origin == Origin::Placeholder && !is_text {
+            return None;
+        }
         if !words.is_empty() {
             return self.word(node, scalar, &words, place);
         }
@@ -268,7 +287,7 @@ impl Walk<'_> {
         } else {
             (number(&scalar.text), "a number")
         };
-        let quotes = !scalar.plain && !scalar.substituted && found.is_some();
+        let quotes = !scalar.plain && !scalar.is_substituted() && found.is_some();
         if let Some(value) = found.filter(|_| !quotes) {
             self.warn_of_octal(node.span, &scalar.text);
             return self.in_range(value, node, shape, place);
@@ -287,7 +306,7 @@ impl Walk<'_> {
             return Some(scalar.text.clone().into());
         }
         let written = self.report.written(node, self.source);
-        let near = (!scalar.substituted).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
+        let near = (!scalar.is_substituted()).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
         let guess = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         self.report
             .error(node.span, format!("{written} is not a value of `{}`", place.word()))
@@ -313,7 +332,7 @@ impl Walk<'_> {
             other => format!("a {other}"),
         };
         // What is expected may repeat what was given.
-        let help = match (scalar.substituted, self.report.shows(node.span)) {
+        let help = match (scalar.is_substituted(), self.report.shows(node.span)) {
             (true, _) => format!("the substituted text must be {what}"),
             (false, true) => expected,
             (false, false) => parse("").err().unwrap_or_default(),
@@ -370,7 +389,7 @@ impl Walk<'_> {
         let problem = self.report.error(node.span, format!("{name} must be {expected}, not {}", node.kind()));
         let first = shape.properties().next().map(|(key, _)| key);
         match (expected, &node.value) {
-            ("a list", Value::Scalar(scalar)) if !scalar.substituted && shown => {
+            ("a list", Value::Scalar(scalar)) if !scalar.is_substituted() && shown => {
                 let items = self.source.get(node.span.start..node.span.end).unwrap_or_default();
                 problem.help(format!("write [{}]", quoted(items).trim_matches('`')));
             }
@@ -379,6 +398,36 @@ impl Walk<'_> {
                 None => "write keys and values, indented below it".to_owned(),
             }),
             _ => {}
+        }
+    }
+}
+
+/// What stands in for a value with a placeholder in it, where that would not do.
+enum StandIn {
+    Value(&'static str),
+    Default,
+}
+
+/// What a value with a placeholder in it is read as, where the placeholder itself would not do: a whole URL, an address,
+/// and, for all that is not text, the default.
+fn in_place_of_placeholder(entry: &Entry, schema: &Json, shape: Shape<'_>) -> Option<StandIn> {
+    /// Of the domain that names nothing, RFC 2606.
+    const URL: &str = "https://placeholder.invalid:4317";
+    /// It gets in the way of no other listener.
+    const ADDRESS: &str = "127.0.0.1:0";
+    let Value::Scalar(scalar) = &entry.value.value else { return None };
+    if scalar.origin != Origin::Placeholder {
+        return None;
+    }
+    let sends = matches!(shape.definition, Some("OtlpHttp" | "OtlpGrpc"));
+    match schema["x-shown"].as_str() {
+        Some("url") if !sends && entry.key == "endpoint" => Some(StandIn::Value(ADDRESS)),
+        Some("url") if scalar.text == PLACEHOLDER => Some(StandIn::Value(URL)),
+        _ if entry.key == "proxy_url" => Some(StandIn::Default),
+        _ => {
+            let value = Shape::of(schema).of_kind(&entry.value);
+            let is_text = value.is("string") && value.format().is_none() && value.words().is_empty();
+            (!is_text).then_some(StandIn::Default)
         }
     }
 }

@@ -9,7 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::node::{Node, Scalar, Value};
+use super::Secrets;
+use super::node::{Node, Origin, Scalar, Value};
 use super::problem::{Report, Span};
 use super::secrets;
 
@@ -22,12 +23,20 @@ pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// What substitutions read, and what they have read.
 pub(super) struct Substitution<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
+    secrets: Secrets,
     files: &'a mut Files,
 }
 
+/// Stands for what can't be had, where that is not needed. It is right in a header, a path, a host and a key.
+pub(super) const PLACEHOLDER: &str = "placeholder";
+
 impl<'a> Substitution<'a> {
-    pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>, files: &'a mut Files) -> Self {
-        Self { env, files }
+    pub(super) fn new(
+        env: &'a dyn Fn(&str) -> Option<String>,
+        secrets: Secrets,
+        files: &'a mut Files,
+    ) -> Self {
+        Self { env, secrets, files }
     }
 
     /// Substitutes in every scalar at and below `node`.
@@ -56,18 +65,34 @@ impl<'a> Substitution<'a> {
                     report
                         .error(span, "`${` is never closed by `}`")
                         .help("write `${env:NAME}`, or `$$` for a dollar sign");
-                    scalar.missing = true;
+                    scalar.origin = Origin::Missing;
                     return;
                 };
-                scalar.substituted = true;
-                match self.value(&inner[..close]) {
+                if scalar.origin == Origin::Written {
+                    scalar.origin = Origin::Substituted;
+                }
+                let value = match self.value(&inner[..close]) {
+                    Err(failure) if failure.is_absence && self.secrets == Secrets::Optional => {
+                        report.warn(span, format!("{}: a placeholder stands for it", failure.message));
+                        if scalar.origin != Origin::Missing {
+                            scalar.origin = Origin::Placeholder;
+                        }
+                        Ok(PLACEHOLDER.to_owned())
+                    }
+                    value => value,
+                };
+                match value {
                     Ok(value) => {
+                        if value.trim().is_empty() && inner.starts_with("file:") {
+                            let file = secrets::path(Path::new(&inner["file:".len()..close]));
+                            report.warn(span, format!("there is nothing in the file {file}"));
+                        }
                         scalar.literal.push(out.len()..out.len() + value.len());
                         out.push_str(&value);
                     }
-                    Err(Failure { message, help }) => {
+                    Err(Failure { message, help, .. }) => {
                         report.error(span, message).help(help);
-                        scalar.missing = true;
+                        scalar.origin = Origin::Missing;
                     }
                 }
                 rest = &inner[close + 1..];
@@ -92,6 +117,7 @@ impl<'a> Substitution<'a> {
         if !secrets::is_variable(name) {
             // Its text may be a part of a password that happens to have `${` in it.
             return Err(Failure {
+                is_absence: false,
                 message: "this `${…}` is not a substitution".into(),
                 help:
                     "write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`, or `$$` for a dollar sign"
@@ -104,6 +130,7 @@ impl<'a> Substitution<'a> {
             (Some(value), _) => Ok(value),
             (None, Some(default)) => Ok(default.to_owned()),
             (None, None) => Err(Failure {
+                is_absence: true,
                 message: format!("the environment variable `{name}` is not set"),
                 help: format!("set it, or write `${{env:{name}:-default}}`"),
             }),
@@ -113,6 +140,7 @@ impl<'a> Substitution<'a> {
     fn file(&mut self, path: &Path) -> Result<String, Failure> {
         let shown = secrets::path(path);
         let text = self.files.read(path).map_err(|reason| Failure {
+            is_absence: true,
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
         })?;
@@ -123,6 +151,8 @@ impl<'a> Substitution<'a> {
 }
 
 struct Failure {
+    /// The variable or the file is not there, or can't be read.
+    is_absence: bool,
     message: String,
     help: String,
 }

@@ -57,3 +57,30 @@ async fn a_configuration_that_cannot_be_used_leaves_everything_as_it_was() {
     assert_eq!(config["version"], 2);
     assert!(config["last_error"].is_null(), "{config}");
 }
+
+#[tokio::test]
+async fn no_answer_about_a_configuration_has_a_secret_in_it() {
+    let up = sinks::recording().await;
+    let good = yaml::up(&up.url(), &["headers: { X-Api: s3cret-4711 }"]);
+    let sluice = Sluice::start(&good).await;
+    let config = sluice.api("/api/v1/config").await;
+    assert!(!config.to_string().contains("s3cret"), "{config}");
+    assert_eq!(config["config"]["exporters"]["otlp_http/up"]["endpoint"], up.url());
+    for broken in [
+        yaml::up(&up.url(), &["headers: { X-Api: a, X-Api: s3cret-4711 }"]),
+        yaml::up(&up.url(), &["heders: { X-Api: s3cret-4711 }"]),
+        yaml::up(&up.url(), &["headers: { X-Api: \"s3cret-4711 }"]),
+        yaml::up(&up.url(), &["headers:", "- X-Api: [s3cret-4711"]),
+        yaml::up(&up.url(), &["timeout: s3cret-4711"]),
+        yaml::up(&up.url(), &["tls: { key_file: s3cret-4711 }"]),
+        yaml::up("user:s3cret-4711@h:4317", &[]),
+        yaml::up("https://h/x y?api_key=s3cret-4711", &[]),
+        good.clone() + "limits: { memory: s3cret-4711 } # s3cret-4711\n",
+    ] {
+        let answer = sluice.reload(&broken).await;
+        assert_eq!(answer.status, 422, "{broken}: {}", answer.text());
+        assert!(!answer.text().contains("s3cret"), "{broken}: {}", answer.text());
+        let config = sluice.api("/api/v1/config").await;
+        assert!(!config.to_string().contains("s3cret"), "{broken}: {config}");
+    }
+}

@@ -89,6 +89,35 @@ async fn check_exits_with_0_or_with_1_and_every_problem() {
 }
 
 #[tokio::test]
+async fn check_and_explain_run_without_the_secrets() {
+    let yaml = GOOD
+        .replace("SLUICE_TEST_TOKEN", "SLUICE_TOKEN_THAT_IS_NOT_SET")
+        .replace("headers:", "tls: { ca_file: ./not/here.pem }, headers:");
+    let home = directory(&yaml);
+    let payload = request(&[entry_of(Signal::Logs, resource(&[("s2.stream", "b")]), &["x"])]);
+    let explain = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
+    let lacking = sluice_in(home.path(), &explain, &payload).await;
+    assert_eq!(lacking.code, Some(1), "{}", lacking.out);
+
+    let explain = [&explain[..], &["--without-secrets"]].concat();
+    let explained = sluice_in(home.path(), &explain, &payload).await;
+    assert_eq!(explained.code, Some(0), "{} {}", explained.out, explained.error);
+    for expected in
+        ["without secrets: ", "https://otel.example.com/in/b/v1/logs", "authorization: [redacted]"]
+    {
+        assert!(explained.out.contains(expected), "{expected}: {}", explained.out);
+    }
+    let checked = sluice_in(home.path(), &["check", "sluice.yaml", "--without-secrets"], b"").await;
+    assert_eq!(checked.code, Some(0), "{}", checked.out);
+    assert!(
+        checked.out.contains("`SLUICE_TOKEN_THAT_IS_NOT_SET` is not set: a placeholder stands"),
+        "{}",
+        checked.out
+    );
+    assert!(checked.out.contains("the files of `tls` are not read"), "{}", checked.out);
+}
+
+#[tokio::test]
 async fn run_with_a_bad_file_exits_with_1_and_says_what_check_says() {
     let bad = directory("receivers: 1\n");
     let checked = sluice_in(bad.path(), &["check", "sluice.yaml"], b"").await;

@@ -1,5 +1,6 @@
 //! `exporters`.
 
+use std::collections::HashMap;
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
@@ -34,35 +35,38 @@ pub(super) fn compile(
             .help("write `exporters: { file/local: { path: ./data } }`");
     }
     shared_files(exporters, all, context);
+    let nodes: HashMap<&str, &Node> =
+        all.entries().iter().map(|entry| (entry.key.as_str(), &entry.value)).collect();
     exporters
         .0
         .iter()
-        .map(|(name, exporter)| (Arc::from(name.as_str()), one(name, exporter, all, context)))
+        .map(|(name, exporter)| {
+            let node = nodes.get(name.as_str()).copied().unwrap_or(all);
+            (Arc::from(name.as_str()), one(name, exporter, node, context))
+        })
         .collect()
 }
 
 /// Says which `file` exporters have one path. Their lines don't mix, but each rotates by its own settings.
 fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'_>) {
-    let mut seen: Vec<(PathBuf, &str)> = Vec::new();
+    let mut seen: HashMap<PathBuf, &str> = HashMap::new();
     for (name, exporter) in &exporters.0 {
         let Exporter::File(file) = exporter else { continue };
         // `./data` is `data`.
         let path: PathBuf = file.path.components().filter(|part| *part != Component::CurDir).collect();
-        if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == path) {
+        let other = *seen.entry(path).or_insert(name);
+        if other != name {
             let entry = all.entry(name).filter(|entry| entry.value.get("path").is_none());
             let span = entry.map_or(all.near(&[name, "path"]).span, |entry| entry.key_span);
             context
                 .report
                 .warn(span, format!("{} writes to the same files as {}", named(name), named(other)))
                 .help("write another `path`");
-        } else {
-            seen.push((path, name));
         }
     }
 }
 
-fn one(name: &str, exporter: &Exporter, all: &Node, context: &mut Context<'_>) -> ExporterSettings {
-    let node = all.near(&[name]);
+fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) -> ExporterSettings {
     match exporter {
         Exporter::OtlpHttp(http) => {
             let mut settings = otlp_http(name, http, node, context);
@@ -293,8 +297,12 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
             .error(span, format!("`{written}` needs `{missing}`"))
             .help(format!("write `{missing}`, too"));
     }
-    for (key, file) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)]
-    {
+    let files = [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)];
+    let left_out = files.iter().any(|(_, file)| file.is_some()) && context.leaves_out_files(node);
+    for (key, file) in files {
+        if left_out {
+            break;
+        }
         if let Some(file) = file
             && !file.exists()
         {
@@ -316,9 +324,9 @@ fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
             .help("write `ca_file` to trust a certificate authority of your own");
     }
     TlsClientSettings {
-        ca_file: tls.ca_file.clone(),
-        cert_file: tls.cert_file.clone(),
-        key_file: tls.key_file.clone(),
+        ca_file: tls.ca_file.clone().filter(|_| !left_out),
+        cert_file: tls.cert_file.clone().filter(|_| !left_out),
+        key_file: tls.key_file.clone().filter(|_| !left_out),
         insecure_skip_verify: tls.insecure_skip_verify,
         server_name_override: tls.server_name_override.clone(),
         only_tls13: tls.min_version == Some(TlsVersion::V13),

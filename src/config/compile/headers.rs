@@ -1,5 +1,7 @@
 //! `headers` of exporters: names, and values that are templates and secrets.
 
+use std::ops::Range;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
@@ -59,7 +61,7 @@ pub(super) fn check_content_type(
         Encoding::Json => ("json", &["application/json"], "proto"),
     };
     for header in written(headers, node) {
-        if !header.name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()) {
+        if !header.name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()) || header.node.has_placeholder() {
             continue;
         }
         // What follows `;` are parameters.
@@ -116,6 +118,14 @@ fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> 
             .help(TEMPLATES);
         return None;
     };
+    if node.is_substituted() && !node.has_placeholder() {
+        let is_empty = value.trim().is_empty() || node.literal().iter().any(Range::is_empty);
+        if is_empty && !context.report.has_said(node.span) {
+            context
+                .report
+                .warn(node.span, format!("what is substituted into the value of `{name}` is empty"));
+        }
+    }
     let sendable =
         template.render(&Sample, Place::Header).is_ok_and(|value| HeaderValue::from_str(&value).is_ok());
     if !sendable {
@@ -130,6 +140,8 @@ fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> 
 
 /// Whether a header's value is something to keep secret on the wire.
 pub(super) fn is_credential(name: &HeaderName) -> bool {
+    const PARTS: [&str; 9] =
+        ["auth", "apikey", "api-key", "token", "secret", "password", "credential", "cookie", "signature"];
     let name = name.as_str();
-    name.contains("authorization") || name.contains("api-key") || name.contains("token")
+    PARTS.iter().any(|part| name.contains(part)) || name.ends_with("-key") || name == "x-honeycomb-team"
 }

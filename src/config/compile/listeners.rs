@@ -41,12 +41,42 @@ pub(super) fn compile(
             listeners.extend(grpc_listener(name, grpc, protocols.near(&["grpc"]), addresses, context));
         }
     }
+    warn_of_open_ports(&listeners, receivers, root, context);
     if !served && !context.is_excused(root, "receivers") {
         context
             .section_error(root, "receivers", "there is no receiver, so nothing can come in")
             .help("write `receivers: { otlp: { protocols: { http: { endpoint: \"127.0.0.1:4318\" } } } }`");
     }
     listeners
+}
+
+/// Says so, once, if receivers can be reached from other machines without TLS.
+fn warn_of_open_ports(
+    listeners: &[ListenerSettings],
+    receivers: &Named<Receiver>,
+    root: &Node,
+    context: &mut Context<'_>,
+) {
+    let written_tls = |listener: &ListenerSettings| {
+        let receiver =
+            receivers.0.iter().find(|(name, _)| *name == listener.name).map(|(_, receiver)| receiver);
+        receiver.is_some_and(|receiver| match listener.protocol {
+            Protocol::Http => receiver.protocols.http.as_ref().is_some_and(|http| http.tls.is_some()),
+            Protocol::Grpc => receiver.protocols.grpc.as_ref().is_some_and(|grpc| grpc.tls.is_some()),
+        })
+    };
+    let open =
+        listeners.iter().find(|listener| !listener.endpoint.ip().is_loopback() && !written_tls(listener));
+    let Some(open) = open else { return };
+    let protocol = if open.protocol == Protocol::Http { "http" } else { "grpc" };
+    let node = root.near(&["receivers", &open.name, "protocols", protocol, "endpoint"]);
+    context
+        .report
+        .warn(
+            node.span,
+            format!("whoever reaches {} can send, and what is sent is not encrypted", open.endpoint),
+        )
+        .help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
 }
 
 fn http_listener(
@@ -125,7 +155,7 @@ fn http_listener(
         read_header_timeout: http.read_header_timeout.or_longest(),
         read_timeout: http.read_timeout.or_longest(),
         idle_timeout: http.idle_timeout.or_longest(),
-        tls: tls.ok()?,
+        tls: tls.ok()?.flatten(),
         http2: Http2Settings::default(),
         max_connections: http.max_connections,
         url_paths,
@@ -164,7 +194,7 @@ fn grpc_listener(
         read_header_timeout: HttpReceiver::default().read_header_timeout.0,
         read_timeout: grpc.read_timeout.or_longest(),
         idle_timeout: keepalive.max_connection_idle.or_longest(),
-        tls: tls.ok()?,
+        tls: tls.ok()?.flatten(),
         http2,
         max_connections: grpc.max_connections,
         url_paths: [None, None, None],

@@ -20,10 +20,10 @@ use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 
-use super::Limits;
 use super::model;
 use super::node::Node;
 use super::problem::Report;
+use super::{Limits, Secrets, Surroundings};
 
 use address::Addresses;
 
@@ -48,6 +48,8 @@ pub(super) struct Parts {
 struct Context<'a> {
     /// The text, for quoting values as they are written.
     source: &'a str,
+    /// Whether the files of certificates have to be there.
+    secrets: Secrets,
     report: &'a mut Report,
 }
 
@@ -55,6 +57,20 @@ impl Context<'_> {
     /// The value as it stands in the file, quoted, if it may be shown.
     fn written(&self, node: &Node) -> String {
         self.report.written(node, self.source)
+    }
+
+    /// Says that the files of the `tls` at `node` are not read, if they needn't be there.
+    fn leaves_out_files(&mut self, node: &Node) -> bool {
+        let leaves_out = self.secrets == Secrets::Optional;
+        if leaves_out {
+            self.report.warn(node.span, "the files of `tls` are not read");
+        }
+        leaves_out
+    }
+
+    /// The line, from 1, of a byte of the file.
+    fn line_of(&self, at: usize) -> usize {
+        self.source[..at].matches('\n').count() + 1
     }
 
     /// Whether the absence of `key` may follow from another mistake: from one in its value, or from a wrong key
@@ -88,10 +104,10 @@ pub(super) fn compile(
     config: &model::Config,
     root: &Node,
     source: &str,
-    memory: Option<u64>,
+    surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Parts {
-    let mut context = Context { source, report };
+    let mut context = Context { source, secrets: surroundings.secrets, report };
     let context = &mut context;
     let mut addresses = Addresses::default();
 
@@ -108,7 +124,7 @@ pub(super) fn compile(
     });
     let exporters = exporters::compile(&config.exporters, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
-    let limits = limits(&config.limits, root, memory, context);
+    let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
         keep_apart(&journal.directory, &dead_letter.directory, root, context);

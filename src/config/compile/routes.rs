@@ -1,5 +1,7 @@
 //! `routes`.
 
+use std::collections::{HashMap, HashSet};
+
 use regex::Regex;
 
 use super::Context;
@@ -25,28 +27,89 @@ pub(super) fn compile(
             .section_error(root, "routes", "there is no route, so nothing goes anywhere")
             .help(format!("write `routes: [{{ exporters: [{example}] }}]` to send everything there"));
     }
-    let mut specs: Vec<(RouteSpec, &Node)> = Vec::new();
+    let positions: Positions<'_> =
+        exporters.0.iter().enumerate().map(|(position, (name, _))| (name.as_str(), position)).collect();
+    let mut earlier = Earlier::default();
+    let mut lines: HashMap<String, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let node = all.item(index).unwrap_or(all);
-        let spec = one(index, route, exporters, node, context);
-        if let Some((_, first)) = specs.iter().find(|(other, _)| other.name == spec.name) {
-            let line = context.source[..first.span.start].matches('\n').count() + 1;
+        let spec = one(index, route, exporters, &positions, node, context);
+        if let Some(first) = lines.get(&spec.name) {
+            let line = context.line_of(*first);
             context
                 .report
                 .error(node.near(&["name"]).span, format!("duplicate route name {}", named(&spec.name)))
                 .help(format!("it is already the name of the route on line {line}"));
+        } else {
+            lines.insert(spec.name.clone(), node.span.start);
         }
-        unreachable(&spec, node, &specs, context);
-        specs.push((spec, node));
+        unreachable(&spec, node, &earlier, context);
+        earlier.push(spec, node);
     }
-    unused(exporters, &specs, root, context);
-    specs.into_iter().map(|(spec, _)| spec).collect()
+    unused(exporters, &earlier.specs, root, context);
+    earlier.specs.into_iter().map(|(spec, _)| spec).collect()
+}
+
+/// The positions of exporters by name.
+type Positions<'a> = HashMap<&'a str, usize>;
+
+/// The routes so far, so that what may leave nothing for a later one is found without asking all: there may be a
+/// hundred thousand, each for one value of an attribute.
+#[derive(Default)]
+struct Earlier<'a> {
+    specs: Vec<(RouteSpec, &'a Node)>,
+    /// Those that match one value of an attribute alone, by an attribute and its value.
+    literal: HashMap<(String, String), Vec<usize>>,
+    /// All others.
+    general: Vec<usize>,
+}
+
+impl<'a> Earlier<'a> {
+    /// Beyond so many routes without a literal, further ones are not asked. The check is a courtesy, and its cost is
+    /// the square of this.
+    const MOST_GENERAL: usize = 1000;
+
+    fn push(&mut self, spec: RouteSpec, node: &'a Node) {
+        let position = self.specs.len();
+        // All its conditions must be implied, so any one finds it; the rarest finds the fewest others beside it.
+        let literals = spec.matches.iter().filter_map(|(attribute, matcher)| match matcher {
+            Matcher::Glob(Glob::Literal(value)) => Some((attribute.clone(), value.clone())),
+            _ => None,
+        });
+        let literal = literals.min_by_key(|literal| self.literal.get(literal).map_or(0, Vec::len));
+        match literal {
+            Some(literal) => self.literal.entry(literal).or_default().push(position),
+            None if self.general.len() < Self::MOST_GENERAL => self.general.push(position),
+            None => {}
+        }
+        self.specs.push((spec, node));
+    }
+
+    /// Those that may take all that `later` matches, in their order.
+    fn candidates(&self, later: &RouteSpec) -> Vec<usize> {
+        let mut found = self.general.clone();
+        for (attribute, matcher) in &later.matches {
+            // What implies one value is that value, or a list of nothing else.
+            let value = match matcher {
+                Matcher::Glob(Glob::Literal(value)) => value,
+                Matcher::AnyOf(globs) => match globs.as_slice() {
+                    [Glob::Literal(value), ..] => value,
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            found.extend(self.literal.get(&(attribute.clone(), value.clone())).into_iter().flatten());
+        }
+        found.sort_unstable();
+        found
+    }
 }
 
 fn one(
     index: usize,
     route: &Route,
     exporters: &Named<Exporter>,
+    positions: &Positions<'_>,
     node: &Node,
     context: &mut Context<'_>,
 ) -> RouteSpec {
@@ -68,7 +131,7 @@ fn one(
         matches,
         signals,
         key: key(route.key.as_ref(), node.near(&["key"]), context),
-        exporters: targets(route, exporters, signals, node, context),
+        exporters: targets(route, exporters, positions, signals, node, context),
         continues: route.continues,
         max_streams: route.max_streams,
     }
@@ -99,6 +162,7 @@ fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
 fn targets(
     route: &Route,
     exporters: &Named<Exporter>,
+    positions: &Positions<'_>,
     signals: [bool; 3],
     node: &Node,
     context: &mut Context<'_>,
@@ -113,17 +177,15 @@ fn targets(
     let mut targets = Vec::new();
     for (index, name) in route.exporters.iter().enumerate() {
         let item = list.item(index).unwrap_or(list);
-        let Some(position) = exporters.0.iter().position(|(other, _)| other == name) else {
+        let Some(&position) = positions.get(name.as_str()) else {
             let near = if item.is_substituted() { None } else { closest(name, exporters) };
             let written = context.written(item);
             let problem = context.report.error(item.span, format!("there is no exporter {written}"));
-            problem.help(match near {
-                Some(near) => format!("did you mean {}?", named(near)),
-                None => {
-                    let names: Vec<String> = exporters.0.iter().map(|(name, _)| named(name)).collect();
-                    format!("the exporters are {}", enumerated(&names))
-                }
-            });
+            let names = || exporters.0.iter().map(|(name, _)| named(name)).collect::<Vec<String>>();
+            problem.help(near.map_or_else(
+                || format!("the exporters are {}", enumerated(&names())),
+                |near| format!("did you mean {}?", named(near)),
+            ));
             continue;
         };
         if targets.contains(&position) {
@@ -305,16 +367,16 @@ impl Values for WithoutKey {
 }
 
 /// Reports a route that an earlier one leaves nothing for.
-fn unreachable(spec: &RouteSpec, node: &Node, earlier: &[(RouteSpec, &Node)], context: &mut Context<'_>) {
+fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &mut Context<'_>) {
     // A matcher that could not be compiled is not in the list, which then would claim too much.
     if context.report.has_error_within(node.span) {
         return;
     }
-    let shadow = earlier.iter().find(|(other, other_node)| {
-        takes_all_of(other, spec) && !context.report.has_error_within(other_node.span)
-    });
+    let shadow = earlier.candidates(spec).into_iter().map(|position| &earlier.specs[position]).find(
+        |(other, other_node)| takes_all_of(other, spec) && !context.report.has_error_within(other_node.span),
+    );
     if let Some((other, other_node)) = shadow {
-        let line = context.source[..other_node.span.start].matches('\n').count() + 1;
+        let line = context.line_of(other_node.span.start);
         let message = format!(
             "the route {} is never reached: {} (line {line}) takes all that it matches",
             named(&spec.name),
@@ -351,8 +413,9 @@ fn unused(exporters: &Named<Exporter>, specs: &[(RouteSpec, &Node)], root: &Node
     if context.report.has_error_within(root.near(&["routes"]).span) || specs.is_empty() {
         return;
     }
+    let used: HashSet<usize> = specs.iter().flat_map(|(spec, _)| spec.exporters.iter().copied()).collect();
     for (index, (name, _)) in exporters.0.iter().enumerate() {
-        if !specs.iter().any(|(spec, _)| spec.exporters.contains(&index)) {
+        if !used.contains(&index) {
             let span = all.entry(name).map_or(all.span, |entry| entry.key_span);
             context
                 .report

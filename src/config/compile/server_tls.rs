@@ -10,12 +10,12 @@ use crate::receive::{TlsServer, TlsServerSettings};
 /// There is a mistake, which has been reported.
 pub(super) struct Reported;
 
-/// Compiles the `tls` at `node`.
+/// Compiles the `tls` at `node`; to nothing where its files needn't be there.
 pub(super) fn compile(
     tls: &ServerTls,
     node: &Node,
     context: &mut Context<'_>,
-) -> Result<Arc<TlsServer>, Reported> {
+) -> Result<Option<Arc<TlsServer>>, Reported> {
     let (Some(cert_file), Some(key_file)) = (&tls.cert_file, &tls.key_file) else {
         for (key, file) in [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
             if file.is_none() && !context.is_excused(node, key) {
@@ -27,6 +27,9 @@ pub(super) fn compile(
         }
         return Err(Reported);
     };
+    if context.leaves_out_files(node) {
+        return Ok(None);
+    }
     let settings = TlsServerSettings {
         cert_file: cert_file.clone(),
         key_file: key_file.clone(),
@@ -35,7 +38,7 @@ pub(super) fn compile(
         reload_interval: tls.reload_interval.0,
     };
     match TlsServer::load(settings) {
-        Ok(server) => Ok(Arc::new(server)),
+        Ok(server) => Ok(Some(Arc::new(server))),
         Err(error) => {
             let span = node.near(&[error.option()]).span;
             // What stands in place of a path may be the key itself, and the error repeats it.

@@ -1,5 +1,6 @@
 //! Where exporters send: URLs, which are templates.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use http::Uri;
@@ -174,6 +175,7 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
             "write `traces_endpoint`, `metrics_endpoint` and `logs_endpoint`, which are used as they are",
         ));
     }
-    let local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    let local = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     Ok((secure, local))
 }

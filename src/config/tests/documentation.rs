@@ -35,6 +35,7 @@ fn every_yaml_block_in_the_documentation_is_valid() {
         if let Err(problems) = load_with(&whole, &|_| Some("5s".into())) {
             panic!("{problems}\n{whole}");
         }
+        assert_eq!(super::examples::complaints(&whole), [""; 0], "{whole}");
         blocks += 1;
     }
     assert!(blocks >= 8, "{blocks}");

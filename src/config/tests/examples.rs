@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{EMBEDDED, Source};
+use crate::receive::Protocol;
 
 fn env(name: &str) -> Option<String> {
     matches!(name, "S2_BASIN" | "S2_ACCESS_TOKEN" | "ACME_TOKEN" | "GLOBEX_TOKEN" | "BETTER_STACK_TOKEN")
@@ -24,6 +25,92 @@ fn every_example_loads() {
         if let Err(problems) = crate::config::load(&Source::File(file), &env) {
             panic!("{problems}");
         }
+    }
+}
+
+#[test]
+fn every_example_that_takes_http_takes_grpc_as_well() {
+    for file in examples() {
+        let compiled = crate::config::load(&Source::File(file.clone()), &env).unwrap();
+        let port = |protocol| compiled.listeners.iter().any(|listener| listener.protocol == protocol);
+        assert!(port(Protocol::Http) && port(Protocol::Grpc), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_example_loads_without_its_secrets() {
+    for file in examples() {
+        let source = Source::File(file);
+        let compiled = crate::config::load_with(&source, &|_| None, crate::config::Secrets::Optional);
+        let compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!compiled.listeners.is_empty() && !compiled.routes.is_empty());
+    }
+}
+
+/// A file as another program would read it.
+fn as_json(node: &crate::config::node::Node) -> serde_json::Value {
+    use crate::config::node::Value;
+    match &node.value {
+        Value::Scalar(scalar) => crate::config::secrets::typed(scalar),
+        Value::Seq(items) => items.iter().map(as_json).collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|entry| (entry.key.clone(), as_json(&entry.value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    }
+}
+
+/// What the published schema has against a file.
+pub(super) fn complaints(yaml: &str) -> Vec<String> {
+    static VALIDATOR: std::sync::OnceLock<jsonschema::Validator> = std::sync::OnceLock::new();
+    let validator = VALIDATOR
+        .get_or_init(|| jsonschema::draft202012::new(crate::config::schema()).expect("it is a schema"));
+    let mut report = crate::config::problem::Report::default();
+    let root = crate::config::node::parse(yaml, &mut report).expect("it is YAML");
+    let json = as_json(&root);
+    validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+#[test]
+fn the_schema_takes_every_example() {
+    for file in examples() {
+        let yaml = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(complaints(&yaml), [""; 0], "{}", file.display());
+    }
+    assert_eq!(complaints(EMBEDDED), [""; 0]);
+}
+
+#[test]
+fn the_schema_takes_what_the_configuration_takes() {
+    for yaml in [
+        "limits: { streams: 4_000, memory: 536870912 }",
+        "limits: { streams: \"${env:N}\" }\nadmin: { enabled: \"${env:A}\" }\nunrouted: ${env:U}",
+        "limits:\nshutdown_timeout: 0\nunrouted: ''\nroutes:",
+        "exporters: { otlp_http: { endpoint: https://a, headers: { X: 1, Y: true }, user_agent: x, tls: , auth: } }",
+        "exporters: { otlp_http: { headers: [{ name: X, value: 1 }] , sending_queue: { queue_size: 100, storage: x } } }",
+        "routes: [{ match: { a: 1, b: [1, true], c: { not: { regex: x } }, d: { exists: false } }, key: 5, signals: [logs] }]",
+        "receivers: { otlp/a: { protocols: { http: , grpc: { keepalive: { enforcement_policy: {} } } } } }",
+        "processors: { batch: }\nservice: { pipelines: {} }\nextensions: { a: }\nconnectors: { routing: }",
+    ] {
+        assert_eq!(complaints(yaml), [""; 0], "{yaml}");
+    }
+}
+
+#[test]
+fn the_schema_takes_no_slips() {
+    for yaml in [
+        "limit: {}",
+        "limits: { streams: many }",
+        "limits: { streams: 0 }",
+        "unrouted: drp",
+        "routes: [{ exporters: debug }]",
+        "exporters: { kafka: {} }",
+        "exporters: { otlp_http: { endpont: x } }",
+        "receivers: { otlp: { protocols: { http: { auth: { authenticator: x } } } } }",
+        "admin: { enabled: yep }",
+    ] {
+        assert_ne!(complaints(yaml), [""; 0], "{yaml}");
     }
 }
 

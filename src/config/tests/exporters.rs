@@ -159,6 +159,13 @@ fn a_credential_over_plain_http_is_a_warning() {
     );
     assert_eq!(said_of("endpoint: http://localhost:4318\nheaders: { Authorization: x }"), [""; 0]);
     assert_eq!(said_of("endpoint: http://loki\nheaders: { X-Scope-OrgID: x }"), [""; 0]);
+    assert_eq!(said_of("endpoint: http://[::1]:4318\nheaders: { X-Api-Key: x }"), [""; 0]);
+    for header in ["X-Api-Key", "Cookie", "x-honeycomb-team", "X-Auth", "dd-api-key", "X-Secret"] {
+        for host in ["loki", "127.0.0.1.example.com", "{{ key }}.a", "192.168.0.1"] {
+            let said = said_of(&format!("endpoint: \"http://{host}\"\nheaders: {{ {header}: x }}"));
+            assert!(said.len() == 1 && said[0].contains("a credential is sent over plain HTTP"), "{said:?}");
+        }
+    }
 }
 
 #[test]

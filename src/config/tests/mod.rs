@@ -11,7 +11,7 @@ mod routes;
 mod secrets;
 mod substitution;
 
-use super::{Compiled, Problems, Surroundings, read, substitute::Files};
+use super::{Compiled, Problems, Secrets, Surroundings, read, substitute::Files};
 use crate::export::{ExporterKind, ExporterSettings, OtlpHttpSettings};
 
 /// What the tests take for the machine's memory.
@@ -25,7 +25,12 @@ routes: [{ exporters: [debug] }]
 ";
 
 fn load_with(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
-    read(text, "config.yaml", Files::default(), &Surroundings { env, memory: Some(MEMORY) })
+    read(
+        text,
+        "config.yaml",
+        Files::default(),
+        &Surroundings { env, secrets: Secrets::Needed, memory: Some(MEMORY) },
+    )
 }
 
 fn load(text: &str) -> Result<Compiled, Problems> {

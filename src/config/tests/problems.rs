@@ -198,6 +198,8 @@ fn duplicate_keys_are_all_named() {
             "5:1 error: duplicate key `exporters` (it is already on line 2; keep one of the two)",
         ]
     );
+    let shown = load(&with("limits: { streams: 1, streams: 2 }\n")).unwrap_err().to_string();
+    assert!(shown.contains("4 | limits: { streams: 1, streams: [redacted] }"), "{shown}");
 }
 
 #[test]
@@ -263,10 +265,36 @@ fn a_billion_laughs_are_refused() {
     }
     let said = said(&yaml);
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].ends_with("error: more than 100000 values once its aliases are expanded"), "{said:?}");
+    assert!(said[0].contains("error: aliases repeat more than 100000 values, or 8 MiB of text"), "{said:?}");
 
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 100].join(","));
-    assert!(self::said(&long)[0].ends_with("once its aliases are expanded"));
+    assert!(self::said(&long)[0].contains("error: aliases repeat more than"));
+}
+
+#[test]
+fn a_large_file_without_aliases_is_not_taken_for_one_with_them() {
+    let mut yaml = MINIMAL.lines().take(2).fold(String::new(), |yaml, line| yaml + line + "\n") + "routes:\n";
+    for tenant in 0..10_000 {
+        writeln!(yaml, "  - {{ name: r{tenant}, match: {{ tenant.id: t{tenant}, env: prod }}, key: a, exporters: [debug] }}")
+            .unwrap();
+    }
+    let compiled = good(&yaml);
+    assert_eq!((compiled.routes.len(), compiled.warnings.len()), (10_000, 0));
+    // One of them that is never reached is found all the same.
+    writeln!(yaml, "  - {{ match: {{ tenant.id: t7777, env: prod, a: \"*\" }}, exporters: [debug] }}")
+        .unwrap();
+    let yaml = yaml.replace("t7777, env: prod }, key: a,", "t7777, env: prod },");
+    assert!(
+        said(&yaml)[0].contains("`route-10001` is never reached: `r7777` (line 7781)"),
+        "{:?}",
+        said(&yaml)
+    );
+
+    let too_many = format!("a: [{}]\n", "x,".repeat(1_000_001));
+    assert_eq!(
+        said(&too_many),
+        ["1:1999999 error: there are more than 1000000 keys and values, which is the most"]
+    );
 }
 
 #[test]

@@ -288,3 +288,28 @@ fn admin_can_be_turned_off() {
     assert_eq!(good(MINIMAL).health, None);
     assert_eq!(good(&with("health: {}\n")).health, Some("0.0.0.0:13133".parse().unwrap()));
 }
+
+#[test]
+fn receivers_that_other_machines_reach_without_tls_are_one_warning() {
+    let warned = |yaml: &str| {
+        let warnings = good(yaml).warnings;
+        warnings.iter().filter(|warning| warning.message.contains("is not encrypted")).count()
+    };
+    let both = |http: &str, grpc: &str| {
+        with_http(&format!("{{ endpoint: \"{http}\" }}, grpc: {{ endpoint: \"{grpc}\" }}"))
+    };
+    assert_eq!(warned(&both("127.0.0.1:4318", "[::1]:4317")), 0);
+    assert_eq!(warned(&both("0.0.0.0:4318", "0.0.0.0:4317")), 1);
+    assert_eq!(warned(&both("localhost:4318", ":4317")), 1);
+    assert_eq!(warned(&both("192.0.2.1:4318", "127.0.0.1:4317")), 1);
+    assert_eq!(
+        said(&with_http("{ endpoint: \"0.0.0.0:4318\" }")),
+        [
+            "1:53 warning: whoever reaches 0.0.0.0:4318 can send, and what is sent is not encrypted (write `tls:`, or an \
+             endpoint on 127.0.0.1 if all senders are on this machine)"
+        ]
+    );
+    let directory = pem_files();
+    let tls = "{ endpoint: \"0.0.0.0:4318\", tls: { cert_file: @/cert.pem, key_file: @/key.pem } }";
+    assert_eq!(warned(&with_http(&tls.replace('@', directory.path().to_str().unwrap()))), 0);
+}

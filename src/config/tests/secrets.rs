@@ -251,7 +251,7 @@ mod property {
                 let text = line.trim_start();
                 format!("{}- {text}", &line[..line.len() - text.len()])
             }
-            Change::Comment => line.replacen("@", "1 # @", 1),
+            Change::Comment => line.replacen('@', "1 # @", 1),
             Change::Tab => line.replacen("  ", "\t", 1),
         }
     }

@@ -244,3 +244,29 @@ fn a_wrong_value_is_quoted_as_written_not_as_substituted() {
     assert!(!problems.to_string().contains("hunter2"), "{problems}");
     assert!(problems.list[2].message.contains("`${env:SECRET}`"), "{problems}");
 }
+
+#[test]
+fn a_secret_that_is_empty_is_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    for (content, written) in [
+        ("", "Bearer ${file:@}"),
+        ("\n", "${file:@}"),
+        (" \n", "${file:@}"),
+        ("\u{feff}", "Bearer ${file:@}"),
+        ("x", "Bearer ${env:EMPTY}"),
+        ("x", "${env:EMPTY}"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let written = written.replace('@', path.to_str().unwrap());
+        for headers in
+            [format!("{{ Authorization: \"{written}\" }}"), format!("[{{ name: A, value: \"{written}\" }}]")]
+        {
+            let yaml = with_exporter("otlp_http", &format!("endpoint: https://a\nheaders: {headers}"));
+            let compiled = load_with(&yaml, &env).unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(compiled.warnings.len(), 1, "{written}: {:?}", compiled.warnings);
+            let said = &compiled.warnings[0].message;
+            assert!(said.contains("there is nothing in the file") || said.contains("is empty"), "{said}");
+        }
+    }
+}
