@@ -9,11 +9,15 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::{api, journal, letters, metrics};
-use crate::receive::{Answer, AnswerBody, Handler, ListenerSettings};
+use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings};
 use crate::run::{Phase, ReloadError, Role, Router};
+use crate::stream::Budget;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+
+/// Bytes of pages that may be on their way at a time, but for the last that was begun.
+const PAGES: u64 = 8 << 20;
 
 /// What is read on `/`.
 const INDEX: &str = "Sluice admin
@@ -33,12 +37,22 @@ POST /api/v1/reload        reads the configuration again
 #[derive(Debug)]
 pub struct Admin {
     /// What is shown.
-    pub router: Arc<Router>,
+    router: Arc<Router>,
     /// Which of the two listeners this is.
-    pub role: Role,
+    role: Role,
+    /// What requests and pages are reserved on, which is not `limits.memory`: what is looked at must not depend on it.
+    budget: Arc<Budget>,
 }
 
 impl Handler for Admin {
+    fn budget(&self) -> Option<&Arc<Budget>> {
+        Some(&self.budget)
+    }
+
+    fn connection_errors(&self) -> Option<&ConnectionErrors> {
+        Some(&self.router.intake().counters.connection_errors)
+    }
+
     async fn answer(&self, _: &ListenerSettings, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -74,6 +88,11 @@ impl Handler for Admin {
 }
 
 impl Admin {
+    /// What answers in one of these two roles.
+    pub fn new(router: Arc<Router>, role: Role) -> Self {
+        Self { router, role, budget: Arc::new(Budget::new(PAGES)) }
+    }
+
     async fn dead_letters(&self, query: &str) -> Answer {
         let wanted = match letters::wanted(query) {
             Ok(wanted) => wanted,

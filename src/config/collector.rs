@@ -38,7 +38,6 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     ),
     (&["HttpReceiver", "GrpcReceiver"], &["middlewares"], Ignored, MIDDLEWARE),
     (&["HttpReceiver", "GrpcReceiver"], &["transport"], Ignored, "receivers listen on TCP"),
-    (&["HttpReceiver"], &["write_timeout"], Ignored, "answers are a few bytes and are sent at once"),
     (
         &["HttpReceiver"],
         &["keep_alives_enabled"],

@@ -30,9 +30,30 @@ impl AnswerBody {
         Self(Kind::Whole { data: Some(data).filter(|data| !data.is_empty()), trailers: Some(trailers) })
     }
 
+    /// Keeps what `guard` makes of the body's length for as long as its bytes are held, by whoever sends them. Nothing is
+    /// kept for a body without bytes, nor for one that goes on: that is as long as its reader likes.
+    pub(super) fn hold<G: Send + Sync + 'static>(&mut self, guard: impl FnOnce(u64) -> G) {
+        if let Kind::Whole { data: Some(data), .. } = &mut self.0 {
+            let guard = guard(data.len() as u64);
+            *data = Bytes::from_owner(Held { data: std::mem::take(data), _guard: guard });
+        }
+    }
+
     /// A body that comes in pieces.
     pub fn stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
         Self(Kind::Stream(body.boxed_unsync()))
+    }
+}
+
+/// Bytes, and what lives as long as they do.
+struct Held<G> {
+    data: Bytes,
+    _guard: G,
+}
+
+impl<G> AsRef<[u8]> for Held<G> {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
     }
 }
 

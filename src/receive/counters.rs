@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::ConnectionErrors;
 use crate::otlp::Signal;
 
 /// What became of received records.
@@ -84,6 +85,8 @@ impl Transport {
 #[derive(Debug, Default)]
 pub struct Counters {
     transports: [TransportCounters; 2],
+    /// What was wrong with connections.
+    pub connection_errors: ConnectionErrors,
 }
 
 /// The counters of what came by one transport.

@@ -7,6 +7,7 @@ use ::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER,
     USER_AGENT,
 };
+use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -93,11 +94,17 @@ pub(super) async fn answer(
     answer
 }
 
+/// Answers a request for which there is no memory now.
+pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> Answer {
+    let error = BodyError::NoMemory;
+    if let Some(signal) = signal(settings, head.uri.path()) {
+        intake.unread(signal, Transport::Http, &error);
+    }
+    unread(encoding(&head.headers).unwrap_or(Encoding::Protobuf), &error, false)
+}
+
 /// Looks at the head alone.
-fn accept(
-    settings: &ListenerSettings,
-    head: &::http::request::Parts,
-) -> Result<(Signal, Coding, Encoding), Misdirected> {
+fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, Encoding), Misdirected> {
     let encoding = encoding(&head.headers);
     let path = head.uri.path();
     let Some(signal) = signal(settings, path) else {

@@ -7,4 +7,5 @@ mod support;
 
 mod attacker;
 mod floods;
+mod heads;
 mod meter;

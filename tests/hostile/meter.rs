@@ -4,6 +4,9 @@ use std::future::Future;
 
 use crate::support::SluiceProcess;
 
+/// Bytes of a kibibyte.
+pub(crate) const KIB: u64 = 1 << 10;
+
 /// Bytes of a mebibyte.
 pub(crate) const MIB: u64 = 1 << 20;
 
