@@ -28,6 +28,7 @@ mod notice;
 pub mod otlp;
 mod pem;
 pub mod receive;
+mod regular;
 pub mod route;
 mod rpc;
 pub mod run;

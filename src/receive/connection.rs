@@ -92,7 +92,7 @@ impl<H: Handler> Connection<H> {
             (None, opening) => self.serve(socket, opening, &settings).await,
             // In a box, so that a connection without TLS takes no room for it.
             (Some(tls), Opening::Tls) => Box::pin(self.serve_secured(socket, tls, &settings)).await,
-            (Some(_), opening) => self.spoke_plaintext(socket, opening, &settings).await,
+            (Some(_), opening) => self.spoke_plaintext(opening, &settings),
         }
     }
 
@@ -131,24 +131,23 @@ impl<H: Handler> Connection<H> {
             format_args!("it began with TLS, which is not spoken on {here}: {tls}, or give the receiver a certificate with `tls:`"),
         );
         // Clients that meet an answer of HTTP where they expect TLS say so, which is more than they say of a closed connection.
-        say_farewell(socket, "this port does not speak TLS: write http:// instead of https://\n").await;
+        let answer =
+            answer_plainly(socket, "this port does not speak TLS: write http:// instead of https://\n");
+        tokio::select! {
+            () = answer => {}
+            _ = self.watched.ended() => {}
+        }
     }
 
-    async fn spoke_plaintext(
-        self,
-        socket: impl AsyncRead + AsyncWrite + Unpin,
-        opening: Opening,
-        settings: &ListenerSettings,
-    ) {
+    fn spoke_plaintext(&self, opening: Opening, settings: &ListenerSettings) {
         let (what, here) = (if opening == Opening::Http2 { "HTTP/2" } else { "HTTP/1.1" }, settings.endpoint);
         self.report(
             settings,
             ConnectionError::PlaintextToTls,
-            format_args!("it began without TLS (like {what}), and {here} speaks nothing else: write an `https://` endpoint in the sender, and no `insecure: true`"),
+            format_args!(
+                "it began without TLS (like {what}), and {here} speaks nothing else: write an `https://` endpoint in the sender, and no `insecure: true`"
+            ),
         );
-        if opening == Opening::Http1 {
-            say_farewell(socket, "this port speaks TLS: write https:// instead of http://\n").await;
-        }
     }
 
     async fn serve_secured<S>(mut self, socket: S, tls: &TlsServer, settings: &ListenerSettings)
@@ -381,7 +380,7 @@ impl Begun {
 
 /// Answers by a bare 400 on a connection that speaks something else, and waits a moment so that the other side can read it:
 /// what it has sent and nobody reads would otherwise take the answer with it.
-async fn say_farewell(mut socket: impl AsyncRead + AsyncWrite + Unpin, message: &str) {
+async fn answer_plainly(mut socket: impl AsyncRead + AsyncWrite + Unpin, message: &str) {
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\r\n{message}",
         message.len()

@@ -43,11 +43,13 @@ pub enum Misdirection {
     Method,
     /// Its `Content-Type` or `Content-Encoding` is not taken.
     Format,
+    /// It has no `Host`, several, or one that is none.
+    Host,
 }
 
 impl Misdirection {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Path, Self::Method, Self::Format];
+    pub const ALL: [Self; 4] = [Self::Path, Self::Method, Self::Format, Self::Host];
 
     /// The HTTP status that it is answered with, the `code` label of `sluice_misdirected_requests_total`.
     pub const fn code(self) -> &'static str {
@@ -55,6 +57,7 @@ impl Misdirection {
             Self::Path => "404",
             Self::Method => "405",
             Self::Format => "415",
+            Self::Host => "400",
         }
     }
 }
@@ -95,7 +98,7 @@ pub struct TransportCounters {
     records: [[AtomicU64; 4]; 3],
     unrouted: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
-    misdirected: [AtomicU64; 3],
+    misdirected: [AtomicU64; Misdirection::ALL.len()],
 }
 
 impl Counters {

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
-use ::http::header::CONTENT_TYPE;
+use ::http::header::{CONTENT_TYPE, HOST};
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use ::http::uri::Authority;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use bytes::BytesMut;
 
 use crate::stream::{Budget, Reservation};
@@ -66,6 +67,22 @@ pub(super) fn detach(head: &mut Parts) {
     }
 }
 
+/// What is wrong with the `Host` of a request, if anything (RFC 9112, section 3.2). One that two readers take for two different
+/// ones may be sent for the sake of that.
+pub(crate) fn wrong_host(head: &Parts) -> Option<&'static str> {
+    if head.version >= Version::HTTP_2 {
+        return None;
+    }
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if head.version < Version::HTTP_11 => None,
+        (None, _) => Some("a request of HTTP/1.1 needs a `Host`"),
+        (Some(_), Some(_)) => Some("a request has one `Host`, not several"),
+        (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => None,
+        (Some(_), None) => Some("`Host` is a host name and perhaps a port"),
+    }
+}
+
 /// Keeps of a head only what an answer in its own format needs.
 pub(super) fn forget(head: &mut Parts) {
     let content_type = head.headers.get(CONTENT_TYPE).cloned();
@@ -95,6 +112,23 @@ mod tests {
     use ::http::Request;
 
     use super::*;
+
+    #[test]
+    fn http_1_1_has_one_host_and_older_requests_may_have_none() {
+        let wrong = |version: Version, hosts: &[&str]| {
+            let request = Request::post("/v1/logs").version(version);
+            let request = hosts.iter().fold(request, |request, host| request.header("host", *host));
+            wrong_host(&request.body(()).unwrap().into_parts().0).is_some()
+        };
+        for fine in [&["localhost"][..], &["127.0.0.1:4318"], &["[::1]:4318"], &[""]] {
+            assert!(!wrong(Version::HTTP_11, fine) && !wrong(Version::HTTP_10, fine), "{fine:?}");
+        }
+        for bad in [&["a", "a"][..], &["a", "b"], &["a b"], &["a/b"]] {
+            assert!(wrong(Version::HTTP_11, bad) && wrong(Version::HTTP_10, bad), "{bad:?}");
+        }
+        assert!(wrong(Version::HTTP_11, &[]));
+        assert!(!wrong(Version::HTTP_10, &[]) && !wrong(Version::HTTP_2, &[]));
+    }
 
     fn head(headers: usize) -> Parts {
         let mut request = Request::post("http://localhost/v1/logs?x=y");

@@ -71,6 +71,7 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Bound {
     listener: Acceptor,
+    address: SocketAddr,
     settings: ListenerSettings,
 }
 
@@ -91,17 +92,19 @@ pub struct Listener {
 impl Bound {
     /// Binds the listener's address.
     pub fn bind(network: &Network, settings: ListenerSettings) -> io::Result<Self> {
-        Ok(Self { listener: network.bind(settings.endpoint)?, settings })
+        let listener = network.bind(settings.endpoint)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, settings })
     }
 
     /// Where it really listens, also if port 0 was asked for.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Begins to accept.
     pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
-        let address = self.address()?;
+        let address = self.address;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
         let (life, living) = watch::channel(Life::Accepting);
         let watch = Arc::<Watch>::default();
@@ -212,6 +215,9 @@ impl<H: Handler> Accepting<H> {
                 // Connections of before don't count against the new limit.
                 (most, places) = (wanted, Arc::new(Semaphore::new(wanted)));
             }
+            if places.available_permits() == 0 {
+                self.say_full(most);
+            }
             let placed = async {
                 if waiting.is_none() {
                     waiting = Some(listener.accept().await?);
@@ -245,9 +251,7 @@ impl<H: Handler> Accepting<H> {
                 return place;
             }
             let settings = self.settings.load();
-            if self.watch.evict(settings.makes_room) == 0 {
-                self.say_full(settings.max_connections);
-            }
+            self.watch.evict(settings.makes_room);
             // Others may have become idle when that time is over.
             if let Ok(place) = timeout(EVICTION, places.clone().acquire_owned()).await {
                 return place.expect("the semaphore is never closed");
@@ -260,7 +264,8 @@ impl<H: Handler> Accepting<H> {
         if let Some(suppressed) = notice::due(receiver, "connections") {
             warn!(
                 receiver,
-                suppressed, "`max_connections` ({most}) is reached: others wait until one closes"
+                suppressed,
+                "`max_connections` ({most}) is reached: others wait until one closes, or makes room because it says nothing"
             );
         }
     }

@@ -39,6 +39,7 @@ pub use connection_errors::{ConnectionError, ConnectionErrors};
 pub use counters::{Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;
+pub(crate) use head::wrong_host;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Leaving, Listener};
 pub use otlp::Otlp;

@@ -35,6 +35,9 @@ const HALF_HEAD_OF_FRAMES: u64 = 96 * 1024;
 /// that have waited longest costs time, which many new ones share then.
 const EVICTED_AT_ONCE: usize = 32;
 
+/// The seconds that a sender has to begin, before its place may go to another one.
+const BEGINNING: u32 = 1;
+
 /// The connections of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -86,9 +89,9 @@ pub(super) enum End {
 /// Which connections make room for a new one when a listener is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evicted {
-    /// Those on which no whole head has ever come.
+    /// Those on which no whole head has come in some seconds.
     Headless,
-    /// These first, and then those that have been idle longest.
+    /// Those on which none has come at all, and then those that have been idle longest.
     Idle,
 }
 
@@ -142,19 +145,29 @@ impl Watch {
     }
 
     /// Closes some connections that have no request, those first that have been silent or in the middle of their first head
-    /// for longest. Returns how many.
-    pub(super) fn evict(&self, which: Evicted) -> usize {
-        let mut idle: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|activity| activity.is_idle() && activity.end.load(Ordering::Relaxed) == 0)
-            .map(|activity| {
-                let served = activity.served.load(Ordering::Relaxed);
+    /// for longest.
+    pub(super) fn evict(&self, which: Evicted) {
+        let mut ending = false;
+        let (mut headless, mut served) = (Vec::new(), Vec::new());
+        for activity in &self.connections {
+            if activity.end.load(Ordering::Relaxed) != 0 {
+                ending = true;
+            } else if activity.is_idle() {
                 // Those that came in the same second, in their order.
-                ((served, activity.since.load(Ordering::Relaxed), *activity.key()), activity.value().clone())
-            })
-            .filter(|((served, ..), _)| which == Evicted::Idle || !served)
-            .collect();
+                let rank = (activity.since.load(Ordering::Relaxed), *activity.key());
+                let of = if activity.served.load(Ordering::Relaxed) { &mut served } else { &mut headless };
+                of.push((rank, activity.value().clone()));
+            }
+        }
+        let mut idle = match which {
+            Evicted::Idle if headless.is_empty() && !ending => served,
+            Evicted::Idle => headless,
+            Evicted::Headless => {
+                let long_ago = self.now().saturating_sub(BEGINNING);
+                headless.retain(|((since, _), _)| *since < long_ago);
+                headless
+            }
+        };
         let evicted = idle.len().min(self.connections.len() / EVICTED_AT_ONCE + 1);
         if evicted < idle.len() {
             idle.select_nth_unstable_by_key(evicted, |(rank, _)| *rank);
@@ -162,7 +175,6 @@ impl Watch {
         for (_, activity) in &idle[..evicted] {
             activity.close(End::Evicted);
         }
-        evicted
     }
 }
 

@@ -70,7 +70,6 @@ async fn cost_of_holding(
         })
         .await;
         assert!(last <= LIMIT as f64, "{last} bytes are counted");
-        println!("{} ended", attackers.iter().filter(|attacker| attacker.is_ended()).count());
         attackers.iter().map(|attacker| attacker.sent).sum()
     };
     let (sent, cost) = cost_of(sluice, attack).await;
@@ -107,7 +106,6 @@ async fn begun_calls_whose_headers_are_a_byte_each_hold_no_more_than_the_limit()
     ] {
         let (_up, sluice) = start().await;
         let (sent, cost) = cost_of_holding(&sluice, CONNECTIONS, true, &attack).await;
-        println!("{what}: {sent} bytes {cost:?}");
         assert!(cost.memory < bound(CONNECTIONS), "{what}: {sent} bytes cost {cost:?}");
     }
 }
@@ -127,7 +125,6 @@ async fn headers_of_a_few_bytes_keep_no_more_than_the_limit_of_what_was_read_aro
     ] {
         let (_up, sluice) = start().await;
         let (sent, cost) = cost_of_holding(&sluice, CONNECTIONS, true, &attack).await;
-        println!("{what}: {sent} bytes {cost:?}");
         assert!(cost.memory < bound(CONNECTIONS), "{what}: {sent} bytes cost {cost:?}");
     }
 }
@@ -156,7 +153,6 @@ async fn half_heads_hold_no_more_than_the_limit() {
     ] {
         let (_up, sluice) = start().await;
         let (sent, cost) = cost_of_holding(&sluice, CONNECTIONS, http2, &attack).await;
-        println!("{what}: {sent} bytes {cost:?}");
         assert!(cost.memory < bound(CONNECTIONS), "{what}: {sent} bytes cost {cost:?}");
     }
 }

@@ -5,7 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod attacker;
 mod floods;
 mod heads;
 mod meter;
+mod silence;
