@@ -112,9 +112,10 @@ impl<H: Handler> Connection<H> {
     }
 
     fn report(&self, settings: &ListenerSettings, error: ConnectionError, message: impl Display) {
-        match self.handler.connection_errors() {
-            Some(errors) => errors.add(&settings.name, self.peer, error, message),
-            None => debug!(peer = %self.peer, "connection closed: {message}"),
+        if let Some(errors) = self.handler.connection_errors() {
+            errors.add(&settings.name, self.peer, error, message);
+        } else {
+            debug!(peer = %self.peer, "connection closed: {message}");
         }
     }
 
@@ -331,18 +332,16 @@ impl Begun {
     fn new(watched: Arc<Watched>, budget: Option<&Arc<Budget>>, request: Request<Incoming>) -> Self {
         let in_progress = watched.request();
         let (mut head, body) = request.into_parts();
-        let body = match head::reserve(&head, watched.is_alone(&in_progress), budget) {
-            Ok(reservation) => {
-                // On HTTP/1.1, one small head keeps no more than the buffer that its connection has anyway.
-                if head.version >= Version::HTTP_2 || reservation.is_some() {
-                    head::detach(&mut head);
-                }
-                Some((body, reservation))
+        let reserved = head::reserve(&head, watched.is_alone(&in_progress), budget);
+        let body = if let Ok(reservation) = reserved {
+            // On HTTP/1.1, one small head keeps no more than the buffer that its connection has anyway.
+            if head.version >= Version::HTTP_2 || reservation.is_some() {
+                head::detach(&mut head);
             }
-            Err(head::NoMemory) => {
-                head::forget(&mut head);
-                None
-            }
+            Some((body, reservation))
+        } else {
+            head::forget(&mut head);
+            None
         };
         Self { watched, in_progress, head, body }
     }

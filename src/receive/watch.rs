@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use super::ListenerSettings;
 use super::frames::Frames;
 use super::opening::PREFACE;
+use super::otlp::DRAIN;
 use crate::stream::{Budget, Reservation};
 
 /// What comes of a head of HTTP/1.1 is read into a buffer of 8 KiB, and further into larger ones.
@@ -62,6 +63,8 @@ pub(super) struct Activity {
     /// The connection has begun a head that is not complete.
     in_head: AtomicBool,
     multiplexed: AtomicBool,
+    /// There is no memory for what has come of a head.
+    lacking: AtomicBool,
     /// A request's head has come.
     served: AtomicBool,
     /// Clock at the last change of what it is doing.
@@ -135,6 +138,11 @@ impl Watch {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
                 if activity.is_deaf(now, answer) {
                     activity.close(End::NotTaken);
+                } else if activity.is_idle()
+                    && activity.lacking.load(Ordering::Relaxed)
+                    && age > DRAIN.as_secs() as u32
+                {
+                    activity.close(End::NoMemory);
                 } else if activity.is_idle()
                     && age > if activity.in_head.load(Ordering::Relaxed) { head } else { idle }
                 {
@@ -277,6 +285,7 @@ impl Watched {
     fn end_head(&self) {
         self.activity.in_head.store(false, Ordering::Relaxed);
         self.half_head_come.store(0, Ordering::Relaxed);
+        self.activity.lacking.store(false, Ordering::Relaxed);
         if self.half_head_counted.swap(false, Ordering::Relaxed)
             && let Some(half_head) = &mut *self.half_head.lock()
         {
@@ -300,40 +309,49 @@ impl Watched {
         self.activity.since.store(self.watch.now(), Ordering::Relaxed);
     }
 
-    /// Notes what was read on HTTP/1.1; whether there is memory for it.
-    fn read(&self, len: usize) -> bool {
-        if !self.activity.is_idle() {
+    /// Notes what was read on HTTP/1.1.
+    fn read(&self, len: usize) {
+        if self.activity.is_idle() {
+            self.begin_head();
+            self.half_head_come.fetch_add(u32::try_from(len).unwrap_or(u32::MAX), Ordering::Relaxed);
+        } else {
             self.touch();
-            return true;
         }
-        self.begin_head();
-        let before = self.half_head_come.fetch_add(u32::try_from(len).unwrap_or(u32::MAX), Ordering::Relaxed);
-        let come = before as usize + len;
-        before > SMALL_HALF_HEAD || come <= SMALL_HALF_HEAD as usize || self.reserve_half_head(HALF_HEAD)
     }
 
-    /// Notes what was read on HTTP/2; whether there is memory for it.
-    fn read_frames(&self, frames: &Frames) -> bool {
+    /// Notes what was read on HTTP/2.
+    fn read_frames(&self, frames: &Frames) {
         if !self.activity.is_idle() {
             self.touch();
         }
         // Frames that begin no request, such as answers to our pings, keep no connection open.
         match (frames.in_head(), self.activity.in_head.load(Ordering::Relaxed)) {
-            (true, false) => {
-                self.begin_head();
-                self.reserve_half_head(HALF_HEAD_OF_FRAMES)
-            }
-            (false, true) => {
-                self.end_head();
-                true
-            }
-            _ => true,
+            (true, false) => self.begin_head(),
+            (false, true) => self.end_head(),
+            _ => {}
         }
     }
 
-    fn reserve_half_head(&self, bytes: u64) -> bool {
-        self.half_head_counted.store(true, Ordering::Relaxed);
-        self.half_head.lock().as_mut().is_none_or(|half_head| half_head.grow(bytes))
+    /// Whether there is memory for what has come of a head. Asked for when more is to be read: what was read before is known
+    /// to be no whole head only then.
+    fn has_room(&self, frames: Option<&Frames>) -> bool {
+        let bytes = match frames {
+            Some(frames) if frames.in_head() => HALF_HEAD_OF_FRAMES,
+            None if self.half_head_come.load(Ordering::Relaxed) > SMALL_HALF_HEAD
+                && self.activity.is_idle() =>
+            {
+                HALF_HEAD
+            }
+            _ => return true,
+        };
+        if self.half_head_counted.load(Ordering::Relaxed) {
+            return true;
+        }
+        let room = self.half_head.lock().as_mut().is_none_or(|half_head| half_head.grow(bytes));
+        self.half_head_counted.store(room, Ordering::Relaxed);
+        // On HTTP/1.1 it may also be the rest of a body whose request was refused, which is passed over for a moment.
+        self.activity.lacking.store(!room, Ordering::Relaxed);
+        room || frames.is_none()
     }
 
     /// Notes whether the socket took what was to be written.
@@ -416,6 +434,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.watched.has_room(this.frames.as_ref()) {
+            // Whoever waits for that end closes the connection.
+            this.watched.activity.close(End::NoMemory);
+            return Poll::Pending;
+        }
         if this.frames.is_some() {
             let turn = this.watched.activity.turn.load(Ordering::Relaxed);
             if std::mem::replace(&mut this.turn, turn) != turn {
@@ -430,18 +453,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
         let polled = Pin::new(&mut this.socket).poll_read(cx, buf);
         let data = &buf.filled()[before..];
         if matches!(polled, Poll::Ready(Ok(()))) && !data.is_empty() {
-            let room = match &mut this.frames {
+            match &mut this.frames {
                 None => this.watched.read(data.len()),
                 Some(frames) => {
                     let has_head = frames.follow(data);
                     this.left = if has_head { 0 } else { this.left.saturating_sub(data.len()) };
-                    this.watched.read_frames(frames)
+                    this.watched.read_frames(frames);
                 }
-            };
-            if !room {
-                // Whoever waits for that end closes the connection.
-                this.watched.activity.close(End::NoMemory);
-                return Poll::Pending;
             }
         }
         polled

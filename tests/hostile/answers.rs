@@ -34,8 +34,7 @@ async fn not_taken(sluice: &SluiceProcess, receiver: &str, connections: usize) {
 async fn answers_for_which_an_http_2_window_is_never_opened_end_their_connection() {
     const CONNECTIONS: usize = 100;
     const CALLS: u32 = 256;
-    let head = call_head(&grpc::export(Signal::Logs));
-    // An invalid record is cut out, and named in the answer.
+    let head = call_head(grpc::export(Signal::Logs));
     let body = grpc::framed(0, &logs(&[("a", &["x"])]));
     for window in [0, 1] {
         let (_up, sluice) = start().await;

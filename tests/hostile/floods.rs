@@ -12,8 +12,11 @@ use crate::support::{SluiceProcess, grpc, yaml};
 /// Frames are written so many at a time.
 const BURST: u32 = 500;
 
-/// CPU time that is too short to be told from the time that the kernel happened to charge, in seconds.
+/// By how much the CPU time of the same flood varies on a busy machine, in seconds.
 const NOISE: f64 = 0.1;
+
+/// What makes the frame, or the frames, of this number.
+type Frames<'a> = Box<dyn Fn(u32) -> Vec<u8> + 'a>;
 
 /// Sends frames until there were so many or the connection is closed.
 async fn flood(attacker: &mut Attacker, frames: u32, next: impl Fn(u32) -> Vec<u8>) {
@@ -29,8 +32,8 @@ async fn flood(attacker: &mut Attacker, frames: u32, next: impl Fn(u32) -> Vec<u
 async fn floods_of_frames_cost_cpu_time_linear_in_their_number_and_a_bounded_memory() {
     let up = sinks::counting().await;
     let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
-    let head = call_head(&grpc::export(Signal::Logs));
-    let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 6] = [
+    let head = call_head(grpc::export(Signal::Logs));
+    let floods: [(&str, Frames<'_>); 6] = [
         ("pings", Box::new(|_| frame(kind::PING, 0, 0, &[0; 8]))),
         ("settings", Box::new(|_| frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))),
         ("window updates", Box::new(|_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))),

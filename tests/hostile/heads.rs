@@ -18,8 +18,8 @@ const LIMIT: u64 = 64 * MIB;
 const END_STREAM: u8 = 1;
 
 /// A reference to `via`, which has no value, in the static table of HPACK (RFC 7541), and to the newest entry of the dynamic one.
-const VIA: u8 = 0x80 | 60;
-const NEWEST: u8 = 0x80 | 62;
+const VIA: u8 = 0x80 + 60;
+const NEWEST: u8 = 0x80 + 62;
 
 /// A literal that becomes the newest entry of the dynamic table.
 const ENTRY: &[u8] = &[0x40, 1, b'x', 1, b'y'];
@@ -80,7 +80,7 @@ async fn cost_of_holding(
 
 fn calls(number: u32, flags: u8, block: impl Fn(u32, &mut Vec<u8>)) -> Vec<Vec<u8>> {
     let head = |call| {
-        let mut head = call_head(&grpc::export(Signal::Logs));
+        let mut head = call_head(grpc::export(Signal::Logs));
         block(call, &mut head);
         frame(kind::HEADERS, END_HEADERS | flags, 2 * call + 1, &head)
     };
@@ -137,7 +137,7 @@ async fn half_heads_hold_no_more_than_the_limit() {
         head.as_bytes().chunks(1000).map(<[u8]>::to_vec).collect()
     };
     let begun = |headers: usize| {
-        let block = [call_head(&grpc::export(Signal::Logs)), vec![VIA; headers]].concat();
+        let block = [call_head(grpc::export(Signal::Logs)), vec![VIA; headers]].concat();
         vec![frame(kind::HEADERS, 0, 1, &block), frame(CONTINUATION, 0, 1, &[VIA])]
     };
     for (what, http2, attack) in [

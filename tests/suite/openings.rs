@@ -101,7 +101,7 @@ async fn otlp_over_http_1_1_is_taken_on_the_port_for_grpc_and_calls_on_the_other
     wire.request("POST /v1/logs", &["content-type: application/x-protobuf", &length], &body).await;
     assert_eq!(wire.answer().await.status, 200);
     let mut calls = Calls::over(TcpStream::connect(sluice.otlp).await.unwrap()).await;
-    let code = calls.call(&grpc::export(Signal::Logs), grpc::framed(0, &body).to_vec()).await;
+    let code = calls.call(grpc::export(Signal::Logs), grpc::framed(0, &body)).await;
     assert_eq!(code, tonic::Code::Ok);
     up.records(2).await;
 }
@@ -123,7 +123,7 @@ async fn a_connection_of_http_2_may_begin_in_pieces() {
             let _ = tokio::io::copy_bidirectional(&mut there, &mut socket).await;
         });
         let mut calls = Calls::over(here).await;
-        let code = calls.call(&grpc::export(Signal::Logs), grpc::framed(0, &body).to_vec()).await;
+        let code = calls.call(grpc::export(Signal::Logs), grpc::framed(0, &body)).await;
         assert_eq!(code, tonic::Code::Ok, "{first} bytes first");
     }
     up.records(5).await;
