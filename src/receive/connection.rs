@@ -356,8 +356,8 @@ impl Begun {
         let one_by_one = head.version < Version::HTTP_2;
         let mut answer = match body {
             Some((body, reservation)) => {
-                let answer = handler.answer(&settings, Request::from_parts(head, body)).await;
-                drop(reservation);
+                let mut answer = handler.answer(&settings, Request::from_parts(head, body)).await;
+                answer.body_mut().keep(|| (reservation, watched.stream()));
                 answer
             }
             None => handler.no_memory(&settings, &head),

@@ -54,6 +54,8 @@ pub(super) struct Watch {
 pub(super) struct Activity {
     /// Requests being answered.
     in_progress: AtomicU32,
+    /// Answers that go on for as long as their reader likes.
+    streams: AtomicU32,
     /// Answers of which not everything has been handed to the socket.
     untaken: AtomicU32,
     /// Clock when the last of those was, or the first of them began, plus one; 0 if there are none.
@@ -258,8 +260,10 @@ impl Watched {
             Arc::ptr_eq(&in_progress.0.activity, &self.activity),
             "it is a request of this connection"
         );
+        let none = |count: &AtomicU32| count.load(Ordering::Relaxed) == 0;
         self.activity.in_progress.load(Ordering::Relaxed) == 1
-            && self.activity.untaken.load(Ordering::Relaxed) == 0
+            && none(&self.activity.untaken)
+            && none(&self.activity.streams)
     }
 
     /// Notes an answer that is on its way, until the returned guard is dropped.
@@ -268,6 +272,12 @@ impl Watched {
             self.activity.taken.store(self.watch.now() + 1, Ordering::Relaxed);
         }
         Untaken(self.clone())
+    }
+
+    /// Notes an answer that goes on, until the returned guard is dropped.
+    pub(super) fn stream(self: &Arc<Self>) -> Streaming {
+        self.activity.streams.fetch_add(1, Ordering::Relaxed);
+        Streaming(self.activity.clone())
     }
 
     /// Notes that the connection's task runs anew.
@@ -386,6 +396,16 @@ impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.touch();
         self.0.activity.in_progress.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer that goes on for as long as its reader likes.
+#[derive(Debug)]
+pub(super) struct Streaming(Arc<Activity>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -87,6 +87,16 @@ fn calls(number: u32, flags: u8, block: impl Fn(u32, &mut Vec<u8>)) -> Vec<Vec<u
     (0..number).map(head).collect()
 }
 
+/// Calls that ask to be told of every change of the health.
+fn watches(number: u32) -> Vec<Vec<u8>> {
+    let call = |call| {
+        let head = call_head("/grpc.health.v1.Health/Watch");
+        let begin = frame(kind::HEADERS, END_HEADERS, 2 * call + 1, &head);
+        [begin, frame(kind::DATA, END_STREAM, 2 * call + 1, &grpc::framed(0, b""))].concat()
+    };
+    (0..number).map(call).collect()
+}
+
 #[tokio::test]
 async fn begun_calls_whose_headers_are_a_byte_each_hold_no_more_than_the_limit() {
     const CONNECTIONS: usize = 100;
@@ -103,6 +113,7 @@ async fn begun_calls_whose_headers_are_a_byte_each_hold_no_more_than_the_limit()
         ("no more headers", references(VIA, 0)),
         ("references to the static table", references(VIA, 450)),
         ("references to the dynamic table", references(NEWEST, 470)),
+        ("calls that are answered for as long as their reader likes", watches(CALLS)),
     ] {
         let (_up, sluice) = start().await;
         let (sent, cost) = cost_of_holding(&sluice, CONNECTIONS, true, &attack).await;
