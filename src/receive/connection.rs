@@ -39,8 +39,8 @@ use crate::stream::{Budget, Reservation};
 /// this size while it is idle, so that only some connections get one that large.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// As [`READ_BUFFER`], for all further connections.
-const SMALL_READ_BUFFER: usize = 16 * 1024;
+/// As [`READ_BUFFER`], for all further connections. A head has to fit into it.
+const SMALL_READ_BUFFER: usize = head::LARGEST as usize;
 
 /// Bytes of bodies that a sender may be ahead of their readers on one HTTP/2 connection: enough for 10 MB/s over a way of
 /// 100 ms, and not as much as a connection could make of it that measures its own way.
@@ -226,11 +226,7 @@ impl<H: Handler> Connection<H> {
         } else {
             let mut builder = http1::Builder::new();
             // Slow heads are the watch's business.
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(None)
-                .max_buf_size(read_buffer)
-                .max_header_size(head::LARGEST as usize);
+            builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
             let io = TokioIo::new(WatchedIo::new(socket, self.watched.clone()));
             self.drive(pin!(builder.serve_connection(io, service)), settings).await;
         }
@@ -304,9 +300,10 @@ impl<H: Handler> Connection<H> {
     /// Tells why a connection ended by itself, if that says something about its sender.
     fn broke(&self, settings: &ListenerSettings, error: &hyper::Error) {
         if error.is_parse_too_large() {
-            let largest = head::LARGEST / 1024;
-            let message =
-                format_args!("a request's head is larger than {largest} KiB: send fewer or shorter headers");
+            let taken = head::LARGEST / 1024;
+            let message = format_args!(
+                "a request's head is too large: {taken} KiB are taken, so send fewer or shorter headers"
+            );
             self.report(settings, ConnectionError::HeadTooLarge, message);
         } else if error.is_parse() {
             let message = format_args!(

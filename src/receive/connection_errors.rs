@@ -24,7 +24,7 @@ pub enum ConnectionError {
     Handshake,
     /// What came was not HTTP.
     NotHttp,
-    /// A head was larger than [`super::head::LARGEST`].
+    /// A head was larger than what its connection takes.
     HeadTooLarge,
     /// There was no memory for what had come of a head.
     NoMemory,

@@ -15,8 +15,8 @@ use bytes::BytesMut;
 
 use crate::stream::{Budget, Reservation};
 
-/// The largest head: of HTTP/1.1 as it is on the wire, of HTTP/2 as RFC 9113 (section 10.5.1) counts it, which is 32 bytes more
-/// for each header.
+/// A head up to this size is always taken: of HTTP/1.1 as it is on the wire, of HTTP/2 as RFC 9113 (section 10.5.1) counts it,
+/// which is 32 bytes more for each header. On HTTP/1.1, connections with a large buffer take larger ones.
 pub(super) const LARGEST: u32 = 16 * 1024;
 
 /// What a request on HTTP/2 takes beside its head: a task, and what h2 knows of its stream. 4.9 KiB were measured.

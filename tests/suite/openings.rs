@@ -75,21 +75,22 @@ async fn plaintext_on_a_tls_port_is_told_with_what_to_write_and_counted() {
 #[tokio::test]
 async fn what_is_no_http_is_told_and_counted() {
     let (_up, sluice, grpc) = start("").await;
-    let too_large = format!("POST /v1/logs HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(17 * 1024));
-    for (to, bytes) in [
-        (sluice.otlp, "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n".as_bytes()),
-        (grpc, b"SSH-2.0-OpenSSH_9.9\r\n"),
-        (sluice.otlp, too_large.as_bytes()),
-    ] {
+    for (to, bytes) in
+        [(sluice.otlp, "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n".as_bytes()), (grpc, b"SSH-2.0-OpenSSH_9.9\r\n")]
+    {
         let mut wire = Wire::open(to).await;
         wire.write(bytes).await;
-        let status = wire.answer().await.status;
-        assert!([400, 431].contains(&status), "{status}");
+        assert_eq!(wire.answer().await.status, 400);
     }
+    // As much as the largest buffer holds, so that nothing is left unread.
+    let mut wire = Wire::open(sluice.otlp).await;
+    let start = "POST /v1/logs HTTP/1.1\r\nhost: x\r\nx: ";
+    wire.write(format!("{start}{}", "y".repeat(64 * 1024 - start.len()))).await;
+    assert_eq!(wire.answer().await.status, 431);
     counted(&sluice, "otlp", "not_http", 2.0).await;
     counted(&sluice, "otlp", "head_too_large", 1.0).await;
     sluice.logged("what it sent is not HTTP").await;
-    sluice.logged("head is larger than 16 KiB").await;
+    sluice.logged("a request's head is too large").await;
 }
 
 #[tokio::test]
