@@ -29,6 +29,7 @@ pub mod otlp;
 pub mod panics;
 mod pem;
 pub mod receive;
+mod regular;
 pub mod route;
 mod rpc;
 pub mod run;

@@ -9,6 +9,11 @@ use rustls::pki_types::pem::{Error, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
+use crate::regular;
+
+/// No file of certificates is larger.
+const LARGEST: u64 = 16 << 20;
+
 /// Why a file of a `tls` block can't be used. The messages name the file and what to do.
 #[derive(Debug, Error)]
 pub enum PemError {
@@ -69,7 +74,7 @@ impl fmt::Debug for Pem {
 impl Pem {
     /// Reads the file that `option` names. Blocks.
     pub(crate) fn read(option: &'static str, path: &Path) -> Result<Self, PemError> {
-        let read = std::fs::read(path);
+        let read = regular::read(path, LARGEST);
         let text = read.map_err(|source| PemError::Read { option, path: path.to_owned(), source })?;
         Ok(Self { option, path: path.to_owned(), text })
     }

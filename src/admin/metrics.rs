@@ -132,6 +132,13 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         let unimplemented = Misdirection::ALL.into_iter().map(|how| grpc.misdirected(how)).sum();
         family.add(&[("transport", Transport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
         Ok(())
+    })?;
+    let help = "Connections that came to nothing, or were closed, for what they were";
+    page.counters("sluice_connection_errors", help, |family| {
+        for (receiver, error, count) in counters.connection_errors.all() {
+            family.add(&[("receiver", &receiver), ("cause", error.name())], count)?;
+        }
+        Ok(())
     })
 }
 

@@ -7,5 +7,6 @@ mod letters;
 mod metrics;
 mod query;
 mod server;
+mod site;
 
 pub use server::Admin;

@@ -8,12 +8,16 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{api, journal, letters, metrics};
-use crate::receive::{Answer, AnswerBody, Handler, ListenerSettings};
+use super::{api, journal, letters, metrics, site};
+use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
+use crate::stream::Budget;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+
+/// Bytes of pages that may be on their way at a time, but for the last that was begun.
+const PAGES: u64 = 8 << 20;
 
 /// What is read on `/`.
 const INDEX: &str = "Sluice admin
@@ -33,47 +37,129 @@ POST /api/v1/reload        reads the configuration again
 #[derive(Debug)]
 pub struct Admin {
     /// What is shown.
-    pub router: Arc<Router>,
+    router: Arc<Router>,
     /// Which of the two listeners this is.
-    pub role: Role,
+    role: Role,
+    /// What requests and pages are reserved on, which is not `limits.memory`: what is looked at must not depend on it.
+    budget: Arc<Budget>,
 }
 
 impl Handler for Admin {
-    async fn answer(&self, _: &ListenerSettings, request: Request<Incoming>) -> Answer {
-        let path = request.uri().path();
-        let get = matches!(*request.method(), Method::GET | Method::HEAD);
-        let public = matches!(path, "/metrics" | "/healthz" | "/readyz");
-        if self.role == Role::Health && !public {
-            return text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics here\n");
+    fn budget(&self) -> Option<&Arc<Budget>> {
+        Some(&self.budget)
+    }
+
+    fn connection_errors(&self) -> Option<&ConnectionErrors> {
+        Some(&self.router.intake().counters.connection_errors)
+    }
+
+    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+        let (head, _) = request.into_parts();
+        if let Some(message) = wrong_host(&head) {
+            return text(StatusCode::BAD_REQUEST, &format!("{message}\n"));
         }
-        match path {
-            "/api/v1/reload" if request.method() == Method::POST => self.reload().await,
-            "/api/v1/reload" => not_allowed("POST"),
-            _ if !get => not_allowed("GET"),
-            "/" => text(StatusCode::OK, INDEX),
-            "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => match self.router.phase() {
-                Phase::Ready => text(StatusCode::OK, "ready\n"),
-                Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-                Phase::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-            },
-            "/metrics" => answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics::encode(&self.router)),
-            "/api/v1/streams" => {
-                match api::streams(&self.router, request.uri().query().unwrap_or_default()) {
-                    Ok(streams) => json(StatusCode::OK, &streams),
-                    Err(error) => problem(StatusCode::BAD_REQUEST, &error),
-                }
-            }
-            "/api/v1/dead-letters" => self.dead_letters(request.uri().query().unwrap_or_default()).await,
-            "/api/v1/journal" => json(StatusCode::OK, &journal::shown(&self.router)),
-            "/api/v1/exporters" => json(StatusCode::OK, &api::exporters(&self.router)),
-            "/api/v1/config" => json(StatusCode::OK, &api::config(&self.router)),
-            _ => text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
+        // What the health listener shows is for everybody, under whatever name Prometheus knows it.
+        let foreign_name = (self.role == Role::Admin)
+            .then(|| site::refuse_foreign_name(settings.host.as_deref(), &head))
+            .flatten();
+        if let Some(message) = foreign_name.as_deref().or_else(|| site::refuse_foreign_page(&head)) {
+            return text(StatusCode::FORBIDDEN, message);
         }
+        let Some(page) =
+            Page::at(head.uri.path()).filter(|page| self.role == Role::Admin || page.is_public())
+        else {
+            return text(
+                StatusCode::NOT_FOUND,
+                if self.role == Role::Admin {
+                    "no such page; / lists them\n"
+                } else {
+                    "there are /healthz, /readyz and /metrics here\n"
+                },
+            );
+        };
+        match (page, &head.method) {
+            (Page::Reload, &Method::POST) => return self.reload().await,
+            (Page::Reload, _) => return not_allowed("POST"),
+            (_, &Method::GET | &Method::HEAD) => {}
+            _ => return not_allowed("GET"),
+        }
+        // Whoever takes no answers must not keep probes from theirs, which are a few bytes.
+        if !matches!(page, Page::Healthz | Page::Readyz) && !self.budget.has_room(1) {
+            return text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many pages are on their way to others; try again\n",
+            );
+        }
+        self.show(page, head.uri.query().unwrap_or_default()).await
+    }
+}
+
+/// The pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Index,
+    Metrics,
+    Healthz,
+    Readyz,
+    Streams,
+    Exporters,
+    DeadLetters,
+    Journal,
+    Config,
+    Reload,
+}
+
+impl Page {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Index,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/api/v1/streams" => Self::Streams,
+            "/api/v1/exporters" => Self::Exporters,
+            "/api/v1/dead-letters" => Self::DeadLetters,
+            "/api/v1/journal" => Self::Journal,
+            "/api/v1/config" => Self::Config,
+            "/api/v1/reload" => Self::Reload,
+            _ => return None,
+        })
+    }
+
+    /// Whether the health listener has it, too.
+    fn is_public(self) -> bool {
+        matches!(self, Self::Metrics | Self::Healthz | Self::Readyz)
     }
 }
 
 impl Admin {
+    /// What answers in one of these two roles.
+    pub fn new(router: Arc<Router>, role: Role) -> Self {
+        Self { router, role, budget: Arc::new(Budget::new(PAGES)) }
+    }
+
+    async fn show(&self, page: Page, query: &str) -> Answer {
+        match page {
+            Page::Index => text(StatusCode::OK, INDEX),
+            Page::Healthz => text(StatusCode::OK, "ok\n"),
+            Page::Readyz => match self.router.phase() {
+                Phase::Ready => text(StatusCode::OK, "ready\n"),
+                Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+                Phase::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            },
+            Page::Metrics => answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics::encode(&self.router)),
+            Page::Streams => match api::streams(&self.router, query) {
+                Ok(streams) => json(StatusCode::OK, &streams),
+                Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+            },
+            Page::DeadLetters => self.dead_letters(query).await,
+            Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
+            Page::Exporters => json(StatusCode::OK, &api::exporters(&self.router)),
+            Page::Config => json(StatusCode::OK, &api::config(&self.router)),
+            Page::Reload => not_allowed("POST"),
+        }
+    }
+
     async fn dead_letters(&self, query: &str) -> Answer {
         let wanted = match letters::wanted(query) {
             Ok(wanted) => wanted,

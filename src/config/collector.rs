@@ -52,7 +52,6 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["HttpReceiver", "GrpcReceiver"], &["transport"], Ignored, "receivers listen on TCP"),
     (&["HttpReceiver", "GrpcReceiver"], &["dialer"], Ignored, "a receiver opens no connections"),
     (&["HttpReceiver"], &["include_tls_metadata"], Ignored, "streams are named by resource attributes"),
-    (&["HttpReceiver"], &["write_timeout"], Ignored, "answers are a few bytes and are sent at once"),
     (
         &["HttpReceiver"],
         &["keep_alives_enabled"],

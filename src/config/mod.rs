@@ -99,6 +99,8 @@ pub struct Compiled {
     pub dead_letter: Option<DeadLetterSettings>,
     /// The listener for metrics, health and API; `None` if turned off.
     pub admin: Option<SocketAddr>,
+    /// The host that its endpoint was written with, if it is a name.
+    pub admin_host: Option<String>,
     /// The listener for health and metrics alone.
     pub health: Option<SocketAddr>,
     /// How long to go on accepting once shutdown has begun.
@@ -171,7 +173,7 @@ pub fn load_with(
         Source::Embedded => read(EMBEDDED, "config/sluice.yaml (embedded)", files, &surroundings),
         Source::File(path) => {
             let name = path.display().to_string();
-            match files.read(path) {
+            match files.read_once(path) {
                 Ok(text) => read(&text, &name, files, &surroundings),
                 Err(reason) => {
                     let mut report = Report::default();
@@ -232,6 +234,7 @@ fn read(
         journal: parts.journal,
         dead_letter: parts.dead_letter,
         admin: parts.admin,
+        admin_host: parts.admin_host,
         health: parts.health,
         shutdown_delay: parts.shutdown_delay,
         shutdown_timeout: parts.shutdown_timeout,

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::Secrets;
 use super::node::{Node, Origin, Scalar, Value};
 use super::problem::{Report, Span};
 use super::secrets;
+use crate::regular;
 
 /// Neither a configuration nor a file that it reads is larger.
 const LARGEST: u64 = 16 << 20;
@@ -170,6 +170,16 @@ impl Files {
         String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
     }
 
+    /// As [`Files::read`], also through a pipe, which is not looked at again.
+    pub(super) fn read_once(&mut self, path: &Path) -> Result<String, String> {
+        if !regular::is_pipe(path) {
+            return self.read(path);
+        }
+        let bytes = regular::read_pipe(path, LARGEST).map_err(|error| error.to_string())?;
+        self.0.entry(path.to_owned()).or_insert(digest(None));
+        String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".into())
+    }
+
     /// The paths, and the hash over all contents.
     pub(super) fn finish(self) -> (Vec<PathBuf>, u64) {
         let hash = combine(&self.0);
@@ -199,14 +209,5 @@ fn combine(digests: &BTreeMap<PathBuf, u64>) -> u64 {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err("it is a directory".into());
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(format!("it is larger than {LARGEST} bytes"));
-    }
-    Ok(bytes)
+    regular::read(path, LARGEST).map_err(|error| error.to_string())
 }

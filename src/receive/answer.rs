@@ -1,5 +1,6 @@
 //! The bodies of answers.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::io::Write as _;
@@ -21,7 +22,7 @@ pub struct AnswerBody(Kind);
 
 enum Kind {
     Whole { data: Option<Bytes>, trailers: Option<HeaderMap> },
-    Stream(UnsyncBoxBody<Bytes, Infallible>),
+    Stream { body: UnsyncBoxBody<Bytes, Infallible>, kept: Option<Box<dyn Any + Send>> },
 }
 
 impl AnswerBody {
@@ -30,9 +31,37 @@ impl AnswerBody {
         Self(Kind::Whole { data: Some(data).filter(|data| !data.is_empty()), trailers: Some(trailers) })
     }
 
+    /// Keeps what a body that comes in pieces needs for as long as it goes on. Nothing is kept for one that is there as a whole.
+    pub(super) fn keep<G: Send + 'static>(&mut self, guard: impl FnOnce() -> G) {
+        if let Kind::Stream { kept, .. } = &mut self.0 {
+            *kept = Some(Box::new(guard()));
+        }
+    }
+
+    /// Keeps what `guard` makes of the body's length for as long as its bytes are held, by whoever sends them. Nothing is
+    /// kept for a body without bytes, nor for one that goes on: that is as long as its reader likes.
+    pub(super) fn hold<G: Send + Sync + 'static>(&mut self, guard: impl FnOnce(u64) -> G) {
+        if let Kind::Whole { data: Some(data), .. } = &mut self.0 {
+            let guard = guard(data.len() as u64);
+            *data = Bytes::from_owner(Held { data: std::mem::take(data), _guard: guard });
+        }
+    }
+
     /// A body that comes in pieces.
     pub fn stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
-        Self(Kind::Stream(body.boxed_unsync()))
+        Self(Kind::Stream { body: body.boxed_unsync(), kept: None })
+    }
+}
+
+/// Bytes, and what lives as long as they do.
+struct Held<G> {
+    data: Bytes,
+    _guard: G,
+}
+
+impl<G> AsRef<[u8]> for Held<G> {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
     }
 }
 
@@ -48,7 +77,7 @@ impl fmt::Debug for AnswerBody {
             Kind::Whole { data, trailers } => {
                 f.debug_struct("AnswerBody").field("data", data).field("trailers", trailers).finish()
             }
-            Kind::Stream(_) => f.write_str("AnswerBody::stream"),
+            Kind::Stream { .. } => f.write_str("AnswerBody::stream"),
         }
     }
 }
@@ -66,14 +95,14 @@ impl Body for AnswerBody {
                 let data = data.take().map(Frame::data);
                 Poll::Ready(data.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
             }
-            Kind::Stream(body) => Pin::new(body).poll_frame(cx),
+            Kind::Stream { body, .. } => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole { data, trailers } => data.is_none() && trailers.is_none(),
-            Kind::Stream(body) => body.is_end_stream(),
+            Kind::Stream { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -82,7 +111,7 @@ impl Body for AnswerBody {
             // So that no `Content-Length` stands where trailers follow.
             Kind::Whole { trailers: Some(_), .. } => SizeHint::default(),
             Kind::Whole { data, .. } => SizeHint::with_exact(data.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Stream(body) => body.size_hint(),
+            Kind::Stream { body, .. } => body.size_hint(),
         }
     }
 }

@@ -1,40 +1,52 @@
 //! One connection of a listener: its handshake, its requests, its end.
 
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{CONNECTION, HeaderValue};
+use ::http::request::Parts;
 use ::http::{Request, Version};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::listener::Handler;
+use super::connection_errors::ConnectionError;
+use super::head;
+use super::listener::{Answer, Handler};
+use super::opening::{self, Opening, Reread};
+use super::otlp::DRAIN;
 use super::sender::Peer;
 use super::tls::TlsServer;
-use super::watch::{Watched, WatchedIo};
-use super::{Http2Settings, ListenerSettings};
+use super::watch::{End, InProgress, Watched, WatchedIo};
+use super::{ListenerSettings, Protocol};
 use crate::net::Socket;
-use crate::notice;
 use crate::panics::ContainedExecutor;
+use crate::stream::{Budget, Reservation};
 
 /// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
 /// this size while it is idle, so that only some connections get one that large.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// As [`READ_BUFFER`], for all further connections.
-const SMALL_READ_BUFFER: usize = 16 * 1024;
+/// As [`READ_BUFFER`], for all further connections. A head has to fit into it.
+const SMALL_READ_BUFFER: usize = head::LARGEST as usize;
+
+/// Bytes of bodies that a sender may be ahead of their readers on one HTTP/2 connection: enough for 10 MB/s over a way of
+/// 100 ms, and not as much as a connection could make of it that measures its own way.
+const WINDOW: u32 = 1024 * 1024;
 
 /// How long an idle HTTP/2 connection that was told to go may still answer what has crossed the farewell.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -68,92 +80,180 @@ pub(super) enum Life {
 
 impl<H: Handler> Connection<H> {
     /// Serves it to its end.
-    pub(super) async fn run(self, socket: Socket) {
+    pub(super) async fn run(mut self, socket: Socket) {
         // Answers are small and are waited for.
         let _ = socket.set_nodelay();
         let settings = self.settings.load_full();
-        match &settings.tls {
-            None => self.serve(socket, &settings.http2).await,
+        if settings.tls.is_some() {
+            // The handshake is a part of the first head: it may take as long.
+            self.watched.begin_head();
+        }
+        let Some((opening, socket)) = self.look(socket).await else { return };
+        match (&settings.tls, opening) {
+            (None, Opening::Tls) => self.spoke_tls(socket, &settings).await,
+            (None, opening) => self.serve(socket, opening, &settings).await,
             // In a box, so that a connection without TLS takes no room for it.
-            Some(tls) => Box::pin(self.serve_secured(socket, tls, &settings)).await,
+            (Some(tls), Opening::Tls) => Box::pin(self.serve_secured(socket, tls, &settings)).await,
+            (Some(_), opening) => self.spoke_plaintext(opening, &settings),
         }
     }
 
-    async fn serve_secured(mut self, socket: Socket, tls: &TlsServer, settings: &ListenerSettings) {
-        if let Some(secured) = self.shake_hands(socket, tls, settings).await {
-            self.serve(secured, &settings.http2).await;
+    /// Waits until it says what it speaks.
+    async fn look<S: AsyncRead + Unpin>(&mut self, socket: S) -> Option<(Opening, Reread<S>)> {
+        let peer = self.peer;
+        tokio::select! {
+            looked = opening::look(socket, || self.watched.begin_head()) => {
+                looked.inspect_err(|error| debug!(%peer, "connection ended: {error}")).ok()
+            }
+            end = self.watched.ended() => {
+                debug!(%peer, "connection closed before it said anything whole: {end:?}");
+                None
+            }
+            _ = self.life.wait_for(|life| *life >= Life::Ending) => None,
         }
     }
 
-    /// The handshake is a part of the first head: it may take as long, and a slow one delays nobody else.
-    async fn shake_hands(
+    fn report(&self, settings: &ListenerSettings, error: ConnectionError, message: impl Display) {
+        if let Some(errors) = self.handler.connection_errors() {
+            errors.add(&settings.name, self.peer, error, message);
+        } else {
+            debug!(peer = %self.peer, "connection closed: {message}");
+        }
+    }
+
+    async fn spoke_tls(self, socket: impl AsyncRead + AsyncWrite + Unpin, settings: &ListenerSettings) {
+        let tls = if settings.protocol == Protocol::Grpc {
+            "write `tls: { insecure: true }` in the sender's exporter (or an `http://` endpoint)"
+        } else {
+            "write an `http://` endpoint in the sender"
+        };
+        let here = settings.endpoint;
+        self.report(
+            settings,
+            ConnectionError::TlsToPlaintext,
+            format_args!("it began with TLS, which is not spoken on {here}: {tls}, or give the receiver a certificate with `tls:`"),
+        );
+        // Clients that meet an answer of HTTP where they expect TLS say so, which is more than they say of a closed connection.
+        let answer =
+            answer_plainly(socket, "this port does not speak TLS: write http:// instead of https://\n");
+        tokio::select! {
+            () = answer => {}
+            _ = self.watched.ended() => {}
+        }
+    }
+
+    fn spoke_plaintext(&self, opening: Opening, settings: &ListenerSettings) {
+        let (what, here) = (if opening == Opening::Http2 { "HTTP/2" } else { "HTTP/1.1" }, settings.endpoint);
+        self.report(
+            settings,
+            ConnectionError::PlaintextToTls,
+            format_args!(
+                "it began without TLS (like {what}), and {here} speaks nothing else: write an `https://` endpoint in the sender, and no `insecure: true`"
+            ),
+        );
+    }
+
+    async fn serve_secured<S>(mut self, socket: S, tls: &TlsServer, settings: &ListenerSettings)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(secured) = self.shake_hands(socket, tls, settings).await else { return };
+        if let Some((opening, secured)) = self.look(secured).await {
+            self.serve(secured, opening, settings).await;
+        }
+    }
+
+    /// A slow handshake delays nobody else.
+    async fn shake_hands<S>(
         &mut self,
-        socket: Socket,
+        socket: S,
         tls: &TlsServer,
         settings: &ListenerSettings,
-    ) -> Option<TlsStream<Socket>> {
+    ) -> Option<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let peer = self.peer;
         let handshake = async { TlsAcceptor::from(tls.current().await).accept(socket).await };
         let done = tokio::select! {
             done = timeout(settings.read_header_timeout, handshake) => done,
+            end = self.watched.ended() => {
+                debug!(%peer, "connection closed in its TLS handshake: {end:?}");
+                return None;
+            }
             _ = self.life.wait_for(|life| *life >= Life::Ending) => return None,
         };
-        let peer = self.peer;
         match done {
             Ok(Ok(secured)) => return Some(secured),
             Err(_) => debug!(%peer, "connection closed: the TLS handshake took too long"),
-            Ok(Err(error)) => {
-                if let Some(suppressed) = notice::due(&settings.name, "handshake") {
-                    warn!(receiver = settings.name, %peer, suppressed, "no TLS with a sender: {error}{}", hint(&error));
-                }
-            }
+            Ok(Err(error)) => self.report(
+                settings,
+                ConnectionError::Handshake,
+                format_args!("no TLS with a sender: {error}{}", hint(&error)),
+            ),
         }
         None
     }
 
-    async fn serve<S>(self, socket: S, http2: &Http2Settings)
+    async fn serve<S>(self, socket: S, opening: Opening, settings: &ListenerSettings)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, watched, settings, handler, large_reader, mut life } = self;
-        let read_buffer = if large_reader.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
-        let io = TokioIo::new(WatchedIo::new(socket, watched.clone()));
+        let read_buffer = if self.large_reader.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
         let service = {
-            let watched = watched.clone();
+            let (watched, settings, handler) =
+                (self.watched.clone(), self.settings.clone(), self.handler.clone());
+            let peer = self.peer;
             service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(Peer(peer));
-                let in_progress = watched.request();
-                let (settings, handler) = (settings.load_full(), handler.clone());
-                // HTTP/2 has GOAWAY instead.
-                let one_by_one = request.version() < Version::HTTP_2;
-                async move {
-                    let mut answer = handler.answer(&settings, request).await;
-                    if one_by_one && in_progress.is_last() {
-                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    }
-                    drop(in_progress);
-                    Ok::<_, Infallible>(answer)
-                }
+                // Before the task runs that answers it: until then, others may come in any number.
+                let begun = Begun::new(watched.clone(), handler.budget(), request);
+                begun.answer(settings.load_full(), handler.clone())
             })
         };
-        let mut builder = auto::Builder::new(ContainedExecutor);
-        // Slow heads are the watch's business.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(http2.max_concurrent_streams)
-            .keep_alive_interval(http2.keepalive_time)
-            .keep_alive_timeout(http2.keepalive_timeout)
-            .adaptive_window(true);
-        let mut connection = pin!(builder.serve_connection(io, service));
+        if opening == Opening::Http2 {
+            self.watched.multiplex();
+            let http2 = &settings.http2;
+            let mut builder = http2::Builder::new(ContainedExecutor);
+            builder
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(http2.max_concurrent_streams)
+                .max_header_list_size(head::LARGEST)
+                // Each header in the table would keep the buffer that it was read into.
+                .header_table_size(0)
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
+                .keep_alive_interval(http2.keepalive_time)
+                .keep_alive_timeout(http2.keepalive_timeout);
+            let io = TokioIo::new(WatchedIo::multiplexed(socket, self.watched.clone(), read_buffer));
+            self.drive(pin!(builder.serve_connection(io, service)), settings).await;
+        } else {
+            let mut builder = http1::Builder::new();
+            // Slow heads are the watch's business.
+            builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(read_buffer);
+            let io = TokioIo::new(WatchedIo::new(socket, self.watched.clone()));
+            self.drive(pin!(builder.serve_connection(io, service)), settings).await;
+        }
+    }
+
+    /// Serves what is spoken by now, until it ends or has to end.
+    async fn drive<C>(mut self, mut connection: Pin<&mut C>, settings: &ListenerSettings)
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let http2 = &settings.http2;
+        let peer = self.peer;
         let mut old = pin!(grown_old(http2.max_connection_age));
         // When a connection that was told to go is cut off.
         let mut deadline = None;
         loop {
             tokio::select! {
-                ended = connection.as_mut() => {
+                ended = poll_fn(|cx| {
+                    self.watched.begin_turn();
+                    connection.as_mut().poll(cx)
+                }) => {
                     if let Err(error) = ended {
-                        debug!(%peer, "connection ended: {error}");
+                        self.broke(settings, &error);
                     }
                     return;
                 }
@@ -161,30 +261,137 @@ impl<H: Handler> Connection<H> {
                     deadline = Instant::now().checked_add(http2.max_connection_age_grace);
                     connection.as_mut().graceful_shutdown();
                 }
-                () = watched.late() => {
-                    debug!(%peer, "connection closed: idle, or its request's head came too slowly");
-                    if deadline.is_some() || !watched.is_multiplexed() {
+                end = self.watched.ended() => match end {
+                    End::NotTaken => {
+                        let patience = settings.write_timeout;
+                        let message = format_args!("it has not taken its answers for {patience:?}");
+                        return self.report(settings, ConnectionError::AnswerNotTaken, message);
+                    }
+                    End::NoMemory => {
+                        let message = "the memory limit is reached, and its head is large or in many pieces";
+                        return self.report(settings, ConnectionError::NoMemory, message);
+                    }
+                    End::Evicted => {
+                        debug!(%peer, "connection closed: another one needed its place");
                         return;
                     }
-                    deadline = Some(Instant::now() + FAREWELL);
-                    connection.as_mut().graceful_shutdown();
-                }
+                    End::Late => {
+                        debug!(%peer, "connection closed: idle, or its request's head came too slowly");
+                        if deadline.is_some() || !self.watched.is_multiplexed() {
+                            return;
+                        }
+                        deadline = Some(Instant::now() + FAREWELL);
+                        connection.as_mut().graceful_shutdown();
+                    }
+                },
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
-                changed = life.changed() => {
-                    let now = *life.borrow();
+                changed = self.life.changed() => {
+                    let now = *self.life.borrow();
                     if changed.is_err() || now == Life::Over {
                         debug!(%peer, "connection cut off: its listener has ended");
                         return;
                     }
                     // A GOAWAY loses nothing: it waits for what is on its way. HTTP/1.1 has no such word, so an idle
                     // connection is closed only in the end.
-                    if now == Life::Ending || watched.is_multiplexed() {
+                    if now == Life::Ending || self.watched.is_multiplexed() {
                         connection.as_mut().graceful_shutdown();
                     }
                 }
             }
         }
     }
+
+    /// Tells why a connection ended by itself, if that says something about its sender.
+    fn broke(&self, settings: &ListenerSettings, error: &hyper::Error) {
+        if error.is_parse_too_large() {
+            let taken = head::LARGEST / 1024;
+            let message = format_args!(
+                "a request's head is too large: {taken} KiB are taken, so send fewer or shorter headers"
+            );
+            self.report(settings, ConnectionError::HeadTooLarge, message);
+        } else if error.is_parse() {
+            let message = format_args!(
+                "what it sent is not HTTP ({error}): is it another protocol, or does a proxy put a header of its own before the request?"
+            );
+            self.report(settings, ConnectionError::NotHttp, message);
+        } else {
+            debug!(peer = %self.peer, "connection ended: {error}");
+        }
+    }
+}
+
+/// A request that has come as far as to the end of its head, and what it holds.
+struct Begun {
+    watched: Arc<Watched>,
+    in_progress: InProgress,
+    head: Parts,
+    /// Without it there is no memory for the request.
+    body: Option<(Incoming, Option<Reservation>)>,
+}
+
+impl Begun {
+    fn new(watched: Arc<Watched>, budget: Option<&Arc<Budget>>, request: Request<Incoming>) -> Self {
+        let in_progress = watched.request();
+        let (mut head, body) = request.into_parts();
+        let reserved = head::reserve(&head, watched.is_alone(&in_progress), budget);
+        let body = if let Ok(reservation) = reserved {
+            // On HTTP/1.1, one small head keeps no more than the buffer that its connection has anyway.
+            if head.version >= Version::HTTP_2 || reservation.is_some() {
+                head::detach(&mut head);
+            }
+            Some((body, reservation))
+        } else {
+            head::forget(&mut head);
+            None
+        };
+        Self { watched, in_progress, head, body }
+    }
+
+    async fn answer<H: Handler>(
+        self,
+        settings: Arc<ListenerSettings>,
+        handler: Arc<H>,
+    ) -> Result<Answer, Infallible> {
+        let Self { watched, in_progress, head, body } = self;
+        // HTTP/2 has GOAWAY instead.
+        let one_by_one = head.version < Version::HTTP_2;
+        let mut answer = match body {
+            Some((body, reservation)) => {
+                let mut answer = handler.answer(&settings, Request::from_parts(head, body)).await;
+                answer.body_mut().keep(|| (reservation, watched.stream()));
+                answer
+            }
+            None => handler.no_memory(&settings, &head),
+        };
+        if one_by_one && in_progress.is_last() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let room = handler.budget().cloned().map(Reservation::empty);
+        answer.body_mut().hold(|bytes| {
+            let room = room.map(|mut room| {
+                room.charge_spare(bytes);
+                room
+            });
+            (watched.answer(), room)
+        });
+        Ok(answer)
+    }
+}
+
+/// Answers by a bare 400 on a connection that speaks something else, and waits a moment so that the other side can read it:
+/// what it has sent and nobody reads would otherwise take the answer with it.
+async fn answer_plainly(mut socket: impl AsyncRead + AsyncWrite + Unpin, message: &str) {
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\r\n{message}",
+        message.len()
+    );
+    let farewell = async {
+        if socket.write_all(answer.as_bytes()).await.is_ok() && socket.shutdown().await.is_ok() {
+            let mut rest = [0; 512];
+            while let Ok(1..) = socket.read(&mut rest).await {}
+        }
+    };
+    let _ = timeout(DRAIN, farewell).await;
 }
 
 /// Ready when a connection has to go, if ever.

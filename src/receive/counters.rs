@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::ConnectionErrors;
 use crate::otlp::Signal;
 
 /// What became of received records.
@@ -70,11 +71,13 @@ pub enum Misdirection {
     Method,
     /// Its `Content-Type` or `Content-Encoding` is not taken.
     Format,
+    /// It has no `Host`, several, or one that is none.
+    Host,
 }
 
 impl Misdirection {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Path, Self::Method, Self::Format];
+    pub const ALL: [Self; 4] = [Self::Path, Self::Method, Self::Format, Self::Host];
 
     /// The HTTP status that it is answered with, the `code` label of `sluice_misdirected_requests_total`.
     pub const fn code(self) -> &'static str {
@@ -82,6 +85,7 @@ impl Misdirection {
             Self::Path => "404",
             Self::Method => "405",
             Self::Format => "415",
+            Self::Host => "400",
         }
     }
 }
@@ -112,6 +116,8 @@ impl Transport {
 #[derive(Debug, Default)]
 pub struct Counters {
     transports: [TransportCounters; 2],
+    /// What was wrong with connections.
+    pub connection_errors: ConnectionErrors,
 }
 
 /// The counters of what came by one transport.
@@ -122,7 +128,7 @@ pub struct TransportCounters {
     unrouted: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
     ignored: [AtomicU64; 3],
-    misdirected: [AtomicU64; 3],
+    misdirected: [AtomicU64; Misdirection::ALL.len()],
 }
 
 impl Counters {

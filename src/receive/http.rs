@@ -6,6 +6,7 @@ use ::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER,
     USER_AGENT,
 };
+use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -14,6 +15,7 @@ use tracing::warn;
 use super::answer::{compress, takes_gzip};
 use super::body::{self, BodyError, Coding, Limits};
 use super::cors;
+use super::head::wrong_host;
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
@@ -41,11 +43,11 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Answer {
     let (head, mut body) = request.into_parts();
-    let origin = settings.cors.as_ref().and_then(|cors| cors::origin(cors, &head.headers));
+    let origin = settings.cors.as_ref().and_then(|cors| cors::allowed(cors, &head.headers));
     if let (Some(cors), Some(origin)) = (&settings.cors, &origin)
         && head.method == Method::OPTIONS
     {
-        return cors::preflight(cors, origin.clone());
+        return cors::preflight(cors, origin, &head.headers);
     }
     let mut answer = match accept(settings, &head) {
         Err(misdirected) => {
@@ -87,7 +89,7 @@ pub(super) async fn answer(
         }
     };
     if let Some(origin) = origin {
-        cors::allow(answer.headers_mut(), origin);
+        origin.allow(answer.headers_mut());
     }
     if takes_gzip(&head.headers, &ACCEPT_ENCODING) {
         compress(&mut answer);
@@ -95,11 +97,24 @@ pub(super) async fn answer(
     answer
 }
 
+/// Answers a request for which there is no memory now.
+pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> Answer {
+    let error = BodyError::NoMemory;
+    if let Some(signal) = signal(settings, head.uri.path()) {
+        intake.unread(signal, Transport::Http, &Sender::of(head), &error);
+    }
+    let mut answer = unread(encoding(&head.headers).unwrap_or(Encoding::Protobuf), &error, false);
+    if let Some(origin) = settings.cors.as_ref().and_then(|cors| cors::allowed(cors, &head.headers)) {
+        origin.allow(answer.headers_mut());
+    }
+    answer
+}
+
 /// Looks at the head alone.
-fn accept(
-    settings: &ListenerSettings,
-    head: &::http::request::Parts,
-) -> Result<(Signal, Coding, Encoding), Misdirected> {
+fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, Encoding), Misdirected> {
+    if let Some(message) = wrong_host(head) {
+        return Err(Misdirected { how: Misdirection::Host, message: message.to_owned() });
+    }
     let encoding = encoding(&head.headers);
     let path = head.uri.path();
     let Some(signal) = signal(settings, path) else {
@@ -141,6 +156,7 @@ fn accept(
 impl Misdirected {
     fn answer(&self, encoding: Encoding) -> Answer {
         let (status, code) = match self.how {
+            Misdirection::Host => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             Misdirection::Path => (StatusCode::NOT_FOUND, Code::NotFound),
             Misdirection::Method => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             Misdirection::Format => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),

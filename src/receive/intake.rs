@@ -139,12 +139,7 @@ impl Intake {
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
-    pub async fn take_json(
-        self: &Arc<Self>,
-        signal: Signal,
-        sender: Sender,
-        received: Received,
-    ) -> Verdict {
+    pub async fn take_json(self: &Arc<Self>, signal: Signal, sender: Sender, received: Received) -> Verdict {
         let counters = self.counters.of(Transport::Http);
         counters.count_bytes(signal, received.bytes.len() as u64);
         let mut patience = Patience::default();

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::request::Parts;
+use ::http::{Request, Response, StatusCode};
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -20,10 +22,17 @@ use tracing::warn;
 
 use super::connection::{Connection, Life};
 use super::watch::Watch;
-use super::{AnswerBody, ListenerSettings};
+use super::{AnswerBody, ConnectionErrors, ListenerSettings};
 use crate::net::{ACCEPT_QUEUE, Acceptor, Network, Socket};
 use crate::notice;
 use crate::panics::Contained;
+use crate::stream::Budget;
+
+/// What is said to those for whose requests there is no memory.
+pub(super) const NO_MEMORY: &str = "the memory limit is reached";
+
+/// How long a listener that is full gives those connections that it closes, before it closes more.
+const EVICTION: Duration = Duration::from_millis(50);
 
 /// How many of a listener's connections read with large buffers at a time: what their idle buffers take together is
 /// little beside the 64 MiB that Sluice needs for itself.
@@ -40,12 +49,30 @@ pub trait Handler: Send + Sync + 'static {
         settings: &ListenerSettings,
         request: Request<Incoming>,
     ) -> impl Future<Output = Answer> + Send;
+
+    /// What requests and answers are reserved on, as long as the connection holds them. Without it they are not counted.
+    fn budget(&self) -> Option<&Arc<Budget>> {
+        None
+    }
+
+    /// Answers a request for which there is no memory now.
+    fn no_memory(&self, _: &ListenerSettings, _: &Parts) -> Answer {
+        let mut answer = Response::new(AnswerBody::from(Bytes::from_static(NO_MEMORY.as_bytes())));
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        answer
+    }
+
+    /// Where it is counted what is wrong with connections.
+    fn connection_errors(&self) -> Option<&ConnectionErrors> {
+        None
+    }
 }
 
 /// A socket that is bound but not served yet: senders already queue up.
 #[derive(Debug)]
 pub struct Bound {
     listener: Acceptor,
+    address: SocketAddr,
     settings: ListenerSettings,
 }
 
@@ -66,17 +93,19 @@ pub struct Listener {
 impl Bound {
     /// Binds the listener's address.
     pub fn bind(network: &Network, settings: ListenerSettings) -> io::Result<Self> {
-        Ok(Self { listener: network.bind(settings.endpoint)?, settings })
+        let listener = network.bind(settings.endpoint)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, settings })
     }
 
     /// Where it really listens, also if port 0 was asked for.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Begins to accept.
     pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
-        let address = self.address()?;
+        let address = self.address;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
         let (life, living) = watch::channel(Life::Accepting);
         let watch = Arc::<Watch>::default();
@@ -175,9 +204,12 @@ struct Accepting<H> {
 }
 
 impl<H: Handler> Accepting<H> {
-    async fn run(mut self, listener: Acceptor, changed: Arc<Notify>) {
+    async fn run(self, listener: Acceptor, changed: Arc<Notify>) {
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
+        let mut life = self.life.clone();
+        // Accepted, and without a place yet.
+        let mut waiting = None;
         loop {
             let wanted = self.settings.load().max_connections;
             if wanted != most {
@@ -187,20 +219,45 @@ impl<H: Handler> Accepting<H> {
             if places.available_permits() == 0 {
                 self.say_full(most);
             }
-            let accepted = async {
-                let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-                listener.accept().await.map(|(socket, peer)| (place, socket, peer))
+            let placed = async {
+                if waiting.is_none() {
+                    waiting = Some(listener.accept().await?);
+                }
+                Ok(self.place(&places).await)
             };
             tokio::select! {
-                _ = self.life.changed() => break,
+                _ = life.changed() => break,
                 () = changed.notified() => {}
-                accepted = accepted => match accepted {
-                    Ok((place, socket, peer)) => self.connect(socket, peer, place),
+                placed = placed => match placed {
+                    Ok(place) => {
+                        if let Some((socket, peer)) = waiting.take() {
+                            self.connect(socket, peer, place);
+                        }
+                    }
                     Err(error) => self.not_accepted(&error).await,
                 },
             }
         }
+        if let Some((socket, peer)) = waiting {
+            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            self.connect(socket, peer, place);
+        }
         self.accept_queued(listener, &places).await;
+    }
+
+    /// A place for one more connection. If there is none, those make room that do the least.
+    async fn place(&self, places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(place) = places.clone().try_acquire_owned() {
+                return place;
+            }
+            let settings = self.settings.load();
+            self.watch.evict(settings.makes_room);
+            // Others may have become idle when that time is over.
+            if let Ok(place) = timeout(EVICTION, places.clone().acquire_owned()).await {
+                return place.expect("the semaphore is never closed");
+            }
+        }
     }
 
     fn say_full(&self, most: usize) {
@@ -208,7 +265,8 @@ impl<H: Handler> Accepting<H> {
         if let Some(suppressed) = notice::due(receiver, "connections") {
             warn!(
                 receiver,
-                suppressed, "`max_connections` ({most}) is reached: others wait until one closes"
+                suppressed,
+                "`max_connections` ({most}) is reached: others wait until one closes, or makes room because it says nothing"
             );
         }
     }
@@ -238,7 +296,8 @@ impl<H: Handler> Accepting<H> {
     }
 
     fn connect(&self, socket: Socket, peer: SocketAddr, place: OwnedSemaphorePermit) {
-        let watched = self.watch.enter(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let watched = self.watch.enter(id, self.handler.budget().cloned());
         let connection = Connection {
             peer,
             watched: Arc::new(watched),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::Request;
+use ::http::request::Parts;
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use super::intake::Intake;
 use super::listener::{Answer, Handler};
-use super::{ListenerSettings, grpc, http};
+use super::{ConnectionErrors, ListenerSettings, grpc, http};
 use crate::rpc;
 use crate::stream::Budget;
 
@@ -38,5 +39,21 @@ impl Handler for Otlp {
         } else {
             http::answer(&self.intake, settings, &self.budget, request).await
         }
+    }
+
+    fn budget(&self) -> Option<&Arc<Budget>> {
+        Some(&self.budget)
+    }
+
+    fn no_memory(&self, settings: &ListenerSettings, head: &Parts) -> Answer {
+        if rpc::is_call(head.version, &head.headers) {
+            grpc::no_memory(&self.intake, head)
+        } else {
+            http::no_memory(&self.intake, settings, head)
+        }
+    }
+
+    fn connection_errors(&self) -> Option<&ConnectionErrors> {
+        Some(&self.intake.counters.connection_errors)
     }
 }

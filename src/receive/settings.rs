@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TlsServer;
+use super::{Evicted, TlsServer};
 
 /// Requests at a time on one HTTP/2 connection.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -27,6 +27,8 @@ pub struct ListenerSettings {
     pub protocol: Protocol,
     /// Where it listens. A host name such as `localhost` is resolved when the configuration is compiled.
     pub endpoint: SocketAddr,
+    /// The host that the endpoint was written with, if it is a name.
+    pub host: Option<String>,
     /// Bytes of a body, before and again after decompression.
     pub max_request_body_size: u64,
     /// The whole request head must arrive in this time.
@@ -35,12 +37,16 @@ pub struct ListenerSettings {
     pub read_timeout: Duration,
     /// A kept-alive connection without a request is closed after this time; zero: never.
     pub idle_timeout: Duration,
+    /// A connection whose other side takes nothing of its answers for this time is closed; zero: never.
+    pub write_timeout: Duration,
     /// `tls`, if it is spoken.
     pub tls: Option<Arc<TlsServer>>,
     /// What holds for HTTP/2 alone.
     pub http2: Http2Settings,
-    /// Connections at a time; beyond, the listener stops accepting until one closes.
+    /// Connections at a time; beyond, one more waits until another closes.
     pub max_connections: usize,
+    /// Which connections are closed if one more needs a place.
+    pub makes_room: Evicted,
     /// Extra URL paths from `traces_url_path`, `metrics_url_path`, `logs_url_path`, by `Signal::index`.
     pub url_paths: [Option<String>; 3],
     /// `cors`, if browsers may send.
@@ -54,13 +60,16 @@ impl ListenerSettings {
             name: name.to_owned(),
             protocol: Protocol::Http,
             endpoint,
+            host: None,
             max_request_body_size: 64 * 1024,
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(10),
             tls: None,
             http2: Http2Settings::default(),
             max_connections: 256,
+            makes_room: Evicted::Idle,
             url_paths: [None, None, None],
             cors: None,
         }

@@ -1,24 +1,43 @@
-//! Connections that keep a listener waiting: slow heads, idle keep-alive, and what outlives its end.
+//! Connections that keep a listener waiting: slow heads, idle keep-alive, answers that nobody takes, and what outlives the
+//! listener's end.
 //!
 //! A timer per request would cost more than the request's routing. So a connection only notes, against a clock that
-//! ticks once a second, since when it has been idle or in the middle of a head, and one task per listener closes the
-//! ones that are late, to the second.
+//! ticks once a second, since when it has been idle, in the middle of a head or in the middle of an answer, and one task per
+//! listener closes the ones that are late, to the second.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::ListenerSettings;
+use super::frames::Frames;
+use super::opening::PREFACE;
+use super::otlp::DRAIN;
+use crate::stream::{Budget, Reservation};
 
-/// How an HTTP/2 connection begins (RFC 9113, section 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2";
+/// What comes of a head of HTTP/1.1 is read into a buffer of 8 KiB, and further into larger ones.
+const SMALL_HALF_HEAD: u32 = 8 * 1024;
+
+/// What a half head beyond that takes: its buffer, which grows by doubling.
+const HALF_HEAD: u64 = 32 * 1024;
+
+/// What the part of a head takes that has come in whole frames of HTTP/2, decoded.
+const HALF_HEAD_OF_FRAMES: u64 = 96 * 1024;
+
+/// When a listener is full, so many of its connections at a time make room, as one part of so many: looking for the ones
+/// that have waited longest costs time, which many new ones share then.
+const EVICTED_AT_ONCE: usize = 32;
+
+/// The seconds that a sender has to begin, before its place may go to another one.
+const BEGINNING: u32 = 1;
 
 /// The connections of one listener.
 #[derive(Debug, Default)]
@@ -35,22 +54,70 @@ pub(super) struct Watch {
 pub(super) struct Activity {
     /// Requests being answered.
     in_progress: AtomicU32,
+    /// Answers that go on for as long as their reader likes.
+    streams: AtomicU32,
+    /// Answers of which not everything has been handed to the socket.
+    untaken: AtomicU32,
+    /// Clock when the last of those was, or the first of them began, plus one; 0 if there are none.
+    taken: AtomicU32,
+    /// Clock since which the socket takes nothing more, plus one; 0 if it does.
+    blocked: AtomicU32,
     /// The connection has begun a head that is not complete.
     in_head: AtomicBool,
     multiplexed: AtomicBool,
+    /// There is no memory for what has come of a head.
+    lacking: AtomicBool,
+    /// A request's head has come.
+    served: AtomicBool,
     /// Clock at the last change of what it is doing.
     since: AtomicU32,
-    /// The connection has to be closed.
-    late: Notify,
+    /// Counts how often the connection's task has run.
+    turn: AtomicU32,
+    /// Why the connection has to be closed, as an [`End`], and 0 as long as it has not.
+    end: AtomicU8,
+    ending: Notify,
+}
+
+/// Why a connection has to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is idle, or its head comes too slowly.
+    Late = 1,
+    /// The other side does not take its answer.
+    NotTaken = 2,
+    /// Another connection needs its place.
+    Evicted = 3,
+    /// There is no memory for what has come of a head.
+    NoMemory = 4,
+}
+
+/// Which connections make room for a new one when a listener is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// Those on which no whole head has come in some seconds.
+    Headless,
+    /// Those on which none has come at all, and then those that have been idle longest.
+    Idle,
 }
 
 impl Watch {
-    /// Notes a new connection, until the returned guard is dropped.
-    pub(super) fn enter(self: &Arc<Self>, id: u64) -> Watched {
+    /// Notes a new connection, until the returned guard is dropped. What has come of its heads is reserved on `budget`.
+    pub(super) fn enter(self: &Arc<Self>, id: u64, budget: Option<Arc<Budget>>) -> Watched {
         let activity = Arc::new(Activity::default());
-        activity.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+        activity.since.store(self.now(), Ordering::Relaxed);
         self.connections.insert(id, activity.clone());
-        Watched { watch: self.clone(), id, activity }
+        Watched {
+            watch: self.clone(),
+            id,
+            activity,
+            half_head: Mutex::new(budget.map(Reservation::empty)),
+            half_head_come: AtomicU32::new(0),
+            half_head_counted: AtomicBool::new(false),
+        }
+    }
+
+    fn now(&self) -> u32 {
+        self.clock.load(Ordering::Relaxed)
     }
 
     /// Makes every request the last of its connection.
@@ -68,15 +135,79 @@ impl Watch {
             let settings = settings();
             let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
+            let answer = limit(settings.write_timeout);
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
-                if activity.in_progress.load(Ordering::Relaxed) == 0
+                if activity.is_deaf(now, answer) {
+                    activity.close(End::NotTaken);
+                } else if activity.is_idle()
+                    && activity.lacking.load(Ordering::Relaxed)
+                    && age > DRAIN.as_secs() as u32
+                {
+                    activity.close(End::NoMemory);
+                } else if activity.is_idle()
                     && age > if activity.in_head.load(Ordering::Relaxed) { head } else { idle }
                 {
-                    activity.late.notify_one();
+                    activity.close(End::Late);
                 }
             }
         }
+    }
+
+    /// Closes some connections that have no request, those first that have been silent or in the middle of their first head
+    /// for longest.
+    pub(super) fn evict(&self, which: Evicted) {
+        let mut ending = false;
+        let (mut headless, mut served) = (Vec::new(), Vec::new());
+        for activity in &self.connections {
+            if activity.end.load(Ordering::Relaxed) != 0 {
+                ending = true;
+            } else if activity.is_idle() {
+                // Those that came in the same second, in their order.
+                let rank = (activity.since.load(Ordering::Relaxed), *activity.key());
+                let of = if activity.served.load(Ordering::Relaxed) { &mut served } else { &mut headless };
+                of.push((rank, activity.value().clone()));
+            }
+        }
+        let mut idle = match which {
+            Evicted::Idle if headless.is_empty() && !ending => served,
+            Evicted::Idle => headless,
+            Evicted::Headless => {
+                let long_ago = self.now().saturating_sub(BEGINNING);
+                headless.retain(|((since, _), _)| *since < long_ago);
+                headless
+            }
+        };
+        let evicted = idle.len().min(self.connections.len() / EVICTED_AT_ONCE + 1);
+        if evicted < idle.len() {
+            idle.select_nth_unstable_by_key(evicted, |(rank, _)| *rank);
+        }
+        for (_, activity) in &idle[..evicted] {
+            activity.close(End::Evicted);
+        }
+    }
+}
+
+impl Activity {
+    /// Whether there is no request.
+    fn is_idle(&self) -> bool {
+        self.in_progress.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether what there is to say has not been taken for longer than so many seconds.
+    fn is_deaf(&self, now: u32, patience: u32) -> bool {
+        let late = |since: &AtomicU32| match since.load(Ordering::Relaxed) {
+            0 => false,
+            since => now.saturating_sub(since - 1) > patience,
+        };
+        // On HTTP/2 the other side may take all but the answers. On HTTP/1.1 a large answer is handed over as a whole, and what
+        // counts is that its bytes are taken.
+        late(&self.blocked) || (self.multiplexed.load(Ordering::Relaxed) && late(&self.taken))
+    }
+
+    fn close(&self, end: End) {
+        self.end.store(end as u8, Ordering::Relaxed);
+        self.ending.notify_one();
     }
 }
 
@@ -86,26 +217,97 @@ pub(super) struct Watched {
     watch: Arc<Watch>,
     id: u64,
     activity: Arc<Activity>,
+    /// What is reserved for a head that has not come whole; `None` if nothing is counted.
+    half_head: Mutex<Option<Reservation>>,
+    /// Bytes that have come of it, on HTTP/1.1.
+    half_head_come: AtomicU32,
+    /// Whether something is reserved for it.
+    half_head_counted: AtomicBool,
 }
 
 impl Watched {
     /// Ready when the connection has to be closed.
-    pub(super) async fn late(&self) {
+    pub(super) async fn ended(&self) -> End {
+        let activity = &self.activity;
         loop {
-            self.activity.late.notified().await;
-            // A request may have begun since the clock ticked.
-            if self.activity.in_progress.load(Ordering::Relaxed) == 0 {
-                return;
+            activity.ending.notified().await;
+            let end = match activity.end.load(Ordering::Relaxed) {
+                end if end == End::NotTaken as u8 => return End::NotTaken,
+                end if end == End::NoMemory as u8 => return End::NoMemory,
+                end if end == End::Evicted as u8 => End::Evicted,
+                _ => End::Late,
+            };
+            // A request may have begun since this was decided.
+            if activity.is_idle() {
+                return end;
             }
+            activity.end.store(0, Ordering::Relaxed);
         }
     }
 
     /// Notes a request, until the returned guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InProgress {
         self.touch();
-        self.activity.in_head.store(false, Ordering::Relaxed);
+        self.activity.served.store(true, Ordering::Relaxed);
+        self.end_head();
         self.activity.in_progress.fetch_add(1, Ordering::Relaxed);
         InProgress(self.clone())
+    }
+
+    /// Whether there is neither a request beside this one nor an answer on its way.
+    pub(super) fn is_alone(&self, in_progress: &InProgress) -> bool {
+        debug_assert!(
+            Arc::ptr_eq(&in_progress.0.activity, &self.activity),
+            "it is a request of this connection"
+        );
+        let none = |count: &AtomicU32| count.load(Ordering::Relaxed) == 0;
+        self.activity.in_progress.load(Ordering::Relaxed) == 1
+            && none(&self.activity.untaken)
+            && none(&self.activity.streams)
+    }
+
+    /// Notes an answer that is on its way, until the returned guard is dropped.
+    pub(super) fn answer(self: &Arc<Self>) -> Untaken {
+        if self.activity.untaken.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.activity.taken.store(self.watch.now() + 1, Ordering::Relaxed);
+        }
+        Untaken(self.clone())
+    }
+
+    /// Notes an answer that goes on, until the returned guard is dropped.
+    pub(super) fn stream(self: &Arc<Self>) -> Streaming {
+        self.activity.streams.fetch_add(1, Ordering::Relaxed);
+        Streaming(self.activity.clone())
+    }
+
+    /// Notes that the connection's task runs anew.
+    pub(super) fn begin_turn(&self) {
+        self.activity.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that the connection has begun to say something.
+    pub(super) fn begin_head(&self) {
+        if !self.activity.in_head.swap(true, Ordering::Relaxed) {
+            self.touch();
+        }
+    }
+
+    fn end_head(&self) {
+        self.activity.in_head.store(false, Ordering::Relaxed);
+        self.half_head_come.store(0, Ordering::Relaxed);
+        self.activity.lacking.store(false, Ordering::Relaxed);
+        if self.half_head_counted.swap(false, Ordering::Relaxed)
+            && let Some(half_head) = &mut *self.half_head.lock()
+        {
+            drop(half_head.take());
+        }
+    }
+
+    /// Notes that the connection speaks HTTP/2.
+    pub(super) fn multiplex(&self) {
+        self.end_head();
+        self.activity.multiplexed.store(true, Ordering::Relaxed);
+        self.touch();
     }
 
     /// Whether the connection speaks HTTP/2.
@@ -114,20 +316,61 @@ impl Watched {
     }
 
     fn touch(&self) {
-        self.activity.since.store(self.watch.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.activity.since.store(self.watch.now(), Ordering::Relaxed);
     }
 
-    fn read(&self, data: &[u8]) {
-        let activity = &self.activity;
-        if activity.in_progress.load(Ordering::Relaxed) > 0 {
+    /// Notes what was read on HTTP/1.1.
+    fn read(&self, len: usize) {
+        if self.activity.is_idle() {
+            self.begin_head();
+            self.half_head_come.fetch_add(u32::try_from(len).unwrap_or(u32::MAX), Ordering::Relaxed);
+        } else {
             self.touch();
-        } else if activity.multiplexed.load(Ordering::Relaxed) {
-            // Frames that begin no request, such as answers to our pings, keep no connection open.
-        } else if data.starts_with(H2_PREFACE) {
-            activity.multiplexed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes what was read on HTTP/2.
+    fn read_frames(&self, frames: &Frames) {
+        if !self.activity.is_idle() {
             self.touch();
-        } else if !activity.in_head.swap(true, Ordering::Relaxed) {
-            self.touch();
+        }
+        // Frames that begin no request, such as answers to our pings, keep no connection open.
+        match (frames.in_head(), self.activity.in_head.load(Ordering::Relaxed)) {
+            (true, false) => self.begin_head(),
+            (false, true) => self.end_head(),
+            _ => {}
+        }
+    }
+
+    /// Whether there is memory for what has come of a head. Asked for when more is to be read: what was read before is known
+    /// to be no whole head only then.
+    fn has_room(&self, frames: Option<&Frames>) -> bool {
+        let bytes = match frames {
+            Some(frames) if frames.in_head() => HALF_HEAD_OF_FRAMES,
+            None if self.half_head_come.load(Ordering::Relaxed) > SMALL_HALF_HEAD
+                && self.activity.is_idle() =>
+            {
+                HALF_HEAD
+            }
+            _ => return true,
+        };
+        if self.half_head_counted.load(Ordering::Relaxed) {
+            return true;
+        }
+        let room = self.half_head.lock().as_mut().is_none_or(|half_head| half_head.grow(bytes));
+        self.half_head_counted.store(room, Ordering::Relaxed);
+        // On HTTP/1.1 it may also be the rest of a body whose request was refused, which is passed over for a moment.
+        self.activity.lacking.store(!room, Ordering::Relaxed);
+        room || frames.is_none()
+    }
+
+    /// Notes whether the socket took what was to be written.
+    fn wrote(&self, taken: bool) {
+        let blocked = &self.activity.blocked;
+        if taken {
+            blocked.store(0, Ordering::Relaxed);
+        } else if blocked.load(Ordering::Relaxed) == 0 {
+            blocked.store(self.watch.now() + 1, Ordering::Relaxed);
         }
     }
 }
@@ -156,16 +399,51 @@ impl Drop for InProgress {
     }
 }
 
-/// A socket whose reads are noted.
+/// An answer that goes on for as long as its reader likes.
+#[derive(Debug)]
+pub(super) struct Streaming(Arc<Activity>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer that is on its way.
+#[derive(Debug)]
+pub(super) struct Untaken(Arc<Watched>);
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        let left = self.0.activity.untaken.fetch_sub(1, Ordering::Relaxed) - 1;
+        let taken = if left == 0 { 0 } else { self.0.watch.now() + 1 };
+        self.0.activity.taken.store(taken, Ordering::Relaxed);
+    }
+}
+
+/// A socket whose reads and writes are noted.
 #[derive(Debug)]
 pub(super) struct WatchedIo<S> {
     socket: S,
     watched: Arc<Watched>,
+    /// On HTTP/2, what comes in.
+    frames: Option<Frames>,
+    /// On HTTP/2, bytes that may be read in one turn of the connection's task, and those that still may in this one.
+    at_once: usize,
+    left: usize,
+    turn: u32,
 }
 
 impl<S> WatchedIo<S> {
+    /// HTTP/1.1: hyper reads what a request is ready to take.
     pub(super) fn new(socket: S, watched: Arc<Watched>) -> Self {
-        Self { socket, watched }
+        Self { socket, watched, frames: None, at_once: 0, left: 0, turn: 0 }
+    }
+
+    /// HTTP/2, the preface included: h2 reads whatever there is, heads and bodies, and only then do those get to run that they
+    /// are for, and count what they hold. So they do after a read with a head in it, and after `at_once` bytes in any case.
+    pub(super) fn multiplexed(socket: S, watched: Arc<Watched>, at_once: usize) -> Self {
+        Self { socket, watched, frames: Some(Frames::behind(PREFACE.len())), at_once, left: at_once, turn: 0 }
     }
 }
 
@@ -175,18 +453,51 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() > before {
-            self.watched.read(&buf.filled()[before..]);
+        let this = &mut *self;
+        if !this.watched.has_room(this.frames.as_ref()) {
+            // Whoever waits for that end closes the connection.
+            this.watched.activity.close(End::NoMemory);
+            return Poll::Pending;
         }
+        if this.frames.is_some() {
+            let turn = this.watched.activity.turn.load(Ordering::Relaxed);
+            if std::mem::replace(&mut this.turn, turn) != turn {
+                this.left = this.at_once;
+            }
+            if this.left == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.socket).poll_read(cx, buf);
+        let data = &buf.filled()[before..];
+        if matches!(polled, Poll::Ready(Ok(()))) && !data.is_empty() {
+            match &mut this.frames {
+                None => this.watched.read(data.len()),
+                Some(frames) => {
+                    let has_head = frames.follow(data);
+                    this.left = if has_head { 0 } else { this.left.saturating_sub(data.len()) };
+                    this.watched.read_frames(frames);
+                }
+            }
+        }
+        polled
+    }
+}
+
+impl<S> WatchedIo<S> {
+    /// Notes what came of writing.
+    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.watched.wrote(polled.is_ready());
         polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.note(polled)
     }
 
     fn poll_write_vectored(
@@ -194,7 +505,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.note(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -202,7 +514,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // Not only bytes that were not written: TLS keeps what its socket did not take.
+        let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        self.note(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -87,8 +87,10 @@ impl Listeners {
             };
             (role, settings.clone())
         });
-        let admin =
-            compiled.admin.map(|address| (Role::Admin, ListenerSettings::for_people("admin", address)));
+        let admin = compiled.admin.map(|address| {
+            let host = compiled.admin_host.clone();
+            (Role::Admin, ListenerSettings { host, ..ListenerSettings::for_people("admin", address) })
+        });
         let health =
             compiled.health.map(|address| (Role::Health, ListenerSettings::for_people("health", address)));
         // Several may ask for port 0; each keeps one listener.
@@ -140,10 +142,10 @@ impl Listeners {
                     listener.reconfigure(settings);
                     self.at_work.push((role, listener));
                 }
-                Bindable::New(bound) => match serve(role, bound) {
-                    Ok(listener) => self.at_work.push((role, listener)),
-                    Err(error) => tracing::error!("a bound listener can't be served: {error}"),
-                },
+                Bindable::New(bound) => {
+                    let listener = serve(role, bound).expect("all that can fail is done when it is bound");
+                    self.at_work.push((role, listener));
+                }
             }
         }
         self.leaving.retain(|task| !task.is_finished());

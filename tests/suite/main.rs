@@ -35,6 +35,7 @@ mod journal;
 mod journal_shown;
 mod json;
 mod moved_listener;
+mod openings;
 mod order;
 mod order_of_attributes;
 mod outage;

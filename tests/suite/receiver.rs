@@ -7,6 +7,7 @@ use sluice::otlp::Signal;
 use crate::support::http::{self, Answer};
 use crate::support::payload::{entry, entry_of, field, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
+use crate::support::wire::Wire;
 use crate::support::{Sluice, yaml};
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
@@ -420,4 +421,68 @@ async fn records_are_counted_as_records_and_requests_as_requests() {
     };
     assert_eq!(of("sluice_received_requests_total"), [3.0, 1.0, 0.0, 5.0]);
     assert_eq!(of("sluice_received_records_total"), [6.0, 0.0, 0.0, 2.0 + 2.0 + 7.0]);
+}
+
+/// As `navigator.sendBeacon` asks, whose requests have credentials.
+#[tokio::test]
+async fn pages_of_named_origins_may_send_with_credentials_and_every_answer_says_so() {
+    let cors = "max_request_body_size: 1KiB, cors: { allowed_origins: ['https://app.example.com', '*'] }";
+    let (_up, sluice) = start(cors).await;
+    let leave = async |method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>| {
+        let answer = send(&sluice, method, path, headers, body).await;
+        let header = |name: &str| answer.header(name).map(str::to_owned);
+        let (origin, credentials) =
+            (header("access-control-allow-origin"), header("access-control-allow-credentials"));
+        assert!(header("vary").is_some_and(|vary| vary.contains("origin")), "{answer:?}");
+        (answer.status, origin, credentials)
+    };
+    for (origin, credentials) in
+        [("https://app.example.com", Some("true")), ("https://other.example.com", None)]
+    {
+        let from = ("origin", origin);
+        let asks = [from, ("access-control-request-method", "POST")];
+        let text = ("content-type", "text/plain");
+        for (expected, method, path, headers, body) in [
+            (204, "OPTIONS", "/v1/logs", &asks[..], vec![]),
+            (200, "POST", "/v1/logs", &[PROTOBUF, from], logs(&[("a", &["x"])])),
+            (400, "POST", "/v1/logs", &[PROTOBUF, from], b"no OTLP".to_vec()),
+            (404, "POST", "/nowhere", &[PROTOBUF, from], vec![]),
+            (405, "GET", "/v1/logs", &[PROTOBUF, from], vec![]),
+            (413, "POST", "/v1/logs", &[PROTOBUF, from], vec![0; 2000]),
+            (415, "POST", "/v1/logs", &[text, from], vec![]),
+        ] {
+            let expected = (expected, Some(origin.to_owned()), credentials.map(str::to_owned));
+            assert_eq!(leave(method, path, headers, body).await, expected, "{method} {path} of {origin}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_http_1_1_has_one_host() {
+    let (up, sluice) = start("").await;
+    let body = logs(&[("a", &["x"])]);
+    let mut taken = 0;
+    for (version, hosts, expected) in [
+        ("1.1", "host: a\r\n", 200),
+        ("1.1", "host: \r\n", 200),
+        ("1.0", "", 200),
+        ("1.1", "", 400),
+        ("1.1", "host: a\r\nhost: b\r\n", 400),
+        ("1.1", "host: a\r\nhost: a\r\n", 400),
+        ("1.1", "host: a b\r\n", 400),
+        ("1.0", "host: a\r\nhost: b\r\n", 400),
+    ] {
+        let mut wire = Wire::open(sluice.otlp).await;
+        let length = body.len();
+        wire.write(format!(
+            "POST /v1/logs HTTP/{version}\r\n{hosts}content-type: application/x-protobuf\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .await;
+        wire.write(&body).await;
+        assert_eq!(wire.answer().await.status, expected, "HTTP/{version} {hosts:?}");
+        taken += u64::from(expected == 200);
+    }
+    up.records(taken).await;
+    let labels = [("transport", "http"), ("code", "400")];
+    assert_eq!(sluice.metric("sluice_misdirected_requests_total", &labels).await, 5.0);
 }

@@ -417,3 +417,26 @@ impl OneConnection {
         Self { address, connections }
     }
 }
+
+#[tokio::test]
+async fn a_pipe_where_a_file_should_be_fails_one_reload_and_holds_up_no_later_one() {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    let up = sinks::counting().await;
+    let yaml =
+        |token: &str| crate::support::yaml::up(&up.url(), &[&format!("headers: {{ x-token: '{token}' }}")]);
+    let sluice = Sluice::start(&yaml("before")).await;
+    let pipe = sluice.directory().join("pipe");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    for no_file in ["${file:@DIR@/pipe}", "${file:/dev/zero}", "${file:/dev/stdin}", "${file:@DIR@}"] {
+        let answer = sluice.reload(&yaml(no_file)).await;
+        assert_eq!(answer.status, 422, "{no_file}: {}", answer.text());
+        assert!(answer.text().contains("can't read the file"), "{no_file}: {}", answer.text());
+    }
+    // The configuration itself, which nobody writes into the pipe.
+    std::fs::rename(&pipe, sluice.config()).unwrap();
+    let answer =
+        crate::support::http::send(sluice.admin, "POST", "/api/v1/reload", &[], bytes::Bytes::new()).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("a reload needs a file"), "{}", answer.text());
+    sluice.reconfigure(&yaml("after")).await;
+}

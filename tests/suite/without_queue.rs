@@ -108,7 +108,8 @@ async fn retries_that_end_give_a_waiting_senders_request_back_whole() {
 async fn with_a_journal_what_is_given_back_is_not_sent_by_the_next_process() {
     let up = sinks::recording().await;
     up.set_fault(Fault::status(503));
-    let config = yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES]) + LETTERS + "journal: { directory: '@DIR@/journal' }\n";
+    let config =
+        yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES]) + LETTERS + "journal: { directory: '@DIR@/journal' }\n";
     let sluice = Sluice::start(&config).await;
     assert_eq!(sluice.post(Signal::Logs, logs(&[("a", &["1"])])).await.status, 503);
     assert_given_back(&sluice, 1.0).await;

@@ -80,6 +80,13 @@ fn parse(text: &str) -> Result<SocketAddr, Wrong> {
     }
 }
 
+/// The host of an endpoint, if it is a name.
+pub(super) fn host_name(endpoint: &str) -> Option<String> {
+    let (host, _) = endpoint.rsplit_once(':')?;
+    let is_name = !host.is_empty() && !host.starts_with('[') && host.parse::<IpAddr>().is_err();
+    is_name.then(|| host.to_owned())
+}
+
 /// Whether two listeners would get in each other's way. Port 0 is another one each time.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let everywhere = |ip: IpAddr| ip.is_unspecified();

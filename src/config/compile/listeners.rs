@@ -8,7 +8,9 @@ use crate::config::model::{GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
 use crate::config::secrets::named;
 use crate::otlp::Signal;
-use crate::receive::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
+use crate::receive::{
+    CorsSettings, Evicted, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol,
+};
 
 pub(super) fn compile(
     receivers: &Named<Receiver>,
@@ -151,19 +153,22 @@ fn http_listener(
         name: name.to_owned(),
         protocol: Protocol::Http,
         endpoint: endpoint?,
+        host: None,
         max_request_body_size: http.max_request_body_size.0,
         read_header_timeout: http.read_header_timeout.or_longest(),
         read_timeout: http.read_timeout.or_longest(),
         idle_timeout: http.idle_timeout.or_longest(),
+        write_timeout: http.write_timeout.or_longest(),
         tls: tls.ok()?.flatten(),
         http2: Http2Settings::default(),
         max_connections: http.max_connections,
+        makes_room: Evicted::Headless,
         url_paths,
         cors,
     })
 }
 
-/// A sender has as long to begin as one of HTTP.
+/// A sender has as long to begin, and to take its answers, as one of HTTP.
 fn grpc_listener(
     name: &str,
     grpc: &GrpcReceiver,
@@ -190,13 +195,16 @@ fn grpc_listener(
         name: name.to_owned(),
         protocol: Protocol::Grpc,
         endpoint: endpoint?,
+        host: None,
         max_request_body_size: grpc.max_recv_msg_size_mib << 20,
         read_header_timeout: HttpReceiver::default().read_header_timeout.0,
         read_timeout: grpc.read_timeout.or_longest(),
         idle_timeout: keepalive.max_connection_idle.or_longest(),
+        write_timeout: HttpReceiver::default().write_timeout.0,
         tls: tls.ok()?.flatten(),
         http2,
         max_connections: grpc.max_connections,
+        makes_room: Evicted::Headless,
         url_paths: [None, None, None],
         cors: None,
     })

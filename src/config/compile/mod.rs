@@ -39,6 +39,7 @@ pub(super) struct Parts {
     pub(super) journal: Option<JournalSettings>,
     pub(super) dead_letter: Option<DeadLetterSettings>,
     pub(super) admin: Option<SocketAddr>,
+    pub(super) admin_host: Option<String>,
     pub(super) health: Option<SocketAddr>,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
@@ -119,6 +120,19 @@ pub(super) fn compile(
             addresses.take(&config.admin.endpoint, root.near(&["admin", "endpoint"]), "`admin`", context)
         })
         .flatten();
+    let node = root.near(&["admin", "endpoint"]);
+    if let Some(address) = admin.filter(|address| !address.ip().is_loopback())
+        && !config.admin.insecure
+        && !context.report.has_error_within(node.span)
+    {
+        context
+            .report
+            .warn(node.span, format!("whoever reaches {address} from another machine can reload and read routing keys"))
+            .help(
+                "write `127.0.0.1:8888`, with `health:` for probes and Prometheus; or, if nobody else reaches it, \
+                 `insecure: true`",
+            );
+    }
     let health = config.health.as_ref().and_then(|health| {
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
@@ -160,6 +174,7 @@ pub(super) fn compile(
         }),
         journal,
         admin,
+        admin_host: address::host_name(&config.admin.endpoint),
         health,
         shutdown_delay: config.shutdown_delay.0,
         shutdown_timeout: config.shutdown_timeout.0,

@@ -174,14 +174,18 @@ impl Default for DeadLetter {
 pub(super) struct Admin {
     /// Whether to listen at all.
     pub(super) enabled: bool,
-    /// Host and port. Anyone who reaches it may read metrics and reload: keep it on loopback.
+    /// Host and port. Anyone who reaches it may read metrics and reload: keep it on loopback. It is known by its addresses, as
+    /// `localhost`, and by the host written here; requests to other names are refused.
     #[schemars(extend("x-shown" = "url"))]
     pub(super) endpoint: String,
+    /// Says that it is meant to be reached without TLS and tokens where `endpoint` is not on loopback, which is a warning
+    /// otherwise.
+    pub(super) insecure: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { enabled: true, endpoint: "127.0.0.1:8888".into() }
+        Self { enabled: true, endpoint: "127.0.0.1:8888".into(), insecure: false }
     }
 }
 

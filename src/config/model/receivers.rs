@@ -63,7 +63,10 @@ pub(in crate::config) struct HttpReceiver {
     pub(in crate::config) read_timeout: Duration,
     /// A kept-alive connection is closed after this time without a request; 0 sets no limit.
     pub(in crate::config) idle_timeout: Duration,
-    /// Connections at a time; beyond, new ones wait until one closes.
+    /// A connection whose sender takes nothing of its answers for this time is closed; 0 sets no limit.
+    pub(in crate::config) write_timeout: Duration,
+    /// Connections at a time. Beyond, those on which no request has come yet make room for new ones; if there are none, new
+    /// ones wait until one closes.
     #[schemars(range(min = 1))]
     pub(in crate::config) max_connections: usize,
     /// Another path for traces, beside `/v1/traces`.
@@ -87,6 +90,7 @@ impl Default for HttpReceiver {
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
             max_connections: 10_000,
             traces_url_path: None,
             metrics_url_path: None,
@@ -156,7 +160,8 @@ pub(in crate::config) struct GrpcReceiver {
     pub(in crate::config) keepalive: Keepalive,
     /// A whole call must arrive in this time, and in its own deadline.
     pub(in crate::config) read_timeout: Duration,
-    /// Connections at a time; beyond, new ones wait until one closes.
+    /// Connections at a time. Beyond, those on which no call has come yet make room for new ones; if there are none, new
+    /// ones wait until one closes.
     #[schemars(range(min = 1))]
     pub(in crate::config) max_connections: usize,
     /// TLS, which is spoken if this is written.

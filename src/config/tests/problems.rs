@@ -69,7 +69,9 @@ fn unknown_keys_name_the_nearest_or_all() {
     );
     assert_eq!(
         said(&with("admin: { colour: red }\n")),
-        ["4:10 error: unknown key `colour` in `admin` (the keys here are `enabled` and `endpoint`)"]
+        [
+            "4:10 error: unknown key `colour` in `admin` (the keys here are `enabled`, `endpoint` and `insecure`)"
+        ]
     );
 }
 

@@ -313,3 +313,26 @@ fn receivers_that_other_machines_reach_without_tls_are_one_warning() {
     let tls = "{ endpoint: \"0.0.0.0:4318\", tls: { cert_file: @/cert.pem, key_file: @/key.pem } }";
     assert_eq!(warned(&with_http(&tls.replace('@', directory.path().to_str().unwrap()))), 0);
 }
+
+#[test]
+fn an_admin_listener_that_others_can_reach_is_a_warning_unless_it_is_meant() {
+    let warnings = |admin: &str| good(&with(&format!("admin: {{ {admin} }}\n"))).warnings.len();
+    for reachable in ["0.0.0.0:8888", "[::]:8888", ":8888", "10.0.0.7:8888"] {
+        assert_eq!(warnings(&format!("endpoint: '{reachable}'")), 1, "{reachable}");
+        assert_eq!(warnings(&format!("endpoint: '{reachable}', insecure: true")), 0, "{reachable}");
+        assert_eq!(warnings(&format!("endpoint: '{reachable}', enabled: false")), 0, "{reachable}");
+    }
+    for inside in ["127.0.0.1:8888", "127.1.2.3:8888", "[::1]:8888", "localhost:8888"] {
+        assert_eq!(warnings(&format!("endpoint: '{inside}'")), 0, "{inside}");
+    }
+    assert_eq!(
+        good(&with("admin: { endpoint: 'localhost:8888' }\n")).admin_host.as_deref(),
+        Some("localhost")
+    );
+    for address in ["127.0.0.1:8888", "[::1]:8888", ":8888"] {
+        assert_eq!(
+            good(&with(&format!("admin: {{ endpoint: '{address}', insecure: true }}\n"))).admin_host,
+            None
+        );
+    }
+}

@@ -21,7 +21,7 @@ use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Coding, Limits};
 use super::http::{Misdirected, quoted};
-use super::intake::Verdict;
+use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
 use super::{Misdirection, Received, Sender, Transport};
@@ -81,6 +81,15 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         (Call::HealthCheck, Ok(received)) => health::check(&otlp.ready, &received.bytes),
         (Call::HealthWatch, Ok(received)) => health::watch(otlp.ready.clone(), &received.bytes),
     }
+}
+
+/// Answers a call for which there is no memory now.
+pub(super) fn no_memory(intake: &Intake, head: &Parts) -> Answer {
+    let error = BodyError::NoMemory;
+    if let Some(signal) = Signal::from_method(head.uri.path()) {
+        intake.unread(signal, Transport::Grpc, &Sender::of(head), &error);
+    }
+    unread(&error).answer()
 }
 
 async fn export(

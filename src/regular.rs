@@ -1,0 +1,133 @@
+//! Reading files that others put there: never waiting for one that is no file.
+//!
+//! A pipe that nobody writes to would be waited for without end by whoever opens it, and a device may never end.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+/// How long a pipe is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a pipe is looked into.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Reads a regular file of at most so many bytes.
+pub(crate) fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    if !kind.is_file() {
+        return Err(io::Error::other("it is a pipe or a device, not a file: write what it holds to a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(largest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > largest {
+        return Err(too_large(largest));
+    }
+    Ok(bytes)
+}
+
+/// Whether what is read here can be read once only.
+pub(crate) fn is_pipe(path: &Path) -> bool {
+    let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device())
+}
+
+/// Reads what comes through a pipe, such as `/dev/stdin` or `<(...)` of a shell, which has to come within [`PATIENCE`]. Blocks
+/// for as long.
+pub(crate) fn read_pipe(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    let mut pipe = open(path)?;
+    let mut waited = Duration::ZERO;
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match pipe.read(&mut piece) {
+            // Before anything has come, that is what a pipe says that nobody writes to, or does yet.
+            Ok(0) if !bytes.is_empty() => return Ok(bytes),
+            Ok(read) if read > 0 => {
+                bytes.extend_from_slice(&piece[..read]);
+                if bytes.len() as u64 > largest {
+                    return Err(too_large(largest));
+                }
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        if waited >= PATIENCE {
+            let message = format!(
+                "it is a pipe, and nothing whole came through it within {PATIENCE:?}; it is read once, so that a reload needs a file"
+            );
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "whoever reads files blocks, and has a thread for that"
+        )]
+        std::thread::sleep(LOOK);
+        waited += LOOK;
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
+}
+
+fn too_large(largest: u64) -> io::Error {
+    io::Error::other(format!("it is larger than {largest} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use rustix::fs::{CWD, Mode};
+
+    use super::*;
+
+    fn pipe(directory: &Path) -> std::path::PathBuf {
+        let path = directory.join("pipe");
+        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        path
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_nothing_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "text").unwrap();
+        assert_eq!(read(&file, 4).unwrap(), b"text");
+        assert!(read(&file, 3).unwrap_err().to_string().contains("larger than 3 bytes"));
+        assert!(read(directory.path(), 4).unwrap_err().to_string().contains("a directory"));
+        for no_file in [pipe(directory.path()), "/dev/zero".into(), "/dev/null".into()] {
+            assert!(read(&no_file, 4).unwrap_err().to_string().contains("a pipe or a device"), "{no_file:?}");
+            assert!(is_pipe(&no_file));
+        }
+        assert!(!is_pipe(&file) && !is_pipe(&directory.path().join("nothing")));
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_in_whatever_pieces_it_comes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = pipe(directory.path());
+        let to = path.clone();
+        let writing = std::thread::spawn(move || {
+            let mut pipe = OpenOptions::new().write(true).open(to).unwrap();
+            for _ in 0..10 {
+                pipe.write_all(&[b'x'; 5000]).unwrap();
+            }
+        });
+        assert_eq!(read_pipe(&path, 1 << 20).unwrap(), vec![b'x'; 50_000]);
+        writing.join().unwrap();
+        assert!(read_pipe("/dev/zero".as_ref(), 10_000).unwrap_err().to_string().contains("larger than"));
+    }
+}

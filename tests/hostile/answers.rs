@@ -1,0 +1,98 @@
+//! Answers that nobody takes: their connection is closed after a time, and what they hold is bounded until then.
+
+use std::time::Duration;
+
+use sluice::otlp::Signal;
+
+use crate::attacker::{Attacker, END_HEADERS, call_head, frame};
+use crate::meter::{KIB, MIB, cost_of};
+use crate::support::http2::{END_STREAM, kind};
+use crate::support::payload::logs;
+use crate::support::{SluiceProcess, eventually, grpc, http, sinks, yaml};
+
+/// The setting that says how much of an answer may come before its reader asks for more.
+const INITIAL_WINDOW_SIZE: u16 = 4;
+
+const LIMIT: u64 = 64 * MIB;
+
+async fn start() -> (sluice::cli::sink::Sink, SluiceProcess) {
+    let up = sinks::counting().await;
+    let config = yaml::up(&up.url(), &[])
+        + "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, write_timeout: 1s } } } }\n"
+        + &format!("limits: {{ memory: {LIMIT} }}\n");
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    (up, sluice)
+}
+
+async fn not_taken(sluice: &SluiceProcess, receiver: &str, connections: usize) {
+    let labels = [("receiver", receiver), ("cause", "answer_not_taken")];
+    let metric = "sluice_connection_errors_total";
+    sluice.wait_for_metric(metric, &labels, connections as f64).await;
+}
+
+#[tokio::test]
+async fn answers_for_which_an_http_2_window_is_never_opened_end_their_connection() {
+    const CONNECTIONS: usize = 100;
+    const CALLS: u32 = 256;
+    let head = call_head(grpc::export(Signal::Logs));
+    let body = grpc::framed(0, &logs(&[("a", &["x"])]));
+    for window in [0, 1] {
+        let (_up, sluice) = start().await;
+        let attack = async {
+            let mut attackers = Vec::new();
+            for _ in 0..CONNECTIONS {
+                let mut attacker = Attacker::open(sluice.otlp).await;
+                attacker.begin_http2(&[(INITIAL_WINDOW_SIZE, window)]).await;
+                for call in 0..CALLS {
+                    let stream = 2 * call + 1;
+                    let begin = frame(kind::HEADERS, END_HEADERS, stream, &head);
+                    attacker.send(&[begin, frame(kind::DATA, END_STREAM, stream, &body)].concat()).await;
+                }
+                attackers.push(attacker);
+            }
+            not_taken(&sluice, "otlp", CONNECTIONS).await;
+            for attacker in &attackers {
+                eventually("it is closed", async || attacker.is_ended().then_some(())).await;
+            }
+        };
+        let ((), cost) = cost_of(&sluice, attack).await;
+        let bound = LIMIT + 64 * MIB + CONNECTIONS as u64 * 16 * KIB;
+        assert!(cost.memory < bound, "window {window}: {cost:?}");
+        sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
+        sluice.accept(Signal::Logs, logs(&[("a", &["after"])])).await;
+    }
+}
+
+/// Writes the same request again and again, and reads no answer.
+fn never_read(to: std::net::SocketAddr, request: &'static str) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut attacker = Attacker::deaf(to, 4096).await;
+        let many = request.repeat(100);
+        while attacker.send(many.as_bytes()).await {}
+    })
+}
+
+#[tokio::test]
+async fn answers_of_http_1_1_that_are_never_read_end_their_connection() {
+    const CONNECTIONS: usize = 20;
+    let (_up, sluice) = start().await;
+    for (receiver, to, request) in [
+        ("otlp", sluice.otlp, "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("admin", sluice.admin, "GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"),
+    ] {
+        let attack = async {
+            let attacks: Vec<_> = (0..CONNECTIONS).map(|_| never_read(to, request)).collect();
+            // Those who are read are answered meanwhile.
+            for path in ["/healthz", "/readyz", "/metrics"] {
+                let answer = http::send(sluice.admin, "GET", path, &[], bytes::Bytes::new()).await;
+                assert_eq!(answer.status, 200, "{path}");
+            }
+            not_taken(&sluice, receiver, CONNECTIONS).await;
+            for attack in attacks {
+                tokio::time::timeout(Duration::from_secs(20), attack).await.expect("it is closed").unwrap();
+            }
+        };
+        let ((), cost) = cost_of(&sluice, attack).await;
+        assert!(cost.memory < 64 * MIB, "{receiver}: {cost:?}");
+    }
+}
