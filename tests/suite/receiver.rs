@@ -381,7 +381,7 @@ async fn records_are_counted_as_records_and_requests_as_requests() {
     let up = sinks::recording().await;
     let receivers = "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, max_request_body_size: 1MiB } } } }\n";
     let sluice =
-        Sluice::start(&(receivers.to_owned() + &yaml::up(&up.url(), &[]) + "limits: { memory: 600KiB }\n"))
+        Sluice::start(&(receivers.to_owned() + &yaml::up(&up.url(), &[]) + "limits: { memory: 1MiB }\n"))
             .await;
     let json = |stream: &str, records: usize, text: &str| {
         let record = format!(r#"{{"body":{{"stringValue":"{text}"}}}}"#);
@@ -399,7 +399,7 @@ async fn records_are_counted_as_records_and_requests_as_requests() {
     };
     let unrouted = entry_of(LOGS, resource(&[]), &["6", "7"]);
     // Protobuf of nothing but empty entries takes a hundred times its size.
-    let many = vec![entry_of(LOGS, resource(&[]), &[]); 5_000];
+    let many = vec![entry_of(LOGS, resource(&[]), &[]); 8_000];
     let whole = [request(&many), logs(&[("a", &["8", "9"])])].concat();
     for (status, sent) in [
         (200, sluice.post(LOGS, logs(&[("a", &["1", "2", "3"])])).await.status),
@@ -410,7 +410,7 @@ async fn records_are_counted_as_records_and_requests_as_requests() {
         (400, send_json("{".to_owned()).await),
         (413, sluice.post(LOGS, vec![0; 2 << 20]).await.status),
         (413, sluice.post(LOGS, whole).await.status),
-        (413, send_json(json("a", 7, &"x".repeat(60_000))).await),
+        (413, send_json(json("a", 7, &"x".repeat(120_000))).await),
     ] {
         assert_eq!(sent, status);
     }
