@@ -118,7 +118,7 @@ impl Intake {
     ) -> Verdict {
         let counters = self.counters.of(transport);
         counters.count_bytes(signal, received.bytes.len() as u64);
-        let progress = self.admit(transport, signal, received, None);
+        let progress = self.admit(transport, signal, received, None).await;
         self.verdict(progress, Patience::until(deadline), deadline).await
     }
 
@@ -128,7 +128,7 @@ impl Intake {
         counters.count_bytes(signal, received.bytes.len() as u64);
         let mut patience = Patience::default();
         let progress = match json::transcode(signal, received, &mut patience).await {
-            Ok((received, omitted)) => self.admit(Transport::Http, signal, received, Some(omitted)),
+            Ok((received, omitted)) => self.admit(Transport::Http, signal, received, Some(omitted)).await,
             Err(Untranscoded::Malformed(malformed)) => Self::malformed(counters, signal, &malformed).into(),
             Err(Untranscoded::Refused(refused)) => Self::refused(counters, signal, 1, &refused).into(),
         };

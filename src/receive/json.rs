@@ -1,12 +1,12 @@
 //! A body of OTLP/JSON as the protobuf that everything behind it works on, with the memory for both.
 
+use super::aside::aside;
 use super::body::Received;
 use crate::otlp::{self, Malformed, Omitted, Signal, Transcoded, Untaken};
 use crate::stream::{Full, Patience, Refused, Reservation};
 
-/// Above this size transcoding is taken off the runtime's threads, where it would delay other requests by more than a
-/// millisecond or so. Ordinary requests are smaller.
-const LARGE: usize = 1024 * 1024;
+/// Above this size a document is not transcoded by a worker, whom it could keep busy for milliseconds.
+const LARGE: usize = 256 * 1024;
 
 /// Why a body was not transcoded.
 #[derive(Debug)]
@@ -30,13 +30,7 @@ pub(super) async fn transcode(
     patience: &mut Patience,
 ) -> Result<(Received, Omitted), Untranscoded> {
     loop {
-        let attempt = if received.bytes.len() <= LARGE {
-            read(signal, received)
-        } else {
-            let reading = tokio::task::spawn_blocking(move || read(signal, received));
-            reading.await.expect("reading does not panic, and nobody aborts it")
-        };
-        match attempt {
+        match aside(received.bytes.len() > LARGE, || read(signal, received)).await {
             Attempt::Done(done) => return done,
             Attempt::Short(body, bytes) => {
                 // There may be room each time it is asked for, and none any more when it is taken.

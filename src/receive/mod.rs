@@ -6,9 +6,11 @@
 mod acknowledge;
 mod admit;
 mod answer;
+mod aside;
 mod body;
 mod burial;
 mod connection;
+mod copy;
 mod cors;
 mod counters;
 mod grpc;
