@@ -76,7 +76,7 @@ pub(super) async fn answer(
                 Err(error) => {
                     intake.unread(signal, Transport::Http, &error);
                     let expected = head.headers.contains_key(EXPECT);
-                    if !expected && !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted) {
+                    if !expected && error.is_worth_draining() {
                         tokio::spawn(body::drain(body, DRAIN));
                     }
                     unread(encoding, &error, expected)
@@ -131,8 +131,7 @@ fn accept(
         (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
         (Some(_), Some(_)) => None,
     };
-    let coding =
-        coding.ok_or_else(|| unsupported("send `Content-Encoding` gzip, zstd, deflate, identity or none"))?;
+    let coding = coding.ok_or_else(|| unsupported(&format!("send `Content-Encoding` {}", Coding::NAMES)))?;
     Ok((signal, coding, encoding))
 }
 
@@ -209,7 +208,7 @@ pub(super) fn undelivered(time: Duration) -> String {
 fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {
     let message = error.to_string();
     let mut answer = match error {
-        BodyError::TooLarge(..) => too_large(encoding, &message),
+        BodyError::TooLarge(..) | BodyError::NeverFits(_) => too_large(encoding, &message),
         BodyError::NoMemory => later(encoding, &message),
         BodyError::TimedOut(_) => {
             refuse(encoding, StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message)

@@ -14,7 +14,7 @@ impl Intake {
     pub(super) fn unread(&self, signal: Signal, transport: Transport, error: &BodyError) {
         let (outcome, cause) = match error {
             BodyError::NoMemory => (Outcome::Refused, "no memory"),
-            BodyError::TooLarge(..) => (Outcome::Rejected, "body too large"),
+            BodyError::TooLarge(..) | BodyError::NeverFits(_) => (Outcome::Rejected, "body too large"),
             BodyError::TimedOut(_) => (Outcome::Rejected, "body too late"),
             BodyError::Aborted => (Outcome::Rejected, "body ended"),
             BodyError::Framing(_) => (Outcome::Rejected, "framing"),
