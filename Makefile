@@ -36,7 +36,7 @@ test: cargo ## Run the tests, but for the long ones; those of real clients need 
 	$(CARGO) test --locked $(ARGS)
 
 test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
-	$(CARGO) test --locked --lib --bins --test crash --test documents --test load --test simulation --test suite $(ARGS)
+	$(CARGO) test --locked --lib --bins --test crash --test documents --test hostile --test load --test simulation --test suite $(ARGS)
 
 # Where cargo puts what it builds; beside it is what the tests and benches build of others.
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
