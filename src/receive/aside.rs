@@ -21,3 +21,30 @@ pub(super) async fn aside<T>(large: bool, work: impl FnOnce() -> T) -> T {
     let _turn = AT_A_TIME.acquire().await;
     block_in_place(work)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn other_tasks_go_on_while_large_work_is_done_aside() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (told, hears) = mpsc::channel();
+        let large = runtime.spawn(aside_until(hears));
+        runtime.spawn(async move { told.send(()) });
+        assert_eq!(runtime.block_on(large).unwrap(), Ok(()));
+    }
+
+    /// Large work that ends only once another task has told it to.
+    async fn aside_until(hears: mpsc::Receiver<()>) -> Result<(), mpsc::RecvTimeoutError> {
+        aside(true, move || hears.recv_timeout(Duration::from_secs(30))).await
+    }
+
+    #[tokio::test]
+    async fn with_one_thread_large_work_is_done_all_the_same() {
+        assert_eq!(aside(true, || 7).await, 7);
+    }
+}

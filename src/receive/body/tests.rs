@@ -69,7 +69,7 @@ async fn cost(coding: Coding, body: &[u8], piece: usize) -> Duration {
     let limits = limits(&Arc::new(Budget::new(1 << 30)));
     let begin = now();
     _ = read(coding, body, piece, &limits).await;
-    now() - begin
+    now().saturating_sub(begin)
 }
 
 /// Looks at the cost of each body in pieces of this size until it is as `holds` says: whatever else goes on adds to it,
