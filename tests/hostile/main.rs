@@ -6,5 +6,6 @@
 mod support;
 
 mod attacker;
+mod decompression;
 mod floods;
 mod meter;
