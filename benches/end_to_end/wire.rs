@@ -90,6 +90,8 @@ impl Wire {
             SendCompression::None => "none",
             SendCompression::Gzip => "gzip",
             SendCompression::Zstd => "zstd",
+            SendCompression::Snappy => "snappy",
+            SendCompression::Lz4 => "lz4",
         }
     }
 }

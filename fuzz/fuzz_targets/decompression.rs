@@ -1,4 +1,4 @@
-//! Decompression of gzip, zlib and zstd, in pieces and at once, on any bytes.
+//! Decompression of gzip, zlib, zstd, snappy and LZ4, in pieces and at once, on any bytes.
 
 #![no_main]
 

@@ -204,16 +204,53 @@ pub enum Encoding {
 pub enum Compression {
     /// As it is.
     None,
-    /// `Content-Encoding: gzip`, level 1 unless `compression_params.level` says otherwise.
+    /// Level 1 unless `compression_params.level` says otherwise.
     Gzip {
         /// 1 (fastest) to 9.
         level: u32,
     },
-    /// `Content-Encoding: zstd`.
+    /// Level 3 unless `compression_params.level` says otherwise.
     Zstd {
         /// 1 (fastest) to 22.
         level: i32,
     },
+    /// The format of zlib, under one of its two names.
+    Zlib {
+        /// 1 (fastest) to 9.
+        level: u32,
+        /// `deflate`, which is what HTTP calls it, rather than `zlib`.
+        deflate: bool,
+    },
+    /// One block of snappy. Over HTTP that is called `snappy`.
+    SnappyBlock,
+    /// Frames of snappy. Over HTTP they are called `x-snappy-framed`, over gRPC `snappy`.
+    SnappyFrames,
+    /// Frames of LZ4.
+    Lz4,
+}
+
+impl Compression {
+    /// Its name in `Content-Encoding`.
+    pub(super) fn in_http(self) -> Option<&'static str> {
+        Some(match self {
+            Self::None => return None,
+            Self::Gzip { .. } => "gzip",
+            Self::Zstd { .. } => "zstd",
+            Self::Zlib { deflate: true, .. } => "deflate",
+            Self::Zlib { deflate: false, .. } => "zlib",
+            Self::SnappyBlock => "snappy",
+            Self::SnappyFrames => "x-snappy-framed",
+            Self::Lz4 => "lz4",
+        })
+    }
+
+    /// Its name in `grpc-encoding`.
+    pub(super) fn in_grpc(self) -> Option<&'static str> {
+        match self {
+            Self::SnappyFrames => Some("snappy"),
+            other => other.in_http(),
+        }
+    }
 }
 
 /// `tls` of an exporter. Files are read when the exporter is set up, and again before a connection if they changed.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
 
 use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
+use super::aside::aside;
 use super::body::Received;
 use super::burial::Remains;
+use super::copy::CopyLeave;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
@@ -20,7 +21,7 @@ use super::{Sender, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
 use crate::route::{Unroutable, Unrouted};
-use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Reservation, Shed, Writing};
+use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Shed, Writing};
 
 /// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
 /// bytes at the least, so that a request of nothing but empty entries would take a hundred times its size.
@@ -29,21 +30,12 @@ const ENTRY_OVERHEAD: usize = 192;
 /// Requests of up to this many entries take so little on their way that nobody counts it.
 const ORDINARY_ENTRIES: usize = 64;
 
-/// While a body is copied into queues it is there twice. Up to this size nobody counts that.
-const ORDINARY_BODY: usize = 1024 * 1024;
-
-/// Held while a larger body is copied that there is no room to count twice: one such at a time is what Sluice has room
-/// for beside `limits.memory`.
-static UNCOUNTED_COPY: Mutex<()> = Mutex::new(());
+/// Requests of more bytes than this, or with entries that take more on their way, are not looked at by a worker.
+const LONG: usize = 1024 * 1024;
 
 thread_local! {
     /// Where routing keys are put together.
     static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Leave to copy a body into queues, until this is dropped.
-pub(super) struct CopyLeave {
-    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 /// How far a request has come.
@@ -94,27 +86,20 @@ impl From<Unroutable> for Trouble {
 }
 
 impl Intake {
-    /// Makes sure that there is memory for a second copy of a body: counted where there is room, or alone.
-    pub(super) fn allow_copy(len: usize, reservation: &mut Reservation) -> Option<CopyLeave> {
-        if len <= ORDINARY_BODY {
-            return Some(CopyLeave { _alone: None });
-        }
-        if reservation.budget().has_room(len as u64) {
-            reservation.charge_spare(len as u64);
-            return Some(CopyLeave { _alone: None });
-        }
-        UNCOUNTED_COPY.try_lock().map(|alone| CopyLeave { _alone: Some(alone) })
-    }
-
-    /// Gives back what [`Intake::allow_copy`] has counted.
-    pub(super) fn end_copy(len: usize, reservation: &mut Reservation) {
-        if len > ORDINARY_BODY {
-            reservation.charge_spare(0);
-        }
-    }
-
     /// Takes in a request in protobuf. If it came as JSON, `omitted` is what was not valid there.
-    pub(super) fn admit(
+    pub(super) async fn admit(
+        &self,
+        transport: Transport,
+        signal: Signal,
+        sender: Sender,
+        received: Received,
+        omitted: Option<Omitted>,
+    ) -> Progress<'_> {
+        let long = takes_long(&received.bytes);
+        aside(long, || self.admit_at_once(transport, signal, sender, received, omitted)).await
+    }
+
+    fn admit_at_once(
         &self,
         transport: Transport,
         signal: Signal,
@@ -126,11 +111,11 @@ impl Intake {
         let Received { bytes: body, mut reservation } = received;
         let budget = reservation.budget().clone();
         let unread = |mut reservation, sender, omitted, lacking| {
-            Self::end_copy(body.len(), &mut reservation);
+            CopyLeave::end(body.len(), &mut reservation);
             let received = Received { bytes: body.clone(), reservation };
             Progress::Unread(Box::new(Unread { transport, signal, sender, received, omitted, lacking }))
         };
-        let Some(_alone) = Self::allow_copy(body.len(), &mut reservation) else {
+        let Some(_alone) = CopyLeave::take(body.len(), &mut reservation) else {
             return unread(reservation, sender, omitted, Lacking::Copy);
         };
         let snapshot = self.snapshot.load();
@@ -217,7 +202,7 @@ impl Intake {
                 self.after_commit(&snapshot, committed, admitted, &budget)
             }
             Err(refused) if admission.may_wait() => {
-                Self::end_copy(body.len(), admission.reservation());
+                CopyLeave::end(body.len(), admission.reservation());
                 let admission = admission.keep(&body);
                 let snapshot = Guard::into_inner(snapshot);
                 let request = Unadmitted::new(self, snapshot, admission, body.clone(), admitted, refused);
@@ -271,6 +256,11 @@ impl Intake {
             Next::Answer => self.finish(snapshot, admitted, &[]).into(),
         }
     }
+}
+
+/// Whether it takes more than a few milliseconds to split a request and to copy it into queues.
+pub(super) fn takes_long(body: &[u8]) -> bool {
+    body.len() > LONG || otlp::count_entries(body) * ENTRY_OVERHEAD > LONG
 }
 
 /// Places one entry in every stream that its routes say, and returns how many, and why there are not more.

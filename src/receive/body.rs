@@ -1,58 +1,59 @@
 //! Reading a request's body: bounded in size before and after decompression, in time, and in memory shared with
 //! everything else.
+//!
+//! A body is gathered as it comes, compressed or not, and decoded once it is whole. So a body that has begun takes no more
+//! memory than a few times what has come of it, in however small pieces, and nothing is decoded of one that never ends.
 
 #[cfg(any(test, fuzzing))]
 mod check;
+mod chunks;
+mod coding;
 mod decoder;
+mod lz4;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use self::decoder::Decoder;
+use self::chunks::Chunks;
+use self::decoder::{Decoder, SnappyBlock};
+use self::lz4::Filled;
+use super::aside::aside;
+use super::copy::{COPYING, CopyLeave};
 use super::grpc::framing::{FramingError, Part, Unframe};
 use crate::stream::{Budget, Patience, Reservation};
 
 #[cfg(any(test, fuzzing))]
 pub use self::check::check as check_decompression;
+pub(super) use self::coding::Coding;
 
 /// A declared length is believed as far as so many times what has really come.
 const BELIEVED: usize = 4;
 
-/// Compressed bytes are fed to a decoder in pieces of this size, so that the limits are looked at before a piece can
-/// have grown to more than a thousand times itself.
-const FEED: usize = 4096;
+/// The least that is taken for what comes in pieces.
+const LEAST_PIECE: usize = 256;
 
-/// How a body is compressed (`Content-Encoding`, `grpc-encoding`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
-    /// Not at all.
-    Identity,
-    /// RFC 1952.
-    Gzip,
-    /// RFC 8878.
-    Zstd,
-    /// The zlib format of RFC 1950, which HTTP calls `deflate`.
-    Deflate,
-}
+/// The most that is taken at once for bytes of which nobody knows how many will come, and what is decoded before other
+/// tasks have their turn: less than a millisecond's work.
+const STEP: usize = 256 * 1024;
 
-impl Coding {
-    /// The coding of this name.
-    pub(super) fn from_header(value: &str) -> Option<Self> {
-        match value.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Some(Self::Identity),
-            "gzip" | "x-gzip" => Some(Self::Gzip),
-            "zstd" => Some(Self::Zstd),
-            "deflate" | "zlib" => Some(Self::Deflate),
-            _ => None,
-        }
-    }
-}
+/// What is decoded is expected to be so many times as large, when memory for the first of it is taken.
+const EXPANSION: usize = 8;
+
+/// Compressed bodies up to this size are decoded by the worker that has read them: one step takes it two milliseconds at
+/// the most, whatever the body holds.
+const SMALL: usize = 32 * 1024;
+
+/// Above this size bytes are not copied by a worker.
+const LARGE: usize = 1024 * 1024;
 
 /// The bounds of one body.
 #[derive(Clone, Debug)]
@@ -88,6 +89,16 @@ pub(super) enum BodyError {
     /// Not what its encoding says.
     #[error("the body is not valid {0:?} data: {1}")]
     Corrupt(Coding, std::io::Error),
+    /// More than the memory limit is needed beside what comes out.
+    #[error("decompressing the body takes more than the memory limit of {0} bytes, so it can never be taken")]
+    NeverFits(u64),
+}
+
+impl BodyError {
+    /// Whether the sender has more to say, and should be let finish so that it hears why that was in vain.
+    pub(super) fn is_worth_draining(&self) -> bool {
+        !matches!(self, Self::TimedOut(_) | Self::Aborted)
+    }
 }
 
 /// A body in one piece, with the memory that it takes.
@@ -106,21 +117,12 @@ pub(super) async fn read(
     limits: &Limits,
 ) -> Result<Received, BodyError> {
     let declared = body.size_hint().exact();
-    let deadline = Instant::now() + limits.timeout;
+    let mut pieces = Pieces::new(body, limits);
     let mut reading = Reading::new(coding, declared, limits)?;
-    loop {
-        let frame =
-            timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
-        match frame {
-            None => return reading.finish().await,
-            Some(Err(_)) => return Err(BodyError::Aborted),
-            Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
-                let last = body.is_end_stream();
-                reading.take(data, last).await?;
-            }
-        }
+    while let Some((data, last)) = pieces.next().await? {
+        reading.take(data, last).await?;
     }
+    reading.finish().await
 }
 
 /// Reads the one message of a unary call.
@@ -129,14 +131,10 @@ pub(super) async fn read_message(
     coding: Coding,
     limits: &Limits,
 ) -> Result<Received, BodyError> {
-    let deadline = Instant::now() + limits.timeout;
+    let mut pieces = Pieces::new(body, limits);
     let mut unframe = Unframe::default();
     let mut reading = None;
-    loop {
-        let frame =
-            timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut(limits.timeout))?;
-        let Some(frame) = frame else { break };
-        let Ok(mut data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else { continue };
+    while let Some((mut data, _)) = pieces.next().await? {
         while let Some(part) = unframe.next(&mut data)? {
             match (part, &mut reading) {
                 (Part::Begin { compressed, len }, reading) => {
@@ -161,30 +159,51 @@ pub(super) async fn drain(mut body: Incoming, time: Duration) {
     let _ = tokio::time::timeout(time, async { while let Some(Ok(_)) = body.frame().await {} }).await;
 }
 
+/// A body as it comes, in time.
+struct Pieces<'b> {
+    body: &'b mut Incoming,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl<'b> Pieces<'b> {
+    fn new(body: &'b mut Incoming, limits: &Limits) -> Self {
+        let timeout = limits.timeout;
+        Self { body, timeout, deadline: Instant::now() + timeout }
+    }
+
+    /// The next piece that has anything in it (how many may have nothing is bounded by the connection), and whether it is known to be the last.
+    async fn next(&mut self) -> Result<Option<(Bytes, bool)>, BodyError> {
+        loop {
+            let frame = timeout_at(self.deadline, self.body.frame());
+            let Some(frame) = frame.await.map_err(|_| BodyError::TimedOut(self.timeout))? else {
+                return Ok(None);
+            };
+            let Ok(data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else { continue };
+            if !data.is_empty() {
+                return Ok(Some((data, self.body.is_end_stream())));
+            }
+        }
+    }
+}
+
+/// A body that is coming.
 struct Reading {
+    coding: Coding,
     size: u64,
     /// Bytes as sent.
     read: u64,
     declared: Option<u64>,
     room: Room,
-    sink: Sink,
+    gathered: Chunks,
 }
 
-/// Where the memory for a body comes from.
+/// Where the memory for a body comes from. What is reserved is at all times what is allocated for it.
 struct Room {
     reservation: Reservation,
     patience: Patience,
     /// Whether more of the body may arrive while nobody reads.
     arrives: bool,
-}
-
-/// Where the pieces of a body go.
-enum Sink {
-    /// Nothing has come yet; a body that comes in one piece is used as it is.
-    Empty,
-    Whole(Bytes),
-    Joined(BytesMut),
-    Decoder(Coding, Box<Decoder>),
 }
 
 impl Reading {
@@ -194,90 +213,179 @@ impl Reading {
             return Err(BodyError::TooLarge(size, false));
         }
         let reservation = Reservation::empty(limits.budget.clone());
-        let sink = match Decoder::new(coding).map_err(|error| BodyError::Corrupt(coding, error))? {
-            None => Sink::Empty,
-            Some(decoder) => Sink::Decoder(coding, Box::new(decoder)),
-        };
         let room = Room { reservation, patience: Patience::default(), arrives: limits.arrives };
-        Ok(Self { size, read: 0, declared, room, sink })
+        Ok(Self { coding, size, read: 0, declared, room, gathered: Chunks::default() })
     }
 
-    /// Bytes that are still to come, where that is known.
-    fn rest(&self) -> Option<u64> {
-        self.declared.map(|declared| declared.saturating_sub(self.read))
-    }
-
+    /// Takes the next piece, which is not empty.
     async fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {
+        let before = self.read as usize;
         self.read += data.len() as u64;
         if self.read > self.size {
             return Err(BodyError::TooLarge(self.size, false));
         }
-        let rest = self.rest();
-        if let Sink::Decoder(coding, decoder) = &mut self.sink {
-            for mut piece in data.chunks(FEED) {
-                loop {
-                    let done =
-                        decoder.write(&mut piece).map_err(|error| BodyError::Corrupt(*coding, error))?;
-                    let decoded = decoder.decoded().len() as u64;
-                    if decoded > self.size {
-                        return Err(BodyError::TooLarge(self.size, true));
-                    }
-                    self.room.grow(decoded - self.room.reservation.bytes(), rest).await?;
-                    self.room.reservation.charge_spare(decoder.spare());
-                    if done {
-                        break;
-                    }
-                }
-            }
+        // Bytes that are still to come, where that is known.
+        let rest = self.declared.map(|declared| declared.saturating_sub(self.read));
+        if before == 0 && last {
+            // A body that comes in one piece is used as it is.
+            self.room.grow(data.len(), rest).await?;
+            let held = data.len();
+            self.gathered.push(data, held);
             return Ok(());
         }
-        self.room.grow(data.len() as u64, rest).await?;
-        let mut joined = match std::mem::replace(&mut self.sink, Sink::Empty) {
-            Sink::Empty if last => {
-                self.sink = Sink::Whole(data);
-                return Ok(());
-            }
-            Sink::Empty => BytesMut::new(),
-            Sink::Whole(first) => BytesMut::from(first),
-            Sink::Joined(joined) => joined,
-            Sink::Decoder(..) => unreachable!("a decoder has taken the data above"),
-        };
-        let len = joined.len() + data.len();
-        if len > joined.capacity() {
-            let declared = self.declared.unwrap_or(0) as usize;
-            let room = declared.min(len * BELIEVED).max(len);
-            joined.reserve(room - joined.len());
+        let (fits, more) = data.split_at(data.len().min(self.gathered.spare()));
+        self.gathered.append(fits);
+        if more.is_empty() {
+            return Ok(());
         }
-        joined.extend_from_slice(&data);
-        self.room.reservation.charge_spare((joined.capacity() - len) as u64);
-        self.sink = Sink::Joined(joined);
+        // As much again as has come, or what is declared as far as it is believed.
+        let read = self.read as usize;
+        let expected = match rest {
+            Some(rest) => (more.len() + rest as usize).min((BELIEVED - 1) * read),
+            None => read.clamp(LEAST_PIECE, STEP),
+        };
+        let mut capacity = expected.max(more.len());
+        if !self.room.reservation.grow(capacity as u64) {
+            capacity = more.len();
+            self.room.grow(capacity, rest).await?;
+        }
+        self.gathered.begin(capacity);
+        self.gathered.append(more);
+        debug_assert_eq!(self.room.held(), self.gathered.held(), "what is allocated is reserved");
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Received, BodyError> {
-        let bytes = match self.sink {
-            Sink::Empty => Bytes::new(),
-            Sink::Whole(bytes) => bytes,
-            Sink::Joined(joined) => joined.freeze(),
-            Sink::Decoder(_, _) if self.read == 0 => Bytes::new(),
-            Sink::Decoder(coding, decoder) => {
-                let bytes = decoder.finish().map_err(|error| BodyError::Corrupt(coding, error))?;
-                let size = bytes.len() as u64;
-                if size > self.size {
-                    return Err(BodyError::TooLarge(self.size, true));
+    /// What the body comes to, once all of it has been taken.
+    async fn finish(self) -> Result<Received, BodyError> {
+        let Self { coding, size, read, mut room, gathered, .. } = self;
+        // No bytes are no bytes, however they say that they are compressed.
+        let whole = if coding == Coding::Identity || read == 0 {
+            gathered
+        } else {
+            // Boxed: what a connection's task takes it takes all the time.
+            Box::pin(Decoding { coding, size, room: &mut room }.decode(gathered)).await?
+        };
+        let (len, held) = (whole.len(), whole.held());
+        debug_assert_eq!(room.held(), held, "what is allocated is reserved");
+        let bytes = match whole.whole() {
+            Ok(bytes) => {
+                room.give_back(held - len);
+                room.reservation.charge_spare((held - len) as u64);
+                bytes
+            }
+            Err(pieces) => Box::pin(room.join(pieces)).await?,
+        };
+        Ok(Received { bytes, reservation: room.reservation })
+    }
+}
+
+/// A body that is whole and compressed.
+struct Decoding<'r> {
+    coding: Coding,
+    size: u64,
+    room: &'r mut Room,
+}
+
+impl Decoding<'_> {
+    async fn decode(self, input: Chunks) -> Result<Chunks, BodyError> {
+        if self.coding == Coding::Snappy
+            && let Some(block) = SnappyBlock::announced(&input).map_err(|error| self.corrupt(error))?
+        {
+            return self.decode_block(&block, input).await;
+        }
+        let large = input.len() > SMALL;
+        let mut expected = input.len().saturating_mul(EXPANSION).clamp(LEAST_PIECE, STEP);
+        let mut memory = Decoder::first_memory(self.coding);
+        self.room.fit(memory).await?;
+        let mut decoder = Decoder::new(self.coding, input).map_err(|error| self.corrupt(error))?;
+        let mut decoded = Chunks::default();
+        loop {
+            self.room.fit(expected).await?;
+            let mut piece = vec![0; expected];
+            let mut filled = 0;
+            let ended = loop {
+                let needed = decoder.memory(expected - filled);
+                if needed > memory {
+                    self.room.fit(needed - memory).await?;
+                } else {
+                    self.room.give_back(memory - needed);
                 }
-                self.room.grow(size.saturating_sub(self.room.reservation.bytes()), Some(0)).await?;
-                bytes.into()
+                memory = needed;
+                let before = decoder.input().held();
+                let result = aside(large, || decoder.fill(&mut piece[filled..], memory)).await;
+                self.room.give_back(before - decoder.input().held());
+                match result.map_err(|error| self.corrupt(error))? {
+                    Filled::Whole(more) => {
+                        filled += more;
+                        break true;
+                    }
+                    Filled::Partly(more) => filled += more,
+                }
+                if filled == expected {
+                    break false;
+                }
+            };
+            if filled > 0 {
+                piece.truncate(filled);
+                decoded.push(piece, expected);
+            } else {
+                self.room.give_back(expected);
+            }
+            if decoded.len() as u64 > self.size {
+                return Err(BodyError::TooLarge(self.size, true));
+            }
+            if ended {
+                break;
+            }
+            expected = decoded.len().clamp(LEAST_PIECE, STEP);
+            yield_now().await;
+        }
+        let left = decoder.input().held();
+        drop(decoder);
+        self.room.give_back(memory + left);
+        Ok(decoded)
+    }
+
+    /// A block of snappy refers to any part of itself, so that it is decoded in one piece, from one piece.
+    async fn decode_block(self, block: &SnappyBlock, input: Chunks) -> Result<Chunks, BodyError> {
+        if block.len as u64 > self.size {
+            return Err(BodyError::TooLarge(self.size, true));
+        }
+        let (len, held) = (input.len(), input.held());
+        let input = match input.whole() {
+            Ok(whole) => whole,
+            Err(pieces) => {
+                self.room.fit(len).await?;
+                let joined = aside(len > LARGE, || pieces.join()).await;
+                self.room.give_back(held);
+                joined
             }
         };
-        Ok(Received { bytes, reservation: self.room.reservation })
+        self.room.fit(block.len).await?;
+        let decoded = aside(block.len > STEP, || block.decode(&input)).await;
+        let decoded = decoded.map_err(|error| self.corrupt(error))?;
+        drop(input);
+        let mut whole = Chunks::default();
+        whole.push(decoded, block.len);
+        self.room.give_back(self.room.held() - whole.held());
+        Ok(whole)
+    }
+
+    fn corrupt(&self, error: std::io::Error) -> BodyError {
+        BodyError::Corrupt(self.coding, error)
     }
 }
 
 impl Room {
+    /// Bytes that are reserved.
+    fn held(&self) -> usize {
+        self.reservation.bytes() as usize
+    }
+
     /// Reserves so many bytes more, of a body of which `rest` are still to come; if there is no memory, it waits a moment
     /// for some. What arrives meanwhile has to be bounded: where a length was not declared, that can't be known.
-    async fn grow(&mut self, bytes: u64, rest: Option<u64>) -> Result<(), BodyError> {
+    async fn grow(&mut self, bytes: usize, rest: Option<u64>) -> Result<(), BodyError> {
+        let bytes = bytes as u64;
         if self.reservation.grow(bytes) {
             return Ok(());
         }
@@ -289,5 +397,43 @@ impl Room {
         // Boxed: it is rare, and what a connection's task takes it takes all the time.
         let room = Box::pin(self.reservation.grow_soon(bytes, unread, &mut self.patience)).await;
         if room { Ok(()) } else { Err(BodyError::NoMemory) }
+    }
+
+    /// Reserves so many bytes more, for a body that is there as a whole, if that can ever fit beside what it takes already.
+    async fn fit(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let limit = self.reservation.budget().limit();
+        if self.reservation.bytes() + bytes as u64 > limit {
+            return Err(BodyError::NeverFits(limit));
+        }
+        self.grow(bytes, Some(0)).await
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        drop(self.reservation.split_off(bytes as u64));
+    }
+
+    /// The bytes of a body in one piece, which stay reserved.
+    async fn join(&mut self, mut pieces: Chunks) -> Result<Bytes, BodyError> {
+        let (len, held) = (pieces.len(), pieces.held());
+        loop {
+            let reservation = &mut self.reservation;
+            let joined = aside(len > LARGE, || match CopyLeave::take(len, reservation) {
+                None => Err(pieces),
+                Some(_leave) => {
+                    let joined = pieces.join();
+                    CopyLeave::end(len, reservation);
+                    Ok(joined)
+                }
+            });
+            match joined.await {
+                Ok(joined) => {
+                    self.give_back(held - len);
+                    return Ok(joined);
+                }
+                Err(_) if self.patience.is_over() => return Err(BodyError::NoMemory),
+                Err(back) => pieces = back,
+            }
+            sleep(COPYING).await;
+        }
     }
 }

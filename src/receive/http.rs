@@ -80,7 +80,7 @@ pub(super) async fn answer(
                 Err(error) => {
                     intake.unread(signal, Transport::Http, &Sender::of(&head), &error);
                     let expected = head.headers.contains_key(EXPECT);
-                    if !expected && !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted) {
+                    if !expected && error.is_worth_draining() {
                         tokio::spawn(body::drain(body, DRAIN));
                     }
                     unread(encoding, &error, expected)
@@ -148,8 +148,7 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
         (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
         (Some(_), Some(_)) => None,
     };
-    let coding =
-        coding.ok_or_else(|| unsupported("send `Content-Encoding` gzip, zstd, deflate, identity or none"))?;
+    let coding = coding.ok_or_else(|| unsupported(&format!("send `Content-Encoding` {}", Coding::NAMES)))?;
     Ok((signal, coding, encoding))
 }
 
@@ -222,7 +221,7 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
 fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {
     let message = error.to_string();
     let mut answer = match error {
-        BodyError::TooLarge(..) => too_large(encoding, &message),
+        BodyError::TooLarge(..) | BodyError::NeverFits(_) => too_large(encoding, &message),
         BodyError::NoMemory => later(encoding, &message),
         BodyError::TimedOut(_) => {
             refuse(encoding, StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message)

@@ -134,7 +134,7 @@ impl Intake {
     ) -> Verdict {
         let counters = self.counters.of(transport);
         counters.count_bytes(signal, received.bytes.len() as u64);
-        let progress = self.admit(transport, signal, sender, received, None);
+        let progress = self.admit(transport, signal, sender, received, None).await;
         self.verdict(progress, Patience::until(deadline), deadline).await
     }
 
@@ -144,7 +144,9 @@ impl Intake {
         counters.count_bytes(signal, received.bytes.len() as u64);
         let mut patience = Patience::default();
         let progress = match json::transcode(signal, received, &mut patience).await {
-            Ok((received, omitted)) => self.admit(Transport::Http, signal, sender, received, Some(omitted)),
+            Ok((received, omitted)) => {
+                self.admit(Transport::Http, signal, sender, received, Some(omitted)).await
+            }
             Err(Untranscoded::Malformed(malformed)) => {
                 Self::malformed(counters, signal, &sender, &malformed).into()
             }

@@ -1,12 +1,12 @@
 //! A body of OTLP/JSON as the protobuf that everything behind it works on, with the memory for both.
 
+use super::aside::aside;
 use super::body::Received;
 use crate::otlp::{self, Malformed, Omitted, Signal, Transcoded, Untaken};
 use crate::stream::{Full, Patience, Refused, Reservation};
 
-/// Above this size transcoding is taken off the runtime's threads, where it would delay other requests by more than a
-/// millisecond or so. Ordinary requests are smaller.
-const LARGE: usize = 1024 * 1024;
+/// Above this size a document is not transcoded by a worker, whom it could keep busy for milliseconds.
+const LARGE: usize = 256 * 1024;
 
 /// Why a body was not transcoded.
 #[derive(Debug)]
@@ -33,9 +33,8 @@ pub(super) async fn transcode(
     patience: &mut Patience,
 ) -> Result<(Received, Omitted), Untranscoded> {
     loop {
-        let len = received.bytes.len();
-        let attempt = away_from_others(len, move || read(signal, received)).await;
-        let (body, refused) = match attempt {
+        let large = received.bytes.len() > LARGE;
+        let (body, refused) = match aside(large, || read(signal, received)).await {
             Attempt::Done(done) => return done,
             Attempt::Short(body, bytes) => {
                 // There may be room each time it is asked for, and none any more when it is taken.
@@ -47,17 +46,9 @@ pub(super) async fn transcode(
             }
             Attempt::TooLarge(body) => (body, Refused::TooLarge),
         };
-        let records = away_from_others(len, move || otlp::count_json(signal, &body.bytes)).await;
+        let records = aside(large, || otlp::count_json(signal, &body.bytes)).await;
         return Err(Untranscoded::Refused(refused, records));
     }
-}
-
-/// Does what takes a time that grows with `len` bytes.
-async fn away_from_others<T: Send + 'static>(len: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
-    if len <= LARGE {
-        return work();
-    }
-    tokio::task::spawn_blocking(work).await.expect("it does not panic, and nobody aborts it")
 }
 
 fn read(signal: Signal, received: Received) -> Attempt {

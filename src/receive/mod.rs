@@ -6,10 +6,12 @@
 mod acknowledge;
 mod admit;
 mod answer;
+mod aside;
 mod body;
 mod burial;
 mod connection;
 mod connection_errors;
+mod copy;
 mod cors;
 mod counters;
 mod frames;

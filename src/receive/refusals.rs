@@ -14,7 +14,7 @@ impl Intake {
     pub(super) fn unread(&self, signal: Signal, transport: Transport, sender: &Sender, error: &BodyError) {
         let (answered, cause) = match error {
             BodyError::NoMemory => (Answered::Refused, "no memory"),
-            BodyError::TooLarge(..) => (Answered::Rejected, "body too large"),
+            BodyError::TooLarge(..) | BodyError::NeverFits(_) => (Answered::Rejected, "body too large"),
             BodyError::TimedOut(_) => (Answered::Rejected, "body too late"),
             BodyError::Aborted => (Answered::Rejected, "body ended"),
             BodyError::Framing(_) => (Answered::Rejected, "framing"),

@@ -1,20 +1,18 @@
 //! Requests that wait a moment for room, see [`Patience`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::admit::{Committed, Progress};
+use super::admit::{Committed, Progress, takes_long};
+use super::aside::aside;
 use super::body::Received;
+use super::copy::{COPYING, CopyLeave};
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::{Sender, Transport};
 use crate::otlp::{self, Omitted, Signal};
 use crate::stream::{Admission, Full, Patience, Refused};
-
-/// A large body is copied within milliseconds.
-const COPYING: Duration = Duration::from_millis(1);
 
 /// A request that there is no memory to look at.
 pub(super) struct Unread {
@@ -64,7 +62,7 @@ impl Unread {
             let records = otlp::count_request(signal, &received.bytes);
             return Intake::refused(counters, signal, &sender, records, &Refused::Full(Full::Memory)).into();
         }
-        intake.admit(transport, signal, sender, received, omitted)
+        intake.admit(transport, signal, sender, received, omitted).await
     }
 }
 
@@ -86,7 +84,7 @@ impl<'i> Unadmitted<'i> {
     pub(super) async fn go_on(mut self: Box<Self>, patience: &mut Patience) -> Progress<'i> {
         while self.admission.room(patience).await {
             let committed = loop {
-                match self.attempt() {
+                match aside(takes_long(&self.body), || self.attempt()).await {
                     None if patience.is_over() => break None,
                     None => sleep(COPYING).await,
                     committed => break committed,
@@ -109,9 +107,9 @@ impl<'i> Unadmitted<'i> {
 
     /// Tries once more; `None` while another large body is being copied.
     fn attempt(&mut self) -> Option<Result<Committed, Refused>> {
-        let _alone = Intake::allow_copy(self.body.len(), self.admission.reservation())?;
+        let _alone = CopyLeave::take(self.body.len(), self.admission.reservation())?;
         let committed = self.intake.commit(&self.snapshot, &mut self.admission, &self.body);
-        Intake::end_copy(self.body.len(), self.admission.reservation());
+        CopyLeave::end(self.body.len(), self.admission.reservation());
         Some(committed)
     }
 

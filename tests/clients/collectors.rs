@@ -59,9 +59,16 @@ async fn passes_behind_sluice(exporter: &str, options: &str) {
     collector.assert_content();
 }
 
+/// What a Collector compresses with over HTTP, and takes.
+const HTTP_COMPRESSIONS: [&str; 8] =
+    ["none", "gzip", "zstd", "zlib", "deflate", "snappy", "x-snappy-framed", "lz4"];
+
+/// The same over gRPC.
+const GRPC_COMPRESSIONS: [&str; 4] = ["none", "gzip", "zstd", "snappy"];
+
 #[tokio::test]
 async fn it_sends_to_sluice_over_http_in_protobuf() {
-    for compression in ["none", "gzip", "zstd"] {
+    for compression in HTTP_COMPRESSIONS {
         passes_before_sluice("otlp_http", &format!("compression: {compression}")).await;
     }
 }
@@ -75,14 +82,14 @@ async fn it_sends_to_sluice_over_http_in_json() {
 
 #[tokio::test]
 async fn it_sends_to_sluice_over_grpc() {
-    for compression in ["none", "gzip", "zstd"] {
+    for compression in GRPC_COMPRESSIONS {
         passes_before_sluice("otlp_grpc", &format!("compression: {compression}")).await;
     }
 }
 
 #[tokio::test]
 async fn it_takes_from_sluice_over_grpc() {
-    for compression in ["none", "gzip", "zstd"] {
+    for compression in GRPC_COMPRESSIONS {
         let options = format!("tls: {{ insecure: true }}, compression: {compression}");
         passes_behind_sluice("otlp_grpc/up", &options).await;
     }
@@ -90,7 +97,7 @@ async fn it_takes_from_sluice_over_grpc() {
 
 #[tokio::test]
 async fn it_takes_from_sluice_over_http_in_protobuf() {
-    for compression in ["none", "gzip", "zstd"] {
+    for compression in HTTP_COMPRESSIONS {
         passes_behind_sluice("otlp_http/up", &format!("compression: {compression}")).await;
     }
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod answers;
 mod attacker;
+mod decompression;
 mod floods;
 mod heads;
 mod meter;

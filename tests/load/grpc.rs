@@ -64,8 +64,14 @@ fn assert_complete(sink: &Sink, report: &Report) {
 
 #[tokio::test]
 async fn calls_of_every_signal_and_coding_arrive_in_order() {
-    let codings = [SendCompression::None, SendCompression::Gzip, SendCompression::Zstd];
-    for (signal, compression) in Signal::ALL.into_iter().zip(codings) {
+    let codings = [
+        SendCompression::None,
+        SendCompression::Gzip,
+        SendCompression::Zstd,
+        SendCompression::Snappy,
+        SendCompression::Lz4,
+    ];
+    for (signal, compression) in Signal::ALL.into_iter().cycle().zip(codings) {
         let sink = sink().await;
         // Larger than the window that HTTP/2 begins with.
         let report = send(SendSettings { signal, compression, records: 500, ..calls(sink.url()) }).await;
@@ -255,24 +261,25 @@ async fn partial_success_is_the_message_of_an_answer() {
 
 #[tokio::test]
 async fn grpc_goes_in_and_out_of_a_sluice() {
-    let sink = sink().await;
-    sink.script([Fault::status(503).retry_after(RetryAfter::Seconds(0)), Fault::cut_answer()]);
-    let sluice = Sluice::start(&format!(
-        "exporters:\n  otlp_grpc/up:\n    endpoint: {}\n    compression: zstd\n    \
-         retry_on_failure: {{ initial_interval: 1ms, max_interval: 5ms }}\n\
-         routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_grpc/up] }}]\n",
-        sink.url()
-    ))
-    .await;
-    let report = send(SendSettings {
-        compression: SendCompression::Gzip,
-        retry: true,
-        ..calls(format!("http://{}", sluice.otlp))
-    })
-    .await;
-    assert!(report.all_taken(), "{report}");
-    sink.wait_for_records(report.records, PATIENCE).await.unwrap();
-    assert_complete(&sink, &report);
+    for (sent, passed_on) in
+        [(SendCompression::Gzip, "zstd"), (SendCompression::Snappy, "snappy"), (SendCompression::Lz4, "gzip")]
+    {
+        let sink = sink().await;
+        sink.script([Fault::status(503).retry_after(RetryAfter::Seconds(0)), Fault::cut_answer()]);
+        let sluice = Sluice::start(&format!(
+            "exporters:\n  otlp_grpc/up:\n    endpoint: {}\n    compression: {passed_on}\n    \
+             retry_on_failure: {{ initial_interval: 1ms, max_interval: 5ms }}\n\
+             routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_grpc/up] }}]\n",
+            sink.url()
+        ))
+        .await;
+        let report =
+            send(SendSettings { compression: sent, retry: true, ..calls(format!("http://{}", sluice.otlp)) })
+                .await;
+        assert!(report.all_taken(), "{report}");
+        sink.wait_for_records(report.records, PATIENCE).await.unwrap();
+        assert_complete(&sink, &report);
+    }
 }
 
 #[tokio::test]

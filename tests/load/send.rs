@@ -60,7 +60,9 @@ async fn every_signal_arrives_numbered_and_in_order() {
 
 #[tokio::test]
 async fn compressed_bodies_hold_the_same() {
-    for compression in [SendCompression::Gzip, SendCompression::Zstd] {
+    let compressions =
+        [SendCompression::Gzip, SendCompression::Zstd, SendCompression::Snappy, SendCompression::Lz4];
+    for compression in compressions {
         let sink = sink().await;
         let report = send(SendSettings { compression, ..small(&sink) }).await;
         let counts = sink.counts();

@@ -9,6 +9,7 @@ use sluice::cli::send::{Load, SendSettings};
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
+use crate::bodies::{lz4, snappy_block, snappy_frames};
 use crate::support::payload::{self, entry, field, filler, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, QUICK, SINGLY};
@@ -37,8 +38,8 @@ fn large(bytes: usize) -> Vec<u8> {
     logs(&[("x", &[&filler("", bytes)])])
 }
 
-/// A gigabyte each, in little more than a mebibyte at the most.
-fn bombs() -> [(&'static str, Vec<u8>); 3] {
+/// Up to a gigabyte each, in little more than a mebibyte at the most.
+fn bombs() -> [(&'static str, Vec<u8>); 5] {
     let mebibyte = vec![b'.'; MIB];
     // What follows a full flush does not depend on what was before it, so that it can be repeated.
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
@@ -52,6 +53,9 @@ fn bombs() -> [(&'static str, Vec<u8>); 3] {
         ("gzip", gzip(&mebibyte).repeat(1024)),
         ("deflate", [head, block.repeat(1024)].concat()),
         ("zstd", zstd(&mebibyte).repeat(1024)),
+        // These have less to say for each byte.
+        ("snappy", snappy_frames(&mebibyte).repeat(20)),
+        ("lz4", lz4(&mebibyte).repeat(200)),
     ]
 }
 
@@ -243,9 +247,15 @@ async fn a_compressed_body_of_any_size_is_taken() {
     for around in [4096, 8192, 32 * 1024, 128 * 1024, 256 * 1024, MIB] {
         for size in around - 1..=around + 1 {
             let body = large_to_the_byte(size);
-            for (encoding, compressed) in
-                [("gzip", gzip(&body)), ("deflate", deflate(&body)), ("zstd", zstd(&body))]
-            {
+            let codings = [
+                ("gzip", gzip(&body)),
+                ("deflate", deflate(&body)),
+                ("zstd", zstd(&body)),
+                ("snappy", snappy_block(&body)),
+                ("snappy", snappy_frames(&body)),
+                ("lz4", lz4(&body)),
+            ];
+            for (encoding, compressed) in codings {
                 let answer =
                     sluice.post_with(Signal::Logs, compressed, &[("content-encoding", encoding)]).await;
                 assert_eq!(answer.status, 200, "{encoding}, {size} bytes: {answer:?}");

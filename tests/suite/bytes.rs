@@ -260,7 +260,8 @@ async fn data_points_of_one_metric_are_split_under_copies_of_what_is_above_them(
 
 #[tokio::test]
 async fn what_is_compressed_on_the_way_is_the_same_inside() {
-    for compression in ["gzip", "zstd", "none"] {
+    let compressions = ["gzip", "zstd", "zlib", "deflate", "snappy", "x-snappy-framed", "lz4", "none"];
+    for compression in compressions {
         let up = sinks::recording().await;
         let options = format!("endpoint: '{}', compression: {compression}", up.url());
         let config = yaml::exporters(&[("otlp_http/up", options)]) + &yaml::by_stream("otlp_http/up");
@@ -274,6 +275,14 @@ async fn what_is_compressed_on_the_way_is_the_same_inside() {
         assert_eq!(encoding, (compression != "none").then_some(compression));
         assert_eq!(request.wire_body == request.body, compression == "none");
         assert_eq!(request.headers["content-type"], "application/x-protobuf");
+        // Sluice itself takes what it sends.
+        let headers: Vec<_> = encoding.map(|encoding| ("content-encoding", encoding)).into_iter().collect();
+        let answer = sluice.post_with(Signal::Logs, request.wire_body.clone(), &headers).await;
+        assert_eq!((answer.status, answer.partial(Signal::Logs)), (200, None), "{compression}");
+        up.records(2).await;
+        // One begins as frames do, the other doesn't.
+        let frames = request.wire_body.starts_with(b"\xff\x06\0\0sNaPpY");
+        assert_eq!(frames, compression == "x-snappy-framed");
     }
 }
 

@@ -21,6 +21,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use crate::bodies;
 use crate::support::grpc::{Pieces, Reply, call, call_with, export, framed};
 use crate::support::payload::{entry_of, field, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
@@ -282,11 +283,29 @@ async fn rule_16_malformed_requests_are_invalid_argument_and_name_the_field() {
 }
 
 #[tokio::test]
+async fn messages_in_either_format_of_snappy_and_in_lz4_are_taken() {
+    let (up, _sluice, grpc) = start("").await;
+    let body = one(Signal::Logs, "x");
+    let cases = [
+        ("snappy", bodies::snappy_frames(&body)),
+        ("snappy", bodies::snappy_block(&body)),
+        ("x-snappy-framed", bodies::snappy_frames(&body)),
+        ("lz4", bodies::lz4(&body)),
+    ];
+    for (index, (coding, packed)) in cases.into_iter().enumerate() {
+        let reply = call(grpc, export(Signal::Logs), &[("grpc-encoding", coding)], framed(1, &packed)).await;
+        assert_eq!(reply.code(), Code::Ok, "{coding}: {}", reply.message());
+        up.records(index as u64 + 1).await;
+    }
+    assert!(up.bodies(Signal::Logs).iter().all(|received| *received == body));
+}
+
+#[tokio::test]
 async fn messages_that_are_not_what_their_coding_says_are_invalid_argument() {
     let (_up, _sluice, grpc) = start("").await;
     let path = export(Signal::Logs);
     let packed = gzip(&one(Signal::Logs, "x"));
-    for coding in ["gzip", "zstd", "deflate"] {
+    for coding in ["gzip", "zstd", "deflate", "snappy", "lz4"] {
         let reply = call(grpc, path, &[("grpc-encoding", coding)], framed(1, b"nonsense")).await;
         assert_eq!(reply.code(), Code::InvalidArgument, "{coding}: {}", reply.message());
     }
@@ -352,9 +371,9 @@ async fn what_is_not_served_is_unimplemented() {
         assert_eq!(reply.code(), Code::Unimplemented, "{path}");
         assert!(reply.message().contains(said), "{}", reply.message());
     }
-    let snappy = call(grpc, export(Signal::Logs), &[("grpc-encoding", "snappy")], body.clone()).await;
-    assert_eq!(snappy.code(), Code::Unimplemented);
-    assert_eq!(snappy.header("grpc-accept-encoding"), Some("identity,gzip,deflate,zstd"));
+    let brotli = call(grpc, export(Signal::Logs), &[("grpc-encoding", "br")], body.clone()).await;
+    assert_eq!(brotli.code(), Code::Unimplemented);
+    assert_eq!(brotli.header("grpc-accept-encoding"), Some("identity,gzip,deflate,zstd,snappy,lz4"));
     let json = call(grpc, export(Signal::Logs), &[("content-type", "application/grpc+json")], body).await;
     assert_eq!(json.code(), Code::Unimplemented, "{}", json.message());
 }

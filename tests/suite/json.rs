@@ -185,7 +185,14 @@ async fn the_three_bodies_that_better_stack_documents_for_curl_are_taken() {
 
 #[tokio::test]
 async fn batches_go_out_as_json_plain_and_compressed_and_count_protobuf() {
-    for (compression, coding) in [("none", None), ("gzip", Some("gzip")), ("zstd", Some("zstd"))] {
+    let codings = [
+        ("none", None),
+        ("gzip", Some("gzip")),
+        ("zstd", Some("zstd")),
+        ("snappy", Some("snappy")),
+        ("lz4", Some("lz4")),
+    ];
+    for (compression, coding) in codings {
         let up = sinks::recording().await;
         let options =
             format!("endpoint: '{}', compression: {compression}, encoding: json, {}", up.url(), yaml::SINGLY);

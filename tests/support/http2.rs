@@ -79,6 +79,12 @@ impl Call {
         self.body.send_reset(Reason::CANCEL);
     }
 
+    /// Waits until the other side has ended the call, or its whole connection, without an answer.
+    pub async fn ended(self) {
+        let ended = timeout(PATIENCE, self.answer).await.expect("it is ended in time");
+        assert!(ended.is_err(), "{ended:?}");
+    }
+
     /// Waits for the answer; its `grpc-status`.
     pub async fn code(self) -> tonic::Code {
         let answer = async {

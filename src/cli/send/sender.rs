@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, Failure, Refusal};
 use super::pace::Pace;
 use super::report::Tally;
-use super::settings::{SendCompression, SendEncoding, SendSettings};
+use super::settings::{SendCompression, SendEncoding, SendProtocol, SendSettings};
 use super::streams::Streams;
 use super::template::Template;
 use crate::otlp;
@@ -44,7 +44,7 @@ impl Sender {
             let body = self.template.fill(self.streams.places());
             // Encoding is the generator's own work, but what waits for it waits.
             let body = encode(&self.settings, body);
-            let body = compress(self.settings.compression, body);
+            let body = compress(&self.settings, body);
             let wire_bytes = body.len() as u64;
             match self.deliver(body).await {
                 Ok(rejected) => {
@@ -109,11 +109,16 @@ fn encode(settings: &SendSettings, body: Bytes) -> Bytes {
     }
 }
 
-fn compress(compression: SendCompression, body: Bytes) -> Bytes {
-    let compressed = match compression {
-        SendCompression::None => return body,
-        SendCompression::Gzip => gzip(&body),
-        SendCompression::Zstd => zstd::bulk::compress(&body, 1),
+fn compress(settings: &SendSettings, body: Bytes) -> Bytes {
+    let compressed = match (settings.compression, settings.protocol) {
+        (SendCompression::None, _) => return body,
+        (SendCompression::Gzip, _) => gzip(&body),
+        (SendCompression::Zstd, _) => zstd::bulk::compress(&body, 1),
+        (SendCompression::Snappy, SendProtocol::Http) => {
+            snap::raw::Encoder::new().compress_vec(&body).map_err(Into::into)
+        }
+        (SendCompression::Snappy, SendProtocol::Grpc) => snappy_frames(&body),
+        (SendCompression::Lz4, _) => lz4(&body),
     };
     compressed.expect("compressing into memory doesn't fail").into()
 }
@@ -122,4 +127,19 @@ fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), flate2::Compression::fast());
     encoder.write_all(body)?;
     encoder.finish()
+}
+
+fn snappy_frames(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut frames = Vec::with_capacity(body.len() / 4);
+    let mut encoder = snap::write::FrameEncoder::new(&mut frames);
+    encoder.write_all(body)?;
+    encoder.flush()?;
+    drop(encoder);
+    Ok(frames)
+}
+
+fn lz4(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::with_capacity(body.len() / 4));
+    encoder.write_all(body)?;
+    encoder.finish().map_err(Into::into)
 }

@@ -87,6 +87,10 @@ pub enum SendCompression {
     Gzip,
     /// zstd, level 1.
     Zstd,
+    /// snappy: one block over HTTP, frames over gRPC, as Collectors send it.
+    Snappy,
+    /// Frames of LZ4.
+    Lz4,
 }
 
 impl SendCompression {
@@ -96,6 +100,8 @@ impl SendCompression {
             Self::None => None,
             Self::Gzip => Some("gzip"),
             Self::Zstd => Some("zstd"),
+            Self::Snappy => Some("snappy"),
+            Self::Lz4 => Some("lz4"),
         }
     }
 }

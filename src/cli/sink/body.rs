@@ -13,6 +13,9 @@ use crate::rpc::{self, PREFIX};
 /// Bytes of a body, before and again after decompression. A sink is for tests: generous, but bounded.
 const MAX_BODY: u64 = 1 << 30;
 
+/// How frames of snappy begin, and no block does.
+const SNAPPY_FRAMES: &[u8] = b"\xff\x06\0\0sNaPpY";
+
 /// Why there is no body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
@@ -32,7 +35,7 @@ pub(super) enum BodyError {
     #[error("the body can't be decompressed: {0}")]
     Compression(io::Error),
     /// Nothing here can read it.
-    #[error("unknown content encoding `{0}`: use gzip, zstd, deflate or identity")]
+    #[error("unknown content encoding `{0}`: use gzip, zstd, deflate, snappy, lz4 or identity")]
     UnknownEncoding(String),
 }
 
@@ -93,10 +96,24 @@ pub(super) fn decompress(encoding: Option<&HeaderValue>, body: Bytes) -> Result<
     match encoding.as_bytes() {
         b"identity" => Ok(body),
         b"gzip" => read_bounded(flate2::read::MultiGzDecoder::new(&*body)),
-        b"deflate" => read_bounded(flate2::read::ZlibDecoder::new(&*body)),
+        b"deflate" | b"zlib" => read_bounded(flate2::read::ZlibDecoder::new(&*body)),
         b"zstd" => read_bounded(zstd::Decoder::with_buffer(&*body).map_err(BodyError::Compression)?),
+        b"lz4" => read_bounded(lz4_flex::frame::FrameDecoder::new(&*body)),
+        b"snappy" | b"x-snappy-framed" if body.starts_with(SNAPPY_FRAMES) => {
+            read_bounded(snap::read::FrameDecoder::new(&*body))
+        }
+        b"snappy" => snappy_block(&body),
         other => Err(BodyError::UnknownEncoding(String::from_utf8_lossy(other).into_owned())),
     }
+}
+
+fn snappy_block(block: &[u8]) -> Result<Bytes, BodyError> {
+    let announced = snap::raw::decompress_len(block).map_err(|error| BodyError::Compression(error.into()))?;
+    if announced as u64 > MAX_BODY {
+        return Err(BodyError::TooLarge);
+    }
+    let decoded = snap::raw::Decoder::new().decompress_vec(block);
+    decoded.map(Bytes::from).map_err(|error| BodyError::Compression(error.into()))
 }
 
 fn read_bounded(decoder: impl Read) -> Result<Bytes, BodyError> {

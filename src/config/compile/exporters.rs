@@ -207,9 +207,10 @@ fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrp
         url: upstream.map(|upstream| upstream.url),
         headers,
         compression: match grpc.compression {
-            model::Compression::None => Compression::None,
-            model::Compression::Gzip => Compression::Gzip { level: 1 },
-            model::Compression::Zstd => Compression::Zstd { level: 3 },
+            model::GrpcCompression::None => Compression::None,
+            model::GrpcCompression::Gzip => Compression::Gzip { level: 1 },
+            model::GrpcCompression::Zstd => Compression::Zstd { level: 3 },
+            model::GrpcCompression::Snappy => Compression::SnappyFrames,
         },
         timeout: grpc.timeout.0,
         tls: tls(&grpc.tls, node.near(&["tls"]), context),
@@ -262,24 +263,34 @@ fn warn_of_plain_credentials(
 
 fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {
     let level = http.compression_params.level;
-    let most = match http.compression {
+    let fast = level.unwrap_or(1);
+    let (compression, most) = match http.compression {
         model::Compression::None => return Compression::None,
-        model::Compression::Gzip => 9,
-        model::Compression::Zstd => 22,
+        model::Compression::Gzip => (Compression::Gzip { level: fast }, 9),
+        model::Compression::Zstd => (Compression::Zstd { level: level.unwrap_or(3) as i32 }, 22),
+        model::Compression::Zlib => (Compression::Zlib { level: fast, deflate: false }, 9),
+        model::Compression::Deflate => (Compression::Zlib { level: fast, deflate: true }, 9),
+        model::Compression::Snappy => (Compression::SnappyBlock, 0),
+        model::Compression::SnappyFramed => (Compression::SnappyFrames, 0),
+        model::Compression::Lz4 => (Compression::Lz4, 0),
     };
     if let Some(level) = level
         && !(1..=most).contains(&level)
     {
         let span = node.near(&["compression_params", "level"]).span;
-        context
-            .report
-            .error(span, format!("`{level}` is not a level"))
-            .help(format!("levels are 1 (fastest) to {most}"));
+        if most == 0 {
+            context
+                .report
+                .error(span, "this compression has no levels")
+                .help("leave `compression_params` out, or write `compression: gzip` or `compression: zstd`");
+        } else {
+            context
+                .report
+                .error(span, format!("`{level}` is not a level"))
+                .help(format!("levels are 1 (fastest) to {most}"));
+        }
     }
-    match http.compression {
-        model::Compression::Zstd => Compression::Zstd { level: level.unwrap_or(3) as i32 },
-        _ => Compression::Gzip { level: level.unwrap_or(1) },
-    }
+    compression
 }
 
 fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {

@@ -122,7 +122,7 @@ pub(in crate::config) struct OtlpGrpc {
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: Option<String>,
     /// How requests are compressed.
-    pub(in crate::config) compression: Compression,
+    pub(in crate::config) compression: GrpcCompression,
     /// Metadata of every request, as a map from name to value or a list of both. Values are templates and secret:
     /// they are never shown.
     pub(in crate::config) headers: Headers,
@@ -142,7 +142,7 @@ impl Default for OtlpGrpc {
     fn default() -> Self {
         Self {
             endpoint: None,
-            compression: Compression::default(),
+            compression: GrpcCompression::default(),
             headers: Headers::default(),
             timeout: Duration::from_secs(30),
             tls: Tls::default(),
@@ -204,13 +204,39 @@ pub(in crate::config) enum Compression {
     Gzip,
     /// `Content-Encoding: zstd`.
     Zstd,
+    /// `Content-Encoding: zlib`.
+    Zlib,
+    /// `Content-Encoding: deflate`, which is the same under the name that HTTP has for it.
+    Deflate,
+    /// `Content-Encoding: snappy`: one block, which Collectors before 0.126 don't take.
+    Snappy,
+    /// `Content-Encoding: x-snappy-framed`: frames of snappy.
+    #[serde(rename = "x-snappy-framed")]
+    SnappyFramed,
+    /// `Content-Encoding: lz4`: frames of LZ4.
+    Lz4,
+}
+
+/// The compression of messages.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum GrpcCompression {
+    /// As they are.
+    None,
+    /// `grpc-encoding: gzip`.
+    #[default]
+    Gzip,
+    /// `grpc-encoding: zstd`.
+    Zstd,
+    /// `grpc-encoding: snappy`: frames of snappy.
+    Snappy,
 }
 
 /// How hard requests are compressed.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct CompressionParams {
-    /// 1 (fastest) to 9 for gzip, by default 1; 1 to 22 for zstd, by default 3.
+    /// 1 (fastest) to 9 for gzip, zlib and deflate, by default 1; 1 to 22 for zstd, by default 3. Others have none.
     pub(in crate::config) level: Option<u32>,
 }
 

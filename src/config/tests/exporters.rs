@@ -169,21 +169,47 @@ fn a_credential_over_plain_http_is_a_warning() {
 }
 
 #[test]
-fn compression_is_none_gzip_or_zstd() {
+fn compression_is_what_the_collector_has() {
     let compression = |lines: &str| otlp_http(&format!("endpoint: https://a\n{lines}")).compression;
     assert_eq!(compression("compression: none"), Compression::None);
     assert_eq!(compression("compression: zstd"), Compression::Zstd { level: 3 });
+    assert_eq!(compression("compression: zlib"), Compression::Zlib { level: 1, deflate: false });
+    assert_eq!(compression("compression: snappy"), Compression::SnappyBlock);
+    assert_eq!(compression("compression: x-snappy-framed"), Compression::SnappyFrames);
+    assert_eq!(compression("compression: lz4"), Compression::Lz4);
     assert_eq!(compression("compression_params: { level: 9 }"), Compression::Gzip { level: 9 });
     assert_eq!(
-        said_of("endpoint: https://a\ncompression: snappy"),
+        compression("compression: deflate\ncompression_params: { level: 5 }"),
+        Compression::Zlib { level: 5, deflate: true }
+    );
+    assert_eq!(
+        said_of("endpoint: https://a\ncompression: brotli"),
         [
-            "5:18 error: `[redacted]` is not a value of `compression` (the values are `none`, `gzip` and `zstd`)"
+            "5:18 error: `[redacted]` is not a value of `compression` (the values are `none`, `gzip`, `zstd`, `zlib`, \
+          `deflate`, `snappy`, `x-snappy-framed` and `lz4`)"
         ]
     );
     assert_eq!(
         said_of("endpoint: https://a\ncompression_params: { level: 10 }"),
         ["5:34 error: `10` is not a level (levels are 1 (fastest) to 9)"]
     );
+    assert_eq!(
+        said_of("endpoint: https://a\ncompression: snappy\ncompression_params: { level: 1 }"),
+        ["6:34 error: this compression has no levels (leave `compression_params` out, or write \
+          `compression: gzip` or `compression: zstd`)"]
+    );
+}
+
+#[test]
+fn compression_of_grpc_is_what_the_collector_has() {
+    for (written, compression) in [
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip { level: 1 }),
+        ("zstd", Compression::Zstd { level: 3 }),
+        ("snappy", Compression::SnappyFrames),
+    ] {
+        assert_eq!(otlp_grpc(&format!("endpoint: a:4317\ncompression: {written}")).compression, compression);
+    }
 }
 
 #[test]

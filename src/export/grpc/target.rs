@@ -17,7 +17,7 @@ use crate::export::upstream::destination::{Destination, Origin};
 use crate::export::upstream::detail::{Secrets, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
 use crate::export::upstream::url::{parse_url, shown};
-use crate::export::{Compression, TargetError, TransportError};
+use crate::export::{TargetError, TransportError};
 use crate::route::{Place, Template, Values};
 use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, ENCODING, MEDIA_TYPE};
 
@@ -130,12 +130,7 @@ impl Shared {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
         headers.insert(ACCEPT_ENCODING, ACCEPTED);
-        let encoding = match self.settings.compression {
-            Compression::None => None,
-            Compression::Gzip { .. } => Some("gzip"),
-            Compression::Zstd { .. } => Some("zstd"),
-        };
-        if let Some(name) = encoding {
+        if let Some(name) = self.settings.compression.in_grpc() {
             headers.insert(ENCODING, HeaderValue::from_static(name));
         }
         let mut secrets = Secrets::default();

@@ -18,7 +18,7 @@ use crate::export::upstream::destination::Origin;
 use crate::export::upstream::detail::{Secrets, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
 use crate::export::upstream::url::{parse_url, shown};
-use crate::export::{Compression, Encoding, TargetError, TransportError};
+use crate::export::{Encoding, TargetError, TransportError};
 use crate::route::{Place, Template, Values};
 
 /// Headers that frame a message, which is Sluice's and hyper's to do: another value would break the connection.
@@ -186,12 +186,7 @@ impl Shared {
             Encoding::Json => "application/json",
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let content_encoding = match self.settings.compression {
-            Compression::None => None,
-            Compression::Gzip { .. } => Some("gzip"),
-            Compression::Zstd { .. } => Some("zstd"),
-        };
-        if let Some(name) = content_encoding {
+        if let Some(name) = self.settings.compression.in_http() {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         }
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));

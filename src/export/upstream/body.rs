@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
 
 use crate::export::{Compression, Encoding};
 use crate::otlp::write_request;
@@ -16,6 +17,9 @@ use crate::stream::{Batch, Budget, Reservation};
 /// Above this size encoding is taken off the runtime's threads, where it would delay other streams by more than
 /// a millisecond or so. Ordinary batches are smaller.
 const LARGE: usize = 1024 * 1024;
+
+/// The same where the level of compression is so high that it takes twenty times as long, or more.
+const LARGE_AT_HIGH_LEVEL: usize = 64 * 1024;
 
 /// A request body. Cloning shares the bytes.
 #[derive(Clone, Debug)]
@@ -49,7 +53,8 @@ impl RequestBody {
             let remaining = batch.len() as u64;
             return Ok(Self { payload: Payload::Batch(batch.clone()), next: 0, remaining });
         }
-        let encoded = if batch.len() <= LARGE {
+        let large = if is_high(compression) { LARGE_AT_HIGH_LEVEL } else { LARGE };
+        let encoded = if batch.len() <= large {
             encode(batch, encoding, compression)?
         } else {
             let batch = batch.clone();
@@ -117,9 +122,18 @@ fn encode(batch: &Batch, encoding: Encoding, compression: Compression) -> io::Re
             write_request(batch.signal(), batch.chunks(), &mut json);
             match compression {
                 Compression::None => Ok(json),
-                Compression::Gzip { .. } | Compression::Zstd { .. } => compress(&[json], compression),
+                _ => compress(&[json], compression),
             }
         }
+    }
+}
+
+/// Whether it takes some ten milliseconds or more to compress a mebibyte.
+fn is_high(compression: Compression) -> bool {
+    match compression {
+        Compression::Gzip { level } | Compression::Zlib { level, .. } => level > 3,
+        Compression::Zstd { level } => level > 5,
+        Compression::None | Compression::SnappyBlock | Compression::SnappyFrames | Compression::Lz4 => false,
     }
 }
 
@@ -131,20 +145,46 @@ fn compress(chunks: &[impl AsRef<[u8]>], compression: Compression) -> io::Result
         Compression::None => chunks.iter().for_each(|chunk| out.extend_from_slice(chunk.as_ref())),
         Compression::Gzip { level } => {
             let mut encoder = flate2::write::GzEncoder::new(&mut out, flate2::Compression::new(level.min(9)));
+            write_all(&mut encoder, chunks)?;
+            encoder.finish()?;
+        }
+        Compression::Zlib { level, .. } => {
+            let mut encoder =
+                flate2::write::ZlibEncoder::new(&mut out, flate2::Compression::new(level.min(9)));
+            write_all(&mut encoder, chunks)?;
+            encoder.finish()?;
+        }
+        Compression::SnappyBlock => {
+            // A block refers to any part of itself, so that all of it has to be in one place.
+            let mut block = Vec::with_capacity(len);
             for chunk in chunks {
-                encoder.write_all(chunk.as_ref())?;
+                block.extend_from_slice(chunk.as_ref());
             }
+            out = snap::raw::Encoder::new().compress_vec(&block)?;
+        }
+        Compression::SnappyFrames => {
+            let mut encoder = snap::write::FrameEncoder::new(&mut out);
+            write_all(&mut encoder, chunks)?;
+            encoder.flush()?;
+        }
+        Compression::Lz4 => {
+            // Small blocks cost the other side less memory than the largest.
+            let info = FrameInfo::new().block_size(BlockSize::Max256KB).content_checksum(true);
+            let mut encoder = FrameEncoder::with_frame_info(info, &mut out);
+            write_all(&mut encoder, chunks)?;
             encoder.finish()?;
         }
         Compression::Zstd { level } => {
             let mut encoder = zstd::stream::write::Encoder::new(&mut out, level)?;
             // With the size known, the tables are only as large as a body of this size needs.
             encoder.set_pledged_src_size(Some(len as u64))?;
-            for chunk in chunks {
-                encoder.write_all(chunk.as_ref())?;
-            }
+            write_all(&mut encoder, chunks)?;
             encoder.finish()?;
         }
     }
     Ok(out)
+}
+
+fn write_all(mut encoder: impl Write, chunks: &[impl AsRef<[u8]>]) -> io::Result<()> {
+    chunks.iter().try_for_each(|chunk| encoder.write_all(chunk.as_ref()))
 }

@@ -1,147 +1,215 @@
-//! Decoding gzip, zlib and zstd as it comes, in steps that are small enough to look at limits in between.
+//! Decoding a body that is there as a whole, in steps between which limits are looked at and memory is reserved.
+//!
+//! What a step costs is bounded by what it reads and what it writes, for every coding: none clears memory or sets up
+//! tables in proportion to anything else.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, Read};
 
-use flate2::write::MultiGzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
-use zstd::stream::raw::{self, InBuffer, Operation as _, OutBuffer};
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 
-use super::{Coding, FEED};
-
-/// zstd has no greatest proportion as zlib has (four bytes can stand for 128 KiB), so that its output is taken in steps of this size.
-pub(super) const STEP: usize = 128 * 1024;
+use super::Coding;
+use super::chunks::Chunks;
+use super::lz4::{Filled, Lz4Decoder};
 
 /// The largest zstd window (8 MiB, what RFC 8878 asks every decoder to support), as a power of two.
 pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// What a decoder takes by itself: zlib's state with its window of 32 KiB, zstd's tables and the step of its output.
-const ZLIB_STATE: u64 = 64 * 1024;
-const ZSTD_STATE: u64 = 256 * 1024;
+/// What the first bytes of frames of snappy are; no block begins with them.
+pub(super) const SNAPPY_FRAMES: [u8; 10] = *b"\xff\x06\0\0sNaPpY";
 
-/// A body that is being decoded, with what has come out of it so far.
+/// What a decoder takes by itself: zlib's state with its window of 32 KiB; a block of snappy before and after; zstd's
+/// tables.
+const ZLIB_STATE: usize = 64 * 1024;
+const SNAPPY_STATE: usize = 144 * 1024;
+const ZSTD_STATE: usize = 128 * 1024;
+
+/// The most that a block of zstd can come to.
+const ZSTD_BLOCK: usize = 128 * 1024;
+
+/// A body that is being decoded.
 pub(super) enum Decoder {
-    Gzip(MultiGzDecoder<Vec<u8>>),
-    Deflate(DeflateDecoder),
+    Gzip(Box<MultiGzDecoder<Chunks>>),
+    Deflate(Box<ZlibDecoder<Chunks>>),
     Zstd(ZstdDecoder),
+    SnappyFrames(Box<snap::read::FrameDecoder<Chunks>>),
+    Lz4(Lz4Decoder),
 }
 
 impl Decoder {
-    /// One for `coding`; none for what is not compressed.
-    pub(super) fn new(coding: Coding) -> io::Result<Option<Self>> {
-        Ok(Some(match coding {
-            Coding::Identity => return Ok(None),
-            Coding::Gzip => Self::Gzip(MultiGzDecoder::new(Vec::new())),
-            Coding::Deflate => Self::Deflate(DeflateDecoder::new()),
-            Coding::Zstd => Self::Zstd(ZstdDecoder::new()?),
-        }))
+    /// One for what is compressed as `coding` says. A single block of snappy is not decoded in steps, see
+    /// [`SnappyBlock`].
+    pub(super) fn new(coding: Coding, input: Chunks) -> io::Result<Self> {
+        Ok(match coding {
+            Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(input))),
+            Coding::Deflate => Self::Deflate(Box::new(ZlibDecoder::new(input))),
+            Coding::Zstd => Self::Zstd(ZstdDecoder::new(input)?),
+            Coding::Snappy => Self::SnappyFrames(Box::new(snap::read::FrameDecoder::new(input))),
+            Coding::Lz4 => Self::Lz4(Lz4Decoder::new(input)),
+            Coding::Identity => unreachable!("what is not compressed is not decoded"),
+        })
     }
 
-    /// Decodes from `data`, which moves on; returns whether there is nothing more to come from it. If not, the limits
-    /// are to be looked at before the next call.
-    pub(super) fn write(&mut self, data: &mut &[u8]) -> io::Result<bool> {
-        match self {
-            Self::Gzip(decoder) => decoder.write_all(data).map(|()| true),
-            Self::Deflate(decoder) => decoder.write(data).map(|()| true),
-            Self::Zstd(decoder) => decoder.write(data),
+    /// Memory for a decoder of `coding` before it has read anything.
+    pub(super) fn first_memory(coding: Coding) -> usize {
+        match coding {
+            Coding::Gzip | Coding::Deflate => ZLIB_STATE,
+            Coding::Zstd => ZSTD_STATE,
+            Coding::Snappy => SNAPPY_STATE,
+            Coding::Lz4 | Coding::Identity => 0,
         }
     }
 
-    /// Bytes that it takes beside what is decoded so far: its state, a window that has been filled with as much as
-    /// that, and the spare room behind it.
-    pub(super) fn spare(&self) -> u64 {
-        let decoded = self.decoded();
-        let (state, window) = match self {
-            Self::Gzip(_) | Self::Deflate(_) => (ZLIB_STATE, 0),
-            Self::Zstd(_) => (ZSTD_STATE, decoded.len().min(1 << ZSTD_WINDOW_LOG)),
-        };
-        state + (window + decoded.capacity() - decoded.len()) as u64
-    }
-
-    /// What has come out.
-    pub(super) fn decoded(&self) -> &Vec<u8> {
+    /// What has not been read yet.
+    pub(super) fn input(&self) -> &Chunks {
         match self {
             Self::Gzip(decoder) => decoder.get_ref(),
-            Self::Deflate(decoder) => &decoder.out,
-            Self::Zstd(decoder) => &decoder.out,
+            Self::Deflate(decoder) => decoder.get_ref(),
+            Self::Zstd(decoder) => &decoder.input,
+            Self::SnappyFrames(decoder) => decoder.get_ref(),
+            Self::Lz4(decoder) => decoder.input(),
         }
     }
 
-    /// All of it, if the body is whole.
-    pub(super) fn finish(self) -> io::Result<Vec<u8>> {
+    /// Memory that it takes, beside its input, to fill the next `len` bytes.
+    pub(super) fn memory(&self, len: usize) -> usize {
         match self {
-            Self::Gzip(decoder) => decoder.finish(),
-            Self::Deflate(decoder) => decoder.finish(),
-            Self::Zstd(decoder) => decoder.finish(),
+            Self::Gzip(_) | Self::Deflate(_) => ZLIB_STATE,
+            Self::Zstd(decoder) => decoder.memory(len),
+            Self::SnappyFrames(_) => SNAPPY_STATE,
+            Self::Lz4(decoder) => decoder.memory(),
+        }
+    }
+
+    /// Decodes into `out`, with no more than `memory` for itself. If the body ends, it does so as its coding says.
+    pub(super) fn fill(&mut self, out: &mut [u8], memory: usize) -> io::Result<Filled> {
+        match self {
+            Self::Gzip(decoder) => fill_from(decoder, out),
+            Self::Deflate(decoder) => {
+                let filled = fill_from(&mut **decoder, out)?;
+                let more = !decoder.get_mut().fill_buf()?.is_empty();
+                if matches!(filled, Filled::Whole(_)) && more {
+                    return Err(io::Error::other("there is something behind its end"));
+                }
+                Ok(filled)
+            }
+            Self::Zstd(decoder) => decoder.fill(out),
+            Self::SnappyFrames(decoder) => fill_from(decoder, out),
+            Self::Lz4(decoder) => decoder.fill(out, memory),
         }
     }
 }
 
-/// Decodes zlib and knows whether the stream is whole, which the crate's own writer doesn't tell.
-pub(super) struct DeflateDecoder {
-    raw: Decompress,
-    out: Vec<u8>,
-    whole: bool,
-}
-
-impl DeflateDecoder {
-    fn new() -> Self {
-        Self { raw: Decompress::new(true), out: Vec::new(), whole: false }
-    }
-
-    fn write(&mut self, mut data: &[u8]) -> io::Result<()> {
-        loop {
-            if self.whole && !data.is_empty() {
-                return Err(io::Error::other("there is something behind its end"));
-            }
-            self.out.reserve(FEED);
-            let before = self.raw.total_in();
-            let status = self.raw.decompress_vec(data, &mut self.out, FlushDecompress::None)?;
-            data = &data[(self.raw.total_in() - before) as usize..];
-            self.whole = status == Status::StreamEnd;
-            let filled_up = self.out.len() == self.out.capacity();
-            if data.is_empty() && (self.whole || !filled_up) {
-                return Ok(());
-            }
+fn fill_from(reader: &mut impl Read, out: &mut [u8]) -> io::Result<Filled> {
+    let mut filled = 0;
+    while filled < out.len() {
+        match reader.read(&mut out[filled..])? {
+            0 => return Ok(Filled::Whole(filled)),
+            more => filled += more,
         }
     }
-
-    fn finish(self) -> io::Result<Vec<u8>> {
-        if self.whole { Ok(self.out) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
+    Ok(Filled::Partly(filled))
 }
 
-/// Decodes zstd and knows whether the last frame is whole, which the crate's own writer doesn't tell.
+/// Frames of zstd, one behind the other.
 pub(super) struct ZstdDecoder {
-    raw: raw::Decoder<'static>,
-    out: Vec<u8>,
+    raw: DCtx<'static>,
+    input: Chunks,
+    /// Bytes of this frame that have come out and gone through its window.
+    windowed: usize,
+    /// The most of that in any frame so far.
+    touched: usize,
+    /// Whether no frame has begun that has not ended.
     whole: bool,
 }
 
 impl ZstdDecoder {
-    fn new() -> io::Result<Self> {
-        let mut raw = raw::Decoder::new()?;
-        raw.set_parameter(raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
-        Ok(Self { raw, out: Vec::new(), whole: true })
+    fn new(input: Chunks) -> io::Result<Self> {
+        let mut raw = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+        raw.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).map_err(error)?;
+        Ok(Self { raw, input, windowed: 0, touched: 0, whole: true })
     }
 
-    fn write(&mut self, data: &mut &[u8]) -> io::Result<bool> {
-        let end = self.out.len();
-        self.out.resize(end + STEP, 0);
-        let mut input = InBuffer::around(data);
-        let mut output = OutBuffer::around(&mut self.out[end..]);
-        let hint = self.raw.run(&mut input, &mut output);
-        let (read, written) = (input.pos(), output.pos());
-        self.out.truncate(end + written);
-        *data = &data[read..];
-        self.whole = hint? == 0;
-        if self.whole && !data.is_empty() {
-            self.raw.reinit()?;
+    /// What is allocated for the frame is known once it has begun, and may be a window of 8 MiB for a few bytes. But memory
+    /// that has never been written to is none yet, so that the window counts as far as it is filled.
+    fn memory(&self, len: usize) -> usize {
+        let least = ZSTD_STATE + ZSTD_BLOCK.min(self.input.len());
+        let filled = least + (self.windowed + len).max(self.touched);
+        // The next frame may begin within these bytes.
+        filled.min(self.raw.sizeof().max(least + len))
+    }
+
+    fn fill(&mut self, out: &mut [u8]) -> io::Result<Filled> {
+        let mut filled = 0;
+        loop {
+            let data = self.input.fill_buf()?;
+            let ended = data.is_empty();
+            if ended && self.whole {
+                return Ok(Filled::Whole(filled));
+            }
+            let room = out.len() - filled;
+            let mut input = InBuffer::around(data);
+            let mut output = OutBuffer::around(&mut out[filled..]);
+            let hint = self.raw.decompress_stream(&mut output, &mut input);
+            let (read, written) = (input.pos(), output.pos());
+            self.input.consume(read);
+            filled += written;
+            self.windowed += written;
+            self.touched = self.touched.max(self.windowed);
+            // A frame that is whole holds nothing back, even if it filled the room to the last byte.
+            self.whole = hint.map_err(error)? == 0;
+            if self.whole {
+                self.windowed = 0;
+            }
+            if written == room && !(self.whole && self.input.len() == 0) {
+                return Ok(Filled::Partly(filled));
+            }
+            if ended && !self.whole && written == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
-        // A frame that is whole holds nothing back, even if it filled its step to the last byte.
-        Ok(data.is_empty() && (self.whole || written < STEP))
+    }
+}
+
+fn error(code: zstd_safe::ErrorCode) -> io::Error {
+    io::Error::other(zstd_safe::get_error_name(code))
+}
+
+/// The block format of snappy: one block, which is decoded at once.
+pub(super) struct SnappyBlock {
+    /// What it says that it comes to.
+    pub(super) len: usize,
+}
+
+impl SnappyBlock {
+    /// Three bytes stand for no more than 64, so that a block can't come to more than so many times its size, whatever it
+    /// says.
+    const MOST_PER_BYTE: usize = 22;
+
+    /// Looks at the beginning of a block in `input`; none if those are frames.
+    pub(super) fn announced(input: &Chunks) -> io::Result<Option<Self>> {
+        let mut begin = [0; SNAPPY_FRAMES.len()];
+        let begin = {
+            let len = input.peek(&mut begin);
+            &begin[..len]
+        };
+        if begin == SNAPPY_FRAMES {
+            return Ok(None);
+        }
+        let len = snap::raw::decompress_len(begin)?;
+        if len > input.len().saturating_mul(Self::MOST_PER_BYTE) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} bytes can't come to the {len} that they announce", input.len()),
+            ));
+        }
+        Ok(Some(Self { len }))
     }
 
-    fn finish(self) -> io::Result<Vec<u8>> {
-        if self.whole { Ok(self.out) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    /// Decodes it into as many bytes as it says, all of which it fills.
+    pub(super) fn decode(&self, block: &[u8]) -> io::Result<Vec<u8>> {
+        let mut decoded = vec![0; self.len];
+        snap::raw::Decoder::new().decompress(block, &mut decoded)?;
+        Ok(decoded)
     }
 }

@@ -29,7 +29,7 @@ use crate::otlp::Signal;
 use crate::rpc::{Code, ENCODING, MEDIA_TYPE};
 
 /// How the message of a call may be compressed.
-const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd");
+const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd,snappy,lz4");
 
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -65,7 +65,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         arrives: true,
     };
     let received = body::read_message(&mut body, coding, &limits).await;
-    if matches!(&received, Err(error) if !matches!(error, BodyError::TimedOut(_) | BodyError::Aborted)) {
+    if matches!(&received, Err(error) if error.is_worth_draining()) {
         tokio::spawn(body::drain(body, DRAIN));
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
@@ -135,8 +135,7 @@ fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
         (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
         (Some(_), Some(_)) => None,
     };
-    let unknown =
-        || wrong(Misdirection::Format, "send `grpc-encoding` gzip, zstd, deflate, identity or none");
+    let unknown = || wrong(Misdirection::Format, &format!("send `grpc-encoding` {}", Coding::NAMES));
     Ok((call, coding.ok_or_else(unknown)?))
 }
 
@@ -181,7 +180,9 @@ fn unread(error: &BodyError) -> GrpcStatus {
     let message = error.to_string();
     match error {
         // Never OUT_OF_RANGE, and without RetryInfo: neither is to be tried again (rule 3).
-        BodyError::TooLarge(..) => GrpcStatus::new(Code::ResourceExhausted, &message),
+        BodyError::TooLarge(..) | BodyError::NeverFits(_) => {
+            GrpcStatus::new(Code::ResourceExhausted, &message)
+        }
         BodyError::NoMemory => GrpcStatus::later(&message),
         BodyError::TimedOut(_) => GrpcStatus::new(Code::DeadlineExceeded, &message),
         BodyError::Aborted => GrpcStatus::new(Code::Cancelled, &message),
