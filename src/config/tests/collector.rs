@@ -127,7 +127,7 @@ fn every_key_of_the_collectors_http_server_has_a_verdict() {
         ("compression_algorithms", "[gzip]", Warned),
         ("read_timeout", "5s", Taken),
         ("read_header_timeout", "5s", Taken),
-        ("write_timeout", "5s", Warned),
+        ("write_timeout", "5s", Taken),
         ("idle_timeout", "5s", Taken),
         ("middlewares", "[{ id: x }]", Refused),
         ("keep_alives_enabled", "false", Warned),
