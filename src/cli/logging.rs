@@ -1,15 +1,16 @@
 //! `--log-format`, `--log-level` and `RUST_LOG`, and a bound on what is written.
 //!
-//! What Sluice logs about trouble goes through [`crate::notice`]. Libraries know nothing of that: h2 warns of each frame
-//! that it refuses, so that a peer could have it write thousands of lines a second. So no more than [`LINES_A_SECOND`] are
+//! What Sluice logs about trouble goes through `notice`. Libraries know nothing of that: h2 warns of each frame
+//! that it refuses, so that a peer could have it write thousands of lines a second. So no more than 100 a second are
 //! written, from wherever they come. What is logged below `info` was asked for, and is not bounded.
 
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tokio::time::Instant;
 use tracing::{Event, Level, Metadata, Subscriber, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _};
