@@ -23,6 +23,9 @@ const LINES_A_SECOND: u32 = 20;
 /// Lines about all causes together that may come at once, after a calm.
 const LINES_AT_ONCE: u32 = 60;
 
+/// Of the lines that may come at once, the ones that are left to causes which are not one of many.
+const LINES_FOR_FEW: u32 = 20;
+
 /// How many causes are remembered. Their scopes may come from senders.
 const CAUSES: usize = 10_000;
 
@@ -51,15 +54,25 @@ struct Cause {
 /// Whether a line about `cause` in `scope` may be logged now, and how many were not since the last one. The scope is whatever
 /// tells apart those who have to be named: an exporter, one of its streams, a listener, a peer.
 pub(crate) fn due(scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
+    due_beyond(0, scope, cause)
+}
+
+/// As [`due`], in a scope of which there may be any number, such as a stream: however many of them are in trouble, lines are
+/// left for the disk, an exporter or a listener.
+pub(crate) fn due_for_one_of_many(scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
+    due_beyond(LINES_FOR_FEW, scope, cause)
+}
+
+fn due_beyond(reserve: u32, scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
     let now = Instant::now();
     let mut notices = NOTICES.lock();
-    let due = notices.due(scope, cause, now);
+    let due = notices.due(reserve, scope, cause, now);
     let left_out = notices.take_left_out(now);
     drop(notices);
     if left_out > 0 {
         warn!(
             left_out,
-            "lines about other trouble were left out of this log, which gets {LINES_A_SECOND} a second about trouble: metrics and \
+            "lines about other trouble were left out of this log, which gets {LINES_AT_ONCE} at once and then {LINES_A_SECOND} a second about trouble: metrics and \
              API have all of it"
         );
     }
@@ -78,7 +91,7 @@ impl Notices {
         }
     }
 
-    fn due(&mut self, scope: &(impl Hash + ?Sized), cause: &str, now: Instant) -> Option<u64> {
+    fn due(&mut self, reserve: u32, scope: &(impl Hash + ?Sized), cause: &str, now: Instant) -> Option<u64> {
         let passed = now.saturating_duration_since(self.since).as_secs_f64();
         self.since = now;
         self.allowed = (self.allowed + passed * f64::from(LINES_A_SECOND)).min(f64::from(LINES_AT_ONCE));
@@ -92,7 +105,7 @@ impl Notices {
                 known.suppressed += 1;
                 None
             }
-            known if self.allowed < 1.0 || (known.is_none() && is_full) => {
+            known if self.allowed < f64::from(reserve) + 1.0 || (known.is_none() && is_full) => {
                 if let Some(known) = known {
                     known.suppressed += 1;
                 }
@@ -131,12 +144,12 @@ mod tests {
     #[test]
     fn one_line_per_cause_and_window_says_how_many_were_kept_back() {
         let (mut notices, at) = notices();
-        assert_eq!(notices.due("a", "retry", at(0.0)), Some(0));
-        assert_eq!(notices.due("a", "retry", at(1.0)), None);
-        assert_eq!(notices.due("a", "retry", at(9.9)), None);
-        assert_eq!(notices.due("b", "retry", at(9.9)), Some(0));
-        assert_eq!(notices.due("a", "retry", at(10.0)), Some(2));
-        assert_eq!(notices.due("a", "retry", at(20.0)), Some(0));
+        assert_eq!(notices.due(0, "a", "retry", at(0.0)), Some(0));
+        assert_eq!(notices.due(0, "a", "retry", at(1.0)), None);
+        assert_eq!(notices.due(0, "a", "retry", at(9.9)), None);
+        assert_eq!(notices.due(0, "b", "retry", at(9.9)), Some(0));
+        assert_eq!(notices.due(0, "a", "retry", at(10.0)), Some(2));
+        assert_eq!(notices.due(0, "a", "retry", at(20.0)), Some(0));
     }
 
     #[test]
@@ -144,10 +157,10 @@ mod tests {
         let (mut notices, at) = notices();
         for key in ["acme", "globex"] {
             for code in ["401", "403", "404"] {
-                assert_eq!(notices.due(&("otlp_http/up", key), code, at(0.0)), Some(0), "{key} {code}");
+                assert_eq!(notices.due(0, &("otlp_http/up", key), code, at(0.0)), Some(0), "{key} {code}");
             }
         }
-        assert_eq!(notices.due(&("otlp_http/up", "acme"), "404", at(1.0)), None);
+        assert_eq!(notices.due(0, &("otlp_http/up", "acme"), "404", at(1.0)), None);
     }
 
     #[test]
@@ -155,7 +168,8 @@ mod tests {
         let (mut notices, at) = notices();
         let lines = |notices: &mut Notices, second: u32| {
             let now = at(f64::from(second));
-            (0..5000_u32).filter(|cause| notices.due(&(second, cause), "retry", now).is_some()).count() as u32
+            (0..5000_u32).filter(|cause| notices.due(0, &(second, cause), "retry", now).is_some()).count()
+                as u32
         };
         assert_eq!(lines(&mut notices, 0), LINES_AT_ONCE);
         assert_eq!(notices.take_left_out(at(0.0)), 5000 - u64::from(LINES_AT_ONCE));
@@ -169,17 +183,28 @@ mod tests {
     #[test]
     fn a_line_that_was_left_out_comes_as_soon_as_there_is_room() {
         let (mut notices, at) = notices();
-        while notices.due(&notices.causes.len().clone(), "flood", at(0.0)).is_some() {}
-        assert_eq!(notices.due("a", "retry", at(0.0)), None);
-        assert_eq!(notices.due("a", "retry", at(0.1)), Some(0));
+        while notices.due(0, &notices.causes.len().clone(), "flood", at(0.0)).is_some() {}
+        assert_eq!(notices.due(0, "a", "retry", at(0.0)), None);
+        assert_eq!(notices.due(0, "a", "retry", at(0.1)), Some(0));
     }
 
     #[test]
     fn no_more_causes_are_remembered_than_there_is_room_for() {
         let (mut notices, at) = notices();
         for cause in 0..2 * CAUSES {
-            notices.due(&cause, "retry", at(cause as f64));
+            notices.due(0, &cause, "retry", at(cause as f64));
         }
         assert!(notices.causes.len() <= CAUSES);
+    }
+
+    #[test]
+    fn many_streams_leave_lines_to_causes_that_concern_all_of_them() {
+        let (mut notices, at) = notices();
+        for second in 0..100 {
+            for stream in 0..100_u32 {
+                notices.due(LINES_FOR_FEW, &(second, stream), "503", at(f64::from(second)));
+            }
+        }
+        assert_eq!(notices.due(0, "journal", "failing", at(99.0)), Some(0));
     }
 }

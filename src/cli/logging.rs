@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 use tracing::{Event, Level, Metadata, Subscriber, warn};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter};
 use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -65,11 +66,11 @@ impl LoggingArgs {
         let started = match self.log_format {
             LogFormat::Text => {
                 let format = format.with_ansi(std::io::stderr().is_terminal());
-                registry.with(format.with_filter(filter).with_filter(lines)).try_init()
+                registry.with(format.with_filter(filter.and(lines))).try_init()
             }
             LogFormat::Json => {
                 let format = format.json().flatten_event(true);
-                registry.with(format.with_filter(filter).with_filter(lines)).try_init()
+                registry.with(format.with_filter(filter.and(lines))).try_init()
             }
         };
         drop(started);
@@ -145,6 +146,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LineLimit {
         true
     }
 
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        // The other filter's is the stricter one.
+        Some(LevelFilter::TRACE)
+    }
+
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         self.passes(*event.metadata().level(), Instant::now())
     }
@@ -180,7 +186,7 @@ mod tests {
         let format = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
         let filter = args.filter(variable.map(str::to_owned));
         let subscriber =
-            tracing_subscriber::registry().with(format.with_filter(filter).with_filter(LineLimit::default()));
+            tracing_subscriber::registry().with(format.with_filter(filter.and(LineLimit::default())));
         tracing::subscriber::with_default(subscriber, log);
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
@@ -210,6 +216,15 @@ mod tests {
         let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count() as u32;
         assert!((80..=2 * 80).contains(&count("flood")), "a second may end meanwhile: {}", count("flood"));
         assert_eq!((count("detail"), count("broken")), (1, 1));
+    }
+
+    #[test]
+    fn what_is_not_logged_takes_no_line_from_what_is() {
+        let lines = written(Level::INFO, None, || {
+            (0..10_000).for_each(|_| warn!(target: "h2::proto::streams", "a frame"));
+            info!(target: "sluice::run", "started");
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
     }
 
     #[test]
