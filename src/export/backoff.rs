@@ -21,7 +21,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// The waits of one batch: exponential with jitter (OTLP rules 20, 42, 44), or longer if the upstream asks for that.
 ///
-/// Every wait before an attempt is decided here, whatever the protocol and whether the destination is away or refuses us:
+/// Every wait after a failure is decided here, whatever the protocol and whether the destination is away or refuses us:
 /// what an upstream wishes can lengthen a wait, and neither shorten it nor slow its growth down.
 #[derive(Debug, Default)]
 pub struct Backoff {

@@ -73,7 +73,7 @@ async fn deliver(
     let copies = Reservation::empty(stream.registry().shared().budget.clone());
     let mut pieces = Pieces::of(in_flight, copies);
     let mut division = Division::default();
-    let mut taken = false;
+    let mut any_delivered = false;
     while !pieces.is_empty() {
         if let Some(early) = pieces.next_was_taken().cloned() {
             let records = pieces.next().map_or(0, Batch::records);
@@ -92,12 +92,12 @@ async fn deliver(
             Settled::Delivered(said) if pieces.has_sample() => {
                 division.sample_taken();
                 pieces.sample_taken(said);
-                taken = true;
+                any_delivered = true;
                 backoff = Backoff::new();
                 continue;
             }
             Settled::Delivered(said) => {
-                taken = true;
+                any_delivered = true;
                 division.delivered();
                 delivered(exporter, stream, &mut pieces, said);
                 backoff = Backoff::new();
@@ -116,6 +116,8 @@ async fn deliver(
                     let all = pieces.give_back_to_senders(&format!("`{name}` did not deliver it: {reason}"));
                     withdraw(exporter, stream, &mut pieces);
                     if all {
+                        // What is next for this upstream waits on, and has its own time.
+                        backoff = backoff.for_another();
                         continue;
                     }
                 }
@@ -123,7 +125,10 @@ async fn deliver(
                 backoff = Backoff::new();
                 continue;
             }
-            Settled::Withdrawn => return Some(backoff.for_another()),
+            Settled::Withdrawn => {
+                backoff = backoff.for_another();
+                break;
+            }
             Settled::Suspended => {
                 pieces.put_back();
                 return None;
@@ -132,7 +137,7 @@ async fn deliver(
         };
         let attempt = started.elapsed();
         backoff = Backoff::new();
-        division.refused();
+        division.refused(pieces.has_sample());
         if pieces.has_sample() {
             pieces.end_sample();
         } else if !pieces.halve() {
@@ -151,14 +156,14 @@ async fn deliver(
             wait_or(changed, pause, exporter, stream, &mut pieces).await;
         }
     }
-    if !taken {
+    if !any_delivered {
         // All of it was refused, or given up, or withdrawn: nothing shows that the next batch will fare better.
         if division.has_refused() {
             stream.set_failing(true);
         }
     } else if stream.set_failing(false)
         && let key = stream.name().routing_key()
-        && let Some(suppressed) = notice::due(&(exporter.name(), signal, key), "recovered")
+        && let Some(suppressed) = notice::due_for_one_of_many(&(exporter.name(), signal, key), "recovered")
     {
         info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
     }
@@ -323,7 +328,7 @@ async fn settle<'e>(
         debug!(
             exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(), %target,
             bytes = piece.len(), records = piece.records(), code = %answer.code, ?duration,
-            outcome = answer.outcome.name(), "attempt made: {}", answer.detail
+            outcome = answer.outcome.name(), "attempt made{}{}", if answer.detail.is_empty() { "" } else { ": " }, answer.detail
         );
         exporter.counters().duration.observe(duration.as_secs_f64());
         // The circuit may stand in for the wait after a stream's first failure, and after a probe. Not later: while others
@@ -407,14 +412,16 @@ fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &st
         Change::Opened => "circuit opened",
         Change::Closed => "circuit closed",
     };
-    let Some(suppressed) = notice::due(&(exporter, target.to_string()), cause) else { return };
+    let Some(suppressed) = notice::due_for_one_of_many(&(exporter, target.to_string()), cause) else {
+        return;
+    };
     if change == Change::Opened {
         warn!(
             %exporter, %target, suppressed,
-            "the destination doesn't answer, so its streams wait while now and then one of them probes: {detail}"
+            "the destination takes nothing, so its streams wait while now and then one of them probes: {detail}"
         );
     } else {
-        info!(%exporter, %target, suppressed, "the destination answers again, so its streams go on");
+        info!(%exporter, %target, suppressed, "the destination takes data again, so its streams go on");
     }
 }
 
@@ -496,7 +503,7 @@ fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, code: &str, d
     stream.set_failing(true);
     let (name, signal, key) = (exporter.name(), stream.name().signal(), stream.name().routing_key());
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
-    let Some(suppressed) = notice::due(&(name, signal, key), code) else { return };
+    let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };
     match failure {
         Failure::Passing => {
             warn!(exporter = %name, %signal, key, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
@@ -522,10 +529,10 @@ fn to_check(code: &str) -> &'static str {
 
 fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str, rejected: u64) {
     let id = (exporter.name(), stream.name().signal(), stream.name().routing_key());
-    if let Some(suppressed) = notice::due(&id, cause) {
+    if let Some(suppressed) = notice::due_for_one_of_many(&id, cause) {
         warn!(
             exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(),
-            rejected, suppressed, "upstream answered with a reservation: {detail}"
+            rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
         );
     }
 }

@@ -57,9 +57,13 @@ impl Division {
         self.delivered_since = false;
     }
 
-    /// Notes that a piece or a sample was refused as bad.
-    pub(super) fn refused(&mut self) {
+    /// Notes that a piece was refused as bad, or a sample.
+    pub(super) fn refused(&mut self, sample: bool) {
         self.refused += 1;
+        if let Some(samples) = self.samples.as_mut().filter(|_| sample) {
+            debug_assert!(*samples > 0, "no more samples are tried than there are");
+            *samples = samples.saturating_sub(1);
+        }
     }
 
     /// Whether anything was refused.
@@ -68,17 +72,15 @@ impl Division {
     }
 
     /// The record to try as a sample, of so many that are left; none, if it is not time for samples or they have all been
-    /// refused.
+    /// refused. One that was not attempted, because it was withdrawn, is asked for again.
     pub(super) fn next_sample(&mut self, left: u64) -> Option<u64> {
         if self.samples.is_none() {
             let enough = self.refused > PIECES + left / RECORDS_FOR_A_PIECE;
             self.samples = (!self.taken && enough && left > SAMPLES).then_some(SAMPLES);
         }
-        let samples = self.samples.as_mut().filter(|samples| **samples > 0)?;
+        let samples = self.samples.filter(|samples| *samples > 0)?;
         // The last record for the first sample, and one sixteenth of the records before it for each one after.
-        let record = (left.saturating_sub(1)) * *samples / SAMPLES;
-        *samples -= 1;
-        Some(record)
+        left.checked_sub(1).map(|last| last * samples / SAMPLES)
     }
 
     /// Whether every sample was refused: the upstream refuses what all records share.
@@ -108,9 +110,26 @@ mod tests {
     #[test]
     fn samples_are_spread_over_all_that_is_left_and_begin_with_the_last_record() {
         let mut division = after(1000);
-        let samples: Vec<u64> = std::iter::from_fn(|| division.next_sample(1601)).collect();
+        let refused = |division: &mut Division| {
+            let sample = division.next_sample(1601);
+            assert_eq!(division.next_sample(1601), sample, "until it has been attempted");
+            division.refused(true);
+            sample
+        };
+        let samples: Vec<u64> = (0..SAMPLES).filter_map(|_| refused(&mut division)).collect();
         assert_eq!(samples, (1..=16).rev().map(|sixteenth| sixteenth * 100).collect::<Vec<_>>());
         assert!(division.is_hopeless());
+        assert_eq!(division.next_sample(1601), None);
+    }
+
+    #[test]
+    fn nothing_is_tried_where_nothing_is_left() {
+        let mut division = after(1000);
+        assert!(division.next_sample(100).is_some());
+        // All but one were withdrawn, and that one was refused.
+        division.refused(false);
+        assert_eq!(division.next_sample(0), None);
+        assert!(!division.is_hopeless(), "no sample was refused");
     }
 
     #[test]

@@ -274,7 +274,7 @@ impl Exporter {
     /// Ends records as withdrawn: nobody waits for them any more, and whoever sent them is to send them again.
     pub(super) fn withdraw(&self, name: &StreamName, records: u64) {
         self.counters.count_withdrawn(name.signal(), records);
-        let reason = "taken back: not delivered in time, or as often as it may be tried, or before their sender went; it is to send them again";
+        let reason = "withdrawn: not delivered in time, retries used up, or the sender has gone; the sender has to send them again";
         self.drop_records(name, records, reason, "withdrawn");
     }
 
@@ -287,7 +287,9 @@ impl Exporter {
     fn ended(&self, name: &StreamName, fate: Fate, records: u64, reason: &str, cause: &'static str) {
         let signal = name.signal();
         self.counters.count(signal, fate, records);
-        if let Some(suppressed) = notice::due(&(self.name(), signal, name.routing_key()), cause) {
+        if let Some(suppressed) =
+            notice::due_for_one_of_many(&(self.name(), signal, name.routing_key()), cause)
+        {
             warn!(
                 exporter = %self.name(), %signal, key = name.routing_key(), records, outcome = fate.name(), suppressed,
                 "records not delivered: {reason}"
