@@ -158,8 +158,8 @@
 //!
 //! What a disk is asked to change is noted until it answers (`watched.rs`). If it takes 5 s, the journal counts as failing,
 //! as if the disk had refused, until it answers. Requests that wait longer than that for the disk are given up by those who
-//! wait (`stream/writing.rs`): what is written of them later is settled at once. So it does when the directory, or a file that
-//! is open in it, is not there any more (`place.rs`); then nothing is written, freed, or taken for damaged.
+//! wait (`stream/writing.rs`): what is written of them later is settled at once. The journal also counts as
+//! failing when the directory, or a file that is open in it, is not there any more (`place.rs`); then nothing is written, freed, or taken for damaged.
 
 mod backlog;
 mod buffer;

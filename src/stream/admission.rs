@@ -208,6 +208,7 @@ impl<'a> Admission<'a> {
                 registry: registry.clone(),
                 entries: SmallVec::new(),
                 bytes: 0,
+                unqueued: !registry.settings().enabled,
             });
             self.groups.len() - 1
         })

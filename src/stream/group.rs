@@ -19,6 +19,8 @@ pub(super) struct Group<'a> {
     pub(super) registry: Arc<Registry>,
     pub(super) entries: SmallVec<[Piece<'a>; 2]>,
     pub(super) bytes: u64,
+    /// Whether the exporter has no queue. As it was when the request came: all that follows from it has to agree.
+    pub(super) unqueued: bool,
 }
 
 /// An entry, or a piece of one that is split for size.
@@ -67,7 +69,7 @@ impl Group<'_> {
 
     /// Whether the request's sender waits until these entries are settled; `all`: whatever the exporter's queue is.
     pub(super) fn waits(&self, all: bool) -> bool {
-        all || !self.settings().enabled
+        all || self.unqueued
     }
 
     /// What the stream may hold with these entries: those whose sender waits must not pile up on disk either.
@@ -115,12 +117,12 @@ impl Group<'_> {
 
     /// The same, sharing the memory of the `body` that it borrows from.
     pub(super) fn share(self, body: &Bytes) -> Group<'static> {
-        let Group { stream, registry, entries, bytes } = self;
+        let Group { stream, registry, entries, bytes, unqueued } = self;
         let share = |Piece { index, bytes, records }: Piece<'_>| {
             let bytes = Part::Owned(bytes.share(body));
             Piece { index, bytes, records }
         };
-        Group { stream, registry, entries: entries.into_iter().map(share).collect(), bytes }
+        Group { stream, registry, entries: entries.into_iter().map(share).collect(), bytes, unqueued }
     }
 
     fn settings(&self) -> arc_swap::Guard<Arc<QueueSettings>> {

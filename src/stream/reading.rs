@@ -179,7 +179,7 @@ impl Stream {
         if let Some(Ahead { batches, end, room, charged }) = ahead {
             let batches = match batches {
                 Batches::Read(chunks) => Some(VecDeque::from([chunks])),
-                Batches::Reading(reading) => reading.await.ok().and_then(Result::ok),
+                Batches::Reading(reading) => self.patiently(reading).await.ok().and_then(Result::ok),
             };
             if let Some(batches) = batches {
                 let batch = self.take_in(batches, end, room);
@@ -209,18 +209,25 @@ impl Stream {
         let durable = self.durable.as_ref().expect("only streams with a journal are behind");
         let id = durable.id();
         let journal = durable.journal();
-        let mut reading = pin!(journal.aside(move |journal| journal.read(id, numbers, wanted)));
+        let read = self.patiently(journal.aside(move |journal| journal.read(id, numbers, wanted))).await;
+        read.expect("reading doesn't panic, and is not broken off while the runtime lives")
+    }
+
+    /// Waits for a read, and says so if the disk takes long.
+    async fn patiently<T>(&self, reading: impl Future<Output = T>) -> T {
+        let durable = self.durable.as_ref().expect("only streams with a journal are behind");
+        let patience = durable.journal().patience();
+        let mut reading = pin!(reading);
         let began = Instant::now();
-        let read = loop {
-            if let Ok(read) = timeout(journal.patience(), &mut reading).await {
-                break read;
+        loop {
+            if let Ok(read) = timeout(patience, &mut reading).await {
+                return read;
             }
             if let Some(suppressed) = notice::due(self.registry().exporter(), "hanging") {
                 let (exporter, waited) = (self.registry().exporter(), began.elapsed());
                 error!(%exporter, ?waited, suppressed, "the backlog of a stream waits: the disk does not answer a read");
             }
-        };
-        read.expect("reading doesn't panic, and is not broken off while the runtime lives")
+        }
     }
 
     /// Begins to read what comes next, unless that is being done: if there is anything, and an upstream that takes it.

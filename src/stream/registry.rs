@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::durable::Durable;
 use super::generation::{Generation, Held};
-use super::history::Past;
+use super::history::{History, Past};
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::reading::ReadingRoom;
@@ -312,7 +312,7 @@ impl Registry {
         let (name, generations) = (stream.name(), self.generations.load());
         let Some(of) = generations.iter().find(|known| known.is_of(name.attribute_names())) else { return };
         of.streams[stream.signal().index()].remove_if(name.identity(), |_, known| {
-            std::ptr::eq(&raw const **known, stream) && known.is_unused() && known.retire(whenever())
+            std::ptr::eq(&raw const **known, stream) && known.is_unused() && self.retire(known, whenever())
         });
     }
 
@@ -338,9 +338,11 @@ impl Registry {
     /// Lets go of a stream that has been idle since `before`, but for its history.
     fn retire(&self, stream: &Stream, before: Instant) -> bool {
         let gone = stream.retire(before);
-        if gone {
+        let history = stream.history();
+        // Of one that was made for a request which was then refused there is nothing to tell.
+        if gone && history != History::default() {
             let name = stream.name();
-            self.shared.past.keep(&self.exporter, name.signal(), name.identity(), stream.history());
+            self.shared.past.keep(&self.exporter, name.signal(), name.identity(), history);
         }
         gone
     }

@@ -24,23 +24,23 @@ use crate::journal::{self, Appended, Entry, Journal, NotWritten};
 #[derive(Debug)]
 pub struct Writing {
     written: oneshot::Receiver<Result<Option<Receipt>, NotWritten>>,
-    fate: Arc<Fate>,
+    ending: Arc<Ending>,
     /// How long the disk may take.
     patience: Duration,
 }
 
 /// Whether a request was written before its sender was told that it was not: one of the two happens, never both.
 #[derive(Debug, Default)]
-struct Fate(AtomicU8);
+struct Ending(AtomicU8);
 
-impl Fate {
+impl Ending {
     const OPEN: u8 = 0;
     const ENDED: u8 = 1;
     const GIVEN_UP: u8 = 2;
 
-    /// Settles it, if nobody has: whether it is as is said here now.
-    fn settle(&self, as_what: u8) -> bool {
-        self.0.compare_exchange(Self::OPEN, as_what, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    /// Ends it so, if it has not ended; returns whether that was now.
+    fn end(&self, how: u8) -> bool {
+        self.0.compare_exchange(Self::OPEN, how, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -66,7 +66,7 @@ impl Writing {
             written = self.ended() => return written,
             () = late => {}
         }
-        if self.fate.settle(Fate::GIVEN_UP) {
+        if self.ending.end(Ending::GIVEN_UP) {
             return Err(Refused::Full(Full::Disk));
         }
         self.ended().await
@@ -86,7 +86,7 @@ impl Writing {
 impl WrittenGroup {
     pub(super) fn new(group: Group<'_>, body: &Bytes, all_wait: bool) -> Self {
         let waits = group.waits(all_wait);
-        let Group { stream, registry, entries, bytes } = group;
+        let Group { stream, registry, entries, bytes, .. } = group;
         let entries = entries.into_iter().map(|piece| {
             let bytes = piece.bytes.share(body);
             (piece.index, Entry { bytes, records: piece.records })
@@ -122,12 +122,12 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
     };
     let request = groups.iter().map(of_journal).collect();
     let runtime = Handle::current();
-    let (fate, patience) = (Arc::new(Fate::default()), journal.patience());
-    let of_journal = fate.clone();
+    let (ending, patience) = (Arc::new(Ending::default()), journal.patience());
+    let of_journal = ending.clone();
     let done = move |result: Result<Appended, NotWritten>| {
         // Streams start their consumers there.
         let _runtime = runtime.enter();
-        let in_time = of_journal.settle(Fate::ENDED);
+        let in_time = of_journal.end(Ending::ENDED);
         let outcome = match result {
             Ok(appended) if !in_time => {
                 groups.iter().zip(&appended.first).for_each(|(group, first)| group.void(*first));
@@ -143,7 +143,7 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
         drop(sender.send(outcome));
     };
     journal.append(request, Box::new(done));
-    Writing { written, fate, patience }
+    Writing { written, ending, patience }
 }
 
 fn admit(groups: Vec<WrittenGroup>, appended: &Appended, held: Reservation) -> Option<Receipt> {
