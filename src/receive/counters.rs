@@ -142,6 +142,11 @@ impl Counters {
         self.transports.iter().map(|counters| counters.records(signal, outcome)).sum()
     }
 
+    /// Requests that were answered so, whatever the transport.
+    pub fn requests(&self, signal: Signal, answered: Answered) -> u64 {
+        self.transports.iter().map(|counters| counters.requests(signal, answered)).sum()
+    }
+
     /// Of the dropped records those that no route took, whatever the transport. The others were shed by exporters, which
     /// count them, too.
     pub fn unrouted(&self, signal: Signal) -> u64 {

@@ -112,10 +112,9 @@ impl Remarks {
             if let Some(suppressed) = notice::due(signal.name(), kind.why.cause()) {
                 let text = kind.text(missing);
                 let (peer, user_agent, service) = (sender.peer(), sender.user_agent(), sender.service());
-                warn!(
-                    %signal, peer, user_agent, service, records = kind.records, suppressed,
-                    "taken only in part: {text}"
-                );
+                let what =
+                    if kind.records > 0 { "records not taken" } else { "request taken, with a warning" };
+                warn!(%signal, peer, user_agent, service, records = kind.records, suppressed, "{what}: {text}");
             }
         }
     }

@@ -160,8 +160,10 @@ impl Watch {
         let mut ending = false;
         let (mut headless, mut served) = (Vec::new(), Vec::new());
         for activity in &self.connections {
-            if activity.end.load(Ordering::Relaxed) != 0 {
-                ending = true;
+            let end = activity.end.load(Ordering::Relaxed);
+            if end != 0 {
+                // One that is idle for too long may still take its time, and makes no room at once.
+                ending |= end == End::Evicted as u8;
             } else if activity.is_idle() {
                 // Those that came in the same second, in their order.
                 let rank = (activity.since.load(Ordering::Relaxed), *activity.key());
@@ -268,8 +270,8 @@ impl Watched {
 
     /// Notes an answer that is on its way, until the returned guard is dropped.
     pub(super) fn answer(self: &Arc<Self>) -> Untaken {
-        if self.activity.untaken.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.activity.taken.store(self.watch.now() + 1, Ordering::Relaxed);
+        if self.activity.untaken.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.activity.taken.store(self.watch.now() + 1, Ordering::SeqCst);
         }
         Untaken(self.clone())
     }
@@ -415,9 +417,14 @@ pub(super) struct Untaken(Arc<Watched>);
 
 impl Drop for Untaken {
     fn drop(&mut self) {
-        let left = self.0.activity.untaken.fetch_sub(1, Ordering::Relaxed) - 1;
-        let taken = if left == 0 { 0 } else { self.0.watch.now() + 1 };
-        self.0.activity.taken.store(taken, Ordering::Relaxed);
+        let activity = &self.0.activity;
+        let now = self.0.watch.now() + 1;
+        let left = activity.untaken.fetch_sub(1, Ordering::SeqCst) - 1;
+        activity.taken.store(if left == 0 { 0 } else { now }, Ordering::SeqCst);
+        // Another answer may have come in between, and its time was overwritten.
+        if left == 0 && activity.untaken.load(Ordering::SeqCst) > 0 {
+            activity.taken.store(now, Ordering::SeqCst);
+        }
     }
 }
 

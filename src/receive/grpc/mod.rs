@@ -26,12 +26,10 @@ use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
 use super::{Misdirection, Received, Sender, Transport};
 use crate::otlp::Signal;
-use crate::rpc::{Code, ENCODING, MEDIA_TYPE};
+use crate::rpc::{ACCEPT_ENCODING, Code, ENCODING, MEDIA_TYPE};
 
 /// How the message of a call may be compressed.
 const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd,snappy,lz4");
-
-const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// What a call asks for.
