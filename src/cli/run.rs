@@ -129,8 +129,9 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
 /// What a second signal ends the process with: how many records each exporter still had, and what becomes of them.
 fn say_what_is_left(router: &Router) {
     error!("told to stop again: not waiting for deliveries any more");
-    let fate = match router.intake().journal {
+    let fate = match &router.intake().journal {
         None => "lost",
+        Some(journal) if journal.is_failing() => "lost, unless the journal, which is failing, has them",
         Some(_) => "left in the journal",
     };
     let exporters = router.exporters();

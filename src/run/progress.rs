@@ -8,7 +8,7 @@ use tracing::info;
 use super::Router;
 use crate::export::Fate;
 use crate::otlp::Signal;
-use crate::receive::Outcome;
+use crate::receive::{Answered, Outcome};
 
 /// Sums over all signals and exporters.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ struct Totals {
     received: u64,
     bytes: u64,
     refused: u64,
+    /// Requests of which that is so, also those whose records nobody knows.
+    refused_requests: u64,
     /// Never taken: the sender was told.
     rejected: u64,
     delivered: u64,
@@ -33,6 +35,7 @@ impl Totals {
             totals.received += counters.records(signal, Outcome::Accepted);
             totals.bytes += counters.bytes(signal);
             totals.refused += counters.records(signal, Outcome::Refused);
+            totals.refused_requests += counters.requests(signal, Answered::Refused);
             totals.rejected += counters.records(signal, Outcome::Rejected);
             totals.lost += counters.unrouted(signal);
             for exporter in exporters.iter() {
@@ -63,6 +66,7 @@ pub async fn show_progress(router: Arc<Router>, pause: Duration) {
                 records_out = now.delivered.saturating_sub(before.delivered),
                 pending = now.pending,
                 refused = now.refused - before.refused,
+                refused_requests = now.refused_requests - before.refused_requests,
                 rejected = now.rejected - before.rejected,
                 not_delivered = now.lost.saturating_sub(before.lost),
                 streams = router.shared().streams.live(),

@@ -160,13 +160,25 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     }
     left.unwritten_cuts = finish_burials(router, deadline).await;
     match pending() {
-        0 if left.is_empty() => info!("shut down: everything was delivered, nothing is left"),
+        0 if left.is_empty() => match not_delivered(&exporters) {
+            0 => info!("shut down: everything was delivered, nothing is left"),
+            not_delivered => info!(
+                not_delivered,
+                "shut down: nothing is left to deliver; what ended otherwise was logged when it did"
+            ),
+        },
         records if left.exporters.is_empty() && left.journal.is_none() => {
             info!(records, "shut down: what is not delivered stays in the journal");
         }
         _ => (),
     }
     left
+}
+
+/// Records of before that have ended as anything but delivered.
+fn not_delivered(exporters: &[Arc<Exporter>]) -> u64 {
+    let fates = [Fate::Rejected, Fate::DeadLettered, Fate::Dropped];
+    exporters.iter().flat_map(|exporter| fates.map(|fate| exported(exporter, fate))).sum()
 }
 
 fn flush(router: &Router) {
