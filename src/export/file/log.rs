@@ -203,7 +203,7 @@ impl Log {
         loop {
             match rename_to_new(&self.path, &self.backup_path(time)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    time += Duration::from_millis(1)
+                    time += Duration::from_millis(1);
                 }
                 renamed => break renamed?,
             }
