@@ -67,3 +67,25 @@ async fn a_link_in_place_of_a_file_holds_its_stream_until_it_is_removed() {
     assert_eq!(fs::read_to_string(&link).unwrap().lines().count(), 1);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs");
 }
+
+#[tokio::test]
+async fn a_file_of_somebody_else_is_continued_whole_with_one_warning() {
+    const WARNING: &str = "this file was not written by Sluice, and its last line has no line break";
+    let sluice = SluiceProcess::start(&config(""), &[]).await;
+    let file = sluice.directory().join("data/a/logs.jsonl");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "theirs\nhalf").unwrap();
+    for _ in 0..3 {
+        accept(&sluice, "a").await;
+    }
+    sluice.settled().await;
+    let text = fs::read_to_string(&file).unwrap();
+    let ours = text.strip_prefix("theirs\nhalf\n").unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(ours.lines().count(), 3);
+    assert!(
+        ours.lines().all(|line| line.starts_with("{\"resourceLogs\":[") && line.ends_with('}')),
+        "{ours}"
+    );
+    sluice.logged(WARNING).await;
+    assert_eq!(sluice.log().iter().filter(|line| line.contains(WARNING)).count(), 1);
+}
