@@ -125,6 +125,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["Tls", "ServerTls"], &["tpm"], Refused, "keys are read from `key_file`"),
     (&["Rotation"], &["max_days", "localtime"], Ignored, "files are rotated by size and kept by number"),
     (&["File"], &["append", "flush_interval"], Ignored, "every batch is appended and flushed"),
+    (&["File"], &["directory_permissions"], Ignored, "`mode` says it of files and directories"),
     (&["File"], &["group_by"], Ignored, "each routing key has files of its own"),
     (
         &["File"],

@@ -324,7 +324,10 @@ impl Walk<'_> {
         place: &Place<'_>,
     ) -> Option<Json> {
         let Err(expected) = parse(&scalar.text) else {
-            self.warn_of_octal(node.span, &scalar.text);
+            // A mode is octal for everybody.
+            if format != "file mode" {
+                self.warn_of_octal(node.span, &scalar.text);
+            }
             return Some(scalar.text.clone().into());
         };
         let what = match format {
@@ -456,6 +459,7 @@ fn format_check(format: &str) -> Option<FormatCheck> {
         "memory" => Some(|text| text.parse::<model::Memory>().map(drop)),
         "queue size" => Some(|text| text.parse::<model::QueueSize>().map(drop)),
         "sync policy" => Some(|text| text.parse::<model::JournalSync>().map(drop)),
+        "file mode" => Some(|text| text.parse::<model::FileMode>().map(drop)),
         _ => None,
     }
 }

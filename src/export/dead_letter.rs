@@ -12,9 +12,9 @@ mod list;
 mod read;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -231,7 +231,10 @@ impl Shared {
     fn put(&self, letter: &Letter, note: &[u8]) -> io::Result<()> {
         let (stem, claim) = self.begin(letter)?;
         let (payload, named) = (format!("{stem}.{}", ending(letter.encoding)), format!("{stem}.json"));
-        let written = File::create(self.temporary(&payload))
+        let written = private_file()
+            .create(true)
+            .truncate(true)
+            .open(self.temporary(&payload))
             .and_then(|file| self.write(&payload, file, letter.bytes.iter().map(Bytes::as_ref)))
             .and_then(|()| self.write(&named, claim, std::iter::once(note)))
             .and_then(|()| if self.synced { File::open(&self.directory)?.sync_all() } else { Ok(()) });
@@ -272,7 +275,7 @@ impl Shared {
             let time = utc::compact(UNIX_EPOCH + Duration::from_millis(last.0));
             let stem = format!("{time}-{:08}.{}", last.1, letter.signal);
             let note = format!("{stem}.json");
-            let claim = match File::create_new(self.temporary(&note)) {
+            let claim = match private_file().create_new(true).open(self.temporary(&note)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 claim => claim?,
             };
@@ -306,6 +309,13 @@ impl Shared {
         }
         written
     }
+}
+
+/// Options for a file that is for this user alone, also in a directory that people have made for others.
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
 }
 
 impl Note {

@@ -4,6 +4,9 @@
 //! A batch is one line and one write. A line that could not be written whole is cut off again, so that every
 //! line in a file is a whole request, also where several write to one file. A file that would grow too large is renamed to
 //! `<signal>-<UTC time>.jsonl` first. Nothing is synced: what the operating system has taken is delivered.
+//!
+//! What senders send is for nobody else on the machine unless `mode` says so. A file that somebody else wrote is continued,
+//! and nothing is cut off it.
 
 mod log;
 

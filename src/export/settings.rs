@@ -275,6 +275,9 @@ pub struct TlsClientSettings {
 pub struct FileSettings {
     /// The directory.
     pub path: PathBuf,
+    /// The permissions of files that are made, whatever the umask. Directories that are made have them as well, and can be
+    /// entered by whoever may read.
+    pub mode: u32,
     /// A file that would grow beyond this many bytes is rotated first.
     pub max_file_size: u64,
     /// Rotated files kept per stream; older ones are removed. 0 keeps all.

@@ -14,6 +14,13 @@ pub(super) fn compact(time: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{milli:03}Z")
 }
 
+/// Whether this is a time as [`compact`] writes it.
+pub(super) fn is_compact(text: &str) -> bool {
+    const FORM: &[u8] = b"00000000T000000.000Z";
+    let fits = |(byte, form): (u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == *form };
+    text.len() == FORM.len() && text.bytes().zip(FORM).all(fits)
+}
+
 struct Civil {
     year: u64,
     month: u64,
@@ -85,5 +92,22 @@ mod tests {
         let late = compact(UNIX_EPOCH + Duration::from_secs(1_000_000_000));
         assert_eq!(early, "20010909T014639.000Z");
         assert!(early < late);
+    }
+
+    #[test]
+    fn compact_times_are_told_from_other_texts() {
+        assert!(is_compact(&compact(UNIX_EPOCH)) && is_compact(&compact(SystemTime::now())));
+        for other in [
+            "",
+            "important",
+            "20010909T014639.000",
+            "20010909T014639.000ZZ",
+            "20010909t014639.000Z",
+            "2001-09-09T01:46:39Z",
+            "2001090900014639.000Z",
+            "20010909T01463９.0Z",
+        ] {
+            assert!(!is_compact(other), "{other}");
+        }
     }
 }

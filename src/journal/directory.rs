@@ -16,6 +16,9 @@ use super::disk::{Disk, DiskFile, Identity};
 /// The file that a process locks. It stays when the process ends: removing it would let two processes lock two files.
 pub(super) const LOCK: &str = "lock";
 
+/// Of all files: they are for this user alone, also in a directory that people have made for others.
+const FILE_MODE: u32 = 0o600;
+
 /// The files below a directory. Writes and large reads go past the page cache where the file system can do that: the
 /// journal reads little of what it has just written, and nothing twice, and a copy and its bookkeeping cost more than the
 /// write or the read itself.
@@ -49,7 +52,7 @@ impl Directory {
     /// in another of its name, without what was in it and without its lock.
     fn make_room_for(&self, name: &str) -> io::Result<()> {
         let Some((below, _)) = name.rsplit_once('/') else { return Ok(()) };
-        match fs::create_dir(self.root.join(below)) {
+        match DirBuilder::new().mode(0o700).create(self.root.join(below)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         }
@@ -69,6 +72,7 @@ impl Disk for Directory {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(FILE_MODE)
             .open(self.root.join(LOCK))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
@@ -94,7 +98,7 @@ impl Disk for Directory {
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
         self.make_room_for(name)?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
+        options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE);
         let file = RealFile { file: self.open_file(name, &options)? };
         if let Err(error) = file.allocate(len) {
             // The room that was reserved until it ran out is wanted back.

@@ -24,6 +24,7 @@ mod dead_letters;
 mod default_configuration;
 mod durable;
 mod failing_streams;
+mod files;
 mod floods;
 mod given_up;
 mod grpc_connections;

@@ -92,6 +92,7 @@ fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) 
         Exporter::File(file) => {
             let kind = ExporterKind::File(FileSettings {
                 path: file.path.clone(),
+                mode: file.mode.0,
                 max_file_size: file.rotation.max_megabytes << 20,
                 max_backups: file.rotation.max_backups,
             });

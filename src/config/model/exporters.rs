@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::named::Typed;
 use super::queue::{RetryOnFailure, SendingQueue};
-use super::units::Duration;
+use super::units::{Duration, FileMode};
 
 /// An exporter of any type.
 pub(in crate::config) enum Exporter {
@@ -282,6 +282,9 @@ pub(in crate::config) struct File {
     /// The directory; made if it is not there. Relative to the working directory.
     #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) path: PathBuf,
+    /// Who may read and write the files that are made, whatever the umask. Directories that are made can be entered, too, by
+    /// whoever may read. What is there already stays as it is.
+    pub(in crate::config) mode: FileMode,
     /// When a file is put aside, and for how long.
     pub(in crate::config) rotation: Rotation,
     /// The format of the lines.
@@ -296,6 +299,7 @@ impl Default for File {
     fn default() -> Self {
         Self {
             path: "./data".into(),
+            mode: FileMode(0o600),
             rotation: Rotation::default(),
             format: Format::default(),
             sending_queue: SendingQueue::default(),

@@ -1,4 +1,4 @@
-//! Durations, sizes and amounts of memory as people write them.
+//! Durations, sizes, amounts of memory and file modes as people write them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,6 +37,10 @@ pub(crate) enum JournalSync {
     Every(Duration),
     Never,
 }
+
+/// Who may read and write a file that is made: `0600`, `0640`. Its owner may always do both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileMode(pub(crate) u32);
 
 /// Nothing here waits longer; it also keeps sums of durations from overflowing.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(8760 * 3600);
@@ -288,6 +292,28 @@ impl fmt::Display for JournalSync {
     }
 }
 
+impl FromStr for FileMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "write an octal mode such as `0640`: 6 for the owner, then 0, 2, 4 or 6 for the group and for all others";
+        // YAML 1.2 writes octal numbers as `0o640`.
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let digits = if digits.len() == 4 { digits.strip_prefix('0') } else { Some(digits) };
+        let digits =
+            digits.filter(|digits| digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+        // Sluice reads what it continues, and nothing that senders write should be a program.
+        mode.filter(|mode| mode & 0o711 == 0o600).map(Self).ok_or_else(|| EXPECTED.into())
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 /// A leading decimal number, the letters after it, and what follows.
 fn split(text: &str) -> Option<(&str, &str, &str)> {
     let digits = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
@@ -330,6 +356,7 @@ as_text!(Size, "size", "Bytes, such as `524288`, `512KiB`, `10MB` or `1GiB`.");
 as_text!(Memory, "memory", "Bytes such as `512MiB`, or a share such as `60%`.");
 as_text!(JournalSync, "sync policy", "`always`, `never`, or a duration such as `100ms`.");
 as_text!(QueueSize, "queue size", "Bytes such as `16MiB`, or a number.");
+as_text!(FileMode, "file mode", "Octal digits such as `0640`.");
 
 #[cfg(test)]
 mod tests {
@@ -424,6 +451,53 @@ mod tests {
         for text in ["512KiB", "16MiB", "10GiB", "1", "1000"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn file_modes_are_octal_and_let_their_owner_read_and_write() {
+        let mode = |text: &str| text.parse::<FileMode>().ok().map(|mode| mode.0);
+        for (text, bits) in [
+            ("0600", 0o600),
+            ("600", 0o600),
+            ("0640", 0o640),
+            ("0o640", 0o640),
+            ("0o0640", 0o640),
+            ("664", 0o664),
+            ("0666", 0o666),
+            ("0620", 0o620),
+        ] {
+            assert_eq!(mode(text), Some(bits), "{text}");
+            assert_eq!(mode(&FileMode(bits).to_string()), Some(bits), "{text}");
+        }
+        for wrong in [
+            "",
+            "0",
+            "60",
+            "00600",
+            "0000",
+            "0400",
+            "0200",
+            "0040",
+            "0700",
+            "0755",
+            "0641",
+            "0680",
+            "0698",
+            "1600",
+            "4600",
+            "6000",
+            "-600",
+            "+600",
+            "0x180",
+            "416",
+            "rw-------",
+            "u=rw",
+            "0640 ",
+            "６００",
+        ] {
+            assert_eq!(mode(wrong), None, "{wrong}");
+        }
+        assert!("0400".parse::<FileMode>().unwrap_err().contains("6 for the owner"));
     }
 
     #[test]

@@ -274,6 +274,7 @@ fn every_key_of_the_collectors_debug_and_file_exporters_has_a_verdict() {
         ("flush_interval", "5s", Warned),
         ("group_by", "{ enabled: true }", Warned),
         ("create_directory", "true", Warned),
+        ("directory_permissions", "'0750'", Warned),
     ];
     check(&in_exporter("file", "{ @ }"), &file);
 }

@@ -571,6 +571,27 @@ fn files_rotate_as_in_the_collector() {
 }
 
 #[test]
+fn files_are_for_their_user_alone_unless_mode_says_otherwise() {
+    let mode = |lines: &str| {
+        let ExporterKind::File(file) = exporter("file", lines).kind else { panic!() };
+        file.mode
+    };
+    assert_eq!(mode(""), 0o600);
+    for written in ["'0640'", "0640", "640", "0o640", "\"0640\""] {
+        let lines = format!("mode: {written}");
+        assert_eq!(mode(&lines), 0o640, "{written}");
+        assert_eq!(good(&with_exporter("file", &lines)).warnings, [], "{written}");
+    }
+    for (written, shown) in [("0400", "0400"), ("'0700'", "0700"), ("416", "416"), ("0x1A0", "0x1A0")] {
+        let said = said(&with_exporter("file", &format!("mode: {written}")));
+        let [problem] = said.as_slice() else { panic!("{said:?}") };
+        assert!(problem.contains(&format!("error: `{shown}` is not a file mode (in `mode`)")), "{problem}");
+        assert!(problem.contains("write an octal mode such as `0640`: 6 for the owner"), "{problem}");
+    }
+    assert!(load(&with_exporter("file", "mode: rw-r-----")).is_err());
+}
+
+#[test]
 fn files_of_one_path_are_named() {
     let yaml = "receivers: { otlp: { protocols: { http: } } }
 exporters:

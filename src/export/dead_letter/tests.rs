@@ -65,6 +65,20 @@ fn a_directory_that_is_made_is_for_its_user_alone() {
 }
 
 #[tokio::test]
+async fn the_files_of_a_letter_are_for_their_user_alone_in_whatever_directory() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = TempDir::new().unwrap();
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let settings = DeadLetterSettings { directory: root.path().into(), ..settings(&root, 1 << 20) };
+    DeadLetters::open(&settings).unwrap().store(letter("hello")).await.unwrap();
+    let files: Vec<_> = fs::read_dir(root.path()).unwrap().map(|file| file.unwrap()).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_json_is_kept_as_lines_of_json() {
     let root = TempDir::new().unwrap();
     let settings = settings(&root, 1 << 20);

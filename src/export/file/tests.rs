@@ -1,6 +1,10 @@
+mod foreign;
+mod modes;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -33,7 +37,29 @@ fn batch() -> Batch {
 }
 
 fn transport(path: PathBuf, max_file_size: u64, max_backups: usize) -> FileTransport {
-    FileTransport::new(&FileSettings { path, max_file_size, max_backups })
+    FileTransport::new(&FileSettings { path, mode: 0o600, max_file_size, max_backups })
+}
+
+/// Names the directory to a process that [`process_of`] has started.
+const DIRECTORY: &str = "SLUICE_TEST_FILES_IN";
+
+/// The directory of a test that runs in a process of its own; `None` in the one that is to start it.
+fn directory_of_this_process() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).map(PathBuf::from)
+}
+
+/// Runs a test of this module once more, alone, in a process that bash has prepared: limits and the umask are a process's.
+fn process_of(test: &str, preparation: &str, directory: &Path) {
+    let name = format!("export::file::tests::{test}");
+    let output = Command::new("bash")
+        .args(["-c", &format!("{preparation}; exec \"$@\""), "bash"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture"])
+        .env(DIRECTORY, directory)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{preparation}: {said} {output:?}");
 }
 
 async fn write(transport: &FileTransport, key: &'static str) -> Answer {
@@ -153,18 +179,33 @@ async fn only_the_newest_backups_of_the_signal_are_kept() {
     let root = TempDir::new().unwrap();
     let directory = root.path().join("k");
     fs::create_dir(&directory).unwrap();
-    for other in ["traces-20200101T000000.000Z.jsonl", "notes.txt", "logs-20200101T000000.000Z.jsonl"] {
-        fs::write(directory.join(other), "\n").unwrap();
+    let others = [
+        "traces-20200101T000000.000Z.jsonl",
+        "notes.txt",
+        "logs-important.jsonl",
+        "logs-20200101.jsonl",
+        "logs-20200101T000000.000Z.json",
+        "logs-20200101T000000.000Z.old.jsonl",
+        "logs-errors-20200101T000000.000Z.jsonl",
+    ];
+    for name in others.into_iter().chain(["logs-20200101T000000.000Z.jsonl"]) {
+        fs::write(directory.join(name), "\n").unwrap();
     }
+    // Sluice makes neither.
+    fs::create_dir(directory.join("logs-20200101T000000.001Z.jsonl")).unwrap();
+    std::os::unix::fs::symlink("notes.txt", directory.join("logs-20200101T000000.002Z.jsonl")).unwrap();
     let transport = transport(root.path().into(), 1, 2);
     for _ in 0..5 {
         must_write(&transport, "k").await;
     }
     let names = names(directory);
-    assert_eq!(names.iter().filter(|name| name.starts_with("logs-2")).count(), 2, "{names:?}");
     assert!(!names.contains(&"logs-20200101T000000.000Z.jsonl".to_owned()));
-    assert!(names.contains(&"traces-20200101T000000.000Z.jsonl".to_owned()));
-    assert!(names.contains(&"notes.txt".to_owned()));
+    for other in
+        others.into_iter().chain(["logs-20200101T000000.001Z.jsonl", "logs-20200101T000000.002Z.jsonl"])
+    {
+        assert!(names.iter().any(|name| name == other), "{other} is not there any more: {names:?}");
+    }
+    assert_eq!(names.len(), others.len() + 2 + 1 + 2, "beside them the file and two backups: {names:?}");
 }
 
 #[tokio::test]
@@ -179,9 +220,13 @@ async fn a_torn_line_is_cut_off_before_the_next_is_written() {
         must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
     }
     assert_eq!(lines(path.clone()), 6);
-    fs::write(&path, "nothing but half a line").unwrap();
-    must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
-    assert_eq!(lines(path), 1);
+    // A line may be torn anywhere, also where it is all there is in the file.
+    let line = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
+    for end in 0..line.len() {
+        fs::write(&path, &line[..end]).unwrap();
+        must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{line}\n"), "{end}");
+    }
 }
 
 #[tokio::test]
@@ -213,17 +258,38 @@ async fn what_cannot_be_written_is_tried_again_until_it_can() {
 
 #[tokio::test]
 async fn a_full_disk_is_an_error_that_leaves_no_half_line() {
-    // Writing to this device always fails for want of space.
+    // To the one who writes, a limit for the size of files is a disk without room.
+    if let Some(root) = directory_of_this_process() {
+        let transport = transport(root.clone(), 1 << 20, 0);
+        let mut whole = 0;
+        let answer = loop {
+            let answer = write(&transport, "k").await;
+            if answer.code != "written" {
+                break answer;
+            }
+            whole += 1;
+        };
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+        assert!(answer.detail.contains("File too large"), "{}", answer.detail);
+        let len = fs::metadata(root.join("k/logs.jsonl")).unwrap().len();
+        assert_ne!(len, 1024, "part of the last line had room");
+        assert_eq!(lines(root.join("k/logs.jsonl")), whole);
+        let answer = write(&transport, "foreign").await;
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+        return;
+    }
     let root = TempDir::new().unwrap();
-    fs::create_dir(root.path().join("k")).unwrap();
-    std::os::unix::fs::symlink("/dev/full", root.path().join("k/logs.jsonl")).unwrap();
-    let transport = transport(root.path().into(), 1 << 20, 0);
-    let answer = write(&transport, "k").await;
-    assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
-    assert!(answer.detail.contains("No space left"), "{}", answer.detail);
-    fs::remove_file(root.path().join("k/logs.jsonl")).unwrap();
-    must_write(&transport, "k").await;
-    assert_eq!(lines(root.path().join("k/logs.jsonl")), 1);
+    let foreign = root.path().join("foreign/logs.jsonl");
+    fs::create_dir(root.path().join("foreign")).unwrap();
+    fs::write(&foreign, [b'x'; 1020]).unwrap();
+    let test = "a_full_disk_is_an_error_that_leaves_no_half_line";
+    process_of(test, "trap '' XFSZ; ulimit -f 1", root.path());
+    assert_eq!(fs::read(&foreign).unwrap(), [b'x'; 1020]);
+
+    // Once there is room it goes on.
+    let whole = lines(root.path().join("k/logs.jsonl"));
+    must_write(&transport(root.path().into(), 1 << 20, 0), "k").await;
+    assert_eq!(lines(root.path().join("k/logs.jsonl")), whole + 1);
 }
 
 #[tokio::test]

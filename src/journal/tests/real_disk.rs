@@ -49,6 +49,24 @@ fn a_directory_that_is_made_is_for_its_user_alone() {
 }
 
 #[test]
+fn files_are_for_their_user_alone_in_whatever_directory() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let settings = real(directory.path(), SyncPolicy::Always);
+    let made = settings.directory.clone();
+    std::fs::create_dir(&made).unwrap();
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (journal, _) = Journal::open(settings).unwrap();
+    load(&journal);
+    journal.close();
+    let files: Vec<_> = std::fs::read_dir(&made).unwrap().map(|file| file.unwrap()).collect();
+    assert!(files.len() > 2, "the lock, segments, positions: {files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[test]
 fn many_senders_at_once_and_a_restart() {
     for sync in
         [SyncPolicy::Always, SyncPolicy::Every(std::time::Duration::from_millis(5)), SyncPolicy::Never]
