@@ -24,16 +24,16 @@ use crate::journal::{self, Appended, Entry, Journal, NotWritten};
 #[derive(Debug)]
 pub struct Writing {
     written: oneshot::Receiver<Result<Option<Receipt>, NotWritten>>,
-    ending: Arc<Ending>,
+    outcome: Arc<WriteOutcome>,
     /// How long the disk may take.
     patience: Duration,
 }
 
 /// Whether a request was written before its sender was told that it was not: one of the two happens, never both.
 #[derive(Debug, Default)]
-struct Ending(AtomicU8);
+struct WriteOutcome(AtomicU8);
 
-impl Ending {
+impl WriteOutcome {
     const OPEN: u8 = 0;
     const ENDED: u8 = 1;
     const GIVEN_UP: u8 = 2;
@@ -66,7 +66,7 @@ impl Writing {
             written = self.ended() => return written,
             () = late => {}
         }
-        if self.ending.end(Ending::GIVEN_UP) {
+        if self.outcome.end(WriteOutcome::GIVEN_UP) {
             return Err(Refused::Full(Full::Disk));
         }
         self.ended().await
@@ -122,12 +122,12 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
     };
     let request = groups.iter().map(of_journal).collect();
     let runtime = Handle::current();
-    let (ending, patience) = (Arc::new(Ending::default()), journal.patience());
-    let of_journal = ending.clone();
+    let (outcome, patience) = (Arc::new(WriteOutcome::default()), journal.patience());
+    let of_journal = outcome.clone();
     let done = move |result: Result<Appended, NotWritten>| {
         // Streams start their consumers there.
         let _runtime = runtime.enter();
-        let in_time = of_journal.end(Ending::ENDED);
+        let in_time = of_journal.end(WriteOutcome::ENDED);
         let outcome = match result {
             Ok(appended) if !in_time => {
                 groups.iter().zip(&appended.first).for_each(|(group, first)| group.void(*first));
@@ -143,7 +143,7 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
         drop(sender.send(outcome));
     };
     journal.append(request, Box::new(done));
-    Writing { written, ending, patience }
+    Writing { written, outcome, patience }
 }
 
 fn admit(groups: Vec<WrittenGroup>, appended: &Appended, held: Reservation) -> Option<Receipt> {
