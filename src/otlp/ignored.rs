@@ -52,6 +52,17 @@ impl Ignored {
         self.sentences.truncate(count);
     }
 
+    /// Adds an entry in protobuf that has other scopes under their number of once than under that of today.
+    pub(super) fn add_former(&mut self, signal: Signal, index: usize) {
+        let former = Message::entry(signal).former.map_or(0, |former| former.number);
+        let (entry, scopes) = (signal.entry_field(), &expected(Message::entry(signal))[0]);
+        self.add(|| {
+            format!(
+                "`{entry}[{index}]`: field {former} was ignored, since it differs from the {scopes} beside it"
+            )
+        });
+    }
+
     /// Adds a request in protobuf of which the entries have no records, if its own fields say more.
     pub(super) fn look_into_request(&mut self, signal: Signal, request: &[u8]) {
         let message = Message::request(signal);

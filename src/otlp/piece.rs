@@ -129,6 +129,17 @@ pub(super) fn is_former(message: &Message, bytes: &[u8]) -> bool {
     is_former
 }
 
+/// Whether a message has children under their number of once that it doesn't have under their number of today, too. Whoever
+/// reads it by today's schema misses those.
+pub(super) fn differs_from_former(message: &Message, bytes: &[u8]) -> bool {
+    let Some(former) = message.former.filter(|former| former.number != 0) else { return false };
+    let children = |number: u32| {
+        let fields = Fields::of(bytes).map_while(Result::ok).filter(move |field| field.number == number);
+        fields.filter_map(|field| field.delimited())
+    };
+    children(former.number).any(|once| !once.is_empty() && children(former.field).all(|today| today != once))
+}
+
 /// A valid message of which [`is_former`] says yes, as it is written today: everything in its order.
 pub(super) fn renumbered(message: &'static Message, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());

@@ -132,8 +132,10 @@ fn split_entries(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed>
         match (field.number, field.value) {
             (1, Value::Delimited(bytes)) => {
                 match check(signal, request, bytes, index) {
-                    Ok(entry) => {
-                        if entry.records == 0 {
+                    Ok((entry, beside)) => {
+                        if beside > 0 && piece::differs_from_former(Message::entry(signal), bytes) {
+                            split.ignored.add_former(signal, index);
+                        } else if entry.records == 0 {
                             let offset = bytes.as_ptr().addr() - request.as_ptr().addr();
                             split.ignored.look_into_entry(signal, request, bytes, offset);
                         }
@@ -157,18 +159,25 @@ fn split_entries(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed>
     Ok(split)
 }
 
-/// The entry, if it is valid as it is.
-fn check<'a>(signal: Signal, request: &'a [u8], bytes: &'a [u8], index: usize) -> Result<Entry<'a>, Fault> {
+/// The entry, if it is valid as it is, and how many records stand under the number that scopes once had, beside those of
+/// today.
+fn check<'a>(
+    signal: Signal,
+    request: &'a [u8],
+    bytes: &'a [u8],
+    index: usize,
+) -> Result<(Entry<'a>, u64), Fault> {
     let mut walk = Walk::new(request);
     let message = Message::entry(signal);
     walk.message(message, bytes, Level::ENTRY)?;
     if let Some(records) = walk.former
         && piece::is_former(message, bytes)
     {
-        return Ok(rewritten(piece::renumbered(message, bytes), index, records));
+        return Ok((rewritten(piece::renumbered(message, bytes), index, records), 0));
     }
     let resource = walk.resource.map_or((0, 0), |resource| range(bytes, resource));
-    Ok(Entry { bytes: Cow::Borrowed(bytes), index, records: walk.records, resource })
+    let entry = Entry { bytes: Cow::Borrowed(bytes), index, records: walk.records, resource };
+    Ok((entry, walk.former.unwrap_or_default()))
 }
 
 /// An entry that is not as it came: something was cut out of it, or its scopes stood under their number of once.

@@ -381,6 +381,23 @@ fn unknown_fields_where_records_are_missing_are_told_with_the_field_that_was_exp
 }
 
 #[test]
+fn records_under_field_1000_that_are_not_under_field_2_beside_it_are_told() {
+    for entry in [
+        &b"\x12\x00\xc2\x3e\x02\x12\x00"[..],
+        b"\xc2\x3e\x02\x12\x00\x12\x02\x0a\x00",
+        b"\x12\x04\x12\x02\x1a\x00\xc2\x3e\x02\x12\x00",
+    ] {
+        let request = in_frame(entry);
+        let split = split(Signal::Logs, &request).unwrap();
+        let [said] = split.ignored.sentences() else { panic!("{entry:x?}: {split:?}") };
+        assert_eq!(
+            said,
+            "`resource_logs[0]`: field 1000 was ignored, since it differs from the `scope_logs` (field 2) beside it"
+        );
+    }
+}
+
+#[test]
 fn nothing_is_told_of_what_is_empty_or_has_records_beside() {
     let record = logs(vec![record("a")]).encode_to_vec();
     let record_beside = [&record[2..], b"\x3a\x01x"].concat();
@@ -391,7 +408,9 @@ fn nothing_is_told_of_what_is_empty_or_has_records_beside() {
         in_frame(b"\x3a\x00"),
         [record, b"\x3a\x01x".to_vec()].concat(),
         in_frame(&record_beside),
-        in_frame(b"\x12\x00\xc2\x3e\x02\x12\x00"),
+        // Field 1000 says nothing, or what field 2 says.
+        in_frame(b"\x12\x00\xc2\x3e\x00"),
+        in_frame(b"\x12\x02\x12\x00\xc2\x3e\x02\x12\x00"),
     ] {
         let split = split(Signal::Logs, &request).unwrap();
         assert_eq!(split.ignored, Ignored::default(), "{request:x?}");
