@@ -24,6 +24,26 @@ pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
     walk.value(root, Shape::root(), &Place::ROOT).unwrap_or_else(|| Map::new().into())
 }
 
+/// A single value, or those of a list, with their places.
+fn scalars(node: &Node) -> impl Iterator<Item = (&Scalar, Span)> {
+    let nodes = match &node.value {
+        Value::Seq(items) => items.as_slice(),
+        Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
+    };
+    nodes.iter().filter_map(|node| match &node.value {
+        Value::Scalar(scalar) if !scalar.is_null() => Some((scalar, node.span)),
+        Value::Scalar(_) | Value::Seq(_) | Value::Map(_) => None,
+    })
+}
+
+/// A map, or those of a list.
+fn maps(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::Seq(items) => items,
+        Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
+    }
+}
+
 /// The way from the root to a value.
 struct Place<'a> {
     up: Option<&'a Place<'a>>,
@@ -170,6 +190,10 @@ impl Walk<'_> {
                 for processor in entry.value.entries() {
                     self.processor(&processor.key, processor.key_span);
                 }
+                // Not their shape, but what they ask for all the same.
+                for name in scalars(&entry.value) {
+                    self.processor(&name.0.text, name.1);
+                }
             }
             Verdict::Connectors => {
                 for connector in entry.value.entries() {
@@ -181,8 +205,10 @@ impl Walk<'_> {
             }
             Verdict::Service => {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
-                for pipeline in entry.value.near(&["pipelines"]).entries() {
-                    self.pipeline(&pipeline.value);
+                for pipelines in maps(entry.value.near(&["pipelines"])) {
+                    for pipeline in pipelines.entries() {
+                        self.pipeline(&pipeline.value);
+                    }
                 }
             }
         }
@@ -191,15 +217,9 @@ impl Walk<'_> {
     /// The processors that a pipeline names, but for those that stand in `processors` and have been reported there.
     fn pipeline(&mut self, pipeline: &Node) {
         let Some(processors) = pipeline.get("processors") else { return };
-        let names = match &processors.value {
-            Value::Seq(items) => items.as_slice(),
-            Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(processors),
-        };
-        for name in names {
-            let Value::Scalar(scalar) = &name.value else { continue };
-            let is_reported = self.processors.contains(&scalar.text);
-            if !is_reported && !scalar.is_null() {
-                self.processor(&scalar.text, name.span);
+        for (name, span) in scalars(processors) {
+            if !self.processors.contains(&name.text) {
+                self.processor(&name.text, span);
             }
         }
     }

@@ -231,7 +231,7 @@ pub enum Compression {
 
 impl Compression {
     /// Its name in `Content-Encoding`.
-    pub(super) fn in_http(self) -> Option<&'static str> {
+    pub(crate) fn in_http(self) -> Option<&'static str> {
         Some(match self {
             Self::None => return None,
             Self::Gzip { .. } => "gzip",

@@ -159,6 +159,8 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
 
     let headers = headers::compile(&http.headers, node.near(&["headers"]), context);
     headers::check_content_type(&http.headers, http.encoding, node.near(&["headers"]), context);
+    let compression = compression(http, node, context);
+    headers::check_content_encoding(&http.headers, compression, node.near(&["headers"]), context);
     warn_of_plain_credentials(&upstreams, &headers, node, context);
     let secure = upstreams.iter().any(|upstream| upstream.secure);
     if http.tls.insecure && secure {
@@ -176,7 +178,7 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
             model::Encoding::Proto => Encoding::Proto,
             model::Encoding::Json => Encoding::Json,
         },
-        compression: compression(http, node, context),
+        compression,
         timeout: http.timeout.0,
         tls: tls(&http.tls, node.near(&["tls"]), context),
         proxy_url: proxy(http, node, context),

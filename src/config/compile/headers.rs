@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
 use super::Context;
@@ -11,7 +11,7 @@ use crate::config::model::{Encoding, Headers};
 use crate::config::node::Node;
 use crate::config::problem::Span;
 use crate::config::secrets::REDACTED;
-use crate::export::{FRAMING_HEADERS, SecretTemplate};
+use crate::export::{Compression, FRAMING_HEADERS, SecretTemplate};
 use crate::route::{Place, Template};
 
 /// Compiles the headers below `node`. No value is ever part of a problem.
@@ -73,6 +73,26 @@ pub(super) fn check_content_type(
             .report
             .error(header.node.span, format!("this `Content-Type` is not that of `encoding: {name}`"))
             .help(format!("leave the header out, or write `encoding: {other}` if that is what it says"));
+    }
+}
+
+/// Reports a `Content-Encoding` that is not what the exporter compresses with: the upstream could not read what it gets.
+pub(super) fn check_content_encoding(
+    headers: &Headers,
+    compression: Compression,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let sent = compression.in_http().unwrap_or("identity");
+    for header in written(headers, node) {
+        let is_encoding = header.name.eq_ignore_ascii_case(CONTENT_ENCODING.as_str());
+        if !is_encoding || header.node.has_placeholder() || header.value.trim().eq_ignore_ascii_case(sent) {
+            continue;
+        }
+        context
+            .report
+            .error(header.node.span, "this `Content-Encoding` is not that of `compression`")
+            .help("leave the header out: `compression` sets it");
     }
 }
 

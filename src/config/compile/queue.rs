@@ -35,7 +35,7 @@ pub(super) fn compile(queue: &SendingQueue, node: &Node, context: &mut Context<'
             .help("leave `enabled` out if they should be answered as soon as their data is queued");
     }
     QueueSettings {
-        enabled: queue.enabled,
+        enabled: queue.enabled && !queue.wait_for_result,
         num_consumers: queue.num_consumers,
         queue_bytes,
         queue_requests,

@@ -12,6 +12,8 @@ pub(in crate::config) struct SendingQueue {
     /// `false` sends what comes in as soon as its stream is free, without waiting for a batch to fill, and has senders wait until
     /// the upstream has taken what goes to this exporter, as with `acknowledge: delivered`.
     pub(in crate::config) enabled: bool,
+    /// `true` has senders wait until the upstream has taken what goes to this exporter, as with `acknowledge: delivered`.
+    pub(in crate::config) wait_for_result: bool,
     /// Batches in flight per stream; 1 keeps order.
     #[schemars(range(min = 1))]
     pub(in crate::config) num_consumers: usize,
@@ -33,6 +35,7 @@ impl Default for SendingQueue {
     fn default() -> Self {
         Self {
             enabled: true,
+            wait_for_result: false,
             num_consumers: 1,
             queue_size: QueueSize::Bytes(16 << 20),
             sizer: None,

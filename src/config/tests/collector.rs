@@ -223,7 +223,7 @@ fn every_key_of_the_collectors_tls_has_a_verdict() {
 fn every_key_of_the_collectors_queue_and_retries_has_a_verdict() {
     let queue = [
         ("enabled", "true", Taken),
-        ("wait_for_result", "true", Warned),
+        ("wait_for_result", "true", Taken),
         ("sizer", "bytes", Taken),
         ("queue_size", "100", Taken),
         ("block_on_overflow", "true", Warned),

@@ -388,6 +388,10 @@ fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
             format!("processors: {{ {name}: {{}} }}\n"),
             format!("processors:\n  {name}:\n    actions: [{{ key: a, action: delete }}]\n"),
             format!("service: {{ pipelines: {{ logs: {{ processors: [batch, {name}] }} }} }}\n"),
+            // Shapes that a Collector refuses ask for the same.
+            format!("processors: [{name}]\n"),
+            format!("processors: {name}\n"),
+            format!("service: {{ pipelines: [{{ logs: {{ processors: [{name}] }} }}] }}\n"),
             format!(
                 "processors: {{ {name}: }}\nservice:\n  pipelines:\n    logs/2:\n      processors:\n        - {name}\n"
             ),
@@ -523,6 +527,28 @@ fn a_content_type_that_fits_the_encoding_is_taken_and_one_that_does_not_is_an_er
     {
         let said = with(encoding, &format!("{{ content-type: \"{media_type}\" }}"));
         assert!(said.len() == 1 && said[0].contains(&format!("`encoding: {encoding}`")), "{said:?}");
+    }
+}
+
+#[test]
+fn a_content_encoding_that_is_not_that_of_the_compression_is_an_error() {
+    let with = |compression: &str, encoding: &str| {
+        let lines = format!("compression: {compression}\nheaders: {{ content-encoding: {encoding} }}");
+        said_of(&format!("endpoint: https://a\n{lines}"))
+    };
+    for (compression, encoding) in
+        [("gzip", "GZIP"), ("zstd", "zstd"), ("none", "identity"), ("snappy", "snappy")]
+    {
+        assert_eq!(with(compression, encoding), [""; 0], "{compression} {encoding}");
+    }
+    for (compression, encoding) in
+        [("none", "gzip"), ("gzip", "zstd"), ("x-snappy-framed", "snappy"), ("gzip", "''")]
+    {
+        let said = with(compression, encoding);
+        assert!(
+            said.len() == 1 && said[0].contains("not that of `compression`"),
+            "{compression} {encoding}: {said:?}"
+        );
     }
 }
 

@@ -20,7 +20,8 @@ pub(in crate::receive) enum Coding {
 
 impl Coding {
     /// What may be sent, as it stands in messages to senders.
-    pub(in crate::receive) const NAMES: &'static str = "gzip, zstd, deflate, snappy, lz4, identity or none";
+    pub(in crate::receive) const NAMES: &'static str =
+        "gzip, zstd, deflate, snappy, lz4, identity, or no such header";
 
     /// The coding of this name.
     pub(in crate::receive) fn from_header(value: &str) -> Option<Self> {
