@@ -114,7 +114,7 @@ async fn deliver(
                     read(exporter, stream, &mut pieces).await;
                     let name = exporter.name();
                     let all = pieces.give_back_to_senders(&format!("`{name}` did not deliver it: {reason}"));
-                    withdraw(exporter, stream, &mut pieces);
+                    count_withdrawn(exporter, stream, pieces.take_out_withdrawn());
                     if all {
                         // What is next for this upstream waits on, and has its own time.
                         backoff = backoff.for_another();
@@ -427,7 +427,10 @@ fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &st
 
 /// Takes out of a batch, between two attempts, what nobody waits for any more.
 fn withdraw(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
-    let records = pieces.withdraw();
+    count_withdrawn(exporter, stream, pieces.withdraw());
+}
+
+fn count_withdrawn(exporter: &Exporter, stream: &Stream, records: u64) {
     if records > 0 {
         exporter.withdraw(stream.name(), records);
     }

@@ -22,8 +22,8 @@ const RECORDS_FOR_A_PIECE: u64 = 8;
 /// How many records are tried before a batch is given up.
 pub(super) const SAMPLES: u64 = 16;
 
-/// The attempts of a division that follow one another at once. Behind them each is followed by a pause as long as
-/// itself, so that the division takes no more than half of the time of a connection, and of its upstream, from others.
+/// The attempts of a division that follow one another at once. Behind them each is followed by a pause of a quarter of
+/// its own time, in which its place at the destination is another stream's.
 const AT_ONCE: u64 = 16;
 
 /// The longest pause.
@@ -95,7 +95,7 @@ impl Division {
 
     /// How long to wait after an attempt that took so long.
     pub(super) fn pause(&self, attempt: Duration) -> Option<Duration> {
-        (self.refused > AT_ONCE).then(|| attempt.min(LONGEST_PAUSE))
+        (self.refused > AT_ONCE).then(|| (attempt / 4).min(LONGEST_PAUSE))
     }
 }
 
@@ -154,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn long_divisions_leave_their_upstream_half_of_the_time() {
-        let attempt = Duration::from_millis(7);
+    fn long_divisions_leave_their_place_to_others_between_two_attempts() {
+        let attempt = Duration::from_millis(8);
         assert_eq!(after(AT_ONCE).pause(attempt), None);
-        assert_eq!(after(AT_ONCE + 1).pause(attempt), Some(attempt));
+        assert_eq!(after(AT_ONCE + 1).pause(attempt), Some(attempt / 4));
         assert_eq!(after(1000).pause(Duration::from_secs(9)), Some(LONGEST_PAUSE));
     }
 }

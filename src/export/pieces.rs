@@ -176,8 +176,12 @@ impl Pieces {
         }
     }
 
-    /// Whether all of the next piece was withdrawn meanwhile.
+    /// Whether all of the next piece was withdrawn meanwhile, and may be taken out.
     pub(super) fn next_is_withdrawn(&self) -> bool {
+        !self.halved && self.all_is_withdrawn()
+    }
+
+    fn all_is_withdrawn(&self) -> bool {
         self.next().is_some_and(|piece| self.in_flight.is_withdrawn(piece.numbers()))
     }
 
@@ -190,11 +194,11 @@ impl Pieces {
     }
 
     /// Gives the next piece back to the senders that wait for it, as far as they do. Returns whether all of it is theirs, and
-    /// nothing of it is left once it was [withdrawn](Self::withdraw).
+    /// nothing of it is left once it was [taken out](Self::take_out_withdrawn).
     pub(super) fn give_back_to_senders(&mut self, reason: &str) -> bool {
         let Some(piece) = self.rest.last() else { return true };
         self.in_flight.give_back_to_senders(piece.batch.numbers(), reason);
-        self.next_is_withdrawn()
+        self.all_is_withdrawn()
     }
 
     /// Halves the next piece, if it has more than one record or entry.
@@ -209,8 +213,16 @@ impl Pieces {
         true
     }
 
-    /// Takes out what was withdrawn meanwhile. Returns how many records that were.
+    /// Takes out what was withdrawn meanwhile, unless the batch is being divided: then it ends as it ends, as an attempt
+    /// does that is under way. A search that takes longer than its senders wait would otherwise begin anew with each of their
+    /// repetitions, and what stands behind the first refused records would never arrive. Returns how many records were taken
+    /// out.
     pub(super) fn withdraw(&mut self) -> u64 {
+        if self.halved { 0 } else { self.take_out_withdrawn() }
+    }
+
+    /// Takes out what was withdrawn meanwhile, also of a batch that is being divided. Returns how many records that were.
+    pub(super) fn take_out_withdrawn(&mut self) -> u64 {
         let gone = self.in_flight.withdraw();
         if gone.is_empty() {
             return 0;

@@ -37,19 +37,39 @@ async fn assert_given_back(sluice: &Sluice, records: f64) {
 
 #[tokio::test]
 async fn without_a_queue_the_sender_gets_the_upstreams_failure_and_its_retry_arrives_once() {
+    // A Collector's `wait_for_result` asks for the same.
+    for queue in [NO_QUEUE, "sending_queue: { wait_for_result: true }"] {
+        let up = sinks::recording().await;
+        up.set_fault(Fault::status(503).message("come back later"));
+        let config = yaml::up(&up.url(), &[queue, NO_RETRIES]) + LETTERS;
+        let sluice = Sluice::start(&config).await;
+        let answer = sluice.post(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+        assert_eq!(answer.status, 503, "{queue}: {answer:?}");
+        let message = answer.error().message;
+        assert!(message.contains("`otlp_http/up`") && message.contains("come back later"), "{message}");
+        assert_given_back(&sluice, 2.0).await;
+        assert_eq!(up.counts().refused, 1);
+        up.clear_faults();
+        sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+        assert_eq!(up.texts(Signal::Logs), ["1", "2"]);
+    }
+}
+
+#[tokio::test]
+async fn a_search_for_bad_records_that_takes_longer_than_its_sender_waits_ends_all_the_same() {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(503).message("come back later"));
-    let config = yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES]) + LETTERS;
+    up.set_fault(Fault::status(400).on_text("poison").delayed(std::time::Duration::from_millis(10)));
+    let config = yaml::up(&up.url(), &[NO_QUEUE, QUICK]) + LETTERS + "acknowledge_timeout: 300ms\n";
     let sluice = Sluice::start(&config).await;
-    let answer = sluice.post(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
-    assert_eq!(answer.status, 503, "{answer:?}");
-    let message = answer.error().message;
-    assert!(message.contains("`otlp_http/up`") && message.contains("come back later"), "{message}");
-    assert_given_back(&sluice, 2.0).await;
-    assert_eq!(up.counts().refused, 1);
-    up.clear_faults();
-    sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
-    assert_eq!(up.texts(Signal::Logs), ["1", "2"]);
+    let text = |n| if n % 10 == 9 { format!("poison {n}") } else { format!("text {n}") };
+    let texts: Vec<String> = (0..200).map(text).collect();
+    let all: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let answer = sluice.post(Signal::Logs, logs(&[("a", &all)])).await;
+    assert_eq!(answer.status, 503, "it is late: {answer:?}");
+    let metrics = sluice.settled().await;
+    assert_eq!((metrics.exported(UP, "delivered"), metrics.exported(UP, "dead_lettered")), (180.0, 20.0));
+    let good: Vec<&str> = all.into_iter().filter(|text| text.starts_with("text")).collect();
+    assert_eq!(up.texts(Signal::Logs), good, "each once, in order");
 }
 
 #[tokio::test]
