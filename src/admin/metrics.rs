@@ -73,8 +73,11 @@ impl Collector for Scrape {
     }
 }
 
+/// Reads a figure of a share of the descriptors.
+type Descriptors = fn(&Share) -> usize;
+
 fn descriptors_of(page: &mut Page<'_>) -> fmt::Result {
-    let gauges: [(&str, &str, fn(&Share) -> usize); 2] = [
+    let gauges: [(&str, &str, Descriptors); 2] = [
         ("sluice_descriptors", "Open files and sockets that are counted, by what for", Share::in_use),
         ("sluice_descriptors_limit", "How many of them there may be", Share::most),
     ];

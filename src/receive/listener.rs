@@ -284,12 +284,11 @@ impl<H: Handler> Accepting<H> {
     /// A place, and the descriptor for it. If there is none, those of all receivers make room that do the least.
     async fn with_descriptor(&self, of_listener: OwnedSemaphorePermit) -> Place {
         let Some(user) = &self.user else { return Place { _of_listener: of_listener, _descriptor: None } };
-        let descriptor = match user.try_take(1) {
-            Some(descriptor) => descriptor,
-            None => {
-                self.say_no_descriptors();
-                user.take(1).await
-            }
+        let descriptor = if let Some(descriptor) = user.try_take(1) {
+            descriptor
+        } else {
+            self.say_no_descriptors();
+            user.take(1).await
         };
         Place { _of_listener: of_listener, _descriptor: Some(descriptor) }
     }
