@@ -7,7 +7,7 @@ use sluice::otlp::Signal;
 use tokio::net::TcpListener;
 
 use crate::attacker::Attacker;
-use crate::support::payload::logs;
+use crate::support::payload::{filler, logs};
 use crate::support::sinks::Received as _;
 use crate::support::wire::{Wire, head};
 use crate::support::{SluiceProcess, eventually, http, sinks, yaml};
@@ -166,6 +166,32 @@ async fn a_receiver_with_used_connections_that_nobody_closes_leaves_another_rece
         held.push(wire);
     }
     assert_at_work(&sluice).await;
+}
+
+#[tokio::test]
+async fn a_journal_with_more_segments_than_open_files_is_recovered() {
+    const REQUESTS: usize = 150;
+    const FEWEST: usize = 128;
+    let kept = tempfile::tempdir().unwrap();
+    let journal = format!("directory: '{}', max_size: 400MiB, segment_size: 1MiB", kept.path().display());
+    let config = |url: &str| {
+        yaml::up(url, &[yaml::QUICK])
+            + &format!("journal: {{ {journal} }}\nlimits: {{ memory: 256MiB }}\nshutdown_timeout: 0s\n")
+    };
+    let nobody = format!("http://{}", sinks::nobody().await);
+    let mut sluice = SluiceProcess::start_with_open_files(&config(&nobody), FEWEST).await;
+    let text = filler("x", 1_000_000);
+    for request in 0..REQUESTS {
+        let key = (request % 10).to_string();
+        sluice.accept(Signal::Logs, logs(&[(&key, &[&text])])).await;
+    }
+    assert!(sluice.metric("sluice_journal_segments", &[("state", "used")]).await > FEWEST as f64);
+    sluice.kill().await;
+    let up = sinks::counting().await;
+    let sluice = SluiceProcess::start_with_open_files(&config(&up.url()), FEWEST).await;
+    up.records(REQUESTS as u64).await;
+    assert_eq!(sluice.metric("sluice_recovered_records_total", &[]).await as usize, REQUESTS);
+    assert_eq!(sluice.metric("sluice_journal_quarantined", &[]).await as usize, 0);
 }
 
 /// An address of this machine alone for each key, at one port.
