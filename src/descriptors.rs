@@ -30,6 +30,11 @@ const STANDING: usize = 32;
 /// but [`STANDING`].
 const PASSING: std::ops::RangeInclusive<usize> = 32..=2048;
 
+/// Exporters get a quarter of what is left, and so do files; an eighth where that is more than these. Senders get the rest, of
+/// whom there are most where the limit is high.
+const ENOUGH_FOR_EXPORTERS: usize = 4096;
+const ENOUGH_FOR_FILES: usize = 2048;
+
 /// What a blocking thread has open at a time: two files, when it copies or reads the journal.
 const OF_A_THREAD: usize = 2;
 
@@ -131,7 +136,8 @@ impl Descriptors {
         // The last quarter is for sockets that were accepted and wait for a place, and for listeners that a reload replaces.
         assert!(2 * of_people + OF_A_THREAD * blocking_threads <= passing * 3 / 4, "{passing}");
         let rest = limit - STANDING - passing;
-        let (exporters, files) = (rest / 4, rest / 4);
+        let part = |enough: usize| (rest / 4).min(enough.max(rest / 8));
+        let (exporters, files) = (part(ENOUGH_FOR_EXPORTERS), part(ENOUGH_FOR_FILES));
         let shares = [rest - exporters - files, exporters, files];
         assert_eq!(STANDING + passing + shares.iter().sum::<usize>(), limit, "all are divided");
         Ok(Self {
@@ -390,6 +396,9 @@ mod tests {
             assert!(divided.shares.iter().all(|share| share.most() >= 16), "{limit}");
             assert!(divided.of_people() >= 4 && divided.blocking_threads() >= 8, "{limit}");
         }
+        let most = |limit| Descriptors::of(limit).unwrap().shares.map(|share| share.most());
+        assert_eq!(most(1024), [372, 186, 186]);
+        assert_eq!(most(20_000), [11_584, 4096, 2240]);
         let large = Descriptors::of(1 << 20).unwrap();
         assert_eq!((large.of_people(), large.blocking_threads()), (MOST_OF_PEOPLE, MOST_THREADS));
     }
