@@ -19,6 +19,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+mod descriptors;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;

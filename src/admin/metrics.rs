@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
+use crate::descriptors::{Share, Use, descriptors};
 use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
 use crate::receive::{Answered, Misdirection, Outcome, Transport};
@@ -46,6 +47,7 @@ impl Collector for Scrape {
         page.gauge("sluice_memory_bytes", "Bytes reserved of limits.memory", shared.budget.used() as f64)?;
         page.gauge("sluice_memory_limit_bytes", "limits.memory", shared.budget.limit() as f64)?;
         page.gauge("sluice_streams", "Live streams", shared.streams.live() as f64)?;
+        descriptors_of(&mut page)?;
         let tasks = Handle::current().metrics().num_alive_tasks();
         page.gauge("sluice_tasks", "Tasks that run or wait: connections, streams that send", tasks as f64)?;
         let dead_letters = router.intake().dead_letters.load();
@@ -69,6 +71,24 @@ impl Collector for Scrape {
             family.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
         })
     }
+}
+
+/// Reads a figure of a share of the descriptors.
+type Descriptors = fn(&Share) -> usize;
+
+fn descriptors_of(page: &mut Page<'_>) -> fmt::Result {
+    let gauges: [(&str, &str, Descriptors); 2] = [
+        ("sluice_descriptors", "Open files and sockets that are counted, by what for", Share::in_use),
+        ("sluice_descriptors_limit", "How many of them there may be", Share::most),
+    ];
+    for (name, help, value) in gauges {
+        page.gauges(name, help, |family| {
+            Use::ALL
+                .into_iter()
+                .try_for_each(|of| family.add(&[("use", of.name())], value(descriptors().share(of)) as f64))
+        })?;
+    }
+    Ok(())
 }
 
 fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {

@@ -23,7 +23,7 @@ pub struct HealthArgs {
 
 /// Asks once.
 pub fn health(args: &HealthArgs) -> ExitCode {
-    match super::runtime().block_on(ask(args)) {
+    match super::runtime(None).block_on(ask(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("sluice: not ready: {reason}");

@@ -115,9 +115,9 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Some(Command::Journal(args)) => journal::journal(&args, &mut io::stdout().lock()),
         Some(Command::Send(args)) => {
             arguments.logging.start();
-            return runtime().block_on(send::run(args));
+            return runtime(None).block_on(send::run(args));
         }
-        Some(Command::Sink(args)) => return runtime().block_on(sink::run(args)),
+        Some(Command::Sink(args)) => return runtime(None).block_on(sink::run(args)),
         Some(Command::Health(args)) => return health::health(&args),
     };
     done.unwrap_or_else(|error| {
@@ -130,10 +130,11 @@ pub fn main(arguments: Arguments) -> ExitCode {
     })
 }
 
-/// A runtime for subcommands that talk to the network.
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("the system has threads and file descriptors")
+/// A runtime for subcommands that talk to the network, with so many threads for what blocks.
+fn runtime(blocking_threads: Option<usize>) -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = blocking_threads {
+        builder.max_blocking_threads(threads);
+    }
+    builder.enable_all().build().expect("the system has threads and file descriptors")
 }

@@ -12,6 +12,7 @@ use super::greeting::to_try;
 use super::logging::LoggingArgs;
 use crate::admin::Admin;
 use crate::config::Source;
+use crate::descriptors::{self, Descriptors, TooFew};
 use crate::export::Exporter;
 use crate::panics;
 use crate::receive::Otlp;
@@ -27,8 +28,14 @@ const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
 pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
     logging.start();
     panics::end_the_process();
-    raise_open_files();
-    let runtime = super::runtime();
+    let descriptors = match divide_open_files() {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = super::runtime(Some(descriptors.blocking_threads()));
     let code = runtime.block_on(async {
         // Caught before anybody can see that it runs: until then a signal would end it without a word.
         let signals = match Signals::catch() {
@@ -172,13 +179,18 @@ fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// A gateway holds a socket per sender and per upstream request; the usual soft limit of 1024 is soon met.
-fn raise_open_files() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < 4096 => {
-            warn!(limit, "few open files are allowed: raise `ulimit -n`, or senders may be kept waiting");
+/// A gateway holds a socket per sender and per upstream request; the usual soft limit of 1024 is soon met, and so it is
+/// raised as far as may be. What there is then is divided.
+fn divide_open_files() -> Result<&'static Descriptors, TooFew> {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|error| {
+        warn!("the limit of open files can't be raised: {error}");
+        rlimit::Resource::NOFILE.get_soft()
+    });
+    match limit {
+        Ok(limit) => descriptors::divide(usize::try_from(limit).unwrap_or(usize::MAX)),
+        Err(error) => {
+            warn!("the limit of open files is not known: {error}");
+            Ok(descriptors::descriptors())
         }
-        Ok(_) => {}
-        Err(error) => warn!("the limit of open files can't be raised: {error}"),
     }
 }

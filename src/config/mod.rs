@@ -24,7 +24,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::export::{DeadLetterSettings, ExporterSettings};
+use crate::descriptors::Wanted;
+use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES};
 use crate::journal::JournalSettings;
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
@@ -115,6 +116,26 @@ pub struct Compiled {
     pub files: Vec<PathBuf>,
     /// [`fingerprint`] of `files`.
     pub hash: u64,
+}
+
+impl Compiled {
+    /// The descriptors that this may come to use, by what for.
+    pub(crate) fn descriptors(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        for listener in &self.listeners {
+            wanted.receivers = wanted.receivers.saturating_add(listener.max_connections);
+        }
+        for (_, exporter) in &self.exporters {
+            match exporter.kind {
+                ExporterKind::OtlpHttp(_) | ExporterKind::OtlpGrpc(_) => {
+                    wanted.exporters = wanted.exporters.saturating_add(exporter.max_in_flight);
+                }
+                ExporterKind::File(_) => wanted.files = wanted.files.saturating_add(MOST_OPEN_FILES),
+                ExporterKind::Debug(_) => {}
+            }
+        }
+        wanted
+    }
 }
 
 /// What may be used.

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,12 +23,13 @@ use tokio::sync::Semaphore;
 use self::log::Log;
 use super::file_name::file_name;
 use super::{Answer, FileSettings, Outcome};
+use crate::descriptors::{MakesRoom, Taken, Use, User, descriptors};
 use crate::otlp::write_request;
 use crate::route::Values;
 use crate::stream::Batch;
 
-/// Files that one exporter keeps open; the one used longest ago is closed first.
-const MAX_OPEN: usize = 256;
+/// Files that one exporter keeps open, if its share of the descriptors is as large; the one used longest ago is closed first.
+pub(crate) const MAX_OPEN: usize = 256;
 
 /// Threads that one exporter writes with. A disk is not faster with more, and there may be 100,000 streams.
 const WRITERS: usize = 4;
@@ -56,6 +57,8 @@ pub struct FileTarget {
 struct Shared {
     settings: FileSettings,
     open: Mutex<OpenFiles>,
+    /// Takes the descriptors of the files.
+    user: User,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +72,7 @@ struct OpenFiles {
 struct OpenFile {
     log: Arc<Mutex<Log>>,
     last_use: u64,
+    _descriptor: Taken,
 }
 
 impl FileTarget {
@@ -86,8 +90,12 @@ impl fmt::Display for FileTarget {
 
 impl FileTransport {
     pub(super) fn new(settings: &FileSettings) -> Self {
-        let shared = Shared { settings: settings.clone(), open: Mutex::default() };
-        Self { shared: Arc::new(shared), writers: Arc::new(Semaphore::new(WRITERS)) }
+        let shared = Arc::new_cyclic(|room: &Weak<Shared>| {
+            let room: Weak<dyn MakesRoom> = room.clone();
+            let user = descriptors().share(Use::Files).user(room);
+            Shared { settings: settings.clone(), open: Mutex::default(), user }
+        });
+        Self { shared, writers: Arc::new(Semaphore::new(WRITERS)) }
     }
 
     pub(super) fn target(&self, values: &impl Values) -> FileTarget {
@@ -121,45 +129,72 @@ impl FileTransport {
 
     async fn write(&self, target: &FileTarget, batch: &Batch) -> io::Result<()> {
         let permit = Arc::clone(&self.writers).acquire_owned().await.expect("the semaphore is never closed");
-        let (shared, path, batch) = (Arc::clone(&self.shared), Arc::clone(&target.path), batch.clone());
+        let log = self.shared.log(&target.path).await;
+        let (shared, batch) = (Arc::clone(&self.shared), batch.clone());
         let written = tokio::task::spawn_blocking(move || {
             // Moved in, as an attempt that is dropped does not end the write.
             let _permit = permit;
-            shared.write(&path, &batch)
+            shared.write(&log, &batch)
         });
         written.await.map_err(io::Error::other)?
     }
 }
 
 impl Shared {
-    fn write(&self, path: &Arc<Path>, batch: &Batch) -> io::Result<()> {
+    /// The file at `path`, which may yet have to be opened; others are closed for it if there are too many.
+    async fn log(&self, path: &Arc<Path>) -> Arc<Mutex<Log>> {
+        if let Some(known) = self.open.lock().find(path) {
+            return known;
+        }
+        while self.open.lock().files.len() >= MAX_OPEN && self.make_room() {}
+        let descriptor = self.user.take(1).await;
+        let mut open = self.open.lock();
+        // Another may have come first.
+        open.find(path).unwrap_or_else(|| open.insert(path, descriptor))
+    }
+
+    fn write(&self, log: &Mutex<Log>, batch: &Batch) -> io::Result<()> {
         // JSON is about twice as long as protobuf.
         let mut line = Vec::with_capacity(batch.len() * 2 + 64);
         write_request(batch.signal(), batch.chunks(), &mut line);
         line.push(b'\n');
-        let log = self.open.lock().get(path);
         log.lock().append(&line, &self.settings)
     }
 }
 
+impl MakesRoom for Shared {
+    fn make_room(&self) -> bool {
+        let Some(closed) = self.open.lock().take_longest_unused() else { return false };
+        // Closing a file may take as long as writing to it.
+        tokio::task::spawn_blocking(move || drop(closed));
+        true
+    }
+}
+
 impl OpenFiles {
-    /// The file at `path`, which may yet have to be opened; closes another if there are too many.
-    fn get(&mut self, path: &Arc<Path>) -> Arc<Mutex<Log>> {
+    /// The file at `path`, if it is one of them.
+    fn find(&mut self, path: &Path) -> Option<Arc<Mutex<Log>>> {
         self.uses += 1;
-        if let Some(known) = self.files.get_mut(path) {
-            known.last_use = self.uses;
-            return Arc::clone(&known.log);
-        }
-        if self.files.len() >= MAX_OPEN {
-            // Those that are being written to stay: a second handle would only wait for the first one's lock.
-            let idle = self.files.iter().filter(|(_, file)| Arc::strong_count(&file.log) == 1);
-            if let Some(path) = idle.min_by_key(|(_, file)| file.last_use).map(|(path, _)| Arc::clone(path)) {
-                self.files.remove(&path);
-            }
-        }
+        let known = self.files.get_mut(path)?;
+        known.last_use = self.uses;
+        Some(Arc::clone(&known.log))
+    }
+
+    /// One more file, which is opened with its first line.
+    fn insert(&mut self, path: &Arc<Path>, descriptor: Taken) -> Arc<Mutex<Log>> {
         let log = Arc::new(Mutex::new(Log::new(Arc::clone(path))));
-        self.files.insert(Arc::clone(path), OpenFile { log: Arc::clone(&log), last_use: self.uses });
+        let file = OpenFile { log: Arc::clone(&log), last_use: self.uses, _descriptor: descriptor };
+        let before = self.files.insert(Arc::clone(path), file);
+        debug_assert!(before.is_none(), "a file is opened once");
         log
+    }
+
+    /// The one that was used longest ago, out of those that nobody writes to: those stay, since a second handle would only
+    /// wait for the first one's lock.
+    fn take_longest_unused(&mut self) -> Option<OpenFile> {
+        let idle = self.files.iter().filter(|(_, file)| Arc::strong_count(&file.log) == 1);
+        let path = idle.min_by_key(|(_, file)| file.last_use).map(|(path, _)| Arc::clone(path))?;
+        self.files.remove(&path)
     }
 }
 

@@ -37,6 +37,7 @@ pub use dead_letter::{
 };
 pub use debug::{DebugTarget, DebugTransport};
 pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury};
+pub(crate) use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,

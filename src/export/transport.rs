@@ -76,7 +76,7 @@ impl Conditions<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The metric's label: an HTTP status, a gRPC code such as `UNAVAILABLE`, or `connect`, `tls`, `timeout`, `reset`, `protocol`, `oversize`,
-    /// `encode`, `written`, `io`, `printed`, `other`.
+    /// `encode`, `descriptors`, `written`, `io`, `printed`, `other`.
     pub code: Cow<'static, str>,
     /// What to do with the batch.
     pub outcome: Outcome,
@@ -250,7 +250,7 @@ impl Answer {
         }
         match &*self.code {
             "connect" | "tls" | "timeout" | "reset" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => Sign::Down,
-            "protocol" | "oversize" | "encode" => Sign::Unclear,
+            "protocol" | "oversize" | "encode" | "descriptors" => Sign::Unclear,
             code if code.parse().is_ok_and(says_nobody_is_there) => Sign::Down,
             _ => Sign::Alive,
         }

@@ -9,6 +9,9 @@ use super::disk::{Disk, DiskFile};
 use super::index::{Extent, Row};
 use super::state::{Index, Segment};
 
+/// Files that are kept open when all segments are walked through, of which there may be more than a process may have files.
+const KEPT_OPEN: usize = 32;
+
 /// Rows that are read of a segment at a time.
 const AT_ONCE: usize = 512;
 
@@ -18,6 +21,45 @@ pub(super) struct Source {
     pub(super) segment: Arc<Segment>,
     pub(super) file: Arc<dyn DiskFile>,
     index: Index,
+}
+
+/// A file that is open only while it is read.
+#[derive(Debug)]
+struct OpenedToRead {
+    disk: Arc<dyn Disk>,
+    name: String,
+}
+
+impl OpenedToRead {
+    fn open(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open_to_read(&self.name)
+    }
+
+    fn not_to_write() -> io::Error {
+        io::Error::new(io::ErrorKind::Unsupported, "the file is opened to be read alone")
+    }
+}
+
+impl DiskFile for OpenedToRead {
+    fn length(&self) -> io::Result<u64> {
+        self.open()?.length()
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.open()?.read_at(into, offset)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(Self::not_to_write())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(Self::not_to_write())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(Self::not_to_write())
+    }
 }
 
 /// A segment that can't be read.
@@ -41,14 +83,37 @@ impl Source {
         name: &str,
         index: &Index,
     ) -> Result<Self, Unreadable> {
+        let file = disk.open_to_read(name);
+        Self::of(segment, index, file)
+    }
+
+    /// All segments of a journal, by their files' names. Beyond [`KEPT_OPEN`] of them, files are open only while they are
+    /// read.
+    pub(super) fn open_all<'a>(
+        disk: &Arc<dyn Disk>,
+        all: impl Iterator<Item = (&'a Arc<Segment>, String, &'a Index)>,
+    ) -> Result<Vec<Self>, Unreadable> {
+        let open = |(at, (segment, name, index)): (usize, (&Arc<Segment>, String, &Index))| {
+            if at < KEPT_OPEN {
+                return Self::open(&**disk, segment, &name, index);
+            }
+            Self::of(segment, index, Ok(Arc::new(OpenedToRead { disk: disk.clone(), name })))
+        };
+        all.enumerate().map(open).collect()
+    }
+
+    fn of(
+        segment: &Arc<Segment>,
+        index: &Index,
+        file: io::Result<Arc<dyn DiskFile>>,
+    ) -> Result<Self, Unreadable> {
         let unreadable = |error| Unreadable { segment: segment.clone(), error };
         let index = match index {
             Index::Open(_) => return Err(unreadable(io::Error::other("the segment is still being written"))),
             Index::Closed(index, end) => Index::Closed(index.clone(), *end),
             Index::Sealed(index) => Index::Sealed(index.clone()),
         };
-        let file = disk.open_to_read(name).map_err(unreadable)?;
-        Ok(Self { segment: segment.clone(), file, index })
+        Ok(Self { segment: segment.clone(), file: file.map_err(unreadable)?, index })
     }
 
     /// The error of a read of it.

@@ -94,7 +94,7 @@ fn recover(
     for purpose in [Purpose::Log, Purpose::Carried] {
         doubt_last_index(&*disk, &mut state, purpose)?;
     }
-    recovery.streams = count(&*disk, &mut state, &known)?;
+    recovery.streams = count(&disk, &mut state, &known)?;
     let snapshot = Snapshot {
         next_stream: state.streams.next,
         next_segment: state.next_segment,
@@ -208,18 +208,19 @@ fn doubt_last_index(disk: &dyn Disk, state: &mut State, purpose: Purpose) -> io:
 }
 
 /// Counts the backlog of every stream, and puts the streams there.
-fn count(disk: &dyn Disk, state: &mut State, known: &Snapshot) -> io::Result<Vec<RecoveredStream>> {
-    let mut sources = Vec::with_capacity(state.segments.len());
-    for segment in state.segments.values() {
-        sources.push(Source::open(disk, &segment.segment, &segment.segment.name(), &segment.index)?);
-    }
+fn count(disk: &Arc<dyn Disk>, state: &mut State, known: &Snapshot) -> io::Result<Vec<RecoveredStream>> {
+    let all = state.segments.values();
+    let sources = Source::open_all(
+        disk,
+        all.map(|segment| (&segment.segment, segment.segment.name(), &segment.index)),
+    )?;
     let mut recovered = Vec::new();
     backlog::count(&sources, &known.settled, |backlog| {
         let Backlog { stream, key, segments, end, live } = backlog;
         state.streams.next = state.streams.next.max(stream + 1);
         let Some(key) = key else {
             // Nobody knows whose entries these are.
-            return keep_nameless(disk, state, &sources, stream);
+            return keep_nameless(&**disk, state, &sources, stream);
         };
         let mut settled = known.settled.get(&stream).cloned().unwrap_or_default();
         // What is not there in front of the first that is will not come.

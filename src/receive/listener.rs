@@ -6,8 +6,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::http::request::Parts;
@@ -23,6 +23,7 @@ use tracing::warn;
 use super::connection::{Connection, Life};
 use super::watch::Watch;
 use super::{AnswerBody, ConnectionErrors, ListenerSettings};
+use crate::descriptors::{MakesRoom, Taken, Use, User, descriptors};
 use crate::net::{ACCEPT_QUEUE, Acceptor, Network, Socket};
 use crate::notice;
 use crate::panics::Contained;
@@ -113,7 +114,13 @@ impl Bound {
         let mut tasks = JoinSet::new();
         let of_now = settings.clone();
         tasks.spawn(watch.clone().run(move || of_now.load_full()));
+        let of_senders = settings.load().is_of_senders();
+        let user = of_senders.then(|| {
+            let room: Weak<dyn MakesRoom> = Arc::<Watch>::downgrade(&watch) as _;
+            descriptors().share(Use::Receivers).user(room)
+        });
         let accepting = Accepting {
+            user,
             settings: settings.clone(),
             watch: watch.clone(),
             handler,
@@ -194,7 +201,15 @@ impl Leaving {
     }
 }
 
+/// What a connection holds as long as it is there.
+struct Place {
+    _of_listener: OwnedSemaphorePermit,
+    _descriptor: Option<Taken>,
+}
+
 struct Accepting<H> {
+    /// Takes the descriptors of its connections; `None` if they are reserved.
+    user: Option<User>,
     settings: Arc<ArcSwap<ListenerSettings>>,
     watch: Arc<Watch>,
     handler: Arc<H>,
@@ -239,24 +254,55 @@ impl<H: Handler> Accepting<H> {
             }
         }
         if let Some((socket, peer)) = waiting {
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let place = self.last_place(&places).await;
             self.connect(socket, peer, place);
         }
         self.accept_queued(listener, &places).await;
     }
 
     /// A place for one more connection. If there is none, those make room that do the least.
-    async fn place(&self, places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    async fn place(&self, places: &Arc<Semaphore>) -> Place {
         loop {
             if let Ok(place) = places.clone().try_acquire_owned() {
-                return place;
+                return self.with_descriptor(place).await;
             }
             let settings = self.settings.load();
             self.watch.evict(settings.makes_room);
             // Others may have become idle when that time is over.
             if let Ok(place) = timeout(EVICTION, places.clone().acquire_owned()).await {
-                return place.expect("the semaphore is never closed");
+                return self.with_descriptor(place.expect("the semaphore is never closed")).await;
             }
+        }
+    }
+
+    /// The same without asking its own connections for a place: for those that come when it ends.
+    async fn last_place(&self, places: &Arc<Semaphore>) -> Place {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        self.with_descriptor(place).await
+    }
+
+    /// A place, and the descriptor for it. If there is none, those of all receivers make room that do the least.
+    async fn with_descriptor(&self, of_listener: OwnedSemaphorePermit) -> Place {
+        let Some(user) = &self.user else { return Place { _of_listener: of_listener, _descriptor: None } };
+        let descriptor = if let Some(descriptor) = user.try_take(1) {
+            descriptor
+        } else {
+            self.say_no_descriptors();
+            user.take(1).await
+        };
+        Place { _of_listener: of_listener, _descriptor: Some(descriptor) }
+    }
+
+    fn say_no_descriptors(&self) {
+        let receiver = &self.settings.load().name;
+        if let Some(suppressed) = notice::due(receiver, "descriptors") {
+            warn!(
+                receiver,
+                suppressed,
+                "all {} open files that receivers may have are in use: others wait until a connection closes, or makes room \
+                 because it says nothing; raise `ulimit -n` for more",
+                descriptors().share(Use::Receivers).most()
+            );
         }
     }
 
@@ -278,7 +324,7 @@ impl<H: Handler> Accepting<H> {
         for _ in 0..=ACCEPT_QUEUE {
             match queued.accept() {
                 Ok(Some((socket, peer))) => {
-                    let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                    let place = self.last_place(places).await;
                     self.connect(socket, peer, place);
                 }
                 Ok(None) => return,
@@ -295,7 +341,7 @@ impl<H: Handler> Accepting<H> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    fn connect(&self, socket: Socket, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    fn connect(&self, socket: Socket, peer: SocketAddr, place: Place) {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let watched = self.watch.enter(id, self.handler.budget().cloned());
         let connection = Connection {

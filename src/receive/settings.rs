@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Evicted, TlsServer};
+use crate::descriptors::descriptors;
 
 /// Requests at a time on one HTTP/2 connection.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -68,11 +69,16 @@ impl ListenerSettings {
             write_timeout: Duration::from_secs(10),
             tls: None,
             http2: Http2Settings::default(),
-            max_connections: 256,
+            max_connections: descriptors().of_people(),
             makes_room: Evicted::Idle,
             url_paths: [None, None, None],
             cors: None,
         }
+    }
+
+    /// Whether its connections are those of senders, and not of people and their tools, for whom descriptors are reserved.
+    pub(super) fn is_of_senders(&self) -> bool {
+        self.makes_room == Evicted::Headless
     }
 }
 

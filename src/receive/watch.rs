@@ -21,6 +21,7 @@ use super::ListenerSettings;
 use super::frames::Frames;
 use super::opening::PREFACE;
 use super::otlp::DRAIN;
+use crate::descriptors::MakesRoom;
 use crate::stream::{Budget, Reservation};
 
 /// What comes of a head of HTTP/1.1 is read into a buffer of 8 KiB, and further into larger ones.
@@ -155,8 +156,8 @@ impl Watch {
     }
 
     /// Closes some connections that have no request, those first that have been silent or in the middle of their first head
-    /// for longest.
-    pub(super) fn evict(&self, which: Evicted) {
+    /// for longest. Whether there were such.
+    pub(super) fn evict(&self, which: Evicted) -> bool {
         let mut ending = false;
         let (mut headless, mut served) = (Vec::new(), Vec::new());
         for activity in &self.connections {
@@ -187,6 +188,14 @@ impl Watch {
         for (_, activity) in &idle[..evicted] {
             activity.close(End::Evicted);
         }
+        evicted > 0
+    }
+}
+
+/// Asked of receivers alone.
+impl MakesRoom for Watch {
+    fn make_room(&self) -> bool {
+        self.evict(Evicted::Headless)
     }
 }
 

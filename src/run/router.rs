@@ -21,6 +21,7 @@ use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use crate::config::{self, Compiled, Problems, Source};
+use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
@@ -279,6 +280,8 @@ impl Router {
         let bound = live.listeners.bind(&self.network, &compiled)?;
         let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
+        let lowered = descriptors().lowered(compiled.descriptors());
+
         // From here on nothing fails.
         let version = before.version + 1;
         self.shared.set_memory(compiled.limits.memory);
@@ -343,6 +346,9 @@ impl Router {
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         for warning in &compiled.warnings {
             warn!("{warning:#}");
+        }
+        if let Some(lowered) = lowered {
+            warn!("{lowered}");
         }
         self.report.store(Arc::new(ConfigReport {
             source: self.source.to_string(),

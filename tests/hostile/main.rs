@@ -8,6 +8,7 @@ mod support;
 mod answers;
 mod attacker;
 mod decompression;
+mod descriptors;
 mod floods;
 mod heads;
 mod meter;

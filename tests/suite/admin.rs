@@ -148,7 +148,7 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 28] = [
+    let expected: [(&str, &[&str]); 30] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
@@ -156,6 +156,8 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_config_last_success_timestamp_seconds", &[]),
         ("sluice_config_reloads_total", &["outcome"]),
         ("sluice_dead_letter_bytes", &[]),
+        ("sluice_descriptors", &["use"]),
+        ("sluice_descriptors_limit", &["use"]),
         ("sluice_destinations", &["exporter", "circuit"]),
         ("sluice_export_attempts_total", &["exporter", "code"]),
         ("sluice_export_duration_seconds_bucket", &["le", "exporter"]),

@@ -39,6 +39,28 @@ impl SluiceProcess {
         Self::start_in(directory, &config, &[], variables).await
     }
 
+    /// The same where the process may have so many files and sockets open at a time.
+    pub async fn start_with_open_files(yaml: &str, limit: usize) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        let mut child = limited_command(directory.path(), &config, limit)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the limit needs bash");
+        let log = log_of(&mut child);
+        Self::started(directory, child, log).await
+    }
+
+    /// What it says and how it ends where so few files may be open that it does not start.
+    pub async fn refused_with_open_files(yaml: &str, limit: usize) -> (ExitStatus, String) {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        let output = limited_command(directory.path(), &config, limit).stderr(Stdio::piped()).output();
+        let output = tokio::time::timeout(super::PATIENCE, output).await.expect("it ends");
+        let output = output.expect("the limit needs bash");
+        (output.status, String::from_utf8(output.stderr).expect("it is text"))
+    }
+
     /// The same for somebody who watches: its standard error is a terminal, so that it says what to try.
     pub async fn start_on_terminal(yaml: &str) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
@@ -189,7 +211,24 @@ fn launch(
 }
 
 fn command(directory: &Path, config: &Path, args: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    completed(Command::new(env!("CARGO_BIN_EXE_sluice")), directory, config, args, variables)
+}
+
+/// The command for a process that may have so many files open, and can't raise the limit.
+fn limited_command(directory: &Path, config: &Path, limit: usize) -> Command {
+    let mut command = Command::new("bash");
+    let limit = limit.to_string();
+    command.args(["-c", "ulimit -n $0 && exec \"$@\"", &limit, env!("CARGO_BIN_EXE_sluice")]);
+    completed(command, directory, config, &[], &[])
+}
+
+fn completed(
+    mut command: Command,
+    directory: &Path,
+    config: &Path,
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> Command {
     command
         .args(["run", "--config"])
         .arg(config)

@@ -76,7 +76,7 @@ struct Shared {
     tls: Tls,
     proxies: Proxies,
     fixed: FixedTargets,
-    destinations: Destinations<Pool>,
+    destinations: Arc<Destinations<Pool>>,
 }
 
 /// Why an attempt ended without an answer.
@@ -93,14 +93,15 @@ impl GrpcTransport {
         network: &Network,
     ) -> Result<Self, TransportError> {
         let wants_tls = grpc.url.as_ref().and_then(Template::as_text).is_some_and(is_https);
+        let destinations = Arc::<Destinations<Pool>>::default();
         let shared = Shared {
             tls: Tls::new(grpc.tls.clone(), b"h2", wants_tls)?,
-            connector: Connector::new(network, grpc.timeout),
+            connector: Connector::new(network, grpc.timeout, destinations.room()),
             proxies: Proxies::from_env(),
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
             fixed: FixedTargets::default(),
-            destinations: Destinations::default(),
+            destinations,
             settings: grpc.clone(),
         };
         shared.check_templates()?;
@@ -125,7 +126,7 @@ impl GrpcTransport {
             let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
             return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
         }
-        keep_swept(&self.shared, IDLE / 2, |shared| (&shared.destinations, &shared.tls));
+        keep_swept(&self.shared, IDLE / 2, |shared| (&*shared.destinations, &shared.tls));
         let alone = conditions.hanging.load(Ordering::Relaxed);
         let exchange = || self.shared.exchange(target, batch, alone, conditions.budget);
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
@@ -275,9 +276,7 @@ impl Unopened {
 
 impl From<DialError> for Unopened {
     fn from(error: DialError) -> Self {
-        let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
-        let code = if tls { "tls" } else { "connect" };
-        Self { code, detail: error.to_string(), at: Instant::now() }
+        Self { code: error.code(), detail: error.to_string(), at: Instant::now() }
     }
 }
 

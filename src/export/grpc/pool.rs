@@ -78,6 +78,11 @@ impl Connection {
             && self.expires.is_none_or(|expires| now < expires)
     }
 
+    /// Since when it has had no call; `None` if it has one.
+    fn idle_since(&self) -> Option<Instant> {
+        (self.calls.load(Ordering::Acquire) == 0).then(|| *self.idle_since.lock())
+    }
+
     /// A place, if there is room.
     fn enter(self: &Arc<Self>) -> Option<Place> {
         let most = self.sender.current_max_send_streams().min(MOST_CALLS);
@@ -162,5 +167,19 @@ impl Connections for Pool {
             connection.usable(generation, now)
                 && (busy || limit.is_zero() || now.duration_since(*connection.idle_since.lock()) < limit)
         });
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        let connections = self.connections.lock();
+        connections.iter().filter_map(|connection| connection.idle_since()).min()
+    }
+
+    fn close_idle(&self) {
+        let mut connections = self.connections.lock();
+        let idle = connections.iter().enumerate().filter_map(|(at, known)| Some((known.idle_since()?, at)));
+        if let Some((_, at)) = idle.min() {
+            // A call that finds its place on it meanwhile keeps it open until its end.
+            connections.swap_remove(at);
+        }
     }
 }

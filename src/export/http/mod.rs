@@ -73,7 +73,7 @@ struct Shared {
     tls: Tls,
     proxies: Proxies,
     fixed: FixedTargets,
-    destinations: Destinations<Pool>,
+    destinations: Arc<Destinations<Pool>>,
 }
 
 /// Why an attempt ended without an answer.
@@ -94,15 +94,16 @@ impl HttpTransport {
             None => Proxies::from_env(),
         };
         let wants_tls = http.urls.iter().flatten().any(|url| url.as_text().is_some_and(is_https));
+        let destinations = Arc::<Destinations<Pool>>::default();
         let shared = Shared {
             tls: Tls::new(http.tls.clone(), b"http/1.1", wants_tls)?,
-            connector: Connector::new(network, http.timeout),
+            connector: Connector::new(network, http.timeout, destinations.room()),
             proxies,
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
             max_request: MAX_REQUEST.max(settings.queue.batch.max_size),
             fixed: FixedTargets::default(),
-            destinations: Destinations::default(),
+            destinations,
             settings: http.clone(),
         };
         shared.check_templates()?;
@@ -128,7 +129,7 @@ impl HttpTransport {
                 format!("{} bytes are more than the {} that are sent", batch.len(), self.shared.max_request);
             return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
         }
-        keep_swept(&self.shared, self.shared.sweep_pause(), |shared| (&shared.destinations, &shared.tls));
+        keep_swept(&self.shared, self.shared.sweep_pause(), |shared| (&*shared.destinations, &shared.tls));
         let exchange = || self.shared.exchange(target, batch, conditions.budget);
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
     }
@@ -245,10 +246,7 @@ impl Failure {
     /// None of these is an answer, so all are worth another attempt (OTLP rules 43 and 44).
     fn answer(self, secrets: &Secrets) -> Answer {
         let (code, detail) = match self {
-            Self::Dial(error) => {
-                let tls = matches!(error, DialError::Handshake { .. } | DialError::Tls(_));
-                (if tls { "tls" } else { "connect" }, error.to_string())
-            }
+            Self::Dial(error) => (error.code(), error.to_string()),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
             Self::Http(error) if is_tls(&error) => ("tls", chain(&error)),
             Self::Http(error) if error.is_parse() => {

@@ -126,4 +126,15 @@ impl Connections for Pool {
         let now = Instant::now();
         self.idle.lock().retain(|connection| connection.usable(&self.limits, generation, now));
     }
+
+    fn idle_since(&self) -> Option<Instant> {
+        self.idle.lock().first().map(|connection| connection.idle_since)
+    }
+
+    fn close_idle(&self) {
+        let mut idle = self.idle.lock();
+        if !idle.is_empty() {
+            idle.remove(0);
+        }
+    }
 }

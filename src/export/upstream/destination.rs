@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use http::Uri;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::allowance::Allowance;
 use super::circuit::{Circuit, CircuitState};
 use super::proxy::Way;
 use super::tls::Tls;
+use crate::descriptors::MakesRoom;
 
 /// Scheme, host and port of a URL.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -76,6 +78,12 @@ pub(in crate::export) trait Connections {
     /// Lets go of those that are idle for too long, too old, closed by the other side, or of another generation of TLS
     /// files than this.
     fn sweep(&self, generation: u64);
+
+    /// Since when one has not been used that nobody uses now, at the longest.
+    fn idle_since(&self) -> Option<Instant>;
+
+    /// Lets go of that one.
+    fn close_idle(&self);
 }
 
 /// The destinations of one exporter. Templates can make one per routing key, so only those are kept that are in use
@@ -138,6 +146,24 @@ impl<P: Connections> Destinations<P> {
     }
 }
 
+impl<P: Connections + Send + Sync + 'static> Destinations<P> {
+    /// Who closes idle connections when there are no descriptors for new ones.
+    pub(in crate::export) fn room(self: &Arc<Self>) -> Weak<dyn MakesRoom> {
+        let room: Arc<dyn MakesRoom> = Arc::clone(self) as _;
+        Arc::downgrade(&room)
+    }
+}
+
+impl<P: Connections + Send + Sync> MakesRoom for Destinations<P> {
+    fn make_room(&self) -> bool {
+        let map = self.map.lock();
+        let idle = map.known.values().filter_map(|known| Some((known.pool.idle_since()?, known)));
+        let longest = idle.min_by_key(|(since, _)| *since).map(|(_, known)| Arc::clone(known));
+        drop(map);
+        longest.inspect(|known| known.pool.close_idle()).is_some()
+    }
+}
+
 impl<P: Connections> Map<P> {
     fn clear(&mut self) {
         self.known
@@ -182,6 +208,12 @@ mod tests {
         }
 
         fn sweep(&self, _: u64) {}
+
+        fn idle_since(&self) -> Option<Instant> {
+            None
+        }
+
+        fn close_idle(&self) {}
     }
 
     fn get(destinations: &Destinations<NoConnection>, url: &str) -> Arc<Destination<NoConnection>> {

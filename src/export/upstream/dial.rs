@@ -1,13 +1,17 @@
 //! Opening connections: name, TCP, proxy, TLS.
 
-use std::io;
-use std::sync::Arc;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::CertificateError;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
@@ -15,6 +19,7 @@ use tower_service::Service as _;
 use super::destination::Origin;
 use super::proxy::Way;
 use super::tls::{Tls, TlsError, server_name};
+use crate::descriptors::{MakesRoom, Taken, Use, User, descriptors};
 use crate::export::TlsClientSettings;
 use crate::net::{Network, SimulatedNetwork, Transmission};
 
@@ -24,10 +29,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this time without traffic the kernel begins to ask whether the other side still lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// What a connection takes while it is opened: a socket for each family of addresses, of which one is kept.
+const WHILE_OPENED: usize = 2;
+
+/// The part of the time for a connection that it may wait for its descriptors: the rest is for the connection.
+const WAITING: f64 = 0.5;
+
 /// Opens connections; the name is resolved anew for each.
 #[derive(Clone, Debug)]
 pub(in crate::export) enum Connector {
-    Tcp(HttpConnector),
+    Tcp {
+        connector: HttpConnector,
+        /// Takes the descriptors.
+        user: Arc<User>,
+        /// The longest that one may wait for them.
+        patience: Duration,
+    },
     Simulated {
         network: Arc<dyn SimulatedNetwork>,
         /// The longest that one may take.
@@ -41,6 +58,12 @@ pub(crate) enum DialError {
     /// The name is unknown, nobody listens, or nobody answers.
     #[error("can't connect to `{to}`: {reason}")]
     Connect { to: Origin, reason: String },
+    /// The exporters' share of the open files is taken.
+    #[error(
+        "no connection to `{to}`: all {most} open files that exporters may have are in use; raise `ulimit -n`, or lower \
+         `max_in_flight`"
+    )]
+    Descriptors { to: Origin, most: usize },
     /// The proxy opens no tunnel.
     #[error("no tunnel through the proxy `{proxy}`: {source}")]
     Proxy { proxy: Origin, source: io::Error },
@@ -72,8 +95,9 @@ fn is_authority(error: &CertificateError) -> bool {
 }
 
 impl Connector {
-    /// For attempts of at most `timeout`; zero: without an end.
-    pub(in crate::export) fn new(network: &Network, timeout: Duration) -> Self {
+    /// For attempts of at most `timeout`; zero: without an end. Of what is opened, `room` closes what is idle when there are
+    /// no descriptors for more.
+    pub(in crate::export) fn new(network: &Network, timeout: Duration, room: Weak<dyn MakesRoom>) -> Self {
         let limit = if timeout.is_zero() { CONNECT_TIMEOUT } else { CONNECT_TIMEOUT.min(timeout) };
         match network {
             Network::Machine => {
@@ -82,7 +106,8 @@ impl Connector {
                 connector.set_nodelay(true);
                 connector.set_keepalive(Some(KEEPALIVE));
                 connector.set_connect_timeout(Some(limit));
-                Self::Tcp(connector)
+                let user = Arc::new(descriptors().share(Use::Exporters).user(room));
+                Self::Tcp { connector, user, patience: limit.mul_f64(WAITING) }
             }
             Network::Simulated(network) => Self::Simulated { network: network.clone(), limit },
         }
@@ -91,14 +116,21 @@ impl Connector {
     async fn connect(&self, origin: &Origin) -> Result<Box<dyn Transmission>, DialError> {
         let refused = |reason| DialError::Connect { to: origin.clone(), reason };
         match self {
-            Self::Tcp(connector) => {
+            Self::Tcp { connector, user, patience } => {
                 let uri: Uri = origin
                     .to_string()
                     .parse()
                     .map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
+                let Ok(mut taken) = timeout(*patience, user.take(WHILE_OPENED)).await else {
+                    let most = descriptors().share(Use::Exporters).most();
+                    return Err(DialError::Descriptors { to: origin.clone(), most });
+                };
                 // The resolver is always ready, so there is no readiness to wait for.
                 match connector.clone().call(uri).await {
-                    Ok(stream) => Ok(Box::new(stream.into_inner())),
+                    Ok(stream) => {
+                        taken.keep_one();
+                        Ok(Box::new(Counted { stream: stream.into_inner(), _taken: taken }))
+                    }
                     Err(error) => Err(refused(super::detail::chain(&error))),
                 }
             }
@@ -109,6 +141,60 @@ impl Connector {
                 }
             }
         }
+    }
+}
+
+impl DialError {
+    /// The label of an attempt that ended so.
+    pub(in crate::export) fn code(&self) -> &'static str {
+        match self {
+            Self::Handshake { .. } | Self::Tls(_) => "tls",
+            Self::Descriptors { .. } => "descriptors",
+            Self::Connect { .. } | Self::Proxy { .. } => "connect",
+        }
+    }
+}
+
+/// A connection, and the descriptor that it was counted for.
+#[derive(Debug)]
+struct Counted {
+    stream: TcpStream,
+    _taken: Taken,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -160,7 +246,7 @@ impl Dialer {
         timeout: Duration,
     ) -> Result<Self, TlsError> {
         let tls = Tls::new(tls, protocol, origin.https)?;
-        Ok(Self { connector: Connector::new(&Network::Machine, timeout), tls, origin })
+        Ok(Self { connector: Connector::new(&Network::Machine, timeout, Weak::<()>::new()), tls, origin })
     }
 
     /// Opens one.

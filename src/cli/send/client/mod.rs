@@ -78,7 +78,9 @@ impl From<DialError> for Failure {
             warn!(suppressed, "{error}");
         }
         match error {
-            DialError::Connect { .. } | DialError::Proxy { .. } => Self::Connect,
+            DialError::Connect { .. } | DialError::Proxy { .. } | DialError::Descriptors { .. } => {
+                Self::Connect
+            }
             DialError::Handshake { .. } | DialError::Tls(_) => Self::Tls,
         }
     }
