@@ -4,8 +4,9 @@
 //! and where its lives begin and end. From these it says, for each copy of each record, what had to happen to it:
 //!
 //! - *Acknowledgement.* What was answered 200 is taken by the upstream of every exporter, before the answer under
-//!   `acknowledge: delivered`. What was refused is never taken, or under `delivered`, not attempted any more. In memory,
-//!   what a life had that did not end in order may be lost.
+//!   `acknowledge: delivered`. What was refused is never taken, or under `delivered`, not attempted any more, unless the
+//!   record that an upstream refuses was being looked for in its batch: that goes on to its end. In memory, what a life had
+//!   that did not end in order may be lost.
 //! - *Order.* When an attempt begins, everything that was acknowledged in the stream before what it carries was sent has
 //!   been taken, or is in front of it in the same attempt.
 //! - *Once.* An attempt repeats a copy only if the router has not heard success of those before, or was killed within
@@ -72,6 +73,8 @@ struct Oracle<'a> {
     sendings: BTreeMap<u32, Sending>,
     /// By exporter, in the order in which they began.
     takings: BTreeMap<String, Vec<Taking>>,
+    /// By exporter, where in the trace a copy was first in what an upstream refused.
+    refused: BTreeMap<String, HashMap<Copy, usize>>,
     /// Since where in the trace the disk has had faults; then what was refused may be there after a restart.
     disk_fault: Option<usize>,
     problems: Vec<String>,
@@ -95,6 +98,7 @@ impl<'a> Oracle<'a> {
             lives: Vec::new(),
             sendings: BTreeMap::new(),
             takings: plan.exporters.iter().map(|exporter| ((*exporter).to_owned(), Vec::new())).collect(),
+            refused: BTreeMap::new(),
             disk_fault: None,
             problems: Vec::new(),
         };
@@ -103,6 +107,12 @@ impl<'a> Oracle<'a> {
         let mut took: Vec<(usize, &String, Attempt, &Vec<Copy>)> = Vec::new();
         for (index, (at, event)) in events.iter().enumerate() {
             match event {
+                Event::Refused { exporter, copies, .. } => {
+                    let refused = oracle.refused.entry(exporter.clone()).or_default();
+                    for copy in copies {
+                        refused.entry(*copy).or_insert(index);
+                    }
+                }
                 Event::Sent { send, copies } => {
                     let sending = Sending { at: index, copies: copies.clone(), answer: None };
                     oracle.sendings.insert(*send, sending);
@@ -202,7 +212,11 @@ impl<'a> Oracle<'a> {
                         )),
                         (_, Some(_)) => {
                             let (decided, attempt) = last[copy];
-                            if decided > answered && self.life_of(decided) == self.life_of(answered) {
+                            let is_divided = self.is_divided(exporter, copy, answered);
+                            if decided > answered
+                                && self.life_of(decided) == self.life_of(answered)
+                                && !is_divided
+                            {
                                 problems.push(format!(
                                     "{copy} was withdrawn with request {send}, and attempted by {attempt} ({exporter})"
                                 ));
@@ -213,6 +227,12 @@ impl<'a> Oracle<'a> {
             }
         }
         self.problems.extend(problems);
+    }
+
+    /// Whether a record that is refused is being looked for in a batch with this copy, at this place in the trace.
+    fn is_divided(&self, exporter: &str, copy: &Copy, at: usize) -> bool {
+        let refused = self.refused.get(exporter).and_then(|refused| refused.get(copy));
+        refused.is_some_and(|refused| *refused < at && self.life_of(*refused) == self.life_of(at))
     }
 
     /// A request that was refused because the disk failed may be there all the same once the process has ended.

@@ -46,6 +46,8 @@ pub(crate) enum Event {
     Heard { attempt: Attempt, status: u16 },
     /// An upstream keeps what came with an attempt, of an exporter.
     Took { exporter: String, attempt: Attempt, copies: Vec<Copy> },
+    /// It refuses all that came with an attempt, of an exporter, since something in it is poisonous.
+    Refused { exporter: String, attempt: Attempt, copies: Vec<Copy> },
     /// What an upstream does about an attempt.
     Behaved { upstream: usize, attempt: Attempt, manner: String },
     /// A router has begun to live, with so many records of its predecessor.
@@ -163,6 +165,9 @@ impl fmt::Display for Event {
             Self::Heard { attempt, status } => write!(f, "attempt {attempt} hears {status}"),
             Self::Took { exporter, attempt, copies } => {
                 write!(f, "attempt {attempt} of {exporter} is taken:{}", list(copies))
+            }
+            Self::Refused { exporter, attempt, copies } => {
+                write!(f, "attempt {attempt} of {exporter} is refused:{}", list(copies))
             }
             Self::Behaved { upstream, attempt, manner } => {
                 write!(f, "attempt {attempt} meets upstream {upstream}: {manner}")

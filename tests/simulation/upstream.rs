@@ -166,7 +166,7 @@ impl Upstream {
         }
         if manner.takes() {
             if copies.iter().any(|copy| copy.poison) {
-                self.behave(attempt, "refuses what is poisonous");
+                self.trace.note(Event::Refused { exporter, attempt, copies });
                 connection.write(&message("400 Bad Request", "", b"")).await?;
                 return Ok(true);
             }
