@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::HeaderMap;
 use prost::Message as _;
@@ -15,6 +17,7 @@ use tonic::{Code, Status};
 use crate::support::grpc;
 use crate::support::grpc_upstream::{Call, GrpcUpstream, Reply};
 use crate::support::payload::{entry_of, logs, request, resource};
+use crate::support::scripted::{Said, Scripted};
 use crate::support::tls::Authority;
 use crate::support::yaml::{QUICK, SINGLY, by_stream, exporters};
 use crate::support::{PATIENCE, Sluice, eventually};
@@ -184,6 +187,71 @@ async fn a_destination_that_refuses_us_holds_the_stream() {
     up.records(1).await;
     let metrics = sluice.settled().await;
     assert_eq!(metrics.sum("sluice_exported_records_total", &[("outcome", "delivered")]), 1.0);
+}
+
+/// How the message before the trailers may not be there: not at all, in part, or as a prefix that announces more.
+const UNREADABLE: [&[u8]; 3] = [b"", b"\0\0", b"\0\0\0\0\x09ab"];
+
+#[tokio::test]
+async fn the_status_in_the_trailers_counts_whatever_came_before_it() {
+    for message in UNREADABLE {
+        let saying = async |trailers: &[(&str, &str)]| {
+            let up = Scripted::saying(Said::grpc(&[], message, trailers)).await;
+            let sluice = start(&up.grpc_options()).await;
+            sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+            (up, sluice)
+        };
+        // The data is bad: it is divided, and each record ends.
+        for code in ["3", "8"] {
+            let (up, sluice) = saying(&[("grpc-status", code)]).await;
+            let metrics = sluice.settled().await;
+            assert_eq!(metrics.exported("otlp_grpc/up", "rejected"), 2.0, "{message:?}, {code}");
+            assert_eq!(up.asked().len(), 3, "once whole, and each record");
+        }
+        // It stays so.
+        let (up, sluice) = saying(&[("grpc-status", "13")]).await;
+        assert_eq!(sluice.settled().await.exported("otlp_grpc/up", "rejected"), 2.0);
+        assert_eq!(up.asked().len(), 1);
+        // It was taken, whatever it wanted to say about it.
+        let (up, sluice) = saying(&[("grpc-status", "0")]).await;
+        assert_eq!(sluice.settled().await.exported("otlp_grpc/up", "delivered"), 2.0);
+        assert_eq!(up.asked().len(), 1, "nothing that was taken is sent again");
+        // The destination is wrong.
+        let (_up, sluice) = saying(&[("grpc-status", "16"), ("grpc-message", "who are you")]).await;
+        eventually("the stream is held, and says why", async || {
+            let shown = sluice.api("/api/v1/streams").await;
+            let error = &shown["streams"][0]["last_error"];
+            let said = error["message"].as_str()?.contains("who are you");
+            (said && error["code"] == "UNAUTHENTICATED").then_some(())
+        })
+        .await;
+        let attempts = [("code", "UNAUTHENTICATED")];
+        assert!(sluice.metric("sluice_export_attempts_total", &attempts).await > 0.0);
+    }
+}
+
+#[tokio::test]
+async fn rule_22_retry_info_behind_headers_and_no_message_is_waited_for() {
+    let retry_delay = Some(Duration::from_secs(600).try_into().unwrap());
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value: grpc::RetryInfo { retry_delay }.encode_to_vec(),
+    };
+    let later =
+        BASE64.encode(grpc::Status { code: 14, message: String::new(), details: vec![any] }.encode_to_vec());
+    for message in UNREADABLE {
+        let trailers = [("grpc-status", "14"), ("grpc-status-details-bin", &later)];
+        let up = Scripted::saying(Said::grpc(&[], message, &trailers)).await;
+        let sluice = start(&up.grpc_options()).await;
+        sluice.accept(Signal::Logs, one("a", "x")).await;
+        eventually("it has been answered", async || {
+            (sluice.metric("sluice_export_attempts_total", &[("code", "UNAVAILABLE")]).await > 0.0)
+                .then_some(())
+        })
+        .await;
+        let state = sluice.api("/api/v1/streams").await["streams"][0]["state"].clone();
+        assert_eq!((state, up.asked().len()), ("backing_off".into(), 1), "{message:?}");
+    }
 }
 
 #[tokio::test]

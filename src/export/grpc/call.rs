@@ -98,8 +98,12 @@ pub(crate) async fn call(
     };
     let (head, mut body) = response.map_err(not_taken)?.into_parts();
     let read = read(&mut body, budget).await;
-    // Behind what was not read to its end they would never come.
-    let trailers = if read.is_ok() { body.trailers().await.ok().flatten() } else { None };
+    let trailers = match read {
+        // They say what became of the call whether a message came before them or not.
+        Ok(_) | Err(Unreadable::Format) => body.trailers().await.ok().flatten(),
+        // Behind what was not read to its end they would never come.
+        Err(_) => None,
+    };
     Ok(Answered { status: head.status, headers: head.headers, message: read, trailers })
 }
 
