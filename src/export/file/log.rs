@@ -171,10 +171,19 @@ impl Log {
         if last == *b"\n" {
             return Ok(End::of_whole_lines(len));
         }
-        if is_sluices(file, len, beginning)? {
+        if begins_as(file, 0, len, beginning)? {
             let start = start_of_last_line(file, len)?;
-            if !is_json(file, start)? {
+            // What does not begin as a line of Sluice's was put behind its lines by somebody else.
+            if begins_as(file, start, len, beginning)? && !is_json(file, start)? {
                 file.set_len(start)?;
+                if let Some(suppressed) = notice::due(&*self.path, "half a line") {
+                    warn!(
+                        path = %self.path.display(),
+                        bytes = len - start,
+                        suppressed,
+                        "half a line at the end of this file was cut off: what wrote it was killed, or the disk was full"
+                    );
+                }
                 return Ok(End::of_whole_lines(start));
             }
         } else if let Some(suppressed) = notice::due(&*self.path, "not written by Sluice") {
@@ -266,10 +275,10 @@ fn beginning(line: &[u8]) -> &[u8] {
 }
 
 /// Whether the file begins as the files that Sluice writes, or is the first part of such a beginning.
-fn is_sluices(file: &File, len: u64, beginning: &[u8]) -> io::Result<bool> {
-    let len = usize::try_from(len).unwrap_or(usize::MAX).min(beginning.len());
+fn begins_as(file: &File, start: u64, len: u64, beginning: &[u8]) -> io::Result<bool> {
+    let len = usize::try_from(len - start).unwrap_or(usize::MAX).min(beginning.len());
     let mut first = vec![0; len];
-    file.read_exact_at(&mut first, 0)?;
+    file.read_exact_at(&mut first, start)?;
     Ok(beginning.starts_with(&first))
 }
 

@@ -208,6 +208,9 @@ async fn only_the_newest_backups_of_the_signal_are_kept() {
     assert_eq!(names.len(), others.len() + 2 + 1 + 2, "beside them the file and two backups: {names:?}");
 }
 
+/// The first half of a line of logs.
+const HALF: &[u8] = b"{\"resourceLogs\":[{";
+
 #[tokio::test]
 async fn a_torn_line_is_cut_off_before_the_next_is_written() {
     let root = TempDir::new().unwrap();
@@ -215,7 +218,7 @@ async fn a_torn_line_is_cut_off_before_the_next_is_written() {
     must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
     for torn in [1, 5, 64 * 1024 - 1, 64 * 1024, 200_000] {
         let mut text = fs::read(&path).unwrap();
-        text.resize(text.len() + torn, b'{');
+        text.extend(HALF.iter().copied().chain(std::iter::repeat(b'[')).take(torn));
         fs::write(&path, text).unwrap();
         must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
     }
@@ -362,7 +365,7 @@ async fn what_a_killed_writer_left_is_cut_off_also_by_one_that_has_the_file_open
     let path = root.path().join("k/logs.jsonl");
     let transport = transport(root.path().into(), 1 << 20, 0);
     must_write(&transport, "k").await;
-    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{half").unwrap();
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(HALF).unwrap();
     must_write(&transport, "k").await;
     assert_eq!(lines(path), 2);
 }

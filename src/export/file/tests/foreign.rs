@@ -45,6 +45,22 @@ async fn nothing_is_cut_off_a_file_that_sluice_did_not_write() {
 }
 
 #[tokio::test]
+async fn what_somebody_else_put_behind_sluices_lines_is_kept_and_half_a_line_of_sluices_is_not() {
+    let behind =
+        ["IMPORTANT NOTE", "{\"precious\":1", " ", "{\"resourceSpans\":[{", "{\"resourceLog5", "\u{feff}{"];
+    for behind in behind {
+        let (root, path) = foreign(format!("{LINE}{behind}").as_bytes());
+        must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{LINE}{behind}\n{LINE}"));
+    }
+    for half in ["{", "{\"resourceLo", "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":"] {
+        let (root, path) = foreign(format!("{LINE}{half}").as_bytes());
+        must_write(&transport(root.path().into(), 1 << 30, 0), "k").await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), LINE.repeat(2), "{half}");
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_file_of_whole_lines_or_none_is_continued_as_it_is() {
     for content in ["", "\n", "one line\n", "{\"resourceSpans\":[{}]}\n", "{\"time\":1}\n\n"] {
         let (root, path) = foreign(content.as_bytes());
