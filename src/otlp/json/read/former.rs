@@ -103,7 +103,7 @@ impl<'a> Reader<'a, '_> {
         Ok(false)
     }
 
-    /// Whether a member would be written in another way than the field of today was.
+    /// Whether a member has records and would be written in another way than the field of today was.
     fn differs(
         &mut self,
         field: &'static Field,
@@ -111,8 +111,10 @@ impl<'a> Reader<'a, '_> {
         written: usize,
         level: Level,
     ) -> Step<bool> {
-        let (mark, end) = (self.mark(), self.out.len());
+        let (mark, end, found) = (self.mark(), self.out.len(), self.found);
         let differs = match (self.member(field, member.value, level), self.trouble) {
+            // Nothing is lost with scopes that hold no records.
+            (Ok(_), _) if field.leads && self.found == found => false,
             (Ok(_), _) => {
                 let (today, once) = self.out[written..].split_at(end - written);
                 let fields = |bytes| Fields::of(bytes).map_while(Result::ok);

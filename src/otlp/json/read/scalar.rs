@@ -20,15 +20,20 @@ pub(super) struct Ids {
     hexadecimal: bool,
     /// One in base64 without padding, which is told by its length alone.
     unpadded: bool,
+    /// Such a one that is made of hexadecimal digits alone.
+    of_digits: bool,
+    /// One in base64 that nothing else could be.
+    base64: bool,
 }
 
 impl Ids {
     /// Ids of an entry of which it is known beforehand that some are hexadecimal.
-    pub(super) const HEXADECIMAL: Self = Self { hexadecimal: true, unpadded: false };
+    pub(super) const HEXADECIMAL: Self =
+        Self { hexadecimal: true, unpadded: false, of_digits: false, base64: false };
 
     /// Whether what was taken for base64 without padding was more likely a mistake.
     pub(super) fn are_mixed(self) -> bool {
-        self.hexadecimal && self.unpadded
+        self.unpadded && self.hexadecimal || self.of_digits && !self.base64
     }
 }
 
@@ -219,7 +224,7 @@ impl<'a> Reader<'a, '_> {
         if id.is_empty() && field.label == Label::Plain {
             return Ok(rest);
         }
-        // Eleven characters are as likely a span id that was cut off.
+        // Eleven characters are as likely a span id that was cut off, and more likely so if all of them are digits.
         let is_unpadded = id.len() == (4 * len).div_ceil(3);
         let is_base64 = id.len() == len.div_ceil(3) * 4 || is_unpadded && !self.ids.hexadecimal;
         if id.len() != 2 * len && !is_base64 {
@@ -244,7 +249,10 @@ impl<'a> Reader<'a, '_> {
         if self.out.len() - start != len {
             return self.wrong(text, Reason::IdLength);
         }
+        let of_digits = id.iter().all(u8::is_ascii_hexdigit);
         self.ids.unpadded |= is_unpadded;
+        self.ids.of_digits |= of_digits;
+        self.ids.base64 |= !of_digits;
         Ok(rest)
     }
 

@@ -90,6 +90,24 @@ fn base64_ids_without_padding_are_taken_where_no_id_of_their_entry_is_hexadecima
 }
 
 #[test]
+fn unpadded_ids_of_hexadecimal_digits_are_taken_only_beside_one_that_must_be_base64() {
+    let cuts = |spans: &[(&str, &str)]| {
+        let ids = |(trace, span): &(&str, &str)| format!(r#"{{"traceId":"{trace}","spanId":"{span}"}}"#);
+        let spans: Vec<String> = spans.iter().map(ids).collect();
+        transcode(Signal::Traces, in_span(&spans.join(","))).unwrap().omitted.cuts.len()
+    };
+    let (trace, span) = ("W47/95gDgQPSabYzgT/GDA", "7uGbfshjQ44");
+    // Cut off ids, alone and together, of either length.
+    assert_eq!(cuts(&[("", "eee19b7ec3c")]), 1);
+    assert_eq!(cuts(&[("5b8efff798038103d269b6", "")]), 1);
+    assert_eq!(cuts(&[("5b8efff798038103d269b6", "eee19b7ec3c"), ("", "eee19b7ec3c")]), 2);
+    // What happens to have no other letters, in an entry that is in base64.
+    assert_eq!(cuts(&[(trace, "eee19b7ec3c")]), 0);
+    assert_eq!(cuts(&[("", "eee19b7ec3c"), ("", span)]), 0);
+    assert_eq!(cuts(&[("", "eee19b7ec3c"), ("", "7uGbfshjQ44=")]), 0);
+}
+
+#[test]
 fn integers_in_strings_may_have_leading_zeros() {
     assert_eq!(record(r#""timeUnixNano":"007""#).time_unix_nano, 7);
     assert_eq!(record(r#""flags":"0007""#).flags, 7);

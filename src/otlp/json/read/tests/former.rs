@@ -83,7 +83,20 @@ fn an_old_member_that_is_empty_or_says_the_same_is_nothing() {
         let new = scopes(signal, records, "n");
         let expected = whole(signal, entry(signal, &format!(r#"{RESOURCE},"{today}":{new}"#)));
         for name in names {
-            for old in ["null", "[]", "{}", r#""""#, " [ ] ", &*new, &new.replace(':', " : ")] {
+            let empty = format!(r#"[{{"scope":{{"name":"s"}},"{records}":[]}}]"#);
+            for old in [
+                "null",
+                "[]",
+                "{}",
+                r#""""#,
+                " [ ] ",
+                "[{}]",
+                "[null]",
+                "[{},{}]",
+                &empty,
+                &*new,
+                &new.replace(':', " : "),
+            ] {
                 for members in [
                     format!(r#"{RESOURCE},"{today}":{new},"{name}":{old}"#),
                     format!(r#""{name}":{old},{RESOURCE},"{today}":{new}"#),
