@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tracing::warn;
 
 use super::answer::{compress, takes_gzip};
-use super::body::{self, BodyError, Coding, Limits};
+use super::body::{self, BodyError, Limits};
 use super::cors;
 use super::head::wrong_host;
 use super::intake::{Intake, Verdict};
@@ -21,6 +21,7 @@ use super::listener::Answer;
 use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
 use super::status::Encoding;
 use super::{AnswerBody, ListenerSettings, Misdirection, Sender, Transport};
+use crate::coding::Coding;
 use crate::notice;
 use crate::otlp::Signal;
 use crate::rpc::Code;
@@ -145,10 +146,13 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
     let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
     let coding = match (codings.next(), codings.next()) {
         (None, _) => Some(Coding::Identity),
-        (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
+        (Some(coding), None) => coding.to_str().ok().and_then(Coding::of),
         (Some(_), Some(_)) => None,
     };
-    let coding = coding.ok_or_else(|| unsupported(&format!("send `Content-Encoding` {}", Coding::NAMES)))?;
+    let coding = coding.ok_or_else(|| {
+        let taken = Coding::names(&Coding::OF_REQUESTS);
+        unsupported(&format!("send `Content-Encoding` {taken}, or no such header"))
+    })?;
     Ok((signal, coding, encoding))
 }
 

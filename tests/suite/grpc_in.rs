@@ -373,7 +373,7 @@ async fn what_is_not_served_is_unimplemented() {
     }
     let brotli = call(grpc, export(Signal::Logs), &[("grpc-encoding", "br")], body.clone()).await;
     assert_eq!(brotli.code(), Code::Unimplemented);
-    assert_eq!(brotli.header("grpc-accept-encoding"), Some("identity,gzip,deflate,zstd,snappy,lz4"));
+    assert_eq!(brotli.header("grpc-accept-encoding"), Some("gzip, zstd, deflate, snappy, lz4, identity"));
     let json = call(grpc, export(Signal::Logs), &[("content-type", "application/grpc+json")], body).await;
     assert_eq!(json.code(), Code::Unimplemented, "{}", json.message());
 }

@@ -19,17 +19,16 @@ use tokio::time::Instant;
 use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
-use super::body::{self, BodyError, Coding, Limits};
+use super::body::{self, BodyError, Limits};
 use super::http::{Misdirected, quoted};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
 use super::{Misdirection, Received, Sender, Transport};
+use crate::coding::Coding;
 use crate::otlp::Signal;
-use crate::rpc::{ACCEPT_ENCODING, Code, ENCODING, MEDIA_TYPE};
+use crate::rpc::{ACCEPT_ENCODING, Code, ENCODING, MEDIA_TYPE, accepting};
 
-/// How the message of a call may be compressed.
-const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd,snappy,lz4");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// What a call asks for.
@@ -50,7 +49,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
             misdirected.log(Code::Unimplemented.name(), settings, &head.headers);
             tokio::spawn(body::drain(body, DRAIN));
             return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
-                .with(ACCEPT_ENCODING, CODINGS)
+                .with(ACCEPT_ENCODING, accepting(&Coding::OF_REQUESTS))
                 .answer();
         }
     };
@@ -130,10 +129,13 @@ fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
     let mut codings = head.headers.get_all(ENCODING).iter();
     let coding = match (codings.next(), codings.next()) {
         (None, _) => Some(Coding::Identity),
-        (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
+        (Some(coding), None) => coding.to_str().ok().and_then(Coding::of),
         (Some(_), Some(_)) => None,
     };
-    let unknown = || wrong(Misdirection::Format, &format!("send `grpc-encoding` {}", Coding::NAMES));
+    let unknown = || {
+        let taken = Coding::names(&Coding::OF_REQUESTS);
+        wrong(Misdirection::Format, &format!("send `grpc-encoding` {taken}, or no such header"))
+    };
     Ok((call, coding.ok_or_else(unknown)?))
 }
 
