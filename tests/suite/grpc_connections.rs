@@ -56,7 +56,7 @@ async fn a_sender_that_answers_pings_stays_and_one_that_does_not_is_closed_after
     let mut peer = Frames::open(grpc).await;
     assert_answers(&mut peer).await;
     for _ in 0..3 {
-        advance(time - SECOND).await;
+        advance(time.saturating_sub(SECOND)).await;
         assert_answers(&mut peer).await;
         advance(time).await;
         let ping = asked(&mut peer).await.expect("an idle connection stays");
@@ -65,7 +65,7 @@ async fn a_sender_that_answers_pings_stays_and_one_that_does_not_is_closed_after
     }
     advance(time + SECOND).await;
     let _unanswered = asked(&mut peer).await.expect("an idle connection stays");
-    advance(timeout - SECOND).await;
+    advance(timeout.saturating_sub(SECOND)).await;
     assert_answers(&mut peer).await;
     advance(2 * SECOND).await;
     assert!(asked(&mut peer).await.is_none(), "it is asked once");
