@@ -17,7 +17,9 @@
 //! them all.
 
 pub mod admin;
+mod byte_order_mark;
 pub mod cli;
+mod coding;
 pub mod config;
 mod descriptors;
 pub mod export;

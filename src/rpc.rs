@@ -4,6 +4,7 @@
 mod frame;
 pub(crate) mod trailers;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::Version;
@@ -11,9 +12,10 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 
 pub(crate) use self::frame::{PREFIX, announced, arrived, framed, prefix};
+use crate::coding::Coding;
 
-/// The codings of messages that are read, in answers too.
-pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, zstd, deflate");
+/// The codings that answers are read in.
+pub(crate) static ACCEPTED: LazyLock<HeaderValue> = LazyLock::new(|| accepting(&Coding::OF_ANSWERS));
 
 /// Where that is said.
 pub(crate) const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -29,6 +31,11 @@ pub(crate) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest"
 
 /// The type of [`RetryInfo`] as a detail.
 pub(crate) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// The value of [`ACCEPT_ENCODING`] that asks for these codings.
+pub(crate) fn accepting(codings: &[Coding]) -> HeaderValue {
+    HeaderValue::try_from(Coding::names(codings)).expect("the names of codings are letters and digits")
+}
 
 /// Whether a request is a gRPC call: on HTTP/2, and by its content type (which is not gRPC-Web's).
 pub(crate) fn is_call(version: Version, headers: &HeaderMap) -> bool {

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::byte_order_mark;
 use crate::descriptors::Wanted;
 use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES};
 use crate::journal::JournalSettings;
@@ -219,7 +220,7 @@ fn read(
     mut files: Files,
     surroundings: &Surroundings<'_>,
 ) -> Result<Compiled, Problems> {
-    let text = text.strip_prefix(substitute::BYTE_ORDER_MARK).unwrap_or(text);
+    let text = byte_order_mark::strip(text);
     let mut report = Report::default();
     let Some(mut root) = node::parse(text, &mut report) else {
         return Err(problems(report.finish(name, text), files));

@@ -12,13 +12,10 @@ use super::Secrets;
 use super::node::{Node, Origin, Scalar, Value};
 use super::problem::{Report, Span};
 use super::secrets;
-use crate::regular;
+use crate::{byte_order_mark, regular};
 
 /// Neither a configuration nor a file that it reads is larger.
 const LARGEST: u64 = 16 << 20;
-
-/// Editors on Windows begin a file of UTF-8 with it; it is no part of the text.
-pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What substitutions read, and what they have read.
 pub(super) struct Substitution<'a> {
@@ -144,7 +141,7 @@ impl<'a> Substitution<'a> {
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
         })?;
-        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+        let text = byte_order_mark::strip(&text);
         let text = text.strip_suffix('\n').unwrap_or(text);
         Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
     }

@@ -1,8 +1,9 @@
-//! A disk that neither does what it is asked nor says that it can't, for tests; and one that remembers how much it was asked
-//! to read at once.
+//! A disk that neither does what it is asked nor says that it can't, for tests; one that panics; and one that remembers how
+//! much it was asked to read at once.
 
 use std::io;
 use std::sync::Arc;
+use std::thread;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -36,6 +37,8 @@ struct Inner {
     /// How many wait for an answer.
     waiting: usize,
     largest_read: usize,
+    /// The name of the thread whose next change panics.
+    panics_in: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,11 @@ impl StallingDisk {
     pub fn stall(&self, stalled: Stalled) {
         self.gate.inner.lock().stalled = stalled;
         self.gate.moved.notify_all();
+    }
+
+    /// Has the thread of this name panic when it next asks for a change, as a bug in that thread would.
+    pub fn panic_in(&self, thread: &'static str) {
+        self.gate.inner.lock().panics_in = Some(thread);
     }
 
     /// How many wait for an answer now.
@@ -82,6 +90,9 @@ impl Gate {
     }
 
     fn change(&self) {
+        let panics_in = self.inner.lock().panics_in;
+        let is_here = panics_in.is_some() && thread::current().name() == panics_in;
+        assert!(!is_here, "found by the thread `{}`", panics_in.unwrap_or_default());
         self.pass(|stalled| stalled.changes);
     }
 

@@ -11,6 +11,7 @@ use super::schema::Message;
 use super::validate::{Level, Walk};
 use super::wire::{Fields, Value};
 use super::{Ignored, Signal, locate, piece};
+use crate::byte_order_mark;
 
 /// What a request holds.
 #[derive(Debug, Default)]
@@ -111,7 +112,7 @@ pub fn split(signal: Signal, request: &[u8]) -> Result<Split<'_>, Malformed> {
 
 /// Whether bytes begin as a JSON object does.
 fn looks_like_json(bytes: &[u8]) -> bool {
-    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes).trim_ascii_start();
+    let text = byte_order_mark::strip_bytes(bytes).trim_ascii_start();
     text.strip_prefix(b"{").is_some_and(|rest| matches!(rest.trim_ascii_start().first(), Some(b'"' | b'}')))
 }
 

@@ -14,6 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
+use crate::coding::Coding;
+
 /// Shorter answers gain nothing by compression.
 const WORTH_COMPRESSING: usize = 512;
 
@@ -144,8 +146,7 @@ pub(super) fn takes_gzip(headers: &HeaderMap, name: &HeaderName) -> bool {
     values.flat_map(|value| value.split(',')).any(|coding| {
         let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
         let quality = quality.trim().strip_prefix("q=").and_then(|quality| quality.parse::<f32>().ok());
-        ["gzip", "x-gzip"].contains(&name.trim().to_ascii_lowercase().as_str())
-            && quality.is_none_or(|quality| quality > 0.0)
+        Coding::of(name) == Some(Coding::Gzip) && quality.is_none_or(|quality| quality > 0.0)
     })
 }
 

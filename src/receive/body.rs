@@ -7,7 +7,6 @@
 #[cfg(any(test, fuzzing))]
 mod check;
 mod chunks;
-mod coding;
 mod decoder;
 mod lz4;
 #[cfg(test)]
@@ -29,11 +28,11 @@ use self::lz4::Filled;
 use super::aside::aside;
 use super::copy::{COPYING, CopyLeave};
 use super::grpc::framing::{FramingError, Part, Unframe};
+use crate::coding::Coding;
 use crate::stream::{Budget, Patience, Reservation};
 
 #[cfg(any(test, fuzzing))]
 pub use self::check::check as check_decompression;
-pub(super) use self::coding::Coding;
 
 /// A declared length is believed as far as so many times what has really come.
 const BELIEVED: usize = 4;

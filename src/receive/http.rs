@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER,
-    USER_AGENT,
-};
+use ::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER};
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
@@ -13,21 +10,20 @@ use hyper::body::Incoming;
 use tracing::warn;
 
 use super::answer::{compress, takes_gzip};
-use super::body::{self, BodyError, Coding, Limits};
+use super::body::{self, BodyError, Limits};
 use super::cors;
 use super::head::wrong_host;
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
+use super::sender::{printable, written};
 use super::status::Encoding;
 use super::{AnswerBody, ListenerSettings, Misdirection, Sender, Transport};
+use crate::coding::Coding;
 use crate::notice;
 use crate::otlp::Signal;
 use crate::rpc::Code;
 use crate::stream::Budget;
-
-/// What a sender wrote is quoted up to this many characters.
-const QUOTED: usize = 100;
 
 /// A request whose body is not worth reading, and what to do instead.
 pub(super) struct Misdirected {
@@ -52,7 +48,7 @@ pub(super) async fn answer(
     let mut answer = match accept(settings, &head) {
         Err(misdirected) => {
             intake.counters.of(Transport::Http).count_misdirected(misdirected.how);
-            misdirected.log(misdirected.how.code(), settings, &head.headers);
+            misdirected.log(misdirected.how.code(), settings, &Sender::of(&head));
             // A sender that waits for `100 Continue` has not begun and needs no draining.
             if !head.headers.contains_key(EXPECT) {
                 tokio::spawn(body::drain(body, DRAIN));
@@ -123,7 +119,7 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
         } else {
             format!(
                 "there is no `{}` here: send to `/v1/traces`, `/v1/metrics` or `/v1/logs` (also below `/otlp`)",
-                quoted(path)
+                printable(path)
             )
         };
         return Err(Misdirected { how: Misdirection::Path, message });
@@ -132,24 +128,19 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
         let origin = head.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
         let message = match origin.filter(|_| head.method == Method::OPTIONS) {
             Some(origin) => {
-                format!("pages of `{}` may not send: name it in `cors.allowed_origins`", quoted(origin))
+                format!("pages of `{}` may not send: name it in `cors.allowed_origins`", printable(origin))
             }
-            None => format!("`{}` is not allowed here: OTLP is sent by POST", quoted(head.method.as_str())),
+            None => {
+                format!("`{}` is not allowed here: OTLP is sent by POST", printable(head.method.as_str()))
+            }
         };
         return Err(Misdirected { how: Misdirection::Method, message });
     }
-    let unsupported = |message: &str| Misdirected { how: Misdirection::Format, message: message.to_owned() };
     let Some(encoding) = encoding else {
-        return Err(unsupported("send `Content-Type: application/x-protobuf` or `application/json`"));
+        let instead = "send `Content-Type: application/x-protobuf` or `application/json`";
+        return Err(unsupported(&head.headers, "Content-Type", instead));
     };
-    let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
-    let coding = match (codings.next(), codings.next()) {
-        (None, _) => Some(Coding::Identity),
-        (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
-        (Some(_), Some(_)) => None,
-    };
-    let coding = coding.ok_or_else(|| unsupported(&format!("send `Content-Encoding` {}", Coding::NAMES)))?;
-    Ok((signal, coding, encoding))
+    Ok((signal, coding(&head.headers, "Content-Encoding")?, encoding))
 }
 
 impl Misdirected {
@@ -168,17 +159,35 @@ impl Misdirected {
     }
 
     /// Whoever sent it may not say what it was answered, and loses everything that it sends.
-    pub(super) fn log(&self, code: &'static str, settings: &ListenerSettings, headers: &HeaderMap) {
+    pub(super) fn log(&self, code: &'static str, settings: &ListenerSettings, sender: &Sender) {
         if let Some(suppressed) = notice::due(&settings.name, code) {
-            let sender = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(quoted);
-            warn!(receiver = settings.name, code, sender, suppressed, "request not taken: {}", self.message);
+            let (receiver, peer, user_agent) = (&settings.name, sender.peer(), sender.user_agent());
+            warn!(receiver, peer, user_agent, code, suppressed, "request not taken: {}", self.message);
         }
     }
 }
 
-/// As much of what a sender wrote as fits into a message.
-pub(super) fn quoted(text: &str) -> String {
-    text.chars().take(QUOTED).collect()
+/// How the header `name` says that a body is compressed: by one coding that is known, if there is such a header.
+pub(super) fn coding(headers: &HeaderMap, name: &str) -> Result<Coding, Misdirected> {
+    let mut codings = headers.get_all(name).iter();
+    let coding = match (codings.next(), codings.next()) {
+        (None, _) => Some(Coding::Identity),
+        (Some(coding), None) => coding.to_str().ok().and_then(Coding::of),
+        (Some(_), Some(_)) => None,
+    };
+    coding.ok_or_else(|| {
+        let instead = Coding::names(&Coding::OF_REQUESTS);
+        unsupported(headers, name, &format!("send {instead}, or no such header"))
+    })
+}
+
+/// A request whose header `name` is missing or says something else than what is taken.
+pub(super) fn unsupported(headers: &HeaderMap, name: &str, instead: &str) -> Misdirected {
+    let message = match written(headers, name) {
+        Some(value) => format!("`{name}: {value}` is not taken: {instead}"),
+        None => format!("there is no `{name}`: {instead}"),
+    };
+    Misdirected { how: Misdirection::Format, message }
 }
 
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {

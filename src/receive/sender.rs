@@ -71,6 +71,13 @@ impl Sender {
     }
 }
 
+/// A header for people: its values as the sender wrote them, shortened and printable, if it is there.
+pub(super) fn written(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<_> =
+        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    (!values.is_empty()).then(|| printable(&values.join(", ")))
+}
+
 fn user_agent(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(USER_AGENT)
 }
@@ -101,7 +108,8 @@ fn service_of_request(request: &[u8]) -> Option<String> {
     Some(printable(name)).filter(|name| !name.is_empty())
 }
 
-fn printable(text: &str) -> String {
+/// As much of what a sender has chosen as fits into a line or an answer, without anything that a terminal would obey.
+pub(super) fn printable(text: &str) -> String {
     let mut characters = text.chars();
     let shown = characters.by_ref().take(SHOWN);
     let mut shown: String = shown.map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect();
@@ -120,6 +128,17 @@ mod tests {
         assert_eq!(printable("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
         assert_eq!(printable(&"ä".repeat(SHOWN)), "ä".repeat(SHOWN));
         assert_eq!(printable(&"ä".repeat(SHOWN + 1)), "ä".repeat(SHOWN) + "…");
+    }
+
+    #[test]
+    fn a_header_is_shown_with_all_its_values_shortened_and_printable() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(written(&headers, "Content-Type"), None);
+        for value in [&b"text/\tplain"[..], b"\xff", "ä".repeat(SHOWN).as_bytes()] {
+            headers.append("content-type", HeaderValue::from_bytes(value).unwrap());
+        }
+        let shown = "text/\u{fffd}plain, \u{fffd}, ".to_owned() + &"ä".repeat(SHOWN - 16) + "…";
+        assert_eq!(written(&headers, "Content-Type"), Some(shown));
     }
 
     #[test]

@@ -45,7 +45,7 @@ const LOAD: [&str; 15] = [
 const LONG: usize = 12;
 
 /// How long that is, in milliseconds: more than the ledger allows for anything to come again.
-const LONG_LIFE: Range<u64> = 2_200..3_200;
+const LONG_LIFE: Range<u64> = 5_200..6_200;
 
 /// Small files, so that many are recycled and carried; and large ones, since to free one says as much as the positions do.
 const SEGMENTS: [&str; 2] = ["1MiB", "8MiB"];

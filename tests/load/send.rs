@@ -9,6 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+/// Long enough for a connection to be opened on a busy machine, since that has to come before an answer can be missed.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
 async fn sink() -> Sink {
     Sink::start(SinkSettings::default()).await.expect("a free port")
 }
@@ -243,7 +246,7 @@ async fn an_upstream_that_is_gone_is_a_failure() {
 async fn an_answer_that_does_not_come_is_a_timeout() {
     let sink = sink().await;
     sink.set_fault(Fault::hang());
-    let settings = SendSettings { timeout: Duration::from_millis(20), requests: Some(2), ..small(&sink) };
+    let settings = SendSettings { timeout: TIMEOUT, requests: Some(2), ..small(&sink) };
     let report = send(settings).await;
     assert_eq!(report.failures["timeout"], 2);
 }

@@ -434,10 +434,12 @@ async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() 
     for (code, what) in [
         ("404", "there is no `/api/traces` here: send to `/v1/traces`"),
         ("405", "`GET` is not allowed here: OTLP is sent by POST"),
-        ("415", "send `Content-Type: application/x-protobuf`"),
+        ("415", "`Content-Type: text/plain` is not taken: send `Content-Type: application/x-protobuf`"),
     ] {
         let line = sluice.logged(what).await;
-        for part in [" WARN ", &format!("code=\"{code}\""), "receiver=\"otlp\"", "sender=\"OTel-Test/1\""] {
+        let code = format!("code=\"{code}\"");
+        let sender = ["peer=\"127.0.0.1:", "user_agent=\"OTel-Test/1\""];
+        for part in [" WARN ", &code, "receiver=\"otlp\""].iter().chain(&sender) {
             assert!(line.contains(part), "{part}: {line}");
         }
         let lines = sluice.log().iter().filter(|line| line.contains(what)).count();

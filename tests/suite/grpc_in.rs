@@ -373,9 +373,16 @@ async fn what_is_not_served_is_unimplemented() {
     }
     let brotli = call(grpc, export(Signal::Logs), &[("grpc-encoding", "br")], body.clone()).await;
     assert_eq!(brotli.code(), Code::Unimplemented);
-    assert_eq!(brotli.header("grpc-accept-encoding"), Some("identity,gzip,deflate,zstd,snappy,lz4"));
+    let said = "`grpc-encoding: br` is not taken: send gzip, zstd, deflate, snappy, lz4, identity, or no such header";
+    assert_eq!(brotli.message(), said);
+    assert_eq!(brotli.header("grpc-accept-encoding"), Some("gzip, zstd, deflate, snappy, lz4, identity"));
     let json = call(grpc, export(Signal::Logs), &[("content-type", "application/grpc+json")], body).await;
     assert_eq!(json.code(), Code::Unimplemented, "{}", json.message());
+    assert!(
+        json.message().starts_with("`content-type: application/grpc+json` is not taken"),
+        "{}",
+        json.message()
+    );
 }
 
 #[tokio::test]

@@ -9,15 +9,18 @@ use sluice::journal::stalling::{Stalled, StallingDisk};
 use sluice::journal::{Journal, JournalSettings, Unwritten};
 use sluice::otlp::Signal;
 use sluice::run::Unkept;
+use tokio::time::timeout;
 
+use crate::support;
 use crate::support::payload::logs;
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::{Wire, head};
 use crate::support::yaml::{self, QUICK, SINGLY};
 use crate::support::{Sluice, eventually};
 
-/// How long this disk may take for an answer.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long this disk may take for an answer: longer than a busy machine keeps a thread of the journal from its turn, so that
+/// the disk never counts as hanging when it doesn't.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 const CHANGES: Stalled = Stalled { changes: true, looks: false };
 const LOOKS: Stalled = Stalled { changes: false, looks: true };
@@ -125,10 +128,9 @@ async fn a_shutdown_ends_in_time_and_says_of_how_many_records_nobody_knows() {
     hanging.sluice.settled().await;
     hanging.disk.stall(CHANGES);
     assert_eq!(hanging.sluice.post(Signal::Logs, logs(&[("a", &["2", "3"])])).await.status, 503);
-    let began = tokio::time::Instant::now();
-    let left = hanging.sluice.shut_down().await;
-    // 1 s to deliver and 5 s to close, with generous room: the disk never answers.
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    // 1 s to deliver and 5 s to close; the disk never answers.
+    let left =
+        timeout(support::PATIENCE, hanging.sluice.shut_down()).await.expect("it does not wait for the disk");
     let unwritten = Unwritten { requests: 1, records: 2 };
     assert_eq!((left.journal.clone(), left.is_empty()), (Some(Unkept::Hangs(unwritten)), false));
     let said = left.journal.unwrap().to_string();
@@ -149,8 +151,6 @@ async fn a_backlog_that_can_not_be_read_keeps_neither_senders_nor_a_shutdown_wai
     eventually("the disk is asked", async || (hanging.disk.waiting() > 0).then_some(())).await;
     assert_eq!(hanging.post("small").await, 200);
     assert_eq!(hanging.sluice.metric("sluice_journal_failing", &[]).await, 0.0);
-    let began = tokio::time::Instant::now();
-    hanging.sluice.shut_down().await;
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    timeout(support::PATIENCE, hanging.sluice.shut_down()).await.expect("it does not wait for the disk");
     hanging.disk.stall(NOTHING);
 }

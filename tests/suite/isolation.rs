@@ -15,8 +15,16 @@ use crate::support::{PATIENCE, Sluice};
 const STREAMS: usize = 1000;
 const STALLED: usize = 300;
 
-/// What a busy machine may add to a latency.
-const NOISE: Duration = Duration::from_millis(100);
+/// What a busy machine may add to a latency: less than the second that a stream loses by waiting for a hanging attempt to
+/// give its place up.
+const NOISE: Duration = Duration::from_millis(500);
+
+/// Rounds in which the healthy streams have to get their latency back; on a machine that is busy with other things, most are
+/// noise.
+const ROUNDS: usize = 40;
+
+/// Consecutive rounds, of which most have to be good.
+const WINDOW: usize = 5;
 
 fn key(stream: usize) -> String {
     format!("{}-{stream:04}", if stream < STALLED { "slow" } else { "fine" })
@@ -79,13 +87,13 @@ async fn stalled_streams_delay_neither_others_of_their_exporter_nor_other_export
         (p99(&up, &posted), p99(&other, &posted))
     };
     let keeps_up = |(up, other): &(Duration, Duration)| *up <= 2 * *other + NOISE;
-    // A hanging attempt gives its place up after a second.
-    let start = Instant::now();
-    while !keeps_up(&round().await) {
-        assert!(start.elapsed() < PATIENCE, "the healthy streams don't get their latency back");
+    // The first rounds are slow: a hanging attempt gives its place up after a second.
+    let mut latencies = Vec::new();
+    let most_keep_up = |rounds: &[_]| rounds.iter().filter(|round| keeps_up(round)).count() > WINDOW / 2;
+    while !latencies.last_chunk::<WINDOW>().is_some_and(|last| most_keep_up(last)) {
+        assert!(latencies.len() < ROUNDS, "the healthy streams don't get their latency back: {latencies:?}");
+        latencies.push(round().await);
     }
-    let settled = [round().await, round().await, round().await, round().await, round().await];
-    assert!(settled.iter().filter(|round| keeps_up(round)).count() >= 3, "{settled:?}");
 
     let metrics = sluice.assert_conserved().await;
     let pending = |exporter| metrics.sum("sluice_pending_records", &[("exporter", exporter)]);
@@ -191,7 +199,8 @@ async fn a_division_leaves_the_destination_to_other_streams_between_its_attempts
     // One attempt at a time for all streams together.
     let queue = "sending_queue: { max_in_flight: 1, batch: { flush_timeout: 5ms } }";
     let sluice = Sluice::start(&yaml::up(&up.url(), &[QUICK, queue])).await;
-    let poison: Vec<String> = (0..800).map(|number| format!("poison {number}")).collect();
+    // Some four hundred attempts, of which the healthy stream needs ten to come in between.
+    let poison: Vec<String> = (0..3000).map(|number| format!("poison {number}")).collect();
     let poison: Vec<&str> = poison.iter().map(String::as_str).collect();
     sluice.accept(Signal::Logs, logs(&[("divided", &poison)])).await;
     // The division has begun.

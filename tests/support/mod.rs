@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 /// The deadline of everything that is waited for: far longer than it takes on a busy machine, since it only decides
 /// when a test that fails gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `reached` gives a value; panics after [`PATIENCE`].
 pub async fn eventually<T>(what: &str, mut reached: impl AsyncFnMut() -> Option<T>) -> T {

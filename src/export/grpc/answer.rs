@@ -7,7 +7,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::MAX_MESSAGE;
 use super::call::{Answered, ReadMessage};
-use crate::export::upstream::answer_body::{AnswerBody, Coding, Unreadable};
+use crate::coding::Coding;
+use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
 use crate::export::upstream::status::{self, redirect, retry_after};
@@ -85,7 +86,7 @@ impl Answered {
 
 /// Undoes the compression of this name.
 fn decompressed(message: &AnswerBody, named: &str) -> Result<AnswerBody, Unreadable> {
-    Coding::of(named.trim()).ok_or(Unreadable::Encoding).and_then(|coding| message.decompressed(coding))
+    Coding::of(named).ok_or(Unreadable::Encoding).and_then(|coding| message.decompressed(coding))
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Shared {
         headers.insert(CONTENT_TYPE, MEDIA_TYPE);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(ACCEPT_ENCODING, ACCEPTED);
+        headers.insert(ACCEPT_ENCODING, ACCEPTED.clone());
         if let Some(name) = self.settings.compression.in_grpc() {
             headers.insert(ENCODING, HeaderValue::from_static(name));
         }

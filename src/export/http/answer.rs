@@ -10,9 +10,11 @@ use hyper::body::Incoming;
 use prost::Message;
 use serde_json::Value;
 
-use crate::export::upstream::answer_body::{AnswerBody, Coding, Unreadable};
+use crate::byte_order_mark;
+use crate::coding::Coding;
+use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
-use crate::export::upstream::partial_success::{BYTE_ORDER_MARK, delivered, partial_success};
+use crate::export::upstream::partial_success::{delivered, partial_success};
 use crate::export::upstream::status::{code, outcome, redirect, retry_after};
 use crate::export::{Answer, Outcome};
 use crate::stream::Budget;
@@ -144,7 +146,7 @@ pub(crate) fn error_message(headers: &HeaderMap, body: &[u8]) -> String {
 
 /// The same, if it is one of these.
 fn understood(headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let text = byte_order_mark::strip_bytes(body);
     if let Ok(value) = serde_json::from_slice::<Value>(text) {
         let error = value.get("error");
         let candidates = [value.get("message"), error.and_then(|error| error.get("message")), error];

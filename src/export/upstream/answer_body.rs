@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::coding::{Coding, ZSTD_WINDOW_LOG};
 use crate::stream::{Budget, Reservation};
 
 /// Bytes of an answer that are read, before and again after decompression (OTLP rules 5 and 33).
@@ -22,9 +23,6 @@ const KEPT: usize = 64 * 1024;
 /// end, at least half as many.
 const HALF: usize = KEPT / 2;
 
-/// The largest window that a zstd frame may have (RFC 9659, section 3).
-const ZSTD_WINDOW_LOG: u32 = 23;
-
 /// Why an answer's body is not known.
 #[derive(Debug, Error)]
 pub(crate) enum Unreadable {
@@ -36,15 +34,6 @@ pub(crate) enum Unreadable {
     Encoding,
     #[error("the answer's body is not an OTLP response")]
     Format,
-}
-
-/// What an answer's body may be compressed by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::export) enum Coding {
-    Gzip,
-    /// With the frame of zlib, as both HTTP and gRPC mean the name; without it where that is what came.
-    Deflate,
-    Zstd,
 }
 
 /// The body of one answer.
@@ -68,29 +57,6 @@ pub(in crate::export) struct Excerpt<'a> {
     pub(in crate::export) start: &'a [u8],
     /// Its last bytes and where they stand. There is a gap before them, unless that is where `start` ends.
     pub(in crate::export) end: (usize, &'a [u8]),
-}
-
-impl Coding {
-    /// The coding of this name in `Content-Encoding` or `grpc-encoding`.
-    pub(in crate::export) fn of(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => Some(Self::Gzip),
-            "deflate" => Some(Self::Deflate),
-            "zstd" => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-
-    /// The coding that these bytes begin like, whatever they are labelled as.
-    pub(in crate::export) fn guess(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
-            // A window of 32 KiB, and a check of the two bytes (RFC 1950, section 2.2).
-            [0x78, flags, ..] if (0x7800 + u16::from(*flags)) % 31 == 0 => Some(Self::Deflate),
-            _ => None,
-        }
-    }
 }
 
 impl AnswerBody {
@@ -151,7 +117,8 @@ impl AnswerBody {
         Excerpt { start: &self.start, end: (self.len - self.rest.len(), &self.rest) }
     }
 
-    /// Undoes a compression. Of a body that is not whole, the beginning is found.
+    /// Undoes a compression, if it is one of [`Coding::OF_ANSWERS`]. `deflate` without the frame of zlib is taken as well.
+    /// Of a body that is not whole, the beginning is found.
     pub(in crate::export) fn decompressed(&self, coding: Coding) -> Result<Self, Unreadable> {
         let known = self.known();
         match self.decode(&known, coding) {
@@ -165,7 +132,7 @@ impl AnswerBody {
 
     /// Undoes the compression that it looks like.
     pub(in crate::export) fn guessed(&self) -> Option<Result<Self, Unreadable>> {
-        Coding::guess(&self.start).map(|coding| self.decompressed(coding))
+        guess(&self.start).map(|coding| self.decompressed(coding))
     }
 
     fn decode(&self, bytes: &[u8], coding: Coding) -> Result<Self, Unreadable> {
@@ -179,6 +146,7 @@ impl AnswerBody {
                 });
                 self.collect(decoder.map_err(|_| Unreadable::Encoding)?)
             }
+            Coding::Identity | Coding::Snappy | Coding::Lz4 => Err(Unreadable::Encoding),
         }
     }
 
@@ -194,6 +162,17 @@ impl AnswerBody {
             Err(_) => return Err(Unreadable::Encoding),
         }
         Ok(plain)
+    }
+}
+
+/// The coding that these bytes begin like, whatever they are labelled as.
+fn guess(bytes: &[u8]) -> Option<Coding> {
+    match bytes {
+        [0x1f, 0x8b, 8, ..] => Some(Coding::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Coding::Zstd),
+        // A window of 32 KiB, and a check of the two bytes (RFC 1950, section 2.2).
+        [0x78, flags, ..] if (0x7800 + u16::from(*flags)) % 31 == 0 => Some(Coding::Deflate),
+        _ => None,
     }
 }
 
@@ -305,12 +284,40 @@ mod tests {
         let gzip = flate2::write::GzEncoder::new(b"".to_vec(), Compression::fast()).finish().unwrap();
         for level in 0..10 {
             let zlib = flate2::write::ZlibEncoder::new(b"".to_vec(), Compression::new(level));
-            assert_eq!(Coding::guess(&zlib.finish().unwrap()), Some(Coding::Deflate), "{level}");
+            assert_eq!(guess(&zlib.finish().unwrap()), Some(Coding::Deflate), "{level}");
         }
-        assert_eq!(Coding::guess(&gzip), Some(Coding::Gzip));
-        assert_eq!(Coding::guess(&zstd::encode_all(&b"x"[..], 1).unwrap()), Some(Coding::Zstd));
+        assert_eq!(guess(&gzip), Some(Coding::Gzip));
+        assert_eq!(guess(&zstd::encode_all(&b"x"[..], 1).unwrap()), Some(Coding::Zstd));
         for plain in [&b""[..], b"{}", b"\x0a\x00", b"\x0a\x02\x08\x01", b"x", b"\x1f\x8b"] {
-            assert_eq!(Coding::guess(plain), None, "{plain:?}");
+            assert_eq!(guess(plain), None, "{plain:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_in_the_codings_that_are_asked_for_and_no_other() {
+        use flate2::Compression;
+        for coding in Coding::OF_REQUESTS {
+            let bytes = match coding {
+                Coding::Gzip => {
+                    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::fast());
+                    encoder.write_all(b"plain").unwrap();
+                    encoder.finish().unwrap()
+                }
+                Coding::Deflate => {
+                    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
+                    encoder.write_all(b"plain").unwrap();
+                    encoder.finish().unwrap()
+                }
+                Coding::Zstd => zstd::encode_all(&b"plain"[..], 1).unwrap(),
+                Coding::Snappy => snap::raw::Encoder::new().compress_vec(b"plain").unwrap(),
+                Coding::Lz4 | Coding::Identity => b"plain".to_vec(),
+            };
+            let decoded = body(&budget(), &bytes, 16).decompressed(coding);
+            if Coding::OF_ANSWERS.contains(&coding) {
+                assert_eq!(decoded.unwrap().whole().as_deref(), Some(&b"plain"[..]), "{coding:?}");
+            } else {
+                assert!(matches!(decoded, Err(Unreadable::Encoding)), "{coding:?}");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::answer_body::{AnswerBody, Excerpt, Unreadable};
 use super::detail::Secrets;
+use crate::byte_order_mark;
 use crate::export::Outcome;
 
 /// `Export<Signal>ServiceResponse`: the three differ in names only.
@@ -27,9 +28,6 @@ pub(crate) struct PartialSuccess {
     #[prost(string, tag = "2")]
     pub(crate) error_message: String,
 }
-
-/// What some encoders write before a text.
-pub(in crate::export) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The partial success in a response, in whatever form that comes: decompressed by its label, which is done in `labelled`,
 /// else by what its bytes look like, else as it is.
@@ -66,7 +64,7 @@ fn of_plain(response: &AnswerBody, labelled_json: bool) -> Result<Option<Partial
 }
 
 fn of_whole(response: &[u8], labelled_json: bool) -> Result<Option<PartialSuccess>, Unreadable> {
-    let text = response.strip_prefix(BYTE_ORDER_MARK).unwrap_or(response);
+    let text = byte_order_mark::strip_bytes(response);
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
@@ -112,7 +110,7 @@ fn of_document(document: &Value) -> Result<Option<PartialSuccess>, Unreadable> {
 /// What start and end of a long response tell: the message is what makes it long, so that the count stands before or
 /// behind it.
 fn of_excerpt(response: Excerpt<'_>) -> Result<Option<PartialSuccess>, Unreadable> {
-    let text = response.start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(response.start);
+    let text = byte_order_mark::strip_bytes(response.start);
     let found = if text.trim_ascii_start().first() == Some(&b'{') {
         of_json_excerpt(response)
     } else {

@@ -1,7 +1,7 @@
 //! TLS towards upstreams: what is trusted, who we are, and both again when the files change.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,11 +14,13 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::system_roots::SystemRoots;
 use crate::export::TlsClientSettings;
 use crate::pem::{Pem, PemError};
 
-/// How long the files are taken to be unchanged. A new connection after this time has them read again.
-const RECHECK: Duration = Duration::from_secs(10);
+/// How long the files, or the system's missing roots, are taken to be unchanged. A new connection after this time has them
+/// read again.
+pub(super) const RECHECK: Duration = Duration::from_secs(10);
 
 /// Why TLS can't be set up. The messages name the file and what to do.
 #[derive(Debug, Error)]
@@ -50,6 +52,8 @@ pub(in crate::export) struct Tls {
     settings: TlsClientSettings,
     /// The protocol that is asked for (ALPN).
     protocol: &'static [u8],
+    /// Trusted where no `ca_file` is configured.
+    system: &'static SystemRoots,
     state: Mutex<Option<Loaded>>,
     /// Held while the files are read for the first time, which the first connections all wait for: read by each of them,
     /// each would have a configuration of its own and void the connections of the others.
@@ -74,6 +78,15 @@ impl Tls {
         protocol: &'static [u8],
         wanted: bool,
     ) -> Result<Self, TlsError> {
+        Self::with_roots(settings, protocol, wanted, SystemRoots::of_process())
+    }
+
+    fn with_roots(
+        settings: TlsClientSettings,
+        protocol: &'static [u8],
+        wanted: bool,
+        system: &'static SystemRoots,
+    ) -> Result<Self, TlsError> {
         match (&settings.cert_file, &settings.key_file) {
             (Some(_), None) => {
                 return Err(TlsError::HalfIdentity { given: "cert_file", missing: "key_file" });
@@ -86,10 +99,11 @@ impl Tls {
         if let Some(name) = &settings.server_name_override {
             server_name(name)?;
         }
-        let tls = Self { settings, protocol, state: Mutex::new(None), first: tokio::sync::Mutex::new(()) };
+        let (state, first) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        let tls = Self { settings, protocol, system, state, first };
         if wanted || tls.has_files() {
             let files = Files::read(&tls.settings)?;
-            let config = files.config(&tls.settings, protocol)?;
+            let config = files.config(&tls.settings, protocol, system)?;
             tls.install(files, Ok(config))?;
         }
         Ok(tls)
@@ -109,15 +123,19 @@ impl Tls {
                     loaded.checked = Instant::now();
                     break Some(loaded.files.clone());
                 }
+                // Without files nothing else can fail. Whoever waited for the first read learns from it, too.
+                None if self.trusts_system() && self.system.were_missing_just_now() => {
+                    return Err(TlsError::NoRoots);
+                }
                 None if first.is_some() => break None,
                 None => {}
             }
             first = Some(self.first.lock().await);
         };
-        let (settings, protocol) = (self.settings.clone(), self.protocol);
+        let (settings, protocol, system) = (self.settings.clone(), self.protocol, self.system);
         let read = tokio::task::spawn_blocking(move || {
             let files = Files::read(&settings)?;
-            let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings, protocol));
+            let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings, protocol, system));
             Ok((files, config))
         });
         match read.await.expect("reading certificates neither panics nor is aborted") {
@@ -150,6 +168,11 @@ impl Tls {
 
     fn has_files(&self) -> bool {
         self.settings.ca_file.is_some() || self.settings.cert_file.is_some()
+    }
+
+    /// Whether what is trusted comes from the system.
+    fn trusts_system(&self) -> bool {
+        self.settings.ca_file.is_none() && !self.settings.insecure_skip_verify
     }
 
     fn install(&self, files: Files, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
@@ -201,7 +224,12 @@ impl Files {
         })
     }
 
-    fn config(&self, settings: &TlsClientSettings, protocol: &[u8]) -> Result<ClientConfig, TlsError> {
+    fn config(
+        &self,
+        settings: &TlsClientSettings,
+        protocol: &[u8],
+        system: &SystemRoots,
+    ) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions: &[_] = if settings.only_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -210,7 +238,7 @@ impl Files {
         let builder = if settings.insecure_skip_verify {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            builder.with_root_certificates(self.roots(system)?)
         };
         let mut config = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => builder
@@ -222,24 +250,12 @@ impl Files {
         Ok(config)
     }
 
-    fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
+    fn roots(&self, system: &SystemRoots) -> Result<Arc<RootCertStore>, TlsError> {
         match &self.ca {
             Some(ca) => Ok(Arc::new(ca.authorities()?)),
-            None => system_roots(),
+            None => system.get().ok_or(TlsError::NoRoots),
         }
     }
-}
-
-/// The system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), read once per process: parsing them for
-/// every exporter at every reload would cost more than it brings.
-fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(roots)
-    });
-    if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Arc::clone(roots)) }
 }
 
 pub(in crate::export) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
@@ -289,6 +305,8 @@ impl ServerCertVerifier for AnyCertificate {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::task::JoinSet;
 
     use super::*;
@@ -305,5 +323,26 @@ mod tests {
         let all = first.join_all().await;
         assert!(all.iter().all(|(config, generation)| Arc::ptr_eq(config, &all[0].0) && *generation == 0));
         assert_eq!(tls.generation(), 0, "no connection is of an older one");
+    }
+    #[tokio::test]
+    async fn a_thousand_connections_that_find_no_roots_read_them_once_until_they_are_looked_for_again() {
+        static READS: AtomicUsize = AtomicUsize::new(0);
+        fn nothing() -> RootCertStore {
+            READS.fetch_add(1, Ordering::SeqCst);
+            RootCertStore::empty()
+        }
+        static ROOTS: SystemRoots = SystemRoots::new(nothing);
+        let tls = Arc::new(Tls::with_roots(TlsClientSettings::default(), b"h2", false, &ROOTS).unwrap());
+        for looks in 1..4 {
+            let mut dials = JoinSet::new();
+            for _ in 0..1000 {
+                let tls = Arc::clone(&tls);
+                dials.spawn(async move { tls.current().await });
+            }
+            let ended = dials.join_all().await;
+            assert!(ended.iter().all(|ended| matches!(ended, Err(TlsError::NoRoots))), "{:?}", ended[0]);
+            assert_eq!(READS.load(Ordering::SeqCst), looks);
+            ROOTS.expire();
+        }
     }
 }

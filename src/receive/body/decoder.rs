@@ -8,12 +8,9 @@ use std::io::{self, BufRead as _, Read};
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 
-use super::Coding;
 use super::chunks::Chunks;
 use super::lz4::{Filled, Lz4Decoder};
-
-/// The largest zstd window (8 MiB, what RFC 8878 asks every decoder to support), as a power of two.
-pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
+use crate::coding::{Coding, ZSTD_WINDOW_LOG};
 
 /// What the first bytes of frames of snappy are; no block begins with them.
 pub(super) const SNAPPY_FRAMES: [u8; 10] = *b"\xff\x06\0\0sNaPpY";

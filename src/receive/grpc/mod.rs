@@ -19,17 +19,17 @@ use tokio::time::Instant;
 use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
-use super::body::{self, BodyError, Coding, Limits};
-use super::http::{Misdirected, quoted};
+use super::body::{self, BodyError, Limits};
+use super::http::{Misdirected, coding, unsupported};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
+use super::sender::printable;
 use super::{Misdirection, Received, Sender, Transport};
+use crate::coding::Coding;
 use crate::otlp::Signal;
-use crate::rpc::{ACCEPT_ENCODING, Code, ENCODING, MEDIA_TYPE};
+use crate::rpc::{ACCEPT_ENCODING, Code, MEDIA_TYPE, accepting};
 
-/// How the message of a call may be compressed.
-const CODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd,snappy,lz4");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// What a call asks for.
@@ -47,10 +47,10 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         Ok(accepted) => accepted,
         Err(misdirected) => {
             otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
-            misdirected.log(Code::Unimplemented.name(), settings, &head.headers);
+            misdirected.log(Code::Unimplemented.name(), settings, &Sender::of(&head));
             tokio::spawn(body::drain(body, DRAIN));
             return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
-                .with(ACCEPT_ENCODING, CODINGS)
+                .with(ACCEPT_ENCODING, accepting(&Coding::OF_REQUESTS))
                 .answer();
         }
     };
@@ -118,23 +118,14 @@ fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let codec = content_type.get(MEDIA_TYPE.len()..).unwrap_or_default();
     if codec.first() == Some(&b'+') && !codec[1..].to_ascii_lowercase().starts_with(b"proto") {
-        return Err(wrong(
-            Misdirection::Format,
-            "messages are protobuf: send `content-type: application/grpc`",
-        ));
+        let instead = "messages are protobuf, so send `content-type: application/grpc`";
+        return Err(unsupported(&head.headers, "content-type", instead));
     }
     if head.method != Method::POST {
         return Err(wrong(Misdirection::Method, "calls are sent by POST"));
     }
     let call = call(head.uri.path()).map_err(|message| wrong(Misdirection::Path, &message))?;
-    let mut codings = head.headers.get_all(ENCODING).iter();
-    let coding = match (codings.next(), codings.next()) {
-        (None, _) => Some(Coding::Identity),
-        (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
-        (Some(_), Some(_)) => None,
-    };
-    let unknown = || wrong(Misdirection::Format, &format!("send `grpc-encoding` {}", Coding::NAMES));
-    Ok((call, coding.ok_or_else(unknown)?))
+    Ok((call, coding(&head.headers, "grpc-encoding")?))
 }
 
 /// The call of a path, or why there is none.
@@ -152,7 +143,7 @@ fn call(path: &str) -> Result<Call, String> {
         }
         _ => Err(format!(
             "there is no `{}` here; there is `Export` of TraceService, MetricsService and LogsService",
-            quoted(path)
+            printable(path)
         )),
     }
 }

@@ -43,7 +43,7 @@ impl Grpc {
         headers.insert(CONTENT_TYPE, MEDIA_TYPE);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(ACCEPT_ENCODING, ACCEPTED);
+        headers.insert(ACCEPT_ENCODING, ACCEPTED.clone());
         let coding = settings.compression.coding();
         if let Some(coding) = coding {
             headers.insert(ENCODING, HeaderValue::from_static(coding));
