@@ -10,6 +10,7 @@ mod chunks;
 mod coding;
 mod decoder;
 mod lz4;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,10 @@ const LEAST_PIECE: usize = 256;
 /// The most that is taken at once for bytes of which nobody knows how many will come, and what is decoded before other
 /// tasks have their turn: less than a millisecond's work.
 const STEP: usize = 256 * 1024;
+
+/// What is read of a compressed body before other tasks have their turn, whether anything comes out or not: of parts that hold
+/// nothing, this much takes a millisecond.
+const STEP_INPUT: usize = 64 * 1024;
 
 /// What is decoded is expected to be so many times as large, when memory for the first of it is taken.
 const EXPANSION: usize = 8;
@@ -312,7 +317,7 @@ impl Decoding<'_> {
                 }
                 memory = needed;
                 let before = decoder.input().held();
-                let result = aside(large, || decoder.fill(&mut piece[filled..], memory)).await;
+                let result = aside(large, || decoder.fill(&mut piece[filled..], memory, STEP_INPUT)).await;
                 self.room.give_back(before - decoder.input().held());
                 match result.map_err(|error| self.corrupt(error))? {
                     Filled::Whole(more) => {
@@ -324,6 +329,7 @@ impl Decoding<'_> {
                 if filled == expected {
                     break false;
                 }
+                yield_now().await;
             };
             if filled > 0 {
                 piece.truncate(filled);
