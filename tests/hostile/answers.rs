@@ -74,7 +74,7 @@ fn never_read(to: std::net::SocketAddr, request: &'static str) -> tokio::task::J
 
 #[tokio::test]
 async fn answers_of_http_1_1_that_are_never_read_end_their_connection() {
-    const CONNECTIONS: usize = 5;
+    const CONNECTIONS: usize = 20;
     let (_up, sluice) = start().await;
     for (receiver, to, request) in [
         ("otlp", sluice.otlp, "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n"),
