@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::chunks::Chunks;
 use self::decoder::{Decoder, SnappyBlock};
 use self::lz4::Filled;
-use super::aside::aside;
+use super::aside::{MOST_OF_A_WORKER, aside};
 use super::copy::{COPYING, CopyLeave};
 use super::grpc::framing::{FramingError, Part, Unframe};
 use crate::stream::{Budget, Patience, Reservation};
@@ -56,9 +56,6 @@ const EXPANSION: usize = 8;
 /// Compressed bodies up to this size are decoded by the worker that has read them: one step takes it two milliseconds at
 /// the most, whatever the body holds.
 const SMALL: usize = 32 * 1024;
-
-/// Above this size bytes are not copied by a worker.
-const LARGE: usize = 1024 * 1024;
 
 /// The bounds of one body.
 #[derive(Clone, Debug)]
@@ -317,7 +314,8 @@ impl Decoding<'_> {
                 }
                 memory = needed;
                 let before = decoder.input().held();
-                let result = aside(large, || decoder.fill(&mut piece[filled..], memory, STEP_INPUT)).await;
+                let step = || decoder.fill(&mut piece[filled..], memory, STEP_INPUT);
+                let result = aside(large, expected - filled + STEP_INPUT, step).await;
                 self.room.give_back(before - decoder.input().held());
                 match result.map_err(|error| self.corrupt(error))? {
                     Filled::Whole(more) => {
@@ -362,13 +360,13 @@ impl Decoding<'_> {
             Ok(whole) => whole,
             Err(pieces) => {
                 self.room.fit(len).await?;
-                let joined = aside(len > LARGE, || pieces.join()).await;
+                let joined = aside(len > MOST_OF_A_WORKER, len, || pieces.join()).await;
                 self.room.give_back(held);
                 joined
             }
         };
         self.room.fit(block.len).await?;
-        let decoded = aside(block.len > STEP, || block.decode(&input)).await;
+        let decoded = aside(block.len > STEP, block.len, || block.decode(&input)).await;
         let decoded = decoded.map_err(|error| self.corrupt(error))?;
         drop(input);
         let mut whole = Chunks::default();
@@ -423,7 +421,7 @@ impl Room {
         let (len, held) = (pieces.len(), pieces.held());
         loop {
             let reservation = &mut self.reservation;
-            let joined = aside(len > LARGE, || match CopyLeave::take(len, reservation) {
+            let joined = aside(len > MOST_OF_A_WORKER, len, || match CopyLeave::take(len, reservation) {
                 None => Err(pieces),
                 Some(_leave) => {
                     let joined = pieces.join();

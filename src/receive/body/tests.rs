@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
+use crate::receive::aside::counted::Counted;
 
 const MIB: usize = 1 << 20;
 
@@ -375,5 +376,26 @@ async fn other_tasks_have_their_turn_while_parts_that_hold_nothing_are_decoded()
     for (what, coding, parts) in idle(100_000) {
         let turns = turns_beside(coding, &parts).await;
         assert!(turns >= parts.len() / STEP_INPUT / 2, "{what}, {coding:?}: {turns} turns");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn no_poll_has_a_worker_work_on_more_than_two_mebibytes_of_a_body_in_every_coding() {
+    for coding in [Coding::Identity].into_iter().chain(COMPRESSED) {
+        for len in [40 * 1024, MIB - 1, MIB + 1, 60 * MIB] {
+            let body = compressed(coding, &telemetry(len));
+            let reading = async move {
+                let limits = limits(&Arc::new(Budget::new(256 << 20)));
+                read(coding, &body, 16 * 1024, &limits).await.unwrap().bytes.len()
+            };
+            let (read, done) = tokio::spawn(Counted::new(reading)).await.unwrap();
+            assert_eq!(read, len, "{coding:?}");
+            assert!(done.by_worker <= 2 * MIB, "{coding:?}, {len} bytes: {done:?}");
+            if len > MIB {
+                // Decompressed, and then copied into one piece.
+                let times = if coding == Coding::Identity { 1 } else { 2 };
+                assert!(done.aside >= times * len, "{coding:?}, {len} bytes: {done:?}");
+            }
+        }
     }
 }
