@@ -565,3 +565,38 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_and_deaf_connections_make_room_before_idle_ones_and_one_that_has_just_come_is_spared() {
+        let watch = Arc::<Watch>::default();
+        let enter = |id| Arc::new(watch.enter(id, None));
+        let [idle, deaf, silent, busy] = [1, 2, 3, 4].map(enter);
+        drop(idle.request());
+        // One behind another, whose answer the socket does not take.
+        drop(deaf.request());
+        let behind = deaf.request();
+        deaf.wrote(false);
+        let _answered = busy.request();
+        watch.clock.store(10, Ordering::Relaxed);
+        let new = enter(5);
+        let evicted = |connection: &Watched| connection.activity.end.load(Ordering::Relaxed) != 0;
+        for expected in [[true, false], [true, true]] {
+            assert!(watch.evict(Evicted::Idle));
+            assert_eq!([evicted(&deaf), evicted(&silent)], expected);
+        }
+        // These may take a moment to end.
+        assert!(!watch.evict(Evicted::Idle));
+        assert!(!evicted(&idle));
+        drop((behind, deaf, silent));
+        assert!(watch.evict(Evicted::Idle));
+        assert_eq!([evicted(&idle), evicted(&new), evicted(&busy)], [true, false, false]);
+        drop(idle);
+        watch.clock.store(12, Ordering::Relaxed);
+        assert!(watch.evict(Evicted::Idle));
+        assert_eq!([evicted(&new), evicted(&busy)], [true, false]);
+    }
+}
