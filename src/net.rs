@@ -16,6 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 /// Senders that come in a herd wait here instead of being refused.
 pub(crate) const ACCEPT_QUEUE: u32 = 1024;
 
+/// Bytes of answers that the system keeps for a connection whose other side does not take them; Linux doubles them. Left to
+/// itself, it would take four mebibytes from whoever reads nothing, and so much work to answer would be done in vain.
+const UNTAKEN_ANSWERS: usize = 64 * 1024;
+
 /// A network.
 #[derive(Clone, Debug, Default)]
 pub enum Network {
@@ -83,6 +87,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     // So that a restart doesn't wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
+    // Connections that are accepted have it from here.
+    socket.set_send_buffer_size(UNTAKEN_ANSWERS)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(ACCEPT_QUEUE as i32)?;

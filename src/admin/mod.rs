@@ -7,6 +7,7 @@ mod letters;
 mod metrics;
 mod query;
 mod server;
+mod shared_page;
 mod site;
 
 pub use server::Admin;

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
+use super::shared_page::SharedPage;
 use super::{api, journal, letters, metrics, site};
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
@@ -42,6 +43,7 @@ pub struct Admin {
     role: Role,
     /// What requests and pages are reserved on, which is not `limits.memory`: what is looked at must not depend on it.
     budget: Arc<Budget>,
+    metrics: SharedPage,
 }
 
 impl Handler for Admin {
@@ -135,7 +137,7 @@ impl Page {
 impl Admin {
     /// What answers in one of these two roles.
     pub fn new(router: Arc<Router>, role: Role) -> Self {
-        Self { router, role, budget: Arc::new(Budget::new(PAGES)) }
+        Self { router, role, budget: Arc::new(Budget::new(PAGES)), metrics: SharedPage::default() }
     }
 
     async fn show(&self, page: Page, query: &str) -> Answer {
@@ -147,7 +149,10 @@ impl Admin {
                 Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
                 Phase::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             },
-            Page::Metrics => answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics::encode(&self.router)),
+            Page::Metrics => {
+                let page = self.metrics.get(|| metrics::encode(&self.router)).await;
+                answer(StatusCode::OK, metrics::CONTENT_TYPE, page)
+            }
             Page::Streams => match api::streams(&self.router, query) {
                 Ok(streams) => json(StatusCode::OK, &streams),
                 Err(error) => problem(StatusCode::BAD_REQUEST, &error),
@@ -207,8 +212,8 @@ fn problem(status: StatusCode, error: &str) -> Answer {
     json(status, &json!({ "error": error }))
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(AnswerBody::from(Bytes::from(body)));
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(AnswerBody::from(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -9,7 +9,7 @@ use arc_swap::Guard;
 use bytes::Bytes;
 
 use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
-use super::aside::aside;
+use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
 use super::burial::Remains;
 use super::copy::CopyLeave;
@@ -29,9 +29,6 @@ const ENTRY_OVERHEAD: usize = 192;
 
 /// Requests of up to this many entries take so little on their way that nobody counts it.
 const ORDINARY_ENTRIES: usize = 64;
-
-/// Requests of more bytes than this, or with entries that take more on their way, are not looked at by a worker.
-const LONG: usize = 1024 * 1024;
 
 thread_local! {
     /// Where routing keys are put together.
@@ -95,8 +92,8 @@ impl Intake {
         received: Received,
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
-        let long = takes_long(&received.bytes);
-        aside(long, || self.admit_at_once(transport, signal, sender, received, omitted)).await
+        let (long, len) = (takes_long(&received.bytes), received.bytes.len());
+        aside(long, len, || self.admit_at_once(transport, signal, sender, received, omitted)).await
     }
 
     fn admit_at_once(
@@ -260,7 +257,7 @@ impl Intake {
 
 /// Whether it takes more than a few milliseconds to split a request and to copy it into queues.
 pub(super) fn takes_long(body: &[u8]) -> bool {
-    body.len() > LONG || otlp::count_entries(body) * ENTRY_OVERHEAD > LONG
+    body.len() > MOST_OF_A_WORKER || otlp::count_entries(body) * ENTRY_OVERHEAD > MOST_OF_A_WORKER
 }
 
 /// Places one entry in every stream that its routes say, and returns how many, and why there are not more.

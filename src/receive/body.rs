@@ -9,6 +9,7 @@ mod check;
 mod chunks;
 mod decoder;
 mod lz4;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::chunks::Chunks;
 use self::decoder::{Decoder, SnappyBlock};
 use self::lz4::Filled;
-use super::aside::aside;
+use super::aside::{MOST_OF_A_WORKER, aside};
 use super::copy::{COPYING, CopyLeave};
 use super::grpc::framing::{FramingError, Part, Unframe};
 use crate::coding::Coding;
@@ -44,15 +45,16 @@ const LEAST_PIECE: usize = 256;
 /// tasks have their turn: less than a millisecond's work.
 const STEP: usize = 256 * 1024;
 
+/// What is read of a compressed body before other tasks have their turn, whether anything comes out or not: of parts that hold
+/// nothing, this much takes a millisecond.
+const STEP_INPUT: usize = 64 * 1024;
+
 /// What is decoded is expected to be so many times as large, when memory for the first of it is taken.
 const EXPANSION: usize = 8;
 
 /// Compressed bodies up to this size are decoded by the worker that has read them: one step takes it two milliseconds at
 /// the most, whatever the body holds.
 const SMALL: usize = 32 * 1024;
-
-/// Above this size bytes are not copied by a worker.
-const LARGE: usize = 1024 * 1024;
 
 /// The bounds of one body.
 #[derive(Clone, Debug)]
@@ -311,7 +313,8 @@ impl Decoding<'_> {
                 }
                 memory = needed;
                 let before = decoder.input().held();
-                let result = aside(large, || decoder.fill(&mut piece[filled..], memory)).await;
+                let step = || decoder.fill(&mut piece[filled..], memory, STEP_INPUT);
+                let result = aside(large, expected - filled + STEP_INPUT, step).await;
                 self.room.give_back(before - decoder.input().held());
                 match result.map_err(|error| self.corrupt(error))? {
                     Filled::Whole(more) => {
@@ -323,6 +326,7 @@ impl Decoding<'_> {
                 if filled == expected {
                     break false;
                 }
+                yield_now().await;
             };
             if filled > 0 {
                 piece.truncate(filled);
@@ -355,13 +359,13 @@ impl Decoding<'_> {
             Ok(whole) => whole,
             Err(pieces) => {
                 self.room.fit(len).await?;
-                let joined = aside(len > LARGE, || pieces.join()).await;
+                let joined = aside(len > MOST_OF_A_WORKER, len, || pieces.join()).await;
                 self.room.give_back(held);
                 joined
             }
         };
         self.room.fit(block.len).await?;
-        let decoded = aside(block.len > STEP, || block.decode(&input)).await;
+        let decoded = aside(block.len > STEP, block.len, || block.decode(&input)).await;
         let decoded = decoded.map_err(|error| self.corrupt(error))?;
         drop(input);
         let mut whole = Chunks::default();
@@ -416,7 +420,7 @@ impl Room {
         let (len, held) = (pieces.len(), pieces.held());
         loop {
             let reservation = &mut self.reservation;
-            let joined = aside(len > LARGE, || match CopyLeave::take(len, reservation) {
+            let joined = aside(len > MOST_OF_A_WORKER, len, || match CopyLeave::take(len, reservation) {
                 None => Err(pieces),
                 Some(_leave) => {
                     let joined = pieces.join();

@@ -102,6 +102,8 @@ impl<H: Handler> Connection<H> {
     async fn look<S: AsyncRead + Unpin>(&mut self, socket: S) -> Option<(Opening, Reread<S>)> {
         let peer = self.peer;
         tokio::select! {
+            // What has come is looked at before the connection makes room: there may be a request in it.
+            biased;
             looked = opening::look(socket, || self.watched.begin_head()) => {
                 looked.inspect_err(|error| debug!(%peer, "connection ended: {error}")).ok()
             }
@@ -248,6 +250,8 @@ impl<H: Handler> Connection<H> {
         let mut deadline = None;
         loop {
             tokio::select! {
+                // A request that has come keeps the connection from making room.
+                biased;
                 ended = poll_fn(|cx| {
                     self.watched.begin_turn();
                     connection.as_mut().poll(cx)

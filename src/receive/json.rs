@@ -33,8 +33,8 @@ pub(super) async fn transcode(
     patience: &mut Patience,
 ) -> Result<(Received, Omitted), Untranscoded> {
     loop {
-        let large = received.bytes.len() > LARGE;
-        let (body, refused) = match aside(large, || read(signal, received)).await {
+        let len = received.bytes.len();
+        let (body, refused) = match aside(len > LARGE, len, || read(signal, received)).await {
             Attempt::Done(done) => return done,
             Attempt::Short(body, bytes) => {
                 // There may be room each time it is asked for, and none any more when it is taken.
@@ -46,7 +46,7 @@ pub(super) async fn transcode(
             }
             Attempt::TooLarge(body) => (body, Refused::TooLarge),
         };
-        let records = aside(large, || otlp::count_json(signal, &body.bytes)).await;
+        let records = aside(len > LARGE, len, || otlp::count_json(signal, &body.bytes)).await;
         return Err(Untranscoded::Refused(refused, records));
     }
 }
@@ -83,6 +83,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::receive::aside::counted::Counted;
     use crate::stream::Budget;
 
     fn received(budget: &Arc<Budget>, json: String) -> Received {
@@ -138,5 +139,20 @@ mod tests {
             Refused::TooLarge
         ));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_document_that_is_not_small_is_not_read_by_a_worker() {
+        for (count, by_worker) in [(1_000, true), (200_000, false), (2_000_000, false)] {
+            let budget = Arc::new(Budget::new(256 << 20));
+            let body = received(&budget, bounds(count));
+            let len = body.bytes.len();
+            let reading =
+                async move { transcode(Signal::Metrics, body, &mut Patience::default()).await.is_ok() };
+            let (read, done) = tokio::spawn(Counted::new(reading)).await.unwrap();
+            assert!(read);
+            let expected = if by_worker { (len, 0) } else { (0, len) };
+            assert_eq!((done.by_worker, done.aside), expected, "{len} bytes");
+        }
     }
 }

@@ -97,7 +97,7 @@ pub(super) enum End {
 pub enum Evicted {
     /// Those on which no whole head has come in some seconds.
     Headless,
-    /// Those on which none has come at all, and then those that have been idle longest.
+    /// Those on which none has come at all and those that don't take their answers, and then those that have been idle longest.
     Idle,
 }
 
@@ -155,33 +155,53 @@ impl Watch {
         }
     }
 
-    /// Closes some connections that have no request, those first that have been silent or in the middle of their first head
-    /// for longest. Whether there were such.
+    /// Closes some connections that have no request, or whose answers nobody takes, those first that have been silent or in the
+    /// middle of their first head for longest. Whether there were such.
     pub(super) fn evict(&self, which: Evicted) -> bool {
+        let now = self.now();
         let mut ending = false;
-        let (mut headless, mut served) = (Vec::new(), Vec::new());
+        let (mut waiting, mut served) = (Vec::new(), Vec::new());
         for activity in &self.connections {
             let end = activity.end.load(Ordering::Relaxed);
             if end != 0 {
                 // One that is idle for too long may still take its time, and makes no room at once.
                 ending |= end == End::Evicted as u8;
-            } else if activity.is_idle() {
-                // Those that came in the same second, in their order.
-                let rank = (activity.since.load(Ordering::Relaxed), *activity.key());
-                let of = if activity.served.load(Ordering::Relaxed) { &mut served } else { &mut headless };
-                of.push((rank, activity.value().clone()));
+                continue;
             }
+            let headless = !activity.served.load(Ordering::Relaxed) && activity.is_idle();
+            let of = if headless || (which == Evicted::Idle && activity.waits_for_its_reader(now)) {
+                &mut waiting
+            } else if activity.is_idle() {
+                &mut served
+            } else {
+                continue;
+            };
+            // Those that came in the same second, in their order.
+            let rank = (activity.since.load(Ordering::Relaxed), *activity.key());
+            of.push((rank, activity.value().clone()));
         }
+        let at_once = self.connections.len() / EVICTED_AT_ONCE + 1;
         let mut idle = match which {
-            Evicted::Idle if headless.is_empty() && !ending => served,
-            Evicted::Idle => headless,
             Evicted::Headless => {
-                let long_ago = self.now().saturating_sub(BEGINNING);
-                headless.retain(|((since, _), _)| *since < long_ago);
-                headless
+                let long_ago = now.saturating_sub(BEGINNING);
+                waiting.retain(|((since, _), _)| *since < long_ago);
+                waiting
+            }
+            Evicted::Idle => {
+                // Whoever has just come is about to say what it wants, unless many have come together.
+                let beginning = |((since, _), activity): &(_, Arc<Activity>)| {
+                    *since >= now.saturating_sub(BEGINNING) && !activity.served.load(Ordering::Relaxed)
+                };
+                let (mut beginning, mut waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(beginning);
+                if waiting.is_empty() {
+                    beginning.sort_unstable_by_key(|(rank, _)| *rank);
+                    beginning.truncate(beginning.len().saturating_sub(at_once));
+                    waiting = beginning;
+                }
+                if waiting.is_empty() && !ending { served } else { waiting }
             }
         };
-        let evicted = idle.len().min(self.connections.len() / EVICTED_AT_ONCE + 1);
+        let evicted = idle.len().min(at_once);
         if evicted < idle.len() {
             idle.select_nth_unstable_by_key(evicted, |(rank, _)| *rank);
         }
@@ -216,6 +236,11 @@ impl Activity {
         late(&self.blocked) || (self.multiplexed.load(Ordering::Relaxed) && late(&self.taken))
     }
 
+    /// Whether the other side keeps an answer waiting just now. There may be a request behind that, which waits as well.
+    fn waits_for_its_reader(&self, now: u32) -> bool {
+        self.blocked.load(Ordering::Relaxed) != 0 || self.is_deaf(now, 0)
+    }
+
     fn close(&self, end: End) {
         self.end.store(end as u8, Ordering::Relaxed);
         self.ending.notify_one();
@@ -248,8 +273,9 @@ impl Watched {
                 end if end == End::Evicted as u8 => End::Evicted,
                 _ => End::Late,
             };
-            // A request may have begun since this was decided.
-            if activity.is_idle() {
+            // A request may have begun since this was decided, or the answer may have been taken.
+            let deaf = end == End::Evicted && activity.waits_for_its_reader(self.watch.now());
+            if activity.is_idle() || deaf {
                 return end;
             }
             activity.end.store(0, Ordering::Relaxed);
@@ -537,5 +563,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_and_deaf_connections_make_room_before_idle_ones_and_one_that_has_just_come_is_spared() {
+        let watch = Arc::<Watch>::default();
+        let enter = |id| Arc::new(watch.enter(id, None));
+        let [idle, deaf, silent, busy] = [1, 2, 3, 4].map(enter);
+        drop(idle.request());
+        // One behind another, whose answer the socket does not take.
+        drop(deaf.request());
+        let behind = deaf.request();
+        deaf.wrote(false);
+        let _answered = busy.request();
+        watch.clock.store(10, Ordering::Relaxed);
+        let new = enter(5);
+        let evicted = |connection: &Watched| connection.activity.end.load(Ordering::Relaxed) != 0;
+        for expected in [[true, false], [true, true]] {
+            assert!(watch.evict(Evicted::Idle));
+            assert_eq!([evicted(&deaf), evicted(&silent)], expected);
+        }
+        // These may take a moment to end.
+        assert!(!watch.evict(Evicted::Idle));
+        assert!(!evicted(&idle));
+        drop((behind, deaf, silent));
+        assert!(watch.evict(Evicted::Idle));
+        assert_eq!([evicted(&idle), evicted(&new), evicted(&busy)], [true, false, false]);
+        drop(idle);
+        watch.clock.store(12, Ordering::Relaxed);
+        assert!(watch.evict(Evicted::Idle));
+        assert_eq!([evicted(&new), evicted(&busy)], [true, false]);
     }
 }

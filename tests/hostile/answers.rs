@@ -1,14 +1,18 @@
 //! Answers that nobody takes: their connection is closed after a time, and what they hold is bounded until then.
 
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sluice::otlp::Signal;
 
 use crate::attacker::{Attacker, END_HEADERS, call_head, frame};
 use crate::meter::{KIB, MIB, cost_of};
+use crate::silence::address;
 use crate::support::http2::{END_STREAM, kind};
 use crate::support::payload::logs;
-use crate::support::{SluiceProcess, eventually, grpc, http, sinks, yaml};
+use crate::support::wire::Wire;
+use crate::support::{PATIENCE, SluiceProcess, eventually, grpc, http, sinks, yaml};
 
 /// The setting that says how much of an answer may come before its reader asks for more.
 const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -64,7 +68,7 @@ async fn answers_for_which_an_http_2_window_is_never_opened_end_their_connection
 }
 
 /// Writes the same request again and again, and reads no answer.
-fn never_read(to: std::net::SocketAddr, request: &'static str) -> tokio::task::JoinHandle<()> {
+fn never_read(to: SocketAddr, request: &'static str) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let mut attacker = Attacker::deaf(to, 4096).await;
         let many = request.repeat(100);
@@ -74,7 +78,7 @@ fn never_read(to: std::net::SocketAddr, request: &'static str) -> tokio::task::J
 
 #[tokio::test]
 async fn answers_of_http_1_1_that_are_never_read_end_their_connection() {
-    const CONNECTIONS: usize = 5;
+    const CONNECTIONS: usize = 20;
     let (_up, sluice) = start().await;
     for (receiver, to, request) in [
         ("otlp", sluice.otlp, "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n"),
@@ -94,5 +98,43 @@ async fn answers_of_http_1_1_that_are_never_read_end_their_connection() {
         };
         let ((), cost) = cost_of(&sluice, attack).await;
         assert!(cost.memory < 64 * MIB, "{receiver}: {cost:?}");
+    }
+}
+
+/// What a probe is answered that asks as soon as it has connected, however much else this process has to do.
+fn probe(to: SocketAddr, path: &str) -> String {
+    let mut answer = String::new();
+    let asked = std::net::TcpStream::connect(to).and_then(|mut probe| {
+        probe.set_read_timeout(Some(PATIENCE))?;
+        write!(probe, "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")?;
+        probe.read_to_string(&mut answer)
+    });
+    asked.map_or_else(|error| error.to_string(), |_| answer)
+}
+
+#[tokio::test]
+async fn probes_are_answered_beside_more_connections_that_read_no_metrics_than_there_are_places() {
+    const CONNECTIONS: usize = 600;
+    let up = sinks::counting().await;
+    let config = yaml::up(&up.url(), &[]) + "health: { endpoint: 127.0.0.1:0 }\n";
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    for to in [address(&sluice, "health on ").await, sluice.admin] {
+        let mut monitor = Wire::open(to).await;
+        let mut attacks = Vec::new();
+        for index in 1..=CONNECTIONS {
+            attacks.push(never_read(to, "GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"));
+            if index % 60 == 0 {
+                for path in ["/healthz", "/readyz"] {
+                    let answer = tokio::task::spawn_blocking(move || probe(to, path)).await.unwrap();
+                    assert!(answer.starts_with("HTTP/1.1 200 "), "{path} beside {index} others: {answer:?}");
+                    // Those make room for one another, and an idle connection that takes its answers makes none for them.
+                    monitor.write(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")).await;
+                    assert_eq!(monitor.answer().await.status, 200, "{path} beside {index} others");
+                }
+            }
+        }
+        for attack in attacks {
+            attack.abort();
+        }
     }
 }

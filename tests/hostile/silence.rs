@@ -20,7 +20,7 @@ const SAID: [&[u8]; 5] =
     [b"", b"G", b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ", b"PRI * HTTP/2.0", b"\x16\x03"];
 
 /// Where a listener of this kind listens.
-async fn address(sluice: &SluiceProcess, what: &str) -> SocketAddr {
+pub(crate) async fn address(sluice: &SluiceProcess, what: &str) -> SocketAddr {
     let line = sluice.logged(what).await;
     let (_, rest) =
         line.split_once(what).and_then(|(_, rest)| rest.split_once("://")).expect("it has an address");

@@ -1,5 +1,6 @@
 //! Hot reload of the real program: what asks for one, what it changes, and what it must leave alone.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::support::sinks::{self, Received as _};
 use crate::support::wire::Wire;
 use crate::support::yaml::{LETTERS, QUICK};
 use crate::support::{Sluice, SluiceProcess, eventually};
+
+const RELOADS: &str = "sluice_config_reloads_total";
 
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
 
@@ -236,6 +239,70 @@ async fn a_listener_that_another_program_has_is_refused_and_named() {
         "{error}"
     );
     sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+}
+
+/// All four listeners, of which these have an address other than port 0, and the exporter with this tag.
+fn listeners(up: &Sink, tag: &str, addresses: &[(&str, SocketAddr)]) -> String {
+    let at = |listener: &str| {
+        let given = addresses.iter().find(|(of, _)| *of == listener);
+        given.map_or("127.0.0.1:0".to_owned(), |(_, address)| address.to_string())
+    };
+    let (http, grpc, admin, health) = (at("http"), at("grpc"), at("admin"), at("health"));
+    format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: '{http}' }}, grpc: {{ endpoint: '{grpc}' }} }} }} }}\n\
+         admin: {{ endpoint: '{admin}' }}\nhealth: {{ endpoint: '{health}' }}\n{}",
+        tagged(up, tag)
+    )
+}
+
+#[tokio::test]
+async fn a_reload_whose_new_address_is_taken_changes_nothing_and_succeeds_once_the_address_is_free() {
+    for moved in ["http", "grpc", "admin", "health"] {
+        let up = sinks::recording().await;
+        let sluice = SluiceProcess::start(&listeners(&up, "before", &[]), &[]).await;
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        sluice.write_config(&listeners(&up, "after", &[(moved, address)]));
+        let answer = reload(&sluice).await;
+        assert_eq!(answer.status, 422, "{moved}: {}", answer.text());
+        let error = json(&answer)["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(&address.to_string()), "{moved}: {error}");
+        // That the file has changed may have been noticed beside, and have failed as well.
+        assert!(sluice.metric(RELOADS, &[("outcome", "failed")]).await >= 1.0, "{moved}");
+        assert_eq!(sluice.metric(RELOADS, &[("outcome", "succeeded")]).await, 0.0, "{moved}");
+        let shown = sluice.api("/api/v1/config").await;
+        assert_eq!(shown["version"], 1, "{moved}");
+        assert_eq!(shown["last_error"]["error"], Value::String(error), "{moved}");
+        assert_eq!(tag(&sluice, &up).await, "before", "{moved}");
+
+        drop(taken);
+        let answer = reload(&sluice).await;
+        assert_eq!((answer.status, json(&answer)["version"].as_u64()), (200, Some(2)), "{moved}");
+        let to = if moved == "http" { address } else { sluice.otlp };
+        let answer = http::send(to, "POST", "/v1/logs", &PROTOBUF, logs(&[("a", &["x"])]).into()).await;
+        assert_eq!(answer.status, 200, "{moved}");
+        up.records(2).await;
+        assert_eq!(up.taken().pop().unwrap().headers["x-tag"], "after", "{moved}");
+        tokio::net::TcpStream::connect(address).await.expect("the listener that moved is there");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_finds_one_of_two_new_addresses_taken_listens_on_neither() {
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&listeners(&up, "before", &[]), &[]).await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    for (first, second) in [("http", "grpc"), ("grpc", "admin"), ("http", "health"), ("admin", "health")] {
+        let free = sinks::nobody().await;
+        sluice.write_config(&listeners(&up, "after", &[(first, free), (second, address)]));
+        let answer = reload(&sluice).await;
+        assert_eq!(answer.status, 422, "{first} and {second}: {}", answer.text());
+        assert!(answer.text().contains(&address.to_string()), "{first} and {second}: {}", answer.text());
+        let connected = tokio::net::TcpStream::connect(free).await;
+        assert!(connected.is_err(), "{first} listens already, though {second} can't");
+        assert_eq!(tag(&sluice, &up).await, "before", "{first} and {second}");
+    }
 }
 
 #[tokio::test]

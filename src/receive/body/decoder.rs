@@ -1,7 +1,7 @@
 //! Decoding a body that is there as a whole, in steps between which limits are looked at and memory is reserved.
 //!
 //! What a step costs is bounded by what it reads and what it writes, for every coding: none clears memory or sets up
-//! tables in proportion to anything else.
+//! tables in proportion to anything else. And both are bounded: parts that hold nothing are read for no longer than others.
 
 use std::io::{self, BufRead as _, Read};
 
@@ -10,6 +10,7 @@ use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 
 use super::chunks::Chunks;
 use super::lz4::{Filled, Lz4Decoder};
+use super::step::{SnappyInput, StepInput};
 use crate::coding::{Coding, ZSTD_WINDOW_LOG};
 
 /// What the first bytes of frames of snappy are; no block begins with them.
@@ -26,10 +27,10 @@ const ZSTD_BLOCK: usize = 128 * 1024;
 
 /// A body that is being decoded.
 pub(super) enum Decoder {
-    Gzip(Box<MultiGzDecoder<Chunks>>),
-    Deflate(Box<ZlibDecoder<Chunks>>),
+    Gzip(Box<MultiGzDecoder<StepInput>>),
+    Deflate(Box<ZlibDecoder<StepInput>>),
     Zstd(ZstdDecoder),
-    SnappyFrames(Box<snap::read::FrameDecoder<Chunks>>),
+    SnappyFrames(Box<snap::read::FrameDecoder<SnappyInput>>),
     Lz4(Lz4Decoder),
 }
 
@@ -38,10 +39,12 @@ impl Decoder {
     /// [`SnappyBlock`].
     pub(super) fn new(coding: Coding, input: Chunks) -> io::Result<Self> {
         Ok(match coding {
-            Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(input))),
-            Coding::Deflate => Self::Deflate(Box::new(ZlibDecoder::new(input))),
+            Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(StepInput::new(input)))),
+            Coding::Deflate => Self::Deflate(Box::new(ZlibDecoder::new(StepInput::new(input)))),
             Coding::Zstd => Self::Zstd(ZstdDecoder::new(input)?),
-            Coding::Snappy => Self::SnappyFrames(Box::new(snap::read::FrameDecoder::new(input))),
+            Coding::Snappy => {
+                Self::SnappyFrames(Box::new(snap::read::FrameDecoder::new(SnappyInput::new(input))))
+            }
             Coding::Lz4 => Self::Lz4(Lz4Decoder::new(input)),
             Coding::Identity => unreachable!("what is not compressed is not decoded"),
         })
@@ -60,10 +63,10 @@ impl Decoder {
     /// What has not been read yet.
     pub(super) fn input(&self) -> &Chunks {
         match self {
-            Self::Gzip(decoder) => decoder.get_ref(),
-            Self::Deflate(decoder) => decoder.get_ref(),
+            Self::Gzip(decoder) => decoder.get_ref().chunks(),
+            Self::Deflate(decoder) => decoder.get_ref().chunks(),
             Self::Zstd(decoder) => &decoder.input,
-            Self::SnappyFrames(decoder) => decoder.get_ref(),
+            Self::SnappyFrames(decoder) => decoder.get_ref().chunks(),
             Self::Lz4(decoder) => decoder.input(),
         }
     }
@@ -78,21 +81,30 @@ impl Decoder {
         }
     }
 
-    /// Decodes into `out`, with no more than `memory` for itself. If the body ends, it does so as its coding says.
-    pub(super) fn fill(&mut self, out: &mut [u8], memory: usize) -> io::Result<Filled> {
+    /// Does one step: decodes into `out`, with no more than `memory` for itself, until that is full or `input` bytes have been
+    /// read. Of snappy and LZ4 a block that has begun is read to its end. If the body ends, it does so as its coding says.
+    pub(super) fn fill(&mut self, out: &mut [u8], memory: usize, input: usize) -> io::Result<Filled> {
+        debug_assert!(input > 0, "a step that reads nothing gets nowhere");
         match self {
-            Self::Gzip(decoder) => fill_from(decoder, out),
+            Self::Gzip(decoder) => {
+                decoder.get_mut().begin_step(input);
+                fill_from(decoder, out)
+            }
             Self::Deflate(decoder) => {
+                decoder.get_mut().begin_step(input);
                 let filled = fill_from(&mut **decoder, out)?;
-                let more = !decoder.get_mut().fill_buf()?.is_empty();
+                let more = decoder.get_ref().chunks().len() > 0;
                 if matches!(filled, Filled::Whole(_)) && more {
                     return Err(io::Error::other("there is something behind its end"));
                 }
                 Ok(filled)
             }
-            Self::Zstd(decoder) => decoder.fill(out),
-            Self::SnappyFrames(decoder) => fill_from(decoder, out),
-            Self::Lz4(decoder) => decoder.fill(out, memory),
+            Self::Zstd(decoder) => decoder.fill(out, input),
+            Self::SnappyFrames(decoder) => {
+                decoder.get_mut().begin_step(input);
+                fill_from(decoder, out)
+            }
+            Self::Lz4(decoder) => decoder.fill(out, memory, input),
         }
     }
 }
@@ -100,9 +112,11 @@ impl Decoder {
 fn fill_from(reader: &mut impl Read, out: &mut [u8]) -> io::Result<Filled> {
     let mut filled = 0;
     while filled < out.len() {
-        match reader.read(&mut out[filled..])? {
-            0 => return Ok(Filled::Whole(filled)),
-            more => filled += more,
+        match reader.read(&mut out[filled..]) {
+            Ok(0) => return Ok(Filled::Whole(filled)),
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(Filled::Partly(filled))
@@ -136,20 +150,24 @@ impl ZstdDecoder {
         filled.min(self.raw.sizeof().max(least + len))
     }
 
-    fn fill(&mut self, out: &mut [u8]) -> io::Result<Filled> {
-        let mut filled = 0;
+    fn fill(&mut self, out: &mut [u8], most: usize) -> io::Result<Filled> {
+        let (mut filled, mut left) = (0, most);
         loop {
             let data = self.input.fill_buf()?;
             let ended = data.is_empty();
             if ended && self.whole {
                 return Ok(Filled::Whole(filled));
             }
+            if left == 0 && !ended {
+                return Ok(Filled::Partly(filled));
+            }
             let room = out.len() - filled;
-            let mut input = InBuffer::around(data);
+            let mut input = InBuffer::around(&data[..data.len().min(left)]);
             let mut output = OutBuffer::around(&mut out[filled..]);
             let hint = self.raw.decompress_stream(&mut output, &mut input);
             let (read, written) = (input.pos(), output.pos());
             self.input.consume(read);
+            left -= read;
             filled += written;
             self.windowed += written;
             self.touched = self.touched.max(self.windowed);

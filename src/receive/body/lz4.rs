@@ -55,7 +55,7 @@ enum Next {
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// There is more, for which there is no room.
+    /// There is more: for which there is no room, or the step has read as much as it may.
     Partly(usize),
     /// That is all.
     Whole(usize),
@@ -100,8 +100,9 @@ impl Lz4Decoder {
         if self.end + most > self.window.len().max(2 * WINDOW) { self.end.min(WINDOW) } else { self.end }
     }
 
-    /// Decodes into `out`, with no more than `memory` for itself.
-    pub(super) fn fill(&mut self, out: &mut [u8], memory: usize) -> io::Result<Filled> {
+    /// Decodes into `out`, with no more than `memory` for itself, and begins nothing more once `most` bytes have been read.
+    pub(super) fn fill(&mut self, out: &mut [u8], memory: usize, most: usize) -> io::Result<Filled> {
+        let before = self.input.len();
         let mut filled = 0;
         loop {
             let more = (self.end - self.start).min(out.len() - filled);
@@ -111,38 +112,30 @@ impl Lz4Decoder {
             if self.start < self.end {
                 return Ok(Filled::Partly(filled));
             }
-            if self.frame.is_none() && !self.begin_frame()? {
+            if self.frame.is_none() && self.input.len() == 0 {
                 return Ok(Filled::Whole(filled));
             }
-            if self.memory() > memory {
+            if before - self.input.len() >= most {
                 return Ok(Filled::Partly(filled));
             }
-            self.read_block()?;
+            if self.frame.is_none() {
+                self.begin_frame()?;
+            } else if self.memory() > memory {
+                return Ok(Filled::Partly(filled));
+            } else {
+                self.read_block()?;
+            }
         }
     }
 
-    /// Reads the beginning of a frame; false if there is none any more.
-    fn begin_frame(&mut self) -> io::Result<bool> {
-        loop {
-            if self.input.len() == 0 {
-                return Ok(false);
-            }
-            let magic = self.number()?;
-            if magic == MAGIC {
-                break;
-            }
-            if magic & !0xF != SKIPPABLE {
-                return Err(wrong("it does not begin as a frame of LZ4"));
-            }
-            let mut skipped = self.number()? as usize;
-            if skipped > self.input.len() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            while skipped > 0 {
-                let piece = self.input.fill_buf()?.len().min(skipped);
-                self.input.consume(piece);
-                skipped -= piece;
-            }
+    /// Reads the beginning of a frame, or passes over one that is to be skipped.
+    fn begin_frame(&mut self) -> io::Result<()> {
+        let magic = self.number()?;
+        if magic & !0xF == SKIPPABLE {
+            return self.skip_frame();
+        }
+        if magic != MAGIC {
+            return Err(wrong("it does not begin as a frame of LZ4"));
         }
         // Two bytes of flags, perhaps the size of the content, and a byte of checksum.
         let mut head = [0; 11];
@@ -168,7 +161,21 @@ impl Lz4Decoder {
             most: 1 << (2 * (sizes >> 4) + 8),
         });
         (self.start, self.end) = (0, 0);
-        Ok(true)
+        Ok(())
+    }
+
+    /// Passes over the rest of a frame that is to be skipped.
+    fn skip_frame(&mut self) -> io::Result<()> {
+        let mut skipped = self.number()? as usize;
+        if skipped > self.input.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while skipped > 0 {
+            let piece = self.input.fill_buf()?.len().min(skipped);
+            self.input.consume(piece);
+            skipped -= piece;
+        }
+        Ok(())
     }
 
     /// Decodes the next block into the window, or ends the frame.
@@ -289,7 +296,7 @@ mod tests {
         let mut out = vec![0; 5000];
         loop {
             let memory = decoder.memory();
-            match decoder.fill(&mut out, memory)? {
+            match decoder.fill(&mut out, memory, usize::MAX)? {
                 Filled::Partly(len) => all.extend_from_slice(&out[..len]),
                 Filled::Whole(len) => {
                     all.extend_from_slice(&out[..len]);
@@ -356,7 +363,7 @@ mod tests {
         let mut input = Chunks::default();
         input.push(frame.clone(), frame.len());
         let mut decoder = Lz4Decoder::new(input);
-        assert_eq!(decoder.fill(&mut [0; 100], 0).unwrap(), Filled::Partly(0));
+        assert_eq!(decoder.fill(&mut [0; 100], 0, usize::MAX).unwrap(), Filled::Partly(0));
         assert!(decoder.memory() <= 256 * frame.len(), "{}", decoder.memory());
     }
 }

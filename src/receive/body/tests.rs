@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
+use crate::receive::aside::counted::Counted;
 
 const MIB: usize = 1 << 20;
 
@@ -170,6 +171,83 @@ async fn parts_that_hold_nothing_cost_no_more_for_each_byte_than_thirty_times_wh
     }
 }
 
+/// A member of gzip with everything that may stand before its data.
+fn gzip_with_a_long_head(data: &[u8]) -> Vec<u8> {
+    let head = flate2::GzBuilder::new().extra(vec![7; 3000]).filename("name").comment("comment");
+    let mut encoder = head.write(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Decodes a body that is there in pieces of this size, in steps that read so much; what it comes to, and what each step read.
+fn in_steps(coding: Coding, body: &[u8], piece: usize, input: usize) -> (Vec<u8>, Vec<usize>) {
+    let mut chunks = Chunks::default();
+    for piece in body.chunks(piece) {
+        chunks.push(Bytes::copy_from_slice(piece), piece.len());
+    }
+    let mut decoder = Decoder::new(coding, chunks).unwrap();
+    let (mut decoded, mut steps) = (Vec::new(), Vec::new());
+    let mut out = vec![0; STEP];
+    loop {
+        let before = decoder.input().len();
+        let filled = decoder.fill(&mut out, usize::MAX, input).unwrap();
+        steps.push(before - decoder.input().len());
+        let (Filled::Partly(more) | Filled::Whole(more)) = filled;
+        decoded.extend_from_slice(&out[..more]);
+        if let Filled::Whole(_) = filled {
+            return (decoded, steps);
+        }
+    }
+}
+
+#[test]
+fn a_body_comes_to_the_same_in_steps_of_whatever_size_in_every_coding() {
+    let data = telemetry(3000);
+    let ordinary = COMPRESSED.map(|coding| ("telemetry", coding, compressed(coding, &data).repeat(2)));
+    let long_heads = ("long heads", Coding::Gzip, gzip_with_a_long_head(&data).repeat(2));
+    let bodies = ordinary.into_iter().filter(|(_, coding, _)| *coding != Coding::Deflate).chain(idle(50));
+    for (what, coding, mut body) in bodies.chain([long_heads]) {
+        if coding == Coding::Deflate {
+            // Its one stream ends here.
+            body.extend_from_slice(b"\x01\0\0\xff\xff\0\0\0\x01");
+        }
+        let (whole, _) = in_steps(coding, &body, usize::MAX, usize::MAX);
+        for (piece, input) in [(usize::MAX, 1), (1, 1), (7, 1000), (1000, 7), (usize::MAX, 100)] {
+            let (decoded, _) = in_steps(coding, &body, piece, input);
+            assert!(decoded == whole, "{what}, {coding:?}: steps of {input} bytes, pieces of {piece}");
+        }
+    }
+    let deflate = compressed(Coding::Deflate, &data);
+    for input in [1, 7, 1000] {
+        assert!(in_steps(Coding::Deflate, &deflate, 100, input).0 == data, "steps of {input} bytes");
+    }
+}
+
+#[test]
+fn no_step_reads_more_than_it_may_and_a_block_whatever_comes_out_in_every_coding() {
+    let block = |coding| match coding {
+        Coding::Gzip | Coding::Deflate | Coding::Zstd => 0,
+        Coding::Snappy => 76 * 1024,
+        Coding::Lz4 => 4 * MIB + 64,
+        Coding::Identity => unreachable!("it is not decoded"),
+    };
+    let noise: Vec<u8> = std::iter::repeat_with(rand::random).take(MIB).collect();
+    let noisy = COMPRESSED.map(|coding| ("noise", coding, compressed(coding, &noise)));
+    for (what, coding, mut body) in noisy.into_iter().chain(idle(100_000)) {
+        if what == "empty stored blocks" {
+            body.extend_from_slice(b"\x01\0\0\xff\xff\0\0\0\x01");
+        }
+        let (_, steps) = in_steps(coding, &body, usize::MAX, STEP_INPUT);
+        let most = *steps.iter().max().unwrap();
+        assert!(most <= STEP_INPUT + block(coding), "{what}, {coding:?}: {most} bytes in a step");
+        if what != "noise" {
+            // These blocks are short.
+            assert!(most <= STEP_INPUT + 256, "{what}, {coding:?}: {most} bytes in a step");
+        }
+        assert_eq!(steps.iter().sum::<usize>(), body.len(), "{what}, {coding:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_has_begun_takes_no_more_than_four_times_what_has_come_of_it() {
     for coding in COMPRESSED {
@@ -267,23 +345,57 @@ async fn a_block_of_snappy_is_not_believed_to_be_longer_than_it_can_be() {
     }
 }
 
+/// How often other tasks have their turn while a body is read.
+async fn turns_beside(coding: Coding, body: &[u8]) -> usize {
+    let turns = std::cell::Cell::new(0);
+    let others = async {
+        loop {
+            turns.set(turns.get() + 1);
+            yield_now().await;
+        }
+    };
+    let limits = limits(&Arc::new(Budget::new(256 << 20)));
+    tokio::select! {
+        biased;
+        read = read(coding, body, 10_000, &limits) => drop(read),
+        () = others => unreachable!("it has no end"),
+    }
+    turns.get()
+}
+
 #[tokio::test]
 async fn other_tasks_have_their_turn_while_a_bomb_is_decoded() {
     for coding in COMPRESSED {
-        let bomb = compressed(coding, &vec![0; 32 * MIB]);
-        let turns = std::cell::Cell::new(0);
-        let others = async {
-            loop {
-                turns.set(turns.get() + 1);
-                yield_now().await;
+        let turns = turns_beside(coding, &compressed(coding, &vec![0; 32 * MIB])).await;
+        assert!(turns >= 32 * MIB / STEP / 2, "{coding:?}: {turns} turns");
+    }
+}
+
+#[tokio::test]
+async fn other_tasks_have_their_turn_while_parts_that_hold_nothing_are_decoded() {
+    for (what, coding, parts) in idle(100_000) {
+        let turns = turns_beside(coding, &parts).await;
+        assert!(turns >= parts.len() / STEP_INPUT / 2, "{what}, {coding:?}: {turns} turns");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn no_poll_has_a_worker_work_on_more_than_two_mebibytes_of_a_body_in_every_coding() {
+    for coding in [Coding::Identity].into_iter().chain(COMPRESSED) {
+        for len in [40 * 1024, MIB - 1, MIB + 1, 60 * MIB] {
+            let body = compressed(coding, &telemetry(len));
+            let reading = async move {
+                let limits = limits(&Arc::new(Budget::new(256 << 20)));
+                read(coding, &body, 16 * 1024, &limits).await.unwrap().bytes.len()
+            };
+            let (read, done) = tokio::spawn(Counted::new(reading)).await.unwrap();
+            assert_eq!(read, len, "{coding:?}");
+            assert!(done.by_worker <= 2 * MIB, "{coding:?}, {len} bytes: {done:?}");
+            if len > MIB {
+                // Decompressed, and then copied into one piece.
+                let times = if coding == Coding::Identity { 1 } else { 2 };
+                assert!(done.aside >= times * len, "{coding:?}, {len} bytes: {done:?}");
             }
-        };
-        let limits = limits(&Arc::new(Budget::new(64 << 20)));
-        tokio::select! {
-            biased;
-            read = read(coding, &bomb, 10_000, &limits) => assert_eq!(read.unwrap().bytes.len(), 32 * MIB),
-            () = others => unreachable!("it has no end"),
         }
-        assert!(turns.get() >= 32 * MIB / STEP / 2, "{coding:?}: {} turns", turns.get());
     }
 }

@@ -9,7 +9,7 @@ use ::http::header::CONTENT_TYPE;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use prost::Message;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::status::{GrpcStatus, message};
 use crate::receive::answer::AnswerBody;
@@ -78,48 +78,54 @@ fn shutting_down() -> ::http::HeaderMap {
 }
 
 /// Answers `Watch`: tells every change, and ends once this Sluice is on its way out.
-pub(super) fn watch(mut ready: watch::Receiver<bool>, request: &[u8]) -> Answer {
+pub(super) fn watch(ready: watch::Receiver<bool>, request: &[u8]) -> Answer {
     let known = match asked(request) {
         Ok(known) => known,
         Err(status) => return status.answer(),
     };
-    let (changes, body) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let tell = async |health: Health| changes.send(Frame::data(framed(&health.encoded(), false))).await;
-        if !known {
-            // As the protocol wants it: the call goes on, since the service may come.
-            if tell(Health::Unknown).await.is_ok() {
-                let leaving = tokio::select! {
-                    () = changes.closed() => false,
-                    left = ready.wait_for(|ready| !*ready) => left.is_ok(),
-                };
-                if leaving {
-                    let _ = changes.send(Frame::trailers(shutting_down())).await;
-                }
-            }
-            return;
-        }
-        loop {
-            let now = *ready.borrow_and_update();
-            if tell(Health::of(now)).await.is_err() {
-                return;
-            }
-            if !now {
-                let _ = changes.send(Frame::trailers(shutting_down())).await;
-                return;
-            }
-            tokio::select! {
-                changed = ready.changed() => if changed.is_err() { return },
-                () = changes.closed() => return,
-            }
-        }
-    });
-    let mut answer = Response::new(AnswerBody::stream(Changes(body)));
+    let mut answer = Response::new(AnswerBody::stream(Changes::new(ready, known)));
     answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     answer
 }
 
-struct Changes(mpsc::Receiver<Frame<Bytes>>);
+/// What a watch is told, as far as it asks for it. A connection may have hundreds of these calls, each of which takes its
+/// memory for as long as its reader likes: there is neither a task nor a channel for it.
+struct Changes {
+    /// Whether there is the service that is watched. If not, the call goes on all the same, as the protocol wants it: the
+    /// service may come.
+    known: bool,
+    next: Next,
+}
+
+/// What a watch is told next.
+enum Next {
+    /// How the service is now: the first message of the call.
+    First(watch::Receiver<bool>),
+    /// How it is after a change; `None` if there will be none.
+    Change(Pin<Box<dyn Future<Output = Option<watch::Receiver<bool>>> + Send>>),
+    /// That the call has ended.
+    End,
+    /// Nothing any more.
+    Nothing,
+}
+
+impl Changes {
+    fn new(ready: watch::Receiver<bool>, known: bool) -> Self {
+        Self { known, next: Next::First(ready) }
+    }
+
+    /// Notes how Sluice is now, and returns the message that says so; for a service that is not known there is only one.
+    fn tell(&mut self, mut ready: watch::Receiver<bool>, first: bool) -> Option<Frame<Bytes>> {
+        let now = *ready.borrow_and_update();
+        let health = if self.known { Some(Health::of(now)) } else { first.then_some(Health::Unknown) };
+        self.next = if now {
+            Next::Change(Box::pin(async move { ready.changed().await.is_ok().then_some(ready) }))
+        } else {
+            Next::End
+        };
+        health.map(|health| Frame::data(framed(&health.encoded(), false)))
+    }
+}
 
 impl Body for Changes {
     type Data = Bytes;
@@ -129,6 +135,22 @@ impl Body for Changes {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+        loop {
+            let told = match std::mem::replace(&mut self.next, Next::Nothing) {
+                Next::First(ready) => self.tell(ready, true),
+                Next::Change(mut change) => match change.as_mut().poll(cx) {
+                    Poll::Ready(ready) => ready.and_then(|ready| self.tell(ready, false)),
+                    Poll::Pending => {
+                        self.next = Next::Change(change);
+                        return Poll::Pending;
+                    }
+                },
+                Next::End => Some(Frame::trailers(shutting_down())),
+                Next::Nothing => return Poll::Ready(None),
+            };
+            if let Some(frame) = told {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
     }
 }
