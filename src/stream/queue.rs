@@ -395,6 +395,12 @@ impl Stream {
         self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
+    /// What the last attempt failed for, in the upstream's words and without secrets, unless one has succeeded since.
+    pub(super) fn trouble(&self) -> Option<Box<str>> {
+        let history = self.history.lock();
+        self.is_failing().then(|| history.last_error.as_ref().map(|error| error.message.clone())).flatten()
+    }
+
     /// What it has come to, its entries counted.
     pub(super) fn history(&self) -> History {
         let admitted = self.queue.lock().next_sequence;
