@@ -93,7 +93,8 @@ pub struct StreamState {
     pub waiting_batches: usize,
     /// Batches being sent.
     pub in_flight: usize,
-    /// Failed attempts since the last batch of which the upstream has taken anything; 0 while all is well.
+    /// What failed since the last batch of which the upstream has taken anything: each attempt that is to be repeated, and each
+    /// batch that was refused in all its parts. 0 while all is well.
     pub failed_attempts: u64,
     /// What it does now.
     pub activity: Activity,

@@ -309,7 +309,9 @@ pub(in crate::config) enum TlsVersion {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct File {
-    /// The directory; made if it is not there. Relative to the working directory.
+    /// The directory; made if it is not there. Relative to the working directory. Each routing key has a directory of its own in
+    /// it, named by the key with all but ASCII letters, digits, `-`, `.` and `_` percent-encoded (`a/b` is `a%2Fb`, a dot or a
+    /// dash at the beginning is, too); what would be longer than 200 bytes ends in `~` and a hash. `@all` is what has no key.
     #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) path: PathBuf,
     /// Who may read and write the files that are made, whatever the umask. Directories that are made can be entered, too, by
