@@ -7,7 +7,7 @@ use ::http::header::{
     USER_AGENT,
 };
 use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use tracing::warn;
@@ -138,9 +138,13 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
         };
         return Err(Misdirected { how: Misdirection::Method, message });
     }
-    let unsupported = |message: &str| Misdirected { how: Misdirection::Format, message: message.to_owned() };
+    let unsupported = |header: &HeaderName, takes: &str| {
+        let message = format!("{}: send {takes}", not_taken(&head.headers, header));
+        Misdirected { how: Misdirection::Format, message }
+    };
     let Some(encoding) = encoding else {
-        return Err(unsupported("send `Content-Type: application/x-protobuf` or `application/json`"));
+        let takes = "`Content-Type: application/x-protobuf`, `application/protobuf` or `application/json`";
+        return Err(unsupported(&CONTENT_TYPE, takes));
     };
     let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
     let coding = match (codings.next(), codings.next()) {
@@ -148,8 +152,23 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
         (Some(coding), None) => coding.to_str().ok().and_then(Coding::from_header),
         (Some(_), Some(_)) => None,
     };
-    let coding = coding.ok_or_else(|| unsupported(&format!("send `Content-Encoding` {}", Coding::NAMES)))?;
+    let takes = || format!("`Content-Encoding` {}", Coding::NAMES);
+    let coding = coding.ok_or_else(|| unsupported(&CONTENT_ENCODING, &takes()))?;
     Ok((signal, coding, encoding))
+}
+
+/// What came in a header that says how to read a body, and is not taken.
+fn not_taken(headers: &HeaderMap, name: &HeaderName) -> String {
+    let shown = if *name == CONTENT_TYPE { "Content-Type" } else { "Content-Encoding" };
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => format!("there is no `{shown}`"),
+        (Some(value), None) => match value.to_str() {
+            Ok(value) => format!("`{shown}: {}` is not taken", quoted(value)),
+            Err(_) => format!("`{shown}` is not printable"),
+        },
+        (Some(_), Some(_)) => format!("`{shown}` is there more than once"),
+    }
 }
 
 impl Misdirected {
