@@ -125,21 +125,21 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
             second = true;
             continue;
         }
-        second |= middle == Some(index);
+        second |= middle > 0 && middle == index;
         halves[usize::from(second)].put(&child.renumbered(), records);
     }
     Some(())
 }
 
-/// The child with which the second half begins, if there is one on each side with records: as near to the middle of all
-/// `total` records as it can be. Of two places that are as near, the one behind is it.
-fn middle(parts: &Parts<'_>, total: u64) -> Option<Option<usize>> {
-    let (mut before, mut found, mut nearest) = (0_u64, None, u64::MAX);
+/// The child with which the second half begins: as near to the middle of all `total` records as it can be, with records on
+/// either side. Of two places that are as near, the one behind is it. 0, where no half begins, if one child has all records.
+fn middle(parts: &Parts<'_>, total: u64) -> Option<usize> {
+    let (mut before, mut found, mut nearest) = (0_u64, 0, u64::MAX);
     for (index, child) in parts.children().enumerate() {
         let records = child.records()?;
         let off = (2 * before).abs_diff(total);
         if before > 0 && records > 0 && off <= nearest {
-            (found, nearest) = (Some(index), off);
+            (found, nearest) = (index, off);
         }
         before += records;
     }
