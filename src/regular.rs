@@ -2,9 +2,9 @@
 //!
 //! A pipe that nobody writes to would be waited for without end by whoever opens it, and a device may never end.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,16 +41,18 @@ pub(crate) fn is_pipe(path: &Path) -> bool {
 }
 
 /// Reads what comes through a pipe, such as `/dev/stdin` or `<(...)` of a shell, which has to come within [`PATIENCE`]. Blocks
-/// for as long.
-pub(crate) fn read_pipe(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+/// for as long, unless something else takes the pipe's place meanwhile: then it is not waited for any more, and there is
+/// nothing to return.
+pub(crate) fn read_pipe(path: &Path, largest: u64) -> io::Result<Option<Vec<u8>>> {
     let mut pipe = open(path)?;
+    let opened = identity(&pipe.metadata()?);
     let mut waited = Duration::ZERO;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {
         match pipe.read(&mut piece) {
             // Before anything has come, that is what a pipe says that nobody writes to, or does yet.
-            Ok(0) if !bytes.is_empty() => return Ok(bytes),
+            Ok(0) if !bytes.is_empty() => return Ok(Some(bytes)),
             Ok(read) if read > 0 => {
                 bytes.extend_from_slice(&piece[..read]);
                 if bytes.len() as u64 > largest {
@@ -61,6 +63,10 @@ pub(crate) fn read_pipe(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
+        }
+        // One that is not there may be about to be replaced.
+        if std::fs::metadata(path).is_ok_and(|now| identity(&now) != opened) {
+            return Ok(None);
         }
         if waited >= PATIENCE {
             let message = format!(
@@ -75,6 +81,11 @@ pub(crate) fn read_pipe(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
         std::thread::sleep(LOOK);
         waited += LOOK;
     }
+}
+
+/// By what a file is known, whatever it is called: its device, and its number there.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -126,8 +137,33 @@ mod tests {
                 pipe.write_all(&[b'x'; 5000]).unwrap();
             }
         });
-        assert_eq!(read_pipe(&path, 1 << 20).unwrap(), vec![b'x'; 50_000]);
+        assert_eq!(read_pipe(&path, 1 << 20).unwrap(), Some(vec![b'x'; 50_000]));
         writing.join().unwrap();
         assert!(read_pipe("/dev/zero".as_ref(), 10_000).unwrap_err().to_string().contains("larger than"));
+    }
+
+    #[test]
+    fn a_pipe_whose_place_is_taken_is_not_waited_for_any_more() {
+        // Nobody writes to the pipe, or somebody has written and does not end.
+        for begun in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = pipe(directory.path());
+            let writer = begun.then(|| {
+                let mut pipe = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+                pipe.write_all(b"half").unwrap();
+                pipe
+            });
+            let reading = std::thread::spawn({
+                let path = path.clone();
+                move || read_pipe(&path, 1 << 20)
+            });
+            let file = directory.path().join("file");
+            std::fs::write(&file, "text").unwrap();
+            std::fs::rename(&file, &path).unwrap();
+            // An error would say that all of the time was over. The thread may also have found the file in place of the pipe.
+            let read = reading.join().unwrap().unwrap();
+            assert!(read.is_none() || read.as_deref() == Some(b"text"), "{begun}: {read:?}");
+            drop(writer);
+        }
     }
 }

@@ -113,6 +113,16 @@ impl Code {
         Self::ALL.get(number).copied().unwrap_or(Self::Unknown)
     }
 
+    /// The code that has this name in the specification.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+
+    /// The names of all.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(Self::name)
+    }
+
     /// Whether a call that ended so is to be tried again, whatever else its end says (rule 17).
     pub(crate) const fn is_retryable(self) -> bool {
         matches!(

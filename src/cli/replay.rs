@@ -127,11 +127,13 @@ impl Replay {
     /// Sends one letter, unless its stream has stopped.
     async fn letter(&mut self, letter: &StoredLetter, out: &mut dyn Write) -> io::Result<()> {
         let Some(name) = letter.exporter() else {
-            return self.leave(
-                letter,
-                "it was cut out before routing and has no exporter: send it by hand",
-                out,
+            let why = format!(
+                "it was cut out when it was received, before it had an exporter ({}): sent again as it is, it would be cut out \
+                 again. Correct it, or the program that sends it, and post it to `/v1/{}` of a receiver",
+                letter.reason(),
+                letter.signal()
             );
+            return self.leave(letter, &why, out);
         };
         let stream = (name.to_owned(), letter.signal(), letter.key().map(str::to_owned));
         if self.stopped.contains(&stream) {

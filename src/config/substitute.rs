@@ -167,14 +167,18 @@ impl Files {
         String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
     }
 
-    /// As [`Files::read`], also through a pipe, which is not looked at again.
+    /// As [`Files::read`], also through a pipe, which is not looked at again: only what takes its place is.
     pub(super) fn read_once(&mut self, path: &Path) -> Result<String, String> {
-        if !regular::is_pipe(path) {
-            return self.read(path);
+        if regular::is_pipe(path) {
+            let bytes = match regular::read_pipe(path, LARGEST) {
+                Ok(None) => return self.read(path),
+                Ok(Some(bytes)) => Ok(bytes),
+                Err(error) => Err(error.to_string()),
+            };
+            self.0.entry(path.to_owned()).or_insert(digest(None));
+            return String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into());
         }
-        let bytes = regular::read_pipe(path, LARGEST).map_err(|error| error.to_string())?;
-        self.0.entry(path.to_owned()).or_insert(digest(None));
-        String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".into())
+        self.read(path)
     }
 
     /// The paths, and the hash over all contents.

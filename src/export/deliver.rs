@@ -56,6 +56,8 @@ enum Settled {
     Suspended,
     /// Nothing is left of the batch: those who waited for it do so no more.
     Withdrawn,
+    /// The next piece was given back to the senders that waited for it, who are told why.
+    GivenBack,
 }
 
 /// Brings every record of a batch to its end, in order. Returns the backoff that the next batch begins with: after one
@@ -110,16 +112,10 @@ async fn deliver(
             }
             Settled::Refused(reason, cause) if !pieces.has_sample() => {
                 // Nobody has refused it: a sender that waits still has it, and is to send it again.
-                if cause != REFUSED {
-                    read(exporter, stream, &mut pieces).await;
-                    let name = exporter.name();
-                    let all = pieces.give_back_to_senders(&format!("`{name}` did not deliver it: {reason}"));
-                    count_withdrawn(exporter, stream, pieces.take_out_withdrawn());
-                    if all {
-                        // What is next for this upstream waits on, and has its own time.
-                        backoff = backoff.for_another();
-                        continue;
-                    }
+                if cause != REFUSED && give_back(exporter, stream, &mut pieces, &reason).await {
+                    // What is next for this upstream waits on, and has its own time.
+                    backoff = backoff.for_another();
+                    continue;
                 }
                 bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
                 backoff = Backoff::new();
@@ -128,6 +124,10 @@ async fn deliver(
             Settled::Withdrawn => {
                 backoff = backoff.for_another();
                 break;
+            }
+            Settled::GivenBack => {
+                backoff = backoff.for_another();
+                continue;
             }
             Settled::Suspended => {
                 pieces.put_back();
@@ -242,6 +242,9 @@ async fn settle<'e>(
                     history.last_error = Some(Box::new(LastError { code, message, at }));
                 });
                 failing(exporter, stream, Failure::NoTarget, NO_TARGET, &error, wait);
+                if !retry.enabled && give_back(exporter, stream, pieces, &error).await {
+                    return Settled::GivenBack;
+                }
                 stream.set_activity(Activity::Held);
                 wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
                 stream.set_activity(Activity::Waiting);
@@ -371,6 +374,12 @@ async fn settle<'e>(
             }
         };
         drop(piece);
+        // What is held is tried again although retries are off, but no sender waits for that.
+        let is_held = matches!(failure, Failure::Held);
+        if is_held && !retry.enabled && give_back(exporter, stream, pieces, &answer.detail).await {
+            failing(exporter, stream, Failure::GivenBack, &answer.code, &answer.detail, wait);
+            return Settled::GivenBack;
+        }
         *attempting = None;
         // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
         let by_circuit = trusts_circuit && !wished && matches!(answer.outcome, Outcome::Retry { .. });
@@ -382,7 +391,7 @@ async fn settle<'e>(
         if probe.is_none() {
             stream.set_activity(match failure {
                 Failure::Passing => Activity::BackingOff,
-                Failure::Held | Failure::NoTarget => Activity::Held,
+                Failure::Held | Failure::GivenBack | Failure::NoTarget => Activity::Held,
             });
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
             stream.set_activity(Activity::Waiting);
@@ -498,6 +507,8 @@ enum Failure {
     Passing,
     /// The destination is wrong.
     Held,
+    /// The destination is wrong, and all of the piece is its senders' again.
+    GivenBack,
     /// There is no destination.
     NoTarget,
 }
@@ -514,6 +525,11 @@ fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, code: &str, d
         Failure::Held => error!(
             exporter = %name, %signal, key, code, ?wait, suppressed,
             "the destination refuses us, not the data, so the stream is held: check its {}: {detail}", to_check(code)
+        ),
+        Failure::GivenBack => error!(
+            exporter = %name, %signal, key, code, suppressed,
+            "the destination refuses us, not the data, and retries are off, so the senders have it back: check its {}: {detail}",
+            to_check(code)
         ),
         Failure::NoTarget => error!(
             exporter = %name, %signal, key, ?wait, suppressed,
@@ -538,6 +554,17 @@ fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str,
             rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
         );
     }
+}
+
+/// Gives the next piece back to the senders that wait for it, as far as they do, and tells them why it was not delivered.
+/// Returns whether all of it was theirs: then nothing of it is left.
+async fn give_back(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, reason: &str) -> bool {
+    read(exporter, stream, pieces).await;
+    // A record that is tried before its turn is part of a piece that is given back in its turn.
+    pieces.end_sample();
+    let all = pieces.give_back_to_senders(&format!("`{}` did not deliver it: {reason}", exporter.name()));
+    count_withdrawn(exporter, stream, pieces.take_out_withdrawn());
+    all
 }
 
 /// Has all of the batch in memory but for what was withdrawn, however long the journal can't be read.

@@ -28,6 +28,7 @@ pub(crate) use self::upstream::detail::Secrets;
 pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
 pub(crate) use self::upstream::status::retry_after;
+pub use self::upstream::status::{StatusAction, Statuses};
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
 pub use backoff::{Backoff, Wait};

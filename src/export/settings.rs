@@ -8,6 +8,7 @@ use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::Statuses;
 use crate::route::Template;
 use crate::stream::QueueSettings;
 
@@ -22,6 +23,8 @@ pub struct ExporterSettings {
     pub max_in_flight: usize,
     /// How an attempt that failed is repeated.
     pub retry: RetrySettings,
+    /// What becomes of a batch by the status of the answer.
+    pub statuses: Statuses,
 }
 
 impl ExporterSettings {
@@ -84,8 +87,6 @@ pub struct RetrySettings {
     pub randomization_factor: f64,
     /// After this time a batch is dead-lettered; zero means never.
     pub max_elapsed_time: Duration,
-    /// HTTP statuses that are retried (default 429, 502, 503, 504; rule 39).
-    pub statuses: Vec<u16>,
 }
 
 #[cfg(test)]
@@ -99,7 +100,6 @@ impl RetrySettings {
             multiplier: 2.0,
             randomization_factor: 0.0,
             max_elapsed_time: Duration::ZERO,
-            statuses: vec![429, 502, 503, 504],
         }
     }
 }

@@ -243,14 +243,17 @@ impl Outcome {
 impl Answer {
     /// What it shows of the destination. Whoever says when to come again is there, whatever else it says; but only if
     /// that has lengthened the wait, which is then `wished`: what asks for more attempts than there would be is no
-    /// reason to leave a circuit closed.
+    /// reason to leave a circuit closed. A status that ends or divides the batch, because the configuration says so, is
+    /// about the batch, whatever it usually says about the destination.
     pub fn sign(&self, wished: bool) -> Sign {
         if wished {
             return Sign::Alive;
         }
+        let may_be_down = matches!(self.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
         match &*self.code {
-            "connect" | "tls" | "timeout" | "reset" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => Sign::Down,
             "protocol" | "oversize" | "encode" | "descriptors" => Sign::Unclear,
+            _ if !may_be_down => Sign::Alive,
+            "connect" | "tls" | "timeout" | "reset" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => Sign::Down,
             code if code.parse().is_ok_and(says_nobody_is_there) => Sign::Down,
             _ => Sign::Alive,
         }

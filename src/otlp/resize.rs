@@ -76,7 +76,8 @@ impl Packing<'_> {
 }
 
 /// Halves a request of whole entries: between entries if more than one has records, else between scopes, else
-/// between records, data points last. With each half come its records: at least one, unless there are not as many.
+/// between records, data points last; there where the halves are most alike in their records. So a record of `n` stands alone
+/// after at most `log2(n)` halvings, rounded up, and two more for each level above the records. With each half come its records: at least one, unless there are not as many.
 /// Then the entries are halved as they are, since one without records may be what an upstream refuses, too. `None` if
 /// there is but one record or entry, or if the records can't be told apart (a metric that states its data twice).
 pub fn halve(signal: Signal, request: &[u8]) -> Option<[(Vec<u8>, u64); 2]> {
@@ -111,13 +112,12 @@ fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[Piece; 2
 fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Piece; 2]) -> Option<()> {
     let parts = Parts::of(message, bytes)?;
     let total = piece::records(message, bytes).filter(|total| *total > 1)?;
-    let children = parts.children();
+    let middle = middle(&parts, total)?;
     for half in &mut *halves {
         half.enter(number, parts.header.clone());
     }
-    let mut first = 0;
     let mut second = false;
-    for child in children {
+    for (index, child) in parts.children().enumerate() {
         let records = child.records()?;
         if records == total {
             divide(child.field.number, child.message(), child.bytes, halves)?;
@@ -125,14 +125,25 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
             second = true;
             continue;
         }
-        // The first child with records is in the first half, however many it has.
-        second |= first > 0 && first + records > total.div_ceil(2);
-        if !second {
-            first += records;
-        }
+        second |= middle > 0 && middle == index;
         halves[usize::from(second)].put(&child.renumbered(), records);
     }
     Some(())
+}
+
+/// The child with which the second half begins: as near to the middle of all `total` records as it can be, with records on
+/// either side. Of two places that are as near, the one behind is it. 0, where no half begins, if one child has all records.
+fn middle(parts: &Parts<'_>, total: u64) -> Option<usize> {
+    let (mut before, mut found, mut nearest) = (0_u64, 0, u64::MAX);
+    for (index, child) in parts.children().enumerate() {
+        let records = child.records()?;
+        let off = (2 * before).abs_diff(total);
+        if before > 0 && records > 0 && off <= nearest {
+            (found, nearest) = (index, off);
+        }
+        before += records;
+    }
+    Some(found)
 }
 
 #[cfg(test)]

@@ -142,11 +142,12 @@ impl Waiting {
         let mut closing = intake.closing.subscribe();
         let mut unanswered = Unanswered { intake, waiting: Some(self) };
         let waiting = unanswered.waiting.as_ref().expect("it was put there");
+        let late = || Err(Undelivered::Late { waited: waiting.timeout, trouble: waiting.receipt.trouble() });
         let settled = tokio::select! {
             biased;
             settled = waiting.receipt.settled() => settled.map_err(Undelivered::GivenUp),
-            () = sleep_until(deadline) => Err(Undelivered::Late(waiting.timeout)),
-            () = closed(&mut closing) => Err(Undelivered::Late(waiting.timeout)),
+            () = sleep_until(deadline) => late(),
+            () = closed(&mut closing) => late(),
         };
         let losses = match settled {
             Ok(losses) => losses,

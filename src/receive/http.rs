@@ -137,7 +137,8 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
         return Err(Misdirected { how: Misdirection::Method, message });
     }
     let Some(encoding) = encoding else {
-        let instead = "send `Content-Type: application/x-protobuf` or `application/json`";
+        let instead =
+            "send `Content-Type: application/x-protobuf`, `application/protobuf` or `application/json`";
         return Err(unsupported(&head.headers, "Content-Type", instead));
     };
     Ok((signal, coding(&head.headers, "Content-Encoding")?, encoding))

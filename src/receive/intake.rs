@@ -100,11 +100,23 @@ pub enum Verdict {
 #[derive(Debug, thiserror::Error)]
 pub enum Undelivered {
     /// It has waited for so long.
-    #[error("not delivered within {0:?}: what was not sent has been taken back, send it again")]
-    Late(Duration),
+    #[error(
+        "not delivered within {waited:?}{}: what was not sent has been taken back, send it again",
+        in_brackets(trouble)
+    )]
+    Late {
+        /// `acknowledge_timeout`.
+        waited: Duration,
+        /// What the last attempts failed for; empty if none has.
+        trouble: String,
+    },
     /// An upstream did not take it, and there are no more retries.
     #[error("{0}; what was not delivered has been taken back, send it again")]
     GivenUp(Arc<str>),
+}
+
+fn in_brackets(trouble: &str) -> String {
+    if trouble.is_empty() { String::new() } else { format!(" ({trouble})") }
 }
 
 /// What was admitted of a request, and what not.

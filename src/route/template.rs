@@ -200,6 +200,22 @@ impl Part {
     }
 }
 
+impl Template {
+    /// Whether all that it puts into a text is shown elsewhere anyway: the routing key, the signal, attributes whose value is the
+    /// routing key or that `is_shown` knows. Of text around these only marks such as `-` and `/` are harmless: the rest may be
+    /// a secret.
+    pub fn shows_nothing_new(&self, values: &impl Values, is_shown: impl Fn(&str) -> bool) -> bool {
+        let is_harmless = |part: &Part| match part {
+            Part::Text(text) => !text.contains(char::is_alphanumeric),
+            Part::Key | Part::Signal => true,
+            Part::Resource(name) => {
+                is_shown(name) || values.key().is_some_and(|key| values.resource(name) == Some(key))
+            }
+        };
+        self.parts.iter().any(|part| !matches!(part, Part::Text(_))) && self.parts.iter().all(is_harmless)
+    }
+}
+
 impl Place {
     fn put(self, out: &mut String, name: &str, value: &str) -> Result<(), RenderError> {
         let refuse = |place, reason| Err(RenderError::Unsafe { name: name.to_owned(), place, reason });
@@ -270,6 +286,32 @@ mod tests {
         assert_eq!(template.query_attributes().count(), 0);
         let asks = Template::parse("http://u/{{ resource['a'] }}?b={{ resource['b'] }}").unwrap();
         assert_eq!(asks.query_attributes().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn only_what_is_made_of_values_that_are_shown_anyway_shows_nothing_new() {
+        let shows = |text: &str, key: &'static str| {
+            Template::parse(text).unwrap().shows_nothing_new(&Fixed(key), |name| name == "zone")
+        };
+        for text in
+            ["{{ key }}", "{{ signal }}", "{{ key }}/{{ signal }}", " {{ key }}-{{ resource['zone'] }}"]
+        {
+            assert!(shows(text, "tenant"), "{text}");
+        }
+        // It has the value that the routing key has.
+        assert!(shows("{{ resource['service.name'] }}", "shop"));
+        for text in [
+            "s3cret",
+            "",
+            "--",
+            "Bearer {{ key }}",
+            "{{ key }}s",
+            "{{ key }}é",
+            "{{ resource['service.name'] }}",
+            "{{ key }} {{ resource['token'] }}",
+        ] {
+            assert!(!shows(text, "tenant"), "{text}");
+        }
     }
 
     #[test]

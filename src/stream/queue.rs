@@ -93,7 +93,8 @@ pub struct StreamState {
     pub waiting_batches: usize,
     /// Batches being sent.
     pub in_flight: usize,
-    /// Failed attempts since the last batch of which the upstream has taken anything; 0 while all is well.
+    /// What failed since the last batch of which the upstream has taken anything: each attempt that is to be repeated, and each
+    /// batch that was refused in all its parts. 0 while all is well.
     pub failed_attempts: u64,
     /// What it does now.
     pub activity: Activity,
@@ -393,6 +394,12 @@ impl Stream {
     /// Says what it does now, for the API. What holds nothing is idle in any case.
     pub fn set_activity(&self, activity: Activity) {
         self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    /// What the last attempt failed for, in the upstream's words and without secrets, unless one has succeeded since.
+    pub(super) fn trouble(&self) -> Option<Box<str>> {
+        let history = self.history.lock();
+        self.is_failing().then(|| history.last_error.as_ref().map(|error| error.message.clone())).flatten()
     }
 
     /// What it has come to, its entries counted.

@@ -17,6 +17,9 @@ use super::behind::Amount;
 use super::queue::Stream;
 use super::{Batch, Numbers, Reservation, StreamName};
 
+/// How many exporters' troubles a sender is told of.
+const MOST_TROUBLES: usize = 4;
+
 /// A request that wants to know what becomes of its entries. Dropped before they are settled, it withdraws what is left of
 /// them.
 #[derive(Debug)]
@@ -94,6 +97,24 @@ impl Receipt {
             }
             settled.await;
         }
+    }
+
+    /// Why what is left is not delivered yet: of each exporter that it waits for, what its last attempt failed for. Empty if no
+    /// attempt has failed. For senders, without secrets.
+    pub fn trouble(&self) -> String {
+        let mut told: Vec<String> = Vec::new();
+        for (stream, first) in &self.places {
+            if told.len() < MOST_TROUBLES
+                && stream.queue.lock().stubs.has(*first)
+                && let Some(message) = stream.trouble()
+            {
+                let one = format!("`{}`: {message}", stream.registry().exporter());
+                if !told.contains(&one) {
+                    told.push(one);
+                }
+            }
+        }
+        told.join("; ")
     }
 
     /// Whether nothing is left to wait for.
@@ -192,6 +213,11 @@ impl Stub {
 impl Stubs {
     pub(super) fn is_empty(&self) -> bool {
         self.by_first.is_empty()
+    }
+
+    /// Whether the request that has its entries from this number on waits for any of them.
+    fn has(&self, first: u64) -> bool {
+        self.by_first.contains_key(&first)
     }
 
     /// Adds the stub of a request whose entries got their numbers from `first` on.

@@ -68,6 +68,7 @@ async fn a_number_in_another_stream_is_another_sequence() {
 async fn records_of_other_senders_are_counted_without_order() {
     let counts = counts_after(&[text("a", "hello")]).await;
     assert_eq!((counts.records, counts.unnumbered, counts.in_order()), (1, 1, true));
+    assert_eq!(counts.unnamed, 0);
 }
 
 #[tokio::test]
@@ -95,7 +96,7 @@ async fn every_kind_of_data_point_is_a_record() {
     let answer =
         post_with(&sink, "POST /v1/metrics", "Content-Type: application/x-protobuf\r\n", &request).await;
     assert_eq!(answer.status(), 200);
-    assert_eq!(sink.counts().records, 7);
+    assert_eq!((sink.counts().records, sink.counts().unnamed), (7, 7));
     assert_eq!(
         sink.stream(Signal::Metrics, "").records,
         7,

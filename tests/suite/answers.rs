@@ -7,6 +7,7 @@ use sluice::otlp::Signal;
 
 use crate::support::letters::letters;
 use crate::support::payload::logs;
+use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
 use crate::support::{PATIENCE, Sluice, SluiceProcess};
@@ -22,9 +23,13 @@ async fn start(up: &Sink, options: &[&str]) -> Sluice {
 /// Sends three batches of one record and has the first answer to the second of them be `fault`. Returns what was
 /// delivered, in order, and the texts of the dead letters' reasons.
 async fn second_batch_gets(fault: Fault) -> (Vec<String>, Vec<String>, Sluice) {
+    second_batch_gets_with(fault, &[QUICK]).await
+}
+
+async fn second_batch_gets_with(fault: Fault, options: &[&str]) -> (Vec<String>, Vec<String>, Sluice) {
     let up = sinks::recording().await;
     up.script([Fault::none(), fault]);
-    let sluice = start(&up, &[QUICK]).await;
+    let sluice = start(&up, options).await;
     for text in ["first", "second", "third"] {
         sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
     }
@@ -93,6 +98,136 @@ async fn the_list_of_statuses_to_retry_can_be_changed() {
     let metrics = sluice.settled().await;
     assert_eq!(up.texts(Signal::Logs), ["first"]);
     assert_eq!(metrics.exported(UP, "dead_lettered"), 1.0, "503 is not in the list");
+}
+
+/// Without retries, so that `retry` and `hold` differ: what is held is tried again all the same.
+const NO_RETRIES: &str = "retry_on_failure: { enabled: false, initial_interval: 5ms, max_interval: 9ms }";
+
+#[tokio::test]
+async fn a_status_can_be_named_to_count_as_delivered() {
+    for (status, named) in [(409, "409: delivered"), (503, "5xx: delivered"), (302, "300-399: delivered")] {
+        let statuses = format!("statuses: {{ {named} }}");
+        let (texts, letters, sluice) =
+            second_batch_gets_with(Fault::status(status), &[QUICK, &statuses]).await;
+        assert_eq!(texts, ["first", "third"], "{named}: the sink refused it and keeps nothing of it");
+        assert_eq!(letters, [""; 0], "{named}");
+        let metrics = sluice.metrics().await;
+        assert_eq!((metrics.exported(UP, "delivered"), metrics.exported(UP, "rejected")), (3.0, 0.0));
+        assert_eq!(attempts(&sluice, status).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_status_can_be_named_to_be_tried_again() {
+    for (status, named) in [(409, "409: retry"), (400, "4xx: retry"), (599, "4xx: retry, 599: retry")] {
+        let statuses = format!("statuses: {{ {named} }}");
+        let (texts, letters, sluice) =
+            second_batch_gets_with(Fault::status(status), &[QUICK, &statuses]).await;
+        assert_eq!((texts.len(), letters.len()), (3, 0), "{named}");
+        assert_eq!(texts, ["first", "second", "third"], "{named}");
+        assert_eq!(attempts(&sluice, status).await, 1.0);
+        let (texts, letters, _) =
+            second_batch_gets_with(Fault::status(status), &[NO_RETRIES, &statuses]).await;
+        assert_eq!((texts.len(), letters.len()), (2, 1), "{named}, without retries");
+        assert!(letters[0].contains("given up after retries"), "{letters:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_can_be_named_to_hold_the_stream() {
+    for (status, named) in [(422, "422: hold"), (503, "503: hold"), (500, "500-530: hold")] {
+        let statuses = format!("statuses: {{ {named} }}");
+        let (texts, letters, sluice) =
+            second_batch_gets_with(Fault::status(status), &[NO_RETRIES, &statuses]).await;
+        assert_eq!(texts, ["first", "second", "third"], "{named}");
+        assert_eq!(letters, [""; 0], "{named}");
+        assert_eq!(attempts(&sluice, status).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_status_can_be_named_to_make_a_dead_letter_of_the_batch() {
+    for (status, named) in [
+        (404, "404: dead_letter"),
+        (503, "503: dead_letter"),
+        (400, "400: dead_letter"),
+        (525, "5xx: dead_letter"),
+        (301, "3xx: dead_letter"),
+    ] {
+        let statuses = format!("statuses: {{ {named} }}");
+        let (texts, letters, _) =
+            second_batch_gets_with(Fault::status(status).message("no such stream"), &[QUICK, &statuses])
+                .await;
+        assert_eq!(texts, ["first", "third"], "{named}");
+        assert!(letters[0].contains(&status.to_string()), "{letters:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_can_be_named_to_divide_the_batch_until_the_refused_record_stands_alone() {
+    for (status, named) in [(500, "500: divide"), (503, "5xx: divide"), (409, "409-411: divide, 4xx: hold")] {
+        let up = sinks::recording().await;
+        up.set_fault(Fault::status(status).on_text("bad"));
+        let sluice = start(&up, &[QUICK, &format!("statuses: {{ {named} }}")]).await;
+        sluice.accept(Signal::Logs, logs(&[("a", &["1", "2", "bad", "3", "4"])])).await;
+        sluice.settled().await;
+        assert_eq!(up.texts(Signal::Logs), ["1", "2", "3", "4"], "{named}");
+        let letters = letters(&sluice.directory().join("letters"));
+        assert_eq!(letters.len(), 1, "{named}");
+        assert_eq!(letters[0].bytes, logs(&[("a", &["bad"])]), "{named}");
+    }
+}
+
+#[tokio::test]
+async fn a_named_status_wins_over_the_list_of_those_to_retry_and_a_narrow_range_over_a_wide_one() {
+    let up = sinks::recording().await;
+    up.script([Fault::status(408), Fault::status(500), Fault::none(), Fault::status(507)]);
+    let sluice = start(
+        &up,
+        &[
+            "retry_on_failure: { initial_interval: 5ms, max_interval: 9ms, statuses: [408, 507] }",
+            "statuses: { 5xx: dead_letter, \"500-505\": retry }",
+        ],
+    )
+    .await;
+    for text in ["first", "second"] {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    let metrics = sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["first"], "408 and 500 were tried again, 507 was not");
+    assert_eq!(metrics.exported(UP, "dead_lettered"), 1.0);
+}
+
+#[tokio::test]
+async fn a_named_retry_and_a_named_hold_wait_as_long_as_any_other_whatever_the_upstream_asks_for() {
+    const LEAST: Duration = Duration::from_millis(60);
+    for action in ["retry", "hold"] {
+        let up = Scripted::saying(Said::new(409, &[("retry-after", "0")], "")).await;
+        let retry = "retry_on_failure: { initial_interval: 60ms, max_interval: 1s, randomization_factor: 0 }";
+        let statuses = format!("statuses: {{ 409: {action} }}");
+        let sluice = Sluice::start(&yaml::up(&up.url(), &[SINGLY, retry, &statuses])).await;
+        sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
+        let asked = up.wait_for(4).await;
+        for pair in asked.windows(2) {
+            let waited = pair[1].at - pair[0].at;
+            assert!(waited >= LEAST, "{action}: {waited:?}");
+        }
+        assert!(asked[3].at - asked[0].at >= LEAST * 4, "{action}: the waits grow");
+    }
+}
+
+#[tokio::test]
+async fn a_gateways_status_that_ends_a_batch_by_its_name_opens_no_circuit() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let sluice = start(&up, &["statuses: { 503: dead_letter }", "timeout: 5s"]).await;
+    let streams: Vec<String> = (0..20).map(|stream| format!("stream-{stream}")).collect();
+    for stream in &streams {
+        sluice.accept(Signal::Logs, logs(&[(stream, &["x"])])).await;
+    }
+    let metrics = sluice.settled().await;
+    assert_eq!(metrics.exported(UP, "dead_lettered"), 20.0, "none waited for a probe");
+    assert_eq!(attempts(&sluice, 503).await, 20.0);
 }
 
 #[tokio::test]

@@ -303,6 +303,71 @@ async fn send_and_sink_speak_grpc_over_tls() {
 }
 
 #[tokio::test]
+async fn a_sink_asks_about_its_attribute_if_records_come_without_it() {
+    for (named, asked) in [("tenant.id", true), ("s2.stream", false)] {
+        let listen = sinks::nobody().await.to_string();
+        let endpoint = format!("http://{listen}");
+        let sink = ["sink", "--listen", &listen, "--expect-records", "200"];
+        let send = [
+            "send",
+            "--endpoint",
+            &endpoint,
+            "--attribute",
+            named,
+            "--streams",
+            "1",
+            "--requests",
+            "1",
+            "--retry",
+        ];
+        let (received, _) = tokio::join!(sluice(&sink), sluice(&send));
+        let question =
+            "200 of 200 records without `s2.stream`, which count as one stream: is --attribute right?";
+        assert_eq!(received.out.contains(question), asked, "{named}: {}", received.out);
+    }
+}
+
+#[tokio::test]
+async fn explain_shows_headers_that_are_made_of_the_routing_key_and_no_others() {
+    let home = directory(
+        "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 } } } }\n\
+         exporters:\n\
+         \x20 otlp_http/up:\n\
+         \x20   endpoint: \"https://otel.example.com/{{ resource['zone'] }}\"\n\
+         \x20   headers:\n\
+         \x20     X-Scope-OrgID: '{{ key }}'\n\
+         \x20     X-Where: \"{{ resource['zone'] }}/{{ signal }}\"\n\
+         \x20     X-Same: \"{{ resource['s2.stream'] }}\"\n\
+         \x20     Authorization: 'Bearer {{ key }}'\n\
+         \x20     X-Token: \"{{ resource['token'] }}\"\n\
+         \x20     X-Both: \"{{ key }}-{{ resource['token'] }}\"\n\
+         \x20     X-Fixed: fixed-s3cr3t\n\
+         \x20 otlp_grpc/up:\n\
+         \x20   endpoint: otel.example.com:4317\n\
+         \x20   headers: { x-tenant: '{{ key }}', x-token: s3cr3t }\n\
+         routes: [{ key: s2.stream, exporters: [otlp_http/up, otlp_grpc/up] }]\n",
+    );
+    let attributes = [("s2.stream", "acme"), ("zone", "eu"), ("token", "t-s3cr3t")];
+    let payload = request(&[entry_of(Signal::Logs, resource(&attributes), &["x"])]);
+    let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
+    let ended = sluice_in(home.path(), &args, &payload).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.error);
+    for line in [
+        "x-scope-orgid: acme",
+        "x-where: eu/logs",
+        "x-same: acme",
+        "authorization: [redacted]",
+        "x-token: [redacted]",
+        "x-both: [redacted]",
+        "x-fixed: [redacted]",
+        "x-tenant: acme",
+    ] {
+        assert!(ended.out.lines().any(|shown| shown.trim() == line), "{line}: {}", ended.out);
+    }
+    assert!(!ended.out.contains("s3cr3t"), "{}", ended.out);
+}
+
+#[tokio::test]
 async fn send_shows_what_the_server_says_but_no_secrets() {
     for protocol in ["http", "grpc"] {
         let up = sinks::counting().await;
@@ -434,7 +499,7 @@ async fn a_request_to_a_wrong_place_is_logged_with_what_to_do_once_in_a_while() 
     for (code, what) in [
         ("404", "there is no `/api/traces` here: send to `/v1/traces`"),
         ("405", "`GET` is not allowed here: OTLP is sent by POST"),
-        ("415", "`Content-Type: text/plain` is not taken: send `Content-Type: application/x-protobuf`"),
+        ("415", "`Content-Type: text/plain` is not taken: send `Content-Type: application/x-protobuf`, "),
     ] {
         let line = sluice.logged(what).await;
         let code = format!("code=\"{code}\"");

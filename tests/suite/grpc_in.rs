@@ -117,6 +117,16 @@ async fn rule_46_calls_are_recognised_on_the_http_port_too() {
 }
 
 #[tokio::test]
+async fn requests_of_http_are_taken_on_the_grpc_port_too() {
+    let (up, _sluice, grpc) = start("").await;
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer =
+        crate::support::http::send(grpc, "POST", "/v1/logs", &headers, logs(&[("a", &["x"])]).into()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    up.records(1).await;
+}
+
+#[tokio::test]
 async fn calls_are_taken_over_tls() {
     let authority = Authority::new("authority");
     let (up, _sluice, grpc) = start(&format!("tls: {{ {} }}", authority.server())).await;

@@ -79,6 +79,36 @@ async fn rules_17_and_22_what_passes_is_retried_in_order_after_the_delay_that_wa
     }
 }
 
+#[tokio::test]
+async fn statuses_of_grpc_can_be_named_and_those_of_http_where_there_is_none() {
+    let mut refusals = vec![Code::NotFound, Code::Internal];
+    let up = GrpcUpstream::new(move |_| match refusals.pop() {
+        Some(code) => Reply::Refuse(Status::new(code, "not now")),
+        None => Reply::Take,
+    });
+    let statuses = "statuses: { INTERNAL: retry, NOT_FOUND: hold, UNAVAILABLE: dead_letter }";
+    let sluice = start(&format!("{}, {statuses}", up.options())).await;
+    for text in ["1", "2"] {
+        sluice.accept(Signal::Logs, one("a", text)).await;
+    }
+    up.records(2).await;
+    let metrics = sluice.settled().await;
+    assert_eq!(
+        (up.texts(), metrics.exported("otlp_grpc/up", "delivered")),
+        (vec!["1".into(), "2".into()], 2.0)
+    );
+
+    let unavailable = GrpcUpstream::new(|_| Reply::Refuse(Status::new(Code::Unavailable, "for good")));
+    let sluice = start(&format!("{}, {statuses}", unavailable.options())).await;
+    sluice.accept(Signal::Logs, one("a", "1")).await;
+    assert_eq!(sluice.settled().await.exported("otlp_grpc/up", "rejected"), 1.0);
+
+    let proxy = Scripted::saying(Said::new(404, &[], "")).await;
+    let sluice = start(&format!("{}, statuses: {{ 404: delivered }}", proxy.grpc_options())).await;
+    sluice.accept(Signal::Logs, one("a", "1")).await;
+    assert_eq!(sluice.settled().await.exported("otlp_grpc/up", "delivered"), 1.0);
+}
+
 /// `RESOURCE_EXHAUSTED`, with `RetryInfo` if there is a delay.
 fn exhausted(delay: Option<Duration>) -> Status {
     let Some(delay) = delay else { return Status::resource_exhausted("too much") };

@@ -168,7 +168,8 @@ async fn another_type_is_415_and_says_what_to_send() {
     for (headers, said) in types {
         let answer = send(&sluice, "POST", "/v1/logs", headers, logs(&[("a", &["x"])])).await;
         assert_eq!(answer.status, 415, "{headers:?}");
-        let instead = "send `Content-Type: application/x-protobuf` or `application/json`";
+        let instead =
+            "send `Content-Type: application/x-protobuf`, `application/protobuf` or `application/json`";
         assert_eq!(answer.error().message, format!("{said}: {instead}"));
     }
 }

@@ -507,3 +507,51 @@ async fn a_pipe_where_a_file_should_be_fails_one_reload_and_holds_up_no_later_on
     assert!(answer.text().contains("a reload needs a file"), "{}", answer.text());
     sluice.reconfigure(&yaml("after")).await;
 }
+
+/// Puts a pipe in place of a configuration.
+fn put_pipe(config: &Path) {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    let pipe = config.with_extension("pipe");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    std::fs::rename(&pipe, config).unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_that_waits_for_a_pipe_reads_the_file_that_takes_its_place() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&tagged(&up, "before")).await;
+    let good = std::fs::read_to_string(sluice.config()).unwrap();
+    put_pipe(sluice.config());
+    let admin = sluice.admin;
+    let reloading =
+        tokio::spawn(
+            async move { http::send(admin, "POST", "/api/v1/reload", &[], bytes::Bytes::new()).await },
+        );
+    // Whoever writes into a pipe can open it only once somebody reads it.
+    let nonblocking = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+    eventually("the pipe is read", async || {
+        rustix::fs::open(sluice.config(), nonblocking, rustix::fs::Mode::empty()).ok()
+    })
+    .await;
+    let file = sluice.directory().join("good.yaml");
+    std::fs::write(&file, good.replace("before", "after")).unwrap();
+    std::fs::rename(&file, sluice.config()).unwrap();
+    // If the pipe were waited for to the end, the reload would fail for it.
+    let answer = reloading.await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    up.records(1).await;
+    assert_eq!(up.taken()[0].headers["x-tag"], "after");
+}
+
+#[tokio::test]
+async fn the_file_that_takes_the_place_of_a_pipe_is_noticed_after_the_pipe_has_failed_a_reload() {
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&tagged(&up, "before"), &[]).await;
+    put_pipe(&sluice.directory().join("sluice.yaml"));
+    let answer = reload(&sluice).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    sluice.write_config(&tagged(&up, "after"));
+    in_use(&sluice, 2).await;
+    assert_eq!(tag(&sluice, &up).await, "after");
+}

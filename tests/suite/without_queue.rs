@@ -8,6 +8,7 @@ use sluice::otlp::Signal;
 use crate::support::grpc;
 use crate::support::letters::letters;
 use crate::support::payload::logs;
+use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
 use crate::support::{Metrics, Sluice, SluiceProcess};
@@ -102,6 +103,116 @@ async fn without_a_queue_the_wait_ends_at_acknowledge_timeout() {
     assert_eq!(answer.status, 503);
     assert!(answer.error().message.contains("not delivered within"), "{answer:?}");
     assert_given_back(&sluice, 1.0).await;
+}
+
+#[tokio::test]
+async fn without_retries_a_destination_that_refuses_us_is_told_to_the_waiting_sender_at_once() {
+    for status in [401, 403, 404, 405, 407, 415, 501, 301] {
+        let up = sinks::recording().await;
+        up.set_fault(Fault::status(status).message("wrong token s3cr3t-token"));
+        let headers = "headers: { Authorization: 'Bearer s3cr3t-token' }";
+        // The answer comes long before this, or the test would not end.
+        let config =
+            yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES, headers]) + LETTERS + "acknowledge_timeout: 1h\n";
+        let sluice = Sluice::start(&config).await;
+        for round in 1..=3 {
+            let answer = sluice.post(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+            assert_eq!(answer.status, 503, "{status}: {answer:?}");
+            let message = answer.error().message;
+            assert!(
+                message.contains("`otlp_http/up` did not deliver it") && !message.contains("s3cr3t"),
+                "{message}"
+            );
+            assert!(message.contains(&status.to_string()), "{message}");
+            assert!(status == 301 || message.contains("wrong token"), "{message}");
+            assert_given_back(&sluice, 2.0 * f64::from(round)).await;
+            assert_eq!(up.counts().refused, round as u64, "one attempt for each request");
+        }
+        // It is no worse for what comes when the token is right.
+        up.clear_faults();
+        sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+        assert_eq!(up.texts(Signal::Logs), ["1", "2"]);
+    }
+}
+
+#[tokio::test]
+async fn without_retries_a_grpc_upstream_that_refuses_us_is_told_to_the_waiting_sender_at_once() {
+    for code in [tonic::Code::Unauthenticated, tonic::Code::PermissionDenied, tonic::Code::Unimplemented] {
+        let up = Scripted::saying(Said::status(code, &[("grpc-message", "no such tenant")])).await;
+        let options = format!("{}, {NO_QUEUE}, {NO_RETRIES}", up.grpc_options());
+        let config = yaml::exporters(&[("otlp_grpc/up", options)])
+            + &yaml::by_stream("otlp_grpc/up")
+            + "acknowledge_timeout: 1h\n";
+        let sluice = Sluice::start(&config).await;
+        let body = grpc::framed(0, &logs(&[("a", &["1"])]));
+        let reply = grpc::call(sluice.otlp, grpc::export(Signal::Logs), &[], body).await;
+        assert_eq!(reply.code(), tonic::Code::Unavailable, "{code:?}");
+        assert!(reply.message().contains("no such tenant"), "{}", reply.message());
+    }
+}
+
+#[tokio::test]
+async fn without_retries_what_nobody_waits_for_is_held_and_what_somebody_waits_for_is_not() {
+    let (up, other) = (sinks::recording().await, sinks::recording().await);
+    up.set_fault(Fault::status(401).message("expired"));
+    // One stream of `up` for both: what comes by `s2.stream: a` waits for it, as `other` has no queue.
+    let retry = "retry_on_failure: { enabled: false, initial_interval: 5ms, max_interval: 9ms }";
+    let config = yaml::exporters(&[
+        ("otlp_http/up", yaml::to(&up.url(), &[SINGLY, retry])),
+        ("otlp_http/other", yaml::to(&other.url(), &[NO_QUEUE, NO_RETRIES])),
+    ]) + &yaml::by_stream("otlp_http/up, otlp_http/other")
+        + LETTERS;
+    let sluice = Sluice::start(&config).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
+    assert_eq!(other.texts(Signal::Logs), ["1"], "it was answered once this one had it");
+    up.wait_for_requests(2, crate::support::PATIENCE).await.unwrap();
+    up.clear_faults();
+    up.records(1).await;
+    assert_eq!(up.texts(Signal::Logs), ["1"], "it was held, and is in no letter");
+    assert!(letters(&sluice.directory().join("letters")).is_empty());
+}
+
+#[tokio::test]
+async fn a_sender_that_has_waited_too_long_is_told_what_the_last_attempt_failed_for() {
+    let cases = [
+        (Fault::status(401).message("expired token s3cr3t-token"), "401 Unauthorized: expired token"),
+        (Fault::status(404).message("no such path"), "404 Not Found: no such path"),
+        (Fault::status(503).message("overloaded"), "503 Service Unavailable: overloaded"),
+        (Fault::close_after(1), "otlp_http/up`: "),
+    ];
+    for (fault, words) in cases {
+        let up = sinks::recording().await;
+        up.set_fault(fault);
+        let headers = "headers: { Authorization: 'Bearer s3cr3t-token' }";
+        let config =
+            yaml::up(&up.url(), &[NO_QUEUE, QUICK, headers]) + LETTERS + "acknowledge_timeout: 500ms\n";
+        let sluice = Sluice::start(&config).await;
+        let answer = sluice.post(Signal::Logs, logs(&[("a", &["1"])])).await;
+        let message = answer.error().message;
+        assert_eq!(answer.status, 503, "{message}");
+        assert!(message.contains("not delivered within 500ms (`otlp_http/up`: "), "{message}");
+        assert!(message.contains(words) && !message.contains("s3cr3t"), "{message}");
+        assert_given_back(&sluice, 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_has_waited_too_long_is_told_only_of_upstreams_that_failed() {
+    let (bad, good, silent) = (sinks::recording().await, sinks::recording().await, sinks::recording().await);
+    bad.set_fault(Fault::status(403).message("not yours"));
+    silent.set_fault(Fault::hang());
+    let config = yaml::exporters(&[
+        ("otlp_http/bad", yaml::to(&bad.url(), &[QUICK])),
+        ("otlp_http/good", yaml::to(&good.url(), &[QUICK])),
+        ("otlp_http/silent", yaml::to(&silent.url(), &[QUICK])),
+    ]) + &yaml::by_stream("otlp_http/bad, otlp_http/good, otlp_http/silent")
+        + "acknowledge: delivered\nacknowledge_timeout: 500ms\n";
+    let sluice = Sluice::start(&config).await;
+    let body = grpc::framed(0, &logs(&[("a", &["1"])]));
+    let reply = grpc::call(sluice.otlp, grpc::export(Signal::Logs), &[], body).await;
+    assert_eq!(reply.code(), tonic::Code::Unavailable);
+    let message = reply.message();
+    assert!(message.contains("(`otlp_http/bad`: 403 Forbidden: not yours)"), "{message}");
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ pub async fn run(args: SinkArgs) -> ExitCode {
         () = expected => {}
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
-        () = show_progress(&sink) => {}
+        () = show_progress(&sink, &args.attribute) => {}
     }
     let time = started.elapsed();
     // First, so that nothing is answered that the report doesn't count.
@@ -208,13 +208,16 @@ pub async fn run(args: SinkArgs) -> ExitCode {
         println!("{}", json_report(&sink, &counts, time));
     } else {
         print_report(&sink, &counts, time);
+        if let Some(question) = unnamed(&counts, &args.attribute) {
+            println!("{question}");
+        }
     }
     let complete = args.expect_records.is_none_or(|records| counts.records - counts.duplicates >= records);
     if complete && counts.in_order() && counts.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One line a second, while something arrives.
-async fn show_progress(sink: &Sink) {
+async fn show_progress(sink: &Sink, attribute: &str) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -238,9 +241,23 @@ async fn show_progress(sink: &Sink) {
                 counts.reordered,
                 counts.duplicates,
             );
+            // Once, so that it is seen, and later in the report.
+            if before.unnamed == 0
+                && let Some(question) = unnamed(&counts, attribute)
+            {
+                eprintln!("{question}");
+            }
         }
         (before, at) = (counts, now);
     }
+}
+
+/// What there is to ask if records have no attribute that names their stream.
+fn unnamed(counts: &Counts, attribute: &str) -> Option<String> {
+    let (unnamed, all) = (counts.unnamed, counts.records);
+    (unnamed > 0).then(|| {
+        format!("{unnamed} of {all} records without `{attribute}`, which count as one stream: is --attribute right?")
+    })
 }
 
 fn print_report(sink: &Sink, counts: &Counts, time: Duration) {

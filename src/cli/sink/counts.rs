@@ -41,6 +41,8 @@ pub struct Counts {
     pub reordered: u64,
     /// Records without a sequence number.
     pub unnumbered: u64,
+    /// Records whose resource has no text, number or boolean in the attribute that names the stream.
+    pub unnamed: u64,
     /// Routing keys seen.
     pub streams: u64,
 }
@@ -86,6 +88,7 @@ pub(super) struct Counters {
     duplicates: AtomicU64,
     reordered: AtomicU64,
     unnumbered: AtomicU64,
+    unnamed: AtomicU64,
     /// By `Signal::index`, then by routing key.
     streams: [DashMap<Vec<u8>, Stream>; 3],
 }
@@ -125,6 +128,9 @@ impl Counters {
             stream.tally.entries += 1;
             let walked = walk::records(signal, entry, |place| stream.take(place));
             self.add(before, stream.tally);
+            if stream.key().is_empty() {
+                self.unnamed.fetch_add(stream.tally.records - before.records, Relaxed);
+            }
             walked
         })?;
         self.accepted.fetch_add(1, Relaxed);
@@ -155,6 +161,7 @@ impl Counters {
             duplicates: self.duplicates.load(Relaxed),
             reordered: self.reordered.load(Relaxed),
             unnumbered: self.unnumbered.load(Relaxed),
+            unnamed: self.unnamed.load(Relaxed),
             streams: self.streams.iter().map(|streams| streams.len() as u64).sum(),
         }
     }

@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use secrecy::SecretString;
 
 use super::url::Upstream;
-use super::{Context, headers, queue, url};
+use super::{Context, headers, queue, statuses, url};
 use crate::config::model::{
     self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
 };
@@ -17,7 +17,7 @@ use crate::config::node::Node;
 use crate::config::secrets::named;
 use crate::export::{
     Compression, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
-    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, TlsClientSettings,
+    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
 };
 use crate::otlp::Signal;
 use crate::route::Template;
@@ -80,12 +80,14 @@ fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) 
             let kind = ExporterKind::OtlpHttp(Box::new(settings));
             ExporterSettings {
                 max_in_flight,
+                statuses: statuses::http(&http.statuses, &http.retry_on_failure, node, context),
                 ..common(kind, &http.sending_queue, &http.retry_on_failure, node, context)
             }
         }
         Exporter::OtlpGrpc(grpc) => {
             let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, node, context)));
             let mut settings = common(kind, &grpc.sending_queue, &grpc.retry_on_failure, node, context);
+            settings.statuses = statuses::grpc(&grpc.statuses, &grpc.retry_on_failure, node, context);
             cap_messages(&mut settings, &grpc.sending_queue, node, context);
             settings
         }
@@ -118,6 +120,7 @@ fn common(
         queue: queue::compile(sending_queue, node.near(&["sending_queue"]), context),
         max_in_flight: sending_queue.max_in_flight,
         retry: queue::retry(retry_on_failure, node.near(&["retry_on_failure"]), context),
+        statuses: Statuses::default(),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn compile(
     listeners
 }
 
-/// Says so, once, if receivers can be reached from other machines without TLS.
+/// Says so of each port of a receiver that other machines can reach without TLS.
 fn warn_of_open_ports(
     listeners: &[ListenerSettings],
     receivers: &Named<Receiver>,
@@ -67,18 +67,19 @@ fn warn_of_open_ports(
             Protocol::Grpc => receiver.protocols.grpc.as_ref().is_some_and(|grpc| grpc.tls.is_some()),
         })
     };
-    let open =
-        listeners.iter().find(|listener| !listener.endpoint.ip().is_loopback() && !written_tls(listener));
-    let Some(open) = open else { return };
-    let protocol = if open.protocol == Protocol::Http { "http" } else { "grpc" };
-    let node = root.near(&["receivers", &open.name, "protocols", protocol, "endpoint"]);
-    context
-        .report
-        .warn(
-            node.span,
-            format!("whoever reaches {} can send, and what is sent is not encrypted", open.endpoint),
-        )
-        .help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
+    let is_open =
+        |listener: &&ListenerSettings| !listener.endpoint.ip().is_loopback() && !written_tls(listener);
+    for open in listeners.iter().filter(is_open) {
+        let protocol = if open.protocol == Protocol::Http { "http" } else { "grpc" };
+        let node = root.near(&["receivers", &open.name, "protocols", protocol, "endpoint"]);
+        context
+            .report
+            .warn(
+                node.span,
+                format!("whoever reaches {} can send, and what is sent is not encrypted", open.endpoint),
+            )
+            .help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
+    }
 }
 
 fn http_listener(

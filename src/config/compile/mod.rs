@@ -8,6 +8,7 @@ mod listeners;
 mod queue;
 mod routes;
 mod server_tls;
+mod statuses;
 mod url;
 
 use std::net::SocketAddr;

@@ -137,6 +137,5 @@ pub(super) fn retry(retry: &RetryOnFailure, node: &Node, context: &mut Context<'
         multiplier: retry.multiplier,
         randomization_factor: retry.randomization_factor,
         max_elapsed_time: retry.max_elapsed_time.0,
-        statuses: retry.statuses.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! `exporters`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -77,6 +78,11 @@ pub(in crate::config) struct OtlpHttp {
     pub(in crate::config) sending_queue: SendingQueue,
     /// How an attempt that failed is repeated.
     pub(in crate::config) retry_on_failure: RetryOnFailure,
+    /// What becomes of a batch by the HTTP status that answers it, where that is not to be what it usually is: a map from a
+    /// status (`404`), a range (`520-530`) or a class (`5xx`) to a word. The narrowest that names a status counts, and it wins
+    /// over `retry_on_failure.statuses`. A success can't be changed.
+    #[schemars(extend("propertyNames" = { "pattern": "^([2-5]([0-9]{2}|[xX]{2})|[2-5][0-9]{2}-[2-5][0-9]{2})$" }))]
+    pub(in crate::config) statuses: BTreeMap<String, StatusAction>,
     /// Idle connections kept per destination; by default as many as `sending_queue.max_in_flight`.
     pub(in crate::config) max_idle_conns_per_host: Option<usize>,
     /// Connections at a time per destination; lowers `sending_queue.max_in_flight`. 0 sets no limit.
@@ -105,6 +111,7 @@ impl Default for OtlpHttp {
             proxy_url: None,
             sending_queue: SendingQueue::default(),
             retry_on_failure: RetryOnFailure::default(),
+            statuses: BTreeMap::new(),
             max_idle_conns_per_host: None,
             max_conns_per_host: 0,
             idle_conn_timeout: Duration::from_secs(90),
@@ -136,6 +143,12 @@ pub(in crate::config) struct OtlpGrpc {
     pub(in crate::config) sending_queue: SendingQueue,
     /// How an attempt that failed is repeated.
     pub(in crate::config) retry_on_failure: RetryOnFailure,
+    /// What becomes of a batch by the status that answers it, where that is not to be what it usually is: a map from a status
+    /// of gRPC (`NOT_FOUND`), or, for answers without one, a status of HTTP (`404`), a range of them (`520-530`) or a class
+    /// (`5xx`), to a word. The narrowest that names a status counts, and it wins over `retry_on_failure.statuses`. A success
+    /// can't be changed.
+    #[schemars(extend("propertyNames" = { "pattern": "^([3-5]([0-9]{2}|[xX]{2})|[3-5][0-9]{2}-[3-5][0-9]{2}|[A-Z_]+)$" }))]
+    pub(in crate::config) statuses: BTreeMap<String, StatusAction>,
 }
 
 impl Default for OtlpGrpc {
@@ -149,8 +162,25 @@ impl Default for OtlpGrpc {
             max_connection_age: Duration::from_secs(300),
             sending_queue: SendingQueue::default(),
             retry_on_failure: RetryOnFailure::default(),
+            statuses: BTreeMap::new(),
         }
     }
+}
+
+/// What becomes of a batch that is answered by a status.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum StatusAction {
+    /// It counts as delivered.
+    Delivered,
+    /// The stream waits and tries again.
+    Retry,
+    /// It is sent again in parts, until what is refused stands alone and becomes a dead letter.
+    Divide,
+    /// The stream is held: the destination is wrong, not the data.
+    Hold,
+    /// It becomes a dead letter.
+    DeadLetter,
 }
 
 /// A map from name to value, or a list of both, which the Collector takes, too.
@@ -279,7 +309,9 @@ pub(in crate::config) enum TlsVersion {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct File {
-    /// The directory; made if it is not there. Relative to the working directory.
+    /// The directory; made if it is not there. Relative to the working directory. Each routing key has a directory of its own in
+    /// it, named by the key with all but ASCII letters, digits, `-`, `.` and `_` percent-encoded (`a/b` is `a%2Fb`, a dot or a
+    /// dash at the beginning is, too); what would be longer than 200 bytes ends in `~` and a hash. `@all` is what has no key.
     #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) path: PathBuf,
     /// Who may read and write the files that are made, whatever the umask. Directories that are made can be entered, too, by

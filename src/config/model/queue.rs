@@ -115,7 +115,8 @@ pub(in crate::config) struct RetryOnFailure {
     /// `0` never gives up. Only the batch at the head of a stream is attempted, so one is given up in each such time, and
     /// what waits behind it is not bounded. The time starts anew with the process.
     pub(in crate::config) max_elapsed_time: Duration,
-    /// HTTP statuses that are tried again. 520 to 530, which only proxies say, and no answer at all always are.
+    /// HTTP statuses that are tried again, unless `statuses` of the exporter says something else of them. 520 to 530, which
+    /// only proxies say, are as well, and no answer at all always is.
     pub(in crate::config) statuses: Vec<u16>,
 }
 

@@ -36,10 +36,11 @@ impl Typed for Receiver {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Protocols {
-    /// OTLP/HTTP; `http:` alone serves it with the defaults.
+    /// OTLP/HTTP; `http:` alone serves it with the defaults. Its port takes OTLP/gRPC, too.
     #[schemars(extend("x-asked-by-key" = true))]
     pub(in crate::config) http: Option<HttpReceiver>,
-    /// OTLP/gRPC; `grpc:` alone serves it with the defaults. The HTTP receiver takes it, too.
+    /// OTLP/gRPC on a port of its own, for senders that expect it on 4317; `grpc:` alone serves it with the defaults. That
+    /// port takes OTLP/HTTP, too.
     #[schemars(extend("x-asked-by-key" = true))]
     pub(in crate::config) grpc: Option<GrpcReceiver>,
 }

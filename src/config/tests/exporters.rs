@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::export::{Compression, Encoding, OtlpGrpcSettings};
+use crate::export::{Compression, Encoding, OtlpGrpcSettings, StatusAction, Statuses};
 use crate::route::Template;
+use crate::rpc::Code;
 use crate::stream::WhenFull;
 
 fn said_of(lines: &str) -> Vec<String> {
@@ -25,7 +26,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(settings.queue.batch.flush_timeout, Duration::from_millis(50));
     assert_eq!((settings.queue.batch.min_size, settings.queue.batch.max_size), (256 << 10, 512 << 10));
     assert_eq!(settings.max_in_flight, 256);
-    assert_eq!(settings.retry.statuses, [429, 502, 503, 504]);
+    assert_eq!(settings.statuses, Statuses::retrying(vec![429, 502, 503, 504]));
     assert_eq!(settings.retry.max_elapsed_time, Duration::ZERO);
     let ExporterKind::OtlpHttp(http) = settings.kind else { panic!() };
     assert_eq!(http.compression, Compression::Gzip { level: 1 });
@@ -292,6 +293,112 @@ fn retries_are_checked() {
             "5:66 error: `2` is out of range for `randomization_factor` (the most is 1)",
         ]
     );
+}
+
+#[test]
+fn statuses_are_named_alone_as_a_range_as_a_class_and_by_grpcs_names() {
+    let named = "endpoint: https://a\n\
+                 statuses: { 404: dead_letter, 409: retry, 422: hold, \"520-530\": divide, 5xx: delivered, 4XX: retry }";
+    let mut expected = Statuses::default();
+    for (range, action) in [
+        (404..=404, StatusAction::DeadLetter),
+        (409..=409, StatusAction::Retry),
+        (422..=422, StatusAction::Hold),
+        (520..=530, StatusAction::Divide),
+        (500..=599, StatusAction::Delivered),
+        (400..=499, StatusAction::Retry),
+    ] {
+        expected.name(range, action).unwrap();
+    }
+    assert_eq!(exporter("otlp_http", named).statuses, expected);
+
+    let named = "endpoint: a:4317\nstatuses: { NOT_FOUND: hold, 404: dead_letter }\n\
+                 retry_on_failure: { statuses: [408] }";
+    let mut expected = Statuses::retrying(vec![408]);
+    expected.name_grpc(Code::NotFound, StatusAction::Hold);
+    expected.name(404..=404, StatusAction::DeadLetter).unwrap();
+    assert_eq!(exporter("otlp_grpc", named).statuses, expected);
+    // A key that asks for nothing.
+    assert_eq!(exporter("otlp_http", "endpoint: https://a\nstatuses:").statuses, Statuses::default());
+}
+
+#[test]
+fn what_is_no_status_or_means_nothing_is_said_at_its_key() {
+    const WRITE: &str =
+        "(write a failure of HTTP such as `404`, a range such as `520-530` or a class such as `5xx`)";
+    let lines = [
+        ("40x", "error: `40x` is not a status", WRITE),
+        ("0404", "error: `0404` is not a status", WRITE),
+        ("404..408", "error: `404..408` is not a status", WRITE),
+        ("400-", "error: `400-` is not a status", WRITE),
+        ("not_found", "error: `not_found` is not a status", WRITE),
+        (
+            "NOT_FOUND",
+            "error: `NOT_FOUND` is a status of gRPC, and the answers of this exporter have none",
+            WRITE,
+        ),
+        ("530-520", "error: the range `530-520` begins above its end", "(write `520-530`)"),
+        ("100", "error: `100` is not a status that a request fails with", "(write statuses from 300 to 599)"),
+        ("6xx", "error: `6xx` is not a status that a request fails with", "(write statuses from 300 to 599)"),
+        (
+            "590-600",
+            "error: `590-600` is not a status that a request fails with",
+            "(write statuses from 300 to 599)",
+        ),
+    ];
+    for (key, message, help) in lines {
+        assert_eq!(
+            said_of(&format!("endpoint: https://a\nstatuses:\n  {key}: retry")),
+            [format!("6:7 {message} {help}")],
+            "{key}"
+        );
+    }
+    for key in ["200", "2xx", "202-404"] {
+        assert_eq!(
+            said_of(&format!("endpoint: https://a\nstatuses: {{ {key}: retry }}")),
+            [format!(
+                "5:17 error: a success such as `{key}` can't be changed: the upstream has taken the batch with it, and would get \
+                 it twice {WRITE}"
+            )]
+        );
+    }
+    assert_eq!(
+        said_of("endpoint: https://a\nstatuses: { 202: delivered, 404: dead-letter }"),
+        [
+            "5:17 warning: `202` is delivered in any case (leave it out)",
+            "5:38 error: `dead-letter` is not a value of `404` (did you mean `dead_letter`? the values are `delivered`, `retry`, `divide`, `hold` and \
+             `dead_letter`)",
+        ]
+    );
+    assert_eq!(
+        said_of("endpoint: https://a\nstatuses: { 5xx: hold, 500-599: retry, 404: hold, 404-404: retry }"),
+        [
+            "5:28 error: `500-599` overlaps `500-599`, which is as wide, so that neither counts first (name each status once; a \
+             single status counts before a range, and a narrow range before a wide one)",
+            "5:55 error: `404-404` overlaps `404`, which is as wide, so that neither counts first (name each status once; a single \
+             status counts before a range, and a narrow range before a wide one)",
+        ]
+    );
+    assert!(said_of("endpoint: https://a\nstatuses: [404]")[0].contains("must be a map"));
+    assert!(said(&with_exporter("file", "statuses: { 404: retry }"))[0].contains("unknown key `statuses`"));
+}
+
+#[test]
+fn a_success_of_grpc_and_one_of_http_without_it_can_not_be_changed() {
+    let said_of = |statuses: &str| {
+        said(&with_exporter("otlp_grpc", &format!("endpoint: a:4317\nstatuses: {{ {statuses} }}")))
+    };
+    for key in ["OK: retry", "OK: delivered", "200: delivered", "2xx: retry"] {
+        let said = said_of(key);
+        assert!(said[0].starts_with("5:17 error: a success such as") && said.len() == 1, "{said:?}");
+    }
+    for (key, near) in [("NOTFOUND", "NOT_FOUND"), ("unavailable", "UNAVAILABLE")] {
+        assert_eq!(
+            said_of(&format!("{key}: retry")),
+            [format!("5:17 error: `{key}` is not a status (did you mean `{near}`?)")]
+        );
+    }
+    assert!(said_of("5: retry")[0].contains("write a failure of gRPC such as `NOT_FOUND`"));
 }
 
 #[test]

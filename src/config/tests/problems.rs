@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::export::Statuses;
 use crate::journal::SyncPolicy;
 
 #[test]
@@ -165,8 +166,10 @@ fn integers_are_written_as_in_yaml_1_1_and_1_2() {
     let queue = "sending_queue: { queue_size: 4_000_000, sizer: bytes, batch: { max_size: 1_000KiB, min_size: 0x1000 } }";
     let queue = exporter("debug", queue).queue;
     assert_eq!((queue.queue_bytes, queue.batch.max_size, queue.batch.min_size), (4_000_000, 1_024_000, 4096));
-    let retry = exporter("debug", "retry_on_failure: { statuses: [0x1F7, 4_29], multiplier: 1_0 }").retry;
-    assert_eq!((retry.statuses, retry.multiplier.to_string()), (vec![503, 429], "10".to_owned()));
+    let retry = "endpoint: https://a\nretry_on_failure: { statuses: [0x1F7, 4_29], multiplier: 1_0 }";
+    let settings = exporter("otlp_http", retry);
+    assert_eq!(settings.statuses, Statuses::retrying(vec![503, 429]));
+    assert_eq!(settings.retry.multiplier.to_string(), "10");
     let substituted =
         load_with(&with("limits: { streams: \"${env:N}\" }\n"), &|_| Some("1_000".into())).unwrap();
     assert_eq!(substituted.limits.streams, 1000);

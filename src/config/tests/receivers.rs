@@ -290,7 +290,7 @@ fn admin_can_be_turned_off() {
 }
 
 #[test]
-fn receivers_that_other_machines_reach_without_tls_are_one_warning() {
+fn each_port_that_other_machines_reach_without_tls_is_a_warning() {
     let warned = |yaml: &str| {
         let warnings = good(yaml).warnings;
         warnings.iter().filter(|warning| warning.message.contains("is not encrypted")).count()
@@ -299,7 +299,14 @@ fn receivers_that_other_machines_reach_without_tls_are_one_warning() {
         with_http(&format!("{{ endpoint: \"{http}\" }}, grpc: {{ endpoint: \"{grpc}\" }}"))
     };
     assert_eq!(warned(&both("127.0.0.1:4318", "[::1]:4317")), 0);
-    assert_eq!(warned(&both("0.0.0.0:4318", "0.0.0.0:4317")), 1);
+    assert_eq!(warned(&both("0.0.0.0:4318", "0.0.0.0:4317")), 2, "each by itself");
+    assert_eq!(
+        said(&both("0.0.0.0:4318", "0.0.0.0:4317")).iter().map(|line| &line[..57]).collect::<Vec<_>>(),
+        [
+            "1:53 warning: whoever reaches 0.0.0.0:4318 can send, and ",
+            "1:89 warning: whoever reaches 0.0.0.0:4317 can send, and ",
+        ]
+    );
     assert_eq!(warned(&both("localhost:4318", ":4317")), 1);
     assert_eq!(warned(&both("192.0.2.1:4318", "127.0.0.1:4317")), 1);
     assert_eq!(

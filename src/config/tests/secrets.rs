@@ -159,7 +159,7 @@ mod property {
     use super::*;
 
     /// `@` stands for a value. What is not marked is a name, a number, or a word of the schema.
-    const LINES: [&str; 38] = [
+    const LINES: [&str; 39] = [
         "receivers:",
         "  otlp:",
         "    protocols:",
@@ -183,6 +183,7 @@ mod property {
         "    tls: { ca_file: @, insecure: @, server_name_override: @, key_pem: @ }",
         "    sending_queue: { queue_size: @, storage: @, batch: { min_size: @ } }",
         "    retry_on_failure: { initial_interval: @, multiplier: @, statuses: [@, 503] }",
+        "    statuses: { 404: @, 5xx: @ }",
         "    auth: { authenticator: @ }",
         "  file/local: { path: @, rotation: { max_megabytes: @ } }",
         "routes:",

@@ -11,14 +11,13 @@ use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
-use crate::export::upstream::status::{self, redirect, retry_after};
+use crate::export::upstream::status::{self, Statuses, redirect, retry_after};
 use crate::export::{Answer, Outcome};
 use crate::rpc::{Code, ENCODING, trailers};
 
 impl Answered {
-    /// What to do with a batch of so many records in so many bytes. `retried` are the statuses of HTTP that are worth
-    /// another attempt.
-    pub(super) fn judge(self, retried: &[u16], records: u64, bytes: usize, secrets: &Secrets) -> Answer {
+    /// What to do with a batch of so many records in so many bytes. `statuses` says what failures mean.
+    pub(super) fn judge(self, statuses: &Statuses, records: u64, bytes: usize, secrets: &Secrets) -> Answer {
         let Some(end) = self.end() else {
             return match self.message {
                 // Whatever it says, it is not to be asked for again (rule 5).
@@ -26,7 +25,7 @@ impl Answered {
                     let (outcome, detail) = delivered(Err(error), "an answer", records, secrets);
                     Answer { code: Code::Unknown.name().into(), outcome, detail }
                 }
-                _ => self.judge_http(retried, secrets),
+                _ => self.judge_http(statuses, secrets),
             };
         };
         let code = trailers::code(end);
@@ -35,7 +34,7 @@ impl Answered {
             return Answer { code: code.name().into(), outcome, detail };
         }
         let after = trailers::retry_info(end).map(|info| info.delay());
-        let outcome = match code {
+        let outcome = statuses.outcome_of_grpc(code, after).unwrap_or(match code {
             // What some servers say of a message that is larger than they take; other messages are worth a retry.
             Code::OutOfRange if bytes > MAX_MESSAGE => Outcome::Bad,
             code if code.is_retryable() => Outcome::Retry { after },
@@ -45,10 +44,14 @@ impl Answered {
             // The destination is wrong, not the data.
             Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => Outcome::Hold { after },
             _ => Outcome::Refused,
+        });
+        let (name, message) = (code.name(), trailers::message(end));
+        let detail = match outcome {
+            // Nobody wants to hear why something failed that counts as delivered.
+            Outcome::Delivered { .. } => String::new(),
+            _ if message.is_empty() => name.to_owned(),
+            _ => format!("{name}: {message}"),
         };
-        let message = trailers::message(end);
-        let name = code.name();
-        let detail = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
         Answer { code: name.into(), outcome, detail: secrets.clean(&detail) }
     }
 
@@ -66,15 +69,16 @@ impl Answered {
     }
 
     /// An answer without a status of gRPC is a proxy's, or no gRPC server's at all ("HTTP to gRPC Status Code Mapping").
-    fn judge_http(self, retried: &[u16], secrets: &Secrets) -> Answer {
+    fn judge_http(self, statuses: &Statuses, secrets: &Secrets) -> Answer {
         let (status, is_grpc) = (self.status, self.is_grpc());
         let outcome = match status {
             // A call that began to be answered and ended without a word.
             StatusCode::OK if is_grpc => Outcome::Retry { after: None },
             status if status.is_success() => Outcome::Hold { after: None },
-            status => status::outcome(status, retried, retry_after(&self.headers, SystemTime::now())),
+            status => statuses.outcome(status, retry_after(&self.headers, SystemTime::now())),
         };
         let detail = match (status, is_grpc) {
+            _ if matches!(outcome, Outcome::Delivered { .. }) => String::new(),
             (StatusCode::OK, true) => "the call ended without a status".to_owned(),
             _ => redirect(status, &self.headers).unwrap_or_else(|| {
                 format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?")
@@ -100,10 +104,9 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::export::StatusAction;
     use crate::rpc::{RetryInfo, Status};
     use crate::stream::Budget;
-
-    const RETRIED: [u16; 4] = [429, 502, 503, 504];
 
     fn body(bytes: &[u8]) -> AnswerBody {
         let mut body = AnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
@@ -134,7 +137,7 @@ mod tests {
         let number = (code as i32).to_string();
         let mut headers = vec![("grpc-status", number.as_str())];
         headers.extend_from_slice(more);
-        answered(200, &headers, None).judge(&RETRIED, 10, 100, &Secrets::default())
+        answered(200, &headers, None).judge(&Statuses::default(), 10, 100, &Secrets::default())
     }
 
     fn retry_info_of(seconds: u64) -> String {
@@ -192,7 +195,10 @@ mod tests {
     #[test]
     fn a_message_above_the_limit_of_servers_is_halved_when_it_is_out_of_range() {
         let answer = answered(200, &[("grpc-status", "11")], None);
-        assert_eq!(answer.judge(&RETRIED, 10, MAX_MESSAGE + 1, &Secrets::default()).outcome, Outcome::Bad);
+        assert_eq!(
+            answer.judge(&Statuses::default(), 10, MAX_MESSAGE + 1, &Secrets::default()).outcome,
+            Outcome::Bad
+        );
     }
 
     #[test]
@@ -201,7 +207,7 @@ mod tests {
         secrets.add("Bearer s3cr3t");
         let answer =
             answered(200, &[], Some(&[("grpc-status", "16"), ("grpc-message", "no: s3cr3t%20f%C3%BCr")]));
-        let answer = answer.judge(&RETRIED, 10, 100, &secrets);
+        let answer = answer.judge(&Statuses::default(), 10, 100, &secrets);
         assert_eq!(
             (answer.code.as_ref(), answer.detail.as_str()),
             ("UNAUTHENTICATED", "UNAUTHENTICATED: no: [redacted] für")
@@ -214,7 +220,7 @@ mod tests {
         let grpc = [("content-type", "application/grpc")];
         let outcome = |status, headers: &[(&'static str, &str)]| {
             let answered = Answered { message: Err(Unreadable::TooLong), ..answered(status, headers, None) };
-            answered.judge(&RETRIED, 10, 100, &Secrets::default()).outcome
+            answered.judge(&Statuses::default(), 10, 100, &Secrets::default()).outcome
         };
         assert_eq!(outcome(200, &grpc), Outcome::Delivered { rejected: 0, warning: true });
         assert_eq!(outcome(200, &[("content-type", "text/html")]), Outcome::Hold { after: None });
@@ -225,7 +231,7 @@ mod tests {
     #[test]
     fn answers_of_others_than_grpc_servers_are_told_apart() {
         let outcome = |status, headers: &[(&'static str, &str)]| {
-            answered(status, headers, None).judge(&RETRIED, 10, 100, &Secrets::default()).outcome
+            answered(status, headers, None).judge(&Statuses::default(), 10, 100, &Secrets::default()).outcome
         };
         for status in [429, 502, 503, 504, 520, 530] {
             assert_eq!(outcome(status, &[]), Outcome::Retry { after: None }, "{status}");
@@ -239,5 +245,29 @@ mod tests {
         assert_eq!(outcome(200, &[("content-type", "text/html")]), Outcome::Hold { after: None });
         assert_eq!(outcome(200, &[("content-type", "application/grpc")]), Outcome::Retry { after: None });
         assert_eq!(outcome(500, &[]), Outcome::Refused);
+    }
+
+    #[test]
+    fn statuses_of_grpc_and_of_http_can_be_named() {
+        let mut statuses = Statuses::default();
+        statuses.name_grpc(Code::NotFound, StatusAction::Hold);
+        statuses.name_grpc(Code::Unavailable, StatusAction::DeadLetter);
+        statuses.name_grpc(Code::AlreadyExists, StatusAction::Delivered);
+        statuses.name(503..=503, StatusAction::Divide).unwrap();
+        statuses.name(409..=409, StatusAction::Delivered).unwrap();
+        let judge = |answered: Answered| answered.judge(&statuses, 10, 100, &Secrets::default());
+        let of = |code: Code| {
+            let number = (code as i32).to_string();
+            judge(answered(200, &[("grpc-status", &number), ("grpc-message", "why")], None))
+        };
+        let delivered = Outcome::Delivered { rejected: 0, warning: false };
+        assert_eq!(of(Code::NotFound).outcome, Outcome::Hold { after: None });
+        assert_eq!(of(Code::Unavailable).outcome, Outcome::Refused);
+        assert_eq!(of(Code::Aborted).outcome, Outcome::Retry { after: None });
+        let taken = of(Code::AlreadyExists);
+        assert_eq!((taken.outcome, taken.detail.as_str(), &*taken.code), (delivered, "", "ALREADY_EXISTS"));
+        assert_eq!(judge(answered(503, &[], None)).outcome, Outcome::Bad);
+        let taken = judge(answered(409, &[], None));
+        assert_eq!((taken.outcome, taken.detail.as_str()), (delivered, ""));
     }
 }

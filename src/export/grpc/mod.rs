@@ -33,7 +33,7 @@ use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
     Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, RetrySettings,
-    TargetError, TransportError,
+    Statuses, TargetError, TransportError,
 };
 use crate::net::Network;
 use crate::route::{Template, Values};
@@ -72,6 +72,7 @@ struct Shared {
     settings: OtlpGrpcSettings,
     max_in_flight: usize,
     retry: RetrySettings,
+    statuses: Statuses,
     connector: Connector,
     tls: Tls,
     proxies: Proxies,
@@ -100,6 +101,7 @@ impl GrpcTransport {
             proxies: Proxies::from_env(),
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
+            statuses: settings.statuses.clone(),
             fixed: FixedTargets::default(),
             destinations,
             settings: grpc.clone(),
@@ -156,9 +158,7 @@ impl Shared {
             None => Ok(self.send(target, &message, alone, budget).await),
         };
         match sent.unwrap_or(Err(Failure::Timeout(limit))) {
-            Ok(answered) => {
-                answered.judge(&self.retry.statuses, batch.records(), batch.len(), &target.secrets)
-            }
+            Ok(answered) => answered.judge(&self.statuses, batch.records(), batch.len(), &target.secrets),
             Err(failure) => failure.answer(&target.secrets),
         }
     }
@@ -336,6 +336,7 @@ mod tests {
             },
             max_in_flight: 256,
             retry: RetrySettings::without_jitter(),
+            statuses: Statuses::default(),
         };
         GrpcTransport::new(&settings, &grpc, &Network::Machine).unwrap()
     }

@@ -14,7 +14,7 @@ use super::{IDLE, Shared};
 use crate::export::upstream::allowance::Allowance;
 use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::{Destination, Origin};
-use crate::export::upstream::detail::{Secrets, keep_secret};
+use crate::export::upstream::detail::{Secrets, configured};
 use crate::export::upstream::proxy::{ProxyError, Way};
 use crate::export::upstream::url::{parse_url, shown};
 use crate::export::{TargetError, TransportError};
@@ -27,7 +27,7 @@ pub struct GrpcTarget {
     pub(super) destination: Arc<Destination<Pool>>,
     /// Scheme, authority, service and method.
     uri: Uri,
-    /// All but `grpc-timeout`; configured ones are marked as sensitive.
+    /// All but `grpc-timeout`; configured ones are marked as sensitive if they may hold a secret.
     headers: HeaderMap,
     /// What must not be seen if the upstream says it back.
     pub(super) secrets: Secrets,
@@ -48,7 +48,8 @@ impl GrpcTarget {
         self.uri.to_string()
     }
 
-    /// The metadata, for people who check a configuration: values of configured ones are marked as sensitive.
+    /// The metadata, for people who check a configuration: values of configured ones that may be secret are marked as
+    /// sensitive.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
@@ -119,8 +120,8 @@ impl Shared {
 
     fn render(&self, url: &Template, values: &impl Values) -> Result<GrpcTarget, TargetError> {
         let text = url.render(values, Place::Url)?;
-        let url = parse_url(&text).map_err(|source| TargetError::Url { url: shown(&text), source })?;
-        let origin = Origin::of(&url).expect("`parse_url` has seen scheme and host");
+        let parsed = parse_url(&text).map_err(|source| TargetError::Url { url: shown(&text), source })?;
+        let origin = Origin::of(&parsed).expect("`parse_url` has seen scheme and host");
         let scheme = if origin.https { "https" } else { "http" };
         let uri = format!("{scheme}://{}{}", origin.authority(), values.signal().method());
         let uri = uri.parse().expect("made of the parts of a URL");
@@ -139,7 +140,7 @@ impl Shared {
             // Metadata of this name is binary, and written in Base64.
             let text = if name.as_str().ends_with("-bin") { BASE64.encode(text) } else { text };
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
-            headers.insert(name.clone(), keep_secret(value, &mut secrets));
+            headers.insert(name.clone(), configured(value, &template.0, url, values, &mut secrets));
         }
         Ok(GrpcTarget { destination: self.destination(&origin)?, uri, headers, secrets })
     }

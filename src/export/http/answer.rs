@@ -15,7 +15,8 @@ use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{delivered, partial_success};
-use crate::export::upstream::status::{code, outcome, redirect, retry_after};
+use crate::export::upstream::status::{Statuses, code, redirect, retry_after};
+
 use crate::export::{Answer, Outcome};
 use crate::stream::Budget;
 
@@ -49,16 +50,24 @@ pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>) -> Result<Ans
 impl Reply<'_> {
     /// Decides by the status (OTLP rule 38); the body says how much of a batch was taken, or why it was not.
     ///
-    /// `retried` are the statuses that are worth another attempt, `records` those of the batch, and `now` is
-    /// what a `Retry-After` that is a date is measured against.
-    pub(super) fn judge(self, retried: &[u16], records: u64, secrets: &Secrets, now: SystemTime) -> Answer {
+    /// `statuses` says what failures mean, `records` are those of the batch, and `now` is what a `Retry-After` that is a
+    /// date is measured against.
+    pub(super) fn judge(
+        self,
+        statuses: &Statuses,
+        records: u64,
+        secrets: &Secrets,
+        now: SystemTime,
+    ) -> Answer {
         let code = code(self.status);
         if self.status.is_success() {
             let (outcome, detail) = self.delivered(records, secrets);
             return Answer { code, outcome, detail };
         }
-        let outcome = outcome(self.status, retried, retry_after(self.headers, now));
-        let detail = secrets.clean(&self.reason());
+        let outcome = statuses.outcome(self.status, retry_after(self.headers, now));
+        // Nobody wants to hear why something failed that counts as delivered.
+        let is_delivered = matches!(outcome, Outcome::Delivered { .. });
+        let detail = if is_delivered { String::new() } else { secrets.clean(&self.reason()) };
         Answer { code, outcome, detail }
     }
 

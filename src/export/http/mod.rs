@@ -38,7 +38,7 @@ use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
-    Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, RetrySettings, TargetError,
+    Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, RetrySettings, Statuses, TargetError,
     TransportError,
 };
 use crate::net::Network;
@@ -68,6 +68,7 @@ struct Shared {
     settings: OtlpHttpSettings,
     max_in_flight: usize,
     retry: RetrySettings,
+    statuses: Statuses,
     max_request: usize,
     connector: Connector,
     tls: Tls,
@@ -101,6 +102,7 @@ impl HttpTransport {
             proxies,
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
+            statuses: settings.statuses.clone(),
             max_request: MAX_REQUEST.max(settings.queue.batch.max_size),
             fixed: FixedTargets::default(),
             destinations,
@@ -170,7 +172,7 @@ impl Shared {
             Pool::give_back(&target.destination, connection);
         }
         let reply = Reply { status: head.status, headers: &head.headers, body };
-        reply.judge(&self.retry.statuses, batch.records(), &target.secrets, SystemTime::now())
+        reply.judge(&self.statuses, batch.records(), &target.secrets, SystemTime::now())
     }
 
     /// Sends on an idle connection or on a new one.

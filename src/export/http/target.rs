@@ -15,7 +15,7 @@ use crate::export::upstream::allowance::Allowance;
 use crate::export::upstream::body::RequestBody;
 use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::Origin;
-use crate::export::upstream::detail::{Secrets, keep_secret};
+use crate::export::upstream::detail::{Secrets, configured, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
 use crate::export::upstream::url::{parse_url, shown};
 use crate::export::{Encoding, TargetError, TransportError};
@@ -39,7 +39,7 @@ pub struct HttpTarget {
     pub(super) destination: Arc<Destination>,
     /// As it stands in the request line: a path, or the whole URL for a proxy.
     uri: Uri,
-    /// All but `content-length`; configured ones are marked as sensitive.
+    /// All but `content-length`; configured ones are marked as sensitive if they may hold a secret.
     headers: HeaderMap,
     /// What must not be seen if the upstream says it back.
     pub(super) secrets: Secrets,
@@ -62,7 +62,7 @@ impl HttpTarget {
         &self.url
     }
 
-    /// The headers, for people who check a configuration: values of configured ones are marked as sensitive.
+    /// The headers, for people who check a configuration: values of configured ones that may be secret are marked as sensitive.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
@@ -156,10 +156,10 @@ impl Shared {
                 headers.insert(PROXY_AUTHORIZATION, keep_secret(authorization, &mut secrets));
             }
         }
-        for (name, template) in &self.settings.headers {
-            let text = template.0.render(values, Place::Header)?;
+        for (name, header) in &self.settings.headers {
+            let text = header.0.render(values, Place::Header)?;
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
-            headers.insert(name.clone(), keep_secret(value, &mut secrets));
+            headers.insert(name.clone(), configured(value, &header.0, template, values, &mut secrets));
         }
         Ok(HttpTarget { destination, uri, headers, secrets, url: shown(&whole) })
     }

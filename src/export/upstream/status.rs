@@ -1,6 +1,8 @@
-//! What a status of HTTP that is no success means for a batch: for OTLP/HTTP, and for an answer to a gRPC call that has
-//! no status of gRPC.
+//! What a status that is no success means for a batch: one of HTTP, for OTLP/HTTP and for an answer to a gRPC call that has
+//! no status of gRPC; and what an exporter's `statuses` says about those and about statuses of gRPC.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use http::header::{LOCATION, RETRY_AFTER};
@@ -8,16 +10,107 @@ use http::{HeaderMap, StatusCode};
 
 use super::url::shown;
 use crate::export::Outcome;
+use crate::rpc::Code;
 
-/// What to do with the batch (OTLP rules 38 and 39). `retried` is `retry_on_failure.statuses`, and `after` what the
-/// upstream asks to wait.
-pub(in crate::export) fn outcome(status: StatusCode, retried: &[u16], after: Option<Duration>) -> Outcome {
-    match status.as_u16() {
-        status if retried.contains(&status) || is_of_proxies(status) => Outcome::Retry { after },
-        400 | 413 | 422 => Outcome::Bad,
-        // Not what is meant by `endpoint`: moved, of another kind, or behind credentials; 407 is a proxy's 401.
-        300..=399 | 401 | 403 | 404 | 405 | 407 | 415 | 501 => Outcome::Hold { after },
-        _ => Outcome::Refused,
+/// What becomes of a batch that was answered by a status, where the configuration names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusAction {
+    /// It counts as delivered.
+    Delivered,
+    /// It is tried again.
+    Retry,
+    /// It is sent again in parts, until what is refused stands alone.
+    Divide,
+    /// The stream is held.
+    Hold,
+    /// It becomes a dead letter.
+    DeadLetter,
+}
+
+/// What an exporter's `statuses` and `retry_on_failure.statuses` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statuses {
+    /// `retry_on_failure.statuses`.
+    retried: Vec<u16>,
+    /// What `statuses` says of HTTP's, the narrowest range first, so that the first that holds is the one that counts. Two of
+    /// the same width have no status in common.
+    http: Vec<(RangeInclusive<u16>, StatusAction)>,
+    /// What `statuses` says of gRPC's.
+    grpc: BTreeMap<Code, StatusAction>,
+}
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Self::retrying(vec![429, 502, 503, 504])
+    }
+}
+
+impl StatusAction {
+    /// `after` is what the upstream asks to wait.
+    fn outcome(self, after: Option<Duration>) -> Outcome {
+        match self {
+            Self::Delivered => Outcome::Delivered { rejected: 0, warning: false },
+            Self::Retry => Outcome::Retry { after },
+            Self::Divide => Outcome::Bad,
+            Self::Hold => Outcome::Hold { after },
+            Self::DeadLetter => Outcome::Refused,
+        }
+    }
+}
+
+impl Statuses {
+    /// Those of HTTP that are tried again, unless [`name`](Self::name) says something else of one.
+    pub fn retrying(retried: Vec<u16>) -> Self {
+        Self { retried, http: Vec::new(), grpc: BTreeMap::new() }
+    }
+
+    /// Says what becomes of a batch that is answered by one of these statuses of HTTP. Of several that hold, the narrowest
+    /// counts. An error is the range that is as wide as this one and overlaps it; then nothing is changed.
+    pub fn name(
+        &mut self,
+        statuses: RangeInclusive<u16>,
+        action: StatusAction,
+    ) -> Result<(), RangeInclusive<u16>> {
+        debug_assert!(*statuses.start() >= 300 && statuses.start() <= statuses.end(), "no success is named");
+        let width = |range: &RangeInclusive<u16>| range.end() - range.start();
+        let overlaps =
+            |other: &RangeInclusive<u16>| statuses.start() <= other.end() && other.start() <= statuses.end();
+        let rivals = self.http.iter().map(|(other, _)| other);
+        if let Some(rival) =
+            rivals.into_iter().find(|other| width(other) == width(&statuses) && overlaps(other))
+        {
+            return Err(rival.clone());
+        }
+        let at = self.http.partition_point(|(other, _)| width(other) <= width(&statuses));
+        self.http.insert(at, (statuses, action));
+        Ok(())
+    }
+
+    /// Says what becomes of a batch that is answered by this status of gRPC.
+    pub(crate) fn name_grpc(&mut self, code: Code, action: StatusAction) {
+        debug_assert!(code != Code::Ok, "no success is named");
+        self.grpc.insert(code, action);
+    }
+
+    /// What to do with a batch that was answered by this status of HTTP, which is no success (OTLP rules 38 and 39). `after` is
+    /// what the upstream asks to wait.
+    pub(in crate::export) fn outcome(&self, status: StatusCode, after: Option<Duration>) -> Outcome {
+        let status = status.as_u16();
+        if let Some((_, action)) = self.http.iter().find(|(range, _)| range.contains(&status)) {
+            return action.outcome(after);
+        }
+        match status {
+            status if self.retried.contains(&status) || is_of_proxies(status) => Outcome::Retry { after },
+            400 | 413 | 422 => Outcome::Bad,
+            // Not what is meant by `endpoint`: moved, of another kind, or behind credentials; 407 is a proxy's 401.
+            300..=399 | 401 | 403 | 404 | 405 | 407 | 415 | 501 => Outcome::Hold { after },
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// What `statuses` says of this status of gRPC, if anything.
+    pub(in crate::export) fn outcome_of_grpc(&self, code: Code, after: Option<Duration>) -> Option<Outcome> {
+        self.grpc.get(&code).map(|action| action.outcome(after))
     }
 }
 
@@ -59,4 +152,78 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY: Outcome = Outcome::Retry { after: None };
+    const HOLD: Outcome = Outcome::Hold { after: None };
+    const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: false };
+
+    fn outcome(statuses: &Statuses, status: u16) -> Outcome {
+        statuses.outcome(StatusCode::from_u16(status).unwrap(), None)
+    }
+
+    #[test]
+    fn the_narrowest_that_names_a_status_counts_in_whatever_order_they_are_written() {
+        let named = [
+            (500..=599, StatusAction::DeadLetter),
+            (520..=530, StatusAction::Hold),
+            (404..=404, StatusAction::Delivered),
+            (503..=503, StatusAction::Divide),
+            (400..=499, StatusAction::Retry),
+        ];
+        for turn in 0..named.len() {
+            let mut statuses = Statuses::default();
+            for (range, action) in named.iter().cycle().skip(turn).take(named.len()) {
+                statuses.name(range.clone(), *action).unwrap();
+            }
+            let expected = [
+                (404, DELIVERED),
+                (403, RETRY),
+                (429, RETRY),
+                (499, RETRY),
+                (502, Outcome::Refused),
+                (503, Outcome::Bad),
+                (519, Outcome::Refused),
+                (520, HOLD),
+                (530, HOLD),
+                (531, Outcome::Refused),
+                (302, HOLD),
+            ];
+            for (status, expected) in expected {
+                assert_eq!(outcome(&statuses, status), expected, "{status}, {turn}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_of_the_same_width_that_overlap_are_refused() {
+        let mut statuses = Statuses::default();
+        statuses.name(500..=510, StatusAction::Hold).unwrap();
+        assert_eq!(statuses.name(505..=515, StatusAction::Retry), Err(500..=510));
+        assert_eq!(statuses.name(511..=521, StatusAction::Retry), Ok(()));
+        assert_eq!(outcome(&statuses, 508), HOLD);
+        assert_eq!(outcome(&statuses, 515), RETRY);
+    }
+
+    #[test]
+    fn what_is_named_wins_over_the_retried_ones_and_takes_what_the_upstream_asks_to_wait() {
+        let mut statuses = Statuses::retrying(vec![408, 500]);
+        statuses.name(408..=408, StatusAction::Hold).unwrap();
+        let after = Some(Duration::from_secs(7));
+        assert_eq!(statuses.outcome(StatusCode::REQUEST_TIMEOUT, after), Outcome::Hold { after });
+        assert_eq!(outcome(&statuses, 500), RETRY);
+        assert_eq!(outcome(&statuses, 503), Outcome::Refused, "it is not in the list");
+    }
+
+    #[test]
+    fn a_status_of_grpc_means_its_default_unless_it_is_named() {
+        let mut statuses = Statuses::default();
+        statuses.name_grpc(Code::NotFound, StatusAction::Hold);
+        assert_eq!(statuses.outcome_of_grpc(Code::NotFound, None), Some(HOLD));
+        assert_eq!(statuses.outcome_of_grpc(Code::Internal, None), None);
+    }
 }

@@ -157,8 +157,110 @@ fn halves_part_between_entries_first_then_scopes_then_records() {
     assert_eq!(halve(Signal::Logs, &without), None);
 }
 
+/// A request of logs: of each entry, how many records each of its scopes has.
+fn logs_of(entries: &[Vec<usize>]) -> Vec<u8> {
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    // Each record has its position, from 1, as its time.
+    let mut times = 1..;
+    let mut scope = |records: &usize| ScopeLogs {
+        log_records: times
+            .by_ref()
+            .take(*records)
+            .map(|time_unix_nano| LogRecord { time_unix_nano, ..LogRecord::default() })
+            .collect(),
+        ..ScopeLogs::default()
+    };
+    let entry = |scopes: &Vec<usize>| ResourceLogs {
+        scope_logs: scopes.iter().map(&mut scope).collect(),
+        ..ResourceLogs::default()
+    };
+    ExportLogsServiceRequest { resource_logs: entries.iter().map(entry).collect() }.encode_to_vec()
+}
+
+/// After how many halvings the last record of a request to do so stands alone.
+fn depth(signal: Signal, request: &[u8]) -> u32 {
+    halve(signal, request)
+        .map_or(0, |[(first, _), (second, _)]| 1 + depth(signal, &first).max(depth(signal, &second)))
+}
+
+/// How many attempts it takes to find the records of these times, each of which has whatever it is in refused.
+fn attempts(request: &[u8], bad: &dyn Fn(u64) -> bool) -> u64 {
+    let decoded = ExportLogsServiceRequest::decode(request).unwrap();
+    let scopes = decoded.resource_logs.iter().flat_map(|entry| &entry.scope_logs);
+    let refused = scopes.flat_map(|scope| &scope.log_records).any(|record| bad(record.time_unix_nano));
+    let halves = halve(Signal::Logs, request).filter(|_| refused);
+    1 + halves.map_or(0, |[(first, _), (second, _)]| attempts(&first, bad) + attempts(&second, bad))
+}
+
+/// The most attempts that find `bad` records, each of which stands alone after `depth` halvings at most.
+fn most_attempts(bad: u64, depth: u32) -> u64 {
+    let rounded = bad.next_power_of_two();
+    2 * bad * u64::from(depth.saturating_sub(rounded.ilog2())) + 2 * rounded
+}
+
+/// The most that a record may need in a request of so many.
+fn most_halvings(records: u64, levels: u32) -> u32 {
+    records.next_power_of_two().ilog2() + 2 * levels
+}
+
+#[test]
+fn halves_part_where_they_are_most_alike() {
+    let halves = |sizes: &[usize]| {
+        let entries: Vec<Vec<usize>> = sizes.iter().map(|records| vec![*records]).collect();
+        halve(Signal::Logs, &logs_of(&entries)).unwrap().map(|(_, records)| records)
+    };
+    assert_eq!(halves(&[3, 6, 4]), [9, 4]);
+    assert_eq!(halves(&[4, 6, 3]), [4, 9]);
+    assert_eq!(halves(&[10, 10, 5]), [10, 15]);
+    assert_eq!(halves(&[3, 6, 3]), [9, 3], "of two that are as near, the one behind");
+    assert_eq!(halves(&[1, 512, 1, 256]), [513, 257]);
+}
+
+#[test]
+fn a_small_entry_between_large_ones_costs_no_halving_of_its_own() {
+    let sizes = (0..10).rev().flat_map(|power| [vec![1], vec![1 << power]]).collect::<Vec<_>>();
+    let request = logs_of(&sizes);
+    let all = records(Signal::Logs, &request);
+    assert!(depth(Signal::Logs, &request) <= most_halvings(all, 1), "{}", depth(Signal::Logs, &request));
+}
+
+#[test]
+fn ten_bad_records_of_a_hundred_cost_91_attempts_where_halves_are_equal_and_99_where_scopes_are_uneven() {
+    // The first of each run of ten.
+    let bad = |time: u64| time % 10 == 1;
+    let even = attempts(&logs_of(&[vec![100]]), &bad);
+    assert!(even <= 91 && even <= most_attempts(10, most_halvings(100, 0)), "{even}");
+    let uneven = attempts(&logs_of(&vec![vec![10, 10, 5]; 4]), &bad);
+    assert!(uneven <= 99 && uneven <= most_attempts(10, most_halvings(100, 2)), "{uneven}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn refused_records_are_found_within_the_bound_that_is_documented(
+        entries in prop::collection::vec(prop::collection::vec(1..40_usize, 1..5), 1..8),
+        chosen in prop::collection::vec(any::<prop::sample::Index>(), 1..20),
+    ) {
+        let request = logs_of(&entries);
+        let all = records(Signal::Logs, &request);
+        let bad: std::collections::HashSet<u64> =
+            chosen.iter().map(|index| index.index(all as usize) as u64 + 1).collect();
+        let most = most_attempts(bad.len() as u64, most_halvings(all, 2));
+        let cost = attempts(&request, &|time| bad.contains(&time));
+        prop_assert!(cost <= most, "{} attempts of {most} for {} of {all}", cost, bad.len());
+    }
+
+    #[test]
+    fn every_record_stands_alone_soon_however_uneven_entries_and_scopes_are(
+        entries in prop::collection::vec(prop::collection::vec(0..60_usize, 1..6), 1..20),
+    ) {
+        let request = logs_of(&entries);
+        let all = records(Signal::Logs, &request);
+        // Entries without records are told apart as well.
+        prop_assume!(entries.iter().all(|scopes| scopes.iter().sum::<usize>() > 0));
+        prop_assert!(depth(Signal::Logs, &request) <= most_halvings(all, 2));
+    }
 
     #[test]
     fn pieces_hold_every_record_once_in_order_and_keep_the_size((signal, request) in any_request(), max in 1..2000_usize) {

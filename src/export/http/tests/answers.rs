@@ -73,7 +73,7 @@ async fn the_retried_statuses_can_be_chosen() {
         let http =
             OtlpHttpSettings { headers: vec![header("x-status", status)], ..http_settings(&upstream.url()) };
         let mut settings = exporter(http.clone());
-        settings.retry.statuses = vec![404, 408, 500];
+        settings.statuses = Statuses::retrying(vec![404, 408, 500]);
         let transport = HttpTransport::new(&settings, &http, &Network::Machine).unwrap();
         assert_eq!(transport.send("k").await.outcome, expected, "{status}");
     }
@@ -225,7 +225,7 @@ fn judged(status: u16, headers: &[(&'static str, &str)], bytes: &[u8]) -> Answer
     bytes.chunks(10_000).for_each(|piece| body.push(piece).unwrap());
     let status = http::StatusCode::from_u16(status).unwrap();
     let reply = crate::export::http::answer::Reply { status, headers: &headers, body: Ok(body) };
-    reply.judge(&[503], 10, &Secrets::default(), SystemTime::now())
+    reply.judge(&Statuses::retrying(vec![503]), 10, &Secrets::default(), SystemTime::now())
 }
 
 /// Bytes as they are, and as every coding makes of them, with its name.

@@ -19,7 +19,7 @@ use self::upstream::Upstream;
 use super::HttpTransport;
 use crate::export::{
     Answer, Compression, Conditions, Encoding, ExporterKind, ExporterSettings, OtlpHttpSettings, Outcome,
-    RetrySettings, SecretTemplate, TransportError,
+    RetrySettings, SecretTemplate, Statuses, TransportError,
 };
 use crate::net::Network;
 use crate::otlp::Signal;
@@ -75,6 +75,7 @@ fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
         },
         max_in_flight: 256,
         retry: RetrySettings::without_jitter(),
+        statuses: Statuses::default(),
     }
 }
 

@@ -269,7 +269,9 @@ impl<'a, 'r> Reader<'a, 'r> {
                 if message.former.is_some_and(|former| former.number == 0) {
                     self.headers.push(&member[..member.len() - rest.len()]);
                 }
-            } else if !is_nothing(value) && self.unknown.last().is_none_or(|(known, _)| *known < depth) {
+            } else if (!is_nothing(value) || is_nearly_known(message, name))
+                && self.unknown.last().is_none_or(|(known, _)| *known < depth)
+            {
                 self.unknown.push((depth, name));
             }
         }
@@ -515,4 +517,13 @@ impl Segment<'_> {
         };
         written.expect("writing to a string can't fail");
     }
+}
+
+/// Whether a name would be that of a field in which records are looked for, were its letters of the other case or its `_`
+/// elsewhere. Whoever writes it has nothing to send now, and loses what comes later.
+fn is_nearly_known(message: &Message, name: &[u8]) -> bool {
+    fn letters(name: &[u8]) -> impl Iterator<Item = u8> {
+        name.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase)
+    }
+    message.fields.iter().any(|field| field.leads && letters(field.name.as_bytes()).eq(letters(name)))
 }

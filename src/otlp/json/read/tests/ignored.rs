@@ -34,6 +34,27 @@ fn an_unknown_name_where_records_are_missing_is_told_with_the_name_that_was_expe
             "`resourceSpans` is expected",
         ),
         (Traces, r#"{"ResourceSpans":[{}]}"#, "ResourceSpans", "`resourceSpans` is expected"),
+        // Empty, but what comes later under this name would be lost.
+        (Logs, r#"{"resourcelogs":[]}"#, "resourcelogs", "`resourceLogs` is expected"),
+        (Logs, r#"{"Resource_Logs":null}"#, "Resource_Logs", "`resourceLogs` is expected"),
+        (
+            Traces,
+            r#"{"resourceSpans":[],"RESOURCESPANS":[]}"#,
+            "RESOURCESPANS",
+            "`resourceSpans` is expected",
+        ),
+        (
+            Logs,
+            r#"{"resourceLogs":[{"scopelogs":{}}]}"#,
+            "resourceLogs[0].scopelogs",
+            "`scopeLogs` is expected",
+        ),
+        (
+            Metrics,
+            r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"datapoints":[]}}]}]}]}"#,
+            "resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.datapoints",
+            "`dataPoints` is expected",
+        ),
         (
             Traces,
             r#"{"resource_span":[{}],"resource_spans":[]}"#,
@@ -84,6 +105,7 @@ fn what_is_empty_or_has_records_beside_is_told_of_nothing() {
         r#"{"resourceLogs":[{}]}"#,
         r#"{"resourceLogs":[{"scopeLogs":[{}]}]}"#,
         r#"{"new":null,"newer":[],"newest":{},"resourceLogs":[]}"#,
+        r#"{"resourcelogs":[],"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#,
         r#"{"new":1,"resourceLogs":[{"new":2,"scopeLogs":[{"new":3,"logRecords":[{"new":4}]}]}]}"#,
         r#"{"resourceLogs":[{"resource":{"new":1}}]}"#,
         r#"{"resourceLogs":[{"scopeLogs":[{"scope":{"new":1}}]}]}"#,
