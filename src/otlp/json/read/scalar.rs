@@ -18,22 +18,34 @@ const SHORT: usize = 121;
 pub(super) struct Ids {
     /// One in hexadecimal, which no sender mixes with base64.
     hexadecimal: bool,
-    /// One in base64 without padding, which is told by its length alone.
-    unpadded: bool,
-    /// Such a one that is made of hexadecimal digits alone.
-    of_digits: bool,
     /// One in base64 that nothing else could be.
     base64: bool,
+    unpadded: Unpadded,
+}
+
+/// Ids of an entry in base64 without padding, which are told by their length alone; the most doubtful of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Unpadded {
+    #[default]
+    None,
+    /// It has a letter that is no hexadecimal digit.
+    Lettered,
+    /// It is made of hexadecimal digits alone.
+    OfDigits,
 }
 
 impl Ids {
     /// Ids of an entry of which it is known beforehand that some are hexadecimal.
     pub(super) const HEXADECIMAL: Self =
-        Self { hexadecimal: true, unpadded: false, of_digits: false, base64: false };
+        Self { hexadecimal: true, base64: false, unpadded: Unpadded::None };
 
     /// Whether what was taken for base64 without padding was more likely a mistake.
     pub(super) fn are_mixed(self) -> bool {
-        self.unpadded && self.hexadecimal || self.of_digits && !self.base64
+        match self.unpadded {
+            Unpadded::None => false,
+            Unpadded::Lettered => self.hexadecimal,
+            Unpadded::OfDigits => self.hexadecimal || !self.base64,
+        }
     }
 }
 
@@ -250,9 +262,11 @@ impl<'a> Reader<'a, '_> {
             return self.wrong(text, Reason::IdLength);
         }
         let of_digits = id.iter().all(u8::is_ascii_hexdigit);
-        self.ids.unpadded |= is_unpadded;
-        self.ids.of_digits |= of_digits;
         self.ids.base64 |= !of_digits;
+        if is_unpadded {
+            let unpadded = if of_digits { Unpadded::OfDigits } else { Unpadded::Lettered };
+            self.ids.unpadded = self.ids.unpadded.max(unpadded);
+        }
         Ok(rest)
     }
 
