@@ -36,8 +36,7 @@ enum Unpadded {
 
 impl Ids {
     /// Ids of an entry of which it is known beforehand that some are hexadecimal.
-    pub(super) const HEXADECIMAL: Self =
-        Self { hexadecimal: true, base64: false, unpadded: Unpadded::None };
+    pub(super) const HEXADECIMAL: Self = Self { hexadecimal: true, base64: false, unpadded: Unpadded::None };
 
     /// Whether what was taken for base64 without padding was more likely a mistake.
     pub(super) fn are_mixed(self) -> bool {
