@@ -75,7 +75,7 @@ async fn deliver(
     let copies = Reservation::empty(stream.registry().shared().budget.clone());
     let mut pieces = Pieces::of(in_flight, copies);
     let mut division = Division::default();
-    let mut any_delivered = false;
+    let (mut any_delivered, mut any_failed) = (false, false);
     while !pieces.is_empty() {
         if let Some(early) = pieces.next_was_taken().cloned() {
             let records = pieces.next().map_or(0, Batch::records);
@@ -111,6 +111,7 @@ async fn deliver(
                 continue;
             }
             Settled::Refused(reason, cause) if !pieces.has_sample() => {
+                any_failed = true;
                 // Nobody has refused it: a sender that waits still has it, and is to send it again.
                 if cause != REFUSED && give_back(exporter, stream, &mut pieces, &reason).await {
                     // What is next for this upstream waits on, and has its own time.
@@ -137,6 +138,7 @@ async fn deliver(
         };
         let attempt = started.elapsed();
         backoff = Backoff::new();
+        any_failed = true;
         division.refused(pieces.has_sample());
         if pieces.has_sample() {
             pieces.end_sample();
@@ -157,8 +159,8 @@ async fn deliver(
         }
     }
     if !any_delivered {
-        // All of it was refused, or given up, or withdrawn: nothing shows that the next batch will fare better.
-        if division.has_refused() {
+        // All of it was refused, given up or given back: nothing shows that the next batch will fare better.
+        if any_failed {
             stream.set_failing(true);
         }
     } else if stream.set_failing(false)
@@ -181,7 +183,8 @@ fn note_attempt(stream: &Stream, answer: &Answer) {
             }
         }
         let (code, message) = (answer.code.clone(), answer.detail.as_str().into());
-        history.last_error = Some(Box::new(LastError { code, message, at }));
+        let of_destination = matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
+        history.last_error = Some(Box::new(LastError { code, message, at, of_destination }));
     });
 }
 
@@ -239,11 +242,19 @@ async fn settle<'e>(
                 let error = error.to_string();
                 stream.note(|history| {
                     let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
-                    history.last_error = Some(Box::new(LastError { code, message, at }));
+                    history.last_error =
+                        Some(Box::new(LastError { code, message, at, of_destination: true }));
                 });
-                failing(exporter, stream, Failure::NoTarget, NO_TARGET, &error, wait);
-                if !retry.enabled && give_back(exporter, stream, pieces, &error).await {
+                // What nobody waits for is not read from disk for that.
+                let given_back = !retry.enabled
+                    && stream.is_waited_for()
+                    && give_back(exporter, stream, pieces, &error).await;
+                failing(exporter, stream, Failure::NoTarget { given_back }, NO_TARGET, &error, wait);
+                if given_back {
                     return Settled::GivenBack;
+                }
+                if pieces.hinder() {
+                    put_back(pieces);
                 }
                 stream.set_activity(Activity::Held);
                 wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
@@ -368,16 +379,17 @@ async fn settle<'e>(
             (Outcome::Bad, _) => return Settled::Bad(answer.detail),
             (Outcome::Refused, _) => return Settled::Refused(answer.detail, REFUSED),
             (Outcome::Retry { .. }, Some(wait)) if wait.worthwhile => (Failure::Passing, wait.length),
-            (Outcome::Hold { .. }, Some(wait)) => (Failure::Held, wait.length),
+            (Outcome::Hold { .. }, Some(wait)) => (Failure::Held { given_back: false }, wait.length),
             (Outcome::Retry { .. } | Outcome::Hold { .. }, _) => {
                 return Settled::Refused(format!("given up after retries: {}", answer.detail), "retries");
             }
         };
         drop(piece);
         // What is held is tried again although retries are off, but no sender waits for that.
-        let is_held = matches!(failure, Failure::Held);
+        let is_held = matches!(failure, Failure::Held { .. });
         if is_held && !retry.enabled && give_back(exporter, stream, pieces, &answer.detail).await {
-            failing(exporter, stream, Failure::GivenBack, &answer.code, &answer.detail, wait);
+            let failure = Failure::Held { given_back: true };
+            failing(exporter, stream, failure, &answer.code, &answer.detail, wait);
             return Settled::GivenBack;
         }
         *attempting = None;
@@ -391,7 +403,7 @@ async fn settle<'e>(
         if probe.is_none() {
             stream.set_activity(match failure {
                 Failure::Passing => Activity::BackingOff,
-                Failure::Held | Failure::GivenBack | Failure::NoTarget => Activity::Held,
+                Failure::Held { .. } | Failure::NoTarget { .. } => Activity::Held,
             });
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
             stream.set_activity(Activity::Waiting);
@@ -500,17 +512,15 @@ async fn given_up(exporter: &Exporter) {
     }
 }
 
-/// Why a piece is still there.
+/// Why a piece was not delivered, which is not for what is in it.
 #[derive(Clone, Copy)]
 enum Failure {
     /// What ends by itself.
     Passing,
-    /// The destination is wrong.
-    Held,
-    /// The destination is wrong, and all of the piece is its senders' again.
-    GivenBack,
+    /// The destination is wrong; the piece is held, or all of it was given back to its senders.
+    Held { given_back: bool },
     /// There is no destination.
-    NoTarget,
+    NoTarget { given_back: bool },
 }
 
 fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, code: &str, detail: &str, wait: Duration) {
@@ -522,18 +532,22 @@ fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, code: &str, d
         Failure::Passing => {
             warn!(exporter = %name, %signal, key, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
         }
-        Failure::Held => error!(
+        Failure::Held { given_back: false } => error!(
             exporter = %name, %signal, key, code, ?wait, suppressed,
             "the destination refuses us, not the data, so the stream is held: check its {}: {detail}", to_check(code)
         ),
-        Failure::GivenBack => error!(
+        Failure::Held { given_back: true } => error!(
             exporter = %name, %signal, key, code, suppressed,
             "the destination refuses us, not the data, and retries are off, so the senders have it back: check its {}: {detail}",
             to_check(code)
         ),
-        Failure::NoTarget => error!(
+        Failure::NoTarget { given_back: false } => error!(
             exporter = %name, %signal, key, ?wait, suppressed,
             "since a reload the exporter has no destination for what is queued, so the stream is held: {detail}"
+        ),
+        Failure::NoTarget { given_back: true } => error!(
+            exporter = %name, %signal, key, suppressed,
+            "since a reload the exporter has no destination for what is queued, and retries are off, so the senders have it back: {detail}"
         ),
     }
 }

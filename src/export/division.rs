@@ -67,11 +67,6 @@ impl Division {
         }
     }
 
-    /// Whether anything was refused.
-    pub(super) fn has_refused(&self) -> bool {
-        self.refused > 0
-    }
-
     /// The record to try as a sample, of so many that are left; none, if it is not time for samples or they have all been
     /// refused. One that was not attempted, because it was withdrawn, is asked for again.
     pub(super) fn next_sample(&mut self, left: u64) -> Option<u64> {

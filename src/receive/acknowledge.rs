@@ -142,7 +142,12 @@ impl Waiting {
         let mut closing = intake.closing.subscribe();
         let mut unanswered = Unanswered { intake, waiting: Some(self) };
         let waiting = unanswered.waiting.as_ref().expect("it was put there");
-        let late = || Err(Undelivered::Late { waited: waiting.timeout, trouble: waiting.receipt.trouble() });
+        let late = || {
+            Err(Undelivered::Late {
+                waited: waiting.timeout,
+                destination_errors: waiting.receipt.destination_errors(),
+            })
+        };
         let settled = tokio::select! {
             biased;
             settled = waiting.receipt.settled() => settled.map_err(Undelivered::GivenUp),

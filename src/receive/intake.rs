@@ -102,21 +102,21 @@ pub enum Undelivered {
     /// It has waited for so long.
     #[error(
         "not delivered within {waited:?}{}: what was not sent has been taken back, send it again",
-        in_brackets(trouble)
+        in_brackets(destination_errors)
     )]
     Late {
         /// `acknowledge_timeout`.
         waited: Duration,
-        /// What the last attempts failed for; empty if none has.
-        trouble: String,
+        /// What is wrong with the destinations of what is left, as [`Receipt::destination_errors`](crate::stream::Receipt) has it.
+        destination_errors: String,
     },
     /// An upstream did not take it, and there are no more retries.
     #[error("{0}; what was not delivered has been taken back, send it again")]
     GivenUp(Arc<str>),
 }
 
-fn in_brackets(trouble: &str) -> String {
-    if trouble.is_empty() { String::new() } else { format!(" ({trouble})") }
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
 /// What was admitted of a request, and what not.

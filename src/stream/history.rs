@@ -44,6 +44,8 @@ pub struct LastError {
     pub message: Box<str>,
     /// When the answer came.
     pub at: SystemTime,
+    /// Whether it says something about the destination, and nothing about what was sent.
+    pub of_destination: bool,
 }
 
 /// What a stream is doing.

@@ -48,7 +48,7 @@ pub struct Stream {
     wake: Notify,
     /// Wakes consumers whose batch may have lost entries.
     pub(super) withdrawal: Notify,
-    failing: AtomicBool,
+    /// Failures since the upstream last took anything.
     failures: AtomicU64,
     hanging: AtomicBool,
     /// An [`Activity`], for the API.
@@ -93,8 +93,8 @@ pub struct StreamState {
     pub waiting_batches: usize,
     /// Batches being sent.
     pub in_flight: usize,
-    /// What failed since the last batch of which the upstream has taken anything: each attempt that is to be repeated, and each
-    /// batch that was refused in all its parts. 0 while all is well.
+    /// Failures since the upstream last took anything: each attempt that failed for something else than the data, and each batch
+    /// of which nothing was taken. 0 while all is well.
     pub failed_attempts: u64,
     /// What it does now.
     pub activity: Activity,
@@ -140,7 +140,6 @@ impl Stream {
             queue: Mutex::new(queue),
             wake: Notify::new(),
             withdrawal: Notify::new(),
-            failing: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             hanging: AtomicBool::new(false),
             activity: AtomicU8::new(Activity::Waiting as u8),
@@ -366,19 +365,29 @@ impl Stream {
         }
     }
 
-    /// Whether an attempt to deliver failed and none has succeeded since; returns what it was before.
+    /// Counts one more failure to deliver, or, as the upstream has taken something, none; returns whether there were any before.
     pub fn set_failing(&self, failing: bool) -> bool {
-        if failing {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+        let before = if failing {
+            self.failures.fetch_add(1, Ordering::Relaxed)
         } else {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-        self.failing.swap(failing, Ordering::Relaxed)
+            self.failures.swap(0, Ordering::Relaxed)
+        };
+        before > 0
     }
 
-    /// Whether the last attempt to deliver failed.
+    /// Whether the upstream has taken nothing since an attempt failed.
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+        self.failures.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a sender waits until anything of it is delivered.
+    pub fn is_waited_for(&self) -> bool {
+        !self.queue.lock().stubs.is_empty()
+    }
+
+    /// Whether the sender waits whose first entry here has this number.
+    pub(super) fn is_waited_for_by(&self, first: u64) -> bool {
+        self.queue.lock().stubs.has(first)
     }
 
     /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
@@ -396,10 +405,12 @@ impl Stream {
         self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
-    /// What the last attempt failed for, in the upstream's words and without secrets, unless one has succeeded since.
-    pub(super) fn trouble(&self) -> Option<Box<str>> {
+    /// What is wrong with the destination, in its words and without secrets, unless it has taken something since. What it said
+    /// of data is not told: that may be another sender's.
+    pub(super) fn destination_error(&self) -> Option<Box<str>> {
         let history = self.history.lock();
-        self.is_failing().then(|| history.last_error.as_ref().map(|error| error.message.clone())).flatten()
+        let error = history.last_error.as_ref().filter(|error| error.of_destination && self.is_failing());
+        error.map(|error| error.message.clone())
     }
 
     /// What it has come to, its entries counted.

@@ -17,8 +17,8 @@ use super::behind::Amount;
 use super::queue::Stream;
 use super::{Batch, Numbers, Reservation, StreamName};
 
-/// How many exporters' troubles a sender is told of.
-const MOST_TROUBLES: usize = 4;
+/// How many exporters' errors a sender is told of.
+const MOST_ERRORS: usize = 4;
 
 /// A request that wants to know what becomes of its entries. Dropped before they are settled, it withdraws what is left of
 /// them.
@@ -99,21 +99,21 @@ impl Receipt {
         }
     }
 
-    /// Why what is left is not delivered yet: of each exporter that it waits for, what its last attempt failed for. Empty if no
-    /// attempt has failed. For senders, without secrets.
-    pub fn trouble(&self) -> String {
-        let mut told: Vec<String> = Vec::new();
+    /// Why what is left is not delivered yet: of each exporter that it waits for, what is wrong with its destination. Empty if
+    /// nothing is known to be. For senders, without secrets.
+    pub fn destination_errors(&self) -> String {
+        let mut told: Vec<(&str, String)> = Vec::new();
         for (stream, first) in &self.places {
-            if told.len() < MOST_TROUBLES
-                && stream.queue.lock().stubs.has(*first)
-                && let Some(message) = stream.trouble()
+            let exporter = &**stream.registry().exporter();
+            if told.len() < MOST_ERRORS
+                && told.iter().all(|(known, _)| *known != exporter)
+                && stream.is_waited_for_by(*first)
+                && let Some(message) = stream.destination_error()
             {
-                let one = format!("`{}`: {message}", stream.registry().exporter());
-                if !told.contains(&one) {
-                    told.push(one);
-                }
+                told.push((exporter, format!("`{exporter}`: {message}")));
             }
         }
+        let told: Vec<String> = told.into_iter().map(|(_, one)| one).collect();
         told.join("; ")
     }
 
@@ -216,7 +216,7 @@ impl Stubs {
     }
 
     /// Whether the request that has its entries from this number on waits for any of them.
-    fn has(&self, first: u64) -> bool {
+    pub(super) fn has(&self, first: u64) -> bool {
         self.by_first.contains_key(&first)
     }
 

@@ -86,6 +86,33 @@ async fn the_api_shows_of_each_stream_its_last_error_and_what_it_does() {
 }
 
 #[tokio::test]
+async fn a_stream_of_which_nothing_is_taken_counts_as_failing_whatever_ends_its_batches() {
+    let named = "statuses: { 503: dead_letter }";
+    let without_retries = "retry_on_failure: { enabled: false }";
+    for (status, option) in [(500, ""), (409, ""), (503, named), (503, without_retries)] {
+        let up = sinks::counting().await;
+        up.set_fault(Fault::status(status).message("never"));
+        let options = [QUICK, option].into_iter().filter(|option| !option.is_empty()).collect::<Vec<_>>();
+        // Only one of both may say how attempts are repeated.
+        let options = if option == without_retries { vec![option] } else { options };
+        let sluice = Sluice::start(&(yaml::up(&up.url(), &options) + LETTERS)).await;
+        for text in ["1", "2"] {
+            sluice.accept(Signal::Logs, logs(&[("bad", &[text])])).await;
+            sluice.settled().await;
+        }
+        let bad = stream(&sluice, "bad").await;
+        assert_eq!(bad["dead_lettered_records"], 2, "{status}, {option}: {bad}");
+        assert_eq!(bad["failed_attempts"], 2, "{status}, {option}: {bad}");
+        assert_eq!(sluice.api("/api/v1/exporters").await["exporters"][0]["failing_streams"], 1);
+        up.clear_faults();
+        sluice.accept(Signal::Logs, logs(&[("bad", &["3"])])).await;
+        sluice.settled().await;
+        assert_eq!(stream(&sluice, "bad").await["failed_attempts"], 0);
+        assert_eq!(sluice.api("/api/v1/exporters").await["exporters"][0]["failing_streams"], 0);
+    }
+}
+
+#[tokio::test]
 async fn a_stream_all_of_whose_records_are_dead_lettered_does_not_look_healthy() {
     let up = sinks::counting().await;
     up.add_fault(Fault::status(400).message("no schema").on_streams("bad"));

@@ -197,6 +197,21 @@ async fn a_sender_that_has_waited_too_long_is_told_what_the_last_attempt_failed_
 }
 
 #[tokio::test]
+async fn a_sender_that_has_waited_too_long_is_not_told_what_was_wrong_with_anothers_data() {
+    let up = sinks::recording().await;
+    up.add_fault(Fault::status(400).message("alice@example.com is no number").on_text("alice"));
+    up.add_fault(Fault::hang().on_text("bob"));
+    let sluice =
+        Sluice::start(&(yaml::up(&up.url(), &[NO_QUEUE, QUICK]) + "acknowledge_timeout: 2s\n")).await;
+    let alices = sluice.post(Signal::Logs, logs(&[("shared", &["alice"])])).await;
+    assert!(alices.partial(Signal::Logs).unwrap().1.contains("is no number"), "{}", alices.text());
+    let bobs = sluice.post(Signal::Logs, logs(&[("shared", &["bob"])])).await;
+    let message = bobs.error().message;
+    assert!(message.contains("not delivered within 2s: "), "{message}");
+    assert!(!message.contains("alice"), "{message}");
+}
+
+#[tokio::test]
 async fn a_sender_that_has_waited_too_long_is_told_only_of_upstreams_that_failed() {
     let (bad, good, silent) = (sinks::recording().await, sinks::recording().await, sinks::recording().await);
     bad.set_fault(Fault::status(403).message("not yours"));

@@ -80,14 +80,26 @@ fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) 
             let kind = ExporterKind::OtlpHttp(Box::new(settings));
             ExporterSettings {
                 max_in_flight,
-                statuses: statuses::http(&http.statuses, &http.retry_on_failure, node, context),
+                statuses: statuses::compile(
+                    statuses::Protocol::Http,
+                    &http.statuses,
+                    &http.retry_on_failure,
+                    node,
+                    context,
+                ),
                 ..common(kind, &http.sending_queue, &http.retry_on_failure, node, context)
             }
         }
         Exporter::OtlpGrpc(grpc) => {
             let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, node, context)));
             let mut settings = common(kind, &grpc.sending_queue, &grpc.retry_on_failure, node, context);
-            settings.statuses = statuses::grpc(&grpc.statuses, &grpc.retry_on_failure, node, context);
+            settings.statuses = statuses::compile(
+                statuses::Protocol::Grpc,
+                &grpc.statuses,
+                &grpc.retry_on_failure,
+                node,
+                context,
+            );
             cap_messages(&mut settings, &grpc.sending_queue, node, context);
             settings
         }

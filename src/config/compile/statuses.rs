@@ -13,7 +13,7 @@ use crate::rpc::Code;
 
 /// What an exporter speaks, and so whose statuses it can name.
 #[derive(Clone, Copy, PartialEq)]
-enum Protocol {
+pub(super) enum Protocol {
     Http,
     Grpc,
 }
@@ -26,27 +26,8 @@ enum Key {
     Grpc(Code),
 }
 
-/// Of the `otlp_http` exporter at `node`.
-pub(super) fn http(
-    statuses: &BTreeMap<String, model::StatusAction>,
-    retry: &RetryOnFailure,
-    node: &Node,
-    context: &mut Context<'_>,
-) -> Statuses {
-    compile(Protocol::Http, statuses, retry, node, context)
-}
-
-/// Of the `otlp_grpc` exporter at `node`.
-pub(super) fn grpc(
-    statuses: &BTreeMap<String, model::StatusAction>,
-    retry: &RetryOnFailure,
-    node: &Node,
-    context: &mut Context<'_>,
-) -> Statuses {
-    compile(Protocol::Grpc, statuses, retry, node, context)
-}
-
-fn compile(
+/// Compiles the `statuses` of the exporter at `node`.
+pub(super) fn compile(
     protocol: Protocol,
     statuses: &BTreeMap<String, model::StatusAction>,
     retry: &RetryOnFailure,
@@ -81,7 +62,7 @@ fn read(key: &str) -> Option<Key> {
         return Some(Key::Http(status..=status));
     }
     if let Some((first, last)) = key.split_once('-') {
-        return Some(Key::Http(status(first.trim())?..=status(last.trim())?));
+        return Some(Key::Http(status(first)?..=status(last)?));
     }
     if let [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] = key.as_bytes() {
         let first = u16::from(class - b'0') * 100;
@@ -111,7 +92,7 @@ fn add(
             return;
         }
         Key::Grpc(Code::Ok) => return success(protocol, entry, context),
-        Key::Grpc(code) => return compiled.name_grpc(code, action),
+        Key::Grpc(code) => return compiled.set_grpc(code, action),
         Key::Http(range) => range,
     };
     let (first, last) = (*range.start(), *range.end());
@@ -132,14 +113,18 @@ fn add(
         report
             .error(span, format!("{shown} is not a status that a request fails with"))
             .help("write statuses from 300 to 599");
-    } else if let Err(rival) = compiled.name(range, action) {
-        let rival = match (rival.start(), rival.end()) {
+    } else if let Err(other) = compiled.set(range, action) {
+        let other = match (other.start(), other.end()) {
             (only, end) if only == end => only.to_string(),
             (first, last) => format!("{first}-{last}"),
         };
         report
-            .error(span, format!("{shown} overlaps `{rival}`, which is as wide, so that neither counts first"))
+            .error(span, format!("{shown} overlaps `{other}`, which is as wide, so that neither counts first"))
             .help("name each status once; a single status counts before a range, and a narrow range before a wide one");
+    } else if action == StatusAction::Delivered && first < last {
+        report
+            .warn(span, format!("what is answered by any of {shown} is lost and counts as delivered"))
+            .help("name the statuses alone that mean that the upstream has the data, such as `409`");
     }
 }
 

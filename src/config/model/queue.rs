@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Duration, QueueSize, Size};
+use crate::export::Statuses;
 
 /// The queue of each stream of an exporter.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -129,7 +130,7 @@ impl Default for RetryOnFailure {
             multiplier: 1.5,
             randomization_factor: 0.5,
             max_elapsed_time: Duration::from_secs(0),
-            statuses: vec![429, 502, 503, 504],
+            statuses: Statuses::RETRIED.to_vec(),
         }
     }
 }

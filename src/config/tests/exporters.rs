@@ -308,15 +308,15 @@ fn statuses_are_named_alone_as_a_range_as_a_class_and_by_grpcs_names() {
         (500..=599, StatusAction::Delivered),
         (400..=499, StatusAction::Retry),
     ] {
-        expected.name(range, action).unwrap();
+        expected.set(range, action).unwrap();
     }
     assert_eq!(exporter("otlp_http", named).statuses, expected);
 
     let named = "endpoint: a:4317\nstatuses: { NOT_FOUND: hold, 404: dead_letter }\n\
                  retry_on_failure: { statuses: [408] }";
     let mut expected = Statuses::retrying(vec![408]);
-    expected.name_grpc(Code::NotFound, StatusAction::Hold);
-    expected.name(404..=404, StatusAction::DeadLetter).unwrap();
+    expected.set_grpc(Code::NotFound, StatusAction::Hold);
+    expected.set(404..=404, StatusAction::DeadLetter).unwrap();
     assert_eq!(exporter("otlp_grpc", named).statuses, expected);
     // A key that asks for nothing.
     assert_eq!(exporter("otlp_http", "endpoint: https://a\nstatuses:").statuses, Statuses::default());

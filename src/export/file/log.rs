@@ -274,7 +274,8 @@ fn beginning(line: &[u8]) -> &[u8] {
     &line[..=list]
 }
 
-/// Whether the file begins as the files that Sluice writes, or is the first part of such a beginning.
+/// Whether what stands in the file from `start` on, up to its end at `len`, begins as lines of Sluice do, or is the first part of such
+/// a beginning.
 fn begins_as(file: &File, start: u64, len: u64, beginning: &[u8]) -> io::Result<bool> {
     let len = usize::try_from(len - start).unwrap_or(usize::MAX).min(beginning.len());
     let mut first = vec![0; len];

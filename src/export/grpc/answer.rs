@@ -11,7 +11,7 @@ use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
-use crate::export::upstream::status::{self, Statuses, redirect, retry_after};
+use crate::export::upstream::status::{self, Statuses, counted_as_delivered, redirect, retry_after};
 use crate::export::{Answer, Outcome};
 use crate::rpc::{Code, ENCODING, trailers};
 
@@ -46,12 +46,9 @@ impl Answered {
             _ => Outcome::Refused,
         });
         let (name, message) = (code.name(), trailers::message(end));
-        let detail = match outcome {
-            // Nobody wants to hear why something failed that counts as delivered.
-            Outcome::Delivered { .. } => String::new(),
-            _ if message.is_empty() => name.to_owned(),
-            _ => format!("{name}: {message}"),
-        };
+        let reason = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
+        let is_delivered = matches!(outcome, Outcome::Delivered { .. });
+        let detail = if is_delivered { counted_as_delivered(&reason) } else { reason };
         Answer { code: name.into(), outcome, detail: secrets.clean(&detail) }
     }
 
@@ -78,7 +75,7 @@ impl Answered {
             status => statuses.outcome(status, retry_after(&self.headers, SystemTime::now())),
         };
         let detail = match (status, is_grpc) {
-            _ if matches!(outcome, Outcome::Delivered { .. }) => String::new(),
+            _ if matches!(outcome, Outcome::Delivered { .. }) => counted_as_delivered(&status.to_string()),
             (StatusCode::OK, true) => "the call ended without a status".to_owned(),
             _ => redirect(status, &self.headers).unwrap_or_else(|| {
                 format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?")
@@ -250,24 +247,30 @@ mod tests {
     #[test]
     fn statuses_of_grpc_and_of_http_can_be_named() {
         let mut statuses = Statuses::default();
-        statuses.name_grpc(Code::NotFound, StatusAction::Hold);
-        statuses.name_grpc(Code::Unavailable, StatusAction::DeadLetter);
-        statuses.name_grpc(Code::AlreadyExists, StatusAction::Delivered);
-        statuses.name(503..=503, StatusAction::Divide).unwrap();
-        statuses.name(409..=409, StatusAction::Delivered).unwrap();
+        statuses.set_grpc(Code::NotFound, StatusAction::Hold);
+        statuses.set_grpc(Code::Unavailable, StatusAction::DeadLetter);
+        statuses.set_grpc(Code::AlreadyExists, StatusAction::Delivered);
+        statuses.set(503..=503, StatusAction::Divide).unwrap();
+        statuses.set(409..=409, StatusAction::Delivered).unwrap();
         let judge = |answered: Answered| answered.judge(&statuses, 10, 100, &Secrets::default());
         let of = |code: Code| {
             let number = (code as i32).to_string();
             judge(answered(200, &[("grpc-status", &number), ("grpc-message", "why")], None))
         };
-        let delivered = Outcome::Delivered { rejected: 0, warning: false };
+        let delivered = Outcome::Delivered { rejected: 0, warning: true };
         assert_eq!(of(Code::NotFound).outcome, Outcome::Hold { after: None });
         assert_eq!(of(Code::Unavailable).outcome, Outcome::Refused);
         assert_eq!(of(Code::Aborted).outcome, Outcome::Retry { after: None });
         let taken = of(Code::AlreadyExists);
-        assert_eq!((taken.outcome, taken.detail.as_str(), &*taken.code), (delivered, "", "ALREADY_EXISTS"));
+        assert_eq!(
+            (taken.outcome, taken.detail.as_str(), &*taken.code),
+            (delivered, "ALREADY_EXISTS: why; `statuses` counts that as delivered", "ALREADY_EXISTS")
+        );
         assert_eq!(judge(answered(503, &[], None)).outcome, Outcome::Bad);
         let taken = judge(answered(409, &[], None));
-        assert_eq!((taken.outcome, taken.detail.as_str()), (delivered, ""));
+        assert_eq!(
+            (taken.outcome, taken.detail.as_str()),
+            (delivered, "409 Conflict; `statuses` counts that as delivered")
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{delivered, partial_success};
-use crate::export::upstream::status::{Statuses, code, redirect, retry_after};
+use crate::export::upstream::status::{Statuses, code, counted_as_delivered, redirect, retry_after};
 
 use crate::export::{Answer, Outcome};
 use crate::stream::Budget;
@@ -65,10 +65,10 @@ impl Reply<'_> {
             return Answer { code, outcome, detail };
         }
         let outcome = statuses.outcome(self.status, retry_after(self.headers, now));
-        // Nobody wants to hear why something failed that counts as delivered.
+        let reason = self.reason();
         let is_delivered = matches!(outcome, Outcome::Delivered { .. });
-        let detail = if is_delivered { String::new() } else { secrets.clean(&self.reason()) };
-        Answer { code, outcome, detail }
+        let detail = if is_delivered { counted_as_delivered(&reason) } else { reason };
+        Answer { code, outcome, detail: secrets.clean(&detail) }
     }
 
     /// Full or partial success.

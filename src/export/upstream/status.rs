@@ -41,7 +41,7 @@ pub struct Statuses {
 
 impl Default for Statuses {
     fn default() -> Self {
-        Self::retrying(vec![429, 502, 503, 504])
+        Self::retrying(Self::RETRIED.to_vec())
     }
 }
 
@@ -49,7 +49,8 @@ impl StatusAction {
     /// `after` is what the upstream asks to wait.
     fn outcome(self, after: Option<Duration>) -> Outcome {
         match self {
-            Self::Delivered => Outcome::Delivered { rejected: 0, warning: false },
+            // It is told of, since nobody else would ever hear of what the upstream did not take.
+            Self::Delivered => Outcome::Delivered { rejected: 0, warning: true },
             Self::Retry => Outcome::Retry { after },
             Self::Divide => Outcome::Bad,
             Self::Hold => Outcome::Hold { after },
@@ -59,14 +60,17 @@ impl StatusAction {
 }
 
 impl Statuses {
-    /// Those of HTTP that are tried again, unless [`name`](Self::name) says something else of one.
+    /// Those of HTTP that are tried again by default (OTLP rule 39).
+    pub const RETRIED: [u16; 4] = [429, 502, 503, 504];
+
+    /// Those of HTTP that are tried again, unless [`set`](Self::set) says something else of one.
     pub fn retrying(retried: Vec<u16>) -> Self {
         Self { retried, http: Vec::new(), grpc: BTreeMap::new() }
     }
 
     /// Says what becomes of a batch that is answered by one of these statuses of HTTP. Of several that hold, the narrowest
     /// counts. An error is the range that is as wide as this one and overlaps it; then nothing is changed.
-    pub fn name(
+    pub fn set(
         &mut self,
         statuses: RangeInclusive<u16>,
         action: StatusAction,
@@ -75,11 +79,9 @@ impl Statuses {
         let width = |range: &RangeInclusive<u16>| range.end() - range.start();
         let overlaps =
             |other: &RangeInclusive<u16>| statuses.start() <= other.end() && other.start() <= statuses.end();
-        let rivals = self.http.iter().map(|(other, _)| other);
-        if let Some(rival) =
-            rivals.into_iter().find(|other| width(other) == width(&statuses) && overlaps(other))
-        {
-            return Err(rival.clone());
+        let mut known = self.http.iter().map(|(other, _)| other);
+        if let Some(other) = known.find(|other| width(other) == width(&statuses) && overlaps(other)) {
+            return Err(other.clone());
         }
         let at = self.http.partition_point(|(other, _)| width(other) <= width(&statuses));
         self.http.insert(at, (statuses, action));
@@ -87,7 +89,7 @@ impl Statuses {
     }
 
     /// Says what becomes of a batch that is answered by this status of gRPC.
-    pub(crate) fn name_grpc(&mut self, code: Code, action: StatusAction) {
+    pub(crate) fn set_grpc(&mut self, code: Code, action: StatusAction) {
         debug_assert!(code != Code::Ok, "no success is named");
         self.grpc.insert(code, action);
     }
@@ -112,6 +114,11 @@ impl Statuses {
     pub(in crate::export) fn outcome_of_grpc(&self, code: Code, after: Option<Duration>) -> Option<Outcome> {
         self.grpc.get(&code).map(|action| action.outcome(after))
     }
+}
+
+/// What is said of a failure that [`StatusAction::Delivered`] makes a success.
+pub(in crate::export) fn counted_as_delivered(reason: &str) -> String {
+    format!("{reason}; `statuses` counts that as delivered")
 }
 
 /// Whether a status says that nobody is there behind whoever answers.
@@ -160,7 +167,7 @@ mod tests {
 
     const RETRY: Outcome = Outcome::Retry { after: None };
     const HOLD: Outcome = Outcome::Hold { after: None };
-    const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: false };
+    const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: true };
 
     fn outcome(statuses: &Statuses, status: u16) -> Outcome {
         statuses.outcome(StatusCode::from_u16(status).unwrap(), None)
@@ -178,7 +185,7 @@ mod tests {
         for turn in 0..named.len() {
             let mut statuses = Statuses::default();
             for (range, action) in named.iter().cycle().skip(turn).take(named.len()) {
-                statuses.name(range.clone(), *action).unwrap();
+                statuses.set(range.clone(), *action).unwrap();
             }
             let expected = [
                 (404, DELIVERED),
@@ -202,9 +209,9 @@ mod tests {
     #[test]
     fn two_of_the_same_width_that_overlap_are_refused() {
         let mut statuses = Statuses::default();
-        statuses.name(500..=510, StatusAction::Hold).unwrap();
-        assert_eq!(statuses.name(505..=515, StatusAction::Retry), Err(500..=510));
-        assert_eq!(statuses.name(511..=521, StatusAction::Retry), Ok(()));
+        statuses.set(500..=510, StatusAction::Hold).unwrap();
+        assert_eq!(statuses.set(505..=515, StatusAction::Retry), Err(500..=510));
+        assert_eq!(statuses.set(511..=521, StatusAction::Retry), Ok(()));
         assert_eq!(outcome(&statuses, 508), HOLD);
         assert_eq!(outcome(&statuses, 515), RETRY);
     }
@@ -212,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_named_wins_over_the_retried_ones_and_takes_what_the_upstream_asks_to_wait() {
         let mut statuses = Statuses::retrying(vec![408, 500]);
-        statuses.name(408..=408, StatusAction::Hold).unwrap();
+        statuses.set(408..=408, StatusAction::Hold).unwrap();
         let after = Some(Duration::from_secs(7));
         assert_eq!(statuses.outcome(StatusCode::REQUEST_TIMEOUT, after), Outcome::Hold { after });
         assert_eq!(outcome(&statuses, 500), RETRY);
@@ -222,7 +229,7 @@ mod tests {
     #[test]
     fn a_status_of_grpc_means_its_default_unless_it_is_named() {
         let mut statuses = Statuses::default();
-        statuses.name_grpc(Code::NotFound, StatusAction::Hold);
+        statuses.set_grpc(Code::NotFound, StatusAction::Hold);
         assert_eq!(statuses.outcome_of_grpc(Code::NotFound, None), Some(HOLD));
         assert_eq!(statuses.outcome_of_grpc(Code::Internal, None), None);
     }
