@@ -371,6 +371,18 @@ async fn pages_of_allowed_origins_may_send() {
 }
 
 #[tokio::test]
+async fn pages_may_send_whose_origin_is_written_in_capital_letters() {
+    let (_up, sluice) =
+        start("cors: { allowed_origins: ['https://App.Example.com', 'HTTPS://*.Example.org'] }").await;
+    for origin in ["https://app.example.com", "https://a.example.org"] {
+        let asked = [("origin", origin), ("access-control-request-method", "POST")];
+        let answer = send(&sluice, "OPTIONS", "/v1/logs", &asked, "").await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some(origin)));
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    }
+}
+
+#[tokio::test]
 async fn pages_of_other_origins_get_no_leave() {
     let (_up, sluice) = start("cors: { allowed_origins: ['https://app.example.com'] }").await;
     let origin = ("origin", "https://app.example.com.evil.test");

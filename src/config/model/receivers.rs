@@ -136,7 +136,7 @@ impl Default for ServerTls {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Cors {
-    /// Origins as globs, such as `https://*.example.com`.
+    /// Origins as globs, such as `https://*.example.com`, in any case of letters.
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) allowed_origins: Vec<String>,
     /// Request headers that pages may set, beyond those that browsers always allow.
