@@ -428,6 +428,32 @@ async fn a_calls_own_deadline_ends_it() {
 }
 
 #[tokio::test]
+async fn content_types_that_contradict_each_other_are_not_taken_over_grpc() {
+    let (_up, _sluice, grpc) = start("").await;
+    let body = framed(0, &one(Signal::Logs, "x"));
+    let of = |types: &'static [&'static str]| -> Vec<_> {
+        types.iter().map(|content_type| ("content-type", *content_type)).collect()
+    };
+    for types in [
+        &["application/grpc", "application/json"][..],
+        &["application/grpc", "application/grpc+json"],
+        &["application/grpc;a=b, application/x-protobuf"],
+    ] {
+        let reply = call(grpc, export(Signal::Logs), &of(types), body.clone()).await;
+        assert_eq!(reply.code(), Code::Unimplemented, "{types:?}");
+        assert!(reply.message().contains("is not taken"), "{}", reply.message());
+    }
+    for types in [
+        &["application/grpc", "application/grpc"][..],
+        &["application/grpc", "application/grpc+proto"],
+        &["application/grpc;a=b"],
+    ] {
+        let reply = call(grpc, export(Signal::Logs), &of(types), body.clone()).await;
+        assert_eq!(reply.code(), Code::Ok, "{types:?}: {}", reply.message());
+    }
+}
+
+#[tokio::test]
 async fn what_has_come_of_a_message_counts_against_the_memory() {
     let (_up, sluice, grpc) = start("read_timeout: 1m").await;
     // Within the window that HTTP/2 gives a sender at first.
