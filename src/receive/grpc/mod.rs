@@ -62,7 +62,18 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         budget: otlp.budget.clone(),
         arrives: true,
     };
-    let received = body::read_message(&mut body, coding, &limits).await;
+    let received = match patience {
+        // Nobody listens any more.
+        Some(Duration::ZERO) => Err(BodyError::TimedOut(Duration::ZERO)),
+        _ => body::read_message(&mut body, coding, &limits).await,
+    };
+    // What is taken after the deadline would be sent again by its sender.
+    let received = match patience {
+        Some(left) if deadline.is_some_and(|at| at <= Instant::now()) => {
+            received.and(Err(BodyError::TimedOut(left)))
+        }
+        _ => received,
+    };
     if matches!(&received, Err(error) if error.is_worth_draining()) {
         tokio::spawn(body::drain(body, DRAIN));
     }
