@@ -284,6 +284,7 @@ impl Walk<'_> {
     }
 
     fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+        const WHOLE: &str = "a whole number";
         let words = shape.words();
         let is_text = shape.is("string") && shape.format().is_none() && words.is_empty();
         if scalar.origin == Origin::Placeholder && !is_text {
@@ -299,11 +300,12 @@ impl Walk<'_> {
             return Some(scalar.text.clone().into());
         }
 
+        let shown = self.report.shows(node.span) && !scalar.is_substituted();
         let (found, expected) = if shape.is("boolean") {
-            (boolean(&scalar.text), "`true` or `false`")
+            (model::boolean(&scalar.text).map(Json::from), "`true` or `false`")
         } else if shape.is("integer") {
             let number = model::integer(&scalar.text).and_then(|number| i64::try_from(number).ok());
-            (number.map(Json::from), "a whole number")
+            (number.map(Json::from), WHOLE)
         } else {
             (number(&scalar.text), "a number")
         };
@@ -314,8 +316,11 @@ impl Walk<'_> {
         }
         let written = self.report.written(node, self.source);
         let problem = self.report.error(node.span, format!("`{place}` must be {expected}, not {written}"));
+        let instead = model::instead_of_sexagesimal(&scalar.text).filter(|_| expected == WHOLE && shown);
         if quotes {
             problem.help("text in quotes is text; remove the quotes");
+        } else if let Some(instead) = instead {
+            problem.help(instead);
         }
         None
     }
@@ -480,14 +485,6 @@ fn format_check(format: &str) -> Option<FormatCheck> {
         "queue size" => Some(|text| text.parse::<model::QueueSize>().map(drop)),
         "sync policy" => Some(|text| text.parse::<model::JournalSync>().map(drop)),
         "file mode" => Some(|text| text.parse::<model::FileMode>().map(drop)),
-        _ => None,
-    }
-}
-
-fn boolean(text: &str) -> Option<Json> {
-    match text {
-        "true" | "True" | "TRUE" => Some(true.into()),
-        "false" | "False" | "FALSE" => Some(false.into()),
         _ => None,
     }
 }
