@@ -148,6 +148,11 @@ impl Walk<'_> {
             }
             // A secret that is empty is no mistake of the file.
             let is_empty_text = entry.value.is_substituted() && value_shape.is("string");
+            // As in the Collector, a header without a value is an empty one.
+            if entry.value.is_null() && !is_fixed && value_shape.is_text() {
+                map.insert(entry.key.clone(), "".into());
+                continue;
+            }
             if entry.value.is_null() && !value_shape.is("object") && !is_empty_text {
                 if shown {
                     self.report.error(entry.key_span, format!("`{inner}` has no value"));
@@ -248,8 +253,10 @@ impl Walk<'_> {
     fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
         let shown = self.report.shows(entry.key_span);
         let key = if shown { quoted(&entry.key) } else { format!("`{REDACTED}`") };
-        if let Some((verdict, why)) = shape.definition.and_then(|name| collector::verdict(name, &entry.key)) {
-            if !collector::asks_for_nothing(&entry.key, &entry.value) {
+        if let Some(definition) = shape.definition
+            && let Some((verdict, why)) = collector::verdict(definition, &entry.key)
+        {
+            if !collector::asks_for_nothing(definition, &entry.key, &entry.value) {
                 self.collectors(entry, verdict, why);
             }
             return;
@@ -286,8 +293,7 @@ impl Walk<'_> {
     fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
         const WHOLE: &str = "a whole number";
         let words = shape.words();
-        let is_text = shape.is("string") && shape.format().is_none() && words.is_empty();
-        if scalar.origin == Origin::Placeholder && !is_text {
+        if scalar.origin == Origin::Placeholder && !shape.is_text() {
             return None;
         }
         if !words.is_empty() {
@@ -454,8 +460,7 @@ fn in_place_of_placeholder(entry: &Entry, schema: &Json, shape: Shape<'_>) -> Op
         _ if entry.key == "proxy_url" => Some(StandIn::Default),
         _ => {
             let value = Shape::of(schema).of_kind(&entry.value);
-            let is_text = value.is("string") && value.format().is_none() && value.words().is_empty();
-            (!is_text).then_some(StandIn::Default)
+            (!value.is_text()).then_some(StandIn::Default)
         }
     }
 }

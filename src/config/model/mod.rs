@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::journal::JournalSettings;
 
 pub(super) use exporters::{
-    Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, StatusAction, Tls,
-    TlsVersion, Verbosity,
+    Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation, StatusAction,
+    Tls, TlsVersion, Verbosity,
 };
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
