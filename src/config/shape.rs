@@ -18,29 +18,42 @@ use super::substitute::PLACEHOLDER;
 
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
-    let processors = root.get("processors").into_iter().flat_map(Node::entries);
-    let processors = processors.map(|entry| entry.key.clone()).collect();
+    let mut processors = Vec::new();
+    if let Some(written) = root.get("processors") {
+        add_names(written, &mut processors);
+    }
+    let processors = processors.into_iter().map(|(name, _)| name.to_owned()).collect();
     let mut walk = Walk { source, report, has_journal: root.get("journal").is_some(), processors };
     walk.value(root, Shape::root(), &Place::ROOT).unwrap_or_else(|| Map::new().into())
 }
 
-/// A single value, or those of a list, with their places.
-fn scalars(node: &Node) -> impl Iterator<Item = (&Scalar, Span)> {
-    let nodes = match &node.value {
-        Value::Seq(items) => items.as_slice(),
-        Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
-    };
-    nodes.iter().filter_map(|node| match &node.value {
-        Value::Scalar(scalar) if !scalar.is_null() => Some((scalar, node.span)),
-        Value::Scalar(_) | Value::Seq(_) | Value::Map(_) => None,
-    })
+/// What is named in whatever shape, with its place: by a single value, by the keys of a map, or by either in a list.
+fn add_names<'a>(node: &'a Node, names: &mut Vec<(&'a str, Span)>) {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.is_null() => {}
+        Value::Scalar(scalar) => names.push((&scalar.text, node.span)),
+        Value::Seq(items) => items.iter().for_each(|item| add_names(item, names)),
+        Value::Map(entries) => {
+            names.extend(entries.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
+        }
+    }
 }
 
-/// A map, or those of a list.
-fn maps(node: &Node) -> &[Node] {
+/// The processors that pipelines name, below `service` and in whatever shape.
+fn add_processors<'a>(node: &'a Node, names: &mut Vec<(&'a str, Span)>) {
     match &node.value {
-        Value::Seq(items) => items,
-        Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
+        Value::Scalar(_) => {}
+        Value::Seq(items) => items.iter().for_each(|item| add_processors(item, names)),
+        Value::Map(entries) => {
+            for entry in entries {
+                match entry.key.as_str() {
+                    "processors" => add_names(&entry.value, names),
+                    // Those are of the Collector's own spans.
+                    "telemetry" => {}
+                    _ => add_processors(&entry.value, names),
+                }
+            }
+        }
     }
 }
 
@@ -192,12 +205,10 @@ impl Walk<'_> {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
             }
             Verdict::Processors => {
-                for processor in entry.value.entries() {
-                    self.processor(&processor.key, processor.key_span);
-                }
-                // Not their shape, but what they ask for all the same.
-                for name in scalars(&entry.value) {
-                    self.processor(&name.0.text, name.1);
+                let mut names = Vec::new();
+                add_names(&entry.value, &mut names);
+                for (name, at) in names {
+                    self.processor(name, at);
                 }
             }
             Verdict::Connectors => {
@@ -210,21 +221,14 @@ impl Walk<'_> {
             }
             Verdict::Service => {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
-                for pipelines in maps(entry.value.near(&["pipelines"])) {
-                    for pipeline in pipelines.entries() {
-                        self.pipeline(&pipeline.value);
+                let mut names = Vec::new();
+                add_processors(&entry.value, &mut names);
+                for (name, at) in names {
+                    // What stands in `processors` has been reported there.
+                    if !self.processors.contains(name) {
+                        self.processor(name, at);
                     }
                 }
-            }
-        }
-    }
-
-    /// The processors that a pipeline names, but for those that stand in `processors` and have been reported there.
-    fn pipeline(&mut self, pipeline: &Node) {
-        let Some(processors) = pipeline.get("processors") else { return };
-        for (name, span) in scalars(processors) {
-            if !self.processors.contains(&name.text) {
-                self.processor(&name.text, span);
             }
         }
     }

@@ -537,7 +537,23 @@ fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
             // Shapes that a Collector refuses ask for the same.
             format!("processors: [{name}]\n"),
             format!("processors: {name}\n"),
+            format!("processors: [{{ {name}: {{}} }}]\n"),
+            format!("processors: {{ {name}: false }}\n"),
+            format!("processors: {{ batch: , {name}: }}\n"),
             format!("service: {{ pipelines: [{{ logs: {{ processors: [{name}] }} }}] }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: {{}} }} }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: {name} }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: [batch, [{name}]] }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: [{{ {name}: {{ a: b }} }}] }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: [{{ processors: [{name}] }}] }} }}\n"),
+            format!("service: [{{ pipelines: {{ logs: {{ processors: [{name}] }} }} }}]\n"),
+            format!("service: [[{{ pipelines: [[{{ logs/2: {{ processors: {{ {name}: {{}} }} }} }}]] }}]]\n"),
+            format!("service: {{ logs: {{ processors: [{name}] }} }}\n"),
+            format!("service: {{ processors: [{name}] }}\n"),
+            format!(
+                "processors: [{name}]\nservice: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"
+            ),
             format!(
                 "processors: {{ {name}: }}\nservice:\n  pipelines:\n    logs/2:\n      processors:\n        - {name}\n"
             ),
@@ -548,6 +564,10 @@ fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
             assert!(errors[0].contains(&format!("the processor `{name}` is not available")), "{said:?}");
         }
     }
+    // Of the Collector's own spans.
+    let own =
+        "service: { telemetry: { traces: { processors: [{ simple: { exporter: { console: {} } } }] } } }\n";
+    assert_eq!(good(&with(own)).warnings.len(), 1);
     let harmless = "processors: { batch: , memory_limiter/a: { limit_mib: 5 } }\nservice: { pipelines: { logs: { processors: [batch, memory_limiter/a] } } }\n";
     let warnings = good(&with(harmless)).warnings;
     assert_eq!(warnings.len(), 3, "{warnings:?}");
