@@ -52,7 +52,7 @@ pub(super) fn compile(
     listeners
 }
 
-/// Says so of each port of a receiver that other machines can reach without TLS.
+/// Says so of each port of a receiver that other machines can reach without TLS; what to do about it, once.
 fn warn_of_open_ports(
     listeners: &[ListenerSettings],
     receivers: &Named<Receiver>,
@@ -69,16 +69,23 @@ fn warn_of_open_ports(
     };
     let is_open =
         |listener: &&ListenerSettings| !listener.endpoint.ip().is_loopback() && !written_tls(listener);
-    for open in listeners.iter().filter(is_open) {
-        let protocol = if open.protocol == Protocol::Http { "http" } else { "grpc" };
-        let node = root.near(&["receivers", &open.name, "protocols", protocol, "endpoint"]);
-        context
-            .report
-            .warn(
-                node.span,
-                format!("whoever reaches {} can send, and what is sent is not encrypted", open.endpoint),
-            )
-            .help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
+    let mut open: Vec<_> = listeners
+        .iter()
+        .filter(is_open)
+        .map(|listener| {
+            let protocol = if listener.protocol == Protocol::Http { "http" } else { "grpc" };
+            let node = root.near(&["receivers", &listener.name, "protocols", protocol, "endpoint"]);
+            (node.span, listener.endpoint)
+        })
+        .collect();
+    // In the order of the file, in which they are read.
+    open.sort_by_key(|(span, _)| span.start);
+    for (index, (span, endpoint)) in open.into_iter().enumerate() {
+        let message = format!("whoever reaches {endpoint} can send, and what is sent is not encrypted");
+        let warning = context.report.warn(span, message);
+        if index == 0 {
+            warning.help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
+        }
     }
 }
 

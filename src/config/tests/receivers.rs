@@ -317,12 +317,19 @@ fn each_port_that_other_machines_reach_without_tls_is_a_warning() {
     assert_eq!(warned(&both("127.0.0.1:4318", "[::1]:4317")), 0);
     assert_eq!(warned(&both("0.0.0.0:4318", "0.0.0.0:4317")), 2, "each by itself");
     assert_eq!(
-        said(&both("0.0.0.0:4318", "0.0.0.0:4317")).iter().map(|line| &line[..57]).collect::<Vec<_>>(),
+        said(&both("0.0.0.0:4318", "0.0.0.0:4317")),
         [
-            "1:53 warning: whoever reaches 0.0.0.0:4318 can send, and ",
-            "1:89 warning: whoever reaches 0.0.0.0:4317 can send, and ",
-        ]
+            "1:53 warning: whoever reaches 0.0.0.0:4318 can send, and what is sent is not encrypted (write `tls:`, or an \
+             endpoint on 127.0.0.1 if all senders are on this machine)",
+            "1:89 warning: whoever reaches 0.0.0.0:4317 can send, and what is sent is not encrypted",
+        ],
+        "what to do is said once"
     );
+    let grpc_first = with_http("{ endpoint: \"0.0.0.0:4318\" }")
+        .replace("http:", "grpc: { endpoint: \"0.0.0.0:4317\" }, http:");
+    let said_in_order = said(&grpc_first);
+    assert!(said_in_order[0].contains("0.0.0.0:4317") && said_in_order[0].contains("(write `tls:`"));
+    assert!(said_in_order[1].contains("0.0.0.0:4318") && !said_in_order[1].contains("(write"));
     assert_eq!(warned(&both("localhost:4318", ":4317")), 1);
     assert_eq!(warned(&both("192.0.2.1:4318", "127.0.0.1:4317")), 1);
     assert_eq!(
