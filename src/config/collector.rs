@@ -4,6 +4,7 @@
 //! disk, a processor that drops or masks data - is refused instead: a pasted block must not run with less protection
 //! than it asks for. What asks for nothing, since it is the Collector's own default, is taken in silence.
 
+use super::model;
 use super::node::{Node, Value};
 
 /// What is done about such a key.
@@ -110,7 +111,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["Tls"], &["reload_interval"], Ignored, "a change of the files is noticed without it"),
     (
         &["Tls", "ServerTls"],
-        &["max_version", "cipher_suites", "curve_preferences"],
+        &["max_version", "cipher_suites", "curve_preferences", "include_insecure_cipher_suites"],
         Ignored,
         "the choice is made by rustls",
     ),
@@ -140,20 +141,35 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     ),
 ];
 
-/// The Collector's defaults of such keys, where they are not empty, zero or false.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("balancer_name", "round_robin"),
-    ("flush_interval", "1s"),
-    ("force_attempt_http2", "true"),
-    ("keep_alives_enabled", "true"),
-    ("max_idle_conns", "100"),
-    ("output_paths", "stdout"),
-    ("sampling_initial", "2"),
-    ("sampling_thereafter", "1"),
-    ("transport", "tcp"),
-    ("use_internal_logger", "true"),
-    ("write_timeout", "30s"),
+/// What such keys are by default in the Collector, where that is more than nothing, zero or false: definitions, the key, or the
+/// way to it from the key of the definition, and the values of which each is the default or means the same.
+const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
+    (&["HttpReceiver", "GrpcReceiver"], "transport", &["tcp"]),
+    (&["HttpReceiver"], "keep_alives_enabled", &["true"]),
+    (
+        &["HttpReceiver"],
+        "compression_algorithms",
+        &["", "gzip", "zstd", "zlib", "snappy", "deflate", "lz4", "x-snappy-framed"],
+    ),
+    (&["GrpcReceiver"], "read_buffer_size", &["0", "524288"]),
+    (&["OtlpHttp", "OtlpGrpc"], "write_buffer_size", &["0", "524288"]),
+    (&["OtlpHttp"], "max_idle_conns", &["100"]),
+    // HTTP/1.1 is spoken, which is what `false` asks for.
+    (&["OtlpHttp"], "force_attempt_http2", &["true", "false"]),
+    (&["OtlpGrpc"], "balancer_name", &["round_robin"]),
+    (&["OtlpGrpc"], "keepalive.time", &["10s"]),
+    (&["OtlpGrpc"], "keepalive.timeout", &["10s"]),
+    (&["OtlpGrpc"], "compression_params.level", &["0", "-1"]),
+    (&["File"], "flush_interval", &["1s"]),
+    (&["File"], "directory_permissions", &["0755"]),
+    (&["Debug"], "output_paths", &["stdout"]),
+    (&["Debug"], "sampling_initial", &["2"]),
+    (&["Debug"], "sampling_thereafter", &["1"]),
+    (&["Debug"], "use_internal_logger", &["true"]),
 ];
+
+/// Keys below which names stand rather than settings: each asks for what it names, whatever is written beside it.
+const OF_NAMES: &[&str] = &["service", "processors", "connectors", "extensions", "response_headers"];
 
 /// What is said about a key of the definition, if it is the Collector's.
 pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static str)> {
@@ -163,35 +179,61 @@ pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static 
         .map(|(.., verdict, why)| (*verdict, *why))
 }
 
-/// Whether the value of such a key is the Collector's own default, so that the key asks for nothing.
-pub(super) fn asks_for_nothing(key: &str, value: &Node) -> bool {
-    if value.is_null() {
-        return true;
-    }
-    let is_zero = |value: &Node| match &value.value {
-        Value::Scalar(scalar) => ["false", "False", "FALSE", "0", "0s"].contains(&scalar.text.as_str()),
-        Value::Seq(items) => items.is_empty(),
-        Value::Map(entries) => entries.is_empty(),
-    };
-    match (DEFAULTS.iter().find(|(known, _)| *known == key), &value.value) {
-        (Some((_, default)), Value::Scalar(scalar)) => scalar.text.is_empty() || scalar.text == *default,
-        (Some((_, default)), Value::Seq(items)) => {
-            matches!(items.as_slice(), [Node { value: Value::Scalar(scalar), .. }] if scalar.text == *default)
+/// Whether the value of such a key of the definition is the Collector's own default, so that the key asks for nothing.
+pub(super) fn asks_for_nothing(definition: &str, key: &str, value: &Node) -> bool {
+    value.is_null() || is_default(definition, key, value)
+}
+
+fn is_default(definition: &str, path: &str, value: &Node) -> bool {
+    let known = DEFAULTS
+        .iter()
+        .find(|(definitions, known, _)| definitions.contains(&definition) && *known == path)
+        .map(|(.., values)| *values);
+    let below = |key: &str, value: &Node| is_default(definition, &format!("{path}.{key}"), value);
+    match &value.value {
+        // What is substituted was meant to be something.
+        Value::Scalar(scalar) if scalar.is_null() => !scalar.is_substituted(),
+        // A name that is left empty asks for something all the same.
+        Value::Scalar(scalar) if scalar.text.is_empty() => !path.ends_with(".authenticator"),
+        Value::Scalar(scalar) => match known {
+            Some(values) => values.iter().any(|default| is_same(&scalar.text, default)),
+            None => ["0", "0s", "false"].iter().any(|zero| is_same(&scalar.text, zero)),
+        },
+        Value::Seq(items) => {
+            let texts = || items.iter().filter_map(Node::text);
+            let is_known = known.is_some_and(|values| {
+                texts().count() == items.len()
+                    && texts().all(|text| values.contains(&text))
+                    && values.iter().all(|value| texts().any(|text| text == *value))
+            });
+            let is_empty = |item: &Node| {
+                item.is_null() || (!item.entries().is_empty() && is_default(definition, path, item))
+            };
+            items.is_empty() || is_known || (!OF_NAMES.contains(&path) && items.iter().all(is_empty))
         }
-        (Some(_), Value::Map(_)) => false,
-        (None, Value::Scalar(scalar)) if scalar.text.is_empty() => true,
-        // `tpm: { enabled: false }`. A name that is left empty asks for something all the same.
-        (None, Value::Map(entries)) => {
-            let is_scalar = |value: &Node| matches!(value.value, Value::Scalar(_));
-            entries.iter().all(|entry| is_scalar(&entry.value) && is_zero(&entry.value))
+        Value::Map(entries) if OF_NAMES.contains(&path) => entries.is_empty(),
+        Value::Map(entries) => {
+            let disabled =
+                value.get("enabled").and_then(Node::text).is_some_and(|enabled| is_same(enabled, "false"));
+            disabled || entries.iter().all(|entry| below(&entry.key, &entry.value))
         }
-        (None, _) => is_zero(value),
     }
+}
+
+/// Whether two texts are the same boolean, number or duration, or the same text.
+fn is_same(text: &str, other: &str) -> bool {
+    fn is<T: PartialEq>(read: impl Fn(&str) -> Option<T>, text: &str, other: &str) -> bool {
+        read(text).is_some_and(|value| Some(value) == read(other))
+    }
+    text == other
+        || is(model::boolean, text, other)
+        || is(model::integer, text, other)
+        || is(|text: &str| text.parse::<model::Duration>().ok(), text, other)
 }
 
 /// What a processor is left out for, or `None` if it can't be: it may drop, mask or change data.
 pub(super) fn harmless_processor(name: &str) -> Option<&'static str> {
-    match super::model::type_of(name) {
+    match model::type_of(name) {
         "batch" => Some("batches are formed by `sending_queue.batch` of each exporter"),
         "memory_limiter" => Some("`limits.memory` bounds what is held, and what is beyond it is refused"),
         _ => None,
@@ -200,7 +242,7 @@ pub(super) fn harmless_processor(name: &str) -> Option<&'static str> {
 
 /// Why a connector is left out, and what `routes` can do of it.
 pub(super) fn connector(name: &str) -> &'static str {
-    match super::model::type_of(name) {
+    match model::type_of(name) {
         "routing" => {
             "`routes` chooses exporters for whole resources, by globs and regular expressions over their attributes; \
              conditions in OTTL, on spans, data points or log records, or on a request's metadata can't be written"

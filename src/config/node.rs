@@ -81,6 +81,14 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
+    /// The text of a single value.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            Value::Seq(_) | Value::Map(_) => None,
+        }
+    }
+
     /// The entries of a map; of anything else, none.
     pub(super) fn entries(&self) -> &[Entry] {
         match &self.value {

@@ -44,7 +44,11 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
         let Some((verdict, why)) = collector::verdict(definition, key) else { continue };
         let schema = if verdict == Verdict::Refused {
             let text = format!("A Collector's key, which is not available here: {why}.");
-            json!({ "description": text, "deprecated": true, "enum": [null, false, "", [], {}] })
+            // What asks for nothing, `auth: { authenticator: }` among it.
+            let nothing = json!({ "enum": [null, false, "", []] });
+            let empty = json!({ "type": "object", "additionalProperties": nothing });
+            let disabled = json!({ "type": "object", "properties": { "enabled": { "const": false } }, "required": ["enabled"] });
+            json!({ "description": text, "deprecated": true, "anyOf": [nothing, empty, { "type": "array", "items": empty }, disabled] })
         } else {
             json!({ "description": format!("A Collector's key, which has no effect here: {why}."), "deprecated": true })
         };
@@ -177,6 +181,11 @@ impl<'a> Shape<'a> {
     /// Whether a value may have this type.
     pub(super) fn is(self, name: &str) -> bool {
         self.types().any(|r#type| r#type == name)
+    }
+
+    /// Whether a value is text of any form.
+    pub(super) fn is_text(self) -> bool {
+        self.is("string") && self.format().is_none() && self.words().is_empty()
     }
 
     /// Duration, size, memory, queue size.

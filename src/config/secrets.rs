@@ -237,7 +237,7 @@ fn is_number(text: &str) -> bool {
     if text.len() > 24 {
         return false;
     }
-    if model::integer(text).is_some() {
+    if model::integer(text).is_some() || model::sexagesimal(text).is_some() {
         return true;
     }
     let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -401,13 +401,34 @@ mod tests {
 
     #[test]
     fn a_text_is_harmless_where_it_has_the_form_that_is_expected() {
-        for number in
-            ["5", "-1", "0x1F", "4_000_000", "1h30m", "512 MiB", "60%", "1.5", "30", "${env:N}", "${N:-5s}"]
-        {
+        for number in [
+            "5",
+            "-1",
+            "0x1F",
+            "4_000_000",
+            "1h30m",
+            "512 MiB",
+            "60%",
+            "1.5",
+            "30",
+            "190:20:30",
+            "${env:N}",
+            "${N:-5s}",
+        ] {
             assert!(Form::Number(&[]).fits(number), "{number}");
         }
-        for text in ["hunter2", "12-34", "5e4f3a9c1b", "deadbeef", "", "-", "${env:N:-hunter2}", "${vault:x}"]
-        {
+        for text in [
+            "hunter2",
+            "12-34",
+            "12:ab",
+            "1:99",
+            "5e4f3a9c1b",
+            "deadbeef",
+            "",
+            "-",
+            "${env:N:-hunter2}",
+            "${vault:x}",
+        ] {
             assert!(!Form::Number(&[]).fits(text), "{text}");
         }
         let words = || Form::Word(vec!["reject", "drop"]);

@@ -18,29 +18,42 @@ use super::substitute::PLACEHOLDER;
 
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
-    let processors = root.get("processors").into_iter().flat_map(Node::entries);
-    let processors = processors.map(|entry| entry.key.clone()).collect();
+    let mut processors = Vec::new();
+    if let Some(written) = root.get("processors") {
+        add_names(written, &mut processors);
+    }
+    let processors = processors.into_iter().map(|(name, _)| name.to_owned()).collect();
     let mut walk = Walk { source, report, has_journal: root.get("journal").is_some(), processors };
     walk.value(root, Shape::root(), &Place::ROOT).unwrap_or_else(|| Map::new().into())
 }
 
-/// A single value, or those of a list, with their places.
-fn scalars(node: &Node) -> impl Iterator<Item = (&Scalar, Span)> {
-    let nodes = match &node.value {
-        Value::Seq(items) => items.as_slice(),
-        Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
-    };
-    nodes.iter().filter_map(|node| match &node.value {
-        Value::Scalar(scalar) if !scalar.is_null() => Some((scalar, node.span)),
-        Value::Scalar(_) | Value::Seq(_) | Value::Map(_) => None,
-    })
+/// What is named in whatever shape, with its place: by a single value, by the keys of a map, or by either in a list.
+fn add_names<'a>(node: &'a Node, names: &mut Vec<(&'a str, Span)>) {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.is_null() => {}
+        Value::Scalar(scalar) => names.push((&scalar.text, node.span)),
+        Value::Seq(items) => items.iter().for_each(|item| add_names(item, names)),
+        Value::Map(entries) => {
+            names.extend(entries.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
+        }
+    }
 }
 
-/// A map, or those of a list.
-fn maps(node: &Node) -> &[Node] {
+/// The processors that pipelines name, below `service` and in whatever shape.
+fn add_processors<'a>(node: &'a Node, names: &mut Vec<(&'a str, Span)>) {
     match &node.value {
-        Value::Seq(items) => items,
-        Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
+        Value::Scalar(_) => {}
+        Value::Seq(items) => items.iter().for_each(|item| add_processors(item, names)),
+        Value::Map(entries) => {
+            for entry in entries {
+                match entry.key.as_str() {
+                    "processors" => add_names(&entry.value, names),
+                    // Those are of the Collector's own spans.
+                    "telemetry" => {}
+                    _ => add_processors(&entry.value, names),
+                }
+            }
+        }
     }
 }
 
@@ -148,6 +161,11 @@ impl Walk<'_> {
             }
             // A secret that is empty is no mistake of the file.
             let is_empty_text = entry.value.is_substituted() && value_shape.is("string");
+            // As in the Collector, a header without a value is an empty one.
+            if entry.value.is_null() && !is_fixed && value_shape.is_text() {
+                map.insert(entry.key.clone(), "".into());
+                continue;
+            }
             if entry.value.is_null() && !value_shape.is("object") && !is_empty_text {
                 if shown {
                     self.report.error(entry.key_span, format!("`{inner}` has no value"));
@@ -187,12 +205,10 @@ impl Walk<'_> {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
             }
             Verdict::Processors => {
-                for processor in entry.value.entries() {
-                    self.processor(&processor.key, processor.key_span);
-                }
-                // Not their shape, but what they ask for all the same.
-                for name in scalars(&entry.value) {
-                    self.processor(&name.0.text, name.1);
+                let mut names = Vec::new();
+                add_names(&entry.value, &mut names);
+                for (name, at) in names {
+                    self.processor(name, at);
                 }
             }
             Verdict::Connectors => {
@@ -205,21 +221,14 @@ impl Walk<'_> {
             }
             Verdict::Service => {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
-                for pipelines in maps(entry.value.near(&["pipelines"])) {
-                    for pipeline in pipelines.entries() {
-                        self.pipeline(&pipeline.value);
+                let mut names = Vec::new();
+                add_processors(&entry.value, &mut names);
+                for (name, at) in names {
+                    // What stands in `processors` has been reported there.
+                    if !self.processors.contains(name) {
+                        self.processor(name, at);
                     }
                 }
-            }
-        }
-    }
-
-    /// The processors that a pipeline names, but for those that stand in `processors` and have been reported there.
-    fn pipeline(&mut self, pipeline: &Node) {
-        let Some(processors) = pipeline.get("processors") else { return };
-        for (name, span) in scalars(processors) {
-            if !self.processors.contains(&name.text) {
-                self.processor(&name.text, span);
             }
         }
     }
@@ -248,8 +257,10 @@ impl Walk<'_> {
     fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
         let shown = self.report.shows(entry.key_span);
         let key = if shown { quoted(&entry.key) } else { format!("`{REDACTED}`") };
-        if let Some((verdict, why)) = shape.definition.and_then(|name| collector::verdict(name, &entry.key)) {
-            if !collector::asks_for_nothing(&entry.key, &entry.value) {
+        if let Some(definition) = shape.definition
+            && let Some((verdict, why)) = collector::verdict(definition, &entry.key)
+        {
+            if !collector::asks_for_nothing(definition, &entry.key, &entry.value) {
                 self.collectors(entry, verdict, why);
             }
             return;
@@ -284,9 +295,9 @@ impl Walk<'_> {
     }
 
     fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+        const WHOLE: &str = "a whole number";
         let words = shape.words();
-        let is_text = shape.is("string") && shape.format().is_none() && words.is_empty();
-        if scalar.origin == Origin::Placeholder && !is_text {
+        if scalar.origin == Origin::Placeholder && !shape.is_text() {
             return None;
         }
         if !words.is_empty() {
@@ -299,11 +310,12 @@ impl Walk<'_> {
             return Some(scalar.text.clone().into());
         }
 
+        let shown = self.report.shows(node.span) && !scalar.is_substituted();
         let (found, expected) = if shape.is("boolean") {
-            (boolean(&scalar.text), "`true` or `false`")
+            (model::boolean(&scalar.text).map(Json::from), "`true` or `false`")
         } else if shape.is("integer") {
             let number = model::integer(&scalar.text).and_then(|number| i64::try_from(number).ok());
-            (number.map(Json::from), "a whole number")
+            (number.map(Json::from), WHOLE)
         } else {
             (number(&scalar.text), "a number")
         };
@@ -314,8 +326,11 @@ impl Walk<'_> {
         }
         let written = self.report.written(node, self.source);
         let problem = self.report.error(node.span, format!("`{place}` must be {expected}, not {written}"));
+        let instead = model::instead_of_sexagesimal(&scalar.text).filter(|_| expected == WHOLE && shown);
         if quotes {
             problem.help("text in quotes is text; remove the quotes");
+        } else if let Some(instead) = instead {
+            problem.help(instead);
         }
         None
     }
@@ -449,8 +464,7 @@ fn in_place_of_placeholder(entry: &Entry, schema: &Json, shape: Shape<'_>) -> Op
         _ if entry.key == "proxy_url" => Some(StandIn::Default),
         _ => {
             let value = Shape::of(schema).of_kind(&entry.value);
-            let is_text = value.is("string") && value.format().is_none() && value.words().is_empty();
-            (!is_text).then_some(StandIn::Default)
+            (!value.is_text()).then_some(StandIn::Default)
         }
     }
 }
@@ -480,14 +494,6 @@ fn format_check(format: &str) -> Option<FormatCheck> {
         "queue size" => Some(|text| text.parse::<model::QueueSize>().map(drop)),
         "sync policy" => Some(|text| text.parse::<model::JournalSync>().map(drop)),
         "file mode" => Some(|text| text.parse::<model::FileMode>().map(drop)),
-        _ => None,
-    }
-}
-
-fn boolean(text: &str) -> Option<Json> {
-    match text {
-        "true" | "True" | "TRUE" => Some(true.into()),
-        "false" | "False" | "FALSE" => Some(false.into()),
         _ => None,
     }
 }

@@ -26,11 +26,13 @@ pub(super) struct Allowed {
     credentials: bool,
 }
 
-/// The request's origin, if it is an allowed one.
+/// The request's origin, if it is an allowed one. Scheme and host are the same in any case (RFC 6454, section 4): browsers
+/// send them in small letters, and people write them as they like.
 pub(super) fn allowed(cors: &CorsSettings, headers: &HeaderMap) -> Option<Allowed> {
     let origin = headers.get(ORIGIN)?;
-    let text = origin.to_str().ok()?;
-    let mut by = cors.allowed_origins.iter().filter(|allowed| Glob::new(allowed).matches(text)).peekable();
+    let text = origin.to_str().ok()?.to_ascii_lowercase();
+    let allows = |pattern: &str| Glob::new(&pattern.to_ascii_lowercase()).matches(&text);
+    let mut by = cors.allowed_origins.iter().filter(|allowed| allows(allowed)).peekable();
     by.peek()?;
     Some(Allowed { origin: origin.clone(), credentials: by.any(|allowed| allowed != ALL) })
 }
@@ -103,6 +105,23 @@ mod tests {
         assert_eq!(credentials(&["*", "https://app.example.com"]), Some(true));
         assert_eq!(credentials(&["*", "https://other.example.com"]), Some(false));
         assert_eq!(credentials(&["https://other.example.com"]), None);
+    }
+
+    #[test]
+    fn an_origin_is_the_same_in_any_case_and_is_answered_as_it_was_sent() {
+        for (pattern, origin, expected) in [
+            ("https://App.Example.com", "https://app.example.com", true),
+            ("HTTPS://APP.EXAMPLE.COM", "https://app.example.com", true),
+            ("https://*.Example.com", "https://app.example.com", true),
+            ("https://app.example.com", "HTTPS://App.Example.COM", true),
+            ("https://App.Example.com:8443", "https://app.example.com:8443", true),
+            ("https://App.Example.com", "https://app.example.org", false),
+            ("https://App.Example.com", "http://app.example.com", false),
+        ] {
+            let allowed = allowed(&settings(&[pattern], &[]), &request(&[(ORIGIN, origin)]));
+            assert_eq!(allowed.is_some(), expected, "{pattern} {origin}");
+            assert!(allowed.is_none_or(|allowed| allowed.origin == origin), "{pattern} {origin}");
+        }
     }
 
     #[test]

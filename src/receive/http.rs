@@ -191,18 +191,40 @@ pub(super) fn unsupported(headers: &HeaderMap, name: &str, instead: &str) -> Mis
     Misdirected { how: Misdirection::Format, message }
 }
 
+/// The media types that `Content-Type` names, without their parameters. There should be one; but some that forward requests
+/// add another, in a line of its own or after a comma, which is the same (RFC 9110, sections 5.3 and 8.3).
+pub(super) fn media_types(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(CONTENT_TYPE)
+        .iter()
+        .flat_map(|line| {
+            // A parameter may have commas between quotes.
+            let (mut quoted, mut escaped) = (false, false);
+            line.as_bytes().split(move |byte| {
+                quoted ^= *byte == b'"' && !escaped;
+                escaped = quoted && *byte == b'\\' && !escaped;
+                *byte == b',' && !quoted
+            })
+        })
+        .map(|member| member.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
+        .filter(|media_type| !media_type.is_empty())
+}
+
+/// How the body is encoded, if all that `Content-Type` says of it is the same: which of two readers would follow which of two
+/// contradicting types can't be known.
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {
-    let value = headers.get(CONTENT_TYPE)?.as_bytes();
-    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/x-protobuf")
-        || essence.eq_ignore_ascii_case(b"application/protobuf")
-    {
-        Some(Encoding::Protobuf)
-    } else if essence.eq_ignore_ascii_case(b"application/json") {
-        Some(Encoding::Json)
-    } else {
-        None
-    }
+    let mut encodings = media_types(headers).map(|media_type| {
+        let is = |known: &str| media_type.eq_ignore_ascii_case(known.as_bytes());
+        if is("application/x-protobuf") || is("application/protobuf") {
+            Some(Encoding::Protobuf)
+        } else if is("application/json") {
+            Some(Encoding::Json)
+        } else {
+            None
+        }
+    });
+    let first = encodings.next()??;
+    encodings.all(|encoding| encoding == Some(first)).then_some(first)
 }
 
 fn signal(settings: &ListenerSettings, path: &str) -> Option<Signal> {

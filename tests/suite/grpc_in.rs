@@ -26,7 +26,7 @@ use crate::support::grpc::{Pieces, Reply, call, call_with, export, framed};
 use crate::support::payload::{entry_of, field, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
 use crate::support::tls::Authority;
-use crate::support::{Sluice, eventually};
+use crate::support::{PATIENCE, Sluice, eventually};
 
 /// A Sluice whose gRPC receiver has these options.
 async fn start(options: &str) -> (Sink, Sluice, std::net::SocketAddr) {
@@ -425,6 +425,55 @@ async fn a_calls_own_deadline_ends_it() {
     .await;
     assert_eq!(reply.code(), Code::DeadlineExceeded);
     assert!(reply.message().contains("50ms"), "{}", reply.message());
+}
+
+#[tokio::test]
+async fn a_call_whose_deadline_has_passed_is_answered_at_once_and_not_taken() {
+    // An upstream that is away keeps senders waiting that wait for delivery.
+    let never = sinks::nobody().await;
+    let waits = format!("acknowledge: delivered\nacknowledge_timeout: {}s\n", 2 * PATIENCE.as_secs());
+    let sluice = Sluice::start(&format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0 }}, grpc: {{ endpoint: 127.0.0.1:0 }} }} }} }}\n\
+         exporters: {{ otlp_http/up: {{ endpoint: http://{never} }} }}\n\
+         routes: [{{ exporters: [otlp_http/up] }}]\n{waits}"
+    ))
+    .await;
+    let grpc = sluice.router().addresses(Role::OtlpGrpc).await[0];
+    let message = framed(0, &one(Signal::Logs, "x"));
+    for over in ["0S", "0H", "0n", "00000000m", "1n"] {
+        let reply = call(grpc, export(Signal::Logs), &[("grpc-timeout", over)], message.clone()).await;
+        assert_eq!((reply.code(), reply.retry_delay()), (Code::DeadlineExceeded, None), "{over}");
+        let unread = Pieces::of(&message, 3).endless();
+        let reply = call_with(grpc, export(Signal::Logs), &[("grpc-timeout", over)], unread).await;
+        assert_eq!(reply.code(), Code::DeadlineExceeded, "{over}");
+    }
+    assert_eq!(sluice.metric("sluice_pending_records", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn content_types_that_contradict_each_other_are_not_taken_over_grpc() {
+    let (_up, _sluice, grpc) = start("").await;
+    let body = framed(0, &one(Signal::Logs, "x"));
+    let of = |types: &'static [&'static str]| -> Vec<_> {
+        types.iter().map(|content_type| ("content-type", *content_type)).collect()
+    };
+    for types in [
+        &["application/grpc", "application/json"][..],
+        &["application/grpc", "application/grpc+json"],
+        &["application/grpc;a=b, application/x-protobuf"],
+    ] {
+        let reply = call(grpc, export(Signal::Logs), &of(types), body.clone()).await;
+        assert_eq!(reply.code(), Code::Unimplemented, "{types:?}");
+        assert!(reply.message().contains("is not taken"), "{}", reply.message());
+    }
+    for types in [
+        &["application/grpc", "application/grpc"][..],
+        &["application/grpc", "application/grpc+proto"],
+        &["application/grpc;a=b"],
+    ] {
+        let reply = call(grpc, export(Signal::Logs), &of(types), body.clone()).await;
+        assert_eq!(reply.code(), Code::Ok, "{types:?}: {}", reply.message());
+    }
 }
 
 #[tokio::test]

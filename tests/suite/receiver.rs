@@ -175,9 +175,55 @@ async fn another_type_is_415_and_says_what_to_send() {
 }
 
 #[tokio::test]
+async fn content_types_that_contradict_each_other_are_415_and_one_that_is_repeated_is_taken() {
+    let (up, sluice) = start("").await;
+    let json = br#"{"resourceLogs":[]}"#;
+    let protobuf = logs(&[("a", &["x"])]);
+    // RFC 9110, section 5.3: a line after another is the same as a value after a comma.
+    let contradicting: [(&[&str], &str); 7] = [
+        (&["application/json", "application/x-protobuf"], "application/json, application/x-protobuf"),
+        (&["application/x-protobuf", "application/json"], "application/x-protobuf, application/json"),
+        (&["application/json", "text/plain"], "application/json, text/plain"),
+        (
+            &["application/json", "application/json", "text/plain"],
+            "application/json, application/json, text/plain",
+        ),
+        (&["application/json, application/x-protobuf"], "application/json, application/x-protobuf"),
+        (&["application/json; a=b, application/protobuf"], "application/json; a=b, application/protobuf"),
+        (&["application/json; a=\"\\\"\", text/plain"], "application/json; a=\"\\\"\", text/plain"),
+    ];
+    for (types, named) in contradicting {
+        let headers: Vec<_> = types.iter().map(|content_type| ("content-type", *content_type)).collect();
+        for body in [&json[..], &protobuf] {
+            let answer = send(&sluice, "POST", "/v1/logs", &headers, body.to_vec()).await;
+            assert_eq!(answer.status, 415, "{types:?}");
+            let said = answer.error().message;
+            assert!(said.starts_with(&format!("`Content-Type: {named}` is not taken: send ")), "{said}");
+        }
+    }
+    let repeated: [&[&str]; 5] = [
+        &["application/json", "application/json"],
+        &["application/json", "Application/JSON; charset=utf-8"],
+        &["application/json, application/json"],
+        &["application/json, "],
+        &["application/json; a=\"b, \\\", c\""],
+    ];
+    for types in repeated {
+        let headers: Vec<_> = types.iter().map(|content_type| ("content-type", *content_type)).collect();
+        assert_eq!(send(&sluice, "POST", "/v1/logs", &headers, &json[..]).await.status, 200, "{types:?}");
+    }
+    let both = [PROTOBUF, ("content-type", "application/protobuf")];
+    assert_eq!(send(&sluice, "POST", "/v1/logs", &both, protobuf).await.status, 200);
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["x"]);
+}
+
+#[tokio::test]
 async fn an_unknown_coding_and_more_than_one_are_415() {
     let (_up, sluice) = start("").await;
-    let codings: [(&[(&str, &str)], &str); 4] = [
+    // Codings in a row were applied in a row, also the same one twice (RFC 9110, section 8.4).
+    let codings: [(&[(&str, &str)], &str); 5] = [
+        (&[PROTOBUF, ("content-encoding", "gzip"), ("content-encoding", "gzip")], "gzip, gzip"),
         (&[PROTOBUF, ("content-encoding", "br")], "br"),
         (&[PROTOBUF, ("content-encoding", "lzma")], "lzma"),
         (&[PROTOBUF, ("content-encoding", "gzip, gzip")], "gzip, gzip"),
@@ -368,6 +414,18 @@ async fn pages_of_allowed_origins_may_send() {
         Some("https://app.example.com"),
         "also to errors"
     );
+}
+
+#[tokio::test]
+async fn pages_may_send_whose_origin_is_written_in_capital_letters() {
+    let (_up, sluice) =
+        start("cors: { allowed_origins: ['https://App.Example.com', 'HTTPS://*.Example.org'] }").await;
+    for origin in ["https://app.example.com", "https://a.example.org"] {
+        let asked = [("origin", origin), ("access-control-request-method", "POST")];
+        let answer = send(&sluice, "OPTIONS", "/v1/logs", &asked, "").await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some(origin)));
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    }
 }
 
 #[tokio::test]

@@ -107,7 +107,10 @@ fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) 
             let kind = ExporterKind::File(FileSettings {
                 path: file.path.clone(),
                 mode: file.mode.0,
-                max_file_size: file.rotation.max_megabytes << 20,
+                max_file_size: match file.rotation.max_megabytes {
+                    0 => model::Rotation::default().max_megabytes << 20,
+                    megabytes => megabytes << 20,
+                },
                 max_backups: file.rotation.max_backups,
             });
             common(kind, &file.sending_queue, &file.retry_on_failure, node, context)
@@ -279,34 +282,42 @@ fn warn_of_plain_credentials(
     }
 }
 
+/// As in the Collector, a level of 0 is one that is not written, -1 is each compression's default, and of zstd what is no level
+/// is the nearest.
 fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {
-    let level = http.compression_params.level;
-    let fast = level.unwrap_or(1);
-    let (compression, most) = match http.compression {
+    let written = http.compression_params.level.filter(|level| *level != 0);
+    let level = written.filter(|level| *level != -1);
+    let fast = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(1);
+    let of_zstd = level.unwrap_or(3).clamp(1, 22);
+    let (compression, levels) = match http.compression {
         model::Compression::None => return Compression::None,
-        model::Compression::Gzip => (Compression::Gzip { level: fast }, 9),
-        model::Compression::Zstd => (Compression::Zstd { level: level.unwrap_or(3) as i32 }, 22),
-        model::Compression::Zlib => (Compression::Zlib { level: fast, deflate: false }, 9),
-        model::Compression::Deflate => (Compression::Zlib { level: fast, deflate: true }, 9),
-        model::Compression::Snappy => (Compression::SnappyBlock, 0),
-        model::Compression::SnappyFramed => (Compression::SnappyFrames, 0),
-        model::Compression::Lz4 => (Compression::Lz4, 0),
+        model::Compression::Zstd => return Compression::Zstd { level: of_zstd },
+        model::Compression::Gzip => (Compression::Gzip { level: fast }, true),
+        model::Compression::Zlib => (Compression::Zlib { level: fast, deflate: false }, true),
+        model::Compression::Deflate => (Compression::Zlib { level: fast, deflate: true }, true),
+        model::Compression::Snappy => (Compression::SnappyBlock, false),
+        model::Compression::SnappyFramed => (Compression::SnappyFrames, false),
+        model::Compression::Lz4 => (Compression::Lz4, false),
     };
-    if let Some(level) = level
-        && !(1..=most).contains(&level)
-    {
-        let span = node.near(&["compression_params", "level"]).span;
-        if most == 0 {
+    let span = node.near(&["compression_params", "level"]).span;
+    match (level, written) {
+        (_, Some(_)) if !levels => {
             context
                 .report
                 .error(span, "this compression has no levels")
                 .help("leave `compression_params` out, or write `compression: gzip` or `compression: zstd`");
-        } else {
+        }
+        // `HuffmanOnly`, which compresses even less and in no less time.
+        (Some(-2), _) => {
+            context.report.warn(span, "`-2` has no effect: level 1 is the fastest").help("write `level: 1`");
+        }
+        (Some(level), _) if !(1..=9).contains(&level) => {
             context
                 .report
                 .error(span, format!("`{level}` is not a level"))
-                .help(format!("levels are 1 (fastest) to {most}"));
+                .help("levels are 1 (fastest) to 9");
         }
+        _ => {}
     }
     compression
 }

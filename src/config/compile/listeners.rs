@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::address::Addresses;
 use super::{Context, server_tls};
-use crate::config::model::{GrpcReceiver, HttpReceiver, Named, Receiver};
+use crate::config::model::{self, GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
 use crate::config::secrets::named;
 use crate::otlp::Signal;
@@ -52,7 +52,7 @@ pub(super) fn compile(
     listeners
 }
 
-/// Says so of each port of a receiver that other machines can reach without TLS.
+/// Says so of each port of a receiver that other machines can reach without TLS; what to do about it, once.
 fn warn_of_open_ports(
     listeners: &[ListenerSettings],
     receivers: &Named<Receiver>,
@@ -69,16 +69,23 @@ fn warn_of_open_ports(
     };
     let is_open =
         |listener: &&ListenerSettings| !listener.endpoint.ip().is_loopback() && !written_tls(listener);
-    for open in listeners.iter().filter(is_open) {
-        let protocol = if open.protocol == Protocol::Http { "http" } else { "grpc" };
-        let node = root.near(&["receivers", &open.name, "protocols", protocol, "endpoint"]);
-        context
-            .report
-            .warn(
-                node.span,
-                format!("whoever reaches {} can send, and what is sent is not encrypted", open.endpoint),
-            )
-            .help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
+    let mut open: Vec<_> = listeners
+        .iter()
+        .filter(is_open)
+        .map(|listener| {
+            let protocol = if listener.protocol == Protocol::Http { "http" } else { "grpc" };
+            let node = root.near(&["receivers", &listener.name, "protocols", protocol, "endpoint"]);
+            (node.span, listener.endpoint)
+        })
+        .collect();
+    // In the order of the file, in which they are read.
+    open.sort_by_key(|(span, _)| span.start);
+    for (index, (span, endpoint)) in open.into_iter().enumerate() {
+        let message = format!("whoever reaches {endpoint} can send, and what is sent is not encrypted");
+        let warning = context.report.warn(span, message);
+        if index == 0 {
+            warning.help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
+        }
     }
 }
 
@@ -91,10 +98,10 @@ fn http_listener(
 ) -> Option<ListenerSettings> {
     let what = format!("the HTTP receiver of {}", named(name));
     let endpoint = addresses.take(&http.endpoint, node.near(&["endpoint"]), &what, context);
-    if http.max_request_body_size.0 == 0 {
-        let span = node.near(&["max_request_body_size"]).span;
-        context.report.error(span, "`max_request_body_size` must be above zero");
-    }
+    let max_request_body_size = match http.max_request_body_size.0 {
+        0 => HttpReceiver::default().max_request_body_size.0,
+        size => size,
+    };
 
     let paths = [
         ("traces_url_path", &http.traces_url_path),
@@ -155,7 +162,7 @@ fn http_listener(
         protocol: Protocol::Http,
         endpoint: endpoint?,
         host: None,
-        max_request_body_size: http.max_request_body_size.0,
+        max_request_body_size,
         read_header_timeout: http.read_header_timeout.or_longest(),
         read_timeout: http.read_timeout.or_longest(),
         idle_timeout: http.idle_timeout.or_longest(),
@@ -180,16 +187,22 @@ fn grpc_listener(
     let what = format!("the gRPC receiver of {}", named(name));
     let endpoint = addresses.take(&grpc.endpoint, node.near(&["endpoint"]), &what, context);
     let keepalive = &grpc.keepalive.server_parameters;
-    let at = node.near(&["keepalive", "server_parameters"]);
+    let unless_zero = |duration: model::Duration, default: model::Duration| {
+        if duration.0.is_zero() { default.0 } else { duration.0 }
+    };
+    let defaults = GrpcReceiver::default().keepalive.server_parameters;
     let http2 = Http2Settings {
         max_concurrent_streams: match grpc.max_concurrent_streams {
             0 => MAX_CONCURRENT_STREAMS,
             streams => streams,
         },
-        keepalive_time: context.above_zero(keepalive.time, at, "time"),
-        keepalive_timeout: context.above_zero(keepalive.timeout, at, "timeout"),
+        keepalive_time: unless_zero(keepalive.time, defaults.time),
+        keepalive_timeout: unless_zero(keepalive.timeout, defaults.timeout),
         max_connection_age: Some(keepalive.max_connection_age.0).filter(|age| !age.is_zero()),
-        max_connection_age_grace: keepalive.max_connection_age_grace.0,
+        max_connection_age_grace: unless_zero(
+            keepalive.max_connection_age_grace,
+            defaults.max_connection_age_grace,
+        ),
     };
     let tls = grpc.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();
     Some(ListenerSettings {
@@ -197,7 +210,10 @@ fn grpc_listener(
         protocol: Protocol::Grpc,
         endpoint: endpoint?,
         host: None,
-        max_request_body_size: grpc.max_recv_msg_size_mib << 20,
+        max_request_body_size: match grpc.max_recv_msg_size_mib {
+            0 => GrpcReceiver::default().max_recv_msg_size_mib << 20,
+            mebibytes => mebibytes << 20,
+        },
         read_header_timeout: HttpReceiver::default().read_header_timeout.0,
         read_timeout: grpc.read_timeout.or_longest(),
         idle_timeout: keepalive.max_connection_idle.or_longest(),

@@ -266,8 +266,9 @@ pub(in crate::config) enum GrpcCompression {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct CompressionParams {
-    /// 1 (fastest) to 9 for gzip, zlib and deflate, by default 1; 1 to 22 for zstd, by default 3. Others have none.
-    pub(in crate::config) level: Option<u32>,
+    /// 1 (fastest) to 9 for gzip, zlib and deflate, by default 1; 1 to 22 for zstd, by default 3, and what is beyond is the
+    /// nearest of them. Others have none. 0 and -1 mean the default, as in the Collector.
+    pub(in crate::config) level: Option<i32>,
 }
 
 /// TLS towards an upstream. Files are PEM; a change of them is noticed.
@@ -344,8 +345,8 @@ impl Default for File {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Rotation {
-    /// A file that would grow beyond this many MiB is put aside and a new one begun.
-    #[schemars(range(min = 1, max = 1_048_576))]
+    /// A file that would grow beyond this many MiB is put aside and a new one begun; 0 means the default.
+    #[schemars(range(max = 1_048_576))]
     pub(in crate::config) max_megabytes: u64,
     /// Files put aside that are kept per stream; 0 keeps all.
     pub(in crate::config) max_backups: usize,

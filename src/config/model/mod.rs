@@ -16,14 +16,17 @@ use serde::{Deserialize, Serialize};
 use crate::journal::JournalSettings;
 
 pub(super) use exporters::{
-    Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, StatusAction, Tls,
-    TlsVersion, Verbosity,
+    Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation, StatusAction,
+    Tls, TlsVersion, Verbosity,
 };
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
-pub(super) use units::{Duration, FileMode, JournalSync, Memory, QueueSize, Size, integer, octal_or_decimal};
+pub(super) use units::{
+    Duration, FileMode, JournalSync, Memory, QueueSize, Size, boolean, instead_of_sexagesimal, integer,
+    octal_or_decimal, sexagesimal,
+};
 
 /// The configuration of Sluice.
 #[derive(Deserialize, Serialize, JsonSchema)]

@@ -52,7 +52,7 @@ pub(in crate::config) struct HttpReceiver {
     /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4318`.
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: String,
-    /// The largest body, before and again after decompression.
+    /// The largest body, before and again after decompression; 0 means the default.
     pub(in crate::config) max_request_body_size: Size,
     /// TLS, which is spoken if this is written.
     pub(in crate::config) tls: Option<ServerTls>,
@@ -136,7 +136,7 @@ impl Default for ServerTls {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Cors {
-    /// Origins as globs, such as `https://*.example.com`.
+    /// Origins as globs, such as `https://*.example.com`, in any case of letters.
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) allowed_origins: Vec<String>,
     /// Request headers that pages may set, beyond those that browsers always allow.
@@ -152,8 +152,8 @@ pub(in crate::config) struct GrpcReceiver {
     /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4317`.
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: String,
-    /// The largest message in MiB, before and again after decompression.
-    #[schemars(range(min = 1, max = 1_048_576))]
+    /// The largest message in MiB, before and again after decompression; 0 means the default.
+    #[schemars(range(max = 1_048_576))]
     pub(in crate::config) max_recv_msg_size_mib: u64,
     /// Calls at a time on one connection; a sender keeps further ones back. 0 means the default.
     pub(in crate::config) max_concurrent_streams: u32,
@@ -200,11 +200,11 @@ pub(in crate::config) struct KeepaliveServer {
     /// A connection takes no new calls beyond this age, a tenth more or less, so that senders spread anew; `0` sets no
     /// limit.
     pub(in crate::config) max_connection_age: Duration,
-    /// The calls on such a connection have this long to end.
+    /// The calls on such a connection have this long to end; `0` means the default.
     pub(in crate::config) max_connection_age_grace: Duration,
-    /// After this time of silence the sender is asked whether it still lives.
+    /// After this time of silence the sender is asked whether it still lives; `0` means the default.
     pub(in crate::config) time: Duration,
-    /// It has this long to answer.
+    /// It has this long to answer; `0` means the default.
     pub(in crate::config) timeout: Duration,
 }
 

@@ -128,20 +128,27 @@ impl fmt::Display for Duration {
     }
 }
 
+/// A boolean of YAML 1.2. The other ones of YAML 1.1, such as `yes`, are text for a Collector as well.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
 /// An integer as YAML 1.1 and the core schema of YAML 1.2 write it: decimal, `0x1F`, `0o17`, `0b101`, each with `_`
-/// between the digits. `017` is octal, as in YAML 1.1 and so for a Collector; `089` can't be, and is decimal.
+/// wherever YAML 1.1 has it: between the digits, after them, and after the `0x`. `017` is octal, as in YAML 1.1 and so for a
+/// Collector; `089` can't be, and is decimal. A number in base 60, which YAML 1.1 has as well, is [`sexagesimal`].
 pub(crate) fn integer(text: &str) -> Option<i128> {
     let (negative, unsigned) = match text.strip_prefix(['+', '-']) {
         Some(unsigned) => (text.starts_with('-'), unsigned),
         None => (false, text),
     };
     let in_radix = |digits: &str, radix: u32| {
-        let is_digit = |char: char| char.is_digit(radix);
-        if !digits.starts_with(is_digit) || !digits.ends_with(is_digit) {
-            return None;
-        }
-        digits.split('_').all(|run| run.chars().all(is_digit)).then(|| digits.replace('_', ""))?;
-        i128::from_str_radix(&digits.replace('_', ""), radix).ok()
+        let digits = digits.replace('_', "");
+        // A sign may only stand before all.
+        digits.chars().all(|char| char.is_digit(radix)).then(|| i128::from_str_radix(&digits, radix).ok())?
     };
     let number = if let Some(digits) = unsigned.strip_prefix("0x") {
         in_radix(digits, 16)
@@ -151,10 +158,39 @@ pub(crate) fn integer(text: &str) -> Option<i128> {
         in_radix(digits, 2)
     } else if unsigned.starts_with('0') {
         in_radix(unsigned, 8).or_else(|| in_radix(unsigned, 10))
+    } else if unsigned.starts_with('_') {
+        None
     } else {
         in_radix(unsigned, 10)
     }?;
     Some(if negative { -number } else { number })
+}
+
+/// What YAML 1.1 reads `190:20:30` as, a number in base 60. Neither YAML 1.2 nor a Collector does, so that it is text; but who
+/// wrote it can be told the number.
+pub(crate) fn sexagesimal(text: &str) -> Option<i128> {
+    let (negative, unsigned) = match text.strip_prefix(['+', '-']) {
+        Some(unsigned) => (text.starts_with('-'), unsigned),
+        None => (false, text),
+    };
+    let (first, rest) = unsigned.split_once(':')?;
+    let is_number = |digits: &str| {
+        digits.starts_with(|char: char| char.is_ascii_digit())
+            && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+    };
+    let mut number: i128 = is_number(first).then(|| first.replace('_', "").parse().ok())??;
+    for digits in rest.split(':') {
+        let is_place = matches!(digits.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']);
+        let place: i128 = is_place.then(|| digits.parse().ok())??;
+        number = number.checked_mul(60)?.checked_add(place)?;
+    }
+    Some(if negative { -number } else { number })
+}
+
+/// What to write instead of a number in base 60.
+pub(crate) fn instead_of_sexagesimal(text: &str) -> Option<String> {
+    let number = sexagesimal(text)?;
+    Some(format!("in YAML 1.1, numbers with `:` are in base 60; if that is meant, write `{number}`"))
 }
 
 /// The octal number that this is, and the decimal one that it is for readers of YAML 1.2, where they differ.
@@ -175,6 +211,9 @@ impl FromStr for Size {
         const EXPECTED: &str = "write a size such as `524288`, `512KiB`, `10MB` or `1GiB`";
         if let Some(bytes) = integer(text) {
             return u64::try_from(bytes).map(Self).map_err(|_| EXPECTED.to_owned());
+        }
+        if let Some(instead) = instead_of_sexagesimal(text) {
+            return Err(instead);
         }
         let text = &without_underscores(text);
         let (number, unit, rest) = split(text).ok_or(EXPECTED)?;
@@ -225,10 +264,10 @@ impl FromStr for Memory {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(percent) = text.strip_suffix('%') else {
-            return text
-                .parse()
-                .map(|Size(bytes)| Self::Bytes(bytes))
-                .map_err(|_| "write a size such as `512MiB`, or a share such as `60%`".to_owned());
+            return text.parse().map(|Size(bytes)| Self::Bytes(bytes)).map_err(|_| {
+                instead_of_sexagesimal(text)
+                    .unwrap_or_else(|| "write a size such as `512MiB`, or a share such as `60%`".to_owned())
+            });
         };
         match percent.trim().parse() {
             Ok(percent @ 1..=100) => Ok(Self::Percent(percent)),
@@ -252,10 +291,10 @@ impl FromStr for QueueSize {
     fn from_str(text: &str) -> Result<Self, String> {
         match integer(text).map(u64::try_from) {
             Some(Ok(bare)) => Ok(Self::Bare(bare)),
-            _ => text
-                .parse()
-                .map(|Size(bytes)| Self::Bytes(bytes))
-                .map_err(|_| "write a size such as `16MiB`, or a number of requests".to_owned()),
+            _ => text.parse().map(|Size(bytes)| Self::Bytes(bytes)).map_err(|_| {
+                instead_of_sexagesimal(text)
+                    .unwrap_or_else(|| "write a size such as `16MiB`, or a number of requests".to_owned())
+            }),
         }
     }
 }
@@ -415,12 +454,22 @@ mod tests {
             ("0_10", 8),
             ("089", 89),
             ("00", 0),
+            ("1_", 1),
+            ("4_000_000_", 4_000_000),
+            ("1__0", 10),
+            ("0x_3D", 61),
+            ("-0x_3D_", -61),
+            ("0b_1010_0111_0100_1010_1110", 685_230),
+            ("0_", 0),
+            ("02472256_", 685_230),
+            ("089_", 89),
         ] {
             assert_eq!(integer(text), Some(number), "{text}");
         }
-        for text in
-            ["", "_1", "1_", "0x", "0o8", "0b2", "1e3", "1.0", "five", "+", "--1", "0X1F", "1:30", "0x_1"]
-        {
+        for text in [
+            "", "_", "_1", "+_1", "0x", "0x_", "0b__", "0o8", "0b2", "1e3", "1.0", "five", "+", "--1",
+            "0x-1", "1+", "0X1F", "1:30",
+        ] {
             assert_eq!(integer(text), None, "{text}");
         }
         assert_eq!(octal_or_decimal("010"), Some((8, 10)));
@@ -428,6 +477,42 @@ mod tests {
         for text in ["0", "07", "089", "0o10", "10", "0x10"] {
             assert_eq!(octal_or_decimal(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_in_base_60_is_no_integer_and_the_number_is_told() {
+        for (text, number) in [
+            ("190:20:30", 685_230),
+            ("1:30", 90),
+            ("-1:30", -90),
+            ("+1:0", 60),
+            ("1_0:00", 600),
+            ("0:59", 59),
+        ] {
+            assert_eq!((sexagesimal(text), integer(text)), (Some(number), None), "{text}");
+        }
+        for text in [
+            "",
+            ":",
+            "1:",
+            ":1",
+            "1:60",
+            "1:+5",
+            "1:123",
+            "1:2:",
+            "1:2.5",
+            "a:1",
+            "_:1",
+            "1",
+            "::1",
+            "localhost:80",
+        ] {
+            assert_eq!(sexagesimal(text), None, "{text}");
+        }
+        let told = "190:20:30".parse::<Size>().unwrap_err();
+        assert_eq!(told, "in YAML 1.1, numbers with `:` are in base 60; if that is meant, write `685230`");
+        assert_eq!("190:20:30".parse::<Memory>(), Err(told.clone()));
+        assert_eq!("190:20:30".parse::<QueueSize>(), Err(told));
     }
 
     #[test]

@@ -91,6 +91,9 @@ fn the_schema_takes_what_the_configuration_takes() {
         "exporters: { otlp_http: { headers: [{ name: X, value: 1 }] , sending_queue: { queue_size: 100, storage: x } } }",
         "routes: [{ match: { a: 1, b: [1, true], c: { not: { regex: x } }, d: { exists: false } }, key: 5, signals: [logs] }]",
         "receivers: { otlp/a: { protocols: { http: , grpc: { keepalive: { enforcement_policy: {} } } } } }",
+        "exporters: { otlp_http: { auth: { authenticator: }, middlewares: [{ id: }], headers: { X: }, compression_params: { level: -1 } } }",
+        "exporters: { otlp_http: { tls: { tpm: { enabled: false, path: /dev/tpm0 }, include_insecure_cipher_suites: false } } }",
+        "receivers: { otlp: { protocols: { http: { max_request_body_size: 0 }, grpc: { max_recv_msg_size_mib: 0 } } } }",
         "processors: { batch: }\nservice: { pipelines: {} }\nextensions: { a: }\nconnectors: { routing: }",
     ] {
         assert_eq!(complaints(yaml), [""; 0], "{yaml}");
@@ -108,6 +111,8 @@ fn the_schema_takes_no_slips() {
         "exporters: { kafka: {} }",
         "exporters: { otlp_http: { endpont: x } }",
         "receivers: { otlp: { protocols: { http: { auth: { authenticator: x } } } } }",
+        "receivers: { otlp: { protocols: { http: { middlewares: [{ id: x }] } } } }",
+        "exporters: { otlp_http: { tls: { tpm: { path: /dev/tpm0 } } } }",
         "admin: { enabled: yep }",
     ] {
         assert_ne!(complaints(yaml), [""; 0], "{yaml}");

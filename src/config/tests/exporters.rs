@@ -131,7 +131,6 @@ fn headers_that_cannot_be_sent_are_named() {
             "5:16 error: this is not a header's name (a name has letters, digits and `-`, without spaces or `:`)",
             "5:26 error: the header `content-length` can't be set: it frames the request",
             "5:51 error: duplicate header `x` (names of headers are the same in any case; keep one of the two)",
-            "5:57 error: a key in `exporters.otlp_http.headers` has no value (write `name: value`)",
             "5:65 error: the value of `Z` has characters that no header may have (a line break or a control character; is \
              the secret's file one line?)",
         ]
@@ -195,10 +194,50 @@ fn compression_is_what_the_collector_has() {
         ["5:34 error: `10` is not a level (levels are 1 (fastest) to 9)"]
     );
     assert_eq!(
+        said_of("endpoint: https://a\ncompression_params: { level: -3 }"),
+        ["5:34 error: `-3` is not a level (levels are 1 (fastest) to 9)"]
+    );
+    assert_eq!(
+        said_of("endpoint: https://a\ncompression_params: { level: -2 }"),
+        ["5:34 warning: `-2` has no effect: level 1 is the fastest (write `level: 1`)"]
+    );
+    assert_eq!(
         said_of("endpoint: https://a\ncompression: snappy\ncompression_params: { level: 1 }"),
         ["6:34 error: this compression has no levels (leave `compression_params` out, or write \
           `compression: gzip` or `compression: zstd`)"]
     );
+}
+
+#[test]
+fn a_level_of_0_or_minus_1_is_the_default_as_in_the_collector() {
+    let compression = |name: &str, level: i32| {
+        let lines = format!("compression: {name}\ncompression_params: {{ level: {level} }}");
+        otlp_http(&format!("endpoint: https://a\n{lines}")).compression
+    };
+    let without = |name: &str| otlp_http(&format!("endpoint: https://a\ncompression: {name}")).compression;
+    for name in ["gzip", "zlib", "deflate", "zstd"] {
+        assert_eq!([0, -1].map(|level| compression(name, level)), [without(name), without(name)], "{name}");
+    }
+    for name in ["none", "snappy", "x-snappy-framed", "lz4"] {
+        assert_eq!(compression(name, 0), without(name), "{name}");
+    }
+    assert_eq!(
+        [-7, 1, 22, 23, 100].map(|level| compression("zstd", level)),
+        [1, 1, 22, 22, 22].map(|level| Compression::Zstd { level }),
+        "what is no level is the nearest"
+    );
+    let snappy = "endpoint: https://a\ncompression: snappy\ncompression_params: { level: -1 }";
+    assert_eq!(said_of(snappy).len(), 1, "it has no default of levels");
+}
+
+#[test]
+fn a_header_without_a_value_is_an_empty_one_as_in_the_collector() {
+    let empty = otlp_http("endpoint: https://a\nheaders: { X-A: '' }").headers;
+    for headers in ["{ X-A: }", "{ X-A: ~ }", "{ X-A: null }", "[{ name: X-A, value: }]", "[{ name: X-A }]"] {
+        let lines = format!("endpoint: https://a\nheaders: {headers}");
+        assert_eq!(good(&with_exporter("otlp_http", &lines)).warnings, [], "{headers}");
+        assert_eq!(otlp_http(&lines).headers, empty, "{headers}");
+    }
 }
 
 #[test]
@@ -498,7 +537,23 @@ fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
             // Shapes that a Collector refuses ask for the same.
             format!("processors: [{name}]\n"),
             format!("processors: {name}\n"),
+            format!("processors: [{{ {name}: {{}} }}]\n"),
+            format!("processors: {{ {name}: false }}\n"),
+            format!("processors: {{ batch: , {name}: }}\n"),
             format!("service: {{ pipelines: [{{ logs: {{ processors: [{name}] }} }}] }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: {{}} }} }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: {name} }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: [batch, [{name}]] }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: {{ processors: [{{ {name}: {{ a: b }} }}] }} }} }}\n"),
+            format!("service: {{ pipelines: {{ logs: [{{ processors: [{name}] }}] }} }}\n"),
+            format!("service: [{{ pipelines: {{ logs: {{ processors: [{name}] }} }} }}]\n"),
+            format!("service: [[{{ pipelines: [[{{ logs/2: {{ processors: {{ {name}: {{}} }} }} }}]] }}]]\n"),
+            format!("service: {{ logs: {{ processors: [{name}] }} }}\n"),
+            format!("service: {{ processors: [{name}] }}\n"),
+            format!(
+                "processors: [{name}]\nservice: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"
+            ),
             format!(
                 "processors: {{ {name}: }}\nservice:\n  pipelines:\n    logs/2:\n      processors:\n        - {name}\n"
             ),
@@ -509,6 +564,10 @@ fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
             assert!(errors[0].contains(&format!("the processor `{name}` is not available")), "{said:?}");
         }
     }
+    // Of the Collector's own spans.
+    let own =
+        "service: { telemetry: { traces: { processors: [{ simple: { exporter: { console: {} } } }] } } }\n";
+    assert_eq!(good(&with(own)).warnings.len(), 1);
     let harmless = "processors: { batch: , memory_limiter/a: { limit_mib: 5 } }\nservice: { pipelines: { logs: { processors: [batch, memory_limiter/a] } } }\n";
     let warnings = good(&with(harmless)).warnings;
     assert_eq!(warnings.len(), 3, "{warnings:?}");
@@ -669,7 +728,7 @@ fn what_asks_for_nothing_is_its_default() {
         assert_eq!(good(&with_exporter(r#type, lines)).warnings, [], "{type}");
     }
     let lines = format!(
-        "{lines}\nproxy_url: ''\ntraces_endpoint: ''\nencoding: ''\nmax_idle_conns: 100\nforce_attempt_http2: true\ncookies: {{ enabled: \
+        "{lines}\nproxy_url: ''\ntraces_endpoint: ''\nencoding: ''\nmax_idle_conns: 100\nforce_attempt_http2: false\ncookies: {{ enabled: \
          false }}"
     );
     assert_eq!(good(&with_exporter("otlp_http", &lines)).warnings, []);
@@ -682,13 +741,18 @@ fn what_asks_for_nothing_is_its_default() {
         "auth: { authenticator: '' }",
         "tls: { include_system_ca_certs_pool: true }",
         "middlewares: [{ id: x }]",
+        "auth: { authenticator: , scopes: [a] }",
+        "auth: { authenticator: \"${env:UNSET:-}\" }",
+        "tls: { tpm: { enabled: , path: /dev/tpm0 } }",
     ] {
         assert!(
             load(&with_exporter("otlp_http", &format!("endpoint: https://a\n{line}"))).is_err(),
             "{line}"
         );
     }
-    assert_eq!(said_of("endpoint: https://a\nforce_attempt_http2: false").len(), 1);
+    for line in ["cookies: { enabled: true }", "max_idle_conns: 101", "write_buffer_size: 4096"] {
+        assert_eq!(said_of(&format!("endpoint: https://a\n{line}")).len(), 1, "{line}");
+    }
 }
 
 #[test]

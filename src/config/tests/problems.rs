@@ -159,7 +159,15 @@ fn a_key_without_a_value_means_its_default() {
 
 #[test]
 fn integers_are_written_as_in_yaml_1_1_and_1_2() {
-    for (written, number) in [("4_000", 4000), ("0xFA0", 4000), ("0o7640", 4000), ("0b1000", 8), ("+7", 7)] {
+    for (written, number) in [
+        ("4_000", 4000),
+        ("0xFA0", 4000),
+        ("0o7640", 4000),
+        ("0b1000", 8),
+        ("+7", 7),
+        ("4_000_", 4000),
+        ("0x_FA0", 4000),
+    ] {
         let compiled = good(&with(&format!("limits: {{ streams: {written} }}\n")));
         assert_eq!((compiled.limits.streams, compiled.warnings.len()), (number, 0), "{written}");
     }
@@ -173,6 +181,27 @@ fn integers_are_written_as_in_yaml_1_1_and_1_2() {
     let substituted =
         load_with(&with("limits: { streams: \"${env:N}\" }\n"), &|_| Some("1_000".into())).unwrap();
     assert_eq!(substituted.limits.streams, 1000);
+}
+
+#[test]
+fn an_integer_in_base_60_is_an_error_that_says_what_to_write() {
+    let instead = |number: u32| {
+        format!("(in YAML 1.1, numbers with `:` are in base 60; if that is meant, write `{number}`)")
+    };
+    assert_eq!(
+        said(&with("limits: { streams: 190:20:30 }\n")),
+        [format!(
+            "4:20 error: `limits.streams` must be a whole number, not `190:20:30` {}",
+            instead(685_230)
+        )]
+    );
+    assert_eq!(
+        said(&with("limits: { memory: 190:20:30 }\n")),
+        [format!("4:19 error: `190:20:30` is not an amount of memory (in `memory`) {}", instead(685_230))]
+    );
+    // What may be a secret is not repeated as a number, either.
+    let substituted = load_with(&with("limits: { streams: \"${env:N}\" }\n"), &|_| Some("1:30".into()));
+    assert!(!substituted.err().unwrap().to_string().contains("90"));
 }
 
 #[test]

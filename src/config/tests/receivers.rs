@@ -133,7 +133,24 @@ fn options_of_grpc_are_the_collectors() {
         good(&with_grpc("{ max_concurrent_streams: 0 }")).listeners[0].http2.max_concurrent_streams,
         256
     );
-    assert_eq!(said(&with_grpc("{ max_recv_msg_size_mib: 0 }")).len(), 1);
+}
+
+#[test]
+fn a_zero_that_is_the_collectors_default_is_the_default() {
+    let without = good(&with_grpc("")).listeners.remove(0);
+    let zeros = "{ max_recv_msg_size_mib: 0, max_concurrent_streams: 0, keepalive: { server_parameters: { \
+                 max_connection_age_grace: 0, time: 0s, timeout: 0s } } }";
+    let compiled = good(&with_grpc(zeros));
+    assert_eq!(compiled.warnings, []);
+    assert_eq!(compiled.listeners[0].max_request_body_size, without.max_request_body_size);
+    assert_eq!(compiled.listeners[0].http2, without.http2);
+    for zero in ["0", "0MiB", "0x0", ""] {
+        let compiled = good(&with_http(&format!("{{ max_request_body_size: {zero} }}")));
+        assert_eq!(
+            (&compiled.warnings[..], compiled.listeners[0].max_request_body_size),
+            (&[][..], 64 << 20)
+        );
+    }
 }
 
 #[test]
@@ -213,10 +230,9 @@ fn tls_files_that_cannot_be_used_are_shown_at_their_place() {
 fn values_of_a_receiver_are_checked() {
     assert_eq!(
         said(&with_http(
-            "{ max_request_body_size: 0, logs_url_path: \"/v1 x\", metrics_url_path: /v1/traces }"
+            "{ max_request_body_size: 5, logs_url_path: \"/v1 x\", metrics_url_path: /v1/traces }"
         )),
         [
-            "1:66 error: `max_request_body_size` must be above zero",
             "1:84 error: `[redacted]` is not a URL path (write a path such as `/v1/logs`)",
             "1:111 error: `/v1/traces` is already the path of traces",
         ]
@@ -301,12 +317,19 @@ fn each_port_that_other_machines_reach_without_tls_is_a_warning() {
     assert_eq!(warned(&both("127.0.0.1:4318", "[::1]:4317")), 0);
     assert_eq!(warned(&both("0.0.0.0:4318", "0.0.0.0:4317")), 2, "each by itself");
     assert_eq!(
-        said(&both("0.0.0.0:4318", "0.0.0.0:4317")).iter().map(|line| &line[..57]).collect::<Vec<_>>(),
+        said(&both("0.0.0.0:4318", "0.0.0.0:4317")),
         [
-            "1:53 warning: whoever reaches 0.0.0.0:4318 can send, and ",
-            "1:89 warning: whoever reaches 0.0.0.0:4317 can send, and ",
-        ]
+            "1:53 warning: whoever reaches 0.0.0.0:4318 can send, and what is sent is not encrypted (write `tls:`, or an \
+             endpoint on 127.0.0.1 if all senders are on this machine)",
+            "1:89 warning: whoever reaches 0.0.0.0:4317 can send, and what is sent is not encrypted",
+        ],
+        "what to do is said once"
     );
+    let grpc_first = with_http("{ endpoint: \"0.0.0.0:4318\" }")
+        .replace("http:", "grpc: { endpoint: \"0.0.0.0:4317\" }, http:");
+    let said_in_order = said(&grpc_first);
+    assert!(said_in_order[0].contains("0.0.0.0:4317") && said_in_order[0].contains("(write `tls:`"));
+    assert!(said_in_order[1].contains("0.0.0.0:4318") && !said_in_order[1].contains("(write"));
     assert_eq!(warned(&both("localhost:4318", ":4317")), 1);
     assert_eq!(warned(&both("192.0.2.1:4318", "127.0.0.1:4317")), 1);
     assert_eq!(

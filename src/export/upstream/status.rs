@@ -151,11 +151,13 @@ pub(in crate::export) fn redirect(status: StatusCode, headers: &HeaderMap) -> Op
     Some(format!("{status}: redirects are not followed; `endpoint` should name what `{location}` is"))
 }
 
-/// `Retry-After` in seconds or as a date (OTLP rule 42); a date that has passed means now.
+/// `Retry-After` in seconds or as a date (OTLP rule 42); a date that has passed means now. Whoever waits decides how much of
+/// it is believed: a number of seconds that no integer holds is the longest time there is.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    // RFC 9110, section 10.2.3: digits, however many.
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(value.parse().map_or(Duration::MAX, Duration::from_secs));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())

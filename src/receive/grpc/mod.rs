@@ -10,9 +10,9 @@ mod status;
 
 use std::time::Duration;
 
-use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use ::http::header::{HeaderMap, HeaderName};
 use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request};
+use ::http::{Method, Request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Limits};
-use super::http::{Misdirected, coding, unsupported};
+use super::http::{Misdirected, coding, media_types, unsupported};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
@@ -62,7 +62,18 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         budget: otlp.budget.clone(),
         arrives: true,
     };
-    let received = body::read_message(&mut body, coding, &limits).await;
+    let received = match patience {
+        // Nobody listens any more.
+        Some(Duration::ZERO) => Err(BodyError::TimedOut(Duration::ZERO)),
+        _ => body::read_message(&mut body, coding, &limits).await,
+    };
+    // What is taken after the deadline would be sent again by its sender.
+    let received = match patience {
+        Some(left) if deadline.is_some_and(|at| at <= Instant::now()) => {
+            received.and(Err(BodyError::TimedOut(left)))
+        }
+        _ => received,
+    };
     if matches!(&received, Err(error) if error.is_worth_draining()) {
         tokio::spawn(body::drain(body, DRAIN));
     }
@@ -115,9 +126,12 @@ async fn export(
 /// Looks at the head alone.
 fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
     let wrong = |how, message: &str| Misdirected { how, message: message.to_owned() };
-    let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let codec = content_type.get(MEDIA_TYPE.len()..).unwrap_or_default();
-    if codec.first() == Some(&b'+') && !codec[1..].to_ascii_lowercase().starts_with(b"proto") {
+    let is_protobuf = |media_type: &[u8]| {
+        let (start, codec) = media_type.split_at_checked(MEDIA_TYPE.len()).unwrap_or_default();
+        let named = codec.strip_prefix(b"+").unwrap_or(b"proto").to_ascii_lowercase();
+        start.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()) && named.starts_with(b"proto")
+    };
+    if !media_types(&head.headers).all(is_protobuf) {
         let instead = "messages are protobuf, so send `content-type: application/grpc`";
         return Err(unsupported(&head.headers, "content-type", instead));
     }

@@ -98,11 +98,27 @@ async fn rule_42_retry_after_is_understood_as_seconds_and_as_a_date() {
     assert_eq!(after("429", " 0 ").await, Some(Duration::ZERO));
     assert_eq!(after("401", "60").await, Some(Duration::from_secs(60)));
     assert_eq!(after("503", "soon").await, None);
-    assert_eq!(after("503", "-1").await, None);
+    for nothing in ["-1", "+5", "1.5", "5s", "1_000", ""] {
+        assert_eq!(after("503", nothing).await, None, "{nothing}");
+    }
     assert_eq!(after("503", "Thu, 01 Jan 1970 00:00:00 GMT").await, Some(Duration::ZERO));
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
     let waits = after("503", &date).await.unwrap();
     assert!(waits > Duration::from_secs(3500) && waits <= Duration::from_secs(3600), "{waits:?}");
+}
+
+#[tokio::test]
+async fn rule_42_a_retry_after_of_any_number_of_digits_is_a_wait() {
+    for (digits, seconds) in [
+        ("0000000000000000000000000000007".to_owned(), Duration::from_secs(7)),
+        (u64::MAX.to_string(), Duration::from_secs(u64::MAX)),
+        ("18446744073709551616".to_owned(), Duration::MAX),
+        ("99999999999999999999".to_owned(), Duration::MAX),
+        ("9".repeat(400), Duration::MAX),
+    ] {
+        let text = format!("HTTP/1.1 503 X\r\nRetry-After: {digits}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(answer_to(&text).await.outcome, Outcome::Retry { after: Some(seconds) }, "{digits}");
+    }
 }
 
 #[tokio::test]
