@@ -105,7 +105,7 @@ impl Bound {
     }
 
     /// Begins to accept.
-    pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
+    pub fn serve<H: Handler>(self, handler: Arc<H>) -> Listener {
         let address = self.address;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
         let (life, living) = watch::channel(Life::Accepting);
@@ -129,7 +129,7 @@ impl Bound {
             large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
         tasks.spawn(accepting.run(self.listener, changed.clone()));
-        Ok(Listener { settings, address, life, watch, changed, tasks })
+        Listener { settings, address, life, watch, changed, tasks }
     }
 }
 
