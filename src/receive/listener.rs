@@ -113,7 +113,7 @@ impl Bound {
         let changed = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
         let of_now = settings.clone();
-        tasks.spawn(watch.clone().run(move || of_now.load_full()));
+        tasks.spawn(watch.clone().run(handler.budget().cloned(), move || of_now.load_full()));
         let of_senders = settings.load().is_of_senders();
         let user = of_senders.then(|| {
             let room: Weak<dyn MakesRoom> = Arc::<Watch>::downgrade(&watch) as _;

@@ -33,6 +33,17 @@ const HALF_HEAD: u64 = 32 * 1024;
 /// What the part of a head takes that has come in whole frames of HTTP/2, decoded.
 const HALF_HEAD_OF_FRAMES: u64 = 96 * 1024;
 
+/// What each request at a time but the first takes on an HTTP/2 connection, beside what is reserved for it alone: a refusal that is
+/// not taken, 2 KiB, and afterwards the room of 1.1 KiB that h2 keeps for a further one.
+const SLOT: u64 = 2560;
+
+/// What the connections of a listener may take for such requests beside `limits.memory` once that is reached, so that there is
+/// an answer that asks their senders to wait. It is part of the 64 MiB that Sluice needs for itself.
+const SPARE: u64 = 4 * 1024 * 1024;
+
+/// Memory is short once less than this part of it is left.
+const SHORT: u64 = 8;
+
 /// When a listener is full, so many of its connections at a time make room, as one part of so many: looking for the ones
 /// that have waited longest costs time, which many new ones share then.
 const EVICTED_AT_ONCE: usize = 32;
@@ -41,12 +52,14 @@ const EVICTED_AT_ONCE: usize = 32;
 const BEGINNING: u32 = 1;
 
 /// The connections of one listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watch {
     /// Seconds since the listener began.
     clock: AtomicU32,
     /// The listener stops: what is answered from now on is the last of its connection.
     leaving: AtomicBool,
+    /// What is left of [`SPARE`].
+    spare: Arc<Budget>,
     connections: DashMap<u64, Arc<Activity>>,
 }
 
@@ -55,8 +68,12 @@ pub(super) struct Watch {
 pub(super) struct Activity {
     /// Requests being answered.
     in_progress: AtomicU32,
-    /// Answers that go on for as long as their reader likes.
-    streams: AtomicU32,
+    /// Requests of which anything is held: they are answered, or their answers are on their way or go on.
+    open: AtomicU32,
+    /// On HTTP/2, so many of them at a time have been reserved for, but for the first one.
+    slots: AtomicU32,
+    /// On HTTP/2, the most of them that there may be at a time.
+    most: AtomicU32,
     /// Answers of which not everything has been handed to the socket.
     untaken: AtomicU32,
     /// Clock when the last of those was, or the first of them began, plus one; 0 if there are none.
@@ -101,6 +118,17 @@ pub enum Evicted {
     Idle,
 }
 
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            clock: AtomicU32::default(),
+            leaving: AtomicBool::default(),
+            spare: Arc::new(Budget::new(SPARE)),
+            connections: DashMap::default(),
+        }
+    }
+}
+
 impl Watch {
     /// Notes a new connection, until the returned guard is dropped. What has come of its heads is reserved on `budget`.
     pub(super) fn enter(self: &Arc<Self>, id: u64, budget: Option<Arc<Budget>>) -> Watched {
@@ -111,7 +139,11 @@ impl Watch {
             watch: self.clone(),
             id,
             activity,
-            half_head: Mutex::new(budget.map(Reservation::empty)),
+            half_head: Mutex::new(budget.clone().map(Reservation::empty)),
+            slots: Mutex::new(budget.map(|budget| Slots {
+                counted: Reservation::empty(budget),
+                spare: Reservation::empty(self.spare.clone()),
+            })),
             half_head_come: AtomicU32::new(0),
             half_head_counted: AtomicBool::new(false),
         }
@@ -127,7 +159,11 @@ impl Watch {
     }
 
     /// Ticks and closes late connections until the listener's task ends it.
-    pub(super) async fn run(self: Arc<Self>, settings: impl Fn() -> Arc<ListenerSettings>) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        budget: Option<Arc<Budget>>,
+        settings: impl Fn() -> Arc<ListenerSettings>,
+    ) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -137,6 +173,7 @@ impl Watch {
             let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
             let answer = limit(settings.write_timeout);
+            let short = budget.as_ref().is_some_and(|budget| !budget.has_room(budget.limit() / SHORT));
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
                 if activity.is_deaf(now, answer) {
@@ -149,6 +186,9 @@ impl Watch {
                 } else if activity.is_idle()
                     && age > if activity.in_head.load(Ordering::Relaxed) { head } else { idle }
                 {
+                    activity.close(End::Late);
+                } else if short && activity.keeps_slots() && age > 0 {
+                    // Its sender comes again when it has something to say, and others have its memory until then.
                     activity.close(End::Late);
                 }
             }
@@ -225,6 +265,11 @@ impl Activity {
         self.in_progress.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether there is nothing but room for requests of which there were more at a time once.
+    fn keeps_slots(&self) -> bool {
+        self.is_idle() && self.open.load(Ordering::Relaxed) == 0 && self.slots.load(Ordering::Relaxed) > 1
+    }
+
     /// Whether what there is to say has not been taken for longer than so many seconds.
     fn is_deaf(&self, now: u32, patience: u32) -> bool {
         let late = |since: &AtomicU32| match since.load(Ordering::Relaxed) {
@@ -259,6 +304,16 @@ pub(super) struct Watched {
     half_head_come: AtomicU32,
     /// Whether something is reserved for it.
     half_head_counted: AtomicBool,
+    /// What is reserved for requests at a time; `None` if nothing is counted.
+    slots: Mutex<Option<Slots>>,
+}
+
+/// What is reserved for the requests that an HTTP/2 connection has had at a time, until it ends.
+#[derive(Debug)]
+struct Slots {
+    counted: Reservation,
+    /// Beside the limit.
+    spare: Reservation,
 }
 
 impl Watched {
@@ -292,15 +347,9 @@ impl Watched {
     }
 
     /// Whether there is neither a request beside this one nor an answer on its way.
-    pub(super) fn is_alone(&self, in_progress: &InProgress) -> bool {
-        debug_assert!(
-            Arc::ptr_eq(&in_progress.0.activity, &self.activity),
-            "it is a request of this connection"
-        );
-        let none = |count: &AtomicU32| count.load(Ordering::Relaxed) == 0;
-        self.activity.in_progress.load(Ordering::Relaxed) == 1
-            && none(&self.activity.untaken)
-            && none(&self.activity.streams)
+    pub(super) fn is_alone(&self, open: &Open) -> bool {
+        debug_assert!(Arc::ptr_eq(&open.0, &self.activity), "it is a request of this connection");
+        self.activity.open.load(Ordering::Relaxed) == 1
     }
 
     /// Notes an answer that is on its way, until the returned guard is dropped.
@@ -311,10 +360,32 @@ impl Watched {
         Untaken(self.clone())
     }
 
-    /// Notes an answer that goes on, until the returned guard is dropped.
-    pub(super) fn stream(self: &Arc<Self>) -> Streaming {
-        self.activity.streams.fetch_add(1, Ordering::Relaxed);
-        Streaming(self.activity.clone())
+    /// Notes a request of which something is held, until the returned guard is dropped.
+    pub(super) fn open(&self) -> Open {
+        self.activity.open.fetch_add(1, Ordering::Relaxed);
+        Open(self.activity.clone())
+    }
+
+    /// Whether there is memory for requests of which so many heads have just come. What is reserved stays so until the
+    /// connection ends, since h2 keeps room for as many requests as it has had at a time.
+    fn has_slots(&self, heads: u32) -> bool {
+        // h2 takes no more of them.
+        let most = self.activity.most.load(Ordering::Relaxed);
+        let wanted = (self.activity.open.load(Ordering::Relaxed) + heads).min(most);
+        let had = self.activity.slots.load(Ordering::Relaxed).max(1);
+        if wanted <= had {
+            return true;
+        }
+        // That room doubles.
+        let wanted = wanted.next_power_of_two();
+        let room = self.slots.lock().as_mut().is_none_or(|Slots { counted, spare }| {
+            let bytes = u64::from(wanted - had) * SLOT;
+            counted.grow(bytes) || spare.grow(bytes)
+        });
+        if room {
+            self.activity.slots.store(wanted, Ordering::Relaxed);
+        }
+        room
     }
 
     /// Notes that the connection's task runs anew.
@@ -340,9 +411,10 @@ impl Watched {
         }
     }
 
-    /// Notes that the connection speaks HTTP/2.
-    pub(super) fn multiplex(&self) {
+    /// Notes that the connection speaks HTTP/2, with up to `most` requests at a time.
+    pub(super) fn multiplex(&self, most: u32) {
         self.end_head();
+        self.activity.most.store(most, Ordering::Relaxed);
         self.activity.multiplexed.store(true, Ordering::Relaxed);
         self.touch();
     }
@@ -436,13 +508,13 @@ impl Drop for InProgress {
     }
 }
 
-/// An answer that goes on for as long as its reader likes.
+/// A request of which something is held.
 #[derive(Debug)]
-pub(super) struct Streaming(Arc<Activity>);
+pub(super) struct Open(Arc<Activity>);
 
-impl Drop for Streaming {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -518,9 +590,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
             match &mut this.frames {
                 None => this.watched.read(data.len()),
                 Some(frames) => {
-                    let has_head = frames.follow(data);
-                    this.left = if has_head { 0 } else { this.left.saturating_sub(data.len()) };
+                    let heads = frames.follow(data);
+                    this.left =
+                        if heads > 0 || frames.in_head() { 0 } else { this.left.saturating_sub(data.len()) };
                     this.watched.read_frames(frames);
+                    if heads > 0 && !this.watched.has_slots(heads) {
+                        // h2 never sees what was read.
+                        this.watched.activity.close(End::NoMemory);
+                        return Poll::Pending;
+                    }
                 }
             }
         }
@@ -598,5 +676,67 @@ mod tests {
         watch.clock.store(12, Ordering::Relaxed);
         assert!(watch.evict(Evicted::Idle));
         assert_eq!([evicted(&new), evicted(&busy)], [true, false]);
+    }
+
+    #[test]
+    fn requests_at_a_time_are_counted_as_far_as_there_may_be_some_until_their_connection_ends() {
+        let budget = Arc::new(Budget::new(1 << 30));
+        let watch = Arc::<Watch>::default();
+        let connection = watch.enter(1, Some(budget.clone()));
+        connection.multiplex(100);
+        let mut had = Vec::new();
+        for (heads, expected) in [(1, 0), (2, 1), (3, 3), (4, 3), (5, 7), (99, 127), (100_000, 127)] {
+            assert!(connection.has_slots(heads));
+            assert_eq!(budget.used(), expected * SLOT, "{heads}");
+        }
+        had.extend((0..100).map(|_| connection.open()));
+        assert!(connection.has_slots(1));
+        had.clear();
+        assert_eq!(budget.used(), 127 * SLOT);
+        drop(connection);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn without_memory_requests_at_a_time_take_what_is_spare_and_then_end_their_connection() {
+        const MOST: u32 = 256;
+        let watch = Arc::<Watch>::default();
+        let budget = Arc::new(Budget::new(0));
+        let connections: Vec<_> = (0..10)
+            .map(|id| {
+                let connection = watch.enter(id, Some(budget.clone()));
+                connection.multiplex(MOST);
+                connection
+            })
+            .collect();
+        let fit = SPARE / (u64::from(MOST - 1) * SLOT);
+        for (connection, index) in connections.iter().zip(0..) {
+            assert!(connection.has_slots(1), "one at a time is always taken");
+            assert_eq!(connection.has_slots(MOST), index < fit, "{index} beside it");
+        }
+        drop(connections);
+        assert_eq!((budget.used(), watch.spare.used()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_that_had_many_requests_go_when_memory_is_short_and_no_others() {
+        let budget = Arc::new(Budget::new(8 << 20));
+        let watch = Arc::<Watch>::default();
+        let settings = Arc::new(ListenerSettings::for_people("x", "127.0.0.1:0".parse().unwrap()));
+        let enter = |id| {
+            let connection = Arc::new(watch.enter(id, Some(budget.clone())));
+            connection.multiplex(256);
+            connection
+        };
+        let [many, one, busy] = [1, 2, 3].map(enter);
+        assert!(many.has_slots(10) && one.has_slots(1) && busy.has_slots(10));
+        let _request = busy.request();
+        let going = |connection: &Watched| connection.activity.end.load(Ordering::Relaxed) != 0;
+        tokio::spawn(watch.clone().run(Some(budget.clone()), move || settings.clone()));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!([&many, &one, &busy].iter().all(|connection| !going(connection)));
+        assert!(budget.reserve(7 << 20));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!([&many, &one, &busy].map(|connection| going(connection)), [true, false, false]);
     }
 }
