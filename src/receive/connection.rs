@@ -216,8 +216,8 @@ impl<H: Handler> Connection<H> {
             })
         };
         if opening == Opening::Http2 {
+            self.watched.multiplex();
             let http2 = &settings.http2;
-            self.watched.multiplex(http2.max_concurrent_streams);
             let mut builder = http2::Builder::new(ContainedExecutor);
             builder
                 .timer(TokioTimer::new())

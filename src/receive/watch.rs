@@ -72,8 +72,6 @@ pub(super) struct Activity {
     open: AtomicU32,
     /// On HTTP/2, so many of them at a time have been reserved for, but for the first one.
     slots: AtomicU32,
-    /// On HTTP/2, the most of them that there may be at a time.
-    most: AtomicU32,
     /// Answers of which not everything has been handed to the socket.
     untaken: AtomicU32,
     /// Clock when the last of those was, or the first of them began, plus one; 0 if there are none.
@@ -369,9 +367,8 @@ impl Watched {
     /// Whether there is memory for requests of which so many heads have just come. What is reserved stays so until the
     /// connection ends, since h2 keeps room for as many requests as it has had at a time.
     fn has_slots(&self, heads: u32) -> bool {
-        // h2 takes no more of them.
-        let most = self.activity.most.load(Ordering::Relaxed);
-        let wanted = (self.activity.open.load(Ordering::Relaxed) + heads).min(most);
+        // Also heads of what h2 answers by itself, such as requests beyond `max_concurrent_streams`.
+        let wanted = self.activity.open.load(Ordering::Relaxed) + heads;
         let had = self.activity.slots.load(Ordering::Relaxed).max(1);
         if wanted <= had {
             return true;
@@ -411,10 +408,9 @@ impl Watched {
         }
     }
 
-    /// Notes that the connection speaks HTTP/2, with up to `most` requests at a time.
-    pub(super) fn multiplex(&self, most: u32) {
+    /// Notes that the connection speaks HTTP/2.
+    pub(super) fn multiplex(&self) {
         self.end_head();
-        self.activity.most.store(most, Ordering::Relaxed);
         self.activity.multiplexed.store(true, Ordering::Relaxed);
         self.touch();
     }
@@ -471,6 +467,11 @@ impl Watched {
         // On HTTP/1.1 it may also be the rest of a body whose request was refused, which is passed over for a moment.
         self.activity.lacking.store(!room, Ordering::Relaxed);
         room || frames.is_none()
+    }
+
+    /// Whether the socket has not taken all that was to be written.
+    fn is_blocked(&self) -> bool {
+        self.activity.blocked.load(Ordering::Relaxed) != 0
     }
 
     /// Notes whether the socket took what was to be written.
@@ -546,18 +547,21 @@ pub(super) struct WatchedIo<S> {
     at_once: usize,
     left: usize,
     turn: u32,
+    /// On HTTP/2, nothing was read because the other side does not take what it is told.
+    withheld: bool,
 }
 
 impl<S> WatchedIo<S> {
     /// HTTP/1.1: hyper reads what a request is ready to take.
     pub(super) fn new(socket: S, watched: Arc<Watched>) -> Self {
-        Self { socket, watched, frames: None, at_once: 0, left: 0, turn: 0 }
+        Self { socket, watched, frames: None, at_once: 0, left: 0, turn: 0, withheld: false }
     }
 
     /// HTTP/2, the preface included: h2 reads whatever there is, heads and bodies, and only then do those get to run that they
     /// are for, and count what they hold. So they do after a read with a head in it, and after `at_once` bytes in any case.
     pub(super) fn multiplexed(socket: S, watched: Arc<Watched>, at_once: usize) -> Self {
-        Self { socket, watched, frames: Some(Frames::behind(PREFACE.len())), at_once, left: at_once, turn: 0 }
+        let frames = Some(Frames::behind(PREFACE.len()));
+        Self { socket, watched, frames, at_once, left: at_once, turn: 0, withheld: false }
     }
 }
 
@@ -577,6 +581,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
             let turn = this.watched.activity.turn.load(Ordering::Relaxed);
             if std::mem::replace(&mut this.turn, turn) != turn {
                 this.left = this.at_once;
+            }
+            // h2 keeps whatever it has to say of what is read, also what is no answer and counted by nobody.
+            this.withheld = this.watched.is_blocked();
+            if this.withheld {
+                return Poll::Pending;
             }
             if this.left == 0 {
                 cx.waker().wake_by_ref();
@@ -608,8 +617,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
 
 impl<S> WatchedIo<S> {
     /// Notes what came of writing.
-    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn note<T>(&mut self, cx: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.watched.wrote(polled.is_ready());
+        if polled.is_ready() && std::mem::take(&mut self.withheld) {
+            // The socket says only once that there is something to read.
+            cx.waker().wake_by_ref();
+        }
         polled
     }
 }
@@ -617,7 +630,7 @@ impl<S> WatchedIo<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.note(polled)
+        self.note(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -626,7 +639,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.note(polled)
+        self.note(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -636,7 +649,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Not only bytes that were not written: TLS keeps what its socket did not take.
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
-        self.note(polled)
+        self.note(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -679,20 +692,22 @@ mod tests {
     }
 
     #[test]
-    fn requests_at_a_time_are_counted_as_far_as_there_may_be_some_until_their_connection_ends() {
+    fn the_most_requests_at_a_time_are_counted_until_their_connection_ends() {
         let budget = Arc::new(Budget::new(1 << 30));
         let watch = Arc::<Watch>::default();
         let connection = watch.enter(1, Some(budget.clone()));
-        connection.multiplex(100);
-        let mut had = Vec::new();
-        for (heads, expected) in [(1, 0), (2, 1), (3, 3), (4, 3), (5, 7), (99, 127), (100_000, 127)] {
+        connection.multiplex();
+        for (heads, expected) in [(1, 0), (2, 1), (3, 3), (4, 3), (5, 7), (99, 127), (2, 127)] {
             assert!(connection.has_slots(heads));
             assert_eq!(budget.used(), expected * SLOT, "{heads}");
         }
-        had.extend((0..100).map(|_| connection.open()));
-        assert!(connection.has_slots(1));
-        had.clear();
+        let had: Vec<_> = (0..100).map(|_| connection.open()).collect();
+        assert!(connection.has_slots(28));
         assert_eq!(budget.used(), 127 * SLOT);
+        assert!(connection.has_slots(29));
+        drop(had);
+        assert!(connection.has_slots(1));
+        assert_eq!(budget.used(), 255 * SLOT);
         drop(connection);
         assert_eq!(budget.used(), 0);
     }
@@ -705,7 +720,7 @@ mod tests {
         let connections: Vec<_> = (0..10)
             .map(|id| {
                 let connection = watch.enter(id, Some(budget.clone()));
-                connection.multiplex(MOST);
+                connection.multiplex();
                 connection
             })
             .collect();
@@ -725,7 +740,7 @@ mod tests {
         let settings = Arc::new(ListenerSettings::for_people("x", "127.0.0.1:0".parse().unwrap()));
         let enter = |id| {
             let connection = Arc::new(watch.enter(id, Some(budget.clone())));
-            connection.multiplex(256);
+            connection.multiplex();
             connection
         };
         let [many, one, busy] = [1, 2, 3].map(enter);
@@ -738,5 +753,67 @@ mod tests {
         assert!(budget.reserve(7 << 20));
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!([&many, &one, &busy].map(|connection| going(connection)), [true, false, false]);
+    }
+
+    /// A socket that always has something to read, and takes what is written when it is told to.
+    struct Deaf {
+        takes: bool,
+    }
+
+    impl AsyncRead for Deaf {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(&[0]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            if self.takes { Poll::Ready(Ok(buf.len())) } else { Poll::Pending }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_of_http_2_while_nothing_is_taken_and_the_reader_is_woken_afterwards() {
+        let watched = Arc::new(Arc::<Watch>::default().enter(1, None));
+        let mut io = WatchedIo::multiplexed(Deaf { takes: true }, watched, 1 << 20);
+        let (waker, woken) = waker();
+        let cx = &mut Context::from_waker(&waker);
+        let read = |io: &mut WatchedIo<Deaf>, cx: &mut Context<'_>| {
+            let mut space = [0; 1];
+            Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut space)).is_ready()
+        };
+        assert!(read(&mut io, cx));
+        io.socket.takes = false;
+        assert!(Pin::new(&mut io).poll_write(cx, b"x").is_pending());
+        assert!(!read(&mut io, cx));
+        io.socket.takes = true;
+        assert!(!woken.load(Ordering::Relaxed));
+        assert!(Pin::new(&mut io).poll_write(cx, b"x").is_ready());
+        assert!(woken.load(Ordering::Relaxed) && read(&mut io, cx));
+    }
+
+    /// A waker, and whether it was used.
+    fn waker() -> (std::task::Waker, Arc<AtomicBool>) {
+        struct Flag(Arc<AtomicBool>);
+        impl std::task::Wake for Flag {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::<AtomicBool>::default();
+        (Arc::new(Flag(woken.clone())).into(), woken)
     }
 }

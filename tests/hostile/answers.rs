@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice::otlp::Signal;
@@ -135,6 +136,54 @@ async fn answers_that_wait_for_an_http_2_window_hold_no_more_than_the_limit_what
         sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
         let peak = peak_memory(&sluice);
         assert!(peak < bound(connections), "{what}: {peak} bytes for {connections} connections");
+        sluice.accept(Signal::Logs, logs(&[("a", &["after"])])).await;
+    }
+}
+
+#[tokio::test]
+async fn heads_that_come_while_nothing_is_taken_hold_no_more_than_the_limit() {
+    const CONNECTIONS: usize = 200;
+    let upper_case = [request_head(GET, "/nowhere"), vec![0, 1, b'X', 1, b'y']].concat();
+    for (what, flags, head) in [
+        ("requests that may go on", END_HEADERS, request_head(POST, "/v1/logs")),
+        ("heads that are not valid", END_HEADERS | END_STREAM, upper_case),
+    ] {
+        let up = sinks::counting().await;
+        let config = yaml::up(&up.url(), &[])
+            + "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, write_timeout: 5s } } } }\n"
+            + &format!("limits: {{ memory: {LIMIT} }}\n");
+        let sluice = SluiceProcess::start(&config, &[]).await;
+        // More answers than the system keeps, and then what there is something to say of as well.
+        let answered = (0..1200).map(|_| (END_HEADERS | END_STREAM, request_head(GET, "/nowhere")));
+        let unanswered = (0..1200).map(|_| (flags, head.clone()));
+        let frames: Vec<Vec<u8>> = answered
+            .chain(unanswered)
+            .zip((1..).step_by(2))
+            .map(|((flags, head), stream)| frame(kind::HEADERS, flags, stream, &head))
+            .collect();
+        let pieces: Arc<Vec<Vec<u8>>> = Arc::new(frames.chunks(8).map(<[Vec<u8>]>::concat).collect());
+        let attacks: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let (to, pieces) = (sluice.otlp, pieces.clone());
+                tokio::spawn(async move {
+                    let mut attacker = Attacker::deaf(to, 4096).await;
+                    attacker.begin_http2(&[]).await;
+                    for piece in pieces.iter() {
+                        // What is not read any more is not sent, until the connection is closed.
+                        if !attacker.send(piece).await {
+                            break;
+                        }
+                    }
+                    attacker
+                })
+            })
+            .collect();
+        for attack in attacks {
+            tokio::time::timeout(PATIENCE, attack).await.expect("it is read or closed").unwrap();
+        }
+        sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
+        let peak = peak_memory(&sluice);
+        assert!(peak < bound(CONNECTIONS), "{what}: {peak} bytes for {CONNECTIONS} connections");
         sluice.accept(Signal::Logs, logs(&[("a", &["after"])])).await;
     }
 }
