@@ -33,19 +33,11 @@ impl AnswerBody {
         Self(Kind::Whole { data: Some(data).filter(|data| !data.is_empty()), trailers: Some(trailers) })
     }
 
-    /// Keeps what a body that comes in pieces needs for as long as it goes on. Nothing is kept for one that is there as a whole.
-    pub(super) fn keep<G: Send + 'static>(&mut self, guard: impl FnOnce() -> G) {
-        if let Kind::Stream { kept, .. } = &mut self.0 {
-            *kept = Some(Box::new(guard()));
-        }
-    }
-
-    /// Keeps what `guard` makes of the body's length for as long as its bytes are held, by whoever sends them. Nothing is
-    /// kept for a body without bytes, nor for one that goes on: that is as long as its reader likes.
-    pub(super) fn hold<G: Send + Sync + 'static>(&mut self, guard: impl FnOnce(u64) -> G) {
-        if let Kind::Whole { data: Some(data), .. } = &mut self.0 {
-            let guard = guard(data.len() as u64);
-            *data = Bytes::from_owner(Held { data: std::mem::take(data), _guard: guard });
+    /// The length of a body that is there as a whole.
+    pub(super) fn whole(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Whole { data, .. } => Some(data.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Stream { .. } => None,
         }
     }
 
@@ -53,6 +45,31 @@ impl AnswerBody {
     pub fn stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
         Self(Kind::Stream { body: body.boxed_unsync(), kept: None })
     }
+}
+
+/// Keeps `guard` for as long as the last part of an answer is held by whoever sends it: for as long as it goes on, or until its
+/// trailers, its bytes or its head have been written.
+pub(super) fn hold<G: Send + Sync + 'static>(answer: &mut Response<AnswerBody>, guard: G) {
+    match &mut answer.body_mut().0 {
+        Kind::Stream { kept, .. } => *kept = Some(Box::new(guard)),
+        Kind::Whole { trailers: Some(trailers), .. } => hold_in(trailers, guard),
+        Kind::Whole { data: Some(data), .. } => *data = held(std::mem::take(data), guard),
+        Kind::Whole { .. } => hold_in(answer.headers_mut(), guard),
+    }
+}
+
+/// Keeps `guard` in one of the headers.
+fn hold_in<G: Send + Sync + 'static>(headers: &mut HeaderMap, guard: G) {
+    if let Some(value) = headers.values_mut().next() {
+        let bytes = held(Bytes::copy_from_slice(value.as_bytes()), guard);
+        *value = HeaderValue::from_maybe_shared(bytes).expect("it was a value before");
+        // What is sensitive is not put into the table of HPACK, which would keep it.
+        value.set_sensitive(true);
+    }
+}
+
+fn held<G: Send + Sync + 'static>(data: Bytes, guard: G) -> Bytes {
+    Bytes::from_owner(Held { data, _guard: guard })
 }
 
 /// Bytes, and what lives as long as they do.
@@ -152,6 +169,8 @@ pub(super) fn takes_gzip(headers: &HeaderMap, name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -188,5 +207,44 @@ mod tests {
         assert_eq!(body.frame().await.unwrap().unwrap().into_trailers().unwrap(), trailers);
         assert!(body.is_end_stream() && body.frame().await.is_none());
         assert!(AnswerBody::from(Bytes::new()).is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn what_an_answer_holds_is_held_by_its_last_part() {
+        let held = |answer: &mut Response<AnswerBody>| {
+            let guard = Arc::new(());
+            let held = Arc::downgrade(&guard);
+            hold(answer, guard);
+            held
+        };
+        let mut bare = Response::new(AnswerBody::from(Bytes::new()));
+        bare.headers_mut().insert("x", HeaderValue::from_static("y"));
+        let guard = held(&mut bare);
+        let (mut head, body) = bare.into_parts();
+        drop(body);
+        assert_eq!(head.headers["x"], "y");
+        assert!(head.headers["x"].is_sensitive());
+        assert_eq!(guard.strong_count(), 1);
+        head.headers.clear();
+        assert_eq!(guard.strong_count(), 0);
+
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        for (mut answer, parts) in [
+            (Response::new(AnswerBody::from(Bytes::from_static(b"data"))), 1),
+            (Response::new(AnswerBody::with_trailers("data".into(), trailers)), 2),
+            (Response::new(AnswerBody::stream(http_body_util::Full::from("data"))), 1),
+        ] {
+            answer.headers_mut().insert("x", HeaderValue::from_static("y"));
+            let guard = held(&mut answer);
+            let mut body = answer.into_body();
+            for left in (0..parts).rev() {
+                let part = body.frame().await.unwrap().unwrap();
+                assert_eq!(guard.strong_count(), 1, "{left} are left");
+                drop(part);
+            }
+            drop(body);
+            assert_eq!(guard.strong_count(), 0);
+        }
     }
 }

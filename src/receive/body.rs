@@ -29,6 +29,7 @@ use self::lz4::Filled;
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::copy::{COPYING, CopyLeave};
 use super::grpc::framing::{FramingError, Part, Unframe};
+use super::head::Holding;
 use crate::coding::Coding;
 use crate::stream::{Budget, Patience, Reservation};
 
@@ -155,8 +156,9 @@ pub(super) async fn read_message(
     reading.expect("a message that has ended has begun").finish().await
 }
 
-/// Reads on what a sender still has to say before it listens, and forgets it.
-pub(super) async fn drain(mut body: Incoming, time: Duration) {
+/// Reads on what a sender still has to say before it listens, and forgets it. `held` is what the request holds until then.
+pub(super) async fn drain(mut body: Incoming, held: Option<Holding>, time: Duration) {
+    let _held = held;
     let _ = tokio::time::timeout(time, async { while let Some(Ok(_)) = body.frame().await {} }).await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::future::poll_fn;
+use std::future::{Ready, poll_fn, ready};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -22,10 +22,12 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tracing::debug;
 
+use super::answer;
 use super::connection_errors::ConnectionError;
-use super::head;
+use super::head::{self, Holding};
 use super::listener::{Answer, Handler};
 use super::opening::{self, Opening, Reread};
 use super::otlp::DRAIN;
@@ -210,7 +212,7 @@ impl<H: Handler> Connection<H> {
                 request.extensions_mut().insert(Peer(peer));
                 // Before the task runs that answers it: until then, others may come in any number.
                 let begun = Begun::new(watched.clone(), handler.budget(), request);
-                begun.answer(settings.load_full(), handler.clone())
+                begun.answer(&settings, &handler)
             })
         };
         if opening == Opening::Http2 {
@@ -272,7 +274,7 @@ impl<H: Handler> Connection<H> {
                         return self.report(settings, ConnectionError::AnswerNotTaken, message);
                     }
                     End::NoMemory => {
-                        let message = "the memory limit is reached, and its head is large or in many pieces";
+                        let message = "the memory limit is reached, and it has begun many requests at a time, or a head that is large or in many pieces";
                         return self.report(settings, ConnectionError::NoMemory, message);
                     }
                     End::Evicted => {
@@ -328,57 +330,70 @@ impl<H: Handler> Connection<H> {
 struct Begun {
     watched: Arc<Watched>,
     in_progress: InProgress,
+    holding: Holding,
     head: Parts,
     /// Without it there is no memory for the request.
-    body: Option<(Incoming, Option<Reservation>)>,
+    body: Option<Incoming>,
 }
+
+/// The answer of a request, now or in a while. What is not there yet is in a box, so that an answer that waits to be taken takes
+/// no room for what it was made by.
+type Answering = Either<
+    Ready<Result<Answer, Infallible>>,
+    Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>,
+>;
 
 impl Begun {
     fn new(watched: Arc<Watched>, budget: Option<&Arc<Budget>>, request: Request<Incoming>) -> Self {
         let in_progress = watched.request();
+        let open = watched.open();
         let (mut head, body) = request.into_parts();
-        let reserved = head::reserve(&head, watched.is_alone(&in_progress), budget);
-        let body = if let Ok(reservation) = reserved {
-            // On HTTP/1.1, one small head keeps no more than the buffer that its connection has anyway.
-            if head.version >= Version::HTTP_2 || reservation.is_some() {
-                head::detach(&mut head);
-            }
-            Some((body, reservation))
-        } else {
-            head::forget(&mut head);
-            None
-        };
-        Self { watched, in_progress, head, body }
+        let multiplexed = head.version >= Version::HTTP_2;
+        let (body, reservation) =
+            if let Ok(reservation) = head::reserve(&head, watched.is_alone(&open), budget) {
+                // On HTTP/1.1, one small head keeps no more than the buffer that its connection has anyway.
+                if multiplexed || reservation.is_some() {
+                    head::detach(&mut head);
+                }
+                (Some(body), reservation)
+            } else {
+                head::forget(&mut head);
+                (None, None)
+            };
+        let holding = Holding::new(reservation, open);
+        if multiplexed {
+            head.extensions.insert(holding.clone());
+        }
+        Self { watched, in_progress, holding, head, body }
     }
 
-    async fn answer<H: Handler>(
-        self,
-        settings: Arc<ListenerSettings>,
-        handler: Arc<H>,
-    ) -> Result<Answer, Infallible> {
-        let Self { watched, in_progress, head, body } = self;
+    fn answer<H: Handler>(self, settings: &ArcSwap<ListenerSettings>, handler: &Arc<H>) -> Answering {
+        let Self { watched, in_progress, holding, head, body } = self;
+        let budget = handler.budget().cloned();
         // HTTP/2 has GOAWAY instead.
         let one_by_one = head.version < Version::HTTP_2;
-        let mut answer = match body {
-            Some((body, reservation)) => {
-                let mut answer = handler.answer(&settings, Request::from_parts(head, body)).await;
-                answer.body_mut().keep(|| (reservation, watched.stream()));
-                answer
+        let finished = move |mut answer: Answer| {
+            if one_by_one && in_progress.is_last() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            None => handler.no_memory(&settings, &head),
-        };
-        if one_by_one && in_progress.is_last() {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        let room = handler.budget().cloned().map(Reservation::empty);
-        answer.body_mut().hold(|bytes| {
-            let room = room.map(|mut room| {
-                room.charge_spare(bytes);
-                room
+            let untaken = answer.body().whole().map(|bytes| {
+                let mut room = budget.map(Reservation::empty);
+                if let Some(room) = &mut room {
+                    room.charge_spare(bytes);
+                }
+                (watched.answer(), room)
             });
-            (watched.answer(), room)
-        });
-        Ok(answer)
+            answer::hold(&mut answer, (untaken, holding));
+            Ok(answer)
+        };
+        let settings = settings.load_full();
+        let Some(body) = body else {
+            return Either::Left(ready(finished(handler.no_memory(&settings, &head))));
+        };
+        let handler = handler.clone();
+        Either::Right(Box::pin(async move {
+            finished(handler.answer(&settings, Request::from_parts(head, body)).await)
+        }))
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Frames {
     /// Bytes of its payload that have not come.
     left: usize,
     in_head: bool,
+    /// A head ends with the frame that has begun.
+    ends_head: bool,
 }
 
 impl Frames {
@@ -28,14 +30,17 @@ impl Frames {
         Self { left: bytes, ..Self::default() }
     }
 
-    /// Follows bytes as they come; whether the frame of a head is among those that begin there.
-    pub(super) fn follow(&mut self, mut data: &[u8]) -> bool {
-        let mut has_head = false;
+    /// Follows bytes as they come; how many heads end there.
+    pub(super) fn follow(&mut self, mut data: &[u8]) -> u32 {
+        let mut heads = 0;
         loop {
             let skipped = self.left.min(data.len());
             self.left -= skipped;
             data = &data[skipped..];
-            let Some((byte, rest)) = data.split_first() else { return has_head };
+            if self.left == 0 && std::mem::take(&mut self.ends_head) {
+                heads += 1;
+            }
+            let Some((byte, rest)) = data.split_first() else { return heads };
             if let Some(known) = self.head.get_mut(usize::from(self.come)) {
                 *known = *byte;
             }
@@ -45,8 +50,8 @@ impl Frames {
                 let [a, b, c, kind, flags] = self.head;
                 (self.come, self.left) = (0, u32::from_be_bytes([0, a, b, c]) as usize);
                 if kind == HEADERS || kind == CONTINUATION {
-                    self.in_head = flags & END_HEADERS == 0;
-                    has_head = true;
+                    self.ends_head = flags & END_HEADERS != 0;
+                    self.in_head = !self.ends_head;
                 }
             }
         }
@@ -63,21 +68,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_has_ended_once_its_last_frame_has_begun_in_whatever_pieces_it_comes() {
+    fn heads_end_with_the_last_bytes_of_their_last_frames_in_whatever_pieces_these_come() {
         let frame = |kind: u8, flags: u8, payload: &[u8]| {
             [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1], payload].concat()
         };
         let begun = [frame(4, 0, &[]), frame(HEADERS, 0, &[1; 200]), frame(CONTINUATION, 0, &[])].concat();
         let whole = [frame(CONTINUATION, END_HEADERS, &[4]), frame(0, 0, &[HEADERS; 99])].concat();
+        let two = [frame(HEADERS, END_HEADERS, &[]), frame(HEADERS, END_HEADERS | 1, &[0; 5])].concat();
         for piece in [1, 2, 8, 9, 10, 100, 1000] {
             let mut frames = Frames::default();
-            assert!(begun.chunks(piece).fold(false, |has_head, data| frames.follow(data) | has_head));
-            assert!(frames.in_head(), "{piece}");
-            assert!(whole.chunks(piece).fold(false, |has_head, data| frames.follow(data) | has_head));
-            assert!(!frames.in_head(), "{piece}");
-            assert!(frames.follow(&frame(HEADERS, END_HEADERS | 1, &[0; 5])));
-            assert!(!frames.in_head(), "{piece}");
-            assert!(!frames.follow(&frame(0, 0, &[HEADERS; 99])));
+            let mut ended = |data: &[u8]| {
+                let ended: u32 = data.chunks(piece).map(|data| frames.follow(data)).sum();
+                (ended, frames.in_head())
+            };
+            assert_eq!(ended(&begun), (0, true), "{piece}");
+            assert_eq!(ended(&whole), (1, false), "{piece}");
+            assert_eq!(ended(&two[..two.len() - 1]), (1, false), "{piece}");
+            assert_eq!(ended(&two[two.len() - 1..]), (1, false), "{piece}");
+            assert_eq!(ended(&frame(0, 0, &[HEADERS; 99])), (0, false), "{piece}");
         }
     }
 }

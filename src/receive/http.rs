@@ -12,7 +12,7 @@ use tracing::warn;
 use super::answer::{compress, takes_gzip};
 use super::body::{self, BodyError, Limits};
 use super::cors;
-use super::head::wrong_host;
+use super::head::{Holding, wrong_host};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
@@ -51,7 +51,7 @@ pub(super) async fn answer(
             misdirected.log(misdirected.how.code(), settings, &Sender::of(&head));
             // A sender that waits for `100 Continue` has not begun and needs no draining.
             if !head.headers.contains_key(EXPECT) {
-                tokio::spawn(body::drain(body, DRAIN));
+                tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
             }
             misdirected.answer(encoding(&head.headers).unwrap_or(Encoding::Protobuf))
         }
@@ -77,7 +77,7 @@ pub(super) async fn answer(
                     intake.unread(signal, Transport::Http, &Sender::of(&head), &error);
                     let expected = head.headers.contains_key(EXPECT);
                     if !expected && error.is_worth_draining() {
-                        tokio::spawn(body::drain(body, DRAIN));
+                        tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
                     }
                     unread(encoding, &error, expected)
                 }

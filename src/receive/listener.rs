@@ -105,7 +105,7 @@ impl Bound {
     }
 
     /// Begins to accept.
-    pub fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<Listener> {
+    pub fn serve<H: Handler>(self, handler: Arc<H>) -> Listener {
         let address = self.address;
         let settings = Arc::new(ArcSwap::from_pointee(self.settings));
         let (life, living) = watch::channel(Life::Accepting);
@@ -113,7 +113,7 @@ impl Bound {
         let changed = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
         let of_now = settings.clone();
-        tasks.spawn(watch.clone().run(move || of_now.load_full()));
+        tasks.spawn(watch.clone().run(handler.budget().cloned(), move || of_now.load_full()));
         let of_senders = settings.load().is_of_senders();
         let user = of_senders.then(|| {
             let room: Weak<dyn MakesRoom> = Arc::<Watch>::downgrade(&watch) as _;
@@ -129,7 +129,7 @@ impl Bound {
             large_readers: Arc::new(Semaphore::new(LARGE_READERS)),
         };
         tasks.spawn(accepting.run(self.listener, changed.clone()));
-        Ok(Listener { settings, address, life, watch, changed, tasks })
+        Listener { settings, address, life, watch, changed, tasks }
     }
 }
 

@@ -33,6 +33,17 @@ const HALF_HEAD: u64 = 32 * 1024;
 /// What the part of a head takes that has come in whole frames of HTTP/2, decoded.
 const HALF_HEAD_OF_FRAMES: u64 = 96 * 1024;
 
+/// What each request at a time but the first takes on an HTTP/2 connection, beside what is reserved for it alone: a refusal that is
+/// not taken, 2 KiB, and afterwards the room of 1.1 KiB that h2 keeps for a further one.
+const SLOT: u64 = 2560;
+
+/// What the connections of a listener may take for such requests beside `limits.memory` once that is reached, so that there is
+/// an answer that asks their senders to wait. It is part of the 64 MiB that Sluice needs for itself.
+const SPARE: u64 = 4 * 1024 * 1024;
+
+/// Memory is short once less than this part of it is left.
+const SHORT: u64 = 8;
+
 /// When a listener is full, so many of its connections at a time make room, as one part of so many: looking for the ones
 /// that have waited longest costs time, which many new ones share then.
 const EVICTED_AT_ONCE: usize = 32;
@@ -41,12 +52,14 @@ const EVICTED_AT_ONCE: usize = 32;
 const BEGINNING: u32 = 1;
 
 /// The connections of one listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watch {
     /// Seconds since the listener began.
     clock: AtomicU32,
     /// The listener stops: what is answered from now on is the last of its connection.
     leaving: AtomicBool,
+    /// What is left of [`SPARE`].
+    spare: Arc<Budget>,
     connections: DashMap<u64, Arc<Activity>>,
 }
 
@@ -55,8 +68,10 @@ pub(super) struct Watch {
 pub(super) struct Activity {
     /// Requests being answered.
     in_progress: AtomicU32,
-    /// Answers that go on for as long as their reader likes.
-    streams: AtomicU32,
+    /// Requests of which anything is held: they are answered, or their answers are on their way or go on.
+    open: AtomicU32,
+    /// On HTTP/2, so many of them at a time have been reserved for, but for the first one.
+    slots: AtomicU32,
     /// Answers of which not everything has been handed to the socket.
     untaken: AtomicU32,
     /// Clock when the last of those was, or the first of them began, plus one; 0 if there are none.
@@ -101,6 +116,17 @@ pub enum Evicted {
     Idle,
 }
 
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            clock: AtomicU32::default(),
+            leaving: AtomicBool::default(),
+            spare: Arc::new(Budget::new(SPARE)),
+            connections: DashMap::default(),
+        }
+    }
+}
+
 impl Watch {
     /// Notes a new connection, until the returned guard is dropped. What has come of its heads is reserved on `budget`.
     pub(super) fn enter(self: &Arc<Self>, id: u64, budget: Option<Arc<Budget>>) -> Watched {
@@ -111,7 +137,11 @@ impl Watch {
             watch: self.clone(),
             id,
             activity,
-            half_head: Mutex::new(budget.map(Reservation::empty)),
+            half_head: Mutex::new(budget.clone().map(Reservation::empty)),
+            slots: Mutex::new(budget.map(|budget| Slots {
+                counted: Reservation::empty(budget),
+                spare: Reservation::empty(self.spare.clone()),
+            })),
             half_head_come: AtomicU32::new(0),
             half_head_counted: AtomicBool::new(false),
         }
@@ -127,7 +157,11 @@ impl Watch {
     }
 
     /// Ticks and closes late connections until the listener's task ends it.
-    pub(super) async fn run(self: Arc<Self>, settings: impl Fn() -> Arc<ListenerSettings>) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        budget: Option<Arc<Budget>>,
+        settings: impl Fn() -> Arc<ListenerSettings>,
+    ) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -137,6 +171,7 @@ impl Watch {
             let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
             let answer = limit(settings.write_timeout);
+            let short = budget.as_ref().is_some_and(|budget| !budget.has_room(budget.limit() / SHORT));
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
                 if activity.is_deaf(now, answer) {
@@ -149,6 +184,9 @@ impl Watch {
                 } else if activity.is_idle()
                     && age > if activity.in_head.load(Ordering::Relaxed) { head } else { idle }
                 {
+                    activity.close(End::Late);
+                } else if short && activity.keeps_slots() && age > 0 {
+                    // Its sender comes again when it has something to say, and others have its memory until then.
                     activity.close(End::Late);
                 }
             }
@@ -225,6 +263,11 @@ impl Activity {
         self.in_progress.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether there is nothing but room for requests of which there were more at a time once.
+    fn keeps_slots(&self) -> bool {
+        self.is_idle() && self.open.load(Ordering::Relaxed) == 0 && self.slots.load(Ordering::Relaxed) > 1
+    }
+
     /// Whether what there is to say has not been taken for longer than so many seconds.
     fn is_deaf(&self, now: u32, patience: u32) -> bool {
         let late = |since: &AtomicU32| match since.load(Ordering::Relaxed) {
@@ -259,6 +302,16 @@ pub(super) struct Watched {
     half_head_come: AtomicU32,
     /// Whether something is reserved for it.
     half_head_counted: AtomicBool,
+    /// What is reserved for requests at a time; `None` if nothing is counted.
+    slots: Mutex<Option<Slots>>,
+}
+
+/// What is reserved for the requests that an HTTP/2 connection has had at a time, until it ends.
+#[derive(Debug)]
+struct Slots {
+    counted: Reservation,
+    /// Beside the limit.
+    spare: Reservation,
 }
 
 impl Watched {
@@ -292,15 +345,9 @@ impl Watched {
     }
 
     /// Whether there is neither a request beside this one nor an answer on its way.
-    pub(super) fn is_alone(&self, in_progress: &InProgress) -> bool {
-        debug_assert!(
-            Arc::ptr_eq(&in_progress.0.activity, &self.activity),
-            "it is a request of this connection"
-        );
-        let none = |count: &AtomicU32| count.load(Ordering::Relaxed) == 0;
-        self.activity.in_progress.load(Ordering::Relaxed) == 1
-            && none(&self.activity.untaken)
-            && none(&self.activity.streams)
+    pub(super) fn is_alone(&self, open: &Open) -> bool {
+        debug_assert!(Arc::ptr_eq(&open.0, &self.activity), "it is a request of this connection");
+        self.activity.open.load(Ordering::Relaxed) == 1
     }
 
     /// Notes an answer that is on its way, until the returned guard is dropped.
@@ -311,10 +358,31 @@ impl Watched {
         Untaken(self.clone())
     }
 
-    /// Notes an answer that goes on, until the returned guard is dropped.
-    pub(super) fn stream(self: &Arc<Self>) -> Streaming {
-        self.activity.streams.fetch_add(1, Ordering::Relaxed);
-        Streaming(self.activity.clone())
+    /// Notes a request of which something is held, until the returned guard is dropped.
+    pub(super) fn open(&self) -> Open {
+        self.activity.open.fetch_add(1, Ordering::Relaxed);
+        Open(self.activity.clone())
+    }
+
+    /// Whether there is memory for requests of which so many heads have just come. What is reserved stays so until the
+    /// connection ends, since h2 keeps room for as many requests as it has had at a time.
+    fn has_slots(&self, heads: u32) -> bool {
+        // Also heads of what h2 answers by itself, such as requests beyond `max_concurrent_streams`.
+        let wanted = self.activity.open.load(Ordering::Relaxed) + heads;
+        let had = self.activity.slots.load(Ordering::Relaxed).max(1);
+        if wanted <= had {
+            return true;
+        }
+        // That room doubles.
+        let wanted = wanted.next_power_of_two();
+        let room = self.slots.lock().as_mut().is_none_or(|Slots { counted, spare }| {
+            let bytes = u64::from(wanted - had) * SLOT;
+            counted.grow(bytes) || spare.grow(bytes)
+        });
+        if room {
+            self.activity.slots.store(wanted, Ordering::Relaxed);
+        }
+        room
     }
 
     /// Notes that the connection's task runs anew.
@@ -401,6 +469,11 @@ impl Watched {
         room || frames.is_none()
     }
 
+    /// Whether the socket has not taken all that was to be written.
+    fn is_blocked(&self) -> bool {
+        self.activity.blocked.load(Ordering::Relaxed) != 0
+    }
+
     /// Notes whether the socket took what was to be written.
     fn wrote(&self, taken: bool) {
         let blocked = &self.activity.blocked;
@@ -436,13 +509,13 @@ impl Drop for InProgress {
     }
 }
 
-/// An answer that goes on for as long as its reader likes.
+/// A request of which something is held.
 #[derive(Debug)]
-pub(super) struct Streaming(Arc<Activity>);
+pub(super) struct Open(Arc<Activity>);
 
-impl Drop for Streaming {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -474,18 +547,21 @@ pub(super) struct WatchedIo<S> {
     at_once: usize,
     left: usize,
     turn: u32,
+    /// On HTTP/2, nothing was read because the other side does not take what it is told.
+    withheld: bool,
 }
 
 impl<S> WatchedIo<S> {
     /// HTTP/1.1: hyper reads what a request is ready to take.
     pub(super) fn new(socket: S, watched: Arc<Watched>) -> Self {
-        Self { socket, watched, frames: None, at_once: 0, left: 0, turn: 0 }
+        Self { socket, watched, frames: None, at_once: 0, left: 0, turn: 0, withheld: false }
     }
 
     /// HTTP/2, the preface included: h2 reads whatever there is, heads and bodies, and only then do those get to run that they
     /// are for, and count what they hold. So they do after a read with a head in it, and after `at_once` bytes in any case.
     pub(super) fn multiplexed(socket: S, watched: Arc<Watched>, at_once: usize) -> Self {
-        Self { socket, watched, frames: Some(Frames::behind(PREFACE.len())), at_once, left: at_once, turn: 0 }
+        let frames = Some(Frames::behind(PREFACE.len()));
+        Self { socket, watched, frames, at_once, left: at_once, turn: 0, withheld: false }
     }
 }
 
@@ -506,6 +582,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
             if std::mem::replace(&mut this.turn, turn) != turn {
                 this.left = this.at_once;
             }
+            // h2 keeps whatever it has to say of what is read, also what is no answer and counted by nobody.
+            this.withheld = this.watched.is_blocked();
+            if this.withheld {
+                return Poll::Pending;
+            }
             if this.left == 0 {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -518,9 +599,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
             match &mut this.frames {
                 None => this.watched.read(data.len()),
                 Some(frames) => {
-                    let has_head = frames.follow(data);
-                    this.left = if has_head { 0 } else { this.left.saturating_sub(data.len()) };
+                    let heads = frames.follow(data);
+                    this.left =
+                        if heads > 0 || frames.in_head() { 0 } else { this.left.saturating_sub(data.len()) };
                     this.watched.read_frames(frames);
+                    if heads > 0 && !this.watched.has_slots(heads) {
+                        // h2 never sees what was read.
+                        this.watched.activity.close(End::NoMemory);
+                        return Poll::Pending;
+                    }
                 }
             }
         }
@@ -530,8 +617,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
 
 impl<S> WatchedIo<S> {
     /// Notes what came of writing.
-    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn note<T>(&mut self, cx: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.watched.wrote(polled.is_ready());
+        if polled.is_ready() && std::mem::take(&mut self.withheld) {
+            // The socket says only once that there is something to read.
+            cx.waker().wake_by_ref();
+        }
         polled
     }
 }
@@ -539,7 +630,7 @@ impl<S> WatchedIo<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.note(polled)
+        self.note(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -548,7 +639,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.note(polled)
+        self.note(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -558,7 +649,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Not only bytes that were not written: TLS keeps what its socket did not take.
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
-        self.note(polled)
+        self.note(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -598,5 +689,131 @@ mod tests {
         watch.clock.store(12, Ordering::Relaxed);
         assert!(watch.evict(Evicted::Idle));
         assert_eq!([evicted(&new), evicted(&busy)], [true, false]);
+    }
+
+    #[test]
+    fn the_most_requests_at_a_time_are_counted_until_their_connection_ends() {
+        let budget = Arc::new(Budget::new(1 << 30));
+        let watch = Arc::<Watch>::default();
+        let connection = watch.enter(1, Some(budget.clone()));
+        connection.multiplex();
+        for (heads, expected) in [(1, 0), (2, 1), (3, 3), (4, 3), (5, 7), (99, 127), (2, 127)] {
+            assert!(connection.has_slots(heads));
+            assert_eq!(budget.used(), expected * SLOT, "{heads}");
+        }
+        let had: Vec<_> = (0..100).map(|_| connection.open()).collect();
+        assert!(connection.has_slots(28));
+        assert_eq!(budget.used(), 127 * SLOT);
+        assert!(connection.has_slots(29));
+        drop(had);
+        assert!(connection.has_slots(1));
+        assert_eq!(budget.used(), 255 * SLOT);
+        drop(connection);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn without_memory_requests_at_a_time_take_what_is_spare_and_then_end_their_connection() {
+        const MOST: u32 = 256;
+        let watch = Arc::<Watch>::default();
+        let budget = Arc::new(Budget::new(0));
+        let connections: Vec<_> = (0..10)
+            .map(|id| {
+                let connection = watch.enter(id, Some(budget.clone()));
+                connection.multiplex();
+                connection
+            })
+            .collect();
+        let fit = SPARE / (u64::from(MOST - 1) * SLOT);
+        for (connection, index) in connections.iter().zip(0..) {
+            assert!(connection.has_slots(1), "one at a time is always taken");
+            assert_eq!(connection.has_slots(MOST), index < fit, "{index} beside it");
+        }
+        drop(connections);
+        assert_eq!((budget.used(), watch.spare.used()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_that_had_many_requests_go_when_memory_is_short_and_no_others() {
+        let budget = Arc::new(Budget::new(8 << 20));
+        let watch = Arc::<Watch>::default();
+        let settings = Arc::new(ListenerSettings::for_people("x", "127.0.0.1:0".parse().unwrap()));
+        let enter = |id| {
+            let connection = Arc::new(watch.enter(id, Some(budget.clone())));
+            connection.multiplex();
+            connection
+        };
+        let [many, one, busy] = [1, 2, 3].map(enter);
+        assert!(many.has_slots(10) && one.has_slots(1) && busy.has_slots(10));
+        let _request = busy.request();
+        let going = |connection: &Watched| connection.activity.end.load(Ordering::Relaxed) != 0;
+        tokio::spawn(watch.clone().run(Some(budget.clone()), move || settings.clone()));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!([&many, &one, &busy].iter().all(|connection| !going(connection)));
+        assert!(budget.reserve(7 << 20));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!([&many, &one, &busy].map(|connection| going(connection)), [true, false, false]);
+    }
+
+    /// A socket that always has something to read, and takes what is written when it is told to.
+    struct Deaf {
+        takes: bool,
+    }
+
+    impl AsyncRead for Deaf {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(&[0]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            if self.takes { Poll::Ready(Ok(buf.len())) } else { Poll::Pending }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_of_http_2_while_nothing_is_taken_and_the_reader_is_woken_afterwards() {
+        let watched = Arc::new(Arc::<Watch>::default().enter(1, None));
+        let mut io = WatchedIo::multiplexed(Deaf { takes: true }, watched, 1 << 20);
+        let (waker, woken) = waker();
+        let cx = &mut Context::from_waker(&waker);
+        let read = |io: &mut WatchedIo<Deaf>, cx: &mut Context<'_>| {
+            let mut space = [0; 1];
+            Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut space)).is_ready()
+        };
+        assert!(read(&mut io, cx));
+        io.socket.takes = false;
+        assert!(Pin::new(&mut io).poll_write(cx, b"x").is_pending());
+        assert!(!read(&mut io, cx));
+        io.socket.takes = true;
+        assert!(!woken.load(Ordering::Relaxed));
+        assert!(Pin::new(&mut io).poll_write(cx, b"x").is_ready());
+        assert!(woken.load(Ordering::Relaxed) && read(&mut io, cx));
+    }
+
+    /// A waker, and whether it was used.
+    fn waker() -> (std::task::Waker, Arc<AtomicBool>) {
+        struct Flag(Arc<AtomicBool>);
+        impl std::task::Wake for Flag {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::<AtomicBool>::default();
+        (Arc::new(Flag(woken.clone())).into(), woken)
     }
 }

@@ -36,7 +36,7 @@ pub enum Role {
 }
 
 /// Puts a bound listener to work in its role.
-pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> io::Result<Listener> + Send + Sync>;
+pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> Listener + Send + Sync>;
 
 /// The listeners at work, and those that no configuration asks for any more.
 #[derive(Default)]
@@ -123,11 +123,7 @@ impl Listeners {
     }
 
     /// Puts what was bound to work, and stops what is no longer asked for.
-    pub(super) fn serve(
-        &mut self,
-        bound: Vec<(Role, Bindable)>,
-        serve: impl Fn(Role, Bound) -> io::Result<Listener>,
-    ) {
+    pub(super) fn serve(&mut self, bound: Vec<(Role, Bindable)>, serve: impl Fn(Role, Bound) -> Listener) {
         let mut old = std::mem::take(&mut self.at_work);
         for (role, bindable) in bound {
             match bindable {
@@ -143,8 +139,7 @@ impl Listeners {
                     self.at_work.push((role, listener));
                 }
                 Bindable::New(bound) => {
-                    let listener = serve(role, bound).expect("all that can fail is done when it is bound");
-                    self.at_work.push((role, listener));
+                    self.at_work.push((role, serve(role, bound)));
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sluice::otlp::Signal;
 
 use crate::attacker::{Attacker, END_HEADERS, call_head, frame};
-use crate::meter::{KIB, MIB, cost_of};
+use crate::meter::{KIB, MIB, cost_of, peak_memory};
 use crate::silence::address;
 use crate::support::http2::{END_STREAM, kind};
 use crate::support::payload::logs;
@@ -26,6 +26,11 @@ async fn start() -> (sluice::cli::sink::Sink, SluiceProcess) {
         + &format!("limits: {{ memory: {LIMIT} }}\n");
     let sluice = SluiceProcess::start(&config, &[]).await;
     (up, sluice)
+}
+
+/// What the program may need in all for so many connections, whatever they send.
+const fn bound(connections: usize) -> u64 {
+    LIMIT + 64 * MIB + connections as u64 * 16 * KIB
 }
 
 async fn not_taken(sluice: &SluiceProcess, receiver: &str, connections: usize) {
@@ -54,15 +59,124 @@ async fn answers_for_which_an_http_2_window_is_never_opened_end_their_connection
                 }
                 attackers.push(attacker);
             }
-            not_taken(&sluice, "otlp", CONNECTIONS).await;
             for attacker in &attackers {
                 eventually("it is closed", async || attacker.is_ended().then_some(())).await;
             }
         };
         let ((), cost) = cost_of(&sluice, attack).await;
-        let bound = LIMIT + 64 * MIB + CONNECTIONS as u64 * 16 * KIB;
-        assert!(cost.memory < bound, "window {window}: {cost:?}");
+        assert!(cost.memory < bound(CONNECTIONS), "window {window}: {cost:?}");
+        // There is memory for some of them alone.
+        let [not_taken, no_memory] = ["answer_not_taken", "no_memory"]
+            .map(async |cause| sluice.metric("sluice_connection_errors_total", &[("cause", cause)]).await);
+        let [not_taken, no_memory] = [not_taken.await, no_memory.await].map(|count| count as usize);
+        assert!(not_taken > 0, "{not_taken} and {no_memory}");
+        assert_eq!(not_taken + no_memory, CONNECTIONS);
         sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
+        sluice.accept(Signal::Logs, logs(&[("a", &["after"])])).await;
+    }
+}
+
+/// A request without a body in HPACK (RFC 7541), of which most is in the static table.
+fn request_head(method: u8, path: &str) -> Vec<u8> {
+    let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    [vec![method, 0x86, 4], text(path), vec![1], text("x")].concat()
+}
+
+const GET: u8 = 0x82;
+const POST: u8 = 0x83;
+
+#[tokio::test]
+async fn answers_that_wait_for_an_http_2_window_hold_no_more_than_the_limit_whatever_they_are() {
+    const CALLS: u32 = 256;
+    let json = [request_head(POST, "/v1/logs"), vec![0x0f, 0x10, 16], b"application/json".to_vec()].concat();
+    let export = call_head(grpc::export(Signal::Logs));
+    for (what, of_grpc, connections, ends, head) in [
+        ("404", false, 400, true, request_head(GET, "/nowhere")),
+        ("404 on twice as many", false, 800, true, request_head(GET, "/nowhere")),
+        ("404 before the body", false, 400, false, request_head(POST, "/nowhere")),
+        ("405", false, 400, true, request_head(GET, "/v1/logs")),
+        ("400", false, 400, true, json),
+        ("INVALID_ARGUMENT on the HTTP port", false, 400, true, export.clone()),
+        ("INVALID_ARGUMENT on the gRPC port", true, 800, true, export.clone()),
+        ("UNAVAILABLE beside calls that have begun", false, 400, false, export.clone()),
+        ("UNAVAILABLE beside calls that have begun, on the gRPC port", true, 400, false, export),
+    ] {
+        let up = sinks::counting().await;
+        let config = yaml::up(&up.url(), &[])
+            + "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 }, grpc: { endpoint: 127.0.0.1:0 } } } }\n"
+            + &format!("limits: {{ memory: {LIMIT} }}\n");
+        let sluice = SluiceProcess::start(&config, &[]).await;
+        let to = if of_grpc { address(&sluice, "OTLP/gRPC on ").await } else { sluice.otlp };
+        let flags = END_HEADERS | if ends { END_STREAM } else { 0 };
+        // In some pieces, so that what fits is answered before there is too much.
+        let pieces: Vec<Vec<u8>> = (0..CALLS)
+            .map(|call| frame(kind::HEADERS, flags, 2 * call + 1, &head))
+            .collect::<Vec<_>>()
+            .chunks(64)
+            .map(<[Vec<u8>]>::concat)
+            .collect();
+        let mut attackers = Vec::new();
+        for _ in 0..connections {
+            let mut attacker = Attacker::open(to).await;
+            attacker.begin_http2(&[(INITIAL_WINDOW_SIZE, 0)]).await;
+            attackers.push(attacker);
+        }
+        for piece in &pieces {
+            for attacker in &mut attackers {
+                attacker.send(piece).await;
+            }
+        }
+        let labels = [("receiver", "otlp"), ("cause", "no_memory")];
+        eventually("what there is no memory for has ended its connection", async || {
+            (sluice.metric("sluice_connection_errors_total", &labels).await > 0.0).then_some(())
+        })
+        .await;
+        drop(attackers);
+        sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
+        let peak = peak_memory(&sluice);
+        assert!(peak < bound(connections), "{what}: {peak} bytes for {connections} connections");
+        sluice.accept(Signal::Logs, logs(&[("a", &["after"])])).await;
+    }
+}
+
+#[tokio::test]
+async fn heads_that_come_while_nothing_is_taken_hold_no_more_than_the_limit() {
+    const CONNECTIONS: usize = 200;
+    let upper_case = [request_head(GET, "/nowhere"), vec![0, 1, b'X', 1, b'y']].concat();
+    for (what, flags, head) in [
+        ("requests that may go on", END_HEADERS, request_head(POST, "/v1/logs")),
+        ("heads that are not valid", END_HEADERS | END_STREAM, upper_case),
+    ] {
+        let up = sinks::counting().await;
+        let config = yaml::up(&up.url(), &[])
+            + "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, write_timeout: 5s } } } }\n"
+            + &format!("limits: {{ memory: {LIMIT} }}\n");
+        let sluice = SluiceProcess::start(&config, &[]).await;
+        // More answers than the system keeps, and then what there is something to say of as well.
+        let answered = (0..1200).map(|_| (END_HEADERS | END_STREAM, request_head(GET, "/nowhere")));
+        let unanswered = (0..1200).map(|_| (flags, head.clone()));
+        let frames: Vec<Vec<u8>> = answered
+            .chain(unanswered)
+            .zip((1..).step_by(2))
+            .map(|((flags, head), stream)| frame(kind::HEADERS, flags, stream, &head))
+            .collect();
+        let mut attackers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut attacker = Attacker::deaf(sluice.otlp, 4096).await;
+            attacker.begin_http2(&[]).await;
+            attackers.push(attacker);
+        }
+        // Some to each in turn, so that none has said much that is not answered yet. What is not read any more fits into what
+        // the system keeps.
+        for some in frames.chunks(8).map(<[Vec<u8>]>::concat) {
+            for attacker in &mut attackers {
+                attacker.send(&some).await;
+            }
+        }
+        drop(attackers);
+        sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
+        let peak = peak_memory(&sluice);
+        assert!(peak < bound(CONNECTIONS), "{what}: {peak} bytes for {CONNECTIONS} connections");
         sluice.accept(Signal::Logs, logs(&[("a", &["after"])])).await;
     }
 }

@@ -1,5 +1,6 @@
 //! What a connection makes the program hold before there is a body: heads, whole and half, and the tables of HPACK.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sluice::cli::sink::Sink;
@@ -7,11 +8,12 @@ use sluice::otlp::Signal;
 use tokio::time::Instant;
 
 use crate::attacker::{Attacker, CONTINUATION, END_HEADERS, call_head, frame};
-use crate::meter::{Cost, KIB, MIB, cost_of};
-use crate::support::http2::kind;
+use crate::meter::{Cost, KIB, MIB, cost_of, peak_memory};
+use crate::silence::address;
+use crate::support::http2::{Calls, kind};
 use crate::support::payload::logs;
 use crate::support::sinks;
-use crate::support::{SluiceProcess, eventually, grpc, yaml};
+use crate::support::{SluiceProcess, eventually, grpc, http, yaml};
 
 const LIMIT: u64 = 64 * MIB;
 
@@ -34,7 +36,7 @@ const fn bound(connections: usize) -> u64 {
 async fn start() -> (Sink, SluiceProcess) {
     let up = sinks::counting().await;
     let config = yaml::up(&up.url(), &[])
-        + "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, read_header_timeout: 10m } } } }\n"
+        + "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, read_header_timeout: 10m }, grpc: { endpoint: 127.0.0.1:0 } } } }\n"
         + &format!("limits: {{ memory: {LIMIT} }}\n");
     let sluice = SluiceProcess::start(&config, &[]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["before"])])).await;
@@ -46,6 +48,7 @@ async fn start() -> (Sink, SluiceProcess) {
 /// and others are served meanwhile.
 async fn cost_of_holding(
     sluice: &SluiceProcess,
+    to: SocketAddr,
     connections: usize,
     http2: bool,
     pieces: &[Vec<u8>],
@@ -53,7 +56,7 @@ async fn cost_of_holding(
     let attack = async {
         let mut attackers = Vec::new();
         for _ in 0..connections {
-            let mut attacker = Attacker::open(sluice.otlp).await;
+            let mut attacker = Attacker::open(to).await;
             if http2 {
                 attacker.begin_http2(&[]).await;
             }
@@ -134,7 +137,7 @@ async fn begun_calls_whose_headers_are_a_byte_each_hold_no_more_than_the_limit()
         ("calls that are answered for as long as their reader likes", watches(CALLS)),
     ] {
         let (_up, sluice) = start().await;
-        let (sent, cost) = cost_of_holding(&sluice, CONNECTIONS, true, &attack).await;
+        let (sent, cost) = cost_of_holding(&sluice, sluice.otlp, CONNECTIONS, true, &attack).await;
         assert!(cost.memory < bound(CONNECTIONS), "{what}: {sent} bytes cost {cost:?}");
     }
 }
@@ -153,7 +156,7 @@ async fn headers_of_a_few_bytes_keep_no_more_than_the_limit_of_what_was_read_aro
         ("the table of HPACK", apart(calls(130, END_STREAM, |_, block| block.extend_from_slice(ENTRY)))),
     ] {
         let (_up, sluice) = start().await;
-        let (sent, cost) = cost_of_holding(&sluice, CONNECTIONS, true, &attack).await;
+        let (sent, cost) = cost_of_holding(&sluice, sluice.otlp, CONNECTIONS, true, &attack).await;
         assert!(cost.memory < bound(CONNECTIONS), "{what}: {sent} bytes cost {cost:?}");
     }
 }
@@ -181,7 +184,112 @@ async fn half_heads_hold_no_more_than_the_limit() {
         ),
     ] {
         let (_up, sluice) = start().await;
-        let (sent, cost) = cost_of_holding(&sluice, CONNECTIONS, http2, &attack).await;
+        let (sent, cost) = cost_of_holding(&sluice, sluice.otlp, CONNECTIONS, http2, &attack).await;
         assert!(cost.memory < bound(CONNECTIONS), "{what}: {sent} bytes cost {cost:?}");
     }
+}
+
+#[tokio::test]
+async fn calls_that_are_begun_on_hundreds_of_connections_hold_no_more_than_the_limit_on_either_port() {
+    const CALLS: u32 = 256;
+    for connections in [400, 800] {
+        let (_up, sluice) = start().await;
+        let grpc = address(&sluice, "OTLP/gRPC on ").await;
+        for to in [sluice.otlp, grpc] {
+            let begun = calls(CALLS, 0, |_, _| ());
+            let (sent, cost) = cost_of_holding(&sluice, to, connections, true, &[begun.concat()]).await;
+            let peak = peak_memory(&sluice);
+            assert!(
+                peak < bound(connections),
+                "{connections} to {to}: {sent} bytes cost {cost:?}, {peak} in all"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn half_trailers_of_begun_calls_hold_no_more_than_the_limit() {
+    const CALLS: u32 = 100;
+    for (what, connections, head, length) in [
+        ("long ones of calls that wait for a message", 600, call_head(grpc::export(Signal::Logs)), 16_000),
+        ("short ones of calls that wait for a message", 300, call_head(grpc::export(Signal::Logs)), 10),
+        ("long ones of requests that are answered already", 600, call_head("/v1/logs"), 16_000),
+        ("short ones of requests that are answered already", 300, call_head("/nowhere"), 10),
+    ] {
+        let (_up, sluice) = start().await;
+        let mut attack: Vec<u8> =
+            (0..CALLS).flat_map(|call| frame(kind::HEADERS, END_HEADERS, 2 * call + 1, &head)).collect();
+        attack.extend(frame(kind::HEADERS, END_STREAM, 1, &literal(length)));
+        let (sent, cost) = cost_of_holding(&sluice, sluice.otlp, connections, true, &[attack]).await;
+        let peak = peak_memory(&sluice);
+        assert!(peak < bound(connections), "{what}: {sent} bytes cost {cost:?}, {peak} in all");
+    }
+}
+
+/// A header whose value has so many bytes, in HPACK.
+fn literal(length: usize) -> Vec<u8> {
+    // A length that does not fit into seven bits is what is beyond them, by seven bits at a time (RFC 7541, section 5.1).
+    let mut header = vec![0, 1, b'a'];
+    if let Some(mut beyond) = length.checked_sub(127) {
+        header.push(127);
+        while beyond >= 128 {
+            header.push(beyond as u8 | 128);
+            beyond >>= 7;
+        }
+        header.push(beyond as u8);
+    } else {
+        header.push(length as u8);
+    }
+    header.extend(std::iter::repeat_n(b'v', length));
+    header
+}
+
+#[tokio::test]
+async fn a_hundred_calls_at_a_time_on_each_of_some_connections_are_all_taken() {
+    let up = sinks::counting().await;
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        let socket = tokio::net::TcpStream::connect(sluice.otlp).await.unwrap();
+        connections.push(Calls::over(socket).await);
+    }
+    for _ in 0..3 {
+        let mut begun = Vec::new();
+        for connection in &mut connections {
+            for _ in 0..100 {
+                begun.push(connection.begin(grpc::export(Signal::Logs)).await);
+            }
+        }
+        for call in &mut begun {
+            call.send(grpc::framed(0, &logs(&[("a", &["x"])])), true);
+        }
+        for call in begun {
+            assert_eq!(call.code().await, tonic::Code::Ok);
+        }
+    }
+    drop(connections);
+    sluice.settled().await;
+    sluice.wait_for_metric("sluice_memory_bytes", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn idle_connections_that_had_many_calls_at_a_time_give_their_memory_to_a_sender_that_needs_it() {
+    const CALLS: u32 = 256;
+    let (_up, sluice) = start().await;
+    // Each of them keeps more than half a mebibyte, and all together most of the limit.
+    let mut idle = Vec::new();
+    for _ in 0..95 {
+        let mut connection = Attacker::open(sluice.otlp).await;
+        connection.begin_http2(&[]).await;
+        let answered = calls(CALLS, END_STREAM, |_, _| ()).concat();
+        connection.send(&answered).await;
+        idle.push(connection);
+    }
+    let large = bytes::Bytes::from(logs(&[("a", &[&"x".repeat(20 << 20)])]));
+    eventually("there is memory for it", async || {
+        let headers = [("content-type", "application/x-protobuf")];
+        let answer = http::send(sluice.otlp, "POST", "/v1/logs", &headers, large.clone()).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }

@@ -22,8 +22,8 @@ const SAID: [&[u8]; 5] =
 /// Where a listener of this kind listens.
 pub(crate) async fn address(sluice: &SluiceProcess, what: &str) -> SocketAddr {
     let line = sluice.logged(what).await;
-    let (_, rest) =
-        line.split_once(what).and_then(|(_, rest)| rest.split_once("://")).expect("it has an address");
+    let (_, rest) = line.split_once(what).expect("it was logged");
+    let rest = rest.split_once("://").map_or(rest, |(_, rest)| rest);
     rest.split([' ', '"']).next().expect("a line has a first word").parse().expect("it is an address")
 }
 

@@ -210,7 +210,7 @@ async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_a
     let bound =
         Bound::bind(&Network::Machine, ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()))
             .unwrap();
-    let listener = bound.serve(slow.clone()).unwrap();
+    let listener = bound.serve(slow.clone());
 
     let mut first = Wire::open(listener.address()).await;
     first.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;
@@ -235,7 +235,7 @@ async fn a_request_within_the_patience_of_a_stopped_listener_is_answered() {
     let bound =
         Bound::bind(&Network::Machine, ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()))
             .unwrap();
-    let listener = bound.serve(slow.clone()).unwrap();
+    let listener = bound.serve(slow.clone());
     let mut wire = Wire::open(listener.address()).await;
     wire.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;
     slow.begun.notified().await;

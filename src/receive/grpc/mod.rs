@@ -20,6 +20,7 @@ use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Limits};
+use super::head::Holding;
 use super::http::{Misdirected, coding, media_types, unsupported};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
@@ -48,7 +49,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         Err(misdirected) => {
             otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
             misdirected.log(Code::Unimplemented.name(), settings, &Sender::of(&head));
-            tokio::spawn(body::drain(body, DRAIN));
+            tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
             return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
                 .with(ACCEPT_ENCODING, accepting(&Coding::OF_REQUESTS))
                 .answer();
@@ -75,7 +76,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         _ => received,
     };
     if matches!(&received, Err(error) if error.is_worth_draining()) {
-        tokio::spawn(body::drain(body, DRAIN));
+        tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
     match (call, received) {
