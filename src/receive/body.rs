@@ -173,7 +173,8 @@ impl<'b> Pieces<'b> {
         Self { body, timeout, deadline: Instant::now() + timeout }
     }
 
-    /// The next piece that has anything in it (how many may have nothing is bounded by the connection), and whether it is known to be the last.
+    /// The next piece that has anything in it (how many may have nothing is bounded by the connection), and whether it is known
+    /// to be the last.
     async fn next(&mut self) -> Result<Option<(Bytes, bool)>, BodyError> {
         loop {
             let frame = timeout_at(self.deadline, self.body.frame());
