@@ -11,10 +11,7 @@ use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 use super::chunks::Chunks;
 use super::lz4::{Filled, Lz4Decoder};
 use super::step::{SnappyInput, StepInput};
-use crate::coding::{Coding, ZSTD_WINDOW_LOG};
-
-/// What the first bytes of frames of snappy are; no block begins with them.
-pub(super) const SNAPPY_FRAMES: [u8; 10] = *b"\xff\x06\0\0sNaPpY";
+use crate::coding::{Coding, SNAPPY_FRAMES, ZSTD_WINDOW_LOG};
 
 /// What a decoder takes by itself: zlib's state with its window of 32 KiB; a block of snappy before and after; zstd's
 /// tables.
