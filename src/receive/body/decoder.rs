@@ -78,6 +78,18 @@ impl Decoder {
         }
     }
 
+    /// The most bytes that one step can come to: what it reads and writes, and a block that it has begun to decode.
+    pub(super) fn most_of_a_step(&self, out: usize, memory: usize, input: usize) -> usize {
+        let block = match self {
+            Self::Gzip(_) | Self::Deflate(_) => 0,
+            Self::Zstd(_) => ZSTD_BLOCK,
+            // These hold one, as it came and decoded.
+            Self::SnappyFrames(_) => SNAPPY_STATE,
+            Self::Lz4(_) => memory,
+        };
+        out + input + block
+    }
+
     /// Does one step: decodes into `out`, with no more than `memory` for itself, until that is full or `input` bytes have been
     /// read. Of snappy and LZ4 a block that has begun is read to its end. If the body ends, it does so as its coding says.
     pub(super) fn fill(&mut self, out: &mut [u8], memory: usize, input: usize) -> io::Result<Filled> {
