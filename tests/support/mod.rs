@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "not every scenario needs every part")]
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
 
+pub mod clock;
 pub mod fixtures;
 pub mod front;
 pub mod gate;
