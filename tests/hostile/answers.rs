@@ -70,7 +70,7 @@ async fn answers_for_which_an_http_2_window_is_never_opened_end_their_connection
 /// Writes the same request again and again, and reads no answer.
 fn never_read(to: SocketAddr, request: &'static str) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
-        let mut attacker = Attacker::deaf(to, 4096).await;
+        let mut attacker = Attacker::that_reads_nothing(to, 4096).await;
         let many = request.repeat(100);
         while attacker.send(many.as_bytes()).await {}
     })

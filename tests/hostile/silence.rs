@@ -40,7 +40,7 @@ async fn probes_are_answered_beside_thousands_of_silent_connections_to_health_an
         let mut used = Wire::open(to).await;
         let mut held = Vec::new();
         for index in 0..silent {
-            let mut attacker = Attacker::deaf(to, 4096).await;
+            let mut attacker = Attacker::that_reads_nothing(to, 4096).await;
             attacker.send(SAID[index % SAID.len()]).await;
             held.push(attacker);
             if index % 500 == 0 || index + 1 == silent {
@@ -67,7 +67,7 @@ async fn senders_are_served_beside_more_silent_connections_than_there_may_be() {
     let mut sender = Wire::open(sluice.otlp).await;
     let mut held = Vec::new();
     for index in 0..200 {
-        let mut attacker = Attacker::deaf(sluice.otlp, 4096).await;
+        let mut attacker = Attacker::that_reads_nothing(sluice.otlp, 4096).await;
         attacker.send(SAID[index % SAID.len()]).await;
         held.push(attacker);
         if index % 50 == 0 {
@@ -102,7 +102,7 @@ async fn a_scraper_that_is_slower_than_its_page_gets_all_of_it_beside_silent_con
         scraper.readable().await.unwrap();
         let mut silent = Vec::new();
         for index in 0..connections().min(2_000) {
-            let mut attacker = Attacker::deaf(to, 4096).await;
+            let mut attacker = Attacker::that_reads_nothing(to, 4096).await;
             attacker.send(SAID[index % SAID.len()]).await;
             silent.push(attacker);
         }
