@@ -3,6 +3,15 @@
 /// The largest window that a zstd frame may have, as a power of two: 8 MiB (RFC 9659, section 3).
 pub(crate) const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// What the frames of snappy begin with; no block does.
+pub(crate) const SNAPPY_FRAMES: [u8; 10] = *b"\xff\x06\0\0sNaPpY";
+
+/// Another name of [`Coding::Deflate`].
+pub(crate) const ZLIB: &str = "zlib";
+
+/// A name of [`Coding::Snappy`] for its frames alone.
+pub(crate) const SNAPPY_FRAMED: &str = "x-snappy-framed";
+
 /// How a body is compressed (`Content-Encoding`, `grpc-encoding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -35,8 +44,8 @@ impl Coding {
             "" | "identity" => Some(Self::Identity),
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "zstd" => Some(Self::Zstd),
-            "deflate" | "zlib" => Some(Self::Deflate),
-            "snappy" | "x-snappy-framed" => Some(Self::Snappy),
+            "deflate" | ZLIB => Some(Self::Deflate),
+            "snappy" | SNAPPY_FRAMED => Some(Self::Snappy),
             "lz4" => Some(Self::Lz4),
             _ => None,
         }
@@ -73,8 +82,8 @@ mod tests {
         for (other, coding) in [
             ("", Coding::Identity),
             ("x-gzip", Coding::Gzip),
-            ("zlib", Coding::Deflate),
-            ("x-snappy-framed", Coding::Snappy),
+            (ZLIB, Coding::Deflate),
+            (SNAPPY_FRAMED, Coding::Snappy),
         ] {
             assert_eq!(Coding::of(other), Some(coding), "{other}");
         }

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) const ACCEPT_QUEUE: u32 = 1024;
 
 /// Bytes of answers that the system keeps for a connection whose other side does not take them; Linux doubles them. Left to
-/// itself, it would take four mebibytes from whoever reads nothing, and so much work to answer would be done in vain.
+/// itself, it keeps up to four mebibytes for one that reads nothing, and answering so much would be work in vain.
 const UNTAKEN_ANSWERS: usize = 64 * 1024;
 
 /// A network.

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::task::yield_now;
 
-/// A page that takes time to make. However many ask for it, one is made at a time, and shows whatever was true when any of
-/// those asked who get it.
+/// A page that takes time to make. However many ask for it, one is made at a time, and nobody gets one that was begun before
+/// they asked.
 #[derive(Debug, Default)]
 pub(super) struct SharedPage {
-    /// How many have begun to be made.
+    /// How many have begun to be made, whether they were finished or not.
     begun: AtomicU64,
-    /// The last that was made, and how many had begun with it.
+    /// The last that was finished, and its number among those that have begun.
     last: Mutex<(u64, Bytes)>,
 }
 
@@ -20,14 +20,15 @@ impl SharedPage {
     /// The page, which `make` makes unless one was begun after this call.
     pub(super) async fn get(&self, make: impl FnOnce() -> String) -> Bytes {
         let begun_before = self.begun.load(Ordering::SeqCst);
-        // Others ask meanwhile, and whoever asks for one page after the other lets them.
+        // Whoever else is ready to ask does so before the page is begun, and shares it.
         yield_now().await;
         let mut last = self.last.lock().await;
         if last.0 > begun_before {
             return last.1.clone();
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        debug_assert_eq!(number, last.0 + 1, "one is made at a time");
+        // The ones between were not finished: `make` may panic, which ends only the connection of whoever asked.
+        debug_assert!(number > last.0, "one is made at a time");
         *last = (number, Bytes::from(make()));
         last.1.clone()
     }
@@ -36,6 +37,7 @@ impl SharedPage {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -48,5 +50,18 @@ mod tests {
         assert_eq!(ask().await, "1");
         assert_eq!(ask().await, "2");
         assert_eq!(made.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_page_is_made_for_the_next_who_asks_after_making_one_has_panicked() {
+        let page = Arc::new(SharedPage::default());
+        assert_eq!(page.get(|| "first".into()).await, "first");
+        for _ in 0..2 {
+            let page = Arc::clone(&page);
+            let failed = tokio::spawn(async move { page.get(|| panic!("this page can't be made")).await });
+            assert!(failed.await.unwrap_err().is_panic());
+        }
+        assert_eq!(page.get(|| "second".into()).await, "second");
+        assert_eq!(page.get(|| "third".into()).await, "third");
     }
 }

@@ -24,7 +24,8 @@ impl ConfigArgs {
 /// Whether what is secret has to be there.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct SecretsArgs {
-    /// Go without the variables and files that the configuration names, where they are not there: a placeholder stands for each, and files of certificates are not read
+    /// Go without the variables and files that the configuration names, where they are not there: a placeholder stands for
+    /// each, and files of certificates are not read
     #[arg(long)]
     without_secrets: bool,
 }

@@ -27,7 +27,8 @@ pub struct ExplainArgs {
     config: ConfigArgs,
     #[command(flatten)]
     secrets: SecretsArgs,
-    /// An `Export<Signal>ServiceRequest` in protobuf or JSON, such as a `.pb` file of the dead-letter directory; `-` for standard input
+    /// An `Export<Signal>ServiceRequest` in protobuf or JSON, such as a `.pb` file of the dead-letter directory; `-` for
+    /// standard input
     #[arg(long)]
     payload: PathBuf,
     /// traces, metrics or logs; without it, the payload's file name or its content decides

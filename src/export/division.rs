@@ -2,8 +2,8 @@
 //!
 //! A batch that was refused as bad is halved, and its halves in turn, until the refused records stand alone. That finds
 //! `k` of `n` records with at most about `2k·log2(n/k) + 2k` attempts: just so many where `n` and `k` are powers of two and all
-//! halves are equal, and some more otherwise (`docs/guarantees.md` has the bound). Pieces are attempted in their order, so that what is
-//! delivered stays in order.
+//! halves are equal, and some more otherwise (`docs/guarantees.md` has the bound). Pieces are attempted in their order, so
+//! that what is delivered stays in order.
 //!
 //! An upstream that refuses everything, for a reason that has nothing to do with single records, would be asked twice
 //! for each record. So once many pieces were refused and none was taken, single records are tried that lie spread over all

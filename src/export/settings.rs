@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::Statuses;
+use crate::coding::{self, Coding};
 use crate::route::Template;
 use crate::stream::QueueSettings;
 
@@ -230,25 +231,31 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Its name in `Content-Encoding`.
-    pub(crate) fn in_http(self) -> Option<&'static str> {
-        Some(match self {
-            Self::None => return None,
-            Self::Gzip { .. } => "gzip",
-            Self::Zstd { .. } => "zstd",
-            Self::Zlib { deflate: true, .. } => "deflate",
-            Self::Zlib { deflate: false, .. } => "zlib",
-            Self::SnappyBlock => "snappy",
-            Self::SnappyFrames => "x-snappy-framed",
-            Self::Lz4 => "lz4",
-        })
+    fn coding(self) -> Coding {
+        match self {
+            Self::None => Coding::Identity,
+            Self::Gzip { .. } => Coding::Gzip,
+            Self::Zstd { .. } => Coding::Zstd,
+            Self::Zlib { .. } => Coding::Deflate,
+            Self::SnappyBlock | Self::SnappyFrames => Coding::Snappy,
+            Self::Lz4 => Coding::Lz4,
+        }
     }
 
-    /// Its name in `grpc-encoding`.
-    pub(super) fn in_grpc(self) -> Option<&'static str> {
+    /// Its name in `Content-Encoding`, where that is needed.
+    pub(crate) fn in_http(self) -> Option<&'static str> {
         match self {
-            Self::SnappyFrames => Some("snappy"),
-            other => other.in_http(),
+            Self::SnappyFrames => Some(coding::SNAPPY_FRAMED),
+            other => other.in_grpc(),
+        }
+    }
+
+    /// Its name in `grpc-encoding`, where that is needed.
+    pub(super) fn in_grpc(self) -> Option<&'static str> {
+        match (self, self.coding()) {
+            (_, Coding::Identity) => None,
+            (Self::Zlib { deflate: false, .. }, _) => Some(coding::ZLIB),
+            (_, coding) => Some(coding.name()),
         }
     }
 }

@@ -75,8 +75,8 @@ impl Conditions<'_> {
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The metric's label: an HTTP status, a gRPC code such as `UNAVAILABLE`, or `connect`, `tls`, `timeout`, `reset`, `protocol`, `oversize`,
-    /// `encode`, `descriptors`, `written`, `io`, `printed`, `other`.
+    /// The metric's label: an HTTP status, a gRPC code such as `UNAVAILABLE`, or `connect`, `tls`, `timeout`, `reset`,
+    /// `protocol`, `oversize`, `encode`, `descriptors`, `written`, `io`, `printed`, `other`.
     pub code: Cow<'static, str>,
     /// What to do with the batch.
     pub outcome: Outcome,

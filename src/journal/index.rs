@@ -265,7 +265,8 @@ impl SealedIndex {
         if let Rows::InMemory(rows) = &self.rows { rows.len() } else { 0 }
     }
 
-    /// The row of a stream. [`io::ErrorKind::InvalidData`] if the index is damaged. `open` opens the file; it is asked only if the rows are not in memory.
+    /// The row of a stream. [`io::ErrorKind::InvalidData`] if the index is damaged. `open` opens the file; it is asked only
+    /// if the rows are not in memory.
     pub(super) fn row(
         &self,
         open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,

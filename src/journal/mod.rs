@@ -97,8 +97,8 @@
 //! If a write or a sync fails, nobody knows what is on the disk, now or later. Everything in the group is refused, its
 //! sequence numbers go to others, and the segment *ends* where it was before. The next segment's opening says so, in the
 //! same write as the first records of that segment; so as soon as a number has been given again, what had it before is
-//! void. That segment stays, without index, until the one before it has been sealed. While the disk fails everything is refused at once,
-//! and once a second a new segment is tried.
+//! void. That segment stays, without index, until the one before it has been sealed. While the disk fails everything is
+//! refused at once, and once a second a new segment is tried.
 //!
 //! # Reading
 //!
@@ -159,7 +159,8 @@
 //! What a disk is asked to change is noted until it answers (`watched.rs`). If it takes 5 s, the journal counts as failing,
 //! as if the disk had refused, until it answers. Requests that wait longer than that for the disk are given up by those who
 //! wait (`stream/writing.rs`): what is written of them later is settled at once. The journal also counts as
-//! failing when the directory, or a file that is open in it, is not there any more (`place.rs`); then nothing is written, freed, or taken for damaged.
+//! failing when the directory, or a file that is open in it, is not there any more (`place.rs`); then nothing is written,
+//! freed, or taken for damaged.
 
 mod backlog;
 mod buffer;

@@ -11,7 +11,8 @@ const LONGEST: usize = 240;
 
 /// The path of the innermost field that the byte at `offset` belongs to, such as
 /// `resource_logs[3].scope_logs[0].log_records[2].body.string_value`. Fields that the schema doesn't have appear
-/// by their number; what is in no field is in the request message, which is named then. Works on broken requests, as far as their framing holds.
+/// by their number; what is in no field is in the request message, which is named then. Works on broken requests, as far as
+/// their framing holds.
 pub(super) fn path(signal: Signal, request: &[u8], offset: usize) -> String {
     let mut path = String::new();
     let (mut message, mut bytes, mut offset) = (Message::request(signal), request, offset);

@@ -77,9 +77,10 @@ impl Packing<'_> {
 
 /// Halves a request of whole entries: between entries if more than one has records, else between scopes, else
 /// between records, data points last; there where the halves are most alike in their records. So a record of `n` stands alone
-/// after at most `log2(n)` halvings, rounded up, and two more for each level above the records. With each half come its records: at least one, unless there are not as many.
-/// Then the entries are halved as they are, since one without records may be what an upstream refuses, too. `None` if
-/// there is but one record or entry, or if the records can't be told apart (a metric that states its data twice).
+/// after at most `log2(n)` halvings, rounded up, and two more for each level above the records. With each half come its
+/// records: at least one, unless there are not as many. Then the entries are halved as they are, since one without records may
+/// be what an upstream refuses, too. `None` if there is but one record or entry, or if the records can't be told apart (a
+/// metric that states its data twice).
 pub fn halve(signal: Signal, request: &[u8]) -> Option<[(Vec<u8>, u64); 2]> {
     let mut halves = [Piece::default(), Piece::default()];
     let message = Message::request(signal);

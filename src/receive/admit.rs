@@ -92,8 +92,10 @@ impl Intake {
         received: Received,
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
-        let (long, len) = (takes_long(&received.bytes), received.bytes.len());
-        aside(long, len, || self.admit_at_once(transport, signal, sender, received, omitted)).await
+        aside(takes_long(&received.bytes), || {
+            self.admit_at_once(transport, signal, sender, received, omitted)
+        })
+        .await
     }
 
     fn admit_at_once(

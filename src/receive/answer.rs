@@ -152,7 +152,7 @@ pub(super) fn compress(answer: &mut Response<AnswerBody>) {
         && let Some(smaller) = gzipped(data)
     {
         *data = smaller;
-        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(Coding::Gzip.name()));
         answer.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
     }
 }

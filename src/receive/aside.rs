@@ -1,7 +1,7 @@
 //! Work that would keep other tasks waiting for milliseconds if a worker of the runtime did it.
 //!
-//! Whatever is done to the bytes of a whole body, or of a step of it, comes by here with their number: a worker never works
-//! on more than [`MOST_OF_A_WORKER`] at a time.
+//! Whatever is done to the bytes of a whole body, or of a step of it, comes by here. Whether it is too much for a worker is
+//! decided by whoever knows the most that it can come to, before it is begun.
 
 use std::sync::LazyLock;
 
@@ -17,32 +17,31 @@ pub(super) const MOST_OF_A_WORKER: usize = 1024 * 1024;
 static AT_A_TIME: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
-/// Does `work`, which reads or writes so many bytes. If it is `large`, it waits for its turn, and another thread takes over what
+/// Does `work`. If it is `large`, it waits for its turn, and another thread takes over what
 /// else this worker has to do.
-pub(super) async fn aside<T>(large: bool, bytes: usize, work: impl FnOnce() -> T) -> T {
-    debug_assert!(large || bytes <= MOST_OF_A_WORKER, "a worker would work on {bytes} bytes at a time");
+pub(super) async fn aside<T>(large: bool, work: impl FnOnce() -> T) -> T {
     // With one thread there is nobody to take over.
     let several = || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
     if !large || !several() {
         #[cfg(test)]
-        counted::add(|done| done.by_worker += bytes);
+        counted::add(|done| done.by_worker += 1);
         return work();
     }
     let _turn = AT_A_TIME.acquire().await;
     #[cfg(test)]
-    counted::add(|done| done.aside += bytes);
+    counted::add(|done| done.aside += 1);
     block_in_place(work)
 }
 
-/// How many bytes were worked on, where a test wants to know.
+/// How often work was done, and by whom, where a test wants to know.
 #[cfg(test)]
 pub(super) mod counted {
     use std::cell::Cell;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    /// Bytes that were worked on.
-    #[derive(Clone, Copy, Debug, Default)]
+    /// Pieces of work that were done.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub(in crate::receive) struct Done {
         pub(in crate::receive) by_worker: usize,
         pub(in crate::receive) aside: usize,
@@ -58,8 +57,7 @@ pub(super) mod counted {
         DONE.set(done);
     }
 
-    /// A future that gives, beside what it comes to, the most that a worker has done in one poll of it, and all that was done
-    /// aside.
+    /// A future that gives, beside what it comes to, what was done in it.
     pub(in crate::receive) struct Counted<F> {
         work: Pin<Box<F>>,
         done: Done,
@@ -78,7 +76,7 @@ pub(super) mod counted {
             DONE.take();
             let polled = self.work.as_mut().poll(cx);
             let of_this_poll = DONE.take();
-            self.done.by_worker = self.done.by_worker.max(of_this_poll.by_worker);
+            self.done.by_worker += of_this_poll.by_worker;
             self.done.aside += of_this_poll.aside;
             polled.map(|output| (output, self.done))
         }
@@ -103,11 +101,11 @@ mod tests {
 
     /// Large work that ends only once another task has told it to.
     async fn aside_until(hears: mpsc::Receiver<()>) -> Result<(), mpsc::RecvTimeoutError> {
-        aside(true, 0, move || hears.recv_timeout(Duration::from_secs(30))).await
+        aside(true, move || hears.recv_timeout(Duration::from_secs(30))).await
     }
 
     #[tokio::test]
     async fn with_one_thread_large_work_is_done_all_the_same() {
-        assert_eq!(aside(true, 0, || 7).await, 7);
+        assert_eq!(aside(true, || 7).await, 7);
     }
 }

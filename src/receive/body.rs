@@ -53,8 +53,8 @@ const STEP_INPUT: usize = 64 * 1024;
 /// What is decoded is expected to be so many times as large, when memory for the first of it is taken.
 const EXPANSION: usize = 8;
 
-/// Compressed bodies up to this size are decoded by the worker that has read them: one step takes it two milliseconds at
-/// the most, whatever the body holds.
+/// Compressed bodies up to this size are decoded by the worker that has read them, but for steps that may come to more than
+/// [`MOST_OF_A_WORKER`]: a body that takes more steps than these few keeps a worker busy for too long with all of them.
 const SMALL: usize = 32 * 1024;
 
 /// The bounds of one body.
@@ -175,7 +175,8 @@ impl<'b> Pieces<'b> {
         Self { body, timeout, deadline: Instant::now() + timeout }
     }
 
-    /// The next piece that has anything in it (how many may have nothing is bounded by the connection), and whether it is known to be the last.
+    /// The next piece that has anything in it (how many may have nothing is bounded by the connection), and whether it is known
+    /// to be the last.
     async fn next(&mut self) -> Result<Option<(Bytes, bool)>, BodyError> {
         loop {
             let frame = timeout_at(self.deadline, self.body.frame());
@@ -315,8 +316,10 @@ impl Decoding<'_> {
                 }
                 memory = needed;
                 let before = decoder.input().held();
+                // A few bytes of LZ4 may be a block of mebibytes.
+                let most = decoder.most_of_a_step(expected - filled, memory, STEP_INPUT);
                 let step = || decoder.fill(&mut piece[filled..], memory, STEP_INPUT);
-                let result = aside(large, expected - filled + STEP_INPUT, step).await;
+                let result = aside(large || most > MOST_OF_A_WORKER, step).await;
                 self.room.give_back(before - decoder.input().held());
                 match result.map_err(|error| self.corrupt(error))? {
                     Filled::Whole(more) => {
@@ -361,13 +364,13 @@ impl Decoding<'_> {
             Ok(whole) => whole,
             Err(pieces) => {
                 self.room.fit(len).await?;
-                let joined = aside(len > MOST_OF_A_WORKER, len, || pieces.join()).await;
+                let joined = aside(len > MOST_OF_A_WORKER, || pieces.join()).await;
                 self.room.give_back(held);
                 joined
             }
         };
         self.room.fit(block.len).await?;
-        let decoded = aside(block.len > STEP, block.len, || block.decode(&input)).await;
+        let decoded = aside(block.len > STEP, || block.decode(&input)).await;
         let decoded = decoded.map_err(|error| self.corrupt(error))?;
         drop(input);
         let mut whole = Chunks::default();
@@ -422,7 +425,7 @@ impl Room {
         let (len, held) = (pieces.len(), pieces.held());
         loop {
             let reservation = &mut self.reservation;
-            let joined = aside(len > MOST_OF_A_WORKER, len, || match CopyLeave::take(len, reservation) {
+            let joined = aside(len > MOST_OF_A_WORKER, || match CopyLeave::take(len, reservation) {
                 None => Err(pieces),
                 Some(_leave) => {
                     let joined = pieces.join();

@@ -34,7 +34,7 @@ pub(super) async fn transcode(
 ) -> Result<(Received, Omitted), Untranscoded> {
     loop {
         let len = received.bytes.len();
-        let (body, refused) = match aside(len > LARGE, len, || read(signal, received)).await {
+        let (body, refused) = match aside(len > LARGE, || read(signal, received)).await {
             Attempt::Done(done) => return done,
             Attempt::Short(body, bytes) => {
                 // There may be room each time it is asked for, and none any more when it is taken.
@@ -46,7 +46,7 @@ pub(super) async fn transcode(
             }
             Attempt::TooLarge(body) => (body, Refused::TooLarge),
         };
-        let records = aside(len > LARGE, len, || otlp::count_json(signal, &body.bytes)).await;
+        let records = aside(len > LARGE, || otlp::count_json(signal, &body.bytes)).await;
         return Err(Untranscoded::Refused(refused, records));
     }
 }
@@ -151,7 +151,7 @@ mod tests {
                 async move { transcode(Signal::Metrics, body, &mut Patience::default()).await.is_ok() };
             let (read, done) = tokio::spawn(Counted::new(reading)).await.unwrap();
             assert!(read);
-            let expected = if by_worker { (len, 0) } else { (0, len) };
+            let expected = if by_worker { (1, 0) } else { (0, 1) };
             assert_eq!((done.by_worker, done.aside), expected, "{len} bytes");
         }
     }

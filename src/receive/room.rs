@@ -84,7 +84,7 @@ impl<'i> Unadmitted<'i> {
     pub(super) async fn go_on(mut self: Box<Self>, patience: &mut Patience) -> Progress<'i> {
         while self.admission.room(patience).await {
             let committed = loop {
-                match aside(takes_long(&self.body), self.body.len(), || self.attempt()).await {
+                match aside(takes_long(&self.body), || self.attempt()).await {
                     None if patience.is_over() => break None,
                     None => sleep(COPYING).await,
                     committed => break committed,

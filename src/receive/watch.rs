@@ -48,8 +48,8 @@ const SHORT: u64 = 8;
 /// that have waited longest costs time, which many new ones share then.
 const EVICTED_AT_ONCE: usize = 32;
 
-/// The seconds that a sender has to begin, before its place may go to another one.
-const BEGINNING: u32 = 1;
+/// The seconds that the other side has to begin, or to take more of its answer, before its place may go to another one.
+const GRACE: u32 = 1;
 
 /// The connections of one listener.
 #[derive(Debug)]
@@ -112,7 +112,8 @@ pub(super) enum End {
 pub enum Evicted {
     /// Those on which no whole head has come in some seconds.
     Headless,
-    /// Those on which none has come at all and those that don't take their answers, and then those that have been idle longest.
+    /// Those on which none has come at all, then those that don't take their answers, and then those that have been idle
+    /// longest.
     Idle,
 }
 
@@ -174,7 +175,7 @@ impl Watch {
             let short = budget.as_ref().is_some_and(|budget| !budget.has_room(budget.limit() / SHORT));
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
-                if activity.is_deaf(now, answer) {
+                if activity.leaves_answers(now, answer) {
                     activity.close(End::NotTaken);
                 } else if activity.is_idle()
                     && activity.lacking.load(Ordering::Relaxed)
@@ -193,12 +194,14 @@ impl Watch {
         }
     }
 
-    /// Closes some connections that have no request, or whose answers nobody takes, those first that have been silent or in the
-    /// middle of their first head for longest. Whether there were such.
+    /// Closes some connections that have no request, or whose answers nobody takes. Whether there were such.
+    ///
+    /// A reader of a long answer waits for its network at times: it stays as long as there are silent connections to close,
+    /// of which nobody has anything yet.
     pub(super) fn evict(&self, which: Evicted) -> bool {
         let now = self.now();
         let mut ending = false;
-        let (mut waiting, mut served) = (Vec::new(), Vec::new());
+        let (mut silent, mut not_taking, mut idle) = (Vec::new(), Vec::new(), Vec::new());
         for activity in &self.connections {
             let end = activity.end.load(Ordering::Relaxed);
             if end != 0 {
@@ -206,48 +209,55 @@ impl Watch {
                 ending |= end == End::Evicted as u8;
                 continue;
             }
-            let headless = !activity.served.load(Ordering::Relaxed) && activity.is_idle();
-            let of = if headless || (which == Evicted::Idle && activity.waits_for_its_reader(now)) {
-                &mut waiting
-            } else if activity.is_idle() {
-                &mut served
-            } else {
-                continue;
+            let since = activity.since.load(Ordering::Relaxed);
+            let untaken = activity.untaken_since(now).filter(|_| which == Evicted::Idle);
+            let (of, since) = match (activity.is_idle(), activity.served.load(Ordering::Relaxed), untaken) {
+                (true, false, _) => (&mut silent, since),
+                (_, _, Some(untaken)) => (&mut not_taking, untaken),
+                (true, true, None) => (&mut idle, since),
+                (false, _, None) => continue,
             };
-            // Those that came in the same second, in their order.
-            let rank = (activity.since.load(Ordering::Relaxed), *activity.key());
-            of.push((rank, activity.value().clone()));
+            // Those of the same second, in the order in which they came.
+            of.push(((since, *activity.key()), activity.value().clone()));
         }
         let at_once = self.connections.len() / EVICTED_AT_ONCE + 1;
-        let mut idle = match which {
-            Evicted::Headless => {
-                let long_ago = now.saturating_sub(BEGINNING);
-                waiting.retain(|((since, _), _)| *since < long_ago);
-                waiting
-            }
-            Evicted::Idle => {
-                // Whoever has just come is about to say what it wants, unless many have come together.
-                let beginning = |((since, _), activity): &(_, Arc<Activity>)| {
-                    *since >= now.saturating_sub(BEGINNING) && !activity.served.load(Ordering::Relaxed)
-                };
-                let (mut beginning, mut waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(beginning);
-                if waiting.is_empty() {
-                    beginning.sort_unstable_by_key(|(rank, _)| *rank);
-                    beginning.truncate(beginning.len().saturating_sub(at_once));
-                    waiting = beginning;
-                }
-                if waiting.is_empty() && !ending { served } else { waiting }
-            }
+        let mut chosen = match which {
+            Evicted::Headless => beyond_grace(silent, now).0,
+            Evicted::Idle => [silent, not_taking]
+                .into_iter()
+                .map(|of| longest(of, now, at_once))
+                .find(|longest| !longest.is_empty())
+                .unwrap_or(if ending { Vec::new() } else { idle }),
         };
-        let evicted = idle.len().min(at_once);
-        if evicted < idle.len() {
-            idle.select_nth_unstable_by_key(evicted, |(rank, _)| *rank);
+        let evicted = chosen.len().min(at_once);
+        if evicted < chosen.len() {
+            chosen.select_nth_unstable_by_key(evicted, |(rank, _)| *rank);
         }
-        for (_, activity) in &idle[..evicted] {
+        for (_, activity) in &chosen[..evicted] {
             activity.close(End::Evicted);
         }
         evicted > 0
     }
+}
+
+/// Connections, each with the clock since which it is as it is, and its id.
+type Ranked = Vec<((u32, u64), Arc<Activity>)>;
+
+/// Those of which [`GRACE`] is over, and the others.
+fn beyond_grace(connections: Ranked, now: u32) -> (Ranked, Ranked) {
+    connections.into_iter().partition(|((since, _), _)| now.saturating_sub(*since) > GRACE)
+}
+
+/// Those that may be closed: of which [`GRACE`] is over. If there are none, too many have come together for that: then all but
+/// the last so many, who may be about to do what they came for.
+fn longest(connections: Ranked, now: u32, spared: usize) -> Ranked {
+    let (late, mut fresh) = beyond_grace(connections, now);
+    if !late.is_empty() {
+        return late;
+    }
+    fresh.sort_unstable_by_key(|(rank, _)| *rank);
+    fresh.truncate(fresh.len().saturating_sub(spared));
+    fresh
 }
 
 /// Asked of receivers alone.
@@ -268,20 +278,21 @@ impl Activity {
         self.is_idle() && self.open.load(Ordering::Relaxed) == 0 && self.slots.load(Ordering::Relaxed) > 1
     }
 
-    /// Whether what there is to say has not been taken for longer than so many seconds.
-    fn is_deaf(&self, now: u32, patience: u32) -> bool {
-        let late = |since: &AtomicU32| match since.load(Ordering::Relaxed) {
-            0 => false,
-            since => now.saturating_sub(since - 1) > patience,
-        };
+    /// The clock since which the other side takes nothing of its answers, if it leaves any.
+    fn untaken_since(&self, now: u32) -> Option<u32> {
+        let clock = |at: &AtomicU32| at.load(Ordering::Relaxed).checked_sub(1);
         // On HTTP/2 the other side may take all but the answers. On HTTP/1.1 a large answer is handed over as a whole, and what
         // counts is that its bytes are taken.
-        late(&self.blocked) || (self.multiplexed.load(Ordering::Relaxed) && late(&self.taken))
+        let multiplexed = self.multiplexed.load(Ordering::Relaxed);
+        // An answer of this second is on its way.
+        let taken = clock(&self.taken).filter(|taken| multiplexed && *taken < now);
+        clock(&self.blocked).into_iter().chain(taken).min()
     }
 
-    /// Whether the other side keeps an answer waiting just now. There may be a request behind that, which waits as well.
-    fn waits_for_its_reader(&self, now: u32) -> bool {
-        self.blocked.load(Ordering::Relaxed) != 0 || self.is_deaf(now, 0)
+    /// Whether the other side has taken nothing of its answers for longer than so many seconds. There may be a request behind
+    /// those, which waits as well.
+    fn leaves_answers(&self, now: u32, patience: u32) -> bool {
+        self.untaken_since(now).is_some_and(|since| now.saturating_sub(since) > patience)
     }
 
     fn close(&self, end: End) {
@@ -327,8 +338,8 @@ impl Watched {
                 _ => End::Late,
             };
             // A request may have begun since this was decided, or the answer may have been taken.
-            let deaf = end == End::Evicted && activity.waits_for_its_reader(self.watch.now());
-            if activity.is_idle() || deaf {
+            let untaken = end == End::Evicted && activity.untaken_since(self.watch.now()).is_some();
+            if activity.is_idle() || untaken {
                 return end;
             }
             activity.end.store(0, Ordering::Relaxed);
@@ -661,34 +672,84 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
 mod tests {
     use super::*;
 
+    fn enter(watch: &Arc<Watch>, id: u64) -> Arc<Watched> {
+        Arc::new(watch.enter(id, None))
+    }
+
+    /// A connection with an answer that the socket does not take, and the request behind that.
+    fn not_taking(watch: &Arc<Watch>, id: u64) -> (Arc<Watched>, InProgress) {
+        let connection = enter(watch, id);
+        drop(connection.request());
+        let behind = connection.request();
+        connection.wrote(false);
+        (connection, behind)
+    }
+
+    fn is_evicted(connection: &Watched) -> bool {
+        connection.activity.end.load(Ordering::Relaxed) != 0
+    }
+
     #[test]
-    fn late_and_deaf_connections_make_room_before_idle_ones_and_one_that_has_just_come_is_spared() {
+    fn silent_connections_make_room_before_those_that_take_no_answers_and_these_before_idle_ones() {
         let watch = Arc::<Watch>::default();
-        let enter = |id| Arc::new(watch.enter(id, None));
-        let [idle, deaf, silent, busy] = [1, 2, 3, 4].map(enter);
+        let [idle, silent, busy] = [1, 3, 4].map(|id| enter(&watch, id));
         drop(idle.request());
-        // One behind another, whose answer the socket does not take.
-        drop(deaf.request());
-        let behind = deaf.request();
-        deaf.wrote(false);
+        let (not_taking, behind) = not_taking(&watch, 2);
         let _answered = busy.request();
         watch.clock.store(10, Ordering::Relaxed);
-        let new = enter(5);
-        let evicted = |connection: &Watched| connection.activity.end.load(Ordering::Relaxed) != 0;
+        let new = enter(&watch, 5);
         for expected in [[true, false], [true, true]] {
             assert!(watch.evict(Evicted::Idle));
-            assert_eq!([evicted(&deaf), evicted(&silent)], expected);
+            assert_eq!([is_evicted(&silent), is_evicted(&not_taking)], expected);
         }
         // These may take a moment to end.
         assert!(!watch.evict(Evicted::Idle));
-        assert!(!evicted(&idle));
-        drop((behind, deaf, silent));
+        assert!(!is_evicted(&idle));
+        drop((behind, not_taking, silent));
         assert!(watch.evict(Evicted::Idle));
-        assert_eq!([evicted(&idle), evicted(&new), evicted(&busy)], [true, false, false]);
+        assert_eq!([is_evicted(&idle), is_evicted(&new), is_evicted(&busy)], [true, false, false]);
         drop(idle);
         watch.clock.store(12, Ordering::Relaxed);
         assert!(watch.evict(Evicted::Idle));
-        assert_eq!([evicted(&new), evicted(&busy)], [true, false]);
+        assert_eq!([is_evicted(&new), is_evicted(&busy)], [true, false]);
+    }
+
+    #[test]
+    fn a_reader_that_is_waited_for_stays_while_silent_connections_come_however_fast() {
+        let watch = Arc::<Watch>::default();
+        let (reader, _answered) = not_taking(&watch, 0);
+        for second in 0..10 {
+            watch.clock.store(second, Ordering::Relaxed);
+            let silent: Vec<_> = (1..=200).map(|id| enter(&watch, id)).collect();
+            for _ in 0..20 {
+                assert!(watch.evict(Evicted::Idle));
+            }
+            assert!(!is_evicted(&reader), "it has been waited for for {second} s");
+            let evicted = silent.iter().take_while(|silent| is_evicted(silent)).count();
+            assert_eq!(evicted, silent.iter().filter(|silent| is_evicted(silent)).count(), "the first");
+            assert!((100..200).contains(&evicted), "{evicted}");
+        }
+    }
+
+    #[test]
+    fn of_readers_that_are_waited_for_those_make_room_first_that_are_for_longer_than_a_second() {
+        let watch = Arc::<Watch>::default();
+        let first: Vec<_> = (1..=3).map(|id| not_taking(&watch, id)).collect();
+        watch.clock.store(1, Ordering::Relaxed);
+        let then: Vec<_> = (4..=6).map(|id| not_taking(&watch, id)).collect();
+        let evicted = || [&first, &then].map(|of| of.iter().filter(|(reader, _)| is_evicted(reader)).count());
+        // One that is idle is none of them.
+        let idle = enter(&watch, 7);
+        drop(idle.request());
+        // None is late yet, and the last one is spared.
+        assert!(watch.evict(Evicted::Idle));
+        assert_eq!(evicted(), [1, 0]);
+        watch.clock.store(2, Ordering::Relaxed);
+        for expected in [[2, 0], [3, 0], [3, 1], [3, 2]] {
+            assert!(watch.evict(Evicted::Idle));
+            assert_eq!(evicted(), expected);
+        }
+        assert!(!watch.evict(Evicted::Idle) && !is_evicted(&idle), "there will be room");
     }
 
     #[test]
@@ -756,11 +817,11 @@ mod tests {
     }
 
     /// A socket that always has something to read, and takes what is written when it is told to.
-    struct Deaf {
+    struct NeverRead {
         takes: bool,
     }
 
-    impl AsyncRead for Deaf {
+    impl AsyncRead for NeverRead {
         fn poll_read(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -771,7 +832,7 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Deaf {
+    impl AsyncWrite for NeverRead {
         fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
             if self.takes { Poll::Ready(Ok(buf.len())) } else { Poll::Pending }
         }
@@ -788,10 +849,10 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_read_of_http_2_while_nothing_is_taken_and_the_reader_is_woken_afterwards() {
         let watched = Arc::new(Arc::<Watch>::default().enter(1, None));
-        let mut io = WatchedIo::multiplexed(Deaf { takes: true }, watched, 1 << 20);
+        let mut io = WatchedIo::multiplexed(NeverRead { takes: true }, watched, 1 << 20);
         let (waker, woken) = waker();
         let cx = &mut Context::from_waker(&waker);
-        let read = |io: &mut WatchedIo<Deaf>, cx: &mut Context<'_>| {
+        let read = |io: &mut WatchedIo<NeverRead>, cx: &mut Context<'_>| {
             let mut space = [0; 1];
             Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut space)).is_ready()
         };

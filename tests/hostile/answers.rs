@@ -162,7 +162,7 @@ async fn heads_that_come_while_nothing_is_taken_hold_no_more_than_the_limit() {
             .collect();
         let mut attackers = Vec::new();
         for _ in 0..CONNECTIONS {
-            let mut attacker = Attacker::deaf(sluice.otlp, 4096).await;
+            let mut attacker = Attacker::that_reads_nothing(sluice.otlp, 4096).await;
             attacker.begin_http2(&[]).await;
             attackers.push(attacker);
         }
@@ -184,7 +184,7 @@ async fn heads_that_come_while_nothing_is_taken_hold_no_more_than_the_limit() {
 /// Writes the same request again and again, and reads no answer.
 fn never_read(to: SocketAddr, request: &'static str) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
-        let mut attacker = Attacker::deaf(to, 4096).await;
+        let mut attacker = Attacker::that_reads_nothing(to, 4096).await;
         let many = request.repeat(100);
         while attacker.send(many.as_bytes()).await {}
     })

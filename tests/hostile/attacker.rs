@@ -41,7 +41,7 @@ enum Answers {
 impl Attacker {
     /// Connects; answers are read and forgotten.
     pub(crate) async fn open(to: SocketAddr) -> Self {
-        let mut attacker = Self::deaf(to, 1 << 20).await;
+        let mut attacker = Self::that_reads_nothing(to, 1 << 20).await;
         let Answers::Unread(mut reader) = attacker.answers else { unreachable!("it was just made so") };
         let forgetting = tokio::spawn(async move {
             let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
@@ -51,7 +51,7 @@ impl Attacker {
     }
 
     /// Connects; answers are never read, and the system keeps only about so many bytes of them.
-    pub(crate) async fn deaf(to: SocketAddr, buffer: u32) -> Self {
+    pub(crate) async fn that_reads_nothing(to: SocketAddr, buffer: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("there are sockets");
         socket.set_recv_buffer_size(buffer).expect("it is a socket");
         let (reader, writer) = socket.connect(to).await.expect("it listens").into_split();

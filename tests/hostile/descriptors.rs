@@ -120,7 +120,7 @@ async fn more_silent_connections_than_descriptors_stop_no_export_no_journal_and_
     let mut used = Wire::open(sluice.otlp).await;
     let (mut held, mut sent) = (Vec::new(), 0);
     for index in 0..SILENT {
-        held.push(Attacker::deaf(sluice.otlp, 4096).await);
+        held.push(Attacker::that_reads_nothing(sluice.otlp, 4096).await);
         if index % 500 == 499 {
             // One that is kept alive makes room for none of them.
             used.write(head("POST /v1/logs", &["content-type: application/x-protobuf", &length])).await;
@@ -157,7 +157,7 @@ async fn a_receiver_with_used_connections_that_nobody_closes_leaves_another_rece
     }
     let mut waiting = Vec::new();
     for _ in 0..100 {
-        waiting.push(Attacker::deaf(sluice.otlp, 4096).await);
+        waiting.push(Attacker::that_reads_nothing(sluice.otlp, 4096).await);
     }
     for _ in 0..20 {
         let mut wire = Wire::open(grpc).await;

@@ -278,9 +278,10 @@ async fn wrong_usage_exits_with_2() {
 #[tokio::test]
 async fn send_and_sink_speak_grpc_over_tls() {
     let authority = Authority::new("authority");
-    authority.write("sink", &authority.sign("127.0.0.1"));
+    let listen = sinks::nobody().await;
+    authority.write("sink", &authority.sign(&listen.ip().to_string()));
     let file = |name: &str| authority.path(name).to_str().expect("UTF-8").to_owned();
-    let listen = sinks::nobody().await.to_string();
+    let listen = listen.to_string();
     let endpoint = format!("https://{listen}");
     let (cert, key, ca) = (file("sink.pem"), file("sink.key"), file("ca.pem"));
     let sink =

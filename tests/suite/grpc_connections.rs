@@ -17,7 +17,7 @@ use crate::support::payload::logs;
 use crate::support::sinks::{self, Received as _};
 use crate::support::tls::{Authority, handshake};
 use crate::support::yaml::{by_stream, exporters, to};
-use crate::support::{PATIENCE, Sluice, eventually};
+use crate::support::{PATIENCE, Sluice, clock, eventually};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -52,7 +52,7 @@ async fn a_sender_that_answers_pings_stays_and_one_that_does_not_is_closed_after
     let (time, timeout) = (Duration::from_secs(600), Duration::from_secs(40));
     let keepalive = "keepalive: { server_parameters: { time: 10m, timeout: 40s, max_connection_idle: 10h } }";
     let (_up, _sluice, grpc) = start(keepalive).await;
-    hold_the_clock();
+    let _held = clock::hold();
     let mut peer = Frames::open(grpc).await;
     assert_answers(&mut peer).await;
     for _ in 0..3 {
@@ -69,17 +69,6 @@ async fn a_sender_that_answers_pings_stays_and_one_that_does_not_is_closed_after
     assert_answers(&mut peer).await;
     advance(2 * SECOND).await;
     assert!(asked(&mut peer).await.is_none(), "it is asked once");
-}
-
-/// Has time pass by [`advance`] alone. A clock that is only paused jumps to the next timer whenever nobody has anything to do,
-/// also while bytes are on their way through the kernel. If a test waits in vain, its clock runs again some time.
-fn hold_the_clock() {
-    tokio::time::pause();
-    tokio::spawn(async {
-        for _ in 0..5_000_000 {
-            tokio::task::yield_now().await;
-        }
-    });
 }
 
 /// The receiver's next ping, or the end of the connection.

@@ -260,8 +260,9 @@ async fn a_reload_whose_new_address_is_taken_changes_nothing_and_succeeds_once_t
     for moved in ["http", "grpc", "admin", "health"] {
         let up = sinks::recording().await;
         let sluice = SluiceProcess::start(&listeners(&up, "before", &[]), &[]).await;
-        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = taken.local_addr().unwrap();
+        // Nobody else takes it once it is free.
+        let address = sinks::nobody().await;
+        let taken = tokio::net::TcpListener::bind(address).await.unwrap();
         sluice.write_config(&listeners(&up, "after", &[(moved, address)]));
         let answer = reload(&sluice).await;
         assert_eq!(answer.status, 422, "{moved}: {}", answer.text());

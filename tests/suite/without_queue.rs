@@ -1,6 +1,7 @@
 //! An exporter without a queue or without retries: the sender hears of what fails, and still has the data.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
@@ -11,7 +12,7 @@ use crate::support::payload::logs;
 use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
-use crate::support::{Metrics, Sluice, SluiceProcess};
+use crate::support::{Metrics, PATIENCE, Sluice, SluiceProcess, clock};
 
 const UP: &str = "otlp_http/up";
 
@@ -21,6 +22,9 @@ const NO_RETRIES: &str = "retry_on_failure: { enabled: false }";
 /// For exporters that retry: not as long as a test waits.
 const HASTY: &str = "acknowledge: delivered\nacknowledge_timeout: 300ms\n";
 const PATIENT: &str = "acknowledge: delivered\nacknowledge_timeout: 1h\n";
+
+/// The `acknowledge_timeout` of senders that are to wait for something before it is over, which [`clock::pass`] then has it be.
+const AWHILE: Duration = Duration::from_secs(60);
 
 fn received(metrics: &Metrics, outcome: &str) -> f64 {
     metrics.sum("sluice_received_records_total", &[("outcome", outcome)])
@@ -59,7 +63,7 @@ async fn without_a_queue_the_sender_gets_the_upstreams_failure_and_its_retry_arr
 #[tokio::test]
 async fn a_search_for_bad_records_that_takes_longer_than_its_sender_waits_ends_all_the_same() {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(400).on_text("poison").delayed(std::time::Duration::from_millis(10)));
+    up.set_fault(Fault::status(400).on_text("poison").delayed(Duration::from_millis(10)));
     let config = yaml::up(&up.url(), &[NO_QUEUE, QUICK]) + LETTERS + "acknowledge_timeout: 300ms\n";
     let sluice = Sluice::start(&config).await;
     let text = |n| if n % 10 == 9 { format!("poison {n}") } else { format!("text {n}") };
@@ -165,7 +169,7 @@ async fn without_retries_what_nobody_waits_for_is_held_and_what_somebody_waits_f
     let sluice = Sluice::start(&config).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
     assert_eq!(other.texts(Signal::Logs), ["1"], "it was answered once this one had it");
-    up.wait_for_requests(2, crate::support::PATIENCE).await.unwrap();
+    up.wait_for_requests(2, PATIENCE).await.unwrap();
     up.clear_faults();
     up.records(1).await;
     assert_eq!(up.texts(Signal::Logs), ["1"], "it was held, and is in no letter");
@@ -185,12 +189,18 @@ async fn a_sender_that_has_waited_too_long_is_told_what_the_last_attempt_failed_
         up.set_fault(fault);
         let headers = "headers: { Authorization: 'Bearer s3cr3t-token' }";
         let config =
-            yaml::up(&up.url(), &[NO_QUEUE, QUICK, headers]) + LETTERS + "acknowledge_timeout: 500ms\n";
+            yaml::up(&up.url(), &[NO_QUEUE, QUICK, headers]) + LETTERS + "acknowledge_timeout: 60s\n";
         let sluice = Sluice::start(&config).await;
-        let answer = sluice.post(Signal::Logs, logs(&[("a", &["1"])])).await;
+        let fails_meanwhile = async {
+            // By the second attempt, it is known why the first failed.
+            up.wait_for_requests(2, PATIENCE).await.unwrap();
+            clock::pass(AWHILE).await;
+        };
+        let body = logs(&[("a", &["1"])]);
+        let (answer, ()) = tokio::join!(sluice.post(Signal::Logs, body), fails_meanwhile);
         let message = answer.error().message;
         assert_eq!(answer.status, 503, "{message}");
-        assert!(message.contains("not delivered within 500ms (`otlp_http/up`: "), "{message}");
+        assert!(message.contains("not delivered within 60s (`otlp_http/up`: "), "{message}");
         assert!(message.contains(words) && !message.contains("s3cr3t"), "{message}");
         assert_given_back(&sluice, 1.0).await;
     }
@@ -219,12 +229,20 @@ async fn a_sender_that_has_waited_too_long_is_told_only_of_upstreams_that_failed
     let config = yaml::exporters(&[
         ("otlp_http/bad", yaml::to(&bad.url(), &[QUICK])),
         ("otlp_http/good", yaml::to(&good.url(), &[QUICK])),
-        ("otlp_http/silent", yaml::to(&silent.url(), &[QUICK])),
+        // Its attempt fails no sooner than the sender has its answer.
+        ("otlp_http/silent", yaml::to(&silent.url(), &[QUICK, "timeout: 1h"])),
     ]) + &yaml::by_stream("otlp_http/bad, otlp_http/good, otlp_http/silent")
-        + "acknowledge: delivered\nacknowledge_timeout: 500ms\n";
+        + "acknowledge: delivered\nacknowledge_timeout: 60s\n";
     let sluice = Sluice::start(&config).await;
     let body = grpc::framed(0, &logs(&[("a", &["1"])]));
-    let reply = grpc::call(sluice.otlp, grpc::export(Signal::Logs), &[], body).await;
+    let fails_meanwhile = async {
+        // By the second attempt, it is known why the first failed.
+        bad.wait_for_requests(2, PATIENCE).await.unwrap();
+        good.records(1).await;
+        clock::pass(AWHILE).await;
+    };
+    let (reply, ()) =
+        tokio::join!(grpc::call(sluice.otlp, grpc::export(Signal::Logs), &[], body), fails_meanwhile);
     assert_eq!(reply.code(), tonic::Code::Unavailable);
     let message = reply.message();
     assert!(message.contains("(`otlp_http/bad`: 403 Forbidden: not yours)"), "{message}");

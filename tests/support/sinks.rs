@@ -23,9 +23,13 @@ pub async fn recording_at(listen: std::net::SocketAddr) -> Sink {
     Sink::start(settings).await.expect("the address is free")
 }
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, and which nobody else is given: a port of 127.0.0.1 would be free for any test that binds
+/// port 0 meanwhile, or connects. All of 127.0.0.0/8 is this machine.
 pub async fn nobody() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let [a, b, c] = rand::random::<[u8; 3]>();
+    // Neither 127.0.0.0, nor 127.0.0.1, nor 127.255.255.255.
+    let own = std::net::Ipv4Addr::new(127, a.clamp(1, 254), b, c);
+    let listener = tokio::net::TcpListener::bind((own, 0)).await.expect("there is a free port");
     listener.local_addr().expect("it is bound")
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 
+use crate::coding::Coding;
 use crate::export::{Origin, TlsClientSettings, TlsError};
 use crate::otlp::Signal;
 
@@ -94,15 +95,16 @@ pub enum SendCompression {
 }
 
 impl SendCompression {
-    /// The name in `Content-Encoding` and `grpc-encoding`, if there is one.
+    /// The name in `Content-Encoding` and `grpc-encoding`, where that is needed.
     pub(super) fn coding(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Gzip => Some("gzip"),
-            Self::Zstd => Some("zstd"),
-            Self::Snappy => Some("snappy"),
-            Self::Lz4 => Some("lz4"),
-        }
+        let coding = match self {
+            Self::None => return None,
+            Self::Gzip => Coding::Gzip,
+            Self::Zstd => Coding::Zstd,
+            Self::Snappy => Coding::Snappy,
+            Self::Lz4 => Coding::Lz4,
+        };
+        Some(coding.name())
     }
 }
 

@@ -8,13 +8,11 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
+use crate::coding::{Coding, SNAPPY_FRAMED, SNAPPY_FRAMES};
 use crate::rpc::{self, PREFIX};
 
 /// Bytes of a body, before and again after decompression. A sink is for tests: generous, but bounded.
 const MAX_BODY: u64 = 1 << 30;
-
-/// How frames of snappy begin, and no block does.
-const SNAPPY_FRAMES: &[u8] = b"\xff\x06\0\0sNaPpY";
 
 /// Why there is no body.
 #[derive(Debug, thiserror::Error)]
@@ -93,17 +91,20 @@ pub(super) fn message(body: &Bytes) -> Result<(Bytes, bool), BodyError> {
 /// Undoes the compression that a header names.
 pub(super) fn decompress(encoding: Option<&HeaderValue>, body: Bytes) -> Result<Bytes, BodyError> {
     let Some(encoding) = encoding else { return Ok(body) };
-    match encoding.as_bytes() {
-        b"identity" => Ok(body),
-        b"gzip" => read_bounded(flate2::read::MultiGzDecoder::new(&*body)),
-        b"deflate" | b"zlib" => read_bounded(flate2::read::ZlibDecoder::new(&*body)),
-        b"zstd" => read_bounded(zstd::Decoder::with_buffer(&*body).map_err(BodyError::Compression)?),
-        b"lz4" => read_bounded(lz4_flex::frame::FrameDecoder::new(&*body)),
-        b"snappy" | b"x-snappy-framed" if body.starts_with(SNAPPY_FRAMES) => {
+    let name = String::from_utf8_lossy(encoding.as_bytes());
+    match Coding::of(&name) {
+        Some(Coding::Identity) => Ok(body),
+        Some(Coding::Gzip) => read_bounded(flate2::read::MultiGzDecoder::new(&*body)),
+        Some(Coding::Deflate) => read_bounded(flate2::read::ZlibDecoder::new(&*body)),
+        Some(Coding::Zstd) => {
+            read_bounded(zstd::Decoder::with_buffer(&*body).map_err(BodyError::Compression)?)
+        }
+        Some(Coding::Lz4) => read_bounded(lz4_flex::frame::FrameDecoder::new(&*body)),
+        Some(Coding::Snappy) if name == SNAPPY_FRAMED || body.starts_with(&SNAPPY_FRAMES) => {
             read_bounded(snap::read::FrameDecoder::new(&*body))
         }
-        b"snappy" => snappy_block(&body),
-        other => Err(BodyError::UnknownEncoding(String::from_utf8_lossy(other).into_owned())),
+        Some(Coding::Snappy) => snappy_block(&body),
+        None => Err(BodyError::UnknownEncoding(name.into_owned())),
     }
 }
 

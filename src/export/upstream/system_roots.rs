@@ -1,22 +1,27 @@
 //! The system's trusted roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
 //!
 //! Once found they are kept for as long as the process runs: parsing them for every exporter at every reload would cost
-//! more than it brings. If there are none, they are looked for again, since somebody may install them; but connections, of
-//! which there may be thousands in a second, don't each look.
+//! more than it brings. If there are none, they are looked for again, since somebody may install them: at each reload that
+//! needs them, and otherwise every [`LOOK_AGAIN`], however many connections of however many exporters need them.
 
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::RootCertStore;
 use tokio::time::Instant;
 
-use super::tls::RECHECK;
+/// How long roots that are missing are taken to be missing still, where a connection needs them.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where the roots come from, and what is known of them.
 #[derive(Debug)]
 pub(super) struct SystemRoots {
     read: fn() -> RootCertStore,
     known: Mutex<Known>,
+    /// Held by the connection that looks for them, while others wait to learn from it.
+    looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -31,7 +36,7 @@ enum Known {
 impl SystemRoots {
     /// Roots that `read` finds when they are asked for.
     pub(super) const fn new(read: fn() -> RootCertStore) -> Self {
-        Self { read, known: Mutex::new(Known::Nothing) }
+        Self { read, known: Mutex::new(Known::Nothing), looking: tokio::sync::Mutex::const_new(()) }
     }
 
     /// Those of the machine.
@@ -44,8 +49,22 @@ impl SystemRoots {
         &ROOTS
     }
 
-    /// The roots, if the system has any now. Blocks on their files, unless they were found before.
-    pub(super) fn get(&self) -> Option<Arc<RootCertStore>> {
+    /// The roots, if the system has any, for a connection: where there were none, it looks again once [`LOOK_AGAIN`] is over.
+    pub(super) async fn get(&'static self) -> Option<Arc<RootCertStore>> {
+        if let Poll::Ready(known) = self.known() {
+            return known;
+        }
+        let _looking = self.looking.lock().await;
+        if let Poll::Ready(known) = self.known() {
+            return known;
+        }
+        let looked = tokio::task::spawn_blocking(|| self.look_now()).await;
+        looked.expect("reading certificates neither panics nor is aborted")
+    }
+
+    /// The roots, if the system has any now: for whoever starts Sluice or reloads its configuration, perhaps just after having
+    /// installed them. Blocks on their files, unless they were found before.
+    pub(super) fn look_now(&self) -> Option<Arc<RootCertStore>> {
         if let Known::Found(roots) = &*self.known.lock() {
             return Some(roots.clone());
         }
@@ -60,16 +79,20 @@ impl SystemRoots {
         (!is_missing).then_some(roots)
     }
 
-    /// Whether [`SystemRoots::get`] found none less than [`RECHECK`] ago. Blocks on nothing.
-    pub(super) fn were_missing_just_now(&self) -> bool {
-        matches!(&*self.known.lock(), Known::Missing(at) if at.elapsed() < RECHECK)
+    /// What [`SystemRoots::get`] gives, unless it has to look for them.
+    fn known(&self) -> Poll<Option<Arc<RootCertStore>>> {
+        match &*self.known.lock() {
+            Known::Found(roots) => Poll::Ready(Some(roots.clone())),
+            Known::Missing(at) if at.elapsed() < LOOK_AGAIN => Poll::Ready(None),
+            Known::Missing(_) | Known::Nothing => Poll::Pending,
+        }
     }
 
     /// As if roots that are missing had last been looked for long ago.
     #[cfg(test)]
     pub(super) fn expire(&self) {
         if let Known::Missing(at) = &mut *self.known.lock() {
-            *at -= RECHECK;
+            *at -= LOOK_AGAIN;
         }
     }
 }
@@ -82,26 +105,32 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn roots_that_are_installed_later_are_found_and_then_kept() {
+    #[tokio::test]
+    async fn roots_that_are_installed_later_are_found_and_then_kept() {
         static READS: AtomicUsize = AtomicUsize::new(0);
-        fn from_the_third_read_on() -> RootCertStore {
+        fn from_the_fourth_read_on() -> RootCertStore {
             let mut roots = RootCertStore::empty();
-            if READS.fetch_add(1, Ordering::SeqCst) >= 2 {
+            if READS.fetch_add(1, Ordering::SeqCst) >= 3 {
                 let key = rcgen::KeyPair::generate().unwrap();
                 let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
                 roots.add(CertificateDer::from(certificate)).unwrap();
             }
             roots
         }
-        let roots = SystemRoots::new(from_the_third_read_on);
-        assert!(!roots.were_missing_just_now(), "nobody has looked");
-        assert!(roots.get().is_none() && roots.were_missing_just_now());
-        assert!(roots.get().is_none(), "whoever asks for them outright has them read again");
-        roots.expire();
-        assert!(!roots.were_missing_just_now());
-        let found = roots.get().unwrap();
-        assert!(Arc::ptr_eq(&found, &roots.get().unwrap()) && !roots.were_missing_just_now());
-        assert_eq!(READS.load(Ordering::SeqCst), 3);
+        static ROOTS: SystemRoots = SystemRoots::new(from_the_fourth_read_on);
+        let reads = || READS.load(Ordering::SeqCst);
+        assert!(ROOTS.get().await.is_none() && ROOTS.get().await.is_none());
+        assert_eq!(reads(), 1, "a connection does not look so soon again");
+        assert!(ROOTS.look_now().is_none());
+        assert_eq!(reads(), 2, "a reload does");
+        assert!(ROOTS.get().await.is_none());
+        assert_eq!(reads(), 2, "and connections learn from it");
+        ROOTS.expire();
+        assert!(ROOTS.get().await.is_none());
+        ROOTS.expire();
+        let found = ROOTS.get().await.unwrap();
+        assert!(Arc::ptr_eq(&found, &ROOTS.get().await.unwrap()));
+        assert!(Arc::ptr_eq(&found, &ROOTS.look_now().unwrap()));
+        assert_eq!(reads(), 4);
     }
 }

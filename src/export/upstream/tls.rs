@@ -18,9 +18,8 @@ use super::system_roots::SystemRoots;
 use crate::export::TlsClientSettings;
 use crate::pem::{Pem, PemError};
 
-/// How long the files, or the system's missing roots, are taken to be unchanged. A new connection after this time has them
-/// read again.
-pub(super) const RECHECK: Duration = Duration::from_secs(10);
+/// How long the files are taken to be unchanged. A new connection after this time has them read again.
+const RECHECK: Duration = Duration::from_secs(10);
 
 /// Why TLS can't be set up. The messages name the file and what to do.
 #[derive(Debug, Error)]
@@ -103,6 +102,7 @@ impl Tls {
         let tls = Self { settings, protocol, system, state, first };
         if wanted || tls.has_files() {
             let files = Files::read(&tls.settings)?;
+            let system = if tls.trusts_system() { system.look_now() } else { None };
             let config = files.config(&tls.settings, protocol, system)?;
             tls.install(files, Ok(config))?;
         }
@@ -123,16 +123,14 @@ impl Tls {
                     loaded.checked = Instant::now();
                     break Some(loaded.files.clone());
                 }
-                // Without files nothing else can fail. Whoever waited for the first read learns from it, too.
-                None if self.trusts_system() && self.system.were_missing_just_now() => {
-                    return Err(TlsError::NoRoots);
-                }
                 None if first.is_some() => break None,
                 None => {}
             }
             first = Some(self.first.lock().await);
         };
-        let (settings, protocol, system) = (self.settings.clone(), self.protocol, self.system);
+        let system =
+            if self.trusts_system() { Some(self.system.get().await.ok_or(TlsError::NoRoots)?) } else { None };
+        let (settings, protocol) = (self.settings.clone(), self.protocol);
         let read = tokio::task::spawn_blocking(move || {
             let files = Files::read(&settings)?;
             let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings, protocol, system));
@@ -228,7 +226,7 @@ impl Files {
         &self,
         settings: &TlsClientSettings,
         protocol: &[u8],
-        system: &SystemRoots,
+        system: Option<Arc<RootCertStore>>,
     ) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions: &[_] = if settings.only_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
@@ -250,10 +248,11 @@ impl Files {
         Ok(config)
     }
 
-    fn roots(&self, system: &SystemRoots) -> Result<Arc<RootCertStore>, TlsError> {
+    /// What is trusted: these roots of the system, where no file is configured.
+    fn roots(&self, system: Option<Arc<RootCertStore>>) -> Result<Arc<RootCertStore>, TlsError> {
         match &self.ca {
             Some(ca) => Ok(Arc::new(ca.authorities()?)),
-            None => system.get().ok_or(TlsError::NoRoots),
+            None => system.ok_or(TlsError::NoRoots),
         }
     }
 }
@@ -305,7 +304,7 @@ impl ServerCertVerifier for AnyCertificate {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use tokio::task::JoinSet;
 
@@ -324,19 +323,22 @@ mod tests {
         assert!(all.iter().all(|(config, generation)| Arc::ptr_eq(config, &all[0].0) && *generation == 0));
         assert_eq!(tls.generation(), 0, "no connection is of an older one");
     }
+
     #[tokio::test]
-    async fn a_thousand_connections_that_find_no_roots_read_them_once_until_they_are_looked_for_again() {
+    async fn a_thousand_connections_of_ten_exporters_that_find_no_roots_look_for_them_once_until_they_may_again()
+     {
         static READS: AtomicUsize = AtomicUsize::new(0);
         fn nothing() -> RootCertStore {
             READS.fetch_add(1, Ordering::SeqCst);
             RootCertStore::empty()
         }
         static ROOTS: SystemRoots = SystemRoots::new(nothing);
-        let tls = Arc::new(Tls::with_roots(TlsClientSettings::default(), b"h2", false, &ROOTS).unwrap());
+        let exporter = || Tls::with_roots(TlsClientSettings::default(), b"h2", false, &ROOTS);
+        let exporters: Vec<_> = (0..10).map(|_| Arc::new(exporter().unwrap())).collect();
         for looks in 1..4 {
             let mut dials = JoinSet::new();
-            for _ in 0..1000 {
-                let tls = Arc::clone(&tls);
+            for dial in 0..1000 {
+                let tls = Arc::clone(&exporters[dial % exporters.len()]);
                 dials.spawn(async move { tls.current().await });
             }
             let ended = dials.join_all().await;
@@ -344,5 +346,25 @@ mod tests {
             assert_eq!(READS.load(Ordering::SeqCst), looks);
             ROOTS.expire();
         }
+    }
+
+    #[test]
+    fn an_exporter_that_needs_roots_at_once_is_refused_without_them_and_taken_as_soon_as_there_are_some() {
+        static INSTALLED: AtomicBool = AtomicBool::new(false);
+        fn those_installed() -> RootCertStore {
+            let mut roots = RootCertStore::empty();
+            if INSTALLED.load(Ordering::SeqCst) {
+                let key = rcgen::KeyPair::generate().unwrap();
+                let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+                roots.add(CertificateDer::from(certificate)).unwrap();
+            }
+            roots
+        }
+        static ROOTS: SystemRoots = SystemRoots::new(those_installed);
+        let exporter = || Tls::with_roots(TlsClientSettings::default(), b"h2", true, &ROOTS);
+        let refused = exporter().unwrap_err();
+        assert!(matches!(refused, TlsError::NoRoots), "{refused}");
+        INSTALLED.store(true, Ordering::SeqCst);
+        assert!(exporter().is_ok());
     }
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::decoder::SNAPPY_FRAMES;
 use super::{BELIEVED, BodyError, LEAST_PIECE, Limits, Reading};
-use crate::coding::{Coding, ZSTD_WINDOW_LOG};
+use crate::coding::{Coding, SNAPPY_FRAMES, ZSTD_WINDOW_LOG};
 use crate::stream::Budget;
 
 /// The limit of what is read here: small, so that short inputs reach it.

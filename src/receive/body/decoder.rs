@@ -11,10 +11,7 @@ use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 use super::chunks::Chunks;
 use super::lz4::{Filled, Lz4Decoder};
 use super::step::{SnappyInput, StepInput};
-use crate::coding::{Coding, ZSTD_WINDOW_LOG};
-
-/// What the first bytes of frames of snappy are; no block begins with them.
-pub(super) const SNAPPY_FRAMES: [u8; 10] = *b"\xff\x06\0\0sNaPpY";
+use crate::coding::{Coding, SNAPPY_FRAMES, ZSTD_WINDOW_LOG};
 
 /// What a decoder takes by itself: zlib's state with its window of 32 KiB; a block of snappy before and after; zstd's
 /// tables.
@@ -79,6 +76,18 @@ impl Decoder {
             Self::SnappyFrames(_) => SNAPPY_STATE,
             Self::Lz4(decoder) => decoder.memory(),
         }
+    }
+
+    /// The most bytes that one step can come to: what it reads and writes, and a block that it has begun to decode.
+    pub(super) fn most_of_a_step(&self, out: usize, memory: usize, input: usize) -> usize {
+        let block = match self {
+            Self::Gzip(_) | Self::Deflate(_) => 0,
+            Self::Zstd(_) => ZSTD_BLOCK,
+            // These hold one, as it came and decoded.
+            Self::SnappyFrames(_) => SNAPPY_STATE,
+            Self::Lz4(_) => memory,
+        };
+        out + input + block
     }
 
     /// Does one step: decodes into `out`, with no more than `memory` for itself, until that is full or `input` bytes have been

@@ -32,6 +32,13 @@ impl StepInput {
         &self.chunks
     }
 
+    /// Reads although the step may be over, and counts what it has read of the step: for a reader that can't stop here.
+    fn read_on(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.chunks.read(into)?;
+        self.left = self.left.saturating_sub(read);
+        Ok(read)
+    }
+
     /// Whether there is more, and not in this step.
     fn is_used_up(&self) -> bool {
         self.left == 0 && self.chunks.len() > 0
@@ -67,8 +74,8 @@ impl Read for StepInput {
 /// The length of what stands before a chunk of snappy's frames: its kind, and the bytes behind that.
 const SNAPPY_CHUNK_HEAD: usize = 4;
 
-/// Frames of snappy. Their reader can't go on where it was in the middle of a chunk, so that a step ends between two: it reads
-/// less than a chunk more than it may, which the reader takes no longer ones of than 75 KiB.
+/// Frames of snappy. Their reader can't go on where it was in the middle of a chunk, so that a step ends between two. A step
+/// may overrun by at most one chunk, which the reader limits to 75 KiB.
 #[derive(Debug)]
 pub(super) struct SnappyInput {
     input: StepInput,
@@ -105,9 +112,8 @@ impl Read for SnappyInput {
             self.rest = come + u32::from_le_bytes([a, b, c, 0]) as usize;
         }
         let most = into.len().min(self.rest);
-        let read = self.input.chunks.read(&mut into[..most])?;
+        let read = self.input.read_on(&mut into[..most])?;
         self.rest -= read;
-        self.input.left = self.input.left.saturating_sub(read);
         Ok(read)
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
-use crate::receive::aside::counted::Counted;
+use crate::receive::aside::counted::{Counted, Done};
 
 const MIB: usize = 1 << 20;
 
@@ -180,6 +180,7 @@ fn gzip_with_a_long_head(data: &[u8]) -> Vec<u8> {
 }
 
 /// Decodes a body that is there in pieces of this size, in steps that read so much; what it comes to, and what each step read.
+/// None reads and writes more than was said before.
 fn in_steps(coding: Coding, body: &[u8], piece: usize, input: usize) -> (Vec<u8>, Vec<usize>) {
     let mut chunks = Chunks::default();
     for piece in body.chunks(piece) {
@@ -189,10 +190,13 @@ fn in_steps(coding: Coding, body: &[u8], piece: usize, input: usize) -> (Vec<u8>
     let (mut decoded, mut steps) = (Vec::new(), Vec::new());
     let mut out = vec![0; STEP];
     loop {
-        let before = decoder.input().len();
-        let filled = decoder.fill(&mut out, usize::MAX, input).unwrap();
-        steps.push(before - decoder.input().len());
+        let memory = decoder.memory(out.len());
+        let (before, most) = (decoder.input().len(), decoder.most_of_a_step(out.len(), memory, input));
+        let filled = decoder.fill(&mut out, memory, input).unwrap();
+        let read = before - decoder.input().len();
         let (Filled::Partly(more) | Filled::Whole(more)) = filled;
+        assert!(read + more <= most, "{coding:?}: {read} bytes read and {more} written, of {most} at most");
+        steps.push(read);
         decoded.extend_from_slice(&out[..more]);
         if let Filled::Whole(_) = filled {
             return (decoded, steps);
@@ -211,7 +215,7 @@ fn a_body_comes_to_the_same_in_steps_of_whatever_size_in_every_coding() {
             // Its one stream ends here.
             body.extend_from_slice(b"\x01\0\0\xff\xff\0\0\0\x01");
         }
-        let (whole, _) = in_steps(coding, &body, usize::MAX, usize::MAX);
+        let (whole, _) = in_steps(coding, &body, usize::MAX, body.len());
         for (piece, input) in [(usize::MAX, 1), (1, 1), (7, 1000), (1000, 7), (usize::MAX, 100)] {
             let (decoded, _) = in_steps(coding, &body, piece, input);
             assert!(decoded == whole, "{what}, {coding:?}: steps of {input} bytes, pieces of {piece}");
@@ -345,8 +349,8 @@ async fn a_block_of_snappy_is_not_believed_to_be_longer_than_it_can_be() {
     }
 }
 
-/// How often other tasks have their turn while a body is read.
-async fn turns_beside(coding: Coding, body: &[u8]) -> usize {
+/// What comes of a body, and how often other tasks have their turn while it is read.
+async fn read_beside_others(coding: Coding, body: &[u8]) -> (Bytes, usize) {
     let turns = std::cell::Cell::new(0);
     let others = async {
         loop {
@@ -357,45 +361,70 @@ async fn turns_beside(coding: Coding, body: &[u8]) -> usize {
     let limits = limits(&Arc::new(Budget::new(256 << 20)));
     tokio::select! {
         biased;
-        read = read(coding, body, 10_000, &limits) => drop(read),
+        read = read(coding, body, 10_000, &limits) => (read.unwrap().bytes, turns.get()),
         () = others => unreachable!("it has no end"),
     }
-    turns.get()
 }
 
 #[tokio::test]
 async fn other_tasks_have_their_turn_while_a_bomb_is_decoded() {
     for coding in COMPRESSED {
-        let turns = turns_beside(coding, &compressed(coding, &vec![0; 32 * MIB])).await;
+        let (decoded, turns) = read_beside_others(coding, &compressed(coding, &vec![0; 32 * MIB])).await;
+        assert!(decoded.len() == 32 * MIB && decoded.iter().all(|byte| *byte == 0), "{coding:?}");
         assert!(turns >= 32 * MIB / STEP / 2, "{coding:?}: {turns} turns");
     }
 }
 
 #[tokio::test]
 async fn other_tasks_have_their_turn_while_parts_that_hold_nothing_are_decoded() {
-    for (what, coding, parts) in idle(100_000) {
-        let turns = turns_beside(coding, &parts).await;
+    for (what, coding, mut parts) in idle(100_000) {
+        if coding == Coding::Deflate {
+            // Its one stream ends here.
+            parts.extend_from_slice(b"\x01\0\0\xff\xff\0\0\0\x01");
+        }
+        let (decoded, turns) = read_beside_others(coding, &parts).await;
+        assert!(decoded.len() <= 100_000, "{what}, {coding:?}: {} bytes", decoded.len());
         assert!(turns >= parts.len() / STEP_INPUT / 2, "{what}, {coding:?}: {turns} turns");
     }
 }
 
+/// Who does the work on a body that comes to so many bytes.
+async fn work_on(coding: Coding, body: Vec<u8>, len: usize) -> Done {
+    let reading = async move {
+        let limits = limits(&Arc::new(Budget::new(256 << 20)));
+        read(coding, &body, 16 * 1024, &limits).await.unwrap().bytes.len()
+    };
+    let (read, done) = tokio::spawn(Counted::new(reading)).await.unwrap();
+    assert_eq!(read, len, "{coding:?}");
+    done
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn no_poll_has_a_worker_work_on_more_than_two_mebibytes_of_a_body_in_every_coding() {
-    for coding in [Coding::Identity].into_iter().chain(COMPRESSED) {
-        for len in [40 * 1024, MIB - 1, MIB + 1, 60 * MIB] {
-            let body = compressed(coding, &telemetry(len));
-            let reading = async move {
-                let limits = limits(&Arc::new(Budget::new(256 << 20)));
-                read(coding, &body, 16 * 1024, &limits).await.unwrap().bytes.len()
-            };
-            let (read, done) = tokio::spawn(Counted::new(reading)).await.unwrap();
-            assert_eq!(read, len, "{coding:?}");
-            assert!(done.by_worker <= 2 * MIB, "{coding:?}, {len} bytes: {done:?}");
-            if len > MIB {
-                // Decompressed, and then copied into one piece.
-                let times = if coding == Coding::Identity { 1 } else { 2 };
-                assert!(done.aside >= times * len, "{coding:?}, {len} bytes: {done:?}");
-            }
-        }
+async fn a_large_body_is_decoded_and_joined_aside_and_a_small_one_by_its_worker_in_every_coding() {
+    for coding in COMPRESSED {
+        let of = async |len| work_on(coding, compressed(coding, &telemetry(len)), len).await;
+        assert_eq!(of(40 * 1024).await.aside, 0, "{coding:?}");
+        // All that a worker does is to join what is not more than a mebibyte.
+        assert_eq!(of(MIB - 1).await.by_worker, 1, "{coding:?}");
+        let done = of(60 * MIB).await;
+        assert!(done.by_worker == 0 && done.aside > 60 * MIB / STEP, "{coding:?}: {done:?}");
     }
+    for (len, done) in
+        [(MIB - 1, Done { by_worker: 1, aside: 0 }), (MIB + 1, Done { by_worker: 0, aside: 1 })]
+    {
+        assert_eq!(work_on(Coding::Identity, telemetry(len), len).await, done, "{len} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_few_bytes_of_lz4_that_are_a_block_of_mebibytes_are_decoded_aside() {
+    let info = lz4_flex::frame::FrameInfo::new().block_size(lz4_flex::frame::BlockSize::Max4MB);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(&vec![0; 4 * MIB]).unwrap();
+    let body = encoder.finish().unwrap();
+    assert!(body.len() <= SMALL, "{} bytes", body.len());
+    let done = work_on(Coding::Lz4, body, 4 * MIB).await;
+    // The head of its frame.
+    assert_eq!(done.by_worker, 1, "{done:?}");
+    assert!(done.aside > 4 * MIB / STEP, "{done:?}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use ::http::{HeaderValue, Response};
 
+use crate::coding::Coding;
 use crate::receive::answer::{AnswerBody, gzipped};
 use crate::receive::listener::Answer;
 use crate::receive::otlp::RETRY_AFTER_SECONDS;
@@ -73,7 +74,7 @@ pub(super) fn message(message: &[u8], takes_gzip: bool) -> Answer {
     let mut answer = Response::new(AnswerBody::with_trailers(framed, trailers));
     answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     if compressed.is_some() {
-        answer.headers_mut().insert(ENCODING, HeaderValue::from_static("gzip"));
+        answer.headers_mut().insert(ENCODING, HeaderValue::from_static(Coding::Gzip.name()));
     }
     answer
 }
