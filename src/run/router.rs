@@ -39,6 +39,10 @@ const PAUSE_POLL: Duration = Duration::from_secs(10);
 /// is for their answers.
 const WAITING: f64 = 0.9;
 
+/// Warnings of one configuration that are logged. More would leave no room among the lines of a second for those that say where
+/// Sluice listens.
+const LOGGED_WARNINGS: usize = 20;
+
 /// How far the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -344,9 +348,7 @@ impl Router {
         live.former.push(Arc::downgrade(&before));
         self.intake.snapshot.store(snapshot.clone());
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
-        for warning in &compiled.warnings {
-            warn!("{warning:#}");
-        }
+        log_warnings(&compiled.warnings);
         if let Some(lowered) = lowered {
             warn!("{lowered}");
         }
@@ -485,6 +487,16 @@ fn plan_exporters(
             })
         })
         .collect()
+}
+
+/// Logs the first warnings of a configuration, and how many there are more.
+fn log_warnings(warnings: &[config::Problem]) {
+    for warning in warnings.iter().take(LOGGED_WARNINGS) {
+        warn!("{warning:#}");
+    }
+    if let Some(more) = warnings.len().checked_sub(LOGGED_WARNINGS).filter(|more| *more > 0) {
+        warn!(more, "the configuration has more warnings: `sluice check` and /api/v1/config show all");
+    }
 }
 
 /// The same directory stays open: letters may be on their way into it.

@@ -435,6 +435,19 @@ async fn with_log_format_json_every_line_is_json() {
 }
 
 #[tokio::test]
+async fn hundreds_of_warnings_leave_room_for_the_lines_that_say_where_it_listens() {
+    let unused: String = (0..300).map(|number| format!("  debug/{number}:\n")).collect();
+    let yaml = format!("exporters:\n  debug:\n{unused}routes: [{{ exporters: [debug] }}]\n");
+    let sluice = SluiceProcess::start(&yaml, &[]).await;
+    sluice.logged("OTLP/HTTP on").await;
+    sluice.logged("admin on").await;
+    let line = sluice.logged("the configuration has more warnings").await;
+    assert!(line.contains("more=280"), "{line}");
+    let warnings = sluice.log().iter().filter(|line| line.contains("no route sends to")).count();
+    assert_eq!(warnings, 20);
+}
+
+#[tokio::test]
 async fn a_warning_of_the_configuration_is_one_line_of_the_log_that_says_once_how_bad_it_is() {
     let yaml =
         "exporters: { debug: { sending_queue: { num_consumers: 2 } } }\nroutes: [{ exporters: [debug] }]\n";
