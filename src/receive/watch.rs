@@ -171,8 +171,9 @@ impl Watch {
             let settings = settings();
             let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
-            let answer = limit(settings.write_timeout);
             let short = budget.as_ref().is_some_and(|budget| !budget.has_room(budget.limit() / SHORT));
+            // Pages that nobody takes must not keep others from theirs. Senders have the time that they were promised.
+            let answer = if short && !settings.is_of_senders() { GRACE } else { limit(settings.write_timeout) };
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
                 if activity.leaves_answers(now, answer) {
@@ -687,6 +688,23 @@ mod tests {
 
     fn is_evicted(connection: &Watched) -> bool {
         connection.activity.end.load(Ordering::Relaxed) != 0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_no_pages_goes_after_a_second_once_there_is_no_room_for_others_and_senders_stay() {
+        for (listener, expected) in [(Evicted::Idle, true), (Evicted::Headless, false)] {
+            let watch = Arc::<Watch>::default();
+            let (reader, _answered) = not_taking(&watch, 1);
+            let mut settings = ListenerSettings::for_people("x", "127.0.0.1:0".parse().unwrap());
+            settings.makes_room = listener;
+            let (settings, budget) = (Arc::new(settings), Arc::new(Budget::new(8 << 20)));
+            tokio::spawn(watch.clone().run(Some(budget.clone()), move || settings.clone()));
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert!(!is_evicted(&reader), "there is room");
+            assert!(budget.reserve(8 << 20));
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(is_evicted(&reader), expected);
+        }
     }
 
     #[test]

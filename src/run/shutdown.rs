@@ -225,15 +225,14 @@ async fn bury(
     deadline: Instant,
 ) -> Vec<Leftover> {
     let left: Vec<Pending<'_>> = exporters.iter().filter_map(|exporter| Pending::of(exporter)).collect();
-    if directory.is_some() {
-        for pending in &left {
-            pending.exporter.give_up();
-        }
-        for pending in &left {
-            pending.exporter.drained(deadline).await;
-        }
+    // Without a directory, too: what a sender waits for is its own again, and not lost.
+    for pending in &left {
+        pending.exporter.give_up();
     }
-    left.into_iter().map(|pending| pending.end(directory)).collect()
+    for pending in &left {
+        pending.exporter.drained(deadline).await;
+    }
+    left.into_iter().filter_map(|pending| pending.end(directory)).collect()
 }
 
 /// Waits for the letters of what was never routed, until `deadline` at most. Returns how many are not
@@ -257,6 +256,8 @@ struct Pending<'e> {
     /// Records of before that had ended so.
     dead_lettered: u64,
     dropped: u64,
+    /// Records of before that were given back to their senders; they count as dropped, too.
+    withdrawn: u64,
 }
 
 impl<'e> Pending<'e> {
@@ -273,14 +274,20 @@ impl<'e> Pending<'e> {
         });
         let records = exporter.registry().pending_records();
         let [dead_lettered, dropped] = ENDS.map(|fate| exported(exporter, fate));
-        Some(Self { exporter, records, streams, dead_lettered, dropped })
+        Some(Self { exporter, records, streams, dead_lettered, dropped, withdrawn: withdrawn(exporter) })
     }
 
-    /// Says what became of it.
-    fn end(self, directory: Option<&DeadLetters>) -> Leftover {
-        let Self { exporter, records, streams, .. } = self;
+    /// Says what became of it; nothing, if all of it is its senders' again.
+    fn end(self, directory: Option<&DeadLetters>) -> Option<Leftover> {
+        let Self { exporter, streams, .. } = self;
         let [dead_lettered, dropped] = ENDS.map(|fate| exported(exporter, fate));
-        let (dead_lettered, dropped) = (dead_lettered - self.dead_lettered, dropped - self.dropped);
+        let given_back = withdrawn(exporter) - self.withdrawn;
+        let records = self.records.saturating_sub(given_back);
+        if records == 0 {
+            return None;
+        }
+        let dead_lettered = dead_lettered - self.dead_lettered;
+        let dropped = (dropped - self.dropped).saturating_sub(given_back);
         let loss = (dead_lettered < records).then(|| match directory {
             None => Loss::NoDirectory,
             Some(directory) if dropped > 0 && directory.is_full() => Loss::Full,
@@ -292,8 +299,12 @@ impl<'e> Pending<'e> {
             streams = streams.len(), "not delivered in time; the first streams are {:?}",
             &streams[..streams.len().min(5)]
         );
-        Leftover { exporter: exporter.name().clone(), records, dead_lettered, loss }
+        Some(Leftover { exporter: exporter.name().clone(), records, dead_lettered, loss })
     }
+}
+
+fn withdrawn(exporter: &Exporter) -> u64 {
+    Signal::ALL.iter().map(|signal| exporter.counters().withdrawn(*signal)).sum()
 }
 
 fn exported(exporter: &Exporter, fate: Fate) -> u64 {

@@ -36,6 +36,9 @@ pub struct BatchSettings {
     pub flush_timeout: Duration,
     /// A batch of this size is sent at once.
     pub min_size: usize,
+    /// Whether what one request brings to the stream is a batch by itself, whatever `min_size` is: then it is taken or refused
+    /// together, as its sender expects who waits for it.
+    pub each_request: bool,
     /// No batch is larger, unless a single record is.
     pub max_size: usize,
 }

@@ -8,6 +8,7 @@ use crate::support::letters::letters;
 use crate::support::payload::{entries, filler, logs, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::{Wire, head};
+use crate::support::yaml::LETTERS;
 
 const PROTOBUF: &str = "content-type: application/x-protobuf";
 
@@ -151,6 +152,25 @@ async fn what_a_full_dead_letter_directory_does_not_take_is_called_lost() {
     let told = "1 of them are in the dead-letter directory, 1 are lost (the dead-letter directory is full)";
     assert!(line.contains(told), "{line}");
     assert_eq!(letters(&sluice.directory().join("dead")).len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_given_back_to_a_sender_that_waits_is_not_called_lost() {
+    for directory in ["", LETTERS] {
+        let up = sinks::recording().await;
+        up.set_fault(Fault::hang());
+        let rest = format!("acknowledge: delivered\nacknowledge_timeout: 1h\nshutdown_timeout: 2s\n{directory}");
+        let mut sluice = SluiceProcess::start(&config(&up, &rest), &[]).await;
+        let body = logs(&[("a", &["1", "2"])]);
+        let mut wire = Wire::open(sluice.otlp).await;
+        wire.write(head("POST /v1/logs", &[PROTOBUF, &format!("content-length: {}", body.len())])).await;
+        wire.write(&body).await;
+        sluice.wait_for_metric("sluice_pending_records", &[], 2.0).await;
+        sluice.signal("TERM").await;
+        assert_eq!(wire.answer().await.status, 503);
+        assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
+        assert!(!sluice.says("lost"), "{:?}", sluice.log());
+    }
 }
 
 #[tokio::test]

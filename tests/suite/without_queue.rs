@@ -8,7 +8,7 @@ use sluice::otlp::Signal;
 
 use crate::support::grpc;
 use crate::support::letters::letters;
-use crate::support::payload::logs;
+use crate::support::payload::{entry, logs, request};
 use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
@@ -58,6 +58,54 @@ async fn without_a_queue_the_sender_gets_the_upstreams_failure_and_its_retry_arr
         sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
         assert_eq!(up.texts(Signal::Logs), ["1", "2"]);
     }
+}
+
+/// A request of so many resources of the stream `a`, with a record each.
+fn resources(first: usize, count: usize) -> Vec<u8> {
+    let texts: Vec<String> = (first..first + count).map(|number| format!("{number:04}")).collect();
+    let entries: Vec<_> = texts.iter().map(|text| entry(Signal::Logs, "a", &[text])).collect();
+    request(&entries)
+}
+
+#[tokio::test]
+async fn without_a_queue_what_a_request_brings_to_a_stream_is_one_batch_whatever_it_is_cut_into() {
+    let batches = "sending_queue: { enabled: false, batch: { min_size: 1, max_size: 4KiB } }";
+    let journal = "journal: { directory: ./journal, max_size: 16MiB, segment_size: 1MiB }\n";
+    for (queue, more) in [(NO_QUEUE, ""), (NO_QUEUE, journal), (batches, "")] {
+        let up = sinks::recording().await;
+        let directory = tempfile::tempdir().unwrap();
+        let more = more.replace("./journal", &directory.path().display().to_string());
+        let sluice = Sluice::start(&(yaml::up(&up.url(), &[queue, QUICK]) + &more)).await;
+        for number in 0..3 {
+            sluice.accept(Signal::Logs, resources(100 * number, 100)).await;
+        }
+        let expected: Vec<String> = (0..300).map(|number| format!("{number:04}")).collect();
+        assert_eq!(up.texts(Signal::Logs), expected);
+        // Not smaller than they must be, and nothing of two requests together.
+        let most = if queue == batches { 9 } else { 3 };
+        let requests = up.counts().requests;
+        assert!((3..=most).contains(&requests) && requests % 3 == 0, "{queue}: {requests}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_queue_a_request_is_taken_or_refused_as_a_whole_by_an_upstream_that_fails_now_and_then() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).ratio(0.5));
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[NO_QUEUE, NO_RETRIES]) + LETTERS)).await;
+    let (mut taken, mut reported) = (0, 0);
+    for number in 0..30 {
+        let answer = sluice.post(Signal::Logs, resources(10 * number, 10)).await;
+        match answer.status {
+            200 => taken += 10,
+            503 => reported += 10,
+            status => panic!("{status}: {}", answer.text()),
+        }
+    }
+    let metrics = sluice.settled().await;
+    assert_eq!(up.counts().records, taken, "nothing arrived of what the sender was told to send again");
+    assert_eq!(taken + reported, 300);
+    assert_eq!(metrics.sum("sluice_withdrawn_records_total", &[]), reported as f64);
 }
 
 #[tokio::test]

@@ -102,12 +102,12 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
             .warn(node.span, "a stream may hold less than `min_size`, so batches wait for `flush_timeout`")
             .help("write a larger `queue_size`");
     }
-    let (flush_timeout, min_size) = if queue.enabled {
-        (queue.batch.flush_timeout.0, batch.min_size.0 as usize)
-    } else {
-        (Duration::ZERO, 0)
-    };
-    BatchSettings { flush_timeout, min_size, max_size: max_size as usize }
+    BatchSettings {
+        flush_timeout: if queue.enabled { queue.batch.flush_timeout.0 } else { Duration::ZERO },
+        min_size: batch.min_size.0 as usize,
+        each_request: !queue.enabled,
+        max_size: max_size as usize,
+    }
 }
 
 /// Compiles the `retry_on_failure` at `node`.

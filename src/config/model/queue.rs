@@ -10,7 +10,7 @@ use crate::export::Statuses;
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct SendingQueue {
-    /// `false` sends what comes in as soon as its stream is free, without waiting for a batch to fill, and has senders wait until
+    /// `false` sends what a request brings to a stream as a batch of its own, as soon as the stream is free, and has senders wait until
     /// the upstream has taken what goes to this exporter, as with `acknowledge: delivered`.
     pub(in crate::config) enabled: bool,
     /// `true` has senders wait until the upstream has taken what goes to this exporter, as with `acknowledge: delivered`.
