@@ -201,7 +201,7 @@ impl Walk<'_> {
                          exporters on disk",
                     );
             }
-            Verdict::Refused => {
+            Verdict::Refused | Verdict::RefusedBesideFile => {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
             }
             Verdict::Processors => {
@@ -260,7 +260,7 @@ impl Walk<'_> {
         if let Some(definition) = shape.definition
             && let Some((verdict, why)) = collector::verdict(definition, &entry.key)
         {
-            if !collector::asks_for_nothing(definition, &entry.key, &entry.value) {
+            if !collector::asks_for_nothing(definition, &entry.key, &entry.value, node) {
                 self.collectors(entry, verdict, why);
             }
             return;

@@ -483,7 +483,7 @@ fn what_protects_is_never_left_out_with_a_warning() {
     for lines in [
         "auth: { authenticator: oauth2 }",
         "tls: { ca_pem: x }",
-        "tls: { include_system_ca_certs_pool: true }",
+        "tls: { include_system_ca_certs_pool: true, ca_file: /dev/null }",
         "middlewares: [{ id: ratelimiter }]",
         "sending_queue: { storage: file_storage }",
         "sending_queue: { persistent_storage_enabled: true }",
@@ -739,7 +739,7 @@ fn what_asks_for_nothing_is_its_default() {
     // What is not the Collector's default asks for something.
     for line in [
         "auth: { authenticator: '' }",
-        "tls: { include_system_ca_certs_pool: true }",
+        "tls: { include_system_ca_certs_pool: true, ca_file: /dev/null }",
         "middlewares: [{ id: x }]",
         "auth: { authenticator: , scopes: [a] }",
         "auth: { authenticator: \"${env:UNSET:-}\" }",
