@@ -245,6 +245,12 @@ fn is_same(text: &str, other: &str) -> bool {
         || is(|text: &str| text.parse::<model::Duration>().ok(), text, other)
 }
 
+/// The type that does here what another does in a Collector: `what` is `exporter` or `receiver`.
+pub(super) fn same_exporter(what: &str, name: &str) -> Option<&'static str> {
+    // It is what `debug` was called until 2024.
+    (what == "exporter" && model::type_of(name) == "logging").then_some("debug")
+}
+
 /// What a processor is left out for, or `None` if it can't be: it may drop, mask or change data.
 pub(super) fn harmless_processor(name: &str) -> Option<&'static str> {
     match model::type_of(name) {

@@ -94,6 +94,27 @@ fn unknown_types_of_exporters_name_the_types() {
         said(&yaml("file/"))[1],
         "2:14 error: `file/` is not a known type of exporter (write `file`, or `file/NAME`)"
     );
+    for (name, instead) in [("logging", "debug"), ("logging/all", "debug/all")] {
+        assert_eq!(
+            said(&yaml(name))[1],
+            format!("2:14 error: `{name}` is not a known type of exporter (did you mean `{instead}`?)")
+        );
+    }
+}
+
+#[test]
+fn receivers_of_other_protocols_are_left_to_a_collector() {
+    let of = |name: &str| said(&MINIMAL.replace("otlp:", &format!("{name}:"))).remove(0);
+    for name in ["prometheus", "jaeger", "zipkin/old", "hostmetrics", "logging", "filelog"] {
+        assert_eq!(
+            of(name),
+            format!(
+                "1:14 error: `{name}` is not a known type of receiver (Sluice receives OTLP alone: keep a Collector in front \
+                 that sends this on as OTLP, and write `otlp` here)"
+            )
+        );
+    }
+    assert_eq!(of("oltp"), "1:14 error: `oltp` is not a known type of receiver (did you mean `otlp`?)");
 }
 
 #[test]
