@@ -173,6 +173,54 @@ const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
 /// Keys below which names stand rather than settings: each asks for what it names, whatever is written beside it.
 const OF_NAMES: &[&str] = &["service", "processors", "connectors", "extensions", "response_headers"];
 
+/// What components of Collectors are commonly called, and the sections that name them in a pipeline.
+const COMPONENTS: &[&str] = &[
+    "attributes",
+    "batch",
+    "count",
+    "cumulativetodelta",
+    "datadog",
+    "deltatocumulative",
+    "elasticsearch",
+    "exporters",
+    "filelog",
+    "filter",
+    "forward",
+    "groupbyattrs",
+    "health_check",
+    "hostmetrics",
+    "jaeger",
+    "k8sattributes",
+    "kafka",
+    "kubeletstats",
+    "logging",
+    "loki",
+    "memory_limiter",
+    "pprof",
+    "probabilistic_sampler",
+    "processors",
+    "prometheus",
+    "prometheusremotewrite",
+    "receivers",
+    "redaction",
+    "resource",
+    "resourcedetection",
+    "routing",
+    "span",
+    "spanmetrics",
+    "statsd",
+    "syslog",
+    "tail_sampling",
+    "transform",
+    "zipkin",
+    "zpages",
+];
+
+/// Whether the text is what a component of a Collector is commonly called, wherever it stands.
+pub(super) fn is_component(text: &str) -> bool {
+    COMPONENTS.contains(&text)
+}
+
 /// What is said about a key of the definition, if it is the Collector's.
 pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static str)> {
     TABLE
