@@ -202,8 +202,8 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
     Some(tree.root.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) }))
 }
 
-/// What has to be put in quotes, if the parser stopped at `at` because text that is common in a configuration is syntax in
-/// YAML.
+/// What to write instead, mostly in quotes, if the parser stopped at `at` because text that is common in a configuration is
+/// syntax in YAML.
 fn missing_quotes(source: &str, at: usize) -> Option<String> {
     let (before, after) = source.split_at(at);
     let start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -212,6 +212,9 @@ fn missing_quotes(source: &str, at: usize) -> Option<String> {
     }
     if before[start..].contains('$') || after.starts_with('$') {
         return Some("inside of `{ }` and `[ ]`, put quotes around what has a `${…}`".to_owned());
+    }
+    if after.starts_with('[') && ["attributes", "resource"].iter().any(|way| before.ends_with(way)) {
+        return Some("name the attribute alone: `tenant.id` for `attributes[\"tenant.id\"]`".to_owned());
     }
     let first = after.chars().next().filter(|first| "*@%`".contains(*first))?;
     let rest = after[1..].trim_start_matches([' ', '\t']);

@@ -259,6 +259,15 @@ fn an_attribute_written_as_in_ottl_is_a_warning_that_names_it_alone() {
             assert!(said[0].ends_with(" (name the attribute alone: `tenant.id`)"), "{lines}: {said:?}");
         }
     }
+    // Inside of `{ }` the bracket begins a list.
+    for lines in ["{ match: { attributes[\"tenant.id\"]: a },", "{ key: resource.attributes[\"tenant.id\"],"]
+    {
+        let said = said(&with_routes(&format!("  - {lines} exporters: [debug, file] }}\n")));
+        assert!(
+            said[0].ends_with(" (name the attribute alone: `tenant.id` for `attributes[\"tenant.id\"]`)"),
+            "{lines}: {said:?}"
+        );
+    }
     for other in ["resources.x", "attribute.x", "resource", "resource_type"] {
         let yaml = with_routes(&format!("  - key: {other}\n    exporters: [debug, file]\n"));
         assert_eq!(said(&yaml), [""; 0], "{other}");
