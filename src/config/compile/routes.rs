@@ -29,11 +29,12 @@ pub(super) fn compile(
     }
     let positions: Positions<'_> =
         exporters.0.iter().enumerate().map(|(position, (name, _))| (name.as_str(), position)).collect();
+    let written = root.near(&["exporters"]);
     let mut earlier = Earlier::default();
     let mut lines: HashMap<String, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let node = all.item(index).unwrap_or(all);
-        let spec = one(index, route, exporters, &positions, node, context);
+        let spec = one(index, route, exporters, &positions, node, written, context);
         if let Some(first) = lines.get(&spec.name) {
             let line = context.line_of(*first);
             context
@@ -111,6 +112,7 @@ fn one(
     exporters: &Named<Exporter>,
     positions: &Positions<'_>,
     node: &Node,
+    written: &Node,
     context: &mut Context<'_>,
 ) -> RouteSpec {
     let name = route.name.clone().unwrap_or_else(|| format!("route-{}", index + 1));
@@ -140,7 +142,7 @@ fn one(
         matches,
         signals,
         key: key(route.key.as_ref(), node.near(&["key"]), context),
-        exporters: targets(route, exporters, positions, signals, node, context),
+        exporters: targets(route, exporters, positions, signals, node, written, context),
         continues: route.continues,
         max_streams: route.max_streams,
     }
@@ -167,13 +169,14 @@ fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
     signals
 }
 
-/// The positions of the exporters that the route names.
+/// The positions of the exporters that the route names; `written` is the section of exporters.
 fn targets(
     route: &Route,
     exporters: &Named<Exporter>,
     positions: &Positions<'_>,
     signals: [bool; 3],
     node: &Node,
+    written: &Node,
     context: &mut Context<'_>,
 ) -> Vec<usize> {
     let list = node.near(&["exporters"]);
@@ -187,9 +190,13 @@ fn targets(
     for (index, name) in route.exporters.iter().enumerate() {
         let item = list.item(index).unwrap_or(list);
         let Some(&position) = positions.get(name.as_str()) else {
+            // It is there, and what is wrong with it has been said.
+            if written.entry(name).is_some_and(|entry| context.report.has_error_within(entry.key_span)) {
+                continue;
+            }
             let near = if item.is_substituted() { None } else { closest(name, exporters) };
-            let written = context.written(item);
-            let problem = context.report.error(item.span, format!("there is no exporter {written}"));
+            let shown = context.written(item);
+            let problem = context.report.error(item.span, format!("there is no exporter {shown}"));
             let names = || exporters.0.iter().map(|(name, _)| named(name)).collect::<Vec<String>>();
             problem.help(near.map_or_else(
                 || format!("the exporters are {}", enumerated(&names())),

@@ -120,6 +120,12 @@ fn exporters_must_exist() {
 }
 
 #[test]
+fn an_exporter_of_an_unknown_type_is_one_error_wherever_routes_name_it() {
+    let yaml = "receivers: { otlp: { protocols: { http: } } }\nexporters: { logging: }\nroutes: [{ exporters: [logging] }]\n";
+    assert_eq!(said(yaml), ["2:14 error: `logging` is not a known type of exporter (did you mean `debug`?)"]);
+}
+
+#[test]
 fn an_exporter_has_a_url_for_every_signal_it_is_sent() {
     let yaml = "receivers: { otlp: { protocols: { http: } } }\nexporters: { otlp_http: { logs_endpoint: \"https://a/logs\" } \
                 }\nroutes: [{ exporters: [otlp_http] }]\n";
