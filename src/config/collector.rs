@@ -16,6 +16,8 @@ pub(super) enum Verdict {
     Refused,
     /// It is an error where there is no `journal`, which does the same.
     NeedsJournal,
+    /// It asks for what there is by default, and is an error beside a file that replaces that.
+    RefusedBesideFile,
     /// Processors by name, each of which has a verdict of its own.
     Processors,
     /// Connectors by name, each of which is left out for another reason.
@@ -24,7 +26,7 @@ pub(super) enum Verdict {
     Service,
 }
 
-use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, Service};
+use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, RefusedBesideFile, Service};
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
@@ -119,7 +121,7 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (
         &["Tls", "ServerTls"],
         &["include_system_ca_certs_pool"],
-        Refused,
+        RefusedBesideFile,
         "the file that is named replaces the system's roots; add them to that file",
     ),
     (&["Tls", "ServerTls"], &["tpm"], Refused, "keys are read from `key_file`"),
@@ -171,6 +173,54 @@ const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
 /// Keys below which names stand rather than settings: each asks for what it names, whatever is written beside it.
 const OF_NAMES: &[&str] = &["service", "processors", "connectors", "extensions", "response_headers"];
 
+/// What components of Collectors are commonly called, and the sections that name them in a pipeline.
+const COMPONENTS: &[&str] = &[
+    "attributes",
+    "batch",
+    "count",
+    "cumulativetodelta",
+    "datadog",
+    "deltatocumulative",
+    "elasticsearch",
+    "exporters",
+    "filelog",
+    "filter",
+    "forward",
+    "groupbyattrs",
+    "health_check",
+    "hostmetrics",
+    "jaeger",
+    "k8sattributes",
+    "kafka",
+    "kubeletstats",
+    "logging",
+    "loki",
+    "memory_limiter",
+    "pprof",
+    "probabilistic_sampler",
+    "processors",
+    "prometheus",
+    "prometheusremotewrite",
+    "receivers",
+    "redaction",
+    "resource",
+    "resourcedetection",
+    "routing",
+    "span",
+    "spanmetrics",
+    "statsd",
+    "syslog",
+    "tail_sampling",
+    "transform",
+    "zipkin",
+    "zpages",
+];
+
+/// Whether the text is what a component of a Collector is commonly called, wherever it stands.
+pub(super) fn is_component(text: &str) -> bool {
+    COMPONENTS.contains(&text)
+}
+
 /// What is said about a key of the definition, if it is the Collector's.
 pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static str)> {
     TABLE
@@ -179,9 +229,21 @@ pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static 
         .map(|(.., verdict, why)| (*verdict, *why))
 }
 
-/// Whether the value of such a key of the definition is the Collector's own default, so that the key asks for nothing.
-pub(super) fn asks_for_nothing(definition: &str, key: &str, value: &Node) -> bool {
-    value.is_null() || is_default(definition, key, value)
+/// Whether the value of such a key of the definition is the Collector's own default, or what there is by default here, so
+/// that the key asks for nothing. `map` is what the key stands in.
+pub(super) fn asks_for_nothing(definition: &str, key: &str, value: &Node, map: &Node) -> bool {
+    value.is_null()
+        || is_default(definition, key, value)
+        || asks_for_system_roots(definition, key, value, map)
+}
+
+/// Whether the system's roots are asked for where nothing replaces them: of a server no certificate is verified at all
+/// without `client_ca_file`.
+fn asks_for_system_roots(definition: &str, key: &str, value: &Node, map: &Node) -> bool {
+    let replaces = if definition == "ServerTls" { "client_ca_file" } else { "ca_file" };
+    key == "include_system_ca_certs_pool"
+        && value.text().and_then(model::boolean) == Some(true)
+        && map.get(replaces).is_none_or(|file| file.is_null() || file.text() == Some(""))
 }
 
 fn is_default(definition: &str, path: &str, value: &Node) -> bool {
@@ -229,6 +291,12 @@ fn is_same(text: &str, other: &str) -> bool {
         || is(model::boolean, text, other)
         || is(model::integer, text, other)
         || is(|text: &str| text.parse::<model::Duration>().ok(), text, other)
+}
+
+/// The type that does here what another does in a Collector: `what` is `exporter` or `receiver`.
+pub(super) fn same_exporter(what: &str, name: &str) -> Option<&'static str> {
+    // It is what `debug` was called until 2024.
+    (what == "exporter" && model::type_of(name) == "logging").then_some("debug")
 }
 
 /// What a processor is left out for, or `None` if it can't be: it may drop, mask or change data.

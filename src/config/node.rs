@@ -191,9 +191,8 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
                 let problem = tree
                     .report
                     .error(Span { start: at, end: at }, format!("not valid YAML: {}", error.info()));
-                let line = source[..at].rsplit('\n').next().unwrap_or_default();
-                if line.contains('$') || source.as_bytes().get(at) == Some(&b'$') {
-                    problem.help("inside of `{ }` and `[ ]`, put quotes around what has a `${…}`");
+                if let Some(help) = missing_quotes(source, at) {
+                    problem.help(help);
                 }
                 None
             }
@@ -201,6 +200,55 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
         done?;
     }
     Some(tree.root.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) }))
+}
+
+/// What to write instead, mostly in quotes, if the parser stopped at `at` because text that is common in a configuration is
+/// syntax in YAML.
+fn missing_quotes(source: &str, at: usize) -> Option<String> {
+    let (before, after) = source.split_at(at);
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    if has_bare_template(&before[start..], after) {
+        return Some(QUOTE_TEMPLATES.to_owned());
+    }
+    if before[start..].contains('$') || after.starts_with('$') {
+        return Some("inside of `{ }` and `[ ]`, put quotes around what has a `${…}`".to_owned());
+    }
+    if after.starts_with('[') && ["attributes", "resource"].iter().any(|way| before.ends_with(way)) {
+        return Some("name the attribute alone: `tenant.id` for `attributes[\"tenant.id\"]`".to_owned());
+    }
+    let first = after.chars().next().filter(|first| "*@%`".contains(*first))?;
+    let rest = after[1..].trim_start_matches([' ', '\t']);
+    Some(match first {
+        '*' if rest.is_empty() || rest.starts_with(['\n', '\r', ',', ']', '}', '#']) => {
+            "put quotes around `*`: `\"*\"`".to_owned()
+        }
+        '*' => "put quotes around a text that begins with `*`, such as `\"*-prod\"`; without them it repeats what an \
+                anchor above it (`&name`) names"
+            .to_owned(),
+        '`' => "put quotes around a text that begins with a backtick".to_owned(),
+        first => format!("put quotes around a text that begins with `{first}`"),
+    })
+}
+
+const QUOTE_TEMPLATES: &str = "put quotes around what has a `{{ … }}`: `\"{{ key }}\"`";
+
+/// Whether a `{{` stands outside of quotes in `before`, which is a line up to a place, or across that place.
+fn has_bare_template(before: &str, after: &str) -> bool {
+    let mut quote = None;
+    let mut previous = ' ';
+    for char in before.chars() {
+        match quote {
+            Some(open) if open == char => quote = None,
+            // Within a word it is an apostrophe.
+            None if matches!(char, '"' | '\'') && (previous.is_whitespace() || "[{,:".contains(previous)) => {
+                quote = Some(char);
+            }
+            None if char == '{' && previous == '{' => return true,
+            Some(_) | None => {}
+        }
+        previous = char;
+    }
+    quote.is_none() && (after.starts_with("{{") || (previous == '{' && after.starts_with('{')))
 }
 
 struct Builder<'a> {
@@ -363,7 +411,13 @@ impl Builder<'_> {
             Content::Map(map) => {
                 let Some((key, key_span)) = map.key.take() else {
                     let Value::Scalar(scalar) = node.value else {
-                        self.report.error(node.span, format!("a key must be text, this is {}", node.kind()));
+                        let problem = self
+                            .report
+                            .error(node.span, format!("a key must be text, this is {}", node.kind()));
+                        let (before, written) = self.source.split_at(node.span.start);
+                        if before.ends_with('{') && written.starts_with('{') {
+                            problem.help(QUOTE_TEMPLATES);
+                        }
                         return None;
                     };
                     map.key = Some((scalar.text, node.span));

@@ -49,6 +49,11 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
             let empty = json!({ "type": "object", "additionalProperties": nothing });
             let disabled = json!({ "type": "object", "properties": { "enabled": { "const": false } }, "required": ["enabled"] });
             json!({ "description": text, "deprecated": true, "anyOf": [nothing, empty, { "type": "array", "items": empty }, disabled] })
+        } else if verdict == Verdict::RefusedBesideFile {
+            let text = format!(
+                "A Collector's key, which asks for the default here, and is not available beside a file: {why}."
+            );
+            json!({ "description": text, "deprecated": true })
         } else {
             json!({ "description": format!("A Collector's key, which has no effect here: {why}."), "deprecated": true })
         };

@@ -3,8 +3,9 @@
 //! Nothing is shown because it does not look like a secret; a text is shown because the schema says what it is, and
 //! it has the form of that: a number, a duration, a word of an enumeration, the name of a route, an exporter or an
 //! attribute, a path, a URL without credentials. The same goes for keys: those of the schema are shown, and those that
-//! users choose if they have the form of a name. All else is `[redacted]`: values of headers, values that attributes
-//! are compared with, whatever stands below a misspelt key, and a value of the wrong kind.
+//! users choose if they have the form of a name; and what components of Collectors are commonly called. All else is
+//! `[redacted]`: values of headers, values that attributes are compared with, whatever stands below a misspelt key, and a
+//! value of the wrong kind.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -49,8 +50,11 @@ impl Sight {
                 // A single value where a list of such is expected is as harmless as in the list.
                 let shape = shape
                     .map(|shape| if shape.is("array") { Shape::of(&shape.body["items"]) } else { shape });
-                let harmless =
-                    scalar.is_null() || shape.is_some_and(|shape| Form::of(shape, form).fits(&scalar.text));
+                let harmless = scalar.is_null()
+                    || shape.map_or_else(
+                        || collector::is_component(&scalar.text),
+                        |shape| Form::of(shape, form).fits(&scalar.text),
+                    );
                 self.place(node.span, harmless);
                 if harmless { typed(scalar) } else { masked(&scalar.text, form).into() }
             }
@@ -83,6 +87,9 @@ impl Sight {
 
 /// Whether a key is one of the schema's or the Collector's, near to one, or has the form of a name.
 fn is_harmless_key(entry: &Entry, shape: Option<Shape<'_>>) -> bool {
+    if collector::is_component(&entry.key) {
+        return true;
+    }
     let Some(shape) = shape else { return has_form_of_a_key(entry) };
     let known = |key: &str| shape.properties().any(|(property, _)| property == key);
     if known(&entry.key) || shape.definition.is_some_and(|name| collector::knows(name, &entry.key)) {
@@ -301,9 +308,12 @@ fn is_url(text: &str) -> bool {
             inner.len() <= 45 && inner.bytes().all(|b| b.is_ascii_hexdigit() || b".:".contains(&b))
         })
     };
-    // A single word is a host if something beside it says so.
-    let is_meant =
-        scheme.is_some() || port.is_some() || host.contains('.') || matches!(host, "localhost" | "*");
+    // A single word is a host if something beside it says so, or if it is as plain as the names of services are: a
+    // password has digits, capitals or more letters.
+    let is_plain = (1..=20).contains(&host.len())
+        && host.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        && path.is_empty();
+    let is_meant = scheme.is_some() || port.is_some() || host.contains('.') || host == "*" || is_plain;
     let is_address = is_meant || (is_port(host) && path.is_empty());
     scheme.is_none_or(|scheme| scheme.len() <= 8 && scheme.bytes().all(|byte| byte.is_ascii_lowercase()))
         && is_address
@@ -462,6 +472,8 @@ mod tests {
             "4318",
             "[::1]:4318",
             "localhost",
+            "tempo",
+            "otel-collector",
             "ftp://example.com",
             "unix:///run/otlp.sock",
             "https://{{ key }}.b.s2.dev/otlp",
@@ -485,6 +497,10 @@ mod tests {
             "https://h/s3cret%20",
             "https://h/a b",
             "s3cret/otlp",
+            "secret/otlp",
+            "hunter2",
+            "Secret",
+            "correcthorsebatterystaple",
             "https://${env:H:-s3@cret}",
         ] {
             assert!(!Form::Url.fits(url), "{url}");

@@ -201,7 +201,7 @@ impl Walk<'_> {
                          exporters on disk",
                     );
             }
-            Verdict::Refused => {
+            Verdict::Refused | Verdict::RefusedBesideFile => {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
             }
             Verdict::Processors => {
@@ -260,7 +260,7 @@ impl Walk<'_> {
         if let Some(definition) = shape.definition
             && let Some((verdict, why)) = collector::verdict(definition, &entry.key)
         {
-            if !collector::asks_for_nothing(definition, &entry.key, &entry.value) {
+            if !collector::asks_for_nothing(definition, &entry.key, &entry.value, node) {
                 self.collectors(entry, verdict, why);
             }
             return;
@@ -270,10 +270,16 @@ impl Walk<'_> {
         if !types.is_empty() {
             let near = nearest(model::type_of(&entry.key), types.iter().copied());
             let what = place.name.trim_end_matches('s');
+            let near = near.or_else(|| collector::same_exporter(what, &entry.key));
             let help = match near {
                 Some(near) if entry.key.ends_with('/') => format!("write `{near}`, or `{near}/NAME`"),
                 Some(near) if shown => format!("did you mean {}?", quoted(&renamed(&entry.key, near))),
                 Some(near) => format!("did you mean `{near}`?"),
+                None if what == "receiver" => {
+                    "Sluice receives OTLP alone: keep a Collector in front that sends this on as OTLP, and write \
+                     `otlp` here"
+                        .to_owned()
+                }
                 None => format!("the types are {}, each alone or as `TYPE/NAME`", listed(types)),
             };
             self.report.error(entry.key_span, format!("{key} is not a known type of {what}")).help(help);

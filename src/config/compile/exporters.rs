@@ -8,6 +8,7 @@ use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderName};
 use secrecy::SecretString;
 
+use super::own_receivers::OwnReceivers;
 use super::url::Upstream;
 use super::{Context, headers, queue, statuses, url};
 use crate::config::model::{
@@ -25,6 +26,7 @@ use crate::route::Template;
 /// Compiles every exporter; one that has a mistake is in the list all the same, so that routes can name it.
 pub(super) fn compile(
     exporters: &Named<Exporter>,
+    own_receivers: &OwnReceivers,
     root: &Node,
     context: &mut Context<'_>,
 ) -> Vec<(Arc<str>, ExporterSettings)> {
@@ -42,9 +44,38 @@ pub(super) fn compile(
         .iter()
         .map(|(name, exporter)| {
             let node = nodes.get(name.as_str()).copied().unwrap_or(all);
-            (Arc::from(name.as_str()), one(name, exporter, node, context))
+            let settings = one(name, exporter, node, context);
+            warn_of_own_receivers(name, &settings.kind, own_receivers, node, context);
+            (Arc::from(name.as_str()), settings)
         })
         .collect()
+}
+
+/// Says so of each URL at which a receiver of this configuration listens. Behind a proxy an address is another machine's.
+fn warn_of_own_receivers(
+    name: &str,
+    kind: &ExporterKind,
+    own_receivers: &OwnReceivers,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let base = node.near(&["endpoint"]);
+    match kind {
+        ExporterKind::OtlpHttp(http) if http.proxy_url.is_none() => {
+            let keys = ["traces_endpoint", "metrics_endpoint", "logs_endpoint"];
+            for (key, url) in keys.into_iter().zip(&http.urls) {
+                let Some(url) = url else { continue };
+                let own = node.get(key).filter(|own| own.text().is_some_and(|text| !text.is_empty()));
+                own_receivers.warn_of(url, name, own.unwrap_or(base), context);
+            }
+        }
+        ExporterKind::OtlpGrpc(grpc) => {
+            if let Some(url) = &grpc.url {
+                own_receivers.warn_of(url, name, base, context);
+            }
+        }
+        ExporterKind::OtlpHttp(_) | ExporterKind::File(_) | ExporterKind::Debug(_) => {}
+    }
 }
 
 /// Says which `file` exporters have one path. Their lines don't mix, but each rotates by its own settings.

@@ -5,6 +5,7 @@ mod address;
 mod exporters;
 mod headers;
 mod listeners;
+mod own_receivers;
 mod queue;
 mod routes;
 mod server_tls;
@@ -27,6 +28,7 @@ use super::problem::Report;
 use super::{Limits, Secrets, Surroundings};
 
 use address::Addresses;
+use own_receivers::OwnReceivers;
 
 /// What [`super::Compiled`] holds beside the text it was made from.
 pub(super) struct Parts {
@@ -137,7 +139,8 @@ pub(super) fn compile(
     let health = config.health.as_ref().and_then(|health| {
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
-    let exporters = exporters::compile(&config.exporters, root, context);
+    let own_receivers = OwnReceivers::new(&listeners, root);
+    let exporters = exporters::compile(&config.exporters, &own_receivers, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));

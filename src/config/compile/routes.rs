@@ -8,8 +8,8 @@ use super::Context;
 use super::url::{Sample, report_template};
 use crate::config::model::{Exporter, Key, MatchRule, MatchValue, Named, Negated, Route, Signal as Written};
 use crate::config::node::Node;
-use crate::config::problem::{enumerated, nearest};
-use crate::config::secrets::{is_name, named};
+use crate::config::problem::{Span, enumerated, nearest, quoted};
+use crate::config::secrets::{REDACTED, is_name, named};
 use crate::otlp::Signal;
 use crate::route::{Glob, KeySpec, Matcher, Place, RouteSpec, Template, Values};
 
@@ -29,11 +29,12 @@ pub(super) fn compile(
     }
     let positions: Positions<'_> =
         exporters.0.iter().enumerate().map(|(position, (name, _))| (name.as_str(), position)).collect();
+    let written = root.near(&["exporters"]);
     let mut earlier = Earlier::default();
     let mut lines: HashMap<String, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let node = all.item(index).unwrap_or(all);
-        let spec = one(index, route, exporters, &positions, node, context);
+        let spec = one(index, route, exporters, &positions, node, written, context);
         if let Some(first) = lines.get(&spec.name) {
             let line = context.line_of(*first);
             context
@@ -111,6 +112,7 @@ fn one(
     exporters: &Named<Exporter>,
     positions: &Positions<'_>,
     node: &Node,
+    written: &Node,
     context: &mut Context<'_>,
 ) -> RouteSpec {
     let name = route.name.clone().unwrap_or_else(|| format!("route-{}", index + 1));
@@ -122,6 +124,15 @@ fn one(
     let mut matches = Vec::new();
     for (attribute, value) in &route.matches {
         let node = matching.near(&[attribute]);
+        if let Some(entry) = matching.entry(attribute) {
+            let written = if context.report.shows(entry.key_span) {
+                quoted(attribute)
+            } else {
+                format!("`{REDACTED}`")
+            };
+            let several = "write each attribute with its own value: `{ tenant.id: acme, region: eu }`";
+            warn_of_unlikely_name(attribute, &written, entry.key_span, several, context);
+        }
         if let Some(matcher) = matcher(value, node, context) {
             matches.push((attribute.clone(), matcher));
         }
@@ -131,7 +142,7 @@ fn one(
         matches,
         signals,
         key: key(route.key.as_ref(), node.near(&["key"]), context),
-        exporters: targets(route, exporters, positions, signals, node, context),
+        exporters: targets(route, exporters, positions, signals, node, written, context),
         continues: route.continues,
         max_streams: route.max_streams,
     }
@@ -158,13 +169,14 @@ fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
     signals
 }
 
-/// The positions of the exporters that the route names.
+/// The positions of the exporters that the route names; `written` is the section of exporters.
 fn targets(
     route: &Route,
     exporters: &Named<Exporter>,
     positions: &Positions<'_>,
     signals: [bool; 3],
     node: &Node,
+    written: &Node,
     context: &mut Context<'_>,
 ) -> Vec<usize> {
     let list = node.near(&["exporters"]);
@@ -178,9 +190,13 @@ fn targets(
     for (index, name) in route.exporters.iter().enumerate() {
         let item = list.item(index).unwrap_or(list);
         let Some(&position) = positions.get(name.as_str()) else {
+            // It is there, and what is wrong with it has been said.
+            if written.entry(name).is_some_and(|entry| context.report.has_error_within(entry.key_span)) {
+                continue;
+            }
             let near = if item.is_substituted() { None } else { closest(name, exporters) };
-            let written = context.written(item);
-            let problem = context.report.error(item.span, format!("there is no exporter {written}"));
+            let shown = context.written(item);
+            let problem = context.report.error(item.span, format!("there is no exporter {shown}"));
             let names = || exporters.0.iter().map(|(name, _)| named(name)).collect::<Vec<String>>();
             problem.help(near.map_or_else(
                 || format!("the exporters are {}", enumerated(&names())),
@@ -308,6 +324,10 @@ fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
         None => KeySpec::Route,
         Some(Key::One(text)) => match Template::parse_around(text, node.literal()) {
             Ok(template) if template.as_text().is_some() => {
+                if !node.is_substituted() {
+                    let written = context.written(node);
+                    warn_of_unlikely_name(text, &written, node.span, &list_of(text), context);
+                }
                 attributes(std::slice::from_ref(text), node, context)
             }
             Ok(template) => {
@@ -324,7 +344,17 @@ fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
                 KeySpec::Route
             }
         },
-        Some(Key::FirstOf(names)) => attributes(names, node, context),
+        Some(Key::FirstOf(names)) => {
+            for (index, name) in names.iter().enumerate() {
+                let item = node.item(index).unwrap_or(node);
+                if !item.is_substituted() {
+                    let written = context.written(item);
+                    let several = "write each attribute as an item of its own";
+                    warn_of_unlikely_name(name, &written, item.span, several, context);
+                }
+            }
+            attributes(names, node, context)
+        }
     }
 }
 
@@ -347,6 +377,55 @@ fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySp
             .help("name a resource attribute, or leave out `key` for one stream per route");
     }
     KeySpec::Attributes(names.to_vec())
+}
+
+/// Warns of what no attribute is likely to be called: several names in one text, or the way to an attribute as OTTL writes
+/// it. `several` says what to write instead of the former.
+fn warn_of_unlikely_name(name: &str, written: &str, span: Span, several: &str, context: &mut Context<'_>) {
+    if Template::parse(name).is_ok_and(|template| template.as_text().is_none()) {
+        return;
+    }
+    let help = match (attribute_in_ottl(name), names_in(name).as_slice()) {
+        (Some(attribute), _) if is_name(attribute) => {
+            format!("name the attribute alone: {}", named(attribute))
+        }
+        (Some(_), _) => "name the attribute alone, such as `tenant.id`".to_owned(),
+        (None, _) if !name.contains(PARTING) => return,
+        (None, [only]) if is_name(only) => format!("did you mean {}?", named(only)),
+        (None, _) => several.to_owned(),
+    };
+    context.report.warn(span, format!("{written} is the name of one attribute here")).help(help);
+}
+
+/// What parts names, and is hardly a part of one.
+const PARTING: fn(char) -> bool = |char| char.is_whitespace() || ",;[](){}\"'".contains(char);
+
+/// The names that a text holds.
+fn names_in(text: &str) -> Vec<&str> {
+    text.split(PARTING).filter(|name| !name.is_empty()).collect()
+}
+
+/// The list of attributes that was meant by a text with commas.
+fn list_of(text: &str) -> String {
+    let names = names_in(text);
+    // Words without a comma between them may be anything.
+    if text.contains(',') && names.iter().copied().all(is_name) {
+        format!("did you mean a list: {}?", quoted(&format!("[{}]", names.join(", "))))
+    } else {
+        "write one attribute, or a list such as `[tenant.id, service.name]`".to_owned()
+    }
+}
+
+/// The attribute in `resource.attributes["name"]` and the like.
+fn attribute_in_ottl(text: &str) -> Option<&str> {
+    let rest = ["resource.attributes", "attributes", "resource"]
+        .into_iter()
+        .find_map(|way| text.strip_prefix(way).filter(|rest| rest.starts_with(['.', '['])))?;
+    let attribute = match rest.strip_prefix('.') {
+        Some(attribute) => attribute,
+        None => rest.strip_prefix('[')?.strip_suffix(']')?.trim_matches(['"', '\'', ' ']),
+    };
+    (!attribute.is_empty() && !attribute.contains(PARTING)).then_some(attribute)
 }
 
 /// Values as they are while the key is being made.

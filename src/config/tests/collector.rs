@@ -214,7 +214,7 @@ fn every_key_of_the_collectors_tls_has_a_verdict() {
         ("ca_pem", "x", Refused, "''"),
         ("cert_pem", "x", Refused, "''"),
         ("key_pem", "x", Refused, "''"),
-        ("include_system_ca_certs_pool", "true", Refused, "false"),
+        ("include_system_ca_certs_pool", "true", Taken, "false"),
         ("min_version", "\"1.3\"", Taken, "''"),
         ("max_version", "\"1.3\"", Warned, "''"),
         ("cipher_suites", "[TLS_AES_128_GCM_SHA256]", Warned, "[]"),
@@ -245,6 +245,34 @@ fn every_key_of_the_collectors_tls_has_a_verdict() {
         ("reload_interval", "5s", Taken, "0s"),
     ];
     check(&server, &own);
+}
+
+#[test]
+fn the_systems_roots_can_be_asked_for_where_no_file_replaces_them() {
+    let key = "include_system_ca_certs_pool";
+    let client = |beside: &str| {
+        in_exporter("otlphttp", &format!("{{ endpoint: \"https://a\", tls: {{ {beside} @ }} }}"))
+    };
+    for beside in ["", "ca_file: '',", "ca_file: ,", "min_version: \"1.3\","] {
+        assert_eq!(said(&client(beside).replace('@', &format!("{key}: true"))), [""; 0], "{beside}");
+    }
+    let grpc = in_exporter("otlp", "{ endpoint: \"a:4317\", tls: { @ } }");
+    assert_eq!(verdict_in(&grpc, key, "true"), Taken);
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let [cert, private] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&private, made.signing_key.serialize_pem()).unwrap();
+    let (cert, private) = (cert.display(), private.display());
+    // The file would be trusted instead of them, not beside them.
+    assert_eq!(verdict_in(&client(&format!("ca_file: {cert},")), key, "true"), Refused);
+    assert_eq!(verdict_in(&client(""), key, "perhaps"), Refused);
+
+    let server = |beside: &str| {
+        in_receiver("http", &format!("{{ tls: {{ cert_file: {cert}, key_file: {private}, {beside} @ }} }}"))
+    };
+    assert_eq!(verdict_in(&server(""), key, "true"), Taken);
+    assert_eq!(verdict_in(&server(&format!("client_ca_file: {cert},")), key, "true"), Refused);
 }
 
 /// `queuebatch.Config`, `queuebatch.BatchConfig` and `configretry.BackOffConfig`.

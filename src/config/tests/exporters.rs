@@ -139,13 +139,13 @@ fn headers_that_cannot_be_sent_are_named() {
 
 #[test]
 fn a_signals_path_at_the_end_of_an_endpoint_is_a_warning() {
-    let said = said_of("endpoint: http://localhost:4318/v1/logs/");
+    let said = said_of("endpoint: http://localhost:4319/v1/logs/");
     assert!(
         said[0].contains("warning: `endpoint` ends in `/v1/logs`, and that is added to it once more"),
         "{said:?}"
     );
     assert_eq!(said.len(), 1);
-    assert_eq!(said_of("endpoint: http://localhost:4318/v1"), [""; 0]);
+    assert_eq!(said_of("endpoint: http://localhost:4319/v1"), [""; 0]);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_credential_over_plain_http_is_a_warning() {
           endpoint)"
         ]
     );
-    assert_eq!(said_of("endpoint: http://localhost:4318\nheaders: { Authorization: x }"), [""; 0]);
+    assert_eq!(said_of("endpoint: http://localhost:4319\nheaders: { Authorization: x }"), [""; 0]);
     assert_eq!(said_of("endpoint: http://loki\nheaders: { X-Scope-OrgID: x }"), [""; 0]);
     assert_eq!(said_of("endpoint: http://[::1]:4318\nheaders: { X-Api-Key: x }"), [""; 0]);
     for header in ["X-Api-Key", "Cookie", "x-honeycomb-team", "X-Auth", "dd-api-key", "X-Secret"] {
@@ -483,7 +483,7 @@ fn what_protects_is_never_left_out_with_a_warning() {
     for lines in [
         "auth: { authenticator: oauth2 }",
         "tls: { ca_pem: x }",
-        "tls: { include_system_ca_certs_pool: true }",
+        "tls: { include_system_ca_certs_pool: true, ca_file: /dev/null }",
         "middlewares: [{ id: ratelimiter }]",
         "sending_queue: { storage: file_storage }",
         "sending_queue: { persistent_storage_enabled: true }",
@@ -739,7 +739,7 @@ fn what_asks_for_nothing_is_its_default() {
     // What is not the Collector's default asks for something.
     for line in [
         "auth: { authenticator: '' }",
-        "tls: { include_system_ca_certs_pool: true }",
+        "tls: { include_system_ca_certs_pool: true, ca_file: /dev/null }",
         "middlewares: [{ id: x }]",
         "auth: { authenticator: , scopes: [a] }",
         "auth: { authenticator: \"${env:UNSET:-}\" }",
@@ -847,4 +847,64 @@ routes: [{ match: { s2.stream: "*" }, key: s2.stream, exporters: [otlphttp/s2] }
     let ExporterKind::OtlpHttp(http) = &settings.kind else { panic!() };
     assert_eq!(http.urls[2], url("https://my-basin.b.s2.dev/otlp/v1/logs"));
     assert_eq!(http.headers[0].1.0.as_text(), Some("Bearer t0ken"));
+}
+
+/// What is said of an exporter of this type with these lines, beside receivers for HTTP and gRPC at these endpoints.
+fn said_beside(http: &str, grpc: &str, r#type: &str, lines: &str) -> Vec<String> {
+    let receivers = format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: \"{http}\" }}, grpc: {{ endpoint: \"{grpc}\" }} }} }} }}"
+    );
+    let yaml = with_exporter(r#type, lines);
+    let said = said(&yaml.replace("receivers: { otlp: { protocols: { http: } } }", &receivers));
+    said.into_iter().filter(|line| line.contains("its own receiver")).collect()
+}
+
+#[test]
+fn an_exporter_to_a_receiver_of_the_same_configuration_is_a_warning() {
+    assert_eq!(
+        said(&with_exporter("otlp_http", "endpoint: http://localhost:4318")),
+        [
+            "4:15 warning: `otlp_http` sends to its own receiver `otlp`: what comes in goes round without end (write the endpoint \
+          of the upstream, or let the receiver listen on another port)"
+        ]
+    );
+    let own = |listens: &str, endpoint: &str| {
+        said_beside(listens, "127.0.0.1:0", "otlp_http", &format!("endpoint: http://{endpoint}")).len() == 1
+    };
+    assert!(own("127.0.0.1:4318", "127.0.0.1:4318"));
+    assert!(own("127.0.0.1:4318", "LOCALHOST:4318/otlp"));
+    assert!(own("127.0.0.1:4318", "0.0.0.0:4318"));
+    assert!(own("0.0.0.0:4318", "127.0.0.1:4318"));
+    assert!(own("0.0.0.0:4318", "127.0.0.7:4318"));
+    assert!(own("[::]:4318", "127.0.0.1:4318"));
+    assert!(own("[::1]:4318", "[::1]:4318"));
+    assert!(own("192.0.2.7:4318", "192.0.2.7:4318"));
+    assert!(own("127.0.0.1:80", "localhost"));
+
+    assert!(!own("127.0.0.1:4318", "127.0.0.1:4319"));
+    assert!(!own("127.0.0.1:4318", "127.0.0.2:4318"));
+    assert!(!own("127.0.0.1:4318", "[::1]:4318"));
+    assert!(!own("0.0.0.0:4318", "collector:4318"));
+    assert!(!own("0.0.0.0:4318", "192.0.2.7:4318"));
+    assert!(!own("127.0.0.1:4318", "{{ key }}:4318"));
+}
+
+#[test]
+fn each_url_of_an_exporter_is_compared_with_each_receiver() {
+    let of = |r#type: &str, lines: &str| said_beside("127.0.0.1:4318", "127.0.0.1:4317", r#type, lines);
+    assert_eq!(of("otlp_grpc", "{ endpoint: localhost:4317, tls: { insecure: true } }").len(), 1);
+    // Either port takes either protocol.
+    assert_eq!(of("otlp_grpc", "endpoint: localhost:4318").len(), 1);
+    assert_eq!(of("otlp_http", "endpoint: http://localhost:4317").len(), 1);
+    let logs = of(
+        "otlp_http",
+        "{ endpoint: \"https://a.example\", logs_endpoint: \"http://localhost:4318/v1/logs\" }",
+    );
+    assert_eq!(logs.len(), 1);
+    let signals =
+        "traces_endpoint: http://localhost:4318/v1/traces\nlogs_endpoint: http://localhost:4318/v1/logs";
+    assert_eq!(of("otlp_http", signals).len(), 2);
+    // The proxy's own machine is meant.
+    let proxied = "{ endpoint: \"http://localhost:4318\", proxy_url: \"http://proxy.example:3128\" }";
+    assert_eq!(of("otlp_http", proxied), [""; 0]);
 }

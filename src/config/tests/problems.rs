@@ -94,6 +94,27 @@ fn unknown_types_of_exporters_name_the_types() {
         said(&yaml("file/"))[1],
         "2:14 error: `file/` is not a known type of exporter (write `file`, or `file/NAME`)"
     );
+    for (name, instead) in [("logging", "debug"), ("logging/all", "debug/all")] {
+        assert_eq!(
+            said(&yaml(name))[1],
+            format!("2:14 error: `{name}` is not a known type of exporter (did you mean `{instead}`?)")
+        );
+    }
+}
+
+#[test]
+fn receivers_of_other_protocols_are_left_to_a_collector() {
+    let of = |name: &str| said(&MINIMAL.replace("otlp:", &format!("{name}:"))).remove(0);
+    for name in ["prometheus", "jaeger", "zipkin/old", "hostmetrics", "logging", "filelog"] {
+        assert_eq!(
+            of(name),
+            format!(
+                "1:14 error: `{name}` is not a known type of receiver (Sluice receives OTLP alone: keep a Collector in front \
+                 that sends this on as OTLP, and write `otlp` here)"
+            )
+        );
+    }
+    assert_eq!(of("oltp"), "1:14 error: `oltp` is not a known type of receiver (did you mean `otlp`?)");
 }
 
 #[test]
@@ -457,4 +478,56 @@ fn problems_are_serialised_for_programs() {
             "help": "did you mean `drop`? the values are `reject` and `drop`",
         }])
     );
+}
+
+#[test]
+fn a_template_without_quotes_is_told_to_have_quotes() {
+    for line in [
+        "headers: { X-Scope-OrgID: {{ key }} }",
+        "headers: { X-Scope-OrgID: {{key}} }",
+        "headers: { X-Scope-OrgID: tenant-{{ key }} }",
+        "headers: { X-Scope-OrgID: {{ resource[\"service.name\"] }} }",
+        "headers: { a: \"{{ key }}\", b: it's, c: {{ signal }} }",
+        "headers:\n  X-Scope-OrgID: {{ key }}",
+        "headers:\n  X-Scope-OrgID: {{ key }}-x",
+        "endpoint: {{ key }}",
+        "endpoint: {{ resource['service.name'] }}",
+    ] {
+        let said = said(&with_exporter("otlp_http", line));
+        assert!(
+            said[0].ends_with(" (put quotes around what has a `{{ … }}`: `\"{{ key }}\"`)"),
+            "{line}: {said:?}"
+        );
+    }
+    // In quotes it is not what is wrong.
+    let said = said(&with_exporter("otlp_http", "headers: { X: \"{{ key }}\", Y: @x }"));
+    assert!(said[0].ends_with(" (put quotes around a text that begins with `@`)"), "{said:?}");
+}
+
+#[test]
+fn a_text_that_begins_as_yaml_syntax_does_is_told_to_have_quotes() {
+    let said_of = |value: &str| {
+        let said = said(&with_routes(&format!(
+            "  - match: {{ tenant.id: {value} }}\n    exporters: [debug, file]\n"
+        )));
+        said[0].split_once(" (").unwrap_or_else(|| panic!("{value}: {said:?}")).1.to_owned()
+    };
+    for alone in ["*", "* ", "[*, a]", "[a, *]", "{ not: * }"] {
+        assert_eq!(said_of(alone), "put quotes around `*`: `\"*\"`)", "{alone}");
+    }
+    for glob in ["*-prod", "*prod*", "**", "[a, *.example.com]"] {
+        let help = said_of(glob);
+        assert!(
+            help.starts_with("put quotes around a text that begins with `*`, such as `\"*-prod\"`"),
+            "{help}"
+        );
+    }
+    for first in ["@", "%"] {
+        let expected = format!("put quotes around a text that begins with `{first}`)");
+        assert_eq!(said_of(&format!("{first}x")), expected);
+    }
+    assert_eq!(said_of("`x`"), "put quotes around a text that begins with a backtick)");
+    // A block has no braces around the value.
+    let block = said(&with_routes("  - match:\n      tenant.id: *\n    exporters: [debug, file]\n"));
+    assert!(block[0].ends_with(" (put quotes around `*`: `\"*\"`)"), "{block:?}");
 }

@@ -120,6 +120,12 @@ fn exporters_must_exist() {
 }
 
 #[test]
+fn an_exporter_of_an_unknown_type_is_one_error_wherever_routes_name_it() {
+    let yaml = "receivers: { otlp: { protocols: { http: } } }\nexporters: { logging: }\nroutes: [{ exporters: [logging] }]\n";
+    assert_eq!(said(yaml), ["2:14 error: `logging` is not a known type of exporter (did you mean `debug`?)"]);
+}
+
+#[test]
 fn an_exporter_has_a_url_for_every_signal_it_is_sent() {
     let yaml = "receivers: { otlp: { protocols: { http: } } }\nexporters: { otlp_http: { logs_endpoint: \"https://a/logs\" } \
                 }\nroutes: [{ exporters: [otlp_http] }]\n";
@@ -191,4 +197,85 @@ fn an_exporter_that_no_route_names_is_a_warning() {
 fn a_list_is_any_of_its_globs() {
     let route = route("  - { match: { a: [\"x-*\", y] }, exporters: [debug, file] }\n");
     assert!(matches!(&route.matches[0].1, Matcher::AnyOf(globs) if globs.len() == 2));
+}
+
+#[test]
+fn several_names_in_one_text_are_taken_as_one_attribute_with_a_warning() {
+    let said_of = |lines: &str| said(&with_routes(&format!("  - {lines}\n    exporters: [debug, file]\n")));
+    let list = "(did you mean a list: `[tenant.id, service.name]`?)";
+    for key in ["tenant.id, service.name", "tenant.id,service.name", "\"[tenant.id, service.name]\""] {
+        assert_eq!(
+            said_of(&format!("key: {key}")),
+            [format!("4:10 warning: `[redacted]` is the name of one attribute here {list}")],
+            "{key}"
+        );
+    }
+    assert_eq!(
+        said_of("key: tenant.id service.name"),
+        [
+            "4:10 warning: `[redacted]` is the name of one attribute here (write one attribute, or a list such as \
+          `[tenant.id, service.name]`)"
+        ]
+    );
+    assert_eq!(
+        said_of("key: [\"tenant.id \", b]"),
+        ["4:11 warning: `[redacted]` is the name of one attribute here (did you mean `tenant.id`?)"]
+    );
+    assert_eq!(
+        said_of("key: [\"a, b\", c]"),
+        [
+            "4:11 warning: `[redacted]` is the name of one attribute here (write each attribute as an item of its own)"
+        ]
+    );
+    assert_eq!(
+        said_of("match: { \"a, b\": x }"),
+        [
+            "4:14 warning: `[redacted]` is the name of one attribute here (write each attribute with its own value: \
+          `{ tenant.id: acme, region: eu }`)"
+        ]
+    );
+    for right in [
+        "key: [tenant.id, service.name]",
+        "key: tenant.id",
+        "key: \"{{ resource['a, b'] }}\"",
+        "match: { k8s/x_y-z: a }",
+    ] {
+        assert_eq!(said_of(right), [""; 0], "{right}");
+    }
+}
+
+#[test]
+fn an_attribute_written_as_in_ottl_is_a_warning_that_names_it_alone() {
+    let ways = [
+        "resource.tenant.id",
+        "resource.attributes.tenant.id",
+        "attributes.tenant.id",
+        "attributes[\"tenant.id\"]",
+        "resource[\"tenant.id\"]",
+        "resource.attributes['tenant.id']",
+    ];
+    for way in ways {
+        let quoted = format!("'{}'", way.replace('\'', "''"));
+        for lines in
+            [format!("key: {quoted}"), format!("key: [{quoted}, b]"), format!("match: {{ {quoted}: a }}")]
+        {
+            let said = said(&with_routes(&format!("  - {lines}\n    exporters: [debug, file]\n")));
+            assert_eq!(said.len(), 1, "{lines}: {said:?}");
+            assert!(said[0].contains(" warning: "), "{said:?}");
+            assert!(said[0].ends_with(" (name the attribute alone: `tenant.id`)"), "{lines}: {said:?}");
+        }
+    }
+    // Inside of `{ }` the bracket begins a list.
+    for lines in ["{ match: { attributes[\"tenant.id\"]: a },", "{ key: resource.attributes[\"tenant.id\"],"]
+    {
+        let said = said(&with_routes(&format!("  - {lines} exporters: [debug, file] }}\n")));
+        assert!(
+            said[0].ends_with(" (name the attribute alone: `tenant.id` for `attributes[\"tenant.id\"]`)"),
+            "{lines}: {said:?}"
+        );
+    }
+    for other in ["resources.x", "attribute.x", "resource", "resource_type"] {
+        let yaml = with_routes(&format!("  - key: {other}\n    exporters: [debug, file]\n"));
+        assert_eq!(said(&yaml), [""; 0], "{other}");
+    }
 }

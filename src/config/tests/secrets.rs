@@ -145,6 +145,30 @@ fn no_problem_shows_a_secret_wherever_it_stands() {
 }
 
 #[test]
+fn what_is_wrong_is_shown_where_its_form_is_harmless() {
+    let tempo = load(&with_exporter("otlp_grpc", "endpoint: tempo")).unwrap_err().to_string();
+    assert!(tempo.contains("error: `tempo` can't be sent to: it has no port"), "{tempo}");
+    assert!(tempo.contains("4 |     endpoint: tempo\n"), "{tempo}");
+    assert!(tempo.contains("help: write `tempo:4317`"), "{tempo}");
+    let tempo = load(&with_exporter("otlp_http", "endpoint: tempo")).unwrap_err().to_string();
+    assert!(tempo.contains("help: write `https://tempo`, or `http://tempo` without TLS"), "{tempo}");
+
+    // Names of a Collector's components, which may have no value.
+    let shown = |more: &str| good(&with(more)).warnings[0].to_string();
+    assert!(shown("processors: { batch: }\n").contains("4 | processors: { batch: }\n"));
+    assert!(shown("processors: { memory_limiter: }\n").contains("4 | processors: { memory_limiter: }\n"));
+    assert!(shown("connectors: { forward: }\n").contains("4 | connectors: { forward: }\n"));
+    let pipelines = "service: { pipelines: { logs: { processors: [batch] } } }\n";
+    let warnings = good(&with(pipelines)).warnings;
+    assert!(warnings[1].to_string().contains("processors: [batch]"), "{}", warnings[1]);
+    let logging = load(&MINIMAL.replace("debug:", "logging:")).unwrap_err().to_string();
+    assert!(logging.contains("error: `logging` is not a known type"), "{logging}");
+    // Another name without a value may be a value itself.
+    let other = load(&with("processors: { batch: , hunter2: }\n")).unwrap_err().to_string();
+    assert!(other.contains("processors: { batch: , [redacted]: }"), "{other}");
+}
+
+#[test]
 fn a_secret_in_a_route_is_not_printed_by_its_regex() {
     let yaml = with_routes("  - { match: { a: { regex: \"(${env:TOKEN}\" } }, exporters: [debug, file] }\n");
     let problems = load_with(&yaml, &|_| Some("s3cret[".into())).unwrap_err();

@@ -105,6 +105,8 @@ mod tests {
     use crate::rpc::{RetryInfo, Status};
     use crate::stream::Budget;
 
+    const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+
     fn body(bytes: &[u8]) -> AnswerBody {
         let mut body = AnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
         body.push(bytes).unwrap();
@@ -174,6 +176,62 @@ mod tests {
         assert_eq!(judged(Code::InvalidArgument, &[]).outcome, Outcome::Bad);
         for code in [Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented] {
             assert_eq!(judged(code, &[]).outcome, Outcome::Hold { after: None }, "{code:?}");
+        }
+    }
+
+    /// Every code but OK, and what `statuses` calls that which it means by default.
+    fn codes_and_words() -> impl Iterator<Item = (String, &'static str)> {
+        (1..=16).map(|number: u8| {
+            let answer = answered(200, &[("grpc-status", &number.to_string())], None);
+            let answer = answer.judge(&Statuses::default(), 10, 100, &Secrets::default());
+            let word = match answer.outcome {
+                Outcome::Retry { .. } => "retry",
+                Outcome::Bad => "divide",
+                Outcome::Hold { .. } => "hold",
+                Outcome::Refused => "dead_letter",
+                delivered @ Outcome::Delivered { .. } => panic!("{number}: {delivered:?}"),
+            };
+            (answer.code.into_owned(), word)
+        })
+    }
+
+    #[test]
+    fn the_operators_table_says_of_every_code_what_it_means_by_default() {
+        let rows: Vec<(&str, &str)> = OPERATIONS
+            .split_once("| code of gRPC | what becomes of the batch |")
+            .expect("the table is there")
+            .1
+            .lines()
+            .skip(2)
+            .map_while(|row| row.strip_prefix("| ")?.split_once(" | `"))
+            .collect();
+        for (name, word) in codes_and_words() {
+            let found: Vec<&str> = rows
+                .iter()
+                .filter(|(codes, _)| codes.split([',', ';']).any(|code| code.trim() == name))
+                .filter_map(|(_, meaning)| meaning.split('`').next())
+                .collect();
+            assert_eq!(found, [word], "{name}");
+        }
+    }
+
+    #[test]
+    fn the_alert_for_held_streams_names_all_codes_that_hold_and_no_other() {
+        let alert = OPERATIONS
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("| `rate(sluice_export_attempts_total{code=~\"")?.split_once('"')
+            })
+            .map(|(codes, _)| codes.replace("\\|", "|"))
+            .next()
+            .expect("the alert is there");
+        let alert = regex::Regex::new(&format!("^(?:{alert})$")).unwrap();
+        for (name, word) in codes_and_words() {
+            assert_eq!(alert.is_match(&name), word == "hold", "{name}");
+        }
+        for status in (300..600).filter_map(|status| StatusCode::from_u16(status).ok()) {
+            let holds = matches!(Statuses::default().outcome(status, None), Outcome::Hold { .. });
+            assert_eq!(alert.is_match(&status::code(status)), holds, "{status}");
         }
     }
 
