@@ -42,6 +42,8 @@ pub struct LastError {
     pub code: Cow<'static, str>,
     /// The upstream's words, without secrets; at most some 256 characters.
     pub message: Box<str>,
+    /// Where it was sent, without what may be secret, as logs have it; `None` if there was no destination.
+    pub target: Option<Box<str>>,
     /// When the answer came.
     pub at: SystemTime,
     /// Whether it says something about the destination, and nothing about what was sent.
