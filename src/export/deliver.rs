@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::pieces::{Pieces, Taken, Unreadable};
+use super::upstream::detail::Secrets;
 use super::{
     Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
 };
@@ -185,7 +186,8 @@ fn note_attempt(stream: &Stream, target: &Target, answer: &Answer) {
         }
         let (code, message) = (answer.code.clone(), answer.detail.as_str().into());
         let of_destination = matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
-        let target = Some(target.to_string().into());
+        // As short as the message: what it is made of may come from senders.
+        let target = Some(Secrets::default().clean(&target.to_string()).into());
         history.last_error = Some(Box::new(LastError { code, message, target, at, of_destination }));
     });
 }

@@ -268,8 +268,8 @@ impl Stubs {
         self.by_first.remove(&first)
     }
 
-    /// Tells the senders that wait for entries of these numbers of `stream` that they are given up, and why. Returns the first number of
-    /// each request.
+    /// Tells the senders that wait for entries of these numbers of `stream` that they are given up, and why.
+    /// Returns the first number of each request.
     pub(super) fn give_up(&self, numbers: &Numbers, stream: &Stream, reason: &Arc<str>) -> Vec<u64> {
         let mut firsts: Vec<u64> = Vec::new();
         for number in numbers.iter() {
