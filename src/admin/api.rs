@@ -91,7 +91,7 @@ fn stream_json(id: (&str, Signal, &str), attributes: &Map<String, Value>, state:
         "failed_attempts": state.failed_attempts,
         "last_success": history.last_success.map(rfc3339),
         "last_error": history.last_error.as_ref().map(|error| json!({
-            "code": error.code, "message": error.message, "at": rfc3339(error.at),
+            "code": error.code, "message": error.message, "target": error.target, "at": rfc3339(error.at),
         })),
     })
 }

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
 use super::division::Division;
 use super::exporter::Attempting;
 use super::pieces::{Pieces, Taken, Unreadable};
+use super::upstream::detail::Secrets;
 use super::{
     Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
 };
@@ -173,7 +175,7 @@ async fn deliver(
 }
 
 /// Notes how an attempt went, for those who look at the stream.
-fn note_attempt(stream: &Stream, answer: &Answer) {
+fn note_attempt(stream: &Stream, target: &Target, answer: &Answer) {
     let at = SystemTime::now();
     stream.note(|history| {
         if let Outcome::Delivered { rejected, .. } = answer.outcome {
@@ -184,7 +186,9 @@ fn note_attempt(stream: &Stream, answer: &Answer) {
         }
         let (code, message) = (answer.code.clone(), answer.detail.as_str().into());
         let of_destination = matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
-        history.last_error = Some(Box::new(LastError { code, message, at, of_destination }));
+        // As short as the message: what it is made of may come from senders.
+        let target = Some(Secrets::default().clean(&target.to_string()).into());
+        history.last_error = Some(Box::new(LastError { code, message, target, at, of_destination }));
     });
 }
 
@@ -242,14 +246,14 @@ async fn settle<'e>(
                 let error = error.to_string();
                 stream.note(|history| {
                     let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
-                    history.last_error =
-                        Some(Box::new(LastError { code, message, at, of_destination: true }));
+                    let error = LastError { code, message, target: None, at, of_destination: true };
+                    history.last_error = Some(Box::new(error));
                 });
                 // What nobody waits for is not read from disk for that.
                 let given_back = !retry.enabled
                     && stream.is_waited_for()
                     && give_back(exporter, stream, pieces, &error).await;
-                failing(exporter, stream, Failure::NoTarget { given_back }, NO_TARGET, &error, wait);
+                failing(exporter, stream, None, Failure::NoTarget { given_back }, NO_TARGET, &error, wait);
                 if given_back {
                     return Settled::GivenBack;
                 }
@@ -355,7 +359,7 @@ async fn settle<'e>(
         };
         let wished = wait.is_some_and(|wait| wait.wished);
         let sign = answer.sign(wished);
-        note_attempt(stream, &answer);
+        note_attempt(stream, &target, &answer);
         exporter.counters().count_attempt(answer.code.clone());
         if let Some(pass) = pass {
             note_change(exporter, &target, pass.end(sign), &answer.detail);
@@ -363,7 +367,7 @@ async fn settle<'e>(
         let (failure, wait) = match (answer.outcome, wait) {
             (Outcome::Delivered { rejected, warning }, _) => {
                 if rejected > 0 || warning {
-                    note(exporter, stream, "partial success", &answer.detail, rejected);
+                    note(exporter, stream, &target, "partial success", &answer.detail, rejected);
                 }
                 let remark = if rejected > 0 {
                     format!(
@@ -389,14 +393,22 @@ async fn settle<'e>(
         let is_held = matches!(failure, Failure::Held { .. });
         if is_held && !retry.enabled && give_back(exporter, stream, pieces, &answer.detail).await {
             let failure = Failure::Held { given_back: true };
-            failing(exporter, stream, failure, &answer.code, &answer.detail, wait);
+            failing(exporter, stream, Some(&target), failure, &answer.code, &answer.detail, wait);
             return Settled::GivenBack;
         }
         *attempting = None;
         // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
         let by_circuit = trusts_circuit && !wished && matches!(answer.outcome, Outcome::Retry { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| by_circuit);
-        failing(exporter, stream, failure, &answer.code, &answer.detail, probe.unwrap_or(wait));
+        failing(
+            exporter,
+            stream,
+            Some(&target),
+            failure,
+            &answer.code,
+            &answer.detail,
+            probe.unwrap_or(wait),
+        );
         if pieces.hinder() {
             put_back(pieces);
         }
@@ -523,21 +535,30 @@ enum Failure {
     NoTarget { given_back: bool },
 }
 
-fn failing(exporter: &Exporter, stream: &Stream, failure: Failure, code: &str, detail: &str, wait: Duration) {
+fn failing(
+    exporter: &Exporter,
+    stream: &Stream,
+    target: Option<&Target>,
+    failure: Failure,
+    code: &str,
+    detail: &str,
+    wait: Duration,
+) {
     stream.set_failing(true);
     let (name, signal, key) = (exporter.name(), stream.name().signal(), stream.name().routing_key());
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };
+    let target = target.map(display);
     match failure {
         Failure::Passing => {
-            warn!(exporter = %name, %signal, key, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
+            warn!(exporter = %name, %signal, key, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
         }
         Failure::Held { given_back: false } => error!(
-            exporter = %name, %signal, key, code, ?wait, suppressed,
+            exporter = %name, %signal, key, target, code, ?wait, suppressed,
             "the destination refuses us, not the data, so the stream is held: check its {}: {detail}", to_check(code)
         ),
         Failure::Held { given_back: true } => error!(
-            exporter = %name, %signal, key, code, suppressed,
+            exporter = %name, %signal, key, target, code, suppressed,
             "the destination refuses us, not the data, and retries are off, so the senders have it back: check its {}: {detail}",
             to_check(code)
         ),
@@ -560,12 +581,19 @@ fn to_check(code: &str) -> &'static str {
     }
 }
 
-fn note(exporter: &Exporter, stream: &Stream, cause: &'static str, detail: &str, rejected: u64) {
+fn note(
+    exporter: &Exporter,
+    stream: &Stream,
+    target: &Target,
+    cause: &'static str,
+    detail: &str,
+    rejected: u64,
+) {
     let id = (exporter.name(), stream.name().signal(), stream.name().routing_key());
     if let Some(suppressed) = notice::due_for_one_of_many(&id, cause) {
         warn!(
             exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(),
-            rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
+            %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
         );
     }
 }
@@ -608,7 +636,8 @@ async fn bury(
     let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
     let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
     let records = buried.iter().map(Batch::records).sum();
-    let fate = exporter.bury(stream.name(), bytes, records, reason, cause).await;
+    let target = exporter.active_for(stream.name()).transport.target(stream.name()).ok();
+    let fate = exporter.bury(stream.name(), bytes, records, reason, cause, target.as_ref()).await;
     stream.note(|history| match fate {
         Fate::DeadLettered => history.dead_lettered_records += records,
         Fate::Dropped => history.dropped_records += records,

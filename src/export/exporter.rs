@@ -8,10 +8,12 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{error, warn};
 
 use super::{
-    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Transport, TransportError, deliver,
+    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Target, Transport, TransportError,
+    deliver,
 };
 use crate::journal::RecoveredStream;
 use crate::net::Network;
@@ -243,7 +245,7 @@ impl Exporter {
     }
 
     /// Ends records for good that were not delivered: into the dead-letter directory where there is one, counted
-    /// and logged in any case. Returns how they have ended.
+    /// and logged in any case, with the `target` that has refused them. Returns how they have ended.
     pub async fn bury(
         &self,
         name: &StreamName,
@@ -251,6 +253,7 @@ impl Exporter {
         records: u64,
         reason: &str,
         cause: &'static str,
+        target: Option<&Target>,
     ) -> Fate {
         let signal = name.signal();
         let letter = Letter {
@@ -267,7 +270,7 @@ impl Exporter {
         let fate = bury(&self.dead_letters, letter).await;
         // `shed` is a written policy: what it cuts out is dropped, not refused by anybody.
         let fate = if fate == Fate::Rejected && cause == SHED { Fate::Dropped } else { fate };
-        self.ended(name, fate, records, reason, cause);
+        self.ended(name, fate, records, reason, cause, target);
         fate
     }
 
@@ -280,18 +283,28 @@ impl Exporter {
 
     /// Ends records as dropped, without a dead letter.
     pub fn drop_records(&self, name: &StreamName, records: u64, reason: &str, cause: &'static str) {
-        self.ended(name, Fate::Dropped, records, reason, cause);
+        self.ended(name, Fate::Dropped, records, reason, cause, None);
     }
 
     /// Counts and logs records that were not delivered.
-    fn ended(&self, name: &StreamName, fate: Fate, records: u64, reason: &str, cause: &'static str) {
+    fn ended(
+        &self,
+        name: &StreamName,
+        fate: Fate,
+        records: u64,
+        reason: &str,
+        cause: &'static str,
+        target: Option<&Target>,
+    ) {
         let signal = name.signal();
         self.counters.count(signal, fate, records);
         if let Some(suppressed) =
             notice::due_for_one_of_many(&(self.name(), signal, name.routing_key()), cause)
         {
+            let target = target.map(display);
             warn!(
-                exporter = %self.name(), %signal, key = name.routing_key(), records, outcome = fate.name(), suppressed,
+                exporter = %self.name(), %signal, key = name.routing_key(), target, records,
+                outcome = fate.name(), suppressed,
                 "records not delivered: {reason}"
             );
         }

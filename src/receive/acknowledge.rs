@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tracing::field::display;
 use tracing::{info, warn};
 
 use super::intake::{Admitted, Intake, Snapshot, Undelivered, Verdict};
 use super::{Answered, Outcome};
 use crate::notice;
-use crate::stream::{Receipt, Writing};
+use crate::stream::{Receipt, StreamName, Writing};
 
 /// Memory that a request takes while it waits, its entries not counted: its task, its connection's part in it, what
 /// streams know of it.
@@ -92,8 +93,9 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
     let BeingWritten { mut writing, admitted, snapshot, timeout } = *request;
     match (writing.ended().await, timeout) {
         (Ok(receipt), Some(_)) => {
+            let undelivered = receipt.as_ref().and_then(Receipt::undelivered);
             drop(receipt);
-            count_undelivered(&intake, &admitted);
+            count_undelivered(&intake, &admitted, undelivered);
         }
         (Ok(_), None) => {
             let (signal, records) = (admitted.signal, admitted.total);
@@ -117,13 +119,17 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
     }
 }
 
-fn count_undelivered(intake: &Intake, admitted: &Admitted) {
+/// Counts a request that was withdrawn, and names the stream that it waited for, one of them if there are several.
+fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<(Arc<str>, StreamName)>) {
     let (signal, records) = (admitted.signal, admitted.total);
     let counters = intake.counters.of(admitted.transport);
     counters.count(signal, Outcome::Refused, records);
     counters.count_request(signal, Answered::Refused);
-    if let Some(suppressed) = notice::due(signal.name(), "undelivered") {
-        warn!(%signal, records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
+    let (exporter, name) = stream.unzip();
+    let (exporter, key) = (exporter.as_deref(), name.as_ref().map(StreamName::routing_key));
+    if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "undelivered") {
+        let exporter = exporter.map(display);
+        warn!(exporter, %signal, key, records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
     }
 }
 
@@ -142,12 +148,8 @@ impl Waiting {
         let mut closing = intake.closing.subscribe();
         let mut unanswered = Unanswered { intake, waiting: Some(self) };
         let waiting = unanswered.waiting.as_ref().expect("it was put there");
-        let late = || {
-            Err(Undelivered::Late {
-                waited: waiting.timeout,
-                destination_errors: waiting.receipt.destination_errors(),
-            })
-        };
+        let late =
+            || Err(Undelivered::Late { waited: waiting.timeout, causes: waiting.receipt.causes_of_delay() });
         let settled = tokio::select! {
             biased;
             settled = waiting.receipt.settled() => settled.map_err(Undelivered::GivenUp),
@@ -169,7 +171,7 @@ impl Waiting {
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(waiting) = self.waiting.take() {
-            count_undelivered(self.intake, &waiting.admitted);
+            count_undelivered(self.intake, &waiting.admitted, waiting.receipt.undelivered());
         }
     }
 }

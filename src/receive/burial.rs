@@ -115,7 +115,7 @@ fn bury_sheds(snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>, held: Optio
     tokio::spawn(async move {
         for (exporter, shed, ending) in letters {
             let reason = shed.full.to_string();
-            exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED).await;
+            exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED, None).await;
             drop(ending);
         }
         drop(held);

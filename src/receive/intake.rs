@@ -102,13 +102,14 @@ pub enum Undelivered {
     /// It has waited for so long.
     #[error(
         "not delivered within {waited:?}{}: what was not sent has been taken back, send it again",
-        in_brackets(destination_errors)
+        in_brackets(causes)
     )]
     Late {
         /// `acknowledge_timeout`.
         waited: Duration,
-        /// What is wrong with the destinations of what is left, as [`Receipt::destination_errors`](crate::stream::Receipt) has it.
-        destination_errors: String,
+        /// What each exporter that is waited for has to do with it, as [`Receipt::causes_of_delay`](crate::stream::Receipt) has
+        /// it.
+        causes: String,
     },
     /// An upstream did not take it, and there are no more retries.
     #[error("{0}; what was not delivered has been taken back, send it again")]

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::otlp::Signal;
 
 /// Histories that are kept of streams that are gone are this many at least, and twice as many at most. One takes about 1 KiB
-/// if it has an error, its key included, and 2 KiB at most.
+/// if it has an error, its key included, and 3 KiB at most.
 const KEPT: usize = 2_000;
 
 /// What a stream's records came to, and how its last attempts went.
@@ -42,6 +42,9 @@ pub struct LastError {
     pub code: Cow<'static, str>,
     /// The upstream's words, without secrets; at most some 256 characters.
     pub message: Box<str>,
+    /// Where it was sent, without what may be secret, as logs have it, and at most some 256 characters; `None` if there
+    /// was no destination.
+    pub target: Option<Box<str>>,
     /// When the answer came.
     pub at: SystemTime,
     /// Whether it says something about the destination, and nothing about what was sent.

@@ -416,6 +416,11 @@ impl Stream {
         error.map(|error| error.message.clone())
     }
 
+    /// Whether an attempt is on its way.
+    pub(super) fn is_sending(&self) -> bool {
+        self.activity.load(Ordering::Relaxed) == Activity::Sending as u8
+    }
+
     /// What it has come to, its entries counted.
     pub(super) fn history(&self) -> History {
         let admitted = self.queue.lock().next_sequence;

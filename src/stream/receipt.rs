@@ -17,8 +17,11 @@ use super::behind::Amount;
 use super::queue::Stream;
 use super::{Batch, Numbers, Reservation, StreamName};
 
-/// How many exporters' errors a sender is told of.
-const MOST_ERRORS: usize = 4;
+/// Of how many exporters a sender is told what it waits for.
+const MOST_CAUSES: usize = 4;
+
+/// What an exporter has to do with it that a stream of its is not delivered yet, in words; `None` if it is something else.
+type Cause = fn(&Stream, &str) -> Option<String>;
 
 /// A request that wants to know what becomes of its entries. Dropped before they are settled, it withdraws what is left of
 /// them.
@@ -58,7 +61,15 @@ struct Account {
     /// Entries in streams, the pieces that they were split into each by itself.
     unsettled: u64,
     losses: Vec<Loss>,
-    given_up: Option<Arc<str>>,
+    given_up: Option<GivenUp>,
+}
+
+/// Where a request was given up first, and why.
+#[derive(Debug)]
+struct GivenUp {
+    exporter: Arc<str>,
+    name: StreamName,
+    reason: Arc<str>,
 }
 
 /// What a stream keeps of a request.
@@ -99,22 +110,44 @@ impl Receipt {
         }
     }
 
-    /// Why what is left is not delivered yet: of each exporter that it waits for, what is wrong with its destination. Empty if
-    /// nothing is known to be. For senders, without secrets.
-    pub fn destination_errors(&self) -> String {
+    /// Why what is left is not delivered yet: of each exporter that it waits for, what is wrong with its destination, or that
+    /// it has not answered. Empty if it waits for none. For senders, without secrets.
+    pub fn causes_of_delay(&self) -> String {
+        // What is known best comes first, and an exporter is told of once.
+        let causes: [Cause; 3] = [
+            |stream, exporter| stream.destination_error().map(|message| format!("`{exporter}`: {message}")),
+            |stream, exporter| stream.is_sending().then(|| format!("`{exporter}` has not answered yet")),
+            |_, exporter| Some(format!("`{exporter}` has not taken it yet")),
+        ];
         let mut told: Vec<(&str, String)> = Vec::new();
-        for (stream, first) in &self.places {
-            let exporter = &**stream.registry().exporter();
-            if told.len() < MOST_ERRORS
-                && told.iter().all(|(known, _)| *known != exporter)
-                && stream.is_waited_for_by(*first)
-                && let Some(message) = stream.destination_error()
-            {
-                told.push((exporter, format!("`{exporter}`: {message}")));
+        for cause in causes {
+            for stream in self.waited_for() {
+                let exporter = &**stream.registry().exporter();
+                if told.len() < MOST_CAUSES
+                    && told.iter().all(|(known, _)| *known != exporter)
+                    && let Some(text) = cause(stream, exporter)
+                {
+                    told.push((exporter, text));
+                }
             }
         }
-        let told: Vec<String> = told.into_iter().map(|(_, one)| one).collect();
+        let told: Vec<String> = told.into_iter().map(|(_, text)| text).collect();
         told.join("; ")
+    }
+
+    /// The stream that it was given up in; else the first that it still waits for, if there is one.
+    pub fn undelivered(&self) -> Option<(Arc<str>, StreamName)> {
+        if let Some(given_up) = &self.ledger.account.lock().given_up {
+            return Some((given_up.exporter.clone(), given_up.name.clone()));
+        }
+        let stream = self.waited_for().next()?;
+        Some((stream.registry().exporter().clone(), stream.name().clone()))
+    }
+
+    /// The streams that have not settled all that they have of it.
+    fn waited_for(&self) -> impl Iterator<Item = &Stream> {
+        let waiting = self.places.iter().filter(|(stream, first)| stream.is_waited_for_by(*first));
+        waiting.map(|(stream, _)| &**stream)
     }
 
     /// Whether nothing is left to wait for.
@@ -144,13 +177,17 @@ impl Ledger {
     fn closed(&self) -> Option<Result<Vec<Loss>, Arc<str>>> {
         let mut account = self.account.lock();
         match &account.given_up {
-            Some(reason) => Some(Err(reason.clone())),
+            Some(given_up) => Some(Err(given_up.reason.clone())),
             None => (account.unsettled == 0).then(|| Ok(std::mem::take(&mut account.losses))),
         }
     }
 
-    fn give_up(&self, reason: &Arc<str>) {
-        self.account.lock().given_up.get_or_insert_with(|| reason.clone());
+    fn give_up(&self, stream: &Stream, reason: &Arc<str>) {
+        self.account.lock().given_up.get_or_insert_with(|| GivenUp {
+            exporter: stream.registry().exporter().clone(),
+            name: stream.name().clone(),
+            reason: reason.clone(),
+        });
         self.settled.notify_one();
     }
 
@@ -231,13 +268,13 @@ impl Stubs {
         self.by_first.remove(&first)
     }
 
-    /// Tells the senders that wait for entries of these numbers that they are given up, and why. Returns the first number of
-    /// each request.
-    pub(super) fn give_up(&self, numbers: &Numbers, reason: &Arc<str>) -> Vec<u64> {
+    /// Tells the senders that wait for entries of these numbers of `stream` that they are given up, and why.
+    /// Returns the first number of each request.
+    pub(super) fn give_up(&self, numbers: &Numbers, stream: &Stream, reason: &Arc<str>) -> Vec<u64> {
         let mut firsts: Vec<u64> = Vec::new();
         for number in numbers.iter() {
             if let Some(stub) = self.of(number).filter(|stub| firsts.last() != Some(&stub.first)) {
-                stub.ledger.give_up(reason);
+                stub.ledger.give_up(stream, reason);
                 firsts.push(stub.first);
             }
         }

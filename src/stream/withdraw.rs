@@ -60,7 +60,7 @@ impl Stream {
     /// Gives entries of these numbers back to the senders that wait for them, which are told to send them again, and why. All
     /// that their requests have here is withdrawn. Entries that nobody waits for stay.
     pub(super) fn give_back_to_senders(&self, numbers: &Numbers, reason: &Arc<str>) {
-        let firsts = self.queue.lock().stubs.give_up(numbers, reason);
+        let firsts = self.queue.lock().stubs.give_up(numbers, self, reason);
         for first in firsts {
             self.withdraw(first);
         }

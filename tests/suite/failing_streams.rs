@@ -55,6 +55,41 @@ async fn every_failing_stream_is_named_in_the_log_with_its_own_cause() {
 }
 
 #[tokio::test]
+async fn each_line_about_an_attempt_that_failed_names_its_target_without_query() {
+    let up = sinks::counting().await;
+    fail_each_in_its_way(&up);
+    up.add_fault(Fault::status(400).message("no schema").on_streams("bad"));
+    for retry in [QUICK, "retry_on_failure: { enabled: false }"] {
+        let url = format!("{}/v1/logs?tenant={{{{ key }}}}&token=s3cr3t", up.url());
+        let options = format!("logs_endpoint: '{url}', compression: none, timeout: 300ms, {retry}");
+        let config = yaml::exporters(&[("otlp_http/up", options)])
+            + "routes: [{ signals: [logs], key: s2.stream, exporters: [otlp_http/up] }]\n";
+        let sluice = SluiceProcess::start(&config, &[]).await;
+        let target = format!("target={}/v1/logs?[redacted]", up.url());
+        for key in FAILURES.iter().map(|(key, ..)| *key).chain(["bad"]) {
+            sluice.accept(Signal::Logs, logs(&[(key, &["text"])])).await;
+            let line = sluice.logged(&format!("key=\"{key}\"")).await;
+            assert!(line.contains(&target) && !line.contains("s3cr3t"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_templates_the_line_and_the_api_name_the_url_that_answered() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(404).message("no such tenant"));
+    let endpoint = format!("{}/t/{{{{ key }}}}", up.url());
+    let sluice = SluiceProcess::start(&yaml::up(&endpoint, &[QUICK]), &[]).await;
+    for key in ["one", "two"] {
+        sluice.accept(Signal::Logs, logs(&[(key, &["text"])])).await;
+        let url = format!("{}/t/{key}/v1/logs", up.url());
+        let line = sluice.logged(&format!("key=\"{key}\"")).await;
+        assert!(line.contains(&format!("target={url} ")) && line.contains("404"), "{line}");
+        assert_eq!(stream(&sluice, key).await["last_error"]["target"], json!(url));
+    }
+}
+
+#[tokio::test]
 async fn the_api_shows_of_each_stream_its_last_error_and_what_it_does() {
     let up = sinks::counting().await;
     fail_each_in_its_way(&up);

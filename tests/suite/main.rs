@@ -35,6 +35,7 @@ mod isolation;
 mod journal;
 mod journal_shown;
 mod json;
+mod mismatched_protocols;
 mod moved_listener;
 mod openings;
 mod order;

@@ -11,8 +11,9 @@ use crate::support::letters::letters;
 use crate::support::payload::{entry, logs, request};
 use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
+use crate::support::wire::Wire;
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
-use crate::support::{Metrics, PATIENCE, Sluice, SluiceProcess, clock};
+use crate::support::{Metrics, PATIENCE, Sluice, SluiceProcess, clock, eventually};
 
 const UP: &str = "otlp_http/up";
 
@@ -265,12 +266,13 @@ async fn a_sender_that_has_waited_too_long_is_not_told_what_was_wrong_with_anoth
     assert!(alices.partial(Signal::Logs).unwrap().1.contains("is no number"), "{}", alices.text());
     let bobs = sluice.post(Signal::Logs, logs(&[("shared", &["bob"])])).await;
     let message = bobs.error().message;
-    assert!(message.contains("not delivered within 2s: "), "{message}");
+    assert!(message.contains("not delivered within 2s (`otlp_http/up` has not answered yet): "), "{message}");
     assert!(!message.contains("alice"), "{message}");
 }
 
 #[tokio::test]
-async fn a_sender_that_has_waited_too_long_is_told_only_of_upstreams_that_failed() {
+async fn a_sender_that_has_waited_too_long_is_told_of_upstreams_that_failed_or_have_not_answered_and_no_others()
+ {
     let (bad, good, silent) = (sinks::recording().await, sinks::recording().await, sinks::recording().await);
     bad.set_fault(Fault::status(403).message("not yours"));
     silent.set_fault(Fault::hang());
@@ -293,7 +295,90 @@ async fn a_sender_that_has_waited_too_long_is_told_only_of_upstreams_that_failed
         tokio::join!(grpc::call(sluice.otlp, grpc::export(Signal::Logs), &[], body), fails_meanwhile);
     assert_eq!(reply.code(), tonic::Code::Unavailable);
     let message = reply.message();
-    assert!(message.contains("(`otlp_http/bad`: 403 Forbidden: not yours)"), "{message}");
+    let causes = "(`otlp_http/bad`: 403 Forbidden: not yours; `otlp_http/silent` has not answered yet)";
+    assert!(message.contains(causes), "{message}");
+}
+
+#[tokio::test]
+async fn a_sender_that_has_waited_too_long_is_told_of_an_upstream_that_hangs_once_however_many_streams_wait()
+{
+    let up = sinks::recording().await;
+    up.set_fault(Fault::hang());
+    let config = yaml::up(&up.url(), &[QUICK, SINGLY, "timeout: 1h"])
+        + "acknowledge: delivered\nacknowledge_timeout: 60s\n";
+    let sluice = Sluice::start(&config).await;
+    let hangs_meanwhile = async {
+        up.wait_for_requests(2, PATIENCE).await.unwrap();
+        clock::pass(AWHILE).await;
+    };
+    let body = logs(&[("a", &["1"]), ("b", &["2"])]);
+    let (answer, ()) = tokio::join!(sluice.post(Signal::Logs, body), hangs_meanwhile);
+    let message = answer.error().message;
+    assert!(message.contains("within 60s (`otlp_http/up` has not answered yet): "), "{message}");
+}
+
+#[tokio::test]
+async fn a_sender_that_has_waited_too_long_for_a_batch_to_fill_is_not_told_that_its_upstream_does_not_answer()
+{
+    let up = sinks::recording().await;
+    let slow = "sending_queue: { batch: { min_size: 100000, flush_timeout: 1h } }";
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[slow]) + HASTY)).await;
+    let answer = sluice.post(Signal::Logs, logs(&[("a", &["1"])])).await;
+    let message = answer.error().message;
+    assert!(message.contains("within 300ms (`otlp_http/up` has not taken it yet): "), "{message}");
+}
+
+/// What the log says of a request that was not delivered.
+const UNDELIVERED: &str = "request not delivered in time, or its sender has gone";
+
+#[tokio::test]
+async fn the_log_names_exporter_and_key_of_what_was_not_delivered_in_time() {
+    let (up, good) = (sinks::recording().await, sinks::recording().await);
+    up.set_fault(Fault::hang());
+    let config = yaml::exporters(&[
+        ("otlp_http/good", yaml::to(&good.url(), &[SINGLY])),
+        ("otlp_http/up", yaml::to(&up.url(), &[SINGLY])),
+    ]) + &yaml::by_stream("otlp_http/good, otlp_http/up")
+        + HASTY;
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    for key in ["one", "two"] {
+        assert_eq!(sluice.post(Signal::Logs, logs(&[(key, &["1"])])).await.status, 503);
+        let named = || sluice.log().into_iter().find(|line| line.contains(UNDELIVERED) && line.contains(key));
+        let line = eventually("the line about this stream", async || named()).await;
+        assert!(line.contains(&format!("exporter=otlp_http/up signal=logs key=\"{key}\"")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_exporter_and_key_of_what_was_given_up_or_whose_sender_has_gone() {
+    let (up, good) = (sinks::recording().await, sinks::recording().await);
+    up.add_fault(Fault::status(503).on_streams("given-up"));
+    up.add_fault(Fault::hang().on_streams("gone"));
+    let config = yaml::exporters(&[
+        ("otlp_http/good", yaml::to(&good.url(), &[NO_QUEUE])),
+        ("otlp_http/up", yaml::to(&up.url(), &[NO_QUEUE, NO_RETRIES])),
+    ]) + &yaml::by_stream("otlp_http/good, otlp_http/up")
+        + "acknowledge_timeout: 1h\n";
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    let named = async |key: &str| {
+        let find = || sluice.log().into_iter().find(|line| line.contains(UNDELIVERED) && line.contains(key));
+        eventually("the line about this stream", async || find()).await
+    };
+    assert_eq!(sluice.post(Signal::Logs, logs(&[("given-up", &["1"])])).await.status, 503);
+    let line = named("given-up").await;
+    assert!(line.contains("exporter=otlp_http/up signal=logs key=\"given-up\""), "{line}");
+
+    let mut wire = Wire::open(sluice.otlp).await;
+    let body = logs(&[("gone", &["2"])]);
+    let headers = ["content-type: application/x-protobuf", &*format!("content-length: {}", body.len())];
+    wire.request("POST /v1/logs", &headers, body).await;
+    up.wait_for_requests(2, PATIENCE).await.unwrap();
+    // Until the good one's answer is there, it may be the one that is named.
+    let taken = [("exporter", "otlp_http/good"), ("outcome", "delivered")];
+    sluice.wait_for_metric("sluice_exported_records_total", &taken, 2.0).await;
+    drop(wire);
+    let line = named("gone\"").await;
+    assert!(line.contains("exporter=otlp_http/up signal=logs key=\"gone\""), "{line}");
 }
 
 #[tokio::test]

@@ -25,9 +25,10 @@ use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
-use super::upstream::destination::{Destinations, keep_swept};
+use super::upstream::destination::{Destinations, Origin, keep_swept};
 use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, Connector, DialError};
+use super::upstream::first_bytes::{FirstBytes, Spoken};
 use super::upstream::proxy::Proxies;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
@@ -238,6 +239,7 @@ impl Shared {
         let destination = &target.destination;
         let (io, generation) =
             dial::dial(&self.connector, &self.tls, &destination.origin, &destination.way).await?;
+        let (io, first) = FirstBytes::of(io);
         let greeting = async {
             let (sender, mut connection): (SendRequest<Bytes>, _) = h2::client::Builder::new()
                 .enable_push(false)
@@ -260,16 +262,43 @@ impl Shared {
         };
         match timeout(GREETING, greeting).await {
             Ok(Ok((sender, closed))) => Ok(destination.pool.opened(sender, generation, closed, shared)),
-            Ok(Err(error)) => Err(Unopened::without_greeting(&chain(&error))),
-            Err(_) => Err(Unopened::without_greeting(&format!("no answer within {GREETING:?}"))),
+            Ok(Err(error)) => {
+                Err(Unopened::without_greeting(&destination.origin, first.spoken(), &chain(&error)))
+            }
+            Err(_) => {
+                let error = format!("no answer within {GREETING:?}");
+                Err(Unopened::without_greeting(&destination.origin, first.spoken(), &error))
+            }
         }
     }
 }
 
 impl Unopened {
     /// A part of connecting, whoever it is that has accepted.
-    fn without_greeting(error: &str) -> Self {
-        let detail = format!("HTTP/2 is not spoken there: {error}");
+    fn without_greeting(origin: &Origin, spoken: Option<Spoken>, error: &str) -> Self {
+        let detail = match spoken {
+            // h2's own error is only that the connection has ended.
+            Some(Spoken::Tls) => {
+                format!(
+                    "HTTP/2 is not spoken at `{origin}`: it speaks TLS: write `https://`, or no `insecure: true`"
+                )
+            }
+            Some(Spoken::Http1) => format!(
+                "HTTP/2 is not spoken at `{origin}`: it speaks HTTP/1.1, as an otlp_http endpoint (port 4318): use its gRPC \
+                 port (4317), or `otlp_http`"
+            ),
+            Some(Spoken::Http2) => {
+                format!("`{origin}` has begun with HTTP/2 and then not gone on: {error}")
+            }
+            None if origin.https => {
+                format!(
+                    "HTTP/2 is not spoken at `{origin}`: {error}: is it an otlp_http endpoint (port 4318)?"
+                )
+            }
+            None => format!(
+                "HTTP/2 is not spoken at `{origin}`: {error}: is it https, or an otlp_http endpoint (port 4318)?"
+            ),
+        };
         Self { code: "connect", detail, at: Instant::now() }
     }
 }

@@ -32,9 +32,10 @@ use super::upstream::answer_body::Unreadable;
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{self, Destinations, keep_swept};
-use super::upstream::detail::{Secrets, chain};
+use super::upstream::detail::chain;
 use super::upstream::dial::{self, Connector, DialError};
-use super::upstream::proxy::Proxies;
+use super::upstream::first_bytes::{FirstBytes, Spoken};
+use super::upstream::proxy::{Proxies, Way};
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
@@ -80,7 +81,8 @@ struct Shared {
 /// Why an attempt ended without an answer.
 enum Failure {
     Dial(DialError),
-    Http(hyper::Error),
+    /// On a connection that has begun so, if it is a new one.
+    Http(hyper::Error, Option<Spoken>),
     Timeout(Duration),
 }
 
@@ -164,7 +166,7 @@ impl Shared {
         let sent = deadline.apply(self.send(target, body)).await;
         let (response, connection) = match sent.unwrap_or(Err(Failure::Timeout(self.settings.timeout))) {
             Ok(sent) => sent,
-            Err(failure) => return failure.answer(&target.secrets),
+            Err(failure) => return failure.answer(target),
         };
         let (head, body) = response.into_parts();
         let body = deadline.apply(answer::read(body, budget)).await.unwrap_or(Err(Unreadable::BrokeOff));
@@ -188,30 +190,31 @@ impl Shared {
             let started = Instant::now();
             match request(connection, target.request(body.clone())).await {
                 Err(error) if is_stale(&error, started) => trace!(%error, "an idle connection was closed"),
-                done => return done.map_err(Failure::Http),
+                done => return done.map_err(|error| Failure::Http(error, None)),
             }
         }
-        let connection = self.connect(target).await?;
-        request(connection, target.request(body)).await.map_err(Failure::Http)
+        let (connection, first) = self.connect(target).await?;
+        request(connection, target.request(body)).await.map_err(|error| Failure::Http(error, first.spoken()))
     }
 
-    async fn connect(&self, target: &HttpTarget) -> Result<Connection, Failure> {
+    async fn connect(&self, target: &HttpTarget) -> Result<(Connection, FirstBytes), Failure> {
         let destination = &target.destination;
         let (io, generation) = dial::dial(&self.connector, &self.tls, &destination.origin, &destination.way)
             .await
             .map_err(Failure::Dial)?;
+        let (io, first) = FirstBytes::of(io);
         let (sender, connection) = http1::Builder::new()
             .writev(true)
             .read_buf_exact_size(Some(READ_BUFFER))
             .handshake(TokioIo::new(io))
             .await
-            .map_err(Failure::Http)?;
+            .map_err(|error| Failure::Http(error, first.spoken()))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 trace!(%error, "an upstream connection ended");
             }
         });
-        Ok(destination.pool.opened(sender, generation))
+        Ok((destination.pool.opened(sender, generation), first))
     }
 }
 
@@ -246,20 +249,44 @@ fn is_stale(error: &hyper::Error, started: Instant) -> bool {
 
 impl Failure {
     /// None of these is an answer, so all are worth another attempt (OTLP rules 43 and 44).
-    fn answer(self, secrets: &Secrets) -> Answer {
+    fn answer(self, target: &HttpTarget) -> Answer {
         let (code, detail) = match self {
             Self::Dial(error) => (error.code(), error.to_string()),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
-            Self::Http(error) if is_tls(&error) => ("tls", chain(&error)),
-            Self::Http(error) if error.is_parse() => {
-                ("protocol", format!("not an HTTP/1.1 answer: {}", chain(&error)))
+            Self::Http(error, _) if is_tls(&error) => ("tls", chain(&error)),
+            Self::Http(error, Some(spoken @ (Spoken::Tls | Spoken::Http2))) => {
+                ("protocol", foreign(target, &error, Some(spoken)))
             }
-            Self::Http(error) => {
+            Self::Http(error, spoken) if error.is_parse() => ("protocol", foreign(target, &error, spoken)),
+            Self::Http(error, _) => {
                 ("reset", format!("the connection ended without an answer: {}", chain(&error)))
             }
         };
+        let secrets = &target.secrets;
         Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
     }
+}
+
+/// For people: that what came was no answer in HTTP/1.1, from where, and what to write instead.
+fn foreign(target: &HttpTarget, error: &hyper::Error, spoken: Option<Spoken>) -> String {
+    let (url, error) = (target.url(), chain(error));
+    let Destination { origin, way, .. } = &*target.destination;
+    let hint = match (spoken, way) {
+        (Some(Spoken::Http1), _) => return format!("not an HTTP/1.1 answer from `{url}`: {error}"),
+        (_, Way::Forward(proxy)) => {
+            return format!(
+                "not an HTTP/1.1 answer from the proxy `{}`: {error}: is that its URL?",
+                proxy.origin
+            );
+        }
+        (Some(Spoken::Tls), _) => "it speaks TLS: write `https://`",
+        (Some(Spoken::Http2), _) => {
+            "it speaks HTTP/2, as an otlp_grpc endpoint (port 4317): use its HTTP port (4318), or `otlp_grpc`"
+        }
+        (None, _) if origin.https => "is it an otlp_grpc endpoint (port 4317)?",
+        (None, _) => "is it https, or an otlp_grpc endpoint (port 4317)?",
+    };
+    format!("not an HTTP/1.1 answer from `{url}`: {error}: {hint}")
 }
 
 /// Whether TLS broke the connection: with TLS 1.3 a server refuses our certificate only after the handshake.

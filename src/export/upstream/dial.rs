@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -68,17 +68,33 @@ pub(crate) enum DialError {
     #[error("no tunnel through the proxy `{proxy}`: {source}")]
     Proxy { proxy: Origin, source: io::Error },
     /// The handshake failed: mostly a certificate that is not trusted.
-    #[error("no TLS with `{with}`: {source}{}", hint(source))]
-    Handshake { with: Origin, source: io::Error },
+    #[error("no TLS with `{with}`: {source}{}", hint(source, *of_proxy))]
+    Handshake { with: Origin, source: io::Error, of_proxy: bool },
     /// What TLS needs on our side is not there.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// What can be done about the most common failure.
-fn hint(error: &io::Error) -> &'static str {
+/// What can be done about the most common failures. Sent a handshake, a server without TLS answers in its own protocol or hangs
+/// up.
+fn hint(error: &io::Error, of_proxy: bool) -> &'static str {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
     match cause {
+        Some(rustls::Error::InvalidMessage(_)) if of_proxy => {
+            "; it speaks no TLS: write `http://` in the URL of the proxy"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "; it speaks no TLS: write `http://`, or, without a scheme, `tls: { insecure: true }`"
+        }
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            "; it speaks another protocol over TLS: `otlp_grpc` needs HTTP/2 (port 4317), `otlp_http` HTTP/1.1 (port 4318)"
+        }
+        None if hung_up(error) && of_proxy => {
+            "; if it speaks no TLS, write `http://` in the URL of the proxy"
+        }
+        None if hung_up(error) => {
+            "; if it speaks no TLS, write `http://`, or, without a scheme, `tls: { insecure: true }`"
+        }
         Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             "; if the upstream's authority is your own, name its certificate in `tls.ca_file`"
         }
@@ -87,6 +103,14 @@ fn hint(error: &io::Error) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// Whether the server has ended the connection without a word.
+fn hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// What `openssl req -x509` makes unless it is told otherwise.
@@ -225,7 +249,7 @@ pub(in crate::export) async fn dial(
     let secured = TlsConnector::from(config)
         .connect(name, raw)
         .await
-        .map_err(|source| DialError::Handshake { with: origin.clone(), source })?;
+        .map_err(|source| DialError::Handshake { with: origin.clone(), source, of_proxy: false })?;
     Ok((Box::new(secured), generation))
 }
 
@@ -270,6 +294,6 @@ async fn reach(connector: &Connector, tls: &Tls, proxy: &Origin) -> Result<Box<d
     let secured = TlsConnector::from(Arc::new(config))
         .connect(name, raw)
         .await
-        .map_err(|source| DialError::Handshake { with: proxy.clone(), source })?;
+        .map_err(|source| DialError::Handshake { with: proxy.clone(), source, of_proxy: true })?;
     Ok(Box::new(secured))
 }

@@ -8,6 +8,7 @@ pub(super) mod circuit;
 pub(super) mod destination;
 pub(super) mod detail;
 pub(super) mod dial;
+pub(super) mod first_bytes;
 pub(super) mod partial_success;
 pub(super) mod proxy;
 pub(super) mod status;

@@ -1,0 +1,104 @@
+//! What a server speaks, as far as the first bytes that come from it tell: for errors that say what to write instead.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::Transmission;
+
+/// As many bytes as tell the protocols apart.
+const TELLING: usize = 4;
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::export) enum Spoken {
+    /// It began with an alert, or a handshake.
+    Tls,
+    /// It began with the head of an answer.
+    Http1,
+    /// It began with its settings.
+    Http2,
+}
+
+/// The first bytes that have come on a connection; never more than [`TELLING`].
+#[derive(Clone, Debug, Default)]
+pub(in crate::export) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
+
+impl FirstBytes {
+    /// Notes those that are read from `io`.
+    pub(in crate::export) fn of(io: Box<dyn Transmission>) -> (Noting, Self) {
+        let first = Self::default();
+        (Noting { io, first: first.clone(), complete: false }, first)
+    }
+
+    /// What they are the beginning of, if that can be told.
+    pub(in crate::export) fn spoken(&self) -> Option<Spoken> {
+        match self.0.lock()[..] {
+            [0x15 | 0x16, 0x03, ..] => Some(Spoken::Tls),
+            [b'H', b'T', b'T', b'P'] => Some(Spoken::Http1),
+            // A frame's length of three bytes, less than 256 here, and its type.
+            [0, 0, _, 4] => Some(Spoken::Http2),
+            _ => None,
+        }
+    }
+
+    /// Adds what was read. Returns whether they are complete.
+    fn add(&self, read: &[u8]) -> bool {
+        let mut first = self.0.lock();
+        let missing = TELLING - first.len();
+        first.extend_from_slice(&read[..missing.min(read.len())]);
+        first.len() == TELLING
+    }
+}
+
+/// A connection whose first bytes are noted.
+pub(in crate::export) struct Noting {
+    io: Box<dyn Transmission>,
+    first: FirstBytes,
+    complete: bool,
+}
+
+impl AsyncRead for Noting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if !self.complete {
+            self.complete = self.first.add(&buf.filled()[before..]);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Noting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
