@@ -385,7 +385,12 @@ async fn settle<'e>(
             (Outcome::Retry { .. }, Some(wait)) if wait.worthwhile => (Failure::Passing, wait.length),
             (Outcome::Hold { .. }, Some(wait)) => (Failure::Held { given_back: false }, wait.length),
             (Outcome::Retry { .. } | Outcome::Hold { .. }, _) => {
-                return Settled::Refused(format!("given up after retries: {}", answer.detail), "retries");
+                let why = if retry.enabled {
+                    "given up after retries"
+                } else {
+                    "not delivered, and retries are off"
+                };
+                return Settled::Refused(format!("{why}: {}", answer.detail), "retries");
             }
         };
         drop(piece);

@@ -173,7 +173,8 @@ impl Watch {
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
             let short = budget.as_ref().is_some_and(|budget| !budget.has_room(budget.limit() / SHORT));
             // Pages that nobody takes must not keep others from theirs. Senders have the time that they were promised.
-            let answer = if short && !settings.is_of_senders() { GRACE } else { limit(settings.write_timeout) };
+            let answer =
+                if short && !settings.is_of_senders() { GRACE } else { limit(settings.write_timeout) };
             for activity in &self.connections {
                 let age = now.saturating_sub(activity.since.load(Ordering::Relaxed));
                 if activity.leaves_answers(now, answer) {

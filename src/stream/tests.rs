@@ -58,7 +58,12 @@ fn settings() -> QueueSettings {
         queue_bytes: 1000,
         queue_requests: None,
         when_full: WhenFull::Refuse,
-        batch: BatchSettings { flush_timeout: Duration::from_millis(50), min_size: 200, each_request: false, max_size: 400 },
+        batch: BatchSettings {
+            flush_timeout: Duration::from_millis(50),
+            min_size: 200,
+            each_request: false,
+            max_size: 400,
+        },
     }
 }
 

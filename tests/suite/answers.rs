@@ -129,7 +129,7 @@ async fn a_status_can_be_named_to_be_tried_again() {
         let (texts, letters, _) =
             second_batch_gets_with(Fault::status(status), &[NO_RETRIES, &statuses]).await;
         assert_eq!((texts.len(), letters.len()), (2, 1), "{named}, without retries");
-        assert!(letters[0].contains("given up after retries"), "{letters:?}");
+        assert!(letters[0].contains("not delivered, and retries are off"), "{letters:?}");
     }
 }
 

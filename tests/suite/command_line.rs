@@ -436,7 +436,8 @@ async fn with_log_format_json_every_line_is_json() {
 
 #[tokio::test]
 async fn hundreds_of_warnings_leave_room_for_the_lines_that_say_where_it_listens() {
-    let unused: String = (0..300).map(|number| format!("  debug/{number}:\n")).collect();
+    let unused: Vec<String> = (0..300).map(|number| format!("  debug/{number}:\n")).collect();
+    let unused = unused.concat();
     let yaml = format!("exporters:\n  debug:\n{unused}routes: [{{ exporters: [debug] }}]\n");
     let sluice = SluiceProcess::start(&yaml, &[]).await;
     sluice.logged("OTLP/HTTP on").await;

@@ -159,7 +159,8 @@ async fn what_is_given_back_to_a_sender_that_waits_is_not_called_lost() {
     for directory in ["", LETTERS] {
         let up = sinks::recording().await;
         up.set_fault(Fault::hang());
-        let rest = format!("acknowledge: delivered\nacknowledge_timeout: 1h\nshutdown_timeout: 2s\n{directory}");
+        let rest =
+            format!("acknowledge: delivered\nacknowledge_timeout: 1h\nshutdown_timeout: 2s\n{directory}");
         let mut sluice = SluiceProcess::start(&config(&up, &rest), &[]).await;
         let body = logs(&[("a", &["1", "2"])]);
         let mut wire = Wire::open(sluice.otlp).await;
