@@ -104,7 +104,7 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
     }
     BatchSettings {
         flush_timeout: if queue.enabled { queue.batch.flush_timeout.0 } else { Duration::ZERO },
-        min_size: batch.min_size.0 as usize,
+        min_size: if queue.enabled { batch.min_size.0 as usize } else { 0 },
         each_request: !queue.enabled,
         max_size: max_size as usize,
     }
