@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::setup;
 use crate::support::process::log_of;
-use crate::support::{PATIENCE, eventually, http, sinks};
+use crate::support::{PATIENCE, eventually, http};
 
 /// What the configurations in `config` take from the environment.
 const TOKENS: [(&str, &str); 2] = [("S2_ACCESS_TOKEN", "s2-token"), ("BETTER_STACK_TOKEN", "source-token")];
@@ -23,6 +23,12 @@ pub(crate) struct Collector {
     log: Arc<Mutex<Vec<String>>>,
     child: Child,
     _directory: tempfile::TempDir,
+}
+
+/// An address at which nobody listens now. It is one of 127.0.0.1, since certificates name `localhost`.
+async fn free_address() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    listener.local_addr().expect("it is bound")
 }
 
 impl Collector {
@@ -37,7 +43,7 @@ impl Collector {
         loop {
             // It doesn't say which port it was given, so it is told ports that were free a moment ago.
             let mut collector =
-                Self::spawn((sinks::nobody().await, sinks::nobody().await), receiver, exporters, names);
+                Self::spawn((free_address().await, free_address().await), receiver, exporters, names);
             let started = eventually("the Collector starts", async || {
                 let ended = collector.child.try_wait().expect("it can be waited for").is_some();
                 let ready = collector.find("Everything is ready").is_some();
