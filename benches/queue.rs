@@ -56,12 +56,8 @@ fn routes() -> RouteTable {
 }
 
 fn registry(handle: &Handle) -> Arc<Registry> {
-    let batch = BatchSettings {
-        flush_timeout: Duration::from_millis(50),
-        min_size: 256 << 10,
-        each_request: false,
-        max_size: 512 << 10,
-    };
+    let batch =
+        BatchSettings { flush_timeout: Duration::from_millis(50), min_size: 256 << 10, max_size: 512 << 10 };
     let settings = QueueSettings {
         enabled: true,
         num_consumers: 1,

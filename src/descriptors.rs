@@ -81,7 +81,7 @@ pub(crate) struct TooFew(usize);
 
 /// What a configuration would like to have open at a time, for each use.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct Demand {
     /// The `max_connections` of all receivers.
     pub(crate) receivers: usize,
     /// The `max_in_flight` of all exporters that connect.
@@ -164,7 +164,7 @@ impl Descriptors {
     }
 
     /// What a configuration wants and does not get, for people; `None` if there is enough.
-    pub(crate) fn lowered(&self, wanted: Wanted) -> Option<String> {
+    pub(crate) fn lowered(&self, wanted: Demand) -> Option<String> {
         let limit = self.limit?;
         let whats = [
             (Use::Receivers, wanted.receivers, "connections of senders (`max_connections`)"),
@@ -204,13 +204,13 @@ impl MakesRoom for () {
 #[derive(Debug)]
 pub(crate) struct Share {
     most: usize,
-    taken: Mutex<State>,
+    taken: Mutex<ShareState>,
     /// Somebody has given some back.
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ShareState {
     in_use: usize,
     next_user: u64,
     users: BTreeMap<u64, Usage>,
@@ -242,7 +242,7 @@ pub(crate) struct User {
 
 /// Descriptors that were taken, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct TakenDescriptors {
     share: Arc<Share>,
     user: u64,
     count: usize,
@@ -284,7 +284,7 @@ impl Share {
     }
 }
 
-impl State {
+impl ShareState {
     /// How many are kept for each user.
     fn kept(&self, most: usize) -> usize {
         let users = self.users.values().filter(|usage| !usage.gone).count();
@@ -309,7 +309,7 @@ impl State {
 
 impl User {
     /// Takes so many, if there are.
-    pub(crate) fn try_take(&self, count: usize) -> Option<Taken> {
+    pub(crate) fn try_take(&self, count: usize) -> Option<TakenDescriptors> {
         let mut state = self.share.taken.lock();
         if !state.allows(self.id, count, self.share.most) {
             return None;
@@ -317,11 +317,11 @@ impl User {
         state.in_use += count;
         state.users.get_mut(&self.id).expect("it is known until it is dropped").in_use += count;
         debug_assert!(state.in_use <= self.share.most, "no more are taken than there are");
-        Some(Taken { share: Arc::clone(&self.share), user: self.id, count })
+        Some(TakenDescriptors { share: Arc::clone(&self.share), user: self.id, count })
     }
 
     /// Takes so many, as soon as there are; others make room.
-    pub(crate) async fn take(&self, count: usize) -> Taken {
+    pub(crate) async fn take(&self, count: usize) -> TakenDescriptors {
         loop {
             let mut freed = std::pin::pin!(self.share.freed.notified());
             freed.as_mut().enable();
@@ -364,7 +364,7 @@ impl Drop for User {
     }
 }
 
-impl Taken {
+impl TakenDescriptors {
     /// Gives all but one back.
     pub(crate) fn keep_one(&mut self) {
         debug_assert!(self.count >= 1, "something was taken");
@@ -373,7 +373,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for TakenDescriptors {
     fn drop(&mut self) {
         self.share.give_back(self.user, self.count);
     }
@@ -413,27 +413,27 @@ mod tests {
     fn what_is_lowered_is_said_for_each_use() {
         let divided = Descriptors::of(1024).unwrap();
         let most = |of| divided.share(of).most();
-        let fits = Wanted {
+        let fits = Demand {
             receivers: most(Use::Receivers),
             exporters: most(Use::Exporters),
             files: most(Use::Files),
         };
         assert_eq!(divided.lowered(fits), None);
-        let said = divided.lowered(Wanted { receivers: 10_000, ..fits }).unwrap();
+        let said = divided.lowered(Demand { receivers: 10_000, ..fits }).unwrap();
         assert!(said.contains(&format!("from 10000 to {}", most(Use::Receivers))), "{said}");
         assert!(said.contains("max_connections") && !said.contains("max_in_flight"), "{said}");
         assert!(said.contains("LimitNOFILE="), "{said}");
-        assert_eq!(Descriptors::unlimited().lowered(Wanted { files: usize::MAX, ..fits }), None);
+        assert_eq!(Descriptors::unlimited().lowered(Demand { files: usize::MAX, ..fits }), None);
     }
 
     #[test]
     fn nobody_takes_what_is_kept_for_others() {
         let share = Arc::new(Share::new(20));
         let users: Vec<User> = (0..5).map(|_| share.user(nothing())).collect();
-        let greedy: Vec<Taken> = std::iter::from_fn(|| users[0].try_take(1)).collect();
+        let greedy: Vec<TakenDescriptors> = std::iter::from_fn(|| users[0].try_take(1)).collect();
         assert_eq!(greedy.len(), 2 + 10, "its own two, and the half that is for all");
         for user in &users[1..] {
-            let own: Vec<Taken> = std::iter::from_fn(|| user.try_take(1)).collect();
+            let own: Vec<TakenDescriptors> = std::iter::from_fn(|| user.try_take(1)).collect();
             assert_eq!(own.len(), 2);
             std::mem::forget(own);
         }
@@ -444,7 +444,7 @@ mod tests {
     fn one_that_is_alone_takes_all() {
         let share = Arc::new(Share::new(21));
         let user = share.user(nothing());
-        let all: Vec<Taken> = std::iter::from_fn(|| user.try_take(1)).collect();
+        let all: Vec<TakenDescriptors> = std::iter::from_fn(|| user.try_take(1)).collect();
         assert_eq!(all.len(), 21);
         drop(all);
         assert_eq!(share.in_use(), 0);
@@ -477,7 +477,7 @@ mod tests {
     /// Gives back what it has when it is asked, once.
     #[derive(Default)]
     struct Idle {
-        held: Mutex<Vec<Taken>>,
+        held: Mutex<Vec<TakenDescriptors>>,
         asked: AtomicBool,
     }
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::byte_order_mark;
-use crate::descriptors::Wanted;
+use crate::descriptors::Demand;
 use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES};
 use crate::journal::JournalSettings;
 use crate::receive::{Acknowledge, ListenerSettings};
@@ -121,8 +121,8 @@ pub struct Compiled {
 
 impl Compiled {
     /// The descriptors that this may come to use, by what for.
-    pub(crate) fn descriptors(&self) -> Wanted {
-        let mut wanted = Wanted::default();
+    pub(crate) fn descriptors(&self) -> Demand {
+        let mut wanted = Demand::default();
         for listener in &self.listeners {
             wanted.receivers = wanted.receivers.saturating_add(listener.max_connections);
         }

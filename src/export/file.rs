@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use self::log::Log;
 use super::file_name::file_name;
 use super::{Answer, FileSettings, Outcome};
-use crate::descriptors::{MakesRoom, Taken, Use, User, descriptors};
+use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::otlp::write_request;
 use crate::route::Values;
 use crate::stream::Batch;
@@ -72,7 +72,7 @@ struct OpenFiles {
 struct OpenFile {
     log: Arc<Mutex<Log>>,
     last_use: u64,
-    _descriptor: Taken,
+    _descriptor: TakenDescriptors,
 }
 
 impl FileTarget {
@@ -181,7 +181,7 @@ impl OpenFiles {
     }
 
     /// One more file, which is opened with its first line.
-    fn insert(&mut self, path: &Arc<Path>, descriptor: Taken) -> Arc<Mutex<Log>> {
+    fn insert(&mut self, path: &Arc<Path>, descriptor: TakenDescriptors) -> Arc<Mutex<Log>> {
         let log = Arc::new(Mutex::new(Log::new(Arc::clone(path))));
         let file = OpenFile { log: Arc::clone(&log), last_use: self.uses, _descriptor: descriptor };
         let before = self.files.insert(Arc::clone(path), file);

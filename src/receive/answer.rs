@@ -58,8 +58,9 @@ pub(super) fn hold<G: Send + Sync + 'static>(answer: &mut Response<AnswerBody>, 
     }
 }
 
-/// Keeps `guard` in one of the headers.
+/// Keeps `guard` in one of the headers: each answer and each set of trailers has one.
 fn hold_in<G: Send + Sync + 'static>(headers: &mut HeaderMap, guard: G) {
+    debug_assert!(!headers.is_empty(), "without a header the guard is dropped before the answer is written");
     if let Some(value) = headers.values_mut().next() {
         let bytes = held(Bytes::copy_from_slice(value.as_bytes()), guard);
         *value = HeaderValue::from_maybe_shared(bytes).expect("it was a value before");

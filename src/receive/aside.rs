@@ -17,8 +17,7 @@ pub(super) const MOST_OF_A_WORKER: usize = 1024 * 1024;
 static AT_A_TIME: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
-/// Does `work`. If it is `large`, it waits for its turn, and another thread takes over what
-/// else this worker has to do.
+/// Does `work`. If it is `large`, it waits for its turn, and another thread takes over what else this worker has to do.
 pub(super) async fn aside<T>(large: bool, work: impl FnOnce() -> T) -> T {
     // With one thread there is nobody to take over.
     let several = || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);

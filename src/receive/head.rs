@@ -13,7 +13,7 @@ use ::http::uri::Authority;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use bytes::BytesMut;
 
-use super::watch::Open;
+use super::watch::OpenRequest;
 use crate::stream::{Budget, Reservation};
 
 /// A head up to this size is always taken: of HTTP/1.1 as it is on the wire, of HTTP/2 as RFC 9113 (section 10.5.1) counts it,
@@ -65,11 +65,11 @@ pub(super) struct NoMemory;
 /// what is read of a body that nobody wants. On HTTP/1.1 no other request begins before.
 #[derive(Clone, Debug)]
 pub(super) struct Holding {
-    _held: Arc<(Option<Reservation>, Open)>,
+    _held: Arc<(Option<Reservation>, OpenRequest)>,
 }
 
 impl Holding {
-    pub(super) fn new(reservation: Option<Reservation>, open: Open) -> Self {
+    pub(super) fn new(reservation: Option<Reservation>, open: OpenRequest) -> Self {
         Self { _held: Arc::new((reservation, open)) }
     }
 

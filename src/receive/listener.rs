@@ -23,7 +23,7 @@ use tracing::warn;
 use super::connection::{Connection, Life};
 use super::watch::Watch;
 use super::{AnswerBody, ConnectionErrors, ListenerSettings};
-use crate::descriptors::{MakesRoom, Taken, Use, User, descriptors};
+use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::net::{ACCEPT_QUEUE, Acceptor, Network, Socket};
 use crate::notice;
 use crate::panics::Contained;
@@ -204,7 +204,7 @@ impl Leaving {
 /// What a connection holds as long as it is there.
 struct Place {
     _of_listener: OwnedSemaphorePermit,
-    _descriptor: Option<Taken>,
+    _descriptor: Option<TakenDescriptors>,
 }
 
 struct Accepting<H> {

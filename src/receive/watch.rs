@@ -358,7 +358,7 @@ impl Watched {
     }
 
     /// Whether there is neither a request beside this one nor an answer on its way.
-    pub(super) fn is_alone(&self, open: &Open) -> bool {
+    pub(super) fn is_alone(&self, open: &OpenRequest) -> bool {
         debug_assert!(Arc::ptr_eq(&open.0, &self.activity), "it is a request of this connection");
         self.activity.open.load(Ordering::Relaxed) == 1
     }
@@ -372,9 +372,9 @@ impl Watched {
     }
 
     /// Notes a request of which something is held, until the returned guard is dropped.
-    pub(super) fn open(&self) -> Open {
+    pub(super) fn open(&self) -> OpenRequest {
         self.activity.open.fetch_add(1, Ordering::Relaxed);
-        Open(self.activity.clone())
+        OpenRequest(self.activity.clone())
     }
 
     /// Whether there is memory for requests of which so many heads have just come. What is reserved stays so until the
@@ -524,9 +524,9 @@ impl Drop for InProgress {
 
 /// A request of which something is held.
 #[derive(Debug)]
-pub(super) struct Open(Arc<Activity>);
+pub(super) struct OpenRequest(Arc<Activity>);
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }

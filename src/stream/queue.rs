@@ -268,11 +268,11 @@ impl Stream {
             queue.next_sequence += 1;
             records += entry_records;
             bytes += framed;
-            if !settings.batch.each_request && queue.open.len() >= settings.batch.min_size {
+            if settings.batch.min_size > 0 && queue.open.len() >= settings.batch.min_size {
                 queue.close(self.signal());
             }
         }
-        if settings.batch.each_request && !queue.open.is_empty() {
+        if settings.batch.min_size == 0 && !queue.open.is_empty() {
             queue.close(self.signal());
         }
         queue.end_of_request();

@@ -34,11 +34,9 @@ pub enum WhenFull {
 pub struct BatchSettings {
     /// An open batch is sent at this age at the latest; zero sends as soon as the stream is free.
     pub flush_timeout: Duration,
-    /// A batch of this size is sent at once.
+    /// A batch of this size is sent at once; with zero, what one request brings to the stream is a batch by itself, up to
+    /// `max_size`.
     pub min_size: usize,
-    /// Whether what one request brings to the stream is a batch by itself, whatever `min_size` is: then it is taken or refused
-    /// together, as its sender expects who waits for it.
-    pub each_request: bool,
     /// No batch is larger, unless a single record is.
     pub max_size: usize,
 }

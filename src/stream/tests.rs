@@ -58,12 +58,7 @@ fn settings() -> QueueSettings {
         queue_bytes: 1000,
         queue_requests: None,
         when_full: WhenFull::Refuse,
-        batch: BatchSettings {
-            flush_timeout: Duration::from_millis(50),
-            min_size: 200,
-            each_request: false,
-            max_size: 400,
-        },
+        batch: BatchSettings { flush_timeout: Duration::from_millis(50), min_size: 200, max_size: 400 },
     }
 }
 
@@ -309,6 +304,22 @@ async fn a_batch_is_taken_at_its_age_or_size_and_not_before() {
 
     house.admit(&[("a", 100)]).unwrap();
     assert_eq!(house.consumers.started(), 2, "the next entry starts one again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_least_size_a_batch_is_what_one_request_brings_up_to_its_most() {
+    let batch = BatchSettings { min_size: 0, flush_timeout: Duration::from_secs(3600), ..settings().batch };
+    let house = House::new(QueueSettings { batch, ..settings() });
+    let start = tokio::time::Instant::now();
+    house.admit(&[("a", 50), ("a", 60)]).unwrap();
+    house.admit(&[("a", 70)]).unwrap();
+    house.admit(&[("a", 300), ("a", 110), ("a", 40)]).unwrap();
+    let stream = house.consumers.first();
+    let mut sizes = Vec::new();
+    while let Some(in_flight) = stream.next().await {
+        sizes.push(in_flight.batch().len());
+    }
+    assert_eq!((sizes, start.elapsed()), (vec![110, 70, 300, 150], Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

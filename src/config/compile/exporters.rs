@@ -26,7 +26,7 @@ use crate::route::Template;
 /// Compiles every exporter; one that has a mistake is in the list all the same, so that routes can name it.
 pub(super) fn compile(
     exporters: &Named<Exporter>,
-    own_receivers: &OwnReceivers,
+    own_receivers: &OwnReceivers<'_>,
     root: &Node,
     context: &mut Context<'_>,
 ) -> Vec<(Arc<str>, ExporterSettings)> {
@@ -55,7 +55,7 @@ pub(super) fn compile(
 fn warn_of_own_receivers(
     name: &str,
     kind: &ExporterKind,
-    own_receivers: &OwnReceivers,
+    own_receivers: &OwnReceivers<'_>,
     node: &Node,
     context: &mut Context<'_>,
 ) {
@@ -112,7 +112,7 @@ fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) 
             ExporterSettings {
                 max_in_flight,
                 statuses: statuses::compile(
-                    statuses::Protocol::Http,
+                    statuses::ExporterProtocol::Http,
                     &http.statuses,
                     &http.retry_on_failure,
                     node,
@@ -125,7 +125,7 @@ fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) 
             let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, node, context)));
             let mut settings = common(kind, &grpc.sending_queue, &grpc.retry_on_failure, node, context);
             settings.statuses = statuses::compile(
-                statuses::Protocol::Grpc,
+                statuses::ExporterProtocol::Grpc,
                 &grpc.statuses,
                 &grpc.retry_on_failure,
                 node,

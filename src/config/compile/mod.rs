@@ -139,7 +139,7 @@ pub(super) fn compile(
     let health = config.health.as_ref().and_then(|health| {
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
-    let own_receivers = OwnReceivers::new(&listeners, root);
+    let own_receivers = OwnReceivers(&listeners);
     let exporters = exporters::compile(&config.exporters, &own_receivers, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);

@@ -102,12 +102,11 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
             .warn(node.span, "a stream may hold less than `min_size`, so batches wait for `flush_timeout`")
             .help("write a larger `queue_size`");
     }
-    BatchSettings {
-        flush_timeout: if queue.enabled { queue.batch.flush_timeout.0 } else { Duration::ZERO },
-        min_size: if queue.enabled { batch.min_size.0 as usize } else { 0 },
-        each_request: !queue.enabled,
-        max_size: max_size as usize,
-    }
+    // Without a queue a sender waits for what it has sent, which is taken or refused together: no request waits for another,
+    // and none is divided into batches before it has `max_size`.
+    let (flush_timeout, min_size) =
+        if queue.enabled { (queue.batch.flush_timeout.0, batch.min_size.0) } else { (Duration::ZERO, 0) };
+    BatchSettings { flush_timeout, min_size: min_size as usize, max_size: max_size as usize }
 }
 
 /// Compiles the `retry_on_failure` at `node`.

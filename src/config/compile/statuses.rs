@@ -13,13 +13,13 @@ use crate::rpc::Code;
 
 /// What an exporter speaks, and so whose statuses it can name.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Protocol {
+pub(super) enum ExporterProtocol {
     Http,
     Grpc,
 }
 
-/// A key, read.
-enum Key {
+/// What a key names.
+enum NamedStatus {
     /// One status of HTTP, a range or a class.
     Http(RangeInclusive<u16>),
     /// A status of gRPC.
@@ -28,7 +28,7 @@ enum Key {
 
 /// Compiles the `statuses` of the exporter at `node`.
 pub(super) fn compile(
-    protocol: Protocol,
+    protocol: ExporterProtocol,
     statuses: &BTreeMap<String, model::StatusAction>,
     retry: &RetryOnFailure,
     node: &Node,
@@ -53,28 +53,28 @@ pub(super) fn compile(
 }
 
 /// Reads `404`, `520-530`, `5xx` and `NOT_FOUND`.
-fn read(key: &str) -> Option<Key> {
+fn read(key: &str) -> Option<NamedStatus> {
     let status = |text: &str| -> Option<u16> {
         let is_status = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
         is_status.then(|| text.parse().ok()).flatten()
     };
     if let Some(status) = status(key) {
-        return Some(Key::Http(status..=status));
+        return Some(NamedStatus::Http(status..=status));
     }
     if let Some((first, last)) = key.split_once('-') {
-        return Some(Key::Http(status(first)?..=status(last)?));
+        return Some(NamedStatus::Http(status(first)?..=status(last)?));
     }
     if let [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] = key.as_bytes() {
         let first = u16::from(class - b'0') * 100;
-        return Some(Key::Http(first..=first + 99));
+        return Some(NamedStatus::Http(first..=first + 99));
     }
-    Code::named(key).map(Key::Grpc)
+    Code::named(key).map(NamedStatus::Grpc)
 }
 
 fn add(
     compiled: &mut Statuses,
-    protocol: Protocol,
-    key: Key,
+    protocol: ExporterProtocol,
+    key: NamedStatus,
     action: StatusAction,
     entry: &Entry,
     context: &mut Context<'_>,
@@ -82,7 +82,7 @@ fn add(
     let (span, shown) = (entry.key_span, named(&entry.key));
     let report = &mut *context.report;
     let range = match key {
-        Key::Grpc(_) if protocol == Protocol::Http => {
+        NamedStatus::Grpc(_) if protocol == ExporterProtocol::Http => {
             report
                 .error(
                     span,
@@ -91,9 +91,9 @@ fn add(
                 .help(allowed(protocol));
             return;
         }
-        Key::Grpc(Code::Ok) => return success(protocol, entry, context),
-        Key::Grpc(code) => return compiled.set_grpc(code, action),
-        Key::Http(range) => range,
+        NamedStatus::Grpc(Code::Ok) => return success(protocol, entry, context),
+        NamedStatus::Grpc(code) => return compiled.set_grpc(code, action),
+        NamedStatus::Http(range) => range,
     };
     let (first, last) = (*range.start(), *range.end());
     if first > last {
@@ -102,10 +102,10 @@ fn add(
             .help(format!("write `{last}-{first}`"));
     } else if (200..300).contains(&first) && action == StatusAction::Delivered && last < 300 {
         match protocol {
-            Protocol::Http => {
+            ExporterProtocol::Http => {
                 report.warn(span, format!("{shown} is delivered in any case")).help("leave it out");
             }
-            Protocol::Grpc => success(protocol, entry, context),
+            ExporterProtocol::Grpc => success(protocol, entry, context),
         }
     } else if first < 300 && last >= 200 {
         success(protocol, entry, context);
@@ -129,11 +129,11 @@ fn add(
 }
 
 /// A success that is to mean something else.
-fn success(protocol: Protocol, entry: &Entry, context: &mut Context<'_>) {
+fn success(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
     let shown = named(&entry.key);
     let why = match protocol {
-        Protocol::Http => "the upstream has taken the batch with it, and would get it twice",
-        Protocol::Grpc => {
+        ExporterProtocol::Http => "the upstream has taken the batch with it, and would get it twice",
+        ExporterProtocol::Grpc => {
             "with `OK` the upstream has taken the batch, and a success of HTTP alone is no answer to a call"
         }
     };
@@ -143,8 +143,8 @@ fn success(protocol: Protocol, entry: &Entry, context: &mut Context<'_>) {
         .help(allowed(protocol));
 }
 
-fn unknown(protocol: Protocol, entry: &Entry, context: &mut Context<'_>) {
-    let near = (protocol == Protocol::Grpc).then(|| nearest(&entry.key, Code::names())).flatten();
+fn unknown(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
+    let near = (protocol == ExporterProtocol::Grpc).then(|| nearest(&entry.key, Code::names())).flatten();
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => allowed(protocol).to_owned(),
@@ -153,12 +153,12 @@ fn unknown(protocol: Protocol, entry: &Entry, context: &mut Context<'_>) {
 }
 
 /// What may stand there.
-fn allowed(protocol: Protocol) -> &'static str {
+fn allowed(protocol: ExporterProtocol) -> &'static str {
     match protocol {
-        Protocol::Http => {
+        ExporterProtocol::Http => {
             "write a failure of HTTP such as `404`, a range such as `520-530` or a class such as `5xx`"
         }
-        Protocol::Grpc => {
+        ExporterProtocol::Grpc => {
             "write a failure of gRPC such as `NOT_FOUND`, or, for answers without one, of HTTP: a status such as `404`, a \
              range such as `520-530` or a class such as `5xx`"
         }

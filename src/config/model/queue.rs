@@ -76,7 +76,7 @@ pub(in crate::config) enum WhenFull {
 pub(in crate::config) struct Batch {
     /// A batch is sent at this age at the latest.
     pub(in crate::config) flush_timeout: Duration,
-    /// A batch of this size is sent at once.
+    /// A batch of this size is sent at once. 0 waits for nothing: what a request brings to a stream is sent as it is.
     pub(in crate::config) min_size: Size,
     /// No batch is larger, unless a single record is. 0 sets no limit but `queue_size`.
     pub(in crate::config) max_size: Size,

@@ -37,14 +37,14 @@ pub(super) struct Log {
 }
 
 /// Where the next line goes.
-struct End {
+struct FileEnd {
     /// Bytes in the file.
     len: u64,
     /// Whether the last line has no line break. It is to be left as it is, so the next line has to begin with one.
     unterminated: bool,
 }
 
-impl End {
+impl FileEnd {
     fn of_whole_lines(len: u64) -> Self {
         Self { len, unterminated: false }
     }
@@ -87,12 +87,13 @@ impl Log {
 
     /// Opens the file, unless it is open and still the one at its path: it may have been moved or removed. Returns it locked,
     /// without a torn line of Sluice's at its end. Dropping it unlocks it.
-    fn open(&mut self, beginning: &[u8], mode: u32) -> io::Result<(File, End)> {
+    fn open(&mut self, beginning: &[u8], mode: u32) -> io::Result<(File, FileEnd)> {
         if let Some((mut file, len)) = self.file.take() {
             lock(&file)?;
             if self.is_at_path(&file)? {
                 let untouched = file.metadata()?.len() == len;
-                let end = if untouched { End::of_whole_lines(len) } else { self.end(&mut file, beginning)? };
+                let end =
+                    if untouched { FileEnd::of_whole_lines(len) } else { self.end(&mut file, beginning)? };
                 return Ok((file, end));
             }
         }
@@ -162,14 +163,14 @@ impl Log {
 
     /// Where the file ends. Half a line of Sluice's, left by a process that was killed or a disk that was full, is cut off.
     /// What somebody else wrote is left as it is.
-    fn end(&self, file: &mut File, beginning: &[u8]) -> io::Result<End> {
+    fn end(&self, file: &mut File, beginning: &[u8]) -> io::Result<FileEnd> {
         let len = file.metadata()?.len();
         let mut last = [b'\n'];
         if len > 0 {
             file.read_exact_at(&mut last, len - 1)?;
         }
         if last == *b"\n" {
-            return Ok(End::of_whole_lines(len));
+            return Ok(FileEnd::of_whole_lines(len));
         }
         if begins_as(file, 0, len, beginning)? {
             let start = start_of_last_line(file, len)?;
@@ -184,7 +185,7 @@ impl Log {
                         "half a line at the end of this file was cut off: what wrote it was killed, or the disk was full"
                     );
                 }
-                return Ok(End::of_whole_lines(start));
+                return Ok(FileEnd::of_whole_lines(start));
             }
         } else if let Some(suppressed) = notice::due(&*self.path, "not written by Sluice") {
             warn!(
@@ -193,7 +194,7 @@ impl Log {
                 "this file was not written by Sluice, and its last line has no line break: one is added, and lines are appended"
             );
         }
-        Ok(End { len, unterminated: true })
+        Ok(FileEnd { len, unterminated: true })
     }
 
     /// Whether the path leads to this very file, and not through a link.

@@ -16,7 +16,6 @@ use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{delivered, partial_success};
 use crate::export::upstream::status::{Statuses, code, counted_as_delivered, redirect, retry_after};
-
 use crate::export::{Answer, Outcome};
 use crate::stream::Budget;
 

@@ -134,12 +134,7 @@ impl World {
             queue_requests: Some(1000),
             when_full: WhenFull::Refuse,
             // Entries of more than three records are split.
-            batch: BatchSettings {
-                flush_timeout: Duration::ZERO,
-                min_size: 100,
-                each_request: false,
-                max_size: 120,
-            },
+            batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 100, max_size: 120 },
         };
         let shared =
             Arc::new(Shared::new(Arc::new(Budget::new(1 << 20)), Arc::new(StreamCount::new(10)), None));

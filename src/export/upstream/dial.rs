@@ -19,7 +19,7 @@ use tower_service::Service as _;
 use super::destination::Origin;
 use super::proxy::Way;
 use super::tls::{Tls, TlsError, server_name};
-use crate::descriptors::{MakesRoom, Taken, Use, User, descriptors};
+use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::export::TlsClientSettings;
 use crate::net::{Network, SimulatedNetwork, Transmission};
 
@@ -153,7 +153,7 @@ impl Connector {
                 match connector.clone().call(uri).await {
                     Ok(stream) => {
                         taken.keep_one();
-                        Ok(Box::new(Counted { stream: stream.into_inner(), _taken: taken }))
+                        Ok(Box::new(CountedStream { stream: stream.into_inner(), _taken: taken }))
                     }
                     Err(error) => Err(refused(super::detail::chain(&error))),
                 }
@@ -181,12 +181,12 @@ impl DialError {
 
 /// A connection, and the descriptor that it was counted for.
 #[derive(Debug)]
-struct Counted {
+struct CountedStream {
     stream: TcpStream,
-    _taken: Taken,
+    _taken: TakenDescriptors,
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -196,7 +196,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -1,12 +1,9 @@
 //! What a server speaks, as far as the first bytes that come from it tell: for errors that say what to write instead.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::InspectReader;
 
 use crate::net::Transmission;
 
@@ -30,9 +27,11 @@ pub(in crate::export) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 
 impl FirstBytes {
     /// Notes those that are read from `io`.
-    pub(in crate::export) fn of(io: Box<dyn Transmission>) -> (Noting, Self) {
+    pub(in crate::export) fn of(io: Box<dyn Transmission>) -> (impl Transmission, Self) {
         let first = Self::default();
-        (Noting { io, first: first.clone(), complete: false }, first)
+        let (noted, mut complete) = (first.clone(), false);
+        let io = InspectReader::new(io, move |read: &[u8]| complete = complete || noted.add(read));
+        (io, first)
     }
 
     /// What they are the beginning of, if that can be told.
@@ -52,53 +51,5 @@ impl FirstBytes {
         let missing = TELLING - first.len();
         first.extend_from_slice(&read[..missing.min(read.len())]);
         first.len() == TELLING
-    }
-}
-
-/// A connection whose first bytes are noted.
-pub(in crate::export) struct Noting {
-    io: Box<dyn Transmission>,
-    first: FirstBytes,
-    complete: bool,
-}
-
-impl AsyncRead for Noting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if !self.complete {
-            self.complete = self.first.add(&buf.filled()[before..]);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Noting {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

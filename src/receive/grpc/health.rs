@@ -94,11 +94,11 @@ struct Changes {
     /// Whether there is the service that is watched. If not, the call goes on all the same, as the protocol wants it: the
     /// service may come.
     known: bool,
-    next: Next,
+    next: NextMessage,
 }
 
 /// What a watch is told next.
-enum Next {
+enum NextMessage {
     /// How the service is now: the first message of the call.
     First(watch::Receiver<bool>),
     /// How it is after a change; `None` if there will be none.
@@ -111,7 +111,7 @@ enum Next {
 
 impl Changes {
     fn new(ready: watch::Receiver<bool>, known: bool) -> Self {
-        Self { known, next: Next::First(ready) }
+        Self { known, next: NextMessage::First(ready) }
     }
 
     /// Notes how Sluice is now, and returns the message that says so; for a service that is not known there is only one.
@@ -119,9 +119,9 @@ impl Changes {
         let now = *ready.borrow_and_update();
         let health = if self.known { Some(Health::of(now)) } else { first.then_some(Health::Unknown) };
         self.next = if now {
-            Next::Change(Box::pin(async move { ready.changed().await.is_ok().then_some(ready) }))
+            NextMessage::Change(Box::pin(async move { ready.changed().await.is_ok().then_some(ready) }))
         } else {
-            Next::End
+            NextMessage::End
         };
         health.map(|health| Frame::data(framed(&health.encoded(), false)))
     }
@@ -136,17 +136,17 @@ impl Body for Changes {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         loop {
-            let told = match std::mem::replace(&mut self.next, Next::Nothing) {
-                Next::First(ready) => self.tell(ready, true),
-                Next::Change(mut change) => match change.as_mut().poll(cx) {
+            let told = match std::mem::replace(&mut self.next, NextMessage::Nothing) {
+                NextMessage::First(ready) => self.tell(ready, true),
+                NextMessage::Change(mut change) => match change.as_mut().poll(cx) {
                     Poll::Ready(ready) => ready.and_then(|ready| self.tell(ready, false)),
                     Poll::Pending => {
-                        self.next = Next::Change(change);
+                        self.next = NextMessage::Change(change);
                         return Poll::Pending;
                     }
                 },
-                Next::End => Some(Frame::trailers(shutting_down())),
-                Next::Nothing => return Poll::Ready(None),
+                NextMessage::End => Some(Frame::trailers(shutting_down())),
+                NextMessage::Nothing => return Poll::Ready(None),
             };
             if let Some(frame) = told {
                 return Poll::Ready(Some(Ok(frame)));

@@ -71,12 +71,7 @@ fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
             queue_bytes: 1 << 24,
             queue_requests: None,
             when_full: WhenFull::Refuse,
-            batch: BatchSettings {
-                flush_timeout: Duration::ZERO,
-                min_size: 1 << 18,
-                each_request: false,
-                max_size: 1 << 19,
-            },
+            batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 1 << 18, max_size: 1 << 19 },
         },
         max_in_flight: 256,
         retry: RetrySettings::without_jitter(),
