@@ -15,7 +15,7 @@ use prost::Message;
 
 use crate::otlp::{Signal, put_frame};
 use crate::receive::Snapshot;
-use crate::route::Unroutable;
+use crate::route::{RoutingKey, Unroutable};
 use crate::stream::StreamName;
 
 /// Logs first: they are what people send by hand.
@@ -88,10 +88,8 @@ fn is_taken(snapshot: &Snapshot, signal: Signal, resource: &Resource) -> bool {
         &resource.encode_to_vec(),
         &mut String::new(),
         |hit| {
-            all_fit &= hit.identity.is_ok_and(|identity| {
-                let name = StreamName::new(signal, identity.into(), hit.attributes.clone());
-                snapshot.exporters[hit.exporter].active().transport.target(&name).is_ok()
-            });
+            let name = StreamName { signal, key: RoutingKey::written(hit.key) };
+            all_fit &= snapshot.exporters[hit.exporter].active().transport.target(&name).is_ok();
             Ok(())
         },
         |_, _| {},

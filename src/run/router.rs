@@ -85,7 +85,7 @@ struct Live {
     removed: Vec<(Arc<Exporter>, u64)>,
     /// What requests may still use beside the snapshot of now.
     former: Vec<Weak<Snapshot>>,
-    /// What the journal has of exporters that the configuration doesn't have, or whose templates have no place for it.
+    /// What the journal has of exporters that the configuration doesn't have.
     found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
@@ -126,7 +126,7 @@ impl Router {
         ));
         let nothing = Snapshot {
             version: 0,
-            routes: RouteTable::new(Vec::new(), Vec::new(), compiled.unrouted),
+            routes: RouteTable::new(Vec::new(), compiled.unrouted),
             route_streams: Vec::new(),
             exporters: Vec::new(),
             acknowledge: compiled.acknowledge,
@@ -169,7 +169,7 @@ impl Router {
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
-        recovery::report(&router.live.lock().await.found, &router.exporters());
+        recovery::report(&router.live.lock().await.found);
         router.phase.send_replace(Phase::Ready);
         router.ready.send_replace(true);
         Ok(router)
@@ -205,7 +205,7 @@ impl Router {
         self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
-    /// What the journal keeps for exporters that have no place for it, by their names.
+    /// What the journal keeps for exporters that the configuration doesn't have, by their names.
     pub fn unclaimed(&self) -> Vec<Unclaimed> {
         let mut unclaimed = self.recovered.unclaimed().to_vec();
         let exporters = self.exporters();
@@ -327,9 +327,7 @@ impl Router {
             .cloned()
             .collect();
         let route_streams = live.route_streams(&compiled);
-        // The exporters' own: they tell a request that began before a change of them from one that began after it.
-        let identities = exporters.iter().map(|exporter| exporter.registry().attributes()).collect();
-        let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
+        let routes = RouteTable::new(compiled.routes, compiled.unrouted);
         let snapshot = Snapshot {
             version,
             routes,
@@ -426,14 +424,11 @@ impl Router {
 }
 
 impl Live {
-    /// Gives exporters what the journal has for them and their templates have a place for. What had none at the start is tried
-    /// again: new entries may go to the same streams of the journal, where nothing above a backlog that nobody sends is freed.
+    /// Gives exporters what the journal has for them.
     fn claim(&mut self, exporters: &[Arc<Exporter>]) {
         for exporter in exporters {
-            let Some(found) = self.found.remove(exporter.name()) else { continue };
-            let left = exporter.recover(found);
-            if !left.is_empty() {
-                self.found.insert(exporter.name().clone(), left);
+            if let Some(found) = self.found.remove(exporter.name()) {
+                exporter.recover(found);
             }
         }
     }

@@ -7,7 +7,7 @@ use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use sluice::run::Role;
 
-use crate::support::payload::{entry, entry_of, field, logs, request, resource};
+use crate::support::payload::{entry, field, logs, request};
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::Wire;
 use crate::support::{Sluice, SluiceProcess, eventually, http};
@@ -269,38 +269,6 @@ async fn a_secret_is_never_shown() {
     for text in shown {
         assert!(!text.contains(SECRET), "{text}");
     }
-}
-
-#[tokio::test]
-async fn attributes_that_headers_are_made_of_are_not_shown() {
-    let up = sinks::recording().await;
-    let url = "/{{ resource[''region''] }}/{{ resource[''both''] }}/v1/logs?t={{ resource[''query''] }}";
-    let headers = "headers: { X-Token: \"{{ resource['token'] }}-{{ resource['both'] }}\", \
-                   X-Key: \"{{ resource['s2.stream'] }}\" },";
-    let yaml = config(&(up.url() + url), "")
-        .replace("endpoint:", "logs_endpoint:")
-        .replace("compression: none,", headers)
-        .replace("key:", "signals: [logs], key:");
-    let sluice = Sluice::start(&yaml).await;
-    let named = [
-        ("s2.stream", "a"),
-        ("region", "eu"),
-        ("both", "b-s3cr3t"),
-        ("token", SECRET),
-        ("query", "q-s3cr3t"),
-    ];
-    let body = request(&[entry_of(Signal::Logs, resource(&named), &["x"])]);
-    sluice.accept(Signal::Logs, body).await;
-    up.records(1).await;
-    assert_eq!(up.taken()[0].headers["x-token"], format!("{SECRET}-b-s3cr3t"));
-    let shown = sluice.api("/api/v1/streams").await;
-    assert_eq!(
-        shown["streams"][0]["attributes"],
-        json!({ "both": "[redacted]", "query": "[redacted]", "region": "eu", "s2.stream": "a", "token": "[redacted]" })
-    );
-    sluice.reconfigure(&config(&up.url(), "")).await;
-    let shown = sluice.api("/api/v1/streams").await;
-    assert!(!shown.to_string().contains("s3cr3t"), "what was a header's stays a secret: {shown}");
 }
 
 #[tokio::test]

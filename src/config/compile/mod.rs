@@ -10,6 +10,7 @@ mod queue;
 mod routes;
 mod server_tls;
 mod statuses;
+mod template_values;
 mod url;
 
 use std::net::SocketAddr;
@@ -142,6 +143,7 @@ pub(super) fn compile(
     let own_receivers = OwnReceivers(&listeners);
     let exporters = exporters::compile(&config.exporters, &own_receivers, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
+    template_values::check(&exporters, &routes, &config.routes, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {

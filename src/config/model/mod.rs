@@ -22,7 +22,7 @@ pub(super) use exporters::{
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
-pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
+pub(super) use routes::{Key, KeyPart, MatchRule, MatchValue, Negated, Route, Signal};
 pub(super) use units::{
     Duration, FileMode, JournalSync, Memory, QueueSize, Size, boolean, instead_of_sexagesimal, integer,
     octal_or_decimal, sexagesimal,
