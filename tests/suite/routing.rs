@@ -230,7 +230,7 @@ async fn a_template_puts_a_key_together() {
 async fn templates_in_endpoint_and_headers_are_filled_per_stream() {
     let up = sinks::recording().await;
     let options = format!(
-        r#"endpoint: 'http://127.0.0.1:9', logs_endpoint: '{}/tenants/{{{{ key.tenant }}}}/v1/{{{{ signal }}}}', compression: none, headers: {{ X-Scope-OrgID: '{{{{ key.stream }}}}' }}"#,
+        r"endpoint: 'http://127.0.0.1:9', logs_endpoint: '{}/tenants/{{{{ key.tenant }}}}/v1/{{{{ signal }}}}', compression: none, headers: {{ X-Scope-OrgID: '{{{{ key.stream }}}}' }}",
         up.url()
     );
     let route = "routes: [{ signals: [logs], key: { stream: s2.stream, tenant: tenant }, exporters: [otlp_http/up] }]\n";
