@@ -162,7 +162,7 @@ impl Misdirected {
     /// Whoever sent it may not say what it was answered, and loses everything that it sends.
     pub(super) fn log(&self, code: &'static str, settings: &ListenerSettings, caller: &Caller) {
         if let Some(suppressed) = notice::due(&settings.name, code) {
-            let (receiver, peer, user_agent) = (&settings.name, caller.peer(), caller.user_agent());
+            let (receiver, peer, user_agent) = (&*settings.name, caller.peer(), caller.user_agent());
             warn!(receiver, peer, user_agent, code, suppressed, "request not taken: {}", self.message);
         }
     }

@@ -7,6 +7,7 @@ mod acknowledge;
 mod admit;
 mod answer;
 mod aside;
+mod auth;
 mod body;
 mod burial;
 mod caller;
@@ -35,6 +36,7 @@ mod watch;
 
 pub use acknowledge::Acknowledge;
 pub use answer::AnswerBody;
+pub use auth::{Authenticator, BearerTokens, Htpasswd, WrongLine};
 pub use body::Received;
 #[cfg(any(test, fuzzing))]
 pub use body::check_decompression;
