@@ -8,7 +8,8 @@ mod spec;
 mod table;
 mod template;
 
-pub use matcher::{Glob, Matcher};
+pub use crate::glob::Glob;
+pub use matcher::Matcher;
 pub use spec::{KeySpec, RouteSpec, Unrouted};
 pub use table::{Hit, LONGEST_KEY, Miss, RouteTable, SEPARATOR, Unroutable, Unusable};
 pub use template::{Place, RenderError, Template, TemplateError, Values};
