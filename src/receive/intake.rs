@@ -25,6 +25,7 @@ use crate::notice;
 use crate::otlp::Signal;
 use crate::route::RouteTable;
 use crate::stream::{Full, Loss, Patience, StreamCount};
+use crate::tenants::Tenants;
 
 /// Everything from the configuration that a request needs, immutable. A request uses one to its end.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub struct Intake {
     pub counters: Counters,
     /// Where requests are written before they are queued, if anywhere.
     pub journal: Option<Journal>,
+    /// Who may send as whom.
+    pub tenants: Arc<Tenants>,
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
     /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.

@@ -137,6 +137,7 @@ impl Router {
             snapshot: ArcSwap::from_pointee(nothing),
             counters: Counters::default(),
             journal,
+            tenants: Arc::default(),
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
             closing: watch::Sender::new(None),

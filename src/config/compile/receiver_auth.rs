@@ -7,7 +7,7 @@ use super::extensions::{self, Extensions};
 use super::server_tls::Reported;
 use crate::config::model::{Auth, BasicAuth, Extension};
 use crate::config::node::Node;
-use crate::receive::{Authenticator, BearerTokens, Htpasswd};
+use crate::receive::{Authenticator, BearerTokens, HtpasswdUsers};
 
 /// What names the table of tenants.
 const TENANTS: &str = "tenants";
@@ -48,7 +48,7 @@ pub(super) fn compile(
     Ok(Some(Arc::new(authenticator)))
 }
 
-fn htpasswd(written: &BasicAuth, node: &Node, context: &mut Context<'_>) -> Option<Htpasswd> {
+fn htpasswd(written: &BasicAuth, node: &Node, context: &mut Context<'_>) -> Option<HtpasswdUsers> {
     let at = node.near(&["htpasswd"]);
     let path = |file: &std::path::PathBuf| !file.as_os_str().is_empty();
     let (file, inline) = match &written.htpasswd {
@@ -63,7 +63,7 @@ fn htpasswd(written: &BasicAuth, node: &Node, context: &mut Context<'_>) -> Opti
         }
         return None;
     }
-    let mut htpasswd = Htpasswd::default();
+    let mut htpasswd = HtpasswdUsers::default();
     let mut failed = false;
     for (key, text) in [
         ("file", file.map(|path| extensions::read_secret(path, PLACEHOLDER, at.near(&["file"]), context))),
