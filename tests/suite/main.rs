@@ -11,6 +11,7 @@ mod admin;
 mod all_or_nothing;
 mod answers;
 mod answers_read;
+mod authentication;
 mod bad_configuration;
 mod behind;
 mod bodies;

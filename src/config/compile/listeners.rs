@@ -79,13 +79,17 @@ fn warn_of_open_ports(
         .map(|listener| {
             let protocol = if listener.protocol == Protocol::Http { "http" } else { "grpc" };
             let node = root.near(&["receivers", &listener.name, "protocols", protocol, "endpoint"]);
-            (node.span, listener.endpoint)
+            (node.span, listener.endpoint, listener.auth.is_some())
         })
         .collect();
     // In the order of the file, in which they are read.
-    open.sort_by_key(|(span, _)| span.start);
-    for (index, (span, endpoint)) in open.into_iter().enumerate() {
-        let message = format!("whoever reaches {endpoint} can send, and what is sent is not encrypted");
+    open.sort_by_key(|(span, ..)| span.start);
+    for (index, (span, endpoint, authenticates)) in open.into_iter().enumerate() {
+        let message = if authenticates {
+            format!("what is sent to {endpoint} is not encrypted, nor are the credentials of its senders")
+        } else {
+            format!("whoever reaches {endpoint} can send, and what is sent is not encrypted")
+        };
         let warning = context.report.warn(span, message);
         if index == 0 {
             warning.help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
