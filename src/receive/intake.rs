@@ -58,12 +58,12 @@ impl Snapshot {
 pub struct Intake {
     /// Swapped by reloads.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Who may send, and what is particular to each.
+    pub tenants: Arc<Tenants>,
     /// What has been received.
     pub counters: Counters,
     /// Where requests are written before they are queued, if anywhere.
     pub journal: Option<Journal>,
-    /// Who may send as whom.
-    pub tenants: Arc<Tenants>,
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
     /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.

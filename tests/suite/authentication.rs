@@ -1,8 +1,7 @@
 //! Who may send: what receivers with `auth` take, and what they answer all others, over real sockets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ::http::Version;
 use base64::Engine as _;
@@ -14,9 +13,6 @@ use rcgen::SanType;
 use sluice::cli::sink::Sink;
 use sluice::otlp::Signal;
 use sluice::run::Role;
-use sluice::tenants::{
-    CertificateName, Credential, Sender, Table, TableSettings, Tenant, TenantLimits, TenantValues,
-};
 use tokio::time::Instant;
 use tonic::Code;
 use tonic::transport::Endpoint;
@@ -59,29 +55,16 @@ async fn start_with(options: &str, extensions: &str) -> (Sink, Sluice, SocketAdd
     (up, sluice, grpc)
 }
 
-fn sender(credential: Credential) -> Sender {
-    Sender { name: "sender".into(), credential, expires: None, may_send_for: None }
+/// A configuration whose receiver asks the table of tenants, which has these rows.
+fn with_rows(up: &Sink, tls: &str, rows: &str) -> String {
+    config(up, &format!("auth: {{ authenticator: tenants }}, {tls}"), "")
+        + &format!("tenants: {{ list: [{rows}] }}\n")
 }
 
-fn tenant(id: &str, paused: bool, senders: Vec<Sender>) -> Arc<Tenant> {
-    Arc::new(Tenant {
-        id: id.into(),
-        place: format!("{id}.yaml").into(),
-        platform: None,
-        senders: senders.into(),
-        values: TenantValues::default(),
-        exporters: None,
-        limits: TenantLimits::default(),
-        paused,
-        hold: false,
-    })
-}
-
-/// A Sluice that asks the table of tenants, which has these.
-async fn start_with_tenants(tls: &str, tenants: &[Arc<Tenant>]) -> (Sink, Sluice, SocketAddr) {
-    let (up, sluice, grpc) = start_with(&format!("auth: {{ authenticator: tenants }}, {tls}"), "").await;
-    let settings = TableSettings { attributes: vec!["tenant.id".into()], ..TableSettings::default() };
-    sluice.router().intake().tenants.swap(Table::of(settings, tenants, &Table::default()));
+async fn start_with_tenants(tls: &str, rows: &str) -> (Sink, Sluice, SocketAddr) {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&with_rows(&up, tls, rows)).await;
+    let grpc = sluice.router().addresses(Role::OtlpGrpc).await[0];
     (up, sluice, grpc)
 }
 
@@ -245,18 +228,12 @@ async fn a_connection_whose_request_was_refused_goes_on() {
 
 #[tokio::test]
 async fn senders_of_the_table_are_known_by_token_and_password_and_their_tenants_may_be_paused() {
-    let mut old = sender(Credential::token(b"old"));
-    old.expires = Some(SystemTime::now() - Duration::from_secs(1));
-    let mut new = sender(Credential::token(b"new"));
-    new.expires = Some(SystemTime::now() + Duration::from_secs(3600));
-    let (up, sluice, grpc) = start_with_tenants(
-        "",
-        &[
-            tenant("acme", false, vec![old, new, sender(Credential::basic(b"acme", b"pass:word"))]),
-            tenant("sleepy", true, vec![sender(Credential::token(b"sleepy"))]),
-        ],
-    )
-    .await;
+    let rows = "
+        { id: acme, senders: [
+            { name: old, token: old, expires: 2001-01-01T00:00:00Z }, { name: new, token: new, expires: 2999-01-01T00:00:00Z },
+            { name: batch, basic: { username: acme, password: 'pass:word' } } ] },
+        { id: sleepy, paused: true, senders: [{ name: web, token: sleepy }] }";
+    let (up, sluice, grpc) = start_with_tenants("", rows).await;
     for right in ["Bearer new", &basic("acme:pass:word")] {
         assert_eq!(status(&sluice, right).await, 200, "{right}");
         assert_eq!(code(grpc, Some(right)).await, Code::Ok, "{right}");
@@ -277,9 +254,8 @@ async fn senders_of_the_table_are_known_by_token_and_password_and_their_tenants_
     assert!(paused.retry_delay().is_some());
 
     // The table is asked at each request.
-    let settings = TableSettings { attributes: vec!["tenant.id".into()], ..TableSettings::default() };
-    let resumed = [tenant("sleepy", false, vec![sender(Credential::token(b"sleepy"))])];
-    sluice.router().intake().tenants.swap(Table::of(settings, &resumed, &Table::default()));
+    let resumed = "{ id: sleepy, senders: [{ name: web, token: sleepy }] }";
+    sluice.reconfigure(&with_rows(&up, "", resumed)).await;
     assert_eq!(status(&sluice, "Bearer sleepy").await, 200);
     assert_eq!(status(&sluice, "Bearer new").await, 401);
     up.records(5).await;
@@ -287,7 +263,7 @@ async fn senders_of_the_table_are_known_by_token_and_password_and_their_tenants_
 
 #[tokio::test]
 async fn a_table_without_tenants_takes_nobody() {
-    let (_up, sluice, grpc) = start_with("auth: { authenticator: tenants }", "").await;
+    let (_up, sluice, grpc) = start_with_tenants("", "").await;
     assert_eq!(status(&sluice, "Bearer ").await, 401);
     assert_eq!(status(&sluice, "Bearer x").await, 401);
     assert_eq!(code(grpc, None).await, Code::Unauthenticated);
@@ -299,20 +275,11 @@ async fn a_client_certificate_is_its_names_and_a_header_wins_over_it() {
         (Authority::new("a"), Authority::new("clients"), Authority::new("others"));
     let tls =
         format!("tls: {{ {}, client_ca_file: '{}' }}", authority.server(), clients.path("ca.pem").display());
-    let named = |name| sender(Credential::Certificate(name));
-    let (up, sluice, _) = start_with_tenants(
-        &tls,
-        &[
-            tenant("acme", false, vec![named(CertificateName::Uri("spiffe://prod/acme".into()))]),
-            tenant(
-                "globex",
-                false,
-                vec![named(CertificateName::dns("globex.example.com")), sender(Credential::token(b"globex"))],
-            ),
-            tenant("initech", true, vec![named(CertificateName::CommonName("initech".into()))]),
-        ],
-    )
-    .await;
+    let rows = "
+        { id: acme, senders: [{ name: mesh, certificate: { uri: 'spiffe://prod/acme' } }] },
+        { id: globex, senders: [{ name: edge, certificate: { dns: globex.example.com } }, { name: web, token: globex }] },
+        { id: initech, paused: true, senders: [{ name: mesh, certificate: { cn: initech } }] }";
+    let (up, sluice, _) = start_with_tenants(&tls, rows).await;
     let uri = |uri: &str| vec![SanType::URI(uri.try_into().unwrap())];
     let acme = clients.sign_names(uri("spiffe://prod/acme"), None);
     let status = async |identity: &Identity, headers: &[(&str, &str)], alpn: &[&str]| {
@@ -551,11 +518,8 @@ async fn sluice_send_shows_a_token_or_a_certificate() {
     let (authority, clients) = (Authority::new("a"), Authority::new("clients"));
     let tls =
         format!("tls: {{ {}, client_ca_file: '{}' }}", authority.server(), clients.path("ca.pem").display());
-    let acme = vec![
-        sender(Credential::Certificate(CertificateName::dns("acme.example.com"))),
-        sender(Credential::token(b"s3cret")),
-    ];
-    let (up, sluice, grpc) = start_with_tenants(&tls, &[tenant("acme", false, acme)]).await;
+    let row = "{ id: acme, senders: [{ name: edge, certificate: { dns: acme.example.com } }, { name: web, token: s3cret }] }";
+    let (up, sluice, grpc) = start_with_tenants(&tls, row).await;
     clients.write("acme", &clients.sign("acme.example.com"));
     clients.write("other", &clients.sign("other.example.com"));
     let send = async |protocol: &str, to: SocketAddr, name: &str, more: &[&str]| {

@@ -12,6 +12,8 @@ mod receiver_auth;
 mod routes;
 mod server_tls;
 mod statuses;
+mod tenant_rows;
+mod tenants;
 mod url;
 
 use std::net::SocketAddr;
@@ -30,6 +32,11 @@ use super::problem::Report;
 use super::substitute::Files;
 use super::{Limits, Secrets, Surroundings};
 
+pub(super) use tenant_rows::{
+    CompiledRow, ExporterNames, compile_file as compile_row, compile_list_file as compile_rows,
+};
+pub(super) use tenants::{WrittenRows, WrittenTable};
+
 use address::Addresses;
 use extensions::Extensions;
 use own_receivers::OwnReceivers;
@@ -39,6 +46,7 @@ pub(super) struct Parts {
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) exporters: Vec<(Arc<str>, ExporterSettings)>,
     pub(super) routes: Vec<RouteSpec>,
+    pub(super) tenants: Option<WrittenTable>,
     pub(super) unrouted: Unrouted,
     pub(super) limits: Limits,
     pub(super) acknowledge: Acknowledge,
@@ -56,6 +64,8 @@ pub(super) struct Parts {
 struct Context<'a> {
     /// The text, for quoting values as they are written.
     source: &'a str,
+    /// What the file is called.
+    file: &'a str,
     /// Whether the files of certificates and credentials have to be there.
     secrets: Secrets,
     /// Reads them, so that the configuration is loaded again when they change.
@@ -109,16 +119,26 @@ impl Context<'_> {
     }
 }
 
+/// The exporters that rows of the table may name.
+pub(super) fn exporter_names<'a>(
+    config: &'a model::Config,
+    root: &Node,
+    report: &Report,
+) -> ExporterNames<'a> {
+    let names = config.exporters.0.iter().map(|(name, _)| name.as_str()).collect();
+    ExporterNames { names, incomplete: report.has_error_within(root.near(&["exporters"]).span) }
+}
+
 /// Compiles a configuration whose tree is `root`. What can't be compiled is reported and left out.
 pub(super) fn compile(
     config: &model::Config,
     root: &Node,
-    source: &str,
+    (source, file): (&str, &str),
     surroundings: &Surroundings<'_>,
     files: &mut Files,
     report: &mut Report,
 ) -> Parts {
-    let mut context = Context { source, secrets: surroundings.secrets, files, report };
+    let mut context = Context { source, file, secrets: surroundings.secrets, files, report };
     let context = &mut context;
     let mut addresses = Addresses::default();
 
@@ -150,7 +170,12 @@ pub(super) fn compile(
     let own_receivers = OwnReceivers(&listeners);
     let exporters = exporters::compile(&config.exporters, &own_receivers, root, context);
     extensions.warn_of_unused(context);
+    receiver_auth::check_table(&listeners, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
+    let tenants = config.tenants.as_ref().and_then(|section| {
+        let names = exporter_names(config, root, context.report);
+        tenants::compile(section, root.near(&["tenants"]), &names, context)
+    });
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
@@ -161,6 +186,7 @@ pub(super) fn compile(
         listeners,
         exporters,
         routes,
+        tenants,
         unrouted: match config.unrouted {
             model::Unrouted::Reject => Unrouted::Reject,
             model::Unrouted::Drop => Unrouted::Drop,

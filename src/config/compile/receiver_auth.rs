@@ -7,7 +7,7 @@ use super::extensions::{self, Extensions};
 use super::server_tls::Reported;
 use crate::config::model::{Auth, BasicAuth, Extension};
 use crate::config::node::Node;
-use crate::receive::{Authenticator, BearerTokens, HtpasswdUsers};
+use crate::receive::{Authenticator, BearerTokens, HtpasswdUsers, ListenerSettings, Protocol};
 
 /// What names the table of tenants.
 const TENANTS: &str = "tenants";
@@ -46,6 +46,22 @@ pub(super) fn compile(
         }
     };
     Ok(Some(Arc::new(authenticator)))
+}
+
+/// Reports receivers that ask the table of tenants where there is none: nobody could send to them.
+pub(super) fn check_table(listeners: &[ListenerSettings], root: &Node, context: &mut Context<'_>) {
+    if root.get("tenants").is_some() {
+        return;
+    }
+    let asks = |listener: &&ListenerSettings| listener.auth.as_deref() == Some(&Authenticator::Tenants);
+    for listener in listeners.iter().filter(asks) {
+        let protocol = if listener.protocol == Protocol::Http { "http" } else { "grpc" };
+        let path = ["receivers", &listener.name, "protocols", protocol, "auth", "authenticator"];
+        context
+            .report
+            .error(root.near(&path).span, "there is no table of tenants, so nobody could send")
+            .help("write `tenants: { directory: ./tenants.d }` at the top level, or name an extension");
+    }
 }
 
 fn htpasswd(written: &BasicAuth, node: &Node, context: &mut Context<'_>) -> Option<HtpasswdUsers> {

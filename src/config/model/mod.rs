@@ -7,6 +7,7 @@ mod named;
 mod queue;
 mod receivers;
 mod routes;
+mod tenants;
 mod units;
 
 use std::path::PathBuf;
@@ -25,9 +26,13 @@ pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
+pub(super) use tenants::{
+    TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
+    UnlistedTenant,
+};
 pub(super) use units::{
-    Duration, FileMode, JournalSync, Memory, QueueSize, Size, boolean, instead_of_sexagesimal, integer,
-    octal_or_decimal, sexagesimal,
+    ByteRate, Duration, FileMode, JournalSync, Memory, QueueSize, Size, Timestamp, boolean,
+    instead_of_sexagesimal, integer, octal_or_decimal, sexagesimal,
 };
 
 /// The configuration of Sluice.
@@ -44,6 +49,9 @@ pub(super) struct Config {
     pub(super) exporters: Named<Exporter>,
     /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
     pub(super) routes: Vec<Route>,
+    /// The table of tenants: who may send, where it goes, how much.
+    #[schemars(extend("x-asked-by-key" = true))]
+    pub(super) tenants: Option<TenantsSection>,
     /// What happens to resources that no route matches.
     pub(super) unrouted: Unrouted,
     /// What Sluice may use.
@@ -79,6 +87,7 @@ impl Default for Config {
             extensions: Named::default(),
             exporters: Named::default(),
             routes: Vec::new(),
+            tenants: None,
             unrouted: Unrouted::default(),
             limits: Limits::default(),
             acknowledge: Acknowledge::default(),
