@@ -223,6 +223,7 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     OtlpHttpSettings {
         urls,
         headers,
+        auth: None,
         encoding: match http.encoding {
             model::Encoding::Proto => Encoding::Proto,
             model::Encoding::Json => Encoding::Json,
@@ -258,6 +259,7 @@ fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrp
     OtlpGrpcSettings {
         url: upstream.map(|upstream| upstream.url),
         headers,
+        auth: None,
         compression: match grpc.compression {
             model::GrpcCompression::None => Compression::None,
             model::GrpcCompression::Gzip => Compression::Gzip { level: 1 },
