@@ -8,6 +8,8 @@
 
 mod secret;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod token_endpoint;
 mod token_source;
 
