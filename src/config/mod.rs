@@ -232,7 +232,7 @@ fn read(
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     let parts = match serde_json::from_value::<model::Config>(checked) {
-        Ok(config) => Some(compile::compile(&config, &root, text, surroundings, &mut report)),
+        Ok(config) => Some(compile::compile(&config, &root, text, surroundings, &mut files, &mut report)),
         Err(_) if report.has_errors() => None,
         Err(error) => {
             // The schema let something pass that the model can't hold. The error's own text may quote a secret.

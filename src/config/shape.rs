@@ -270,6 +270,12 @@ impl Walk<'_> {
         if !types.is_empty() {
             let near = nearest(model::type_of(&entry.key), types.iter().copied());
             let what = place.name.trim_end_matches('s');
+            if what == "extension" && near.is_none() {
+                let why = collector::other_extension(&entry.key);
+                let name = named(&entry.key);
+                self.report.warn(entry.key_span, format!("the extension {name} has no effect: {why}"));
+                return;
+            }
             let near = near.or_else(|| collector::same_exporter(what, &entry.key));
             let help = match near {
                 Some(near) if entry.key.ends_with('/') => format!("write `{near}`, or `{near}/NAME`"),
@@ -479,10 +485,12 @@ fn in_place_of_placeholder(entry: &Entry, schema: &Json, shape: Shape<'_>) -> Op
 /// writes it (`compression: ''`). Only what is asked for by its key alone (`http:`) is then there.
 fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
     if entry.value.is_null() {
-        return schema["x-asked-by-key"] != true;
+        // Who may send is never left open for want of a variable.
+        let protects = shape.definition == Some("Auth") && entry.value.is_substituted();
+        return schema["x-asked-by-key"] != true && !protects;
     }
-    // Of an attribute, of a header, an empty text says something.
-    let empty_means_empty = ["Route", "Header", "MatchRule", "NegatedRule"];
+    // Of an attribute, of a header, of what protects, an empty text says something.
+    let empty_means_empty = ["Route", "Header", "MatchRule", "NegatedRule", "Auth", "BearerTokenAuth"];
     let is_empty = matches!(&entry.value.value, Value::Scalar(scalar) if scalar.text.is_empty());
     is_empty
         && !Shape::of(schema).is("object")

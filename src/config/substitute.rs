@@ -136,14 +136,11 @@ impl<'a> Substitution<'a> {
 
     fn file(&mut self, path: &Path) -> Result<String, Failure> {
         let shown = secrets::path(path);
-        let text = self.files.read(path).map_err(|reason| Failure {
+        self.files.read_value(path).map_err(|reason| Failure {
             is_absence: true,
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
-        })?;
-        let text = byte_order_mark::strip(&text);
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+        })
     }
 }
 
@@ -165,6 +162,14 @@ impl Files {
         let digest = digest(bytes.as_deref().ok());
         self.0.entry(path.to_owned()).or_insert(digest);
         String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
+    }
+
+    /// As [`Files::read`], for a file that stands for one value: without its final line break.
+    pub(super) fn read_value(&mut self, path: &Path) -> Result<String, String> {
+        let text = self.read(path)?;
+        let text = byte_order_mark::strip(&text);
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
     }
 
     /// As [`Files::read`], also through a pipe, which is not looked at again: only what takes its place is.

@@ -26,12 +26,12 @@ use tokio_util::either::Either;
 use tracing::debug;
 
 use super::answer;
+use super::caller::Peer;
 use super::connection_errors::ConnectionError;
 use super::head::{self, Holding};
 use super::listener::{Answer, Handler};
 use super::opening::{self, Opening, Reread};
 use super::otlp::DRAIN;
-use super::sender::Peer;
 use super::tls::TlsServer;
 use super::watch::{End, InProgress, Watched, WatchedIo};
 use super::{ListenerSettings, Protocol};

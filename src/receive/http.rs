@@ -11,14 +11,14 @@ use tracing::warn;
 
 use super::answer::{compress, takes_gzip};
 use super::body::{self, BodyError, Limits};
+use super::caller::{printable, written};
 use super::cors;
 use super::head::{Holding, wrong_host};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
-use super::sender::{printable, written};
 use super::status::Encoding;
-use super::{AnswerBody, ListenerSettings, Misdirection, Sender, Transport};
+use super::{AnswerBody, Caller, ListenerSettings, Misdirection, Transport};
 use crate::coding::Coding;
 use crate::notice;
 use crate::otlp::Signal;
@@ -48,7 +48,7 @@ pub(super) async fn answer(
     let mut answer = match accept(settings, &head) {
         Err(misdirected) => {
             intake.counters.of(Transport::Http).count_misdirected(misdirected.how);
-            misdirected.log(misdirected.how.code(), settings, &Sender::of(&head));
+            misdirected.log(misdirected.how.code(), settings, &Caller::of(&head));
             // A sender that waits for `100 Continue` has not begun and needs no draining.
             if !head.headers.contains_key(EXPECT) {
                 tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
@@ -64,17 +64,17 @@ pub(super) async fn answer(
             };
             match body::read(&mut body, coding, &limits).await {
                 Ok(received) => {
-                    let sender = Sender::of(&head);
+                    let caller = Caller::of(&head);
                     let taken = match encoding {
                         Encoding::Protobuf => {
-                            intake.take(signal, Transport::Http, sender, received, None).await
+                            intake.take(signal, Transport::Http, caller, received, None).await
                         }
-                        Encoding::Json => intake.take_json(signal, sender, received).await,
+                        Encoding::Json => intake.take_json(signal, caller, received).await,
                     };
                     verdict(signal, encoding, taken)
                 }
                 Err(error) => {
-                    intake.unread(signal, Transport::Http, &Sender::of(&head), &error);
+                    intake.unread(signal, Transport::Http, &Caller::of(&head), &error);
                     let expected = head.headers.contains_key(EXPECT);
                     if !expected && error.is_worth_draining() {
                         tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
@@ -97,7 +97,7 @@ pub(super) async fn answer(
 pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> Answer {
     let error = BodyError::NoMemory;
     if let Some(signal) = signal(settings, head.uri.path()) {
-        intake.unread(signal, Transport::Http, &Sender::of(head), &error);
+        intake.unread(signal, Transport::Http, &Caller::of(head), &error);
     }
     let mut answer = unread(encoding(&head.headers).unwrap_or(Encoding::Protobuf), &error, false);
     if let Some(origin) = settings.cors.as_ref().and_then(|cors| cors::allowed(cors, &head.headers)) {
@@ -160,9 +160,9 @@ impl Misdirected {
     }
 
     /// Whoever sent it may not say what it was answered, and loses everything that it sends.
-    pub(super) fn log(&self, code: &'static str, settings: &ListenerSettings, sender: &Sender) {
+    pub(super) fn log(&self, code: &'static str, settings: &ListenerSettings, caller: &Caller) {
         if let Some(suppressed) = notice::due(&settings.name, code) {
-            let (receiver, peer, user_agent) = (&settings.name, sender.peer(), sender.user_agent());
+            let (receiver, peer, user_agent) = (&*settings.name, caller.peer(), caller.user_agent());
             warn!(receiver, peer, user_agent, code, suppressed, "request not taken: {}", self.message);
         }
     }

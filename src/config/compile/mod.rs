@@ -3,10 +3,12 @@
 
 mod address;
 mod exporters;
+mod extensions;
 mod headers;
 mod listeners;
 mod own_receivers;
 mod queue;
+mod receiver_auth;
 mod routes;
 mod server_tls;
 mod statuses;
@@ -25,9 +27,11 @@ use crate::route::{RouteSpec, Unrouted};
 use super::model;
 use super::node::Node;
 use super::problem::Report;
+use super::substitute::Files;
 use super::{Limits, Secrets, Surroundings};
 
 use address::Addresses;
+use extensions::Extensions;
 use own_receivers::OwnReceivers;
 
 /// What [`super::Compiled`] holds beside the text it was made from.
@@ -52,8 +56,10 @@ pub(super) struct Parts {
 struct Context<'a> {
     /// The text, for quoting values as they are written.
     source: &'a str,
-    /// Whether the files of certificates have to be there.
+    /// Whether the files of certificates and credentials have to be there.
     secrets: Secrets,
+    /// Reads them, so that the configuration is loaded again when they change.
+    files: &'a mut Files,
     report: &'a mut Report,
 }
 
@@ -109,13 +115,15 @@ pub(super) fn compile(
     root: &Node,
     source: &str,
     surroundings: &Surroundings<'_>,
+    files: &mut Files,
     report: &mut Report,
 ) -> Parts {
-    let mut context = Context { source, secrets: surroundings.secrets, report };
+    let mut context = Context { source, secrets: surroundings.secrets, files, report };
     let context = &mut context;
     let mut addresses = Addresses::default();
 
-    let listeners = listeners::compile(&config.receivers, root, &mut addresses, context);
+    let mut extensions = Extensions::new(&config.extensions, root);
+    let listeners = listeners::compile(&config.receivers, &mut extensions, root, &mut addresses, context);
     let admin = config
         .admin
         .enabled
@@ -141,6 +149,7 @@ pub(super) fn compile(
     });
     let own_receivers = OwnReceivers(&listeners);
     let exporters = exporters::compile(&config.exporters, &own_receivers, root, context);
+    extensions.warn_of_unused(context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));

@@ -2,6 +2,7 @@
 //! reference in the documentation are made from these types; their doc comments are what users read.
 
 mod exporters;
+mod extensions;
 mod named;
 mod queue;
 mod receivers;
@@ -19,6 +20,7 @@ pub(super) use exporters::{
     Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation, StatusAction,
     Tls, TlsVersion, Verbosity,
 };
+pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension};
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
@@ -34,6 +36,9 @@ pub(super) use units::{
 pub(super) struct Config {
     /// Where telemetry comes in: `otlp`, or several as `otlp/NAME`.
     pub(super) receivers: Named<Receiver>,
+    /// What receivers and exporters name in `auth`: `TYPE` or `TYPE/NAME`. The types are `bearertokenauth`, `basicauth` and
+    /// `oauth2client`.
+    pub(super) extensions: Named<Extension>,
     /// Where telemetry goes: `TYPE` or `TYPE/NAME`. The types are `otlp_http` (also written `otlphttp`), `otlp_grpc`
     /// (also written `otlp`), `file` and `debug`.
     pub(super) exporters: Named<Exporter>,
@@ -71,6 +76,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             receivers: Named::default(),
+            extensions: Named::default(),
             exporters: Named::default(),
             routes: Vec::new(),
             unrouted: Unrouted::default(),

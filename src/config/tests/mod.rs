@@ -5,6 +5,7 @@ mod collector;
 mod documentation;
 mod examples;
 mod exporters;
+mod extensions;
 mod problems;
 mod receivers;
 mod routes;

@@ -20,13 +20,13 @@ use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
 use super::body::{self, BodyError, Limits};
+use super::caller::printable;
 use super::head::Holding;
 use super::http::{Misdirected, coding, media_types, unsupported};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp};
-use super::sender::printable;
-use super::{Misdirection, Received, Sender, Transport};
+use super::{Caller, Misdirection, Received, Transport};
 use crate::coding::Coding;
 use crate::otlp::Signal;
 use crate::rpc::{ACCEPT_ENCODING, Code, MEDIA_TYPE, accepting};
@@ -48,7 +48,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         Ok(accepted) => accepted,
         Err(misdirected) => {
             otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
-            misdirected.log(Code::Unimplemented.name(), settings, &Sender::of(&head));
+            misdirected.log(Code::Unimplemented.name(), settings, &Caller::of(&head));
             tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
             return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
                 .with(ACCEPT_ENCODING, accepting(&Coding::OF_REQUESTS))
@@ -81,10 +81,10 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
     match (call, received) {
         (Call::Export(signal), Ok(received)) => {
-            export(otlp, signal, Sender::of(&head), received, deadline, gzip).await
+            export(otlp, signal, Caller::of(&head), received, deadline, gzip).await
         }
         (Call::Export(signal), Err(error)) => {
-            otlp.intake.unread(signal, Transport::Grpc, &Sender::of(&head), &error);
+            otlp.intake.unread(signal, Transport::Grpc, &Caller::of(&head), &error);
             unread(&error).answer()
         }
         (_, Err(error)) => unread(&error).answer(),
@@ -97,7 +97,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
 pub(super) fn no_memory(intake: &Intake, head: &Parts) -> Answer {
     let error = BodyError::NoMemory;
     if let Some(signal) = Signal::from_method(head.uri.path()) {
-        intake.unread(signal, Transport::Grpc, &Sender::of(head), &error);
+        intake.unread(signal, Transport::Grpc, &Caller::of(head), &error);
     }
     unread(&error).answer()
 }
@@ -105,12 +105,12 @@ pub(super) fn no_memory(intake: &Intake, head: &Parts) -> Answer {
 async fn export(
     otlp: &Otlp,
     signal: Signal,
-    sender: Sender,
+    caller: Caller,
     received: Received,
     deadline: Option<Instant>,
     gzip: bool,
 ) -> Answer {
-    let status = match otlp.intake.take(signal, Transport::Grpc, sender, received, deadline).await {
+    let status = match otlp.intake.take(signal, Transport::Grpc, caller, received, deadline).await {
         Verdict::Accepted => return message(&super::status::Encoding::Protobuf.success(signal, None), gzip),
         Verdict::Partly { rejected, message: text } => {
             let partial = super::status::Encoding::Protobuf.success(signal, Some((rejected, &text)));

@@ -1,4 +1,4 @@
-//! Who has sent a request, as far as the log can tell it.
+//! The other side of a connection that has sent a request, as far as the log can tell it.
 
 use std::net::SocketAddr;
 
@@ -20,15 +20,15 @@ const LONGEST_JSON: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// What is known about the sender of a request.
+/// What is known of the other side of a connection that has sent a request: for the log, and nothing that anybody has proved.
 #[derive(Clone, Debug, Default)]
-pub struct Sender {
+pub struct Caller {
     peer: Option<SocketAddr>,
     user_agent: Option<HeaderValue>,
     service: Option<String>,
 }
 
-impl Sender {
+impl Caller {
     /// What the head of a request says.
     pub(super) fn of(head: &Parts) -> Self {
         Self {
