@@ -33,7 +33,7 @@ pub use self::upstream::status::{StatusAction, Statuses};
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
 pub use auth::{
-    AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource,
+    AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource, SecretUse,
     TokenEndpointError,
 };
 pub use backoff::{Backoff, Wait};

@@ -24,8 +24,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use self::secret::{ReadSecret, Usable};
-pub use self::secret::SecretError;
+use self::secret::ReadSecret;
+pub use self::secret::{SecretError, SecretUse};
 pub use self::settings::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource};
 use self::token_endpoint::TokenEndpoint;
 pub use self::token_endpoint::TokenEndpointError;
@@ -102,13 +102,13 @@ impl AuthHeaders {
                 if HeaderValue::from_str(scheme).is_err() {
                     return Err(TransportError::HeaderValue(header.clone()));
                 }
-                let token = ReadSecret::new(name, token, Usable::InHeader)?;
+                let token = ReadSecret::new(name, token, SecretUse::Token)?;
                 let made = MadeOfSecrets::new(header, Recipe::Token { scheme: scheme.clone(), token });
                 (header.clone(), Maker::Secrets(made))
             }
             ExporterAuthMethod::Basic { username, password } => {
-                let username = ReadSecret::new(name, username, Usable::AsUsername)?;
-                let password = ReadSecret::new(name, password, Usable::AsPassword)?;
+                let username = ReadSecret::new(name, username, SecretUse::Username)?;
+                let password = ReadSecret::new(name, password, SecretUse::Encoded)?;
                 let made = MadeOfSecrets::new(&AUTHORIZATION, Recipe::Basic { username, password });
                 (AUTHORIZATION, Maker::Secrets(made))
             }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
@@ -49,20 +48,20 @@ pub enum SecretError {
 
 /// What a secret is used as, which decides what of a file it is and what it may look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Usable {
-    /// In a header as it is: the file's first line.
-    InHeader,
-    /// As a user's name of HTTP's basic authentication: without a colon.
-    AsUsername,
-    /// As whatever is encoded before it is sent.
-    AsPassword,
+pub enum SecretUse {
+    /// It stands in a header as it is. Of a file it is the first line.
+    Token,
+    /// It is the user's name in HTTP's basic authentication.
+    Username,
+    /// It is encoded before it is sent.
+    Encoded,
 }
 
 /// A secret and where it comes from.
 pub(super) struct ReadSecret {
     authenticator: Arc<str>,
     file: Option<(&'static str, PathBuf)>,
-    usable: Usable,
+    usage: SecretUse,
     state: Mutex<Read>,
 }
 
@@ -84,18 +83,18 @@ impl ReadSecret {
     pub(super) fn new(
         authenticator: &Arc<str>,
         source: &SecretSource,
-        usable: Usable,
+        usage: SecretUse,
     ) -> Result<Self, SecretError> {
         let named = Arc::clone(authenticator);
         let (file, secret) = match source {
             SecretSource::Text(text) => {
-                usable
+                usage
                     .check(text.expose_secret())
                     .map_err(|reason| SecretError::Text { authenticator: named, reason })?;
                 (None, text.clone())
             }
             SecretSource::File { option, path } => {
-                let secret = read(path, usable).map_err(|reason| SecretError::File {
+                let secret = read(path, usage).map_err(|reason| SecretError::File {
                     authenticator: named,
                     option,
                     path: path.clone(),
@@ -105,7 +104,7 @@ impl ReadSecret {
             }
         };
         let state = Mutex::new(Read { secret: Arc::new(secret), looked: Some(Instant::now()) });
-        Ok(Self { authenticator: Arc::clone(authenticator), file, usable, state })
+        Ok(Self { authenticator: Arc::clone(authenticator), file, usage, state })
     }
 
     /// The secret of now: the same [`Arc`] as long as it has not changed. A file that can't be used any more leaves the last
@@ -120,8 +119,8 @@ impl ReadSecret {
             // Others go on with what there is while this one looks.
             state.looked = Some(Instant::now());
         }
-        let (to_read, usable) = (path.clone(), self.usable);
-        let read = tokio::task::spawn_blocking(move || read(&to_read, usable)).await;
+        let (to_read, usage) = (path.clone(), self.usage);
+        let read = tokio::task::spawn_blocking(move || read(&to_read, usage)).await;
         let read = read.expect("reading a file neither panics nor is aborted");
         let (authenticator, path) = (&self.authenticator, path.display());
         let mut state = self.state.lock();
@@ -149,30 +148,35 @@ impl ReadSecret {
     }
 }
 
-fn read(path: &Path, usable: Usable) -> io::Result<SecretString> {
+fn read(path: &Path, usage: SecretUse) -> io::Result<SecretString> {
     let bytes = regular::read(path, LARGEST)?;
     // The error's own text has none of the bytes.
     let text = std::str::from_utf8(&bytes).map_err(io::Error::other)?;
-    let secret = match usable {
-        Usable::InHeader => text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default(),
-        Usable::AsUsername | Usable::AsPassword => text.trim_end_matches(['\r', '\n']),
+    let secret = match usage {
+        SecretUse::Token => text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default(),
+        SecretUse::Username | SecretUse::Encoded => text.trim_end_matches(['\r', '\n']),
     };
-    usable.check(secret).map_err(io::Error::other)?;
+    usage.check(secret).map_err(io::Error::other)?;
     Ok(SecretString::from(secret))
 }
 
-impl Usable {
+impl SecretUse {
     /// Says why a secret can't be used so.
-    pub(super) fn check(self, secret: &str) -> Result<(), &'static str> {
+    pub fn check(self, secret: &str) -> Result<(), &'static str> {
         if secret.is_empty() {
             return Err("it is empty");
         }
         match self {
-            Self::InHeader if HeaderValue::from_str(secret).is_err() => {
-                Err("it has characters that no header may have: only printable ASCII")
+            Self::Token if !secret.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err("a token must be visible ASCII without spaces")
             }
-            Self::AsUsername if secret.contains(':') => Err("a user's name has no colon"),
-            Self::InHeader | Self::AsUsername | Self::AsPassword => Ok(()),
+            Self::Username if secret.contains(':') => Err("a user's name can't have a colon"),
+            Self::Token | Self::Username | Self::Encoded => Ok(()),
         }
+    }
+
+    /// Says why what a file holds now can't be used so. Blocks on the file.
+    pub fn check_file(self, path: &Path) -> io::Result<()> {
+        read(path, self).map(drop)
     }
 }

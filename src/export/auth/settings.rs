@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::TlsClientSettings;
@@ -17,6 +18,16 @@ pub struct ExporterAuth {
     pub authenticator: Arc<str>,
     /// What it does.
     pub method: ExporterAuthMethod,
+}
+
+impl ExporterAuth {
+    /// The header that it makes.
+    pub fn header(&self) -> &HeaderName {
+        match &self.method {
+            ExporterAuthMethod::Bearer { header, .. } => header,
+            ExporterAuthMethod::Basic { .. } | ExporterAuthMethod::OAuth2(_) => &AUTHORIZATION,
+        }
+    }
 }
 
 /// How an exporter authenticates itself.
@@ -49,8 +60,8 @@ pub struct OAuth2Settings {
     pub client_id: SecretSource,
     /// The client's secret.
     pub client_secret: SecretSource,
-    /// Where tokens are fetched.
-    pub token_url: String,
+    /// Where tokens are fetched. Its query may hold a secret.
+    pub token_url: SecretString,
     /// What the token is to be good for.
     pub scopes: Vec<String>,
     /// More parameters of the request for a token, by their names.
@@ -107,7 +118,7 @@ impl PartialEq for OAuth2Settings {
         };
         *client_id == other.client_id
             && *client_secret == other.client_secret
-            && *token_url == other.token_url
+            && token_url.expose_secret() == other.token_url.expose_secret()
             && *scopes == other.scopes
             && texts(endpoint_params) == texts(&other.endpoint_params)
             && *timeout == other.timeout

@@ -26,7 +26,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tracing::trace;
 
-use super::secret::{ReadSecret, Usable};
+use super::secret::{ReadSecret, SecretUse};
 use super::{AuthHeader, OAuth2Settings};
 use crate::export::upstream::destination::Origin;
 use crate::export::upstream::detail::{Secrets, chain};
@@ -132,7 +132,7 @@ impl TokenEndpoint {
         settings: &OAuth2Settings,
         network: &Network,
     ) -> Result<Self, TransportError> {
-        let url = &settings.token_url;
+        let url = settings.token_url.expose_secret();
         let whole = parse_url(url).map_err(|source| TokenEndpointError {
             authenticator: Arc::clone(authenticator),
             url: shown(url),
@@ -151,8 +151,8 @@ impl TokenEndpoint {
         }
         Ok(Self {
             authenticator: Arc::clone(authenticator),
-            client_id: ReadSecret::new(authenticator, &settings.client_id, Usable::AsPassword)?,
-            client_secret: ReadSecret::new(authenticator, &settings.client_secret, Usable::AsPassword)?,
+            client_id: ReadSecret::new(authenticator, &settings.client_id, SecretUse::Encoded)?,
+            client_secret: ReadSecret::new(authenticator, &settings.client_secret, SecretUse::Encoded)?,
             form: form(settings),
             uri: if matches!(way, Way::Forward(_)) { whole } else { Uri::from(path) },
             connector: Connector::new(network, settings.timeout, Weak::<()>::new()),
