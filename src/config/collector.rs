@@ -30,7 +30,6 @@ use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, RefusedBes
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
-const AUTH_OUT: &str = "there are no extensions; write the credential into `headers`";
 const PEM: &str = "write the PEM text to a file and name that: `ca_file`, `cert_file`, `key_file`";
 const MIDDLEWARE: &str = "there are no extensions, so it would be left out whatever it guards";
 const JWT: &str = "tokens are fetched by the client credentials grant: write `client_id` and `client_secret`";
@@ -95,7 +94,6 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["GrpcReceiver"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
     (&["Keepalive"], &["enforcement_policy"], Ignored, "senders may ping as they like"),
     (&["Cors"], &["exposed_headers"], Ignored, "answers have no headers that a page needs"),
-    (&["OtlpHttp", "OtlpGrpc"], &["auth"], Refused, AUTH_OUT),
     (&["OtlpHttp", "OtlpGrpc"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
     (&["OtlpHttp", "OtlpGrpc"], &["middlewares"], Refused, MIDDLEWARE),
     (&["OtlpHttp", "OtlpGrpc"], &["user_agent"], Ignored, "write it as `headers: { User-Agent: … }`"),

@@ -498,7 +498,8 @@ fn plan_exporters(
             if let Some(same) = known.filter(|exporter| exporter.active().settings == *settings) {
                 return Ok(Planned::Same(same.clone()));
             }
-            let active = Active::new(name, settings.clone(), network)
+            let former = known.map(|exporter| exporter.active());
+            let active = Active::new(name, settings.clone(), network, former.as_deref().map(AsRef::as_ref))
                 .map_err(|error| ReloadError::Exporter(name.clone(), Arc::new(error)))?;
             Ok(match known {
                 Some(exporter) => Planned::Changed(exporter.clone(), active),

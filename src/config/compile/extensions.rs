@@ -13,6 +13,7 @@ use crate::config::node::Node;
 use crate::config::problem::nearest;
 use crate::config::secrets::{self, named};
 use crate::config::substitute::PLACEHOLDER;
+use crate::export::SecretUse;
 
 /// The extensions of a configuration, and which of them have been named.
 pub(super) struct Extensions<'a> {
@@ -22,13 +23,21 @@ pub(super) struct Extensions<'a> {
 }
 
 /// The token of a header, of which an exporter sends the first, and a receiver takes any.
-pub(super) struct Bearer {
+pub(super) struct Bearer<'a> {
     /// The header that carries it.
     pub(super) header: HeaderName,
     /// What stands before it; perhaps nothing.
     pub(super) scheme: String,
+    /// The tokens, or where they are.
+    pub(super) tokens: WrittenTokens<'a>,
+}
+
+/// Tokens as they are written.
+pub(super) enum WrittenTokens<'a> {
     /// At least one, each of visible ASCII.
-    pub(super) tokens: Vec<SecretString>,
+    Texts(Vec<SecretString>),
+    /// One in each line of this file.
+    File(&'a Path),
 }
 
 impl<'a> Extensions<'a> {
@@ -81,7 +90,11 @@ impl<'a> Extensions<'a> {
 }
 
 /// Compiles the `bearertokenauth` at `node`; what is wrong with it has been reported where there is nothing.
-pub(super) fn bearer(written: &BearerTokenAuth, node: &Node, context: &mut Context<'_>) -> Option<Bearer> {
+pub(super) fn bearer<'a>(
+    written: &'a BearerTokenAuth,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Bearer<'a>> {
     let header = HeaderName::from_bytes(written.header.as_bytes());
     if header.is_err() {
         context
@@ -101,7 +114,11 @@ pub(super) fn bearer(written: &BearerTokenAuth, node: &Node, context: &mut Conte
     Some(Bearer { header, scheme: written.scheme.clone(), tokens })
 }
 
-fn tokens(written: &BearerTokenAuth, node: &Node, context: &mut Context<'_>) -> Option<Vec<SecretString>> {
+fn tokens<'a>(
+    written: &'a BearerTokenAuth,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<WrittenTokens<'a>> {
     let filename = written.filename.as_ref().filter(|path| !path.as_os_str().is_empty());
     // As in the Collector.
     let (key, without_effect) = match (filename, written.tokens.is_empty(), &written.token) {
@@ -124,28 +141,44 @@ fn tokens(written: &BearerTokenAuth, node: &Node, context: &mut Context<'_>) -> 
         let span = node.near(&[other]).span;
         context.report.warn(span, format!("`{other}` has no effect: `{key}` wins over it"));
     }
-    let at = node.near(&[key]);
-    let texts: Vec<String> = match (key, filename) {
-        ("filename", Some(path)) => {
-            let text = read_secret(path, PLACEHOLDER, at, context)?;
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect()
-        }
-        ("tokens", _) => written.tokens.clone(),
-        _ => written.token.iter().cloned().collect(),
-    };
-    if texts.is_empty() {
-        context.report.error(at.span, "there is no token in the file").help("write one in each line");
+    if let Some(path) = filename {
+        return Some(WrittenTokens::File(path));
+    }
+    let texts = if key == "tokens" { written.tokens.as_slice() } else { written.token.as_slice() };
+    sendable(texts.iter().map(String::as_str), node.near(&[key]), context).map(WrittenTokens::Texts)
+}
+
+/// The tokens of the file that `node` names. A change of it reloads the configuration. Nothing once it has been reported that
+/// there is none in it, or one that can't be used.
+pub(super) fn tokens_of_file(
+    path: &Path,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Vec<SecretString>> {
+    let text = read_secret(path, PLACEHOLDER, node, context)?;
+    let tokens: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if tokens.is_empty() {
+        context.report.error(node.span, "there is no token in the file").help("write one in each line");
         return None;
     }
-    // A header can hold no other.
-    if !texts.iter().all(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())) {
-        context
-            .report
-            .error(at.span, "a token must be visible ASCII without spaces, and not empty")
-            .help("write the token alone; what stands before it in the header is `scheme`");
-        return None;
+    sendable(tokens.into_iter(), node, context)
+}
+
+/// The tokens, if a header can hold them; otherwise that has been reported.
+fn sendable<'t>(
+    mut tokens: impl Iterator<Item = &'t str> + Clone,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Vec<SecretString>> {
+    let texts = tokens.clone();
+    if tokens.all(|token| SecretUse::Token.check(token).is_ok()) {
+        return Some(texts.map(SecretString::from).collect());
     }
-    Some(texts.into_iter().map(SecretString::from).collect())
+    context
+        .report
+        .error(node.span, "a token must be visible ASCII without spaces, and not empty")
+        .help("write the token alone; what stands before it in the header is `scheme`");
+    None
 }
 
 /// The text of the file that `node` names, without its final line break. A change of it reloads the configuration. Nothing once

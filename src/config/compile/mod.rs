@@ -2,6 +2,7 @@
 //! must exist, addresses, URLs, templates, patterns, and what sections say about each other.
 
 mod address;
+mod exporter_auth;
 mod exporters;
 mod extensions;
 mod headers;
@@ -168,7 +169,8 @@ pub(super) fn compile(
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
     let own_receivers = OwnReceivers(&listeners);
-    let exporters = exporters::compile(&config.exporters, &own_receivers, root, context);
+    let exporters =
+        exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
     extensions.warn_of_unused(context);
     receiver_auth::check_table(&listeners, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Context;
-use super::extensions::{self, Extensions};
+use super::extensions::{self, Extensions, WrittenTokens};
 use super::server_tls::Reported;
 use crate::config::model::{Auth, BasicAuth, Extension};
 use crate::config::node::Node;
@@ -31,7 +31,13 @@ pub(super) fn compile(
     let authenticator = match extension {
         Extension::BearerToken(written) => {
             let bearer = extensions::bearer(written, at, context).ok_or(Reported)?;
-            Authenticator::Bearer(BearerTokens::new(bearer.header, &bearer.scheme, &bearer.tokens))
+            let tokens = match bearer.tokens {
+                WrittenTokens::Texts(tokens) => tokens,
+                WrittenTokens::File(path) => {
+                    extensions::tokens_of_file(path, at.near(&["filename"]), context).ok_or(Reported)?
+                }
+            };
+            Authenticator::Bearer(BearerTokens::new(bearer.header, &bearer.scheme, &tokens))
         }
         Extension::Basic(written) => Authenticator::Basic(htpasswd(written, at, context).ok_or(Reported)?),
         Extension::OAuth2Client(_) => {

@@ -125,7 +125,7 @@ pub(in crate::config) struct ClientAuth {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OAuth2Client {
-    /// Who asks for the token. Secret: it is never shown.
+    /// The name of the client, which asks for the token. It is never shown.
     pub(in crate::config) client_id: Option<String>,
     /// A file with it, in place of `client_id`. A change of it is noticed.
     #[schemars(extend("x-shown" = "path"))]
@@ -135,7 +135,7 @@ pub(in crate::config) struct OAuth2Client {
     /// A file with it, in place of `client_secret`. A change of it is noticed.
     #[schemars(extend("x-shown" = "path"))]
     pub(in crate::config) client_secret_file: Option<PathBuf>,
-    /// Where tokens are to be had.
+    /// The URL of the authorization server's endpoint for tokens.
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) token_url: Option<String>,
     /// What the token has to be good for.
@@ -147,7 +147,7 @@ pub(in crate::config) struct OAuth2Client {
     pub(in crate::config) tls: Tls,
     /// For one request for a token, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
-    /// How long before its end a token is renewed.
+    /// How long before its end a token is renewed; one that is good for less than twice as long, after half its life.
     pub(in crate::config) expiry_buffer: Duration,
 }
 
@@ -162,7 +162,7 @@ impl Default for OAuth2Client {
             scopes: Vec::new(),
             endpoint_params: BTreeMap::new(),
             tls: Tls::default(),
-            timeout: Duration::from_secs(0),
+            timeout: Duration::from_secs(30),
             expiry_buffer: Duration::from_secs(300),
         }
     }

@@ -21,7 +21,7 @@ pub(super) use exporters::{
     Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation, StatusAction,
     Tls, TlsVersion, Verbosity,
 };
-pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension};
+pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};

@@ -4,6 +4,7 @@ mod arbitrary;
 mod collector;
 mod documentation;
 mod examples;
+mod exporter_auth;
 mod exporters;
 mod extensions;
 mod problems;
