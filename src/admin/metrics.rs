@@ -159,6 +159,13 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
             family.add(&[("receiver", &receiver), ("cause", error.name())], count)?;
         }
         Ok(())
+    })?;
+    let help = "Requests that were refused for the credentials that their senders have shown or not";
+    page.counters("sluice_receiver_auth_failures", help, |family| {
+        for (receiver, failure, count) in counters.auth_failures.all() {
+            family.add(&[("receiver", &receiver), ("cause", failure.name())], count)?;
+        }
+        Ok(())
     })
 }
 

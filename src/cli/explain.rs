@@ -157,7 +157,7 @@ impl Explanation {
         let exporters = compiled
             .exporters
             .into_iter()
-            .map(|(name, settings)| match Transport::new(&name, &settings, &Network::Machine) {
+            .map(|(name, settings)| match Transport::new(&name, &settings, &Network::Machine, None) {
                 Ok(transport) => Ok((name, transport)),
                 Err(error) => Err(io::Error::other(format!("exporter `{name}`: {error}"))),
             })

@@ -179,7 +179,7 @@ impl Replay {
         };
         if !self.transports.contains_key(name) {
             let transport =
-                Transport::new(name, settings, &Network::Machine).map_err(|error| error.to_string())?;
+                Transport::new(name, settings, &Network::Machine, None).map_err(|error| error.to_string())?;
             self.transports.insert(Arc::clone(name), transport);
         }
         let target = self.transports[name].target(letter).map_err(|error| error.to_string())?;

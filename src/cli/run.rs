@@ -107,6 +107,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     let Signals { mut stop, hangups } = signals;
     greet(&router, for_people).await;
     let reloading = tokio::spawn(run::reload_when_asked(router.clone(), hangups));
+    let tenants = tokio::spawn(run::watch_tenants(router.clone()));
     let pause = if is_terminal() { PROGRESS } else { PROGRESS_IN_A_FILE };
     let progress = tokio::spawn(run::show_progress(router.clone(), pause));
     let sweeping = tokio::spawn(run::sweep(router.clone()));
@@ -120,6 +121,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
+    tenants.abort();
     progress.abort();
     sweeping.abort();
     left_out.abort();

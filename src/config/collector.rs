@@ -30,11 +30,9 @@ use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, RefusedBes
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
-const AUTH_OUT: &str = "there are no extensions; write the credential into `headers`";
-const AUTH_IN: &str =
-    "senders can't be authenticated yet; remove it, and let only trusted senders reach the endpoint";
 const PEM: &str = "write the PEM text to a file and name that: `ca_file`, `cert_file`, `key_file`";
 const MIDDLEWARE: &str = "there are no extensions, so it would be left out whatever it guards";
+const JWT: &str = "tokens are fetched by the client credentials grant: write `client_id` and `client_secret`";
 const JOURNAL: &str = "the queues of all exporters are kept in `journal`";
 const KEEPALIVE: &str = "connections are kept alive and probed by defaults that need no setting";
 
@@ -43,8 +41,33 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["Config"], &["service"], Service, "there are no pipelines; `routes` says what goes where"),
     (&["Config"], &["processors"], Processors, "data is routed and forwarded byte for byte"),
     (&["Config"], &["connectors"], Connectors, "`routes` says what goes where"),
-    (&["Config"], &["extensions"], Ignored, "health is `health:`, metrics and API are `admin:`"),
-    (&["HttpReceiver", "GrpcReceiver"], &["auth"], Refused, AUTH_IN),
+    (
+        &["Auth"],
+        &["request_params"],
+        Refused,
+        "credentials are read from headers, not from the query of a URL",
+    ),
+    (
+        &["ClientAuth"],
+        &["aws_secrets_manager"],
+        Refused,
+        "credentials are read from files: `username_file`, `password_file`",
+    ),
+    (
+        &["OAuth2Client"],
+        &[
+            "grant_type",
+            "client_certificate_key",
+            "client_certificate_key_file",
+            "client_certificate_key_id",
+            "signature_algorithm",
+            "iss",
+            "audience",
+            "claims",
+        ],
+        Refused,
+        JWT,
+    ),
     (
         &["HttpReceiver", "GrpcReceiver"],
         &["include_metadata"],
@@ -71,7 +94,6 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["GrpcReceiver"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
     (&["Keepalive"], &["enforcement_policy"], Ignored, "senders may ping as they like"),
     (&["Cors"], &["exposed_headers"], Ignored, "answers have no headers that a page needs"),
-    (&["OtlpHttp", "OtlpGrpc"], &["auth"], Refused, AUTH_OUT),
     (&["OtlpHttp", "OtlpGrpc"], &["read_buffer_size", "write_buffer_size"], Ignored, SOCKET),
     (&["OtlpHttp", "OtlpGrpc"], &["middlewares"], Refused, MIDDLEWARE),
     (&["OtlpHttp", "OtlpGrpc"], &["user_agent"], Ignored, "write it as `headers: { User-Agent: … }`"),
@@ -164,6 +186,7 @@ const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
     (&["OtlpGrpc"], "compression_params.level", &["0", "-1"]),
     (&["File"], "flush_interval", &["1s"]),
     (&["File"], "directory_permissions", &["0755"]),
+    (&["OAuth2Client"], "grant_type", &["client_credentials"]),
     (&["Debug"], "output_paths", &["stdout"]),
     (&["Debug"], "sampling_initial", &["2"]),
     (&["Debug"], "sampling_thereafter", &["1"]),
@@ -171,7 +194,7 @@ const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
 ];
 
 /// Keys below which names stand rather than settings: each asks for what it names, whatever is written beside it.
-const OF_NAMES: &[&str] = &["service", "processors", "connectors", "extensions", "response_headers"];
+const OF_NAMES: &[&str] = &["service", "processors", "connectors", "response_headers"];
 
 /// What components of Collectors are commonly called, and the sections that name them in a pipeline.
 const COMPONENTS: &[&str] = &[
@@ -322,6 +345,17 @@ pub(super) fn connector(name: &str) -> &'static str {
             "there is nothing like it: `routes` only chooses exporters by resource attributes; no telemetry is made \
              from other telemetry, and no exporter stands in for another"
         }
+    }
+}
+
+/// Why an extension is left out that is there in a Collector alone. One that protects something is named by an `auth`, which
+/// is refused.
+pub(super) fn other_extension(name: &str) -> &'static str {
+    match model::type_of(name) {
+        "health_check" | "healthcheck" | "healthcheckv2" => "health is `health:`",
+        "pprof" | "zpages" => "metrics and API are `admin:`",
+        "file_storage" | "db_storage" | "redis_storage" => JOURNAL,
+        _ => "there is nothing like it",
     }
 }
 

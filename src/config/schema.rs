@@ -33,6 +33,8 @@ pub fn published() -> &'static Json {
                 add_collectors_keys(body, name);
             }
         }
+        // Those of a Collector that have no effect are no mistake.
+        published["properties"]["extensions"]["additionalProperties"] = json!(true);
         relax(&mut published);
         published
     })
@@ -151,6 +153,20 @@ impl<'a> Shape<'a> {
     /// The whole configuration.
     pub(super) fn root() -> Shape<'static> {
         Shape { body: schema(), definition: Some("Config") }
+    }
+
+    /// A row of the table of tenants.
+    pub(super) fn tenant_row() -> Shape<'static> {
+        static ROW: OnceLock<Json> = OnceLock::new();
+        Shape::<'static>::of(ROW.get_or_init(|| json!({ "$ref": "#/$defs/TenantRow" })))
+    }
+
+    /// A list of such rows.
+    pub(super) fn tenant_rows() -> Shape<'static> {
+        static ROWS: OnceLock<Json> = OnceLock::new();
+        Shape::<'static>::of(
+            ROWS.get_or_init(|| json!({ "type": "array", "items": { "$ref": "#/$defs/TenantRow" } })),
+        )
     }
 
     /// Resolves a schema that stands somewhere in the root schema.

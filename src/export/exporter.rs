@@ -53,9 +53,14 @@ pub struct Active {
 }
 
 impl Active {
-    /// Prepares what sends by `settings`, for the exporter of this name.
-    pub fn new(name: &str, settings: ExporterSettings, network: &Network) -> Result<Self, TransportError> {
-        let transport = Transport::new(name, &settings, network)?;
+    /// Prepares what sends by `settings`, for the exporter of this name, which goes on from `former` if it had others.
+    pub fn new(
+        name: &str,
+        settings: ExporterSettings,
+        network: &Network,
+        former: Option<&Self>,
+    ) -> Result<Self, TransportError> {
+        let transport = Transport::new(name, &settings, network, former.map(|former| &former.transport))?;
         Ok(Self { settings, transport })
     }
 }

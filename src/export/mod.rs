@@ -1,6 +1,7 @@
 //! What leaves: one [`Exporter`] for each configured upstream, the means of sending, the waits between attempts, and
 //! what becomes of batches that nobody takes.
 
+mod auth;
 mod backoff;
 mod counters;
 mod dead_letter;
@@ -31,6 +32,10 @@ pub(crate) use self::upstream::status::retry_after;
 pub use self::upstream::status::{StatusAction, Statuses};
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
+pub use auth::{
+    AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource, SecretUse,
+    TokenEndpointError,
+};
 pub use backoff::{Backoff, Wait};
 pub use counters::{Counters, Fate};
 pub use dead_letter::{

@@ -7,7 +7,7 @@ use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::Statuses;
+use super::{ExporterAuth, Statuses};
 use crate::coding::{self, Coding};
 use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
@@ -93,6 +93,8 @@ pub struct OtlpHttpSettings {
     pub urls: [Option<Template>; 3],
     /// Header names and value templates, in the order of the file; they replace Sluice's own of the same name.
     pub headers: Vec<(HeaderName, SecretTemplate)>,
+    /// What each attempt is authenticated with, beside `headers`.
+    pub auth: Option<ExporterAuth>,
     /// How a batch is encoded.
     pub encoding: Encoding,
     /// How a body is compressed.
@@ -118,6 +120,7 @@ impl PartialEq for OtlpHttpSettings {
         let Self {
             urls,
             headers,
+            auth,
             encoding,
             compression,
             timeout,
@@ -131,6 +134,7 @@ impl PartialEq for OtlpHttpSettings {
             |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
         *urls == other.urls
             && *headers == other.headers
+            && *auth == other.auth
             && *encoding == other.encoding
             && *compression == other.compression
             && *timeout == other.timeout
@@ -149,6 +153,8 @@ pub struct OtlpGrpcSettings {
     pub url: Option<Template>,
     /// Metadata names and value templates, in the order of the file.
     pub headers: Vec<(HeaderName, SecretTemplate)>,
+    /// What each attempt is authenticated with, beside `headers`.
+    pub auth: Option<ExporterAuth>,
     /// How messages are compressed.
     pub compression: Compression,
     /// For one attempt, from the first byte of the connection to the last of the answer; also the call's deadline.

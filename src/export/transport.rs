@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::HeaderName;
 use thiserror::Error;
 
+use super::auth::{AuthHeaders, SecretError, TokenEndpointError};
 use super::debug::{DebugTarget, DebugTransport};
 use super::file::{FileTarget, FileTransport};
 use super::grpc::{GrpcTarget, GrpcTransport};
@@ -76,7 +77,7 @@ impl Conditions<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The metric's label: an HTTP status, a gRPC code such as `UNAVAILABLE`, or `connect`, `tls`, `timeout`, `reset`,
-    /// `protocol`, `oversize`, `encode`, `descriptors`, `written`, `io`, `printed`, `other`.
+    /// `protocol`, `oversize`, `encode`, `descriptors`, `token`, `token_refused`, `written`, `io`, `printed`, `other`.
     pub code: Cow<'static, str>,
     /// What to do with the batch.
     pub outcome: Outcome,
@@ -119,6 +120,12 @@ pub enum TransportError {
     /// The proxy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// A secret of `auth`.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Where tokens are fetched.
+    #[error(transparent)]
+    TokenEndpoint(#[from] TokenEndpointError),
     /// A URL without values.
     #[error("`{url}` is {source}")]
     Url {
@@ -163,14 +170,29 @@ pub enum TargetError {
 }
 
 impl Transport {
-    /// Sets up the exporter `name`, which connects through `network`. Reads certificates, so it blocks; opens no connection.
-    pub fn new(name: &str, settings: &ExporterSettings, network: &Network) -> Result<Self, TransportError> {
+    /// Sets up the exporter `name`, which connects through `network`. Reads certificates and secrets, so it blocks; opens no
+    /// connection. What `former`, its transport before a reload, authenticates with is used on, unless `auth` has changed.
+    pub fn new(
+        name: &str,
+        settings: &ExporterSettings,
+        network: &Network,
+        former: Option<&Self>,
+    ) -> Result<Self, TransportError> {
+        let former = former.and_then(Self::auth);
         Ok(match &settings.kind {
-            ExporterKind::OtlpHttp(http) => Self::Http(HttpTransport::new(settings, http, network)?),
-            ExporterKind::OtlpGrpc(grpc) => Self::Grpc(GrpcTransport::new(settings, grpc, network)?),
+            ExporterKind::OtlpHttp(http) => Self::Http(HttpTransport::new(settings, http, network, former)?),
+            ExporterKind::OtlpGrpc(grpc) => Self::Grpc(GrpcTransport::new(settings, grpc, network, former)?),
             ExporterKind::File(file) => Self::File(FileTransport::new(file)),
             ExporterKind::Debug(debug) => Self::Debug(DebugTransport::new(name, debug)),
         })
+    }
+
+    fn auth(&self) -> Option<&Arc<AuthHeaders>> {
+        match self {
+            Self::Http(http) => http.auth(),
+            Self::Grpc(grpc) => grpc.auth(),
+            Self::File(_) | Self::Debug(_) => None,
+        }
     }
 
     /// Where the batches of the stream with these values go.
@@ -192,8 +214,8 @@ impl Transport {
         }
     }
 
-    /// One attempt at sending a batch. Waits for the destination's allowance first, which the exporter's
-    /// `timeout` does not cover; if the conditions no longer hold by then, it isn't made, and there is no
+    /// One attempt at sending a batch. Waits for the header of `auth` and for the destination's allowance first, which the
+    /// exporter's `timeout` does not cover; if the conditions no longer hold by then, it isn't made, and there is no
     /// answer. An attempt that is dropped closes its connection.
     pub async fn attempt(
         &self,
@@ -251,7 +273,7 @@ impl Answer {
         }
         let may_be_down = matches!(self.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
         match &*self.code {
-            "protocol" | "oversize" | "encode" | "descriptors" => Sign::Unclear,
+            "protocol" | "oversize" | "encode" | "descriptors" | "token" | "token_refused" => Sign::Unclear,
             _ if !may_be_down => Sign::Alive,
             "connect" | "tls" | "timeout" | "reset" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => Sign::Down,
             code if code.parse().is_ok_and(says_nobody_is_there) => Sign::Down,

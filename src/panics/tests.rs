@@ -155,7 +155,7 @@ fn wait_for_a_stream_whose_task_panics() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let network = Network::Simulated(Arc::new(PanickingNetwork));
-        let active = Active::new(&name, settings, &network).unwrap();
+        let active = Active::new(&name, settings, &network, None).unwrap();
         let budget = Arc::new(Budget::new(1 << 20));
         let shared = Arc::new(Shared::new(budget.clone(), Arc::new(StreamCount::new(1)), None));
         let exporter = Exporter::start(name, active, shared, Arc::default());

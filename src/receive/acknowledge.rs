@@ -72,7 +72,7 @@ impl BeingWritten {
             (Ok(_), _) => intake.finish(&snapshot, admitted, &[]),
             (Err(refused), _) => {
                 let counters = intake.counters.of(admitted.transport);
-                Intake::refused(counters, admitted.signal, &admitted.sender, admitted.total, &refused)
+                Intake::refused(counters, admitted.signal, &admitted.caller, admitted.total, &refused)
             }
         }
     }
@@ -112,7 +112,7 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
             Intake::refused(
                 intake.counters.of(admitted.transport),
                 admitted.signal,
-                &admitted.sender,
+                &admitted.caller,
                 admitted.total,
                 &refused,
             );

@@ -17,7 +17,7 @@ use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::Tally;
-use super::{Sender, Transport};
+use super::{Caller, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
 use crate::route::{Unroutable, Unrouted};
@@ -88,12 +88,12 @@ impl Intake {
         &self,
         transport: Transport,
         signal: Signal,
-        sender: Sender,
+        caller: Caller,
         received: Received,
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
         aside(takes_long(&received.bytes), || {
-            self.admit_at_once(transport, signal, sender, received, omitted)
+            self.admit_at_once(transport, signal, caller, received, omitted)
         })
         .await
     }
@@ -102,20 +102,20 @@ impl Intake {
         &self,
         transport: Transport,
         signal: Signal,
-        mut sender: Sender,
+        mut caller: Caller,
         received: Received,
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
         let counters = self.counters.of(transport);
         let Received { bytes: body, mut reservation } = received;
         let budget = reservation.budget().clone();
-        let unread = |mut reservation, sender, omitted, lacking| {
+        let unread = |mut reservation, caller, omitted, lacking| {
             CopyLeave::end(body.len(), &mut reservation);
             let received = Received { bytes: body.clone(), reservation };
-            Progress::Unread(Box::new(Unread { transport, signal, sender, received, omitted, lacking }))
+            Progress::Unread(Box::new(Unread { transport, signal, caller, received, omitted, lacking }))
         };
         let Some(_alone) = CopyLeave::take(body.len(), &mut reservation) else {
-            return unread(reservation, sender, omitted, Lacking::Copy);
+            return unread(reservation, caller, omitted, Lacking::Copy);
         };
         let snapshot = self.snapshot.load();
         let entries = otlp::count_entries(&body);
@@ -125,24 +125,24 @@ impl Intake {
         }
         if overhead + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
-            return Self::refused(counters, signal, &sender, records, &Refused::TooLarge).into();
+            return Self::refused(counters, signal, &caller, records, &Refused::TooLarge).into();
         }
         if !reservation.grow(overhead) {
-            return unread(reservation, sender, omitted, Lacking::Memory(overhead));
+            return unread(reservation, caller, omitted, Lacking::Memory(overhead));
         }
         let mut split = match otlp::split(signal, &body) {
             Ok(split) => split,
-            Err(malformed) => return Self::malformed(counters, signal, &sender, &malformed).into(),
+            Err(malformed) => return Self::malformed(counters, signal, &caller, &malformed).into(),
         };
         // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
         let copied = split.copied_bytes() as u64;
         if copied > 0 && copied + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
-            return Self::refused(counters, signal, &sender, records, &Refused::TooLarge).into();
+            return Self::refused(counters, signal, &caller, records, &Refused::TooLarge).into();
         }
         if copied > 0 && !reservation.grow(copied) {
             drop(reservation.split_off(overhead));
-            return unread(reservation, sender, omitted, Lacking::Memory(overhead + copied));
+            return unread(reservation, caller, omitted, Lacking::Memory(overhead + copied));
         }
         overhead += copied;
         let (encoding, entry_field) = match omitted {
@@ -185,16 +185,16 @@ impl Intake {
                         .expect("writing to a String can't fail");
                 }),
                 Err(Trouble::Refused(refused)) => {
-                    return Self::refused(counters, signal, &sender, total, &refused).into();
+                    return Self::refused(counters, signal, &caller, total, &refused).into();
                 }
             }
         }
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
-            sender.look_for_service(&split.entries, untaken, &split.cuts);
+            caller.look_for_service(&split.entries, untaken, &split.cuts);
         }
         let remains = Remains::of(encoding, split.cuts);
         let nothing_valid = split.entries.is_empty();
-        let admitted = Admitted { signal, transport, sender, total, tally, remarks, remains, nothing_valid };
+        let admitted = Admitted { signal, transport, caller, total, tally, remarks, remains, nothing_valid };
         match self.commit(&snapshot, &mut admission, &body) {
             Ok(committed) => {
                 drop(admission);
@@ -207,7 +207,7 @@ impl Intake {
                 let request = Unadmitted::new(self, snapshot, admission, body.clone(), admitted, refused);
                 Progress::Full(Box::new(request))
             }
-            Err(refused) => Self::refused(counters, signal, &admitted.sender, total, &refused).into(),
+            Err(refused) => Self::refused(counters, signal, &admitted.caller, total, &refused).into(),
         }
     }
 

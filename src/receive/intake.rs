@@ -18,13 +18,14 @@ use super::burial::Remains;
 use super::json::{self, Untranscoded};
 use super::remarks::{Remarks, Why};
 use super::tally::Tally;
-use super::{Answered, Counters, Outcome, Sender, Transport};
+use super::{Answered, Caller, Counters, Outcome, Transport};
 use crate::export::{DeadLetterBox, Exporter};
 use crate::journal::Journal;
 use crate::notice;
 use crate::otlp::Signal;
 use crate::route::RouteTable;
 use crate::stream::{Full, Loss, Patience, StreamCount};
+use crate::tenants::Tenants;
 
 /// Everything from the configuration that a request needs, immutable. A request uses one to its end.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ impl Snapshot {
 pub struct Intake {
     /// Swapped by reloads.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Who may send, and what is particular to each.
+    pub tenants: Arc<Tenants>,
     /// What has been received.
     pub counters: Counters,
     /// Where requests are written before they are queued, if anywhere.
@@ -125,7 +128,7 @@ fn in_brackets(text: &str) -> String {
 pub(super) struct Admitted {
     pub(super) signal: Signal,
     pub(super) transport: Transport,
-    pub(super) sender: Sender,
+    pub(super) caller: Caller,
     /// Records of its valid entries.
     pub(super) total: u64,
     pub(super) tally: Tally,
@@ -141,30 +144,30 @@ impl Intake {
         self: &Arc<Self>,
         signal: Signal,
         transport: Transport,
-        sender: Sender,
+        caller: Caller,
         received: Received,
         deadline: Option<Instant>,
     ) -> Verdict {
         let counters = self.counters.of(transport);
         counters.count_bytes(signal, received.bytes.len() as u64);
-        let progress = self.admit(transport, signal, sender, received, None).await;
+        let progress = self.admit(transport, signal, caller, received, None).await;
         self.verdict(progress, Patience::until(deadline), deadline).await
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
-    pub async fn take_json(self: &Arc<Self>, signal: Signal, sender: Sender, received: Received) -> Verdict {
+    pub async fn take_json(self: &Arc<Self>, signal: Signal, caller: Caller, received: Received) -> Verdict {
         let counters = self.counters.of(Transport::Http);
         counters.count_bytes(signal, received.bytes.len() as u64);
         let mut patience = Patience::default();
         let progress = match json::transcode(signal, received, &mut patience).await {
             Ok((received, omitted)) => {
-                self.admit(Transport::Http, signal, sender, received, Some(omitted)).await
+                self.admit(Transport::Http, signal, caller, received, Some(omitted)).await
             }
             Err(Untranscoded::Malformed(malformed)) => {
-                Self::malformed(counters, signal, &sender, &malformed).into()
+                Self::malformed(counters, signal, &caller, &malformed).into()
             }
             Err(Untranscoded::Refused(refused, records)) => {
-                Self::refused(counters, signal, &sender, records, &refused).into()
+                Self::refused(counters, signal, &caller, records, &refused).into()
             }
         };
         self.verdict(progress, patience, None).await
@@ -192,7 +195,7 @@ impl Intake {
     /// Counts a request whose end is known, says what there is to say, and buries what was not admitted of it. Of what was
     /// admitted `losses` were not delivered.
     pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Verdict {
-        let Admitted { signal, transport, sender, mut tally, mut remarks, remains, .. } = admitted;
+        let Admitted { signal, transport, caller, mut tally, mut remarks, remains, .. } = admitted;
         let counters = self.counters.of(transport);
         tally.lose(&remains.sheds, losses, &mut remarks);
         for cut in &remains.cuts {
@@ -207,12 +210,12 @@ impl Intake {
         counters.count_unrouted(signal, tally.unrouted);
         counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);
-        remarks.log(signal, missing, &sender);
+        remarks.log(signal, missing, &caller);
         if tally.unrouted > 0
             && let Some(suppressed) = notice::due(signal.name(), "dropped")
         {
             let records = tally.unrouted;
-            let (peer, user_agent, service) = (sender.peer(), sender.user_agent(), sender.service());
+            let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
             warn!(
                 %signal, peer, user_agent, service, records, suppressed,
                 "records without a route dropped, as `unrouted: drop` says"

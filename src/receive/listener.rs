@@ -294,7 +294,7 @@ impl<H: Handler> Accepting<H> {
     }
 
     fn say_no_descriptors(&self) {
-        let receiver = &self.settings.load().name;
+        let receiver = &*self.settings.load().name;
         if let Some(suppressed) = notice::due(receiver, "descriptors") {
             warn!(
                 receiver,
@@ -307,7 +307,7 @@ impl<H: Handler> Accepting<H> {
     }
 
     fn say_full(&self, most: usize) {
-        let receiver = &self.settings.load().name;
+        let receiver = &*self.settings.load().name;
         if let Some(suppressed) = notice::due(receiver, "connections") {
             warn!(
                 receiver,

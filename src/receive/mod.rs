@@ -7,8 +7,10 @@ mod acknowledge;
 mod admit;
 mod answer;
 mod aside;
+mod auth;
 mod body;
 mod burial;
+mod caller;
 mod connection;
 mod connection_errors;
 mod copy;
@@ -26,7 +28,6 @@ mod otlp;
 mod refusals;
 mod remarks;
 mod room;
-mod sender;
 mod settings;
 mod status;
 mod tally;
@@ -35,9 +36,15 @@ mod watch;
 
 pub use acknowledge::Acknowledge;
 pub use answer::AnswerBody;
+#[cfg(any(test, fuzzing))]
+pub(crate) use auth::check_credential;
+pub use auth::{
+    AuthFailure, AuthFailures, Authenticator, BearerTokens, HtpasswdUsers, SenderIdentity, WrongLine,
+};
 pub use body::Received;
 #[cfg(any(test, fuzzing))]
 pub use body::check_decompression;
+pub use caller::Caller;
 pub use connection_errors::{ConnectionError, ConnectionErrors};
 pub use counters::{Answered, Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]
@@ -46,7 +53,6 @@ pub(crate) use head::wrong_host;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Leaving, Listener};
 pub use otlp::Otlp;
-pub use sender::Sender;
 pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 pub use tls::{TlsServer, TlsServerSettings};
 pub use watch::Evicted;

@@ -4,14 +4,14 @@ use tracing::warn;
 
 use super::body::BodyError;
 use super::intake::{Intake, Verdict};
-use super::{Answered, Outcome, Sender, Transport, TransportCounters};
+use super::{Answered, Caller, Outcome, Transport, TransportCounters};
 use crate::notice;
 use crate::otlp::{Malformed, Signal};
 use crate::stream::{Full, Refused};
 
 impl Intake {
     /// Counts a request whose body was not read to its end. How many records it held is not known, so none is counted.
-    pub(super) fn unread(&self, signal: Signal, transport: Transport, sender: &Sender, error: &BodyError) {
+    pub(super) fn unread(&self, signal: Signal, transport: Transport, caller: &Caller, error: &BodyError) {
         let (answered, cause) = match error {
             BodyError::NoMemory => (Answered::Refused, "no memory"),
             BodyError::TooLarge(..) | BodyError::NeverFits(_) => (Answered::Rejected, "body too large"),
@@ -22,7 +22,7 @@ impl Intake {
         };
         self.counters.of(transport).count_request(signal, answered);
         if let Some(suppressed) = notice::due(signal.name(), cause) {
-            let (peer, user_agent) = (sender.peer(), sender.user_agent());
+            let (peer, user_agent) = (caller.peer(), caller.user_agent());
             warn!(%signal, peer, user_agent, suppressed, "request not taken: {error}");
         }
     }
@@ -31,12 +31,12 @@ impl Intake {
     pub(super) fn malformed(
         counters: &TransportCounters,
         signal: Signal,
-        sender: &Sender,
+        caller: &Caller,
         malformed: &Malformed,
     ) -> Verdict {
         counters.count_request(signal, Answered::Rejected);
         if let Some(suppressed) = notice::due(signal.name(), malformed.reason.text()) {
-            let (peer, user_agent) = (sender.peer(), sender.user_agent());
+            let (peer, user_agent) = (caller.peer(), caller.user_agent());
             warn!(%signal, peer, user_agent, suppressed, "request rejected: {malformed}");
         }
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
@@ -46,7 +46,7 @@ impl Intake {
     pub(super) fn refused(
         counters: &TransportCounters,
         signal: Signal,
-        sender: &Sender,
+        caller: &Caller,
         records: u64,
         refused: &Refused,
     ) -> Verdict {
@@ -88,7 +88,7 @@ impl Intake {
         counters.count(signal, Outcome::Rejected, records);
         counters.count_request(signal, Answered::Rejected);
         if let Some(suppressed) = notice::due(signal.name(), "too large") {
-            let (peer, user_agent) = (sender.peer(), sender.user_agent());
+            let (peer, user_agent) = (caller.peer(), caller.user_agent());
             warn!(%signal, peer, user_agent, records, suppressed, "request rejected: {never}");
         }
         Verdict::TooLarge(never)

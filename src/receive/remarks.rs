@@ -5,7 +5,7 @@ use std::mem::discriminant;
 
 use tracing::warn;
 
-use super::{Sender, Verdict};
+use super::{Caller, Verdict};
 use crate::notice;
 use crate::otlp::{Ignored, Reason, Signal};
 
@@ -107,11 +107,11 @@ impl Remarks {
 
     /// A line for each kind of problem, unless there was one just now. `missing` is what routes look at: said once, about
     /// everything that none takes.
-    pub(super) fn log(&self, signal: Signal, missing: &str, sender: &Sender) {
+    pub(super) fn log(&self, signal: Signal, missing: &str, caller: &Caller) {
         for kind in &self.kinds {
             if let Some(suppressed) = notice::due(signal.name(), kind.why.cause()) {
                 let text = kind.text(missing);
-                let (peer, user_agent, service) = (sender.peer(), sender.user_agent(), sender.service());
+                let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
                 let what =
                     if kind.records > 0 { "records not taken" } else { "request taken, with a warning" };
                 warn!(%signal, peer, user_agent, service, records = kind.records, suppressed, "{what}: {text}");

@@ -10,7 +10,7 @@ use super::aside::aside;
 use super::body::Received;
 use super::copy::{COPYING, CopyLeave};
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
-use super::{Sender, Transport};
+use super::{Caller, Transport};
 use crate::otlp::{self, Omitted, Signal};
 use crate::stream::{Admission, Full, Patience, Refused};
 
@@ -18,7 +18,7 @@ use crate::stream::{Admission, Full, Patience, Refused};
 pub(super) struct Unread {
     pub(super) transport: Transport,
     pub(super) signal: Signal,
-    pub(super) sender: Sender,
+    pub(super) caller: Caller,
     pub(super) received: Received,
     pub(super) omitted: Option<Omitted>,
     pub(super) lacking: Lacking,
@@ -56,13 +56,13 @@ impl Unread {
                 !patience.is_over()
             }
         };
-        let Self { transport, signal, sender, received, omitted, .. } = *self;
+        let Self { transport, signal, caller, received, omitted, .. } = *self;
         if !room {
             let counters = intake.counters.of(transport);
             let records = otlp::count_request(signal, &received.bytes);
-            return Intake::refused(counters, signal, &sender, records, &Refused::Full(Full::Memory)).into();
+            return Intake::refused(counters, signal, &caller, records, &Refused::Full(Full::Memory)).into();
         }
-        intake.admit(transport, signal, sender, received, omitted).await
+        intake.admit(transport, signal, caller, received, omitted).await
     }
 }
 
@@ -115,9 +115,9 @@ impl<'i> Unadmitted<'i> {
 
     /// Counts it as refused, unless its end is known.
     fn refuse(&mut self) -> Option<Verdict> {
-        let Admitted { signal, transport, sender, total, .. } = self.admitted.take()?;
+        let Admitted { signal, transport, caller, total, .. } = self.admitted.take()?;
         let counters = self.intake.counters.of(transport);
-        Some(Intake::refused(counters, signal, &sender, total, &self.refused))
+        Some(Intake::refused(counters, signal, &caller, total, &self.refused))
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Evicted, TlsServer};
+use super::{Authenticator, Evicted, TlsServer};
 use crate::descriptors::descriptors;
 
 /// Requests at a time on one HTTP/2 connection.
@@ -23,7 +23,7 @@ pub enum Protocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// The receiver's name in the configuration, such as `otlp` or `otlp/internal`.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it is there for.
     pub protocol: Protocol,
     /// Where it listens. A host name such as `localhost` is resolved when the configuration is compiled.
@@ -42,6 +42,8 @@ pub struct ListenerSettings {
     pub write_timeout: Duration,
     /// `tls`, if it is spoken.
     pub tls: Option<Arc<TlsServer>>,
+    /// `auth`: what knows its senders. Without it, whoever reaches it may send.
+    pub auth: Option<Arc<Authenticator>>,
     /// What holds for HTTP/2 alone.
     pub http2: Http2Settings,
     /// Connections at a time; beyond, one more waits until another closes.
@@ -58,7 +60,7 @@ impl ListenerSettings {
     /// A listener for people and their tools rather than for telemetry: small bodies, few connections.
     pub fn for_people(name: &str, endpoint: SocketAddr) -> Self {
         Self {
-            name: name.to_owned(),
+            name: name.into(),
             protocol: Protocol::Http,
             endpoint,
             host: None,
@@ -68,6 +70,7 @@ impl ListenerSettings {
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
             tls: None,
+            auth: None,
             http2: Http2Settings::default(),
             max_connections: descriptors().of_people(),
             makes_room: Evicted::Idle,

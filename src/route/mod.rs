@@ -9,8 +9,9 @@ mod spec;
 mod table;
 mod template;
 
+pub use crate::glob::Glob;
 pub use key::RoutingKey;
-pub use matcher::{Glob, Matcher};
+pub use matcher::Matcher;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
 pub use table::{Hit, LONGEST_KEY, Miss, RouteTable, Unroutable, Unusable};
 pub use template::{

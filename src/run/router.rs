@@ -20,6 +20,7 @@ use super::listeners::{Listeners, Role, Serve};
 use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
+use super::tenants::TenantRegistry;
 use crate::config::{self, Compiled, Problems, Source};
 use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
@@ -28,6 +29,7 @@ use crate::net::Network;
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
+use crate::tenants::Tenants;
 
 /// How often a removed exporter is asked whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
@@ -61,6 +63,7 @@ pub struct Router {
     network: Network,
     shared: Arc<Shared>,
     intake: Arc<Intake>,
+    tenants: TenantRegistry,
     serve: Serve,
     phase: watch::Sender<Phase>,
     /// Whether the phase is [`Phase::Ready`], for those who wait for a change.
@@ -112,13 +115,14 @@ impl Router {
         Self::start_on(ground, compiled).await
     }
 
-    /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates and dead letters,
-    /// if the configuration has any.
+    /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates, dead
+    /// letters and a directory of tenants, if the configuration has any.
     pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
         let Ground { source, env, serve, network, journal } = ground;
         let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
             (Some(journal), recovery::look_through(recovery))
         });
+        let tenants = Arc::new(Tenants::default());
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -135,6 +139,7 @@ impl Router {
         };
         let intake = Arc::new(Intake {
             snapshot: ArcSwap::from_pointee(nothing),
+            tenants: tenants.clone(),
             counters: Counters::default(),
             journal,
             dead_letters: Arc::new(ArcSwapOption::empty()),
@@ -157,6 +162,7 @@ impl Router {
             network,
             shared,
             intake,
+            tenants: TenantRegistry::new(tenants),
             serve,
             phase: watch::Sender::new(Phase::Starting),
             ready: watch::Sender::new(false),
@@ -183,6 +189,16 @@ impl Router {
     /// What all streams share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The table of tenants in use, empty without one in the configuration.
+    pub fn tenants(&self) -> &Arc<Tenants> {
+        self.tenants.tenants()
+    }
+
+    /// What keeps that table current.
+    pub(super) fn tenant_registry(&self) -> &TenantRegistry {
+        &self.tenants
     }
 
     /// Every exporter that has something to do: those of the configuration, and removed ones that still drain.
@@ -284,6 +300,8 @@ impl Router {
         let bound = live.listeners.bind(&self.network, &compiled)?;
         let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
+        let tenants = self.tenants.prepare(&compiled, self.env).await?;
+
         let lowered = descriptors().lowered(compiled.descriptors());
 
         // From here on nothing fails.
@@ -344,6 +362,7 @@ impl Router {
         let snapshot = Arc::new(snapshot);
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
+        self.tenants.put_to_use(tenants);
         self.intake.snapshot.store(snapshot.clone());
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         log_warnings(&compiled.warnings);
@@ -474,7 +493,8 @@ fn plan_exporters(
             if let Some(same) = known.filter(|exporter| exporter.active().settings == *settings) {
                 return Ok(Planned::Same(same.clone()));
             }
-            let active = Active::new(name, settings.clone(), network)
+            let former = known.map(|exporter| exporter.active());
+            let active = Active::new(name, settings.clone(), network, former.as_deref().map(AsRef::as_ref))
                 .map_err(|error| ReloadError::Exporter(name.clone(), Arc::new(error)))?;
             Ok(match known {
                 Some(exporter) => Planned::Changed(exporter.clone(), active),

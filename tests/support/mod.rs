@@ -23,6 +23,7 @@ pub mod sinks;
 pub mod site;
 pub mod telemetry;
 pub mod tls;
+pub mod token_server;
 pub mod wire;
 pub mod yaml;
 

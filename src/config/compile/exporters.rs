@@ -8,6 +8,8 @@ use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderName};
 use secrecy::SecretString;
 
+use super::exporter_auth::ExporterAuths;
+use super::extensions::Extensions;
 use super::own_receivers::OwnReceivers;
 use super::url::Upstream;
 use super::{Context, headers, queue, statuses, url};
@@ -17,8 +19,8 @@ use crate::config::model::{
 use crate::config::node::Node;
 use crate::config::secrets::named;
 use crate::export::{
-    Compression, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
-    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
+    Compression, DebugSettings, Encoding, ExporterAuth, ExporterKind, ExporterSettings, FileSettings,
+    MAX_GRPC_MESSAGE, OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
 };
 use crate::otlp::Signal;
 use crate::route::Template;
@@ -27,6 +29,7 @@ use crate::route::Template;
 pub(super) fn compile(
     exporters: &Named<Exporter>,
     own_receivers: &OwnReceivers<'_>,
+    extensions: &mut Extensions<'_>,
     root: &Node,
     context: &mut Context<'_>,
 ) -> Vec<(Arc<str>, ExporterSettings)> {
@@ -37,6 +40,7 @@ pub(super) fn compile(
             .help("write `exporters: { file/local: { path: ./data } }`");
     }
     shared_files(exporters, all, context);
+    let mut auths = ExporterAuths::new(extensions);
     let nodes: HashMap<&str, &Node> =
         all.entries().iter().map(|entry| (entry.key.as_str(), &entry.value)).collect();
     exporters
@@ -44,7 +48,7 @@ pub(super) fn compile(
         .iter()
         .map(|(name, exporter)| {
             let node = nodes.get(name.as_str()).copied().unwrap_or(all);
-            let settings = one(name, exporter, node, context);
+            let settings = one(name, exporter, &mut auths, node, context);
             warn_of_own_receivers(name, &settings.kind, own_receivers, node, context);
             (Arc::from(name.as_str()), settings)
         })
@@ -97,10 +101,16 @@ fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'
     }
 }
 
-fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) -> ExporterSettings {
+fn one(
+    name: &str,
+    exporter: &Exporter,
+    auths: &mut ExporterAuths<'_, '_>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> ExporterSettings {
     match exporter {
         Exporter::OtlpHttp(http) => {
-            let mut settings = otlp_http(name, http, node, context);
+            let mut settings = otlp_http(name, http, auths, node, context);
             let in_flight = if http.max_conns_per_host == 0 { usize::MAX } else { http.max_conns_per_host };
             let max_in_flight = http.sending_queue.max_in_flight.min(in_flight);
             settings.max_idle_connections = match http.max_idle_conns_per_host {
@@ -122,7 +132,7 @@ fn one(name: &str, exporter: &Exporter, node: &Node, context: &mut Context<'_>) 
             }
         }
         Exporter::OtlpGrpc(grpc) => {
-            let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, node, context)));
+            let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, auths, node, context)));
             let mut settings = common(kind, &grpc.sending_queue, &grpc.retry_on_failure, node, context);
             settings.statuses = statuses::compile(
                 statuses::ExporterProtocol::Grpc,
@@ -170,7 +180,13 @@ fn common(
     }
 }
 
-fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> OtlpHttpSettings {
+fn otlp_http(
+    name: &str,
+    http: &OtlpHttp,
+    auths: &mut ExporterAuths<'_, '_>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> OtlpHttpSettings {
     let own = [
         ("traces_endpoint", &http.traces_endpoint),
         ("metrics_endpoint", &http.metrics_endpoint),
@@ -210,7 +226,8 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     headers::check_content_type(&http.headers, http.encoding, node.near(&["headers"]), context);
     let compression = compression(http, node, context);
     headers::check_content_encoding(&http.headers, compression, node.near(&["headers"]), context);
-    warn_of_plain_credentials(&upstreams, &headers, node, context);
+    let auth = auths.compile(http.auth.as_ref(), &headers, node, context);
+    warn_of_plain_credentials(&upstreams, &headers, auth.is_some(), node, context);
     let secure = upstreams.iter().any(|upstream| upstream.secure);
     if http.tls.insecure && secure {
         let span = node.near(&["tls", "insecure"]).span;
@@ -223,6 +240,7 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
     OtlpHttpSettings {
         urls,
         headers,
+        auth,
         encoding: match http.encoding {
             model::Encoding::Proto => Encoding::Proto,
             model::Encoding::Json => Encoding::Json,
@@ -238,7 +256,12 @@ fn otlp_http(name: &str, http: &OtlpHttp, node: &Node, context: &mut Context<'_>
 }
 
 /// The Collector takes `host:port`, with or without a scheme; one that is written says whether TLS is spoken.
-fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrpcSettings {
+fn otlp_grpc(
+    grpc: &OtlpGrpc,
+    auths: &mut ExporterAuths<'_, '_>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> OtlpGrpcSettings {
     let scheme = if grpc.tls.insecure { "http" } else { "https" };
     let upstream = grpc
         .endpoint
@@ -249,15 +272,21 @@ fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrp
     }
     let headers = headers::compile(&grpc.headers, node.near(&["headers"]), context);
     for (name, _) in &headers {
-        if name.as_str().starts_with("grpc-") || name == CONTENT_TYPE {
+        if is_of_grpc(name) {
             let span = node.near(&["headers"]).span;
             context.report.error(span, format!("the header `{name}` can't be set: it is gRPC's own"));
         }
     }
-    warn_of_plain_credentials(upstream.as_slice(), &headers, node, context);
+    let auth = auths.compile(grpc.auth.as_ref(), &headers, node, context);
+    if let Some(header) = auth.as_ref().map(ExporterAuth::header).filter(|header| is_of_grpc(header)) {
+        let span = node.near(&["auth", "authenticator"]).span;
+        context.report.error(span, format!("its header `{header}` can't be set: it is gRPC's own"));
+    }
+    warn_of_plain_credentials(upstream.as_slice(), &headers, auth.is_some(), node, context);
     OtlpGrpcSettings {
         url: upstream.map(|upstream| upstream.url),
         headers,
+        auth,
         compression: match grpc.compression {
             model::GrpcCompression::None => Compression::None,
             model::GrpcCompression::Gzip => Compression::Gzip { level: 1 },
@@ -268,6 +297,11 @@ fn otlp_grpc(grpc: &OtlpGrpc, node: &Node, context: &mut Context<'_>) -> OtlpGrp
         tls: tls(&grpc.tls, node.near(&["tls"]), context),
         max_connection_age: grpc.max_connection_age.0,
     }
+}
+
+/// Whether gRPC itself says what stands in this header.
+fn is_of_grpc(name: &HeaderName) -> bool {
+    name.as_str().starts_with("grpc-") || name == CONTENT_TYPE
 }
 
 /// Servers take no message above 4 MiB, if nobody tells them otherwise; ours have a batch each.
@@ -298,15 +332,18 @@ fn cap_messages(
 fn warn_of_plain_credentials(
     upstreams: &[Upstream],
     headers: &[(HeaderName, SecretTemplate)],
+    has_auth: bool,
     node: &Node,
     context: &mut Context<'_>,
 ) {
     let in_the_clear = upstreams.iter().any(|upstream| !upstream.secure && !upstream.local);
-    if in_the_clear && headers.iter().any(|(name, _)| headers::is_credential(name)) {
+    let in_headers = headers.iter().any(|(name, _)| headers::is_credential(name));
+    if in_the_clear && (has_auth || in_headers) {
+        let key = if has_auth { "auth" } else { "headers" };
         context
             .report
             .warn(
-                node.near(&["headers"]).span,
+                node.near(&[key]).span,
                 "a credential is sent over plain HTTP, where anyone in between can read it",
             )
             .help("write an `https` endpoint");
@@ -353,7 +390,8 @@ fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compr
     compression
 }
 
-fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
+/// Compiles the `tls` at `node` of whatever is called.
+pub(super) fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
     let alone = match (&tls.cert_file, &tls.key_file) {
         (Some(_), None) => Some(("cert_file", "key_file")),
         (None, Some(_)) => Some(("key_file", "cert_file")),

@@ -3,7 +3,8 @@
 use http::HeaderName;
 
 use super::address::{self, Addresses};
-use super::{Context, server_tls};
+use super::extensions::Extensions;
+use super::{Context, receiver_auth, server_tls};
 use crate::config::model::{self, GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
 use crate::config::secrets::named;
@@ -14,6 +15,7 @@ use crate::receive::{
 
 pub(super) fn compile(
     receivers: &Named<Receiver>,
+    extensions: &mut Extensions<'_>,
     root: &Node,
     addresses: &mut Addresses,
     context: &mut Context<'_>,
@@ -36,11 +38,13 @@ pub(super) fn compile(
         }
         if let Some(http) = &receiver.protocols.http {
             served = true;
-            listeners.extend(http_listener(name, http, protocols.near(&["http"]), addresses, context));
+            let node = protocols.near(&["http"]);
+            listeners.extend(http_listener(name, http, extensions, node, addresses, context));
         }
         if let Some(grpc) = &receiver.protocols.grpc {
             served = true;
-            listeners.extend(grpc_listener(name, grpc, protocols.near(&["grpc"]), addresses, context));
+            let node = protocols.near(&["grpc"]);
+            listeners.extend(grpc_listener(name, grpc, extensions, node, addresses, context));
         }
     }
     warn_of_open_ports(&listeners, receivers, root, context);
@@ -61,7 +65,7 @@ fn warn_of_open_ports(
 ) {
     let written_tls = |listener: &ListenerSettings| {
         let receiver =
-            receivers.0.iter().find(|(name, _)| *name == listener.name).map(|(_, receiver)| receiver);
+            receivers.0.iter().find(|(name, _)| **name == *listener.name).map(|(_, receiver)| receiver);
         receiver.is_some_and(|receiver| match listener.protocol {
             Protocol::Http => receiver.protocols.http.as_ref().is_some_and(|http| http.tls.is_some()),
             Protocol::Grpc => receiver.protocols.grpc.as_ref().is_some_and(|grpc| grpc.tls.is_some()),
@@ -75,13 +79,17 @@ fn warn_of_open_ports(
         .map(|listener| {
             let protocol = if listener.protocol == Protocol::Http { "http" } else { "grpc" };
             let node = root.near(&["receivers", &listener.name, "protocols", protocol, "endpoint"]);
-            (node.span, listener.endpoint)
+            (node.span, listener.endpoint, listener.auth.is_some())
         })
         .collect();
     // In the order of the file, in which they are read.
-    open.sort_by_key(|(span, _)| span.start);
-    for (index, (span, endpoint)) in open.into_iter().enumerate() {
-        let message = format!("whoever reaches {endpoint} can send, and what is sent is not encrypted");
+    open.sort_by_key(|(span, ..)| span.start);
+    for (index, (span, endpoint, authenticates)) in open.into_iter().enumerate() {
+        let message = if authenticates {
+            format!("what is sent to {endpoint} is not encrypted, nor are the credentials of its senders")
+        } else {
+            format!("whoever reaches {endpoint} can send, and what is sent is not encrypted")
+        };
         let warning = context.report.warn(span, message);
         if index == 0 {
             warning.help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
@@ -92,6 +100,7 @@ fn warn_of_open_ports(
 fn http_listener(
     name: &str,
     http: &HttpReceiver,
+    extensions: &mut Extensions<'_>,
     node: &Node,
     addresses: &mut Addresses,
     context: &mut Context<'_>,
@@ -156,9 +165,10 @@ fn http_listener(
         })
     });
 
+    let auth = receiver_auth::compile(http.auth.as_ref(), extensions, node, context);
     let tls = http.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();
     Some(ListenerSettings {
-        name: name.to_owned(),
+        name: name.into(),
         protocol: Protocol::Http,
         endpoint: endpoint?,
         host: address::host_name(&http.endpoint),
@@ -168,6 +178,7 @@ fn http_listener(
         idle_timeout: http.idle_timeout.or_longest(),
         write_timeout: http.write_timeout.or_longest(),
         tls: tls.ok()?.flatten(),
+        auth: auth.ok()?,
         http2: Http2Settings::default(),
         max_connections: http.max_connections,
         makes_room: Evicted::Headless,
@@ -180,6 +191,7 @@ fn http_listener(
 fn grpc_listener(
     name: &str,
     grpc: &GrpcReceiver,
+    extensions: &mut Extensions<'_>,
     node: &Node,
     addresses: &mut Addresses,
     context: &mut Context<'_>,
@@ -204,9 +216,10 @@ fn grpc_listener(
             defaults.max_connection_age_grace,
         ),
     };
+    let auth = receiver_auth::compile(grpc.auth.as_ref(), extensions, node, context);
     let tls = grpc.tls.as_ref().map(|tls| server_tls::compile(tls, node.near(&["tls"]), context)).transpose();
     Some(ListenerSettings {
-        name: name.to_owned(),
+        name: name.into(),
         protocol: Protocol::Grpc,
         endpoint: endpoint?,
         host: address::host_name(&grpc.endpoint),
@@ -219,6 +232,7 @@ fn grpc_listener(
         idle_timeout: keepalive.max_connection_idle.or_longest(),
         write_timeout: HttpReceiver::default().write_timeout.0,
         tls: tls.ok()?.flatten(),
+        auth: auth.ok()?,
         http2,
         max_connections: grpc.max_connections,
         makes_room: Evicted::Headless,

@@ -2,15 +2,20 @@
 //! must exist, addresses, URLs, templates, patterns, and what sections say about each other.
 
 mod address;
+mod exporter_auth;
 mod exporters;
+mod extensions;
 mod headers;
 mod listeners;
 mod own_receivers;
 mod queue;
+mod receiver_auth;
 mod routes;
 mod server_tls;
 mod statuses;
 mod template_values;
+mod tenant_rows;
+mod tenants;
 mod url;
 
 use std::net::SocketAddr;
@@ -26,9 +31,16 @@ use crate::route::{RouteSpec, Unrouted};
 use super::model;
 use super::node::Node;
 use super::problem::Report;
+use super::substitute::Files;
 use super::{Limits, Secrets, Surroundings};
 
+pub(super) use tenant_rows::{
+    CompiledRow, ExporterNames, compile_file as compile_row, compile_list_file as compile_rows,
+};
+pub(super) use tenants::{WrittenRows, WrittenTable};
+
 use address::Addresses;
+use extensions::Extensions;
 use own_receivers::OwnReceivers;
 
 /// What [`super::Compiled`] holds beside the text it was made from.
@@ -36,6 +48,7 @@ pub(super) struct Parts {
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) exporters: Vec<(Arc<str>, ExporterSettings)>,
     pub(super) routes: Vec<RouteSpec>,
+    pub(super) tenants: Option<WrittenTable>,
     pub(super) unrouted: Unrouted,
     pub(super) limits: Limits,
     pub(super) acknowledge: Acknowledge,
@@ -53,8 +66,12 @@ pub(super) struct Parts {
 struct Context<'a> {
     /// The text, for quoting values as they are written.
     source: &'a str,
-    /// Whether the files of certificates have to be there.
+    /// What the file is called.
+    file: &'a str,
+    /// Whether the files of certificates and credentials have to be there.
     secrets: Secrets,
+    /// Reads them, so that the configuration is loaded again when they change.
+    files: &'a mut Files,
     report: &'a mut Report,
 }
 
@@ -104,19 +121,31 @@ impl Context<'_> {
     }
 }
 
+/// The exporters that rows of the table may name.
+pub(super) fn exporter_names<'a>(
+    config: &'a model::Config,
+    root: &Node,
+    report: &Report,
+) -> ExporterNames<'a> {
+    let names = config.exporters.0.iter().map(|(name, _)| name.as_str()).collect();
+    ExporterNames { names, incomplete: report.has_error_within(root.near(&["exporters"]).span) }
+}
+
 /// Compiles a configuration whose tree is `root`. What can't be compiled is reported and left out.
 pub(super) fn compile(
     config: &model::Config,
     root: &Node,
-    source: &str,
+    (source, file): (&str, &str),
     surroundings: &Surroundings<'_>,
+    files: &mut Files,
     report: &mut Report,
 ) -> Parts {
-    let mut context = Context { source, secrets: surroundings.secrets, report };
+    let mut context = Context { source, file, secrets: surroundings.secrets, files, report };
     let context = &mut context;
     let mut addresses = Addresses::default();
 
-    let listeners = listeners::compile(&config.receivers, root, &mut addresses, context);
+    let mut extensions = Extensions::new(&config.extensions, root);
+    let listeners = listeners::compile(&config.receivers, &mut extensions, root, &mut addresses, context);
     let admin = config
         .admin
         .enabled
@@ -141,9 +170,15 @@ pub(super) fn compile(
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
     let own_receivers = OwnReceivers(&listeners);
-    let exporters = exporters::compile(&config.exporters, &own_receivers, root, context);
+    let exporters = exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
+    extensions.warn_of_unused(context);
+    receiver_auth::check_table(&listeners, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     template_values::check(&exporters, &routes, &config.routes, root, context);
+    let tenants = config.tenants.as_ref().and_then(|section| {
+        let names = exporter_names(config, root, context.report);
+        tenants::compile(section, root.near(&["tenants"]), &names, context)
+    });
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
@@ -154,6 +189,7 @@ pub(super) fn compile(
         listeners,
         exporters,
         routes,
+        tenants,
         unrouted: match config.unrouted {
             model::Unrouted::Reject => Unrouted::Reject,
             model::Unrouted::Drop => Unrouted::Drop,

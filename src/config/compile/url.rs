@@ -188,7 +188,11 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
             "write `traces_endpoint`, `metrics_endpoint` and `logs_endpoint`, which are used as they are",
         ));
     }
-    let local = host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    Ok((secure, local))
+    Ok((secure, is_local(host)))
+}
+
+/// Whether what is sent to this host stays on this machine.
+pub(super) fn is_local(host: &str) -> bool {
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Error as _, MapAccess};
 use serde::{Deserialize, Serialize};
 
+use super::extensions::Auth;
 use super::named::Typed;
 use super::queue::{RetryOnFailure, SendingQueue};
 use super::units::{Duration, FileMode};
@@ -68,6 +69,8 @@ pub(in crate::config) struct OtlpHttp {
     /// Headers of every request, as a map from name to value or a list of both. Values are templates and secret:
     /// they are never shown.
     pub(in crate::config) headers: Headers,
+    /// What each request is authenticated with, beside `headers`.
+    pub(in crate::config) auth: Option<Auth>,
     /// For one attempt, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
     /// TLS, for `https` URLs.
@@ -106,6 +109,7 @@ impl Default for OtlpHttp {
             compression: Compression::default(),
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
+            auth: None,
             timeout: Duration::from_secs(30),
             tls: Tls::default(),
             proxy_url: None,
@@ -133,6 +137,8 @@ pub(in crate::config) struct OtlpGrpc {
     /// Metadata of every request, as a map from name to value or a list of both. Values are templates and secret:
     /// they are never shown.
     pub(in crate::config) headers: Headers,
+    /// What each request is authenticated with, beside `headers`.
+    pub(in crate::config) auth: Option<Auth>,
     /// For one attempt, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
     /// TLS; `insecure: true` or an `http` URL sends without.
@@ -157,6 +163,7 @@ impl Default for OtlpGrpc {
             endpoint: None,
             compression: GrpcCompression::default(),
             headers: Headers::default(),
+            auth: None,
             timeout: Duration::from_secs(30),
             tls: Tls::default(),
             max_connection_age: Duration::from_secs(300),

@@ -2,10 +2,12 @@
 //! reference in the documentation are made from these types; their doc comments are what users read.
 
 mod exporters;
+mod extensions;
 mod named;
 mod queue;
 mod receivers;
 mod routes;
+mod tenants;
 mod units;
 
 use std::path::PathBuf;
@@ -19,13 +21,18 @@ pub(super) use exporters::{
     Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation, StatusAction,
     Tls, TlsVersion, Verbosity,
 };
+pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{Key, KeyPart, MatchRule, MatchValue, Negated, Route, Signal};
+pub(super) use tenants::{
+    TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
+    UnlistedTenant,
+};
 pub(super) use units::{
-    Duration, FileMode, JournalSync, Memory, QueueSize, Size, boolean, instead_of_sexagesimal, integer,
-    octal_or_decimal, sexagesimal,
+    ByteRate, Duration, FileMode, JournalSync, Memory, QueueSize, Size, Timestamp, boolean,
+    instead_of_sexagesimal, integer, octal_or_decimal, sexagesimal,
 };
 
 /// The configuration of Sluice.
@@ -34,11 +41,17 @@ pub(super) use units::{
 pub(super) struct Config {
     /// Where telemetry comes in: `otlp`, or several as `otlp/NAME`.
     pub(super) receivers: Named<Receiver>,
+    /// What receivers and exporters name in `auth`: `TYPE` or `TYPE/NAME`. The types are `bearertokenauth`, `basicauth` and
+    /// `oauth2client`.
+    pub(super) extensions: Named<Extension>,
     /// Where telemetry goes: `TYPE` or `TYPE/NAME`. The types are `otlp_http` (also written `otlphttp`), `otlp_grpc`
     /// (also written `otlp`), `file` and `debug`.
     pub(super) exporters: Named<Exporter>,
     /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
     pub(super) routes: Vec<Route>,
+    /// The table of tenants: who may send, where it goes, how much.
+    #[schemars(extend("x-asked-by-key" = true))]
+    pub(super) tenants: Option<TenantsSection>,
     /// What happens to resources that no route matches.
     pub(super) unrouted: Unrouted,
     /// What Sluice may use.
@@ -71,8 +84,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             receivers: Named::default(),
+            extensions: Named::default(),
             exporters: Named::default(),
             routes: Vec::new(),
+            tenants: None,
             unrouted: Unrouted::default(),
             limits: Limits::default(),
             acknowledge: Acknowledge::default(),

@@ -6,9 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 
-use super::TlsVersion;
 use super::named::Typed;
 use super::units::{Duration, Size};
+use super::{Auth, TlsVersion};
 use crate::receive::MAX_CONCURRENT_STREAMS;
 
 /// A receiver of OTLP.
@@ -56,6 +56,8 @@ pub(in crate::config) struct HttpReceiver {
     pub(in crate::config) max_request_body_size: Size,
     /// TLS, which is spoken if this is written.
     pub(in crate::config) tls: Option<ServerTls>,
+    /// Who may send. Without it, whoever reaches the endpoint may.
+    pub(in crate::config) auth: Option<Auth>,
     /// Lets web pages of other origins send.
     pub(in crate::config) cors: Option<Cors>,
     /// The whole head of a request must arrive in this time; 0 sets no limit.
@@ -87,6 +89,7 @@ impl Default for HttpReceiver {
             endpoint: "127.0.0.1:4318".into(),
             max_request_body_size: Size(64 << 20),
             tls: None,
+            auth: None,
             cors: None,
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
@@ -167,6 +170,8 @@ pub(in crate::config) struct GrpcReceiver {
     pub(in crate::config) max_connections: usize,
     /// TLS, which is spoken if this is written.
     pub(in crate::config) tls: Option<ServerTls>,
+    /// Who may send. Without it, whoever reaches the endpoint may. `grpc.health.v1.Health` answers everybody.
+    pub(in crate::config) auth: Option<Auth>,
 }
 
 impl Default for GrpcReceiver {
@@ -179,6 +184,7 @@ impl Default for GrpcReceiver {
             read_timeout: Duration::from_secs(60),
             max_connections: 10_000,
             tls: None,
+            auth: None,
         }
     }
 }

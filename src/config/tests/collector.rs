@@ -54,7 +54,7 @@ fn in_exporter(name: &str, block: &str) -> String {
 
 fn in_receiver(protocol: &str, block: &str) -> String {
     format!(
-        "receivers: {{ otlp: {{ protocols: {{ {protocol}: {block} }} }} }}\nexporters: {{ debug: }}\n{}",
+        "receivers: {{ otlp: {{ protocols: {{ {protocol}: {block} }} }} }}\nexporters: {{ debug: }}\ntenants: {{ list: [] }}\n{}",
         ROUTE.replace("EXPORTER", "debug")
     )
 }
@@ -74,7 +74,7 @@ fn every_key_of_the_collectors_http_client_has_a_verdict() {
         ("write_buffer_size", "4096", Warned, "524288"),
         ("timeout", "5s", Taken, "30s"),
         ("headers", "{ a: b }", Taken, "{}"),
-        ("auth", "{ authenticator: x }", Refused, "{ authenticator: }"),
+        ("auth", "{}", Taken, "{ authenticator: }"),
         ("compression", "zstd", Taken, "gzip"),
         ("compression_params", "{ level: 2 }", Taken, "{ level: 0 }"),
         ("max_idle_conns", "5", Warned, "100"),
@@ -113,7 +113,7 @@ fn every_key_of_the_collectors_grpc_client_has_a_verdict() {
         ("user_agent", "me", Warned, "''"),
         ("balancer_name", "pick_first", Warned, "round_robin"),
         ("authority", "x", Warned, "''"),
-        ("auth", "{ authenticator: x }", Refused, "{ authenticator: }"),
+        ("auth", "{}", Taken, "{ authenticator: }"),
         ("middlewares", "[{ id: x }]", Refused, "[]"),
         ("timeout", "5s", Taken, "5s"),
         ("sending_queue", "{ enabled: true }", Taken, ""),
@@ -130,7 +130,7 @@ fn every_key_of_the_collectors_http_server_has_a_verdict() {
         ("transport", "tcp4", Warned, "tcp"),
         ("dialer", "{ timeout: 5s }", Warned, "{ timeout: 0s }"),
         ("cors", "{ allowed_origins: [\"*\"] }", Taken, "{}"),
-        ("auth", "{ authenticator: x, request_params: [a] }", Refused, "{ authenticator: }"),
+        ("auth", "{ authenticator: tenants }", Taken, "{ authenticator: }"),
         ("max_request_body_size", "1000000", Taken, "0"),
         ("include_metadata", "true", Warned, "false"),
         ("include_tls_metadata", "true", Warned, "false"),
@@ -177,7 +177,7 @@ fn every_key_of_the_collectors_grpc_server_has_a_verdict() {
             Taken,
             "{ server_parameters: {}, enforcement_policy: {} }",
         ),
-        ("auth", "{ authenticator: x }", Refused, "{ authenticator: }"),
+        ("auth", "{ authenticator: tenants }", Taken, "{ authenticator: }"),
         ("include_metadata", "true", Warned, "false"),
         ("middlewares", "[{ id: x }]", Refused, "[]"),
     ];
@@ -355,21 +355,10 @@ fn what_stands_below_a_key_without_effect_asks_for_nothing_where_it_is_empty_or_
     let clients = [&http_client, &grpc_client];
     let servers = [&http_server, &grpc_server];
     let all = [&http_client, &grpc_client, &http_server, &grpc_server];
+    let auth = in_receiver("http", "{ auth: { authenticator: tenants, @ } }");
     let keys: [(&[&String], _, &[_], &[_], _); 10] = [
-        (
-            &all,
-            "auth",
-            &["{ authenticator: }", "{}"],
-            &["{ authenticator: x }", "{ authenticator: '' }"],
-            Refused,
-        ),
-        (
-            &[&http_server],
-            "auth",
-            &["{ authenticator: , request_params: [] }", "{ request_params: }"],
-            &["{ request_params: [a] }"],
-            Refused,
-        ),
+        (&all, "auth", &["{ authenticator: }", "{}", "{ authenticator: , request_params: [] }"], &[], Taken),
+        (&[&auth], "request_params", &["[]", ""], &["[a]"], Refused),
         (
             &all,
             "middlewares",

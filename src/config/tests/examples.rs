@@ -94,7 +94,7 @@ fn the_schema_takes_what_the_configuration_takes() {
         "exporters: { otlp_http: { auth: { authenticator: }, middlewares: [{ id: }], headers: { X: }, compression_params: { level: -1 } } }",
         "exporters: { otlp_http: { tls: { tpm: { enabled: false, path: /dev/tpm0 }, include_insecure_cipher_suites: false } } }",
         "receivers: { otlp: { protocols: { http: { max_request_body_size: 0 }, grpc: { max_recv_msg_size_mib: 0 } } } }",
-        "processors: { batch: }\nservice: { pipelines: {} }\nextensions: { a: }\nconnectors: { routing: }",
+        "processors: { batch: }\nservice: { pipelines: {} }\nextensions: { a: , bearertokenauth/b: { tokens: [\"${env:T}\", x], scheme: '' } }\nconnectors: { routing: }",
     ] {
         assert_eq!(complaints(yaml), [""; 0], "{yaml}");
     }
@@ -110,7 +110,8 @@ fn the_schema_takes_no_slips() {
         "routes: [{ exporters: debug }]",
         "exporters: { kafka: {} }",
         "exporters: { otlp_http: { endpont: x } }",
-        "receivers: { otlp: { protocols: { http: { auth: { authenticator: x } } } } }",
+        "receivers: { otlp: { protocols: { http: { auth: { authenticatr: x } } } } }",
+        "extensions: { basicauth: { htpasswd: { path: x } } }",
         "receivers: { otlp: { protocols: { http: { middlewares: [{ id: x }] } } } }",
         "exporters: { otlp_http: { tls: { tpm: { path: /dev/tpm0 } } } }",
         "admin: { enabled: yep }",

@@ -432,7 +432,7 @@ fn what_the_collector_has_and_sluice_does_not_need_is_a_warning_that_says_why() 
         [
             "4:15 warning: the processor `batch` has no effect: batches are formed by `sending_queue.batch` of each \
              exporter",
-            "5:1 warning: `extensions` has no effect: health is `health:`, metrics and API are `admin:`",
+            "5:15 warning: the extension `zpages` has no effect: metrics and API are `admin:`",
             "6:1 warning: `service` has no effect: there are no pipelines; `routes` says what goes where",
         ]
     );

@@ -23,6 +23,7 @@ use self::call::{Answered, CallError, Message, call};
 use self::pool::{Place, Pool, Unopened};
 use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
+use super::auth::{AuthHeader, AuthHeaders, secrets_of};
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{Destinations, Origin, keep_swept};
@@ -71,6 +72,7 @@ pub struct GrpcTransport {
 #[derive(Debug)]
 struct Shared {
     settings: OtlpGrpcSettings,
+    auth: Option<Arc<AuthHeaders>>,
     max_in_flight: usize,
     retry: RetrySettings,
     statuses: Statuses,
@@ -93,6 +95,7 @@ impl GrpcTransport {
         settings: &ExporterSettings,
         grpc: &OtlpGrpcSettings,
         network: &Network,
+        former: Option<&Arc<AuthHeaders>>,
     ) -> Result<Self, TransportError> {
         let wants_tls = grpc.url.as_ref().and_then(Template::as_text).is_some_and(is_https);
         let destinations = Arc::<Destinations<Pool>>::default();
@@ -100,6 +103,7 @@ impl GrpcTransport {
             tls: Tls::new(grpc.tls.clone(), b"h2", wants_tls)?,
             connector: Connector::new(network, grpc.timeout, destinations.room()),
             proxies: Proxies::from_env(),
+            auth: grpc.auth.as_ref().map(|auth| AuthHeaders::new(auth, network, former)).transpose()?,
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
             statuses: settings.statuses.clone(),
@@ -113,6 +117,10 @@ impl GrpcTransport {
 
     pub(super) fn target(&self, values: &impl Values) -> Result<Arc<GrpcTarget>, TargetError> {
         self.shared.target(values)
+    }
+
+    pub(super) fn auth(&self) -> Option<&Arc<AuthHeaders>> {
+        self.shared.auth.as_ref()
     }
 
     pub(super) fn circuits(&self) -> Vec<(String, CircuitState)> {
@@ -130,8 +138,17 @@ impl GrpcTransport {
             return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
         }
         keep_swept(&self.shared, IDLE / 2, |shared| (&*shared.destinations, &shared.tls));
+        // What waits for its header takes no place among the calls to the destination.
+        let auth = self.shared.auth.as_deref();
+        if let Err(answer) = AuthHeaders::ready(auth).await {
+            return Some(answer);
+        }
         let alone = conditions.hanging.load(Ordering::Relaxed);
-        let exchange = || self.shared.exchange(target, batch, alone, conditions.budget);
+        let exchange = || {
+            AuthHeaders::attempt(auth, async |header| {
+                self.shared.exchange(target, header.as_deref(), batch, alone, conditions.budget).await
+            })
+        };
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
     }
 }
@@ -141,10 +158,12 @@ impl Shared {
     async fn exchange(
         &self,
         target: &GrpcTarget,
+        header: Option<&AuthHeader>,
         batch: &Batch,
         alone: bool,
         budget: &Arc<Budget>,
     ) -> Answer {
+        let secrets = secrets_of(&target.secrets, header);
         let compression = self.settings.compression;
         let message = match RequestBody::new(batch, Encoding::Proto, compression, budget).await {
             Ok(message) => message,
@@ -155,12 +174,12 @@ impl Shared {
         };
         let limit = self.settings.timeout;
         let sent = match Instant::now().checked_add(limit).filter(|_| !limit.is_zero()) {
-            Some(deadline) => timeout_at(deadline, self.send(target, &message, alone, budget)).await,
-            None => Ok(self.send(target, &message, alone, budget).await),
+            Some(deadline) => timeout_at(deadline, self.send(target, header, &message, alone, budget)).await,
+            None => Ok(self.send(target, header, &message, alone, budget).await),
         };
         match sent.unwrap_or(Err(Failure::Timeout(limit))) {
-            Ok(answered) => answered.judge(&self.statuses, batch.records(), batch.len(), &target.secrets),
-            Err(failure) => failure.answer(&target.secrets),
+            Ok(answered) => answered.judge(&self.statuses, batch.records(), batch.len(), &secrets),
+            Err(failure) => failure.answer(&secrets),
         }
     }
 
@@ -170,6 +189,7 @@ impl Shared {
     async fn send(
         &self,
         target: &GrpcTarget,
+        header: Option<&AuthHeader>,
         message: &RequestBody,
         mut alone: bool,
         budget: &Arc<Budget>,
@@ -183,7 +203,7 @@ impl Shared {
         while !alone {
             let (place, is_new) = self.place(target, first).await?;
             let started = Instant::now();
-            let request = target.request(self.settings.timeout);
+            let request = target.request(header, self.settings.timeout);
             let sent = call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE), budget).await;
             let (error, not_taken) = match sent {
                 Ok(answered) => return Ok(answered),
@@ -207,7 +227,8 @@ impl Shared {
             first = Some(started);
         }
         let place = self.open(target, false).await.map_err(Failure::Open)?;
-        match call(place.sender(), target.request(self.settings.timeout), message, None, budget).await {
+        let request = target.request(header, self.settings.timeout);
+        match call(place.sender(), request, message, None, budget).await {
             Ok(answered) => Ok(answered),
             Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
             Err(CallError::Stuck) => unreachable!("patience has no end here"),
@@ -345,6 +366,7 @@ mod tests {
         let grpc = OtlpGrpcSettings {
             url: Some(Template::parse(&format!("http://{address}")).unwrap()),
             headers: vec![],
+            auth: None,
             compression: Compression::None,
             timeout: Duration::from_secs(10),
             tls: crate::export::TlsClientSettings::default(),
@@ -364,7 +386,7 @@ mod tests {
             retry: RetrySettings::without_jitter(),
             statuses: Statuses::default(),
         };
-        GrpcTransport::new(&settings, &grpc, &Network::Machine).unwrap()
+        GrpcTransport::new(&settings, &grpc, &Network::Machine, None).unwrap()
     }
 
     #[tokio::test]

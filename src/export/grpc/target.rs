@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use super::pool::{Pool, PoolLimits};
 use super::{IDLE, Shared};
+use crate::export::auth::AuthHeader;
 use crate::export::upstream::allowance::Allowance;
 use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::{Destination, Origin};
@@ -27,7 +28,8 @@ pub struct GrpcTarget {
     pub(super) destination: Arc<Destination<Pool>>,
     /// Scheme, authority, service and method.
     uri: Uri,
-    /// All but `grpc-timeout`; configured ones are marked as sensitive if they may hold a secret.
+    /// All but `grpc-timeout`; configured ones are marked as sensitive if they may hold a secret. That of `auth` is there
+    /// without its value.
     headers: HeaderMap,
     /// What must not be seen if the upstream says it back.
     pub(super) secrets: Secrets,
@@ -54,13 +56,16 @@ impl GrpcTarget {
         &self.headers
     }
 
-    /// The head of a call that has so much time; zero: all it wants.
-    pub(super) fn request(&self, timeout: Duration) -> Request<()> {
+    /// The head of a call, authenticated by this header if there is one, that has so much time; zero: all it wants.
+    pub(super) fn request(&self, header: Option<&AuthHeader>, timeout: Duration) -> Request<()> {
         let mut request = Request::new(());
         *request.version_mut() = http::Version::HTTP_2;
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some(header) = header {
+            header.set(request.headers_mut());
+        }
         if !timeout.is_zero() {
             // At most eight digits.
             let text = match timeout.as_millis() {
@@ -142,6 +147,9 @@ impl Shared {
             let text = if name.as_str().ends_with("-bin") { BASE64.encode(text) } else { text };
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
             headers.insert(name.clone(), configured(value, &template.0, &mut secrets));
+        }
+        if let Some(auth) = &self.auth {
+            auth.reserve(&mut headers);
         }
         Ok(GrpcTarget { destination: self.destination(&origin)?, uri, headers, secrets })
     }

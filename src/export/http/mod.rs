@@ -28,11 +28,12 @@ pub(crate) use self::answer::error_message;
 use self::pool::{Connection, Pool, PoolLimits};
 use self::target::FixedTargets;
 pub use self::target::{FRAMING_HEADERS, HttpTarget};
+use super::auth::{AuthHeader, AuthHeaders, secrets_of};
 use super::upstream::answer_body::Unreadable;
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{self, Destinations, keep_swept};
-use super::upstream::detail::chain;
+use super::upstream::detail::{Secrets, chain};
 use super::upstream::dial::{self, Connector, DialError};
 use super::upstream::first_bytes::{FirstBytes, Spoken};
 use super::upstream::proxy::{Proxies, Way};
@@ -67,6 +68,7 @@ pub struct HttpTransport {
 #[derive(Debug)]
 struct Shared {
     settings: OtlpHttpSettings,
+    auth: Option<Arc<AuthHeaders>>,
     max_in_flight: usize,
     retry: RetrySettings,
     statuses: Statuses,
@@ -91,6 +93,7 @@ impl HttpTransport {
         settings: &ExporterSettings,
         http: &OtlpHttpSettings,
         network: &Network,
+        former: Option<&Arc<AuthHeaders>>,
     ) -> Result<Self, TransportError> {
         let proxies = match &http.proxy_url {
             Some(url) => Proxies::fixed(url.expose_secret())?,
@@ -102,6 +105,7 @@ impl HttpTransport {
             tls: Tls::new(http.tls.clone(), b"http/1.1", wants_tls)?,
             connector: Connector::new(network, http.timeout, destinations.room()),
             proxies,
+            auth: http.auth.as_ref().map(|auth| AuthHeaders::new(auth, network, former)).transpose()?,
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
             statuses: settings.statuses.clone(),
@@ -116,6 +120,10 @@ impl HttpTransport {
 
     pub(super) fn target(&self, values: &impl Values) -> Result<Arc<HttpTarget>, TargetError> {
         self.shared.target(values)
+    }
+
+    pub(super) fn auth(&self) -> Option<&Arc<AuthHeaders>> {
+        self.shared.auth.as_ref()
     }
 
     pub(super) fn circuits(&self) -> Vec<(String, CircuitState)> {
@@ -134,7 +142,16 @@ impl HttpTransport {
             return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
         }
         keep_swept(&self.shared, self.shared.sweep_pause(), |shared| (&*shared.destinations, &shared.tls));
-        let exchange = || self.shared.exchange(target, batch, conditions.budget);
+        // What waits for its header takes no place among the requests to the destination.
+        let auth = self.shared.auth.as_deref();
+        if let Err(answer) = AuthHeaders::ready(auth).await {
+            return Some(answer);
+        }
+        let exchange = || {
+            AuthHeaders::attempt(auth, async |header| {
+                self.shared.exchange(target, header.as_deref(), batch, conditions.budget).await
+            })
+        };
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
     }
 
@@ -153,7 +170,14 @@ impl Shared {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, target: &HttpTarget, batch: &Batch, budget: &Arc<Budget>) -> Answer {
+    async fn exchange(
+        &self,
+        target: &HttpTarget,
+        header: Option<&AuthHeader>,
+        batch: &Batch,
+        budget: &Arc<Budget>,
+    ) -> Answer {
+        let secrets = secrets_of(&target.secrets, header);
         let (encoding, compression) = (self.settings.encoding, self.settings.compression);
         let body = match RequestBody::new(batch, encoding, compression, budget).await {
             Ok(body) => body,
@@ -163,10 +187,10 @@ impl Shared {
             }
         };
         let deadline = Deadline::new(self.settings.timeout);
-        let sent = deadline.apply(self.send(target, body)).await;
+        let sent = deadline.apply(self.send(target, header, body)).await;
         let (response, connection) = match sent.unwrap_or(Err(Failure::Timeout(self.settings.timeout))) {
             Ok(sent) => sent,
-            Err(failure) => return failure.answer(target),
+            Err(failure) => return failure.answer(target, &secrets),
         };
         let (head, body) = response.into_parts();
         let body = deadline.apply(answer::read(body, budget)).await.unwrap_or(Err(Unreadable::BrokeOff));
@@ -174,7 +198,7 @@ impl Shared {
             Pool::give_back(&target.destination, connection);
         }
         let reply = Reply { status: head.status, headers: &head.headers, body };
-        reply.judge(&self.statuses, batch.records(), &target.secrets, SystemTime::now())
+        reply.judge(&self.statuses, batch.records(), &secrets, SystemTime::now())
     }
 
     /// Sends on an idle connection or on a new one.
@@ -184,17 +208,20 @@ impl Shared {
     async fn send(
         &self,
         target: &HttpTarget,
+        header: Option<&AuthHeader>,
         body: RequestBody,
     ) -> Result<(http::Response<Incoming>, Connection), Failure> {
         if let Some(connection) = target.destination.pool.take(self.tls.generation()) {
             let started = Instant::now();
-            match request(connection, target.request(body.clone())).await {
+            match request(connection, target.request(header, body.clone())).await {
                 Err(error) if is_stale(&error, started) => trace!(%error, "an idle connection was closed"),
                 done => return done.map_err(|error| Failure::Http(error, None)),
             }
         }
         let (connection, first) = self.connect(target).await?;
-        request(connection, target.request(body)).await.map_err(|error| Failure::Http(error, first.spoken()))
+        request(connection, target.request(header, body))
+            .await
+            .map_err(|error| Failure::Http(error, first.spoken()))
     }
 
     async fn connect(&self, target: &HttpTarget) -> Result<(Connection, FirstBytes), Failure> {
@@ -249,7 +276,7 @@ fn is_stale(error: &hyper::Error, started: Instant) -> bool {
 
 impl Failure {
     /// None of these is an answer, so all are worth another attempt (OTLP rules 43 and 44).
-    fn answer(self, target: &HttpTarget) -> Answer {
+    fn answer(self, target: &HttpTarget, secrets: &Secrets) -> Answer {
         let (code, detail) = match self {
             Self::Dial(error) => (error.code(), error.to_string()),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
@@ -262,7 +289,6 @@ impl Failure {
                 ("reset", format!("the connection ended without an answer: {}", chain(&error)))
             }
         };
-        let secrets = &target.secrets;
         Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
     }
 }

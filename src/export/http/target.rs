@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use super::pool::Pool;
 use super::{Destination, Shared};
+use crate::export::auth::AuthHeader;
 use crate::export::upstream::allowance::Allowance;
 use crate::export::upstream::body::RequestBody;
 use crate::export::upstream::circuit::Circuit;
@@ -39,7 +40,8 @@ pub struct HttpTarget {
     pub(super) destination: Arc<Destination>,
     /// As it stands in the request line: a path, or the whole URL for a proxy.
     uri: Uri,
-    /// All but `content-length`; configured ones are marked as sensitive if they may hold a secret.
+    /// All but `content-length`; configured ones are marked as sensitive if they may hold a secret. That of `auth` is there
+    /// without its value.
     headers: HeaderMap,
     /// What must not be seen if the upstream says it back.
     pub(super) secrets: Secrets,
@@ -67,11 +69,15 @@ impl HttpTarget {
         &self.headers
     }
 
-    pub(super) fn request(&self, body: RequestBody) -> Request<RequestBody> {
+    /// A request, authenticated by this header if there is one.
+    pub(super) fn request(&self, header: Option<&AuthHeader>, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some(header) = header {
+            header.set(request.headers_mut());
+        }
         request
     }
 }
@@ -162,6 +168,9 @@ impl Shared {
             let text = header.0.render(values, Place::Header)?;
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
             headers.insert(name.clone(), configured(value, &header.0, &mut secrets));
+        }
+        if let Some(auth) = &self.auth {
+            auth.reserve(&mut headers);
         }
         // With the port that is asked for, unless there is something to hide in it.
         let url = shown(if rendered.hidden.is_empty() { &whole } else { &rendered.shown });

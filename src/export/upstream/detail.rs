@@ -35,24 +35,35 @@ impl Secrets {
     pub(crate) fn add(&mut self, value: &str) {
         let words = value.split([' ', ',', ';', '=', '"']).filter(|word| !is_scheme(word));
         for secret in std::iter::once(value).chain(words) {
-            self.add_one(secret);
+            self.add_whole(secret);
         }
         for word in value.split([' ', ',', ';', '"']) {
             let Some(credential) = basic(word) else { continue };
-            self.add_one(&credential);
+            self.add_whole(&credential);
             if let Some((user, password)) = credential.split_once(':') {
-                self.add_one(user);
-                self.add_one(password);
+                self.add_whole(user);
+                self.add_whole(password);
             }
         }
-        // The longest first, so that a part doesn't tear a whole apart.
-        self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    fn add_one(&mut self, secret: &str) {
-        if secret.len() >= MIN_SECRET && !self.0.iter().any(|known| known == secret) {
-            self.0.push(secret.to_owned());
+    /// Adds a value, of which no part is a secret by itself.
+    pub(in crate::export) fn add_whole(&mut self, secret: &str) {
+        if secret.len() < MIN_SECRET || self.0.iter().any(|known| known == secret) {
+            return;
         }
+        // The longest first, so that a part doesn't tear a whole apart.
+        let at = self.0.partition_point(|known| known.len() >= secret.len());
+        self.0.insert(at, secret.to_owned());
+    }
+
+    /// These and others.
+    pub(in crate::export) fn with(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        for secret in &others.0 {
+            all.add_whole(secret);
+        }
+        all
     }
 
     /// `text` for people.

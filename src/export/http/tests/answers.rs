@@ -74,7 +74,7 @@ async fn the_retried_statuses_can_be_chosen() {
             OtlpHttpSettings { headers: vec![header("x-status", status)], ..http_settings(&upstream.url()) };
         let mut settings = exporter(http.clone());
         settings.statuses = Statuses::retrying(vec![404, 408, 500]);
-        let transport = HttpTransport::new(&settings, &http, &Network::Machine).unwrap();
+        let transport = HttpTransport::new(&settings, &http, &Network::Machine, None).unwrap();
         assert_eq!(transport.send("k").await.outcome, expected, "{status}");
     }
 }

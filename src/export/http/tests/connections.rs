@@ -243,7 +243,7 @@ async fn rules_7_and_47_requests_at_a_time_are_bounded_per_destination() {
     let http = http_settings(&upstream.url());
     let mut settings = exporter(http.clone());
     settings.max_in_flight = 3;
-    let transport = HttpTransport::new(&settings, &http, &Network::Machine).unwrap();
+    let transport = HttpTransport::new(&settings, &http, &Network::Machine, None).unwrap();
     for answer in futures_join_all((0..30).map(|_| transport.send("k"))).await {
         assert_eq!(answer.outcome, DELIVERED);
     }

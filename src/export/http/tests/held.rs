@@ -130,7 +130,7 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
     });
     let exporter = Exporter::start(
         "otlp_http/held".into(),
-        Active::new("otlp_http/held", settings, &Network::Machine).unwrap(),
+        Active::new("otlp_http/held", settings, &Network::Machine, None).unwrap(),
         Arc::new(Shared::new(Arc::new(Budget::new(1 << 24)), Arc::new(StreamCount::new(STREAMS)), None)),
         Arc::new(ArcSwapOption::from_pointee(dead_letters.unwrap())),
     );

@@ -37,6 +37,7 @@ fn http_settings(url: &str) -> OtlpHttpSettings {
     OtlpHttpSettings {
         urls: [Some(template.clone()), Some(template.clone()), Some(template)],
         headers: vec![],
+        auth: None,
         encoding: Encoding::Proto,
         compression: Compression::None,
         timeout: Duration::from_secs(10),
@@ -71,7 +72,7 @@ fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
 
 #[expect(clippy::needless_pass_by_value, reason = "shorter in every test")]
 fn new(http: OtlpHttpSettings) -> Result<HttpTransport, TransportError> {
-    HttpTransport::new(&exporter(http.clone()), &http, &Network::Machine)
+    HttpTransport::new(&exporter(http.clone()), &http, &Network::Machine, None)
 }
 
 /// A batch of ten records in several chunks.

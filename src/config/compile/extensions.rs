@@ -1,0 +1,205 @@
+//! `extensions`: what `auth` of receivers and exporters names, and what both have of it in common.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use http::HeaderName;
+use secrecy::SecretString;
+
+use super::Context;
+use crate::config::Secrets;
+use crate::config::model::{BearerTokenAuth, Extension, Named};
+use crate::config::node::Node;
+use crate::config::problem::nearest;
+use crate::config::secrets::{self, named};
+use crate::config::substitute::PLACEHOLDER;
+use crate::export::SecretUse;
+
+/// The extensions of a configuration, and which of them have been named.
+pub(super) struct Extensions<'a> {
+    written: &'a Named<Extension>,
+    node: &'a Node,
+    used: HashSet<&'a str>,
+}
+
+/// The token of a header, of which an exporter sends the first, and a receiver takes any.
+pub(super) struct Bearer<'a> {
+    /// The header that carries it.
+    pub(super) header: HeaderName,
+    /// What stands before it; perhaps nothing.
+    pub(super) scheme: String,
+    /// The tokens, or where they are.
+    pub(super) tokens: WrittenTokens<'a>,
+}
+
+/// Tokens as they are written.
+pub(super) enum WrittenTokens<'a> {
+    /// At least one, each of visible ASCII.
+    Texts(Vec<SecretString>),
+    /// One in each line of this file.
+    File(&'a Path),
+}
+
+impl<'a> Extensions<'a> {
+    pub(super) fn new(written: &'a Named<Extension>, root: &'a Node) -> Self {
+        Self { written, node: root.near(&["extensions"]), used: HashSet::new() }
+    }
+
+    /// The extension that the `authenticator` at `node` names, and where it stands; nothing once it has been reported that there
+    /// is none. `others` is what may be named beside extensions.
+    pub(super) fn find(
+        &mut self,
+        name: &str,
+        others: &[&str],
+        node: &Node,
+        context: &mut Context<'_>,
+    ) -> Option<(&'a Extension, &'a Node)> {
+        if let Some((name, extension)) = self.written.0.iter().find(|(known, _)| known == name) {
+            self.used.insert(name);
+            return Some((extension, self.node.near(&[name])));
+        }
+        if !context.is_excused(self.node, name) {
+            let known = self.written.0.iter().map(|(known, _)| known.as_str());
+            let near =
+                nearest(name, known.chain(others.iter().copied())).filter(|near| secrets::is_name(near));
+            let help = match near {
+                Some(near) if context.report.shows(node.span) => format!("did you mean `{near}`?"),
+                _ => "write an extension of that name below `extensions:`, such as `bearertokenauth: { token: \"${env:TOKEN}\" }`".to_owned(),
+            };
+            context.report.error(node.span, format!("there is no extension {}", named(name))).help(help);
+        }
+        None
+    }
+
+    /// Says which extensions nothing names.
+    pub(super) fn warn_of_unused(&self, context: &mut Context<'_>) {
+        for (name, _) in &self.written.0 {
+            if self.used.contains(name.as_str()) {
+                continue;
+            }
+            let shown = named(name);
+            let span = self.node.entry(name).map_or(self.node.span, |entry| entry.key_span);
+            context.report.warn(span, format!("the extension {shown} has no effect: nothing names it")).help(
+                format!(
+                    "write `auth: {{ authenticator: {} }}` in a receiver or an exporter",
+                    shown.trim_matches('`')
+                ),
+            );
+        }
+    }
+}
+
+/// Compiles the `bearertokenauth` at `node`; what is wrong with it has been reported where there is nothing.
+pub(super) fn bearer<'a>(
+    written: &'a BearerTokenAuth,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Bearer<'a>> {
+    let header = HeaderName::from_bytes(written.header.as_bytes());
+    if header.is_err() {
+        context
+            .report
+            .error(node.near(&["header"]).span, "this is not a header's name")
+            .help("write `header: Authorization`");
+    }
+    let is_scheme = written.scheme.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_scheme {
+        context
+            .report
+            .error(node.near(&["scheme"]).span, "a scheme is a single word of ASCII")
+            .help("write `scheme: Bearer`, or `scheme: ''` where nothing stands before the token");
+    }
+    let tokens = tokens(written, node, context)?;
+    let header = header.ok().filter(|_| is_scheme)?;
+    Some(Bearer { header, scheme: written.scheme.clone(), tokens })
+}
+
+fn tokens<'a>(
+    written: &'a BearerTokenAuth,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<WrittenTokens<'a>> {
+    let filename = written.filename.as_ref().filter(|path| !path.as_os_str().is_empty());
+    // As in the Collector.
+    let (key, without_effect) = match (filename, written.tokens.is_empty(), &written.token) {
+        (Some(_), false, _) => ("filename", Some("tokens")),
+        (Some(_), true, Some(_)) => ("filename", Some("token")),
+        (Some(_), true, None) => ("filename", None),
+        (None, false, token) => ("tokens", token.as_ref().map(|_| "token")),
+        (None, true, Some(_)) => ("token", None),
+        (None, true, None) => {
+            if !["token", "tokens", "filename"].iter().any(|key| context.is_excused(node, key)) {
+                context
+                    .report
+                    .error(node.span, "`bearertokenauth` has no token")
+                    .help("write `token: \"${env:TOKEN}\"`, `tokens: [\"${env:NEW}\", \"${env:OLD}\"]` or `filename: /run/secrets/tokens`");
+            }
+            return None;
+        }
+    };
+    if let Some(other) = without_effect {
+        let span = node.near(&[other]).span;
+        context.report.warn(span, format!("`{other}` has no effect: `{key}` wins over it"));
+    }
+    if let Some(path) = filename {
+        return Some(WrittenTokens::File(path));
+    }
+    let texts = if key == "tokens" { written.tokens.as_slice() } else { written.token.as_slice() };
+    sendable(texts.iter().map(String::as_str), node.near(&[key]), context).map(WrittenTokens::Texts)
+}
+
+/// The tokens of the file that `node` names. A change of it reloads the configuration. Nothing once it has been reported that
+/// there is none in it, or one that can't be used.
+pub(super) fn tokens_of_file(
+    path: &Path,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Vec<SecretString>> {
+    let text = read_secret(path, PLACEHOLDER, node, context)?;
+    let tokens: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if tokens.is_empty() {
+        context.report.error(node.span, "there is no token in the file").help("write one in each line");
+        return None;
+    }
+    sendable(tokens.into_iter(), node, context)
+}
+
+/// The tokens, if a header can hold them; otherwise that has been reported.
+fn sendable<'t>(
+    mut tokens: impl Iterator<Item = &'t str> + Clone,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Vec<SecretString>> {
+    let texts = tokens.clone();
+    if tokens.all(|token| SecretUse::Token.check(token).is_ok()) {
+        return Some(texts.map(SecretString::from).collect());
+    }
+    context
+        .report
+        .error(node.span, "a token must be visible ASCII without spaces, and not empty")
+        .help("write the token alone; what stands before it in the header is `scheme`");
+    None
+}
+
+/// The text of the file that `node` names, without its final line break. A change of it reloads the configuration. Nothing once
+/// it has been reported that it can't be read; `placeholder` where it needn't be there.
+pub(super) fn read_secret(
+    path: &Path,
+    placeholder: &str,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<String> {
+    match context.files.read_value(path) {
+        Ok(text) => Some(text),
+        Err(reason) => {
+            let message = format!("can't read the file {}: {reason}", secrets::path(path));
+            if context.secrets == Secrets::Optional {
+                context.report.warn(node.span, format!("{message}: a placeholder stands for it"));
+                return Some(placeholder.to_owned());
+            }
+            let help = "a relative path is relative to the working directory";
+            context.report.error(node.span, message).help(help);
+            None
+        }
+    }
+}

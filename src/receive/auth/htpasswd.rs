@@ -1,0 +1,269 @@
+//! `basicauth` of a receiver: whoever has the password of one of its users may send.
+//!
+//! bcrypt is made to take long, tens of milliseconds and more. It is computed aside from the runtime's workers, for a few
+//! requests at a time, and once for each user: a password that has been right is known by its hash from then on. So somebody who
+//! guesses passwords takes no more than some processor time, and nothing from senders that are known already.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use parking_lot::Mutex;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
+use tokio::sync::Semaphore;
+
+use crate::tenants::SecretHash;
+
+/// The highest cost of bcrypt that is taken, which is the highest that `htpasswd` makes: some ten seconds.
+const HIGHEST_COST: u32 = 17;
+
+/// Requests that wait for their turn to have a password looked at; more are asked to come again.
+const WAITING: usize = 1024;
+
+/// Passwords that are looked at at a time: half of the processors are left to senders that are known.
+static AT_A_TIME: LazyLock<Semaphore> = LazyLock::new(|| {
+    Semaphore::new(std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2)))
+});
+
+static TO_WAIT: Semaphore = Semaphore::const_new(WAITING);
+
+/// Users and their passwords.
+#[derive(Default, PartialEq, Eq)]
+pub struct HtpasswdUsers {
+    users: HashMap<Box<[u8]>, HtpasswdUser>,
+}
+
+struct HtpasswdUser {
+    password: Password,
+    /// The hash of the password that was right last, where finding that out took long.
+    verified: Mutex<Option<SecretHash>>,
+}
+
+/// A password, as a line of `htpasswd` has it.
+#[derive(Clone, PartialEq, Eq)]
+enum Password {
+    /// One that was written as it is.
+    Plain(SecretHash),
+    /// `{SHA}` and `{SSHA}`: the SHA-1 of the password and a salt, which may be empty.
+    Sha1 { digest: SecretHash, salt: Vec<u8> },
+    /// `$2y$` and the like.
+    Bcrypt(Box<str>),
+}
+
+/// What there is to say about a user and a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verified {
+    /// They are right.
+    Right,
+    /// There is no such user, or the password is another.
+    Wrong,
+    /// Too many wait for an answer to that.
+    Busy,
+}
+
+/// A line that is not of `htpasswd`. What stands in it is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongLine {
+    /// From 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl HtpasswdUsers {
+    /// Adds the users of a text of `USER:PASSWORD` lines; they replace those of the same name.
+    pub fn add(&mut self, text: &str) -> Result<(), WrongLine> {
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |why| WrongLine { line: index + 1, why };
+            let (user, password) = line.split_once(':').ok_or_else(|| wrong("there is no colon in it"))?;
+            if user.is_empty() {
+                return Err(wrong("there is no user before the colon"));
+            }
+            let password = Password::read(password).map_err(wrong)?;
+            self.users.insert(user.as_bytes().into(), HtpasswdUser { password, verified: Mutex::default() });
+        }
+        Ok(())
+    }
+
+    /// Whether there is no user.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Whether the password is that of the user.
+    pub(super) async fn verify(&self, username: &[u8], password: &[u8]) -> Verified {
+        let Some(user) = self.users.get(username) else { return Verified::Wrong };
+        let hash = SecretHash::of(&[password]);
+        let right = match &user.password {
+            Password::Plain(expected) => *expected == hash,
+            Password::Sha1 { digest, salt } => *digest == SecretHash::of(&[&sha1(password, salt)]),
+            Password::Bcrypt(_) if user.knows(&hash) => true,
+            Password::Bcrypt(expected) => return user.verify_slowly(expected, password, hash).await,
+        };
+        if right { Verified::Right } else { Verified::Wrong }
+    }
+}
+
+impl HtpasswdUser {
+    fn knows(&self, hash: &SecretHash) -> bool {
+        self.verified.lock().as_ref() == Some(hash)
+    }
+
+    async fn verify_slowly(&self, expected: &str, password: &[u8], hash: SecretHash) -> Verified {
+        let Ok(_place) = TO_WAIT.try_acquire() else { return Verified::Busy };
+        let _turn = AT_A_TIME.acquire().await;
+        // Another request with the same password may have had its turn meanwhile.
+        if self.knows(&hash) {
+            return Verified::Right;
+        }
+        let (expected, password) = (expected.to_owned(), password.to_owned());
+        let verifying = tokio::task::spawn_blocking(move || bcrypt::verify(&password, &expected));
+        match verifying.await {
+            Ok(Ok(true)) => {
+                *self.verified.lock() = Some(hash);
+                Verified::Right
+            }
+            Ok(Ok(false) | Err(_)) => Verified::Wrong,
+            // The runtime ends.
+            Err(_) => Verified::Busy,
+        }
+    }
+}
+
+impl Password {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        if let Some(digest) = text.strip_prefix("{SHA}") {
+            return Self::sha1(digest, 0);
+        }
+        if let Some(digest) = text.strip_prefix("{SSHA}") {
+            return Self::sha1(digest, usize::MAX);
+        }
+        if ["$2y$", "$2a$", "$2b$", "$2x$"].iter().any(|prefix| text.starts_with(prefix)) {
+            let parts: bcrypt::HashParts = text.parse().map_err(|_| "its bcrypt hash is not whole")?;
+            if parts.get_cost() > HIGHEST_COST {
+                return Err("the cost of its bcrypt hash is above 17");
+            }
+            return Ok(Self::Bcrypt(text.into()));
+        }
+        if text.starts_with('$') {
+            return Err(
+                "its password is hashed by MD5 or another way that is not taken (`htpasswd -B` hashes by bcrypt)",
+            );
+        }
+        if text.is_empty() {
+            return Err("there is no password behind the colon");
+        }
+        Ok(Self::Plain(SecretHash::of(&[text.as_bytes()])))
+    }
+
+    /// A digest in base64, with a salt of at most so many bytes behind it.
+    fn sha1(text: &str, most: usize) -> Result<Self, &'static str> {
+        let bytes = BASE64.decode(text).ok();
+        let split = bytes.as_deref().and_then(<[u8]>::split_first_chunk::<SHA1_OUTPUT_LEN>);
+        match split {
+            Some((digest, salt)) if salt.len() <= most => {
+                Ok(Self::Sha1 { digest: SecretHash::of(&[digest]), salt: salt.into() })
+            }
+            _ => Err("its SHA-1 hash is not whole"),
+        }
+    }
+}
+
+fn sha1(password: &[u8], salt: &[u8]) -> [u8; SHA1_OUTPUT_LEN] {
+    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[password, salt].concat());
+    digest.as_ref().try_into().expect("a SHA-1 has 20 bytes")
+}
+
+/// What has been verified is no part of what a user is.
+impl PartialEq for HtpasswdUser {
+    fn eq(&self, other: &Self) -> bool {
+        self.password == other.password
+    }
+}
+
+impl Eq for HtpasswdUser {}
+
+impl fmt::Debug for HtpasswdUsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HtpasswdUsers([{} users redacted])", self.users.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &str) -> HtpasswdUsers {
+        let mut htpasswd = HtpasswdUsers::default();
+        htpasswd.add(lines).unwrap();
+        htpasswd
+    }
+
+    async fn is_right(htpasswd: &HtpasswdUsers, user: &str, password: &str) -> bool {
+        htpasswd.verify(user.as_bytes(), password.as_bytes()).await == Verified::Right
+    }
+
+    #[tokio::test]
+    async fn passwords_are_taken_in_each_form_that_a_file_may_have_them_in() {
+        let bcrypt = bcrypt::hash_with_result("s3cret", 4).unwrap();
+        let salted = BASE64.encode([&sha1(b"s3cret", b"salt")[..], b"salt"].concat());
+        let htpasswd = of(&format!(
+            "# who may send\n\nbcrypt:{}\nb:{}\nsha:{{SHA}}{}\nssha:{{SSHA}}{salted}\nplain:s3cret\n colon:a:b \n",
+            bcrypt.format_for_version(bcrypt::Version::TwoY),
+            bcrypt.format_for_version(bcrypt::Version::TwoB),
+            BASE64.encode(sha1(b"s3cret", b"")),
+        ));
+        for user in ["bcrypt", "b", "sha", "ssha", "plain"] {
+            assert!(is_right(&htpasswd, user, "s3cret").await, "{user}");
+            for wrong in ["", "s3cre", "s3cret ", "S3cret", "s3crets"] {
+                assert!(!is_right(&htpasswd, user, wrong).await, "{user} {wrong}");
+            }
+        }
+        assert!(is_right(&htpasswd, "colon", "a:b").await);
+        assert!(!is_right(&htpasswd, "nobody", "s3cret").await);
+    }
+
+    #[tokio::test]
+    async fn a_password_that_was_right_is_known_from_then_on_and_a_wrong_one_is_not() {
+        let htpasswd = of(&format!("acme:{}", bcrypt::hash("s3cret", 4).unwrap()));
+        let user = &htpasswd.users[&b"acme"[..]];
+        assert!(!is_right(&htpasswd, "acme", "wrong").await);
+        assert!(!user.knows(&SecretHash::of(&[b"wrong"])));
+        assert!(is_right(&htpasswd, "acme", "s3cret").await);
+        assert!(user.knows(&SecretHash::of(&[b"s3cret"])));
+        assert!(!is_right(&htpasswd, "acme", "wrong").await);
+        assert!(user.knows(&SecretHash::of(&[b"s3cret"])), "a wrong one takes nothing from the right one");
+    }
+
+    #[test]
+    fn a_line_that_can_not_be_used_is_named_by_its_number_and_not_shown() {
+        for (line, why) in [
+            ("s3cret", "no colon"),
+            (":s3cret", "no user"),
+            ("a:", "no password"),
+            ("a:$2y$10$s3cret", "not whole"),
+            ("a:$2y$31$abcdefghijklmnopqrstuuTT7iqkdhhYg7DR4tI.mGOfXYlGKgIf6", "above 17"),
+            ("a:$apr1$s3cret$Vv9WmiTZl8YlW7gIv5MCl.", "MD5"),
+            ("a:{SHA}s3cret", "SHA-1"),
+            ("a:{SHA}c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0", "SHA-1"),
+        ] {
+            let wrong = HtpasswdUsers::default().add(&format!("b:ok\n{line}\n")).unwrap_err();
+            assert_eq!(wrong.line, 2);
+            assert!(wrong.why.contains(why) && !wrong.why.contains("s3cret"), "{line}: {}", wrong.why);
+        }
+        assert!(!format!("{:?}", of("acme:s3cret")).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_later_line_replaces_that_of_the_same_user() {
+        let mut htpasswd = of("acme:old\n");
+        htpasswd.add("acme:new\n").unwrap();
+        assert!(htpasswd == of("acme:new"));
+    }
+}

@@ -1,0 +1,92 @@
+//! An authorization server's endpoint for tokens, which hands out a new token each time, and can be told to fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::scripted::{Asked, Said, Scripted};
+
+/// What it does with a request.
+#[derive(Clone, Debug)]
+pub enum Grant {
+    /// Gives a token that is good for so long.
+    Token(Duration),
+    /// Answers so.
+    Answer(Said),
+}
+
+/// The endpoint. It ends with the test's runtime.
+pub struct TokenServer {
+    server: Scripted,
+    grant: Arc<Mutex<Grant>>,
+    given: Arc<AtomicUsize>,
+}
+
+/// The secret of the client that it knows, whose name is `sluice`.
+pub const CLIENT_SECRET: &str = "cl1ent-s3cret";
+
+impl TokenServer {
+    /// One that gives tokens `token-1-s3cret`, `token-2-s3cret`, … of so long a life.
+    pub async fn giving(lifetime: Duration) -> Self {
+        let grant = Arc::new(Mutex::new(Grant::Token(lifetime)));
+        let given = Arc::new(AtomicUsize::new(0));
+        let (told, number) = (grant.clone(), given.clone());
+        let server = Scripted::new(move |asked| match told.lock().clone() {
+            Grant::Answer(said) => said,
+            Grant::Token(_) if !is_known(asked) => refusal("invalid_client", "wrong credentials"),
+            Grant::Token(lifetime) => {
+                let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+                let seconds = lifetime.as_secs();
+                let body = format!(
+                    r#"{{"access_token":"{}","token_type":"Bearer","expires_in":{seconds}}}"#,
+                    token(number)
+                );
+                Said::new(200, &[("content-type", "application/json")], body)
+            }
+        })
+        .await;
+        Self { server, grant, given }
+    }
+
+    /// What it does from now on.
+    pub fn set(&self, grant: Grant) {
+        *self.grant.lock() = grant;
+    }
+
+    /// How many tokens it has given.
+    pub fn given(&self) -> usize {
+        self.given.load(Ordering::SeqCst)
+    }
+
+    /// All requests so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.server.asked()
+    }
+
+    /// The `extensions` section with an `oauth2client/ingest` that asks here, and has these options more.
+    pub fn extension(&self, more: &str) -> String {
+        format!(
+            "extensions: {{ oauth2client/ingest: {{ client_id: sluice, client_secret: {CLIENT_SECRET}, token_url: '{}/token', {more} }} }}\n",
+            self.server.url()
+        )
+    }
+}
+
+/// The token of this number, from 1.
+pub fn token(number: usize) -> String {
+    format!("token-{number}-s3cret")
+}
+
+/// An error of OAuth 2.0.
+pub fn refusal(error: &str, description: &str) -> Said {
+    let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
+    Said::new(401, &[("content-type", "application/json")], body)
+}
+
+fn is_known(asked: &Asked) -> bool {
+    use base64::Engine as _;
+    let expected = base64::prelude::BASE64_STANDARD.encode(format!("sluice:{CLIENT_SECRET}"));
+    asked.headers.get("authorization").is_some_and(|value| *value == format!("Basic {expected}"))
+}
