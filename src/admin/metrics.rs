@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
+use crate::access::AdminRefusal;
 use crate::descriptors::{Share, Use, descriptors};
 use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
@@ -152,6 +153,12 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         let unimplemented = Misdirection::ALL.into_iter().map(|how| grpc.misdirected(how)).sum();
         family.add(&[("transport", Transport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
         Ok(())
+    })?;
+    let help = "Requests that the admin and health listeners have refused, by why";
+    page.counters("sluice_admin_refused_requests", help, |family| {
+        AdminRefusal::ALL.into_iter().try_for_each(|refusal| {
+            family.add(&[("cause", refusal.name())], router.admin_access().refused(refusal))
+        })
     })?;
     let help = "Connections that came to nothing, or were closed, for what they were";
     page.counters("sluice_connection_errors", help, |family| {

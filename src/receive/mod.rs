@@ -46,6 +46,7 @@ pub(crate) use head::wrong_host;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Leaving, Listener};
 pub use otlp::Otlp;
+pub(crate) use sender::Peer;
 pub use sender::Sender;
 pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 pub use tls::{TlsServer, TlsServerSettings};

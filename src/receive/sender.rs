@@ -18,7 +18,7 @@ const LONGEST_JSON: usize = 16 * 1024;
 
 /// Put into the extensions of a request by its connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What is known about the sender of a request.
 #[derive(Clone, Debug, Default)]

@@ -154,9 +154,24 @@ impl SecureConnection {
 
     /// Posts a protobuf request; returns status and version, unless the connection has ended.
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Option<(u16, http::Version)> {
-        let request = http::Request::post(format!("https://localhost{path}"))
-            .header("host", "localhost")
-            .header("content-type", "application/x-protobuf")
+        self.send("POST", path, &[("content-type", "application/x-protobuf")], body).await
+    }
+
+    /// Sends a request; returns status and version, unless the connection has ended.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<(u16, http::Version)> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header("host", "localhost");
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value))
             .body(Full::new(Bytes::from(body)))
             .expect("the test's request is well-formed");
         let answer = match &mut self.sender {
