@@ -7,7 +7,7 @@ use crate::export::{Exporter, ExporterKind, ExporterSettings, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::route::Values as _;
 use crate::run::{ReloadError, Router};
-use crate::stream::{StreamName, StreamState, routing_key};
+use crate::stream::{Activity, StreamName, StreamState, routing_key};
 
 /// Shown instead of what may be a secret, as in the configuration.
 const REDACTED: &str = "[redacted]";
@@ -20,13 +20,14 @@ const DESTINATIONS: usize = 100;
 
 /// `GET /api/v1/streams`: live streams, those with the oldest entries first, then what is known of those that are gone.
 pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
-    let (mut exporter, mut key, mut limit) = (None, None, STREAMS);
+    let (mut exporter, mut key, mut activity, mut limit) = (None, None, None, STREAMS);
     for (name, value) in query::parameters(query) {
         match name {
             "exporter" => exporter = Some(value),
             "key" => key = Some(value),
+            "state" => activity = Some(activity_named(&value)?),
             "limit" => limit = query::number("limit", &value)?,
-            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key and limit")),
+            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key, state and limit")),
         }
     }
     let mut streams = Vec::new();
@@ -37,7 +38,9 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         }
         from.registry().for_each(|stream| {
             let name = stream.name();
-            if key.as_ref().is_none_or(|key| name.routing_key().contains(key.as_str())) {
+            if key.as_ref().is_none_or(|key| name.routing_key().contains(key.as_str()))
+                && activity.is_none_or(|wanted| stream.state().activity == wanted)
+            {
                 streams.push((from, stream.clone(), stream.oldest()));
             }
         });
@@ -57,7 +60,8 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
     router.shared().past.for_each(|from, signal, identity, history| {
         let routing_key = routing_key(identity);
         let wanted = exporter.as_ref().is_none_or(|wanted| **wanted == **from)
-            && key.as_ref().is_none_or(|key| routing_key.contains(key.as_str()));
+            && key.as_ref().is_none_or(|key| routing_key.contains(key.as_str()))
+            && activity.is_none_or(|wanted| wanted == Activity::Idle);
         if wanted {
             total += 1;
             if shown.len() < limit {
@@ -67,6 +71,14 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         }
     });
     Ok(json!({ "total": total, "limit": router.shared().streams.limit(), "streams": shown }))
+}
+
+/// What a stream does, by its word in the API.
+fn activity_named(name: &str) -> Result<Activity, String> {
+    Activity::ALL.into_iter().find(|activity| activity.name() == name).ok_or_else(|| {
+        let names = Activity::ALL.map(Activity::name).join(", ");
+        format!("`state` is one of {names}, not `{name}`")
+    })
 }
 
 /// A stream, by its exporter, signal and routing key.

@@ -30,7 +30,7 @@ const INDEX: &str = "Sluice admin
 GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
-GET  /api/v1/streams       live streams (?exporter=NAME&key=TEXT&limit=N)
+GET  /api/v1/streams       live streams (?exporter=NAME&key=TEXT&state=STATE&limit=N)
 GET  /api/v1/exporters     exporters and their counts
 GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
 GET  /api/v1/journal       the journal, and what nobody claims of it

@@ -15,6 +15,9 @@ use crate::support::{Front, Metrics, Sluice, SluiceProcess, eventually};
 const READER: &str = "0123456789abcdef-reader";
 const WRITER: &str = "0123456789abcdef-writer";
 
+/// A token that is not configured.
+const GUESS: &str = "guess-of-somebody-else";
+
 /// Pages that show something.
 const PAGES: [&str; 7] = [
     "/",
@@ -52,8 +55,7 @@ fn admin(front: &Front) -> SocketAddr {
 /// The answer to a request with these headers and no others.
 async fn ask_with(to: SocketAddr, line: &str, headers: &[String]) -> Answer {
     let mut wire = Wire::open(to).await;
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    wire.write(format!("{line} HTTP/1.1\r\n{headers}\r\n")).await;
+    wire.write(format!("{line} HTTP/1.1\r\n{}\r\n\r\n", headers.join("\r\n"))).await;
     wire.answer().await
 }
 
@@ -295,7 +297,6 @@ async fn a_refusal_is_in_the_log_and_a_token_never_is() {
     let yaml = outside(&both_tokens());
     let sluice = SluiceProcess::start(&yaml, &["--log-level", "trace"]).await;
     let to = admin(&sluice);
-    const GUESS: &str = "guess-of-somebody-else";
     let mut shown = Vec::new();
     for _ in 0..20 {
         for token in [None, Some(GUESS), Some(READER), Some(WRITER)] {

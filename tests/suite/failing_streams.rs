@@ -100,7 +100,7 @@ async fn of_seven_streams_that_fail_for_seven_reasons_each_is_named_with_its_own
     // 500 is repeated, as S2's is.
     let retry = "retry_on_failure: { initial_interval: 5ms, max_interval: 20ms, statuses: [429, 500, 502, 503, 504] }";
     let exporters = urls.map(|(name, url)| (name, yaml::to(&url, &[retry])));
-    let routes: String = APART
+    let routes: Vec<String> = APART
         .iter()
         .map(|(key, exporter, ..)| {
             format!(
@@ -108,7 +108,7 @@ async fn of_seven_streams_that_fail_for_seven_reasons_each_is_named_with_its_own
             )
         })
         .collect();
-    let config = yaml::exporters(&exporters) + "routes:\n" + &routes;
+    let config = yaml::exporters(&exporters) + "routes:\n" + &routes.concat();
     let sluice = SluiceProcess::start(&config, &[]).await;
     let began = Instant::now();
     for (key, ..) in APART {
