@@ -303,6 +303,8 @@ async fn a_refusal_is_in_the_log_and_a_token_never_is() {
             for line in ["GET /api/v1/config", "GET /metrics", "POST /api/v1/reload"] {
                 shown.push(ask(to, line, token).await.text());
             }
+            let token = format!("Bearer {}", token.unwrap_or_default());
+            status_of_http2(to, &to.to_string(), "/api/v1/config", &[("authorization", &token)]).await;
         }
     }
     let broken = yaml.replace("read_token", "read_tokn").replace("write_token: ", "write_token: [");

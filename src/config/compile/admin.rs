@@ -1,7 +1,5 @@
 //! `admin`: its listener, and who may use it.
 
-use http::uri::Authority;
-
 use super::address::{self, Addresses};
 use super::{Context, server_tls};
 use crate::access::{AdminTokens, HashedToken};
@@ -93,7 +91,10 @@ fn tokens(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> Admin
 }
 
 fn token(token: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -> Option<HashedToken> {
-    let token = token.filter(|token| !token.is_empty())?;
+    let Some(token) = token.filter(|token| !token.is_empty()) else {
+        refuse_empty_file(node, key, context);
+        return None;
+    };
     let node = node.near(&[key]);
     let span = node.span;
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -118,7 +119,10 @@ fn token(token: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>)
 }
 
 fn hash(hash: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -> Option<HashedToken> {
-    let hash = hash.filter(|hash| !hash.is_empty())?;
+    let Some(hash) = hash.filter(|hash| !hash.is_empty()) else {
+        refuse_empty_file(node, key, context);
+        return None;
+    };
     let node = node.near(&[key]);
     if node.has_placeholder() {
         return Some(HashedToken::of(hash.as_bytes()));
@@ -133,12 +137,26 @@ fn hash(hash: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -
     token
 }
 
+/// Reports that there is nothing in the file of a token. It may be about to be written, and must not open anything meanwhile. A
+/// text that is empty by itself, or by the default of a variable, is no token.
+fn refuse_empty_file(node: &Node, key: &str, context: &mut Context<'_>) {
+    let Some(value) = node.get(key) else { return };
+    // What has been said of it, if it is no error, is that its file is empty.
+    if context.report.has_said(value.span) && !context.report.has_error_within(value.span) {
+        context
+            .report
+            .error(value.span, format!("`{key}` is empty"))
+            .help("write a token into the file, or leave out the key");
+    }
+}
+
 /// The names by which the listener is known.
 fn hosts(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> Vec<String> {
     let list = node.near(&["hosts"]);
     for (index, host) in admin.hosts.iter().enumerate() {
-        let is_name = host.parse::<Authority>().is_ok_and(|authority| authority.host() == host);
-        if !is_name {
+        let is_name =
+            |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if host.is_empty() || !is_name(host) {
             let item = list.item(index).unwrap_or(list);
             let written = context.written(item);
             context

@@ -187,7 +187,7 @@ pub(super) struct Admin {
     #[schemars(extend("x-shown" = "url"))]
     pub(super) hosts: Vec<String>,
     /// The token that may read: `Authorization: Bearer TOKEN`. With `${file:PATH}` it comes from a file, and is another one as
-    /// soon as that changes. An empty text is no token.
+    /// soon as that changes. An empty text is no token, an empty file is an error.
     pub(super) read_token: Option<String>,
     /// The SHA-256 of a token that may read, in 64 hexadecimal digits: `printf %s TOKEN | sha256sum`. Beside `read_token`, both
     /// tokens hold.

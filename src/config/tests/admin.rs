@@ -74,7 +74,14 @@ fn it_is_known_by_the_host_of_its_endpoint_and_by_those_that_are_listed() {
         hosts("endpoint: 'localhost:8888', hosts: [sluice, sluice.monitoring.svc]"),
         ["localhost", "sluice", "sluice.monitoring.svc"]
     );
-    for wrong in ["sluice.example:8888", "http://sluice.example", "sluice.example/", "a b.example", "''"] {
+    for wrong in [
+        "sluice.example:8888",
+        "http://sluice.example",
+        "'*.example'",
+        "sluice.example/",
+        "a b.example",
+        "''",
+    ] {
         let said = said(&admin(&format!("hosts: [sluice.example, {wrong}]")));
         assert!(said.len() == 1 && said[0].contains("is not a host name"), "{wrong}: {said:?}");
     }
@@ -108,6 +115,19 @@ fn a_variable_that_is_not_set_and_has_an_empty_default_is_no_token() {
     assert!(said.len() == 1 && said[0].contains("unencrypted"), "{said:?}");
     let unset = from_variable.replace("TOKEN", "OTHER:-");
     assert!(said_with(&unset, &variables)[0].contains("can read routing keys"));
+}
+
+#[test]
+fn an_empty_file_is_no_reason_to_ask_for_no_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    for key in ["write_token", "read_token_sha256"] {
+        let yaml = admin(&format!("{key}: '${{file:{}}}'", file.display()));
+        std::fs::write(&file, "\n").unwrap();
+        assert!(load(&yaml).unwrap_err().to_string().contains(&format!("`{key}` is empty")));
+        std::fs::write(&file, "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n").unwrap();
+        assert_eq!(good(&yaml).warnings, []);
+    }
 }
 
 #[test]
