@@ -7,7 +7,7 @@ use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
 use crate::run::{ReloadError, Router};
-use crate::stream::StreamState;
+use crate::stream::{Activity, StreamState};
 
 /// Streams listed if the query does not say how many.
 const STREAMS: usize = 1000;
@@ -17,13 +17,14 @@ const DESTINATIONS: usize = 100;
 
 /// `GET /api/v1/streams`: live streams, those with the oldest entries first, then what is known of those that are gone.
 pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
-    let (mut exporter, mut key, mut limit) = (None, None, STREAMS);
+    let (mut exporter, mut key, mut activity, mut limit) = (None, None, None, STREAMS);
     for (name, value) in query::parameters(query) {
         match name {
             "exporter" => exporter = Some(value),
             "key" => key = Some(value),
+            "state" => activity = Some(activity_named(&value)?),
             "limit" => limit = query::number("limit", &value)?,
-            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key and limit")),
+            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key, state and limit")),
         }
     }
     let mut streams = Vec::new();
@@ -34,7 +35,9 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         }
         from.registry().for_each(|stream| {
             let name = stream.name();
-            if key.as_ref().is_none_or(|key| name.key.text().contains(key.as_str())) {
+            if key.as_ref().is_none_or(|key| name.key.text().contains(key.as_str()))
+                && activity.is_none_or(|wanted| stream.state().activity == wanted)
+            {
                 streams.push((from, stream.clone(), stream.oldest()));
             }
         });
@@ -51,7 +54,8 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         .collect();
     router.shared().past.for_each(|from, signal, routing_key, history| {
         let wanted = exporter.as_ref().is_none_or(|wanted| **wanted == **from)
-            && key.as_ref().is_none_or(|key| routing_key.text().contains(key.as_str()));
+            && key.as_ref().is_none_or(|key| routing_key.text().contains(key.as_str()))
+            && activity.is_none_or(|wanted| wanted == Activity::Idle);
         if wanted {
             total += 1;
             if shown.len() < limit {
@@ -61,6 +65,14 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         }
     });
     Ok(json!({ "total": total, "limit": router.shared().streams.limit(), "streams": shown }))
+}
+
+/// What a stream does, by its word in the API.
+fn activity_named(name: &str) -> Result<Activity, String> {
+    Activity::ALL.into_iter().find(|activity| activity.name() == name).ok_or_else(|| {
+        let names = Activity::ALL.map(Activity::name).join(", ");
+        format!("`state` is one of {names}, not `{name}`")
+    })
 }
 
 /// A stream, by its exporter, signal and routing key.

@@ -173,7 +173,11 @@ async fn greet(router: &Router, for_people: bool) {
     // As it was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
     let snapshot = router.intake().snapshot.load();
-    eprintln!("\n{}", to_try(&snapshot, &program, first, admin.first().map(String::as_str)));
+    // Elsewhere than on loopback it may ask for a token, which is not printed.
+    let addresses = router.addresses(Role::Admin).await;
+    let is_open = addresses.first().is_some_and(|address| address.ip().to_canonical().is_loopback());
+    let admin = admin.first().map(String::as_str).filter(|_| is_open);
+    eprintln!("\n{}", to_try(&snapshot, &program, first, admin));
 }
 
 /// Whether somebody watches the log as it is written.

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::AdminTokens;
 use crate::byte_order_mark;
 use crate::descriptors::Demand;
 use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES};
@@ -106,9 +107,9 @@ pub struct Compiled {
     /// Where dead letters go.
     pub dead_letter: Option<DeadLetterSettings>,
     /// The listener for metrics, health and API; `None` if turned off.
-    pub admin: Option<SocketAddr>,
-    /// The host that its endpoint was written with, if it is a name.
-    pub admin_host: Option<String>,
+    pub admin: Option<ListenerSettings>,
+    /// The tokens of that listener.
+    pub admin_tokens: AdminTokens,
     /// The listener for health and metrics alone.
     pub health: Option<SocketAddr>,
     /// How long to go on accepting once shutdown has begun.
@@ -302,7 +303,7 @@ fn read(
         journal: parts.journal,
         dead_letter: parts.dead_letter,
         admin: parts.admin,
-        admin_host: parts.admin_host,
+        admin_tokens: parts.admin_tokens,
         health: parts.health,
         shutdown_delay: parts.shutdown_delay,
         shutdown_timeout: parts.shutdown_timeout,

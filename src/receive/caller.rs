@@ -21,10 +21,10 @@ const LONGEST_JSON: usize = 16 * 1024;
 
 /// The other side of a connection. Put into the extensions of a request by its connection.
 #[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
     /// What stands in its certificate, if TLS has verified one.
-    pub(super) certificate: Option<Arc<CertificateNames>>,
+    pub(crate) certificate: Option<Arc<CertificateNames>>,
 }
 
 /// What is known of whoever has sent a request. All but its identity is for the log: nobody has proved it.

@@ -45,6 +45,7 @@ pub use body::Received;
 #[cfg(any(test, fuzzing))]
 pub use body::check_decompression;
 pub use caller::Caller;
+pub(crate) use caller::Peer;
 pub use connection_errors::{ConnectionError, ConnectionErrors};
 pub use counters::{Answered, Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]

@@ -21,6 +21,7 @@ use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
 use super::tenants::TenantRegistry;
+use crate::access::AdminAccess;
 use crate::config::{self, Compiled, Problems, Source};
 use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
@@ -76,6 +77,7 @@ pub struct Router {
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
+    admin_access: AdminAccess,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -172,6 +174,7 @@ impl Router {
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
+            admin_access: AdminAccess::default(),
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
@@ -214,6 +217,11 @@ impl Router {
     /// Reloads so far.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    /// Who may use the admin listener.
+    pub fn admin_access(&self) -> &AdminAccess {
+        &self.admin_access
     }
 
     /// How the journal is kept, and what was in it at the start, if there is one.
@@ -364,6 +372,7 @@ impl Router {
         live.former.push(Arc::downgrade(&before));
         self.tenants.put_to_use(tenants);
         self.intake.snapshot.store(snapshot.clone());
+        self.admin_access.set(compiled.admin_tokens);
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         log_warnings(&compiled.warnings);
         if let Some(lowered) = lowered {

@@ -71,7 +71,7 @@ pub enum Activity {
 
 impl Activity {
     /// Every activity, by its number.
-    const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Sending, Self::BackingOff, Self::Held];
+    pub const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Sending, Self::BackingOff, Self::Held];
 
     /// The word for it in the API.
     pub const fn name(self) -> &'static str {

@@ -8,6 +8,7 @@ mod support;
 
 mod acknowledge;
 mod admin;
+mod admin_access;
 mod all_or_nothing;
 mod answers;
 mod answers_read;

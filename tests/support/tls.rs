@@ -173,11 +173,28 @@ impl SecureConnection {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Option<(u16, http::Version)> {
-        let request = http::Request::post(format!("https://localhost{path}"))
-            .header("host", "localhost")
-            .header("content-type", "application/x-protobuf");
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let request = request.body(Full::new(Bytes::from(body))).expect("the test's request is well-formed");
+        let headers: Vec<_> =
+            [("content-type", "application/x-protobuf")].iter().chain(headers).copied().collect();
+        self.send("POST", path, &headers, body).await
+    }
+
+    /// Sends a request; returns status and version, unless the connection has ended.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<(u16, http::Version)> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header("host", "localhost");
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value))
+            .body(Full::new(Bytes::from(body)))
+            .expect("the test's request is well-formed");
         let answer = match &mut self.sender {
             Sender::Http1(sender) => sender.send_request(request).await,
             Sender::Http2(sender) => sender.send_request(request).await,

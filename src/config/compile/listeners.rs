@@ -171,7 +171,7 @@ fn http_listener(
         name: name.into(),
         protocol: Protocol::Http,
         endpoint: endpoint?,
-        host: address::host_name(&http.endpoint),
+        hosts: address::host_name(&http.endpoint).into_iter().collect(),
         max_request_body_size,
         read_header_timeout: http.read_header_timeout.or_longest(),
         read_timeout: http.read_timeout.or_longest(),
@@ -222,7 +222,7 @@ fn grpc_listener(
         name: name.into(),
         protocol: Protocol::Grpc,
         endpoint: endpoint?,
-        host: address::host_name(&grpc.endpoint),
+        hosts: address::host_name(&grpc.endpoint).into_iter().collect(),
         max_request_body_size: match grpc.max_recv_msg_size_mib {
             0 => GrpcReceiver::default().max_recv_msg_size_mib << 20,
             mebibytes => mebibytes << 20,

@@ -2,6 +2,7 @@
 //! must exist, addresses, URLs, templates, patterns, and what sections say about each other.
 
 mod address;
+mod admin;
 mod exporter_auth;
 mod exporters;
 mod extensions;
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::AdminTokens;
 use crate::export::{DeadLetterSettings, ExporterSettings};
 use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
@@ -55,8 +57,8 @@ pub(super) struct Parts {
     pub(super) acknowledge_timeout: std::time::Duration,
     pub(super) journal: Option<JournalSettings>,
     pub(super) dead_letter: Option<DeadLetterSettings>,
-    pub(super) admin: Option<SocketAddr>,
-    pub(super) admin_host: Option<String>,
+    pub(super) admin: Option<ListenerSettings>,
+    pub(super) admin_tokens: AdminTokens,
     pub(super) health: Option<SocketAddr>,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
@@ -146,26 +148,7 @@ pub(super) fn compile(
 
     let mut extensions = Extensions::new(&config.extensions, root);
     let listeners = listeners::compile(&config.receivers, &mut extensions, root, &mut addresses, context);
-    let admin = config
-        .admin
-        .enabled
-        .then(|| {
-            addresses.take(&config.admin.endpoint, root.near(&["admin", "endpoint"]), "`admin`", context)
-        })
-        .flatten();
-    let node = root.near(&["admin", "endpoint"]);
-    if let Some(address) = admin.filter(|address| !address.ip().is_loopback())
-        && !config.admin.insecure
-        && !context.report.has_error_within(node.span)
-    {
-        context
-            .report
-            .warn(node.span, format!("whoever reaches {address} from another machine can reload and read routing keys"))
-            .help(
-                "write `127.0.0.1:8888`, with `health:` for probes and Prometheus; or, if nobody else reaches it, \
-                 `insecure: true`",
-            );
-    }
+    let (admin, admin_tokens) = admin::compile(&config.admin, root.near(&["admin"]), &mut addresses, context);
     let health = config.health.as_ref().and_then(|health| {
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
@@ -216,7 +199,7 @@ pub(super) fn compile(
         }),
         journal,
         admin,
-        admin_host: address::host_name(&config.admin.endpoint),
+        admin_tokens,
         health,
         shutdown_delay: config.shutdown_delay.0,
         shutdown_timeout: config.shutdown_timeout.0,
