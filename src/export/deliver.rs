@@ -581,7 +581,7 @@ fn failing(
 /// What is most likely wrong where a destination answers so.
 fn to_check(code: &str) -> &'static str {
     match code {
-        "401" | "403" | "407" | "UNAUTHENTICATED" | "PERMISSION_DENIED" => "credentials",
+        "401" | "403" | "407" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "token_refused" => "credentials",
         _ => "endpoint and protocol",
     }
 }

@@ -15,7 +15,8 @@ use crate::config::node::Node;
 use crate::config::secrets;
 use crate::config::substitute::PLACEHOLDER;
 use crate::export::{
-    ExporterAuth, ExporterAuthMethod, FRAMING_HEADERS, OAuth2Settings, SecretSource, SecretTemplate, SecretUse,
+    ExporterAuth, ExporterAuthMethod, FRAMING_HEADERS, OAuth2Settings, SecretSource, SecretTemplate,
+    SecretUse,
 };
 
 /// Compiles the extensions that exporters name, each once, so that its mistakes are said once.
@@ -216,9 +217,10 @@ impl SecretKeys<'_> {
         let ((key, text), (file_key, path)) = (self.text, self.file);
         if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
             if text.is_some() {
-                context
-                    .report
-                    .warn(node.near(&[key]).span, format!("`{key}` has no effect: `{file_key}` wins over it"));
+                context.report.warn(
+                    node.near(&[key]).span,
+                    format!("`{key}` has no effect: `{file_key}` wins over it"),
+                );
             }
             return file(file_key, path, self.usage, node, context);
         }

@@ -19,8 +19,8 @@ use crate::config::model::{
 use crate::config::node::Node;
 use crate::config::secrets::named;
 use crate::export::{
-    Compression, DebugSettings, Encoding, ExporterAuth, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
-    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
+    Compression, DebugSettings, Encoding, ExporterAuth, ExporterKind, ExporterSettings, FileSettings,
+    MAX_GRPC_MESSAGE, OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
 };
 use crate::otlp::Signal;
 use crate::route::Template;

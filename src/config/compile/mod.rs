@@ -149,8 +149,7 @@ pub(super) fn compile(
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
     let own_receivers = OwnReceivers(&listeners);
-    let exporters =
-        exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
+    let exporters = exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
     extensions.warn_of_unused(context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);

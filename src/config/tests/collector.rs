@@ -357,13 +357,7 @@ fn what_stands_below_a_key_without_effect_asks_for_nothing_where_it_is_empty_or_
     let all = [&http_client, &grpc_client, &http_server, &grpc_server];
     let auth = in_receiver("http", "{ auth: { authenticator: tenants, @ } }");
     let keys: [(&[&String], _, &[_], &[_], _); 10] = [
-        (
-            &all,
-            "auth",
-            &["{ authenticator: }", "{}", "{ authenticator: , request_params: [] }"],
-            &[],
-            Taken,
-        ),
+        (&all, "auth", &["{ authenticator: }", "{}", "{ authenticator: , request_params: [] }"], &[], Taken),
         (&[&auth], "request_params", &["[]", ""], &["[a]"], Refused),
         (
             &all,

@@ -13,7 +13,11 @@ use crate::export::{
 
 /// A configuration with an exporter of this type whose `auth` names `extension`, which has these settings (on line 4).
 fn with_auth(r#type: &str, extension: &str, settings: &str) -> String {
-    with_options(r#type, &format!("auth: {{ authenticator: {extension} }}"), &format!("{extension}: {settings}"))
+    with_options(
+        r#type,
+        &format!("auth: {{ authenticator: {extension} }}"),
+        &format!("{extension}: {settings}"),
+    )
 }
 
 /// A configuration with an exporter that has these options (on line 2), and with these extensions (on line 4).
@@ -151,7 +155,9 @@ fn an_auth_that_names_nothing_asks_for_nothing() {
         for nothing in ["auth: ", "auth: {}", "auth: { authenticator: }"] {
             assert_eq!(auth_in(&with_options(r#type, nothing, "")), None, "{nothing}");
         }
-        for something in ["auth: { authenticator: '' }", "auth: { authenticator: \"${env:UNSET:-}\" }", "auth: x"] {
+        for something in
+            ["auth: { authenticator: '' }", "auth: { authenticator: \"${env:UNSET:-}\" }", "auth: x"]
+        {
             assert!(load(&with_options(r#type, something, "")).is_err(), "{something}");
         }
     }
@@ -171,15 +177,27 @@ fn what_is_wrong_with_an_extension_of_an_exporter_is_said_with_what_to_write_and
             "can't use the file `./no/such/file`: No such file or directory",
         ),
         ("bearertokenauth", "{ token: s3cret, header: Content-Length }", "it frames the request"),
-        ("basicauth", "{ htpasswd: { inline: \"a:s3cret\" } }", "`basicauth` of an exporter has no `client_auth`"),
-        ("basicauth", "{ client_auth: { username: s3cret } }", "there is no `password` (write `password` or `password_file`)"),
+        (
+            "basicauth",
+            "{ htpasswd: { inline: \"a:s3cret\" } }",
+            "`basicauth` of an exporter has no `client_auth`",
+        ),
+        (
+            "basicauth",
+            "{ client_auth: { username: s3cret } }",
+            "there is no `password` (write `password` or `password_file`)",
+        ),
         (
             "basicauth",
             "{ client_auth: { username: \"s3cret:\", password: s3cret } }",
             "this `username` can't be used: a user's name can't have a colon",
         ),
         ("oauth2client", "{ client_id: a, client_secret: s3cret }", "`oauth2client` has no `token_url`"),
-        ("oauth2client", "{ client_id: a, token_url: \"https://login.test/\" }", "there is no `client_secret`"),
+        (
+            "oauth2client",
+            "{ client_id: a, token_url: \"https://login.test/\" }",
+            "there is no `client_secret`",
+        ),
         (
             "oauth2client",
             "{ client_id: a, client_secret: \"${env:UNSET:-}\", token_url: \"https://login.test/\" }",
@@ -210,7 +228,11 @@ fn what_is_wrong_with_an_extension_of_an_exporter_is_said_with_what_to_write_and
             &oauth2("scopes: [a], endpoint_params: { scope: s3cret }"),
             "`scope` can't stand in `endpoint_params`: `scopes` says it",
         ),
-        ("oauth2client", &oauth2("tls: { ca_file: ./no/such/file }"), "the file `./no/such/file` is not there"),
+        (
+            "oauth2client",
+            &oauth2("tls: { ca_file: ./no/such/file }"),
+            "the file `./no/such/file` is not there",
+        ),
         (
             "oauth2client",
             &oauth2("client_certificate_key: s3cret"),
@@ -243,7 +265,10 @@ routes: [{ exporters: [otlp_http/a, otlp_http/b] }]
 fn an_exporter_names_an_extension_that_is_there_and_tenants_is_none() {
     let there = "bearertokenauth/a: { token: s3cret }";
     for (name, expected) in [
-        ("bearertokenauth/b", "there is no extension `bearertokenauth/b` (did you mean `bearertokenauth/a`?)"),
+        (
+            "bearertokenauth/b",
+            "there is no extension `bearertokenauth/b` (did you mean `bearertokenauth/a`?)",
+        ),
         ("tenants", "there is no extension `tenants` (write an extension of that name below `extensions:`"),
     ] {
         let yaml = with_options("otlp_http", &format!("auth: {{ authenticator: {name} }}"), there);
@@ -275,10 +300,17 @@ fn a_header_that_stands_beside_the_auth_that_makes_it_is_an_error() {
 
 #[test]
 fn a_credential_over_plain_http_to_another_machine_is_a_warning() {
-    for (endpoint, warned) in [("http://up.test", true), ("http://127.0.0.1:4318", false), ("https://up.test", false)] {
-        let yaml = with_auth("otlp_http", "bearertokenauth", "{ token: t }").replace("https://up.test", endpoint);
+    for (endpoint, warned) in
+        [("http://up.test", true), ("http://127.0.0.1:4318", false), ("https://up.test", false)]
+    {
+        let yaml =
+            with_auth("otlp_http", "bearertokenauth", "{ token: t }").replace("https://up.test", endpoint);
         let said = said(&yaml);
-        assert_eq!(said.iter().any(|line| line.contains("a credential is sent over plain HTTP")), warned, "{said:?}");
+        assert_eq!(
+            said.iter().any(|line| line.contains("a credential is sent over plain HTTP")),
+            warned,
+            "{said:?}"
+        );
     }
     let yaml = with_options(
         "otlp_grpc",
@@ -317,7 +349,10 @@ fn files_of_credentials_need_not_be_there_to_look_at_a_configuration() {
     for (extension, settings) in [
         ("bearertokenauth", "{ filename: ./no/such }"),
         ("basicauth", "{ client_auth: { username: a, password_file: ./no/such } }"),
-        ("oauth2client", "{ client_id: a, client_secret_file: ./no/such, token_url: \"https://login.test/\" }"),
+        (
+            "oauth2client",
+            "{ client_id: a, client_secret_file: ./no/such, token_url: \"https://login.test/\" }",
+        ),
     ] {
         std::fs::write(&path, with_auth("otlp_http", extension, settings)).unwrap();
         let source = Source::File(path.clone());

@@ -77,7 +77,6 @@ impl AuthHeader {
     pub(super) fn set(&self, headers: &mut HeaderMap) {
         headers.insert(self.name.clone(), self.value.clone());
     }
-
 }
 
 /// What must not be seen of a request: what is secret of its target, and of the header that authenticates it.
@@ -235,7 +234,8 @@ impl Made {
 impl Recipe {
     /// The header's value, of secrets in their order.
     fn value(&self, secrets: &[Option<Arc<SecretString>>; 2]) -> HeaderValue {
-        let [first, second] = secrets.each_ref().map(|secret| secret.as_ref().map_or("", |it| it.expose_secret()));
+        let [first, second] =
+            secrets.each_ref().map(|secret| secret.as_ref().map_or("", |it| it.expose_secret()));
         let text = match self {
             Self::Token { scheme, .. } if scheme.is_empty() => first.to_owned(),
             Self::Token { scheme, .. } => format!("{scheme} {first}"),

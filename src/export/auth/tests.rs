@@ -81,7 +81,8 @@ impl AuthorizationServer {
     }
 
     async fn answer(&self, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
-        let credentials = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
+        let credentials =
+            request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
         let form = std::str::from_utf8(&body)
@@ -90,8 +91,7 @@ impl AuthorizationServer {
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (decoded(name), decoded(value)))
             .collect();
-        let request =
-            TokenRequest { credentials: credentials.unwrap_or_default(), form, at: Instant::now() };
+        let request = TokenRequest { credentials: credentials.unwrap_or_default(), form, at: Instant::now() };
         self.requests.lock().push(request.clone());
         let said = (self.script)(self.asked.fetch_add(1, Ordering::SeqCst), &request);
         sleep(said.after).await;
@@ -385,7 +385,11 @@ async fn what_keeps_a_token_away_is_said_as_it_is_and_without_secrets() {
         serde_json::json!({ "error": error, "error_description": description }).to_string()
     };
     let cases = [
-        (TokenAnswer::new(401, json("invalid_client", "unknown client sluice")), HOLD, "invalid_client: unknown client sluice"),
+        (
+            TokenAnswer::new(401, json("invalid_client", "unknown client sluice")),
+            HOLD,
+            "invalid_client: unknown client sluice",
+        ),
         (TokenAnswer::new(400, json("invalid_scope", "")), HOLD, "invalid_scope"),
         (
             TokenAnswer::new(401, json("invalid_client", &with_secret)),
@@ -410,7 +414,11 @@ async fn what_keeps_a_token_away_is_said_as_it_is_and_without_secrets() {
             HOLD,
             "200 OK, and the answer is longer than 65536 bytes",
         ),
-        (TokenAnswer::new(500, "oops p4rameter"), RETRY, "has no token now: 500 Internal Server Error: oops [redacted]"),
+        (
+            TokenAnswer::new(500, "oops p4rameter"),
+            RETRY,
+            "has no token now: 500 Internal Server Error: oops [redacted]",
+        ),
         (TokenAnswer::new(429, json("slow_down", "")), RETRY, "has no token now: slow_down"),
         (
             TokenAnswer::token("t", 10).after(Duration::from_secs(11)),
@@ -430,7 +438,10 @@ async fn what_keeps_a_token_away_is_said_as_it_is_and_without_secrets() {
         assert_eq!((&*answer.code, answer.outcome), (code, outcome), "{said:?}");
         let detail = &answer.detail;
         assert!(detail.contains(expected), "{detail}");
-        assert!(detail.starts_with("`oauth2client/ingest`: the token endpoint `http://login.test/"), "{detail}");
+        assert!(
+            detail.starts_with("`oauth2client/ingest`: the token endpoint `http://login.test/"),
+            "{detail}"
+        );
         let secrets = ["s3cr3t", "p4rameter", "t3nant", "h4lf", "l1st", "xxxx"];
         assert!(!secrets.iter().any(|secret| detail.contains(secret)), "{detail}");
     }
@@ -540,8 +551,7 @@ async fn a_file_that_can_not_be_used_any_more_leaves_what_it_last_held() {
 
 #[tokio::test]
 async fn a_user_and_a_password_are_sent_as_a_basic_credential_of_which_nothing_is_shown() {
-    let method =
-        ExporterAuthMethod::Basic { username: text("acme"), password: text("p4ss:word ü") };
+    let method = ExporterAuthMethod::Basic { username: text("acme"), password: text("p4ss:word ü") };
     let headers = made_of(method).unwrap();
     let header = headers.current().await.unwrap();
     assert_eq!(header.value, format!("Basic {}", BASE64.encode("acme:p4ss:word ü")));
@@ -572,7 +582,11 @@ fn what_can_not_be_sent_is_an_error_that_names_its_place_and_not_what_it_is() {
     let path = directory.path().join("token");
     let refused = |method| made_of(method).unwrap_err().to_string();
     let missing = refused(bearer(file("filename", &path)));
-    assert!(missing.starts_with("`bearertokenauth/ingest`: `/") && missing.contains("of `filename` can't be used: No such file"), "{missing}");
+    assert!(
+        missing.starts_with("`bearertokenauth/ingest`: `/")
+            && missing.contains("of `filename` can't be used: No such file"),
+        "{missing}"
+    );
     std::fs::write(&path, "s3cret\x07").unwrap();
     let unusable = refused(bearer(file("filename", &path)));
     assert!(unusable.ends_with("a token must be visible ASCII without spaces"), "{unusable}");

@@ -210,9 +210,10 @@ impl TokenEndpoint {
     /// One request and its answer.
     async fn ask(&self, client: Client<'_>, place: CredentialsPlace) -> Result<AccessToken, TokenError> {
         let secrets = client.secrets(&self.secrets);
-        let (io, _) = dial::dial(&self.connector, &self.tls, &self.origin, &self.way)
-            .await
-            .map_err(|error| self.passing(&format!("can't be reached: {}", secrets.clean(&error.to_string()))))?;
+        let (io, _) =
+            dial::dial(&self.connector, &self.tls, &self.origin, &self.way).await.map_err(|error| {
+                self.passing(&format!("can't be reached: {}", secrets.clean(&error.to_string())))
+            })?;
         let broke_off = |error: hyper::Error| {
             self.passing(&format!("has not answered: {}", secrets.clean(&chain(&error))))
         };
@@ -310,8 +311,9 @@ impl TokenEndpoint {
                 let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
                 // It may repeat the query that was sent.
                 let location = secrets.clean(&shown(location.unwrap_or("nowhere")));
-                let reason =
-                    format!("{status}: redirects are not followed; `token_url` should name what `{location}` is");
+                let reason = format!(
+                    "{status}: redirects are not followed; `token_url` should name what `{location}` is"
+                );
                 return Err(self.refusal(&reason, false));
             }
             200..=299 if error.is_none() => {}
@@ -319,8 +321,9 @@ impl TokenEndpoint {
         }
         let Some(token) = text("access_token").filter(|token| !token.is_empty()) else {
             let what = if answer.is_some() { "has no `access_token`" } else { "is not JSON" };
-            let reason =
-                format!("its answer {what}: is `token_url` the endpoint for tokens of the authorization server?");
+            let reason = format!(
+                "its answer {what}: is `token_url` the endpoint for tokens of the authorization server?"
+            );
             return Err(self.refusal(&reason, false));
         };
         let scheme = match text("token_type") {

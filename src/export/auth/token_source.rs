@@ -190,7 +190,8 @@ impl State {
 
 impl KeptToken {
     fn new(token: AccessToken, expiry_buffer: Duration, now: Instant) -> Self {
-        let used = |lifetime: Duration| lifetime.saturating_sub(expiry_buffer).max(lifetime.mul_f64(LEAST_USE));
+        let used =
+            |lifetime: Duration| lifetime.saturating_sub(expiry_buffer).max(lifetime.mul_f64(LEAST_USE));
         Self {
             header: Arc::new(token.header),
             renewed: token.lifetime.map(|lifetime| now + used(lifetime)),
