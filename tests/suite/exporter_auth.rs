@@ -14,7 +14,7 @@ use crate::support::grpc_upstream::{GrpcUpstream, Reply};
 use crate::support::letters::letters;
 use crate::support::payload::{self, logs};
 use crate::support::scripted::{Asked, Said, Scripted};
-use crate::support::token_server::{CLIENT_SECRET, Grant, TokenServer, refusal, token};
+use crate::support::token_server::{CLIENT_SECRET, TokenServer, refusal, token};
 use crate::support::yaml::{LETTERS, QUICK, SINGLY, by_stream, exporters, to};
 use crate::support::{Front, Sluice, SluiceProcess, eventually};
 
@@ -165,7 +165,7 @@ async fn a_token_that_the_upstream_refuses_is_fetched_anew_and_what_waited_is_de
 #[tokio::test]
 async fn a_refusal_of_the_client_holds_its_streams_and_is_said_in_log_and_api_without_the_secret() {
     let tokens = TokenServer::giving(HOUR).await;
-    tokens.set(Grant::Answer(refusal("invalid_client", &format!("sluice with {CLIENT_SECRET} has expired"))));
+    tokens.fail_with(refusal("invalid_client", &format!("sluice with {CLIENT_SECRET} has expired")));
     let (up, texts) = upstream(|_| true).await;
     let sluice = SluiceProcess::start(&with_tokens(&up, &tokens, ""), &["--log-level", "trace"]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
@@ -183,7 +183,7 @@ async fn a_refusal_of_the_client_holds_its_streams_and_is_said_in_log_and_api_wi
     assert!(shown["last_error"]["message"].as_str().unwrap().contains(expected), "{shown}");
     assert!(sluice.metric("sluice_export_attempts_total", &[("code", "token_refused")]).await >= 1.0);
     assert!(up.asked().is_empty(), "nothing goes out without a token");
-    tokens.set(Grant::Token(HOUR));
+    tokens.recover();
     sluice.settled().await;
     assert_eq!(*texts.lock(), ["1"]);
     let config = sluice.get("/api/v1/config").await.text();
@@ -196,7 +196,7 @@ async fn a_refusal_of_the_client_holds_its_streams_and_is_said_in_log_and_api_wi
 /// tokens.
 async fn goes_on_after(fault: Said, code: &str) {
     let tokens = TokenServer::giving(HOUR).await;
-    tokens.set(Grant::Answer(fault));
+    tokens.fail_with(fault);
     let (up, texts) = upstream(|header| header == format!("Bearer {}", token(1))).await;
     let sluice = Sluice::start(&with_tokens(&up, &tokens, "timeout: 300ms")).await;
     send_over(&sluice, 3, Duration::from_millis(3)).await;
@@ -206,7 +206,7 @@ async fn goes_on_after(fault: Said, code: &str) {
     .await;
     assert_eq!(error["code"], code, "{error}");
     assert!(!error.to_string().contains("s3cret"), "{error}");
-    tokens.set(Grant::Token(HOUR));
+    tokens.recover();
     sluice.settled().await;
     assert_whole_and_in_order(&texts.lock(), 3);
 }
@@ -240,7 +240,7 @@ async fn nothing_is_lost_while_a_token_endpoint_redirects() {
 #[tokio::test]
 async fn a_token_endpoint_that_never_answers_delays_only_the_exporter_that_needs_it() {
     let tokens = TokenServer::giving(HOUR).await;
-    tokens.set(Grant::Answer(Said::new(200, &[], "").endless()));
+    tokens.fail_with(Said::new(200, &[], "").endless());
     let (waits, _) = upstream(|_| true).await;
     let (goes_on, texts) = upstream(|_| true).await;
     let config = tokens.extension("")
