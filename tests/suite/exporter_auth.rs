@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sluice::otlp::Signal;
@@ -312,7 +313,6 @@ async fn a_password_in_a_file_is_read_again_and_its_absence_leaves_the_last_one(
             to(&up.url(), &["auth: { authenticator: basicauth/up }", SINGLY, QUICK]),
         )]) + &by_stream("otlp_http/up")
     };
-    use base64::Engine as _;
     let basic = |password: &str| {
         format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("acme:{password}")))
     };
