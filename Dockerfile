@@ -24,9 +24,10 @@ USER 65532:65532
 WORKDIR /var/lib/sluice
 VOLUME /var/lib/sluice
 ENV SLUICE_CONFIG=/etc/sluice/sluice.yaml
-# OTLP/gRPC; OTLP/HTTP; admin (loopback inside the container unless SLUICE_ADMIN says otherwise); health and metrics.
+# OTLP/gRPC; OTLP/HTTP; admin (loopback inside the container unless SLUICE_ADMIN says otherwise, which needs SLUICE_ADMIN_TOKEN); health and metrics.
 EXPOSE 4317 4318 8888 13133
-# Asks the admin listener; set SLUICE_HEALTH_URL if yours is elsewhere.
+# Asks the admin listener, which needs no token for that; set SLUICE_HEALTH_URL if yours is elsewhere, or has TLS: to that of
+# `health`, which has none.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["/sluice", "health"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/sluice"]

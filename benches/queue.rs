@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice::otlp::{self, Signal};
-use sluice::route::{Glob, Hit, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted};
+use sluice::route::{Glob, Hit, KeySource, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted};
 use sluice::stream::{
     Admission, BatchSettings, Budget, Outlet, Placement, QueueSettings, Registry, Reservation, Shared,
     Stream, StreamCount, StreamName, WhenFull,
@@ -46,13 +46,13 @@ fn routes() -> RouteTable {
         name: attribute.to_owned(),
         matches: vec![(attribute.to_owned(), Matcher::Glob(Glob::new("*")))],
         signals: [true; 3],
-        key: KeySpec::Attributes(vec![attribute.to_owned()]),
+        key: KeySpec::One(KeySource::Attributes(vec![attribute.to_owned()])),
         exporters: vec![0],
         continues: false,
         max_streams: None,
     };
     let specs = ["s2.stream", "highlight.project_id", "service.name"].map(route).to_vec();
-    RouteTable::new(specs, vec![[].into()], Unrouted::Reject)
+    RouteTable::new(specs, Unrouted::Reject)
 }
 
 fn registry(handle: &Handle) -> Arc<Registry> {
@@ -67,7 +67,7 @@ fn registry(handle: &Handle) -> Arc<Registry> {
         batch,
     };
     let shared = Shared::new(Arc::new(Budget::new(1 << 40)), Arc::new(StreamCount::new(1000)), None);
-    let registry = Arc::new(Registry::new("bench".into(), settings, [].into(), Arc::new(shared)));
+    let registry = Arc::new(Registry::new("bench".into(), settings, Arc::new(shared)));
     registry.attach(Box::new(Nowhere(handle.clone())));
     registry
 }
@@ -89,13 +89,7 @@ fn queue(criterion: &mut Criterion) {
                     Admission::new(Signal::Logs, Reservation::empty(registry.shared().budget.clone()), 0);
                 for entry in &split.entries {
                     let place = |hit: Hit<'_>| {
-                        let identity = hit.identity.expect("the exporter needs no attributes");
-                        let at = Placement {
-                            registry: &registry,
-                            identity,
-                            attributes: hit.attributes,
-                            route: None,
-                        };
+                        let at = Placement { registry: &registry, key: hit.key, route: None };
                         admission
                             .place(entry.index, &entry.bytes, entry.records, &at)
                             .expect("there is room");

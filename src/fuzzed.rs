@@ -4,7 +4,7 @@
 //! has failed before, so that what fuzzing has found stays found. `fuzz/README.md` says what the files hold.
 
 use crate::otlp::{self, Signal, oracle};
-use crate::receive::{check_decompression, check_framing};
+use crate::receive::{check_credential, check_decompression, check_framing};
 
 /// Validator and splitter against prost and a plain walk. The first byte chooses the signal.
 pub fn validate(input: &[u8]) {
@@ -40,6 +40,11 @@ pub fn decompression(input: &[u8]) {
     {
         check_decompression(*coding, body, cuts);
     }
+}
+
+/// What is read of an `Authorization` header: the input is its value.
+pub fn authorization(input: &[u8]) {
+    check_credential(input);
 }
 
 /// A signal, so that one corpus serves all three: `0` for traces, `1` for metrics, `2` for logs.
@@ -101,10 +106,15 @@ mod tests {
     }
 
     #[test]
+    fn authorization_holds_on_its_seeds() {
+        replay("authorization", authorization);
+    }
+
+    #[test]
     fn every_target_is_replayed() {
         let source = include_str!("fuzzed.rs");
         let targets = files(&fuzz().join("fuzz_targets"));
-        assert!(targets.len() >= 4, "{targets:?}");
+        assert!(targets.len() >= 5, "{targets:?}");
         for target in targets {
             let name = target.file_stem().unwrap().to_str().unwrap().to_owned();
             assert!(source.contains(&format!("replay(\"{name}\", {name});")), "nothing replays `{name}`");

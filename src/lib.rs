@@ -11,11 +11,14 @@
 //! | [`stream`] | ordered queues, batches, the memory that they share |
 //! | [`export`] | sending: transports, retries, dead letters |
 //!
+//! [`tenants`] is the table that says who may send and where it goes; all rooms read it, and it knows none of them.
+//!
 //! [`net`] is the network below `receive` and `export`, [`config`] compiles the YAML into the types that these rooms own,
-//! [`run`] starts, reloads and stops them, [`admin`] shows what they do, and [`cli`] is the command line. A room may use
-//! what is listed below `receive` and above itself, never the other way round; `receive` hands a request on and so uses
-//! them all.
+//! [`run`] starts, reloads and stops them, [`admin`] shows what they do to those whom [`access`] lets, and [`cli`] is the
+//! command line. A room may use what is listed below `receive` and above itself, never the other way round; `receive` hands
+//! a request on and so uses them all.
 
+pub mod access;
 pub mod admin;
 mod byte_order_mark;
 pub mod cli;
@@ -25,6 +28,7 @@ mod descriptors;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+pub mod glob;
 pub mod journal;
 pub mod net;
 mod notice;
@@ -37,3 +41,4 @@ pub mod route;
 mod rpc;
 pub mod run;
 pub mod stream;
+pub mod tenants;

@@ -3,10 +3,11 @@
 //! A pipe that nobody writes to would be waited for without end by whoever opens it, and a device may never end.
 
 use std::fs::{File, Metadata, OpenOptions};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 
@@ -15,6 +16,49 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a pipe is looked into.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// A file that has changed within this time may change again without that its times tell: they come in steps.
+const STEP: Duration = Duration::from_millis(100);
+
+/// What tells without reading a file whether it is still the same: its size, its times, and which file it is, behind all
+/// links.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FileStamp {
+    /// It is not there, or nothing can be told of it.
+    Absent,
+    /// It has changed so recently that it may change again unseen.
+    Recent,
+    /// A hash of all that is known.
+    Settled(u64),
+}
+
+impl FileStamp {
+    /// That of a path now.
+    pub(crate) fn of(path: &Path) -> Self {
+        std::fs::metadata(path).map_or(Self::Absent, |metadata| Self::new(&metadata, SystemTime::now()))
+    }
+
+    fn new(metadata: &Metadata, now: SystemTime) -> Self {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        let since = Duration::new(changed.0.try_into().unwrap_or(0), changed.1.try_into().unwrap_or(0));
+        if SystemTime::UNIX_EPOCH + since + STEP > now {
+            return Self::Recent;
+        }
+        let mut hasher = DefaultHasher::new();
+        (identity(metadata), metadata.size(), metadata.mtime(), metadata.mtime_nsec(), changed)
+            .hash(&mut hasher);
+        Self::Settled(hasher.finish())
+    }
+
+    /// Whether a file that had this stamp, and has the other now, holds what it held.
+    pub(crate) fn tells_same(self, now: Self) -> bool {
+        match (self, now) {
+            (Self::Absent, Self::Absent) => true,
+            (Self::Settled(before), Self::Settled(now)) => before == now,
+            _ => false,
+        }
+    }
+}
 
 /// Reads a regular file of at most so many bytes.
 pub(crate) fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
@@ -124,6 +168,31 @@ mod tests {
             assert!(is_pipe(&no_file));
         }
         assert!(!is_pipe(&file) && !is_pipe(&directory.path().join("nothing")));
+    }
+
+    #[test]
+    fn a_stamp_tells_of_every_change_of_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, other, link] = ["file", "other", "link"].map(|name| directory.path().join(name));
+        std::fs::write(&file, "text").unwrap();
+        std::fs::write(&other, "more").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        let at = |path: &Path, later: u64| {
+            let now = SystemTime::now() + Duration::from_secs(later);
+            FileStamp::new(&std::fs::metadata(path).unwrap(), now)
+        };
+        assert!(matches!(at(&file, 0), FileStamp::Recent), "it was written just now");
+        assert!(!at(&file, 0).tells_same(at(&file, 0)), "it may change again");
+        let before = at(&file, 60);
+        assert!(before.tells_same(at(&file, 90)) && before.tells_same(at(&link, 60)));
+        assert!(!before.tells_same(at(&other, 60)));
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("other", &link).unwrap();
+        assert!(!before.tells_same(at(&link, 60)));
+        std::fs::write(&file, "longer text").unwrap();
+        assert!(!before.tells_same(at(&file, 60)));
+        let absent = FileStamp::of(&directory.path().join("nothing"));
+        assert!(absent.tells_same(FileStamp::Absent) && !absent.tells_same(before));
     }
 
     #[test]

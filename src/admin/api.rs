@@ -3,14 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::query;
-use crate::export::{Exporter, ExporterKind, ExporterSettings, Fate, rfc3339};
+use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
 use crate::otlp::Signal;
-use crate::route::Values as _;
+use crate::route::RoutingKey;
 use crate::run::{ReloadError, Router};
-use crate::stream::{StreamName, StreamState, routing_key};
-
-/// Shown instead of what may be a secret, as in the configuration.
-const REDACTED: &str = "[redacted]";
+use crate::stream::{Activity, StreamState};
 
 /// Streams listed if the query does not say how many.
 const STREAMS: usize = 1000;
@@ -20,13 +17,14 @@ const DESTINATIONS: usize = 100;
 
 /// `GET /api/v1/streams`: live streams, those with the oldest entries first, then what is known of those that are gone.
 pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
-    let (mut exporter, mut key, mut limit) = (None, None, STREAMS);
+    let (mut exporter, mut key, mut activity, mut limit) = (None, None, None, STREAMS);
     for (name, value) in query::parameters(query) {
         match name {
             "exporter" => exporter = Some(value),
             "key" => key = Some(value),
+            "state" => activity = Some(activity_named(&value)?),
             "limit" => limit = query::number("limit", &value)?,
-            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key and limit")),
+            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key, state and limit")),
         }
     }
     let mut streams = Vec::new();
@@ -37,47 +35,57 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         }
         from.registry().for_each(|stream| {
             let name = stream.name();
-            if key.as_ref().is_none_or(|key| name.routing_key().contains(key.as_str())) {
+            if key.as_ref().is_none_or(|key| name.key.text().contains(key.as_str()))
+                && activity.is_none_or(|wanted| stream.state().activity == wanted)
+            {
                 streams.push((from, stream.clone(), stream.oldest()));
             }
         });
     }
-    streams.sort_by_key(|(_, stream, oldest)| (oldest.is_none(), *oldest, stream.name().identity().clone()));
+    streams.sort_by_key(|(_, stream, oldest)| (oldest.is_none(), *oldest, stream.name().key.clone()));
     let mut total = streams.len();
     let mut shown: Vec<Value> = streams
         .iter()
         .take(limit)
         .map(|(exporter, stream, _)| {
-            let (name, state) = (stream.name(), stream.state());
-            let attributes = attributes(name, &exporter.active().settings);
-            let id = (&**exporter.name(), name.signal(), name.routing_key());
-            stream_json(id, &attributes, &state)
+            let name = stream.name();
+            stream_json((exporter.name(), name.signal, &name.key), &stream.state())
         })
         .collect();
-    router.shared().past.for_each(|from, signal, identity, history| {
-        let routing_key = routing_key(identity);
+    router.shared().past.for_each(|from, signal, routing_key, history| {
         let wanted = exporter.as_ref().is_none_or(|wanted| **wanted == **from)
-            && key.as_ref().is_none_or(|key| routing_key.contains(key.as_str()));
+            && key.as_ref().is_none_or(|key| routing_key.text().contains(key.as_str()))
+            && activity.is_none_or(|wanted| wanted == Activity::Idle);
         if wanted {
             total += 1;
             if shown.len() < limit {
                 let state = StreamState { history: history.clone(), ..StreamState::default() };
-                shown.push(stream_json((from, signal, routing_key), &Map::new(), &state));
+                shown.push(stream_json((from, signal, routing_key), &state));
             }
         }
     });
     Ok(json!({ "total": total, "limit": router.shared().streams.limit(), "streams": shown }))
 }
 
+/// What a stream does, by its word in the API.
+fn activity_named(name: &str) -> Result<Activity, String> {
+    Activity::ALL.into_iter().find(|activity| activity.name() == name).ok_or_else(|| {
+        let names = Activity::ALL.map(Activity::name).join(", ");
+        format!("`state` is one of {names}, not `{name}`")
+    })
+}
+
 /// A stream, by its exporter, signal and routing key.
-fn stream_json(id: (&str, Signal, &str), attributes: &Map<String, Value>, state: &StreamState) -> Value {
+fn stream_json(id: (&str, Signal, &RoutingKey), state: &StreamState) -> Value {
     let (exporter, signal, key) = id;
     let history = &state.history;
+    let parts: Map<_, _> = key.parts().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     json!({
         "exporter": exporter,
         "signal": signal.name(),
-        "key": key,
-        "attributes": attributes,
+        "key": key.text(),
+        "parts": parts,
+        "tenant": key.tenant(),
         "state": state.activity.name(),
         "pending_bytes": state.pending_bytes,
         "waiting_batches": state.waiting_batches,
@@ -94,18 +102,6 @@ fn stream_json(id: (&str, Signal, &str), attributes: &Map<String, Value>, state:
             "code": error.code, "message": error.message, "target": error.target, "at": rfc3339(error.at),
         })),
     })
-}
-
-/// The attributes that name a stream beside its key. What headers are made of may be a credential; what is the key itself
-/// is shown as that anyway.
-fn attributes(name: &StreamName, settings: &ExporterSettings) -> Map<String, Value> {
-    let shown = |attribute: &str, value: &str| settings.shows(attribute) || value == name.routing_key();
-    name.attributes()
-        .map(|(attribute, value)| {
-            let value = if shown(attribute, value) { value } else { REDACTED };
-            (attribute.to_owned(), json!(value))
-        })
-        .collect()
 }
 
 /// `GET /api/v1/exporters`.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::query;
 use crate::export::{DeadLetters, ListedLetter};
-use crate::route::Values as _;
+use crate::route::{RoutingKey, Values as _};
 
 /// Letters listed if the query does not say how many.
 const LETTERS: usize = 100;
@@ -50,7 +50,6 @@ pub(super) async fn page(directory: Option<&DeadLetters>, wanted: Wanted) -> Res
     }))
 }
 
-/// Without the attributes: where exporters' templates put them into headers, they may be credentials.
 fn letter(listed: &ListedLetter) -> Value {
     let file = &listed.file;
     match &listed.letter {
@@ -59,7 +58,8 @@ fn letter(listed: &ListedLetter) -> Value {
             "time": letter.time(),
             "exporter": letter.exporter(),
             "signal": letter.signal().name(),
-            "key": letter.key(),
+            "key": letter.key().map(ToString::to_string),
+            "tenant": letter.key().and_then(RoutingKey::tenant),
             "reason": letter.reason(),
             "records": letter.records(),
             "bytes": letter.len(),

@@ -1,6 +1,8 @@
 //! The Prometheus metrics. The rooms count for themselves; this reads their counters when somebody asks.
 //!
-//! Labels are exporters, signals, outcomes and codes, all of which are few; a routing key is never one.
+//! Labels are exporters, signals, outcomes and codes, all of which are few; a routing key is never one. A series begins with
+//! the first event that it tells of: of many exporters most have never seen most signals and outcomes, and series of nothing
+//! but zeros would be most of the page. What is not there is 0; the names of all metrics are always there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
+use crate::access::AdminRefusal;
 use crate::descriptors::{Share, Use, descriptors};
 use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
@@ -153,13 +156,34 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         family.add(&[("transport", Transport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
         Ok(())
     })?;
+    let help = "Requests that the admin and health listeners have refused, by why";
+    page.counters("sluice_admin_refused_requests", help, |family| {
+        AdminRefusal::ALL.into_iter().try_for_each(|refusal| {
+            family.add(&[("cause", refusal.name())], router.admin_access().refused(refusal))
+        })
+    })?;
     let help = "Connections that came to nothing, or were closed, for what they were";
     page.counters("sluice_connection_errors", help, |family| {
         for (receiver, error, count) in counters.connection_errors.all() {
             family.add(&[("receiver", &receiver), ("cause", error.name())], count)?;
         }
         Ok(())
+    })?;
+    let help = "Requests that were refused for the credentials that their senders have shown or not";
+    page.counters("sluice_receiver_auth_failures", help, |family| {
+        for (receiver, failure, count) in counters.auth_failures.all() {
+            family.add(&[("receiver", &receiver), ("cause", failure.name())], count)?;
+        }
+        Ok(())
     })
+}
+
+/// Whether anything has ever come to an exporter. Of one to which nothing has, every figure is 0.
+fn has_been_used(exporter: &Exporter) -> bool {
+    let registry = exporter.registry();
+    registry.recovered_records() > 0
+        || registry.pending_bytes() > 0
+        || Signal::ALL.into_iter().any(|signal| registry.routed_records(signal) > 0)
 }
 
 /// Reads a figure of an exporter.
@@ -221,6 +245,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         page.gauges(name, help, |family| {
             exporters
                 .iter()
+                .filter(|exporter| has_been_used(exporter))
                 .try_for_each(|exporter| family.add(&[("exporter", exporter.name())], value(exporter)))
         })?;
     }
@@ -230,7 +255,9 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
             let circuits = exporter.active().transport.circuits();
             for name in CircuitState::NAMES {
                 let count = circuits.iter().filter(|(_, circuit)| circuit.name() == name).count();
-                family.add(&[("exporter", exporter.name()), ("circuit", name)], count as f64)?;
+                if count > 0 {
+                    family.add(&[("exporter", exporter.name()), ("circuit", name)], count as f64)?;
+                }
             }
         }
         Ok(())
@@ -302,7 +329,11 @@ struct CounterFamily<'a>(MetricEncoder<'a>);
 struct GaugeFamily<'a>(MetricEncoder<'a>);
 
 impl CounterFamily<'_> {
+    /// Leaves out what has never been counted.
     fn add(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+        if value == 0 {
+            return Ok(());
+        }
         self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 }
@@ -353,7 +384,7 @@ impl Page<'_> {
         of: fn(&Exporter) -> &Histogram,
     ) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        exporters.iter().try_for_each(|exporter| {
+        exporters.iter().filter(|exporter| has_been_used(exporter)).try_for_each(|exporter| {
             of(exporter).encode(encoder.encode_family(&[("exporter", &**exporter.name())])?)
         })
     }

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
+use tracing::warn;
 
 use super::shared_page::SharedPage;
 use super::{api, journal, letters, metrics, site};
-use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, wrong_host};
+use crate::access::{AdminAction, AdminEntrance, AdminRefusal};
+use crate::notice;
+use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
 use crate::stream::Budget;
 
@@ -26,7 +30,7 @@ const INDEX: &str = "Sluice admin
 GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
-GET  /api/v1/streams       live streams (?exporter=NAME&key=TEXT&limit=N)
+GET  /api/v1/streams       live streams (?exporter=NAME&key=TEXT&state=STATE&limit=N)
 GET  /api/v1/exporters     exporters and their counts
 GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
 GET  /api/v1/journal       the journal, and what nobody claims of it
@@ -61,11 +65,11 @@ impl Handler for Admin {
             return text(StatusCode::BAD_REQUEST, &format!("{message}\n"));
         }
         // What the health listener shows is for everybody, under whatever name Prometheus knows it.
-        let foreign_name = (self.role == Role::Admin)
-            .then(|| site::refuse_foreign_name(settings.host.as_deref(), &head))
-            .flatten();
-        if let Some(message) = foreign_name.as_deref().or_else(|| site::refuse_foreign_page(&head)) {
-            return text(StatusCode::FORBIDDEN, message);
+        if self.role == Role::Admin && site::has_foreign_name(&settings.hosts, &head) {
+            return self.refuse(settings, &head, AdminRefusal::ForeignName);
+        }
+        if site::is_of_foreign_page(settings.tls.is_some(), &head) {
+            return self.refuse(settings, &head, AdminRefusal::ForeignPage);
         }
         let Some(page) =
             Page::at(head.uri.path()).filter(|page| self.role == Role::Admin || page.is_public())
@@ -79,6 +83,13 @@ impl Handler for Admin {
                 },
             );
         };
+        if self.role == Role::Admin
+            && let Some(action) = page.action()
+            && let Err(refusal) =
+                self.router.admin_access().check(action, entrance(settings), bearer_token(&head))
+        {
+            return self.refuse(settings, &head, refusal);
+        }
         match (page, &head.method) {
             (Page::Reload, &Method::POST) => return self.reload().await,
             (Page::Reload, _) => return not_allowed("POST"),
@@ -128,6 +139,21 @@ impl Page {
         })
     }
 
+    /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
+    fn action(self) -> Option<AdminAction> {
+        match self {
+            Self::Healthz | Self::Readyz => None,
+            Self::Index
+            | Self::Metrics
+            | Self::Streams
+            | Self::Exporters
+            | Self::DeadLetters
+            | Self::Journal
+            | Self::Config => Some(AdminAction::Read),
+            Self::Reload => Some(AdminAction::Reload),
+        }
+    }
+
     /// Whether the health listener has it, too.
     fn is_public(self) -> bool {
         matches!(self, Self::Metrics | Self::Healthz | Self::Readyz)
@@ -138,6 +164,25 @@ impl Admin {
     /// What answers in one of these two roles.
     pub fn new(router: Arc<Router>, role: Role) -> Self {
         Self { router, role, budget: Arc::new(Budget::new(PAGES)), metrics: SharedPage::default() }
+    }
+
+    /// Counts a request that is refused, tells of it in the log, and answers it.
+    fn refuse(&self, settings: &ListenerSettings, head: &Parts, refusal: AdminRefusal) -> Answer {
+        self.router.admin_access().count(refusal);
+        let peer = head.extensions.get().map(|peer: &Peer| peer.address);
+        let scope = (&settings.name, peer.map(|peer| peer.ip()));
+        if let Some(suppressed) = notice::due_for_one_of_many(&scope, refusal.name()) {
+            let (listener, peer) = (&settings.name, peer.map(tracing::field::display));
+            let cause = refusal.name();
+            warn!(%listener, peer, cause, suppressed, "request refused: {}", refusal.message());
+        }
+        let unknown = matches!(refusal, AdminRefusal::NoToken | AdminRefusal::WrongToken);
+        let status = if unknown { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        let mut answer = text(status, &format!("{}\n", refusal.message()));
+        if unknown {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        answer
     }
 
     async fn show(&self, page: Page, query: &str) -> Answer {
@@ -192,6 +237,23 @@ impl Admin {
             }
         }
     }
+}
+
+/// How a request to this listener has come in.
+fn entrance(settings: &ListenerSettings) -> AdminEntrance {
+    AdminEntrance {
+        loopback: settings.endpoint.ip().to_canonical().is_loopback(),
+        certificates: settings.tls.as_ref().is_some_and(|tls| tls.demands_certificates()),
+    }
+}
+
+/// The token of a request, if it has a single one.
+fn bearer_token(head: &Parts) -> Option<&[u8]> {
+    let mut all = head.headers.get_all(AUTHORIZATION).iter();
+    let (Some(only), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = only.as_bytes().split_at_checked("Bearer ".len())?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
 fn not_allowed(method: &'static str) -> Answer {

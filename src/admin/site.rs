@@ -1,4 +1,5 @@
-//! Which requests the admin and health listeners answer at all: none that a page of another site has made a browser send.
+//! Which requests the admin and health listeners answer at all: none that a page of another site has made a browser send,
+//! be it to read something or to change it.
 //!
 //! Such a page can make a browser send requests to any address, and read the answers from a name of its own if that name is
 //! made to lead here ("DNS rebinding"). A browser says in `Origin` and `Sec-Fetch-Site` where a request comes from, and in
@@ -6,32 +7,40 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::header::{HOST, HeaderMap, ORIGIN};
+use http::header::{HOST, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
 
-/// Why a request is not answered, if it is addressed to a name that is none of the listener's. Those are addresses, which lead to
-/// nobody else, and the host that its endpoint was written with.
-pub(super) fn refuse_foreign_name(written: Option<&str>, head: &Parts) -> Option<String> {
-    let authority = authority(head)?;
-    let host = authority.host();
-    let known = is_address(host)
-        || host.eq_ignore_ascii_case("localhost")
-        || written.is_some_and(|name| name.eq_ignore_ascii_case(host));
-    (!known).then(|| {
-        format!(
-            "this listener is not known as `{host}`: use its address or localhost, or write that name in `admin.endpoint`\n"
-        )
-    })
+/// Whether a request is addressed to a name that is none of the listener's, or to none at all. Its own are addresses, which lead
+/// to nobody else, `localhost`, and those that the configuration has for it. Every name that the request gives has to be one.
+pub(super) fn has_foreign_name(own: &[String], head: &Parts) -> bool {
+    let mut names = names(head).peekable();
+    let is_own = |name: &[u8]| {
+        Authority::try_from(name).is_ok_and(|authority| {
+            let host = authority.host();
+            // Beside its host a name has a port at the most: no user, and nothing behind an address in brackets.
+            let rest = authority.as_str().strip_prefix(host);
+            let is_port = |rest: &str| {
+                rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+            };
+            rest.is_some_and(|rest| rest.is_empty() || is_port(rest))
+                && (is_address(host)
+                    || host.eq_ignore_ascii_case("localhost")
+                    || own.iter().any(|own| own.eq_ignore_ascii_case(host)))
+        })
+    };
+    names.peek().is_none() || !names.all(is_own)
 }
 
-/// Why a request is not answered, if a page of another site has sent it.
-pub(super) fn refuse_foreign_page(head: &Parts) -> Option<&'static str> {
-    const FOREIGN: &str = "pages of other sites are not answered\n";
+/// Whether a page of another site has sent a request. A listener that is `secured` by TLS has no pages without: those of its name
+/// may be anybody's who sits between it and the browser.
+pub(super) fn is_of_foreign_page(secured: bool, head: &Parts) -> bool {
     let own_origin = |origin: &[u8]| {
         let text = std::str::from_utf8(origin).ok()?;
-        let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
-        Some(host.eq_ignore_ascii_case(authority(head)?.as_str()))
+        // Without TLS of its own, the listener may stand behind a proxy that has it.
+        let without = || text.strip_prefix("http://").filter(|_| !secured);
+        let host = text.strip_prefix("https://").or_else(without)?;
+        Some(host.as_bytes().eq_ignore_ascii_case(names(head).next()?))
     };
     let foreign_origin =
         head.headers.get_all(ORIGIN).iter().any(|origin| own_origin(origin.as_bytes()) != Some(true));
@@ -40,13 +49,13 @@ pub(super) fn refuse_foreign_page(head: &Parts) -> Option<&'static str> {
         .get_all("sec-fetch-site")
         .iter()
         .any(|site| !["same-origin", "none"].iter().any(|own| site.as_bytes() == own.as_bytes()));
-    (foreign_origin || foreign_site).then_some(FOREIGN)
+    foreign_origin || foreign_site
 }
 
-/// To whom a request is addressed. HTTP/2 says it in the target.
-fn authority(head: &Parts) -> Option<Authority> {
-    let host = |headers: &HeaderMap| Authority::try_from(headers.get(HOST)?.as_bytes()).ok();
-    head.uri.authority().cloned().or_else(|| host(&head.headers))
+/// To whom a request is addressed, the name that counts first. HTTP/2 says it in the target.
+fn names(head: &Parts) -> impl Iterator<Item = &[u8]> {
+    let target = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    target.into_iter().chain(head.headers.get_all(HOST).iter().map(HeaderValue::as_bytes))
 }
 
 fn is_address(host: &str) -> bool {
@@ -69,48 +78,92 @@ mod tests {
     }
 
     #[test]
-    fn addresses_localhost_and_the_configured_name_are_its_names_and_no_others() {
-        let refused = |host: &str| refuse_foreign_name(Some("sluice.internal"), &head(host, &[]));
+    fn addresses_localhost_and_the_configured_names_are_its_names_and_no_others() {
+        let own = ["sluice.internal".to_owned(), "sluice.monitoring.svc".to_owned()];
+        let is_foreign = |host: &str| has_foreign_name(&own, &head(host, &[]));
         for own in [
             "127.0.0.1:8888",
             "127.9.9.9",
             "10.0.0.7:8888",
             "[::1]:8888",
+            "[fe80::1]",
             "localhost",
             "LOCALHOST:8888",
             "Sluice.Internal:8888",
+            "sluice.monitoring.svc",
         ] {
-            assert_eq!(refused(own), None, "{own}");
+            assert!(!is_foreign(own), "{own}");
         }
         for other in [
             "evil.example",
+            "evil.example.",
             "127.0.0.1.evil.example:8888",
+            "127.0.0.1.",
             "localhost.evil.example",
             "sluice.internal.evil",
-            "1",
+            "evil.sluice.internal",
+            "127.0.0.1@evil.example",
+            "evil.example@127.0.0.1",
+            "user:127.0.0.1@localhost",
+            "[::1].evil.example",
+            "[evil.example]",
+            "2130706433",
+            "0x7f.1",
+            "127.1",
+            "%6cocalhost",
+            "",
+            ":8888",
         ] {
-            assert!(refused(other).unwrap().contains(other.split(':').next().unwrap()), "{other}");
+            assert!(is_foreign(other), "{other}");
         }
-        assert!(refuse_foreign_name(None, &head("sluice.internal", &[])).is_some());
+        assert!(has_foreign_name(&[], &head("sluice.internal", &[])));
+    }
+
+    #[test]
+    fn every_name_that_a_request_gives_has_to_be_its_own_and_one_has_to_be_there() {
+        let is_foreign = |target: &str, hosts: &[&str]| {
+            let request =
+                hosts.iter().fold(Request::get(target), |request, host| request.header("host", *host));
+            has_foreign_name(&[], &request.body(()).unwrap().into_parts().0)
+        };
+        assert!(!is_foreign("http://127.0.0.1:8888/", &[]));
+        assert!(!is_foreign("http://127.0.0.1:8888/", &["localhost"]));
+        assert!(is_foreign("http://127.0.0.1:8888/", &["evil.example"]));
+        assert!(is_foreign("http://evil.example/", &["127.0.0.1:8888"]));
+        assert!(is_foreign("/", &["127.0.0.1:8888", "evil.example"]));
+        assert!(is_foreign("/", &[]));
     }
 
     #[test]
     fn pages_of_other_sites_are_refused_and_tools_and_own_pages_are_not() {
-        let refused =
-            |headers: &[(&str, &str)]| refuse_foreign_page(&head("127.0.0.1:8888", headers)).is_some();
+        let refused = |headers: &[(&str, &str)]| is_of_foreign_page(false, &head("127.0.0.1:8888", headers));
         assert!(!refused(&[]));
         assert!(!refused(&[("origin", "http://127.0.0.1:8888")]));
         assert!(!refused(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:8888")]));
         assert!(!refused(&[("sec-fetch-site", "none")]));
+        assert!(!refused(&[("origin", "https://127.0.0.1:8888")]), "a proxy may speak TLS for it");
         for foreign in [
             ("origin", "http://evil.example"),
             ("origin", "null"),
+            ("origin", ""),
+            ("origin", "127.0.0.1:8888"),
+            ("origin", "ftp://127.0.0.1:8888"),
             ("origin", "http://127.0.0.1"),
             ("origin", "http://127.0.0.1:8889"),
+            ("origin", "http://127.0.0.1:8888."),
+            ("origin", "http://127.0.0.1:8888/"),
+            ("origin", "http://127.0.0.1:8888@evil.example"),
+            ("origin", "http://127.0.0.1:8888 http://evil.example"),
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", ""),
         ] {
             assert!(refused(&[foreign]), "{foreign:?}");
         }
+        assert!(refused(&[("origin", "http://127.0.0.1:8888"), ("origin", "http://evil.example")]));
+        assert!(refused(&[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")]));
+        let secured = |origin| is_of_foreign_page(true, &head("localhost", &[("origin", origin)]));
+        assert!(!secured("https://localhost"));
+        assert!(secured("http://localhost"), "another may answer where there is no TLS");
     }
 }

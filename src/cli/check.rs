@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::config_file::{ConfigArgs, SecretsArgs};
-use crate::config::{self, Problem, Secrets, Source};
+use crate::config::{self, Problem, RowReader, Secrets, Source, TenantRows, TenantTable};
+use crate::run;
 
 /// Checks a configuration without running it.
 ///
@@ -21,6 +22,10 @@ pub struct CheckArgs {
     config: ConfigArgs,
     #[command(flatten)]
     secrets: SecretsArgs,
+    /// Read every row of the table of tenants, too. Without this, those of a directory are not read, since a broken one costs
+    /// itself alone.
+    #[arg(long)]
+    tenants: bool,
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -46,14 +51,29 @@ impl CheckArgs {
 pub fn check(
     args: &CheckArgs,
     source: &Source,
-    env: &dyn Fn(&str) -> Option<String>,
+    env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let secrets = args.secrets.secrets();
-    let (problems, code) = match config::load_with(source, env, secrets) {
-        Ok(compiled) => (compiled.warnings, ExitCode::SUCCESS),
-        Err(problems) => (problems.list, ExitCode::FAILURE),
+    let (mut problems, compiled) = match config::load_with(source, &env, secrets) {
+        Ok(compiled) => (compiled.warnings.clone(), Some(compiled)),
+        Err(problems) => (problems.list, None),
     };
+    let mut rows = None;
+    if let Some(compiled) = compiled
+        && let Some(TenantTable { rows: TenantRows::Directory(directory), .. }) = &compiled.tenants
+    {
+        match check_directory(directory, args.tenants.then(|| RowReader::new(&compiled, env, secrets))) {
+            Ok((checked, of_rows)) => {
+                problems.extend(of_rows);
+                rows = checked.map(|checked| format!("{}: {checked}", directory.display()));
+            }
+            Err(reason) => problems
+                .push(Problem::of_file(directory, format!("can't read the directory of tenants: {reason}"))),
+        }
+    }
+    let failed = problems.iter().any(|problem| problem.severity == config::Severity::Error);
+    let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     match args.format {
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, &problems)?;
@@ -63,10 +83,26 @@ pub fn check(
             for problem in &problems {
                 writeln!(out, "{problem}")?;
             }
+            if let Some(rows) = rows {
+                writeln!(out, "{rows}")?;
+            }
             writeln!(out, "{source}: {}", verdict(&problems, secrets))?;
         }
     }
     Ok(code)
+}
+
+/// Looks into a directory of tenants, and with a reader at each row: how many can be used, and what is wrong with them.
+fn check_directory(
+    directory: &Path,
+    reader: Option<RowReader>,
+) -> io::Result<(Option<String>, Vec<Problem>)> {
+    let Some(reader) = reader else {
+        std::fs::read_dir(directory)?;
+        return Ok((None, Vec::new()));
+    };
+    let (ready, broken, problems) = run::check_tenants(directory, reader)?;
+    Ok((Some(format!("{ready} of {} rows can be used", ready + broken)), problems))
 }
 
 /// `2 errors, 1 warning`.
@@ -103,7 +139,7 @@ mod tests {
         std::fs::write(&file, yaml).unwrap();
         let args = Command::parse_from(["check"].iter().chain(options)).args;
         let mut out = Vec::new();
-        let code = check(&args, &Source::File(file.clone()), &|_| None, &mut out).unwrap();
+        let code = check(&args, &Source::File(file.clone()), |_| None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "sluice.yaml");
         (text, code)
     }

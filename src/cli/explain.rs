@@ -12,7 +12,7 @@ use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::Transport;
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
-use crate::route::{RouteTable, Unroutable, Unrouted};
+use crate::route::{RouteTable, RoutingKey, Unroutable, Unrouted};
 use crate::stream::StreamName;
 
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
@@ -153,8 +153,7 @@ struct Explanation {
 
 impl Explanation {
     fn new(compiled: Compiled, signal: Signal, field: &'static str) -> io::Result<Self> {
-        let identities = compiled.exporters.iter().map(|(_, settings)| settings.attributes()).collect();
-        let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
+        let routes = RouteTable::new(compiled.routes, compiled.unrouted);
         let exporters = compiled
             .exporters
             .into_iter()
@@ -178,17 +177,8 @@ impl Explanation {
             |hit| {
                 let (name, transport) = &self.exporters[hit.exporter];
                 let route = self.routes.name(hit.route);
-                let identity = match hit.identity {
-                    Ok(identity) => identity,
-                    Err(error) => {
-                        lines
-                            .borrow_mut()
-                            .push(format!("  route `{route}`: not for exporter `{name}`: {error}"));
-                        return Ok(());
-                    }
-                };
-                let stream = StreamName::new(self.signal, identity.into(), hit.attributes.clone());
-                let key = stream.routing_key();
+                let stream = StreamName { signal: self.signal, key: RoutingKey::written(hit.key) };
+                let key = &stream.key;
                 let destination = match transport.target(&stream) {
                     Ok(target) => format!("{target:#}").replace('\n', "\n    "),
                     Err(error) => format!("rejected: {error}"),

@@ -15,7 +15,7 @@ use prost::Message;
 
 use crate::otlp::{Signal, put_frame};
 use crate::receive::Snapshot;
-use crate::route::Unroutable;
+use crate::route::{RoutingKey, Unroutable};
 use crate::stream::StreamName;
 
 /// Logs first: they are what people send by hand.
@@ -37,12 +37,12 @@ pub(super) fn to_try(snapshot: &Snapshot, program: &str, otlp: &str, admin: Opti
         writeln!(text, "  {line}").expect("writing to a String can't fail");
     };
     // Whoever tries it has started what answers, and a test's certificate is seldom one for an address.
-    let unchecked = |option: &'static str| if otlp.starts_with("https:") { option } else { "" };
+    let unchecked = |url: &str, option: &'static str| if url.starts_with("https:") { option } else { "" };
     match SIGNALS.into_iter().find_map(|signal| Some((signal, by_curl(snapshot, signal)?))) {
         Some((signal, resource)) => line(format_args!(
             "echo {} | base64 -d | curl -sS{} -H 'Content-Type: application/x-protobuf' --data-binary @- {otlp}{}",
             BASE64.encode(request(signal, resource)),
-            unchecked(" -k"),
+            unchecked(otlp, " -k"),
             signal.path(),
         )),
         None => line(format_args!(
@@ -56,11 +56,11 @@ pub(super) fn to_try(snapshot: &Snapshot, program: &str, otlp: &str, admin: Opti
             if attribute == SEND_ATTRIBUTE { String::new() } else { format!(" --attribute {attribute}") };
         line(format_args!(
             "{program} send --endpoint {otlp}{} --signal {signal}{option} --streams 10 --duration 5s",
-            unchecked(" --insecure-skip-verify"),
+            unchecked(otlp, " --insecure-skip-verify"),
         ));
     }
     if let Some(admin) = admin {
-        line(format_args!("curl -s {admin}/api/v1/streams"));
+        line(format_args!("curl -s{} {admin}/api/v1/streams", unchecked(admin, " -k")));
     }
     text
 }
@@ -88,10 +88,8 @@ fn is_taken(snapshot: &Snapshot, signal: Signal, resource: &Resource) -> bool {
         &resource.encode_to_vec(),
         &mut String::new(),
         |hit| {
-            all_fit &= hit.identity.is_ok_and(|identity| {
-                let name = StreamName::new(signal, identity.into(), hit.attributes.clone());
-                snapshot.exporters[hit.exporter].active().transport.target(&name).is_ok()
-            });
+            let name = StreamName { signal, key: RoutingKey::written(hit.key) };
+            all_fit &= snapshot.exporters[hit.exporter].active().transport.target(&name).is_ok();
             Ok(())
         },
         |_, _| {},

@@ -38,7 +38,9 @@ async fn ask(args: &HealthArgs) -> Result<(), String> {
     let url = if base.ends_with("/readyz") { base.to_owned() } else { format!("{base}/readyz") };
     let uri: http::Uri = url.parse().map_err(|error| format!("`{url}` is not a URL: {error}"))?;
     if uri.scheme_str() != Some("http") {
-        return Err(format!("`{url}` is not an http URL; Sluice serves its health over plain HTTP"));
+        return Err(format!(
+            "`{url}` is not an http URL: where `admin` has `tls`, ask the `health` listener, which speaks plain HTTP"
+        ));
     }
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let answer = tokio::time::timeout(Duration::from_secs(args.timeout), client.get(uri))

@@ -8,7 +8,6 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::journal::{Damage, InspectedSegment, InspectedStream, Inspection, inspect};
-use crate::route::SEPARATOR;
 
 /// Streams that are listed as text; `--json` has them all.
 const STREAMS: usize = 50;
@@ -105,12 +104,8 @@ fn write_streams(mut waiting: Vec<&InspectedStream>, out: &mut dyn Write) -> io:
         let InspectedStream { number, key, first, entries, records, bytes: size, .. } = stream;
         let name = key.as_ref().map_or_else(
             || format!("number {number}, whose name is damaged"),
-            |key| {
-                // Values may hold what a terminal would obey.
-                let values: Vec<_> =
-                    key.identity.split(SEPARATOR).map(|v| v.escape_debug().to_string()).collect();
-                format!("{} {} {}", key.exporter, key.signal, values.join(" "))
-            },
+            // Values may hold what a terminal would obey.
+            |key| format!("{} {} {}", key.exporter, key.signal, key.key.text().escape_debug()),
         );
         writeln!(out, "{:>11} {entries:>10} {records:>12} {first:>14}  {name}", bytes(*size))?;
     }
@@ -157,17 +152,18 @@ fn to_json(inspection: &Inspection) -> Value {
     };
     let stream = |stream: &InspectedStream| {
         let key = stream.key.as_ref();
-        let mut values = key.map_or("", |key| &key.identity).split(SEPARATOR);
-        let routing_key = key.and(values.next());
-        let names = key.into_iter().flat_map(|key| key.attributes.iter());
-        let attributes: serde_json::Map<_, _> =
-            names.zip(values).map(|(name, value)| (name.to_string(), json!(value))).collect();
+        let parts: serde_json::Map<_, _> = key
+            .into_iter()
+            .flat_map(|key| key.key.parts())
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
         json!({
             "number": stream.number,
             "exporter": key.map(|key| &*key.exporter),
             "signal": key.map(|key| key.signal.name()),
-            "key": routing_key,
-            "attributes": attributes,
+            "key": key.map(|key| key.key.text()),
+            "parts": parts,
+            "tenant": key.and_then(|key| key.key.tenant()),
             "segments": stream.segments,
             "first": stream.first,
             "entries": stream.entries,
@@ -199,9 +195,9 @@ mod tests {
         journal(&inspecting(directory.to_owned(), false), &mut Vec::new()).unwrap_err().to_string()
     }
 
-    /// The journal that version 2 wrote, see `src/journal/tests/fixture.rs`.
+    /// The journal that version 3 wrote, see `src/journal/tests/fixture.rs`.
     fn inspected(json: bool) -> String {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v2");
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v3");
         let mut out = Vec::new();
         assert_eq!(journal(&inspecting(directory, json), &mut out).unwrap(), ExitCode::SUCCESS);
         String::from_utf8(out).unwrap()
@@ -211,7 +207,7 @@ mod tests {
     fn people_see_the_backlog_of_each_stream() {
         let text = inspected(false);
         assert!(text.starts_with("backlog: 33 entries, 39 records, 16.8 KiB in 2 streams\n"), "{text}");
-        assert!(text.contains("otlp_http/up logs slow eu\n"), "{text}");
+        assert!(text.contains("otlp_http/up logs slow/eu\n"), "{text}");
         assert!(text.ends_with("\nno damage\n"), "{text}");
     }
 
@@ -220,7 +216,10 @@ mod tests {
         let json: Value = serde_json::from_str(&inspected(true)).unwrap();
         let stream = &json["streams"][1];
         assert_eq!(stream["exporter"], "otlp_http/up");
-        assert_eq!((&stream["key"], &stream["attributes"]), (&json!("fast"), &json!({ "region": "us" })));
+        assert_eq!((&stream["key"], &stream["parts"]), (&json!("fast"), &json!({})));
+        let stream = &json["streams"][0];
+        assert_eq!(stream["parts"], json!({ "name": "slow", "region": "eu" }));
+        let stream = &json["streams"][1];
         assert_eq!(
             (&stream["first"], &stream["entries"], &stream["records"]),
             (&json!(200), &json!(20), &json!(20))

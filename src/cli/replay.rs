@@ -21,7 +21,7 @@ use crate::export::{
 };
 use crate::net::Network;
 use crate::otlp::Signal;
-use crate::route::Values as _;
+use crate::route::{RoutingKey, Values as _};
 use crate::stream::{Batch, Budget};
 
 /// Attempts at one letter.
@@ -75,7 +75,7 @@ struct Replay {
     transports: HashMap<Arc<str>, Transport>,
     dry_run: bool,
     /// Streams that stopped at a letter.
-    stopped: HashSet<(String, Signal, Option<String>)>,
+    stopped: HashSet<(String, Signal, Option<RoutingKey>)>,
     /// Exporters that did not answer for all attempts at a letter. Until they do, each of their streams gets one
     /// attempt without waits, or a thousand streams of a dead upstream would take hours.
     unresponsive: HashSet<Arc<str>>,
@@ -135,7 +135,7 @@ impl Replay {
             );
             return self.leave(letter, &why, out);
         };
-        let stream = (name.to_owned(), letter.signal(), letter.key().map(str::to_owned));
+        let stream = (name.to_owned(), letter.signal(), letter.key().cloned());
         if self.stopped.contains(&stream) {
             return self.leave(letter, "behind a letter of its stream that was not delivered", out);
         }

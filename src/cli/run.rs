@@ -107,6 +107,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     let Signals { mut stop, hangups } = signals;
     greet(&router, for_people).await;
     let reloading = tokio::spawn(run::reload_when_asked(router.clone(), hangups));
+    let tenants = tokio::spawn(run::watch_tenants(router.clone()));
     let pause = if is_terminal() { PROGRESS } else { PROGRESS_IN_A_FILE };
     let progress = tokio::spawn(run::show_progress(router.clone(), pause));
     let sweeping = tokio::spawn(run::sweep(router.clone()));
@@ -120,6 +121,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
+    tenants.abort();
     progress.abort();
     sweeping.abort();
     left_out.abort();
@@ -171,7 +173,11 @@ async fn greet(router: &Router, for_people: bool) {
     // As it was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
     let snapshot = router.intake().snapshot.load();
-    eprintln!("\n{}", to_try(&snapshot, &program, first, admin.first().map(String::as_str)));
+    // Elsewhere than on loopback it may ask for a token, which is not printed.
+    let addresses = router.addresses(Role::Admin).await;
+    let is_open = addresses.first().is_some_and(|address| address.ip().to_canonical().is_loopback());
+    let admin = admin.first().map(String::as_str).filter(|_| is_open);
+    eprintln!("\n{}", to_try(&snapshot, &program, first, admin));
 }
 
 /// Whether somebody watches the log as it is written.

@@ -12,6 +12,7 @@ mod model;
 mod node;
 mod problem;
 mod reference;
+mod rows;
 mod schema;
 mod secrets;
 mod shape;
@@ -24,18 +25,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::AdminTokens;
 use crate::byte_order_mark;
 use crate::descriptors::Demand;
 use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES};
 use crate::journal::JournalSettings;
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
+use crate::tenants::{TableSettings, Tenant};
 
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
+pub use rows::{ReadRow, RowReader};
 pub use schema::published as schema;
 pub use substitute::fingerprint;
 
+use compile::{WrittenRows, WrittenTable};
 use problem::Report;
 use substitute::{Files, Substitution};
 
@@ -87,6 +92,8 @@ pub struct Compiled {
     pub exporters: Vec<(Arc<str>, ExporterSettings)>,
     /// The routes, in the order in which they are asked; at least one.
     pub routes: Vec<RouteSpec>,
+    /// The table of tenants.
+    pub tenants: Option<TenantTable>,
     /// What happens to entries that no route takes.
     pub unrouted: Unrouted,
     /// What may be used.
@@ -100,9 +107,9 @@ pub struct Compiled {
     /// Where dead letters go.
     pub dead_letter: Option<DeadLetterSettings>,
     /// The listener for metrics, health and API; `None` if turned off.
-    pub admin: Option<SocketAddr>,
-    /// The host that its endpoint was written with, if it is a name.
-    pub admin_host: Option<String>,
+    pub admin: Option<ListenerSettings>,
+    /// The tokens of that listener.
+    pub admin_tokens: AdminTokens,
     /// The listener for health and metrics alone.
     pub health: Option<SocketAddr>,
     /// How long to go on accepting once shutdown has begun.
@@ -137,6 +144,24 @@ impl Compiled {
         }
         wanted
     }
+}
+
+/// The table of tenants, as the configuration names it.
+#[derive(Clone, Debug)]
+pub struct TenantTable {
+    /// What holds for the table as a whole.
+    pub settings: TableSettings,
+    /// Where its rows are.
+    pub rows: TenantRows,
+}
+
+/// Where the rows of the table are.
+#[derive(Clone, Debug)]
+pub enum TenantRows {
+    /// In the files of a directory, which have not been read yet: a [`RowReader`] does.
+    Directory(PathBuf),
+    /// In the configuration, or in a file of their own that has been read with it.
+    Listed(Vec<Arc<Tenant>>),
 }
 
 /// What may be used.
@@ -231,8 +256,28 @@ fn read(
     let redacted = sight.redacted;
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
+    // Of the file that the table of tenants is in.
+    let mut of_rows = Vec::new();
     let parts = match serde_json::from_value::<model::Config>(checked) {
-        Ok(config) => Some(compile::compile(&config, &root, text, surroundings, &mut files, &mut report)),
+        Ok(config) => {
+            let parts = compile::compile(&config, &root, (text, name), surroundings, &mut files, &mut report);
+            let exporters = compile::exporter_names(&config, &root, &report);
+            let mut table = |WrittenTable { settings, rows }: WrittenTable| {
+                let rows = match rows {
+                    WrittenRows::Directory(path) => TenantRows::Directory(path),
+                    WrittenRows::Listed(tenants) => TenantRows::Listed(tenants),
+                    WrittenRows::File(path) => {
+                        let (tenants, problems) =
+                            rows::read_list(&path, &mut files, surroundings, &exporters);
+                        of_rows = problems;
+                        TenantRows::Listed(tenants)
+                    }
+                };
+                TenantTable { settings, rows }
+            };
+            let tenants = parts.tenants.clone().map(&mut table);
+            Some((parts, tenants))
+        }
         Err(_) if report.has_errors() => None,
         Err(error) => {
             // The schema let something pass that the model can't hold. The error's own text may quote a secret.
@@ -241,14 +286,16 @@ fn read(
         }
     };
 
-    let failed = report.has_errors();
-    let list = report.finish(name, text);
-    let Some(parts) = parts.filter(|_| !failed) else { return Err(problems(list, files)) };
+    let failed = report.has_errors() || of_rows.iter().any(|problem| problem.severity == Severity::Error);
+    let mut list = report.finish(name, text);
+    list.extend(of_rows);
+    let Some((parts, tenants)) = parts.filter(|_| !failed) else { return Err(problems(list, files)) };
     let (files, hash) = files.finish();
     Ok(Compiled {
         listeners: parts.listeners,
         exporters: parts.exporters,
         routes: parts.routes,
+        tenants,
         unrouted: parts.unrouted,
         limits: parts.limits,
         acknowledge: parts.acknowledge,
@@ -256,7 +303,7 @@ fn read(
         journal: parts.journal,
         dead_letter: parts.dead_letter,
         admin: parts.admin,
-        admin_host: parts.admin_host,
+        admin_tokens: parts.admin_tokens,
         health: parts.health,
         shutdown_delay: parts.shutdown_delay,
         shutdown_timeout: parts.shutdown_timeout,

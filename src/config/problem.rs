@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -41,6 +41,14 @@ pub struct Problem {
     /// The line with a caret under the place.
     #[serde(skip)]
     pub(super) snippet: Option<String>,
+}
+
+impl Problem {
+    /// An error of a file as a whole.
+    pub(crate) fn of_file(file: &Path, message: String) -> Self {
+        let file = file.display().to_string();
+        Self { severity: Severity::Error, file, line: None, column: None, message, help: None, snippet: None }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -195,6 +203,19 @@ impl Report {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }
 
+    /// Whether nothing has been said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Whether there is an error that stands in none of the spans.
+    pub(super) fn has_error_outside(&self, spans: &[Span]) -> bool {
+        self.found.iter().any(|found| {
+            let is_inside = |inner: Span| spans.iter().any(|span| span.contains(inner));
+            found.severity == Severity::Error && !found.span.is_some_and(is_inside)
+        })
+    }
+
     /// Whether there is an error inside `span`: what is missing there may only be misspelt.
     pub(super) fn has_error_within(&self, span: Span) -> bool {
         self.found.iter().any(|found| {
@@ -209,6 +230,9 @@ impl Report {
 
     /// The problems in the order of the file, each once.
     pub(super) fn finish(mut self, file: &str, source: &str) -> Vec<Problem> {
+        if self.found.is_empty() {
+            return Vec::new();
+        }
         self.found.sort_by_key(|found| (found.span, found.severity));
         let mut texts: Vec<(Span, bool)> = self.texts.into_iter().collect();
         texts.sort_unstable();

@@ -68,8 +68,10 @@ fn type_name(shape: Shape<'_>) -> String {
     if !words.is_empty() {
         return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     }
-    if let Some(format @ ("duration" | "size" | "memory" | "queue size" | "sync policy" | "file mode")) =
-        shape.format()
+    if let Some(
+        format @ ("duration" | "size" | "memory" | "queue size" | "sync policy" | "file mode" | "rate"
+        | "moment"),
+    ) = shape.format()
     {
         return format.to_owned();
     }

@@ -155,6 +155,20 @@ impl<'a> Shape<'a> {
         Shape { body: schema(), definition: Some("Config") }
     }
 
+    /// A row of the table of tenants.
+    pub(super) fn tenant_row() -> Shape<'static> {
+        static ROW: OnceLock<Json> = OnceLock::new();
+        Shape::<'static>::of(ROW.get_or_init(|| json!({ "$ref": "#/$defs/TenantRow" })))
+    }
+
+    /// A list of such rows.
+    pub(super) fn tenant_rows() -> Shape<'static> {
+        static ROWS: OnceLock<Json> = OnceLock::new();
+        Shape::<'static>::of(
+            ROWS.get_or_init(|| json!({ "type": "array", "items": { "$ref": "#/$defs/TenantRow" } })),
+        )
+    }
+
     /// Resolves a schema that stands somewhere in the root schema.
     pub(super) fn of(mut body: &'a Json) -> Self {
         let mut definition = None;

@@ -34,10 +34,15 @@ pub(super) struct Sight {
     pub(super) redacted: Json,
 }
 
-/// Finds out what of a file may be shown.
+/// Finds out what of a configuration may be shown.
 pub(super) fn look(root: &Node) -> Sight {
+    look_as(Shape::root(), root)
+}
+
+/// The same for a file of another shape.
+pub(super) fn look_as(shape: Shape<'_>, root: &Node) -> Sight {
     let mut sight = Sight { shown: Vec::new(), hidden: Vec::new(), redacted: Json::Null };
-    sight.redacted = sight.value(root, Some(Shape::root()), None);
+    sight.redacted = sight.value(root, Some(shape), None);
     sight
 }
 
@@ -123,8 +128,9 @@ pub(super) fn path(path: &Path) -> String {
 enum Form<'a> {
     /// Nothing is known of it.
     Secret,
-    /// Numbers, durations, sizes; and the words that may stand there, too.
+    /// Numbers, durations, sizes, rates; and the words that may stand there, too.
     Number(&'static [&'static str]),
+    Moment,
     Boolean,
     Word(Vec<&'a str>),
     /// Of a route, an exporter, an attribute.
@@ -142,6 +148,7 @@ impl<'a> Form<'a> {
         }
         match (shape.format(), form) {
             (Some("sync policy"), _) => Self::Number(&["always", "never"]),
+            (Some("moment"), _) => Self::Moment,
             (Some(_), _) => Self::Number(&[]),
             (None, _) if shape.is("boolean") => Self::Boolean,
             (None, _) if shape.is("integer") || shape.is("number") => Self::Number(&[]),
@@ -160,7 +167,14 @@ impl<'a> Form<'a> {
         let Some(text) = with_samples(text) else { return false };
         match self {
             Self::Secret => false,
-            Self::Number(words) => is_number(&text) || nearest(&text, words.iter().copied()).is_some(),
+            Self::Number(words) => {
+                is_number(text.strip_suffix("/s").unwrap_or(&text))
+                    || nearest(&text, words.iter().copied()).is_some()
+            }
+            Self::Moment => {
+                text.len() <= 35
+                    && text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TtZz ".contains(&byte))
+            }
             Self::Boolean => {
                 const WORDS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "1", "0"];
                 WORDS.contains(&text.to_lowercase().as_str())

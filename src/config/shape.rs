@@ -18,13 +18,24 @@ use super::substitute::PLACEHOLDER;
 
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
+    check_as(Shape::root(), "the configuration", root, source, report).unwrap_or_else(|| Map::new().into())
+}
+
+/// Checks a file of another shape; `what` it is, in the words of the problems. `None` where all of it is wrong.
+pub(super) fn check_as(
+    shape: Shape<'_>,
+    what: &'static str,
+    root: &Node,
+    source: &str,
+    report: &mut Report,
+) -> Option<Json> {
     let mut processors = Vec::new();
     if let Some(written) = root.get("processors") {
         add_names(written, &mut processors);
     }
     let processors = processors.into_iter().map(|(name, _)| name.to_owned()).collect();
-    let mut walk = Walk { source, report, has_journal: root.get("journal").is_some(), processors };
-    walk.value(root, Shape::root(), &Place::ROOT).unwrap_or_else(|| Map::new().into())
+    let mut walk = Walk { source, report, what, has_journal: root.get("journal").is_some(), processors };
+    walk.value(root, shape, &Place::ROOT)
 }
 
 /// What is named in whatever shape, with its place: by a single value, by the keys of a map, or by either in a list.
@@ -99,6 +110,8 @@ impl fmt::Display for Place<'_> {
 struct Walk<'a> {
     source: &'a str,
     report: &'a mut Report,
+    /// What the file as a whole is.
+    what: &'static str,
     /// Whether queues are kept on disk.
     has_journal: bool,
     /// The names below `processors`.
@@ -434,7 +447,7 @@ impl Walk<'_> {
         } else {
             "a single value"
         };
-        let name = if place.up.is_none() { "the configuration".to_owned() } else { format!("`{place}`") };
+        let name = if place.up.is_none() { self.what.to_owned() } else { format!("`{place}`") };
         let shown = self.report.shows(node.span);
         let problem = self.report.error(node.span, format!("{name} must be {expected}, not {}", node.kind()));
         let first = shape.properties().next().map(|(key, _)| key);
@@ -508,6 +521,8 @@ fn format_check(format: &str) -> Option<FormatCheck> {
         "queue size" => Some(|text| text.parse::<model::QueueSize>().map(drop)),
         "sync policy" => Some(|text| text.parse::<model::JournalSync>().map(drop)),
         "file mode" => Some(|text| text.parse::<model::FileMode>().map(drop)),
+        "rate" => Some(|text| text.parse::<model::ByteRate>().map(drop)),
+        "moment" => Some(|text| text.parse::<model::Timestamp>().map(drop)),
         _ => None,
     }
 }

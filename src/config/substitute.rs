@@ -12,7 +12,8 @@ use super::Secrets;
 use super::node::{Node, Origin, Scalar, Value};
 use super::problem::{Report, Span};
 use super::secrets;
-use crate::{byte_order_mark, regular};
+use crate::byte_order_mark;
+use crate::regular::{self, FileStamp};
 
 /// Neither a configuration nor a file that it reads is larger.
 const LARGEST: u64 = 16 << 20;
@@ -151,16 +152,24 @@ struct Failure {
     help: String,
 }
 
-/// The files a configuration was read from, and a hash of what was in each when it was read.
+/// The files that a configuration or a row was read from, and what each was when it was read.
 #[derive(Default)]
-pub(super) struct Files(BTreeMap<PathBuf, u64>);
+pub(super) struct Files(BTreeMap<PathBuf, FileRead>);
+
+struct FileRead {
+    /// A hash of what was in it.
+    digest: u64,
+    /// As it was before it was read.
+    stamp: FileStamp,
+}
 
 impl Files {
     /// Reads a text file; the error says why not, never what is in it.
     pub(super) fn read(&mut self, path: &Path) -> Result<String, String> {
+        let stamp = FileStamp::of(path);
         let bytes = read(path);
         let digest = digest(bytes.as_deref().ok());
-        self.0.entry(path.to_owned()).or_insert(digest);
+        self.0.entry(path.to_owned()).or_insert(FileRead { digest, stamp });
         String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
     }
 
@@ -180,7 +189,8 @@ impl Files {
                 Ok(Some(bytes)) => Ok(bytes),
                 Err(error) => Err(error.to_string()),
             };
-            self.0.entry(path.to_owned()).or_insert(digest(None));
+            let read = FileRead { digest: digest(None), stamp: FileStamp::of(path) };
+            self.0.entry(path.to_owned()).or_insert(read);
             return String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into());
         }
         self.read(path)
@@ -188,8 +198,15 @@ impl Files {
 
     /// The paths, and the hash over all contents.
     pub(super) fn finish(self) -> (Vec<PathBuf>, u64) {
-        let hash = combine(&self.0);
-        (self.0.into_keys().collect(), hash)
+        let (files, digests): (Vec<PathBuf>, Vec<u64>) =
+            self.0.into_iter().map(|(path, read)| (path, read.digest)).unzip();
+        let hash = combine(files.iter().zip(digests));
+        (files, hash)
+    }
+
+    /// The paths, and what each file was before it was read.
+    pub(super) fn stamps(self) -> Vec<(PathBuf, FileStamp)> {
+        self.0.into_iter().map(|(path, read)| (path, read.stamp)).collect()
     }
 }
 
@@ -199,7 +216,9 @@ impl Files {
 /// Files are read, not only looked at, so that a `ConfigMap`'s swapped symlink and a network file system without
 /// change events are noticed alike. A file that can't be read counts as such.
 pub fn fingerprint(files: &[PathBuf]) -> u64 {
-    combine(&files.iter().map(|file| (file.clone(), digest(read(file).as_deref().ok()))).collect())
+    let mut files: Vec<&PathBuf> = files.iter().collect();
+    files.sort_unstable();
+    combine(files.into_iter().map(|file| (file, digest(read(file).as_deref().ok()))))
 }
 
 fn digest(content: Option<&[u8]>) -> u64 {
@@ -208,9 +227,10 @@ fn digest(content: Option<&[u8]>) -> u64 {
     hasher.finish()
 }
 
-fn combine(digests: &BTreeMap<PathBuf, u64>) -> u64 {
+/// Files come in the order of their paths.
+fn combine<'a>(digests: impl Iterator<Item = (&'a PathBuf, u64)>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    digests.hash(&mut hasher);
+    digests.for_each(|digest| digest.hash(&mut hasher));
     hasher.finish()
 }
 

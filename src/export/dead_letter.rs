@@ -11,7 +11,6 @@
 mod list;
 mod read;
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -31,6 +30,7 @@ pub use self::list::{LetterPage, ListedLetter};
 pub use self::read::{Letters, StoredLetter, letters};
 use super::{DeadLetterSettings, Encoding, utc};
 use crate::otlp::Signal;
+use crate::route::RoutingKey;
 
 /// The version of the `.json` file's shape.
 const VERSION: u32 = 1;
@@ -54,9 +54,7 @@ pub struct Letter {
     /// How its bytes are to be read.
     pub encoding: Encoding,
     /// The routing key, if there is one.
-    pub key: Option<String>,
-    /// The resource attributes that the exporter's templates name, so that a replay finds the same URL.
-    pub attributes: Vec<(String, String)>,
+    pub key: Option<RoutingKey>,
     /// Why nobody takes it, for people.
     pub reason: String,
     /// Spans, data points or log records in it.
@@ -76,14 +74,24 @@ pub(super) struct Note {
     /// How the bytes are to be read; letters from before there was a choice are protobuf.
     #[serde(default)]
     encoding: Encoding,
+    /// The routing key for people, and what it is made of, so that a replay finds the same URL.
     key: Option<String>,
-    #[serde(default)]
-    attributes: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<KeyPart>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
     reason: String,
     records: u64,
     bytes: u64,
     /// RFC 3339, UTC.
     time: String,
+}
+
+/// A named part of a routing key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeyPart {
+    name: String,
+    value: String,
 }
 
 /// Why a letter was not stored.
@@ -325,13 +333,20 @@ impl Note {
             exporter: letter.exporter.clone(),
             signal: letter.signal.name().to_owned(),
             encoding: letter.encoding,
-            key: letter.key.clone(),
-            attributes: letter.attributes.iter().cloned().collect(),
+            key: letter.key.as_ref().map(ToString::to_string),
+            parts: letter.key.iter().flat_map(RoutingKey::parts).map(KeyPart::of).collect(),
+            tenant: letter.key.as_ref().and_then(RoutingKey::tenant).map(ToOwned::to_owned),
             reason: letter.reason.clone(),
             records: letter.records,
             bytes: letter.bytes.iter().map(|piece| piece.len() as u64).sum(),
             time: utc::rfc3339(letter.time),
         }
+    }
+}
+
+impl KeyPart {
+    fn of((name, value): (&str, &str)) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned() }
     }
 }
 

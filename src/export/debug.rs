@@ -27,7 +27,7 @@ pub struct DebugTarget {
 
 impl DebugTarget {
     pub(super) fn new(values: &impl Values) -> Self {
-        Self { key: values.key().map(Into::into) }
+        Self { key: values.key().map(|key| key.text().into()) }
     }
 }
 

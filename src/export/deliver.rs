@@ -19,7 +19,6 @@ use super::{
     Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
 };
 use crate::notice;
-use crate::route::Values as _;
 use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream};
 
 /// Takes batches from a stream until it has none.
@@ -166,10 +165,10 @@ async fn deliver(
             stream.set_failing(true);
         }
     } else if stream.set_failing(false)
-        && let key = stream.name().routing_key()
+        && let key = &stream.name().key
         && let Some(suppressed) = notice::due_for_one_of_many(&(exporter.name(), signal, key), "recovered")
     {
-        info!(exporter = %exporter.name(), %signal, key, suppressed, "stream delivers again");
+        info!(exporter = %exporter.name(), %signal, key = &*key.text(), suppressed, "stream delivers again");
     }
     Some(backoff)
 }
@@ -198,7 +197,7 @@ fn delivered(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, Taken { 
     let records = pieces.next().map_or(0, Batch::records);
     // What was withdrawn since a sample was taken may have been among the rejected.
     let rejected = rejected.min(records);
-    let signal = stream.name().signal();
+    let signal = stream.name().signal;
     exporter.count(signal, Fate::Delivered, records - rejected);
     exporter.count(signal, Fate::Rejected, rejected);
     stream.note(|history| {
@@ -236,7 +235,7 @@ async fn settle<'e>(
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
         }
-        let active = exporter.active_for(stream.name());
+        let active = Arc::clone(&exporter.active());
         let retry = &active.settings.retry;
         let target = match active.transport.target(stream.name()) {
             Ok(target) => target,
@@ -344,7 +343,7 @@ async fn settle<'e>(
         };
         let duration = started.elapsed();
         debug!(
-            exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(), %target,
+            exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(), %target,
             bytes = piece.len(), records = piece.records(), code = %answer.code, ?duration,
             outcome = answer.outcome.name(), "attempt made{}{}", if answer.detail.is_empty() { "" } else { ": " }, answer.detail
         );
@@ -550,29 +549,29 @@ fn failing(
     wait: Duration,
 ) {
     stream.set_failing(true);
-    let (name, signal, key) = (exporter.name(), stream.name().signal(), stream.name().routing_key());
+    let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };
     let target = target.map(display);
     match failure {
         Failure::Passing => {
-            warn!(exporter = %name, %signal, key, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
+            warn!(exporter = %name, %signal, key = &*key.text(), target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
         }
         Failure::Held { given_back: false } => error!(
-            exporter = %name, %signal, key, target, code, ?wait, suppressed,
+            exporter = %name, %signal, key = &*key.text(), target, code, ?wait, suppressed,
             "the destination refuses us, not the data, so the stream is held: check its {}: {detail}", to_check(code)
         ),
         Failure::Held { given_back: true } => error!(
-            exporter = %name, %signal, key, target, code, suppressed,
+            exporter = %name, %signal, key = &*key.text(), target, code, suppressed,
             "the destination refuses us, not the data, and retries are off, so the senders have it back: check its {}: {detail}",
             to_check(code)
         ),
         Failure::NoTarget { given_back: false } => error!(
-            exporter = %name, %signal, key, ?wait, suppressed,
+            exporter = %name, %signal, key = &*key.text(), ?wait, suppressed,
             "since a reload the exporter has no destination for what is queued, so the stream is held: {detail}"
         ),
         Failure::NoTarget { given_back: true } => error!(
-            exporter = %name, %signal, key, suppressed,
+            exporter = %name, %signal, key = &*key.text(), suppressed,
             "since a reload the exporter has no destination for what is queued, and retries are off, so the senders have it back: {detail}"
         ),
     }
@@ -594,10 +593,10 @@ fn note(
     detail: &str,
     rejected: u64,
 ) {
-    let id = (exporter.name(), stream.name().signal(), stream.name().routing_key());
+    let id = (exporter.name(), stream.name().signal, &stream.name().key);
     if let Some(suppressed) = notice::due_for_one_of_many(&id, cause) {
         warn!(
-            exporter = %exporter.name(), signal = %stream.name().signal(), key = stream.name().routing_key(),
+            exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
             %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
         );
     }
@@ -641,7 +640,7 @@ async fn bury(
     let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
     let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
     let records = buried.iter().map(Batch::records).sum();
-    let target = exporter.active_for(stream.name()).transport.target(stream.name()).ok();
+    let target = exporter.active().transport.target(stream.name()).ok();
     let fate = exporter.bury(stream.name(), bytes, records, reason, cause, target.as_ref()).await;
     stream.note(|history| match fate {
         Fate::DeadLettered => history.dead_lettered_records += records,

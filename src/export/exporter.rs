@@ -19,7 +19,6 @@ use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
-use crate::route::Values as _;
 use crate::stream::{Outlet, Registry, Shared, Stream, StreamName};
 
 /// How often a draining exporter is asked whether it is empty.
@@ -33,9 +32,6 @@ pub type DeadLetterBox = Arc<ArcSwapOption<DeadLetters>>;
 pub struct Exporter {
     registry: Arc<Registry>,
     active: ArcSwap<Active>,
-    /// For streams that are named by other attributes than those that `active` needs, the last settings of their time;
-    /// newest first.
-    earlier: ArcSwap<Vec<Arc<Active>>>,
     counters: Counters,
     dead_letters: DeadLetterBox,
     /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
@@ -54,8 +50,6 @@ pub struct Active {
     pub settings: ExporterSettings,
     /// What sends by `settings`.
     pub transport: Transport,
-    /// The attributes that the settings' templates use.
-    attributes: Arc<[Box<str>]>,
 }
 
 impl Active {
@@ -67,13 +61,7 @@ impl Active {
         former: Option<&Self>,
     ) -> Result<Self, TransportError> {
         let transport = Transport::new(name, &settings, network, former.map(|former| &former.transport))?;
-        let attributes = settings.attributes();
-        Ok(Self { settings, transport, attributes })
-    }
-
-    /// Whether a stream of this name has what the templates need.
-    fn fits(&self, name: &StreamName) -> bool {
-        self.attributes.iter().all(|needed| name.attribute_names().contains(needed))
+        Ok(Self { settings, transport })
     }
 }
 
@@ -85,12 +73,10 @@ impl Exporter {
         shared: Arc<Shared>,
         dead_letters: DeadLetterBox,
     ) -> Arc<Self> {
-        let (queue, attributes) = (active.settings.queue.clone(), active.attributes.clone());
-        let registry = Arc::new(Registry::new(name, queue, attributes, shared));
+        let registry = Arc::new(Registry::new(name, active.settings.queue.clone(), shared));
         let exporter = Arc::new(Self {
             registry,
             active: ArcSwap::from_pointee(active),
-            earlier: ArcSwap::default(),
             counters: Counters::default(),
             dead_letters,
             changed: Notify::new(),
@@ -104,16 +90,8 @@ impl Exporter {
     }
 
     /// Takes over what the journal had for it, whatever `limits.streams` says; it is sent before what was admitted since.
-    /// Returns the streams that its templates have no place for; their entries stay in the journal.
-    pub fn recover(&self, found: Vec<RecoveredStream>) -> Vec<RecoveredStream> {
-        let stays = |(stream, problem): (RecoveredStream, String)| {
-            if let Some(suppressed) = notice::due(self.name(), "recover") {
-                let (exporter, records) = (self.name(), stream.records);
-                error!(%exporter, records, suppressed, "a stream of the journal stays there: {problem}");
-            }
-            stream
-        };
-        self.registry.recover(found).into_iter().map(stays).collect()
+    pub fn recover(&self, found: Vec<RecoveredStream>) {
+        self.registry.recover(found);
     }
 
     /// The name in the configuration, such as `otlp_http/s2`.
@@ -136,29 +114,8 @@ impl Exporter {
         self.active.load()
     }
 
-    /// The newest settings that a stream has the attributes for.
-    pub(super) fn active_for(&self, name: &StreamName) -> Arc<Active> {
-        let active = self.active.load_full();
-        if active.fits(name) {
-            return active;
-        }
-        let earlier = self.earlier.load();
-        earlier.iter().find(|earlier| earlier.fits(name)).cloned().unwrap_or(active)
-    }
-
     /// Takes over new settings: streams use them from their next attempt, also those that wait for a retry.
     pub fn reconfigure(&self, active: Active) {
-        let before = self.active.load_full();
-        if before.attributes != active.attributes {
-            self.registry.set_attributes(active.attributes.clone());
-            let still_needed = |earlier: &&Arc<Active>| {
-                earlier.attributes != before.attributes && self.registry.knows(&earlier.attributes)
-            };
-            let mut earlier = vec![before.clone()];
-            earlier.extend(self.earlier.load().iter().filter(still_needed).cloned());
-            // First, so that there is no moment in which a stream of before finds no settings that it fits.
-            self.earlier.store(Arc::new(earlier));
-        }
         self.registry.set_settings(active.settings.queue.clone());
         self.active.store(Arc::new(active));
         self.changed.notify_waiters();
@@ -260,13 +217,12 @@ impl Exporter {
         cause: &'static str,
         target: Option<&Target>,
     ) -> Fate {
-        let signal = name.signal();
+        let signal = name.signal;
         let letter = Letter {
             exporter: Some(self.name().to_string()),
             signal,
             encoding: Encoding::Proto,
-            key: Some(name.routing_key().to_owned()),
-            attributes: name.attributes().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            key: Some(name.key.clone()),
             reason: reason.to_owned(),
             records,
             bytes,
@@ -281,7 +237,7 @@ impl Exporter {
 
     /// Ends records as withdrawn: nobody waits for them any more, and whoever sent them is to send them again.
     pub(super) fn withdraw(&self, name: &StreamName, records: u64) {
-        self.counters.count_withdrawn(name.signal(), records);
+        self.counters.count_withdrawn(name.signal, records);
         let reason = "withdrawn: not delivered in time, retries used up, or the sender has gone; the sender has to send them again";
         self.drop_records(name, records, reason, "withdrawn");
     }
@@ -301,14 +257,12 @@ impl Exporter {
         cause: &'static str,
         target: Option<&Target>,
     ) {
-        let signal = name.signal();
+        let signal = name.signal;
         self.counters.count(signal, fate, records);
-        if let Some(suppressed) =
-            notice::due_for_one_of_many(&(self.name(), signal, name.routing_key()), cause)
-        {
+        if let Some(suppressed) = notice::due_for_one_of_many(&(self.name(), signal, &name.key), cause) {
             let target = target.map(display);
             warn!(
-                exporter = %self.name(), %signal, key = name.routing_key(), target, records,
+                exporter = %self.name(), %signal, key = &*name.key.text(), target, records,
                 outcome = fate.name(), suppressed,
                 "records not delivered: {reason}"
             );
@@ -354,7 +308,7 @@ struct Consumers(Weak<Exporter>);
 impl Outlet for Consumers {
     fn check(&self, name: &StreamName) -> Result<(), String> {
         let Some(exporter) = self.0.upgrade() else { return Ok(()) };
-        exporter.active_for(name).transport.target(name).map(drop).map_err(|error| error.to_string())
+        exporter.active().transport.target(name).map(drop).map_err(|error| error.to_string())
     }
 
     fn start(&self, stream: Arc<Stream>) {
@@ -365,7 +319,7 @@ impl Outlet for Consumers {
 
     fn count_lost(&self, name: &StreamName, records: u64) {
         if let Some(exporter) = self.0.upgrade() {
-            exporter.count(name.signal(), Fate::Dropped, records);
+            exporter.count(name.signal, Fate::Dropped, records);
         }
     }
 

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use self::log::Log;
-use super::file_name::file_name;
+use super::file_name;
 use super::{Answer, FileSettings, Outcome};
 use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::otlp::write_request;
@@ -99,7 +99,7 @@ impl FileTransport {
     }
 
     pub(super) fn target(&self, values: &impl Values) -> FileTarget {
-        let directory = self.shared.settings.path.join(file_name(values.key()));
+        let directory = self.shared.settings.path.join(file_name::directory(values.key()));
         FileTarget { path: directory.join(format!("{}.jsonl", values.signal())).into() }
     }
 

@@ -1,7 +1,6 @@
 //! What the configuration says about exporters, compiled.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExporterAuth, Statuses};
 use crate::coding::{self, Coding};
-use crate::route::Template;
+use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
 
 /// One configured exporter.
@@ -29,34 +28,15 @@ pub struct ExporterSettings {
 }
 
 impl ExporterSettings {
-    /// The resource attributes that its templates use: they are part of what names its streams.
-    pub fn attributes(&self) -> Arc<[Box<str>]> {
-        let (urls, headers) = self.templates();
-        let templates = urls.into_iter().chain(headers);
-        let mut names: Vec<Box<str>> = templates.flat_map(Template::attributes).map(Box::from).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.into()
-    }
-
-    /// Whether values of an attribute may be shown: its templates put it into URLs, and into no query and no header, which
-    /// are never shown. Not of one that they don't use: it may have been a header's before a reload.
-    pub fn shows(&self, attribute: &str) -> bool {
-        let (urls, headers) = self.templates();
-        let queries = urls.iter().flat_map(|url| url.query_attributes());
-        let mut secret = queries.chain(headers.into_iter().flat_map(Template::attributes));
-        secret.all(|name| name != attribute)
-            && urls.iter().flat_map(|url| url.attributes()).any(|name| name == attribute)
-    }
-
-    /// Those of its URLs, and those of its headers.
-    fn templates(&self) -> (Vec<&Template>, Vec<&Template>) {
-        let (urls, headers): (Vec<&Template>, &[_]) = match &self.kind {
-            ExporterKind::OtlpHttp(http) => (http.urls.iter().flatten().collect(), &http.headers),
-            ExporterKind::OtlpGrpc(grpc) => (grpc.url.iter().collect(), &grpc.headers),
-            ExporterKind::File(_) | ExporterKind::Debug(_) => return (Vec::new(), Vec::new()),
+    /// The values that its templates read.
+    pub fn reads(&self) -> impl Iterator<Item = &TemplateValue> {
+        let (urls, headers): (&[Option<Template>], &[_]) = match &self.kind {
+            ExporterKind::OtlpHttp(http) => (&http.urls, &http.headers),
+            ExporterKind::OtlpGrpc(grpc) => (std::slice::from_ref(&grpc.url), &grpc.headers),
+            ExporterKind::File(_) | ExporterKind::Debug(_) => (&[], &[]),
         };
-        (urls, headers.iter().map(|(_, template)| &template.0).collect())
+        let headers = headers.iter().map(|(_, template): &(HeaderName, SecretTemplate)| &template.0);
+        urls.iter().flatten().chain(headers).flat_map(Template::reads)
     }
 }
 

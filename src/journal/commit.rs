@@ -444,9 +444,8 @@ fn key_of(stream: StreamId, state: &State) -> Option<&StreamKey> {
 
 /// Bytes that the record with a key takes, at most.
 fn key_len(key: &StreamKey) -> usize {
-    let texts = [&key.exporter, &key.identity].map(|text| text.len() + 4);
-    let attributes: usize = key.attributes.iter().map(|name| name.len() + 4).sum();
-    HEADER + 1 + texts[0] + texts[1] + attributes + 2 * ALIGN
+    let texts = [&key.exporter, key.key.as_written()].map(|text| text.len() + 4);
+    HEADER + 1 + texts[0] + texts[1] + 2 * ALIGN
 }
 
 fn refuse(requests: impl IntoIterator<Item = Request>, reason: &NotWritten) {

@@ -3,7 +3,7 @@
 use super::disk::BLOCK;
 
 /// The version that this code writes, and the only one that it reads.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The first eight bytes, in every version. The four behind them are the version.
 const MAGIC: [u8; 8] = *b"sluicejl";

@@ -147,12 +147,6 @@ impl Journal {
         self.inner.shared.state.lock().streams.id(key)
     }
 
-    /// As [`Journal::stream`], but it gets a number above all that there are, whatever number the key may have already: its
-    /// stream is recovered behind every one that has something on disk now.
-    pub fn stream_anew(&self, key: &StreamKey) -> StreamId {
-        self.inner.shared.state.lock().streams.id_anew(key)
-    }
-
     /// As [`Journal::stream`], for one that was recovered, and its number.
     pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
         self.inner.shared.state.lock().streams.id_again(found)

@@ -30,7 +30,7 @@
 //! | bytes | |
 //! |---|---|
 //! | 0..8 | `sluicejl` |
-//! | 8..12 | version: 2. In all versions the first 12 bytes and the checksum stay where they are, so that another one is recognised and refused |
+//! | 8..12 | version: 3. In all versions the first 12 bytes and the checksum stay where they are, so that another one is recognised and refused |
 //! | 12..16 | purpose: 1 a segment of the log, 2 a segment of carried entries, 3 positions |
 //! | 16..24 | number of the segment, or generation of the positions |
 //! | 24..32 | salt |
@@ -62,7 +62,7 @@
 //! | kind | payload |
 //! |---|---|
 //! | 1 entries | consecutive entries of a stream, each as field 1 of a request; if there are several, behind them 32 bits for each: its number of records |
-//! | 2 stream | the stream's key: 1 byte for the signal, then texts with 32 bits of length each: exporter, identity, names of attributes |
+//! | 2 stream | the stream's key: 1 byte for the signal, then texts with 32 bits of length each: exporter, routing key |
 //! | 3 opening | the number of the segment that its writer wrote before (64 bits), and where that one ends (64 bits); the same for others whose first write failed |
 //! | 4 positions | a stream and its position, 64 bits each, repeated |
 //! | 5 freed | numbers of segments that were freed, 64 bits each |

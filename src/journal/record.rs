@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::format::{u32_at, u64_at};
 use super::types::StreamKey;
 use crate::otlp::Signal;
+use crate::route::RoutingKey;
 
 /// Bytes of a record's header.
 pub(super) const HEADER: usize = 48;
@@ -160,10 +161,7 @@ pub(super) fn encode_key(key: &StreamKey) -> Vec<u8> {
         bytes.extend_from_slice(text.as_bytes());
     };
     put(&key.exporter);
-    put(&key.identity);
-    for name in key.attributes.iter() {
-        put(name);
-    }
+    put(key.key.as_written());
     bytes
 }
 
@@ -176,12 +174,11 @@ pub(super) fn decode_key(payload: &[u8]) -> Option<StreamKey> {
         texts.push(std::str::from_utf8(rest.get(4..4 + length)?).ok()?);
         rest = &rest[4 + length..];
     }
-    let [exporter, identity, attributes @ ..] = &texts[..] else { return None };
+    let [exporter, key] = &texts[..] else { return None };
     Some(StreamKey {
         exporter: Arc::from(*exporter),
         signal: *Signal::ALL.get(usize::from(*signal))?,
-        identity: Arc::from(*identity),
-        attributes: attributes.iter().map(|name| Box::from(*name)).collect(),
+        key: RoutingKey::written(*key),
     })
 }
 
@@ -230,8 +227,7 @@ mod tests {
         let key = StreamKey {
             exporter: "otlp_http/s2".into(),
             signal: Signal::Metrics,
-            identity: "kéy\0eu".into(),
-            attributes: ["region".into()].into(),
+            key: RoutingKey::written("\0kéy\0eu"),
         };
         let bytes = encode_key(&key);
         assert_eq!(decode_key(&bytes), Some(key));

@@ -62,7 +62,7 @@ pub(super) struct Streams {
 impl Streams {
     /// The name of a stream, for one more user.
     pub(super) fn id(&mut self, key: &StreamKey) -> StreamId {
-        let Some(id) = self.ids.get(key).copied() else { return self.id_anew(key) };
+        let Some(id) = self.ids.get(key).copied() else { return self.stand_in(key) };
         if let Some(stand_in) = self.stand_ins.get_mut(&id.0) {
             stand_in.users += 1;
         }
@@ -72,8 +72,8 @@ impl Streams {
         id
     }
 
-    /// What stands for a number above all that there are, for its first user. It is the one of the key from now on.
-    pub(super) fn id_anew(&mut self, key: &StreamKey) -> StreamId {
+    /// What stands for the number of a stream that has none, for its first user. It is the one of the key from now on.
+    fn stand_in(&mut self, key: &StreamKey) -> StreamId {
         let id = StreamId(STAND_IN | self.stood_in);
         self.stood_in += 1;
         self.stand_ins.insert(id.0, StandIn { key: key.clone(), users: 1, number: None });
@@ -83,7 +83,7 @@ impl Streams {
 
     /// The number that a stream was found under, for one more user. If nothing is left of it, one that has nothing.
     pub(super) fn id_again(&mut self, found: &RecoveredStream) -> StreamId {
-        let Some(state) = self.table.get_mut(&found.id.0) else { return self.id_anew(&found.key) };
+        let Some(state) = self.table.get_mut(&found.id.0) else { return self.stand_in(&found.key) };
         state.users += 1;
         found.id
     }
@@ -246,12 +246,12 @@ mod tests {
     use crate::otlp::Signal;
 
     fn key(name: &str) -> StreamKey {
-        StreamKey { exporter: "e".into(), signal: Signal::Logs, identity: name.into(), attributes: [].into() }
+        StreamKey { exporter: "e".into(), signal: Signal::Logs, key: crate::route::RoutingKey::written(name) }
     }
 
     /// A stream with one user that has a number.
     fn numbered(streams: &mut Streams, name: &str) -> StreamId {
-        let stand_in = streams.id_anew(&key(name));
+        let stand_in = streams.stand_in(&key(name));
         let number = streams.next;
         streams.give_number(stand_in, &key(name), number);
         let id = streams.id(&key(name));
@@ -323,7 +323,7 @@ mod tests {
     fn a_key_may_have_two_numbers_and_the_higher_one_is_its_own() {
         let mut streams = Streams::default();
         let (a, b) = (numbered(&mut streams, "a"), numbered(&mut streams, "b"));
-        let stand_in = streams.id_anew(&key("a"));
+        let stand_in = streams.stand_in(&key("a"));
         assert_eq!(streams.id(&key("a")), stand_in, "it will have the higher one");
         streams.give_number(stand_in, &key("a"), streams.next);
         let again = streams.id(&key("a"));

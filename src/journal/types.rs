@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::otlp::Signal;
+use crate::route::RoutingKey;
 
 /// How a journal is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,22 +58,19 @@ pub enum SyncPolicy {
     Never,
 }
 
-/// Which stream: its exporter, and the texts that name it there.
+/// Which stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey {
     /// The exporter's name in the configuration.
     pub exporter: Arc<str>,
     /// The signal of its entries.
     pub signal: Signal,
-    /// The routing key, and behind it the values of `attributes`, as the routing table joins them.
-    pub identity: Arc<str>,
-    /// The names of the attributes that the exporter's templates read.
-    pub attributes: Arc<[Box<str>]>,
+    /// What names it among those of its exporter and signal.
+    pub key: RoutingKey,
 }
 
 /// How a stream is named to the journal until it is given back. It is the stream's number there if it has something on disk;
-/// otherwise a stand-in, and the number is given with its first entry. A [`StreamKey`] may have several numbers: the first
-/// entry of a lower one came first.
+/// otherwise a stand-in, and the number is given with its first entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub(super) u64);
 

@@ -13,6 +13,7 @@ use crate::journal::stalling::StallingDisk;
 use crate::journal::{Entry, Group, Journal, JournalSettings, StreamKey};
 use crate::net::{Network, SimulatedListener, SimulatedNetwork, Soon, Transmission};
 use crate::otlp::Signal;
+use crate::route::RoutingKey;
 use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
 
 /// Set in a process that is to panic, to where it should.
@@ -103,8 +104,7 @@ fn wait_for_a_journal_whose_thread_panics(thread: &'static str) {
     let stream = journal.stream(&StreamKey {
         exporter: "otlp_http/up".into(),
         signal: Signal::Logs,
-        identity: "a".into(),
-        attributes: [].into(),
+        key: RoutingKey::written("a"),
     });
     let entry = Entry { bytes: b"entry".as_slice().into(), records: 1 };
     let (answer, answered) = mpsc::channel();
@@ -160,8 +160,7 @@ fn wait_for_a_stream_whose_task_panics() {
         let shared = Arc::new(Shared::new(budget.clone(), Arc::new(StreamCount::new(1)), None));
         let exporter = Exporter::start(name, active, shared, Arc::default());
         let mut admission = Admission::new(Signal::Logs, Reservation::empty(budget), 0);
-        let (registry, attributes) = (exporter.registry(), &Arc::default());
-        let at = Placement { registry, identity: "a", attributes, route: None };
+        let at = Placement { registry: exporter.registry(), key: "a", route: None };
         admission.place(0, &b"entry".as_slice().into(), 1, &at).unwrap();
         admission.commit().unwrap();
         exporter.drained(tokio::time::Instant::now() + LONG).await;

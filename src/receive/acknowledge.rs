@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::intake::{Admitted, Intake, Snapshot, Undelivered, Verdict};
 use super::{Answered, Outcome};
 use crate::notice;
+use crate::route::RoutingKey;
 use crate::stream::{Receipt, StreamName, Writing};
 
 /// Memory that a request takes while it waits, its entries not counted: its task, its connection's part in it, what
@@ -126,10 +127,10 @@ fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<(Arc<s
     counters.count(signal, Outcome::Refused, records);
     counters.count_request(signal, Answered::Refused);
     let (exporter, name) = stream.unzip();
-    let (exporter, key) = (exporter.as_deref(), name.as_ref().map(StreamName::routing_key));
+    let (exporter, key) = (exporter.as_deref(), name.as_ref().map(|name| &name.key));
     if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "undelivered") {
-        let exporter = exporter.map(display);
-        warn!(exporter, %signal, key, records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
+        let (exporter, key) = (exporter.map(display), key.map(RoutingKey::text));
+        warn!(exporter, %signal, key = key.as_deref(), records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
     }
 }
 

@@ -280,14 +280,7 @@ fn place<'a>(
                 let exporter = &snapshot.exporters[hit.exporter];
                 let (registry, name) = (exporter.registry(), exporter.name());
                 let route = snapshot.route_streams[hit.route].as_ref();
-                let identity = match hit.identity {
-                    Ok(identity) => identity,
-                    Err(error) => {
-                        unfit = Some(format!("not for exporter `{name}`: {error}"));
-                        return Ok(());
-                    }
-                };
-                let at = Placement { registry, identity, attributes: hit.attributes, route };
+                let at = Placement { registry, key: hit.key, route };
                 match admission.place(entry.index, &entry.bytes, entry.records, &at) {
                     Ok(first) => streams += usize::from(first),
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),

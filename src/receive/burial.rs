@@ -78,7 +78,6 @@ impl Intake {
                     signal,
                     encoding,
                     key: None,
-                    attributes: Vec::new(),
                     reason: format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason),
                     records: cut.records,
                     bytes: vec![cut.bytes.into()],

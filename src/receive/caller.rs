@@ -1,11 +1,14 @@
-//! The other side of a connection that has sent a request, as far as the log can tell it.
+//! Whoever has sent a request: by which receiver, from where, what it says of itself, and who it has proved to be.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ::http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use ::http::request::Parts;
 
+use super::{ListenerSettings, SenderIdentity};
 use crate::otlp::{self, Cut, Entry, Found, Value};
+use crate::tenants::CertificateNames;
 
 /// The attribute by which people know what has sent.
 const SERVICE: [&str; 1] = ["service.name"];
@@ -16,31 +19,54 @@ const SHOWN: usize = 100;
 /// Longer parts of JSON are not read again for the sake of a log line.
 const LONGEST_JSON: usize = 16 * 1024;
 
-/// Put into the extensions of a request by its connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// The other side of a connection. Put into the extensions of a request by its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// What stands in its certificate, if TLS has verified one.
+    pub(crate) certificate: Option<Arc<CertificateNames>>,
+}
 
-/// What is known of the other side of a connection that has sent a request: for the log, and nothing that anybody has proved.
-#[derive(Clone, Debug, Default)]
+/// What is known of whoever has sent a request. All but its identity is for the log: nobody has proved it.
+#[derive(Clone, Debug)]
 pub struct Caller {
-    peer: Option<SocketAddr>,
+    receiver: Arc<str>,
+    identity: Option<SenderIdentity>,
+    address: Option<SocketAddr>,
     user_agent: Option<HeaderValue>,
     service: Option<String>,
 }
 
 impl Caller {
-    /// What the head of a request says.
-    pub(super) fn of(head: &Parts) -> Self {
+    /// What the head of a request says, that came by this receiver, and who has been found to have sent it.
+    pub(super) fn of(settings: &ListenerSettings, head: &Parts, identity: Option<SenderIdentity>) -> Self {
         Self {
-            peer: head.extensions.get().map(|Peer(peer)| *peer),
+            receiver: settings.name.clone(),
+            identity,
+            address: head.extensions.get().map(|peer: &Peer| peer.address),
             user_agent: user_agent(&head.headers).cloned(),
             service: None,
         }
     }
 
+    /// The name of the receiver that the request came by.
+    pub fn receiver(&self) -> &Arc<str> {
+        &self.receiver
+    }
+
+    /// Who sends, if the receiver has asked the table of tenants.
+    pub fn identity(&self) -> Option<&SenderIdentity> {
+        self.identity.as_ref()
+    }
+
     /// The other side of the connection, which may be a proxy.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The same in words.
     pub(super) fn peer(&self) -> Option<String> {
-        self.peer.map(|peer| peer.to_string())
+        self.address.map(|address| address.to_string())
     }
 
     /// `User-Agent`, shortened and printable.

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{CONNECTION, HeaderValue};
+use ::http::header::{AUTHORIZATION, CONNECTION, Entry, HeaderMap, HeaderValue};
 use ::http::request::Parts;
 use ::http::{Request, Version};
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ use tokio_util::either::Either;
 use tracing::debug;
 
 use super::answer;
+use super::auth::names_of;
 use super::caller::Peer;
 use super::connection_errors::ConnectionError;
 use super::head::{self, Holding};
@@ -38,6 +39,7 @@ use super::{ListenerSettings, Protocol};
 use crate::net::Socket;
 use crate::panics::ContainedExecutor;
 use crate::stream::{Budget, Reservation};
+use crate::tenants::CertificateNames;
 
 /// How much of a request hyper reads at a time. A connection that has carried large bodies keeps a buffer of up to
 /// this size while it is idle, so that only some connections get one that large.
@@ -93,7 +95,7 @@ impl<H: Handler> Connection<H> {
         let Some((opening, socket)) = self.look(socket).await else { return };
         match (&settings.tls, opening) {
             (None, Opening::Tls) => self.spoke_tls(socket, &settings).await,
-            (None, opening) => self.serve(socket, opening, &settings).await,
+            (None, opening) => self.serve(socket, opening, None, &settings).await,
             // In a box, so that a connection without TLS takes no room for it.
             (Some(tls), Opening::Tls) => Box::pin(self.serve_secured(socket, tls, &settings)).await,
             (Some(_), opening) => self.spoke_plaintext(opening, &settings),
@@ -162,8 +164,10 @@ impl<H: Handler> Connection<H> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Some(secured) = self.shake_hands(socket, tls, settings).await else { return };
+        let certificate = secured.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let names = certificate.map(|certificate| Arc::new(names_of(certificate)));
         if let Some((opening, secured)) = self.look(secured).await {
-            self.serve(secured, opening, settings).await;
+            self.serve(secured, opening, names, settings).await;
         }
     }
 
@@ -199,17 +203,23 @@ impl<H: Handler> Connection<H> {
         None
     }
 
-    async fn serve<S>(self, socket: S, opening: Opening, settings: &ListenerSettings)
-    where
+    async fn serve<S>(
+        self,
+        socket: S,
+        opening: Opening,
+        certificate: Option<Arc<CertificateNames>>,
+        settings: &ListenerSettings,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let read_buffer = if self.large_reader.is_some() { READ_BUFFER } else { SMALL_READ_BUFFER };
         let service = {
             let (watched, settings, handler) =
                 (self.watched.clone(), self.settings.clone(), self.handler.clone());
-            let peer = self.peer;
+            let peer = Peer { address: self.peer, certificate };
             service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(Peer(peer));
+                hide_credentials(request.headers_mut());
+                request.extensions_mut().insert(peer.clone());
                 // Before the task runs that answers it: until then, others may come in any number.
                 let begun = Begun::new(watched.clone(), handler.budget(), request);
                 begun.answer(&settings, &handler)
@@ -323,6 +333,13 @@ impl<H: Handler> Connection<H> {
         } else {
             debug!(peer = %self.peer, "connection ended: {error}");
         }
+    }
+}
+
+/// Marks what no log may show, whatever it is that is logged.
+fn hide_credentials(headers: &mut HeaderMap) {
+    if let Entry::Occupied(mut credentials) = headers.entry(AUTHORIZATION) {
+        credentials.iter_mut().for_each(|value| value.set_sensitive(true));
     }
 }
 

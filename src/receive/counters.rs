@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ConnectionErrors;
+use super::{AuthFailures, ConnectionErrors};
 use crate::otlp::Signal;
 
 /// What became of received records.
@@ -118,6 +118,8 @@ pub struct Counters {
     transports: [TransportCounters; 2],
     /// What was wrong with connections.
     pub connection_errors: ConnectionErrors,
+    /// Requests that were refused for what their senders have shown.
+    pub auth_failures: AuthFailures,
 }
 
 /// The counters of what came by one transport.

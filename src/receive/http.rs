@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER};
+use ::http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
@@ -10,15 +12,18 @@ use hyper::body::Incoming;
 use tracing::warn;
 
 use super::answer::{compress, takes_gzip};
+use super::auth::authenticate;
 use super::body::{self, BodyError, Limits};
 use super::caller::{printable, written};
 use super::cors;
 use super::head::{Holding, wrong_host};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
-use super::otlp::{DRAIN, RETRY_AFTER_SECONDS};
+use super::otlp::{DRAIN, RETRY_AFTER_SECONDS, UNAUTHORIZED};
 use super::status::Encoding;
-use super::{AnswerBody, Caller, ListenerSettings, Misdirection, Transport};
+use super::{
+    AnswerBody, AuthFailure, Authenticator, Caller, ListenerSettings, Misdirection, SenderIdentity, Transport,
+};
 use crate::coding::Coding;
 use crate::notice;
 use crate::otlp::Signal;
@@ -38,50 +43,19 @@ pub(super) async fn answer(
     budget: &Arc<Budget>,
     request: Request<Incoming>,
 ) -> Answer {
-    let (head, mut body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let origin = settings.cors.as_ref().and_then(|cors| cors::allowed(cors, &head.headers));
     if let (Some(cors), Some(origin)) = (&settings.cors, &origin)
         && head.method == Method::OPTIONS
     {
         return cors::preflight(cors, origin, &head.headers);
     }
-    let mut answer = match accept(settings, &head) {
-        Err(misdirected) => {
-            intake.counters.of(Transport::Http).count_misdirected(misdirected.how);
-            misdirected.log(misdirected.how.code(), settings, &Caller::of(&head));
-            // A sender that waits for `100 Continue` has not begun and needs no draining.
-            if !head.headers.contains_key(EXPECT) {
-                tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
-            }
-            misdirected.answer(encoding(&head.headers).unwrap_or(Encoding::Protobuf))
-        }
-        Ok((signal, coding, encoding)) => {
-            let limits = Limits {
-                size: settings.max_request_body_size,
-                timeout: settings.read_timeout,
-                budget: budget.clone(),
-                arrives: head.version >= Version::HTTP_2,
-            };
-            match body::read(&mut body, coding, &limits).await {
-                Ok(received) => {
-                    let caller = Caller::of(&head);
-                    let taken = match encoding {
-                        Encoding::Protobuf => {
-                            intake.take(signal, Transport::Http, caller, received, None).await
-                        }
-                        Encoding::Json => intake.take_json(signal, caller, received).await,
-                    };
-                    verdict(signal, encoding, taken)
-                }
-                Err(error) => {
-                    intake.unread(signal, Transport::Http, &Caller::of(&head), &error);
-                    let expected = head.headers.contains_key(EXPECT);
-                    if !expected && error.is_worth_draining() {
-                        tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
-                    }
-                    unread(encoding, &error, expected)
-                }
-            }
+    let mut answer = match authenticate(intake, settings, &mut head).await {
+        Ok(identity) => take(intake, settings, budget, &head, identity, body).await,
+        Err(failure) => {
+            leave_unread(&head, body);
+            let encoding = encoding(&head.headers).unwrap_or(Encoding::Protobuf);
+            unauthenticated(encoding, failure, settings.auth.as_deref())
         }
     };
     if let Some(origin) = origin {
@@ -93,11 +67,63 @@ pub(super) async fn answer(
     answer
 }
 
+/// Takes a request whose sender may send.
+async fn take(
+    intake: &Arc<Intake>,
+    settings: &ListenerSettings,
+    budget: &Arc<Budget>,
+    head: &Parts,
+    identity: Option<SenderIdentity>,
+    mut body: Incoming,
+) -> Answer {
+    let (signal, coding, encoding) = match accept(settings, head) {
+        Ok(accepted) => accepted,
+        Err(misdirected) => {
+            intake.counters.of(Transport::Http).count_misdirected(misdirected.how);
+            let caller = Caller::of(settings, head, identity);
+            misdirected.log(misdirected.how.code(), settings, &caller);
+            leave_unread(head, body);
+            return misdirected.answer(encoding(&head.headers).unwrap_or(Encoding::Protobuf));
+        }
+    };
+    let limits = Limits {
+        size: settings.max_request_body_size,
+        timeout: settings.read_timeout,
+        budget: budget.clone(),
+        arrives: head.version >= Version::HTTP_2,
+    };
+    let read = body::read(&mut body, coding, &limits).await;
+    let caller = Caller::of(settings, head, identity);
+    match read {
+        Ok(received) => {
+            let taken = match encoding {
+                Encoding::Protobuf => intake.take(signal, Transport::Http, caller, received, None).await,
+                Encoding::Json => intake.take_json(signal, caller, received).await,
+            };
+            verdict(signal, encoding, taken)
+        }
+        Err(error) => {
+            intake.unread(signal, Transport::Http, &caller, &error);
+            if error.is_worth_draining() {
+                leave_unread(head, body);
+            }
+            unread(encoding, &error, head.headers.contains_key(EXPECT))
+        }
+    }
+}
+
+/// Forgets a body that is not worth reading. A sender that waits for `100 Continue` has not begun and needs no draining.
+fn leave_unread(head: &Parts, body: Incoming) {
+    if !head.headers.contains_key(EXPECT) {
+        tokio::spawn(body::drain(body, Holding::of(head), DRAIN));
+    }
+}
+
 /// Answers a request for which there is no memory now.
 pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> Answer {
     let error = BodyError::NoMemory;
     if let Some(signal) = signal(settings, head.uri.path()) {
-        intake.unread(signal, Transport::Http, &Caller::of(head), &error);
+        intake.unread(signal, Transport::Http, &Caller::of(settings, head, None), &error);
     }
     let mut answer = unread(encoding(&head.headers).unwrap_or(Encoding::Protobuf), &error, false);
     if let Some(origin) = settings.cors.as_ref().and_then(|cors| cors::allowed(cors, &head.headers)) {
@@ -248,6 +274,22 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
             respond(encoding, StatusCode::BAD_REQUEST, body)
         }
     }
+}
+
+/// The answer to a request whose sender may not send, or not now.
+fn unauthenticated(
+    encoding: Encoding,
+    failure: AuthFailure,
+    authenticator: Option<&Authenticator>,
+) -> Answer {
+    if let Some(message) = failure.passes() {
+        return later(encoding, message);
+    }
+    let mut answer = refuse(encoding, StatusCode::UNAUTHORIZED, Code::Unauthenticated, UNAUTHORIZED);
+    for challenge in authenticator.into_iter().flat_map(Authenticator::challenges) {
+        answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
+    }
+    answer
 }
 
 fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {

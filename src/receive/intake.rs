@@ -25,6 +25,7 @@ use crate::notice;
 use crate::otlp::Signal;
 use crate::route::RouteTable;
 use crate::stream::{Full, Loss, Patience, StreamCount};
+use crate::tenants::Tenants;
 
 /// Everything from the configuration that a request needs, immutable. A request uses one to its end.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ impl Snapshot {
 pub struct Intake {
     /// Swapped by reloads.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Who may send, and what is particular to each.
+    pub tenants: Arc<Tenants>,
     /// What has been received.
     pub counters: Counters,
     /// Where requests are written before they are queued, if anywhere.

@@ -36,11 +36,16 @@ mod watch;
 
 pub use acknowledge::Acknowledge;
 pub use answer::AnswerBody;
-pub use auth::{Authenticator, BearerTokens, Htpasswd, WrongLine};
+#[cfg(any(test, fuzzing))]
+pub(crate) use auth::check_credential;
+pub use auth::{
+    AuthFailure, AuthFailures, Authenticator, BearerTokens, HtpasswdUsers, SenderIdentity, WrongLine,
+};
 pub use body::Received;
 #[cfg(any(test, fuzzing))]
 pub use body::check_decompression;
 pub use caller::Caller;
+pub(crate) use caller::Peer;
 pub use connection_errors::{ConnectionError, ConnectionErrors};
 pub use counters::{Answered, Counters, Misdirection, Outcome, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]

@@ -21,6 +21,9 @@ pub(super) const DRAIN: Duration = Duration::from_secs(1);
 /// together don't come back together; short, because longer ones make SDKs drop the batch.
 pub(super) const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=5;
 
+/// What is said to a sender that shows no credential, or none that is known. Which of both it was is for the log alone.
+pub(super) const UNAUTHORIZED: &str = "Unauthorized";
+
 /// What answers on an OTLP listener.
 #[derive(Debug)]
 pub struct Otlp {
@@ -47,7 +50,7 @@ impl Handler for Otlp {
 
     fn no_memory(&self, settings: &ListenerSettings, head: &Parts) -> Answer {
         if rpc::is_call(head.version, &head.headers) {
-            grpc::no_memory(&self.intake, head)
+            grpc::no_memory(&self.intake, settings, head)
         } else {
             http::no_memory(&self.intake, settings, head)
         }

@@ -76,9 +76,9 @@ impl Intake {
                 counters.count(signal, Outcome::Refused, records);
                 counters.count_request(signal, Answered::Refused);
                 if let Some(suppressed) = notice::due(exporter, "full") {
-                    let key = name.routing_key();
+                    let key = &name.key;
                     warn!(
-                        %exporter, %signal, key, records, suppressed,
+                        %exporter, %signal, key = &*key.text(), records, suppressed,
                         "request refused: {full}; the sender is asked to retry"
                     );
                 }

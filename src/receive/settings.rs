@@ -28,8 +28,8 @@ pub struct ListenerSettings {
     pub protocol: Protocol,
     /// Where it listens. A host name such as `localhost` is resolved when the configuration is compiled.
     pub endpoint: SocketAddr,
-    /// The host that the endpoint was written with, if it is a name.
-    pub host: Option<String>,
+    /// The names by which it is known: the host that the endpoint was written with, if that is a name, and further ones.
+    pub hosts: Vec<String>,
     /// Bytes of a body, before and again after decompression.
     pub max_request_body_size: u64,
     /// The whole request head must arrive in this time.
@@ -63,7 +63,7 @@ impl ListenerSettings {
             name: name.into(),
             protocol: Protocol::Http,
             endpoint,
-            host: None,
+            hosts: Vec::new(),
             max_request_body_size: 64 * 1024,
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),

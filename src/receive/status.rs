@@ -43,11 +43,12 @@ impl Encoding {
                 Status::new(code, &message, detail).encode_to_vec().into()
             }
             Self::Json => {
-                let details: Vec<_> = field
-                    .map(|field| json!({"@type": BAD_REQUEST, "fieldViolations": [{"field": field, "description": message}]}))
-                    .into_iter()
-                    .collect();
-                json!({"code": code as i32, "message": message, "details": details}).to_string().into()
+                let mut status = json!({"code": code as i32, "message": message});
+                if let Some(field) = field {
+                    let violations = json!([{"field": field, "description": message}]);
+                    status["details"] = json!([{"@type": BAD_REQUEST, "fieldViolations": violations}]);
+                }
+                status.to_string().into()
             }
         }
     }
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(detail.field_violations[0].field, "a.b");
         let json: serde_json::Value =
             serde_json::from_slice(&Encoding::Json.status(Code::Unavailable, "later", None)).unwrap();
-        assert_eq!(json, json!({"code": 14, "message": "later", "details": []}));
+        assert_eq!(json, json!({"code": 14, "message": "later"}));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) struct Tally {
     undelivered: u64,
 }
 
-/// What became of one entry where it was not taken: by exporter and identity of the stream, the records.
+/// What became of one entry where it was not taken: by exporter and routing key of the stream, the records.
 #[derive(Default)]
 struct Untaken<'a> {
     by_stream: HashMap<(&'a str, &'a str), u64>,
@@ -51,12 +51,12 @@ impl Tally {
         let mut by_entry: HashMap<usize, Untaken<'_>> = HashMap::new();
         for shed in sheds {
             let untaken = by_entry.entry(shed.index).or_default();
-            untaken.add(shed.registry.exporter(), shed.name.identity(), shed.records);
+            untaken.add(shed.registry.exporter(), shed.name.key.as_written(), shed.records);
             untaken.shed.get_or_insert(shed);
         }
         for loss in losses {
             let untaken = by_entry.entry(loss.index).or_default();
-            untaken.add(&loss.exporter, loss.name.identity(), loss.records);
+            untaken.add(&loss.exporter, loss.name.key.as_written(), loss.records);
             // What was only a warning says less than what came with a loss.
             if untaken.loss.is_none_or(|known| known.records == 0) {
                 untaken.loss = Some(loss);
@@ -90,7 +90,7 @@ impl Tally {
 }
 
 impl<'a> Untaken<'a> {
-    fn add(&mut self, exporter: &'a str, identity: &'a str, records: u64) {
-        *self.by_stream.entry((exporter, identity)).or_default() += records;
+    fn add(&mut self, exporter: &'a str, key: &'a str, records: u64) {
+        *self.by_stream.entry((exporter, key)).or_default() += records;
     }
 }

@@ -54,6 +54,11 @@ impl TlsServer {
         Ok(Self { settings, state: Mutex::new(state) })
     }
 
+    /// Whether nobody is let in without a certificate that one of its authorities has signed.
+    pub(crate) fn demands_certificates(&self) -> bool {
+        self.settings.client_ca_file.is_some()
+    }
+
     /// What a new connection is served with. Looks at the files if that was too long ago; if they can't be used, the
     /// last good ones stay, with a warning.
     pub(crate) async fn current(&self) -> Arc<ServerConfig> {

@@ -3,12 +3,17 @@
 //! [`RouteTable`] is the compiled `routes` section: it matches resource attributes, builds the routing key and names
 //! the exporters. It knows streams only by name.
 
+mod key;
 mod matcher;
 mod spec;
 mod table;
 mod template;
 
-pub use matcher::{Glob, Matcher};
-pub use spec::{KeySpec, RouteSpec, Unrouted};
-pub use table::{Hit, LONGEST_KEY, Miss, RouteTable, SEPARATOR, Unroutable, Unusable};
-pub use template::{Place, RenderError, Template, TemplateError, Values};
+pub use crate::glob::Glob;
+pub use key::RoutingKey;
+pub use matcher::Matcher;
+pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
+pub use table::{Hit, LONGEST_KEY, Miss, RouteTable, Unroutable, Unusable};
+pub use template::{
+    Place, RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateValue, Values,
+};

@@ -27,10 +27,42 @@ pub struct RouteSpec {
 pub enum KeySpec {
     /// Nothing in the data: the route is one stream, named like the route.
     Route,
-    /// Resource attributes; the first that is present names it.
+    /// One value.
+    One(KeySource),
+    /// Several, by their names.
+    Parts(Vec<(String, KeySource)>),
+}
+
+/// Where a key or a part of it comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// Resource attributes; the first that is present.
     Attributes(Vec<String>),
-    /// A template over resource attributes and the signal; never over the key itself.
+    /// A template over resource attributes, the tenant's id and the signal; never over the key itself.
     Template(Template),
+}
+
+impl KeySpec {
+    /// Every source of the key.
+    pub fn sources(&self) -> impl Iterator<Item = &KeySource> {
+        let (one, parts): (Option<&KeySource>, &[_]) = match self {
+            Self::Route => (None, &[]),
+            Self::One(source) => (Some(source), &[]),
+            Self::Parts(parts) => (None, parts),
+        };
+        one.into_iter().chain(parts.iter().map(|(_, source)| source))
+    }
+}
+
+impl KeySource {
+    /// The resource attributes that it reads.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        let (names, template): (&[String], _) = match self {
+            Self::Attributes(names) => (names, None),
+            Self::Template(template) => (&[], Some(template)),
+        };
+        names.iter().map(String::as_str).chain(template.into_iter().flat_map(Template::attributes))
+    }
 }
 
 /// What happens to entries that no route takes.

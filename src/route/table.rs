@@ -6,15 +6,12 @@
 mod example;
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use super::{KeySpec, Matcher, Place, RenderError, RouteSpec, Template, Unrouted, Values};
+use super::key::put_part;
+use super::{KeySource, KeySpec, Matcher, Place, RouteSpec, RoutingKey, Template, Unrouted, Values};
 use crate::otlp::{self, Found, Signal, Value};
 
-/// Separates the routing key from attribute values in a stream's identity; neither can contain it.
-pub const SEPARATOR: char = '\0';
-
-/// A routing key is at most this many bytes.
+/// A routing key, or a part of one, is at most this many bytes.
 pub const LONGEST_KEY: usize = 512;
 
 /// Attributes that are shown of a resource that no route takes.
@@ -26,11 +23,9 @@ const SHOWN_CHARACTERS: usize = 64;
 /// The compiled `routes`, immutable.
 #[derive(Debug)]
 pub struct RouteTable {
-    /// Every attribute that is looked at; routes and exporters refer to it by position.
+    /// Every attribute that is looked at; routes refer to it by position.
     attributes: Vec<Box<str>>,
     routes: Vec<Route>,
-    /// For each exporter the attributes in its streams' identity.
-    identities: Vec<Identity>,
     unrouted: Unrouted,
     /// For each signal the attributes that its routes look at, in their order.
     asked: [Vec<usize>; 3],
@@ -50,14 +45,15 @@ struct Route {
 #[derive(Debug)]
 enum Key {
     Route,
-    Attributes(Vec<usize>),
-    Template(Template),
+    One(Source),
+    Parts(Vec<(Box<str>, Source)>),
 }
 
+/// Where a key or a part of it comes from.
 #[derive(Debug)]
-struct Identity {
-    names: Arc<[Box<str>]>,
-    positions: Vec<usize>,
+enum Source {
+    Attributes(Vec<usize>),
+    Template(Template),
 }
 
 /// A stream that an entry goes to.
@@ -67,11 +63,8 @@ pub struct Hit<'r> {
     pub route: usize,
     /// The exporter's position in the configuration.
     pub exporter: usize,
-    /// The stream's identity: the routing key, then the values of `attributes`. An error if one of those is absent:
-    /// this exporter can't send the entry, others may.
-    pub identity: Result<&'r str, RenderError>,
-    /// The attributes in the identity.
-    pub attributes: &'r Arc<[Box<str>]>,
+    /// The stream's routing key, as it is [written](RoutingKey::written).
+    pub key: &'r str,
 }
 
 /// Why no route is asked for an entry.
@@ -186,7 +179,7 @@ struct Attributes<'a> {
 }
 
 impl Values for Attributes<'_> {
-    fn key(&self) -> Option<&str> {
+    fn key(&self) -> Option<&RoutingKey> {
         None
     }
     fn signal(&self) -> Signal {
@@ -198,9 +191,8 @@ impl Values for Attributes<'_> {
 }
 
 impl RouteTable {
-    /// Compiles `routes`. `identities` names for each exporter the attributes that its templates use; hits
-    /// show the very same.
-    pub fn new(routes: Vec<RouteSpec>, identities: Vec<Arc<[Box<str>]>>, unrouted: Unrouted) -> Self {
+    /// Compiles `routes`.
+    pub fn new(routes: Vec<RouteSpec>, unrouted: Unrouted) -> Self {
         let mut attributes: Vec<Box<str>> = Vec::new();
         let mut position = |name: &str| {
             attributes.iter().position(|known| &**known == name).unwrap_or_else(|| {
@@ -213,11 +205,7 @@ impl RouteTable {
             .into_iter()
             .map(|spec| {
                 let mut names: Vec<&str> = spec.matches.iter().map(|(name, _)| name.as_str()).collect();
-                match &spec.key {
-                    KeySpec::Route => {}
-                    KeySpec::Attributes(keys) => names.extend(keys.iter().map(String::as_str)),
-                    KeySpec::Template(template) => names.extend(template.attributes()),
-                }
+                names.extend(spec.key.sources().flat_map(KeySource::attributes));
                 for name in names {
                     let at = position(name);
                     for (signal, asked) in asked.iter_mut().enumerate() {
@@ -226,12 +214,18 @@ impl RouteTable {
                         }
                     }
                 }
+                let mut source = |source| match source {
+                    KeySource::Attributes(names) => {
+                        Source::Attributes(names.iter().map(|name| position(name)).collect())
+                    }
+                    KeySource::Template(template) => Source::Template(template),
+                };
                 let key = match spec.key {
                     KeySpec::Route => Key::Route,
-                    KeySpec::Attributes(names) => {
-                        Key::Attributes(names.iter().map(|name| position(name)).collect())
-                    }
-                    KeySpec::Template(template) => Key::Template(template),
+                    KeySpec::One(one) => Key::One(source(one)),
+                    KeySpec::Parts(parts) => Key::Parts(
+                        parts.into_iter().map(|(name, part)| (name.into(), source(part))).collect(),
+                    ),
                 };
                 Route {
                     matches: spec
@@ -247,12 +241,8 @@ impl RouteTable {
                 }
             })
             .collect();
-        let identities = identities
-            .into_iter()
-            .map(|names| Identity { positions: names.iter().map(|name| position(name)).collect(), names })
-            .collect();
         let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes));
-        Self { attributes, routes, identities, unrouted, asked, missing }
+        Self { attributes, routes, unrouted, asked, missing }
     }
 
     /// What happens to entries that no route takes.
@@ -329,28 +319,8 @@ impl RouteTable {
                 miss(at, &|| Miss::Key(self.why_no_key(route, &attributes)));
                 continue;
             }
-            let key_len = scratch.len();
             for &exporter in &route.exporters {
-                let identity = &self.identities[exporter];
-                scratch.truncate(key_len);
-                let mut absent = None;
-                for &position in &identity.positions {
-                    match attributes.values[position].usable() {
-                        Ok(value) => {
-                            write!(scratch, "{SEPARATOR}{value}").expect("writing to a String can't fail");
-                        }
-                        Err(why) => {
-                            let name = self.attributes[position].to_string();
-                            absent = Some(match why {
-                                Unusable::Absent => RenderError::Missing(name),
-                                why => RenderError::Unusable { name, why },
-                            });
-                        }
-                    }
-                }
-                let names = &identity.names;
-                let identity = absent.map_or(Ok(scratch.as_str()), Err);
-                hit(Hit { route: at, exporter, identity, attributes: names })?;
+                hit(Hit { route: at, exporter, key: scratch.as_str() })?;
             }
             routed = true;
             if !route.continues {
@@ -360,23 +330,34 @@ impl RouteTable {
         Ok(routed)
     }
 
-    /// What is wrong with the attributes that a route's key is made of, or with the key itself.
+    /// What is wrong with what a route's key is made of, or with the key itself.
     fn why_no_key(&self, route: &Route, attributes: &Attributes<'_>) -> String {
+        let reasons: Vec<String> = match &route.key {
+            Key::Route => Vec::new(),
+            Key::One(source) => self.why_nothing(source, attributes),
+            Key::Parts(parts) => {
+                parts.iter().flat_map(|(_, source)| self.why_nothing(source, attributes)).collect()
+            }
+        };
+        reasons.join(", ")
+    }
+
+    /// Why a source gives no key; nothing if it gives one.
+    fn why_nothing(&self, source: &Source, attributes: &Attributes<'_>) -> Vec<String> {
         let unusable = |at: usize| {
             let why = attributes.values[at].usable().err()?;
             Some(format!("`{}` {why}", self.attributes[at]))
         };
         let position = |name: &str| self.attributes.iter().position(|known| &**known == name);
-        let reasons: Vec<String> = match &route.key {
-            Key::Route => Vec::new(),
-            Key::Attributes(positions) => positions.iter().filter_map(|at| unusable(*at)).collect(),
-            Key::Template(template) => {
+        match source {
+            _ if source.text(attributes, &mut String::new()) => Vec::new(),
+            Source::Attributes(positions) => positions.iter().filter_map(|at| unusable(*at)).collect(),
+            Source::Template(template) => {
                 let rendered = template.render(attributes, Place::Key);
                 let whole = rendered.ok().and_then(|key| as_key(&key).err()).map(|why| format!("it {why}"));
                 template.attributes().filter_map(position).filter_map(unusable).chain(whole).collect()
             }
-        };
-        reasons.join(", ")
+        }
     }
 
     fn find<'a>(&'a self, signal: Signal, resource: &'a [u8]) -> Result<Attributes<'a>, Unroutable> {
@@ -400,16 +381,39 @@ impl Route {
     fn put_key(&self, attributes: &Attributes<'_>, key: &mut String) -> bool {
         key.clear();
         match &self.key {
-            Key::Route => key.push_str(&self.name),
-            Key::Attributes(positions) => {
-                let first = positions.iter().find_map(|at| attributes.values[*at].get());
-                key.push_str(first.unwrap_or_default());
+            Key::Route => {
+                key.push_str(&self.name);
+                true
             }
-            Key::Template(template) => {
-                key.push_str(&template.render(attributes, Place::Key).unwrap_or_default());
+            Key::One(source) => source.text(attributes, key),
+            Key::Parts(parts) => {
+                let mut value = String::new();
+                parts.iter().all(|(name, source)| {
+                    value.clear();
+                    let is_there = source.text(attributes, &mut value);
+                    put_part(key, name, &value);
+                    is_there
+                })
             }
         }
-        as_key(key).is_ok()
+    }
+}
+
+impl Source {
+    /// Adds the text to `out`, or says that it is absent.
+    fn text(&self, attributes: &Attributes<'_>, out: &mut String) -> bool {
+        match self {
+            Self::Attributes(positions) => {
+                let first = positions.iter().find_map(|at| attributes.values[*at].get());
+                out.push_str(first.unwrap_or_default());
+                first.is_some()
+            }
+            Self::Template(template) => {
+                let rendered = template.render(attributes, Place::Key).unwrap_or_default();
+                out.push_str(&rendered);
+                as_key(&rendered).is_ok()
+            }
+        }
     }
 }
 

@@ -87,10 +87,7 @@ impl Listeners {
             };
             (role, settings.clone())
         });
-        let admin = compiled.admin.map(|address| {
-            let host = compiled.admin_host.clone();
-            (Role::Admin, ListenerSettings { host, ..ListenerSettings::for_people("admin", address) })
-        });
+        let admin = compiled.admin.clone().map(|settings| (Role::Admin, settings));
         let health =
             compiled.health.map(|address| (Role::Health, ListenerSettings::for_people("health", address)));
         // Several may ask for port 0; each keeps one listener.

@@ -1,7 +1,7 @@
 //! The life of a running Sluice: start, reload, shut down.
 //!
 //! [`Router`] holds what lives longer than one configuration. [`reload_when_asked`] reloads it on SIGHUP and when a
-//! file changes, [`shut_down`] empties its queues, [`show_progress`] says what flows.
+//! file changes, [`watch_tenants`] keeps the table of tenants current, [`shut_down`] empties its queues, [`show_progress`] says what flows.
 
 mod ground;
 mod listeners;
@@ -13,6 +13,9 @@ mod report;
 mod router;
 mod shutdown;
 mod sweep;
+mod tenant_directory;
+mod tenants;
+mod watched;
 
 pub use ground::Ground;
 pub use listeners::{Role, Serve};
@@ -23,3 +26,4 @@ pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;
+pub use tenants::{check_tenants, watch_tenants};

@@ -21,8 +21,7 @@ pub struct Recovered {
     unclaimed: ArcSwap<Vec<Unclaimed>>,
 }
 
-/// What the journal keeps for an exporter that has no place for it: the configuration doesn't have it, or its templates have
-/// no destination for these streams.
+/// What the journal keeps for an exporter that the configuration doesn't have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclaimed {
     /// The exporter.

@@ -10,17 +10,6 @@ use super::report::ReloadError;
 use crate::export::Exporter;
 use crate::journal::{Journal, JournalSettings, RecoveredStream, Recovery};
 
-/// When what belongs to an exporter that isn't there is sent.
-const BACK: &str = "the configuration has it again";
-
-/// What is said of it, and until when that is so.
-const UNKNOWN: (&str, &str) =
-    ("the journal has records of an exporter that the configuration doesn't have", BACK);
-
-/// As [`UNKNOWN`], of what an exporter that is there can't send.
-const UNFIT: (&str, &str) =
-    ("the journal has records that the exporter's templates give no destination for", "its templates do");
-
 /// By exporter.
 pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
 
@@ -47,21 +36,27 @@ pub(super) fn look_through(recovery: Recovery) -> (Recovered, Found) {
 }
 
 /// Says what nobody sends.
-pub(super) fn report(found: &Found, exporters: &[Arc<Exporter>]) {
-    for (name, streams) in found.iter().filter(|(_, streams)| !streams.is_empty()) {
-        let is_there = exporters.iter().any(|exporter| exporter.name() == name);
-        let (what, until) = if is_there { UNFIT } else { UNKNOWN };
+pub(super) fn report(found: &Found) {
+    for (name, streams) in found {
         let Unclaimed { streams, records, .. } = Unclaimed::of(name, streams);
-        say(name, streams, records, what, until);
+        say(
+            name,
+            streams,
+            records,
+            "the journal has records of an exporter that the configuration doesn't have",
+        );
     }
 }
 
 /// Says what a removed exporter has not delivered in its time.
 pub(super) fn report_paused(exporter: &Exporter) {
     let Unclaimed { exporter, streams, records, .. } = Unclaimed::paused(exporter);
-    say(&exporter, streams, records, "exporter removed before everything was delivered", BACK);
+    say(&exporter, streams, records, "exporter removed before everything was delivered");
 }
 
-fn say(exporter: &str, streams: u64, records: u64, what: &str, until: &str) {
-    warn!(exporter, streams, records, "{what}: they stay in the journal until {until}");
+fn say(exporter: &str, streams: u64, records: u64, what: &str) {
+    warn!(
+        exporter,
+        streams, records, "{what}: they stay in the journal until the configuration has it again"
+    );
 }

@@ -68,6 +68,14 @@ pub enum ReloadError {
         /// What the system says.
         reason: Arc<io::Error>,
     },
+    /// The directory of tenants can't be read.
+    #[error("can't read the directory of tenants `{}`: {reason}", directory.display())]
+    Tenants {
+        /// As configured.
+        directory: PathBuf,
+        /// What the system says.
+        reason: Arc<io::Error>,
+    },
     /// The journal can't be opened.
     #[error("{0}")]
     NoJournal(Arc<OpenError>),

@@ -20,6 +20,8 @@ use super::listeners::{Listeners, Role, Serve};
 use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
+use super::tenants::TenantRegistry;
+use crate::access::AdminAccess;
 use crate::config::{self, Compiled, Problems, Source};
 use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
@@ -28,6 +30,7 @@ use crate::net::Network;
 use crate::receive::{Counters, Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
+use crate::tenants::Tenants;
 
 /// How often a removed exporter is asked whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
@@ -61,6 +64,7 @@ pub struct Router {
     network: Network,
     shared: Arc<Shared>,
     intake: Arc<Intake>,
+    tenants: TenantRegistry,
     serve: Serve,
     phase: watch::Sender<Phase>,
     /// Whether the phase is [`Phase::Ready`], for those who wait for a change.
@@ -73,6 +77,7 @@ pub struct Router {
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
+    admin_access: AdminAccess,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -85,7 +90,7 @@ struct Live {
     removed: Vec<(Arc<Exporter>, u64)>,
     /// What requests may still use beside the snapshot of now.
     former: Vec<Weak<Snapshot>>,
-    /// What the journal has of exporters that the configuration doesn't have, or whose templates have no place for it.
+    /// What the journal has of exporters that the configuration doesn't have.
     found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
@@ -112,13 +117,14 @@ impl Router {
         Self::start_on(ground, compiled).await
     }
 
-    /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates and dead letters,
-    /// if the configuration has any.
+    /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates, dead
+    /// letters and a directory of tenants, if the configuration has any.
     pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
         let Ground { source, env, serve, network, journal } = ground;
         let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
             (Some(journal), recovery::look_through(recovery))
         });
+        let tenants = Arc::new(Tenants::default());
         let shared = Arc::new(Shared::new(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
@@ -126,7 +132,7 @@ impl Router {
         ));
         let nothing = Snapshot {
             version: 0,
-            routes: RouteTable::new(Vec::new(), Vec::new(), compiled.unrouted),
+            routes: RouteTable::new(Vec::new(), compiled.unrouted),
             route_streams: Vec::new(),
             exporters: Vec::new(),
             acknowledge: compiled.acknowledge,
@@ -135,6 +141,7 @@ impl Router {
         };
         let intake = Arc::new(Intake {
             snapshot: ArcSwap::from_pointee(nothing),
+            tenants: tenants.clone(),
             counters: Counters::default(),
             journal,
             dead_letters: Arc::new(ArcSwapOption::empty()),
@@ -157,6 +164,7 @@ impl Router {
             network,
             shared,
             intake,
+            tenants: TenantRegistry::new(tenants),
             serve,
             phase: watch::Sender::new(Phase::Starting),
             ready: watch::Sender::new(false),
@@ -166,10 +174,11 @@ impl Router {
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
+            admin_access: AdminAccess::default(),
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
-        recovery::report(&router.live.lock().await.found, &router.exporters());
+        recovery::report(&router.live.lock().await.found);
         router.phase.send_replace(Phase::Ready);
         router.ready.send_replace(true);
         Ok(router)
@@ -183,6 +192,16 @@ impl Router {
     /// What all streams share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The table of tenants in use, empty without one in the configuration.
+    pub fn tenants(&self) -> &Arc<Tenants> {
+        self.tenants.tenants()
+    }
+
+    /// What keeps that table current.
+    pub(super) fn tenant_registry(&self) -> &TenantRegistry {
+        &self.tenants
     }
 
     /// Every exporter that has something to do: those of the configuration, and removed ones that still drain.
@@ -200,12 +219,17 @@ impl Router {
         &self.reloads
     }
 
+    /// Who may use the admin listener.
+    pub fn admin_access(&self) -> &AdminAccess {
+        &self.admin_access
+    }
+
     /// How the journal is kept, and what was in it at the start, if there is one.
     pub fn recovered(&self) -> Option<(&JournalSettings, &Recovered)> {
         self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
-    /// What the journal keeps for exporters that have no place for it, by their names.
+    /// What the journal keeps for exporters that the configuration doesn't have, by their names.
     pub fn unclaimed(&self) -> Vec<Unclaimed> {
         let mut unclaimed = self.recovered.unclaimed().to_vec();
         let exporters = self.exporters();
@@ -284,6 +308,8 @@ impl Router {
         let bound = live.listeners.bind(&self.network, &compiled)?;
         let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
+        let tenants = self.tenants.prepare(&compiled, self.env).await?;
+
         let lowered = descriptors().lowered(compiled.descriptors());
 
         // From here on nothing fails.
@@ -327,9 +353,7 @@ impl Router {
             .cloned()
             .collect();
         let route_streams = live.route_streams(&compiled);
-        // The exporters' own: they tell a request that began before a change of them from one that began after it.
-        let identities = exporters.iter().map(|exporter| exporter.registry().attributes()).collect();
-        let routes = RouteTable::new(compiled.routes, identities, compiled.unrouted);
+        let routes = RouteTable::new(compiled.routes, compiled.unrouted);
         let snapshot = Snapshot {
             version,
             routes,
@@ -346,7 +370,9 @@ impl Router {
         let snapshot = Arc::new(snapshot);
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
+        self.tenants.put_to_use(tenants);
         self.intake.snapshot.store(snapshot.clone());
+        self.admin_access.set(compiled.admin_tokens);
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         log_warnings(&compiled.warnings);
         if let Some(lowered) = lowered {
@@ -426,14 +452,11 @@ impl Router {
 }
 
 impl Live {
-    /// Gives exporters what the journal has for them and their templates have a place for. What had none at the start is tried
-    /// again: new entries may go to the same streams of the journal, where nothing above a backlog that nobody sends is freed.
+    /// Gives exporters what the journal has for them.
     fn claim(&mut self, exporters: &[Arc<Exporter>]) {
         for exporter in exporters {
-            let Some(found) = self.found.remove(exporter.name()) else { continue };
-            let left = exporter.recover(found);
-            if !left.is_empty() {
-                self.found.insert(exporter.name().clone(), left);
+            if let Some(found) = self.found.remove(exporter.name()) {
+                exporter.recover(found);
             }
         }
     }

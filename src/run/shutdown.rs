@@ -269,7 +269,7 @@ impl<'e> Pending<'e> {
         let mut streams = Vec::new();
         exporter.registry().for_each(|stream| {
             if stream.state().pending_bytes > 0 {
-                streams.push(stream.name().routing_key().to_owned());
+                streams.push(stream.name().key.to_string());
             }
         });
         let records = exporter.registry().pending_records();

@@ -15,6 +15,7 @@ use super::writing::{self, Writing, WrittenGroup};
 use super::{Budget, Reservation, StreamName, WhenFull};
 use crate::journal::Journal;
 use crate::otlp::{self, Signal};
+use crate::route::RoutingKey;
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
@@ -60,10 +61,8 @@ pub(super) enum Obstacle {
 pub struct Placement<'p> {
     /// The exporter.
     pub registry: &'p Arc<Registry>,
-    /// The stream's identity.
-    pub identity: &'p str,
-    /// The names of the attributes in the identity.
-    pub attributes: &'p Arc<[Box<str>]>,
+    /// The stream's routing key, as it is [written](RoutingKey::written).
+    pub key: &'p str,
     /// The route's own limit of streams.
     pub route: Option<&'p Arc<StreamCount>>,
 }
@@ -122,7 +121,7 @@ impl<'a> Admission<'a> {
         at: &Placement<'_>,
     ) -> Result<bool, Misplaced> {
         let (signal, settings) = (self.signal, at.registry.settings());
-        let stream = match at.registry.stream(signal, at.identity, at.attributes, at.route) {
+        let stream = match at.registry.stream(signal, at.key, at.route) {
             Ok(stream) => stream,
             Err(NoStream::Unfit(error)) => return Err(Misplaced::Unfit(error)),
             Err(NoStream::TooMany) if settings.when_full == WhenFull::Refuse => {
@@ -130,10 +129,10 @@ impl<'a> Admission<'a> {
             }
             Err(NoStream::TooMany) => {
                 let again = self.shed.iter().rev().take_while(|shed| shed.index == index).any(|shed| {
-                    Arc::ptr_eq(&shed.registry, at.registry) && **shed.name.identity() == *at.identity
+                    Arc::ptr_eq(&shed.registry, at.registry) && **shed.name.key.as_written() == *at.key
                 });
                 if !again {
-                    let name = StreamName::new(signal, at.identity.into(), at.attributes.clone());
+                    let name = StreamName { signal, key: RoutingKey::written(at.key) };
                     self.shed.push(Shed::new(at.registry, index, name, records, entry, Full::Streams));
                 }
                 return Ok(!again);

@@ -12,7 +12,6 @@ use super::receipt::Stub;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::journal::{Journal, RecoveredStream, StreamId, StreamKey};
 use crate::otlp;
-use crate::route::Values as _;
 
 /// A stream's place in the journal, until this is dropped.
 #[derive(Debug)]
@@ -22,17 +21,10 @@ pub(super) struct Durable {
 }
 
 impl Durable {
-    /// The place of a stream that is made now. Under the number that it has from an earlier time it would be recovered before
-    /// streams which it comes after: it gets a new one if anything is `ahead` of it.
-    pub(super) fn new(journal: &Journal, exporter: &Arc<str>, name: &StreamName, ahead: bool) -> Self {
-        let key = StreamKey {
-            exporter: exporter.clone(),
-            signal: name.signal(),
-            identity: name.identity().clone(),
-            attributes: name.attribute_names().clone(),
-        };
-        let id = if ahead { journal.stream_anew(&key) } else { journal.stream(&key) };
-        Self { id, journal: journal.clone() }
+    /// The place of a stream that is made now.
+    pub(super) fn new(journal: &Journal, exporter: &Arc<str>, name: &StreamName) -> Self {
+        let key = StreamKey { exporter: exporter.clone(), signal: name.signal, key: name.key.clone() };
+        Self { id: journal.stream(&key), journal: journal.clone() }
     }
 
     /// The place that the journal had for a stream when it was opened.

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use crate::otlp::Signal;
+use crate::route::RoutingKey;
 
 /// Histories that are kept of streams that are gone are this many at least, and twice as many at most. One takes about 1 KiB
 /// if it has an error, its key included, and 3 KiB at most.
@@ -70,7 +71,7 @@ pub enum Activity {
 
 impl Activity {
     /// Every activity, by its number.
-    const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Sending, Self::BackingOff, Self::Held];
+    pub const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Sending, Self::BackingOff, Self::Held];
 
     /// The word for it in the API.
     pub const fn name(self) -> &'static str {
@@ -88,8 +89,8 @@ impl Activity {
     }
 }
 
-/// The stream of which a history is: exporter, signal, identity.
-type Name = (Arc<str>, Signal, Arc<str>);
+/// The stream of which a history is.
+type Name = (Arc<str>, Signal, RoutingKey);
 
 /// The histories of streams that are gone.
 #[derive(Debug, Default)]
@@ -104,29 +105,29 @@ struct Kept {
 
 impl Past {
     /// Keeps the history of a stream that goes.
-    pub(super) fn keep(&self, exporter: &Arc<str>, signal: Signal, identity: &Arc<str>, history: History) {
+    pub(super) fn keep(&self, exporter: &Arc<str>, signal: Signal, key: &RoutingKey, history: History) {
         let mut kept = self.0.lock();
         if kept.newer.len() >= KEPT {
             kept.older = std::mem::take(&mut kept.newer);
         }
-        kept.newer.insert((exporter.clone(), signal, identity.clone()), history);
+        kept.newer.insert((exporter.clone(), signal, key.clone()), history);
     }
 
     /// Takes out the history of a stream that begins again.
-    pub(super) fn take(&self, exporter: &Arc<str>, signal: Signal, identity: &Arc<str>) -> Option<History> {
+    pub(super) fn take(&self, exporter: &Arc<str>, signal: Signal, key: &RoutingKey) -> Option<History> {
         let mut kept = self.0.lock();
-        let name = (exporter.clone(), signal, identity.clone());
+        let name = (exporter.clone(), signal, key.clone());
         let newer = kept.newer.remove(&name);
         // Also if there is a newer one: an old one must not come back later.
         let older = kept.older.remove(&name);
         newer.or(older)
     }
 
-    /// Looks at every history: exporter, signal, identity.
-    pub fn for_each(&self, mut look: impl FnMut(&Arc<str>, Signal, &Arc<str>, &History)) {
+    /// Looks at every history: exporter, signal, routing key.
+    pub fn for_each(&self, mut look: impl FnMut(&Arc<str>, Signal, &RoutingKey, &History)) {
         let kept = self.0.lock();
-        for ((exporter, signal, identity), history) in kept.newer.iter().chain(&kept.older) {
-            look(exporter, *signal, identity, history);
+        for ((exporter, signal, key), history) in kept.newer.iter().chain(&kept.older) {
+            look(exporter, *signal, key, history);
         }
     }
 }
@@ -138,7 +139,8 @@ mod tests {
     #[test]
     fn the_newest_histories_are_kept_and_no_more_than_there_is_room_for() {
         let past = Past::default();
-        let (exporter, key): (Arc<str>, _) = ("up".into(), |number: usize| Arc::from(number.to_string()));
+        let (exporter, key): (Arc<str>, _) =
+            ("up".into(), |number: usize| RoutingKey::written(number.to_string()));
         let history = |number| History { admitted_entries: number as u64, ..History::default() };
         for number in 0..10 * KEPT {
             past.keep(&exporter, Signal::Logs, &key(number), history(number));

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::behind::Behind;
 use super::durable::Durable;
-use super::generation::Held;
 use super::history::{Activity, History};
 use super::in_flight::InFlight;
 use super::line::Line;
@@ -38,8 +37,6 @@ pub struct Stream {
     registry: Arc<Registry>,
     /// Framed bytes reserved: admitted or about to be, until settled.
     pub(super) held: AtomicU64,
-    /// The same for all streams of the routing key, for those that come after them.
-    of_key: Arc<Held>,
     /// Requests with entries here that are not settled.
     pub(super) requests: AtomicU64,
     /// Requests that wait for room here.
@@ -108,7 +105,6 @@ impl Stream {
     pub(super) fn new(
         name: StreamName,
         registry: Arc<Registry>,
-        of_key: Arc<Held>,
         route: Option<Arc<StreamCount>>,
         durable: Option<Durable>,
         history: History,
@@ -133,7 +129,6 @@ impl Stream {
             durable,
             registry,
             held: AtomicU64::new(0),
-            of_key,
             requests: AtomicU64::new(0),
             counts: AtomicBool::new(true),
             line: Line::default(),
@@ -158,27 +153,12 @@ impl Stream {
         &self.registry
     }
 
-    /// What the streams of its routing key hold, this one among them.
-    pub(super) fn of_key(&self) -> &Arc<Held> {
-        &self.of_key
-    }
-
     pub(super) fn signal(&self) -> Signal {
-        use crate::route::Values as _;
-        self.name.signal()
+        self.name.signal
     }
 
     /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size.
     pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
-        self.of_key.add(bytes);
-        let room = self.try_reserve(bytes, settings, bound);
-        if room != Room::Reserved {
-            self.of_key.give_back(bytes);
-        }
-        room
-    }
-
-    fn try_reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
         let (most, bounded) = (bound.most(settings), bound.is_queue());
         let grown = |held: u64| {
             let fits = held == 0 || held + bytes <= most;
@@ -222,14 +202,12 @@ impl Stream {
     /// Holds bytes that nobody has to be asked for.
     pub(super) fn hold(&self, bytes: u64) {
         self.held.fetch_add(bytes, Ordering::AcqRel);
-        self.of_key.add(bytes);
     }
 
     /// Gives held bytes back.
     pub(super) fn let_go(&self, bytes: u64) {
         let held = self.held.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(held & !GONE >= bytes, "no more is given back than was held");
-        self.of_key.give_back(bytes);
         self.line.freed();
     }
 
@@ -302,11 +280,7 @@ impl Stream {
         loop {
             match self.take() {
                 Taken::Batch(in_flight) => return Some(in_flight),
-                Taken::Nothing => {
-                    self.registry.forget_superseded(self);
-                    return None;
-                }
-                Taken::Behind(ahead) => ahead.settled().await,
+                Taken::Nothing => return None,
                 Taken::Due(due) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due) => {}
@@ -330,12 +304,6 @@ impl Stream {
         if queue.consumers > settings.num_consumers.max(1) {
             queue.consumers -= 1;
             return Taken::Nothing;
-        }
-        // Under the lock: what is in the queue now was admitted after everything that it is behind.
-        if queue.holds_entries()
-            && let Some(ahead) = self.registry.ahead_of(&self.name)
-        {
-            return Taken::Behind(ahead);
         }
         if let Some(since) = queue.take_behind() {
             queue.in_flight += 1;
@@ -470,8 +438,7 @@ impl Stream {
 
     /// The live stream of the same name, for one that is gone.
     pub(super) fn successor(&self) -> Result<Arc<Self>, NoStream> {
-        let name = &self.name;
-        self.registry.stream(self.signal(), name.identity(), name.attribute_names(), self.route.as_ref())
+        self.registry.stream(self.signal(), self.name.key.as_written(), self.route.as_ref())
     }
 
     /// Whether it counts against this limit of a route.
@@ -529,17 +496,11 @@ enum Taken {
     Batch(InFlight),
     /// The open batch is due then.
     Due(Instant),
-    /// The stream's key has entries in an earlier generation, which go first.
-    Behind(Arc<Held>),
     /// The consumer is signed off.
     Nothing,
 }
 
 impl Queue {
-    fn holds_entries(&self) -> bool {
-        !self.closed.is_empty() || !self.open.is_empty() || self.behind.is_some()
-    }
-
     /// Ends what a consumer has left of its batch without a word: nobody may take it for delivered.
     fn abandon(&mut self, closed: &ClosedBatch, stream: &Stream) {
         if self.stubs.is_empty() && self.withdrawn.is_empty() {

@@ -307,8 +307,8 @@ impl Stream {
         self.registry().ended(records, missing.bytes);
         self.let_go(missing.bytes);
         if let Some(suppressed) = notice::due(self.registry().exporter(), "damage") {
-            let (exporter, key) = (self.registry().exporter(), self.name().routing_key());
-            warn!(%exporter, key, records, suppressed, "records dropped: damage in the journal has put them aside");
+            let (exporter, key) = (self.registry().exporter(), &self.name().key);
+            warn!(%exporter, key = &*key.text(), records, suppressed, "records dropped: damage in the journal has put them aside");
         }
     }
 }

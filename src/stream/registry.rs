@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::durable::Durable;
-use super::generation::{Generation, Held};
 use super::history::{History, Past};
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::reading::ReadingRoom;
 use super::withdraw::Removed;
 use super::{Budget, QueueSettings, StreamName};
-use crate::journal::Journal;
+use crate::journal::{Journal, RecoveredStream};
 use crate::otlp::Signal;
-use crate::route::Values as _;
+use crate::route::RoutingKey;
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -92,8 +92,8 @@ pub struct StreamCount {
 pub struct Registry {
     exporter: Arc<str>,
     settings: ArcSwap<QueueSettings>,
-    /// Newest first, and never without one. Requests that began before a reload still name streams of an earlier one.
-    pub(super) generations: ArcSwap<Vec<Arc<Generation>>>,
+    /// By signal and routing key, as it is [written](RoutingKey::written).
+    streams: [DashMap<Arc<str>, Arc<Stream>>; 3],
     shared: Arc<Shared>,
     outlet: std::sync::OnceLock<Box<dyn Outlet>>,
     flushing: AtomicBool,
@@ -169,18 +169,12 @@ impl StreamCount {
 }
 
 impl Registry {
-    /// A registry without streams, which are named by `attributes` beside their key; nothing is sent before
-    /// [`Registry::attach`].
-    pub fn new(
-        exporter: Arc<str>,
-        settings: QueueSettings,
-        attributes: Arc<[Box<str>]>,
-        shared: Arc<Shared>,
-    ) -> Self {
+    /// A registry without streams; nothing is sent before [`Registry::attach`].
+    pub fn new(exporter: Arc<str>, settings: QueueSettings, shared: Arc<Shared>) -> Self {
         Self {
             exporter,
             settings: ArcSwap::from_pointee(settings),
-            generations: ArcSwap::from_pointee(vec![Arc::new(Generation::new(attributes))]),
+            streams: std::array::from_fn(|_| DashMap::new()),
             shared,
             outlet: std::sync::OnceLock::new(),
             flushing: AtomicBool::new(false),
@@ -220,59 +214,27 @@ impl Registry {
         }
     }
 
-    /// The attributes that name streams from now on, beside their key.
-    pub fn attributes(&self) -> Arc<[Box<str>]> {
-        self.generations.load()[0].attributes.clone()
-    }
-
-    /// Names streams by other attributes from now on, unless these are the ones of now. Streams of before keep what
-    /// they have, and new ones of the same routing key are sent after them.
-    pub fn set_attributes(&self, attributes: Arc<[Box<str>]>) {
-        if self.attributes() == attributes {
-            return;
-        }
-        let new = Arc::new(Generation::new(attributes));
-        self.generations
-            .rcu(|earlier| std::iter::once(new.clone()).chain(earlier.iter().cloned()).collect::<Vec<_>>());
-        // Their places are needed for those that come now.
-        self.sweep();
-    }
-
-    /// Whether there are streams, or may still be some, that are named by these attributes.
-    pub fn knows(&self, attributes: &[Box<str>]) -> bool {
-        self.generations.load().iter().any(|generation| *generation.attributes == *attributes)
-    }
-
-    /// The stream of this identity, which is made if there is none. A known stream costs no allocation. `attributes`
-    /// are those that [`Registry::attributes`] gave when the identity was made up; any others count as those of now.
+    /// The stream of this routing key, which is made if there is none. A known stream costs no allocation.
     pub fn stream(
         self: &Arc<Self>,
         signal: Signal,
-        identity: &str,
-        attributes: &Arc<[Box<str>]>,
+        key: &str,
         route: Option<&Arc<StreamCount>>,
     ) -> Result<Arc<Stream>, NoStream> {
-        let generations = self.generations.load();
-        let generation = generations.iter().find(|known| known.is_of(attributes)).unwrap_or(&generations[0]);
-        if let Some(stream) = generation.streams[signal.index()].get(identity) {
+        if let Some(stream) = self.streams[signal.index()].get(key) {
             return Ok(stream.clone());
         }
-        let name = StreamName::new(signal, identity.into(), generation.attributes.clone());
-        self.check(&name).map_err(NoStream::Unfit)?;
-        self.make(generation, name, route)
-    }
-
-    pub(super) fn check(&self, name: &StreamName) -> Result<(), String> {
-        self.outlet.get().map_or(Ok(()), |outlet| outlet.check(name))
+        let name = StreamName { signal, key: RoutingKey::written(key) };
+        self.outlet.get().map_or(Ok(()), |outlet| outlet.check(&name)).map_err(NoStream::Unfit)?;
+        self.make(name, route)
     }
 
     fn make(
         self: &Arc<Self>,
-        generation: &Generation,
         name: StreamName,
         route: Option<&Arc<StreamCount>>,
     ) -> Result<Arc<Stream>, NoStream> {
-        match generation.streams[name.signal().index()].entry(name.identity().clone()) {
+        match self.streams[name.signal.index()].entry(name.key.as_written().clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
             Entry::Vacant(vacant) => {
                 if !self.shared.streams.join() {
@@ -282,56 +244,63 @@ impl Registry {
                     self.shared.streams.leave();
                     return Err(NoStream::TooMany);
                 }
-                let of_key = generation.held_by(&name);
-                let durable = self.shared.journal.as_ref().map(|journal| {
-                    Durable::new(journal, &self.exporter, &name, self.ahead_of(&name).is_some())
-                });
-                let history = self.shared.past.take(&self.exporter, name.signal(), name.identity());
+                let journal = self.shared.journal.as_ref();
+                let durable = journal.map(|journal| Durable::new(journal, &self.exporter, &name));
+                let history = self.shared.past.take(&self.exporter, name.signal, &name.key);
                 let history = history.unwrap_or_default();
-                let stream = Stream::new(name, self.clone(), of_key, route.cloned(), durable, history);
-                let stream = Arc::new(stream);
+                let stream = Arc::new(Stream::new(name, self.clone(), route.cloned(), durable, history));
                 vacant.insert(stream.clone());
                 Ok(stream)
             }
         }
     }
 
-    /// Forgets the streams that have been idle for [`IDLE`], and those that nobody will name again.
+    /// Makes the streams that the journal had, before anything else is admitted. They count against `limits.streams`, but are
+    /// not refused for that, nor for templates that have no place for them: those wait for a reload.
+    pub fn recover(self: &Arc<Self>, mut found: Vec<RecoveredStream>) {
+        // In the order in which they came to be.
+        found.sort_by_key(|stream| stream.id);
+        for found in found {
+            let name = StreamName { signal: found.key.signal, key: found.key.key.clone() };
+            self.shared.streams.join_anyway();
+            let durable = self.shared.journal.as_ref().map(|journal| Durable::again(journal, &found));
+            let stream = Arc::new(Stream::new(name, self.clone(), None, durable, History::default()));
+            let (streams, key) =
+                (&self.streams[stream.signal().index()], stream.name().key.as_written().clone());
+            // Before anybody can find it: what is admitted comes behind.
+            stream.recover(&found);
+            let before = streams.insert(key, stream);
+            debug_assert!(
+                before.is_none(),
+                "a key has one number in the journal, and is recovered before it is used"
+            );
+        }
+    }
+
+    /// Forgets the streams that have been idle for [`IDLE`].
     pub fn sweep(&self) {
-        self.forget(Instant::now().checked_sub(IDLE));
+        if let Some(before) = Instant::now().checked_sub(IDLE) {
+            self.forget(before);
+        }
     }
 
     /// Forgets every stream that holds nothing now.
     pub fn forget_idle(&self) {
-        self.forget(Some(whenever()));
+        self.forget(whenever());
     }
 
     /// Forgets a stream that was made for a request which was then refused, unless another has used it meanwhile: it would
     /// keep its place under the limits for nothing.
     pub(super) fn abandon(&self, stream: &Stream) {
-        let (name, generations) = (stream.name(), self.generations.load());
-        let Some(of) = generations.iter().find(|known| known.is_of(name.attribute_names())) else { return };
-        of.streams[stream.signal().index()].remove_if(name.identity(), |_, known| {
+        self.streams[stream.signal().index()].remove_if(stream.name().key.as_written(), |_, known| {
             std::ptr::eq(&raw const **known, stream) && known.is_unused() && self.retire(known, whenever())
         });
     }
 
-    fn forget(&self, before: Option<Instant>) {
-        let generations = self.generations.load();
-        for (age, generation) in generations.iter().enumerate() {
-            let Some(before) = (if age == 0 { before } else { Some(whenever()) }) else { continue };
-            for streams in &generation.streams {
-                streams.retain(|_, stream| !self.retire(stream, before));
-                streams.shrink_to_fit();
-            }
-            generation.forget_keys();
-        }
-        if generations.iter().skip(1).any(|generation| generation.is_over()) {
-            self.generations.rcu(|all| {
-                let current = all.iter().take(1);
-                let earlier = all.iter().skip(1).filter(|generation| !generation.is_over());
-                current.chain(earlier).cloned().collect::<Vec<_>>()
-            });
+    fn forget(&self, before: Instant) {
+        for streams in &self.streams {
+            streams.retain(|_, stream| !self.retire(stream, before));
+            streams.shrink_to_fit();
         }
     }
 
@@ -342,30 +311,9 @@ impl Registry {
         // Of one that was made for a request which was then refused there is nothing to tell.
         if gone && history != History::default() {
             let name = stream.name();
-            self.shared.past.keep(&self.exporter, name.signal(), name.identity(), history);
+            self.shared.past.keep(&self.exporter, name.signal, &name.key, history);
         }
         gone
-    }
-
-    /// Forgets a stream of an earlier generation once it holds nothing, so that its place is free for the one that
-    /// comes after it.
-    pub(super) fn forget_superseded(&self, stream: &Arc<Stream>) {
-        let (name, generations) = (stream.name(), self.generations.load());
-        if let Some(earlier) = generations.iter().skip(1).find(|known| known.is_of(name.attribute_names())) {
-            earlier.streams[name.signal().index()].remove_if(name.identity(), |_, known| {
-                Arc::ptr_eq(known, stream) && self.retire(stream, whenever())
-            });
-        }
-    }
-
-    /// What the stream's key still holds in an earlier generation, if anything.
-    pub(super) fn ahead_of(&self, name: &StreamName) -> Option<Arc<Held>> {
-        let generations = self.generations.load();
-        generations
-            .iter()
-            .skip_while(|generation| !generation.is_of(name.attribute_names()))
-            .skip(1)
-            .find_map(|earlier| earlier.holds(name.signal(), name.routing_key()))
     }
 
     /// Takes its streams off the limits: they wait on disk for an exporter that is not there.
@@ -395,16 +343,14 @@ impl Registry {
 
     /// Looks at every live stream.
     pub fn for_each(&self, mut look: impl FnMut(&Arc<Stream>)) {
-        for generation in self.generations.load().iter() {
-            for stream in generation.streams.iter().flatten() {
-                look(&stream);
-            }
+        for stream in self.streams.iter().flatten() {
+            look(&stream);
         }
     }
 
     /// Live streams.
     pub fn len(&self) -> usize {
-        self.generations.load().iter().map(|generation| generation.len()).sum()
+        self.streams.iter().map(DashMap::len).sum()
     }
 
     /// Whether there are no live streams.

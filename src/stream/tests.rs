@@ -11,7 +11,6 @@ use super::*;
 use crate::otlp::{Signal, frame_len};
 
 mod behind;
-mod generations;
 mod late;
 mod receipts;
 mod room;
@@ -22,7 +21,7 @@ struct Consumers(Arc<Mutex<Vec<Arc<Stream>>>>);
 
 impl Outlet for Consumers {
     fn check(&self, name: &StreamName) -> Result<(), String> {
-        if name.routing_key() == "unfit" { Err("no template takes it".to_owned()) } else { Ok(()) }
+        if name.key.text() == "unfit" { Err("no template takes it".to_owned()) } else { Ok(()) }
     }
 
     fn start(&self, stream: Arc<Stream>) {
@@ -71,7 +70,7 @@ impl House {
     }
 
     fn exporter(name: &str, settings: QueueSettings, shared: &Arc<Shared>) -> (Arc<Registry>, Consumers) {
-        let registry = Arc::new(Registry::new(name.into(), settings, [].into(), shared.clone()));
+        let registry = Arc::new(Registry::new(name.into(), settings, shared.clone()));
         let consumers = Consumers::default();
         registry.attach(Box::new(consumers.clone()));
         (registry, consumers)
@@ -94,7 +93,7 @@ impl House {
     fn pending(&self, key: &str) -> u64 {
         let mut pending = 0;
         self.registry.for_each(|stream| {
-            if stream.name().routing_key() == key {
+            if stream.name().key.text() == key {
                 pending = stream.state().pending_bytes;
             }
         });
@@ -111,7 +110,7 @@ fn entry(framed: usize) -> Vec<u8> {
 /// The routing key of the stream that a request was refused for.
 fn full_stream(refused: &Refused) -> Option<&str> {
     match refused {
-        Refused::FullStream { name, .. } => Some(name.routing_key()),
+        Refused::FullStream { name, .. } => Some(name.key.as_written()),
         _ => None,
     }
 }
@@ -121,9 +120,8 @@ fn place(
     registry: &Arc<Registry>,
     entries: &[(&str, usize)],
 ) -> Result<(), Misplaced> {
-    let attributes: Arc<[Box<str>]> = [].into();
     for (index, (key, framed)) in entries.iter().enumerate() {
-        let at = Placement { registry, identity: key, attributes: &attributes, route: None };
+        let at = Placement { registry, key, route: None };
         admission.place(index, &Cow::Owned(entry(*framed)), 1, &at)?;
     }
     Ok(())
@@ -173,7 +171,7 @@ async fn shed_leaves_out_what_has_no_room_and_admits_the_rest() {
     house.admit(&[("full", 900)]).unwrap();
     let shed = house.admit(&[("fresh", 100), ("full", 200), ("fresh", 50)]).unwrap();
     let [shed] = &shed[..] else { panic!("{shed:?}") };
-    assert_eq!((shed.index, shed.name.routing_key(), shed.records, shed.full), (1, "full", 1, Full::Stream));
+    assert_eq!((shed.index, &*shed.name.key.text(), shed.records, shed.full), (1, "full", 1, Full::Stream));
     assert_eq!(shed.bytes.len(), 200, "it is a request of its own, framed");
     assert_eq!((house.pending("fresh"), house.pending("full")), (150, 900));
 }
@@ -229,7 +227,7 @@ async fn an_idle_stream_disappears_and_one_that_holds_something_stays() {
     house.admit(&[("idle", 100), ("held", 100)]).unwrap();
     let streams: Vec<_> = house.consumers.0.lock().clone();
     advance(Duration::from_secs(1)).await;
-    let idle = streams.iter().find(|stream| stream.name().routing_key() == "idle").unwrap();
+    let idle = streams.iter().find(|stream| stream.name().key.text() == "idle").unwrap();
     drop(idle.next().await.expect("it is due"));
     assert!(idle.next().await.is_none());
     advance(IDLE).await;
@@ -273,7 +271,7 @@ async fn a_forgotten_stream_gives_its_places_back() {
     let house = House::new(settings());
     house.shared.streams.set_limit(1);
     let route = Arc::new(StreamCount::new(1));
-    let find = |key| house.registry.stream(Signal::Logs, key, &[].into(), Some(&route)).map(drop);
+    let find = |key| house.registry.stream(Signal::Logs, key, Some(&route)).map(drop);
     find("a").unwrap();
     assert_eq!(find("b"), Err(NoStream::TooMany));
     house.shared.streams.set_limit(10);
@@ -474,8 +472,7 @@ async fn the_pieces_of_an_entry_are_reserved_as_they_are_made() {
     let records = [&b"\x12\x28\xa2\x06\x25"[..], &[7; 37]].concat().repeat(100);
     let scope = [&b"\x12\xe8\x20"[..], &records].concat();
     let entry: Cow<'_, [u8]> = [resource, scope].concat().into();
-    let attributes: Arc<[Box<str>]> = [].into();
-    let at = Placement { registry: &house.registry, identity: "a", attributes: &attributes, route: None };
+    let at = Placement { registry: &house.registry, key: "a", route: None };
     let mut admission = house.admission();
     let refused = admission.place(0, &entry, 100, &at).unwrap_err();
     assert!(

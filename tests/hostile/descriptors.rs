@@ -196,7 +196,7 @@ async fn a_journal_with_more_segments_than_open_files_is_recovered() {
 
 /// An address of this machine alone for each key, at one port.
 fn to_many_addresses(port: u16) -> String {
-    format!("http://127.0.{{{{ resource[''s2.stream''] }}}}:{port}")
+    format!("http://127.0.{{{{ key }}}}:{port}")
 }
 
 /// Entries for so many of these addresses.

@@ -126,16 +126,8 @@ impl Plan {
         };
         let peace = Duration::from_millis(random.random_range(4_000..9_000));
         let troubles = troubles(&mut random, journal, peace);
-        // What a template has no destination for any more waits for as long as the process lives in the settings of before,
-        // and after that in the journal, for good.
-        let restarts = |fault: &Fault| matches!(fault, Fault::Kill | Fault::PowerCut | Fault::Restart);
-        let steady = journal && troubles.iter().any(|trouble| restarts(&trouble.fault));
-        let templates: Vec<bool> = exporters.iter().map(|_| random.random_bool(0.4)).collect();
         let text = |random: &mut StdRng, address: &str| {
-            let template = |random: &mut StdRng, nth: usize| {
-                if steady { templates[nth] } else { random.random_bool(0.4) }
-            };
-            configuration(random, &exporters, template, delivered, queue, memory, address)
+            configuration(random, &exporters, delivered, queue, memory, address)
         };
         let mut configurations = Vec::new();
         for nth in 0..3 {
@@ -165,7 +157,6 @@ impl Plan {
 fn configuration(
     random: &mut StdRng,
     exporters: &[&str],
-    template: impl Fn(&mut StdRng, usize) -> bool,
     delivered: bool,
     queue_kib: u64,
     memory_mib: u64,
@@ -181,13 +172,13 @@ fn configuration(
          exporters:\n",
         if delivered { "delivered" } else { "queued" },
     );
-    for (nth, exporter) in exporters.iter().enumerate() {
+    for exporter in exporters {
         let upstream = random.random_range(0..UPSTREAMS);
         let (min, max) = *[(1, 4), (1, 32), (16, 64)].choose(random).expect("it is not empty");
         let flush = random.random_range(0..100);
         let in_flight = *[1, 8, 256].choose(random).expect("it is not empty");
         let header =
-            if template(random, nth) { "headers: { X-Region: '{{ resource[\"region\"] }}' }, " } else { "" };
+            if random.random_bool(0.4) { "headers: { X-Region: '{{ key | upper }}' }, " } else { "" };
         let interval = random.random_range(20..300);
         writeln!(
             text,

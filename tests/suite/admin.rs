@@ -7,9 +7,8 @@ use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use sluice::run::Role;
 
-use crate::support::payload::{entry, entry_of, field, logs, request, resource};
+use crate::support::payload::{entry, field, logs, request};
 use crate::support::sinks::{self, Received as _};
-use crate::support::wire::Wire;
 use crate::support::{Sluice, SluiceProcess, eventually, http};
 
 const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
@@ -148,13 +147,12 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     }
     sluice.settled().await;
     let before = page(&sluice).await;
-    let expected: [(&str, &[&str]); 30] = [
+    let expected: [(&str, &[&str]); 25] = [
         ("sluice_batch_bytes_bucket", &["le", "exporter"]),
         ("sluice_batch_bytes_count", &["exporter"]),
         ("sluice_batch_bytes_sum", &["exporter"]),
         ("sluice_build_info", &["version"]),
         ("sluice_config_last_success_timestamp_seconds", &[]),
-        ("sluice_config_reloads_total", &["outcome"]),
         ("sluice_dead_letter_bytes", &[]),
         ("sluice_descriptors", &["use"]),
         ("sluice_descriptors_limit", &["use"]),
@@ -166,19 +164,15 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
         ("sluice_exported_records_total", &["exporter", "signal", "outcome"]),
         ("sluice_memory_bytes", &[]),
         ("sluice_memory_limit_bytes", &[]),
-        ("sluice_misdirected_requests_total", &["transport", "code"]),
         ("sluice_oldest_pending_seconds", &["exporter"]),
         ("sluice_pending_bytes", &["exporter"]),
         ("sluice_pending_records", &["exporter"]),
         ("sluice_received_bytes_total", &["signal", "transport"]),
-        ("sluice_received_ignored_parts_total", &["signal", "transport"]),
         ("sluice_received_records_total", &["signal", "transport", "outcome"]),
         ("sluice_received_requests_total", &["signal", "transport", "outcome"]),
-        ("sluice_recovered_records_total", &["exporter"]),
         ("sluice_routed_records_total", &["exporter", "signal"]),
         ("sluice_streams", &[]),
         ("sluice_tasks", &[]),
-        ("sluice_withdrawn_records_total", &["exporter", "signal"]),
     ];
     let expected = BTreeMap::from(expected);
     assert_eq!(
@@ -197,18 +191,10 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     };
     let set =
         |values: &[&str]| -> BTreeSet<String> { values.iter().map(|value| (*value).to_owned()).collect() };
-    assert_eq!(
-        values("sluice_received_records_total", "outcome"),
-        set(&["accepted", "refused", "rejected", "dropped"])
-    );
-    assert_eq!(
-        values("sluice_received_requests_total", "outcome"),
-        set(&["accepted", "partial", "refused", "rejected"])
-    );
-    let outcomes = set(&["delivered", "rejected", "dead_lettered", "dropped"]);
-    assert_eq!(values("sluice_exported_records_total", "outcome"), outcomes);
+    assert_eq!(values("sluice_received_records_total", "outcome"), set(&["accepted"]));
+    assert_eq!(values("sluice_received_records_total", "signal"), set(&["traces", "metrics", "logs"]));
+    assert_eq!(values("sluice_exported_records_total", "outcome"), set(&["delivered"]));
     assert_eq!(values("sluice_export_attempts_total", "code"), set(&["200"]));
-    assert_eq!(values("sluice_config_reloads_total", "outcome"), set(&["succeeded", "failed"]));
 
     let entries: Vec<_> =
         (0..200).map(|index| entry(Signal::Logs, &format!("stream {index}"), &["x"])).collect();
@@ -216,6 +202,72 @@ async fn the_metrics_have_their_names_and_labels_whatever_the_streams() {
     sluice.settled().await;
     assert_eq!(page(&sluice).await, before, "two hundred streams are no new series");
     assert_eq!(sluice.metric("sluice_streams", &[]).await, 203.0);
+}
+
+/// The names in `# TYPE` lines.
+fn families(text: &str) -> BTreeSet<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
+}
+
+#[tokio::test]
+async fn a_series_begins_with_what_it_tells_of_and_every_metric_is_named_from_the_start() {
+    let up = sinks::recording().await;
+    let url = up.url();
+    let exporter = |name: &str| {
+        format!(
+            "  otlp_http/{name}: {{ endpoint: '{url}', compression: none, retry_on_failure: {{ enabled: false }} }}\n"
+        )
+    };
+    let exporters: String = (0..50).map(|number| exporter(&format!("idle{number}"))).collect();
+    let routes: Vec<String> = (0..50)
+        .map(|number| {
+            format!("  - {{ match: {{ idle: '{number}' }}, exporters: [otlp_http/idle{number}] }}\n")
+        })
+        .collect();
+    let sluice = Sluice::start(&format!(
+        "exporters:\n{}{exporters}routes:\n  - {{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}\n{}",
+        exporter("up"),
+        routes.concat()
+    ))
+    .await;
+    let shown = async || sluice.get("/metrics").await.text();
+    let series = |text: &str, part: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with('#') && line.contains(part)).map(str::to_owned).collect()
+    };
+    let before = shown().await;
+    assert_eq!(series(&before, "exporter="), [""; 0], "nothing has come to any exporter");
+    assert_eq!(series(&before, "outcome="), [""; 0], "nothing has come in, and nothing was reloaded");
+
+    sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"])])).await;
+    sluice.settled().await;
+    up.set_fault(Fault::status(400));
+    sluice.accept(Signal::Logs, logs(&[("a", &["3"])])).await;
+    let metrics = sluice.settled().await;
+    let after = shown().await;
+    assert_eq!(families(&before), families(&after), "names come and go with nothing");
+    for name in
+        ["sluice_exported_records", "sluice_withdrawn_records", "sluice_destinations", "sluice_batch_bytes"]
+    {
+        assert!(families(&before).contains(name), "{name}");
+    }
+    assert_eq!(series(&after, "otlp_http/idle"), [""; 0]);
+    assert_eq!(series(&after, "signal=\"traces\""), [""; 0]);
+    assert_eq!(
+        series(&after, "sluice_exported_records_total{"),
+        [
+            "sluice_exported_records_total{exporter=\"otlp_http/up\",signal=\"logs\",outcome=\"delivered\"} 2",
+            "sluice_exported_records_total{exporter=\"otlp_http/up\",signal=\"logs\",outcome=\"rejected\"} 1",
+        ]
+    );
+    assert_eq!(series(&after, "sluice_pending_records{").len(), 1, "a gauge stays when it is 0 again");
+    assert_eq!(metrics.imbalance("otlp_http/up"), None);
+    assert_eq!(metrics.imbalance("otlp_http/idle1"), None, "what is absent is 0");
+    // What the documentation says to ask Prometheus for: two sums over all series of these names.
+    let sum = |names: [&str; 2]| {
+        names.map(|name| metrics.sum(name, &[("exporter", "otlp_http/up")])).iter().sum::<f64>()
+    };
+    let came = sum(["sluice_routed_records_total", "sluice_recovered_records_total"]);
+    assert_eq!(came, sum(["sluice_exported_records_total", "sluice_pending_records"]));
 }
 
 const SECRET: &str = "hunter2-s3cr3t";
@@ -272,38 +324,6 @@ async fn a_secret_is_never_shown() {
 }
 
 #[tokio::test]
-async fn attributes_that_headers_are_made_of_are_not_shown() {
-    let up = sinks::recording().await;
-    let url = "/{{ resource[''region''] }}/{{ resource[''both''] }}/v1/logs?t={{ resource[''query''] }}";
-    let headers = "headers: { X-Token: \"{{ resource['token'] }}-{{ resource['both'] }}\", \
-                   X-Key: \"{{ resource['s2.stream'] }}\" },";
-    let yaml = config(&(up.url() + url), "")
-        .replace("endpoint:", "logs_endpoint:")
-        .replace("compression: none,", headers)
-        .replace("key:", "signals: [logs], key:");
-    let sluice = Sluice::start(&yaml).await;
-    let named = [
-        ("s2.stream", "a"),
-        ("region", "eu"),
-        ("both", "b-s3cr3t"),
-        ("token", SECRET),
-        ("query", "q-s3cr3t"),
-    ];
-    let body = request(&[entry_of(Signal::Logs, resource(&named), &["x"])]);
-    sluice.accept(Signal::Logs, body).await;
-    up.records(1).await;
-    assert_eq!(up.taken()[0].headers["x-token"], format!("{SECRET}-b-s3cr3t"));
-    let shown = sluice.api("/api/v1/streams").await;
-    assert_eq!(
-        shown["streams"][0]["attributes"],
-        json!({ "both": "[redacted]", "query": "[redacted]", "region": "eu", "s2.stream": "a", "token": "[redacted]" })
-    );
-    sluice.reconfigure(&config(&up.url(), "")).await;
-    let shown = sluice.api("/api/v1/streams").await;
-    assert!(!shown.to_string().contains("s3cr3t"), "what was a header's stays a secret: {shown}");
-}
-
-#[tokio::test]
 async fn the_api_shows_what_each_stream_and_exporter_has() {
     let up = sinks::recording().await;
     up.set_fault(Fault::status(503).on_streams("slow*"));
@@ -352,6 +372,15 @@ async fn the_api_shows_what_each_stream_and_exporter_has() {
     assert_eq!(listed("exporter=otlp_http/up&key=one").await.len(), 2);
     assert_eq!(listed("exporter=otlp_http%2Fup").await.len(), 3);
     assert_eq!(listed("exporter=other").await.len(), 0);
+    assert_eq!(listed("state=idle").await, ["fast one"]);
+    assert_eq!(listed("state=held").await.len(), 0);
+    eventually("both slow streams are found by what they do", async || {
+        (listed("state=backing_off").await.len() + listed("state=sending").await.len() == 2).then_some(())
+    })
+    .await;
+    let answer = ask(sluice.admin, "GET", "/api/v1/streams?state=asleep").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("idle, waiting, sending, backing_off, held"), "{}", answer.text());
 
     let shown = sluice.api("/api/v1/exporters").await;
     let exporter = &shown["exporters"][0];
@@ -415,47 +444,4 @@ async fn what_comes_in_is_counted_by_its_outcome() {
     assert_eq!(counted("refused").await, 0.0);
     let bytes = sluice.metric("sluice_received_bytes_total", &[("signal", "logs")]).await;
     assert_eq!(bytes, (body.len() + unrouted.len() + 3) as f64);
-}
-
-#[tokio::test]
-async fn the_admin_listener_answers_to_its_own_names_alone_and_to_no_pages_of_other_sites() {
-    let up = sinks::counting().await;
-    let health = "health: { endpoint: 127.0.0.1:0 }\n";
-    let sluice = Sluice::start(&config(&up.url(), health)).await;
-    let health = sluice.router().addresses(Role::Health).await[0];
-    let port = sluice.admin.port();
-    let status = async |to, line: &str, headers: &[String]| {
-        let mut wire = Wire::open(to).await;
-        wire.write(format!("{line} HTTP/1.1\r\n{}\r\n\r\n", headers.join("\r\n"))).await;
-        wire.answer().await.status
-    };
-    let own = format!("host: 127.0.0.1:{port}");
-    for (line, headers, expected) in [
-        ("GET /api/v1/config", vec![own.clone()], 200),
-        ("GET /api/v1/config", vec![format!("host: localhost:{port}")], 200),
-        ("GET /api/v1/config", vec!["host: 10.1.2.3".to_owned()], 200),
-        ("GET /api/v1/config", vec![format!("host: evil.example:{port}")], 403),
-        ("POST /api/v1/reload", vec!["host: evil.example".to_owned()], 403),
-        ("GET /metrics", vec![own.clone(), "origin: http://evil.example".to_owned()], 403),
-        ("POST /api/v1/reload", vec![own.clone(), "origin: null".to_owned()], 403),
-        ("GET /api/v1/streams", vec![own.clone(), "sec-fetch-site: cross-site".to_owned()], 403),
-        ("GET /api/v1/streams", vec![own.clone(), "sec-fetch-site: same-site".to_owned()], 403),
-        (
-            "GET /api/v1/streams",
-            vec![
-                own.clone(),
-                format!("origin: http://127.0.0.1:{port}"),
-                "sec-fetch-site: same-origin".to_owned(),
-            ],
-            200,
-        ),
-        ("GET /api/v1/config", vec!["x: no host".to_owned()], 400),
-        ("GET /api/v1/config", vec![own.clone(), own.clone()], 400),
-    ] {
-        assert_eq!(status(sluice.admin, line, &headers).await, expected, "{line} {headers:?}");
-    }
-    // Prometheus knows the health listener by whatever name it has there.
-    assert_eq!(status(health, "GET /metrics", &["host: sluice.monitoring.svc".to_owned()]).await, 200);
-    let foreign = ["host: sluice.monitoring.svc".to_owned(), "origin: http://evil.example".to_owned()];
-    assert_eq!(status(health, "GET /metrics", &foreign).await, 403);
 }

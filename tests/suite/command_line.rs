@@ -334,34 +334,32 @@ async fn explain_shows_headers_that_are_made_of_the_routing_key_and_no_others() 
         "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 } } } }\n\
          exporters:\n\
          \x20 otlp_http/up:\n\
-         \x20   endpoint: \"https://otel.example.com/{{ resource['zone'] }}\"\n\
+         \x20   endpoint: \"https://otel.example.com/{{ key.zone }}\"\n\
          \x20   headers:\n\
          \x20     X-Scope-OrgID: '{{ key }}'\n\
-         \x20     X-Where: \"{{ resource['zone'] }}/{{ signal }}\"\n\
-         \x20     X-Same: \"{{ resource['s2.stream'] }}\"\n\
+         \x20     X-Where: \"{{ key.zone }}/{{ signal }}\"\n\
+         \x20     X-Same: \"{{ key.stream }}\"\n\
          \x20     Authorization: 'Bearer {{ key }}'\n\
-         \x20     X-Token: \"{{ resource['token'] }}\"\n\
-         \x20     X-Both: \"{{ key }}-{{ resource['token'] }}\"\n\
+         \x20     X-Both: \"{{ key }}-s3cr3t\"\n\
          \x20     X-Fixed: fixed-s3cr3t\n\
          \x20 otlp_grpc/up:\n\
          \x20   endpoint: otel.example.com:4317\n\
          \x20   headers: { x-tenant: '{{ key }}', x-token: s3cr3t }\n\
-         routes: [{ key: s2.stream, exporters: [otlp_http/up, otlp_grpc/up] }]\n",
+         routes: [{ key: { stream: s2.stream, zone: zone }, exporters: [otlp_http/up, otlp_grpc/up] }]\n",
     );
-    let attributes = [("s2.stream", "acme"), ("zone", "eu"), ("token", "t-s3cr3t")];
+    let attributes = [("s2.stream", "acme"), ("zone", "eu")];
     let payload = request(&[entry_of(Signal::Logs, resource(&attributes), &["x"])]);
     let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
     let ended = sluice_in(home.path(), &args, &payload).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.error);
     for line in [
-        "x-scope-orgid: acme",
+        "x-scope-orgid: acme/eu",
         "x-where: eu/logs",
         "x-same: acme",
         "authorization: [redacted]",
-        "x-token: [redacted]",
         "x-both: [redacted]",
         "x-fixed: [redacted]",
-        "x-tenant: acme",
+        "x-tenant: acme/eu",
     ] {
         assert!(ended.out.lines().any(|shown| shown.trim() == line), "{line}: {}", ended.out);
     }

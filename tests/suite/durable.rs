@@ -31,27 +31,27 @@ async fn send(to: &SluiceProcess, texts: &[String]) {
 }
 
 #[tokio::test]
-async fn what_templates_give_no_destination_for_stays_in_the_journal_until_they_do() {
+async fn what_templates_give_no_destination_for_is_held_until_they_do() {
     let kept = tempfile::tempdir().unwrap();
     let up = sinks::recording().await;
     up.set_fault(Fault::status(503));
     let without = config(&up.url(), kept.path());
-    let with =
-        without.replace(SINGLY, &format!("{SINGLY}, headers: {{ X-Team: '{{{{ resource[\"team\"] }}}}' }}"));
+    let with = without
+        .replace(SINGLY, &format!("{SINGLY}, headers: {{ X-Key: '{{{{ key | replace(\"a\", \"ä\") }}}}' }}"));
     let mut first = SluiceProcess::start(&without, &[]).await;
     send(&first, &numbered(0..2)).await;
     first.kill().await;
     up.clear_faults();
 
     let mut second = SluiceProcess::start(&with, &[]).await;
-    let line = second.logged("the exporter's templates give no destination for").await;
-    assert!(line.contains(UP) && line.contains("records=2"), "{line}");
-    assert_eq!(second.metric("sluice_journal_unclaimed_records", &[]).await, 2.0);
+    let line = second.logged("no destination for what is queued").await;
+    assert!(line.contains(UP) && line.contains("can't be put into a header"), "{line}");
+    assert_eq!(second.metric("sluice_pending_records", &[]).await, 2.0);
     second.kill().await;
 
     let third = SluiceProcess::start(&without, &[]).await;
     let metrics = third.settled().await;
-    assert_eq!(metrics.sum("sluice_journal_unclaimed_records", &[]), 0.0);
+    assert_eq!(metrics.sum("sluice_pending_records", &[]), 0.0);
     assert_eq!(up.texts(Signal::Logs), numbered(0..2));
 }
 

@@ -1,11 +1,16 @@
 //! Which stream suffers, and why: what the API and the log say of each, however many fail at once.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use sluice::cli::sink::Fault;
+use sluice::cli::sink::{Fault, Sink, SinkSettings};
 use sluice::otlp::Signal;
+use sluice::receive::TlsServerSettings;
+use tokio::time::Instant;
 
 use crate::support::payload::logs;
 use crate::support::sinks;
+use crate::support::tls::Authority;
 use crate::support::yaml::{self, LETTERS, QUICK};
 use crate::support::{Sluice, SluiceProcess, eventually};
 
@@ -52,6 +57,99 @@ async fn every_failing_stream_is_named_in_the_log_with_its_own_cause() {
     assert!(sluice.logged("key=\"expired\"").await.contains("check its credentials"));
     assert!(sluice.logged("key=\"moved\"").await.contains("check its endpoint"));
     assert!(!sluice.says("key=\"fine\""), "{:?}", sluice.log());
+}
+
+/// How streams fail that share no upstream: key, exporter, code, and a word of what the line says.
+const APART: [(&str, &str, &str, &str); 7] = [
+    ("expired", "up", "401", "check its credentials"),
+    ("forbidden", "up", "403", "check its credentials"),
+    ("moved", "up", "404", "check its endpoint"),
+    ("broken", "up", "500", "something broke"),
+    ("refused", "refusing", "connect", "Connection refused"),
+    ("nowhere", "unknown", "connect", "nowhere.invalid"),
+    ("untrusted", "untrusted", "tls", "certificate"),
+];
+
+#[tokio::test]
+async fn of_seven_streams_that_fail_for_seven_reasons_each_is_named_with_its_own_and_the_api_shows_the_same()
+{
+    let up = sinks::counting().await;
+    for (key, _, code, words) in APART {
+        if let Ok(status) = code.parse() {
+            up.add_fault(Fault::status(status).message(words).on_streams(key));
+        }
+    }
+    // Its certificate is of an authority that nobody trusts.
+    let authority = Authority::new("authority");
+    authority.write("server", &authority.sign("localhost"));
+    let tls = TlsServerSettings {
+        cert_file: authority.path("server.pem"),
+        key_file: authority.path("server.key"),
+        client_ca_file: None,
+        only_tls13: false,
+        reload_interval: Duration::from_secs(10),
+    };
+    let settings = SinkSettings { tls: Some(tls), ..SinkSettings::default() };
+    let untrusted = Sink::start(settings).await.unwrap();
+    let urls = [
+        ("otlp_http/up", up.url()),
+        ("otlp_http/refusing", format!("http://{}", sinks::nobody().await)),
+        ("otlp_http/unknown", "http://nowhere.invalid:4318".to_owned()),
+        ("otlp_http/untrusted", format!("https://localhost:{}", untrusted.addr().port())),
+    ];
+    // 500 is repeated, as S2's is.
+    let retry = "retry_on_failure: { initial_interval: 5ms, max_interval: 20ms, statuses: [429, 500, 502, 503, 504] }";
+    let exporters = urls.map(|(name, url)| (name, yaml::to(&url, &[retry])));
+    let routes: Vec<String> = APART
+        .iter()
+        .map(|(key, exporter, ..)| {
+            format!(
+                "  - {{ match: {{ s2.stream: {key} }}, key: s2.stream, exporters: [otlp_http/{exporter}] }}\n"
+            )
+        })
+        .collect();
+    let config = yaml::exporters(&exporters) + "routes:\n" + &routes.concat();
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    let began = Instant::now();
+    for (key, ..) in APART {
+        sluice.accept(Signal::Logs, logs(&[(key, &["text"])])).await;
+    }
+    for (key, exporter, code, words) in APART {
+        let line = sluice.logged(&format!("key=\"{key}\"")).await;
+        assert!(line.contains(words) && line.contains(&format!("otlp_http/{exporter}")), "{line}");
+        let status = code.parse::<u16>().is_err() || line.contains(code);
+        assert!(status, "401, 403 and 404 are three causes: {line}");
+        let shown = eventually(key, async || {
+            let shown = stream(&sluice, key).await;
+            (shown["last_error"]["code"] == code).then_some(shown)
+        })
+        .await;
+        assert_eq!(
+            (&shown["last_success"], &shown["dead_lettered_records"]),
+            (&Value::Null, &json!(0)),
+            "{shown}"
+        );
+    }
+    assert!(began.elapsed() < Duration::from_secs(60), "all are named within a minute");
+}
+
+#[tokio::test]
+async fn of_a_thousand_failing_streams_the_log_names_some_and_says_how_many_it_left_out() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(503).message("come back later"));
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[QUICK]), &[]).await;
+    let began = Instant::now();
+    for first in (0..1000).step_by(100) {
+        let keys: Vec<String> = (first..first + 100).map(|number| format!("stream {number}")).collect();
+        let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (key.as_str(), &["text"][..])).collect();
+        sluice.accept(Signal::Logs, logs(&entries)).await;
+    }
+    let line = sluice.logged("lines about other trouble were left out").await;
+    assert!(line.contains("left_out="), "{line}");
+    let named = sluice.log().iter().filter(|line| line.contains("key=\"stream")).count();
+    // 60 at once, and then 20 in each second.
+    let most = 60 + 20 * (began.elapsed().as_secs() as usize + 1);
+    assert!((1..=most).contains(&named), "{named} lines, and {most} at the most");
 }
 
 #[tokio::test]

@@ -173,8 +173,8 @@ async fn rule_12_a_warning_rejects_nothing() {
     let up = sinks::recording().await;
     let sluice = Sluice::start(&format!(
         "exporters:\n  otlp_http/up: {{ endpoint: {0} }}\n  \
-         otlp_http/other: {{ endpoint: {0}, headers: {{ tenant: '{{{{ resource[\"tenant\"] }}}}' }} }}\n\
-         routes: [{{ exporters: [otlp_http/up, otlp_http/other] }}]\n",
+         otlp_http/other: {{ endpoint: {0}, headers: {{ tenant: '{{{{ key | replace(\"a\", \"ä\") }}}}' }} }}\n\
+         routes: [{{ key: s2.stream, exporters: [otlp_http/up, otlp_http/other] }}]\n",
         up.url()
     ))
     .await;

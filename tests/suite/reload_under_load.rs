@@ -12,12 +12,12 @@ use crate::support::{PATIENCE, SluiceProcess, eventually};
 
 const RELOADS: usize = 100;
 
-/// Every version has other routes, headers, attributes that these read, and batch sizes; all send the same streams to the
+/// Every version has other routes, headers, values that these read, and batch sizes; all send the same streams to the
 /// same exporter.
 fn version(url: &str, number: usize) -> String {
     let (min, max) = ([1, 4, 64, 256][number % 4], [256, 300, 512][number % 3]);
     let flush = [1, 5, 20][number % 3];
-    let read = ["", "{{ resource['service.name'] }}", "{{ resource['service.version'] }}"][number % 3];
+    let read = ["", "{{ key }}", "{{ key | upper }}"][number % 3];
     let mut yaml = format!(
         "exporters:\n  otlp_http/up:\n    endpoint: {url}\n    compression: none\n    \
          headers: {{ x-version: \"{number} {read}\" }}\n    \

@@ -37,11 +37,16 @@ impl Calls {
 
     /// Sends the head of a call.
     pub async fn begin(&mut self, path: &str) -> Call {
+        self.begin_with(path, &[]).await
+    }
+
+    /// Sends the head of a call with more headers.
+    pub async fn begin_with(&mut self, path: &str, headers: &[(&str, &str)]) -> Call {
         self.client = self.client.clone().ready().await.expect("the connection is open");
-        let request = http::Request::post(format!("http://localhost{path}"))
-            .header("content-type", "application/grpc")
-            .body(())
-            .expect("the test's request is well-formed");
+        let request =
+            http::Request::post(format!("http://localhost{path}")).header("content-type", "application/grpc");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(()).expect("the test's request is well-formed");
         let (answer, body) = self.client.send_request(request, false).expect("the connection is open");
         Call { answer, body }
     }

@@ -22,7 +22,7 @@ impl Metrics {
         Self { samples: samples.collect() }
     }
 
-    /// The sum of all samples of `name` that have these labels.
+    /// The sum of all samples of `name` that have these labels: 0 if there are none, since what has never happened has no series.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |sample: &&Sample| {
             sample.name == name
@@ -30,7 +30,7 @@ impl Metrics {
                     .iter()
                     .all(|(name, value)| sample.labels.iter().any(|(n, v)| n == name && v == value))
         };
-        self.samples.iter().filter(has).map(|sample| sample.value).sum()
+        self.samples.iter().filter(has).fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// Every name there is.

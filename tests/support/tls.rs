@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -59,7 +59,16 @@ impl Authority {
 
     /// A certificate for servers and clients of this name.
     pub fn sign(&self, name: &str) -> Identity {
-        let mut params = CertificateParams::new([name.to_owned()]).expect("the test's name is valid");
+        self.sign_names(vec![SanType::DnsName(name.try_into().expect("the test's name is valid"))], None)
+    }
+
+    /// A certificate for servers and clients of these alternative names and this common name.
+    pub fn sign_names(&self, names: Vec<SanType>, common_name: Option<&str>) -> Identity {
+        let mut params = CertificateParams::new([]).expect("no names are valid names");
+        params.subject_alt_names = names;
+        if let Some(name) = common_name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         // Python 3.13 and newer take none without.
@@ -154,9 +163,36 @@ impl SecureConnection {
 
     /// Posts a protobuf request; returns status and version, unless the connection has ended.
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Option<(u16, http::Version)> {
-        let request = http::Request::post(format!("https://localhost{path}"))
-            .header("host", "localhost")
-            .header("content-type", "application/x-protobuf")
+        self.post_with(path, &[], body).await
+    }
+
+    /// The same with more headers.
+    pub async fn post_with(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<(u16, http::Version)> {
+        let headers: Vec<_> =
+            [("content-type", "application/x-protobuf")].iter().chain(headers).copied().collect();
+        self.send("POST", path, &headers, body).await
+    }
+
+    /// Sends a request; returns status and version, unless the connection has ended.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<(u16, http::Version)> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header("host", "localhost");
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value))
             .body(Full::new(Bytes::from(body)))
             .expect("the test's request is well-formed");
         let answer = match &mut self.sender {

@@ -39,14 +39,14 @@ async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 fn exporters(address: SocketAddr) -> HashMap<Arc<str>, ExporterSettings> {
-    let text = r#"
+    let text = r"
 receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:4318 } } } }
 exporters:
   otlp_http/up:
-    endpoint: 'http://ADDRESS/{{ key }}/{{ resource["zone"] }}'
+    endpoint: 'http://ADDRESS/{{ key.name }}/{{ key.zone }}'
     compression: none
-routes: [{ name: all, key: service.name, exporters: [otlp_http/up] }]
-"#
+routes: [{ name: all, key: { name: service.name, zone: zone }, exporters: [otlp_http/up] }]
+"
     .replace("ADDRESS", &address.to_string());
     let root = TempDir::new().unwrap();
     let path = root.path().join("sluice.yaml");
@@ -69,8 +69,7 @@ async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
             exporter: exporter.map(str::to_owned),
             signal: Signal::Logs,
             encoding: Encoding::Proto,
-            key: Some((*key).to_owned()),
-            attributes: vec![("zone".to_owned(), "eu".to_owned())],
+            key: Some(RoutingKey::of(None, "", [("name", *key), ("zone", "eu")].into_iter())),
             reason: "400: bad".to_owned(),
             records: 2,
             bytes: vec![Bytes::from_static(body.as_bytes())],

@@ -83,7 +83,7 @@ pub struct SendArgs {
     /// How long to wait for an answer.
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
     timeout: Duration,
-    /// A header for every request; may be repeated.
+    /// A header for every request, such as `Authorization: Bearer TOKEN`; may be repeated.
     #[arg(long = "header", value_parser = parse_header, value_name = "NAME: VALUE")]
     headers: Vec<(HeaderName, HeaderValue)>,
     #[command(flatten)]
@@ -105,6 +105,12 @@ struct TlsArgs {
     /// For `https`: trust whoever answers.
     #[arg(long)]
     insecure_skip_verify: bool,
+    /// For `https`: the certificate to show, in PEM; needs `--key-file`.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// For `https`: the key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
 }
 
 fn signal_parser() -> impl TypedValueParser<Value = Signal> {
@@ -151,6 +157,8 @@ impl From<&SendArgs> for SendSettings {
             tls: TlsClientSettings {
                 ca_file: args.tls.ca_file.clone(),
                 insecure_skip_verify: args.tls.insecure_skip_verify,
+                cert_file: args.tls.cert_file.clone(),
+                key_file: args.tls.key_file.clone(),
                 ..TlsClientSettings::default()
             },
         }

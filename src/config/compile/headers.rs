@@ -146,8 +146,9 @@ fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> 
                 .warn(node.span, format!("what is substituted into the value of `{name}` is empty"));
         }
     }
-    let sendable =
-        template.render(&Sample, Place::Header).is_ok_and(|value| HeaderValue::from_str(&value).is_ok());
+    let sendable = template
+        .render(&Sample::of(&template), Place::Header)
+        .is_ok_and(|value| HeaderValue::from_str(&value).is_ok());
     if !sendable {
         context
             .report

@@ -79,13 +79,17 @@ fn warn_of_open_ports(
         .map(|listener| {
             let protocol = if listener.protocol == Protocol::Http { "http" } else { "grpc" };
             let node = root.near(&["receivers", &listener.name, "protocols", protocol, "endpoint"]);
-            (node.span, listener.endpoint)
+            (node.span, listener.endpoint, listener.auth.is_some())
         })
         .collect();
     // In the order of the file, in which they are read.
-    open.sort_by_key(|(span, _)| span.start);
-    for (index, (span, endpoint)) in open.into_iter().enumerate() {
-        let message = format!("whoever reaches {endpoint} can send, and what is sent is not encrypted");
+    open.sort_by_key(|(span, ..)| span.start);
+    for (index, (span, endpoint, authenticates)) in open.into_iter().enumerate() {
+        let message = if authenticates {
+            format!("what is sent to {endpoint} is not encrypted, nor are the credentials of its senders")
+        } else {
+            format!("whoever reaches {endpoint} can send, and what is sent is not encrypted")
+        };
         let warning = context.report.warn(span, message);
         if index == 0 {
             warning.help("write `tls:`, or an endpoint on 127.0.0.1 if all senders are on this machine");
@@ -167,7 +171,7 @@ fn http_listener(
         name: name.into(),
         protocol: Protocol::Http,
         endpoint: endpoint?,
-        host: address::host_name(&http.endpoint),
+        hosts: address::host_name(&http.endpoint).into_iter().collect(),
         max_request_body_size,
         read_header_timeout: http.read_header_timeout.or_longest(),
         read_timeout: http.read_timeout.or_longest(),
@@ -218,7 +222,7 @@ fn grpc_listener(
         name: name.into(),
         protocol: Protocol::Grpc,
         endpoint: endpoint?,
-        host: address::host_name(&grpc.endpoint),
+        hosts: address::host_name(&grpc.endpoint).into_iter().collect(),
         max_request_body_size: match grpc.max_recv_msg_size_mib {
             0 => GrpcReceiver::default().max_recv_msg_size_mib << 20,
             mebibytes => mebibytes << 20,

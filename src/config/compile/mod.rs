@@ -2,6 +2,7 @@
 //! must exist, addresses, URLs, templates, patterns, and what sections say about each other.
 
 mod address;
+mod admin;
 mod exporter_auth;
 mod exporters;
 mod extensions;
@@ -13,6 +14,9 @@ mod receiver_auth;
 mod routes;
 mod server_tls;
 mod statuses;
+mod template_values;
+mod tenant_rows;
+mod tenants;
 mod url;
 
 use std::net::SocketAddr;
@@ -20,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::AdminTokens;
 use crate::export::{DeadLetterSettings, ExporterSettings};
 use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
@@ -31,6 +36,11 @@ use super::problem::Report;
 use super::substitute::Files;
 use super::{Limits, Secrets, Surroundings};
 
+pub(super) use tenant_rows::{
+    CompiledRow, ExporterNames, compile_file as compile_row, compile_list_file as compile_rows,
+};
+pub(super) use tenants::{WrittenRows, WrittenTable};
+
 use address::Addresses;
 use extensions::Extensions;
 use own_receivers::OwnReceivers;
@@ -40,14 +50,15 @@ pub(super) struct Parts {
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) exporters: Vec<(Arc<str>, ExporterSettings)>,
     pub(super) routes: Vec<RouteSpec>,
+    pub(super) tenants: Option<WrittenTable>,
     pub(super) unrouted: Unrouted,
     pub(super) limits: Limits,
     pub(super) acknowledge: Acknowledge,
     pub(super) acknowledge_timeout: std::time::Duration,
     pub(super) journal: Option<JournalSettings>,
     pub(super) dead_letter: Option<DeadLetterSettings>,
-    pub(super) admin: Option<SocketAddr>,
-    pub(super) admin_host: Option<String>,
+    pub(super) admin: Option<ListenerSettings>,
+    pub(super) admin_tokens: AdminTokens,
     pub(super) health: Option<SocketAddr>,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
@@ -57,6 +68,8 @@ pub(super) struct Parts {
 struct Context<'a> {
     /// The text, for quoting values as they are written.
     source: &'a str,
+    /// What the file is called.
+    file: &'a str,
     /// Whether the files of certificates and credentials have to be there.
     secrets: Secrets,
     /// Reads them, so that the configuration is loaded again when they change.
@@ -110,48 +123,45 @@ impl Context<'_> {
     }
 }
 
+/// The exporters that rows of the table may name.
+pub(super) fn exporter_names<'a>(
+    config: &'a model::Config,
+    root: &Node,
+    report: &Report,
+) -> ExporterNames<'a> {
+    let names = config.exporters.0.iter().map(|(name, _)| name.as_str()).collect();
+    ExporterNames { names, incomplete: report.has_error_within(root.near(&["exporters"]).span) }
+}
+
 /// Compiles a configuration whose tree is `root`. What can't be compiled is reported and left out.
 pub(super) fn compile(
     config: &model::Config,
     root: &Node,
-    source: &str,
+    (source, file): (&str, &str),
     surroundings: &Surroundings<'_>,
     files: &mut Files,
     report: &mut Report,
 ) -> Parts {
-    let mut context = Context { source, secrets: surroundings.secrets, files, report };
+    let mut context = Context { source, file, secrets: surroundings.secrets, files, report };
     let context = &mut context;
     let mut addresses = Addresses::default();
 
     let mut extensions = Extensions::new(&config.extensions, root);
     let listeners = listeners::compile(&config.receivers, &mut extensions, root, &mut addresses, context);
-    let admin = config
-        .admin
-        .enabled
-        .then(|| {
-            addresses.take(&config.admin.endpoint, root.near(&["admin", "endpoint"]), "`admin`", context)
-        })
-        .flatten();
-    let node = root.near(&["admin", "endpoint"]);
-    if let Some(address) = admin.filter(|address| !address.ip().is_loopback())
-        && !config.admin.insecure
-        && !context.report.has_error_within(node.span)
-    {
-        context
-            .report
-            .warn(node.span, format!("whoever reaches {address} from another machine can reload and read routing keys"))
-            .help(
-                "write `127.0.0.1:8888`, with `health:` for probes and Prometheus; or, if nobody else reaches it, \
-                 `insecure: true`",
-            );
-    }
+    let (admin, admin_tokens) = admin::compile(&config.admin, root.near(&["admin"]), &mut addresses, context);
     let health = config.health.as_ref().and_then(|health| {
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
     let own_receivers = OwnReceivers(&listeners);
     let exporters = exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
     extensions.warn_of_unused(context);
+    receiver_auth::check_table(&listeners, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, root, context);
+    template_values::check(&exporters, &routes, &config.routes, root, context);
+    let tenants = config.tenants.as_ref().and_then(|section| {
+        let names = exporter_names(config, root, context.report);
+        tenants::compile(section, root.near(&["tenants"]), &names, context)
+    });
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
@@ -162,6 +172,7 @@ pub(super) fn compile(
         listeners,
         exporters,
         routes,
+        tenants,
         unrouted: match config.unrouted {
             model::Unrouted::Reject => Unrouted::Reject,
             model::Unrouted::Drop => Unrouted::Drop,
@@ -188,7 +199,7 @@ pub(super) fn compile(
         }),
         journal,
         admin,
-        admin_host: address::host_name(&config.admin.endpoint),
+        admin_tokens,
         health,
         shutdown_delay: config.shutdown_delay.0,
         shutdown_timeout: config.shutdown_timeout.0,

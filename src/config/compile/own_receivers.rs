@@ -50,7 +50,7 @@ fn is_reached_by(listener: &ListenerSettings, host: &str, port: u16) -> bool {
         Ok(called) if called.is_unspecified() => ip.is_loopback() || ip.is_unspecified(),
         Ok(called) if called.is_loopback() && ip.is_unspecified() => ip.is_ipv6() || called.is_ipv4(),
         Ok(called) => called == ip,
-        Err(_) => listener.host.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(host)),
+        Err(_) => listener.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)),
     }
 }
 

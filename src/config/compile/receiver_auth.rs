@@ -7,7 +7,7 @@ use super::extensions::{self, Extensions, WrittenTokens};
 use super::server_tls::Reported;
 use crate::config::model::{Auth, BasicAuth, Extension};
 use crate::config::node::Node;
-use crate::receive::{Authenticator, BearerTokens, Htpasswd};
+use crate::receive::{Authenticator, BearerTokens, HtpasswdUsers, ListenerSettings, Protocol};
 
 /// What names the table of tenants.
 const TENANTS: &str = "tenants";
@@ -54,7 +54,23 @@ pub(super) fn compile(
     Ok(Some(Arc::new(authenticator)))
 }
 
-fn htpasswd(written: &BasicAuth, node: &Node, context: &mut Context<'_>) -> Option<Htpasswd> {
+/// Reports receivers that ask the table of tenants where there is none: nobody could send to them.
+pub(super) fn check_table(listeners: &[ListenerSettings], root: &Node, context: &mut Context<'_>) {
+    if root.get("tenants").is_some() {
+        return;
+    }
+    let asks = |listener: &&ListenerSettings| listener.auth.as_deref() == Some(&Authenticator::Tenants);
+    for listener in listeners.iter().filter(asks) {
+        let protocol = if listener.protocol == Protocol::Http { "http" } else { "grpc" };
+        let path = ["receivers", &listener.name, "protocols", protocol, "auth", "authenticator"];
+        context
+            .report
+            .error(root.near(&path).span, "there is no table of tenants, so nobody could send")
+            .help("write `tenants: { directory: ./tenants.d }` at the top level, or name an extension");
+    }
+}
+
+fn htpasswd(written: &BasicAuth, node: &Node, context: &mut Context<'_>) -> Option<HtpasswdUsers> {
     let at = node.near(&["htpasswd"]);
     let path = |file: &std::path::PathBuf| !file.as_os_str().is_empty();
     let (file, inline) = match &written.htpasswd {
@@ -69,7 +85,7 @@ fn htpasswd(written: &BasicAuth, node: &Node, context: &mut Context<'_>) -> Opti
         }
         return None;
     }
-    let mut htpasswd = Htpasswd::default();
+    let mut htpasswd = HtpasswdUsers::default();
     let mut failed = false;
     for (key, text) in [
         ("file", file.map(|path| extensions::read_secret(path, PLACEHOLDER, at.near(&["file"]), context))),

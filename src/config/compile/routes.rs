@@ -1,17 +1,19 @@
 //! `routes`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use regex::Regex;
 
 use super::Context;
-use super::url::{Sample, report_template};
-use crate::config::model::{Exporter, Key, MatchRule, MatchValue, Named, Negated, Route, Signal as Written};
+use super::url::report_template;
+use crate::config::model::{
+    Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Route, Signal as Written,
+};
 use crate::config::node::Node;
 use crate::config::problem::{Span, enumerated, nearest, quoted};
 use crate::config::secrets::{REDACTED, is_name, named};
 use crate::otlp::Signal;
-use crate::route::{Glob, KeySpec, Matcher, Place, RouteSpec, Template, Values};
+use crate::route::{Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
 
 pub(super) fn compile(
     routes: &[Route],
@@ -322,43 +324,100 @@ fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> 
 fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
     match key {
         None => KeySpec::Route,
-        Some(Key::One(text)) => match Template::parse_around(text, node.literal()) {
-            Ok(template) if template.as_text().is_some() => {
-                if !node.is_substituted() {
-                    let written = context.written(node);
-                    warn_of_unlikely_name(text, &written, node.span, &list_of(text), context);
-                }
-                attributes(std::slice::from_ref(text), node, context)
+        Some(Key::One(text)) => one_of(text, node, context).map_or(KeySpec::Route, KeySpec::One),
+        Some(Key::FirstOf(names)) => KeySpec::One(first_of(names, node, context)),
+        Some(Key::Parts(parts)) => self::parts(parts, node, context),
+    }
+}
+
+/// Parts of a key at most. A key of so many is longer than any that somebody could read.
+const MOST_PARTS: usize = 8;
+
+/// The longest name of a part, in bytes.
+const LONGEST_PART_NAME: usize = 64;
+
+fn parts(parts: &BTreeMap<String, KeyPart>, node: &Node, context: &mut Context<'_>) -> KeySpec {
+    if (parts.is_empty() || parts.len() > MOST_PARTS) && !context.report.has_error_within(node.span) {
+        context
+            .report
+            .error(node.span, format!("a key has from 1 to {MOST_PARTS} parts"))
+            .help("name them, such as `{ tenant: tenant.id, service: service.name }`, or leave out `key` for one stream per route");
+    }
+    let mut compiled = Vec::new();
+    // In the order of the file, which is that in which they are shown.
+    for entry in node.entries() {
+        let (name, node) = (&entry.key, &entry.value);
+        let is_word = name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+            && name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
+        if !is_word || name.len() > LONGEST_PART_NAME {
+            context
+                .report
+                .error(
+                    entry.key_span,
+                    "the name of a part is made of letters, digits and `_`, and begins with a letter",
+                )
+                .help("templates read the part by it: `{{ key.service }}`");
+            continue;
+        }
+        let source = match parts.get(name) {
+            Some(KeyPart::One(text)) => one_of(text, node, context),
+            Some(KeyPart::FirstOf(names)) => Some(first_of(names, node, context)),
+            None => None,
+        };
+        compiled.extend(source.map(|source| (name.clone(), source)));
+    }
+    KeySpec::Parts(compiled)
+}
+
+/// An attribute or a template; `None` if it is neither, which is reported.
+fn one_of(text: &String, node: &Node, context: &mut Context<'_>) -> Option<KeySource> {
+    match Template::parse_around(text, node.literal()) {
+        Ok(template) if template.as_text().is_some() => {
+            if !node.is_substituted() {
+                let written = context.written(node);
+                warn_of_unlikely_name(text, &written, node.span, &list_of(text), context);
             }
-            Ok(template) => {
-                if template.render(&WithoutKey, Place::Key).is_err() {
-                    context
-                        .report
-                        .error(node.span, "`{{ key }}` can't stand in the key that it is made of")
-                        .help("name an attribute: `{{ resource[\"service.name\"] }}`");
-                }
-                KeySpec::Template(template)
+            Some(attributes(std::slice::from_ref(text), node, context))
+        }
+        Ok(template) => {
+            for read in template.reads() {
+                let problem = match read {
+                    TemplateValue::Key | TemplateValue::KeyPart(_) => {
+                        "`{{ key }}` can't stand in the key that it is made of"
+                    }
+                    TemplateValue::Tenant(_) if read.is_of_row() => {
+                        "of a tenant's row, a key can only have the `id`"
+                    }
+                    TemplateValue::Signal | TemplateValue::Resource(_) | TemplateValue::Tenant(_) => continue,
+                };
+                context
+                    .report
+                    .error(node.span, problem)
+                    .help("name an attribute: `{{ resource[\"service.name\"] }}`, or `{{ tenant.id }}`");
+                break;
             }
-            Err(error) => {
-                report_template(&error, node, context);
-                KeySpec::Route
-            }
-        },
-        Some(Key::FirstOf(names)) => {
-            for (index, name) in names.iter().enumerate() {
-                let item = node.item(index).unwrap_or(node);
-                if !item.is_substituted() {
-                    let written = context.written(item);
-                    let several = "write each attribute as an item of its own";
-                    warn_of_unlikely_name(name, &written, item.span, several, context);
-                }
-            }
-            attributes(names, node, context)
+            Some(KeySource::Template(template))
+        }
+        Err(error) => {
+            report_template(&error, node, context);
+            None
         }
     }
 }
 
-fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySpec {
+fn first_of(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySource {
+    for (index, name) in names.iter().enumerate() {
+        let item = node.item(index).unwrap_or(node);
+        if !item.is_substituted() {
+            let written = context.written(item);
+            let several = "write each attribute as an item of its own";
+            warn_of_unlikely_name(name, &written, item.span, several, context);
+        }
+    }
+    attributes(names, node, context)
+}
+
+fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySource {
     let is_template = |(index, name): (usize, &String)| {
         let literal = node.item(index).unwrap_or(node).literal();
         Template::parse_around(name, literal).map_or(true, |template| template.as_text().is_none())
@@ -376,7 +435,7 @@ fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySp
             .error(node.span, "`key` names no attribute")
             .help("name a resource attribute, or leave out `key` for one stream per route");
     }
-    KeySpec::Attributes(names.to_vec())
+    KeySource::Attributes(names.to_vec())
 }
 
 /// Warns of what no attribute is likely to be called: several names in one text, or the way to an attribute as OTTL writes
@@ -428,23 +487,6 @@ fn attribute_in_ottl(text: &str) -> Option<&str> {
     (!attribute.is_empty() && !attribute.contains(PARTING)).then_some(attribute)
 }
 
-/// Values as they are while the key is being made.
-struct WithoutKey;
-
-impl Values for WithoutKey {
-    fn key(&self) -> Option<&str> {
-        None
-    }
-
-    fn signal(&self) -> Signal {
-        Sample.signal()
-    }
-
-    fn resource(&self, _: &str) -> Option<&str> {
-        Some("x")
-    }
-}
-
 /// Reports a route that an earlier one leaves nothing for.
 fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &mut Context<'_>) {
     // A matcher that could not be compiled is not in the list, which then would claim too much.
@@ -476,13 +518,15 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
     let required = |name: &String| {
         earlier.matches.iter().any(|(attribute, matcher)| attribute == name && matcher.needs_presence())
     };
-    let has_key = match &earlier.key {
-        KeySpec::Route => true,
-        KeySpec::Attributes(names) => names.iter().any(required),
-        KeySpec::Template(template) => {
-            template.attributes().map(ToOwned::to_owned).all(|name| required(&name))
-        }
-    };
+    let has_key = earlier.key.sources().all(|source| match source {
+        KeySource::Attributes(names) => names.iter().any(required),
+        // The id is there or not, which a condition on attributes doesn't say.
+        KeySource::Template(template) => template.reads().all(|read| match read {
+            TemplateValue::Resource(name) => required(name),
+            TemplateValue::Key | TemplateValue::KeyPart(_) | TemplateValue::Tenant(_) => false,
+            TemplateValue::Signal => true,
+        }),
+    });
     !earlier.continues && signals && matches && has_key
 }
 

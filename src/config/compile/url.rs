@@ -9,18 +9,32 @@ use http::uri::Authority;
 use super::Context;
 use crate::config::node::Node;
 use crate::otlp::Signal;
-use crate::route::{Place, RenderError, Template, TemplateError, Values};
+use crate::route::{Place, RoutingKey, Template, TemplateError, TemplateValue, Values};
 
 /// What to write instead of a template that is none.
-pub(super) const TEMPLATES: &str =
-    "templates are `{{ key }}`, `{{ signal }}` and `{{ resource[\"service.name\"] }}`";
+pub(super) const TEMPLATES: &str = "templates are `{{ key }}`, `{{ key.part }}`, `{{ signal }}` and `{{ tenant.id }}`, and in a route's `key` `{{ resource[\"service.name\"] }}`; \
+     filters are default, lower, upper, replace and truncate";
 
-/// Fills every place of a template with a value that is allowed anywhere.
-pub(super) struct Sample;
+/// Fills every place of a template with a value that is allowed anywhere, in a port as well.
+pub(super) struct Sample(RoutingKey);
+
+impl Sample {
+    /// For these templates.
+    pub(super) fn of(template: &Template) -> Self {
+        let parts = template.reads().filter_map(|read| match read {
+            TemplateValue::KeyPart(name) => Some((name.as_str(), "1")),
+            TemplateValue::Key
+            | TemplateValue::Signal
+            | TemplateValue::Resource(_)
+            | TemplateValue::Tenant(_) => None,
+        });
+        Self(RoutingKey::of(None, "1", parts))
+    }
+}
 
 impl Values for Sample {
-    fn key(&self) -> Option<&str> {
-        Some("x")
+    fn key(&self) -> Option<&RoutingKey> {
+        Some(&self.0)
     }
 
     fn signal(&self) -> Signal {
@@ -28,7 +42,11 @@ impl Values for Sample {
     }
 
     fn resource(&self, _: &str) -> Option<&str> {
-        Some("x")
+        Some("1")
+    }
+
+    fn tenant(&self, _: &str) -> Option<&str> {
+        Some("1")
     }
 }
 
@@ -102,7 +120,7 @@ pub(super) fn server(text: &str, scheme: &str, node: &Node, context: &mut Contex
     let moved = |at: usize| (at + added.len()).saturating_sub(cut);
     let literal: Vec<_> = node.literal().iter().map(|range| moved(range.start)..moved(range.end)).collect();
     let server = whole(&format!("{added}{endpoint}"), &literal, "", node, context)?;
-    let rendered = server.url.render(&Sample, Place::Url).ok()?;
+    let rendered = server.url.render(&Sample::of(&server.url), Place::Url).ok()?;
     let rest = rendered.split_once("://").map_or("", |(_, rest)| rest);
     if rest.find(['/', '?']).is_some_and(|end| rest[end..] != *"/") {
         let written = context.written(node);
@@ -136,12 +154,7 @@ const TEXT: &str = "<text>";
 fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'static str)> {
     const EXAMPLE: &str = "write a URL such as `https://ingest.example.com/otlp`";
 
-    let text = match url.render(&Sample, Place::Url) {
-        Ok(text) => text,
-        Err(RenderError::Missing(_) | RenderError::Unusable { .. } | RenderError::Unsafe { .. }) => {
-            return Err(("it is no URL", EXAMPLE));
-        }
-    };
+    let Ok(text) = url.render(&Sample::of(url), Place::Url) else { return Err(("it is no URL", EXAMPLE)) };
     if text.contains('#') {
         return Err(("it has a fragment (`#`)", "remove it"));
     }

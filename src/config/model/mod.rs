@@ -7,6 +7,7 @@ mod named;
 mod queue;
 mod receivers;
 mod routes;
+mod tenants;
 mod units;
 
 use std::path::PathBuf;
@@ -24,10 +25,14 @@ pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2C
 pub(super) use named::{Named, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
-pub(super) use routes::{Key, MatchRule, MatchValue, Negated, Route, Signal};
+pub(super) use routes::{Key, KeyPart, MatchRule, MatchValue, Negated, Route, Signal};
+pub(super) use tenants::{
+    TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
+    UnlistedTenant,
+};
 pub(super) use units::{
-    Duration, FileMode, JournalSync, Memory, QueueSize, Size, boolean, instead_of_sexagesimal, integer,
-    octal_or_decimal, sexagesimal,
+    ByteRate, Duration, FileMode, JournalSync, Memory, QueueSize, Size, Timestamp, boolean,
+    instead_of_sexagesimal, integer, octal_or_decimal, sexagesimal,
 };
 
 /// The configuration of Sluice.
@@ -44,6 +49,9 @@ pub(super) struct Config {
     pub(super) exporters: Named<Exporter>,
     /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
     pub(super) routes: Vec<Route>,
+    /// The table of tenants: who may send, where it goes, how much.
+    #[schemars(extend("x-asked-by-key" = true))]
+    pub(super) tenants: Option<TenantsSection>,
     /// What happens to resources that no route matches.
     pub(super) unrouted: Unrouted,
     /// What Sluice may use.
@@ -79,6 +87,7 @@ impl Default for Config {
             extensions: Named::default(),
             exporters: Named::default(),
             routes: Vec::new(),
+            tenants: None,
             unrouted: Unrouted::default(),
             limits: Limits::default(),
             acknowledge: Acknowledge::default(),
@@ -184,18 +193,45 @@ impl Default for DeadLetter {
 pub(super) struct Admin {
     /// Whether to listen at all.
     pub(super) enabled: bool,
-    /// Host and port. Anyone who reaches it may read metrics and reload: keep it on loopback. It is known by its addresses, as
-    /// `localhost`, and by the host written here; requests to other names are refused.
+    /// Host and port. On loopback everybody may read; elsewhere a read needs a token, or a client certificate where `tls` has a
+    /// `client_ca_file`, and without any of these Sluice does not start.
     #[schemars(extend("x-shown" = "url"))]
     pub(super) endpoint: String,
-    /// Says that it is meant to be reached without TLS and tokens where `endpoint` is not on loopback, which is a warning
-    /// otherwise.
+    /// Names by which it is known, beside its addresses, `localhost` and the host of `endpoint`. Requests to other names are
+    /// refused.
+    #[schemars(extend("x-shown" = "url"))]
+    pub(super) hosts: Vec<String>,
+    /// The token that may read: `Authorization: Bearer TOKEN`. With `${file:PATH}` it comes from a file, and is another one as
+    /// soon as that changes. An empty text is no token, an empty file is an error.
+    pub(super) read_token: Option<String>,
+    /// The SHA-256 of a token that may read, in 64 hexadecimal digits: `printf %s TOKEN | sha256sum`. Beside `read_token`, both
+    /// tokens hold.
+    pub(super) read_token_sha256: Option<String>,
+    /// The token that may read and change something. Once there is one, every change needs it, also on loopback.
+    pub(super) write_token: Option<String>,
+    /// The SHA-256 of a token that may read and change something. Beside `write_token`, both tokens hold.
+    pub(super) write_token_sha256: Option<String>,
+    /// TLS, which is spoken if this is written, with the keys of a receiver's `tls`. With a `client_ca_file` every client has to
+    /// show a certificate; it may read, and change something where there is no token for that.
+    pub(super) tls: Option<ServerTls>,
+    /// Says that everybody is meant to read what `endpoint` shows, wherever they are, if there are neither tokens nor client
+    /// certificates. A warning says so at each start.
     pub(super) insecure: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { enabled: true, endpoint: "127.0.0.1:8888".into(), insecure: false }
+        Self {
+            enabled: true,
+            endpoint: "127.0.0.1:8888".into(),
+            hosts: Vec::new(),
+            read_token: None,
+            read_token_sha256: None,
+            write_token: None,
+            write_token_sha256: None,
+            tls: None,
+            insecure: false,
+        }
     }
 }
 

@@ -17,8 +17,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) matches: BTreeMap<String, MatchValue>,
     /// The signals it takes; by default all.
     pub(in crate::config) signals: Option<Vec<Signal>>,
-    /// What names the stream: a resource attribute, a list of them of which the first that is present counts, or a
-    /// template. Without it the route is one stream.
+    /// What names the stream: a resource attribute, a list of them of which the first that is present counts, a template, or
+    /// a map of several of these, each under a name by which templates of exporters read it: `{{ key.NAME }}`. Without it the
+    /// route is one stream.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) key: Option<Key>,
     /// Names of exporters; each gets everything, with queues of its own.
@@ -92,6 +93,18 @@ pub(in crate::config) struct NegatedRule {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(in crate::config) enum Key {
+    /// A resource attribute, or a template.
+    One(String),
+    /// Resource attributes of which the first that is present counts.
+    FirstOf(Vec<String>),
+    /// Several, each under a name.
+    Parts(BTreeMap<String, KeyPart>),
+}
+
+/// A named part of what names the stream.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum KeyPart {
     /// A resource attribute, or a template.
     One(String),
     /// Resource attributes of which the first that is present counts.

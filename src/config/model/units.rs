@@ -3,9 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::export::rfc3339;
 
 /// A time span: `50ms`, `30s`, `1h30m`, `0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +19,14 @@ pub(crate) struct Duration(pub(crate) std::time::Duration);
 /// Bytes: `524288`, `512KiB`, `10MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(pub(crate) u64);
+
+/// Bytes a second: `10MiB/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteRate(pub(crate) u64);
+
+/// A moment, as RFC 3339 writes it: `2026-12-01T00:00:00Z`, `2026-12-01T00:00:00+01:00`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timestamp(pub(crate) SystemTime);
 
 /// Bytes, or a share of the memory there is: `512MiB`, `60%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,6 +366,38 @@ impl fmt::Display for FileMode {
     }
 }
 
+impl FromStr for ByteRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size = text.strip_suffix("/s").and_then(|size| size.trim_end().parse().ok());
+        size.map(|Size(bytes)| Self(bytes)).ok_or_else(|| "write bytes a second, such as `10MiB/s`".into())
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Size(self.0))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339);
+        moment
+            .map(|moment| Self(moment.into()))
+            .map_err(|_| "write a moment such as `2026-12-01T00:00:00Z`".into())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&rfc3339(self.0))
+    }
+}
+
 /// A leading decimal number, the letters after it, and what follows.
 fn split(text: &str) -> Option<(&str, &str, &str)> {
     let digits = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
@@ -395,6 +440,8 @@ as_text!(Size, "size", "Bytes, such as `524288`, `512KiB`, `10MB` or `1GiB`.");
 as_text!(Memory, "memory", "Bytes such as `512MiB`, or a share such as `60%`.");
 as_text!(JournalSync, "sync policy", "`always`, `never`, or a duration such as `100ms`.");
 as_text!(QueueSize, "queue size", "Bytes such as `16MiB`, or a number.");
+as_text!(ByteRate, "rate", "Bytes a second, such as `10MiB/s`.");
+as_text!(Timestamp, "moment", "A moment such as `2026-12-01T00:00:00Z`.");
 as_text!(FileMode, "file mode", "Octal digits such as `0640`.");
 
 #[cfg(test)]
@@ -591,5 +638,36 @@ mod tests {
         assert_eq!("512MiB".parse(), Ok(Memory::Bytes(512 << 20)));
         assert!("0%".parse::<Memory>().is_err());
         assert!("101%".parse::<Memory>().is_err());
+    }
+
+    #[test]
+    fn rates_are_sizes_a_second() {
+        let rate = |text: &str| text.parse::<ByteRate>().ok().map(|rate| rate.0);
+        assert_eq!(rate("10MiB/s"), Some(10 << 20));
+        assert_eq!(rate("1.5 kB/s"), Some(1500));
+        assert_eq!(rate("500/s"), Some(500));
+        for wrong in ["", "/s", "10MiB", "10MiB/m", "10/s/s", "-1/s", "10MiB/ s"] {
+            assert_eq!(rate(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn moments_are_those_of_rfc_3339() {
+        let seconds = |text: &str| {
+            let Timestamp(moment) = text.parse().ok()?;
+            moment.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+        };
+        assert_eq!(seconds("1970-01-02T00:00:00Z"), Some(86_400));
+        assert_eq!(seconds("1970-01-02T01:00:00+01:00"), Some(86_400));
+        assert_eq!(seconds("2026-12-01T00:00:00.5Z"), Some(1_796_083_200));
+        assert_eq!(
+            "0000-01-01T00:00:00Z".parse::<Timestamp>().map(|moment| moment.to_string().len()),
+            Ok(24)
+        );
+        for wrong in
+            ["", "2026-12-01", "2026-12-01T00:00:00", "2026-13-01T00:00:00Z", "tomorrow", "1796083200"]
+        {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
     }
 }

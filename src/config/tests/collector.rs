@@ -54,7 +54,7 @@ fn in_exporter(name: &str, block: &str) -> String {
 
 fn in_receiver(protocol: &str, block: &str) -> String {
     format!(
-        "receivers: {{ otlp: {{ protocols: {{ {protocol}: {block} }} }} }}\nexporters: {{ debug: }}\n{}",
+        "receivers: {{ otlp: {{ protocols: {{ {protocol}: {block} }} }} }}\nexporters: {{ debug: }}\ntenants: {{ list: [] }}\n{}",
         ROUTE.replace("EXPORTER", "debug")
     )
 }

@@ -125,7 +125,7 @@ fn the_embedded_default_has_no_problem() {
     let compiled = good(EMBEDDED);
     assert_eq!(compiled.warnings, []);
     assert_eq!(compiled.listeners[0].endpoint, "127.0.0.1:4318".parse().unwrap());
-    assert_eq!(compiled.admin, Some("127.0.0.1:8888".parse().unwrap()));
+    assert_eq!(compiled.admin.unwrap().endpoint, "127.0.0.1:8888".parse().unwrap());
     let names: Vec<&str> = compiled.routes.iter().map(|route| route.name.as_str()).collect();
     assert_eq!(names, ["s2", "highlight", "service"]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::export::{Compression, Encoding, OtlpGrpcSettings, StatusAction, Statuses};
-use crate::route::Template;
+use crate::route::{Template, TemplateValue};
 use crate::rpc::Code;
 use crate::stream::WhenFull;
 
@@ -45,13 +45,17 @@ fn an_endpoint_of_a_signal_is_used_as_it_is() {
 
 #[test]
 fn urls_are_templates() {
-    let http = otlp_http("endpoint: \"https://{{ key }}.b.s2.dev/{{ resource['team'] }}/otlp\"");
-    assert_eq!(http.urls[2].as_ref().unwrap().attributes().collect::<Vec<_>>(), ["team"]);
+    let http = otlp_http("endpoint: \"https://{{ key }}.b.s2.dev/{{ signal }}/otlp\"");
+    assert_eq!(
+        http.urls[2].as_ref().unwrap().reads().collect::<Vec<_>>(),
+        [&TemplateValue::Key, &TemplateValue::Signal]
+    );
     assert_eq!(
         said_of("endpoint: \"https://{{ tenant }}.b.s2.dev\""),
         [
-            "4:15 error: unknown expression `tenant`: write `key`, `signal` or `resource[\"service.name\"]` (templates are \
-          `{{ key }}`, `{{ signal }}` and `{{ resource[\"service.name\"] }}`)"
+            "4:15 error: `tenant` is not an expression: name the value: `tenant.id` (templates are `{{ key }}`, `{{ key.part }}`, \
+          `{{ signal }}` and `{{ tenant.id }}`, and in a route's `key` `{{ resource[\"service.name\"] }}`; filters are default, lower, \
+          upper, replace and truncate)"
         ]
     );
 }

@@ -9,7 +9,7 @@ use crate::receive::Authenticator;
 /// A configuration whose receiver has this `auth` (on line 1), and these extensions (on line 2).
 fn with_auth(auth: &str, extensions: &str) -> String {
     format!(
-        "receivers: {{ otlp: {{ protocols: {{ http: {{ auth: {auth} }} }} }} }}\nextensions: {extensions}\nexporters: {{ debug: }}\nroutes: [{{ exporters: [debug] }}]\n"
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ auth: {auth} }} }} }} }}\nextensions: {extensions}\nexporters: {{ debug: }}\nroutes: [{{ exporters: [debug] }}]\ntenants: {{ list: [] }}\n"
     )
 }
 
@@ -30,6 +30,7 @@ receivers:
 extensions: { bearertokenauth/outside: { token: abc } }
 exporters: { debug: }
 routes: [{ exporters: [debug] }]
+tenants: { list: [] }
 ";
     let listeners = good(yaml).listeners;
     let auth: Vec<_> = listeners.iter().map(|listener| (&*listener.name, listener.auth.as_deref())).collect();
@@ -59,6 +60,18 @@ fn an_auth_that_names_nothing_asks_for_nothing_and_an_empty_name_is_a_mistake() 
     ] {
         assert!(load(&with_auth(something, "")).is_err(), "{something}");
     }
+}
+
+#[test]
+fn a_receiver_that_asks_the_table_of_tenants_needs_one() {
+    let yaml = with_auth("{ authenticator: tenants }", "").replace("tenants: { list: [] }", "");
+    assert_eq!(
+        said(&yaml),
+        [
+            "1:66 error: there is no table of tenants, so nobody could send (write `tenants: { directory: ./tenants.d }` at the \
+          top level, or name an extension)"
+        ]
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whole configurations: what they compile to, and what is said about each kind of mistake.
 
+mod admin;
 mod arbitrary;
 mod collector;
 mod documentation;

@@ -1,4 +1,4 @@
-//! `receivers`, `admin` and `health`.
+//! `receivers` and `health`.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(listener.max_connections, 10_000);
     assert_eq!(listener.url_paths, [None, None, None]);
     assert_eq!(listener.cors, None);
-    assert_eq!(compiled.admin, Some("127.0.0.1:8888".parse().unwrap()));
+    assert_eq!(compiled.admin.unwrap().endpoint, "127.0.0.1:8888".parse().unwrap());
     assert_eq!(compiled.health, None);
     assert_eq!(compiled.warnings, []);
 }
@@ -154,7 +154,7 @@ fn a_zero_that_is_the_collectors_default_is_the_default() {
 }
 
 /// Certificate and key, and files that are neither, in a directory.
-fn pem_files() -> tempfile::TempDir {
+pub(super) fn pem_files() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::KeyPair::generate().unwrap();
@@ -288,8 +288,7 @@ fn without_a_receiver_nothing_can_come_in() {
 }
 
 #[test]
-fn admin_can_be_turned_off() {
-    assert_eq!(good(&with("admin: { enabled: false }\n")).admin, None);
+fn the_health_listener_is_there_if_it_is_written() {
     assert_eq!(good(MINIMAL).health, None);
     assert_eq!(good(&with("health: {}\n")).health, Some("0.0.0.0:13133".parse().unwrap()));
 }
@@ -331,27 +330,4 @@ fn each_port_that_other_machines_reach_without_tls_is_a_warning() {
     let directory = pem_files();
     let tls = "{ endpoint: \"0.0.0.0:4318\", tls: { cert_file: @/cert.pem, key_file: @/key.pem } }";
     assert_eq!(warned(&with_http(&tls.replace('@', directory.path().to_str().unwrap()))), 0);
-}
-
-#[test]
-fn an_admin_listener_that_others_can_reach_is_a_warning_unless_it_is_meant() {
-    let warnings = |admin: &str| good(&with(&format!("admin: {{ {admin} }}\n"))).warnings.len();
-    for reachable in ["0.0.0.0:8888", "[::]:8888", ":8888", "10.0.0.7:8888"] {
-        assert_eq!(warnings(&format!("endpoint: '{reachable}'")), 1, "{reachable}");
-        assert_eq!(warnings(&format!("endpoint: '{reachable}', insecure: true")), 0, "{reachable}");
-        assert_eq!(warnings(&format!("endpoint: '{reachable}', enabled: false")), 0, "{reachable}");
-    }
-    for inside in ["127.0.0.1:8888", "127.1.2.3:8888", "[::1]:8888", "localhost:8888"] {
-        assert_eq!(warnings(&format!("endpoint: '{inside}'")), 0, "{inside}");
-    }
-    assert_eq!(
-        good(&with("admin: { endpoint: 'localhost:8888' }\n")).admin_host.as_deref(),
-        Some("localhost")
-    );
-    for address in ["127.0.0.1:8888", "[::1]:8888", ":8888"] {
-        assert_eq!(
-            good(&with(&format!("admin: {{ endpoint: '{address}', insecure: true }}\n"))).admin_host,
-            None
-        );
-    }
 }

@@ -1,7 +1,7 @@
 //! `routes`.
 
 use super::*;
-use crate::route::{KeySpec, Matcher, RouteSpec};
+use crate::route::{KeySource, KeySpec, Matcher, RouteSpec};
 
 fn route(lines: &str) -> RouteSpec {
     good(&with_routes(lines)).routes.remove(0)
@@ -18,7 +18,9 @@ fn a_route_compiles() {
     assert_eq!(route.exporters, [1, 0]);
     assert!(route.continues);
     assert_eq!(route.max_streams, Some(5));
-    assert!(matches!(&route.key, KeySpec::Attributes(names) if names == &["s2.stream", "service.name"]));
+    assert!(
+        matches!(&route.key, KeySpec::One(KeySource::Attributes(names)) if names == &["s2.stream", "service.name"])
+    );
     let holds = |attribute: &str, value: Option<&str>| {
         let (_, matcher) = route.matches.iter().find(|(name, _)| name == attribute).unwrap();
         matcher.matches(value)
@@ -44,8 +46,71 @@ fn numbers_match_as_they_are_written() {
 fn a_key_is_nothing_an_attribute_or_a_template() {
     let key = |key: &str| route(&format!("  - {{ {key} exporters: [debug, file] }}\n")).key;
     assert!(matches!(key(""), KeySpec::Route));
-    assert!(matches!(key("key: service.name,"), KeySpec::Attributes(names) if names == ["service.name"]));
-    assert!(matches!(key("key: \"{{ signal }}-{{ resource['a'] }}\","), KeySpec::Template(_)));
+    assert!(
+        matches!(key("key: service.name,"), KeySpec::One(KeySource::Attributes(names)) if names == ["service.name"])
+    );
+    assert!(matches!(
+        key("key: \"{{ signal }}-{{ resource['a'] }}\","),
+        KeySpec::One(KeySource::Template(_))
+    ));
+    let KeySpec::Parts(parts) = key("key: { z: a, b: [c, d], e: \"{{ signal }}\" },") else {
+        panic!("it has parts")
+    };
+    let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["z", "b", "e"], "in the order of the file");
+}
+
+#[test]
+fn mistakes_in_the_parts_of_a_key_say_what_to_write() {
+    let said_of = |key: &str| {
+        said(&with_routes(&format!("  - {{ key: {key}, exporters: [debug, file] }}\n"))).join("\n")
+    };
+    for (key, message) in [
+        ("{}", "a key has from 1 to 8 parts"),
+        ("{ a: x, b: x, c: x, d: x, e: x, f: x, g: x, h: x, i: x }", "a key has from 1 to 8 parts"),
+        ("{ tenant.id: x }", "the name of a part is made of letters, digits and `_`"),
+        ("{ 7: x }", "the name of a part is made of letters, digits and `_`"),
+        ("{ a: [] }", "`key` names no attribute"),
+        ("{ a: \"{{ key }}\" }", "`{{ key }}` can't stand in the key that it is made of"),
+        ("{ a: { b: c } }", "`routes[0].key.a` must be a single value, not a map"),
+        ("{ a: \"{{ tenant.host }}\" }", "a key can only have the `id`"),
+    ] {
+        let said = said_of(key);
+        assert!(said.contains(message), "{key}: {said}");
+    }
+}
+
+#[test]
+fn what_a_template_of_an_exporter_can_not_read_says_which_key_to_write() {
+    let said_of = |key: &str, template: &str| {
+        let text = format!(
+            "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:4318 }} }} }} }}\n\
+             exporters: {{ otlp_http/up: {{ endpoint: 'http://u/', headers: {{ X: \"{template}\" }} }} }}\n\
+             routes: [{{ {key}exporters: [otlp_http/up] }}]\n"
+        );
+        said(&text).join("\n")
+    };
+    let attribute = "{{ resource['service.name'] }}";
+    for (key, parts) in [
+        ("", "service_name: service.name"),
+        ("key: tenant.id, ", "tenant_id: tenant.id, service_name: service.name"),
+        ("key: [tenant.id, team], ", "tenant_id: [tenant.id, team], service_name: service.name"),
+        ("key: { team: team }, ", "team: team, service_name: service.name"),
+    ] {
+        let said = said_of(key, attribute);
+        assert!(said.contains("and no attributes"), "{said}");
+        assert!(
+            said.contains(&format!(
+                "write `key: {{ {parts} }}` in the route, and `{{{{ key.service_name }}}}` here"
+            )),
+            "{said}"
+        );
+    }
+    let said = said_of("key: { team: team }, ", "{{ key.zone }}");
+    assert!(said.contains("has no part `zone` (there are `{{ key.team }}`)"), "{said}");
+    let said = said_of("key: team, ", "{{ key.zone }}");
+    assert!(said.contains("has no part `zone` (read all of it by `{{ key }}`"), "{said}");
+    assert_eq!(said_of("key: { zone: zone }, ", "{{ key.zone }}"), "");
 }
 
 #[test]
@@ -54,7 +119,7 @@ fn mistakes_in_a_route_say_what_to_write() {
     assert_eq!(
         said_of("key: \"{{ key }}\","),
         ["4:12 error: `{{ key }}` can't stand in the key that it is made of (name an attribute: `{{ \
-          resource[\"service.name\"] }}`)"]
+          resource[\"service.name\"] }}`, or `{{ tenant.id }}`)"]
     );
     assert_eq!(
         said_of("key: [],"),

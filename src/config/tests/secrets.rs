@@ -215,7 +215,7 @@ mod property {
         "journal: { directory: @, sync: @ }",
         "unrouted: @",
         "processors: { attributes: { actions: [{ key: k, value: @ }] } }",
-        "admin: { endpoint: @, enabled: @ }",
+        "admin: { endpoint: @, enabled: @, hosts: [@], read_token: @, write_token_sha256: @, tls: { key_file: @ } }",
     ];
 
     /// How a value is written: `#` stands for the secret.

@@ -1,6 +1,7 @@
 //! `${…}`.
 
 use super::*;
+use crate::route::{KeySource, KeySpec};
 
 fn env(name: &str) -> Option<String> {
     let value = match name {
@@ -150,7 +151,7 @@ fn braces_of_a_variable_or_a_file_are_text() {
         load_with(&yaml, &brought).map(|mut compiled| compiled.routes.remove(0).key)
     };
     assert!(
-        matches!(key("${env:OPEN}"), Ok(crate::route::KeySpec::Attributes(names)) if names == ["ab{{cd"])
+        matches!(key("${env:OPEN}"), Ok(KeySpec::One(KeySource::Attributes(names))) if names == ["ab{{cd"])
     );
     assert!(key("{{ resource['${env:OPEN}'] }}").is_ok());
     assert!(key("{{ ${env:ONE} }}").is_err());

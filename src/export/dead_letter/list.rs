@@ -130,7 +130,6 @@ mod tests {
             signal: Signal::Logs,
             encoding: Encoding::Proto,
             key: None,
-            attributes: Vec::new(),
             reason: reason.to_owned(),
             records: 1,
             bytes: vec![Bytes::from_static(b"x")],

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Note, VERSION, ending, payload_path};
 use crate::otlp::Signal;
-use crate::route::Values;
+use crate::route::{RoutingKey, Values};
 
 /// What a dead-letter directory holds.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ pub struct Letters {
 pub struct StoredLetter {
     path: PathBuf,
     signal: Signal,
+    key: Option<RoutingKey>,
     note: Note,
 }
 
@@ -66,7 +67,9 @@ impl StoredLetter {
         if held != note.bytes {
             return Err(format!("its `.{end}` has {held} bytes instead of {}", note.bytes));
         }
-        Ok(Self { path: path.to_owned(), signal, note })
+        let parts = note.parts.iter().map(|part| (part.name.as_str(), part.value.as_str()));
+        let key = note.key.as_deref().map(|text| RoutingKey::of(note.tenant.as_deref(), text, parts));
+        Ok(Self { path: path.to_owned(), signal, key, note })
     }
 
     /// The `.json` file.
@@ -117,15 +120,11 @@ impl StoredLetter {
 }
 
 impl Values for StoredLetter {
-    fn key(&self) -> Option<&str> {
-        self.note.key.as_deref()
+    fn key(&self) -> Option<&RoutingKey> {
+        self.key.as_ref()
     }
 
     fn signal(&self) -> Signal {
         self.signal
-    }
-
-    fn resource(&self, name: &str) -> Option<&str> {
-        self.note.attributes.get(name).map(String::as_str)
     }
 }

@@ -1,7 +1,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::route::Values as _;
+use crate::route::{RoutingKey, Values as _};
 
 fn settings(root: &TempDir, max_size: u64) -> DeadLetterSettings {
     DeadLetterSettings { directory: root.path().join("letters"), max_size, synced: false }
@@ -12,8 +12,7 @@ fn letter(text: &'static str) -> Letter {
         exporter: Some("otlp_http/s2".to_owned()),
         signal: Signal::Logs,
         encoding: Encoding::Proto,
-        key: Some("shop/ü".to_owned()),
-        attributes: vec![("service.name".to_owned(), "cart".to_owned())],
+        key: Some(RoutingKey::of(Some("acme"), "", [("shop", "a/ü"), ("service", "cart")].into_iter())),
         reason: "400: \"no\"".to_owned(),
         records: 3,
         bytes: vec![Bytes::from_static(text.as_bytes()), Bytes::from_static(b"!")],
@@ -36,8 +35,8 @@ async fn a_letter_comes_back_as_it_was() {
     let note = fs::read_to_string(first.path().with_extension("json")).unwrap();
     assert!(note.ends_with("}\n"), "a text file ends with a line break: {note}");
     assert_eq!(first.exporter(), Some("otlp_http/s2"));
-    assert_eq!((first.key(), first.signal()), (Some("shop/ü"), Signal::Logs));
-    assert_eq!((first.resource("service.name"), first.resource("other")), (Some("cart"), None));
+    assert_eq!((first.key(), first.signal()), (letter("").key.as_ref(), Signal::Logs));
+    assert!(note.contains("\"key\": \"a%2F%C3%BC/cart\""), "{note}");
     assert_eq!((first.reason(), first.time()), ("400: \"no\"", "2026-01-02T03:04:05.678Z"));
     assert_eq!((first.records(), first.len()), (3, 6));
     assert_eq!(first.load().unwrap(), "hello!");

@@ -16,19 +16,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::otlp::Signal;
+use crate::route::RoutingKey;
+use crate::stream::StreamName;
 
-struct Stream(&'static str, Signal);
-
-impl Values for Stream {
-    fn key(&self) -> Option<&str> {
-        Some(self.0)
-    }
-    fn signal(&self) -> Signal {
-        self.1
-    }
-    fn resource(&self, _: &str) -> Option<&str> {
-        None
-    }
+fn stream(key: &str, signal: Signal) -> StreamName {
+    StreamName { signal, key: RoutingKey::written(key) }
 }
 
 /// One `ResourceLogs` without fields.
@@ -63,7 +55,7 @@ fn process_of(test: &str, preparation: &str, directory: &Path) {
 }
 
 async fn write(transport: &FileTransport, key: &'static str) -> Answer {
-    transport.attempt(&transport.target(&Stream(key, Signal::Logs)), &batch()).await
+    transport.attempt(&transport.target(&stream(key, Signal::Logs)), &batch()).await
 }
 
 async fn must_write(transport: &FileTransport, key: &'static str) {
@@ -94,7 +86,7 @@ fn names(directory: PathBuf) -> Vec<String> {
 #[test]
 fn a_stream_has_a_directory_and_a_signal_a_file() {
     let transport = transport("data".into(), 1, 1);
-    let path = |key, signal| transport.target(&Stream(key, signal)).to_string();
+    let path = |key, signal| transport.target(&stream(key, signal)).to_string();
     assert_eq!(path("shop", Signal::Traces), "data/shop/traces.jsonl");
     assert_eq!(path("../shop", Signal::Logs), "data/%2E.%2Fshop/logs.jsonl");
 }
@@ -125,7 +117,7 @@ async fn a_line_is_the_request_that_was_sent() {
     let transport = transport(root.path().into(), 1 << 20, 0);
     let batch =
         Batch::new(Signal::Logs, vec![request.encode_to_vec().into(), request.encode_to_vec().into()], 6);
-    let target = transport.target(&Stream("k", Signal::Logs));
+    let target = transport.target(&stream("k", Signal::Logs));
     assert_eq!(transport.attempt(&target, &batch).await.code, "written");
 
     let text = fs::read_to_string(target.path()).unwrap();

@@ -347,21 +347,18 @@ mod tests {
     use super::*;
     use crate::export::ExporterKind;
     use crate::otlp::Signal;
-    use crate::route::Template;
+    use crate::route::{RoutingKey, Template};
     use crate::stream::{BatchSettings, QueueSettings, WhenFull};
 
     /// A stream without a key.
     struct Stream;
 
     impl Values for Stream {
-        fn key(&self) -> Option<&str> {
+        fn key(&self) -> Option<&RoutingKey> {
             None
         }
         fn signal(&self) -> Signal {
             Signal::Logs
-        }
-        fn resource(&self, _: &str) -> Option<&str> {
-            None
         }
     }
 

@@ -124,8 +124,9 @@ impl Shared {
     }
 
     fn render(&self, url: &Template, values: &impl Values) -> Result<GrpcTarget, TargetError> {
-        let text = url.render(values, Place::Url)?;
-        let parsed = parse_url(&text).map_err(|source| TargetError::Url { url: shown(&text), source })?;
+        let rendered = url.render_url(values)?;
+        let parsed = parse_url(&rendered.url)
+            .map_err(|source| TargetError::Url { url: shown(&rendered.shown), source })?;
         let origin = Origin::of(&parsed).expect("`parse_url` has seen scheme and host");
         let scheme = if origin.https { "https" } else { "http" };
         let uri = format!("{scheme}://{}{}", origin.authority(), values.signal().method());
@@ -145,7 +146,7 @@ impl Shared {
             // Metadata of this name is binary, and written in Base64.
             let text = if name.as_str().ends_with("-bin") { BASE64.encode(text) } else { text };
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
-            headers.insert(name.clone(), configured(value, &template.0, url, values, &mut secrets));
+            headers.insert(name.clone(), configured(value, &template.0, &mut secrets));
         }
         if let Some(auth) = &self.auth {
             auth.reserve(&mut headers);

@@ -142,14 +142,16 @@ impl Shared {
     }
 
     fn render(&self, template: &Template, values: &impl Values) -> Result<HttpTarget, TargetError> {
-        let text = template.render(values, Place::Url)?;
-        let uri = parse_url(&text).map_err(|source| TargetError::Url { url: shown(&text), source })?;
+        let rendered = template.render_url(values)?;
+        let uri = parse_url(&rendered.url)
+            .map_err(|source| TargetError::Url { url: shown(&rendered.shown), source })?;
         let origin = Origin::of(&uri).expect("`parse_url` has seen scheme and host");
         let destination = self.destination(&origin)?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let whole = format!("{}://{}{path}", if origin.https { "https" } else { "http" }, origin.authority());
         let mut headers = self.own_headers(&origin);
         let mut secrets = Secrets::default();
+        rendered.hidden.iter().for_each(|text| secrets.add(text));
         for pair in path.query().unwrap_or_default().split('&') {
             let value = pair.split_once('=').map_or(pair, |(_, value)| value);
             secrets.add(value);
@@ -165,12 +167,14 @@ impl Shared {
         for (name, header) in &self.settings.headers {
             let text = header.0.render(values, Place::Header)?;
             let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
-            headers.insert(name.clone(), configured(value, &header.0, template, values, &mut secrets));
+            headers.insert(name.clone(), configured(value, &header.0, &mut secrets));
         }
         if let Some(auth) = &self.auth {
             auth.reserve(&mut headers);
         }
-        Ok(HttpTarget { destination, uri, headers, secrets, url: shown(&whole) })
+        // With the port that is asked for, unless there is something to hide in it.
+        let url = shown(if rendered.hidden.is_empty() { &whole } else { &rendered.shown });
+        Ok(HttpTarget { destination, uri, headers, secrets, url })
     }
 
     fn destination(&self, origin: &Origin) -> Result<Arc<Destination>, ProxyError> {

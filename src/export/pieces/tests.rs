@@ -138,7 +138,7 @@ impl World {
         };
         let shared =
             Arc::new(Shared::new(Arc::new(Budget::new(1 << 20)), Arc::new(StreamCount::new(10)), None));
-        let registry = Arc::new(Registry::new("up".into(), settings, [].into(), shared.clone()));
+        let registry = Arc::new(Registry::new("up".into(), settings, shared.clone()));
         let consumers = Consumers::default();
         registry.attach(Box::new(consumers.clone()));
         Self {
@@ -173,9 +173,8 @@ impl World {
             })
             .collect();
         let mut admission = Admission::new(Signal::Logs, Reservation::empty(budget), 10);
-        let attributes = self.registry.attributes();
-        for (index, (identity, entry, records)) in entries.iter().enumerate() {
-            let at = Placement { registry: &self.registry, identity, attributes: &attributes, route: None };
+        for (index, (key, entry, records)) in entries.iter().enumerate() {
+            let at = Placement { registry: &self.registry, key, route: None };
             admission.place(index, &Cow::Borrowed(&entry[..]), *records, &at).unwrap();
         }
         if waits {
@@ -225,7 +224,7 @@ impl World {
             self.delivered += taken;
             self.lost += lost;
             self.ended.extend(texts.clone());
-            self.sent.entry(stream.name().routing_key().to_owned()).or_default().extend(texts);
+            self.sent.entry(stream.name().key.to_string()).or_default().extend(texts);
             pieces.end(lost, if lost > 0 { "refused" } else { "" });
         }
         self.put_back_if_over(at);

@@ -8,7 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 
-use crate::route::{Template, Values};
+use crate::route::Template;
 
 /// Characters of an upstream's message that are kept.
 const MAX_CHARS: usize = 256;
@@ -94,19 +94,14 @@ impl Secrets {
     }
 }
 
-/// A configured header's value, made of `template` for a request to `url`: it is not shown unless all that is in it is shown
-/// anyway, such as a routing key and what stands in the path of the URL.
+/// A configured header's value, made of `template`: it is not shown unless all that is in it is shown anyway, such as a routing
+/// key.
 pub(in crate::export) fn configured(
     value: HeaderValue,
     template: &Template,
-    url: &Template,
-    values: &impl Values,
     secrets: &mut Secrets,
 ) -> HeaderValue {
-    let is_shown = |name: &str| {
-        url.attributes().any(|known| known == name) && url.query_attributes().all(|known| known != name)
-    };
-    if template.shows_nothing_new(values, is_shown) { value } else { keep_secret(value, secrets) }
+    if template.shows_nothing_new() { value } else { keep_secret(value, secrets) }
 }
 
 /// Marks a header's value as one that is not shown, here or in an upstream's echo.

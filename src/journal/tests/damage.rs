@@ -308,9 +308,9 @@ fn a_segment_from_a_future_version() {
     let disk = killed();
     let segment = segments(&disk).remove(0);
     assert_eq!(
-        of_version(3, &segment, &disk),
+        of_version(4, &segment, &disk),
         format!(
-            "`{segment}` has version 3 of the journal's format, and this Sluice knows only 2: \
+            "`{segment}` has version 4 of the journal's format, and this Sluice knows only 3: \
              use a newer one, or another directory"
         )
     );
@@ -323,7 +323,7 @@ fn a_file_from_a_former_version_is_refused_with_what_to_do() {
         assert_eq!(
             of_version(1, &file, disk),
             format!(
-                "`{file}` has version 1 of the journal's format, and this Sluice knows only 2: let the Sluice that \
+                "`{file}` has version 1 of the journal's format, and this Sluice knows only 3: let the Sluice that \
                  wrote it deliver what is in it, then move `simulated` away; a new journal is made then"
             )
         );

@@ -16,7 +16,7 @@ fn directory(version: u32) -> PathBuf {
 fn write_fixture() {
     let disk = SimulatedDisk::new(1);
     let (journal, _) = open(&disk);
-    let [slow, fast] = ["slow\0eu", "fast\0us"].map(|name| journal.stream(&key(name)));
+    let [slow, fast] = ["\0name\0slow\0region\0eu", "fast"].map(|name| journal.stream(&key(name)));
     for n in 0..220 {
         if n % 20 == 0 {
             append_one(&journal, slow, nth("slow", n / 20, 300)).unwrap();
@@ -56,11 +56,11 @@ fn fixture(version: u32) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_journal_of_version_2_is_read() {
+fn a_journal_of_version_3_is_read() {
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         write_fixture();
     }
-    let directory = fixture(2);
+    let directory = fixture(3);
     let inspection = inspect(directory.path(), true).unwrap();
     assert_eq!(inspection.damage, []);
     assert!(inspection.segments.iter().any(|segment| segment.carried));
@@ -71,7 +71,7 @@ fn a_journal_of_version_2_is_read() {
     let (journal, recovery) = Journal::open(settings).unwrap();
     assert_eq!(recovery.damage, []);
     let [slow, fast] = &recovery.streams[..] else { panic!("{:?}", recovery.streams) };
-    assert_eq!((&slow.key, &fast.key), (&key("slow\0eu"), &key("fast\0us")));
+    assert_eq!((&slow.key, &fast.key), (&key("\0name\0slow\0region\0eu"), &key("fast")));
     assert_eq!((slow.first, slow.last, slow.entries, slow.records), (1, 13, 13, 10 + 2 + 3 + 4));
     assert_eq!((fast.first, fast.last, fast.entries, fast.records), (200, 219, 20, 20));
     assert_eq!(read_from(&journal, fast.id, fast.first, 5000), filled("fast", 200..220, 700));

@@ -25,6 +25,7 @@ use super::{
     StreamKey, SyncPolicy,
 };
 use crate::otlp::{self, Signal};
+use crate::route::RoutingKey;
 
 pub(super) const SEGMENT: u64 = 64 << 10;
 
@@ -39,12 +40,7 @@ pub(super) fn settings(segments: u64) -> JournalSettings {
 }
 
 pub(super) fn key(name: &str) -> StreamKey {
-    StreamKey {
-        exporter: "otlp_http/up".into(),
-        signal: Signal::Logs,
-        identity: name.into(),
-        attributes: ["region".into()].into(),
-    }
+    StreamKey { exporter: "otlp_http/up".into(), signal: Signal::Logs, key: RoutingKey::written(name) }
 }
 
 pub(super) fn try_open(disk: &SimulatedDisk) -> Result<(Journal, Recovery), OpenError> {

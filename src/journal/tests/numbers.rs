@@ -6,7 +6,7 @@ use crate::journal::simulation::Faults;
 /// Each stream that is recovered, by its number.
 fn recovered(disk: &SimulatedDisk) -> Vec<(u64, String)> {
     let (_, recovery) = open(disk);
-    recovery.streams.iter().map(|stream| (stream.id.0, stream.key.identity.to_string())).collect()
+    recovery.streams.iter().map(|stream| (stream.id.0, stream.key.key.to_string())).collect()
 }
 
 #[test]

@@ -6,21 +6,21 @@ use std::fmt;
 use ::http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::credential::{Malformed, token_of};
-use super::sha256;
+use super::credential::{MalformedCredential, token_of};
+use crate::tenants::SecretHash;
 
 /// The tokens that are taken, known by their hashes.
 #[derive(PartialEq, Eq)]
 pub struct BearerTokens {
     header: HeaderName,
     scheme: Box<str>,
-    tokens: HashSet<[u8; 32]>,
+    tokens: HashSet<SecretHash>,
 }
 
 impl BearerTokens {
     /// Tokens that come in `header`, behind `scheme` if that is not empty.
     pub fn new(header: HeaderName, scheme: &str, tokens: &[SecretString]) -> Self {
-        let tokens = tokens.iter().map(|token| sha256(token.expose_secret().as_bytes())).collect();
+        let tokens = tokens.iter().map(|token| SecretHash::of(&[token.expose_secret().as_bytes()])).collect();
         Self { header, scheme: scheme.into(), tokens }
     }
 
@@ -36,9 +36,9 @@ impl BearerTokens {
 
     /// Whether the token in the header's value is taken. It is looked up by its hash, so that the time that takes says nothing
     /// about the tokens.
-    pub(super) fn takes(&self, value: &[u8]) -> Result<bool, Malformed> {
+    pub(super) fn takes(&self, value: &[u8]) -> Result<bool, MalformedCredential> {
         let token = token_of(value, self.scheme.as_bytes())?;
-        Ok(self.tokens.contains(&sha256(token)))
+        Ok(self.tokens.contains(&SecretHash::of(&[token])))
     }
 }
 

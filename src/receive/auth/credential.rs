@@ -11,7 +11,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// What an `Authorization` header shows.
-pub(super) enum Credential<'h> {
+pub(super) enum ShownCredential<'h> {
     /// `Bearer TOKEN` (RFC 6750, section 2.1).
     Token(&'h [u8]),
     /// `Basic BASE64` (RFC 7617).
@@ -36,35 +36,36 @@ impl UserPassword {
 
 /// A header that nothing can be looked up by, and why: for the log, and so without anything that stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(super) struct MalformedCredential(pub(super) &'static str);
 
-impl<'h> Credential<'h> {
+impl<'h> ShownCredential<'h> {
     /// Reads the value of an `Authorization` header.
-    pub(super) fn read(value: &'h [u8]) -> Result<Self, Malformed> {
+    pub(super) fn read(value: &'h [u8]) -> Result<Self, MalformedCredential> {
         if let Some(rest) = after_scheme(value, b"bearer") {
             return token(rest).map(Self::Token);
         }
         user_password(value).map(Self::Basic).map_err(|malformed| match after_scheme(value, b"basic") {
             Some(_) => malformed,
-            None => Malformed("its scheme is neither `Bearer` nor `Basic`"),
+            None => MalformedCredential("its scheme is neither `Bearer` nor `Basic`"),
         })
     }
 }
 
 /// The token behind a scheme; a scheme without a letter stands for nothing before the token.
-pub(super) fn token_of<'h>(value: &'h [u8], scheme: &[u8]) -> Result<&'h [u8], Malformed> {
+pub(super) fn token_of<'h>(value: &'h [u8], scheme: &[u8]) -> Result<&'h [u8], MalformedCredential> {
     let rest = if scheme.is_empty() { Some(trimmed(value)) } else { after_scheme(value, scheme) };
-    token(rest.ok_or(Malformed("its scheme is another one"))?)
+    token(rest.ok_or(MalformedCredential("its scheme is another one"))?)
 }
 
 /// The user and the password behind `Basic`.
-pub(super) fn user_password(value: &[u8]) -> Result<UserPassword, Malformed> {
-    let rest = after_scheme(value, b"basic").ok_or(Malformed("its scheme is not `Basic`"))?;
-    let text = BASE64.decode(rest).map_err(|_| Malformed("what stands behind `Basic` is not base64"))?;
+pub(super) fn user_password(value: &[u8]) -> Result<UserPassword, MalformedCredential> {
+    let rest = after_scheme(value, b"basic").ok_or(MalformedCredential("its scheme is not `Basic`"))?;
+    let text =
+        BASE64.decode(rest).map_err(|_| MalformedCredential("what stands behind `Basic` is not base64"))?;
     let colon = text.iter().position(|byte| *byte == b':');
-    let colon = colon.ok_or(Malformed("there is no colon between user and password"))?;
+    let colon = colon.ok_or(MalformedCredential("there is no colon between user and password"))?;
     if text.iter().any(u8::is_ascii_control) {
-        return Err(Malformed("there are control characters in the user or the password"));
+        return Err(MalformedCredential("there are control characters in the user or the password"));
     }
     Ok(UserPassword { text, colon })
 }
@@ -77,12 +78,12 @@ fn after_scheme<'h>(value: &'h [u8], scheme: &[u8]) -> Option<&'h [u8]> {
     written.eq_ignore_ascii_case(scheme).then(|| trimmed(rest))
 }
 
-fn token(text: &[u8]) -> Result<&[u8], Malformed> {
+fn token(text: &[u8]) -> Result<&[u8], MalformedCredential> {
     if text.is_empty() {
-        return Err(Malformed("there is no token in it"));
+        return Err(MalformedCredential("there is no token in it"));
     }
     if !text.iter().all(u8::is_ascii_graphic) {
-        return Err(Malformed("its token is not visible ASCII without spaces"));
+        return Err(MalformedCredential("its token is not visible ASCII without spaces"));
     }
     Ok(text)
 }
@@ -99,23 +100,23 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
 /// written as.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check(value: &[u8]) {
-    let again = |written: Vec<u8>, expected: &[u8], basic: bool| match Credential::read(&written) {
-        Ok(Credential::Token(token)) => assert!(!basic && token == expected),
-        Ok(Credential::Basic(pair)) => assert!(basic && pair.text == expected),
+    let again = |written: Vec<u8>, expected: &[u8], basic: bool| match ShownCredential::read(&written) {
+        Ok(ShownCredential::Token(token)) => assert!(!basic && token == expected),
+        Ok(ShownCredential::Basic(pair)) => assert!(basic && pair.text == expected),
         Err(malformed) => panic!("{malformed:?}"),
     };
-    match Credential::read(value) {
-        Ok(Credential::Token(token)) => {
+    match ShownCredential::read(value) {
+        Ok(ShownCredential::Token(token)) => {
             assert!(!token.is_empty() && token.iter().all(u8::is_ascii_graphic));
             assert!(token_of(value, b"BEARER") == Ok(token) && token_of(token, b"") == Ok(token));
             again([b"bEARER   ", token, b" "].concat(), token, false);
         }
-        Ok(Credential::Basic(pair)) => {
+        Ok(ShownCredential::Basic(pair)) => {
             assert!(!pair.username().contains(&b':') && !pair.text.iter().any(u8::is_ascii_control));
             assert_eq!([pair.username(), b":", pair.password()].concat(), pair.text);
             again([&b"basic "[..], BASE64.encode(&pair.text).as_bytes()].concat(), &pair.text, true);
         }
-        Err(Malformed(why)) => assert!(!why.is_empty()),
+        Err(MalformedCredential(why)) => assert!(!why.is_empty()),
     }
 }
 
@@ -126,13 +127,13 @@ mod tests {
     use super::*;
 
     fn read(value: impl AsRef<[u8]>) -> Result<String, &'static str> {
-        match Credential::read(value.as_ref()) {
-            Ok(Credential::Token(token)) => Ok(String::from_utf8_lossy(token).into_owned()),
-            Ok(Credential::Basic(pair)) => {
+        match ShownCredential::read(value.as_ref()) {
+            Ok(ShownCredential::Token(token)) => Ok(String::from_utf8_lossy(token).into_owned()),
+            Ok(ShownCredential::Basic(pair)) => {
                 let [user, password] = [pair.username(), pair.password()].map(String::from_utf8_lossy);
                 Ok(format!("{user} with {password}"))
             }
-            Err(Malformed(why)) => Err(why),
+            Err(MalformedCredential(why)) => Err(why),
         }
     }
 

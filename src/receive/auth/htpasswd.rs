@@ -12,10 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parking_lot::Mutex;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
-use super::sha256;
+use crate::tenants::SecretHash;
 
 /// The highest cost of bcrypt that is taken, which is the highest that `htpasswd` makes: some ten seconds.
 const HIGHEST_COST: u32 = 17;
@@ -32,23 +31,23 @@ static TO_WAIT: Semaphore = Semaphore::const_new(WAITING);
 
 /// Users and their passwords.
 #[derive(Default, PartialEq, Eq)]
-pub struct Htpasswd {
-    users: HashMap<Box<[u8]>, User>,
+pub struct HtpasswdUsers {
+    users: HashMap<Box<[u8]>, HtpasswdUser>,
 }
 
-struct User {
+struct HtpasswdUser {
     password: Password,
     /// The hash of the password that was right last, where finding that out took long.
-    verified: Mutex<Option<[u8; 32]>>,
+    verified: Mutex<Option<SecretHash>>,
 }
 
 /// A password, as a line of `htpasswd` has it.
 #[derive(Clone, PartialEq, Eq)]
 enum Password {
-    /// The SHA-256 of one that was written as it is.
-    Plain([u8; 32]),
-    /// `{SHA}` and `{SSHA}`: SHA-1 of the password and a salt, which may be empty.
-    Sha1 { digest: [u8; SHA1_OUTPUT_LEN], salt: Vec<u8> },
+    /// One that was written as it is.
+    Plain(SecretHash),
+    /// `{SHA}` and `{SSHA}`: the SHA-1 of the password and a salt, which may be empty.
+    Sha1 { digest: SecretHash, salt: Vec<u8> },
     /// `$2y$` and the like.
     Bcrypt(Box<str>),
 }
@@ -73,7 +72,7 @@ pub struct WrongLine {
     pub why: &'static str,
 }
 
-impl Htpasswd {
+impl HtpasswdUsers {
     /// Adds the users of a text of `USER:PASSWORD` lines; they replace those of the same name.
     pub fn add(&mut self, text: &str) -> Result<(), WrongLine> {
         for (index, line) in text.lines().enumerate() {
@@ -87,7 +86,7 @@ impl Htpasswd {
                 return Err(wrong("there is no user before the colon"));
             }
             let password = Password::read(password).map_err(wrong)?;
-            self.users.insert(user.as_bytes().into(), User { password, verified: Mutex::default() });
+            self.users.insert(user.as_bytes().into(), HtpasswdUser { password, verified: Mutex::default() });
         }
         Ok(())
     }
@@ -100,10 +99,10 @@ impl Htpasswd {
     /// Whether the password is that of the user.
     pub(super) async fn verify(&self, username: &[u8], password: &[u8]) -> Verified {
         let Some(user) = self.users.get(username) else { return Verified::Wrong };
-        let hash = sha256(password);
+        let hash = SecretHash::of(&[password]);
         let right = match &user.password {
-            Password::Plain(expected) => expected.ct_eq(&hash).into(),
-            Password::Sha1 { digest, salt } => digest.ct_eq(&sha1(password, salt)).into(),
+            Password::Plain(expected) => *expected == hash,
+            Password::Sha1 { digest, salt } => *digest == SecretHash::of(&[&sha1(password, salt)]),
             Password::Bcrypt(_) if user.knows(&hash) => true,
             Password::Bcrypt(expected) => return user.verify_slowly(expected, password, hash).await,
         };
@@ -111,12 +110,12 @@ impl Htpasswd {
     }
 }
 
-impl User {
-    fn knows(&self, hash: &[u8; 32]) -> bool {
-        self.verified.lock().is_some_and(|known| known.ct_eq(hash).into())
+impl HtpasswdUser {
+    fn knows(&self, hash: &SecretHash) -> bool {
+        self.verified.lock().as_ref() == Some(hash)
     }
 
-    async fn verify_slowly(&self, expected: &str, password: &[u8], hash: [u8; 32]) -> Verified {
+    async fn verify_slowly(&self, expected: &str, password: &[u8], hash: SecretHash) -> Verified {
         let Ok(_place) = TO_WAIT.try_acquire() else { return Verified::Busy };
         let _turn = AT_A_TIME.acquire().await;
         // Another request with the same password may have had its turn meanwhile.
@@ -160,16 +159,16 @@ impl Password {
         if text.is_empty() {
             return Err("there is no password behind the colon");
         }
-        Ok(Self::Plain(sha256(text.as_bytes())))
+        Ok(Self::Plain(SecretHash::of(&[text.as_bytes()])))
     }
 
     /// A digest in base64, with a salt of at most so many bytes behind it.
     fn sha1(text: &str, most: usize) -> Result<Self, &'static str> {
         let bytes = BASE64.decode(text).ok();
-        let split = bytes.as_deref().and_then(<[u8]>::split_first_chunk);
+        let split = bytes.as_deref().and_then(<[u8]>::split_first_chunk::<SHA1_OUTPUT_LEN>);
         match split {
             Some((digest, salt)) if salt.len() <= most => {
-                Ok(Self::Sha1 { digest: *digest, salt: salt.into() })
+                Ok(Self::Sha1 { digest: SecretHash::of(&[digest]), salt: salt.into() })
             }
             _ => Err("its SHA-1 hash is not whole"),
         }
@@ -182,17 +181,17 @@ fn sha1(password: &[u8], salt: &[u8]) -> [u8; SHA1_OUTPUT_LEN] {
 }
 
 /// What has been verified is no part of what a user is.
-impl PartialEq for User {
+impl PartialEq for HtpasswdUser {
     fn eq(&self, other: &Self) -> bool {
         self.password == other.password
     }
 }
 
-impl Eq for User {}
+impl Eq for HtpasswdUser {}
 
-impl fmt::Debug for Htpasswd {
+impl fmt::Debug for HtpasswdUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Htpasswd([{} users redacted])", self.users.len())
+        write!(f, "HtpasswdUsers([{} users redacted])", self.users.len())
     }
 }
 
@@ -200,13 +199,13 @@ impl fmt::Debug for Htpasswd {
 mod tests {
     use super::*;
 
-    fn of(lines: &str) -> Htpasswd {
-        let mut htpasswd = Htpasswd::default();
+    fn of(lines: &str) -> HtpasswdUsers {
+        let mut htpasswd = HtpasswdUsers::default();
         htpasswd.add(lines).unwrap();
         htpasswd
     }
 
-    async fn is_right(htpasswd: &Htpasswd, user: &str, password: &str) -> bool {
+    async fn is_right(htpasswd: &HtpasswdUsers, user: &str, password: &str) -> bool {
         htpasswd.verify(user.as_bytes(), password.as_bytes()).await == Verified::Right
     }
 
@@ -235,11 +234,11 @@ mod tests {
         let htpasswd = of(&format!("acme:{}", bcrypt::hash("s3cret", 4).unwrap()));
         let user = &htpasswd.users[&b"acme"[..]];
         assert!(!is_right(&htpasswd, "acme", "wrong").await);
-        assert!(!user.knows(&sha256(b"wrong")));
+        assert!(!user.knows(&SecretHash::of(&[b"wrong"])));
         assert!(is_right(&htpasswd, "acme", "s3cret").await);
-        assert!(user.knows(&sha256(b"s3cret")));
+        assert!(user.knows(&SecretHash::of(&[b"s3cret"])));
         assert!(!is_right(&htpasswd, "acme", "wrong").await);
-        assert!(user.knows(&sha256(b"s3cret")), "a wrong one takes nothing from the right one");
+        assert!(user.knows(&SecretHash::of(&[b"s3cret"])), "a wrong one takes nothing from the right one");
     }
 
     #[test]
@@ -254,7 +253,7 @@ mod tests {
             ("a:{SHA}s3cret", "SHA-1"),
             ("a:{SHA}c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0", "SHA-1"),
         ] {
-            let wrong = Htpasswd::default().add(&format!("b:ok\n{line}\n")).unwrap_err();
+            let wrong = HtpasswdUsers::default().add(&format!("b:ok\n{line}\n")).unwrap_err();
             assert_eq!(wrong.line, 2);
             assert!(wrong.why.contains(why) && !wrong.why.contains("s3cret"), "{line}: {}", wrong.why);
         }

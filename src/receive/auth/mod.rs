@@ -1,13 +1,42 @@
-//! Who sends: authentication of requests by their heads, before their bodies are read.
+//! Who sends: requests are authenticated by their heads, before their bodies are read.
+//!
+//! A receiver with `auth` has an [`Authenticator`], which knows senders by what they show: a bearer token, a user and a
+//! password, or the certificate of their connection. Those of the table of tenants have an [`SenderIdentity`], which goes with the
+//! request into the intake. All others are refused, counted and told of by [`failures`].
+//!
+//! A credential is taken out of the head that it comes in, so that nothing behind this module can keep or show it.
 
 mod bearer;
+mod certificate;
 mod credential;
+mod failures;
 mod htpasswd;
 
-use ring::digest::{SHA256, digest};
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ::http::HeaderName;
+use ::http::HeaderValue;
+use ::http::header::AUTHORIZATION;
+use ::http::request::Parts;
+
+use self::credential::{MalformedCredential, ShownCredential, user_password};
+use self::htpasswd::Verified;
+use super::caller::Peer;
+use super::intake::Intake;
+use super::{Caller, ListenerSettings};
+use crate::tenants::{Found, Table, Tenant, Tenants};
 
 pub use bearer::BearerTokens;
-pub use htpasswd::{Htpasswd, WrongLine};
+pub(super) use certificate::names_of;
+#[cfg(any(test, fuzzing))]
+pub(crate) use credential::check as check_credential;
+pub use failures::{AuthFailure, AuthFailures};
+pub use htpasswd::{HtpasswdUsers, WrongLine};
+
+/// What senders are told that they are asked to authenticate for.
+const REALM: &str = "sluice";
 
 /// What knows the senders of a receiver.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,10 +46,149 @@ pub enum Authenticator {
     /// `bearertokenauth`.
     Bearer(BearerTokens),
     /// `basicauth`.
-    Basic(Htpasswd),
+    Basic(HtpasswdUsers),
 }
 
-/// What credentials are known and looked up by.
-fn sha256(text: &[u8]) -> [u8; 32] {
-    digest(&SHA256, text).as_ref().try_into().expect("a SHA-256 has 32 bytes")
+/// Who a sender of the table of tenants is.
+#[derive(Clone, Debug)]
+pub struct SenderIdentity {
+    /// Whose sender it is, as its row was when the request came.
+    pub tenant: Arc<Tenant>,
+    /// The position in the tenant's `senders`.
+    pub sender: usize,
 }
+
+/// Why a request is not taken, and what there is to say about that in the log.
+struct AuthRefusal {
+    failure: AuthFailure,
+    /// Without anything of the credential.
+    why: Option<&'static str>,
+    tenant: Option<Arc<str>>,
+}
+
+impl From<AuthFailure> for AuthRefusal {
+    fn from(failure: AuthFailure) -> Self {
+        Self { failure, why: None, tenant: None }
+    }
+}
+
+impl From<MalformedCredential> for AuthRefusal {
+    fn from(MalformedCredential(why): MalformedCredential) -> Self {
+        Self { failure: AuthFailure::Malformed, why: Some(why), tenant: None }
+    }
+}
+
+/// Finds out who sends a request, where its receiver asks for that. Somebody who has failed often waits for the answer.
+pub(super) async fn authenticate(
+    intake: &Intake,
+    settings: &ListenerSettings,
+    head: &mut Parts,
+) -> Result<Option<SenderIdentity>, AuthFailure> {
+    let Some(authenticator) = settings.auth.as_deref() else { return Ok(None) };
+    match authenticator.identify(&intake.tenants, head).await {
+        Ok(identity) => Ok(identity),
+        Err(refusal) => {
+            let failure = refusal.failure;
+            // In a box, since it is rare.
+            Box::pin(intake.counters.auth_failures.add(&Caller::of(settings, head, None), refusal)).await;
+            Err(failure)
+        }
+    }
+}
+
+impl Authenticator {
+    /// What a 401 asks for (RFC 9110, section 11.6.1).
+    pub(super) fn challenges(&self) -> Vec<HeaderValue> {
+        let bearer = |scheme: &str| format!("{scheme} realm=\"{REALM}\"");
+        let basic = || format!("Basic realm=\"{REALM}\", charset=\"UTF-8\"");
+        let challenges = match self {
+            Self::Tenants => vec![bearer("Bearer"), basic()],
+            Self::Bearer(tokens) if tokens.scheme().is_empty() => vec![bearer("Bearer")],
+            Self::Bearer(tokens) => vec![bearer(tokens.scheme())],
+            Self::Basic(_) => vec![basic()],
+        };
+        challenges.into_iter().filter_map(|challenge| challenge.try_into().ok()).collect()
+    }
+
+    async fn identify(
+        &self,
+        tenants: &Tenants,
+        head: &mut Parts,
+    ) -> Result<Option<SenderIdentity>, AuthRefusal> {
+        let shown = take_header(head, self.header())?;
+        match self {
+            Self::Tenants => {
+                let now = SystemTime::now();
+                identify(&tenants.table(), shown.as_ref(), head.extensions.get(), now).map(Some)
+            }
+            Self::Bearer(tokens) => {
+                let shown = shown.ok_or(AuthFailure::Missing)?;
+                if tokens.takes(shown.as_bytes())? { Ok(None) } else { Err(AuthFailure::Unknown.into()) }
+            }
+            Self::Basic(htpasswd) => {
+                let shown = shown.ok_or(AuthFailure::Missing)?;
+                let pair = user_password(shown.as_bytes())?;
+                match htpasswd.verify(pair.username(), pair.password()).await {
+                    Verified::Right => Ok(None),
+                    Verified::Wrong => Err(AuthFailure::Unknown.into()),
+                    Verified::Busy => Err(AuthFailure::Unavailable.into()),
+                }
+            }
+        }
+    }
+
+    /// The header that is looked at.
+    fn header(&self) -> &HeaderName {
+        match self {
+            Self::Bearer(tokens) => tokens.header(),
+            Self::Tenants | Self::Basic(_) => &AUTHORIZATION,
+        }
+    }
+}
+
+/// The value of a header, which is not in the head any more from then on. Which of several a proxy before this receiver has
+/// looked at can't be known.
+fn take_header(head: &mut Parts, name: &HeaderName) -> Result<Option<HeaderValue>, MalformedCredential> {
+    let several = head.headers.get_all(name).iter().nth(1).is_some();
+    let value = head.headers.remove(name);
+    if several { Err(MalformedCredential("there are several of them")) } else { Ok(value) }
+}
+
+/// Looks a sender up in the table: by its header if there is one, else by the certificate of its connection.
+fn identify(
+    table: &Table,
+    shown: Option<&HeaderValue>,
+    peer: Option<&Peer>,
+    now: SystemTime,
+) -> Result<SenderIdentity, AuthRefusal> {
+    let certificate = peer.and_then(|peer| peer.certificate.as_deref());
+    let found = match (shown.map(|shown| ShownCredential::read(shown.as_bytes())).transpose()?, certificate) {
+        (Some(ShownCredential::Token(token)), _) => table.by_token(token, now),
+        (Some(ShownCredential::Basic(pair)), _) => table.by_basic(pair.username(), pair.password(), now),
+        (None, Some(names)) => table.by_certificate(names, now),
+        (None, None) => return Err(AuthFailure::Missing.into()),
+    };
+    match found {
+        Found::Sender { tenant, .. } if tenant.paused => {
+            Err(AuthRefusal { tenant: Some(tenant.id.clone()), ..AuthFailure::Paused.into() })
+        }
+        Found::Sender { tenant, sender } => Ok(SenderIdentity { tenant: tenant.clone(), sender }),
+        Found::Unknown => Err(AuthFailure::Unknown.into()),
+        Found::Expired => Err(AuthFailure::Expired.into()),
+        Found::Unavailable => Err(AuthFailure::Unavailable.into()),
+    }
+}
+
+/// For the log.
+impl fmt::Display for AuthRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            Some(why) => write!(f, "{}: {why}", self.failure.problem()),
+            None => f.write_str(self.failure.problem()),
+        }?;
+        write!(f, "; {}", self.failure.advice())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,13 @@ fn asked(request: &[u8]) -> Result<bool, GrpcStatus> {
     }
 }
 
+/// Whether a call of this path is for this service, which answers everybody: whoever watches over a process has no credential.
+pub(super) fn is_its_path(path: &str) -> bool {
+    path.strip_prefix('/')
+        .and_then(|path| path.strip_prefix(SERVICE))
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Answers `Check`.
 pub(super) fn check(ready: &watch::Receiver<bool>, request: &[u8]) -> Answer {
     match asked(request) {

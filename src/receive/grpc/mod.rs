@@ -19,14 +19,15 @@ use tokio::time::Instant;
 use self::status::{GrpcStatus, message};
 use super::ListenerSettings;
 use super::answer::takes_gzip;
+use super::auth::authenticate;
 use super::body::{self, BodyError, Limits};
 use super::caller::printable;
 use super::head::Holding;
 use super::http::{Misdirected, coding, media_types, unsupported};
 use super::intake::{Intake, Verdict};
 use super::listener::Answer;
-use super::otlp::{DRAIN, Otlp};
-use super::{Caller, Misdirection, Received, Transport};
+use super::otlp::{DRAIN, Otlp, UNAUTHORIZED};
+use super::{AuthFailure, Caller, Misdirection, Received, Transport};
 use crate::coding::Coding;
 use crate::otlp::Signal;
 use crate::rpc::{ACCEPT_ENCODING, Code, MEDIA_TYPE, accepting};
@@ -43,12 +44,24 @@ enum Call {
 
 /// Answers a call.
 pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
-    let (head, mut body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
+    let identity = if health::is_its_path(head.uri.path()) {
+        None
+    } else {
+        match authenticate(&otlp.intake, settings, &mut head).await {
+            Ok(identity) => identity,
+            Err(failure) => {
+                tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
+                return unauthenticated(failure).answer();
+            }
+        }
+    };
     let (call, coding) = match accept(&head) {
         Ok(accepted) => accepted,
         Err(misdirected) => {
             otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
-            misdirected.log(Code::Unimplemented.name(), settings, &Caller::of(&head));
+            let caller = Caller::of(settings, &head, identity);
+            misdirected.log(Code::Unimplemented.name(), settings, &caller);
             tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
             return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
                 .with(ACCEPT_ENCODING, accepting(&Coding::OF_REQUESTS))
@@ -79,12 +92,11 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
+    let caller = Caller::of(settings, &head, identity);
     match (call, received) {
-        (Call::Export(signal), Ok(received)) => {
-            export(otlp, signal, Caller::of(&head), received, deadline, gzip).await
-        }
+        (Call::Export(signal), Ok(received)) => export(otlp, signal, caller, received, deadline, gzip).await,
         (Call::Export(signal), Err(error)) => {
-            otlp.intake.unread(signal, Transport::Grpc, &Caller::of(&head), &error);
+            otlp.intake.unread(signal, Transport::Grpc, &caller, &error);
             unread(&error).answer()
         }
         (_, Err(error)) => unread(&error).answer(),
@@ -94,10 +106,10 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
 }
 
 /// Answers a call for which there is no memory now.
-pub(super) fn no_memory(intake: &Intake, head: &Parts) -> Answer {
+pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> Answer {
     let error = BodyError::NoMemory;
     if let Some(signal) = Signal::from_method(head.uri.path()) {
-        intake.unread(signal, Transport::Grpc, &Caller::of(head), &error);
+        intake.unread(signal, Transport::Grpc, &Caller::of(settings, head, None), &error);
     }
     unread(&error).answer()
 }
@@ -177,6 +189,14 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
         "n" => Duration::from_nanos(count),
         _ => return None,
     })
+}
+
+/// What is said to a sender that may not send, or not now.
+fn unauthenticated(failure: AuthFailure) -> GrpcStatus {
+    match failure.passes() {
+        Some(message) => GrpcStatus::later(message),
+        None => GrpcStatus::new(Code::Unauthenticated, UNAUTHORIZED),
+    }
 }
 
 /// What is said about a message that was not read to its end.

@@ -1,7 +1,7 @@
 //! Resources that routes would take, for those who want to try a configuration. They are guesses: a condition can
 //! contradict another, or be a regular expression that no guess meets, so [`RouteTable::route`] has the last word.
 
-use super::{Key, Route, RouteTable};
+use super::{Key, Route, RouteTable, Source};
 use crate::otlp::Signal;
 use crate::route::{Glob, Matcher};
 
@@ -13,7 +13,7 @@ impl RouteTable {
         routes.map(move |route| self.example(route, filler))
     }
 
-    /// The attributes that routes and exporters look at.
+    /// The attributes that routes look at.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.attributes.iter().map(|name| &**name)
     }
@@ -31,18 +31,21 @@ impl RouteTable {
                 attributes.push((name, filler.to_owned()));
             }
         };
-        match &route.key {
-            Key::Route => {}
-            Key::Attributes(names) => {
-                let matched = |at: &usize| route.matches.iter().any(|(name, _)| name == at);
-                if !names.iter().any(matched) {
-                    fill(&self.attributes[names[0]]);
+        let (one, parts): (Option<&Source>, &[_]) = match &route.key {
+            Key::Route => (None, &[]),
+            Key::One(source) => (Some(source), &[]),
+            Key::Parts(parts) => (None, parts),
+        };
+        for source in one.into_iter().chain(parts.iter().map(|(_, source)| source)) {
+            match source {
+                Source::Attributes(names) => {
+                    let matched = |at: &usize| route.matches.iter().any(|(name, _)| name == at);
+                    if !names.iter().any(matched) {
+                        fill(&self.attributes[names[0]]);
+                    }
                 }
+                Source::Template(template) => template.attributes().for_each(&mut fill),
             }
-            Key::Template(template) => template.attributes().for_each(&mut fill),
-        }
-        for exporter in &route.exporters {
-            self.identities[*exporter].names.iter().for_each(|name| fill(name));
         }
         attributes
     }

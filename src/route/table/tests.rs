@@ -37,14 +37,14 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
 }
 
 fn by(names: &[&str]) -> KeySpec {
-    KeySpec::Attributes(names.iter().map(|name| (*name).to_owned()).collect())
+    KeySpec::One(KeySource::Attributes(names.iter().map(|name| (*name).to_owned()).collect()))
 }
 
 fn table(routes: Vec<RouteSpec>) -> RouteTable {
-    RouteTable::new(routes, vec![[].into(), ["tenant".into(), "region".into()].into()], Unrouted::Reject)
+    RouteTable::new(routes, Unrouted::Reject)
 }
 
-/// The hits as `route>exporter:identity`, NUL shown as `|`, and whether a route took the entry.
+/// The hits as `route>exporter:key`, NUL shown as `|`, and whether a route took the entry.
 fn ask(table: &RouteTable, signal: Signal, resource: &[u8]) -> Result<(Vec<String>, bool), Unroutable> {
     let mut hits = Vec::new();
     let routed = table.route::<Unroutable>(
@@ -52,8 +52,7 @@ fn ask(table: &RouteTable, signal: Signal, resource: &[u8]) -> Result<(Vec<Strin
         resource,
         &mut "left over".to_owned(),
         |hit| {
-            let identity = hit.identity.map_or_else(|error| format!("({error})"), str::to_owned);
-            hits.push(format!("{}>{}:{}", table.name(hit.route), hit.exporter, identity.replace('\0', "|")));
+            hits.push(format!("{}>{}:{}", table.name(hit.route), hit.exporter, hit.key.replace('\0', "|")));
             Ok(())
         },
         |_, _| {},
@@ -169,21 +168,32 @@ fn an_attribute_twice_conflicts_only_with_another_value_and_where_a_route_looks_
 }
 
 #[test]
-fn the_identity_holds_what_the_exporters_templates_name() {
-    let mut fan_out = route("fan-out", &[], by(&["k"]));
+fn a_key_of_parts_holds_each_under_its_name_and_is_absent_if_one_is() {
+    let parts = KeySpec::Parts(vec![
+        ("tenant".to_owned(), KeySource::Attributes(vec!["tenant".to_owned()])),
+        ("service".to_owned(), KeySource::Attributes(vec!["service".to_owned(), "host".to_owned()])),
+        (
+            "signal".to_owned(),
+            KeySource::Template(Template::parse("{{ signal | upper }}").expect("it is right")),
+        ),
+    ]);
+    let mut fan_out = route("fan-out", &[], parts);
     fan_out.exporters = vec![1, 0];
     let table = table(vec![fan_out]);
-    let all = [("region", "eu"), ("k", "key"), ("tenant", "acme")];
-    assert_eq!(hits(&table, &all), ["fan-out>1:key|acme|eu", "fan-out>0:key"]);
-    let some = hits(&table, &all[..2]);
-    assert!(some[0].starts_with("fan-out>1:(") && some[0].contains("`tenant`"), "{some:?}");
-    assert_eq!(some[1], "fan-out>0:key", "an exporter that needs less gets it");
+    let key = |value: &str| format!("|tenant|acme|service|{value}|signal|LOGS");
+    let expected = |value| [format!("fan-out>1:{}", key(value)), format!("fan-out>0:{}", key(value))];
+    assert_eq!(hits(&table, &[("tenant", "acme"), ("host", "h1")]), expected("h1"));
+    assert_eq!(hits(&table, &[("tenant", "acme"), ("host", "h1"), ("service", "shop")]), expected("shop"));
+    assert_eq!(
+        misses(&table, Signal::Logs, &[("tenant", "acme"), ("service", "")]),
+        ["fan-out: it has no key: `service` is there but empty, `host` is absent"]
+    );
 }
 
 #[test]
 fn a_template_makes_the_key_of_what_is_there() {
     let template = Template::parse("{{ resource[\"a\"] }}-{{ signal }}").expect("it is right");
-    let table = table(vec![route("keyed", &[], KeySpec::Template(template))]);
+    let table = table(vec![route("keyed", &[], KeySpec::One(KeySource::Template(template)))]);
     assert_eq!(hits(&table, &[("a", "1")]), ["keyed>0:1-logs"]);
     assert_eq!(hits(&table, &[("b", "1")]), [""; 0]);
 }
@@ -216,7 +226,7 @@ fn what_is_there_but_of_no_use_is_not_called_absent() {
     let table = table(vec![
         route("matched", &[("k", "*")], KeySpec::Route),
         route("keyed", &[], by(&["k", "l"])),
-        route("made", &[], KeySpec::Template(template)),
+        route("made", &[], KeySpec::One(KeySource::Template(template))),
     ]);
     let long = "x".repeat(LONGEST_KEY + 1);
     for (value, why) in [
@@ -240,18 +250,9 @@ fn what_is_there_but_of_no_use_is_not_called_absent() {
     }
     let halves = "y".repeat(LONGEST_KEY / 2);
     let template = Template::parse("{{ resource[\"k\"] }}-{{ resource[\"l\"] }}").expect("it is right");
-    let made = self::table(vec![route("made", &[], KeySpec::Template(template))]);
+    let made = self::table(vec![route("made", &[], KeySpec::One(KeySource::Template(template)))]);
     let too_long = misses(&made, Signal::Logs, &[("k", &halves), ("l", &halves)]);
     assert_eq!(too_long, ["made: it has no key: it is longer than 512 bytes"]);
-}
-
-#[test]
-fn an_exporter_says_of_what_its_template_needs_that_it_is_there_but_empty() {
-    let mut both = route("both", &[], by(&["k"]));
-    both.exporters = vec![1];
-    let table = table(vec![both]);
-    let said = hits(&table, &[("region", "eu"), ("k", "key"), ("tenant", "")]);
-    assert!(said[0].contains("`tenant` is there but empty"), "{said:?}");
 }
 
 #[test]

@@ -16,9 +16,8 @@ impl House {
     /// Admits a request that waits: for each key an entry of so many records.
     fn wait_for(&self, entries: &[(&str, usize)]) -> Receipt {
         let mut admission = self.admission();
-        for (index, (identity, records)) in entries.iter().enumerate() {
-            let attributes: Arc<[Box<str>]> = [].into();
-            let at = Placement { registry: &self.registry, identity, attributes: &attributes, route: None };
+        for (index, (key, records)) in entries.iter().enumerate() {
+            let at = Placement { registry: &self.registry, key, route: None };
             admission.place(index, &Cow::Owned(logs(*records)), *records as u64, &at).unwrap();
         }
         admission.commit_with_receipt(true).unwrap().1

@@ -195,7 +195,7 @@ async fn no_more_idle_connections_are_kept_than_configured() {
         assert_eq!(answer.outcome, DELIVERED);
     }
     wait_for_idle(&transport, 2).await;
-    assert_eq!(transport.target(&Stream("k")).unwrap().destination.pool.idle(), 2);
+    assert_eq!(transport.target(&stream("k")).unwrap().destination.pool.idle(), 2);
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn idle_connections_are_closed_after_their_time() {
     let upstream = Upstream::new(ok).await;
     let http = OtlpHttpSettings { idle_timeout: Duration::from_millis(10), ..http_settings(&upstream.url()) };
     let transport = new(http).unwrap();
-    let target = transport.target(&Stream("k")).unwrap();
+    let target = transport.target(&stream("k")).unwrap();
     assert_eq!(transport.send("k").await.outcome, DELIVERED);
     wait_for_idle(&transport, 1).await;
     tokio::time::pause();
@@ -273,7 +273,7 @@ async fn futures_join_all<F: Future<Output = Answer>>(attempts: impl Iterator<It
 
 /// Waits until hyper has noted the end of the answers and the connections are back.
 async fn wait_for_idle(transport: &HttpTransport, count: usize) {
-    let target = transport.target(&Stream("k")).unwrap();
+    let target = transport.target(&stream("k")).unwrap();
     while target.destination.pool.idle() < count {
         tokio::task::yield_now().await;
     }

@@ -77,12 +77,7 @@ fn admit(exporter: &Exporter, step: usize) {
     for stream in 0..STREAMS {
         let reservation = Reservation::empty(exporter.registry().shared().budget.clone());
         let mut admission = Admission::new(Signal::Logs, reservation, 0);
-        let at = Placement {
-            registry: exporter.registry(),
-            identity: &key(stream),
-            attributes: &Arc::default(),
-            route: None,
-        };
+        let at = Placement { registry: exporter.registry(), key: &key(stream), route: None };
         admission.place(0, &entry.as_slice().into(), 1, &at).unwrap();
         admission.commit().unwrap();
     }

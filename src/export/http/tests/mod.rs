@@ -23,22 +23,12 @@ use crate::export::{
 };
 use crate::net::Network;
 use crate::otlp::Signal;
-use crate::route::{Template, Values};
-use crate::stream::{Batch, BatchSettings, Budget, QueueSettings, WhenFull};
+use crate::route::{RoutingKey, Template};
+use crate::stream::{Batch, BatchSettings, Budget, QueueSettings, StreamName, WhenFull};
 
-/// A stream with a key.
-struct Stream(&'static str);
-
-impl Values for Stream {
-    fn key(&self) -> Option<&str> {
-        Some(self.0)
-    }
-    fn signal(&self) -> Signal {
-        Signal::Logs
-    }
-    fn resource(&self, _: &str) -> Option<&str> {
-        None
-    }
+/// A stream of logs with a key.
+fn stream(key: &str) -> StreamName {
+    StreamName { signal: Signal::Logs, key: RoutingKey::written(key) }
 }
 
 /// Settings as a configuration with nothing but an endpoint has them, uncompressed and with a short timeout.
@@ -101,7 +91,7 @@ impl HttpTransport {
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = AtomicBool::new(false);
         let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun };
-        let target = self.target(&Stream(key)).unwrap();
+        let target = self.target(&stream(key)).unwrap();
         let answer = self.attempt(&target, batch, conditions).await.expect("nothing opens a circuit");
         assert_eq!(budget.used(), 0, "what an attempt took is given back");
         answer

@@ -135,7 +135,7 @@ async fn a_query_is_sent_and_never_shown() {
     let answer = transport.send("k").await;
     assert_eq!(upstream.received()[0].line, "POST /x?token=s3cr%2Ft&a=b HTTP/1.1");
     assert_eq!(answer.detail, "500 Internal Server Error: no [redacted] nor [redacted]-ok nor b");
-    let target = transport.target(&Stream("k")).unwrap();
+    let target = transport.target(&stream("k")).unwrap();
     let shown = format!("{target:?} {target} {target:#} {}", target.url());
     assert!(!shown.contains("s3cr"), "{shown}");
 
@@ -146,13 +146,13 @@ async fn a_query_is_sent_and_never_shown() {
 #[test]
 fn templates_are_rendered_per_stream_and_shared_without_values() {
     let fixed = new(http_settings("http://u/v1/logs")).unwrap();
-    let (one, two) = (fixed.target(&Stream("a")).unwrap(), fixed.target(&Stream("b")).unwrap());
+    let (one, two) = (fixed.target(&stream("a")).unwrap(), fixed.target(&stream("b")).unwrap());
     assert!(std::sync::Arc::ptr_eq(&one, &two));
 
     let keyed = new(http_settings("http://{{ key }}.example/{{ key }}/v1/logs")).unwrap();
-    let (one, two) = (keyed.target(&Stream("a")).unwrap(), keyed.target(&Stream("B.c")).unwrap());
+    let (one, two) = (keyed.target(&stream("a")).unwrap(), keyed.target(&stream("B.c")).unwrap());
     assert_eq!((one.url(), two.url()), ("http://a.example/a/v1/logs", "http://b.c.example/B.c/v1/logs"));
-    assert!(keyed.target(&Stream("a/b")).is_err());
+    assert!(keyed.target(&stream("a/b")).is_err());
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn secrets_are_not_in_debug_output() {
     http.headers = vec![header("authorization", "Bearer s3cr3t-header")];
     http.proxy_url = Some("http://u:s3cr3t-proxy@p:1".into());
     let transport = new(http).unwrap();
-    let target = transport.target(&Stream("k")).unwrap();
+    let target = transport.target(&stream("k")).unwrap();
     let shown = format!("{target:?} {target} {}", target.url());
     assert!(!shown.contains("s3cr3t"), "{shown}");
 }

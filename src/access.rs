@@ -1,0 +1,314 @@
+//! Who may read and who may change something through the admin listener.
+//!
+//! On loopback everybody may read. Elsewhere a read needs the read token, the write token, or a client certificate that the
+//! listener's TLS has verified. A change needs the write token wherever it comes in; where none is configured, a client
+//! certificate stands in for it, and on loopback a reload needs neither, since it takes nothing from its request.
+//!
+//! Tokens are kept as SHA-256 hashes and compared by them in constant time, so that neither memory nor the time of an answer
+//! tells of them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// What a request to the admin listener wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAction {
+    /// To see something.
+    Read,
+    /// That the configuration is read again. What is in it comes from its file, never from the request.
+    Reload,
+    /// To change something by what the request says.
+    Write,
+}
+
+/// The way by which a request has come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminEntrance {
+    /// The listener's address is on loopback.
+    pub loopback: bool,
+    /// Nobody is let in there without a client certificate that was verified.
+    pub certificates: bool,
+}
+
+/// A token, as far as it is kept.
+#[derive(Clone, Copy)]
+pub struct HashedToken([u8; SHA256_OUTPUT_LEN]);
+
+/// The tokens of the admin listener.
+#[derive(Clone, Debug, Default)]
+pub struct AdminTokens {
+    read: Vec<HashedToken>,
+    write: Vec<HashedToken>,
+    /// Without any token, everybody may read wherever the listener is.
+    insecure: bool,
+}
+
+/// Why a request to the admin listener is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminRefusal {
+    /// It is addressed to a name that is none of the listener's.
+    ForeignName,
+    /// A page of another site has sent it.
+    ForeignPage,
+    /// It has no token.
+    NoToken,
+    /// Its token is none that is configured.
+    WrongToken,
+    /// Its token may read, and it is a change.
+    ReadToken,
+    /// It is a change, for which no token is configured.
+    NoWriteToken,
+}
+
+/// The tokens in use, and how many requests were refused so far.
+#[derive(Debug, Default)]
+pub struct AdminAccess {
+    tokens: ArcSwap<AdminTokens>,
+    refused: [AtomicU64; AdminRefusal::ALL.len()],
+}
+
+impl HashedToken {
+    /// Of a token as it is sent.
+    pub fn of(token: &[u8]) -> Self {
+        let mut hash = [0; SHA256_OUTPUT_LEN];
+        hash.copy_from_slice(digest(&SHA256, token).as_ref());
+        Self(hash)
+    }
+
+    /// Of its SHA-256 in hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.len() != 2 * SHA256_OUTPUT_LEN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut hash = [0; SHA256_OUTPUT_LEN];
+        for (byte, at) in hash.iter_mut().zip((0..text.len()).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+
+    /// Looks at all of them, whichever it is.
+    fn is_one_of(self, tokens: &[Self]) -> bool {
+        tokens.iter().fold(Choice::from(0), |found, known| found | self.0.ct_eq(&known.0)).into()
+    }
+}
+
+/// Whoever has the hash of a weak token can find the token.
+impl fmt::Debug for HashedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl AdminTokens {
+    /// These tokens; without any, `insecure` lets everybody read wherever the listener is.
+    pub fn new(read: Vec<HashedToken>, write: Vec<HashedToken>, insecure: bool) -> Self {
+        Self { read, write, insecure }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.write.is_empty()
+    }
+
+    /// Whether a token is configured for reading and for writing, which would let everybody write who may read.
+    pub fn are_mixed_up(&self) -> bool {
+        self.read.iter().any(|token| token.is_one_of(&self.write))
+    }
+
+    /// Whether a request with this bearer token may do what it wants.
+    fn check(
+        &self,
+        action: AdminAction,
+        entrance: AdminEntrance,
+        token: Option<&[u8]>,
+    ) -> Result<(), AdminRefusal> {
+        let token = token.map(HashedToken::of);
+        let is = |tokens: &[HashedToken]| token.is_some_and(|token| token.is_one_of(tokens));
+        let (reads, writes) = (is(&self.read), is(&self.write));
+        let missing = if token.is_some() { AdminRefusal::WrongToken } else { AdminRefusal::NoToken };
+        match action {
+            AdminAction::Read => {
+                let open = entrance.loopback || entrance.certificates || (self.is_empty() && self.insecure);
+                if open || reads || writes { Ok(()) } else { Err(missing) }
+            }
+            AdminAction::Reload | AdminAction::Write if self.write.is_empty() => {
+                let open = entrance.certificates || (action == AdminAction::Reload && entrance.loopback);
+                if open { Ok(()) } else { Err(AdminRefusal::NoWriteToken) }
+            }
+            AdminAction::Reload | AdminAction::Write if writes => Ok(()),
+            AdminAction::Reload | AdminAction::Write if reads => Err(AdminRefusal::ReadToken),
+            AdminAction::Reload | AdminAction::Write => Err(missing),
+        }
+    }
+}
+
+impl AdminRefusal {
+    /// Every refusal.
+    pub const ALL: [Self; 6] = [
+        Self::ForeignName,
+        Self::ForeignPage,
+        Self::NoToken,
+        Self::WrongToken,
+        Self::ReadToken,
+        Self::NoWriteToken,
+    ];
+
+    /// The `cause` label of `sluice_admin_refused_requests_total`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForeignName => "foreign_name",
+            Self::ForeignPage => "foreign_page",
+            Self::NoToken => "no_token",
+            Self::WrongToken => "wrong_token",
+            Self::ReadToken => "read_token",
+            Self::NoWriteToken => "no_write_token",
+        }
+    }
+
+    /// What is said to whoever has sent the request.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::ForeignName => {
+                "this listener is not known by the name in `Host`: use its address or localhost, or write the name in `admin.hosts`"
+            }
+            Self::ForeignPage => "pages of other sites are not answered",
+            Self::NoToken => "this page needs a token: send `Authorization: Bearer TOKEN`",
+            Self::WrongToken => "this token is not the one that is configured in `admin` for this page",
+            Self::ReadToken => "this token may read alone: a change needs that of `admin.write_token`",
+            Self::NoWriteToken => "nobody may change anything here: set `admin.write_token` to allow it",
+        }
+    }
+}
+
+impl AdminAccess {
+    /// Takes these tokens from now on; the ones before are worth nothing any more.
+    pub fn set(&self, tokens: AdminTokens) {
+        self.tokens.store(tokens.into());
+    }
+
+    /// Whether a request that has come in by `entrance` with this bearer token may do what it wants.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not. That is not counted yet.
+    pub fn check(
+        &self,
+        action: AdminAction,
+        entrance: AdminEntrance,
+        token: Option<&[u8]>,
+    ) -> Result<(), AdminRefusal> {
+        self.tokens.load().check(action, entrance, token)
+    }
+
+    /// Counts a request that was refused.
+    pub fn count(&self, refusal: AdminRefusal) {
+        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were refused so.
+    pub fn refused(&self, refusal: AdminRefusal) -> u64 {
+        self.refused[refusal as usize].load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: AdminEntrance = AdminEntrance { loopback: true, certificates: false };
+    const OUTSIDE: AdminEntrance = AdminEntrance { loopback: false, certificates: false };
+    const CERTIFIED: AdminEntrance = AdminEntrance { loopback: false, certificates: true };
+    const ACTIONS: [AdminAction; 3] = [AdminAction::Read, AdminAction::Reload, AdminAction::Write];
+
+    fn tokens(read: &[&str], write: &[&str]) -> AdminTokens {
+        let hashed = |tokens: &[&str]| tokens.iter().map(|token| HashedToken::of(token.as_bytes())).collect();
+        AdminTokens::new(hashed(read), hashed(write), false)
+    }
+
+    /// What comes of a read, a reload and a write.
+    fn all(
+        tokens: &AdminTokens,
+        entrance: AdminEntrance,
+        token: Option<&str>,
+    ) -> [Result<(), AdminRefusal>; 3] {
+        ACTIONS.map(|action| tokens.check(action, entrance, token.map(str::as_bytes)))
+    }
+
+    #[test]
+    fn a_change_needs_the_write_token_and_a_read_off_loopback_any() {
+        use AdminRefusal::{NoToken, ReadToken, WrongToken};
+        let both = tokens(&["reader"], &["writer"]);
+        assert_eq!(all(&both, LOOPBACK, None), [Ok(()), Err(NoToken), Err(NoToken)]);
+        assert_eq!(all(&both, LOOPBACK, Some("reader")), [Ok(()), Err(ReadToken), Err(ReadToken)]);
+        assert_eq!(all(&both, LOOPBACK, Some("other")), [Ok(()), Err(WrongToken), Err(WrongToken)]);
+        assert_eq!(all(&both, OUTSIDE, None), [Err(NoToken); 3]);
+        assert_eq!(all(&both, OUTSIDE, Some("reader")), [Ok(()), Err(ReadToken), Err(ReadToken)]);
+        for wrong in ["", "write", "writer ", "writerr", "WRITER"] {
+            assert_eq!(all(&both, OUTSIDE, Some(wrong)), [Err(WrongToken); 3], "{wrong}");
+        }
+        for entrance in [LOOPBACK, OUTSIDE, CERTIFIED] {
+            assert_eq!(all(&both, entrance, Some("writer")), [Ok(()); 3]);
+        }
+    }
+
+    #[test]
+    fn without_a_write_token_nothing_is_changed_but_by_a_reload_on_loopback_or_by_a_certificate() {
+        use AdminRefusal::{NoToken, NoWriteToken};
+        let none = tokens(&[], &[]);
+        assert_eq!(all(&none, LOOPBACK, None), [Ok(()), Ok(()), Err(NoWriteToken)]);
+        assert_eq!(all(&none, OUTSIDE, None), [Err(NoToken), Err(NoWriteToken), Err(NoWriteToken)]);
+        assert_eq!(all(&none, CERTIFIED, None), [Ok(()); 3]);
+        let read = tokens(&["reader"], &[]);
+        let readable = [Ok(()), Err(NoWriteToken), Err(NoWriteToken)];
+        assert_eq!(all(&read, OUTSIDE, Some("reader")), readable);
+        assert_eq!(all(&read, CERTIFIED, None), [Ok(()); 3]);
+    }
+
+    #[test]
+    fn a_certificate_reads_and_leaves_changes_to_the_write_token_where_there_is_one() {
+        use AdminRefusal::NoToken;
+        assert_eq!(all(&tokens(&[], &["writer"]), CERTIFIED, None), [Ok(()), Err(NoToken), Err(NoToken)]);
+    }
+
+    #[test]
+    fn what_is_insecure_in_writing_is_readable_without_tokens_and_no_more() {
+        use AdminRefusal::{NoToken, NoWriteToken};
+        let insecure = |mut tokens: AdminTokens| {
+            tokens.insecure = true;
+            all(&tokens, OUTSIDE, None)
+        };
+        assert_eq!(insecure(tokens(&[], &[])), [Ok(()), Err(NoWriteToken), Err(NoWriteToken)]);
+        assert_eq!(insecure(tokens(&[], &["writer"])), [Err(NoToken); 3], "tokens that are there hold");
+    }
+
+    #[test]
+    fn a_hash_in_hexadecimal_stands_for_its_token() {
+        // Of `secret`.
+        let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+        for text in [hash.to_owned(), hash.to_uppercase()] {
+            let token = HashedToken::from_hex(&text).unwrap();
+            assert!(HashedToken::of(b"secret").is_one_of(&[HashedToken::of(b"other"), token]));
+            assert!(!HashedToken::of(b"secret2").is_one_of(&[token]));
+            assert!(!format!("{token:?}").contains("2bb8"));
+        }
+        for wrong in
+            ["", "secret", &hash[1..], &format!("{hash}00"), &hash.replace('2', "+"), &"ä".repeat(32)]
+        {
+            assert!(HashedToken::from_hex(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_counted_by_itself() {
+        let access = AdminAccess::default();
+        for (index, refusal) in AdminRefusal::ALL.into_iter().enumerate() {
+            (0..=index).for_each(|_| access.count(refusal));
+        }
+        assert_eq!(AdminRefusal::ALL.map(|refusal| access.refused(refusal)), [1, 2, 3, 4, 5, 6]);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the templates of exporters read, against the keys of the routes that send to them: two entries of one stream are
+//! sent alike, so templates read what names the stream, and nothing else of the data.
+
+use std::sync::Arc;
+
+use super::Context;
+use crate::config::model;
+use crate::config::node::Node;
+use crate::config::secrets::{is_name, named};
+use crate::export::{ExporterKind, ExporterSettings};
+use crate::otlp::Signal;
+use crate::route::{KeySpec, RouteSpec, Template, TemplateValue};
+
+/// Reports what a template of an exporter can't read.
+pub(super) fn check(
+    exporters: &[(Arc<str>, ExporterSettings)],
+    routes: &[RouteSpec],
+    written: &[model::Route],
+    root: &Node,
+    context: &mut Context<'_>,
+) {
+    for (position, (name, settings)) in exporters.iter().enumerate() {
+        let node = root.near(&["exporters", name]);
+        let senders: Vec<_> =
+            routes.iter().zip(written).filter(|(route, _)| route.exporters.contains(&position)).collect();
+        for (template, node) in templates(&settings.kind, node) {
+            if context.report.has_error_within(node.span) {
+                continue;
+            }
+            let attributes: Vec<&str> = template.attributes().collect();
+            if !attributes.is_empty() {
+                let key = senders.first().and_then(|(_, route)| route.key.as_ref());
+                report_attributes(&attributes, key, node, context);
+                continue;
+            }
+            let parts = template.reads().filter_map(|read| match read {
+                TemplateValue::KeyPart(part) => Some(part),
+                TemplateValue::Key
+                | TemplateValue::Signal
+                | TemplateValue::Resource(_)
+                | TemplateValue::Tenant(_) => None,
+            });
+            for part in parts {
+                if let Some((route, _)) = senders.iter().find(|(route, _)| !has_part(&route.key, part)) {
+                    report_part(part, route, node, context);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The templates of an exporter, with their places in the file.
+fn templates<'a>(kind: &'a ExporterKind, node: &'a Node) -> Vec<(&'a Template, &'a Node)> {
+    let (urls, headers): (Vec<_>, &[_]) = match kind {
+        ExporterKind::OtlpHttp(http) => {
+            let urls = Signal::ALL.into_iter().filter_map(|signal| {
+                let url = http.urls[signal.index()].as_ref()?;
+                let own = format!("{signal}_endpoint");
+                let own = node.get(&own).filter(|own| own.text().is_some_and(|text| !text.is_empty()));
+                Some((url, own.unwrap_or_else(|| node.near(&["endpoint"]))))
+            });
+            let mut urls: Vec<_> = urls.collect();
+            // One `endpoint` makes the URLs of several signals.
+            urls.dedup_by_key(|(_, node)| node.span.start);
+            (urls, &http.headers)
+        }
+        ExporterKind::OtlpGrpc(grpc) => {
+            (grpc.url.iter().map(|url| (url, node.near(&["endpoint"]))).collect(), &grpc.headers)
+        }
+        ExporterKind::File(_) | ExporterKind::Debug(_) => return Vec::new(),
+    };
+    let written = node.near(&["headers"]);
+    let headers = headers.iter().map(|(name, template)| {
+        let entry = written.entries().iter().find(|entry| entry.key.eq_ignore_ascii_case(name.as_str()));
+        (&template.0, entry.map_or(written, |entry| &entry.value))
+    });
+    urls.into_iter().chain(headers).collect()
+}
+
+fn has_part(key: &KeySpec, part: &str) -> bool {
+    match key {
+        KeySpec::Parts(parts) => parts.iter().any(|(name, _)| name == part),
+        KeySpec::Route | KeySpec::One(_) => false,
+    }
+}
+
+/// Says which key the route needs so that the exporter can read the attributes.
+fn report_attributes(attributes: &[&str], key: Option<&model::Key>, node: &Node, context: &mut Context<'_>) {
+    let message = "templates of exporters read the key, the signal and the tenant, and no attributes";
+    let is_shown = !node.is_substituted() && attributes.iter().all(|attribute| is_name(attribute));
+    let help = if is_shown {
+        let mut parts = present_parts(key);
+        for attribute in attributes {
+            let part = part_name(attribute);
+            if !parts.iter().any(|(known, _)| *known == part) {
+                parts.push((part, (*attribute).to_owned()));
+            }
+        }
+        let parts: Vec<String> =
+            parts.into_iter().map(|(part, source)| format!("{part}: {source}")).collect();
+        let reads: Vec<String> =
+            attributes.iter().map(|attribute| format!("`{{{{ key.{} }}}}`", part_name(attribute))).collect();
+        format!("write `key: {{ {} }}` in the route, and {} here", parts.join(", "), reads.join(", "))
+    } else {
+        "give the route's key a part for each attribute, such as `key: { tenant: tenant.id, team: team }`, and read it here: \
+         `{{ key.team }}`"
+            .to_owned()
+    };
+    context.report.error(node.span, message).help(help);
+}
+
+/// The parts that a key would have if what it is made of now were one.
+fn present_parts(key: Option<&model::Key>) -> Vec<(String, String)> {
+    let list = |names: &[String]| format!("[{}]", names.join(", "));
+    match key {
+        None => Vec::new(),
+        Some(model::Key::One(attribute)) if is_name(attribute) => {
+            vec![(part_name(attribute), attribute.clone())]
+        }
+        Some(model::Key::FirstOf(names)) if names.iter().all(|name| is_name(name)) => {
+            vec![(part_name(&names[0]), list(names))]
+        }
+        // What it is may be anything.
+        Some(model::Key::One(_) | model::Key::FirstOf(_)) => vec![("name".to_owned(), "…".to_owned())],
+        Some(model::Key::Parts(parts)) => {
+            let source = |part: &model::KeyPart| match part {
+                model::KeyPart::One(attribute) if is_name(attribute) => attribute.clone(),
+                model::KeyPart::FirstOf(names) if names.iter().all(|name| is_name(name)) => list(names),
+                model::KeyPart::One(_) | model::KeyPart::FirstOf(_) => "…".to_owned(),
+            };
+            parts.iter().map(|(name, part)| (name.clone(), source(part))).collect()
+        }
+    }
+}
+
+/// `service_name` of `service.name`.
+fn part_name(attribute: &str) -> String {
+    let name = attribute.replace(|char: char| !char.is_ascii_alphanumeric(), "_");
+    if name.starts_with(|char: char| char.is_ascii_digit()) { format!("_{name}") } else { name }
+}
+
+/// Says that the key of a route lacks a part that the exporter reads.
+fn report_part(part: &str, route: &RouteSpec, node: &Node, context: &mut Context<'_>) {
+    let part = if node.is_substituted() || !is_name(part) { "NAME" } else { part };
+    let help = match &route.key {
+        KeySpec::Parts(parts) => {
+            let parts: Vec<String> =
+                parts.iter().map(|(name, _)| format!("`{{{{ key.{name} }}}}`")).collect();
+            format!("there are {}", parts.join(", "))
+        }
+        KeySpec::Route | KeySpec::One(_) => {
+            format!(
+                "read all of it by `{{{{ key }}}}`, or write a key with parts there: `key: {{ {part}: … }}`"
+            )
+        }
+    };
+    let message = format!("the key of the route {} has no part `{part}`", named(&route.name));
+    context.report.error(node.span, message).help(help);
+}

@@ -1,0 +1,180 @@
+//! Rows of the table of tenants that stand in files of their own: each is read as a configuration is, with the same
+//! substitutions, checks and problems.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::compile::{self, ExporterNames};
+use super::model::TenantRow;
+use super::node::{self, Node};
+use super::problem::{Problem, Report, Severity};
+use super::schema::Shape;
+use super::substitute::{Files, Substitution};
+use super::{Compiled, Secrets, Surroundings, secrets, shape};
+use crate::byte_order_mark;
+use crate::regular::{self, FileStamp};
+use crate::tenants::{BrokenRow, RowContent, Tenant};
+
+/// A file with one row is not larger.
+const LARGEST: u64 = 1 << 20;
+
+/// Of a broken row's problems, so many are told by the table.
+const TOLD: usize = 3;
+
+/// Reads the rows of a directory.
+#[derive(Clone, Debug)]
+pub struct RowReader {
+    env: fn(&str) -> Option<String>,
+    secrets: Secrets,
+    exporters: Vec<Arc<str>>,
+}
+
+/// What came of reading a row.
+#[derive(Debug)]
+pub struct ReadRow {
+    /// What stands there now.
+    pub content: RowContent,
+    /// What is wrong with it, or not as its writer may think.
+    pub problems: Vec<Problem>,
+    /// The files that it names by `${file:}`, and what each was before it was read.
+    pub(crate) files: Vec<(PathBuf, FileStamp)>,
+}
+
+impl RowReader {
+    /// A reader of rows that may name the exporters of a configuration. `env` looks up an environment variable.
+    pub fn new(compiled: &Compiled, env: fn(&str) -> Option<String>, secrets: Secrets) -> Self {
+        Self { env, secrets, exporters: compiled.exporters.iter().map(|(name, _)| name.clone()).collect() }
+    }
+
+    /// Whether rows may name the same exporters as with another reader.
+    pub fn has_exporters_of(&self, other: &Self) -> bool {
+        self.exporters == other.exporters
+    }
+
+    /// Reads the row in a file, which stands at `place` in its directory. Blocks as reading files does.
+    pub fn read(&self, path: &Path, place: &Arc<str>) -> ReadRow {
+        match regular::read(path, LARGEST) {
+            Ok(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => self.read_text(text, path, place),
+                Err(_) => self.unreadable(path, place, "it is not UTF-8 text"),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                ReadRow { content: RowContent::Gone, problems: Vec::new(), files: Vec::new() }
+            }
+            Err(error) => self.unreadable(path, place, &error.to_string()),
+        }
+    }
+
+    /// Reads a row from its text.
+    pub(crate) fn read_text(&self, text: &str, path: &Path, place: &Arc<str>) -> ReadRow {
+        let text = byte_order_mark::strip(text);
+        let mut files = Files::default();
+        // What of a text may be shown is only looked for where there is something to say.
+        let mut report = Report::default();
+        let mut row = self.compile(text, place, &mut files, &mut report, false);
+        let mut problems = Vec::new();
+        if !report.is_empty() {
+            report = Report::default();
+            row = self.compile(text, place, &mut files, &mut report, true);
+            problems = report.finish(&path.display().to_string(), text);
+        }
+        let is_broken = problems.iter().any(|problem| problem.severity == Severity::Error);
+        let (tenant, has_all_senders) = row.map_or((None, false), |row| (row.tenant, row.has_all_senders));
+        let content = match tenant {
+            Some(tenant) if !is_broken => RowContent::Row(Arc::new(tenant)),
+            tenant => RowContent::Broken(broken(place, &problems, tenant.as_ref(), has_all_senders)),
+        };
+        ReadRow { content, problems, files: files.stamps() }
+    }
+
+    fn compile(
+        &self,
+        text: &str,
+        place: &Arc<str>,
+        files: &mut Files,
+        report: &mut Report,
+        shows: bool,
+    ) -> Option<compile::CompiledRow> {
+        let substitution = Substitution::new(&self.env, self.secrets, files);
+        let (root, row) =
+            typed::<TenantRow>(text, Shape::tenant_row(), "a row of the table", substitution, report, shows)?;
+        let names = self.exporters.iter().map(|name| &**name).collect();
+        let exporters = ExporterNames { names, incomplete: false };
+        Some(compile::compile_row(&row, &root, place, &exporters, (text, self.secrets), files, report))
+    }
+
+    fn unreadable(&self, path: &Path, place: &Arc<str>, reason: &str) -> ReadRow {
+        let problems = vec![Problem::of_file(path, format!("can't read it: {reason}"))];
+        let content = RowContent::Broken(broken(place, &problems, None, false));
+        ReadRow { content, problems, files: Vec::new() }
+    }
+}
+
+/// What the table keeps of a row that can't be used.
+fn broken(place: &Arc<str>, problems: &[Problem], tenant: Option<&Tenant>, complete: bool) -> BrokenRow {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let mut told: Vec<String> = errors.clone().take(TOLD).map(|problem| format!("{problem:#}")).collect();
+    if let Some(more) = errors.count().checked_sub(TOLD).filter(|more| *more > 0) {
+        told.push(format!("and {more} more"));
+    }
+    let senders = tenant.map_or(&[][..], |tenant| &tenant.senders);
+    BrokenRow {
+        id: place.rsplit_once('.').map(|(id, _)| id.into()),
+        problem: told.join("; "),
+        credentials: senders.iter().map(|sender| sender.credential.clone()).collect(),
+        complete: complete && tenant.is_some(),
+    }
+}
+
+/// Reads a file with a list of rows, which is taken as a whole: if there is an error among the problems, none is to be used.
+pub(super) fn read_list(
+    path: &Path,
+    files: &mut Files,
+    surroundings: &Surroundings<'_>,
+    exporters: &ExporterNames<'_>,
+) -> (Vec<Arc<Tenant>>, Vec<Problem>) {
+    let text = match files.read(path) {
+        Ok(text) => text,
+        Err(reason) => return (Vec::new(), vec![Problem::of_file(path, format!("can't read it: {reason}"))]),
+    };
+    let text = byte_order_mark::strip(&text);
+    let name = path.display().to_string();
+    let mut report = Report::default();
+    let substitution = Substitution::new(surroundings.env, surroundings.secrets, files);
+    let shape = Shape::tenant_rows();
+    let rows = typed::<Vec<TenantRow>>(text, shape, "a file of rows", substitution, &mut report, true);
+    let tenants = rows.map_or_else(Vec::new, |(root, rows)| {
+        let source = (text, surroundings.secrets);
+        compile::compile_rows(&rows, &root, &name, exporters, source, files, &mut report)
+    });
+    (tenants, report.finish(&name, text))
+}
+
+/// A text as the typed model, and as the tree that knows its lines.
+fn typed<T: DeserializeOwned>(
+    text: &str,
+    shape: Shape<'_>,
+    what: &'static str,
+    mut substitution: Substitution<'_>,
+    report: &mut Report,
+    shows: bool,
+) -> Option<(Node, T)> {
+    let mut root = node::parse(text, report)?;
+    if shows {
+        let sight = secrets::look_as(shape, &root);
+        report.show(&sight);
+    }
+    substitution.apply(&mut root, report);
+    let checked = shape::check_as(shape, what, &root, text, report)?;
+    match serde_json::from_value(checked) {
+        Ok(typed) => Some((root, typed)),
+        Err(_) if report.has_errors() => None,
+        Err(error) => {
+            // The schema let something pass that the model can't hold. The error's own text may quote a secret.
+            report.error_without_place(format!("can't be read as {what} ({:?})", error.classify()));
+            None
+        }
+    }
+}

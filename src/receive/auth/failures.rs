@@ -1,0 +1,244 @@
+//! Requests that were refused for what their senders have shown: counted by receiver and cause, told in the log by cause and
+//! peer, and answered late to whoever tries again and again.
+//!
+//! Being answered late takes nothing from others, also not from others at the same address: a sender who is known does not come
+//! by here. Nor does it cost much: so many answers wait at a time, and so many addresses are remembered, and no more.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::AuthRefusal;
+use crate::notice;
+use crate::receive::Caller;
+
+/// Whoever has failed so often [`WITHIN`] this time is answered [`LATE`] from then on.
+const MANY: usize = 20;
+
+/// See [`MANY`].
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// How late.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Answers that wait at a time. Whoever fails while so many do is answered at once.
+const WAITING: usize = 1024;
+
+/// RecentFailures whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
+const REMEMBERED: usize = 4096;
+
+/// Why a request is not taken for what its sender has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// Nothing.
+    Missing,
+    /// Something that nobody can be looked up by.
+    Malformed,
+    /// A credential that is nobody's.
+    Unknown,
+    /// One that has ended.
+    Expired,
+    /// One that can't be looked up now.
+    Unavailable,
+    /// That of a tenant that is paused.
+    Paused,
+}
+
+impl AuthFailure {
+    /// Every cause.
+    pub const ALL: [Self; 6] =
+        [Self::Missing, Self::Malformed, Self::Unknown, Self::Expired, Self::Unavailable, Self::Paused];
+
+    /// The `cause` label of `sluice_receiver_auth_failures_total`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Unavailable => "unavailable",
+            Self::Paused => "paused",
+        }
+    }
+
+    /// What a sender is told that is to come again. Without it, the sender is told that it is not authorized.
+    pub(in crate::receive) const fn passes(self) -> Option<&'static str> {
+        match self {
+            Self::Missing | Self::Malformed | Self::Unknown | Self::Expired => None,
+            Self::Unavailable => Some("who sends can't be told now"),
+            Self::Paused => Some("the tenant is paused"),
+        }
+    }
+
+    /// What is wrong, for the log.
+    pub(super) const fn problem(self) -> &'static str {
+        match self {
+            Self::Missing => "its sender shows no credential",
+            Self::Malformed => "the header with the credential can't be read",
+            Self::Unknown => "the credential is nobody's",
+            Self::Expired => "the credential has expired",
+            Self::Unavailable => "whose credential it is can't be told now",
+            Self::Paused => "the tenant is paused",
+        }
+    }
+
+    /// What to do about it, for the log.
+    pub(super) const fn advice(self) -> &'static str {
+        match self {
+            Self::Missing => {
+                "write the credential into the headers of the sender's exporter, or let it send to a receiver without `auth`"
+            }
+            Self::Malformed => "send one header such as `Authorization: Bearer TOKEN`",
+            Self::Unknown => {
+                "compare what the sender shows with what the receiver's authenticator knows; a new credential has to be there \
+                 before it is used"
+            }
+            Self::Expired => "give the sender a new one",
+            Self::Unavailable => {
+                "a row of the table of tenants is broken (`sluice check --tenants` names it), or many passwords wait to be \
+                 looked at"
+            }
+            Self::Paused => "its senders are asked to come again until it is resumed",
+        }
+    }
+}
+
+/// The failures of all receivers.
+#[derive(Debug)]
+pub struct AuthFailures {
+    /// By the receiver's name. Those come from the configuration, so that there are few.
+    counts: Mutex<BTreeMap<Arc<str>, [u64; AuthFailure::ALL.len()]>>,
+    addresses: Mutex<RecentFailures>,
+    waiting: Semaphore,
+}
+
+impl Default for AuthFailures {
+    fn default() -> Self {
+        Self { counts: Mutex::default(), addresses: Mutex::default(), waiting: Semaphore::new(WAITING) }
+    }
+}
+
+impl AuthFailures {
+    /// Counts a failure, tells of it unless that was done lately, and waits if its address has failed often.
+    pub(super) async fn add(&self, caller: &Caller, refusal: AuthRefusal) {
+        let failure = refusal.failure;
+        self.counts.lock().entry(caller.receiver().clone()).or_default()[failure as usize] += 1;
+        let address = caller.address().map(|address| address.ip().to_canonical());
+        if let Some(suppressed) = notice::due_for_one_of_many(&("authentication", address), failure.name()) {
+            let (receiver, peer, user_agent) = (&**caller.receiver(), caller.peer(), caller.user_agent());
+            let (cause, tenant) = (failure.name(), refusal.tenant.as_deref());
+            warn!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
+        }
+        // Whose tenant is paused has shown the right credential.
+        let is_guess = failure != AuthFailure::Paused;
+        let late =
+            address.is_some_and(|address| is_guess && self.addresses.lock().add(address, Instant::now()));
+        if late && let Ok(_place) = self.waiting.try_acquire() {
+            sleep(LATE).await;
+        }
+    }
+
+    /// Every count that is not zero, by receiver and cause.
+    pub fn all(&self) -> Vec<(Arc<str>, AuthFailure, u64)> {
+        let counts = self.counts.lock();
+        let of = |(receiver, counts): (&Arc<str>, &[u64; _])| {
+            AuthFailure::ALL.map(|failure| (receiver.clone(), failure, counts[failure as usize]))
+        };
+        counts.iter().flat_map(of).filter(|(.., count)| *count > 0).collect()
+    }
+}
+
+/// When the addresses that have failed last did so.
+#[derive(Debug, Default)]
+struct RecentFailures {
+    younger: HashMap<IpAddr, VecDeque<Instant>>,
+    older: HashMap<IpAddr, VecDeque<Instant>>,
+}
+
+impl RecentFailures {
+    /// Adds a failure; whether there were [`MANY`] before it.
+    fn add(&mut self, address: IpAddr, now: Instant) -> bool {
+        let address = network(address);
+        if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&address) {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        let times = match self.younger.entry(address) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.older.remove(&address).unwrap_or_default()),
+        };
+        while times.front().is_some_and(|time| now.duration_since(*time) >= WITHIN) {
+            times.pop_front();
+        }
+        let many = times.len() >= MANY;
+        if many {
+            times.pop_front();
+        }
+        times.push_back(now);
+        many
+    }
+}
+
+/// What one sender can have any address of: of IPv6 its /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(last: u32) -> IpAddr {
+        std::net::Ipv4Addr::from_bits(0x0a00_0000 + last).into()
+    }
+
+    #[test]
+    fn the_21st_failure_of_a_minute_is_late_and_others_are_not() {
+        let mut addresses = RecentFailures::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for second in 0..20 {
+            assert!(!addresses.add(v4(1), at(second)));
+        }
+        assert!(addresses.add(v4(1), at(20)));
+        assert!(!addresses.add(v4(2), at(20)), "another address");
+        assert!(addresses.add(v4(1), at(59)));
+        assert!(!addresses.add(v4(1), at(200)), "a minute without a failure");
+        // One in each three seconds is 20 in a minute, and never more.
+        assert!((1..1000).all(|turn| !addresses.add(v4(3), at(200 + 3 * turn))));
+    }
+
+    #[test]
+    fn all_addresses_of_a_network_of_ipv6_are_one() {
+        let mut addresses = RecentFailures::default();
+        let now = Instant::now();
+        let v6 =
+            |network: u16, host: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host));
+        assert_eq!((0..40).filter(|host| addresses.add(v6(1, *host), now)).count(), 20);
+        assert!(!addresses.add(v6(2, 0), now));
+    }
+
+    #[test]
+    fn no_more_addresses_are_remembered_than_there_is_room_for_and_the_busiest_stay() {
+        let mut addresses = RecentFailures::default();
+        let now = Instant::now();
+        for turn in 0..100_000 {
+            addresses.add(v4(turn), now);
+            if turn % 1000 == 0 {
+                addresses.add(v4(u32::MAX >> 9), now);
+            }
+            assert!(addresses.younger.len() + addresses.older.len() <= REMEMBERED);
+        }
+        assert!(addresses.add(v4(u32::MAX >> 9), now));
+        assert!(addresses.younger.values().all(|times| times.len() <= MANY));
+    }
+}

@@ -1,0 +1,267 @@
+//! The rows of a directory: which files there are, what the table makes of them, and which have changed.
+//!
+//! A file is read again when its stamp has changed, or that of a file that it names by `${file:}`. To look for changes,
+//! stamps are taken, and nothing is read.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::watched::directory_of;
+use crate::config::{Problem, ReadRow, RowReader, Severity};
+use crate::regular::FileStamp;
+use crate::tenants::{AppliedRows, RowChange, RowContent, Table, TableSettings};
+
+/// So many rows are read by one thread; of more, each processor reads some.
+const FEW: usize = 64;
+
+/// The rows of a directory, and the table that they make.
+#[derive(Clone, Debug)]
+pub(super) struct TenantDirectory {
+    /// As configured.
+    path: PathBuf,
+    /// The same as events tell it.
+    watched: PathBuf,
+    reader: RowReader,
+    table: Table,
+    /// Every file with a row, by name.
+    rows: HashMap<Arc<str>, RowFile>,
+    /// Every file that a row names, as an event tells its path.
+    secrets: HashMap<Arc<Path>, SecretFile>,
+    /// The directories of those, and how many are in each.
+    secret_directories: HashMap<PathBuf, usize>,
+}
+
+#[derive(Clone, Debug)]
+struct RowFile {
+    stamp: FileStamp,
+    secrets: Box<[Arc<Path>]>,
+}
+
+#[derive(Clone, Debug)]
+struct SecretFile {
+    stamp: FileStamp,
+    /// The rows that name it.
+    rows: Vec<Arc<str>>,
+}
+
+/// What has come of reading rows.
+#[derive(Debug, Default)]
+pub(super) struct RowsRead {
+    /// Rows whose state has changed.
+    pub(super) applied: AppliedRows,
+    /// What is wrong with rows, and what is odd about them, in the order of their names.
+    pub(super) problems: Vec<Problem>,
+}
+
+impl TenantDirectory {
+    /// Reads every row there is. Blocks for as long as that takes.
+    pub(super) fn load(
+        path: PathBuf,
+        settings: TableSettings,
+        reader: RowReader,
+    ) -> io::Result<(Self, RowsRead)> {
+        let names = row_names(&path)?;
+        let mut directory = Self {
+            watched: as_events_tell(&path),
+            path,
+            reader,
+            table: Table::default().with_settings(settings),
+            rows: HashMap::with_capacity(names.len()),
+            secrets: HashMap::new(),
+            secret_directories: HashMap::new(),
+        };
+        let read = directory.read(names);
+        Ok((directory, read))
+    }
+
+    /// The same directory for another configuration: rows are read again whose meaning may be another by it.
+    pub(super) fn with(&self, settings: TableSettings, reader: RowReader) -> (Self, RowsRead) {
+        let mut directory = self.clone();
+        directory.table = directory.table.with_settings(settings);
+        let is_same = reader.has_exporters_of(&self.reader);
+        directory.reader = reader;
+        if is_same {
+            return (directory, RowsRead::default());
+        }
+        let naming =
+            self.table.tenants().filter(|tenant| tenant.exporters.is_some()).map(|tenant| &tenant.place);
+        let faulty = self.table.problems().map(|(place, ..)| place);
+        let read = directory.read(naming.chain(faulty).cloned().collect());
+        (directory, read)
+    }
+
+    /// Where the rows are.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The table that the rows make.
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The directories in which a change may be one of the table.
+    pub(super) fn watched(&self) -> HashSet<PathBuf> {
+        self.secret_directories.keys().chain([&self.watched]).cloned().collect()
+    }
+
+    /// The rows that a change of these files concerns; `None` if that can't be told but by [`TenantDirectory::changed`].
+    pub(super) fn concerned(&self, files: &HashSet<PathBuf>) -> Option<BTreeSet<Arc<str>>> {
+        let mut rows = BTreeSet::new();
+        for file in files {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // A mount of Kubernetes swaps the link `..data`, and with it all files. A directory may itself have come or gone.
+            if name.starts_with("..") || *file == self.watched || self.secret_directories.contains_key(file) {
+                return None;
+            }
+            if file.parent() == Some(&self.watched) && is_row_name(name) {
+                rows.insert(name.into());
+            }
+            rows.extend(self.secrets.get(&**file).into_iter().flat_map(|secret| secret.rows.iter().cloned()));
+        }
+        Some(rows)
+    }
+
+    /// The rows whose files are not what they were when they were read.
+    pub(super) fn changed(&self) -> io::Result<BTreeSet<Arc<str>>> {
+        let mut present: HashSet<Arc<str>> = HashSet::with_capacity(self.rows.len());
+        let mut changed = BTreeSet::new();
+        for name in row_names(&self.path)? {
+            let now = FileStamp::of(&self.path.join(&*name));
+            if self.rows.get(&name).is_none_or(|known| !known.stamp.tells_same(now)) {
+                changed.insert(name.clone());
+            }
+            present.insert(name);
+        }
+        changed.extend(self.rows.keys().filter(|name| !present.contains(*name)).cloned());
+        for (path, secret) in &self.secrets {
+            if !secret.stamp.tells_same(FileStamp::of(path)) {
+                changed.extend(secret.rows.iter().cloned());
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Reads these rows again, and makes another table of them.
+    pub(super) fn read(&mut self, names: BTreeSet<Arc<str>>) -> RowsRead {
+        let mut changes = Vec::with_capacity(names.len());
+        let mut problems = Vec::new();
+        let mut told = HashSet::new();
+        let read = self.read_files(&names.iter().cloned().collect::<Vec<_>>());
+        // Of a file that several rows name, nothing is left then of when it was read before.
+        names.iter().for_each(|name| self.forget(name));
+        for (name, stamp, ReadRow { content, problems: of_row, files }) in read {
+            if !matches!(content, RowContent::Gone) {
+                self.remember(&name, stamp, files);
+            }
+            if of_row.iter().any(|problem| problem.severity == Severity::Error) {
+                told.insert(name.clone());
+            }
+            problems.extend(of_row);
+            changes.push(RowChange { place: name, content });
+        }
+        let (table, applied) = self.table.apply(changes, SystemTime::now());
+        self.table = table;
+        // What rows are to each other, no row tells by itself.
+        let among_rows = applied.broken.iter().filter(|place| !told.contains(*place));
+        problems.extend(among_rows.filter_map(|place| {
+            let problem = self.table.problem(place)?;
+            Some(Problem::of_file(&self.path.join(&**place), problem.text.clone()))
+        }));
+        RowsRead { applied, problems }
+    }
+
+    fn read_files(&self, names: &[Arc<str>]) -> Vec<(Arc<str>, FileStamp, ReadRow)> {
+        let read = |names: &[Arc<str>]| -> Vec<(Arc<str>, FileStamp, ReadRow)> {
+            let one = |name: &Arc<str>| {
+                let path = self.path.join(&**name);
+                // Before it is read: what changes meanwhile has another one.
+                let stamp = FileStamp::of(&path);
+                (name.clone(), stamp, self.reader.read(&path, name))
+            };
+            names.iter().map(one).collect()
+        };
+        if names.len() <= FEW {
+            return read(names);
+        }
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        std::thread::scope(|scope| {
+            let parts = names.chunks(names.len().div_ceil(threads));
+            let reading: Vec<_> = parts.map(|part| scope.spawn(|| read(part))).collect();
+            reading
+                .into_iter()
+                .flat_map(|thread| thread.join().expect("reading a row doesn't panic"))
+                .collect()
+        })
+    }
+
+    fn remember(&mut self, name: &Arc<str>, stamp: FileStamp, files: Vec<(PathBuf, FileStamp)>) {
+        let secrets = files.into_iter().map(|(path, stamp)| {
+            match self.secrets.entry(as_events_tell(&path).into()) {
+                Entry::Occupied(mut known) => {
+                    let secret = known.get_mut();
+                    if !secret.stamp.tells_same(stamp) {
+                        // Another row may have read what was there before.
+                        secret.stamp = FileStamp::Recent;
+                    }
+                    secret.rows.push(name.clone());
+                    known.key().clone()
+                }
+                Entry::Vacant(place) => {
+                    let path = place.key().clone();
+                    *self.secret_directories.entry(directory_of(&path)).or_default() += 1;
+                    place.insert(SecretFile { stamp, rows: vec![name.clone()] });
+                    path
+                }
+            }
+        });
+        let secrets = secrets.collect();
+        self.rows.insert(name.clone(), RowFile { stamp, secrets });
+    }
+
+    fn forget(&mut self, name: &Arc<str>) {
+        let Some(row) = self.rows.remove(name) else { return };
+        for path in row.secrets {
+            let Some(secret) = self.secrets.get_mut(&path) else { continue };
+            secret.rows.retain(|other| other != name);
+            if !secret.rows.is_empty() {
+                continue;
+            }
+            self.secrets.remove(&path);
+            let directory = directory_of(&path);
+            if let Some(files) = self.secret_directories.get_mut(&directory) {
+                *files -= 1;
+                if *files == 0 {
+                    self.secret_directories.remove(&directory);
+                }
+            }
+        }
+    }
+}
+
+/// The names of the files with rows, in their order.
+fn row_names(directory: &Path) -> io::Result<BTreeSet<Arc<str>>> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(directory)? {
+        if let Some(name) = entry?.file_name().to_str().filter(|name| is_row_name(name)) {
+            names.insert(name.into());
+        }
+    }
+    Ok(names)
+}
+
+/// Whether a file of this name is a row: not what editors leave beside it, and not what mounts hide.
+fn is_row_name(name: &str) -> bool {
+    !name.starts_with('.') && [".yaml", ".yml"].iter().any(|end| name.ends_with(end))
+}
+
+/// A path as events tell it: absolute, with its links.
+fn as_events_tell(path: &Path) -> PathBuf {
+    // Where this is can't fail to be known but for an empty path.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

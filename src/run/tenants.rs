@@ -1,0 +1,247 @@
+//! Keeps the table of tenants current: as the configuration says it, and as the files of its directory change.
+//!
+//! A change is noticed by the file system's events in the directory, and in those of the files that rows name; and by
+//! looking at the stamps of all these files now and then, for file systems without events.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Router;
+use super::report::ReloadError;
+use super::tenant_directory::{RowsRead, TenantDirectory};
+use super::watched::Watched;
+use crate::config::{Compiled, Problem, RowReader, Secrets, TenantRows, TenantTable};
+use crate::notice;
+use crate::tenants::{Table, Tenants};
+
+/// How often all stamps are looked at, at most.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// And so many times as long as a look takes, it is waited before the next one: of a hundred thousand files a look takes
+/// a while.
+const REST: u32 = 50;
+
+/// Programs write files in several steps, and several files; rows are read when this long has passed since the first change.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// The table in use, and where its rows come from.
+pub(super) struct TenantRegistry {
+    tenants: Arc<Tenants>,
+    /// Held while another table is made of the one in use.
+    directory: Arc<tokio::sync::Mutex<Option<TenantDirectory>>>,
+    /// Tells that a reload has changed the directory.
+    reloaded: Notify,
+}
+
+/// The table of a configuration that is not in use yet. No other table comes into use as long as this is there.
+pub(super) struct NextTable {
+    place: OwnedMutexGuard<Option<TenantDirectory>>,
+    directory: Option<TenantDirectory>,
+    table: Table,
+    read: RowsRead,
+}
+
+impl TenantRegistry {
+    pub(super) fn new(tenants: Arc<Tenants>) -> Self {
+        Self { tenants, directory: Arc::default(), reloaded: Notify::new() }
+    }
+
+    /// The table in use.
+    pub(super) fn tenants(&self) -> &Arc<Tenants> {
+        &self.tenants
+    }
+
+    /// Makes the table of a configuration, which [`TenantRegistry::put_to_use`] takes; nothing has changed before.
+    pub(super) async fn prepare(
+        &self,
+        compiled: &Compiled,
+        env: fn(&str) -> Option<String>,
+    ) -> Result<NextTable, ReloadError> {
+        let place = self.directory.clone().lock_owned().await;
+        let Some(TenantTable { settings, rows }) = compiled.tenants.clone() else {
+            return Ok(NextTable {
+                place,
+                directory: None,
+                table: Table::default(),
+                read: RowsRead::default(),
+            });
+        };
+        let path = match rows {
+            TenantRows::Listed(tenants) => {
+                let table = Table::of(settings, &tenants, &self.tenants.table());
+                return Ok(NextTable { place, directory: None, table, read: RowsRead::default() });
+            }
+            TenantRows::Directory(path) => path,
+        };
+        let reader = RowReader::new(compiled, env, Secrets::Needed);
+        let made = tokio::task::spawn_blocking(move || {
+            let made = match place.as_ref().filter(|known| known.path() == path) {
+                Some(known) => Ok(known.with(settings, reader)),
+                None => TenantDirectory::load(path.clone(), settings, reader),
+            };
+            match made {
+                Ok((directory, read)) => {
+                    let table = directory.table().clone();
+                    Ok(NextTable { place, directory: Some(directory), table, read })
+                }
+                Err(reason) => Err(ReloadError::Tenants { directory: path, reason: Arc::new(reason) }),
+            }
+        });
+        made.await.expect("reading rows doesn't panic")
+    }
+
+    /// Puts the table of a configuration to use.
+    pub(super) fn put_to_use(&self, next: NextTable) {
+        let NextTable { mut place, directory, table, read } = next;
+        if let Some(directory) = &directory {
+            report(directory, &read);
+            let (ready, broken) = (table.tenants().count(), table.problems().count());
+            info!(tenants = ready, broken, directory = %directory.path().display(), "the table of tenants is in use");
+        }
+        *place = directory;
+        self.tenants.swap(table);
+        drop(place);
+        self.reloaded.notify_one();
+    }
+
+    /// The directories in which a change may be one of the table.
+    async fn watched(&self) -> HashSet<PathBuf> {
+        self.directory.lock().await.as_ref().map(TenantDirectory::watched).unwrap_or_default()
+    }
+
+    /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Blocks until
+    /// the table is in use, and returns whether there is another one.
+    async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> bool {
+        let mut place = self.directory.clone().lock_owned().await;
+        let tenants = self.tenants.clone();
+        let refreshing = tokio::task::spawn_blocking(move || {
+            let Some(directory) = place.as_mut() else { return false };
+            let names = match files.and_then(|files| directory.concerned(&files)) {
+                Some(names) => names,
+                None => match directory.changed() {
+                    Ok(names) => names,
+                    Err(reason) => {
+                        if let Some(suppressed) = notice::due("tenants", "directory") {
+                            warn!(
+                                suppressed,
+                                "can't read the directory of tenants `{}`, the table stays as it is: {reason}",
+                                directory.path().display()
+                            );
+                        }
+                        return false;
+                    }
+                },
+            };
+            if names.is_empty() {
+                return false;
+            }
+            let read = directory.read(names);
+            tenants.swap(directory.table().clone());
+            report(directory, &read);
+            true
+        });
+        refreshing.await.expect("reading rows doesn't panic")
+    }
+}
+
+/// Says which rows have come to be broken, and which are no more.
+fn report(directory: &TenantDirectory, read: &RowsRead) {
+    let table = directory.table();
+    for place in &read.applied.broken {
+        let Some(problem) = table.problem(place) else { continue };
+        let Some(suppressed) = notice::due_for_one_of_many(&("tenants", place), "broken row") else {
+            continue;
+        };
+        let row = directory.path().join(&**place);
+        if table.is_tenant(place) {
+            warn!(row = %row.display(), suppressed, "a row of the table of tenants can't be used, its tenant stays as it was: {}", problem.text);
+        } else {
+            warn!(row = %row.display(), suppressed, "a row of the table of tenants can't be used, its senders get 503: {}", problem.text);
+        }
+    }
+    for place in &read.applied.repaired {
+        if let Some(suppressed) = notice::due_for_one_of_many(&("tenants", place), "repaired row") {
+            let row = directory.path().join(&**place);
+            info!(row = %row.display(), suppressed, "a row of the table of tenants can be used again");
+        }
+    }
+}
+
+/// Keeps the table of a router current with the files that it comes from, for ever.
+pub async fn watch_tenants(router: Arc<Router>) {
+    let registry = router.tenant_registry();
+    let noticed = Arc::new(Noticed::default());
+    let mut watched = Watched::new({
+        let noticed = noticed.clone();
+        move |event| noticed.take_note(event)
+    });
+    let mut next_look = Instant::now();
+    loop {
+        let may_watch_others = tokio::select! {
+            () = registry.reloaded.notified() => true,
+            () = noticed.something.notified() => {
+                tokio::time::sleep(SETTLE).await;
+                registry.refresh(noticed.files()).await
+            }
+            () = tokio::time::sleep_until(next_look) => {
+                let begun = Instant::now();
+                registry.refresh(None).await;
+                next_look = Instant::now() + LOOK.max(begun.elapsed() * REST);
+                // One may have taken the place of another.
+                true
+            }
+        };
+        if may_watch_others && watched.follow(&registry.watched().await) {
+            // What has changed between reading and watching was not noticed.
+            next_look = Instant::now();
+        }
+    }
+}
+
+/// What events have told since they were last asked for.
+#[derive(Default)]
+struct Noticed {
+    files: Mutex<NoticedFiles>,
+    something: Notify,
+}
+
+#[derive(Default)]
+struct NoticedFiles {
+    paths: HashSet<PathBuf>,
+    /// Whether there may be others.
+    incomplete: bool,
+}
+
+impl Noticed {
+    fn take_note(&self, event: Option<notify::Event>) {
+        let mut files = self.files.lock();
+        match event {
+            Some(event) => files.paths.extend(event.paths),
+            None => files.incomplete = true,
+        }
+        drop(files);
+        self.something.notify_one();
+    }
+
+    /// The files that have changed, if these are known to be all.
+    fn files(&self) -> Option<HashSet<PathBuf>> {
+        let NoticedFiles { paths, incomplete } = std::mem::take(&mut *self.files.lock());
+        (!incomplete).then_some(paths)
+    }
+}
+
+/// Reads every row of a directory, and returns how many can be used, how many can't, and what is wrong or odd. Blocks for
+/// as long as that takes.
+pub fn check_tenants(directory: &Path, reader: RowReader) -> std::io::Result<(usize, usize, Vec<Problem>)> {
+    let settings = crate::tenants::TableSettings::default();
+    let (directory, read) = TenantDirectory::load(directory.to_owned(), settings, reader)?;
+    let table = directory.table();
+    Ok((table.tenants().count(), table.problems().count(), read.problems))
+}

@@ -1,0 +1,23 @@
+//! The table of tenants: who may send, where it goes, and how much.
+//!
+//! A [`Tenant`] is one row of the table, a [`Sender`] one of those who may send as it. A [`Table`] is all rows as they
+//! are at one moment, with the indexes by which a credential finds its sender; it does not change, a changed one takes
+//! its place in [`Tenants`], which everybody shares.
+//!
+//! Rows are read elsewhere: `config` makes them of YAML, `run` notices when files change. What stands here is what a
+//! table makes of rows: which of two rows with the same credential counts, what a broken row keeps, and what is answered
+//! to a credential that nobody knows.
+
+mod credential;
+mod live;
+mod sharded;
+mod table;
+mod tenant;
+
+pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
+pub use live::Tenants;
+pub use table::{
+    AppliedRows, BrokenRow, Found, Row, RowChange, RowContent, RowProblem, Table, TableSettings,
+    UnknownTenant,
+};
+pub use tenant::{Sender, Tenant, TenantLimits, TenantValues};

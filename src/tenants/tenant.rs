@@ -1,0 +1,114 @@
+//! One row of the table, as it is used.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::credential::Credential;
+use crate::glob::Glob;
+
+/// One row of the table. It never changes: a changed row is another tenant of the same id.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// What it is known by.
+    pub id: Arc<str>,
+    /// Where the row stands: the name of a file in a directory, or a file and a line of it.
+    pub place: Arc<str>,
+    /// A word for people.
+    pub platform: Option<Box<str>>,
+    /// Who may send as this tenant.
+    pub senders: Box<[Sender]>,
+    /// What templates read.
+    pub values: TenantValues,
+    /// The names of the exporters that its entries go to, in place of the route's.
+    pub exporters: Option<Box<[Box<str>]>>,
+    /// How much it may have.
+    pub limits: TenantLimits,
+    /// Its senders are refused; what is queued is delivered.
+    pub paused: bool,
+    /// What is queued waits; its senders are taken on until there is no more room.
+    pub hold: bool,
+}
+
+/// Whether they mean the same. Where the row stands means nothing.
+impl PartialEq for Tenant {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { id, place: _, platform, senders, values, exporters, limits, paused, hold } = self;
+        *id == other.id
+            && *platform == other.platform
+            && *senders == other.senders
+            && *values == other.values
+            && *exporters == other.exporters
+            && *limits == other.limits
+            && *paused == other.paused
+            && *hold == other.hold
+    }
+}
+
+/// Who may send as a tenant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sender {
+    /// What it is called; unique within its tenant.
+    pub name: Box<str>,
+    /// What it proves who it is with.
+    pub credential: Credential,
+    /// From when on its credential is worth nothing.
+    pub expires: Option<SystemTime>,
+    /// The ids of the tenants that its entries may name, if it may send for others.
+    pub may_send_for: Option<Box<[Glob]>>,
+}
+
+/// Named values, each with one text or several that are tried in their order. Any may be a secret.
+#[derive(Clone, Default)]
+pub struct TenantValues(Box<[(Box<str>, Box<[SecretString]>)]>);
+
+impl TenantValues {
+    /// In the order in which they are written; the names are unique, and each has at least one text.
+    pub fn new(values: Vec<(Box<str>, Box<[SecretString]>)>) -> Self {
+        Self(values.into())
+    }
+
+    /// The texts of a value, if there is one of this name.
+    pub fn get(&self, name: &str) -> Option<&[SecretString]> {
+        self.0.iter().find(|(known, _)| **known == *name).map(|(_, texts)| &**texts)
+    }
+
+    /// The names, in the order in which they are written.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+}
+
+impl PartialEq for TenantValues {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = |values: &Self| -> Vec<(Box<str>, Vec<String>)> {
+            let exposed =
+                |texts: &[SecretString]| texts.iter().map(|text| text.expose_secret().to_owned()).collect();
+            values.0.iter().map(|(name, texts)| (name.clone(), exposed(texts))).collect()
+        };
+        texts(self) == texts(other)
+    }
+}
+
+impl fmt::Debug for TenantValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// How much a tenant may have; what is not there is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Bytes of protobuf a second, after decompression.
+    pub rate: Option<u64>,
+    /// Bytes that may come at once beyond the rate.
+    pub burst: Option<u64>,
+    /// Streams alive at a time.
+    pub streams: Option<usize>,
+    /// Bytes in flight and queued in memory.
+    pub memory: Option<u64>,
+    /// Bytes in the journal.
+    pub journal: Option<u64>,
+}
