@@ -619,7 +619,7 @@ fn is_of_credential(code: &str) -> bool {
 /// What is most likely wrong where a destination answers so.
 fn to_check(code: &str) -> &'static str {
     match code {
-        "407" => "credentials",
+        "407" | "token_refused" => "credentials",
         code if is_of_credential(code) => "credentials",
         _ => "endpoint and protocol",
     }
