@@ -3,6 +3,7 @@
 //! The targets, below `fuzz/`, only hand their input over. The tests here hand over every seed, and every input that
 //! has failed before, so that what fuzzing has found stays found. `fuzz/README.md` says what the files hold.
 
+use crate::config::check_row;
 use crate::otlp::{self, Signal, oracle};
 use crate::receive::{check_decompression, check_framing};
 
@@ -39,6 +40,13 @@ pub fn decompression(input: &[u8]) {
         && let Some((cuts, body)) = cuts(input)
     {
         check_decompression(*coding, body, cuts);
+    }
+}
+
+/// The reader of rows of the table of tenants: it ends, shows no secret, and what it takes can be used.
+pub fn rows(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        check_row(text);
     }
 }
 
@@ -98,6 +106,11 @@ mod tests {
     #[test]
     fn decompression_holds_on_its_seeds() {
         replay("decompression", decompression);
+    }
+
+    #[test]
+    fn rows_holds_on_its_seeds() {
+        replay("rows", rows);
     }
 
     #[test]
