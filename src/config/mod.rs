@@ -36,6 +36,8 @@ use crate::tenants::{TableSettings, Tenant};
 
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
+#[cfg(any(test, fuzzing))]
+pub(crate) use rows::check_row;
 pub use rows::{ReadRow, RowReader};
 pub use schema::published as schema;
 pub use substitute::fingerprint;

@@ -13,6 +13,7 @@ mod receivers;
 mod routes;
 mod secrets;
 mod substitution;
+mod tenants;
 
 use super::{Compiled, Problems, Secrets, Surroundings, read, substitute::Files};
 use crate::export::{ExporterKind, ExporterSettings, OtlpHttpSettings};
