@@ -8,12 +8,14 @@
 //! table makes of rows: which of two rows with the same credential counts, what a broken row keeps, and what is answered
 //! to a credential that nobody knows.
 
+mod account;
 mod credential;
 mod live;
 mod sharded;
 mod table;
 mod tenant;
 
+pub use account::Account;
 pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
 pub use live::Tenants;
 pub use table::{
