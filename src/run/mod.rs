@@ -26,4 +26,4 @@ pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;
-pub use tenants::{check_tenants, watch_tenants};
+pub use tenants::{check_tenants, table_of, watch_tenants};
