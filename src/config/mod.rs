@@ -12,6 +12,7 @@ mod model;
 mod node;
 mod problem;
 mod reference;
+mod row_text;
 mod rows;
 mod schema;
 mod secrets;
@@ -36,6 +37,7 @@ use crate::tenants::{TableSettings, Tenant};
 
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
+pub use row_text::{RowText, UnwritableRow};
 pub use rows::{ReadRow, RowReader};
 pub use schema::published as schema;
 pub use substitute::fingerprint;
