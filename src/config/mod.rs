@@ -35,9 +35,11 @@ use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 use crate::tenants::{TableSettings, Tenant};
 
+pub(crate) use compile::{TENANT_IDS, is_tenant_id};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use row_text::{RowText, UnwritableRow};
+pub(crate) use rows::LARGEST_ROW;
 pub use rows::{ReadRow, RowReader};
 pub use schema::published as schema;
 pub use substitute::fingerprint;

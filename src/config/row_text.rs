@@ -136,9 +136,7 @@ fn node_of(json: &Json) -> Node {
         Json::Number(value) => plain(value.to_string()),
         Json::String(value) => text(&value.replace('$', "$$")),
         Json::Array(items) => seq(items.iter().map(node_of).collect()),
-        Json::Object(entries) => {
-            map(entries.iter().map(|(key, value)| entry(key, node_of(value))).collect())
-        }
+        Json::Object(entries) => map(entries.iter().map(|(key, value)| entry(key, node_of(value))).collect()),
     }
 }
 
@@ -186,9 +184,8 @@ fn says_same(one: &Node, other: &Node) -> bool {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| says_same(one, other))
         }
         (Value::Map(one), Value::Map(other)) => {
-            let same = |(one, other): (&Entry, &Entry)| {
-                one.key == other.key && says_same(&one.value, &other.value)
-            };
+            let same =
+                |(one, other): (&Entry, &Entry)| one.key == other.key && says_same(&one.value, &other.value);
             one.len() == other.len() && one.iter().zip(other).all(same)
         }
         _ => false,

@@ -9,12 +9,14 @@
 //! to a credential that nobody knows.
 
 mod credential;
+mod generated;
 mod live;
 mod sharded;
 mod table;
 mod tenant;
 
 pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
+pub use generated::GeneratedToken;
 pub use live::Tenants;
 pub use table::{
     AppliedRows, BrokenRow, Found, Row, RowChange, RowContent, RowProblem, Table, TableSettings,

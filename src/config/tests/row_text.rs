@@ -13,7 +13,8 @@ use crate::tenants::{RowContent, Tenant};
 
 /// What is read where this text is the row `acme`.
 fn read(text: &str) -> Result<Tenant, String> {
-    let reader = RowReader::new(&good(MINIMAL), |name| (name == "SET").then(|| "set".to_owned()), Secrets::Needed);
+    let reader =
+        RowReader::new(&good(MINIMAL), |name| (name == "SET").then(|| "set".to_owned()), Secrets::Needed);
     match reader.read_text(text, Path::new("acme.yaml"), &"acme.yaml".into()).content {
         RowContent::Row(tenant) => Ok((*tenant).clone()),
         RowContent::Broken(broken) => Err(broken.problem),
@@ -90,7 +91,8 @@ fn a_row_is_changed_in_whatever_way_it_is_written() {
         row.set("paused", &json!(true)).unwrap();
         row.set("platform", &json!("go")).unwrap();
         row.add_sender("web", HASH).unwrap();
-        let tenant = read(row.as_str()).unwrap_or_else(|problem| panic!("{text}: {problem}\n{}", row.as_str()));
+        let tenant =
+            read(row.as_str()).unwrap_or_else(|problem| panic!("{text}: {problem}\n{}", row.as_str()));
         assert!(tenant.paused && !tenant.hold && tenant.platform.as_deref() == Some("go"), "{text}");
         assert_eq!((texts(&tenant, "host"), tenant.senders.len()), (vec!["h".to_owned()], 1), "{text}");
         row.remove("platform").unwrap();
@@ -151,8 +153,37 @@ proptest! {
 /// Any text, and often such as has a meaning in YAML or as a substitution.
 fn any_text() -> impl Strategy<Value = String> {
     let syntax = proptest::sample::select(vec![
-        "\n", "\n- ", ": ", " #", "${", "}", "$$", "$", "${env:SET}", "${file:/etc/passwd}", "\"", "\\", "'", "{{", "*", "&a",
-        "!x", "|", "null", "true", "~", "0", "\t", "\r\n", "\u{0}", "\u{85}", "\u{2028}", "\u{feff}", "\u{1b}", " ", "---\n",
+        "\n",
+        "\n- ",
+        ": ",
+        " #",
+        "${",
+        "}",
+        "$$",
+        "$",
+        "${env:SET}",
+        "${file:/etc/passwd}",
+        "\"",
+        "\\",
+        "'",
+        "{{",
+        "*",
+        "&a",
+        "!x",
+        "|",
+        "null",
+        "true",
+        "~",
+        "0",
+        "\t",
+        "\r\n",
+        "\u{0}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{1b}",
+        " ",
+        "---\n",
         "senders: []",
     ]);
     let pieces = prop_oneof![3 => syntax.prop_map(str::to_owned), 1 => any::<String>(), 1 => "[a-z]{0,4}"];
