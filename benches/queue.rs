@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice::otlp::{self, Signal};
-use sluice::route::{Glob, Hit, KeySource, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted};
+use sluice::route::{
+    Glob, Hit, KeySource, KeySpec, Matcher, Origin, RouteSpec, RouteTable, Unroutable, Unrouted,
+};
 use sluice::stream::{
     Admission, BatchSettings, Budget, Outlet, Placement, QueueSettings, Registry, Reservation, Shared,
     Stream, StreamCount, StreamName, WhenFull,
@@ -46,6 +48,8 @@ fn routes() -> RouteTable {
         name: attribute.to_owned(),
         matches: vec![(attribute.to_owned(), Matcher::Glob(Glob::new("*")))],
         signals: [true; 3],
+        tenants: None,
+        receivers: None,
         key: KeySpec::One(KeySource::Attributes(vec![attribute.to_owned()])),
         exporters: vec![0],
         continues: false,
@@ -98,6 +102,7 @@ fn queue(criterion: &mut Criterion) {
                     let routed = routes.route::<Unroutable>(
                         Signal::Logs,
                         entry.resource(),
+                        &Origin::default(),
                         &mut scratch,
                         place,
                         |_, _| {},

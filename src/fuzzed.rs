@@ -3,6 +3,7 @@
 //! The targets, below `fuzz/`, only hand their input over. The tests here hand over every seed, and every input that
 //! has failed before, so that what fuzzing has found stays found. `fuzz/README.md` says what the files hold.
 
+use crate::config::check_row;
 use crate::otlp::{self, Signal, oracle};
 use crate::receive::{check_credential, check_decompression, check_framing};
 
@@ -45,6 +46,13 @@ pub fn decompression(input: &[u8]) {
 /// What is read of an `Authorization` header: the input is its value.
 pub fn authorization(input: &[u8]) {
     check_credential(input);
+}
+
+/// The reader of rows of the table of tenants: it ends, shows no secret, and what it takes can be used.
+pub fn rows(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        check_row(text);
+    }
 }
 
 /// A signal, so that one corpus serves all three: `0` for traces, `1` for metrics, `2` for logs.
@@ -108,6 +116,11 @@ mod tests {
     #[test]
     fn authorization_holds_on_its_seeds() {
         replay("authorization", authorization);
+    }
+
+    #[test]
+    fn rows_holds_on_its_seeds() {
+        replay("rows", rows);
     }
 
     #[test]

@@ -63,14 +63,16 @@ impl FileStamp {
 /// Reads a regular file of at most so many bytes.
 pub(crate) fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    let kind = file.metadata()?.file_type();
+    let metadata = file.metadata()?;
+    let kind = metadata.file_type();
     if kind.is_dir() {
         return Err(io::Error::other("it is a directory"));
     }
     if !kind.is_file() {
         return Err(io::Error::other("it is a pipe or a device, not a file: write what it holds to a file"));
     }
-    let mut bytes = Vec::new();
+    // One byte more, so that a single read finds the end.
+    let mut bytes = Vec::with_capacity(metadata.len().min(largest) as usize + 1);
     file.take(largest + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > largest {
         return Err(too_large(largest));

@@ -282,7 +282,8 @@ async fn read(head: &Parts, body: Incoming, may_be_empty: bool) -> Result<Map<St
     let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     let is_json = media_type.trim().eq_ignore_ascii_case("application/json");
     // A page of another site can send a form without asking whether it may, and no JSON.
-    if !is_json && !(may_be_empty && content_type.is_none()) {
+    let may_be_none = may_be_empty && content_type.is_none();
+    if !(is_json || may_be_none) {
         return Err(BodyProblem::NotJson);
     }
     let body = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST).collect()).await;

@@ -185,6 +185,57 @@ mod tests {
         assert_eq!(code, ExitCode::FAILURE);
     }
 
+    /// A configuration whose tenants are in a directory with these files, and that directory.
+    fn with_tenants(files: &[(&str, &str)]) -> (String, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let yaml = format!(
+            "receivers: {{ otlp: {{ protocols: {{ http: }} }} }}\nexporters: {{ debug: }}\nroutes: [{{ exporters: [debug] }}]\n\
+             tenants: {{ directory: '{}' }}\n",
+            directory.path().display()
+        );
+        (yaml, directory)
+    }
+
+    #[test]
+    fn every_row_that_is_broken_is_listed_if_that_is_asked_for() {
+        let sender = |id: &str| format!("id: {id}\nsenders: [{{ name: web, token: s3cret }}]\n");
+        let (yaml, directory) = with_tenants(&[
+            ("acme.yaml", &sender("acme")),
+            ("globex.yaml", &sender("globex")),
+            ("initech.yaml", "id: initech\nvalue: { host: s3cret }\n"),
+            ("umbrella.yaml", "id: umbrella\n"),
+        ]);
+        let place = directory.path().to_str().unwrap();
+        assert_eq!(
+            run(&yaml, &[]),
+            ("sluice.yaml: fine\n".to_owned(), ExitCode::SUCCESS),
+            "they cost themselves alone"
+        );
+        let (text, code) = run(&yaml, &["--tenants"]);
+        assert_eq!(code, ExitCode::FAILURE);
+        assert_eq!(
+            text.replace(place, "tenants.d"),
+            "tenants.d/initech.yaml:2:1: error: unknown key `value` in the top level; did you mean `values`?\n  |\n\
+             2 | value: { host: [redacted] }\n  | ^^^^^\n\n\
+             tenants.d/globex.yaml: error: the token of sender `web` is also that of sender `web` of tenant `acme` (`acme.yaml`)\n\n\
+             tenants.d: 2 of 4 rows can be used\nsluice.yaml: 2 errors\n"
+        );
+    }
+
+    #[test]
+    fn a_directory_of_tenants_has_to_be_there() {
+        let (yaml, directory) = with_tenants(&[]);
+        drop(directory);
+        for options in [&[][..], &["--tenants"]] {
+            let (text, code) = run(&yaml, options);
+            assert_eq!(code, ExitCode::FAILURE);
+            assert!(text.contains("error: can't read the directory of tenants: No such file"), "{text}");
+        }
+    }
+
     #[test]
     fn problems_can_be_read_by_programs() {
         let (text, _) = run("exporter: {}\n", &["--format", "json"]);

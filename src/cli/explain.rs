@@ -12,7 +12,7 @@ use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::Transport;
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
-use crate::route::{RouteTable, RoutingKey, Unroutable, Unrouted};
+use crate::route::{Origin, RouteTable, RoutingKey, Unroutable, Unrouted};
 use crate::stream::StreamName;
 
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
@@ -173,6 +173,7 @@ impl Explanation {
         let routed = self.routes.route::<Unroutable>(
             self.signal,
             entry.resource(),
+            &Origin::default(),
             &mut String::new(),
             |hit| {
                 let (name, transport) = &self.exporters[hit.exporter];

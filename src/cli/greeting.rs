@@ -15,7 +15,7 @@ use prost::Message;
 
 use crate::otlp::{Signal, put_frame};
 use crate::receive::Snapshot;
-use crate::route::{RoutingKey, Unroutable};
+use crate::route::{Origin, RoutingKey, Unroutable};
 use crate::stream::StreamName;
 
 /// Logs first: they are what people send by hand.
@@ -86,10 +86,11 @@ fn is_taken(snapshot: &Snapshot, signal: Signal, resource: &Resource) -> bool {
     let routed = snapshot.routes.route::<Unroutable>(
         signal,
         &resource.encode_to_vec(),
+        &Origin::default(),
         &mut String::new(),
         |hit| {
             let name = StreamName { signal, key: RoutingKey::written(hit.key) };
-            all_fit &= snapshot.exporters[hit.exporter].active().transport.target(&name).is_ok();
+            all_fit &= snapshot.exporters[hit.exporter].target(&name).is_ok();
             Ok(())
         },
         |_, _| {},

@@ -40,6 +40,8 @@ pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use row_text::{RowText, UnwritableRow};
 pub(crate) use rows::LARGEST_ROW;
+#[cfg(any(test, fuzzing))]
+pub(crate) use rows::check_row;
 pub use rows::{ReadRow, RowReader};
 pub use schema::published as schema;
 pub use substitute::fingerprint;

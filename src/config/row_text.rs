@@ -4,6 +4,8 @@
 //! `${…}` included. That works on the lines of the file, which YAML allows to be written in many ways; so what comes of it is
 //! read again, and where it does not say what it should, the whole file is written anew, without comments.
 
+use std::fmt::Write as _;
+
 use serde_json::Value as Json;
 use thiserror::Error;
 
@@ -199,7 +201,9 @@ fn edited(source: &str, root: &Node, key: &str, value: Option<&Node>) -> String 
         if !out.is_empty() && !out.ends_with('\n') {
             out.push('\n');
         }
-        value.iter().for_each(|value| write_entry(key, value, 0, &mut out));
+        if let Some(value) = value {
+            write_entry(key, value, 0, &mut out);
+        }
         return out;
     };
     if let Some(Node { value: Value::Scalar(scalar), .. }) = value
@@ -225,7 +229,9 @@ fn edited(source: &str, root: &Node, key: &str, value: Option<&Node>) -> String 
         }
     }
     let mut middle = String::new();
-    value.iter().for_each(|value| write_entry(key, value, 0, &mut middle));
+    if let Some(value) = value {
+        write_entry(key, value, 0, &mut middle);
+    }
     [&source[..start], &middle, &source[end..]].concat()
 }
 
@@ -276,7 +282,9 @@ fn write_value(value: &Node, indent: usize, out: &mut String) {
         }
         Value::Map(entries) => {
             out.push('\n');
-            entries.iter().for_each(|entry| write_entry(&entry.key, &entry.value, indent, out));
+            for entry in entries {
+                write_entry(&entry.key, &entry.value, indent, out);
+            }
         }
     }
 }
@@ -310,10 +318,9 @@ fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             // What YAML takes for a line break or for nothing, and what no text in it may have.
-            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                out.push_str(&format!("\\u{:04X}", u32::from(char)));
+            char if char.is_control() || "\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}".contains(char) => {
+                write!(out, "\\u{:04X}", u32::from(char)).expect("a text takes all that is written");
             }
-            char if char.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(char))),
             char => out.push(char),
         }
     }

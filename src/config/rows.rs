@@ -16,6 +16,8 @@ use super::{Compiled, Secrets, Surroundings, secrets, shape};
 use crate::byte_order_mark;
 use crate::regular::{self, FileStamp};
 use crate::tenants::{BrokenRow, RowContent, Tenant};
+#[cfg(any(test, fuzzing))]
+use crate::tenants::{Row, Table, TableSettings};
 
 /// A file with one row is not larger.
 pub(crate) const LARGEST_ROW: u64 = 1 << 20;
@@ -58,12 +60,12 @@ impl RowReader {
         match regular::read(path, LARGEST_ROW) {
             Ok(bytes) => match std::str::from_utf8(&bytes) {
                 Ok(text) => self.read_text(text, path, place),
-                Err(_) => self.unreadable(path, place, "it is not UTF-8 text"),
+                Err(_) => Self::unreadable(path, place, "it is not UTF-8 text"),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 ReadRow { content: RowContent::Gone, problems: Vec::new(), files: Vec::new() }
             }
-            Err(error) => self.unreadable(path, place, &error.to_string()),
+            Err(error) => Self::unreadable(path, place, &error.to_string()),
         }
     }
 
@@ -105,7 +107,7 @@ impl RowReader {
         Some(compile::compile_row(&row, &root, place, &exporters, (text, self.secrets), files, report))
     }
 
-    fn unreadable(&self, path: &Path, place: &Arc<str>, reason: &str) -> ReadRow {
+    fn unreadable(path: &Path, place: &Arc<str>, reason: &str) -> ReadRow {
         let problems = vec![Problem::of_file(path, format!("can't read it: {reason}"))];
         let content = RowContent::Broken(broken(place, &problems, None, false));
         ReadRow { content, problems, files: Vec::new() }
@@ -176,5 +178,39 @@ fn typed<T: DeserializeOwned>(
             report.error_without_place(format!("can't be read as {what} ({:?})", error.classify()));
             None
         }
+    }
+}
+
+/// Checks what is promised of any text of a row: reading it ends, it shows no secret, and what is taken can be used.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_row(text: &str) {
+    // Right as a token, and not as a name, which is no secret.
+    const SECRET: &str = "hunter2~of~the~environment";
+    if text.contains("file:") {
+        // What is in files is no business of arbitrary text.
+        return;
+    }
+    let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
+    let reader = RowReader { env, secrets: Secrets::Needed, exporters: vec!["debug".into()] };
+    let ReadRow { content, problems, .. } =
+        reader.read_text(text, Path::new("acme.yaml"), &"acme.yaml".into());
+    let mut shown: String = problems.iter().map(ToString::to_string).collect();
+    if let RowContent::Row(tenant) = &content {
+        shown.extend([format!("{:?}", tenant.values)]);
+    }
+    assert!(!shown.contains(SECRET), "{shown}");
+    assert!(
+        !shown.contains("can't be read as"),
+        "the schema lets something pass that the model can't hold: {shown}"
+    );
+    let has_error = problems.iter().any(|problem| problem.severity == Severity::Error);
+    match content {
+        RowContent::Row(tenant) => {
+            assert!(&*tenant.id == "acme" && !has_error);
+            let table = Table::of(TableSettings::default(), std::slice::from_ref(&tenant), &Table::default());
+            assert!(matches!(table.tenant("acme"), Some(Row::Ready(same)) if Arc::ptr_eq(same, &tenant)));
+        }
+        RowContent::Broken(broken) => assert!(has_error && !broken.problem.is_empty()),
+        RowContent::Gone => panic!("a text is there"),
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{debug, error, info, warn};
@@ -14,6 +13,7 @@ use tracing::{debug, error, info, warn};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::pieces::{Pieces, Taken, Unreadable};
+use super::tenant_row::{alternatives, row_changed};
 use super::upstream::detail::Secrets;
 use super::{
     Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
@@ -216,10 +216,20 @@ async fn settle<'e>(
     backoff: &mut Backoff,
     attempting: &mut Option<Attempting<'e>>,
 ) -> Settled {
+    // Credentials of the row that were refused one after the other.
+    let mut refused_credentials = 0;
     'again: loop {
         *attempting = None;
+        let values = exporter.with_row(stream.name());
         // Made before anything is looked at, so that no change is missed.
-        let mut changed = pin!(exporter.changed().notified());
+        let reconfigured = exporter.changed().notified();
+        let row_changed = row_changed(exporter.tenants(), stream.name(), values.row.as_ref());
+        let mut changed = pin!(async {
+            tokio::select! {
+                () = reconfigured => {}
+                () = row_changed => {}
+            }
+        });
         withdraw(exporter, stream, pieces);
         if pieces.is_empty() {
             return Settled::Withdrawn;
@@ -235,9 +245,16 @@ async fn settle<'e>(
         if exporter.is_given_up() {
             return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
         }
+        if values.row.as_ref().is_some_and(|row| row.hold) {
+            put_back(pieces);
+            stream.set_activity(Activity::Held);
+            wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
+            stream.set_activity(Activity::Waiting);
+            continue;
+        }
         let active = Arc::clone(&exporter.active());
         let retry = &active.settings.retry;
-        let target = match active.transport.target(stream.name()) {
+        let target = match active.transport.target(&values) {
             Ok(target) => target,
             // There was one when it was admitted, so that a reload has taken it away and another can bring it back.
             Err(error) => {
@@ -393,6 +410,23 @@ async fn settle<'e>(
             }
         };
         drop(piece);
+        if let Some(row) = values.row.as_ref().filter(|_| is_of_credential(&answer.code)) {
+            let several = alternatives(&active.settings, row);
+            refused_credentials += 1;
+            if refused_credentials < several {
+                exporter.credentials().leave(row, values.choice.min(several - 1), several);
+                let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
+                if let Some(suppressed) = notice::due_for_one_of_many(&(name, &row.id), "next credential") {
+                    info!(
+                        exporter = %name, %signal, key = &*key.text(), tenant = %row.id, %target, code = %answer.code, suppressed,
+                        "the destination refuses this credential of the tenant, so the next one is tried: {}", answer.detail
+                    );
+                }
+                continue;
+            }
+            exporter.credentials().leave(row, values.choice.min(several - 1), several);
+        }
+        refused_credentials = 0;
         // What is held is tried again although retries are off, but no sender waits for that.
         let is_held = matches!(failure, Failure::Held { .. });
         if is_held && !retry.enabled && give_back(exporter, stream, pieces, &answer.detail).await {
@@ -476,7 +510,7 @@ fn count_withdrawn(exporter: &Exporter, stream: &Stream, records: u64) {
 /// Waits, unless the exporter changes before. What is withdrawn meanwhile doesn't wait as long; if nothing is left, the
 /// wait goes on all the same, since the next batch would only meet the same upstream.
 async fn wait_or(
-    changed: Pin<&mut Notified<'_>>,
+    changed: Pin<&mut impl Future<Output = ()>>,
     wait: Duration,
     exporter: &Exporter,
     stream: &Stream,
@@ -506,7 +540,7 @@ async fn wait_or(
 
 /// As [`wait_or`], for what the upstream is not to blame for: that time is none of `max_elapsed_time`.
 async fn wait_blameless(
-    changed: Pin<&mut Notified<'_>>,
+    changed: Pin<&mut impl Future<Output = ()>>,
     wait: Duration,
     exporter: &Exporter,
     stream: &Stream,
@@ -577,10 +611,16 @@ fn failing(
     }
 }
 
+/// Whether a destination that answers so refuses a credential.
+fn is_of_credential(code: &str) -> bool {
+    matches!(code, "401" | "403" | "UNAUTHENTICATED" | "PERMISSION_DENIED")
+}
+
 /// What is most likely wrong where a destination answers so.
 fn to_check(code: &str) -> &'static str {
     match code {
-        "401" | "403" | "407" | "UNAUTHENTICATED" | "PERMISSION_DENIED" => "credentials",
+        "407" | "token_refused" => "credentials",
+        code if is_of_credential(code) => "credentials",
         _ => "endpoint and protocol",
     }
 }
@@ -640,7 +680,7 @@ async fn bury(
     let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
     let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
     let records = buried.iter().map(Batch::records).sum();
-    let target = exporter.active().transport.target(stream.name()).ok();
+    let target = exporter.target(stream.name()).ok();
     let fate = exporter.bury(stream.name(), bytes, records, reason, cause, target.as_ref()).await;
     stream.note(|history| match fate {
         Fate::DeadLettered => history.dead_lettered_records += records,

@@ -11,15 +11,17 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
 
+use super::tenant_row::{CredentialChoices, StreamWithRow, row_of};
 use super::{
-    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Target, Transport, TransportError,
-    deliver,
+    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Target, TargetError, Transport,
+    TransportError, deliver,
 };
 use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
 use crate::stream::{Outlet, Registry, Shared, Stream, StreamName};
+use crate::tenants::Tenants;
 
 /// How often a draining exporter is asked whether it is empty.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -32,6 +34,7 @@ pub type DeadLetterBox = Arc<ArcSwapOption<DeadLetters>>;
 pub struct Exporter {
     registry: Arc<Registry>,
     active: ArcSwap<Active>,
+    credentials: CredentialChoices,
     counters: Counters,
     dead_letters: DeadLetterBox,
     /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
@@ -77,6 +80,7 @@ impl Exporter {
         let exporter = Arc::new(Self {
             registry,
             active: ArcSwap::from_pointee(active),
+            credentials: CredentialChoices::default(),
             counters: Counters::default(),
             dead_letters,
             changed: Notify::new(),
@@ -112,6 +116,27 @@ impl Exporter {
     /// The settings of now.
     pub fn active(&self) -> Guard<Arc<Active>> {
         self.active.load()
+    }
+
+    /// The table of tenants.
+    pub(super) fn tenants(&self) -> &Arc<Tenants> {
+        &self.registry.shared().tenants
+    }
+
+    /// Which of several credentials of a tenant is in use.
+    pub(super) fn credentials(&self) -> &CredentialChoices {
+        &self.credentials
+    }
+
+    /// A stream with the row that its tenant has now.
+    pub(super) fn with_row<'s>(&self, name: &'s StreamName) -> StreamWithRow<'s> {
+        let row = row_of(self.tenants(), name);
+        StreamWithRow { name, choice: self.credentials.of(row.as_ref()), row }
+    }
+
+    /// Where a stream of this name is sent now.
+    pub fn target(&self, name: &StreamName) -> Result<Target, TargetError> {
+        self.active().transport.target(&self.with_row(name))
     }
 
     /// Takes over new settings: streams use them from their next attempt, also those that wait for a retry.
@@ -308,7 +333,11 @@ struct Consumers(Weak<Exporter>);
 impl Outlet for Consumers {
     fn check(&self, name: &StreamName) -> Result<(), String> {
         let Some(exporter) = self.0.upgrade() else { return Ok(()) };
-        exporter.active().transport.target(name).map(drop).map_err(|error| error.to_string())
+        match exporter.target(name) {
+            // The row is at fault, not the entry: it waits until the row is put right.
+            Err(error) if error.is_of_row() => Ok(()),
+            target => target.map(drop).map_err(|error| error.to_string()),
+        }
     }
 
     fn start(&self, stream: Arc<Stream>) {

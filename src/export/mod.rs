@@ -15,6 +15,7 @@ mod grpc;
 mod http;
 mod pieces;
 mod settings;
+mod tenant_row;
 mod transport;
 mod upstream;
 mod utc;

@@ -144,6 +144,13 @@ pub enum TransportError {
     HeaderValue(HeaderName),
 }
 
+impl TargetError {
+    /// Whether the row of the stream's tenant is what has to be changed.
+    pub fn is_of_row(&self) -> bool {
+        matches!(self, Self::Render(error) if error.is_of_row())
+    }
+}
+
 /// Why a stream has no target: its entries can't be sent by this exporter.
 #[derive(Debug, Error)]
 pub enum TargetError {

@@ -3,7 +3,7 @@
 //! The resource has been validated. Within an attribute protobuf's rule holds that the last value wins.
 
 use super::plain::{self, Plain};
-use super::wire::{self, Sound};
+use super::wire::{self, Fields, Sound, put_delimited};
 
 /// The value of an attribute, as far as routing can use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,31 @@ pub fn find<'a>(resource: &'a [u8], wanted: &[impl AsRef<str>], out: &mut [Found
             }
         }
     }
+}
+
+/// The encoded `Resource` with `text` as the only value of an attribute, which stands behind all others; `None` if it has that
+/// and no other value of it already.
+pub(super) fn stamped(resource: &[u8], name: &str, text: &str) -> Option<Vec<u8>> {
+    let mut found = [Found::Absent];
+    find(resource, &[name], &mut found);
+    if found == [Found::Value(Value::Text(text))] {
+        return None;
+    }
+    let mut stamped = Vec::with_capacity(resource.len() + name.len() + text.len() + 32);
+    for field in Fields::of(resource).map_while(Result::ok) {
+        let is_former =
+            key_value((field.number, field.value)).is_some_and(|pair| pair.key == name.as_bytes());
+        if !is_former {
+            stamped.extend_from_slice(field.raw);
+        }
+    }
+    let mut value = Vec::with_capacity(text.len() + 8);
+    put_delimited(&mut value, 1, text.as_bytes());
+    let mut pair = Vec::with_capacity(name.len() + value.len() + 16);
+    put_delimited(&mut pair, 1, name.as_bytes());
+    put_delimited(&mut pair, 2, &value);
+    put_delimited(&mut stamped, 1, &pair);
+    Some(stamped)
 }
 
 /// A `KeyValue` taken apart.
@@ -107,6 +132,38 @@ mod tests {
     use prost::Message;
 
     use super::*;
+
+    #[test]
+    fn a_stamp_takes_the_place_of_every_value_and_leaves_the_rest_as_it_is() {
+        let pair = |key: &str, value| common::KeyValue {
+            key: key.to_owned(),
+            value: Some(common::AnyValue { value: Some(value) }),
+            ..common::KeyValue::default()
+        };
+        let text = |key: &str, value: &str| pair(key, Any::StringValue(value.to_owned()));
+        let of = |attributes: &[common::KeyValue]| Resource {
+            attributes: attributes.to_vec(),
+            dropped_attributes_count: 7,
+            ..Resource::default()
+        };
+        let stamp =
+            |attributes: &[common::KeyValue]| stamped(&of(attributes).encode_to_vec(), "tenant.id", "acme");
+        let (other, right) = (text("service.name", "shop"), text("tenant.id", "acme"));
+        for before in [
+            vec![other.clone()],
+            vec![text("tenant.id", "globex"), other.clone()],
+            vec![right.clone(), other.clone(), text("tenant.id", "globex")],
+            vec![pair("tenant.id", Any::IntValue(3)), other.clone()],
+        ] {
+            let after = Resource::decode(&*stamp(&before).unwrap()).unwrap();
+            assert_eq!(after, of(&[other.clone(), right.clone()]), "{before:?}");
+        }
+        assert_eq!(stamp(&[right.clone(), other.clone()]), None, "it is there");
+        assert_eq!(
+            Resource::decode(&*stamped(b"", "tenant.id", "acme").unwrap()).unwrap().attributes,
+            [right]
+        );
+    }
 
     fn resource(attributes: &[(&str, Any)]) -> Vec<u8> {
         let attributes = attributes.iter().map(|(key, value)| common::KeyValue {

@@ -9,9 +9,12 @@ use super::cut::{self, Cut};
 use super::fault::{Fault, Reason};
 use super::schema::Message;
 use super::validate::{Level, Walk};
-use super::wire::{Fields, Value};
-use super::{Ignored, Signal, locate, piece};
+use super::wire::{Fields, Value, put_delimited};
+use super::{Ignored, Signal, attributes, locate, piece};
 use crate::byte_order_mark;
+
+/// The number of the resource's field in an entry of any signal.
+const RESOURCE: u32 = 1;
 
 /// What a request holds.
 #[derive(Debug, Default)]
@@ -53,6 +56,20 @@ impl Entry<'_> {
     /// The encoded `Resource`; empty if there is none.
     pub fn resource(&self) -> &[u8] {
         &self.bytes[self.resource.0 as usize..self.resource.1 as usize]
+    }
+
+    /// Writes an attribute into the resource, in place of every value that it has there. Copies the entry unless it has that
+    /// value already.
+    pub fn stamp(&mut self, name: &str, text: &str) {
+        let Some(resource) = attributes::stamped(self.resource(), name, text) else { return };
+        let mut bytes = Vec::with_capacity(self.bytes.len() + resource.len() + 8);
+        put_delimited(&mut bytes, RESOURCE, &resource);
+        let range = ((bytes.len() - resource.len()) as u32, bytes.len() as u32);
+        for field in Fields::of(&self.bytes).map_while(Result::ok).filter(|field| field.number != RESOURCE) {
+            bytes.extend_from_slice(field.raw);
+        }
+        self.bytes = Cow::Owned(bytes);
+        self.resource = range;
     }
 }
 

@@ -188,6 +188,13 @@ pub(super) fn put_varint(out: &mut impl BufMut, mut value: u64) {
     out.put_u8(value as u8);
 }
 
+/// Appends a length-delimited field.
+pub(super) fn put_delimited(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    put_varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
 /// The bytes that an entry of `entry_len` bytes takes in a request: key, length, and itself.
 pub fn frame_len(entry_len: usize) -> usize {
     1 + varint_len(entry_len) + entry_len

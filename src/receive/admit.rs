@@ -7,21 +7,24 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
-use super::burial::Remains;
+use super::burial::{Remains, Stray};
 use super::copy::CopyLeave;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
+use super::owner::{self, Owner};
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::Tally;
 use super::{Caller, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
-use crate::route::{Unroutable, Unrouted};
+use crate::route::{Origin, Unroutable, Unrouted};
 use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Shed, Writing};
+use crate::tenants::{Tenant, UnknownTenant};
 
 /// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
 /// bytes at the least, so that a request of nothing but empty entries would take a hundred times its size.
@@ -74,6 +77,8 @@ enum Trouble {
     /// Nobody can take this entry, and why.
     Entry(String),
     Refused(Refused),
+    /// Its tenant can't be served now, and why.
+    Unavailable(String),
 }
 
 impl From<Unroutable> for Trouble {
@@ -135,6 +140,8 @@ impl Intake {
             Err(malformed) => return Self::malformed(counters, signal, &caller, &malformed).into(),
         };
         // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
+        let table = self.tenants.table();
+        owner::stamp(&table, caller.identity(), &mut split.entries);
         let copied = split.copied_bytes() as u64;
         if copied > 0 && copied + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
@@ -154,13 +161,37 @@ impl Intake {
         };
         let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
         let mut remarks = Remarks::default();
+        let (mut foreign, mut strays) = (0, Vec::new());
         remarks.add_ignored(&split.ignored);
         let mut tally = Tally::default();
         // The first entry that nothing takes.
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
         for entry in &split.entries {
-            let placed = place(&snapshot, signal, entry, &mut admission).map(|(streams, unfit)| {
+            let from = match Owner::of(&table, caller.identity(), entry.resource()) {
+                Owner::Nobody => Source { receiver: caller.receiver(), tenant: None },
+                Owner::Tenant(tenant) => Source { receiver: caller.receiver(), tenant: Some(tenant) },
+                Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter => {
+                    tally.dropped += entry.records;
+                    strays.push(Stray::of(entry, &unknown.to_string()));
+                    continue;
+                }
+                Owner::Unavailable(unavailable) => {
+                    return Self::unavailable(counters, signal, &caller, total, &unavailable.to_string())
+                        .into();
+                }
+                not_taken => {
+                    untaken.get_or_insert(entry.index);
+                    let why = if matches!(not_taken, Owner::Foreign(_)) { Why::Foreign } else { Why::Unfit };
+                    foreign += usize::from(why == Why::Foreign);
+                    remarks.add(why, entry.records, |text| {
+                        write!(text, "{entry_field}[{}]: {not_taken}", entry.index)
+                            .expect("writing to a String can't fail");
+                    });
+                    continue;
+                }
+            };
+            let placed = place(&snapshot, signal, entry, from, &mut admission).map(|(streams, unfit)| {
                 // Not rejected, since another exporter has it; but whoever sends it should know.
                 if let Some(error) = unfit {
                     remarks.add(Why::Unfit, 0, |text| {
@@ -187,14 +218,28 @@ impl Intake {
                 Err(Trouble::Refused(refused)) => {
                     return Self::refused(counters, signal, &caller, total, &refused).into();
                 }
+                Err(Trouble::Unavailable(why)) => {
+                    return Self::unavailable(counters, signal, &caller, total, &why).into();
+                }
             }
         }
+        let all_foreign = foreign > 0 && foreign == split.entries.len() && split.cuts.is_empty();
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
             caller.look_for_service(&split.entries, untaken, &split.cuts);
         }
-        let remains = Remains::of(encoding, split.cuts);
+        let remains = Remains::of(encoding, split.cuts, strays);
         let nothing_valid = split.entries.is_empty();
-        let admitted = Admitted { signal, transport, caller, total, tally, remarks, remains, nothing_valid };
+        let admitted = Admitted {
+            signal,
+            transport,
+            caller,
+            total,
+            tally,
+            remarks,
+            remains,
+            nothing_valid,
+            all_foreign,
+        };
         match self.commit(&snapshot, &mut admission, &body) {
             Ok(committed) => {
                 drop(admission);
@@ -257,6 +302,32 @@ impl Intake {
     }
 }
 
+/// Where an entry comes from.
+#[derive(Clone, Copy)]
+struct Source<'s> {
+    receiver: &'s str,
+    tenant: Option<&'s Arc<Tenant>>,
+}
+
+impl Source<'_> {
+    /// The positions of the exporters that the tenant's row names in place of its route's.
+    fn exporters(&self, snapshot: &Snapshot) -> Result<Option<SmallVec<[usize; 4]>>, Trouble> {
+        let Some((tenant, names)) = self.tenant.and_then(|tenant| Some((tenant, tenant.exporters.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        let position = |name: &str| snapshot.exporters.iter().position(|exporter| **exporter.name() == *name);
+        let positions: Option<_> = names.iter().map(|name| position(name)).collect();
+        // A reload has removed it since the row was read.
+        positions.map(Some).ok_or_else(|| {
+            Trouble::Unavailable(format!(
+                "the tenant `{}` can't be served now; send it again later",
+                tenant.id
+            ))
+        })
+    }
+}
+
 /// Whether it takes more than a few milliseconds to split a request and to copy it into queues.
 pub(super) fn takes_long(body: &[u8]) -> bool {
     body.len() > MOST_OF_A_WORKER || otlp::count_entries(body) * ENTRY_OVERHEAD > MOST_OF_A_WORKER
@@ -267,14 +338,22 @@ fn place<'a>(
     snapshot: &Snapshot,
     signal: Signal,
     entry: &otlp::Entry<'a>,
+    from: Source<'_>,
     admission: &mut Admission<'a>,
 ) -> Result<(usize, Option<String>), Trouble> {
+    let of_row = from.exporters(snapshot)?;
+    let origin = Origin {
+        receiver: Some(from.receiver),
+        tenant: from.tenant.map(|tenant| &*tenant.id),
+        exporters: of_row.as_deref(),
+    };
     SCRATCH.with_borrow_mut(|scratch| {
         let mut streams = 0;
         let mut unfit = None;
         snapshot.routes.route(
             signal,
             entry.resource(),
+            &origin,
             scratch,
             |hit| {
                 let exporter = &snapshot.exporters[hit.exporter];

@@ -1,4 +1,5 @@
-//! What is left of a request beside what was admitted: parts that are not valid, and what `when_full: shed` cut out.
+//! What is left of a request beside what was admitted: parts that are not valid, entries of tenants that are not in the table, and
+//! what `when_full: shed` cut out.
 //!
 //! It becomes dead letters once the request is answered, and not if it is refused, since its sender then sends all of it
 //! again. Until then, and until it is written, it takes memory that has to be there.
@@ -8,7 +9,7 @@ use std::time::SystemTime;
 
 use super::intake::{Intake, Snapshot};
 use crate::export::{self, Encoding, Fate, Letter, SHED};
-use crate::otlp::{Cut, Signal};
+use crate::otlp::{self, Cut, Entry, Signal};
 use crate::stream::{Budget, Reservation, Shed};
 
 /// What is left of a request.
@@ -17,15 +18,35 @@ pub(super) struct Remains {
     encoding: Encoding,
     pub(super) sheds: Vec<Shed>,
     pub(super) cuts: Vec<Cut>,
-    /// Memory for the bytes of either; without it there are none.
+    strays: Vec<Stray>,
+    /// Memory for the bytes of each; without it there are none.
     for_sheds: Option<Reservation>,
     for_cuts: Option<Reservation>,
+    for_strays: Option<Reservation>,
+}
+
+/// An entry whose tenant is not in the table.
+#[derive(Debug)]
+pub(super) struct Stray {
+    reason: String,
+    records: u64,
+    /// As a request of its own.
+    bytes: Vec<u8>,
+}
+
+impl Stray {
+    pub(super) fn of(entry: &Entry<'_>, reason: &str) -> Self {
+        let mut bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
+        otlp::put_frame(&mut bytes, entry.bytes.len());
+        bytes.extend_from_slice(&entry.bytes);
+        Self { reason: reason.to_owned(), records: entry.records, bytes }
+    }
 }
 
 impl Remains {
-    /// What is not valid of a request.
-    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>) -> Self {
-        Self { encoding, sheds: Vec::new(), cuts, for_sheds: None, for_cuts: None }
+    /// What is not valid of a request, and whose tenants are not known.
+    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, strays: Vec<Stray>) -> Self {
+        Self { encoding, sheds: Vec::new(), cuts, strays, for_sheds: None, for_cuts: None, for_strays: None }
     }
 }
 
@@ -40,6 +61,13 @@ impl Intake {
                 for cut in cuts {
                     cut.bytes = Vec::new();
                 }
+            }
+        }
+        if remains.for_strays.is_none() {
+            let bytes = remains.strays.iter().map(|stray| stray.bytes.len() as u64).sum();
+            remains.for_strays = self.hold(bytes, budget);
+            if remains.for_strays.is_none() {
+                remains.strays.clear();
             }
         }
         remains.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
@@ -59,13 +87,31 @@ impl Intake {
 
     /// Ends what is left of a request.
     pub(super) fn bury(&self, snapshot: &Snapshot, signal: Signal, remains: Remains) {
-        let Remains { encoding, sheds, cuts, for_sheds, for_cuts } = remains;
+        let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
         if !sheds.is_empty() {
             bury_sheds(snapshot, signal, sheds, for_sheds);
         }
         if let Some(held) = for_cuts {
             self.bury_cuts(signal, encoding, cuts, held);
         }
+        if let Some(held) = for_strays {
+            self.bury_strays(signal, strays, held);
+        }
+    }
+
+    fn bury_strays(&self, signal: Signal, strays: Vec<Stray>, held: Reservation) {
+        let dead_letters = self.dead_letters.clone();
+        self.burials.spawn(async move {
+            for Stray { reason, records, bytes } in strays {
+                let (encoding, bytes, time) = (Encoding::Proto, vec![bytes.into()], SystemTime::now());
+                let letter =
+                    Letter { exporter: None, signal, encoding, key: None, reason, records, bytes, time };
+                if export::bury(&dead_letters, letter).await != Fate::DeadLettered {
+                    break;
+                }
+            }
+            drop(held);
+        });
     }
 
     fn bury_cuts(&self, signal: Signal, encoding: Encoding, cuts: Vec<Cut>, held: Reservation) {

@@ -268,6 +268,8 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
         }
         Verdict::Refused(full) => later(encoding, &full.to_string()),
         Verdict::Undelivered(why) => later(encoding, &why.to_string()),
+        Verdict::Unavailable(why) => later(encoding, &why),
+        Verdict::Forbidden(why) => refuse(encoding, StatusCode::FORBIDDEN, Code::PermissionDenied, &why),
         Verdict::TooLarge(why) => too_large(encoding, why),
         Verdict::Malformed { field, message } => {
             let body = encoding.status(Code::InvalidArgument, &message, Some(&field));

@@ -88,6 +88,10 @@ pub enum Verdict {
     Refused(Full),
     /// Its upstreams have not taken all of it; what they have not taken, nor are being sent just now, is queued no more.
     Undelivered(Undelivered),
+    /// Nobody can tell whose it is now, or its tenant is not served, and why; none of it is queued.
+    Unavailable(String),
+    /// All of it names tenants that its sender may not send for, and which.
+    Forbidden(String),
     /// There will never be room, and why; none of it is queued.
     TooLarge(&'static str),
     /// It is not OTLP, or nothing in it is valid.
@@ -135,6 +139,8 @@ pub(super) struct Admitted {
     pub(super) remarks: Remarks,
     pub(super) remains: Remains,
     pub(super) nothing_valid: bool,
+    /// Whether each of its entries names a tenant that the sender may not send for.
+    pub(super) all_foreign: bool,
 }
 
 impl Intake {
@@ -206,7 +212,7 @@ impl Intake {
         }
         counters.count(signal, Outcome::Accepted, tally.accepted());
         counters.count(signal, Outcome::Rejected, remarks.rejected());
-        counters.count(signal, Outcome::Dropped, tally.unrouted + tally.shed);
+        counters.count(signal, Outcome::Dropped, tally.unrouted + tally.dropped + tally.shed);
         counters.count_unrouted(signal, tally.unrouted);
         counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);
@@ -226,6 +232,9 @@ impl Intake {
         let (answered, verdict) = match (remarks.verdict(missing), first) {
             (Verdict::Partly { message, .. }, Some(field)) if admitted.nothing_valid => {
                 (Answered::Rejected, Verdict::Malformed { field, message })
+            }
+            (Verdict::Partly { message, .. }, _) if admitted.all_foreign => {
+                (Answered::Rejected, Verdict::Forbidden(message))
             }
             (verdict @ Verdict::Partly { .. }, _) => (Answered::Partial, verdict),
             (verdict, _) => (Answered::Accepted, verdict),

@@ -25,6 +25,7 @@ mod json;
 mod listener;
 mod opening;
 mod otlp;
+mod owner;
 mod refusals;
 mod remarks;
 mod room;

@@ -42,6 +42,23 @@ impl Intake {
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
+    /// Counts a request that is not admitted since a tenant of it can't be served now, and its `records`.
+    pub(super) fn unavailable(
+        counters: &TransportCounters,
+        signal: Signal,
+        caller: &Caller,
+        records: u64,
+        why: &str,
+    ) -> Verdict {
+        counters.count(signal, Outcome::Refused, records);
+        counters.count_request(signal, Answered::Refused);
+        if let Some(suppressed) = notice::due_for_one_of_many(why, "tenant unavailable") {
+            let (peer, user_agent) = (caller.peer(), caller.user_agent());
+            warn!(%signal, peer, user_agent, records, suppressed, "request refused: {why}");
+        }
+        Verdict::Unavailable(why.to_owned())
+    }
+
     /// Counts a request that is not admitted, and its `records`.
     pub(super) fn refused(
         counters: &TransportCounters,

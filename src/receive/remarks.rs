@@ -17,8 +17,10 @@ const NAMED: usize = 3;
 pub(super) enum Why {
     /// No route takes the entry.
     Unrouted,
-    /// The routes or an exporter can't make a stream of it.
+    /// The routes or an exporter can't make a stream of it, or it is no tenant's of the table.
     Unfit,
+    /// It names a tenant that its sender may not send for.
+    Foreign,
     /// `when_full: shed` cut it out.
     Shed,
     /// The upstream refused it, or has something to say about it.
@@ -35,6 +37,7 @@ impl Why {
         match self {
             Self::Unrouted => "unrouted",
             Self::Unfit => "unfit",
+            Self::Foreign => "foreign tenant",
             Self::Shed => "shed",
             Self::Undelivered => "refused by the upstream",
             Self::Invalid(reason) => reason.text(),

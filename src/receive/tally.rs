@@ -15,6 +15,8 @@ pub(super) struct Tally {
     pub(super) placed: SmallVec<[(usize, u64, usize); 8]>,
     /// Records that `unrouted: drop` ended, of which the sender is told nothing.
     pub(super) unrouted: u64,
+    /// Records whose tenant is not in the table, which `unknown: dead_letter` ended.
+    pub(super) dropped: u64,
     /// Records that every one of their streams had to shed.
     pub(super) shed: u64,
     /// Records that no stream delivered, and at least one tried to.

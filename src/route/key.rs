@@ -109,7 +109,7 @@ fn split(written: &str) -> (Option<&str>, &str) {
 }
 
 /// Writes the tenant that the key which is written next belongs to.
-fn put_tenant(written: &mut String, tenant: &str) {
+pub(super) fn put_tenant(written: &mut String, tenant: &str) {
     written.extend([TENANT]);
     written.push_str(tenant);
     written.push(TENANT);

@@ -1,5 +1,6 @@
 //! What the configuration says about routing, compiled.
 
+use super::Glob;
 use super::matcher::Matcher;
 use super::template::Template;
 
@@ -10,6 +11,10 @@ pub struct RouteSpec {
     pub name: String,
     /// Resource attributes and what must hold for them; all must.
     pub matches: Vec<(String, Matcher)>,
+    /// The tenants whose entries it takes; `None` takes those of all, and those of nobody.
+    pub tenants: Option<Vec<Glob>>,
+    /// The names of the receivers whose entries it takes; `None` takes those of all.
+    pub receivers: Option<Vec<String>>,
     /// Which signals it takes, by `Signal::index`.
     pub signals: [bool; 3],
     /// What names the stream.

@@ -7,8 +7,11 @@ mod example;
 
 use std::fmt::Write as _;
 
-use super::key::put_part;
-use super::{KeySource, KeySpec, Matcher, Place, RouteSpec, RoutingKey, Template, Unrouted, Values};
+use super::key::{put_part, put_tenant};
+use super::{
+    Glob, KeySource, KeySpec, Matcher, Place, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue,
+    Unrouted, Values,
+};
 use crate::otlp::{self, Found, Signal, Value};
 
 /// A routing key, or a part of one, is at most this many bytes.
@@ -36,6 +39,8 @@ pub struct RouteTable {
 struct Route {
     name: Box<str>,
     matches: Vec<(usize, Matcher)>,
+    tenants: Option<Vec<Glob>>,
+    receivers: Option<Vec<String>>,
     signals: [bool; 3],
     key: Key,
     exporters: Vec<usize>,
@@ -54,6 +59,17 @@ enum Key {
 enum Source {
     Attributes(Vec<usize>),
     Template(Template),
+}
+
+/// Where an entry comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'o> {
+    /// The receiver that it came by; `None` if that is not known, so that it may be any.
+    pub receiver: Option<&'o str>,
+    /// The id of the tenant whose it is.
+    pub tenant: Option<&'o str>,
+    /// The positions of the exporters that it goes to in place of those of its route.
+    pub exporters: Option<&'o [usize]>,
 }
 
 /// A stream that an entry goes to.
@@ -89,6 +105,12 @@ pub enum Miss {
         /// Its value, or why it counts as absent.
         value: Result<String, Unusable>,
     },
+    /// It is for other receivers.
+    #[error("it is not for the receiver `{0}`")]
+    Receiver(String),
+    /// It is for other tenants.
+    #[error("{}", .0.as_ref().map_or_else(|| "it is for tenants, and the entry is nobody's".to_owned(), |id| format!("it is not for the tenant `{id}`")))]
+    Tenant(Option<String>),
     /// There is no key, and why: what is wrong with the attributes that it is made of, or with itself.
     #[error("it has no key: {0}")]
     Key(String),
@@ -176,6 +198,7 @@ struct Attributes<'a> {
     names: &'a [Box<str>],
     values: smallvec::SmallVec<[Text<'a>; 6]>,
     signal: Signal,
+    tenant: Option<&'a str>,
 }
 
 impl Values for Attributes<'_> {
@@ -187,6 +210,9 @@ impl Values for Attributes<'_> {
     }
     fn resource(&self, name: &str) -> Option<&str> {
         self.names.iter().position(|known| &**known == name).and_then(|at| self.values[at].get())
+    }
+    fn tenant(&self, name: &str) -> Option<&str> {
+        self.tenant.filter(|_| name == TENANT_ID)
     }
 }
 
@@ -234,6 +260,8 @@ impl RouteTable {
                         .map(|(name, matcher)| (position(&name), matcher))
                         .collect(),
                     name: spec.name.into(),
+                    tenants: spec.tenants,
+                    receivers: spec.receivers,
                     signals: spec.signals,
                     key,
                     exporters: spec.exporters,
@@ -260,7 +288,7 @@ impl RouteTable {
     /// At most four of them, and 64 characters of each.
     pub fn put_values(&self, signal: Signal, resource: &[u8], text: &mut String) {
         let asked = &self.asked[signal.index()];
-        let Ok(attributes) = self.find(signal, resource) else { return };
+        let Ok(attributes) = self.find(signal, resource, None) else { return };
         for (nth, &at) in asked.iter().take(SHOWN_VALUES).enumerate() {
             text.push_str(if nth == 0 { " (" } else { ", " });
             text.push_str(&self.attributes[at]);
@@ -295,15 +323,28 @@ impl RouteTable {
         &self,
         signal: Signal,
         resource: &[u8],
+        origin: &Origin<'_>,
         scratch: &mut String,
         mut hit: impl FnMut(Hit<'_>) -> Result<(), E>,
         mut miss: impl FnMut(usize, &dyn Fn() -> Miss),
     ) -> Result<bool, E> {
-        let attributes = self.find(signal, resource).map_err(E::from)?;
+        let attributes = self.find(signal, resource, origin.tenant).map_err(E::from)?;
         let mut routed = false;
         for (at, route) in self.routes.iter().enumerate() {
             if !route.signals[signal.index()] {
                 miss(at, &|| Miss::Signal(signal));
+                continue;
+            }
+            if let (Some(receivers), Some(receiver)) = (&route.receivers, origin.receiver)
+                && !receivers.iter().any(|known| known == receiver)
+            {
+                miss(at, &|| Miss::Receiver(receiver.to_owned()));
+                continue;
+            }
+            if let Some(tenants) = &route.tenants
+                && !origin.tenant.is_some_and(|id| tenants.iter().any(|glob| glob.matches(id)))
+            {
+                miss(at, &|| Miss::Tenant(origin.tenant.map(ToOwned::to_owned)));
                 continue;
             }
             let failed =
@@ -319,7 +360,7 @@ impl RouteTable {
                 miss(at, &|| Miss::Key(self.why_no_key(route, &attributes)));
                 continue;
             }
-            for &exporter in &route.exporters {
+            for &exporter in origin.exporters.unwrap_or(&route.exporters) {
                 hit(Hit { route: at, exporter, key: scratch.as_str() })?;
             }
             routed = true;
@@ -355,12 +396,26 @@ impl RouteTable {
             Source::Template(template) => {
                 let rendered = template.render(attributes, Place::Key);
                 let whole = rendered.ok().and_then(|key| as_key(&key).err()).map(|why| format!("it {why}"));
-                template.attributes().filter_map(position).filter_map(unusable).chain(whole).collect()
+                let nobodys = attributes.tenant.is_none()
+                    && template.reads().any(|read| matches!(read, TemplateValue::Tenant(_)));
+                let nobodys = nobodys.then(|| "the entry is no tenant's".to_owned());
+                template
+                    .attributes()
+                    .filter_map(position)
+                    .filter_map(unusable)
+                    .chain(nobodys)
+                    .chain(whole)
+                    .collect()
             }
         }
     }
 
-    fn find<'a>(&'a self, signal: Signal, resource: &'a [u8]) -> Result<Attributes<'a>, Unroutable> {
+    fn find<'a>(
+        &'a self,
+        signal: Signal,
+        resource: &'a [u8],
+        tenant: Option<&'a str>,
+    ) -> Result<Attributes<'a>, Unroutable> {
         let mut found: smallvec::SmallVec<[Found<'a>; 6]> =
             smallvec::smallvec![Found::Absent; self.attributes.len()];
         otlp::find(resource, &self.attributes, &mut found);
@@ -372,7 +427,7 @@ impl RouteTable {
                 Found::Conflicting => return Err(Unroutable::Conflicting(name.to_string())),
             });
         }
-        Ok(Attributes { names: &self.attributes, values, signal })
+        Ok(Attributes { names: &self.attributes, values, signal, tenant })
     }
 }
 
@@ -380,6 +435,9 @@ impl Route {
     /// Writes the routing key, or says that it is absent.
     fn put_key(&self, attributes: &Attributes<'_>, key: &mut String) -> bool {
         key.clear();
+        if let Some(tenant) = attributes.tenant {
+            put_tenant(key, tenant);
+        }
         match &self.key {
             Key::Route => {
                 key.push_str(&self.name);

@@ -125,10 +125,11 @@ impl Router {
             (Some(journal), recovery::look_through(recovery))
         });
         let tenants = Arc::new(Tenants::default());
-        let shared = Arc::new(Shared::new(
+        let shared = Arc::new(Shared::with_tenants(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
             journal.clone(),
+            tenants.clone(),
         ));
         let nothing = Snapshot {
             version: 0,

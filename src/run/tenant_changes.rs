@@ -225,7 +225,7 @@ impl Router {
             .change(move |directory| {
                 let mut file = RowInFile::find(directory, &id)?;
                 let tenant = file.usable(directory)?;
-                let issued = rotate(&mut file.row, &tenant, sender, overlap)?;
+                let issued = rotate(&mut file.row, &tenant, sender.as_deref(), overlap)?;
                 file.save(directory).map(|(name, _)| (name, issued))
             })
             .await
@@ -363,7 +363,7 @@ fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChang
 fn rotate(
     row: &mut RowText,
     tenant: &Tenant,
-    sender: Option<String>,
+    sender: Option<&str>,
     overlap: Duration,
 ) -> Result<IssuedToken, TenantChangeError> {
     let now = SystemTime::now();
@@ -374,8 +374,8 @@ fn rotate(
         token: made.token.clone(),
         former,
     };
-    let Some(position) = position(&tenant.senders, sender.as_deref())? else {
-        let name = sender.as_deref().unwrap_or(SENDER);
+    let Some(position) = position(&tenant.senders, sender)? else {
+        let name = sender.unwrap_or(SENDER);
         row.add_sender(name, &made.sha256)?;
         return Ok(issued(name, None));
     };

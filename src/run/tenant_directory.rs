@@ -75,7 +75,7 @@ impl TenantDirectory {
             secrets: HashMap::new(),
             secret_directories: HashMap::new(),
         };
-        let read = directory.read(names);
+        let read = directory.read(&names);
         Ok((directory, read))
     }
 
@@ -91,7 +91,7 @@ impl TenantDirectory {
         let naming =
             self.table.tenants().filter(|tenant| tenant.exporters.is_some()).map(|tenant| &tenant.place);
         let faulty = self.table.problems().map(|(place, ..)| place);
-        let read = directory.read(naming.chain(faulty).cloned().collect());
+        let read = directory.read(&naming.chain(faulty).cloned().collect());
         (directory, read)
     }
 
@@ -161,13 +161,15 @@ impl TenantDirectory {
     }
 
     /// Reads these rows again, and makes another table of them.
-    pub(super) fn read(&mut self, names: BTreeSet<Arc<str>>) -> RowsRead {
+    pub(super) fn read(&mut self, names: &BTreeSet<Arc<str>>) -> RowsRead {
         let mut changes = Vec::with_capacity(names.len());
         let mut problems = Vec::new();
         let mut told = HashSet::new();
         let read = self.read_files(&names.iter().cloned().collect::<Vec<_>>());
         // Of a file that several rows name, nothing is left then of when it was read before.
-        names.iter().for_each(|name| self.forget(name));
+        for name in names {
+            self.forget(name);
+        }
         for (name, stamp, ReadRow { content, problems: of_row, files }) in read {
             if !matches!(content, RowContent::Gone) {
                 self.remember(&name, stamp, files);
@@ -278,3 +280,6 @@ fn as_events_tell(path: &Path) -> PathBuf {
     // Where this is can't fail to be known but for an empty path.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use super::tenant_directory::{RowsRead, TenantDirectory};
 use super::watched::Watched;
 use crate::config::{Compiled, Problem, RowReader, Secrets, TenantRows, TenantTable};
 use crate::notice;
-use crate::tenants::{Table, Tenants};
+use crate::tenants::{Table, TableSettings, Tenants};
 
 /// How often all stamps are looked at, at most.
 const LOOK: Duration = Duration::from_secs(5);
@@ -130,7 +130,7 @@ impl TenantRegistry {
                 });
             };
             let (name, made) = change(directory)?;
-            let read = directory.read(BTreeSet::from([name.clone()]));
+            let read = directory.read(&BTreeSet::from([name.clone()]));
             tenants.swap(directory.table().clone());
             report(directory, &read);
             match directory.table().problem(&name) {
@@ -172,7 +172,7 @@ impl TenantRegistry {
             if names.is_empty() {
                 return false;
             }
-            let read = directory.read(names);
+            let read = directory.read(&names);
             tenants.swap(directory.table().clone());
             report(directory, &read);
             true
@@ -190,11 +190,9 @@ fn report(directory: &TenantDirectory, read: &RowsRead) {
             continue;
         };
         let row = directory.path().join(&**place);
-        if table.is_tenant(place) {
-            warn!(row = %row.display(), suppressed, "a row of the table of tenants can't be used, its tenant stays as it was: {}", problem.text);
-        } else {
-            warn!(row = %row.display(), suppressed, "a row of the table of tenants can't be used, its senders get 503: {}", problem.text);
-        }
+        let then = if table.is_tenant(place) { "its tenant stays as it was" } else { "its senders get 503" };
+        let problem = &problem.text;
+        warn!(row = %row.display(), suppressed, "a row of the table of tenants can't be used, {then}: {problem}");
     }
     for place in &read.applied.repaired {
         if let Some(suppressed) = notice::due_for_one_of_many(&("tenants", place), "repaired row") {
@@ -212,7 +210,7 @@ pub async fn watch_tenants(router: Arc<Router>) {
         let noticed = noticed.clone();
         move |event| noticed.take_note(event)
     });
-    let mut next_look = Instant::now();
+    let mut next_look = Instant::now() + LOOK;
     loop {
         let may_watch_others = tokio::select! {
             () = registry.reloaded.notified() => true,
@@ -270,8 +268,7 @@ impl Noticed {
 /// Reads every row of a directory, and returns how many can be used, how many can't, and what is wrong or odd. Blocks for
 /// as long as that takes.
 pub fn check_tenants(directory: &Path, reader: RowReader) -> std::io::Result<(usize, usize, Vec<Problem>)> {
-    let settings = crate::tenants::TableSettings::default();
-    let (directory, read) = TenantDirectory::load(directory.to_owned(), settings, reader)?;
+    let (directory, read) = TenantDirectory::load(directory.to_owned(), TableSettings::default(), reader)?;
     let table = directory.table();
     Ok((table.tenants().count(), table.problems().count(), read.problems))
 }

@@ -53,7 +53,7 @@ impl Watched {
                     }
                 }
                 Err(error) => {
-                    debug!(directory = %new.display(), "can't be watched, polling instead: {error}")
+                    debug!(directory = %new.display(), "can't be watched, polling instead: {error}");
                 }
             }
         }

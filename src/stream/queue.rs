@@ -23,6 +23,7 @@ use super::receipt::{Stub, Stubs};
 use super::registry::{NoStream, Registry, StreamCount};
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
+use crate::tenants::Account;
 
 /// Set in `held` when the registry has let go of the stream: nothing may be reserved any more.
 const GONE: u64 = 1 << 63;
@@ -57,6 +58,8 @@ pub struct Stream {
     counts: AtomicBool,
     /// Its place in the journal, if there is one.
     pub(super) durable: Option<Durable>,
+    /// Of the tenant whose data it holds, if that is one's.
+    account: Option<Arc<Account>>,
 }
 
 #[derive(Debug)]
@@ -124,9 +127,12 @@ impl Stream {
             next_sequence: 0,
             last_used: Instant::now(),
         };
+        let tenants = &registry.shared().tenants;
+        let account = name.key.tenant().map(|tenant| tenants.account(tenant));
         Self {
             name,
             durable,
+            account,
             registry,
             held: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -146,6 +152,11 @@ impl Stream {
     /// The stream's name.
     pub fn name(&self) -> &StreamName {
         &self.name
+    }
+
+    /// Of the tenant whose data it holds, if that is one's.
+    pub fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
     }
 
     /// The registry that the stream lives in.

@@ -20,6 +20,7 @@ use super::{Budget, QueueSettings, StreamName};
 use crate::journal::{Journal, RecoveredStream};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
+use crate::tenants::Tenants;
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -48,6 +49,8 @@ pub struct Shared {
     pub streams: Arc<StreamCount>,
     /// Where entries are kept beside the memory, if anywhere.
     pub journal: Option<Journal>,
+    /// The table of tenants.
+    pub tenants: Arc<Tenants>,
     /// What streams have come to that are gone.
     pub past: Past,
     /// For backlogs, so that they are not the end of everybody's memory.
@@ -61,10 +64,20 @@ const READING: u64 = 4;
 const SPILL: u64 = 2;
 
 impl Shared {
-    /// Memory, streams, and a journal if there is one.
+    /// Memory, streams, and a journal if there is one; without tenants.
     pub fn new(budget: Arc<Budget>, streams: Arc<StreamCount>, journal: Option<Journal>) -> Self {
+        Self::with_tenants(budget, streams, journal, Arc::default())
+    }
+
+    /// The same with a table of tenants.
+    pub fn with_tenants(
+        budget: Arc<Budget>,
+        streams: Arc<StreamCount>,
+        journal: Option<Journal>,
+        tenants: Arc<Tenants>,
+    ) -> Self {
         let reading = ReadingRoom::new(budget.limit() / READING);
-        Self { budget, streams, journal, past: Past::default(), reading }
+        Self { budget, streams, journal, tenants, past: Past::default(), reading }
     }
 
     /// Changes `limits.memory`, and with it what backlogs may take when they are read.

@@ -47,7 +47,9 @@ impl SecretHash {
     /// Of these bytes one after the other.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut context = Context::new(&SHA256);
-        parts.iter().for_each(|part| context.update(part));
+        for part in parts {
+            context.update(part);
+        }
         Self(context.finish().as_ref().try_into().expect("a SHA-256 has 32 bytes"))
     }
 

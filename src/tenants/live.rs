@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use dashmap::DashMap;
 use tokio::sync::watch;
 
+use super::account::Account;
 use super::table::Table;
 
 /// The table in use. It is swapped as a whole: whoever has loaded it sees one state of all rows.
@@ -12,11 +14,13 @@ use super::table::Table;
 pub struct Tenants {
     table: ArcSwap<Table>,
     version: watch::Sender<u64>,
+    /// Of tenants that have sent, or have streams, since the process began.
+    accounts: DashMap<Arc<str>, Arc<Account>>,
 }
 
 impl Default for Tenants {
     fn default() -> Self {
-        Self { table: ArcSwap::default(), version: watch::Sender::new(0) }
+        Self { table: ArcSwap::default(), version: watch::Sender::new(0), accounts: DashMap::new() }
     }
 }
 
@@ -24,6 +28,20 @@ impl Tenants {
     /// The table of now, for as long as a decision takes.
     pub fn table(&self) -> Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// The account of a tenant, which is opened if there is none.
+    pub fn account(&self, id: &str) -> Arc<Account> {
+        if let Some(account) = self.accounts.get(id) {
+            return account.clone();
+        }
+        let id: Arc<str> = id.into();
+        self.accounts.entry(id.clone()).or_insert_with(|| Arc::new(Account::new(id))).clone()
+    }
+
+    /// The account of a tenant, if one was opened.
+    pub fn known_account(&self, id: &str) -> Option<Arc<Account>> {
+        self.accounts.get(id).map(|account| account.clone())
     }
 
     /// Tells of every swap: the number grows with each.

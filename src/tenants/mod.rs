@@ -8,6 +8,7 @@
 //! table makes of rows: which of two rows with the same credential counts, what a broken row keeps, and what is answered
 //! to a credential that nobody knows.
 
+mod account;
 mod credential;
 mod generated;
 mod live;
@@ -15,6 +16,7 @@ mod sharded;
 mod table;
 mod tenant;
 
+pub use account::Account;
 pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
 pub use generated::GeneratedToken;
 pub use live::Tenants;

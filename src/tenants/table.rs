@@ -178,6 +178,7 @@ impl Table {
     }
 
     /// The same rows with other settings.
+    #[must_use]
     pub fn with_settings(&self, settings: TableSettings) -> Self {
         Self { settings: Arc::new(settings), ..self.clone() }
     }

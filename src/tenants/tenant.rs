@@ -62,7 +62,9 @@ pub struct Sender {
 
 /// Named values, each with one text or several that are tried in their order. Any may be a secret.
 #[derive(Clone, Default)]
-pub struct TenantValues(Box<[(Box<str>, Box<[SecretString]>)]>);
+pub struct TenantValues(Box<[(Box<str>, Texts)]>);
+
+type Texts = Box<[SecretString]>;
 
 impl TenantValues {
     /// In the order in which they are written; the names are unique, and each has at least one text.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sluice::otlp::Signal;
@@ -14,7 +15,7 @@ use crate::support::grpc_upstream::{GrpcUpstream, Reply};
 use crate::support::letters::letters;
 use crate::support::payload::{self, logs};
 use crate::support::scripted::{Asked, Said, Scripted};
-use crate::support::token_server::{CLIENT_SECRET, Grant, TokenServer, refusal, token};
+use crate::support::token_server::{CLIENT_SECRET, TokenServer, refusal, token};
 use crate::support::yaml::{LETTERS, QUICK, SINGLY, by_stream, exporters, to};
 use crate::support::{Front, Sluice, SluiceProcess, eventually};
 
@@ -165,7 +166,7 @@ async fn a_token_that_the_upstream_refuses_is_fetched_anew_and_what_waited_is_de
 #[tokio::test]
 async fn a_refusal_of_the_client_holds_its_streams_and_is_said_in_log_and_api_without_the_secret() {
     let tokens = TokenServer::giving(HOUR).await;
-    tokens.set(Grant::Answer(refusal("invalid_client", &format!("sluice with {CLIENT_SECRET} has expired"))));
+    tokens.fail_with(refusal("invalid_client", &format!("sluice with {CLIENT_SECRET} has expired")));
     let (up, texts) = upstream(|_| true).await;
     let sluice = SluiceProcess::start(&with_tokens(&up, &tokens, ""), &["--log-level", "trace"]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["1"])])).await;
@@ -183,7 +184,7 @@ async fn a_refusal_of_the_client_holds_its_streams_and_is_said_in_log_and_api_wi
     assert!(shown["last_error"]["message"].as_str().unwrap().contains(expected), "{shown}");
     assert!(sluice.metric("sluice_export_attempts_total", &[("code", "token_refused")]).await >= 1.0);
     assert!(up.asked().is_empty(), "nothing goes out without a token");
-    tokens.set(Grant::Token(HOUR));
+    tokens.recover();
     sluice.settled().await;
     assert_eq!(*texts.lock(), ["1"]);
     let config = sluice.get("/api/v1/config").await.text();
@@ -192,57 +193,55 @@ async fn a_refusal_of_the_client_holds_its_streams_and_is_said_in_log_and_api_wi
     }
 }
 
-#[tokio::test]
-async fn whatever_a_token_endpoint_does_nothing_is_lost_and_sending_goes_on_when_it_gives_tokens_again() {
-    let html = "<html>".to_owned() + &"x".repeat(1 << 20);
-    let faults = [
-        ("token", Said::new(500, &[], "oops")),
-        ("token", Said::new(200, &[], "{\"access_token\":").endless()),
-        ("token_refused", Said::new(200, &[], "{\"access_token\":")),
-        ("token_refused", Said::new(200, &[], html)),
-        ("token_refused", Said::new(307, &[("location", "http://127.0.0.1:1/?s3cret")], "")),
-    ];
-    let cases = faults.map(|(code, fault)| async move {
-        let tokens = TokenServer::giving(HOUR).await;
-        tokens.set(Grant::Answer(fault));
-        let (up, texts) = upstream(|header| header == format!("Bearer {}", token(1))).await;
-        // Short of patience, but a token is not what the batch is blamed for that is held.
-        let sluice = Sluice::start(&with_tokens(&up, &tokens, "timeout: 300ms")).await;
-        send_over(&sluice, 3, Duration::from_millis(3)).await;
-        let error = eventually("it is seen that there is no token", async || {
-            Some(stream(&sluice, "a").await["last_error"].clone()).filter(|error| !error.is_null())
-        })
-        .await;
-        assert_eq!(error["code"], code, "{error}");
-        assert!(!error.to_string().contains("s3cret"), "{error}");
-        tokens.set(Grant::Token(HOUR));
-        let metrics = sluice.settled().await;
-        assert_eq!(
-            metrics.sum("sluice_exported_records_total", &[("outcome", "delivered")]).to_bits(),
-            9_f64.to_bits()
-        );
-        assert_whole_and_in_order(&texts.lock(), 3);
-    });
-    futures_of(cases).await;
-}
-
-/// Waits for all of them at the same time.
-async fn futures_of<const N: usize>(all: [impl Future<Output = ()>; N]) {
-    let mut all = all.map(Box::pin);
-    let mut done = [false; N];
-    std::future::poll_fn(|cx| {
-        for (future, done) in all.iter_mut().zip(&mut done) {
-            *done = *done || future.as_mut().poll(cx).is_ready();
-        }
-        if done.iter().all(|done| *done) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+/// Sends through an exporter whose token endpoint answers so at first, which is seen as an attempt with this code; then it gives
+/// tokens.
+async fn goes_on_after(fault: Said, code: &str) {
+    let tokens = TokenServer::giving(HOUR).await;
+    tokens.fail_with(fault);
+    let (up, texts) = upstream(|header| header == format!("Bearer {}", token(1))).await;
+    let sluice = Sluice::start(&with_tokens(&up, &tokens, "timeout: 300ms")).await;
+    send_over(&sluice, 3, Duration::from_millis(3)).await;
+    let error = eventually("it is seen that there is no token", async || {
+        Some(stream(&sluice, "a").await["last_error"].clone()).filter(|error| !error.is_null())
     })
     .await;
+    assert_eq!(error["code"], code, "{error}");
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+    tokens.recover();
+    sluice.settled().await;
+    assert_whole_and_in_order(&texts.lock(), 3);
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_a_token_endpoint_fails() {
+    goes_on_after(Said::new(500, &[], "oops"), "token").await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_a_token_endpoint_does_not_end_its_answers() {
+    goes_on_after(Said::new(200, &[], "{\"access_token\":").endless(), "token").await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_a_token_endpoint_answers_by_half_a_token() {
+    goes_on_after(Said::new(200, &[], "{\"access_token\":\"h4lf-s3cret"), "token_refused").await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_a_token_endpoint_answers_by_a_mebibyte() {
+    goes_on_after(Said::new(200, &[], "x".repeat(1 << 20)), "token_refused").await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_a_token_endpoint_redirects() {
+    let elsewhere = [("location", "http://127.0.0.1:1/?s3cret")];
+    goes_on_after(Said::new(307, &elsewhere, ""), "token_refused").await;
 }
 
 #[tokio::test]
 async fn a_token_endpoint_that_never_answers_delays_only_the_exporter_that_needs_it() {
     let tokens = TokenServer::giving(HOUR).await;
-    tokens.set(Grant::Answer(Said::new(200, &[], "").endless()));
+    tokens.fail_with(Said::new(200, &[], "").endless());
     let (waits, _) = upstream(|_| true).await;
     let (goes_on, texts) = upstream(|_| true).await;
     let config = tokens.extension("")
@@ -314,7 +313,6 @@ async fn a_password_in_a_file_is_read_again_and_its_absence_leaves_the_last_one(
             to(&up.url(), &["auth: { authenticator: basicauth/up }", SINGLY, QUICK]),
         )]) + &by_stream("otlp_http/up")
     };
-    use base64::Engine as _;
     let basic = |password: &str| {
         format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("acme:{password}")))
     };

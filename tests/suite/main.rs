@@ -57,6 +57,7 @@ mod routing;
 mod shutdown;
 mod slow_disk;
 mod smoke;
+mod tenants;
 mod tenants_api;
 mod tls;
 mod waits;

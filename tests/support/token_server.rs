@@ -8,19 +8,11 @@ use parking_lot::Mutex;
 
 use super::scripted::{Asked, Said, Scripted};
 
-/// What it does with a request.
-#[derive(Clone, Debug)]
-pub enum Grant {
-    /// Gives a token that is good for so long.
-    Token(Duration),
-    /// Answers so.
-    Answer(Said),
-}
-
 /// The endpoint. It ends with the test's runtime.
 pub struct TokenServer {
     server: Scripted,
-    grant: Arc<Mutex<Grant>>,
+    /// What it says to every request in place of a token.
+    failing: Arc<Mutex<Option<Said>>>,
     given: Arc<AtomicUsize>,
 }
 
@@ -30,13 +22,13 @@ pub const CLIENT_SECRET: &str = "cl1ent-s3cret";
 impl TokenServer {
     /// One that gives tokens `token-1-s3cret`, `token-2-s3cret`, … of so long a life.
     pub async fn giving(lifetime: Duration) -> Self {
-        let grant = Arc::new(Mutex::new(Grant::Token(lifetime)));
+        let failing = Arc::<Mutex<Option<Said>>>::default();
         let given = Arc::new(AtomicUsize::new(0));
-        let (told, number) = (grant.clone(), given.clone());
-        let server = Scripted::new(move |asked| match told.lock().clone() {
-            Grant::Answer(said) => said,
-            Grant::Token(_) if !is_known(asked) => refusal("invalid_client", "wrong credentials"),
-            Grant::Token(lifetime) => {
+        let (fails, number) = (failing.clone(), given.clone());
+        let server = Scripted::new(move |asked| match fails.lock().clone() {
+            Some(said) => said,
+            None if !is_known(asked) => refusal("invalid_client", "wrong credentials"),
+            None => {
                 let number = number.fetch_add(1, Ordering::SeqCst) + 1;
                 let seconds = lifetime.as_secs();
                 let body = format!(
@@ -47,12 +39,17 @@ impl TokenServer {
             }
         })
         .await;
-        Self { server, grant, given }
+        Self { server, failing, given }
     }
 
-    /// What it does from now on.
-    pub fn set(&self, grant: Grant) {
-        *self.grant.lock() = grant;
+    /// From now on it gives no token, and says this.
+    pub fn fail_with(&self, said: Said) {
+        *self.failing.lock() = Some(said);
+    }
+
+    /// From now on it gives tokens again.
+    pub fn recover(&self) {
+        *self.failing.lock() = None;
     }
 
     /// How many tokens it has given.

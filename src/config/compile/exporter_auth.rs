@@ -43,14 +43,8 @@ impl<'e, 'a> ExporterAuths<'e, 'a> {
         let name = auth?.authenticator.as_deref()?;
         let at = node.near(&["auth", "authenticator"]);
         let (extension, extension_at) = self.extensions.find(name, &[], at, context)?;
-        let method = match self.compiled.get(name) {
-            Some(known) => known.clone(),
-            None => {
-                let method = method(extension, extension_at, context);
-                self.compiled.insert(name.to_owned(), method.clone());
-                method
-            }
-        }?;
+        let compiled = self.compiled.entry(name.to_owned());
+        let method = compiled.or_insert_with(|| method(extension, extension_at, context)).clone()?;
         let auth = ExporterAuth { authenticator: Arc::from(name), method };
         let header = auth.header();
         if headers.iter().any(|(other, _)| other == header) {

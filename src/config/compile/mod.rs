@@ -157,7 +157,7 @@ pub(super) fn compile(
     let exporters = exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
     extensions.warn_of_unused(context);
     receiver_auth::check_table(&listeners, root, context);
-    let routes = routes::compile(&config.routes, &config.exporters, root, context);
+    let routes = routes::compile(&config.routes, &config.exporters, &config.receivers, root, context);
     template_values::check(&exporters, &routes, &config.routes, root, context);
     let tenants = config.tenants.as_ref().and_then(|section| {
         let names = exporter_names(config, root, context.report);

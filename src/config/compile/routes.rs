@@ -7,7 +7,8 @@ use regex::Regex;
 use super::Context;
 use super::url::report_template;
 use crate::config::model::{
-    Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Route, Signal as Written,
+    Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver, Route, Signal as Written,
+    TenantGlobs,
 };
 use crate::config::node::Node;
 use crate::config::problem::{Span, enumerated, nearest, quoted};
@@ -18,6 +19,7 @@ use crate::route::{Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, Templ
 pub(super) fn compile(
     routes: &[Route],
     exporters: &Named<Exporter>,
+    receivers: &Named<Receiver>,
     root: &Node,
     context: &mut Context<'_>,
 ) -> Vec<RouteSpec> {
@@ -36,7 +38,7 @@ pub(super) fn compile(
     let mut lines: HashMap<String, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let node = all.item(index).unwrap_or(all);
-        let spec = one(index, route, exporters, &positions, node, written, context);
+        let spec = one(index, route, (exporters, receivers), &positions, node, written, context);
         if let Some(first) = lines.get(&spec.name) {
             let line = context.line_of(*first);
             context
@@ -111,7 +113,7 @@ impl<'a> Earlier<'a> {
 fn one(
     index: usize,
     route: &Route,
-    exporters: &Named<Exporter>,
+    (exporters, known): (&Named<Exporter>, &Named<Receiver>),
     positions: &Positions<'_>,
     node: &Node,
     written: &Node,
@@ -142,12 +144,65 @@ fn one(
     RouteSpec {
         name,
         matches,
+        tenants: tenants(route, node, context),
+        receivers: receivers(route, known, node, context),
         signals,
         key: key(route.key.as_ref(), node.near(&["key"]), context),
         exporters: targets(route, exporters, positions, signals, node, written, context),
         continues: route.continues,
         max_streams: route.max_streams,
     }
+}
+
+/// The ids that the route is for.
+fn tenants(route: &Route, node: &Node, context: &mut Context<'_>) -> Option<Vec<Glob>> {
+    let globs = match route.tenants.as_ref()? {
+        TenantGlobs::One(glob) => std::slice::from_ref(glob),
+        TenantGlobs::AnyOf(globs) => globs,
+    };
+    let node = node.near(&["tenants"]);
+    if globs.is_empty() && !context.report.has_error_within(node.span) {
+        context
+            .report
+            .error(node.span, "a route without tenants takes nothing")
+            .help("write `\"*\"` for those of the table, or leave out `tenants` to take the entries of nobody as well");
+    }
+    Some(globs.iter().map(|glob| Glob::new(glob)).collect())
+}
+
+/// The receivers that the route is for, which are to be there.
+fn receivers(
+    route: &Route,
+    known: &Named<Receiver>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<Vec<String>> {
+    let names = route.receivers.as_ref()?;
+    let list = node.near(&["receivers"]);
+    if names.is_empty() && !context.report.has_error_within(list.span) {
+        context
+            .report
+            .error(list.span, "a route without receivers takes nothing")
+            .help("leave out `receivers` to take what comes by any of them");
+    }
+    for (index, name) in names.iter().enumerate() {
+        if known.0.iter().any(|(known, _)| known == name) {
+            continue;
+        }
+        let item = list.item(index).unwrap_or(list);
+        let near = if item.is_substituted() {
+            None
+        } else {
+            nearest(name, known.0.iter().map(|(name, _)| name.as_str()))
+        };
+        let shown = context.written(item);
+        let names: Vec<String> = known.0.iter().map(|(name, _)| named(name)).collect();
+        context.report.error(item.span, format!("there is no receiver {shown}")).help(near.map_or_else(
+            || format!("the receivers are {}", enumerated(&names)),
+            |near| format!("did you mean {}?", named(near)),
+        ));
+    }
+    Some(names.clone())
 }
 
 fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
@@ -510,6 +565,13 @@ fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &m
 
 /// Whether nothing that `later` matches gets past `earlier`.
 fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
+    let tenants = earlier.tenants.as_ref().is_none_or(|earlier| {
+        let earlier = Matcher::AnyOf(earlier.clone());
+        later.tenants.as_ref().is_some_and(|later| Matcher::AnyOf(later.clone()).implies(&earlier))
+    });
+    let receivers = earlier.receivers.as_ref().is_none_or(|earlier| {
+        later.receivers.as_ref().is_some_and(|later| later.iter().all(|name| earlier.contains(name)))
+    });
     let signals = earlier.signals.iter().zip(later.signals).all(|(earlier, later)| *earlier || !later);
     let matches = earlier.matches.iter().all(|(attribute, matcher)| {
         later.matches.iter().any(|(other, condition)| other == attribute && condition.implies(matcher))
@@ -520,20 +582,22 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
     };
     let has_key = earlier.key.sources().all(|source| match source {
         KeySource::Attributes(names) => names.iter().any(required),
-        // The id is there or not, which a condition on attributes doesn't say.
         KeySource::Template(template) => template.reads().all(|read| match read {
             TemplateValue::Resource(name) => required(name),
-            TemplateValue::Key | TemplateValue::KeyPart(_) | TemplateValue::Tenant(_) => false,
+            TemplateValue::Key | TemplateValue::KeyPart(_) => false,
+            TemplateValue::Tenant(_) => earlier.tenants.is_some(),
             TemplateValue::Signal => true,
         }),
     });
-    !earlier.continues && signals && matches && has_key
+    !earlier.continues && tenants && receivers && signals && matches && has_key
 }
 
 /// Warns of exporters that get nothing.
 fn unused(exporters: &Named<Exporter>, specs: &[(RouteSpec, &Node)], root: &Node, context: &mut Context<'_>) {
     let all = root.near(&["exporters"]);
-    if context.report.has_error_within(root.near(&["routes"]).span) || specs.is_empty() {
+    // Rows of tenants may name any exporter.
+    let rows = root.get("tenants").is_some();
+    if rows || context.report.has_error_within(root.near(&["routes"]).span) || specs.is_empty() {
         return;
     }
     let used: HashSet<usize> = specs.iter().flat_map(|(spec, _)| spec.exporters.iter().copied()).collect();

@@ -9,7 +9,7 @@ use crate::config::node::Node;
 use crate::config::secrets::{is_name, named};
 use crate::export::{ExporterKind, ExporterSettings};
 use crate::otlp::Signal;
-use crate::route::{KeySpec, RouteSpec, Template, TemplateValue};
+use crate::route::{KeySource, KeySpec, RouteSpec, Template, TemplateValue};
 
 /// Reports what a template of an exporter can't read.
 pub(super) fn check(
@@ -19,6 +19,10 @@ pub(super) fn check(
     root: &Node,
     context: &mut Context<'_>,
 ) {
+    let has_table = root.get("tenants").is_some();
+    if !has_table {
+        report_without_table(written, routes, root, context);
+    }
     for (position, (name, settings)) in exporters.iter().enumerate() {
         let node = root.near(&["exporters", name]);
         let senders: Vec<_> =
@@ -31,6 +35,13 @@ pub(super) fn check(
             if !attributes.is_empty() {
                 let key = senders.first().and_then(|(_, route)| route.key.as_ref());
                 report_attributes(&attributes, key, node, context);
+                continue;
+            }
+            if !has_table && template.reads().any(|read| matches!(read, TemplateValue::Tenant(_))) {
+                context
+                    .report
+                    .error(node.span, "the template reads a tenant, and there is no table of them")
+                    .help(NO_TABLE);
                 continue;
             }
             let parts = template.reads().filter_map(|read| match read {
@@ -47,6 +58,37 @@ pub(super) fn check(
                 }
             }
         }
+    }
+}
+
+/// What to write where something asks for tenants without a table of them.
+const NO_TABLE: &str = "write `tenants: { directory: ./tenants.d }`, with a file for each tenant";
+
+/// Says of each route that is for tenants, or has them in its key, that there is no table of them.
+fn report_without_table(
+    written: &[model::Route],
+    routes: &[RouteSpec],
+    root: &Node,
+    context: &mut Context<'_>,
+) {
+    let all = root.near(&["routes"]);
+    for (index, (route, spec)) in written.iter().zip(routes).enumerate() {
+        let node = all.item(index).unwrap_or(all);
+        let reads = spec.key.sources().any(|source| match source {
+            KeySource::Attributes(_) => false,
+            KeySource::Template(template) => {
+                template.reads().any(|read| matches!(read, TemplateValue::Tenant(_)))
+            }
+        });
+        let place = match (&route.tenants, reads) {
+            (Some(_), _) => node.near(&["tenants"]),
+            (None, true) => node.near(&["key"]),
+            (None, false) => continue,
+        };
+        context
+            .report
+            .error(place.span, "the route is for tenants, and there is no table of them")
+            .help(NO_TABLE);
     }
 }
 

@@ -33,6 +33,9 @@ pub(in crate::config) struct CompiledRow {
     pub(in crate::config) has_all_senders: bool,
 }
 
+/// The keys of a row in whose values a mistake hides no sender.
+const BESIDE_SENDERS: [&str; 7] = ["id", "platform", "values", "exporters", "limits", "paused", "hold"];
+
 /// Compiles a row that is a file of its own, in a directory where it stands at `place`. `source` is the text of it.
 pub(in crate::config) fn compile_file(
     row: &TenantRow,
@@ -47,20 +50,18 @@ pub(in crate::config) fn compile_file(
     let name = place.rsplit_once('.').map_or(&**place, |(name, _)| name);
     let tenant = one(row, root, place, exporters, &mut Taken::default(), &mut context);
     if let Some(id) = row.id.as_ref().filter(|id| is_name(id) && *id != name) {
-        let problem = context
-            .report
-            .error(root.near(&["id"]).span, format!("the id {} is not the name of the file", named(id)));
-        if root.near(&["id"]).is_substituted() {
+        let at = root.near(&["id"]);
+        let written = context.written(at);
+        let problem = context.report.error(at.span, format!("the id {written} is not the name of the file"));
+        if at.is_substituted() {
             problem.help("the file has to be called ID.yaml");
         } else {
             problem.help(format!("call the file `{id}.yaml`, or write {}", named(name)));
         }
     }
-    // A mistake in one of these hides no sender.
-    const OTHERS: [&str; 7] = ["id", "platform", "values", "exporters", "limits", "paused", "hold"];
     let entry = |key: &&str| root.entry(key);
     let span = |entry: &Entry| Span { start: entry.key_span.start, end: entry.value.span.end };
-    let others: Vec<Span> = OTHERS.iter().filter_map(entry).map(span).collect();
+    let others: Vec<Span> = BESIDE_SENDERS.iter().filter_map(entry).map(span).collect();
     CompiledRow { tenant, has_all_senders: !report.has_error_outside(&others) }
 }
 
@@ -154,9 +155,10 @@ fn id(row: &TenantRow, node: &Node, taken: &mut Taken, context: &mut Context<'_>
     let id: Arc<str> = id.as_str().into();
     if let Some(first) = taken.ids.get(&id) {
         let line = context.line_of(*first);
+        let written = context.written(at);
         context
             .report
-            .error(at.span, format!("duplicate id {}", named(&id)))
+            .error(at.span, format!("duplicate id {written}"))
             .help(format!("it is already the id of the row on line {line}"));
     } else {
         taken.ids.insert(id.clone(), at.span.start);
@@ -231,9 +233,10 @@ fn sender_name(
         return None;
     }
     if earlier.iter().any(|other| *other.name == **name) {
+        let written = context.written(at);
         context
             .report
-            .error(at.span, format!("duplicate sender {}", named(name)))
+            .error(at.span, format!("duplicate sender {written}"))
             .help("each sender of a tenant has a name of its own");
     }
     Some(name.as_str().into())

@@ -24,6 +24,9 @@ pub(in crate::config) enum WrittenRows {
     Listed(Vec<Arc<Tenant>>),
 }
 
+/// The keys of which one says where the rows are.
+const PLACES: [&str; 3] = ["directory", "file", "list"];
+
 /// Compiles the section at `node`. The rows of a `file` are left to whoever reads it.
 pub(super) fn compile(
     section: &TenantsSection,
@@ -40,7 +43,6 @@ pub(super) fn compile(
             UnlistedTenant::Default => UnknownTenant::Default,
         },
     };
-    const PLACES: [&str; 3] = ["directory", "file", "list"];
     let written: Vec<&Node> =
         PLACES.iter().filter_map(|key| node.get(key)).filter(|value| !value.is_null()).collect();
     if let [_, second, ..] = written.as_slice() {

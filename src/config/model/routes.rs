@@ -15,6 +15,12 @@ pub(in crate::config) struct Route {
     /// Resource attributes and what their values must be; all must hold. Without it every resource matches.
     #[serde(rename = "match")]
     pub(in crate::config) matches: BTreeMap<String, MatchValue>,
+    /// The tenants whose entries it takes: a glob over their ids, or a list of globs. By default those of all, and those of nobody.
+    #[schemars(extend("x-shown" = "name"))]
+    pub(in crate::config) tenants: Option<TenantGlobs>,
+    /// The receivers whose entries it takes, such as `otlp/outside`; by default those of all.
+    #[schemars(extend("x-shown" = "name"))]
+    pub(in crate::config) receivers: Option<Vec<String>>,
     /// The signals it takes; by default all.
     pub(in crate::config) signals: Option<Vec<Signal>>,
     /// What names the stream: a resource attribute, a list of them of which the first that is present counts, a template, or
@@ -43,6 +49,16 @@ pub(in crate::config) enum Signal {
     Metrics,
     /// Log records.
     Logs,
+}
+
+/// A glob over the ids of tenants, or a list of globs.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum TenantGlobs {
+    /// A glob over the whole id: `*` is any run of characters, `?` is any one.
+    One(String),
+    /// Globs of which one must match.
+    AnyOf(Vec<String>),
 }
 
 /// A glob, a list of globs, or a rule.

@@ -14,6 +14,7 @@ mod routes;
 mod row_text;
 mod secrets;
 mod substitution;
+mod tenants;
 
 use super::{Compiled, Problems, Secrets, Surroundings, read, substitute::Files};
 use crate::export::{ExporterKind, ExporterSettings, OtlpHttpSettings};

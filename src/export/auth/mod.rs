@@ -46,7 +46,7 @@ pub struct AuthHeaders {
 #[derive(Debug)]
 enum Maker {
     /// A scheme and a token, or a user and a password.
-    Secrets(MadeOfSecrets),
+    Secrets(Box<MadeOfSecrets>),
     /// A token of OAuth 2.0.
     Tokens(Arc<TokenSource>),
 }
@@ -103,13 +103,13 @@ impl AuthHeaders {
                 }
                 let token = ReadSecret::new(name, token, SecretUse::Token)?;
                 let made = MadeOfSecrets::new(header, Recipe::Token { scheme: scheme.clone(), token });
-                (header.clone(), Maker::Secrets(made))
+                (header.clone(), Maker::Secrets(Box::new(made)))
             }
             ExporterAuthMethod::Basic { username, password } => {
                 let username = ReadSecret::new(name, username, SecretUse::Username)?;
                 let password = ReadSecret::new(name, password, SecretUse::Encoded)?;
                 let made = MadeOfSecrets::new(&AUTHORIZATION, Recipe::Basic { username, password });
-                (AUTHORIZATION, Maker::Secrets(made))
+                (AUTHORIZATION, Maker::Secrets(Box::new(made)))
             }
             ExporterAuthMethod::OAuth2(oauth2) => {
                 let endpoint = TokenEndpoint::new(name, oauth2, network)?;

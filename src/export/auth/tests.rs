@@ -538,7 +538,8 @@ async fn a_file_that_can_not_be_used_any_more_leaves_what_it_last_held() {
     let path = directory.path().join("token");
     std::fs::write(&path, "good").unwrap();
     let headers = made_of(bearer(file("filename", &path))).unwrap();
-    for bad in [Some(&b""[..]), Some(b"Bearer s3cret"), Some(b"\xff"), Some(&[b'x'; 70_000]), None] {
+    let long = vec![b'x'; 70_000];
+    for bad in [Some(&b""[..]), Some(b"Bearer s3cret"), Some(b"\xff"), Some(&*long), None] {
         std::fs::remove_file(&path).unwrap();
         if let Some(bad) = bad {
             std::fs::write(&path, bad).unwrap();

@@ -31,7 +31,7 @@ const LATE: Duration = Duration::from_secs(1);
 /// Answers that wait at a time. Whoever fails while so many do is answered at once.
 const WAITING: usize = 1024;
 
-/// RecentFailures whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
+/// Addresses whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
 const REMEMBERED: usize = 4096;
 
 /// Why a request is not taken for what its sender has shown.

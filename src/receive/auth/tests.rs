@@ -178,10 +178,10 @@ async fn extensions_know_senders_by_their_own_header_and_scheme() {
         };
         assert_eq!(identify(&headers).await.err(), expected);
         let (name, _) = headers[0];
-        assert_eq!(identify(&[(name, "three")]).await.is_err(), true);
+        assert!(identify(&[(name, "three")]).await.is_err());
         assert_eq!(identify(&[]).await, Err(AuthFailure::Missing));
         assert_eq!(identify(&[headers[0], headers[0]]).await, Err(AuthFailure::Malformed));
-        assert_eq!(identify(&[("authorization", "Bearer two")]).await.is_err(), true);
+        assert!(identify(&[("authorization", "Bearer two")]).await.is_err());
     }
 }
 

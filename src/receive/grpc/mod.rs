@@ -130,6 +130,8 @@ async fn export(
         }
         Verdict::Refused(full) => GrpcStatus::later(&full.to_string()),
         Verdict::Undelivered(why) => GrpcStatus::later(&why.to_string()),
+        Verdict::Unavailable(why) => GrpcStatus::later(&why),
+        Verdict::Forbidden(why) => GrpcStatus::new(Code::PermissionDenied, &why),
         Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
         Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),
     };

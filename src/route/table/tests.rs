@@ -29,6 +29,8 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
             .map(|(name, glob)| ((*name).to_owned(), Matcher::Glob(Glob::new(glob))))
             .collect(),
         signals: [true; 3],
+        tenants: None,
+        receivers: None,
         key,
         exporters: vec![0],
         continues: false,
@@ -46,10 +48,20 @@ fn table(routes: Vec<RouteSpec>) -> RouteTable {
 
 /// The hits as `route>exporter:key`, NUL shown as `|`, and whether a route took the entry.
 fn ask(table: &RouteTable, signal: Signal, resource: &[u8]) -> Result<(Vec<String>, bool), Unroutable> {
+    ask_from(&Origin::default(), table, signal, resource)
+}
+
+fn ask_from(
+    origin: &Origin<'_>,
+    table: &RouteTable,
+    signal: Signal,
+    resource: &[u8],
+) -> Result<(Vec<String>, bool), Unroutable> {
     let mut hits = Vec::new();
     let routed = table.route::<Unroutable>(
         signal,
         resource,
+        origin,
         &mut "left over".to_owned(),
         |hit| {
             hits.push(format!("{}>{}:{}", table.name(hit.route), hit.exporter, hit.key.replace('\0', "|")));
@@ -74,6 +86,7 @@ fn misses_of(table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String>
         .route::<Unroutable>(
             signal,
             resource,
+            &Origin::default(),
             &mut String::new(),
             |_| Ok(()),
             |at, why| misses.push(format!("{}: {}", table.name(at), why())),
@@ -253,6 +266,31 @@ fn what_is_there_but_of_no_use_is_not_called_absent() {
     let made = self::table(vec![route("made", &[], KeySpec::One(KeySource::Template(template)))]);
     let too_long = misses(&made, Signal::Logs, &[("k", &halves), ("l", &halves)]);
     assert_eq!(too_long, ["made: it has no key: it is longer than 512 bytes"]);
+}
+
+#[test]
+fn a_route_is_for_its_tenants_and_its_receivers() {
+    let mut acme = route(
+        "acme",
+        &[],
+        KeySpec::One(KeySource::Template(Template::parse("{{ tenant.id }}").expect("it is right"))),
+    );
+    acme.tenants = Some(vec![Glob::new("acme"), Glob::new("acme-*")]);
+    let mut outside = route("outside", &[], KeySpec::Route);
+    outside.receivers = Some(vec!["otlp/outside".to_owned()]);
+    outside.exporters = vec![0, 1];
+    let table = table(vec![acme, outside]);
+    let from = |receiver, tenant, exporters| {
+        let origin = Origin { receiver, tenant, exporters };
+        ask_from(&origin, &table, Signal::Logs, &resource(&[])).expect("nothing conflicts").0
+    };
+    assert_eq!(from(Some("otlp"), Some("acme-1"), None), ["acme>0:\u{1}acme-1\u{1}acme-1"]);
+    assert_eq!(from(Some("otlp"), Some("globex"), None), [""; 0]);
+    assert_eq!(from(Some("otlp"), None, None), [""; 0]);
+    let outside = ["outside>0:\u{1}globex\u{1}outside", "outside>1:\u{1}globex\u{1}outside"];
+    assert_eq!(from(Some("otlp/outside"), Some("globex"), None), outside);
+    assert_eq!(from(None, None, None), ["outside>0:outside", "outside>1:outside"], "it may be any receiver");
+    assert_eq!(from(None, Some("globex"), Some(&[3])), ["outside>3:\u{1}globex\u{1}outside"]);
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! The row of a stream's tenant, as it is at an attempt: what templates read of it, and which of several credentials is in
+//! use.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use secrecy::ExposeSecret as _;
+
+use super::ExporterSettings;
+use crate::otlp::Signal;
+use crate::route::{RoutingKey, TemplateValue, Values};
+use crate::stream::StreamName;
+use crate::tenants::{Row, Tenant, Tenants};
+
+/// A stream with the row of its tenant: what templates are filled with for an attempt.
+#[derive(Debug)]
+pub(super) struct StreamWithRow<'s> {
+    pub(super) name: &'s StreamName,
+    pub(super) row: Option<Arc<Tenant>>,
+    /// Of a value with several texts, which is read.
+    pub(super) choice: usize,
+}
+
+impl Values for StreamWithRow<'_> {
+    fn key(&self) -> Option<&RoutingKey> {
+        self.name.key()
+    }
+
+    fn signal(&self) -> Signal {
+        self.name.signal
+    }
+
+    fn tenant(&self, name: &str) -> Option<&str> {
+        self.name.tenant(name).or_else(|| {
+            let texts = self.row.as_ref()?.values.get(name)?;
+            Some(texts[self.choice.min(texts.len() - 1)].expose_secret())
+        })
+    }
+}
+
+/// The row of a stream's tenant in the table of now, if the stream has a tenant and the table a row for it.
+pub(super) fn row_of(tenants: &Tenants, name: &StreamName) -> Option<Arc<Tenant>> {
+    match tenants.table().tenant(name.key.tenant()?)? {
+        Row::Ready(tenant) => Some(tenant.clone()),
+        Row::Broken => None,
+    }
+}
+
+/// Ready once the row of a stream's tenant is another one than `row`; never for a stream without a tenant.
+pub(super) async fn row_changed(tenants: &Tenants, name: &StreamName, row: Option<&Arc<Tenant>>) {
+    if name.key.tenant().is_none() {
+        return std::future::pending().await;
+    }
+    let mut changes = tenants.changes();
+    loop {
+        changes.borrow_and_update();
+        let same = match (row_of(tenants, name), row) {
+            (Some(now), Some(row)) => Arc::ptr_eq(&now, row),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same || changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Which text of values with several an exporter reads, for each row where it is not the first. A changed row begins with the first
+/// again.
+#[derive(Debug, Default)]
+pub(super) struct CredentialChoices(DashMap<Arc<str>, (Arc<Tenant>, usize)>);
+
+impl CredentialChoices {
+    /// The position of the text in use.
+    pub(super) fn of(&self, row: Option<&Arc<Tenant>>) -> usize {
+        let Some(row) = row else { return 0 };
+        self.0.get(&row.id).filter(|choice| Arc::ptr_eq(&choice.0, row)).map_or(0, |choice| choice.1)
+    }
+
+    /// Has the next of `several` texts be in use, unless another attempt has seen to that.
+    pub(super) fn leave(&self, row: &Arc<Tenant>, refused: usize, several: usize) {
+        debug_assert!(refused < several, "it is one of them");
+        let mut choice = self.0.entry(row.id.clone()).or_insert_with(|| (row.clone(), 0));
+        if !Arc::ptr_eq(&choice.0, row) {
+            *choice = (row.clone(), 0);
+        }
+        if choice.1 == refused {
+            choice.1 = (refused + 1) % several;
+        }
+    }
+}
+
+/// How many texts there are to be tried in turn: of the values that the exporter reads, the most that one has.
+pub(super) fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
+    let texts = settings.reads().filter_map(|read| match read {
+        TemplateValue::Tenant(name) => row.values.get(name),
+        _ => None,
+    });
+    texts.map(<[_]>::len).max().unwrap_or(1)
+}

@@ -1,0 +1,191 @@
+//! Whose an entry is: its sender's tenant, or the one that its resource names where the sender may send for it, or where
+//! the receiver asks nobody who they are.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::SenderIdentity;
+use super::caller::printable;
+use crate::otlp::{self, Entry, Found, Value};
+use crate::tenants::{Row, Table, Tenant, UnknownTenant};
+
+/// The id of the row that stands in for tenants which are not in the table.
+const STAND_IN: &str = "default";
+
+/// Whose an entry is.
+#[derive(Debug)]
+pub(super) enum Owner<'t> {
+    /// No tenant's: there is no table, or nobody is named.
+    Nobody,
+    /// That tenant's.
+    Tenant(&'t Arc<Tenant>),
+    /// Its resource names a tenant that is not in the table.
+    Unknown(UnknownOwner),
+    /// Its resource names another tenant than the sender's.
+    Foreign(ForeignOwner),
+    /// Its resource names several.
+    Conflicting(String),
+    /// Its tenant's row can't be used now.
+    Unavailable(UnavailableOwner),
+}
+
+/// A tenant that is not in the table.
+#[derive(Debug)]
+pub(super) struct UnknownOwner {
+    named: String,
+}
+
+/// A tenant that the sender may not send for.
+#[derive(Debug)]
+pub(super) struct ForeignOwner {
+    attribute: String,
+    named: String,
+    sender: String,
+}
+
+/// A tenant of whom nothing is taken now, which its senders are to try again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum UnavailableOwner {
+    /// Its row is broken, and never was any better.
+    Broken(String),
+    /// It is paused.
+    Paused(String),
+}
+
+impl<'t> Owner<'t> {
+    /// Whose an entry with this encoded resource is, that this sender has sent if the receiver knows its senders.
+    pub(super) fn of(table: &'t Table, sender: Option<&'t SenderIdentity>, resource: &[u8]) -> Self {
+        if !table.is_configured() {
+            return Self::Nobody;
+        }
+        let own = sender
+            .map(|sender| (&sender.tenant, sender.tenant.senders[sender.sender].may_send_for.as_deref()));
+        if let Some((tenant, None)) = own
+            && table.stamp().is_some()
+        {
+            return Self::Tenant(tenant);
+        }
+        let (attribute, named) = match named(table, resource) {
+            Ok(Some(named)) => named,
+            Ok(None) => return own.map_or_else(|| Self::unnamed(table), |(tenant, _)| Self::Tenant(tenant)),
+            Err(attribute) => return Self::Conflicting(attribute.to_owned()),
+        };
+        match own {
+            Some((tenant, _)) if *tenant.id == *named => Self::Tenant(tenant),
+            Some((tenant, others))
+                if !others.is_some_and(|others| others.iter().any(|glob| glob.matches(&named))) =>
+            {
+                Self::Foreign(ForeignOwner {
+                    attribute: attribute.to_owned(),
+                    named: printable(&named),
+                    sender: tenant.id.to_string(),
+                })
+            }
+            _ => Self::listed(table, &named),
+        }
+    }
+
+    /// Whose an entry is that names nobody.
+    fn unnamed(table: &'t Table) -> Self {
+        match table.unknown() {
+            UnknownTenant::Default => Self::stand_in(table),
+            UnknownTenant::Reject | UnknownTenant::DeadLetter => Self::Nobody,
+        }
+    }
+
+    /// The tenant of this id.
+    fn listed(table: &'t Table, id: &str) -> Self {
+        match table.tenant(id) {
+            Some(Row::Ready(tenant)) if tenant.paused => {
+                Self::Unavailable(UnavailableOwner::Paused(tenant.id.to_string()))
+            }
+            Some(Row::Ready(tenant)) => Self::Tenant(tenant),
+            Some(Row::Broken) => Self::Unavailable(UnavailableOwner::Broken(printable(id))),
+            None if table.unknown() == UnknownTenant::Default && id != STAND_IN => Self::stand_in(table),
+            None => Self::Unknown(UnknownOwner { named: printable(id) }),
+        }
+    }
+
+    fn stand_in(table: &'t Table) -> Self {
+        Self::listed(table, STAND_IN)
+    }
+
+    /// The tenant, if it is one's.
+    pub(super) fn tenant(&self) -> Option<&'t Arc<Tenant>> {
+        match self {
+            Self::Tenant(tenant) => Some(tenant),
+            _ => None,
+        }
+    }
+}
+
+/// Writes into the resources of a sender's entries whose they are, where the table asks for that. What it may not send is left as
+/// it is.
+pub(super) fn stamp(table: &Table, sender: Option<&SenderIdentity>, entries: &mut [Entry<'_>]) {
+    let (Some(attribute), Some(_)) = (table.stamp(), sender) else { return };
+    for entry in entries {
+        if let Some(tenant) = Owner::of(table, sender, entry.resource()).tenant() {
+            entry.stamp(attribute, &tenant.id);
+        }
+    }
+}
+
+/// The attribute that names a tenant, and what it names; an attribute that names several is an error.
+fn named<'a>(table: &'a Table, resource: &'a [u8]) -> Result<Option<(&'a str, Cow<'a, str>)>, &'a str> {
+    let attributes = table.attributes();
+    let mut found: smallvec::SmallVec<[Found<'_>; 2]> = smallvec::smallvec![Found::Absent; attributes.len()];
+    otlp::find(resource, attributes, &mut found);
+    for (attribute, found) in attributes.iter().zip(found) {
+        let named = match found {
+            Found::Value(Value::Text(text)) if !text.trim().is_empty() => Cow::Borrowed(text),
+            Found::Value(Value::Int(number)) => Cow::Owned(number.to_string()),
+            Found::Value(Value::Bool(flag)) => Cow::Borrowed(if flag { "true" } else { "false" }),
+            Found::Value(Value::Text(_) | Value::Other) | Found::Absent => continue,
+            Found::Conflicting => return Err(attribute),
+        };
+        return Ok(Some((attribute, named)));
+    }
+    Ok(None)
+}
+
+/// Why an entry is nobody's that it could be taken for.
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("it is no tenant's"),
+            Self::Tenant(tenant) => write!(f, "it is the tenant `{}`'s", tenant.id),
+            Self::Unknown(unknown) => unknown.fmt(f),
+            Self::Foreign(foreign) => foreign.fmt(f),
+            Self::Conflicting(attribute) => {
+                write!(f, "the resource attribute `{attribute}` occurs twice with different values")
+            }
+            Self::Unavailable(unavailable) => unavailable.fmt(f),
+        }
+    }
+}
+
+/// What its sender is told.
+impl fmt::Display for UnknownOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no tenant `{}`", self.named)
+    }
+}
+
+/// What its sender is told.
+impl fmt::Display for ForeignOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attribute, named, sender } = self;
+        write!(f, "`{attribute}` names the tenant `{named}`, and a sender of `{sender}` may not send for it")
+    }
+}
+
+/// What its sender is told.
+impl fmt::Display for UnavailableOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(id) => write!(f, "the tenant `{id}` can't be served now; send it again later"),
+            Self::Paused(id) => write!(f, "the tenant `{id}` is paused; send it again later"),
+        }
+    }
+}
