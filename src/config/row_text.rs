@@ -5,6 +5,7 @@
 //! read again, and where it does not say what it should, the whole file is written anew, without comments.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use serde_json::Value as Json;
 use thiserror::Error;
@@ -219,20 +220,33 @@ fn edited(source: &str, root: &Node, key: &str, value: Option<&Node>) -> String 
     let start = entry.key_span.start;
     let starts = root.entries().iter().map(|entry| entry.key_span.start);
     let next = starts.filter(|other| *other > start).min().unwrap_or(source.len());
-    // Comments before the next key are about that.
+    // Comments before the next key are about that; what looks like one within a text is a part of it.
+    let of_value = source[..last_text(&entry.value, start..next).unwrap_or(start)].trim_end().len();
     let mut end = start;
     let mut at = start;
     for line in source[start..next].split_inclusive('\n') {
-        at += line.len();
-        if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
-            end = at;
+        let is_content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
+        if at < of_value || is_content {
+            end = at + line.len();
         }
+        at += line.len();
     }
     let mut middle = String::new();
     if let Some(value) = value {
         write_entry(key, value, 0, &mut middle);
     }
     [&source[..start], &middle, &source[end..]].concat()
+}
+
+/// Where the last of the texts in a value ends, of those that end within a part of the file.
+fn last_text(node: &Node, within: Range<usize>) -> Option<usize> {
+    match &node.value {
+        Value::Scalar(_) => Some(node.span.end).filter(|end| within.start <= *end && *end <= within.end),
+        Value::Seq(items) => items.iter().filter_map(|item| last_text(item, within.clone())).max(),
+        Value::Map(entries) => {
+            entries.iter().filter_map(|entry| last_text(&entry.value, within.clone())).max()
+        }
+    }
 }
 
 /// A row as it is written anew.

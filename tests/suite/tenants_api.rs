@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -45,6 +44,8 @@ impl Place {
         let (up, table) = (sinks::recording().await, tempfile::tempdir().unwrap());
         let tenants = format!("tenants: {{ directory: '{}' }}\n", table.path().display());
         let sluice = Sluice::start(&config_with(&up, &tenants)).await;
+        // As the binary does: what is changed here is also noticed as if a person had done it.
+        tokio::spawn(sluice::run::watch_tenants(sluice.router().clone()));
         Self { up, table, sluice }
     }
 
@@ -538,7 +539,7 @@ async fn each_change_is_in_the_log_with_who_made_it_and_no_secret_is_anywhere() 
     let mut shown = String::new();
     let mut tokens = Vec::new();
     let secret = json!({ "id": "acme", "platform": "node", "values": { "token": "planted-s3cret", "list": ["planted-s3cret"] } });
-    let broken = json!({ "id": "globex", "values": { "planted-s3cret": "planted-s3cret" }, "planted-s3cret": 1, "limits": "planted-s3cret" });
+    let broken = json!({ "id": "globex", "values": { "planted-s3cret": "planted-s3cret" }, "unknown": "planted-s3cret", "limits": "planted-s3cret" });
     for (method, path, body) in [
         ("POST", "", &secret),
         ("POST", "", &broken),
