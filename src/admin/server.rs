@@ -102,10 +102,11 @@ impl Handler for Admin {
         match (page, &head.method) {
             (Page::Reload, &Method::POST) => return self.reload().await,
             (Page::Reload, _) => return not_allowed("POST"),
-            (Page::Tenants(page), method) => {
-                return match TenantChange::of(page, method) {
-                    Some(change) => tenants::change(&self.router, change, &head, body, credential).await,
-                    None => not_allowed(page.methods()),
+            (Page::Tenants(page), _) => {
+                return match TenantChange::of(page, &head) {
+                    Ok(Some(change)) => tenants::change(&self.router, change, &head, body, credential).await,
+                    Ok(None) => not_allowed(page.methods()),
+                    Err(error) => problem(StatusCode::BAD_REQUEST, &error),
                 };
             }
             (_, &Method::GET | &Method::HEAD) => {}

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
-use super::server;
+use super::{query, server};
 use crate::access::AdminCredential;
 use crate::config;
 use crate::export::rfc3339;
@@ -45,9 +45,17 @@ pub(super) enum TenantPage<'p> {
 pub(super) enum TenantChange {
     Create,
     Replace(String),
-    Delete(String),
+    Delete(String, Pending),
     Switch(String, TenantSwitch),
     Rotate(String),
+}
+
+/// What becomes of what is pending of a tenant that is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// It keeps the tenant from being removed.
+    Refuse,
+    DeadLetter,
 }
 
 /// Why a body is not taken.
@@ -85,14 +93,30 @@ impl<'p> TenantPage<'p> {
 }
 
 impl TenantChange {
-    /// What a request with this method asks for on a page, if the page takes it.
-    pub(super) fn of(page: TenantPage<'_>, method: &Method) -> Option<Self> {
+    /// What a request asks for on a page; `None` if the page does not take its method. An error is for whoever has sent it.
+    pub(super) fn of(page: TenantPage<'_>, head: &Parts) -> Result<Option<Self>, String> {
+        let mut pending = Pending::Refuse;
+        for (name, value) in query::parameters(head.uri.query().unwrap_or_default()) {
+            match (page, &head.method, name, value.as_str()) {
+                (TenantPage::One(_), &Method::DELETE, "pending", "dead_letter") => {
+                    pending = Pending::DeadLetter;
+                }
+                (TenantPage::One(_), &Method::DELETE, "pending", _) => {
+                    return Err("`pending` can be dead_letter, and nothing else".to_owned());
+                }
+                _ => return Err("this page takes no such parameter; DELETE takes `pending`".to_owned()),
+            }
+        }
+        Ok(Self::asked(page, &head.method, pending))
+    }
+
+    fn asked(page: TenantPage<'_>, method: &Method, pending: Pending) -> Option<Self> {
         // What is no text is no id, as this is none.
         let decoded = |id: &str| percent_decode_str(id).decode_utf8().map(String::from).unwrap_or_default();
         match (page, method) {
             (TenantPage::All, &Method::POST) => Some(Self::Create),
             (TenantPage::One(id), &Method::PUT) => Some(Self::Replace(decoded(id))),
-            (TenantPage::One(id), &Method::DELETE) => Some(Self::Delete(decoded(id))),
+            (TenantPage::One(id), &Method::DELETE) => Some(Self::Delete(decoded(id), pending)),
             (TenantPage::Switch(id, switch), &Method::POST) => Some(Self::Switch(decoded(id), switch)),
             (TenantPage::Rotate(id), &Method::POST) => Some(Self::Rotate(decoded(id))),
             _ => None,
@@ -104,7 +128,8 @@ impl TenantChange {
         match self {
             Self::Create => "create",
             Self::Replace(_) => "replace",
-            Self::Delete(_) => "delete",
+            Self::Delete(_, Pending::Refuse) => "delete",
+            Self::Delete(_, Pending::DeadLetter) => "delete and dead-letter",
             Self::Switch(_, switch) => switch.name(),
             Self::Rotate(_) => "rotate",
         }
@@ -114,7 +139,7 @@ impl TenantChange {
     fn id(&self) -> Option<&str> {
         match self {
             Self::Create => None,
-            Self::Replace(id) | Self::Delete(id) | Self::Switch(id, _) | Self::Rotate(id) => Some(id),
+            Self::Replace(id) | Self::Delete(id, _) | Self::Switch(id, _) | Self::Rotate(id) => Some(id),
         }
     }
 }
@@ -130,7 +155,7 @@ pub(super) async fn change(
     let fields = match &change {
         TenantChange::Create | TenantChange::Replace(_) => read(head, body, false).await,
         TenantChange::Rotate(_) => read(head, body, true).await,
-        TenantChange::Delete(_) | TenantChange::Switch(..) => Ok(Map::new()),
+        TenantChange::Delete(..) | TenantChange::Switch(..) => Ok(Map::new()),
     };
     let fields = match fields {
         Ok(fields) => fields,
@@ -201,9 +226,13 @@ async fn apply(
             let issued = router.rotate_token(id, sender, overlap).await?;
             Ok(server::json(StatusCode::OK, &issued_json(&issued)))
         }
-        TenantChange::Delete(id) => {
-            router.delete_tenant(id.clone()).await?;
-            Ok(server::json(StatusCode::OK, &json!({ "id": id, "deleted": true })))
+        TenantChange::Delete(id, pending) => {
+            let left = match pending {
+                Pending::Refuse => router.delete_tenant(id.clone()).await.map(|()| 0)?,
+                Pending::DeadLetter => router.delete_pending_tenant(id.clone()).await?,
+            };
+            let status = if left == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
+            Ok(server::json(status, &json!({ "id": id, "deleted": true, "pending_bytes": left })))
         }
     }
 }
@@ -271,6 +300,8 @@ impl Refusal {
             | Error::Link(_)
             | Error::ChangedMeanwhile(_)
             | Error::Pending(_)
+            | Error::NoDeadLetters
+            | Error::Leaving
             | Error::Unused(_) => StatusCode::CONFLICT,
         }
     }

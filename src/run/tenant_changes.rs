@@ -30,6 +30,12 @@ const FORMER: &str = "-old";
 /// Bytes of a sender's name that are left when [`FORMER`] and a number come behind it.
 const LONGEST_STEM: usize = 110;
 
+/// How long a request waits for what is pending of a tenant to become dead letters.
+const EMPTYING: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether something is left.
+const EMPTYING_POLL: Duration = Duration::from_millis(50);
+
 /// What can be switched of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TenantSwitch {
@@ -112,9 +118,15 @@ pub enum TenantChangeError {
     ChangedMeanwhile(PathBuf),
     /// Something of the tenant is not delivered.
     #[error(
-        "{0} bytes of this tenant are not delivered yet: wait until they are, and pause the tenant if no more is to come"
+        "{0} bytes of this tenant are not delivered yet: pause it and wait until they are, or have them become dead letters by `?pending=dead_letter`"
     )]
     Pending(u64),
+    /// What is pending can't become dead letters.
+    #[error("there is no `dead_letter` in the configuration, where what is pending could go")]
+    NoDeadLetters,
+    /// What was pending of a tenant that had the id is not dead-lettered yet.
+    #[error("what is left of the tenant that had this id is still becoming dead letters; ask again later")]
+    Leaving,
     /// The file can't be read or written.
     #[error("can't change `{path}`: {reason}")]
     File {
@@ -175,7 +187,16 @@ impl Router {
         id: String,
         row: Map<String, Json>,
     ) -> Result<IssuedToken, TenantChangeError> {
-        self.tenant_registry().change(move |directory| create(directory, id, &row)).await
+        let tenants = self.tenants().clone();
+        self.tenant_registry()
+            .change(move |directory| {
+                // Its data would become dead letters as well.
+                if tenants.known_account(&id).is_some_and(|account| account.is_given_up()) {
+                    return Err(TenantChangeError::Leaving);
+                }
+                create(directory, id, &row)
+            })
+            .await
     }
 
     /// Replaces all that a tenant's row says but its senders.
@@ -245,6 +266,41 @@ impl Router {
                 Ok((name, ()))
             })
             .await
+    }
+
+    /// Removes a tenant, and has what is pending of it become dead letters. Waits for that, for [`EMPTYING`] at most, and
+    /// returns how many bytes are left: they go on becoming dead letters.
+    pub async fn delete_pending_tenant(self: &Arc<Self>, id: String) -> Result<u64, TenantChangeError> {
+        if self.intake().dead_letters.load().is_none() {
+            return Err(TenantChangeError::NoDeadLetters);
+        }
+        let (account, removed) = (self.tenants().account(&id), id.clone());
+        let given_up = account.clone();
+        self.tenant_registry()
+            .change(move |directory| {
+                let (name, path) = file_of(directory, &removed)?;
+                // Before its streams notice that the row is gone.
+                given_up.give_up();
+                tenant_files::remove(&path).map_err(|reason| {
+                    given_up.take_back();
+                    TenantChangeError::File { path, reason }
+                })?;
+                Ok((name, ()))
+            })
+            .await?;
+        let router = self.clone();
+        let emptying = tokio::spawn({
+            let id = id.clone();
+            async move {
+                while router.pending_bytes_of(&id) > 0 {
+                    tokio::time::sleep(EMPTYING_POLL).await;
+                }
+                account.take_back();
+            }
+        });
+        // It goes on, whether it is waited for or not.
+        let _ = tokio::time::timeout(EMPTYING, emptying).await;
+        Ok(self.pending_bytes_of(&id))
     }
 
     /// Framed bytes of a tenant that are not delivered, over all exporters.

@@ -14,8 +14,11 @@ use sluice::otlp::Signal;
 use sluice::tenants::Row;
 
 use crate::support::http::{self, Answer};
+use crate::support::letters::wait_for_letters;
 use crate::support::payload::logs;
+use crate::support::router::write_config;
 use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::LETTERS;
 use crate::support::{Front, PATIENCE, Sluice, SluiceProcess, eventually};
 
 const READER: &str = "0123456789abcdef-reader";
@@ -578,6 +581,68 @@ async fn each_change_is_in_the_log_with_who_made_it_and_no_secret_is_anywhere() 
     }
 }
 
+#[tokio::test]
+async fn a_tenant_of_which_something_is_pending_stays_unless_that_is_to_become_dead_letters() {
+    let (up, table) = (sinks::recording().await, tempfile::tempdir().unwrap());
+    let tenants = format!("tenants: {{ directory: '{}' }}\n", table.path().display());
+    let yaml = config_with(&up, &tenants)
+        .replace(&up.url(), &format!("http://{}", sinks::nobody().await))
+        .replace("match: { s2.stream: '*' }, key: s2.stream", "tenants: '*', key: '{{ tenant.id }}'");
+    let sluice = Sluice::start(&format!("{yaml}{LETTERS}")).await;
+    let mut tokens = Vec::new();
+    for id in ["acme", "globex"] {
+        let issued = json_of(&change(&sluice, "POST", "", &json!({ "id": id })).await);
+        tokens.push(format!("Bearer {}", issued["token"].as_str().unwrap()));
+        let body = logs(&[("a", &["x", "y"])]);
+        assert_eq!(
+            sluice
+                .post_with(Signal::Logs, body, &[("authorization", &tokens[tokens.len() - 1])])
+                .await
+                .status,
+            200
+        );
+    }
+    let answer = change(&sluice, "DELETE", "/acme", &Value::Null).await;
+    assert!(
+        error_of(&answer, 409).contains("bytes of this tenant are not delivered yet"),
+        "{}",
+        answer.text()
+    );
+    for wrong in ["?pending=drop", "?pending", "?force=true"] {
+        error_of(&change(&sluice, "DELETE", &format!("/acme{wrong}"), &Value::Null).await, 400);
+    }
+    let held = change(&sluice, "POST", "/acme/hold", &Value::Null).await;
+    assert_eq!(held.status, 200, "what is held is removed as well");
+    let answer = change(&sluice, "DELETE", "/acme?pending=dead_letter", &Value::Null).await;
+    assert_eq!(json_of(&answer), json!({ "id": "acme", "deleted": true, "pending_bytes": 0 }));
+    let letters = wait_for_letters(&sluice.directory().join("letters"), 1).await;
+    assert_eq!((letters.len(), letters[0].records(), letters[0].text("tenant")), (1, 2, "acme"));
+    assert_eq!(sluice.metric("sluice_pending_records", &[]).await, 2.0, "the other tenant's data waits on");
+    assert_eq!(files(table.path()), BTreeSet::from(["globex.yaml".to_owned()]));
+
+    // The id may be used again, by somebody else.
+    let issued = json_of(&change(&sluice, "POST", "", &json!({ "id": "acme" })).await);
+    let token = format!("Bearer {}", issued["token"].as_str().unwrap());
+    for (token, status) in [(&tokens[0], 401), (&token, 200)] {
+        let body = logs(&[("a", &["z"])]);
+        assert_eq!(sluice.post_with(Signal::Logs, body, &[("authorization", token)]).await.status, status);
+    }
+    assert_eq!(sluice.metric("sluice_pending_records", &[]).await, 3.0);
+    sluice.assert_conserved().await;
+    reload(&sluice, &yaml).await;
+    let answer = change(&sluice, "DELETE", "/acme?pending=dead_letter", &Value::Null).await;
+    assert!(error_of(&answer, 409).contains("there is no `dead_letter`"));
+}
+
+/// Reloads with a configuration that has to be right, by the write token.
+async fn reload(sluice: &Sluice, yaml: &str) {
+    write_config(sluice.directory(), yaml);
+    let authorization = format!("Bearer {WRITER}");
+    let headers = [("authorization", &*authorization)];
+    let answer = http::send(sluice.admin, "POST", "/api/v1/reload", &headers, "".into()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 /// Runs `sluice tenants` against a listener, and returns its exit code and what it prints, errors behind the rest.
 async fn command(front: &Front, args: &[&str]) -> (Option<i32>, String, String) {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
@@ -648,7 +713,8 @@ async fn the_command_line_does_what_the_api_does() {
         (place.sluice.metric("sluice_pending_bytes", &[]).await == 0.0).then_some(())
     })
     .await;
-    assert_eq!(command(front, &["delete", "acme"]).await.0, Some(0));
+    let removed = (Some(0), "tenant `acme` is removed\n".to_owned(), String::new());
+    assert_eq!(command(front, &["delete", "acme"]).await, removed);
     assert_eq!(place.send(second.trim_end()).await, 401);
     for wrong in [
         &["rotate", "acme", "--overlap", "5"][..],

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use self::client::{AdminClient, AdminError};
@@ -86,11 +86,22 @@ enum Command {
         /// The tenant's id
         id: String,
     },
-    /// Remove a tenant of which nothing is pending
+    /// Remove a tenant; one of which something is pending stays, unless `--pending` says what becomes of that
     Delete {
         /// The tenant's id
         id: String,
+        /// What becomes of what is pending
+        #[arg(long, value_enum)]
+        pending: Option<Pending>,
     },
+}
+
+/// What becomes of what is pending of a tenant that is removed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Pending {
+    /// It becomes dead letters.
+    DeadLetter,
 }
 
 /// Add a tenant, and print the token of its sender
@@ -201,8 +212,14 @@ async fn run(
         Command::Resume { id } => switch(client, id, "resume", "no longer paused").await,
         Command::Hold { id } => switch(client, id, "hold", "held").await,
         Command::Release { id } => switch(client, id, "release", "no longer held").await,
-        Command::Delete { id } => {
-            client.send("DELETE", &path(id, ""), None).await.map(|_| format!("tenant `{id}` is removed"))
+        Command::Delete { id, pending } => {
+            let below = if pending.is_some() { "?pending=dead_letter" } else { "" };
+            client.send("DELETE", &path(id, below), None).await.map(|answer| match &answer["pending_bytes"] {
+                left if left.as_u64().unwrap_or_default() > 0 => {
+                    format!("tenant `{id}` is removed; {left} bytes are still becoming dead letters")
+                }
+                _ => format!("tenant `{id}` is removed"),
+            })
         }
     };
     match done {
