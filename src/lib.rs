@@ -37,6 +37,7 @@ pub mod panics;
 mod pem;
 pub mod receive;
 mod regular;
+mod rename;
 pub mod route;
 mod rpc;
 pub mod run;

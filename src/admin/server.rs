@@ -11,8 +11,9 @@ use serde_json::json;
 use tracing::warn;
 
 use super::shared_page::SharedPage;
+use super::tenants::{self, TenantChange, TenantPage};
 use super::{api, journal, letters, metrics, site};
-use crate::access::{AdminAction, AdminEntrance, AdminRefusal};
+use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
@@ -36,6 +37,13 @@ GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/config        the configuration in use, secrets redacted
 POST /api/v1/reload        reads the configuration again
+
+POST   /api/v1/tenants            adds a tenant, and answers with a token for its sender
+PUT    /api/v1/tenants/ID         replaces all of its row but its senders
+DELETE /api/v1/tenants/ID         removes it, if nothing of it is pending
+POST   /api/v1/tenants/ID/rotate  gives a sender another token
+POST   /api/v1/tenants/ID/pause   refuses its senders; resume takes them on again
+POST   /api/v1/tenants/ID/hold    delivers nothing of it; release does again
 ";
 
 /// Answers on the admin listener, or with health and metrics alone on the health listener.
@@ -60,7 +68,7 @@ impl Handler for Admin {
     }
 
     async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
-        let (head, _) = request.into_parts();
+        let (head, body) = request.into_parts();
         if let Some(message) = wrong_host(&head) {
             return text(StatusCode::BAD_REQUEST, &format!("{message}\n"));
         }
@@ -71,9 +79,8 @@ impl Handler for Admin {
         if site::is_of_foreign_page(settings.tls.is_some(), &head) {
             return self.refuse(settings, &head, AdminRefusal::ForeignPage);
         }
-        let Some(page) =
-            Page::at(head.uri.path()).filter(|page| self.role == Role::Admin || page.is_public())
-        else {
+        let path = head.uri.path().to_owned();
+        let Some(page) = Page::at(&path).filter(|page| self.role == Role::Admin || page.is_public()) else {
             return text(
                 StatusCode::NOT_FOUND,
                 if self.role == Role::Admin {
@@ -83,16 +90,25 @@ impl Handler for Admin {
                 },
             );
         };
+        let mut credential = AdminCredential::Nothing;
         if self.role == Role::Admin
             && let Some(action) = page.action()
-            && let Err(refusal) =
-                self.router.admin_access().check(action, entrance(settings), bearer_token(&head))
         {
-            return self.refuse(settings, &head, refusal);
+            match self.router.admin_access().check(action, entrance(settings), bearer_token(&head)) {
+                Ok(by) => credential = by,
+                Err(refusal) => return self.refuse(settings, &head, refusal),
+            }
         }
         match (page, &head.method) {
             (Page::Reload, &Method::POST) => return self.reload().await,
             (Page::Reload, _) => return not_allowed("POST"),
+            (Page::Tenants(page), _) => {
+                return match TenantChange::of(page, &head) {
+                    Ok(Some(change)) => tenants::change(&self.router, change, &head, body, credential).await,
+                    Ok(None) => not_allowed(page.methods()),
+                    Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+                };
+            }
             (_, &Method::GET | &Method::HEAD) => {}
             _ => return not_allowed("GET"),
         }
@@ -109,7 +125,7 @@ impl Handler for Admin {
 
 /// The pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
+enum Page<'p> {
     Index,
     Metrics,
     Healthz,
@@ -120,10 +136,11 @@ enum Page {
     Journal,
     Config,
     Reload,
+    Tenants(TenantPage<'p>),
 }
 
-impl Page {
-    fn at(path: &str) -> Option<Self> {
+impl<'p> Page<'p> {
+    fn at(path: &'p str) -> Option<Self> {
         Some(match path {
             "/" => Self::Index,
             "/metrics" => Self::Metrics,
@@ -135,7 +152,7 @@ impl Page {
             "/api/v1/journal" => Self::Journal,
             "/api/v1/config" => Self::Config,
             "/api/v1/reload" => Self::Reload,
-            _ => return None,
+            _ => return TenantPage::at(path).map(Self::Tenants),
         })
     }
 
@@ -151,6 +168,7 @@ impl Page {
             | Self::Journal
             | Self::Config => Some(AdminAction::Read),
             Self::Reload => Some(AdminAction::Reload),
+            Self::Tenants(_) => Some(AdminAction::Write),
         }
     }
 
@@ -185,7 +203,7 @@ impl Admin {
         answer
     }
 
-    async fn show(&self, page: Page, query: &str) -> Answer {
+    async fn show(&self, page: Page<'_>, query: &str) -> Answer {
         match page {
             Page::Index => text(StatusCode::OK, INDEX),
             Page::Healthz => text(StatusCode::OK, "ok\n"),
@@ -207,6 +225,7 @@ impl Admin {
             Page::Exporters => json(StatusCode::OK, &api::exporters(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
             Page::Reload => not_allowed("POST"),
+            Page::Tenants(page) => not_allowed(page.methods()),
         }
     }
 
@@ -262,15 +281,15 @@ fn not_allowed(method: &'static str) -> Answer {
     answer
 }
 
-fn text(status: StatusCode, body: &str) -> Answer {
+pub(super) fn text(status: StatusCode, body: &str) -> Answer {
     answer(status, TEXT, body.to_owned())
 }
 
-fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
+pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
     answer(status, JSON, body.to_string() + "\n")
 }
 
-fn problem(status: StatusCode, error: &str) -> Answer {
+pub(super) fn problem(status: StatusCode, error: &str) -> Answer {
     json(status, &json!({ "error": error }))
 }
 

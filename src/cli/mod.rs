@@ -15,6 +15,8 @@ pub mod schema;
 pub mod send;
 mod sequence;
 pub mod sink;
+pub mod tenants;
+mod tls;
 
 use std::io;
 use std::path::Path;
@@ -48,6 +50,7 @@ enum Command {
     Sink(sink::SinkArgs),
     Replay(replay::ReplayArgs),
     Journal(journal::JournalArgs),
+    Tenants(tenants::TenantsArgs),
     Health(health::HealthArgs),
 }
 
@@ -71,6 +74,7 @@ impl Arguments {
                 | Command::Send(_)
                 | Command::Sink(_)
                 | Command::Journal(_)
+                | Command::Tenants(_)
                 | Command::Health(_),
             ) => {
                 return match before {
@@ -118,6 +122,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
             return runtime(None).block_on(send::run(args));
         }
         Some(Command::Sink(args)) => return runtime(None).block_on(sink::run(args)),
+        Some(Command::Tenants(args)) => tenants::tenants(&args, &env, &mut io::stdout().lock()),
         Some(Command::Health(args)) => return health::health(&args),
     };
     done.unwrap_or_else(|error| {

@@ -12,6 +12,7 @@ mod model;
 mod node;
 mod problem;
 mod reference;
+mod row_text;
 mod rows;
 mod schema;
 mod secrets;
@@ -34,8 +35,11 @@ use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 use crate::tenants::{TableSettings, Tenant};
 
+pub(crate) use compile::{TENANT_IDS, is_tenant_id};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
+pub use row_text::{RowText, UnwritableRow};
+pub(crate) use rows::LARGEST_ROW;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rows::check_row;
 pub use rows::{ReadRow, RowReader};

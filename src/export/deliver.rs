@@ -237,6 +237,12 @@ async fn settle<'e>(
         if exporter.is_suspended() {
             return Settled::Suspended;
         }
+        if stream.account().is_some_and(|account| account.is_given_up()) {
+            return Settled::Refused(
+                "its tenant was removed before it could be delivered".to_owned(),
+                "given_up",
+            );
+        }
         if exporter.is_paused() {
             put_back(pieces);
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;

@@ -10,6 +10,7 @@
 
 mod account;
 mod credential;
+mod generated;
 mod live;
 mod sharded;
 mod table;
@@ -17,6 +18,7 @@ mod tenant;
 
 pub use account::Account;
 pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
+pub use generated::GeneratedToken;
 pub use live::Tenants;
 pub use table::{
     AppliedRows, BrokenRow, Found, Row, RowChange, RowContent, RowProblem, Table, TableSettings,

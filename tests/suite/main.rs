@@ -59,6 +59,7 @@ mod slow_disk;
 mod smoke;
 mod tenant_streams;
 mod tenants;
+mod tenants_api;
 mod tls;
 mod waits;
 mod without_queue;
