@@ -9,5 +9,9 @@ mod query;
 mod server;
 mod shared_page;
 mod site;
+mod tenant_detail;
+mod tenant_list;
+mod tenant_metrics;
+mod tenant_state;
 
 pub use server::Admin;
