@@ -9,6 +9,10 @@ mod query;
 mod server;
 mod shared_page;
 mod site;
+mod tenant_detail;
+mod tenant_list;
+mod tenant_metrics;
+mod tenant_state;
 mod tenants;
 
 pub use server::Admin;

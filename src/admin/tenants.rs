@@ -86,8 +86,9 @@ impl<'p> TenantPage<'p> {
     /// The methods that it takes.
     pub(super) fn methods(self) -> &'static str {
         match self {
-            Self::All | Self::Switch(..) | Self::Rotate(_) => "POST",
-            Self::One(_) => "PUT, DELETE",
+            Self::All => "GET, POST",
+            Self::Switch(..) | Self::Rotate(_) => "POST",
+            Self::One(_) => "GET, PUT, DELETE",
         }
     }
 }

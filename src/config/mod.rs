@@ -116,6 +116,8 @@ pub struct Compiled {
     pub admin: Option<ListenerSettings>,
     /// The tokens of that listener.
     pub admin_tokens: AdminTokens,
+    /// Whether that listener shows metrics of each tenant.
+    pub tenant_metrics: bool,
     /// The listener for health and metrics alone.
     pub health: Option<SocketAddr>,
     /// How long to go on accepting once shutdown has begun.
@@ -310,6 +312,7 @@ fn read(
         dead_letter: parts.dead_letter,
         admin: parts.admin,
         admin_tokens: parts.admin_tokens,
+        tenant_metrics: parts.tenant_metrics,
         health: parts.health,
         shutdown_delay: parts.shutdown_delay,
         shutdown_timeout: parts.shutdown_timeout,

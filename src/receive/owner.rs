@@ -47,7 +47,7 @@ pub(crate) struct ForeignOwner {
 /// A tenant of whom nothing is taken now, which its senders are to try again.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum UnavailableOwner {
-    /// Its row is broken, and never was any better.
+    /// Its row is broken, and never was any better. Its id may be anything that stands in the table.
     Broken(String),
     /// It is paused.
     Paused(String),
@@ -101,7 +101,7 @@ impl<'t> Owner<'t> {
                 Self::Unavailable(UnavailableOwner::Paused(tenant.id.to_string()))
             }
             Some(Row::Ready(tenant)) => Self::Tenant(tenant),
-            Some(Row::Broken) => Self::Unavailable(UnavailableOwner::Broken(printable(id))),
+            Some(Row::Broken) => Self::Unavailable(UnavailableOwner::Broken(id.to_owned())),
             None => {
                 let unknown = Self::Unknown(UnknownOwner { named: printable(id) });
                 if table.unknown() != UnknownTenant::Default || id == STAND_IN {
@@ -124,6 +124,15 @@ impl<'t> Owner<'t> {
         match self {
             Self::Tenant(tenant) => Some(tenant),
             _ => None,
+        }
+    }
+
+    /// The id of the tenant in the table that it is, whether it can be taken for it now or not.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Tenant(tenant) => Some(&tenant.id),
+            Self::Unavailable(UnavailableOwner::Broken(id) | UnavailableOwner::Paused(id)) => Some(id),
+            Self::Nobody | Self::Unknown(_) | Self::Foreign(_) | Self::Conflicting(_) => None,
         }
     }
 }
@@ -192,7 +201,9 @@ impl fmt::Display for ForeignOwner {
 impl fmt::Display for UnavailableOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broken(id) => write!(f, "the tenant `{id}` can't be served now; send it again later"),
+            Self::Broken(id) => {
+                write!(f, "the tenant `{}` can't be served now; send it again later", printable(id))
+            }
             Self::Paused(id) => write!(f, "the tenant `{id}` is paused; send it again later"),
         }
     }

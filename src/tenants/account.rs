@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::totals::TenantTotals;
+
 /// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
 /// it.
 #[derive(Debug)]
 pub struct Account {
     id: Arc<str>,
     given_up: AtomicBool,
+    totals: TenantTotals,
 }
 
 impl Account {
     pub(super) fn new(id: Arc<str>) -> Self {
-        Self { id, given_up: AtomicBool::new(false) }
+        Self { id, given_up: AtomicBool::new(false), totals: TenantTotals::new() }
     }
 
     /// Whose it is.
@@ -34,5 +37,10 @@ impl Account {
     /// Whether [`Account::give_up`] was called, and not ended.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
+    }
+
+    /// What became of its records.
+    pub fn totals(&self) -> &TenantTotals {
+        &self.totals
     }
 }

@@ -517,7 +517,10 @@ async fn values_of_rows_change_nothing_around_them_wherever_they_stand() {
     let yaml = config(&up, &rows.section())
         .replace(
             &format!("endpoint: {}\n", up.url()),
-            &format!("logs_endpoint: '{}/in/{{{{ tenant.part }}}}/v1/logs?q={{{{ tenant.part }}}}'\n", up.url()),
+            &format!(
+                "logs_endpoint: '{}/in/{{{{ tenant.part }}}}/v1/logs?q={{{{ tenant.part }}}}'\n",
+                up.url()
+            ),
         )
         .replace("routes: [{ tenants", "routes: [{ signals: [logs], tenants")
         .replace("Bearer {{ tenant.token }}", "Bearer x");
