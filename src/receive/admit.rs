@@ -13,13 +13,14 @@ use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
 use super::burial::{Remains, Stray};
+use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::Tally;
-use super::{Caller, Transport};
+use super::{Caller, SenderIdentity, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
 use crate::route::{Origin, Unroutable, Unrouted};
@@ -167,10 +168,18 @@ impl Intake {
         // The first entry that nothing takes.
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
+        let mut charges = Charges::default();
+        // Bytes that are no tenant's yet.
+        let mut unowned = body.len() as u64;
         for entry in &split.entries {
             let from = match Owner::of(&table, caller.identity(), entry.resource()) {
                 Owner::Nobody => Source { receiver: caller.receiver(), tenant: None },
-                Owner::Tenant(tenant) => Source { receiver: caller.receiver(), tenant: Some(tenant) },
+                Owner::Tenant(tenant) => {
+                    let bytes = otlp::frame_len(entry.bytes.len()) as u64;
+                    charges.add(&self.tenants, tenant, bytes);
+                    unowned = unowned.saturating_sub(bytes);
+                    Source { receiver: caller.receiver(), tenant: Some(tenant) }
+                }
                 Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter => {
                     tally.dropped += entry.records;
                     strays.push(Stray::of(entry, &unknown.to_string()));
@@ -223,6 +232,13 @@ impl Intake {
                 }
             }
         }
+        if let Some(SenderIdentity { tenant, .. }) = caller.identity() {
+            charges.add(&self.tenants, tenant, unowned);
+        }
+        if let Some(exceeded) = charges.exceeded() {
+            Self::count_over_rate(counters, signal, &caller, Some(total), &exceeded);
+            return Verdict::OverRate(exceeded).into();
+        }
         let all_foreign = foreign > 0 && foreign == split.entries.len() && split.cuts.is_empty();
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
             caller.look_for_service(&split.entries, untaken, &split.cuts);
@@ -233,6 +249,7 @@ impl Intake {
             signal,
             transport,
             caller,
+            charges,
             total,
             tally,
             remarks,
@@ -286,6 +303,7 @@ impl Intake {
         mut admitted: Admitted,
         budget: &Arc<Budget>,
     ) -> Progress<'_> {
+        std::mem::take(&mut admitted.charges).make();
         self.keep(&mut admitted.remains, sheds, budget);
         let timeout = snapshot.acknowledge_timeout;
         match next {

@@ -7,7 +7,8 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::account::Account;
-use super::table::Table;
+use super::table::{Row, Table};
+use super::tenant::TenantLimits;
 
 /// The table in use. It is swapped as a whole: whoever has loaded it sees one state of all rows.
 #[derive(Debug)]
@@ -42,6 +43,14 @@ impl Tenants {
     /// The account of a tenant, if one was opened.
     pub fn known_account(&self, id: &str) -> Option<Arc<Account>> {
         self.accounts.get(id).map(|account| account.clone())
+    }
+
+    /// How much a tenant may have, by its row as it is now. A tenant that has none any more is not limited in what is left of it.
+    pub fn limits(&self, id: &str) -> TenantLimits {
+        match self.table.load().tenant(id) {
+            Some(Row::Ready(tenant)) => tenant.limits,
+            Some(Row::Broken) | None => TenantLimits::default(),
+        }
     }
 
     /// Tells of every swap: the number grows with each.
