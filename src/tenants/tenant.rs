@@ -14,7 +14,7 @@ use crate::glob::Glob;
 pub struct Tenant {
     /// What it is known by.
     pub id: Arc<str>,
-    /// Where the row stands: the name of a file in a directory, or a file and a line of it.
+    /// Where the row stands: the name of a file in a directory, or a file, and line and column in it.
     pub place: Arc<str>,
     /// A word for people.
     pub platform: Option<Box<str>>,
