@@ -130,7 +130,9 @@ impl<'t> ShownTenant<'t> {
             TenantState::Paused => self.row.is_some_and(|row| row.paused),
             TenantState::Held => self.row.is_some_and(|row| row.hold),
             TenantState::Failing => self.streams.failing > 0,
-            TenantState::OverLimit => self.totals().is_some_and(TenantTotals::is_over_limit),
+            TenantState::OverLimit => {
+                self.account.as_ref().is_some_and(|account| account.quota().was_over_limit_recently())
+            }
             TenantState::Silent => self.is_silent(),
             TenantState::Ok => {
                 !TenantState::ALL.into_iter().any(|state| state != TenantState::Ok && self.is(state))
