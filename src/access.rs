@@ -34,6 +34,19 @@ pub struct AdminEntrance {
     pub certificates: bool,
 }
 
+/// What a request may do what it wants by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminCredential {
+    /// Nothing: it has come in where everybody may.
+    Nothing,
+    /// The client certificate of its connection.
+    Certificate,
+    /// A read token.
+    ReadToken,
+    /// A write token.
+    WriteToken,
+}
+
 /// A token, as far as it is kept.
 #[derive(Clone, Copy)]
 pub struct HashedToken([u8; SHA256_OUTPUT_LEN]);
@@ -120,29 +133,48 @@ impl AdminTokens {
         self.read.iter().any(|token| token.is_one_of(&self.write))
     }
 
-    /// Whether a request with this bearer token may do what it wants.
+    /// What a request with this bearer token may do what it wants by.
     fn check(
         &self,
         action: AdminAction,
         entrance: AdminEntrance,
         token: Option<&[u8]>,
-    ) -> Result<(), AdminRefusal> {
+    ) -> Result<AdminCredential, AdminRefusal> {
         let token = token.map(HashedToken::of);
         let is = |tokens: &[HashedToken]| token.is_some_and(|token| token.is_one_of(tokens));
         let (reads, writes) = (is(&self.read), is(&self.write));
         let missing = if token.is_some() { AdminRefusal::WrongToken } else { AdminRefusal::NoToken };
         match action {
+            _ if writes => Ok(AdminCredential::WriteToken),
+            AdminAction::Read if reads => Ok(AdminCredential::ReadToken),
+            AdminAction::Read if entrance.certificates => Ok(AdminCredential::Certificate),
             AdminAction::Read => {
-                let open = entrance.loopback || entrance.certificates || (self.is_empty() && self.insecure);
-                if open || reads || writes { Ok(()) } else { Err(missing) }
+                let open = entrance.loopback || (self.is_empty() && self.insecure);
+                if open { Ok(AdminCredential::Nothing) } else { Err(missing) }
             }
             AdminAction::Reload | AdminAction::Write if self.write.is_empty() => {
-                let open = entrance.certificates || (action == AdminAction::Reload && entrance.loopback);
-                if open { Ok(()) } else { Err(AdminRefusal::NoWriteToken) }
+                if entrance.certificates {
+                    Ok(AdminCredential::Certificate)
+                } else if action == AdminAction::Reload && entrance.loopback {
+                    Ok(AdminCredential::Nothing)
+                } else {
+                    Err(AdminRefusal::NoWriteToken)
+                }
             }
-            AdminAction::Reload | AdminAction::Write if writes => Ok(()),
             AdminAction::Reload | AdminAction::Write if reads => Err(AdminRefusal::ReadToken),
             AdminAction::Reload | AdminAction::Write => Err(missing),
+        }
+    }
+}
+
+impl AdminCredential {
+    /// What it is called in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Certificate => "certificate",
+            Self::ReadToken => "read_token",
+            Self::WriteToken => "write_token",
         }
     }
 }
@@ -191,7 +223,7 @@ impl AdminAccess {
         self.tokens.store(tokens.into());
     }
 
-    /// Whether a request that has come in by `entrance` with this bearer token may do what it wants.
+    /// What a request that has come in by `entrance` with this bearer token may do what it wants by.
     ///
     /// # Errors
     ///
@@ -201,7 +233,7 @@ impl AdminAccess {
         action: AdminAction,
         entrance: AdminEntrance,
         token: Option<&[u8]>,
-    ) -> Result<(), AdminRefusal> {
+    ) -> Result<AdminCredential, AdminRefusal> {
         self.tokens.load().check(action, entrance, token)
     }
 
@@ -236,7 +268,21 @@ mod tests {
         entrance: AdminEntrance,
         token: Option<&str>,
     ) -> [Result<(), AdminRefusal>; 3] {
-        ACTIONS.map(|action| tokens.check(action, entrance, token.map(str::as_bytes)))
+        ACTIONS.map(|action| tokens.check(action, entrance, token.map(str::as_bytes)).map(drop))
+    }
+
+    #[test]
+    fn it_is_told_by_what_a_request_may_do_what_it_wants() {
+        use AdminCredential::{Certificate, Nothing, ReadToken, WriteToken};
+        let by = |tokens: &AdminTokens, entrance, token: Option<&str>| {
+            ACTIONS.map(|action| tokens.check(action, entrance, token.map(str::as_bytes)).ok())
+        };
+        let both = tokens(&["reader"], &["writer"]);
+        assert_eq!(by(&both, LOOPBACK, None), [Some(Nothing), None, None]);
+        assert_eq!(by(&both, CERTIFIED, Some("reader")), [Some(ReadToken), None, None]);
+        assert_eq!(by(&both, CERTIFIED, Some("writer")), [Some(WriteToken); 3]);
+        assert_eq!(by(&tokens(&[], &[]), CERTIFIED, Some("other")), [Some(Certificate); 3]);
+        assert_eq!(by(&tokens(&[], &[]), LOOPBACK, None), [Some(Nothing), Some(Nothing), None]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Patterns with `*` and `?`: for attributes of resources, names of tenants, and origins.
 
+use std::fmt;
+
 /// A pattern over a whole value: `*` is any run of characters, also none, `?` is any one character. Case counts, and
 /// `/` is a character like any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,16 @@ impl Glob {
             Self::Literal(text) => text == value,
             Self::Pattern(pattern) => wildcard(pattern, value),
         }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "*",
+            Self::Literal(text) | Self::Pattern(text) => text,
+        })
     }
 }
 

@@ -11,7 +11,8 @@
 //! | [`stream`] | ordered queues, batches, the memory that they share |
 //! | [`export`] | sending: transports, retries, dead letters |
 //!
-//! [`tenants`] is the table that says who may send and where it goes; all rooms read it, and it knows none of them.
+//! [`tenants`] is the table that says who may send and where it goes; all rooms read it, and count in it what becomes of
+//! each tenant's records; it knows none of them but the signals of `otlp`.
 //!
 //! [`net`] is the network below `receive` and `export`, [`config`] compiles the YAML into the types that these rooms own,
 //! [`run`] starts, reloads and stops them, [`admin`] shows what they do to those whom [`access`] lets, and [`cli`] is the
@@ -33,10 +34,12 @@ pub mod journal;
 pub mod net;
 mod notice;
 pub mod otlp;
+mod outcome;
 pub mod panics;
 mod pem;
 pub mod receive;
 mod regular;
+mod rename;
 pub mod route;
 mod rpc;
 pub mod run;

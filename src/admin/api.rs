@@ -17,16 +17,25 @@ const DESTINATIONS: usize = 100;
 
 /// `GET /api/v1/streams`: live streams, those with the oldest entries first, then what is known of those that are gone.
 pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
-    let (mut exporter, mut key, mut activity, mut limit) = (None, None, None, STREAMS);
+    let (mut exporter, mut tenant, mut key, mut activity, mut limit) = (None, None, None, None, STREAMS);
     for (name, value) in query::parameters(query) {
         match name {
             "exporter" => exporter = Some(value),
+            "tenant" => tenant = Some(value),
             "key" => key = Some(value),
             "state" => activity = Some(activity_named(&value)?),
             "limit" => limit = query::number("limit", &value)?,
-            _ => return Err(format!("unknown parameter `{name}`: there are exporter, key, state and limit")),
+            _ => {
+                return Err(format!(
+                    "unknown parameter `{name}`: there are exporter, tenant, key, state and limit"
+                ));
+            }
         }
     }
+    let is_wanted = |routing_key: &RoutingKey| {
+        tenant.as_ref().is_none_or(|wanted| routing_key.tenant() == Some(wanted.as_str()))
+            && key.as_ref().is_none_or(|key| routing_key.text().contains(key.as_str()))
+    };
     let mut streams = Vec::new();
     let exporters = router.exporters();
     for from in exporters.iter() {
@@ -35,9 +44,7 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         }
         from.registry().for_each(|stream| {
             let name = stream.name();
-            if key.as_ref().is_none_or(|key| name.key.text().contains(key.as_str()))
-                && activity.is_none_or(|wanted| stream.state().activity == wanted)
-            {
+            if is_wanted(&name.key) && activity.is_none_or(|wanted| stream.state().activity == wanted) {
                 streams.push((from, stream.clone(), stream.oldest()));
             }
         });
@@ -54,7 +61,7 @@ pub(super) fn streams(router: &Router, query: &str) -> Result<Value, String> {
         .collect();
     router.shared().past.for_each(|from, signal, routing_key, history| {
         let wanted = exporter.as_ref().is_none_or(|wanted| **wanted == **from)
-            && key.as_ref().is_none_or(|key| routing_key.text().contains(key.as_str()))
+            && is_wanted(routing_key)
             && activity.is_none_or(|wanted| wanted == Activity::Idle);
         if wanted {
             total += 1;
@@ -76,7 +83,7 @@ fn activity_named(name: &str) -> Result<Activity, String> {
 }
 
 /// A stream, by its exporter, signal and routing key.
-fn stream_json(id: (&str, Signal, &RoutingKey), state: &StreamState) -> Value {
+pub(super) fn stream_json(id: (&str, Signal, &RoutingKey), state: &StreamState) -> Value {
     let (exporter, signal, key) = id;
     let history = &state.history;
     let parts: Map<_, _> = key.parts().map(|(name, value)| (name.to_owned(), json!(value))).collect();

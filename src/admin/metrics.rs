@@ -322,15 +322,15 @@ fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
 }
 
 /// The page being written, metric by metric.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 /// One metric being written, label set by label set.
-struct CounterFamily<'a>(MetricEncoder<'a>);
-struct GaugeFamily<'a>(MetricEncoder<'a>);
+pub(super) struct CounterFamily<'a>(MetricEncoder<'a>);
+pub(super) struct GaugeFamily<'a>(MetricEncoder<'a>);
 
 impl CounterFamily<'_> {
     /// Leaves out what has never been counted.
-    fn add(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
         if value == 0 {
             return Ok(());
         }
@@ -339,14 +339,14 @@ impl CounterFamily<'_> {
 }
 
 impl GaugeFamily<'_> {
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) -> fmt::Result {
+    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: f64) -> fmt::Result {
         self.0.encode_family(&labels)?.encode_gauge(&value)
     }
 }
 
 impl Page<'_> {
     /// A counter; `_total` is added to its name.
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
@@ -356,7 +356,7 @@ impl Page<'_> {
         fill(&mut CounterFamily(encoder))
     }
 
-    fn gauges(
+    pub(super) fn gauges(
         &mut self,
         name: &str,
         help: &str,

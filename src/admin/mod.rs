@@ -1,5 +1,5 @@
 //! What a running Sluice shows of itself: metrics, health, and an API for people and their tools. It only reads, but
-//! for `POST /api/v1/reload`.
+//! for `POST /api/v1/reload` and changes of the table of tenants, which it asks [`run`](crate::run) for.
 
 mod api;
 mod journal;
@@ -9,5 +9,10 @@ mod query;
 mod server;
 mod shared_page;
 mod site;
+mod tenant_detail;
+mod tenant_list;
+mod tenant_metrics;
+mod tenant_state;
+mod tenants;
 
 pub use server::Admin;

@@ -7,12 +7,16 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHEN
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::shared_page::SharedPage;
-use super::{api, journal, letters, metrics, site};
-use crate::access::{AdminAction, AdminEntrance, AdminRefusal};
+use super::tenants::{self, TenantChange, TenantPage};
+use super::{api, journal, letters, metrics, site, tenant_detail, tenant_list, tenant_metrics};
+use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
@@ -30,12 +34,22 @@ const INDEX: &str = "Sluice admin
 GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
-GET  /api/v1/streams       live streams (?exporter=NAME&key=TEXT&state=STATE&limit=N)
+GET  /metrics/tenants      the same of each tenant, if admin.tenant_metrics is true
+GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
+GET  /api/v1/tenants/ID    all about one tenant
+GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&state=STATE&limit=N)
 GET  /api/v1/exporters     exporters and their counts
 GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/config        the configuration in use, secrets redacted
 POST /api/v1/reload        reads the configuration again
+
+POST   /api/v1/tenants            adds a tenant, and answers with a token for its sender
+PUT    /api/v1/tenants/ID         replaces all of its row but its senders
+DELETE /api/v1/tenants/ID         removes it, if nothing of it is pending
+POST   /api/v1/tenants/ID/rotate  gives a sender another token
+POST   /api/v1/tenants/ID/pause   refuses its senders; resume takes them on again
+POST   /api/v1/tenants/ID/hold    delivers nothing of it; release does again
 ";
 
 /// Answers on the admin listener, or with health and metrics alone on the health listener.
@@ -48,6 +62,9 @@ pub struct Admin {
     /// What requests and pages are reserved on, which is not `limits.memory`: what is looked at must not depend on it.
     budget: Arc<Budget>,
     metrics: SharedPage,
+    tenant_metrics: SharedPage,
+    /// Held by who looks at every tenant: one at a time does.
+    looking_at_tenants: Arc<Mutex<()>>,
 }
 
 impl Handler for Admin {
@@ -60,7 +77,7 @@ impl Handler for Admin {
     }
 
     async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
-        let (head, _) = request.into_parts();
+        let (head, body) = request.into_parts();
         if let Some(message) = wrong_host(&head) {
             return text(StatusCode::BAD_REQUEST, &format!("{message}\n"));
         }
@@ -71,9 +88,8 @@ impl Handler for Admin {
         if site::is_of_foreign_page(settings.tls.is_some(), &head) {
             return self.refuse(settings, &head, AdminRefusal::ForeignPage);
         }
-        let Some(page) =
-            Page::at(head.uri.path()).filter(|page| self.role == Role::Admin || page.is_public())
-        else {
+        let path = head.uri.path().to_owned();
+        let Some(page) = Page::at(&path).filter(|page| self.role == Role::Admin || page.is_public()) else {
             return text(
                 StatusCode::NOT_FOUND,
                 if self.role == Role::Admin {
@@ -83,17 +99,27 @@ impl Handler for Admin {
                 },
             );
         };
+        let mut credential = AdminCredential::Nothing;
         if self.role == Role::Admin
-            && let Some(action) = page.action()
-            && let Err(refusal) =
-                self.router.admin_access().check(action, entrance(settings), bearer_token(&head))
+            && let Some(action) = page.action(&head.method)
         {
-            return self.refuse(settings, &head, refusal);
+            match self.router.admin_access().check(action, entrance(settings), bearer_token(&head)) {
+                Ok(by) => credential = by,
+                Err(refusal) => return self.refuse(settings, &head, refusal),
+            }
         }
         match (page, &head.method) {
             (Page::Reload, &Method::POST) => return self.reload().await,
             (Page::Reload, _) => return not_allowed("POST"),
-            (_, &Method::GET | &Method::HEAD) => {}
+            (Page::Tenants(TenantPage::All | TenantPage::One(_)), method) if is_read(method) => {}
+            (Page::Tenants(page), _) => {
+                return match TenantChange::of(page, &head) {
+                    Ok(Some(change)) => tenants::change(&self.router, change, &head, body, credential).await,
+                    Ok(None) => not_allowed(page.methods()),
+                    Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+                };
+            }
+            (_, method) if is_read(method) => {}
             _ => return not_allowed("GET"),
         }
         // Whoever takes no answers must not keep probes from theirs, which are a few bytes.
@@ -109,9 +135,10 @@ impl Handler for Admin {
 
 /// The pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
+enum Page<'p> {
     Index,
     Metrics,
+    TenantMetrics,
     Healthz,
     Readyz,
     Streams,
@@ -120,13 +147,20 @@ enum Page {
     Journal,
     Config,
     Reload,
+    Tenants(TenantPage<'p>),
 }
 
-impl Page {
-    fn at(path: &str) -> Option<Self> {
+/// Whether a request by this method changes nothing.
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+impl<'p> Page<'p> {
+    fn at(path: &'p str) -> Option<Self> {
         Some(match path {
             "/" => Self::Index,
             "/metrics" => Self::Metrics,
+            "/metrics/tenants" => Self::TenantMetrics,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             "/api/v1/streams" => Self::Streams,
@@ -135,22 +169,25 @@ impl Page {
             "/api/v1/journal" => Self::Journal,
             "/api/v1/config" => Self::Config,
             "/api/v1/reload" => Self::Reload,
-            _ => return None,
+            _ => return TenantPage::at(path).map(Self::Tenants),
         })
     }
 
     /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
-    fn action(self) -> Option<AdminAction> {
+    fn action(self, method: &Method) -> Option<AdminAction> {
         match self {
             Self::Healthz | Self::Readyz => None,
             Self::Index
             | Self::Metrics
+            | Self::TenantMetrics
             | Self::Streams
             | Self::Exporters
             | Self::DeadLetters
             | Self::Journal
             | Self::Config => Some(AdminAction::Read),
             Self::Reload => Some(AdminAction::Reload),
+            Self::Tenants(_) if is_read(method) => Some(AdminAction::Read),
+            Self::Tenants(_) => Some(AdminAction::Write),
         }
     }
 
@@ -163,7 +200,14 @@ impl Page {
 impl Admin {
     /// What answers in one of these two roles.
     pub fn new(router: Arc<Router>, role: Role) -> Self {
-        Self { router, role, budget: Arc::new(Budget::new(PAGES)), metrics: SharedPage::default() }
+        Self {
+            router,
+            role,
+            budget: Arc::new(Budget::new(PAGES)),
+            metrics: SharedPage::default(),
+            tenant_metrics: SharedPage::default(),
+            looking_at_tenants: Arc::default(),
+        }
     }
 
     /// Counts a request that is refused, tells of it in the log, and answers it.
@@ -185,7 +229,7 @@ impl Admin {
         answer
     }
 
-    async fn show(&self, page: Page, query: &str) -> Answer {
+    async fn show(&self, page: Page<'_>, query: &str) -> Answer {
         match page {
             Page::Index => text(StatusCode::OK, INDEX),
             Page::Healthz => text(StatusCode::OK, "ok\n"),
@@ -195,9 +239,13 @@ impl Admin {
                 Phase::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             },
             Page::Metrics => {
-                let page = self.metrics.get(|| metrics::encode(&self.router)).await;
+                let page = self.metrics.get(async { metrics::encode(&self.router) }).await;
                 answer(StatusCode::OK, metrics::CONTENT_TYPE, page)
             }
+            Page::TenantMetrics => self.tenant_metrics().await,
+            Page::Tenants(TenantPage::One(id)) => self.tenant(id).await,
+            Page::Tenants(TenantPage::All) => self.tenants(query).await,
+            Page::Tenants(page) => not_allowed(page.methods()),
             Page::Streams => match api::streams(&self.router, query) {
                 Ok(streams) => json(StatusCode::OK, &streams),
                 Err(error) => problem(StatusCode::BAD_REQUEST, &error),
@@ -208,6 +256,51 @@ impl Admin {
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
             Page::Reload => not_allowed("POST"),
         }
+    }
+
+    async fn tenant_metrics(&self) -> Answer {
+        if !self.router.report().tenant_metrics {
+            return text(
+                StatusCode::NOT_FOUND,
+                "metrics of each tenant are off: write `admin: { tenant_metrics: true }`\n",
+            );
+        }
+        let page = self.tenant_metrics.get(self.look_at_tenants(tenant_metrics::encode)).await;
+        answer(StatusCode::OK, metrics::CONTENT_TYPE, page)
+    }
+
+    async fn tenants(&self, query: &str) -> Answer {
+        let wanted = match tenant_list::wanted(query) {
+            Ok(wanted) => wanted,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
+        };
+        match self.look_at_tenants(move |router| tenant_list::page(router, &wanted)).await {
+            Ok(page) => json(StatusCode::OK, &page),
+            Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+        }
+    }
+
+    async fn tenant(&self, id: &str) -> Answer {
+        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
+        match self.look_at_tenants(move |router| tenant_detail::shown(router, &id)).await {
+            Some(tenant) => json(StatusCode::OK, &tenant),
+            None => problem(StatusCode::NOT_FOUND, "there is no tenant of this id"),
+        }
+    }
+
+    /// Looks at all tenants and their streams, which takes so long with a hundred thousand of them that it is nothing for a worker,
+    /// nor for several threads at a time.
+    async fn look_at_tenants<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
+    ) -> T {
+        let (alone, router) = (self.looking_at_tenants.clone().lock_owned().await, self.router.clone());
+        let looking = spawn_blocking(move || {
+            // Also if whoever asked has gone.
+            let _alone = alone;
+            look(&router)
+        });
+        looking.await.expect("looking at tenants doesn't panic")
     }
 
     async fn dead_letters(&self, query: &str) -> Answer {
@@ -262,15 +355,15 @@ fn not_allowed(method: &'static str) -> Answer {
     answer
 }
 
-fn text(status: StatusCode, body: &str) -> Answer {
+pub(super) fn text(status: StatusCode, body: &str) -> Answer {
     answer(status, TEXT, body.to_owned())
 }
 
-fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
+pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
     answer(status, JSON, body.to_string() + "\n")
 }
 
-fn problem(status: StatusCode, error: &str) -> Answer {
+pub(super) fn problem(status: StatusCode, error: &str) -> Answer {
     json(status, &json!({ "error": error }))
 }
 

@@ -18,7 +18,7 @@ pub(super) struct SharedPage {
 
 impl SharedPage {
     /// The page, which `make` makes unless one was begun after this call.
-    pub(super) async fn get(&self, make: impl FnOnce() -> String) -> Bytes {
+    pub(super) async fn get(&self, make: impl Future<Output = String>) -> Bytes {
         let begun_before = self.begun.load(Ordering::SeqCst);
         // Whoever else is ready to ask does so before the page is begun, and shares it.
         yield_now().await;
@@ -29,7 +29,7 @@ impl SharedPage {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         // The ones between were not finished: `make` may panic, which ends only the connection of whoever asked.
         debug_assert!(number > last.0, "one is made at a time");
-        *last = (number, Bytes::from(make()));
+        *last = (number, Bytes::from(make.await));
         last.1.clone()
     }
 }
@@ -44,7 +44,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_made_once_for_all_who_asked_before_and_anew_for_who_asks_later() {
         let (page, made) = (SharedPage::default(), Cell::new(0));
-        let ask = || page.get(|| format!("{}", made.replace(made.get() + 1)));
+        let ask = || page.get(async { format!("{}", made.replace(made.get() + 1)) });
         let (a, b, c) = tokio::join!(ask(), ask(), ask());
         assert_eq!([a, b, c], ["0"; 3]);
         assert_eq!(ask().await, "1");
@@ -55,13 +55,14 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_made_for_the_next_who_asks_after_making_one_has_panicked() {
         let page = Arc::new(SharedPage::default());
-        assert_eq!(page.get(|| "first".into()).await, "first");
+        assert_eq!(page.get(async { "first".into() }).await, "first");
         for _ in 0..2 {
             let page = Arc::clone(&page);
-            let failed = tokio::spawn(async move { page.get(|| panic!("this page can't be made")).await });
+            let failed =
+                tokio::spawn(async move { page.get(async { panic!("this page can't be made") }).await });
             assert!(failed.await.unwrap_err().is_panic());
         }
-        assert_eq!(page.get(|| "second".into()).await, "second");
-        assert_eq!(page.get(|| "third".into()).await, "third");
+        assert_eq!(page.get(async { "second".into() }).await, "second");
+        assert_eq!(page.get(async { "third".into() }).await, "third");
     }
 }

@@ -15,6 +15,8 @@ pub mod schema;
 pub mod send;
 mod sequence;
 pub mod sink;
+pub mod tenants;
+mod tls;
 
 use std::io;
 use std::path::Path;
@@ -48,6 +50,7 @@ enum Command {
     Sink(sink::SinkArgs),
     Replay(replay::ReplayArgs),
     Journal(journal::JournalArgs),
+    Tenants(tenants::TenantsArgs),
     Health(health::HealthArgs),
 }
 
@@ -71,6 +74,7 @@ impl Arguments {
                 | Command::Send(_)
                 | Command::Sink(_)
                 | Command::Journal(_)
+                | Command::Tenants(_)
                 | Command::Health(_),
             ) => {
                 return match before {
@@ -107,17 +111,18 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         None | Some(Command::Run(_)) => return run::run(source, env, &arguments.logging),
         Some(Command::Check(args)) => check::check(&args, &source, env, &mut io::stdout().lock()),
-        Some(Command::Explain(args)) => explain::explain(&args, &source, &env, &mut io::stdout().lock()),
+        Some(Command::Explain(args)) => explain::explain(&args, &source, env, &mut io::stdout().lock()),
         Some(Command::Schema(args)) => {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Replay(args)) => replay::replay(&args, &source, &env, &mut io::stdout().lock()),
+        Some(Command::Replay(args)) => replay::replay(&args, &source, env, &mut io::stdout().lock()),
         Some(Command::Journal(args)) => journal::journal(&args, &mut io::stdout().lock()),
         Some(Command::Send(args)) => {
             arguments.logging.start();
             return runtime(None).block_on(send::run(args));
         }
         Some(Command::Sink(args)) => return runtime(None).block_on(sink::run(args)),
+        Some(Command::Tenants(args)) => tenants::tenants(&args, &env, &mut io::stdout().lock()),
         Some(Command::Health(args)) => return health::health(&args),
     };
     done.unwrap_or_else(|error| {

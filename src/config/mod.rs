@@ -12,6 +12,7 @@ mod model;
 mod node;
 mod problem;
 mod reference;
+mod row_text;
 mod rows;
 mod schema;
 mod secrets;
@@ -34,8 +35,11 @@ use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
 use crate::tenants::{TableSettings, Tenant};
 
+pub(crate) use compile::{TENANT_IDS, is_tenant_id};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
+pub use row_text::{RowText, UnwritableRow};
+pub(crate) use rows::LARGEST_ROW;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rows::check_row;
 pub use rows::{ReadRow, RowReader};
@@ -112,6 +116,8 @@ pub struct Compiled {
     pub admin: Option<ListenerSettings>,
     /// The tokens of that listener.
     pub admin_tokens: AdminTokens,
+    /// Whether that listener shows metrics of each tenant.
+    pub tenant_metrics: bool,
     /// The listener for health and metrics alone.
     pub health: Option<SocketAddr>,
     /// How long to go on accepting once shutdown has begun.
@@ -306,6 +312,7 @@ fn read(
         dead_letter: parts.dead_letter,
         admin: parts.admin,
         admin_tokens: parts.admin_tokens,
+        tenant_metrics: parts.tenant_metrics,
         health: parts.health,
         shutdown_delay: parts.shutdown_delay,
         shutdown_timeout: parts.shutdown_timeout,

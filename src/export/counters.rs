@@ -8,34 +8,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 use crate::otlp::Signal;
-
-/// How the records of a batch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The upstream took them.
-    Delivered,
-    /// The upstream, or the lack of a dead-letter directory, ended them.
-    Rejected,
-    /// They are in the dead-letter directory.
-    DeadLettered,
-    /// A written policy ended them: `shed`, a full dead-letter directory, or `acknowledge_timeout`, which withdraws them.
-    Dropped,
-}
-
-impl Fate {
-    /// Every fate.
-    pub const ALL: [Self; 4] = [Self::Delivered, Self::Rejected, Self::DeadLettered, Self::Dropped];
-
-    /// The `outcome` label of `sluice_exported_records_total`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Rejected => "rejected",
-            Self::DeadLettered => "dead_lettered",
-            Self::Dropped => "dropped",
-        }
-    }
-}
+use crate::outcome::Fate;
 
 /// The counters of one exporter; they outlive reloads.
 #[derive(Debug)]

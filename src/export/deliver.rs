@@ -20,6 +20,7 @@ use super::{
 };
 use crate::notice;
 use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream};
+use crate::tenants::TenantFailure;
 
 /// Takes batches from a stream until it has none.
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
@@ -168,27 +169,42 @@ async fn deliver(
         && let key = &stream.name().key
         && let Some(suppressed) = notice::due_for_one_of_many(&(exporter.name(), signal, key), "recovered")
     {
-        info!(exporter = %exporter.name(), %signal, key = &*key.text(), suppressed, "stream delivers again");
+        info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant(), suppressed, "stream delivers again");
     }
     Some(backoff)
 }
 
-/// Notes how an attempt went, for those who look at the stream.
-fn note_attempt(stream: &Stream, target: &Target, answer: &Answer) {
+/// Notes how an attempt went, for those who look at the stream or at its tenant.
+fn note_attempt(exporter: &Exporter, stream: &Stream, target: &Target, answer: &Answer) {
     let at = SystemTime::now();
-    stream.note(|history| {
-        if let Outcome::Delivered { rejected, .. } = answer.outcome {
-            history.last_success = Some(at);
-            if rejected == 0 {
-                return;
-            }
+    if let Outcome::Delivered { rejected, .. } = answer.outcome {
+        stream.note(|history| history.last_success = Some(at));
+        if let Some(account) = stream.account() {
+            account.totals().note_success(at);
         }
-        let (code, message) = (answer.code.clone(), answer.detail.as_str().into());
-        let of_destination = matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
-        // As short as the message: what it is made of may come from senders.
-        let target = Some(Secrets::default().clean(&target.to_string()).into());
-        history.last_error = Some(Box::new(LastError { code, message, target, at, of_destination }));
-    });
+        if rejected == 0 {
+            return;
+        }
+    }
+    let (code, message) = (answer.code.clone(), answer.detail.as_str().into());
+    let of_destination = matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
+    // As short as the message: what it is made of may come from senders.
+    let target = Some(Secrets::default().clean(&target.to_string()).into());
+    note_error(exporter, stream, LastError { code, message, target, at, of_destination });
+}
+
+/// Notes what went wrong, for those who look at the stream or at its tenant.
+fn note_error(exporter: &Exporter, stream: &Stream, error: LastError) {
+    if let Some(account) = stream.account() {
+        account.totals().note_failure(TenantFailure {
+            exporter: exporter.name().clone(),
+            signal: stream.name().signal,
+            code: error.code.clone(),
+            message: error.message.clone(),
+            at: error.at,
+        });
+    }
+    stream.note(|history| history.last_error = Some(Box::new(error)));
 }
 
 /// Counts and ends the next piece, which the upstream has taken.
@@ -197,9 +213,8 @@ fn delivered(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, Taken { 
     let records = pieces.next().map_or(0, Batch::records);
     // What was withdrawn since a sample was taken may have been among the rejected.
     let rejected = rejected.min(records);
-    let signal = stream.name().signal;
-    exporter.count(signal, Fate::Delivered, records - rejected);
-    exporter.count(signal, Fate::Rejected, rejected);
+    exporter.count(stream.name(), Fate::Delivered, records - rejected);
+    exporter.count(stream.name(), Fate::Rejected, rejected);
     stream.note(|history| {
         history.delivered_records += records - rejected;
         history.rejected_records += rejected;
@@ -237,6 +252,12 @@ async fn settle<'e>(
         if exporter.is_suspended() {
             return Settled::Suspended;
         }
+        if stream.account().is_some_and(|account| account.is_given_up()) {
+            return Settled::Refused(
+                "its tenant was removed before it could be delivered".to_owned(),
+                "given_up",
+            );
+        }
         if exporter.is_paused() {
             put_back(pieces);
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
@@ -260,11 +281,9 @@ async fn settle<'e>(
             Err(error) => {
                 let wait = backoff.hold_wait(retry, None).length;
                 let error = error.to_string();
-                stream.note(|history| {
-                    let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
-                    let error = LastError { code, message, target: None, at, of_destination: true };
-                    history.last_error = Some(Box::new(error));
-                });
+                let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
+                let noted = LastError { code, message, target: None, at, of_destination: true };
+                note_error(exporter, stream, noted);
                 // What nobody waits for is not read from disk for that.
                 let given_back = !retry.enabled
                     && stream.is_waited_for()
@@ -375,7 +394,7 @@ async fn settle<'e>(
         };
         let wished = wait.is_some_and(|wait| wait.wished);
         let sign = answer.sign(wished);
-        note_attempt(stream, &target, &answer);
+        note_attempt(exporter, stream, &target, &answer);
         exporter.counters().count_attempt(answer.code.clone());
         if let Some(pass) = pass {
             note_change(exporter, &target, pass.end(sign), &answer.detail);
@@ -586,26 +605,26 @@ fn failing(
     let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };
-    let target = target.map(display);
+    let (target, tenant) = (target.map(display), key.tenant());
     match failure {
         Failure::Passing => {
-            warn!(exporter = %name, %signal, key = &*key.text(), target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
+            warn!(exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
         }
         Failure::Held { given_back: false } => error!(
-            exporter = %name, %signal, key = &*key.text(), target, code, ?wait, suppressed,
+            exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
             "the destination refuses us, not the data, so the stream is held: check its {}: {detail}", to_check(code)
         ),
         Failure::Held { given_back: true } => error!(
-            exporter = %name, %signal, key = &*key.text(), target, code, suppressed,
+            exporter = %name, %signal, key = &*key.text(), tenant, target, code, suppressed,
             "the destination refuses us, not the data, and retries are off, so the senders have it back: check its {}: {detail}",
             to_check(code)
         ),
         Failure::NoTarget { given_back: false } => error!(
-            exporter = %name, %signal, key = &*key.text(), ?wait, suppressed,
+            exporter = %name, %signal, key = &*key.text(), tenant, ?wait, suppressed,
             "since a reload the exporter has no destination for what is queued, so the stream is held: {detail}"
         ),
         Failure::NoTarget { given_back: true } => error!(
-            exporter = %name, %signal, key = &*key.text(), suppressed,
+            exporter = %name, %signal, key = &*key.text(), tenant, suppressed,
             "since a reload the exporter has no destination for what is queued, and retries are off, so the senders have it back: {detail}"
         ),
     }
@@ -637,7 +656,7 @@ fn note(
     if let Some(suppressed) = notice::due_for_one_of_many(&id, cause) {
         warn!(
             exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
-            %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
+            tenant = stream.name().key.tenant(), %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
         );
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
 
-use super::tenant_row::{CredentialChoices, StreamWithRow, row_of};
+use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
     Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Target, TargetError, Transport,
     TransportError, deliver,
@@ -19,7 +19,6 @@ use super::{
 use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
-use crate::otlp::Signal;
 use crate::stream::{Outlet, Registry, Shared, Stream, StreamName};
 use crate::tenants::Tenants;
 
@@ -129,9 +128,10 @@ impl Exporter {
     }
 
     /// A stream with the row that its tenant has now.
-    pub(super) fn with_row<'s>(&self, name: &'s StreamName) -> StreamWithRow<'s> {
-        let row = row_of(self.tenants(), name);
-        StreamWithRow { name, choice: self.credentials.of(row.as_ref()), row }
+    pub(super) fn with_row<'s>(&self, name: &'s StreamName) -> WithRow<'s, StreamName> {
+        let mut with_row = WithRow::of(&self.tenants().table(), name);
+        with_row.choice = self.credentials.of(with_row.row.as_ref());
+        with_row
     }
 
     /// Where a stream of this name is sent now.
@@ -283,19 +283,23 @@ impl Exporter {
         target: Option<&Target>,
     ) {
         let signal = name.signal;
-        self.counters.count(signal, fate, records);
+        self.count(name, fate, records);
         if let Some(suppressed) = notice::due_for_one_of_many(&(self.name(), signal, &name.key), cause) {
             let target = target.map(display);
             warn!(
-                exporter = %self.name(), %signal, key = &*name.key.text(), target, records,
+                exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant(), target, records,
                 outcome = fate.name(), suppressed,
                 "records not delivered: {reason}"
             );
         }
     }
 
-    pub(super) fn count(&self, signal: Signal, fate: Fate, records: u64) {
-        self.counters.count(signal, fate, records);
+    /// Counts records of a stream of this name that have ended.
+    pub(super) fn count(&self, name: &StreamName, fate: Fate, records: u64) {
+        self.counters.count(name.signal, fate, records);
+        if let Some(tenant) = name.key.tenant() {
+            self.tenants().account(tenant).totals().count_ended(name.signal, fate, records);
+        }
     }
 }
 
@@ -348,7 +352,7 @@ impl Outlet for Consumers {
 
     fn count_lost(&self, name: &StreamName, records: u64) {
         if let Some(exporter) = self.0.upgrade() {
-            exporter.count(name.signal, Fate::Dropped, records);
+            exporter.count(name, Fate::Dropped, records);
         }
     }
 

@@ -38,7 +38,7 @@ pub use auth::{
     TokenEndpointError,
 };
 pub use backoff::{Backoff, Wait};
-pub use counters::{Counters, Fate};
+pub use counters::Counters;
 pub use dead_letter::{
     DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,
 };
@@ -50,5 +50,8 @@ pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
 };
+pub use tenant_row::WithRow;
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use utc::rfc3339;
+
+pub use crate::outcome::Fate;

@@ -72,7 +72,7 @@ impl BeingWritten {
             (Ok(_), _) => intake.finish(&snapshot, admitted, &[]),
             (Err(refused), _) => {
                 let counters = intake.counters.of(admitted.transport);
-                Intake::refused(counters, admitted.signal, &admitted.caller, admitted.total, &refused)
+                Intake::refused(counters, admitted.signal, &admitted.caller, &admitted.parts, &refused)
             }
         }
     }
@@ -99,7 +99,7 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
             count_undelivered(&intake, &admitted, undelivered);
         }
         (Ok(_), None) => {
-            let (signal, records) = (admitted.signal, admitted.total);
+            let (signal, records) = (admitted.signal, admitted.parts.records());
             intake.finish(&snapshot, admitted, &[]);
             if let Some(suppressed) = notice::due(signal.name(), "unheard") {
                 info!(
@@ -113,7 +113,7 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
                 intake.counters.of(admitted.transport),
                 admitted.signal,
                 &admitted.caller,
-                admitted.total,
+                &admitted.parts,
                 &refused,
             );
         }
@@ -122,9 +122,10 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
 
 /// Counts a request that was withdrawn, and names the stream that it waited for, one of them if there are several.
 fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<(Arc<str>, StreamName)>) {
-    let (signal, records) = (admitted.signal, admitted.total);
+    let (signal, records) = (admitted.signal, admitted.parts.records());
     let counters = intake.counters.of(admitted.transport);
     counters.count(signal, Outcome::Refused, records);
+    admitted.parts.count(signal, Outcome::Refused);
     counters.count_request(signal, Answered::Refused);
     let (exporter, name) = stream.unzip();
     let (exporter, key) = (exporter.as_deref(), name.as_ref().map(|name| &name.key));

@@ -16,9 +16,10 @@ use super::burial::{Remains, Stray};
 use super::copy::CopyLeave;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
+use super::parts::TenantParts;
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
-use super::tally::Tally;
+use super::tally::{PlacedEntry, Tally};
 use super::{Caller, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
@@ -130,7 +131,8 @@ impl Intake {
         }
         if overhead + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
-            return Self::refused(counters, signal, &caller, records, &Refused::TooLarge).into();
+            let parts = TenantParts::unread(&self.tenants, &caller, records);
+            return Self::refused(counters, signal, &caller, &parts, &Refused::TooLarge).into();
         }
         if !reservation.grow(overhead) {
             return unread(reservation, caller, omitted, Lacking::Memory(overhead));
@@ -145,7 +147,8 @@ impl Intake {
         let copied = split.copied_bytes() as u64;
         if copied > 0 && copied + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
-            return Self::refused(counters, signal, &caller, records, &Refused::TooLarge).into();
+            let parts = TenantParts::unread(&self.tenants, &caller, records);
+            return Self::refused(counters, signal, &caller, &parts, &Refused::TooLarge).into();
         }
         if copied > 0 && !reservation.grow(copied) {
             drop(reservation.split_off(overhead));
@@ -159,7 +162,7 @@ impl Intake {
                 (Encoding::Json, signal.json_entry_field())
             }
         };
-        let total: u64 = split.entries.iter().map(|entry| entry.records).sum();
+        let mut parts = TenantParts::new(split.entries.iter().map(|entry| entry.records).sum());
         let mut remarks = Remarks::default();
         let (mut foreign, mut strays) = (0, Vec::new());
         remarks.add_ignored(&split.ignored);
@@ -167,21 +170,26 @@ impl Intake {
         // The first entry that nothing takes.
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
-        for entry in &split.entries {
-            let from = match Owner::of(&table, caller.identity(), entry.resource()) {
+        for (position, entry) in split.entries.iter().enumerate() {
+            let owner = Owner::of(&table, caller.identity(), entry.resource());
+            let part = parts.add(&self.tenants, &caller, &owner, entry);
+            let from = match owner {
                 Owner::Nobody => Source { receiver: caller.receiver(), tenant: None },
                 Owner::Tenant(tenant) => Source { receiver: caller.receiver(), tenant: Some(tenant) },
                 Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter => {
                     tally.dropped += entry.records;
+                    parts.drop_records(part, entry.records);
                     strays.push(Stray::of(entry, &unknown.to_string()));
                     continue;
                 }
                 Owner::Unavailable(unavailable) => {
-                    return Self::unavailable(counters, signal, &caller, total, &unavailable.to_string())
+                    parts.add_all(&self.tenants, &table, &caller, &split.entries[position + 1..]);
+                    return Self::unavailable(counters, signal, &caller, &parts, &unavailable.to_string())
                         .into();
                 }
                 not_taken => {
                     untaken.get_or_insert(entry.index);
+                    parts.reject(part, entry.records);
                     let why = if matches!(not_taken, Owner::Foreign(_)) { Why::Foreign } else { Why::Unfit };
                     foreign += usize::from(why == Why::Foreign);
                     remarks.add(why, entry.records, |text| {
@@ -205,21 +213,36 @@ impl Intake {
                 untaken.get_or_insert(entry.index);
             }
             match placed {
-                Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => tally.unrouted += entry.records,
-                Ok(0) => remarks.add(Why::Unrouted, entry.records, |text| {
-                    write!(text, "{entry_field}[{}]", entry.index).expect("writing to a String can't fail");
-                    snapshot.routes.put_values(signal, entry.resource(), text);
-                }),
-                Ok(streams) => tally.placed.push((entry.index, entry.records, streams)),
-                Err(Trouble::Entry(error)) => remarks.add(Why::Unfit, entry.records, |text| {
-                    write!(text, "{entry_field}[{}]: {error}", entry.index)
-                        .expect("writing to a String can't fail");
-                }),
+                Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => {
+                    tally.unrouted += entry.records;
+                    parts.drop_records(part, entry.records);
+                }
+                Ok(0) => {
+                    parts.reject(part, entry.records);
+                    remarks.add(Why::Unrouted, entry.records, |text| {
+                        write!(text, "{entry_field}[{}]", entry.index)
+                            .expect("writing to a String can't fail");
+                        snapshot.routes.put_values(signal, entry.resource(), text);
+                    });
+                }
+                Ok(streams) => {
+                    let (index, records) = (entry.index, entry.records);
+                    tally.placed.push(PlacedEntry { index, records, streams, part });
+                }
+                Err(Trouble::Entry(error)) => {
+                    parts.reject(part, entry.records);
+                    remarks.add(Why::Unfit, entry.records, |text| {
+                        write!(text, "{entry_field}[{}]: {error}", entry.index)
+                            .expect("writing to a String can't fail");
+                    });
+                }
                 Err(Trouble::Refused(refused)) => {
-                    return Self::refused(counters, signal, &caller, total, &refused).into();
+                    parts.add_all(&self.tenants, &table, &caller, &split.entries[position + 1..]);
+                    return Self::refused(counters, signal, &caller, &parts, &refused).into();
                 }
                 Err(Trouble::Unavailable(why)) => {
-                    return Self::unavailable(counters, signal, &caller, total, &why).into();
+                    parts.add_all(&self.tenants, &table, &caller, &split.entries[position + 1..]);
+                    return Self::unavailable(counters, signal, &caller, &parts, &why).into();
                 }
             }
         }
@@ -233,7 +256,7 @@ impl Intake {
             signal,
             transport,
             caller,
-            total,
+            parts,
             tally,
             remarks,
             remains,
@@ -252,7 +275,9 @@ impl Intake {
                 let request = Unadmitted::new(self, snapshot, admission, body.clone(), admitted, refused);
                 Progress::Full(Box::new(request))
             }
-            Err(refused) => Self::refused(counters, signal, &admitted.caller, total, &refused).into(),
+            Err(refused) => {
+                Self::refused(counters, signal, &admitted.caller, &admitted.parts, &refused).into()
+            }
         }
     }
 

@@ -89,7 +89,7 @@ impl Intake {
     pub(super) fn bury(&self, snapshot: &Snapshot, signal: Signal, remains: Remains) {
         let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
         if !sheds.is_empty() {
-            bury_sheds(snapshot, signal, sheds, for_sheds);
+            bury_sheds(snapshot, sheds, for_sheds);
         }
         if let Some(held) = for_cuts {
             self.bury_cuts(signal, encoding, cuts, held);
@@ -140,13 +140,13 @@ impl Intake {
 
 /// Ends what `when_full: shed` cut out: as dead letters if there is memory `held` for that, else as dropped. An exporter
 /// counts it as routed, too, and as pending while it is being written, so that its sum holds.
-fn bury_sheds(snapshot: &Snapshot, signal: Signal, sheds: Vec<Shed>, held: Option<Reservation>) {
+fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) {
     let mut letters = Vec::new();
     for shed in sheds {
         let found =
             snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
         let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
-        let ending = exporter.registry().count_shed(signal, shed.records, shed.bytes.len() as u64);
+        let ending = exporter.registry().count_shed(&shed);
         if held.is_some() {
             letters.push((exporter, shed, ending));
         } else {

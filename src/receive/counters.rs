@@ -4,34 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{AuthFailures, ConnectionErrors};
 use crate::otlp::Signal;
-
-/// What became of received records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// At least one exporter has them in its queues.
-    Accepted,
-    /// Their request was refused whole; the sender is to send it again.
-    Refused,
-    /// They were cut out of their request, and the sender was told.
-    Rejected,
-    /// A written policy ended them: `unrouted: drop` or `when_full: shed`.
-    Dropped,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Rejected, Self::Dropped];
-
-    /// The `outcome` label of `sluice_received_records_total`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused => "refused",
-            Self::Rejected => "rejected",
-            Self::Dropped => "dropped",
-        }
-    }
-}
+use crate::outcome::Outcome;
 
 /// What a request came to in which OTLP was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

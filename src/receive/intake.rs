@@ -16,6 +16,7 @@ use super::admit::Progress;
 use super::body::Received;
 use super::burial::Remains;
 use super::json::{self, Untranscoded};
+use super::parts::TenantParts;
 use super::remarks::{Remarks, Why};
 use super::tally::Tally;
 use super::{Answered, Caller, Counters, Outcome, Transport};
@@ -133,8 +134,8 @@ pub(super) struct Admitted {
     pub(super) signal: Signal,
     pub(super) transport: Transport,
     pub(super) caller: Caller,
-    /// Records of its valid entries.
-    pub(super) total: u64,
+    /// What of it is whose.
+    pub(super) parts: TenantParts,
     pub(super) tally: Tally,
     pub(super) remarks: Remarks,
     pub(super) remains: Remains,
@@ -173,7 +174,8 @@ impl Intake {
                 Self::malformed(counters, signal, &caller, &malformed).into()
             }
             Err(Untranscoded::Refused(refused, records)) => {
-                Self::refused(counters, signal, &caller, records, &refused).into()
+                let parts = TenantParts::unread(&self.tenants, &caller, records);
+                Self::refused(counters, signal, &caller, &parts, &refused).into()
             }
         };
         self.verdict(progress, patience, None).await
@@ -201,15 +203,18 @@ impl Intake {
     /// Counts a request whose end is known, says what there is to say, and buries what was not admitted of it. Of what was
     /// admitted `losses` were not delivered.
     pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Verdict {
-        let Admitted { signal, transport, caller, mut tally, mut remarks, remains, .. } = admitted;
+        let Admitted { signal, transport, caller, mut parts, mut tally, mut remarks, remains, .. } = admitted;
         let counters = self.counters.of(transport);
-        tally.lose(&remains.sheds, losses, &mut remarks);
+        tally.lose(&remains.sheds, losses, &mut parts, &mut remarks);
         for cut in &remains.cuts {
             remarks.add(Why::Invalid(cut.reason), cut.records, |text| {
                 write!(text, "{} at byte {}: {}", cut.path, cut.offset, cut.reason)
                     .expect("writing to a String can't fail");
             });
+            let part = tally.part_of(cut.index).or_else(|| parts.of_sender(&self.tenants, &caller));
+            parts.cut_out(part, cut.records);
         }
+        parts.count_taken(signal);
         counters.count(signal, Outcome::Accepted, tally.accepted());
         counters.count(signal, Outcome::Rejected, remarks.rejected());
         counters.count(signal, Outcome::Dropped, tally.unrouted + tally.dropped + tally.shed);

@@ -26,6 +26,7 @@ mod listener;
 mod opening;
 mod otlp;
 mod owner;
+mod parts;
 mod refusals;
 mod remarks;
 mod room;
@@ -48,13 +49,16 @@ pub use body::check_decompression;
 pub use caller::Caller;
 pub(crate) use caller::Peer;
 pub use connection_errors::{ConnectionError, ConnectionErrors};
-pub use counters::{Answered, Counters, Misdirection, Outcome, Transport, TransportCounters};
+pub use counters::{Answered, Counters, Misdirection, Transport, TransportCounters};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;
 pub(crate) use head::wrong_host;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Leaving, Listener};
 pub use otlp::Otlp;
+pub(crate) use owner::Owner;
 pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 pub use tls::{TlsServer, TlsServerSettings};
 pub use watch::Evicted;
+
+pub use crate::outcome::Outcome;

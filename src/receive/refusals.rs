@@ -4,6 +4,7 @@ use tracing::warn;
 
 use super::body::BodyError;
 use super::intake::{Intake, Verdict};
+use super::parts::TenantParts;
 use super::{Answered, Caller, Outcome, Transport, TransportCounters};
 use crate::notice;
 use crate::otlp::{Malformed, Signal};
@@ -42,15 +43,17 @@ impl Intake {
         Verdict::Malformed { field: malformed.path.clone(), message: malformed.to_string() }
     }
 
-    /// Counts a request that is not admitted since a tenant of it can't be served now, and its `records`.
+    /// Counts a request that is not admitted since a tenant of it can't be served now, and its records.
     pub(super) fn unavailable(
         counters: &TransportCounters,
         signal: Signal,
         caller: &Caller,
-        records: u64,
+        parts: &TenantParts,
         why: &str,
     ) -> Verdict {
+        let records = parts.records();
         counters.count(signal, Outcome::Refused, records);
+        parts.count(signal, Outcome::Refused);
         counters.count_request(signal, Answered::Refused);
         if let Some(suppressed) = notice::due_for_one_of_many(why, "tenant unavailable") {
             let (peer, user_agent) = (caller.peer(), caller.user_agent());
@@ -59,14 +62,15 @@ impl Intake {
         Verdict::Unavailable(why.to_owned())
     }
 
-    /// Counts a request that is not admitted, and its `records`.
+    /// Counts a request that is not admitted, and its records.
     pub(super) fn refused(
         counters: &TransportCounters,
         signal: Signal,
         caller: &Caller,
-        records: u64,
+        parts: &TenantParts,
         refused: &Refused,
     ) -> Verdict {
+        let records = parts.records();
         let never = match refused {
             Refused::TooLarge => "the request needs more than the memory limit, so it can never be taken",
             Refused::TooLargeForJournal => {
@@ -77,6 +81,7 @@ impl Intake {
             }
             Refused::Full(full) => {
                 counters.count(signal, Outcome::Refused, records);
+                parts.count(signal, Outcome::Refused);
                 counters.count_request(signal, Answered::Refused);
                 let cause = match full {
                     Full::Memory => "no memory",
@@ -91,11 +96,15 @@ impl Intake {
             }
             Refused::FullStream { full, exporter, name } => {
                 counters.count(signal, Outcome::Refused, records);
+                parts.count(signal, Outcome::Refused);
+                if let Some(tenant) = name.key.tenant() {
+                    parts.note_over_limit(tenant);
+                }
                 counters.count_request(signal, Answered::Refused);
                 if let Some(suppressed) = notice::due(exporter, "full") {
                     let key = &name.key;
                     warn!(
-                        %exporter, %signal, key = &*key.text(), records, suppressed,
+                        %exporter, %signal, key = &*key.text(), tenant = key.tenant(), records, suppressed,
                         "request refused: {full}; the sender is asked to retry"
                     );
                 }
@@ -103,6 +112,7 @@ impl Intake {
             }
         };
         counters.count(signal, Outcome::Rejected, records);
+        parts.count(signal, Outcome::Rejected);
         counters.count_request(signal, Answered::Rejected);
         if let Some(suppressed) = notice::due(signal.name(), "too large") {
             let (peer, user_agent) = (caller.peer(), caller.user_agent());

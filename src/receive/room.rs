@@ -10,6 +10,7 @@ use super::aside::aside;
 use super::body::Received;
 use super::copy::{COPYING, CopyLeave};
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
+use super::parts::TenantParts;
 use super::{Caller, Transport};
 use crate::otlp::{self, Omitted, Signal};
 use crate::stream::{Admission, Full, Patience, Refused};
@@ -60,7 +61,8 @@ impl Unread {
         if !room {
             let counters = intake.counters.of(transport);
             let records = otlp::count_request(signal, &received.bytes);
-            return Intake::refused(counters, signal, &caller, records, &Refused::Full(Full::Memory)).into();
+            let parts = TenantParts::unread(&intake.tenants, &caller, records);
+            return Intake::refused(counters, signal, &caller, &parts, &Refused::Full(Full::Memory)).into();
         }
         intake.admit(transport, signal, caller, received, omitted).await
     }
@@ -115,9 +117,9 @@ impl<'i> Unadmitted<'i> {
 
     /// Counts it as refused, unless its end is known.
     fn refuse(&mut self) -> Option<Verdict> {
-        let Admitted { signal, transport, caller, total, .. } = self.admitted.take()?;
+        let Admitted { signal, transport, caller, parts, .. } = self.admitted.take()?;
         let counters = self.intake.counters.of(transport);
-        Some(Intake::refused(counters, signal, &caller, total, &self.refused))
+        Some(Intake::refused(counters, signal, &caller, &parts, &self.refused))
     }
 }
 

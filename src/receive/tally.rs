@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 
 use smallvec::SmallVec;
 
+use super::parts::TenantParts;
 use super::remarks::{Remarks, Why};
 use crate::stream::{Loss, Shed};
 
 /// How a request's entries ended.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Index, records and streams of each entry that was placed.
-    pub(super) placed: SmallVec<[(usize, u64, usize); 8]>,
+    /// The entries that were placed, in their order.
+    pub(super) placed: SmallVec<[PlacedEntry; 8]>,
     /// Records that `unrouted: drop` ended, of which the sender is told nothing.
     pub(super) unrouted: u64,
     /// Records whose tenant is not in the table, which `unknown: dead_letter` ended.
@@ -21,6 +22,17 @@ pub(super) struct Tally {
     pub(super) shed: u64,
     /// Records that no stream delivered, and at least one tried to.
     undelivered: u64,
+}
+
+/// An entry that was placed.
+#[derive(Debug)]
+pub(super) struct PlacedEntry {
+    pub(super) index: usize,
+    pub(super) records: u64,
+    /// In how many streams.
+    pub(super) streams: usize,
+    /// In which part of the request it is.
+    pub(super) part: Option<usize>,
 }
 
 /// What became of one entry where it was not taken: by exporter and routing key of the stream, the records.
@@ -34,7 +46,7 @@ struct Untaken<'a> {
 impl Tally {
     /// Records that were placed.
     pub(super) fn placed(&self) -> u64 {
-        self.placed.iter().map(|(_, records, _)| records).sum()
+        self.placed.iter().map(|placed| placed.records).sum()
     }
 
     /// Records that at least one exporter has taken.
@@ -42,10 +54,22 @@ impl Tally {
         self.placed() - self.shed - self.undelivered
     }
 
+    /// In which part of the request an entry is that was placed.
+    pub(super) fn part_of(&self, index: usize) -> Option<usize> {
+        let at = self.placed.binary_search_by_key(&index, |placed| placed.index).ok()?;
+        self.placed[at].part
+    }
+
     /// Adds what was shed and what was not delivered. A record that one of its streams has taken was accepted; which
     /// records an upstream has rejected is not known, so that of an entry as many are lost as by the stream that lost the
     /// fewest.
-    pub(super) fn lose(&mut self, sheds: &[Shed], losses: &[Loss], remarks: &mut Remarks) {
+    pub(super) fn lose(
+        &mut self,
+        sheds: &[Shed],
+        losses: &[Loss],
+        parts: &mut TenantParts,
+        remarks: &mut Remarks,
+    ) {
         if sheds.is_empty() && losses.is_empty() {
             return;
         }
@@ -64,7 +88,7 @@ impl Tally {
                 untaken.loss = Some(loss);
             }
         }
-        for (index, records, streams) in &self.placed {
+        for PlacedEntry { index, records, streams, part } in &self.placed {
             let Some(untaken) = by_entry.get(index) else { continue };
             let least = untaken.by_stream.values().min().copied().unwrap_or_default();
             let lost = if untaken.by_stream.len() >= *streams { least.min(*records) } else { 0 };
@@ -74,6 +98,8 @@ impl Tally {
             }
             self.shed += shed_lost;
             self.undelivered += undelivered;
+            parts.drop_records(*part, shed_lost);
+            parts.reject(*part, undelivered);
             if let Some(first) = untaken.shed {
                 remarks.add(Why::Shed, shed_lost, |text| {
                     write!(text, "entry {index} was shed by `{}`: {}", first.registry.exporter(), first.full)

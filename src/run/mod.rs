@@ -13,7 +13,9 @@ mod report;
 mod router;
 mod shutdown;
 mod sweep;
+mod tenant_changes;
 mod tenant_directory;
+mod tenant_files;
 mod tenants;
 mod watched;
 
@@ -26,4 +28,5 @@ pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;
-pub use tenants::{check_tenants, watch_tenants};
+pub use tenant_changes::{IssuedToken, TenantChangeError, TenantSwitch};
+pub use tenants::{check_tenants, table_of, watch_tenants};

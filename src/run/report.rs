@@ -37,6 +37,8 @@ pub struct ConfigReport {
     pub last_error: Option<(SystemTime, ReloadError)>,
     /// Files whose change asks for a reload, and what they held at the newest attempt.
     pub files: (Vec<PathBuf>, u64),
+    /// Whether the admin listener shows metrics of each tenant.
+    pub tenant_metrics: bool,
     /// `shutdown_delay` and `shutdown_timeout`.
     pub shutdown: (Duration, Duration),
 }

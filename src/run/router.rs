@@ -157,6 +157,7 @@ impl Router {
             warnings: Vec::new(),
             last_error: None,
             files: (Vec::new(), 0),
+            tenant_metrics: false,
             shutdown: (Duration::ZERO, Duration::ZERO),
         };
         let router = Arc::new(Self {
@@ -387,6 +388,7 @@ impl Router {
             warnings: compiled.warnings,
             last_error: None,
             files: (compiled.files, compiled.hash),
+            tenant_metrics: compiled.tenant_metrics,
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
         for exporter in removed {

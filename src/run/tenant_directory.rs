@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::watched::directory_of;
-use crate::config::{Problem, ReadRow, RowReader, Severity};
-use crate::regular::FileStamp;
+use crate::config::{LARGEST_ROW, Problem, ReadRow, RowReader, Severity};
+use crate::regular::{self, FileStamp};
 use crate::tenants::{AppliedRows, RowChange, RowContent, Table, TableSettings};
 
 /// So many rows are read by one thread; of more, each processor reads some.
@@ -145,6 +145,19 @@ impl TenantDirectory {
             }
         }
         Ok(changed)
+    }
+
+    /// What is in the file of a row at this moment, which may not be in the table yet. Blocks as reading files does.
+    pub(super) fn read_now(&self, name: &Arc<str>) -> io::Result<(String, ReadRow)> {
+        let bytes = regular::read(&self.path.join(&**name), LARGEST_ROW)?;
+        let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
+        let read = self.read_as(name, &text);
+        Ok((text, read))
+    }
+
+    /// What would be read of a row if this were the text of its file. Blocks as reading the files does that it names.
+    pub(super) fn read_as(&self, name: &Arc<str>, text: &str) -> ReadRow {
+        self.reader.read_text(text, &self.path.join(&**name), name)
     }
 
     /// Reads these rows again, and makes another table of them.

@@ -3,7 +3,7 @@
 //! A change is noticed by the file system's events in the directory, and in those of the files that rows name; and by
 //! looking at the stamps of all these files now and then, for file systems without events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::Router;
 use super::report::ReloadError;
+use super::tenant_changes::TenantChangeError;
 use super::tenant_directory::{RowsRead, TenantDirectory};
 use super::watched::Watched;
 use crate::config::{Compiled, Problem, RowReader, Secrets, TenantRows, TenantTable};
@@ -109,6 +110,35 @@ impl TenantRegistry {
         self.tenants.swap(table);
         drop(place);
         self.reloaded.notify_one();
+    }
+
+    /// Has `change` change the file of a row, whose name it returns, and reads that file: ready when the table in use has it.
+    /// Meanwhile nobody else changes the table, or a file by this way.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&TenantDirectory) -> Result<(Arc<str>, T), TenantChangeError> + Send + 'static,
+    ) -> Result<T, TenantChangeError> {
+        let mut place = self.directory.clone().lock_owned().await;
+        let tenants = self.tenants.clone();
+        let changing = tokio::task::spawn_blocking(move || {
+            let Some(directory) = place.as_mut() else {
+                let is_there = !tenants.table().attributes().is_empty();
+                return Err(if is_there {
+                    TenantChangeError::NoDirectory
+                } else {
+                    TenantChangeError::NoTable
+                });
+            };
+            let (name, made) = change(directory)?;
+            let read = directory.read(&BTreeSet::from([name.clone()]));
+            tenants.swap(directory.table().clone());
+            report(directory, &read);
+            match directory.table().problem(&name) {
+                Some(problem) => Err(TenantChangeError::Unused(problem.text.clone())),
+                None => Ok(made),
+            }
+        });
+        changing.await.expect("changing a row doesn't panic")
     }
 
     /// The directories in which a change may be one of the table.
@@ -232,6 +262,22 @@ impl Noticed {
     fn files(&self) -> Option<HashSet<PathBuf>> {
         let NoticedFiles { paths, incomplete } = std::mem::take(&mut *self.files.lock());
         (!incomplete).then_some(paths)
+    }
+}
+
+/// The table of a configuration that is not run. Rows that can't be used are left out. Blocks.
+pub fn table_of(
+    compiled: &Compiled,
+    env: fn(&str) -> Option<String>,
+    secrets: Secrets,
+) -> std::io::Result<Table> {
+    let Some(TenantTable { settings, rows }) = compiled.tenants.clone() else { return Ok(Table::default()) };
+    match rows {
+        TenantRows::Listed(tenants) => Ok(Table::of(settings, &tenants, &Table::default())),
+        TenantRows::Directory(path) => {
+            let reader = RowReader::new(compiled, env, secrets);
+            Ok(TenantDirectory::load(path, settings, reader)?.0.table().clone())
+        }
     }
 }
 

@@ -270,7 +270,7 @@ impl Stream {
         }
         // Counted as ended before it is no longer pending, so that nothing is missing in between.
         self.registry().count_withdrawn(self.name(), records);
-        self.registry().ended(records, bytes);
+        self.registry().ended(self, records, bytes);
         self.let_go(bytes);
     }
 }

@@ -61,7 +61,7 @@ impl Stream {
         let mut queue = self.queue.lock();
         queue.fall_behind(found.first..found.last + 1, found.bytes, found.records);
         queue.next_sequence = found.last + 1;
-        self.registry().recovered(found.records, found.bytes);
+        self.registry().recovered(self, found.records, found.bytes);
         let start = queue.consumers == 0;
         queue.consumers += usize::from(start);
         drop(queue);
@@ -100,7 +100,7 @@ impl Stream {
         }
         let start = queue.consumers == 0;
         queue.consumers += usize::from(start);
-        self.registry().admitted_on_disk(self.signal(), records, bytes);
+        self.registry().admitted_on_disk(self, records, bytes);
         drop(queue);
         self.requests.fetch_sub(1, Ordering::SeqCst);
         self.line.freed();

@@ -89,6 +89,8 @@ pub(super) struct Queue {
 pub struct StreamState {
     /// Framed bytes admitted and not settled.
     pub pending_bytes: u64,
+    /// Of them those in memory: the others are on disk alone.
+    pub memory_bytes: u64,
     /// Batches waiting, without those in flight.
     pub waiting_batches: usize,
     /// Batches being sent.
@@ -275,7 +277,7 @@ impl Stream {
         let wake = queue.waiting && !queue.closed.is_empty();
         queue.consumers += start;
         // Counted before anybody can settle it, so that what is pending never goes below zero.
-        self.registry.admitted(self.signal(), records, bytes as u64, taken as u64);
+        self.registry.admitted(self, records, bytes as u64, taken as u64);
         drop(queue);
         for _ in 0..start {
             self.registry.start(self.clone());
@@ -428,6 +430,7 @@ impl Stream {
         let queue = self.queue.lock();
         StreamState {
             pending_bytes,
+            memory_bytes: queue.in_memory,
             waiting_batches: queue.closed.len() + usize::from(!queue.open.is_empty()),
             in_flight: queue.in_flight,
             failed_attempts: self.failures.load(Ordering::Relaxed),
@@ -496,7 +499,7 @@ impl Stream {
         queue.abandon(closed, self);
         queue.in_memory = queue.in_memory.saturating_sub(closed.batch.len() as u64);
         drop(queue);
-        self.registry.settled(closed);
+        self.registry.settled(self, closed);
         self.requests.fetch_sub(closed.requests, Ordering::AcqRel);
         self.let_go(closed.batch.len() as u64);
     }

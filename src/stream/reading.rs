@@ -293,7 +293,7 @@ impl Stream {
         drop(queue);
         if surplus != Amount::default() {
             self.hold(surplus.bytes);
-            self.registry().recovered(surplus.records, surplus.bytes);
+            self.registry().recovered(self, surplus.records, surplus.bytes);
         }
         if missing != Amount::default() {
             self.count_missing(missing);
@@ -304,7 +304,7 @@ impl Stream {
     fn count_missing(&self, missing: Amount) {
         let records = missing.records;
         self.registry().count_lost(self.name(), records);
-        self.registry().ended(records, missing.bytes);
+        self.registry().ended(self, records, missing.bytes);
         self.let_go(missing.bytes);
         if let Some(suppressed) = notice::due(self.registry().exporter(), "damage") {
             let (exporter, key) = (self.registry().exporter(), &self.name().key);

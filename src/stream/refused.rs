@@ -46,6 +46,13 @@ pub enum Full {
     Disk,
 }
 
+impl Full {
+    /// Whether one stream has as much as it may have, rather than all of them together.
+    pub(super) fn is_of_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Share)
+    }
+}
+
 /// Why a request was not admitted.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {

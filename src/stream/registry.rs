@@ -16,11 +16,11 @@ use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::reading::ReadingRoom;
 use super::withdraw::Removed;
-use super::{Budget, QueueSettings, StreamName};
+use super::{Budget, QueueSettings, Shed, StreamName};
 use crate::journal::{Journal, RecoveredStream};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
-use crate::tenants::Tenants;
+use crate::tenants::{Account, Tenants};
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -131,13 +131,14 @@ pub enum NoStream {
 #[derive(Debug)]
 pub struct Ending {
     registry: Arc<Registry>,
+    account: Option<Arc<Account>>,
     records: u64,
     bytes: u64,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.registry.count_ended(self.records, self.bytes);
+        self.registry.count_ended(self.account.as_deref(), self.records, self.bytes);
     }
 }
 
@@ -378,9 +379,14 @@ impl Registry {
 
     /// Counts records that a route sent here and for which there was no room: as pending, until what is returned is dropped
     /// because they have ended.
-    pub fn count_shed(self: &Arc<Self>, signal: Signal, records: u64, bytes: u64) -> Ending {
-        self.count_routed(signal, records, bytes);
-        Ending { registry: self.clone(), records, bytes }
+    pub fn count_shed(self: &Arc<Self>, shed: &Shed) -> Ending {
+        let (name, records, bytes) = (&shed.name, shed.records, shed.bytes.len() as u64);
+        let account = name.key.tenant().map(|tenant| self.shared.tenants.account(tenant));
+        self.count_routed(account.as_deref(), name.signal, records, bytes);
+        if let Some(account) = account.as_ref().filter(|_| shed.full.is_of_stream()) {
+            account.totals().note_over_limit();
+        }
+        Ending { registry: self.clone(), account, records, bytes }
     }
 
     /// Records that have not ended.
@@ -412,8 +418,8 @@ impl Registry {
     }
 
     /// `bytes` were reserved on the budget for the entries; what was allocated for them is `taken`.
-    pub(super) fn admitted(&self, signal: Signal, records: u64, bytes: u64, taken: u64) {
-        self.count_routed(signal, records, bytes);
+    pub(super) fn admitted(&self, stream: &Stream, records: u64, bytes: u64, taken: u64) {
+        self.count_routed(stream.account().map(Arc::as_ref), stream.signal(), records, bytes);
         if taken >= bytes {
             self.shared.budget.charge(taken - bytes);
         } else {
@@ -421,15 +427,21 @@ impl Registry {
         }
     }
 
-    fn count_routed(&self, signal: Signal, records: u64, bytes: u64) {
+    fn count_routed(&self, account: Option<&Account>, signal: Signal, records: u64, bytes: u64) {
+        if let Some(account) = account {
+            account.totals().count_routed(signal, records, bytes);
+        }
         self.routed_records[signal.index()].fetch_add(records, Ordering::Relaxed);
         self.pending_records.fetch_add(records, Ordering::AcqRel);
         self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    fn count_ended(&self, records: u64, bytes: u64) {
+    fn count_ended(&self, account: Option<&Account>, records: u64, bytes: u64) {
         self.pending_records.fetch_sub(records, Ordering::AcqRel);
         self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if let Some(account) = account {
+            account.totals().count_no_more_pending(records, bytes);
+        }
     }
 
     pub(super) fn count_withdrawn(&self, name: &StreamName, records: u64) {
@@ -449,29 +461,32 @@ impl Registry {
         self.recovered_records.load(Ordering::Relaxed)
     }
 
-    pub(super) fn recovered(&self, records: u64, bytes: u64) {
+    pub(super) fn recovered(&self, stream: &Stream, records: u64, bytes: u64) {
+        if let Some(account) = stream.account() {
+            account.totals().count_recovered(stream.signal(), records, bytes);
+        }
         self.recovered_records.fetch_add(records, Ordering::Relaxed);
         self.pending_records.fetch_add(records, Ordering::AcqRel);
         self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Entries that stay on disk, for which `bytes` were reserved on the budget.
-    pub(super) fn admitted_on_disk(&self, signal: Signal, records: u64, bytes: u64) {
-        self.count_routed(signal, records, bytes);
+    pub(super) fn admitted_on_disk(&self, stream: &Stream, records: u64, bytes: u64) {
+        self.count_routed(stream.account().map(Arc::as_ref), stream.signal(), records, bytes);
         self.shared.budget.release(bytes);
     }
 
-    pub(super) fn ended(&self, records: u64, bytes: u64) {
-        self.count_ended(records, bytes);
+    pub(super) fn ended(&self, stream: &Stream, records: u64, bytes: u64) {
+        self.count_ended(stream.account().map(Arc::as_ref), records, bytes);
     }
 
-    pub(super) fn removed(&self, removed: &Removed) {
-        self.count_ended(removed.records, removed.bytes);
+    pub(super) fn removed(&self, stream: &Stream, removed: &Removed) {
+        self.ended(stream, removed.records, removed.bytes);
         self.shared.budget.release(removed.capacity);
     }
 
-    pub(super) fn settled(&self, closed: &ClosedBatch) {
-        self.count_ended(closed.batch.records(), closed.batch.len() as u64);
+    pub(super) fn settled(&self, stream: &Stream, closed: &ClosedBatch) {
+        self.ended(stream, closed.batch.records(), closed.batch.len() as u64);
         self.shared.budget.release(closed.capacity);
     }
 }

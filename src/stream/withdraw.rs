@@ -68,7 +68,7 @@ impl Stream {
 
     /// Gives back the room of what was removed.
     pub(super) fn give_back(&self, removed: &Removed) {
-        self.registry().removed(removed);
+        self.registry().removed(self, removed);
         self.requests.fetch_sub(removed.requests, Ordering::AcqRel);
         let mut queue = self.queue.lock();
         queue.in_memory = queue.in_memory.saturating_sub(removed.bytes);

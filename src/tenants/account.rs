@@ -1,21 +1,46 @@
 //! What is kept of a tenant for as long as the process lives, whatever becomes of its row.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::totals::TenantTotals;
 
 /// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
 /// it.
 #[derive(Debug)]
 pub struct Account {
     id: Arc<str>,
+    given_up: AtomicBool,
+    totals: TenantTotals,
 }
 
 impl Account {
     pub(super) fn new(id: Arc<str>) -> Self {
-        Self { id }
+        Self { id, given_up: AtomicBool::new(false), totals: TenantTotals::new() }
     }
 
     /// Whose it is.
     pub fn id(&self) -> &Arc<str> {
         &self.id
+    }
+
+    /// Has what is pending become dead letters: as soon as the row changes, and what is being attempted after that.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    /// Ends [`Account::give_up`].
+    pub fn take_back(&self) {
+        self.given_up.store(false, Ordering::Release);
+    }
+
+    /// Whether [`Account::give_up`] was called, and not ended.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    /// What became of its records.
+    pub fn totals(&self) -> &TenantTotals {
+        &self.totals
     }
 }

@@ -36,10 +36,22 @@ impl Credential {
             Self::Certificate(_) => "certificate",
         }
     }
+
+    /// As much of it as may be shown to whoever may read: of a token the beginning of its hash, by which people can tell which of two
+    /// is in use; of a user and a password nothing; of a certificate its name, which is no secret.
+    pub fn masked(&self) -> String {
+        match self {
+            Self::Token(SecretHash([first, second, ..])) => format!("sha256:{first:02x}{second:02x}…"),
+            Self::Basic(_) => "[redacted]".to_owned(),
+            Self::Certificate(CertificateName::Uri(uri)) => format!("uri:{uri}"),
+            Self::Certificate(CertificateName::Dns(name)) => format!("dns:{name}"),
+            Self::Certificate(CertificateName::CommonName(name)) => format!("cn:{name}"),
+        }
+    }
 }
 
 /// A SHA-256. It is found in a hash table, so that no comparison takes the longer the more of it is right, and who does
-/// not know the secret can't choose it either. It is never shown: a short password could be guessed from it.
+/// not know the secret can't choose it either. It is never shown whole: a short password could be guessed from it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SecretHash([u8; 32]);
 
@@ -129,6 +141,13 @@ mod tests {
     fn a_user_name_and_a_password_are_not_one_text() {
         assert_ne!(Credential::basic(b"ab", b"c"), Credential::basic(b"a", b"bc"));
         assert_ne!(Credential::basic(b"a", b"b"), Credential::basic(b"a", b"c"));
+    }
+
+    #[test]
+    fn a_masked_credential_tells_tokens_apart_and_nothing_that_helps_to_guess_one() {
+        assert_eq!(Credential::token(b"test").masked(), "sha256:9f86…");
+        assert_eq!(Credential::basic(b"acme", b"test").masked(), "[redacted]");
+        assert_eq!(Credential::Certificate(CertificateName::dns("A.example")).masked(), "dns:a.example");
     }
 
     #[test]

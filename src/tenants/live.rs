@@ -44,6 +44,13 @@ impl Tenants {
         self.accounts.get(id).map(|account| account.clone())
     }
 
+    /// Looks at the account of every tenant that has sent, or has streams, since the process began, in no order.
+    pub fn for_each_account(&self, mut look: impl FnMut(&Arc<Account>)) {
+        for account in &self.accounts {
+            look(&account);
+        }
+    }
+
     /// Tells of every swap: the number grows with each.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()

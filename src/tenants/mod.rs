@@ -4,22 +4,29 @@
 //! are at one moment, with the indexes by which a credential finds its sender; it does not change, a changed one takes
 //! its place in [`Tenants`], which everybody shares.
 //!
+//! An [`Account`] is what is kept of a tenant that has sent or has streams, whatever becomes of its row.
+//!
 //! Rows are read elsewhere: `config` makes them of YAML, `run` notices when files change. What stands here is what a
 //! table makes of rows: which of two rows with the same credential counts, what a broken row keeps, and what is answered
 //! to a credential that nobody knows.
 
 mod account;
 mod credential;
+mod generated;
+mod last_minute;
 mod live;
 mod sharded;
 mod table;
 mod tenant;
+mod totals;
 
 pub use account::Account;
 pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
+pub use generated::GeneratedToken;
 pub use live::Tenants;
 pub use table::{
     AppliedRows, BrokenRow, Found, Row, RowChange, RowContent, RowProblem, Table, TableSettings,
     UnknownTenant,
 };
 pub use tenant::{Sender, Tenant, TenantLimits, TenantValues};
+pub use totals::{SenderUse, TenantFailure, TenantTotals};

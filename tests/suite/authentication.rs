@@ -436,7 +436,7 @@ async fn failures_are_counted_and_told_once_for_each_cause_and_never_with_the_cr
         "grpc: { endpoint: 127.0.0.1:0, auth: { authenticator: basicauth }",
         1,
     );
-    let process = SluiceProcess::start(&yaml, &["--log-level", "trace"]).await;
+    let process = SluiceProcess::start_with_env(&yaml, &[("RUST_LOG", "trace")]).await;
     let grpc = grpc_of(&process).await;
     let post = async |headers: &[(&str, &str)]| process.post_with(Signal::Logs, body(), headers).await;
     for _ in 0..3 {

@@ -59,7 +59,9 @@ impl Authority {
 
     /// A certificate for servers and clients of this name.
     pub fn sign(&self, name: &str) -> Identity {
-        self.sign_names(vec![SanType::DnsName(name.try_into().expect("the test's name is valid"))], None)
+        // A DNS name, or an address.
+        let params = CertificateParams::new([name.to_owned()]).expect("the test's name is valid");
+        self.sign_names(params.subject_alt_names, None)
     }
 
     /// A certificate for servers and clients of these alternative names and this common name.

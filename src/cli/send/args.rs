@@ -1,7 +1,6 @@
 //! The command: its options, its progress, its report.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Load, Report, SendCompression, SendEncoding, SendProtocol, SendSettings};
 use crate::cli::duration::parse_duration;
-use crate::export::TlsClientSettings;
+use crate::cli::tls::TlsArgs;
 use crate::otlp::Signal;
 
 /// Send synthetic telemetry as OTLP, and report latency and throughput.
@@ -96,23 +95,6 @@ pub struct SendArgs {
     sequences: bool,
 }
 
-/// For `https`.
-#[derive(Args, Clone, Debug)]
-struct TlsArgs {
-    /// For `https`: the certificates to trust instead of the system's, in PEM.
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    /// For `https`: trust whoever answers.
-    #[arg(long)]
-    insecure_skip_verify: bool,
-    /// For `https`: the certificate to show, in PEM; needs `--key-file`.
-    #[arg(long, value_name = "FILE", requires = "key_file")]
-    cert_file: Option<PathBuf>,
-    /// For `https`: the key of that certificate, in PEM.
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
-    key_file: Option<PathBuf>,
-}
-
 fn signal_parser() -> impl TypedValueParser<Value = Signal> {
     let names = PossibleValuesParser::new(Signal::ALL.map(Signal::name));
     names.map(|name| Signal::from_name(&name).expect("the possible values are the signals' names"))
@@ -154,13 +136,7 @@ impl From<&SendArgs> for SendSettings {
             at_most_once: args.at_most_once,
             timeout: args.timeout,
             headers: args.headers.iter().cloned().collect(),
-            tls: TlsClientSettings {
-                ca_file: args.tls.ca_file.clone(),
-                insecure_skip_verify: args.tls.insecure_skip_verify,
-                cert_file: args.tls.cert_file.clone(),
-                key_file: args.tls.key_file.clone(),
-                ..TlsClientSettings::default()
-            },
+            tls: args.tls.settings(),
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::export::{DeadLetterSettings, ExporterSettings};
 use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
+use crate::tenants::UnknownTenant;
 
 use super::model;
 use super::node::Node;
@@ -39,6 +40,7 @@ use super::{Limits, Secrets, Surroundings};
 pub(super) use tenant_rows::{
     CompiledRow, ExporterNames, compile_file as compile_row, compile_list_file as compile_rows,
 };
+pub(crate) use tenant_rows::{NAMES as TENANT_IDS, is_name as is_tenant_id};
 pub(super) use tenants::{WrittenRows, WrittenTable};
 
 use address::Addresses;
@@ -59,6 +61,7 @@ pub(super) struct Parts {
     pub(super) dead_letter: Option<DeadLetterSettings>,
     pub(super) admin: Option<ListenerSettings>,
     pub(super) admin_tokens: AdminTokens,
+    pub(super) tenant_metrics: bool,
     pub(super) health: Option<SocketAddr>,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
@@ -162,6 +165,17 @@ pub(super) fn compile(
         let names = exporter_names(config, root, context.report);
         tenants::compile(section, root.near(&["tenants"]), &names, context)
     });
+    if tenants.as_ref().is_some_and(|table| table.settings.unknown == UnknownTenant::DeadLetter)
+        && config.dead_letter.is_none()
+    {
+        context
+            .report
+            .error(
+                root.near(&["tenants", "unknown"]).span,
+                "there is no `dead_letter` for what no tenant is known of",
+            )
+            .help("write `dead_letter: { directory: ./dead-letters }`, or `unknown: reject`");
+    }
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
@@ -200,6 +214,7 @@ pub(super) fn compile(
         journal,
         admin,
         admin_tokens,
+        tenant_metrics: config.admin.tenant_metrics,
         health,
         shutdown_delay: config.shutdown_delay.0,
         shutdown_timeout: config.shutdown_timeout.0,

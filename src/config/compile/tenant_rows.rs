@@ -130,13 +130,14 @@ fn one(
 }
 
 /// Whether a text is right as an id, and as the name of a sender: it can stand in a file's name, a URL and a log.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && !text.starts_with('.')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-const NAMES: &str = "write 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with a `.`";
+/// What to write where such a text is expected.
+pub(crate) const NAMES: &str = "write 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with a `.`";
 
 fn id(row: &TenantRow, node: &Node, taken: &mut Taken, context: &mut Context<'_>) -> Option<Arc<str>> {
     let at = node.near(&["id"]);

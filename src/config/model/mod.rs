@@ -217,6 +217,8 @@ pub(super) struct Admin {
     /// Says that everybody is meant to read what `endpoint` shows, wherever they are, if there are neither tokens nor client
     /// certificates. A warning says so at each start.
     pub(super) insecure: bool,
+    /// Whether `/metrics/tenants` is there, with some ten series for each tenant that has sent something.
+    pub(super) tenant_metrics: bool,
 }
 
 impl Default for Admin {
@@ -231,6 +233,7 @@ impl Default for Admin {
             write_token_sha256: None,
             tls: None,
             insecure: false,
+            tenant_metrics: false,
         }
     }
 }

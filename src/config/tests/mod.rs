@@ -11,6 +11,7 @@ mod extensions;
 mod problems;
 mod receivers;
 mod routes;
+mod row_text;
 mod secrets;
 mod substitution;
 mod tenants;

@@ -86,9 +86,18 @@ pub(super) async fn authenticate(
 ) -> Result<Option<SenderIdentity>, AuthFailure> {
     let Some(authenticator) = settings.auth.as_deref() else { return Ok(None) };
     match authenticator.identify(&intake.tenants, head).await {
-        Ok(identity) => Ok(identity),
+        Ok(identity) => {
+            if let Some(SenderIdentity { tenant, sender }) = &identity {
+                let from = head.extensions.get().map(|peer: &Peer| peer.address);
+                intake.tenants.account(&tenant.id).totals().note_sender(&tenant.senders, *sender, from);
+            }
+            Ok(identity)
+        }
         Err(refusal) => {
             let failure = refusal.failure;
+            if let Some(tenant) = &refusal.tenant {
+                intake.tenants.account(tenant).totals().count_refused_request();
+            }
             // In a box, since it is rare.
             Box::pin(intake.counters.auth_failures.add(&Caller::of(settings, head, None), refusal)).await;
             Err(failure)

@@ -1,0 +1,137 @@
+//! `GET /api/v1/tenants/ID`: all that is known of one tenant, without secrets.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::api::stream_json;
+use super::tenant_state::{ShownTenant, TenantStreams, failure};
+use crate::export::{Fate, rfc3339};
+use crate::otlp::Signal;
+use crate::receive::Outcome;
+use crate::run::Router;
+use crate::stream::Stream;
+use crate::tenants::{Row, Sender, Tenant, TenantTotals};
+
+/// Streams listed, those first that have waited longest.
+const STREAMS: usize = 20;
+
+/// In place of what may be secret.
+const REDACTED: &str = "[redacted]";
+
+/// The tenant of this id, if there is a row of it, or something became of its records once.
+pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
+    let tenants = router.tenants();
+    let table = tenants.table();
+    let account = tenants.known_account(id);
+    let id_known: Arc<str>;
+    let tenant = match table.tenant(id) {
+        Some(Row::Ready(row)) => {
+            ShownTenant { problem: table.problem(&row.place), ..ShownTenant::of_row(row) }
+        }
+        Some(Row::Broken) => {
+            let (place, id, problem) =
+                table.problems().find(|(_, known, _)| known.is_some_and(|known| **known == *id))?;
+            ShownTenant::of_broken_row(place, id, problem)
+        }
+        None => {
+            id_known = account.as_ref()?.id().clone();
+            ShownTenant::of_gone_row(&id_known)
+        }
+    };
+    let streams = streams_of(router, id);
+    let counted = TenantStreams {
+        count: streams.len(),
+        failing: streams.iter().filter(|stream| stream.is_failing()).count(),
+        oldest: streams.first().and_then(|stream| stream.oldest()),
+    };
+    let tenant = ShownTenant { account, streams: counted, ..tenant };
+    let mut shown = tenant.summary();
+    let totals = tenant.totals();
+    let signals: Map<_, _> =
+        Signal::ALL.into_iter().map(|signal| (signal.name().to_owned(), of_signal(totals, signal))).collect();
+    let last: Vec<_> = streams.iter().take(STREAMS).map(|stream| of_stream(stream)).collect();
+    let failures = totals.map(TenantTotals::failures).unwrap_or_default();
+    shown["signals"] = signals.into();
+    shown["failures"] = failures.iter().map(failure).collect();
+    shown["live_streams"] = last.into();
+    if let Some(row) = tenant.row {
+        shown["paused"] = row.paused.into();
+        shown["hold"] = row.hold.into();
+        shown["exporters"] = json!(row.exporters);
+        shown["senders"] = row.senders.iter().map(|sender| of_sender(sender, totals)).collect();
+        shown["values"] = of_values(row);
+        shown["limits"] = limits(router, row, totals, &streams);
+    }
+    Some(shown)
+}
+
+/// The live streams of a tenant, those first that have waited longest.
+fn streams_of(router: &Router, id: &str) -> Vec<Arc<Stream>> {
+    let mut streams = Vec::new();
+    for exporter in router.exporters().iter() {
+        exporter.registry().for_each(|stream| {
+            if stream.account().is_some_and(|account| **account.id() == *id) {
+                streams.push((stream.oldest(), stream.clone()));
+            }
+        });
+    }
+    streams.sort_by_key(|(oldest, stream)| (oldest.is_none(), *oldest, stream.name().key.clone()));
+    streams.into_iter().map(|(_, stream)| stream).collect()
+}
+
+fn of_stream(stream: &Stream) -> Value {
+    let name = stream.name();
+    stream_json((stream.registry().exporter(), name.signal, &name.key), &stream.state())
+}
+
+fn of_signal(totals: Option<&TenantTotals>, signal: Signal) -> Value {
+    let count = |of: &dyn Fn(&TenantTotals) -> u64| json!(totals.map_or(0, of));
+    let received = Outcome::ALL
+        .map(|outcome| (outcome.name().to_owned(), count(&|totals| totals.received(signal, outcome))));
+    let mut records = Map::from_iter([
+        ("routed".to_owned(), count(&|totals| totals.routed(signal))),
+        ("recovered".to_owned(), count(&|totals| totals.recovered(signal))),
+    ]);
+    records
+        .extend(Fate::ALL.map(|fate| (fate.name().to_owned(), count(&|totals| totals.ended(signal, fate)))));
+    json!({
+        "received": { "records": Map::from_iter(received), "bytes": count(&|totals| totals.received_bytes(signal)) },
+        "records": records,
+    })
+}
+
+fn of_sender(sender: &Sender, totals: Option<&TenantTotals>) -> Value {
+    let used = totals.and_then(|totals| totals.sender_use(&sender.name));
+    let others = sender.may_send_for.as_ref();
+    json!({
+        "name": sender.name,
+        "kind": sender.credential.kind(),
+        "credential": sender.credential.masked(),
+        "expires": sender.expires.map(rfc3339),
+        "may_send_for": others.map(|globs| globs.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        "last_used": used.as_ref().map(|used| rfc3339(used.at)),
+        "last_used_from": used.and_then(|used| used.from).map(|from| from.to_string()),
+    })
+}
+
+/// The names of the values, and how many texts each has.
+fn of_values(row: &Tenant) -> Value {
+    let names = row.values.names();
+    let redacted = |name: &str| vec![REDACTED; row.values.get(name).map_or(0, <[_]>::len)];
+    names.map(|name| (name.to_owned(), json!(redacted(name)))).collect::<Map<_, _>>().into()
+}
+
+/// What the tenant may have, and what it has.
+fn limits(router: &Router, row: &Tenant, totals: Option<&TenantTotals>, streams: &[Arc<Stream>]) -> Value {
+    let limits = &row.limits;
+    let memory: u64 = streams.iter().map(|stream| stream.state().memory_bytes).sum();
+    let pending = totals.map_or(0, TenantTotals::pending_bytes);
+    let journal = if router.intake().journal.is_some() { pending } else { 0 };
+    json!({
+        "rate": { "limit": limits.rate, "burst": limits.burst, "used": totals.map_or(0.0, TenantTotals::rate) },
+        "streams": { "limit": limits.streams, "used": streams.len() },
+        "memory": { "limit": limits.memory, "used": memory },
+        "journal": { "limit": limits.journal, "used": journal },
+    })
+}

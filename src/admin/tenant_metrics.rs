@@ -1,0 +1,176 @@
+//! `/metrics/tenants`: what became of each tenant's records, as Prometheus reads it. It is a page of its own, and off unless it is
+//! asked for, since it grows with the number of tenants.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::registry::Registry;
+
+use super::metrics::Page;
+use super::tenant_state::streams_by_tenant;
+use crate::export::Fate;
+use crate::otlp::Signal;
+use crate::receive::Outcome;
+use crate::run::Router;
+use crate::tenants::{Account, TenantTotals};
+
+/// The figures of every tenant that has sent, or has streams, since the process began. What is 0 is left out.
+pub(super) fn encode(router: &Arc<Router>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(TenantScrape(router.clone())));
+    let mut text = String::new();
+    text::encode(&mut text, &registry).expect("writing to a String can't fail");
+    text
+}
+
+#[derive(Debug)]
+struct TenantScrape(Arc<Router>);
+
+/// Reads a count of a tenant.
+type Count = fn(&TenantTotals) -> u64;
+
+/// Reads a figure of a tenant that is there only if something has happened.
+type Moment = fn(&TenantTotals) -> Option<SystemTime>;
+
+impl Collector for TenantScrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        let mut accounts = Vec::new();
+        self.0.tenants().for_each_account(|account| accounts.push(account.clone()));
+        accounts.sort_by(|one, other| one.id().cmp(other.id()));
+        counts(&mut page, &accounts)?;
+        moments(&mut page, &accounts)?;
+        streams(&mut page, &self.0, &accounts)
+    }
+}
+
+fn counts(page: &mut Page<'_>, accounts: &[Arc<Account>]) -> fmt::Result {
+    page.counters(
+        "sluice_tenant_received_records",
+        "Spans, data points and log records received of a tenant",
+        |family| {
+            for account in accounts {
+                for outcome in Outcome::ALL {
+                    let records = sum(account.totals(), |totals, signal| totals.received(signal, outcome));
+                    family.add(&[("tenant", account.id()), ("outcome", outcome.name())], records)?;
+                }
+            }
+            Ok(())
+        },
+    )?;
+    page.counters("sluice_tenant_exported_records", "Records of a tenant that have ended", |family| {
+        for account in accounts {
+            for fate in Fate::ALL {
+                let records = sum(account.totals(), |totals, signal| totals.ended(signal, fate));
+                family.add(&[("tenant", account.id()), ("outcome", fate.name())], records)?;
+            }
+        }
+        Ok(())
+    })?;
+    let counters: [(&str, &str, Count); 4] = [
+        ("sluice_tenant_received_bytes", "Bytes of protobuf received of a tenant", |totals| {
+            sum(totals, TenantTotals::received_bytes)
+        }),
+        (
+            "sluice_tenant_refused_requests",
+            "Requests of a tenant that were refused",
+            TenantTotals::refused_requests,
+        ),
+        ("sluice_tenant_routed_records", "Records of a tenant that routes gave to exporters", |totals| {
+            sum(totals, TenantTotals::routed)
+        }),
+        (
+            "sluice_tenant_recovered_records",
+            "Records of a tenant that were in the journal at the start",
+            |totals| sum(totals, TenantTotals::recovered),
+        ),
+    ];
+    for (name, help, count) in counters {
+        page.counters(name, help, |family| {
+            accounts
+                .iter()
+                .try_for_each(|account| family.add(&[("tenant", account.id())], count(account.totals())))
+        })?;
+    }
+    let gauges: [(&str, &str, Count); 2] = [
+        (
+            "sluice_tenant_pending_records",
+            "Records of a tenant that have not ended",
+            TenantTotals::pending_records,
+        ),
+        (
+            "sluice_tenant_pending_bytes",
+            "Bytes of a tenant's records that have not ended",
+            TenantTotals::pending_bytes,
+        ),
+    ];
+    for (name, help, count) in gauges {
+        page.gauges(name, help, |family| {
+            let pending = accounts.iter().map(|account| (account, count(account.totals())));
+            pending
+                .filter(|(_, count)| *count > 0)
+                .try_for_each(|(account, count)| family.add(&[("tenant", account.id())], count as f64))
+        })?;
+    }
+    Ok(())
+}
+
+fn moments(page: &mut Page<'_>, accounts: &[Arc<Account>]) -> fmt::Result {
+    let gauges: [(&str, &str, Moment); 3] = [
+        (
+            "sluice_tenant_last_received_timestamp_seconds",
+            "When something last came of a tenant",
+            TenantTotals::last_received,
+        ),
+        (
+            "sluice_tenant_last_success_timestamp_seconds",
+            "When an upstream has last taken something of a tenant",
+            TenantTotals::last_success,
+        ),
+        (
+            "sluice_tenant_last_failure_timestamp_seconds",
+            "When an upstream has last not taken something of a tenant",
+            TenantTotals::last_failure_at,
+        ),
+    ];
+    for (name, help, moment) in gauges {
+        page.gauges(name, help, |family| {
+            for account in accounts {
+                let since_epoch =
+                    moment(account.totals()).and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+                if let Some(since) = since_epoch {
+                    family.add(&[("tenant", account.id())], since.as_secs_f64())?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn streams(page: &mut Page<'_>, router: &Router, accounts: &[Arc<Account>]) -> fmt::Result {
+    let streams = streams_by_tenant(router);
+    page.gauges("sluice_tenant_streams", "Live streams of a tenant", |family| {
+        accounts
+            .iter()
+            .filter_map(|account| Some((account, streams.get(account.id())?)))
+            .try_for_each(|(account, streams)| family.add(&[("tenant", account.id())], streams.count as f64))
+    })?;
+    let help = "How long the oldest entry of a tenant has waited";
+    page.gauges("sluice_tenant_oldest_pending_seconds", help, |family| {
+        for account in accounts {
+            if let Some(since) = streams.get(account.id()).and_then(|streams| streams.oldest) {
+                family.add(&[("tenant", account.id())], since.elapsed().as_secs_f64())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The sum over all signals.
+fn sum(totals: &TenantTotals, of: impl Fn(&TenantTotals, Signal) -> u64) -> u64 {
+    Signal::ALL.into_iter().map(|signal| of(totals, signal)).sum()
+}

@@ -1,0 +1,204 @@
+//! How a tenant fares: its row, what became of its records, and its streams, taken together for those who look at it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::export::{Fate, rfc3339};
+use crate::otlp::Signal;
+use crate::receive::Outcome;
+use crate::run::Router;
+use crate::tenants::{Account, RowProblem, Tenant, TenantFailure, TenantTotals};
+
+/// A tenant from which nothing has come for so long is silent.
+const SILENT: Duration = Duration::from_secs(600);
+
+/// What can be said of a tenant; several may hold at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TenantState {
+    /// Its row has a problem, so that it is what the row was before, or nothing.
+    Broken,
+    /// Its row says `paused`.
+    Paused,
+    /// Its row says `hold`.
+    Held,
+    /// It has a stream of which an upstream has taken nothing since an attempt failed.
+    Failing,
+    /// Something of it was refused or shed within the last minute, since it has as much as it may have.
+    OverLimit,
+    /// Nothing has come from it for [`SILENT`], or since the process began.
+    Silent,
+    /// None of the others.
+    Ok,
+}
+
+/// The live streams of one tenant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TenantStreams {
+    pub(super) count: usize,
+    pub(super) failing: usize,
+    /// When the oldest entry that is not settled was admitted.
+    pub(super) oldest: Option<Instant>,
+}
+
+/// A tenant as it is at one moment.
+pub(super) struct ShownTenant<'t> {
+    /// Its id, unless its row is so broken that it can't be told.
+    pub(super) id: Option<&'t Arc<str>>,
+    /// Where its row stands, if it has one.
+    pub(super) place: Option<&'t Arc<str>>,
+    /// Its row as it is used.
+    pub(super) row: Option<&'t Arc<Tenant>>,
+    pub(super) problem: Option<&'t RowProblem>,
+    /// If it has sent or has streams.
+    pub(super) account: Option<Arc<Account>>,
+    pub(super) streams: TenantStreams,
+}
+
+impl TenantState {
+    /// Every state, those first that ask for somebody.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Broken, Self::Failing, Self::OverLimit, Self::Paused, Self::Held, Self::Silent, Self::Ok];
+
+    /// The word for it in the API.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Broken => "broken",
+            Self::Paused => "paused",
+            Self::Held => "held",
+            Self::Failing => "failing",
+            Self::OverLimit => "over_limit",
+            Self::Silent => "silent",
+            Self::Ok => "ok",
+        }
+    }
+}
+
+/// The live streams of every tenant that has any, by its id.
+pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Arc<str>, TenantStreams> {
+    let mut by_tenant: HashMap<Arc<str>, TenantStreams> = HashMap::new();
+    for exporter in router.exporters().iter() {
+        exporter.registry().for_each(|stream| {
+            let Some(account) = stream.account() else { return };
+            let streams = by_tenant.entry(account.id().clone()).or_default();
+            streams.count += 1;
+            streams.failing += usize::from(stream.is_failing());
+            streams.oldest = [streams.oldest, stream.oldest()].into_iter().flatten().min();
+        });
+    }
+    by_tenant
+}
+
+impl<'t> ShownTenant<'t> {
+    /// The tenant of a row that is used.
+    pub(super) fn of_row(row: &'t Arc<Tenant>) -> Self {
+        let (id, place) = (Some(&row.id), Some(&row.place));
+        Self { id, place, row: Some(row), problem: None, account: None, streams: TenantStreams::default() }
+    }
+
+    /// The tenant of a row that is broken and never was any better.
+    pub(super) fn of_broken_row(
+        place: &'t Arc<str>,
+        id: Option<&'t Arc<str>>,
+        problem: &'t RowProblem,
+    ) -> Self {
+        let (place, problem) = (Some(place), Some(problem));
+        Self { id, place, row: None, problem, account: None, streams: TenantStreams::default() }
+    }
+
+    /// The tenant of a row that there is no more.
+    pub(super) fn of_gone_row(id: &'t Arc<str>) -> Self {
+        let id = Some(id);
+        Self { id, place: None, row: None, problem: None, account: None, streams: TenantStreams::default() }
+    }
+
+    /// What it is listed by: its id, or the place of a row whose id can't be told.
+    pub(super) fn name(&self) -> &str {
+        self.id.or(self.place).map_or("", |name| name)
+    }
+
+    pub(super) fn totals(&self) -> Option<&TenantTotals> {
+        self.account.as_deref().map(Account::totals)
+    }
+
+    pub(super) fn is(&self, state: TenantState) -> bool {
+        match state {
+            TenantState::Broken => self.problem.is_some(),
+            TenantState::Paused => self.row.is_some_and(|row| row.paused),
+            TenantState::Held => self.row.is_some_and(|row| row.hold),
+            TenantState::Failing => self.streams.failing > 0,
+            TenantState::OverLimit => self.totals().is_some_and(TenantTotals::is_over_limit),
+            TenantState::Silent => self.is_silent(),
+            TenantState::Ok => {
+                !TenantState::ALL.into_iter().any(|state| state != TenantState::Ok && self.is(state))
+            }
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        let last = self.totals().and_then(TenantTotals::last_received);
+        // A clock that was set back makes nobody silent.
+        last.is_none_or(|last| SystemTime::now().duration_since(last).is_ok_and(|passed| passed >= SILENT))
+    }
+
+    /// What it has in short.
+    pub(super) fn summary(&self) -> Value {
+        let states: Vec<_> =
+            TenantState::ALL.into_iter().filter(|state| self.is(*state)).map(TenantState::name).collect();
+        let totals = self.totals();
+        let sum = |of: &dyn Fn(&TenantTotals, Signal) -> u64| -> u64 {
+            totals.map_or(0, |totals| Signal::ALL.into_iter().map(|signal| of(totals, signal)).sum())
+        };
+        let received = Outcome::ALL.map(|outcome| {
+            let records = sum(&|totals, signal| totals.received(signal, outcome));
+            (outcome.name().to_owned(), json!(records))
+        });
+        let mut records = serde_json::Map::from_iter([
+            ("routed".to_owned(), json!(sum(&TenantTotals::routed))),
+            ("recovered".to_owned(), json!(sum(&TenantTotals::recovered))),
+        ]);
+        records.extend(
+            Fate::ALL.map(|fate| {
+                (fate.name().to_owned(), json!(sum(&|totals, signal| totals.ended(signal, fate))))
+            }),
+        );
+        json!({
+            "id": self.id.map(|id| &**id),
+            "place": self.place.map(|place| &**place),
+            "platform": self.row.and_then(|row| row.platform.as_deref()),
+            "states": states,
+            "problem": self.problem.map(|problem| json!({
+                "text": problem.text, "since": rfc3339(problem.since),
+            })),
+            "received": {
+                "records": serde_json::Map::from_iter(received),
+                "bytes": sum(&TenantTotals::received_bytes),
+                "refused_requests": totals.map_or(0, TenantTotals::refused_requests),
+            },
+            "records": records,
+            "pending_records": totals.map_or(0, TenantTotals::pending_records),
+            "pending_bytes": totals.map_or(0, TenantTotals::pending_bytes),
+            "oldest_pending_seconds": self.streams.oldest.map(|since| since.elapsed().as_secs_f64()),
+            "streams": self.streams.count,
+            "failing_streams": self.streams.failing,
+            "bytes_per_second": totals.map_or(0.0, TenantTotals::rate),
+            "last_received": totals.and_then(TenantTotals::last_received).map(rfc3339),
+            "last_success": totals.and_then(TenantTotals::last_success).map(rfc3339),
+            "last_failure": totals.and_then(TenantTotals::last_failure).as_ref().map(failure),
+        })
+    }
+}
+
+/// An attempt that was not a success.
+pub(super) fn failure(failure: &TenantFailure) -> Value {
+    json!({
+        "exporter": *failure.exporter,
+        "signal": failure.signal.name(),
+        "code": failure.code,
+        "message": failure.message,
+        "at": rfc3339(failure.at),
+    })
+}

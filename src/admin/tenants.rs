@@ -1,0 +1,366 @@
+//! Changes of the table of tenants by the API: what a request asks for, and what it is told. Who asks may write, which has
+//! been checked; each change is logged with who that is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use secrecy::ExposeSecret as _;
+use serde_json::{Map, Value, json};
+use tracing::info;
+
+use super::{query, server};
+use crate::access::AdminCredential;
+use crate::config;
+use crate::export::rfc3339;
+use crate::receive::{Answer, Peer};
+use crate::run::{IssuedToken, Router, TenantChangeError, TenantSwitch};
+use crate::tenants::{CertificateNames, Tenant};
+
+/// A body with a row is not larger, as its file is not.
+const LARGEST: usize = 1 << 20;
+
+/// A body has come within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the token before goes on if a rotation does not say.
+const OVERLAP: Duration = Duration::from_secs(24 * 3600);
+
+/// The pages by which the table is changed. Ids stand as in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TenantPage<'p> {
+    All,
+    One(&'p str),
+    Switch(&'p str, TenantSwitch),
+    Rotate(&'p str),
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub(super) enum TenantChange {
+    Create,
+    Replace(String),
+    Delete(String, Pending),
+    Switch(String, TenantSwitch),
+    Rotate(String),
+}
+
+/// What becomes of what is pending of a tenant that is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// It keeps the tenant from being removed.
+    Refuse,
+    DeadLetter,
+}
+
+/// Why a body is not taken.
+#[derive(Clone, Copy, Debug)]
+enum BodyProblem {
+    NotJson,
+    TooLarge,
+    Late,
+    Broken,
+    /// Where the JSON ends that can be read.
+    Malformed(usize, usize),
+    NoObject,
+}
+
+impl<'p> TenantPage<'p> {
+    pub(super) fn at(path: &'p str) -> Option<Self> {
+        let Some(rest) = path.strip_prefix("/api/v1/tenants")?.strip_prefix('/') else {
+            return (path == "/api/v1/tenants").then_some(Self::All);
+        };
+        let Some((id, action)) = rest.split_once('/') else { return Some(Self::One(rest)) };
+        if action == "rotate" {
+            return Some(Self::Rotate(id));
+        }
+        let switch = TenantSwitch::ALL.into_iter().find(|switch| switch.name() == action)?;
+        Some(Self::Switch(id, switch))
+    }
+
+    /// The methods that it takes.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Self::All => "GET, POST",
+            Self::Switch(..) | Self::Rotate(_) => "POST",
+            Self::One(_) => "GET, PUT, DELETE",
+        }
+    }
+}
+
+impl TenantChange {
+    /// What a request asks for on a page; `None` if the page does not take its method. An error is for whoever has sent it.
+    pub(super) fn of(page: TenantPage<'_>, head: &Parts) -> Result<Option<Self>, String> {
+        let mut pending = Pending::Refuse;
+        for (name, value) in query::parameters(head.uri.query().unwrap_or_default()) {
+            match (page, &head.method, name, value.as_str()) {
+                (TenantPage::One(_), &Method::DELETE, "pending", "dead_letter") => {
+                    pending = Pending::DeadLetter;
+                }
+                (TenantPage::One(_), &Method::DELETE, "pending", _) => {
+                    return Err("`pending` can be dead_letter, and nothing else".to_owned());
+                }
+                _ => return Err("this page takes no such parameter; DELETE takes `pending`".to_owned()),
+            }
+        }
+        Ok(Self::asked(page, &head.method, pending))
+    }
+
+    fn asked(page: TenantPage<'_>, method: &Method, pending: Pending) -> Option<Self> {
+        // What is no text is no id, as this is none.
+        let decoded = |id: &str| percent_decode_str(id).decode_utf8().map(String::from).unwrap_or_default();
+        match (page, method) {
+            (TenantPage::All, &Method::POST) => Some(Self::Create),
+            (TenantPage::One(id), &Method::PUT) => Some(Self::Replace(decoded(id))),
+            (TenantPage::One(id), &Method::DELETE) => Some(Self::Delete(decoded(id), pending)),
+            (TenantPage::Switch(id, switch), &Method::POST) => Some(Self::Switch(decoded(id), switch)),
+            (TenantPage::Rotate(id), &Method::POST) => Some(Self::Rotate(decoded(id))),
+            _ => None,
+        }
+    }
+
+    /// What is done, for the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Replace(_) => "replace",
+            Self::Delete(_, Pending::Refuse) => "delete",
+            Self::Delete(_, Pending::DeadLetter) => "delete and dead-letter",
+            Self::Switch(_, switch) => switch.name(),
+            Self::Rotate(_) => "rotate",
+        }
+    }
+
+    /// The tenant that the path names.
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Create => None,
+            Self::Replace(id) | Self::Delete(id, _) | Self::Switch(id, _) | Self::Rotate(id) => Some(id),
+        }
+    }
+}
+
+/// Does what is asked for, and answers when the table in use has it.
+pub(super) async fn change(
+    router: &Arc<Router>,
+    change: TenantChange,
+    head: &Parts,
+    body: Incoming,
+    credential: AdminCredential,
+) -> Answer {
+    let fields = match &change {
+        TenantChange::Create | TenantChange::Replace(_) => read(head, body, false).await,
+        TenantChange::Rotate(_) => read(head, body, true).await,
+        TenantChange::Delete(..) | TenantChange::Switch(..) => Ok(Map::new()),
+    };
+    let fields = match fields {
+        Ok(fields) => fields,
+        Err(problem) => return problem.answer(),
+    };
+    let peer = head.extensions.get::<Peer>();
+    let certificate = peer.and_then(|peer| peer.certificate.as_deref()).and_then(known_name);
+    let address = peer.map(|peer| tracing::field::display(peer.address));
+    let action = change.name();
+    let id = change.id().or_else(|| fields.get("id")?.as_str()).filter(|id| config::is_tenant_id(id));
+    let (tenant, by) = (id.map(str::to_owned), credential.name());
+    // In a task of its own: an impatient client must not cancel a change half way.
+    let changing = tokio::spawn(apply(router.clone(), change, fields));
+    match changing.await.expect("changing a row doesn't panic") {
+        Ok(answer) => {
+            info!(tenant, action, by, certificate, peer = address, "the table of tenants is changed");
+            answer
+        }
+        Err(refusal) => {
+            info!(
+                tenant,
+                action,
+                by,
+                certificate,
+                peer = address,
+                "the table of tenants is not changed: {refusal}"
+            );
+            refusal.answer()
+        }
+    }
+}
+
+/// Why a request to change the table is refused.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the body needs an `id`, which is a text")]
+    NoId,
+    #[error("there are `sender` and `overlap` in the body of a rotation, and no other key")]
+    RotationKey,
+    #[error("`sender` is the name of a sender, as a text")]
+    SenderName,
+    #[error("`overlap` is a duration such as \"24h\" or \"0s\"")]
+    Overlap,
+    #[error(transparent)]
+    Change(#[from] TenantChangeError),
+}
+
+async fn apply(
+    router: Arc<Router>,
+    change: TenantChange,
+    fields: Map<String, Value>,
+) -> Result<Answer, Refusal> {
+    match change {
+        TenantChange::Create => {
+            let id = fields.get("id").and_then(Value::as_str).ok_or(Refusal::NoId)?.to_owned();
+            let location = HeaderValue::try_from(format!("/api/v1/tenants/{id}"));
+            let issued = router.create_tenant(id, fields).await?;
+            let mut answer = server::json(StatusCode::CREATED, &issued_json(&issued));
+            if let Ok(location) = location {
+                answer.headers_mut().insert(LOCATION, location);
+            }
+            Ok(answer)
+        }
+        TenantChange::Replace(id) => Ok(changed(&*router.replace_tenant(id, fields).await?)),
+        TenantChange::Switch(id, switch) => Ok(changed(&*router.switch_tenant(id, switch).await?)),
+        TenantChange::Rotate(id) => {
+            let (sender, overlap) = rotation(&fields)?;
+            let issued = router.rotate_token(id, sender, overlap).await?;
+            Ok(server::json(StatusCode::OK, &issued_json(&issued)))
+        }
+        TenantChange::Delete(id, pending) => {
+            let left = match pending {
+                Pending::Refuse => router.delete_tenant(id.clone()).await.map(|()| 0)?,
+                Pending::DeadLetter => router.delete_pending_tenant(id.clone()).await?,
+            };
+            let status = if left == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
+            Ok(server::json(status, &json!({ "id": id, "deleted": true, "pending_bytes": left })))
+        }
+    }
+}
+
+fn changed(tenant: &Tenant) -> Answer {
+    server::json(StatusCode::OK, &json!({ "id": *tenant.id, "paused": tenant.paused, "hold": tenant.hold }))
+}
+
+/// The one place where a token is shown.
+fn issued_json(issued: &IssuedToken) -> Value {
+    json!({
+        "id": issued.tenant,
+        "sender": issued.sender,
+        "token": issued.token.expose_secret(),
+        "former": issued.former.as_ref().map(|(name, ends)| json!({ "sender": name, "expires": rfc3339(*ends) })),
+    })
+}
+
+/// The sender whose token is to be changed, if it is named, and how long the one before goes on.
+fn rotation(fields: &Map<String, Value>) -> Result<(Option<String>, Duration), Refusal> {
+    let (mut sender, mut overlap) = (None, OVERLAP);
+    for (key, value) in fields {
+        match (key.as_str(), value) {
+            ("sender" | "overlap", Value::Null) => {}
+            ("sender", value) => sender = Some(value.as_str().ok_or(Refusal::SenderName)?.to_owned()),
+            ("overlap", value) => {
+                let duration = value.as_str().and_then(|text| config::duration(text).ok());
+                overlap = duration.ok_or(Refusal::Overlap)?;
+            }
+            _ => return Err(Refusal::RotationKey),
+        }
+    }
+    Ok((sender, overlap))
+}
+
+impl Refusal {
+    fn answer(&self) -> Answer {
+        let problems = match self {
+            Self::Change(error) => error.problems(),
+            _ => &[],
+        };
+        server::json(self.status(), &json!({ "error": self.to_string(), "problems": problems }))
+    }
+
+    fn status(&self) -> StatusCode {
+        use TenantChangeError as Error;
+        let Self::Change(error) = self else { return StatusCode::UNPROCESSABLE_ENTITY };
+        match error {
+            Error::UnknownTenant | Error::UnknownSender(_) => StatusCode::NOT_FOUND,
+            Error::NoId | Error::OtherId | Error::Senders | Error::Unusable(_) | Error::Unwritable(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            Error::File { reason, .. } => match reason.kind() {
+                std::io::ErrorKind::PermissionDenied
+                | std::io::ErrorKind::ReadOnlyFilesystem
+                | std::io::ErrorKind::NotFound => StatusCode::CONFLICT,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            Error::NoTable
+            | Error::NoDirectory
+            | Error::TenantExists(_)
+            | Error::NoToken
+            | Error::SeveralSenders(_)
+            | Error::Broken(_)
+            | Error::Link(_)
+            | Error::ChangedMeanwhile(_)
+            | Error::Pending(_)
+            | Error::NoDeadLetters
+            | Error::Leaving
+            | Error::Unused(_) => StatusCode::CONFLICT,
+        }
+    }
+}
+
+/// Reads a body that is a JSON object. One that is not there is an empty object, if that is allowed.
+async fn read(head: &Parts, body: Incoming, may_be_empty: bool) -> Result<Map<String, Value>, BodyProblem> {
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let is_json = media_type.trim().eq_ignore_ascii_case("application/json");
+    // A page of another site can send a form without asking whether it may, and no JSON.
+    let may_be_none = may_be_empty && content_type.is_none();
+    if !(is_json || may_be_none) {
+        return Err(BodyProblem::NotJson);
+    }
+    let body = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST).collect()).await;
+    let body = match body.map_err(|_| BodyProblem::Late)? {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(BodyProblem::TooLarge),
+        Err(_) => return Err(BodyProblem::Broken),
+    };
+    if body.is_empty() && may_be_empty {
+        return Ok(Map::new());
+    }
+    if !is_json {
+        return Err(BodyProblem::NotJson);
+    }
+    // The error's own text may quote a secret.
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(BodyProblem::NoObject),
+        Err(error) => Err(BodyProblem::Malformed(error.line(), error.column())),
+    }
+}
+
+impl BodyProblem {
+    fn answer(self) -> Answer {
+        let (status, said) = match self {
+            Self::NotJson => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "send a JSON object with `Content-Type: application/json`".to_owned(),
+            ),
+            Self::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {LARGEST} bytes"))
+            }
+            Self::Late => (StatusCode::REQUEST_TIMEOUT, "the body has not come in time".to_owned()),
+            Self::Broken => (StatusCode::BAD_REQUEST, "the body has not come whole".to_owned()),
+            Self::Malformed(line, column) => {
+                (StatusCode::BAD_REQUEST, format!("the body is not JSON (line {line}, column {column})"))
+            }
+            Self::NoObject => (StatusCode::BAD_REQUEST, "the body is not a JSON object".to_owned()),
+        };
+        server::problem(status, &said)
+    }
+}
+
+/// The name by which people know a certificate.
+fn known_name(names: &CertificateNames) -> Option<&str> {
+    let first = names.uris.first().or(names.dns.first());
+    first.or(names.common_name.as_ref()).map(String::as_str)
+}

@@ -1,0 +1,343 @@
+//! The text of a row that is a file of its own: how it is made, and how something in it is changed.
+//!
+//! A file that people write is theirs: what is changed in it is one key, and all else stays as it is written, comments and
+//! `${…}` included. That works on the lines of the file, which YAML allows to be written in many ways; so what comes of it is
+//! read again, and where it does not say what it should, the whole file is written anew, without comments.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use serde_json::Value as Json;
+use thiserror::Error;
+
+use super::node::{self, Entry, Node, Scalar, Value};
+use super::problem::{Report, Span};
+use crate::byte_order_mark;
+
+/// The text of a row as it stands in its file: nothing in it is substituted.
+pub struct RowText {
+    text: String,
+    root: Node,
+}
+
+/// Some keys can't be written in YAML, such as `<<`, and such as are longer than a line may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a key of this row can't be written in YAML")]
+pub struct UnwritableRow;
+
+impl RowText {
+    /// The text of a row that has an id so far.
+    pub fn new(id: &str) -> Result<Self, UnwritableRow> {
+        let mut row = Self { text: String::new(), root: map(Vec::new()) };
+        row.put("id", Some(text(id)))?;
+        Ok(row)
+    }
+
+    /// The text of a row that is there; `None` if it is not YAML with a map in it.
+    pub fn parse(source: &str) -> Option<Self> {
+        let text = byte_order_mark::strip(source).to_owned();
+        let root = parsed(&text)?;
+        Some(Self { text, root })
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Writes what stands under a key. Of what is given, no text is a substitution when it is read.
+    pub fn set(&mut self, key: &str, value: &Json) -> Result<(), UnwritableRow> {
+        self.put(key, Some(node_of(value)))
+    }
+
+    /// Takes a key away.
+    pub fn remove(&mut self, key: &str) -> Result<(), UnwritableRow> {
+        self.put(key, None)
+    }
+
+    /// Adds a sender who has the token of this hash.
+    pub fn add_sender(&mut self, name: &str, token_sha256: &str) -> Result<(), UnwritableRow> {
+        let mut senders = self.senders();
+        senders.push(map(vec![entry("name", text(name)), entry("token_sha256", text(token_sha256))]));
+        self.put("senders", Some(seq(senders)))
+    }
+
+    /// Gives the sender at a position another token, by its hash. The one before becomes that of a sender called `former`, until
+    /// the moment `ends` if that is not what it has already; without `former` it is no more.
+    pub fn change_token(
+        &mut self,
+        position: usize,
+        token_sha256: &str,
+        former: Option<(&str, &str)>,
+    ) -> Result<(), UnwritableRow> {
+        let mut senders = self.senders();
+        let Some(sender) = senders.get_mut(position) else { return Ok(()) };
+        let before = sender.clone();
+        if let Value::Map(entries) = &mut sender.value {
+            entries.retain(|entry| entry.key != "expires");
+            for entry in entries.iter_mut().filter(|entry| ["token", "token_sha256"].contains(&&*entry.key)) {
+                "token_sha256".clone_into(&mut entry.key);
+                entry.value = text(token_sha256);
+            }
+        }
+        if let Some((name, ends)) = former {
+            senders.insert(position + 1, with(&with(&before, "name", text(name)), "expires", text(ends)));
+        }
+        self.put("senders", Some(seq(senders)))
+    }
+
+    /// Takes senders away, by their positions.
+    pub fn remove_senders(&mut self, positions: &[usize]) -> Result<(), UnwritableRow> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let rest = self.senders().into_iter().enumerate();
+        let rest = rest.filter(|(position, _)| !positions.contains(position)).map(|(_, sender)| sender);
+        self.put("senders", Some(seq(rest.collect())))
+    }
+
+    fn senders(&self) -> Vec<Node> {
+        match self.root.get("senders").map(|list| &list.value) {
+            Some(Value::Seq(senders)) => senders.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Changes what stands under a key of the row; the only place that changes anything.
+    fn put(&mut self, key: &str, value: Option<Node>) -> Result<(), UnwritableRow> {
+        let before = self.root.get(key);
+        if before.is_none() && value.is_none()
+            || before.zip(value.as_ref()).is_some_and(|(before, value)| says_same(before, value))
+        {
+            return Ok(());
+        }
+        let wanted = match value {
+            Some(value) => with(&self.root, key, value),
+            None => map(self.root.entries().iter().filter(|entry| entry.key != key).cloned().collect()),
+        };
+        for text in [edited(&self.text, &self.root, key, wanted.get(key)), rendered(&wanted)] {
+            if let Some(root) = parsed(&text).filter(|root| says_same(root, &wanted)) {
+                *self = Self { text, root };
+                return Ok(());
+            }
+        }
+        Err(UnwritableRow)
+    }
+}
+
+fn parsed(text: &str) -> Option<Node> {
+    let mut report = Report::default();
+    let root = node::parse(text, &mut report)?;
+    (!report.has_errors() && matches!(root.value, Value::Map(_))).then_some(root)
+}
+
+fn node_of(json: &Json) -> Node {
+    let plain = |text: String| scalar(Scalar { text, plain: true, ..Scalar::default() });
+    match json {
+        Json::Null => plain("null".to_owned()),
+        Json::Bool(value) => plain(value.to_string()),
+        Json::Number(value) => plain(value.to_string()),
+        Json::String(value) => text(&value.replace('$', "$$")),
+        Json::Array(items) => seq(items.iter().map(node_of).collect()),
+        Json::Object(entries) => map(entries.iter().map(|(key, value)| entry(key, node_of(value))).collect()),
+    }
+}
+
+fn text(text: &str) -> Node {
+    scalar(Scalar { text: text.to_owned(), ..Scalar::default() })
+}
+
+fn scalar(scalar: Scalar) -> Node {
+    Node { span: Span::default(), value: Value::Scalar(scalar) }
+}
+
+fn seq(items: Vec<Node>) -> Node {
+    Node { span: Span::default(), value: Value::Seq(items) }
+}
+
+fn map(entries: Vec<Entry>) -> Node {
+    Node { span: Span::default(), value: Value::Map(entries) }
+}
+
+fn entry(key: &str, value: Node) -> Entry {
+    Entry { key: key.to_owned(), key_span: Span::default(), value }
+}
+
+/// A map with another value under a key, at its place if it has the key.
+fn with(node: &Node, key: &str, value: Node) -> Node {
+    let mut entries = node.entries().to_vec();
+    match entries.iter_mut().find(|entry| entry.key == key) {
+        Some(entry) => entry.value = value,
+        None => entries.push(entry(key, value)),
+    }
+    map(entries)
+}
+
+/// Whether two nodes are read alike, wherever they stand.
+fn says_same(one: &Node, other: &Node) -> bool {
+    match (&one.value, &other.value) {
+        (Value::Scalar(one), Value::Scalar(other)) if one.is_null() || other.is_null() => {
+            one.is_null() == other.is_null()
+        }
+        (Value::Scalar(one), Value::Scalar(other)) => {
+            // Quotes tell a number or a boolean from a text, and nothing else.
+            one.text == other.text && (one.plain == other.plain || !is_plain(&one.text))
+        }
+        (Value::Seq(one), Value::Seq(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| says_same(one, other))
+        }
+        (Value::Map(one), Value::Map(other)) => {
+            let same =
+                |(one, other): (&Entry, &Entry)| one.key == other.key && says_same(&one.value, &other.value);
+            one.len() == other.len() && one.iter().zip(other).all(same)
+        }
+        _ => false,
+    }
+}
+
+/// The text with another value under a key of its root, or without the key. It is what it should be if each key begins a line.
+fn edited(source: &str, root: &Node, key: &str, value: Option<&Node>) -> String {
+    let Some(entry) = root.entry(key) else {
+        let mut out = source.to_owned();
+        if !out.is_empty() && !out.ends_with('\n') {
+            out.push('\n');
+        }
+        if let Some(value) = value {
+            write_entry(key, value, 0, &mut out);
+        }
+        return out;
+    };
+    if let Some(Node { value: Value::Scalar(scalar), .. }) = value
+        && let Some(before) = source.get(entry.value.span.start..entry.value.span.end)
+        && !before.is_empty()
+        && !before.contains('\n')
+        && entry.value.text().is_some()
+    {
+        // What stands behind it on the line stays.
+        let Span { start, end } = entry.value.span;
+        return [&source[..start], &written(scalar), &source[end..]].concat();
+    }
+    let start = entry.key_span.start;
+    let starts = root.entries().iter().map(|entry| entry.key_span.start);
+    let next = starts.filter(|other| *other > start).min().unwrap_or(source.len());
+    // Comments before the next key are about that; what looks like one within a text is a part of it.
+    let of_value = source[..last_text(&entry.value, start..next).unwrap_or(start)].trim_end().len();
+    let mut end = start;
+    let mut at = start;
+    for line in source[start..next].split_inclusive('\n') {
+        let is_content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
+        if at < of_value || is_content {
+            end = at + line.len();
+        }
+        at += line.len();
+    }
+    let mut middle = String::new();
+    if let Some(value) = value {
+        write_entry(key, value, 0, &mut middle);
+    }
+    [&source[..start], &middle, &source[end..]].concat()
+}
+
+/// Where the last of the texts in a value ends, of those that end within a part of the file.
+fn last_text(node: &Node, within: Range<usize>) -> Option<usize> {
+    match &node.value {
+        Value::Scalar(_) => Some(node.span.end).filter(|end| within.start <= *end && *end <= within.end),
+        Value::Seq(items) => items.iter().filter_map(|item| last_text(item, within.clone())).max(),
+        Value::Map(entries) => {
+            entries.iter().filter_map(|entry| last_text(&entry.value, within.clone())).max()
+        }
+    }
+}
+
+/// A row as it is written anew.
+fn rendered(root: &Node) -> String {
+    let mut out = String::new();
+    root.entries().iter().for_each(|entry| write_entry(&entry.key, &entry.value, 0, &mut out));
+    out
+}
+
+/// Writes a key and its value on lines of their own.
+fn write_entry(key: &str, value: &Node, indent: usize, out: &mut String) {
+    out.extend(std::iter::repeat_n(' ', indent));
+    let is_word = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    out.push_str(&if is_word { key.to_owned() } else { quoted(key) });
+    out.push(':');
+    write_value(value, indent + 2, out);
+}
+
+/// Writes a value behind what it belongs to; what it has on lines of its own is indented.
+fn write_value(value: &Node, indent: usize, out: &mut String) {
+    match &value.value {
+        Value::Scalar(scalar) => {
+            out.push(' ');
+            out.push_str(&written(scalar));
+            out.push('\n');
+        }
+        Value::Seq(items) if items.is_empty() => out.push_str(" []\n"),
+        Value::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
+        Value::Seq(items) => {
+            out.push('\n');
+            for item in items {
+                out.extend(std::iter::repeat_n(' ', indent));
+                out.push('-');
+                match item.entries() {
+                    [] => write_value(item, indent + 2, out),
+                    entries => {
+                        // The first one stands behind the dash.
+                        let mut lines = String::new();
+                        for entry in entries {
+                            write_entry(&entry.key, &entry.value, indent + 2, &mut lines);
+                        }
+                        out.push_str(&lines[indent + 1..]);
+                    }
+                }
+            }
+        }
+        Value::Map(entries) => {
+            out.push('\n');
+            for entry in entries {
+                write_entry(&entry.key, &entry.value, indent, out);
+            }
+        }
+    }
+}
+
+fn written(scalar: &Scalar) -> String {
+    if scalar.is_null() {
+        "null".to_owned()
+    } else if scalar.plain && is_plain(&scalar.text) {
+        scalar.text.clone()
+    } else {
+        quoted(&scalar.text)
+    }
+}
+
+/// Whether a text means the same without quotes wherever it stands.
+fn is_plain(text: &str) -> bool {
+    let number = text.strip_prefix(['-', '+']).unwrap_or(text);
+    number.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/+-".contains(&byte))
+}
+
+/// In double quotes, on one line.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // What YAML takes for a line break or for nothing, and what no text in it may have.
+            char if char.is_control() || "\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}".contains(char) => {
+                write!(out, "\\u{:04X}", u32::from(char)).expect("a text takes all that is written");
+            }
+            char => out.push(char),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,192 @@
+//! The text of a row that is made or changed: it is read as what was asked for, and what was not changed stays.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use super::{MINIMAL, good};
+use crate::config::row_text::RowText;
+use crate::config::{RowReader, Secrets};
+use crate::tenants::{RowContent, Tenant};
+
+/// What is read where this text is the row `acme`.
+fn read(text: &str) -> Result<Tenant, String> {
+    let reader =
+        RowReader::new(&good(MINIMAL), |name| (name == "SET").then(|| "set".to_owned()), Secrets::Needed);
+    match reader.read_text(text, Path::new("acme.yaml"), &"acme.yaml".into()).content {
+        RowContent::Row(tenant) => Ok((*tenant).clone()),
+        RowContent::Broken(broken) => Err(broken.problem),
+        RowContent::Gone => Err("gone".to_owned()),
+    }
+}
+
+fn texts(tenant: &Tenant, name: &str) -> Vec<String> {
+    tenant.values.get(name).unwrap_or_default().iter().map(|text| text.expose_secret().to_owned()).collect()
+}
+
+fn parse(text: &str) -> RowText {
+    RowText::parse(text).expect("it is a map")
+}
+
+const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+#[test]
+fn a_row_is_written_in_the_order_in_which_it_is_given() {
+    let mut row = RowText::new("acme").unwrap();
+    row.set("platform", &json!("node")).unwrap();
+    row.add_sender("default", HASH).unwrap();
+    row.set("values", &json!({ "host": "h", "token": ["a$b", "${env:SET}"] })).unwrap();
+    row.set("limits", &json!({ "rate": "10MiB/s", "streams": 5 })).unwrap();
+    row.set("paused", &json!(true)).unwrap();
+    let expected = format!(
+        "id: \"acme\"\nplatform: \"node\"\nsenders:\n  - name: \"default\"\n    token_sha256: \"{HASH}\"\n\
+         values:\n  host: \"h\"\n  token:\n    - \"a$$b\"\n    - \"$${{env:SET}}\"\n\
+         limits:\n  rate: \"10MiB/s\"\n  streams: 5\npaused: true\n"
+    );
+    assert_eq!(row.as_str(), expected);
+    let tenant = read(row.as_str()).unwrap();
+    assert_eq!(texts(&tenant, "token"), ["a$b", "${env:SET}"]);
+    assert!(tenant.paused && tenant.limits.streams == Some(5) && tenant.senders.len() == 1);
+}
+
+#[test]
+fn what_is_not_changed_stays_as_somebody_has_written_it() {
+    let text = "# Our first customer.\nid: acme\npaused: false   # since May\n\n# Asked for by mail.\nvalues:\n  \
+                host: '${env:SET}'  # theirs\n  token: |\n    # no comment\n\n# The end.\n";
+    let mut row = parse(text);
+    row.set("paused", &json!(true)).unwrap();
+    assert_eq!(row.as_str(), text.replace("paused: false ", "paused: true "));
+    row.set("paused", &json!(false)).unwrap();
+    assert_eq!(row.as_str(), text);
+    row.set("paused", &json!(false)).unwrap();
+    row.remove("hold").unwrap();
+    assert_eq!(row.as_str(), text, "it was so before");
+    row.remove("paused").unwrap();
+    assert_eq!(row.as_str(), text.replace("paused: false   # since May\n", ""));
+    row.set("hold", &json!(true)).unwrap();
+    row.add_sender("web", HASH).unwrap();
+    let added = format!("hold: true\nsenders:\n  - name: \"web\"\n    token_sha256: \"{HASH}\"\n");
+    assert_eq!(row.as_str(), text.replace("paused: false   # since May\n", "") + &added);
+    row.set("values", &json!({ "host": "other" })).unwrap();
+    let (before, _) = text.split_once("values:").unwrap();
+    let before = before.replace("paused: false   # since May\n", "");
+    assert_eq!(row.as_str(), format!("{before}values:\n  host: \"other\"\n\n# The end.\n{added}"));
+}
+
+#[test]
+fn a_row_is_changed_in_whatever_way_it_is_written() {
+    for text in [
+        "{ id: acme, values: { host: h }, paused: false }",
+        "{ id: acme, values: { host: h } } # all on one line\n",
+        "id: acme\nvalues: { host: h }",
+        "id: acme\r\nvalues:\r\n  host: h\r\n",
+        "---\nid: acme\nvalues: &values { host: h }\n...\n",
+        "values: &v\n  host: h\npaused: &off false\nhold: *off\nid: acme\n",
+        "\u{feff}\"id\": acme\n? values\n: host: h\n",
+        "id: acme\nvalues:\n  <<: { host: h }\nplatform: >\n  some\n  words\n",
+    ] {
+        let mut row = parse(text);
+        row.set("paused", &json!(true)).unwrap();
+        row.set("platform", &json!("go")).unwrap();
+        row.add_sender("web", HASH).unwrap();
+        let tenant =
+            read(row.as_str()).unwrap_or_else(|problem| panic!("{text}: {problem}\n{}", row.as_str()));
+        assert!(tenant.paused && !tenant.hold && tenant.platform.as_deref() == Some("go"), "{text}");
+        assert_eq!((texts(&tenant, "host"), tenant.senders.len()), (vec!["h".to_owned()], 1), "{text}");
+        row.remove("platform").unwrap();
+        row.remove("values").unwrap();
+        let tenant = read(row.as_str()).unwrap();
+        assert!(tenant.platform.is_none() && tenant.values.names().count() == 0, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_row_is_not_changed() {
+    for text in ["[a]", "text", "id: [", "id: a\nid: b", "a: 1\n---\nb: 2\n"] {
+        assert!(RowText::parse(text).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn a_key_that_yaml_has_no_way_to_write_is_an_error() {
+    let mut row = RowText::new("acme").unwrap();
+    assert!(row.set("values", &json!({ "<<": { "host": "h" } })).is_err());
+    assert_eq!(row.as_str(), "id: \"acme\"\n");
+}
+
+#[test]
+fn a_token_is_changed_and_what_else_a_sender_has_stays() {
+    let text = "id: acme\nsenders:\n  - { name: web, token: \"${env:SET}\", may_send_for: [\"acme-*\"] }\n  - { name: b, basic: { username: u, password: p } }\n";
+    let mut row = parse(text);
+    row.change_token(0, HASH, Some(("web-old", "2099-01-01T00:00:00Z"))).unwrap();
+    let tenant = read(row.as_str()).unwrap();
+    let names: Vec<_> = tenant.senders.iter().map(|sender| &*sender.name).collect();
+    assert_eq!(names, ["web", "web-old", "b"]);
+    assert!(row.as_str().contains("${env:SET}") && row.as_str().contains(HASH), "{}", row.as_str());
+    assert!(tenant.senders[0].expires.is_none() && tenant.senders[1].expires.is_some());
+    assert!(tenant.senders[..2].iter().all(|sender| sender.may_send_for.is_some()));
+    row.remove_senders(&[1, 2]).unwrap();
+    assert_eq!(read(row.as_str()).unwrap().senders.len(), 1);
+    row.change_token(0, &HASH.replace('9', "0"), None).unwrap();
+    assert!(!row.as_str().contains(HASH) && !row.as_str().contains("SET"), "{}", row.as_str());
+}
+
+proptest! {
+    #[test]
+    fn whatever_text_is_given_is_the_text_that_is_read(
+        texts_given in proptest::collection::vec(any_text(), 1..4), platform in any_text()
+    ) {
+        let mut row = RowText::new("acme").unwrap();
+        row.set("values", &json!({ "secret": texts_given, "other": "x" })).unwrap();
+        row.set("platform", &json!(platform)).unwrap();
+        let tenant = read(row.as_str()).unwrap();
+        prop_assert_eq!(texts(&tenant, "secret"), texts_given);
+        prop_assert_eq!(texts(&tenant, "other"), ["x"]);
+        // A key with an empty text is one that says nothing.
+        prop_assert_eq!(tenant.platform.as_deref(), Some(&*platform).filter(|platform| !platform.is_empty()));
+        prop_assert_eq!((&*tenant.id, tenant.senders.len(), tenant.paused), ("acme", 0, false));
+        prop_assert_eq!(tenant.values.names().count(), 2);
+    }
+}
+
+/// Any text, and often such as has a meaning in YAML or as a substitution.
+fn any_text() -> impl Strategy<Value = String> {
+    let syntax = proptest::sample::select(vec![
+        "\n",
+        "\n- ",
+        ": ",
+        " #",
+        "${",
+        "}",
+        "$$",
+        "$",
+        "${env:SET}",
+        "${file:/etc/passwd}",
+        "\"",
+        "\\",
+        "'",
+        "{{",
+        "*",
+        "&a",
+        "!x",
+        "|",
+        "null",
+        "true",
+        "~",
+        "0",
+        "\t",
+        "\r\n",
+        "\u{0}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{1b}",
+        " ",
+        "---\n",
+        "senders: []",
+    ]);
+    let pieces = prop_oneof![3 => syntax.prop_map(str::to_owned), 1 => any::<String>(), 1 => "[a-z]{0,4}"];
+    proptest::collection::vec(pieces, 0..6).prop_map(|pieces| pieces.concat())
+}

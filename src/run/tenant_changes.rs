@@ -1,0 +1,526 @@
+//! Changes of the table that somebody asks for while Sluice runs. Each is a change of a row's file in the directory of
+//! tenants, made on what is in the file at that moment, and then read as if a person had made it. One is made at a time.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value as Json};
+use thiserror::Error;
+
+use super::Router;
+use super::tenant_directory::TenantDirectory;
+use super::tenant_files;
+use crate::config::{Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
+use crate::export::rfc3339;
+use crate::route::RoutingKey;
+use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant};
+
+/// What a request may say of a row, in the order in which it is written. Senders come and go in other ways.
+const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
+
+/// The name of a sender that is made without one.
+const SENDER: &str = "default";
+
+/// The end of the name that a sender's token has after another one was made, until it ends.
+const FORMER: &str = "-old";
+
+/// Bytes of a sender's name that are left when [`FORMER`] and a number come behind it.
+const LONGEST_STEM: usize = 110;
+
+/// How long a request waits for what is pending of a tenant to become dead letters.
+const EMPTYING: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether something is left.
+const EMPTYING_POLL: Duration = Duration::from_millis(50);
+
+/// What can be switched of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantSwitch {
+    /// Refuse its senders.
+    Pause,
+    /// Take its senders on again.
+    Resume,
+    /// Deliver nothing of it.
+    Hold,
+    /// Deliver again.
+    Release,
+}
+
+/// A token that was made for a sender. It is told once, to whoever has asked for it.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// Whose it is.
+    pub tenant: String,
+    /// The sender's name.
+    pub sender: String,
+    /// The token.
+    pub token: SecretString,
+    /// The name by which the token before it goes on, and until when.
+    pub former: Option<(String, SystemTime)>,
+}
+
+/// Why the table is not changed. There is no secret in it.
+#[derive(Debug, Error)]
+pub enum TenantChangeError {
+    /// There is no table.
+    #[error(
+        "there is no table of tenants: add `tenants: {{ directory: ./tenants.d }}` to the configuration, and make that directory"
+    )]
+    NoTable,
+    /// Its rows are not files of their own.
+    #[error(
+        "the rows of the table stand in `tenants.list` or `tenants.file`, which are changed by hand alone: write `tenants.directory` for rows that can be changed here"
+    )]
+    NoDirectory,
+    /// There is no row of this id.
+    #[error("there is no tenant of this id")]
+    UnknownTenant,
+    /// There is a row of this id.
+    #[error("there is a tenant of this id already, in `{0}`")]
+    TenantExists(PathBuf),
+    /// The id can't be one.
+    #[error("this is not an id: {}", TENANT_IDS)]
+    NoId,
+    /// The id in the body is another one than in the path.
+    #[error("the `id` of a tenant does not change: leave it out, or write that of the path")]
+    OtherId,
+    /// The body has senders.
+    #[error(
+        "`senders` are not taken here: a new tenant gets one, `rotate` gives a sender another token, and all else about them is written in the row's file"
+    )]
+    Senders,
+    /// The tenant has no sender of this name.
+    #[error("the tenant has no sender of this name; its senders are {}", names(.0))]
+    UnknownSender(Vec<String>),
+    /// The sender has no token.
+    #[error("this sender has no token, but a password or a certificate, which is changed in the row's file")]
+    NoToken,
+    /// It is not said which of several senders is meant.
+    #[error("say which `sender` gets another token; those that have one are {}", names(.0))]
+    SeveralSenders(Vec<String>),
+    /// What the row would be can't be used.
+    #[error("the row can't be used so, and nothing was changed")]
+    Unusable(Vec<Problem>),
+    /// What the row is can't be used, and so not changed.
+    #[error("the file of the row can't be used as it is, and was not changed: repair it first")]
+    Broken(Vec<Problem>),
+    /// A key of the row is one that YAML can't have.
+    #[error(transparent)]
+    Unwritable(#[from] UnwritableRow),
+    /// The file is a link, such as a mount of Kubernetes has.
+    #[error("`{0}` is a link: change the file that it leads to")]
+    Link(PathBuf),
+    /// Somebody else has changed the file at the same moment.
+    #[error("somebody else has changed `{0}` at this moment; ask again")]
+    ChangedMeanwhile(PathBuf),
+    /// Something of the tenant is not delivered.
+    #[error(
+        "{0} bytes of this tenant are not delivered yet: pause it and wait until they are, or have them become dead letters by `?pending=dead_letter`"
+    )]
+    Pending(u64),
+    /// What is pending can't become dead letters.
+    #[error("there is no `dead_letter` in the configuration, where what is pending could go")]
+    NoDeadLetters,
+    /// What was pending of a tenant that had the id is not dead-lettered yet.
+    #[error("what is left of the tenant that had this id is still becoming dead letters; ask again later")]
+    Leaving,
+    /// The file can't be read or written.
+    #[error("can't change `{path}`: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// The file is written, and the row is not used.
+    #[error("the file of the row is written, but the row is not used: {0}")]
+    Unused(String),
+}
+
+fn names(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl TenantChangeError {
+    /// What is wrong with the row, line by line.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Unusable(problems) | Self::Broken(problems) => problems,
+            _ => &[],
+        }
+    }
+}
+
+impl TenantSwitch {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Pause, Self::Resume, Self::Hold, Self::Release];
+
+    /// What it is called in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Hold => "hold",
+            Self::Release => "release",
+        }
+    }
+
+    /// The key of the row that says it, and its value.
+    const fn field(self) -> (&'static str, bool) {
+        match self {
+            Self::Pause => ("paused", true),
+            Self::Resume => ("paused", false),
+            Self::Hold => ("hold", true),
+            Self::Release => ("hold", false),
+        }
+    }
+}
+
+impl Router {
+    /// Adds a tenant of which `row` says all but who may send: that is one sender, whose token is returned.
+    pub async fn create_tenant(
+        &self,
+        id: String,
+        row: Map<String, Json>,
+    ) -> Result<IssuedToken, TenantChangeError> {
+        let tenants = self.tenants().clone();
+        self.tenant_registry()
+            .change(move |directory| {
+                // Its data would become dead letters as well.
+                if tenants.known_account(&id).is_some_and(|account| account.is_given_up()) {
+                    return Err(TenantChangeError::Leaving);
+                }
+                create(directory, id, &row)
+            })
+            .await
+    }
+
+    /// Replaces all that a tenant's row says but its senders.
+    pub async fn replace_tenant(
+        &self,
+        id: String,
+        row: Map<String, Json>,
+    ) -> Result<Arc<Tenant>, TenantChangeError> {
+        self.tenant_registry()
+            .change(move |directory| {
+                if row.get("id").is_some_and(|other| other.as_str() != Some(&id)) {
+                    return Err(TenantChangeError::OtherId);
+                }
+                let mut file = RowInFile::find(directory, &id)?;
+                fill(&mut file.row, &row)?;
+                file.save(directory)
+            })
+            .await
+    }
+
+    /// Pauses or holds a tenant, or lets it go on.
+    pub async fn switch_tenant(
+        &self,
+        id: String,
+        switch: TenantSwitch,
+    ) -> Result<Arc<Tenant>, TenantChangeError> {
+        self.tenant_registry()
+            .change(move |directory| {
+                let mut file = RowInFile::find(directory, &id)?;
+                file.usable(directory)?;
+                let (key, value) = switch.field();
+                file.row.set(key, &value.into())?;
+                file.save(directory)
+            })
+            .await
+    }
+
+    /// Gives a sender another token: the one of this name, or the only one that has a token. The one before ends after `overlap`.
+    /// A tenant without senders gets one.
+    pub async fn rotate_token(
+        &self,
+        id: String,
+        sender: Option<String>,
+        overlap: Duration,
+    ) -> Result<IssuedToken, TenantChangeError> {
+        self.tenant_registry()
+            .change(move |directory| {
+                let mut file = RowInFile::find(directory, &id)?;
+                let tenant = file.usable(directory)?;
+                let issued = rotate(&mut file.row, &tenant, sender.as_deref(), overlap)?;
+                file.save(directory).map(|(name, _)| (name, issued))
+            })
+            .await
+    }
+
+    /// Removes a tenant of which nothing is pending.
+    pub async fn delete_tenant(self: &Arc<Self>, id: String) -> Result<(), TenantChangeError> {
+        let router = self.clone();
+        self.tenant_registry()
+            .change(move |directory| {
+                let (name, path) = file_of(directory, &id)?;
+                match router.pending_bytes_of(&id) {
+                    0 => {}
+                    bytes => return Err(TenantChangeError::Pending(bytes)),
+                }
+                tenant_files::remove(&path).map_err(|reason| TenantChangeError::File { path, reason })?;
+                Ok((name, ()))
+            })
+            .await
+    }
+
+    /// Removes a tenant, and has what is pending of it become dead letters. Waits for that, for [`EMPTYING`] at most, and
+    /// returns how many bytes are left: they go on becoming dead letters.
+    pub async fn delete_pending_tenant(self: &Arc<Self>, id: String) -> Result<u64, TenantChangeError> {
+        if self.intake().dead_letters.load().is_none() {
+            return Err(TenantChangeError::NoDeadLetters);
+        }
+        let (account, removed) = (self.tenants().account(&id), id.clone());
+        let given_up = account.clone();
+        self.tenant_registry()
+            .change(move |directory| {
+                let (name, path) = file_of(directory, &removed)?;
+                // Before its streams notice that the row is gone.
+                given_up.give_up();
+                tenant_files::remove(&path).map_err(|reason| {
+                    given_up.take_back();
+                    TenantChangeError::File { path, reason }
+                })?;
+                Ok((name, ()))
+            })
+            .await?;
+        let router = self.clone();
+        let emptying = tokio::spawn({
+            let id = id.clone();
+            async move {
+                while router.pending_bytes_of(&id) > 0 {
+                    tokio::time::sleep(EMPTYING_POLL).await;
+                }
+                account.take_back();
+            }
+        });
+        // It goes on, whether it is waited for or not.
+        let _ = tokio::time::timeout(EMPTYING, emptying).await;
+        Ok(self.pending_bytes_of(&id))
+    }
+
+    /// Framed bytes of a tenant that are not delivered, over all exporters.
+    pub fn pending_bytes_of(&self, tenant: &str) -> u64 {
+        let mut bytes = 0;
+        for exporter in self.exporters().iter() {
+            exporter.registry().for_each(|stream| {
+                if RoutingKey::tenant(&stream.name().key) == Some(tenant) {
+                    bytes += stream.state().pending_bytes;
+                }
+            });
+        }
+        bytes
+    }
+}
+
+/// The row of a tenant as it stands in its file.
+struct RowInFile {
+    name: Arc<str>,
+    path: PathBuf,
+    /// As it was read.
+    before: String,
+    /// As it is to be.
+    row: RowText,
+}
+
+impl RowInFile {
+    fn find(directory: &TenantDirectory, id: &str) -> Result<Self, TenantChangeError> {
+        let (name, path) = file_of(directory, id)?;
+        let (before, read) = match directory.read_now(&name) {
+            Ok(read) => read,
+            Err(reason) => return Err(TenantChangeError::File { path, reason }),
+        };
+        match RowText::parse(&before) {
+            Some(row) => Ok(Self { name, path, before, row }),
+            None => Err(TenantChangeError::Broken(read.problems)),
+        }
+    }
+
+    /// The tenant that the row is; an error if it is none.
+    fn usable(&self, directory: &TenantDirectory) -> Result<Arc<Tenant>, TenantChangeError> {
+        tenant(directory.read_as(&self.name, self.row.as_str())).map_err(TenantChangeError::Broken)
+    }
+
+    /// Writes the row as it is to be, if it can be used.
+    fn save(self, directory: &TenantDirectory) -> Result<(Arc<str>, Arc<Tenant>), TenantChangeError> {
+        let Self { name, path, before, row } = self;
+        let tenant = tenant(directory.read_as(&name, row.as_str())).map_err(TenantChangeError::Unusable)?;
+        if row.as_str() != before {
+            match tenant_files::replace(&path, &before, row.as_str()) {
+                Ok(true) => {}
+                Ok(false) => return Err(TenantChangeError::ChangedMeanwhile(path)),
+                Err(reason) => return Err(TenantChangeError::File { path, reason }),
+            }
+        }
+        Ok((name, tenant))
+    }
+}
+
+fn create(
+    directory: &TenantDirectory,
+    id: String,
+    fields: &Map<String, Json>,
+) -> Result<(Arc<str>, IssuedToken), TenantChangeError> {
+    if !is_tenant_id(&id) {
+        return Err(TenantChangeError::NoId);
+    }
+    match file_of(directory, &id) {
+        Err(TenantChangeError::UnknownTenant) => {}
+        Ok((_, path)) | Err(TenantChangeError::Link(path)) => {
+            return Err(TenantChangeError::TenantExists(path));
+        }
+        Err(error) => return Err(error),
+    }
+    let made = GeneratedToken::generate();
+    let mut row = RowText::new(&id)?;
+    if let Some(platform) = fields.get("platform").filter(|platform| !platform.is_null()) {
+        row.set("platform", platform)?;
+    }
+    row.add_sender(SENDER, &made.sha256)?;
+    fill(&mut row, fields)?;
+    let name: Arc<str> = format!("{id}.yaml").into();
+    tenant(directory.read_as(&name, row.as_str())).map_err(TenantChangeError::Unusable)?;
+    let path = directory.path().join(&*name);
+    match tenant_files::create(&path, row.as_str()) {
+        Ok(()) => {
+            let issued =
+                IssuedToken { tenant: id, sender: SENDER.to_owned(), token: made.token, former: None };
+            Ok((name, issued))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(TenantChangeError::TenantExists(path))
+        }
+        Err(reason) => Err(TenantChangeError::File { path, reason }),
+    }
+}
+
+/// Makes a row say what a request says, and nothing else but its id and its senders.
+fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
+    if fields.contains_key("senders") {
+        return Err(TenantChangeError::Senders);
+    }
+    for field in FIELDS {
+        match fields.get(field) {
+            None | Some(Json::Null) => row.remove(field)?,
+            Some(value) => row.set(field, value)?,
+        }
+    }
+    // Whoever reads the row says what is wrong with these.
+    for (field, value) in fields.iter().filter(|(field, _)| *field != "id" && !FIELDS.contains(&&***field)) {
+        row.set(field, value)?;
+    }
+    Ok(())
+}
+
+fn rotate(
+    row: &mut RowText,
+    tenant: &Tenant,
+    sender: Option<&str>,
+    overlap: Duration,
+) -> Result<IssuedToken, TenantChangeError> {
+    let now = SystemTime::now();
+    let made = GeneratedToken::generate();
+    let issued = |sender: &str, former| IssuedToken {
+        tenant: tenant.id.to_string(),
+        sender: sender.to_owned(),
+        token: made.token.clone(),
+        former,
+    };
+    let Some(position) = position(&tenant.senders, sender)? else {
+        let name = sender.unwrap_or(SENDER);
+        row.add_sender(name, &made.sha256)?;
+        return Ok(issued(name, None));
+    };
+    let sender = &tenant.senders[position];
+    let ends = now + overlap;
+    let ends = sender.expires.map_or(ends, |expires| expires.min(ends));
+    // What an earlier change has left, and nobody can use any more.
+    let stem: String = sender.name.chars().take(LONGEST_STEM).collect::<String>() + FORMER;
+    let is_over = |other: &Sender| {
+        let is_number =
+            |rest: &str| rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok());
+        let is_former =
+            other.name.strip_prefix(&*stem).is_some_and(|rest| rest.is_empty() || is_number(rest));
+        is_former && other.expires.is_some_and(|expires| expires <= now)
+    };
+    let over: Vec<usize> = tenant
+        .senders
+        .iter()
+        .enumerate()
+        .filter(|(other, sender)| *other != position && is_over(sender))
+        .map(|(other, _)| other)
+        .collect();
+    let former = (ends > now).then(|| {
+        let mut names = std::iter::once(stem.clone()).chain((2..).map(|number| format!("{stem}-{number}")));
+        let is_free = |name: &String| !tenant.senders.iter().any(|other| *other.name == **name);
+        (names.find(is_free).expect("there are more numbers than senders"), ends)
+    });
+    let written = former.as_ref().map(|(name, ends)| (name.as_str(), rfc3339(*ends)));
+    row.change_token(position, &made.sha256, written.as_ref().map(|(name, ends)| (*name, ends.as_str())))?;
+    let moved = usize::from(former.is_some());
+    let over: Vec<usize> =
+        over.into_iter().map(|other| if other > position { other + moved } else { other }).collect();
+    row.remove_senders(&over)?;
+    Ok(issued(&sender.name, former))
+}
+
+/// The sender that is to get another token; `None` for one that is to be made.
+fn position(senders: &[Sender], name: Option<&str>) -> Result<Option<usize>, TenantChangeError> {
+    let has_token = |sender: &Sender| matches!(sender.credential, Credential::Token(_));
+    let names = |senders: &mut dyn Iterator<Item = &Sender>| -> Vec<String> {
+        senders.map(|sender| sender.name.to_string()).collect()
+    };
+    if let Some(name) = name {
+        return match senders.iter().position(|sender| *sender.name == *name) {
+            Some(position) if has_token(&senders[position]) => Ok(Some(position)),
+            Some(_) => Err(TenantChangeError::NoToken),
+            None if senders.is_empty() && is_tenant_id(name) => Ok(None),
+            None => Err(TenantChangeError::UnknownSender(names(&mut senders.iter()))),
+        };
+    }
+    // A token that ends is on its way out.
+    let all = |lasting: bool| {
+        let of_senders = senders.iter().enumerate();
+        let fits =
+            move |(_, sender): &(usize, &Sender)| has_token(sender) && !(lasting && sender.expires.is_some());
+        of_senders.filter(fits).map(|(position, _)| position).collect::<Vec<_>>()
+    };
+    match (all(true).as_slice(), all(false).as_slice()) {
+        ([only], _) | ([], [only]) => Ok(Some(*only)),
+        _ if senders.is_empty() => Ok(None),
+        ([], []) => Err(TenantChangeError::NoToken),
+        _ => Err(TenantChangeError::SeveralSenders(names(
+            &mut senders.iter().filter(|sender| has_token(sender)),
+        ))),
+    }
+}
+
+/// The file of a row, by its id.
+fn file_of(directory: &TenantDirectory, id: &str) -> Result<(Arc<str>, PathBuf), TenantChangeError> {
+    if !is_tenant_id(id) {
+        return Err(TenantChangeError::UnknownTenant);
+    }
+    for ending in ["yaml", "yml"] {
+        let name = format!("{id}.{ending}");
+        let path = directory.path().join(&name);
+        match std::fs::symlink_metadata(&path) {
+            Ok(file) if file.is_symlink() => return Err(TenantChangeError::Link(path)),
+            Ok(_) => return Ok((name.into(), path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(reason) => return Err(TenantChangeError::File { path, reason }),
+        }
+    }
+    Err(TenantChangeError::UnknownTenant)
+}
+
+/// The tenant that a row is, or what is wrong with it.
+fn tenant(read: ReadRow) -> Result<Arc<Tenant>, Vec<Problem>> {
+    match read.content {
+        RowContent::Row(tenant) => Ok(tenant),
+        RowContent::Gone | RowContent::Broken(_) => Err(read.problems),
+    }
+}

@@ -1,0 +1,322 @@
+//! What became of a tenant's records since the process began.
+//!
+//! They belong to the tenant, not to its streams, which end after a minute without data. For each tenant the same holds as for
+//! each exporter: routed + recovered = delivered + rejected + dead-lettered + dropped + pending.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::last_minute::LastMinute;
+use super::tenant::Sender;
+use crate::otlp::Signal;
+use crate::outcome::{Fate, Outcome};
+
+/// Failures that are kept: the newest, of which no two are of the same exporter and code.
+const FAILURES: usize = 3;
+
+/// For so long a tenant is over a limit after something of it was refused or shed.
+const OVER_LIMIT: Duration = Duration::from_secs(60);
+
+/// What became of a tenant's records since the process began. It takes some 600 bytes, and what its senders and its last
+/// failures take.
+#[derive(Debug)]
+pub struct TenantTotals {
+    received: [[AtomicU64; Outcome::ALL.len()]; Signal::ALL.len()],
+    received_bytes: [AtomicU64; Signal::ALL.len()],
+    refused_requests: AtomicU64,
+    routed: [AtomicU64; Signal::ALL.len()],
+    recovered: [AtomicU64; Signal::ALL.len()],
+    ended: [[AtomicU64; Fate::ALL.len()]; Signal::ALL.len()],
+    pending_records: AtomicU64,
+    pending_bytes: AtomicU64,
+    arrivals: Mutex<Arrivals>,
+    attempts: Mutex<Attempts>,
+    senders: Mutex<Vec<SenderUse>>,
+}
+
+/// When something came.
+#[derive(Debug)]
+struct Arrivals {
+    minute: LastMinute,
+    last: Option<SystemTime>,
+    /// When something was last refused or shed for a limit.
+    over_limit: Option<Instant>,
+}
+
+/// How attempts to deliver went.
+#[derive(Debug, Default)]
+struct Attempts {
+    last_success: Option<SystemTime>,
+    /// The newest first.
+    failures: Vec<TenantFailure>,
+}
+
+/// An attempt that was not a success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantFailure {
+    /// The exporter that made it.
+    pub exporter: Arc<str>,
+    /// Of what signal.
+    pub signal: Signal,
+    /// As the `code` of `sluice_export_attempts_total`.
+    pub code: Cow<'static, str>,
+    /// The upstream's words, without secrets; at most some 256 characters.
+    pub message: Box<str>,
+    /// When the answer came.
+    pub at: SystemTime,
+}
+
+/// When a sender was last known by its credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderUse {
+    name: Box<str>,
+    /// When.
+    pub at: SystemTime,
+    /// The other side of its connection, which may be a proxy.
+    pub from: Option<SocketAddr>,
+}
+
+impl TenantTotals {
+    pub(super) fn new() -> Self {
+        let arrivals = Arrivals { minute: LastMinute::new(Instant::now()), last: None, over_limit: None };
+        Self {
+            received: [const { [const { AtomicU64::new(0) }; Outcome::ALL.len()] }; Signal::ALL.len()],
+            received_bytes: [const { AtomicU64::new(0) }; Signal::ALL.len()],
+            refused_requests: AtomicU64::new(0),
+            routed: [const { AtomicU64::new(0) }; Signal::ALL.len()],
+            recovered: [const { AtomicU64::new(0) }; Signal::ALL.len()],
+            ended: [const { [const { AtomicU64::new(0) }; Fate::ALL.len()] }; Signal::ALL.len()],
+            pending_records: AtomicU64::new(0),
+            pending_bytes: AtomicU64::new(0),
+            arrivals: Mutex::new(arrivals),
+            attempts: Mutex::default(),
+            senders: Mutex::default(),
+        }
+    }
+
+    /// Counts bytes of protobuf that came, whatever becomes of them.
+    pub fn count_bytes(&self, signal: Signal, bytes: u64) {
+        self.received_bytes[signal.index()].fetch_add(bytes, Ordering::Relaxed);
+        let mut arrivals = self.arrivals.lock();
+        arrivals.minute.add(bytes, Instant::now());
+        arrivals.last = Some(SystemTime::now());
+    }
+
+    /// Counts records of one request.
+    pub fn count_received(&self, signal: Signal, outcome: Outcome, records: u64) {
+        if records > 0 {
+            self.received[signal.index()][outcome as usize].fetch_add(records, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a request that was refused for what holds for this tenant or what it has sent, whether its records could be counted
+    /// or not.
+    pub fn count_refused_request(&self) {
+        self.refused_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts records that a route has sent to an exporter: they are pending until [`TenantTotals::count_no_more_pending`].
+    pub fn count_routed(&self, signal: Signal, records: u64, bytes: u64) {
+        self.routed[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.count_pending(records, bytes);
+    }
+
+    /// Counts records of before this process, which the journal had.
+    pub fn count_recovered(&self, signal: Signal, records: u64, bytes: u64) {
+        self.recovered[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.count_pending(records, bytes);
+    }
+
+    fn count_pending(&self, records: u64, bytes: u64) {
+        self.pending_records.fetch_add(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Counts records as pending no more. How they have ended is counted by [`TenantTotals::count_ended`], which comes first.
+    pub fn count_no_more_pending(&self, records: u64, bytes: u64) {
+        self.pending_records.fetch_sub(records, Ordering::AcqRel);
+        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Counts records that have ended.
+    pub fn count_ended(&self, signal: Signal, fate: Fate, records: u64) {
+        self.ended[signal.index()][fate as usize].fetch_add(records, Ordering::AcqRel);
+    }
+
+    /// Notes that something of the tenant was refused or shed, for it has as much as it may have.
+    pub fn note_over_limit(&self) {
+        self.arrivals.lock().over_limit = Some(Instant::now());
+    }
+
+    /// Notes that an upstream has taken something.
+    pub fn note_success(&self, at: SystemTime) {
+        self.attempts.lock().last_success = Some(at);
+    }
+
+    /// Notes that an upstream has not taken something.
+    pub fn note_failure(&self, failure: TenantFailure) {
+        let failures = &mut self.attempts.lock().failures;
+        failures.retain(|known| known.exporter != failure.exporter || known.code != failure.code);
+        failures.truncate(FAILURES - 1);
+        failures.insert(0, failure);
+    }
+
+    /// Notes that one of the tenant's `senders` has shown its credential. What is known of those that are no more of them is
+    /// forgotten.
+    pub fn note_sender(&self, senders: &[Sender], position: usize, from: Option<SocketAddr>) {
+        let (name, at) = (&senders[position].name, SystemTime::now());
+        let mut known = self.senders.lock();
+        if let Some(known) = known.iter_mut().find(|known| known.name == *name) {
+            (known.at, known.from) = (at, from);
+            return;
+        }
+        known.retain(|known| senders.iter().any(|sender| sender.name == known.name));
+        known.push(SenderUse { name: name.clone(), at, from });
+    }
+
+    /// Received records by outcome.
+    pub fn received(&self, signal: Signal, outcome: Outcome) -> u64 {
+        self.received[signal.index()][outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// Bytes of protobuf that came, whatever became of them.
+    pub fn received_bytes(&self, signal: Signal) -> u64 {
+        self.received_bytes[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Requests that were refused, whether their records could be counted or not.
+    pub fn refused_requests(&self) -> u64 {
+        self.refused_requests.load(Ordering::Relaxed)
+    }
+
+    /// Records that routes have sent to exporters.
+    pub fn routed(&self, signal: Signal) -> u64 {
+        self.routed[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Records of before this process, which the journal had.
+    pub fn recovered(&self, signal: Signal) -> u64 {
+        self.recovered[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Records that have ended so.
+    pub fn ended(&self, signal: Signal, fate: Fate) -> u64 {
+        self.ended[signal.index()][fate as usize].load(Ordering::Acquire)
+    }
+
+    /// Records that have not ended.
+    pub fn pending_records(&self) -> u64 {
+        self.pending_records.load(Ordering::Acquire)
+    }
+
+    /// Framed bytes of what has not ended.
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending_bytes.load(Ordering::Acquire)
+    }
+
+    /// Bytes of protobuf a second, as the mean of the last minute.
+    pub fn rate(&self) -> f64 {
+        self.arrivals.lock().minute.rate(Instant::now())
+    }
+
+    /// When something last came.
+    pub fn last_received(&self) -> Option<SystemTime> {
+        self.arrivals.lock().last
+    }
+
+    /// Whether something was refused or shed within the last minute, for the tenant had as much as it may have.
+    pub fn is_over_limit(&self) -> bool {
+        self.arrivals.lock().over_limit.is_some_and(|at| at.elapsed() < OVER_LIMIT)
+    }
+
+    /// When an upstream has last taken something.
+    pub fn last_success(&self) -> Option<SystemTime> {
+        self.attempts.lock().last_success
+    }
+
+    /// The last attempts that were no success, the newest first: of each exporter and code one.
+    pub fn failures(&self) -> Vec<TenantFailure> {
+        self.attempts.lock().failures.clone()
+    }
+
+    /// The newest of [`TenantTotals::failures`].
+    pub fn last_failure(&self) -> Option<TenantFailure> {
+        self.attempts.lock().failures.first().cloned()
+    }
+
+    /// When the last attempt was made that was no success.
+    pub fn last_failure_at(&self) -> Option<SystemTime> {
+        self.attempts.lock().failures.first().map(|failure| failure.at)
+    }
+
+    /// When a sender was last known by its credential, if it was.
+    pub fn sender_use(&self, name: &str) -> Option<SenderUse> {
+        self.senders.lock().iter().find(|known| *known.name == *name).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenants::Credential;
+
+    fn failure(exporter: &str, code: &'static str, message: &str) -> TenantFailure {
+        let (exporter, message, at) = (exporter.into(), message.into(), SystemTime::now());
+        TenantFailure { exporter, signal: Signal::Logs, code: code.into(), message, at }
+    }
+
+    #[test]
+    fn the_newest_failure_of_each_exporter_and_code_is_kept_and_no_more_than_a_few() {
+        let totals = TenantTotals::new();
+        for (exporter, code, message) in
+            [("a", "401", "1"), ("b", "401", "2"), ("a", "401", "3"), ("a", "503", "4"), ("a", "404", "5")]
+        {
+            totals.note_failure(failure(exporter, code, message));
+        }
+        let told: Vec<_> = totals.failures().into_iter().map(|failure| failure.message.to_string()).collect();
+        assert_eq!(told, ["5", "4", "3"]);
+        assert_eq!(&*totals.last_failure().unwrap().message, "5");
+    }
+
+    #[test]
+    fn a_sender_that_the_row_has_no_more_is_forgotten() {
+        let totals = TenantTotals::new();
+        let sender = |name: &str| Sender {
+            name: name.into(),
+            credential: Credential::token(name.as_bytes()),
+            expires: None,
+            may_send_for: None,
+        };
+        let from = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
+        totals.note_sender(&[sender("one"), sender("two")], 0, from(1));
+        totals.note_sender(&[sender("one"), sender("two")], 1, from(2));
+        totals.note_sender(&[sender("one"), sender("two")], 1, from(3));
+        assert_eq!(totals.sender_use("one").unwrap().from, from(1));
+        assert_eq!(totals.sender_use("two").unwrap().from, from(3));
+        totals.note_sender(&[sender("two"), sender("three")], 1, None);
+        assert_eq!(totals.sender_use("one"), None);
+        assert!(totals.sender_use("two").is_some() && totals.sender_use("three").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_is_over_a_limit_for_a_minute() {
+        let totals = TenantTotals::new();
+        assert!(!totals.is_over_limit());
+        totals.note_over_limit();
+        tokio::time::advance(OVER_LIMIT - Duration::from_secs(1)).await;
+        assert!(totals.is_over_limit());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!totals.is_over_limit());
+    }
+
+    #[test]
+    fn totals_of_a_tenant_take_less_than_a_kibibyte() {
+        assert!(size_of::<TenantTotals>() < 700, "{}", size_of::<TenantTotals>());
+    }
+}
