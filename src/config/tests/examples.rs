@@ -1,20 +1,25 @@
 //! The files in `config/`.
 
 use super::*;
-use crate::config::{EMBEDDED, Source};
+use crate::config::{EMBEDDED, RowReader, Source};
 use crate::receive::Protocol;
+use crate::tenants::RowContent;
 
 fn env(name: &str) -> Option<String> {
-    matches!(name, "S2_BASIN" | "S2_ACCESS_TOKEN" | "ACME_TOKEN" | "GLOBEX_TOKEN" | "BETTER_STACK_TOKEN")
-        .then(|| "my-value".to_owned())
+    matches!(name, "S2_BASIN" | "S2_ACCESS_TOKEN" | "BETTER_STACK_TOKEN").then(|| "my-value".to_owned())
+}
+
+/// The files of the directory that this is below the crate's.
+fn files_of(directory: &str) -> Vec<std::path::PathBuf> {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.is_file()).collect();
+    files.sort();
+    files
 }
 
 fn examples() -> Vec<std::path::PathBuf> {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    let mut files: Vec<_> =
-        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
+    files_of("config")
 }
 
 #[test]
@@ -44,6 +49,20 @@ fn every_example_loads_without_its_secrets() {
         let compiled = crate::config::load_with(&source, &|_| None, crate::config::Secrets::Optional);
         let compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
         assert!(!compiled.listeners.is_empty() && !compiled.routes.is_empty());
+    }
+}
+
+#[test]
+fn every_row_of_an_example_with_tenants_can_be_used() {
+    let file = examples().into_iter().find(|file| file.ends_with("better-stack.yaml")).unwrap();
+    let compiled = crate::config::load(&Source::File(file), &env).unwrap();
+    let reader = RowReader::new(&compiled, |_| None, Secrets::Optional);
+    let rows = files_of("config/tenants.d");
+    assert!(rows.len() >= 2);
+    for row in rows {
+        let name = row.file_name().unwrap().to_str().unwrap().into();
+        let read = reader.read(&row, &name);
+        assert!(matches!(read.content, RowContent::Row(_)), "{:?}", read.problems);
     }
 }
 
