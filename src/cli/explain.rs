@@ -9,11 +9,14 @@ use clap::Args;
 
 use super::config_file::{ConfigArgs, SecretsArgs};
 use crate::config::{self, Compiled, Secrets, Source};
-use crate::export::Transport;
+use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
+use crate::receive::Owner;
 use crate::route::{Origin, RouteTable, RoutingKey, Unroutable, Unrouted};
+use crate::run;
 use crate::stream::StreamName;
+use crate::tenants::Table;
 
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
 /// earlier routes did not match
@@ -34,6 +37,13 @@ pub struct ExplainArgs {
     /// traces, metrics or logs; without it, the payload's file name or its content decides
     #[arg(long, value_parser = |name: &str| Signal::from_name(name).ok_or("write traces, metrics or logs"))]
     signal: Option<Signal>,
+    /// Take every entry for this tenant's, as if one of its senders had sent it; without it, the attribute of `tenants.attribute`
+    /// decides
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// Take the payload to have come by this receiver, such as `otlp/outside`; without it, routes for any receiver may match
+    #[arg(long, value_name = "NAME")]
+    receiver: Option<String>,
 }
 
 impl ExplainArgs {
@@ -47,11 +57,11 @@ impl ExplainArgs {
 pub fn explain(
     args: &ExplainArgs,
     source: &Source,
-    env: &dyn Fn(&str) -> Option<String>,
+    env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let secrets = args.secrets.secrets();
-    let compiled = match config::load_with(source, env, secrets) {
+    let compiled = match config::load_with(source, &env, secrets) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
@@ -86,7 +96,8 @@ pub fn explain(
         let what = "placeholders stand for what is not there, and certificates are not read";
         writeln!(out, "without secrets: {what}; `sluice check --without-secrets` says where")?;
     }
-    let explanation = Explanation::new(compiled, signal, field)?;
+    let table = run::table_of(&compiled, env, secrets)?;
+    let explanation = Explanation::new(compiled, table, args, signal, field)?;
     for entry in &split.entries {
         explanation.entry(entry, out)?;
     }
@@ -149,10 +160,20 @@ struct Explanation {
     field: &'static str,
     routes: RouteTable,
     exporters: Vec<(Arc<str>, Transport)>,
+    table: Table,
+    /// Whose every entry is, if that was said.
+    tenant: Option<String>,
+    receiver: Option<String>,
 }
 
 impl Explanation {
-    fn new(compiled: Compiled, signal: Signal, field: &'static str) -> io::Result<Self> {
+    fn new(
+        compiled: Compiled,
+        table: Table,
+        args: &ExplainArgs,
+        signal: Signal,
+        field: &'static str,
+    ) -> io::Result<Self> {
         let routes = RouteTable::new(compiled.routes, compiled.unrouted);
         let exporters = compiled
             .exporters
@@ -162,25 +183,47 @@ impl Explanation {
                 Err(error) => Err(io::Error::other(format!("exporter `{name}`: {error}"))),
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { signal, field, routes, exporters })
+        let (tenant, receiver) = (args.tenant.clone(), args.receiver.clone());
+        Ok(Self { signal, field, routes, exporters, table, tenant, receiver })
     }
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
         let field = self.field;
         writeln!(out, "{field}[{}]: records: {}, bytes: {}", entry.index, entry.records, entry.bytes.len())?;
+        let owner = match &self.tenant {
+            Some(id) => Owner::listed(&self.table, id),
+            None => Owner::of(&self.table, None, entry.resource()),
+        };
+        let tenant = match &owner {
+            Owner::Nobody => None,
+            Owner::Tenant(tenant) => {
+                writeln!(out, "  tenant `{}`", tenant.id)?;
+                Some(*tenant)
+            }
+            not_taken => return writeln!(out, "  not taken: {not_taken}"),
+        };
+        let position = |name: &str| self.exporters.iter().position(|(known, _)| **known == *name);
+        let of_row: Option<Vec<usize>> = tenant
+            .and_then(|tenant| tenant.exporters.as_ref())
+            .map(|names| names.iter().filter_map(|name| position(name)).collect());
+        let origin = Origin {
+            receiver: self.receiver.as_deref(),
+            tenant: tenant.map(|tenant| &*tenant.id),
+            exporters: of_row.as_deref(),
+        };
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());
         let routed = self.routes.route::<Unroutable>(
             self.signal,
             entry.resource(),
-            &Origin::default(),
+            &origin,
             &mut String::new(),
             |hit| {
                 let (name, transport) = &self.exporters[hit.exporter];
                 let route = self.routes.name(hit.route);
                 let stream = StreamName { signal: self.signal, key: RoutingKey::written(hit.key) };
                 let key = &stream.key;
-                let destination = match transport.target(&stream) {
+                let destination = match transport.target(&WithRow::of(&self.table, &stream)) {
                     Ok(target) => format!("{target:#}").replace('\n', "\n    "),
                     Err(error) => format!("rejected: {error}"),
                 };

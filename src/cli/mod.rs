@@ -111,11 +111,11 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         None | Some(Command::Run(_)) => return run::run(source, env, &arguments.logging),
         Some(Command::Check(args)) => check::check(&args, &source, env, &mut io::stdout().lock()),
-        Some(Command::Explain(args)) => explain::explain(&args, &source, &env, &mut io::stdout().lock()),
+        Some(Command::Explain(args)) => explain::explain(&args, &source, env, &mut io::stdout().lock()),
         Some(Command::Schema(args)) => {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Replay(args)) => replay::replay(&args, &source, &env, &mut io::stdout().lock()),
+        Some(Command::Replay(args)) => replay::replay(&args, &source, env, &mut io::stdout().lock()),
         Some(Command::Journal(args)) => journal::journal(&args, &mut io::stdout().lock()),
         Some(Command::Send(args)) => {
             arguments.logging.start();

@@ -15,14 +15,17 @@ use std::time::Duration;
 use clap::Args;
 
 use super::config_file::ConfigArgs;
-use crate::config::{self, Source};
+use crate::config::{self, Secrets, Source};
 use crate::export::{
-    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport, letters,
+    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport,
+    WithRow, letters,
 };
 use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, Values as _};
+use crate::run;
 use crate::stream::{Batch, Budget};
+use crate::tenants::Table;
 
 /// Attempts at one letter.
 const ATTEMPTS: usize = 5;
@@ -46,10 +49,10 @@ pub struct ReplayArgs {
 pub fn replay(
     args: &ReplayArgs,
     source: &Source,
-    env: &dyn Fn(&str) -> Option<String>,
+    env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let compiled = match config::load(source, env) {
+    let compiled = match config::load(source, &env) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
@@ -60,8 +63,10 @@ pub fn replay(
         io::Error::new(error.kind(), format!("can't read `{}`: {error}", args.directory.display()))
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let table = run::table_of(&compiled, env, Secrets::Needed)?;
     let exporters = compiled.exporters.into_iter().collect();
-    let replay = Replay { source: source.to_string(), exporters, dry_run: args.dry_run, ..Replay::default() };
+    let replay =
+        Replay { source: source.to_string(), exporters, table, dry_run: args.dry_run, ..Replay::default() };
     let all_went = runtime.block_on(replay.letters(&found, out))?;
     Ok(if all_went { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -72,6 +77,8 @@ struct Replay {
     /// The configuration that the exporters are from, for people.
     source: String,
     exporters: HashMap<Arc<str>, ExporterSettings>,
+    /// The tenants, whose rows templates read.
+    table: Table,
     transports: HashMap<Arc<str>, Transport>,
     dry_run: bool,
     /// Streams that stopped at a letter.
@@ -182,7 +189,9 @@ impl Replay {
                 Transport::new(name, settings, &Network::Machine, None).map_err(|error| error.to_string())?;
             self.transports.insert(Arc::clone(name), transport);
         }
-        let target = self.transports[name].target(letter).map_err(|error| error.to_string())?;
+        let target = self.transports[name]
+            .target(&WithRow::of(&self.table, letter))
+            .map_err(|error| error.to_string())?;
         Ok((Arc::clone(name), target))
     }
 

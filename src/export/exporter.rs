@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
 
-use super::tenant_row::{CredentialChoices, StreamWithRow, row_of};
+use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
     Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Target, TargetError, Transport,
     TransportError, deliver,
@@ -129,9 +129,10 @@ impl Exporter {
     }
 
     /// A stream with the row that its tenant has now.
-    pub(super) fn with_row<'s>(&self, name: &'s StreamName) -> StreamWithRow<'s> {
-        let row = row_of(self.tenants(), name);
-        StreamWithRow { name, choice: self.credentials.of(row.as_ref()), row }
+    pub(super) fn with_row<'s>(&self, name: &'s StreamName) -> WithRow<'s, StreamName> {
+        let mut with_row = WithRow::of(&self.tenants().table(), name);
+        with_row.choice = self.credentials.of(with_row.row.as_ref());
+        with_row
     }
 
     /// Where a stream of this name is sent now.

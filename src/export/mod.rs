@@ -50,5 +50,6 @@ pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
 };
+pub use tenant_row::WithRow;
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use utc::rfc3339;

@@ -8,39 +8,48 @@ use secrecy::ExposeSecret as _;
 
 use super::ExporterSettings;
 use crate::otlp::Signal;
-use crate::route::{RoutingKey, TemplateValue, Values};
+use crate::route::{RoutingKey, TENANT_ID, TemplateValue, Values};
 use crate::stream::StreamName;
-use crate::tenants::{Row, Tenant, Tenants};
+use crate::tenants::{Row, Table, Tenant, Tenants};
 
-/// A stream with the row of its tenant: what templates are filled with for an attempt.
+/// A stream, or a dead letter of one, with the row of its tenant: what templates are filled with for an attempt.
 #[derive(Debug)]
-pub(super) struct StreamWithRow<'s> {
-    pub(super) name: &'s StreamName,
+pub struct WithRow<'v, V> {
+    values: &'v V,
     pub(super) row: Option<Arc<Tenant>>,
     /// Of a value with several texts, which is read.
     pub(super) choice: usize,
 }
 
-impl Values for StreamWithRow<'_> {
-    fn key(&self) -> Option<&RoutingKey> {
-        self.name.key()
-    }
-
-    fn signal(&self) -> Signal {
-        self.name.signal
-    }
-
-    fn tenant(&self, name: &str) -> Option<&str> {
-        self.name.tenant(name).or_else(|| {
-            let texts = self.row.as_ref()?.values.get(name)?;
-            Some(texts[self.choice.min(texts.len() - 1)].expose_secret())
-        })
+impl<'v, V: Values> WithRow<'v, V> {
+    /// With the row in this table, if there is one, and the first text of each of its values.
+    pub fn of(table: &Table, values: &'v V) -> Self {
+        let row = values.key().and_then(|key| row_of(table, key));
+        Self { values, row, choice: 0 }
     }
 }
 
-/// The row of a stream's tenant in the table of now, if the stream has a tenant and the table a row for it.
-pub(super) fn row_of(tenants: &Tenants, name: &StreamName) -> Option<Arc<Tenant>> {
-    match tenants.table().tenant(name.key.tenant()?)? {
+impl<V: Values> Values for WithRow<'_, V> {
+    fn key(&self) -> Option<&RoutingKey> {
+        self.values.key()
+    }
+
+    fn signal(&self) -> Signal {
+        self.values.signal()
+    }
+
+    fn tenant(&self, name: &str) -> Option<&str> {
+        if name == TENANT_ID {
+            return self.key()?.tenant();
+        }
+        let texts = self.row.as_ref()?.values.get(name)?;
+        Some(texts[self.choice.min(texts.len() - 1)].expose_secret())
+    }
+}
+
+/// The row of the tenant that a key belongs to, if it belongs to one and the table has a row for it.
+fn row_of(table: &Table, key: &RoutingKey) -> Option<Arc<Tenant>> {
+    match table.tenant(key.tenant()?)? {
         Row::Ready(tenant) => Some(tenant.clone()),
         Row::Broken => None,
     }
@@ -54,7 +63,7 @@ pub(super) async fn row_changed(tenants: &Tenants, name: &StreamName, row: Optio
     let mut changes = tenants.changes();
     loop {
         changes.borrow_and_update();
-        let same = match (row_of(tenants, name), row) {
+        let same = match (row_of(&tenants.table(), &name.key), row) {
             (Some(now), Some(row)) => Arc::ptr_eq(&now, row),
             (None, None) => true,
             _ => false,

@@ -55,6 +55,7 @@ pub(crate) use head::wrong_host;
 pub use intake::{Intake, Snapshot, Verdict};
 pub use listener::{Answer, Bound, Handler, Leaving, Listener};
 pub use otlp::Otlp;
+pub(crate) use owner::Owner;
 pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 pub use tls::{TlsServer, TlsServerSettings};
 pub use watch::Evicted;

@@ -15,7 +15,7 @@ const STAND_IN: &str = "default";
 
 /// Whose an entry is.
 #[derive(Debug)]
-pub(super) enum Owner<'t> {
+pub(crate) enum Owner<'t> {
     /// No tenant's: there is no table, or nobody is named.
     Nobody,
     /// That tenant's.
@@ -32,13 +32,13 @@ pub(super) enum Owner<'t> {
 
 /// A tenant that is not in the table.
 #[derive(Debug)]
-pub(super) struct UnknownOwner {
+pub(crate) struct UnknownOwner {
     named: String,
 }
 
 /// A tenant that the sender may not send for.
 #[derive(Debug)]
-pub(super) struct ForeignOwner {
+pub(crate) struct ForeignOwner {
     attribute: String,
     named: String,
     sender: String,
@@ -46,7 +46,7 @@ pub(super) struct ForeignOwner {
 
 /// A tenant of whom nothing is taken now, which its senders are to try again.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum UnavailableOwner {
+pub(crate) enum UnavailableOwner {
     /// Its row is broken, and never was any better.
     Broken(String),
     /// It is paused.
@@ -55,7 +55,7 @@ pub(super) enum UnavailableOwner {
 
 impl<'t> Owner<'t> {
     /// Whose an entry with this encoded resource is, that this sender has sent if the receiver knows its senders.
-    pub(super) fn of(table: &'t Table, sender: Option<&'t SenderIdentity>, resource: &[u8]) -> Self {
+    pub(crate) fn of(table: &'t Table, sender: Option<&'t SenderIdentity>, resource: &[u8]) -> Self {
         if !table.is_configured() {
             return Self::Nobody;
         }
@@ -95,15 +95,23 @@ impl<'t> Owner<'t> {
     }
 
     /// The tenant of this id.
-    fn listed(table: &'t Table, id: &str) -> Self {
+    pub(crate) fn listed(table: &'t Table, id: &str) -> Self {
         match table.tenant(id) {
             Some(Row::Ready(tenant)) if tenant.paused => {
                 Self::Unavailable(UnavailableOwner::Paused(tenant.id.to_string()))
             }
             Some(Row::Ready(tenant)) => Self::Tenant(tenant),
             Some(Row::Broken) => Self::Unavailable(UnavailableOwner::Broken(printable(id))),
-            None if table.unknown() == UnknownTenant::Default && id != STAND_IN => Self::stand_in(table),
-            None => Self::Unknown(UnknownOwner { named: printable(id) }),
+            None => {
+                let unknown = Self::Unknown(UnknownOwner { named: printable(id) });
+                if table.unknown() != UnknownTenant::Default || id == STAND_IN {
+                    return unknown;
+                }
+                match Self::stand_in(table) {
+                    Self::Unknown(_) => unknown,
+                    stand_in => stand_in,
+                }
+            }
         }
     }
 

@@ -29,4 +29,4 @@ pub use router::{Phase, Router};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;
 pub use tenant_changes::{IssuedToken, TenantChangeError, TenantSwitch};
-pub use tenants::{check_tenants, watch_tenants};
+pub use tenants::{check_tenants, table_of, watch_tenants};

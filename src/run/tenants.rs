@@ -265,6 +265,22 @@ impl Noticed {
     }
 }
 
+/// The table of a configuration that is not run. Rows that can't be used are left out. Blocks.
+pub fn table_of(
+    compiled: &Compiled,
+    env: fn(&str) -> Option<String>,
+    secrets: Secrets,
+) -> std::io::Result<Table> {
+    let Some(TenantTable { settings, rows }) = compiled.tenants.clone() else { return Ok(Table::default()) };
+    match rows {
+        TenantRows::Listed(tenants) => Ok(Table::of(settings, &tenants, &Table::default())),
+        TenantRows::Directory(path) => {
+            let reader = RowReader::new(compiled, env, secrets);
+            Ok(TenantDirectory::load(path, settings, reader)?.0.table().clone())
+        }
+    }
+}
+
 /// Reads every row of a directory, and returns how many can be used, how many can't, and what is wrong or odd. Blocks for
 /// as long as that takes.
 pub fn check_tenants(directory: &Path, reader: RowReader) -> std::io::Result<(usize, usize, Vec<Problem>)> {

@@ -1,7 +1,7 @@
 //! Which stream of an exporter.
 
 use crate::otlp::Signal;
-use crate::route::{RoutingKey, TENANT_ID, Values};
+use crate::route::{RoutingKey, Values};
 
 /// The name of a stream among those of its exporter. Nothing beside it decides how an entry is sent: whatever a template
 /// makes of an entry, it makes of every entry of its stream.
@@ -20,9 +20,5 @@ impl Values for StreamName {
 
     fn signal(&self) -> Signal {
         self.signal
-    }
-
-    fn tenant(&self, name: &str) -> Option<&str> {
-        self.key.tenant().filter(|_| name == TENANT_ID)
     }
 }

@@ -57,6 +57,7 @@ mod routing;
 mod shutdown;
 mod slow_disk;
 mod smoke;
+mod tenant_streams;
 mod tenants;
 mod tenants_api;
 mod tls;

@@ -179,8 +179,8 @@ fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
     let root = TempDir::new().unwrap();
     let args = |directory| ReplayArgs { directory, config: ConfigArgs::default(), dry_run: false };
     let mut out = Vec::new();
-    let code = replay(&args(root.path().into()), &Source::Embedded, &|_| None, &mut out).unwrap();
+    let code = replay(&args(root.path().into()), &Source::Embedded, |_| None, &mut out).unwrap();
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
-    let error = replay(&args(root.path().join("gone")), &Source::Embedded, &|_| None, &mut out).unwrap_err();
+    let error = replay(&args(root.path().join("gone")), &Source::Embedded, |_| None, &mut out).unwrap_err();
     assert!(error.to_string().contains("gone`: No such file"), "{error}");
 }

@@ -29,6 +29,7 @@ use crate::export::{DeadLetterSettings, ExporterSettings};
 use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
+use crate::tenants::UnknownTenant;
 
 use super::model;
 use super::node::Node;
@@ -163,6 +164,17 @@ pub(super) fn compile(
         let names = exporter_names(config, root, context.report);
         tenants::compile(section, root.near(&["tenants"]), &names, context)
     });
+    if tenants.as_ref().is_some_and(|table| table.settings.unknown == UnknownTenant::DeadLetter)
+        && config.dead_letter.is_none()
+    {
+        context
+            .report
+            .error(
+                root.near(&["tenants", "unknown"]).span,
+                "there is no `dead_letter` for what no tenant is known of",
+            )
+            .help("write `dead_letter: { directory: ./dead-letters }`, or `unknown: reject`");
+    }
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {

@@ -1,0 +1,552 @@
+//! What the row of a tenant does to its entries: whose an entry is, where it goes and with what credential, and what a change of the
+//! row does to what is queued.
+
+use std::path::Path;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+use prost::Message as _;
+use serde_json::Value;
+use sluice::cli::sink::{Fault, Sink};
+use sluice::otlp::Signal;
+use sluice::run::{self, Role};
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::support::grpc::{call, export, framed};
+use crate::support::http::Answer;
+use crate::support::payload::{attribute, entries, entry_of, request, resource, resource_of, texts};
+use crate::support::sinks::{self, Received as _};
+use crate::support::{PATIENCE, Sluice, eventually};
+
+/// Two receivers, of which `otlp/outside` asks the table of tenants who sends; one exporter and one route for all.
+fn config(up: &Sink, tenants: &str) -> String {
+    format!(
+        "receivers:\n\
+         \x20 otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0, auth: {{ authenticator: tenants }} }} }} }}\n\
+         \x20 otlp/inside: {{ protocols: {{ grpc: {{ endpoint: 127.0.0.1:0 }} }} }}\n\
+         exporters:\n\
+         \x20 otlp_http/up:\n\
+         \x20   endpoint: {}\n\
+         \x20   compression: none\n\
+         \x20   headers: {{ Authorization: 'Bearer {{{{ tenant.token }}}}', X-Tenant: '{{{{ tenant.id }}}}' }}\n\
+         \x20   retry_on_failure: {{ initial_interval: 50ms, max_interval: 1h }}\n\
+         \x20   sending_queue: {{ batch: {{ flush_timeout: 1ms }} }}\n\
+         routes: [{{ tenants: '*', key: '{{{{ tenant.id }}}}', exporters: [otlp_http/up] }}]\n\
+         dead_letter: {{ directory: '@DIR@/letters' }}\n\
+         tenants:\n{tenants}",
+        up.url()
+    )
+}
+
+/// Rows of acme and globex, whose senders have the tokens `ID-in`, and whose upstream gets `ID-out`; and one of a gateway that may
+/// send for acme and whatever begins with `acme-`.
+const ROWS: &str = "  list:\n\
+    \x20   - { id: acme, senders: [{ name: web, token: acme-in }], values: { token: acme-out } }\n\
+    \x20   - { id: acme-eu, values: { token: acme-eu-out } }\n\
+    \x20   - { id: globex, senders: [{ name: web, token: globex-in }], values: { token: globex-out } }\n\
+    \x20   - { id: proxy, senders: [{ name: gateway, token: proxy-in, may_send_for: [acme, 'acme-*'] }], values: { token: proxy-out } }\n";
+
+async fn start(rest: &str) -> (Sink, Sluice) {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&config(&up, &format!("{ROWS}{rest}"))).await;
+    (up, sluice)
+}
+
+fn entry(attributes: &[(&str, &str)], text: &str) -> Vec<u8> {
+    entry_of(Signal::Logs, resource(attributes), &[text])
+}
+
+fn log(attributes: &[(&str, &str)], text: &str) -> Vec<u8> {
+    request(&[entry(attributes, text)])
+}
+
+/// Sends as the tenant whose sender has the token `ID-in`.
+async fn post_as(sluice: &Sluice, tenant: &str, body: Vec<u8>) -> Answer {
+    let authorization = format!("Bearer {tenant}-in");
+    sluice.post_with(Signal::Logs, body, &[("authorization", &authorization)]).await
+}
+
+/// As whom each text has arrived: the credential and the tenant of its request.
+fn arrived(up: &Sink) -> Vec<(String, String, String)> {
+    let mut arrived = Vec::new();
+    for taken in up.taken() {
+        let header = |name: &str| taken.headers[name].to_str().unwrap().to_owned();
+        let (credential, tenant) = (header("authorization"), header("x-tenant"));
+        for text in entries(&taken.body).iter().flat_map(|entry| texts(Signal::Logs, entry)) {
+            arrived.push((text, credential.clone(), tenant.clone()));
+        }
+    }
+    arrived.sort();
+    arrived
+}
+
+fn as_of(text: &str, tenant: &str) -> (String, String, String) {
+    (text.to_owned(), format!("Bearer {tenant}-out"), tenant.to_owned())
+}
+
+fn partial(answer: &Answer) -> (i64, String) {
+    answer.partial(Signal::Logs).unwrap_or_else(|| panic!("something is not taken: {answer:?}"))
+}
+
+#[tokio::test]
+async fn a_sender_is_its_tenant_whether_its_resource_says_so_or_not() {
+    let (up, sluice) = start("").await;
+    for (tenant, named) in
+        [("acme", &[][..]), ("acme", &[("tenant.id", "acme")]), ("globex", &[("service.name", "x")])]
+    {
+        assert_eq!(post_as(&sluice, tenant, log(named, tenant)).await.status, 200);
+    }
+    sluice.settled().await;
+    assert_eq!(arrived(&up), [as_of("acme", "acme"), as_of("acme", "acme"), as_of("globex", "globex")]);
+}
+
+#[tokio::test]
+async fn a_sender_of_acme_can_send_nothing_as_globex() {
+    let (up, sluice) = start("").await;
+    let globex = [("tenant.id", "globex")];
+    let answer = post_as(&sluice, "acme", log(&globex, "stolen")).await;
+    assert_eq!((answer.status, answer.error().code), (403, 7));
+    assert!(
+        answer.error().message.contains("`tenant.id` names the tenant `globex`"),
+        "{}",
+        answer.error().message
+    );
+
+    // In one entry of a thousand.
+    let mut entries: Vec<_> = (0..1000).map(|_| entry(&[], "mine")).collect();
+    entries[500] = entry(&globex, "stolen");
+    let answer = post_as(&sluice, "acme", request(&entries)).await;
+    let (rejected, message) = partial(&answer);
+    assert_eq!((answer.status, rejected), (200, 1));
+    assert!(message.contains("resource_logs[500]") && message.contains("`globex`"), "{message}");
+
+    // As something else than a text, twice, and with what looks like it.
+    let bytes = any_value::Value::BytesValue(b"globex".to_vec());
+    let bytes = opentelemetry_proto::tonic::common::v1::KeyValue {
+        key: "tenant.id".to_owned(),
+        value: Some(AnyValue { value: Some(bytes) }),
+        ..Default::default()
+    };
+    let as_bytes = request(&[entry_of(Signal::Logs, resource_of(vec![bytes]), &["mine"])]);
+    assert_eq!(post_as(&sluice, "acme", as_bytes).await.status, 200, "it names nobody");
+    let twice = resource_of(vec![attribute("tenant.id", "acme"), attribute("tenant.id", "globex")]);
+    let answer = post_as(&sluice, "acme", request(&[entry_of(Signal::Logs, twice, &["stolen"])])).await;
+    assert!(partial(&answer).1.contains("occurs twice with different values"), "{answer:?}");
+    for alike in
+        ["globex ", " globex", "GLOBEX", "ｇlobex", "globex\u{0}", "globex/../acme", "acme/../globex", "*"]
+    {
+        let answer = post_as(&sluice, "acme", log(&[("tenant.id", alike)], "stolen")).await;
+        assert_eq!(answer.status, 403, "{alike:?}");
+    }
+    sluice.settled().await;
+    let arrived = arrived(&up);
+    assert_eq!(arrived.len(), 1000);
+    assert!(arrived.iter().all(|one| *one == as_of("mine", "acme")), "{arrived:?}");
+}
+
+#[tokio::test]
+async fn metadata_and_headers_of_a_sender_name_nobody() {
+    let (up, sluice) = start("").await;
+    let headers = [
+        ("authorization", "Bearer acme-in"),
+        ("tenant.id", "globex"),
+        ("x-tenant", "globex"),
+        ("x-scope-orgid", "globex"),
+    ];
+    let answer = sluice.post_with(Signal::Logs, log(&[], "mine"), &headers).await;
+    assert_eq!(answer.status, 200);
+    let body = framed(0, &log(&[], "mine"));
+    assert_eq!(call(sluice.otlp, export(Signal::Logs), &headers, body).await.code(), Code::Ok);
+    let stolen = framed(0, &log(&[("tenant.id", "globex")], "stolen"));
+    let reply = call(sluice.otlp, export(Signal::Logs), &headers, stolen).await;
+    assert_eq!(reply.code(), Code::PermissionDenied);
+    sluice.settled().await;
+    assert_eq!(arrived(&up), [as_of("mine", "acme"), as_of("mine", "acme")]);
+}
+
+#[tokio::test]
+async fn a_gateway_sends_for_those_that_its_row_names_and_nobody_else() {
+    let (up, sluice) = start("").await;
+    let body = request(&[
+        entry(&[("tenant.id", "acme")], "for acme"),
+        entry(&[("tenant.id", "acme-eu")], "for acme-eu"),
+        entry(&[("tenant.id", "globex")], "stolen"),
+        entry(&[], "its own"),
+        entry(&[("tenant.id", "acme-nobody")], "unknown"),
+    ]);
+    let (rejected, message) = partial(&post_as(&sluice, "proxy", body).await);
+    assert_eq!(rejected, 2);
+    assert!(
+        message.contains("may not send for it") && message.contains("there is no tenant `acme-nobody`"),
+        "{message}"
+    );
+    sluice.settled().await;
+    assert_eq!(
+        arrived(&up),
+        [as_of("for acme", "acme"), as_of("for acme-eu", "acme-eu"), as_of("its own", "proxy")]
+    );
+}
+
+#[tokio::test]
+async fn a_stamp_says_whose_an_entry_is_whatever_its_sender_has_written() {
+    let (up, sluice) = start("  stamp: tenant.id\n").await;
+    let others = [("service.name", "shop"), ("zone", "eu")];
+    for named in [&[][..], &[("tenant.id", "globex")], &[("tenant.id", "acme")]] {
+        let answer = post_as(&sluice, "acme", log(&[named, &others].concat(), "mine")).await;
+        assert_eq!((answer.status, answer.partial(Signal::Logs)), (200, None), "{named:?}");
+    }
+    assert_eq!(post_as(&sluice, "proxy", log(&[("tenant.id", "acme-eu")], "for another")).await.status, 200);
+    sluice.settled().await;
+    for body in up.bodies(Signal::Logs) {
+        for entry in ExportLogsServiceRequest::decode(&*body).unwrap().resource_logs {
+            let attributes = entry.resource.unwrap().attributes;
+            let named: Vec<_> = attributes.iter().filter(|one| one.key == "tenant.id").collect();
+            assert_eq!(named.len(), 1);
+            let expected = if attributes.len() == 1 { "acme-eu" } else { "acme" };
+            assert_eq!(*named[0], attribute("tenant.id", expected));
+            assert!([1, 3].contains(&attributes.len()), "{attributes:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_auth_the_attribute_decides_and_unknown_says_what_becomes_of_others() {
+    let both = request(&[
+        entry(&[("tenant.id", "acme")], "for acme"),
+        entry(&[("tenant.id", "nobody")], "unknown"),
+        entry(&[], "unnamed"),
+    ]);
+    let inside = async |sluice: &Sluice| {
+        let to = sluice.router().addresses(Role::OtlpGrpc).await[0];
+        let reply = call(to, export(Signal::Logs), &[], framed(0, &both)).await;
+        assert_eq!(reply.code(), Code::Ok, "{}", reply.message());
+        sluice.settled().await
+    };
+    let (up, sluice) = start("").await;
+    let metrics = inside(&sluice).await;
+    assert_eq!(arrived(&up), [as_of("for acme", "acme")]);
+    assert_eq!(metrics.sum("sluice_received_records_total", &[("outcome", "rejected")]), 2.0);
+
+    let (up, sluice) = start("  unknown: dead_letter\n").await;
+    let metrics = inside(&sluice).await;
+    assert_eq!(arrived(&up), [as_of("for acme", "acme")]);
+    assert_eq!(metrics.sum("sluice_received_records_total", &[("outcome", "dropped")]), 1.0);
+    let letter = eventually("it is stored", async || {
+        let page = sluice.api("/api/v1/dead-letters").await;
+        (page["total"] == 1).then(|| page["letters"][0].clone())
+    })
+    .await;
+    assert_eq!(letter["reason"], "there is no tenant `nobody`");
+
+    let rows = "    - { id: default, values: { token: default-out } }\n  unknown: default\n";
+    let (up, sluice) = start(rows).await;
+    inside(&sluice).await;
+    assert_eq!(
+        arrived(&up),
+        [as_of("for acme", "acme"), as_of("unknown", "default"), as_of("unnamed", "default")]
+    );
+}
+
+#[tokio::test]
+async fn two_tenants_of_one_key_have_streams_of_their_own() {
+    let up = sinks::recording().await;
+    let yaml = config(&up, ROWS).replace("key: '{{ tenant.id }}'", "key: service.name");
+    let sluice = Sluice::start(&yaml).await;
+    for tenant in ["acme", "globex"] {
+        assert_eq!(post_as(&sluice, tenant, log(&[("service.name", "shop")], tenant)).await.status, 200);
+    }
+    sluice.settled().await;
+    assert_eq!(arrived(&up), [as_of("acme", "acme"), as_of("globex", "globex")]);
+    let page = sluice.api("/api/v1/streams").await;
+    let mut of: Vec<_> =
+        page["streams"].as_array().unwrap().iter().map(|one| (&one["tenant"], &one["key"])).collect();
+    of.sort_by_key(|(tenant, _)| tenant.to_string());
+    let (shop, acme, globex) = (Value::from("shop"), Value::from("acme"), Value::from("globex"));
+    assert_eq!(of, [(&acme, &shop), (&globex, &shop)]);
+}
+
+#[tokio::test]
+async fn a_route_asks_by_which_receiver_an_entry_came() {
+    let up = sinks::recording().await;
+    let routes = "routes:\n\
+        \x20 - { receivers: [otlp/inside], tenants: '*', key: 'inside-{{ tenant.id }}', exporters: [otlp_http/up] }\n\
+        \x20 - { receivers: [otlp], tenants: [acme], key: 'outside-{{ tenant.id }}', exporters: [otlp_http/up] }\n";
+    let yaml = config(&up, ROWS)
+        .replace("routes: [{ tenants: '*', key: '{{ tenant.id }}', exporters: [otlp_http/up] }]\n", routes);
+    let sluice = Sluice::start(&yaml).await;
+    assert_eq!(post_as(&sluice, "acme", log(&[], "1")).await.status, 200);
+    let (rejected, message) = partial(&post_as(&sluice, "globex", log(&[], "2")).await);
+    assert_eq!(rejected, 1, "{message}");
+    let to = sluice.router().addresses(Role::OtlpGrpc).await[0];
+    let body = framed(0, &log(&[("tenant.id", "globex")], "3"));
+    assert_eq!(call(to, export(Signal::Logs), &[], body).await.code(), Code::Ok);
+    sluice.settled().await;
+    assert_eq!(arrived(&up), [as_of("1", "acme"), as_of("3", "globex")]);
+    let page = sluice.api("/api/v1/streams").await;
+    let mut keys: Vec<_> =
+        page["streams"].as_array().unwrap().iter().map(|one| one["key"].to_string()).collect();
+    keys.sort();
+    assert_eq!(keys, ["\"inside-globex\"", "\"outside-acme\""]);
+}
+
+/// A directory of rows, and the configuration that names it.
+struct Rows(TempDir);
+
+impl Rows {
+    fn new(rows: &[(&str, &str)]) -> Self {
+        let rows_of = Self(TempDir::new().unwrap());
+        rows.iter().for_each(|(id, row)| rows_of.write(id, row));
+        rows_of
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, id: &str, row: &str) {
+        let next = self.path().join(format!(".{id}.next"));
+        std::fs::write(&next, format!("{{ id: {id}, {row} }}\n")).unwrap();
+        std::fs::rename(next, self.path().join(format!("{id}.yaml"))).unwrap();
+    }
+
+    fn section(&self) -> String {
+        format!("  directory: '{}'\n", self.path().display())
+    }
+
+    /// A Sluice that sends to `up` and watches the rows.
+    async fn start(&self, up: &Sink) -> Sluice {
+        watching(&config(up, &self.section())).await
+    }
+}
+
+async fn watching(yaml: &str) -> Sluice {
+    let sluice = Sluice::start(yaml).await;
+    tokio::spawn(run::watch_tenants(sluice.router().clone()));
+    sluice
+}
+
+fn row(id: &str, rest: &str) -> String {
+    format!("senders: [{{ name: web, token: {id}-in }}], {rest}")
+}
+
+#[tokio::test]
+async fn a_changed_row_is_used_at_the_next_attempt_for_what_is_queued_as_well() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(401));
+    let rows = Rows::new(&[("acme", &row("acme", "values: { token: expired }"))]);
+    let sluice = rows.start(&up).await;
+    for text in ["1", "2", "3"] {
+        assert_eq!(post_as(&sluice, "acme", log(&[], text)).await.status, 200);
+    }
+    eventually("it is held", async || {
+        let page = sluice.api("/api/v1/streams").await;
+        (page["streams"][0]["state"] == "held").then_some(())
+    })
+    .await;
+    // Its wait grows to an hour: what wakes it is the change.
+    up.clear_faults();
+    rows.write("acme", &row("acme", "values: { token: acme-out }"));
+    up.wait_for_records(3, PATIENCE).await.unwrap();
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["1", "2", "3"]);
+    let of_row: Vec<_> = arrived(&up);
+    assert_eq!(of_row, [as_of("1", "acme"), as_of("2", "acme"), as_of("3", "acme")]);
+}
+
+#[tokio::test]
+async fn of_two_credentials_the_next_is_tried_when_one_is_refused_and_the_one_that_works_is_kept() {
+    let up = sinks::recording().await;
+    up.script([Fault::status(401)]);
+    let rows = Rows::new(&[("acme", &row("acme", "values: { token: [acme-old, acme-out] }"))]);
+    let sluice = rows.start(&up).await;
+    for text in ["1", "2", "3"] {
+        assert_eq!(post_as(&sluice, "acme", log(&[], text)).await.status, 200);
+        sluice.settled().await;
+    }
+    assert_eq!(arrived(&up), [as_of("1", "acme"), as_of("2", "acme"), as_of("3", "acme")]);
+    let refused = [("code", "401")];
+    assert_eq!(
+        sluice.metric("sluice_export_attempts_total", &refused).await,
+        1.0,
+        "the first was not tried again"
+    );
+
+    // Where none works the stream is held, and each is tried in its turn.
+    up.set_fault(Fault::status(401));
+    assert_eq!(post_as(&sluice, "acme", log(&[], "4")).await.status, 200);
+    eventually("both are refused", async || {
+        (sluice.metric("sluice_export_attempts_total", &refused).await >= 3.0).then_some(())
+    })
+    .await;
+    up.clear_faults();
+    rows.write("acme", &row("acme", "values: { token: acme-out }"));
+    sluice.settled().await;
+    assert_eq!(arrived(&up).last().unwrap(), &as_of("4", "acme"));
+}
+
+#[tokio::test]
+async fn a_row_without_what_the_exporter_reads_holds_its_stream_and_no_other() {
+    let up = sinks::recording().await;
+    let rows = Rows::new(&[
+        ("acme", &row("acme", "values: { dataset: prod }")),
+        ("globex", &row("globex", "values: { token: globex-out }")),
+        ("evil", &row("evil", "values: { token: \"a\\r\\nX-Injected: b\" }")),
+    ]);
+    let sluice = rows.start(&up).await;
+    for tenant in ["acme", "evil", "globex"] {
+        assert_eq!(post_as(&sluice, tenant, log(&[], tenant)).await.status, 200, "{tenant}");
+    }
+    up.records(1).await;
+    assert_eq!(arrived(&up), [as_of("globex", "globex")]);
+    let errors = eventually("both are held", async || {
+        let page = sluice.api("/api/v1/streams").await;
+        let errors: Vec<_> = page["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|stream| stream["state"] == "held")
+            .map(|stream| stream["last_error"]["message"].to_string())
+            .collect();
+        (errors.len() == 2).then_some(errors)
+    })
+    .await;
+    assert!(errors.iter().any(|error| error.contains("the tenant's row has no value `token`")), "{errors:?}");
+    assert!(errors.iter().any(|error| error.contains("only printable ASCII")), "{errors:?}");
+    rows.write("acme", &row("acme", "values: { token: acme-out }"));
+    rows.write("evil", &row("evil", "values: { token: evil-out }"));
+    sluice.settled().await;
+    assert_eq!(arrived(&up), [as_of("acme", "acme"), as_of("evil", "evil"), as_of("globex", "globex")]);
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_held_is_taken_on_and_waits_and_one_that_is_paused_is_refused_and_drains() {
+    let up = sinks::recording().await;
+    let token = |id: &str| format!("values: {{ token: {id}-out }}");
+    let rows = Rows::new(&[
+        ("acme", &row("acme", &format!("{}, hold: true", token("acme")))),
+        ("globex", &row("globex", &token("globex"))),
+    ]);
+    let sluice = rows.start(&up).await;
+    assert_eq!(post_as(&sluice, "acme", log(&[], "held")).await.status, 200);
+    assert_eq!(post_as(&sluice, "globex", log(&[], "1")).await.status, 200);
+    up.records(1).await;
+    eventually("it is shown as held", async || {
+        let page = sluice.api("/api/v1/streams").await;
+        let streams = page["streams"].as_array().unwrap();
+        streams.iter().any(|stream| stream["tenant"] == "acme" && stream["state"] == "held").then_some(())
+    })
+    .await;
+
+    up.set_fault(Fault::status(503));
+    assert_eq!(post_as(&sluice, "globex", log(&[], "2")).await.status, 200);
+    rows.write("globex", &row("globex", &format!("{}, paused: true", token("globex"))));
+    let refused = eventually("it is paused", async || {
+        let answer = post_as(&sluice, "globex", log(&[], "3")).await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    let to = sluice.router().addresses(Role::OtlpGrpc).await[0];
+    let body = framed(0, &log(&[("tenant.id", "globex")], "4"));
+    let reply = call(to, export(Signal::Logs), &[], body).await;
+    assert_eq!(
+        (reply.code(), reply.retry_delay().is_some()),
+        (Code::Unavailable, true),
+        "who is known by its resource as well"
+    );
+    up.clear_faults();
+    rows.write("acme", &row("acme", &token("acme")));
+    eventually("what is queued is delivered", async || {
+        (arrived(&up).iter().filter(|one| one.2 == "acme").count() == 1).then_some(())
+    })
+    .await;
+    eventually("of both", async || arrived(&up).contains(&as_of("2", "globex")).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_row_can_name_exporters_in_place_of_its_routes() {
+    let (up, eu) = (sinks::recording().await, sinks::recording().await);
+    let rows = "  list:\n\
+        \x20   - { id: acme, senders: [{ name: web, token: acme-in }], values: { token: acme-out }, exporters: [otlp_http/eu] }\n\
+        \x20   - { id: globex, senders: [{ name: web, token: globex-in }], values: { token: globex-out } }\n";
+    let yaml = config(&up, rows).replace(
+        "routes:",
+        &format!("  otlp_http/eu: {{ endpoint: {}, compression: none, headers: {{ X-Eu: '{{{{ tenant.token }}}}' }} }}\nroutes:", eu.url()),
+    );
+    let sluice = Sluice::start(&yaml).await;
+    for tenant in ["acme", "globex"] {
+        assert_eq!(post_as(&sluice, tenant, log(&[], tenant)).await.status, 200);
+    }
+    sluice.settled().await;
+    assert_eq!(
+        (up.texts(Signal::Logs), eu.texts(Signal::Logs)),
+        (vec!["globex".to_owned()], vec!["acme".to_owned()])
+    );
+    assert_eq!(eu.taken()[0].headers["x-eu"], "acme-out");
+}
+
+#[tokio::test]
+async fn a_row_that_never_was_any_good_is_tried_again_by_its_senders_and_costs_no_other() {
+    let up = sinks::recording().await;
+    let rows = Rows::new(&[
+        ("acme", "senders: [{ name: web, token: acme-in }], values: { token: '${file:/nowhere/at/all}' }"),
+        ("globex", &row("globex", "values: { token: globex-out }")),
+    ]);
+    let sluice = rows.start(&up).await;
+    assert_eq!(post_as(&sluice, "acme", log(&[], "early")).await.status, 503);
+    assert_eq!(post_as(&sluice, "globex", log(&[], "1")).await.status, 200);
+    let to = sluice.router().addresses(Role::OtlpGrpc).await[0];
+    let both =
+        request(&[entry(&[("tenant.id", "acme")], "early"), entry(&[("tenant.id", "globex")], "never")]);
+    assert_eq!(call(to, export(Signal::Logs), &[], framed(0, &both)).await.code(), Code::Unavailable);
+    rows.write("acme", &row("acme", "values: { token: acme-out }"));
+    eventually("its senders are taken on", async || {
+        (post_as(&sluice, "acme", log(&[], "2")).await.status == 200).then_some(())
+    })
+    .await;
+    sluice.settled().await;
+    assert_eq!(arrived(&up), [as_of("1", "globex"), as_of("2", "acme")]);
+}
+
+#[tokio::test]
+async fn values_of_rows_change_nothing_around_them_wherever_they_stand() {
+    let up = sinks::recording().await;
+    let rows = Rows::new(&[("acme", &row("acme", "values: { part: x }"))]);
+    let yaml = config(&up, &rows.section())
+        .replace(
+            &format!("endpoint: {}\n", up.url()),
+            &format!("logs_endpoint: '{}/in/{{{{ tenant.part }}}}/v1?q={{{{ tenant.part }}}}'\n", up.url()),
+        )
+        .replace("routes: [{ tenants", "routes: [{ signals: [logs], tenants")
+        .replace("Bearer {{ tenant.token }}", "Bearer x");
+    let sluice = watching(&yaml).await;
+    let long = "a".repeat(8192);
+    for (value, path) in [
+        ("a/../b", "/in/a%2F..%2Fb/v1?q=a%2F..%2Fb"),
+        ("a?b=c&d", "/in/a%3Fb%3Dc%26d/v1?q=a%3Fb%3Dc%26d"),
+        ("a#b", "/in/a%23b/v1?q=a%23b"),
+        ("%2e%2e", "/in/%252e%252e/v1?q=%252e%252e"),
+        ("user@host", "/in/user%40host/v1?q=user%40host"),
+        ("．．", "/in/%EF%BC%8E%EF%BC%8E/v1?q=%EF%BC%8E%EF%BC%8E"),
+        (&long, &format!("/in/{long}/v1?q={long}")),
+    ] {
+        rows.write("acme", &row("acme", &format!("values: {{ part: \"{value}\" }}")));
+        eventually("the row is in use", async || {
+            assert_eq!(post_as(&sluice, "acme", log(&[], "x")).await.status, 200);
+            sluice.settled().await;
+            (up.taken().last().unwrap().path == *path).then_some(())
+        })
+        .await;
+    }
+    for value in ["..", "."] {
+        rows.write("acme", &row("acme", &format!("values: {{ part: \"{value}\" }}")));
+        eventually("it is held", async || {
+            post_as(&sluice, "acme", log(&[], "y")).await;
+            let page = sluice.api("/api/v1/streams").await;
+            (page["streams"][0]["last_error"]["code"] == "no_destination").then_some(())
+        })
+        .await;
+        assert!(up.taken().iter().all(|taken| !taken.path.contains("/../") && !taken.path.contains("/./")));
+    }
+}
