@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::config::{ReadRow, RowReader, TenantRows};
+use crate::config::{ReadRow, RowReader, TenantRows, TenantTable};
 use crate::tenants::{Found, RowContent, Table, TableSettings, Tenant, TenantLimits, UnknownTenant};
 
 /// A row with everything.
@@ -391,7 +391,18 @@ fn rows_of_a_list_know_their_place() {
         panic!("it is a list")
     };
     let places: Vec<&str> = tenants.iter().map(|tenant| &*tenant.place).collect();
-    assert_eq!(places, ["config.yaml:6", "config.yaml:7"]);
+    assert_eq!(places, ["config.yaml:6:7", "config.yaml:7:7"]);
+}
+
+#[test]
+fn rows_that_stand_in_one_line_are_all_in_the_table() {
+    let TenantTable { settings, rows: TenantRows::Listed(tenants) } =
+        table_of(" { list: [{ id: acme }, { id: globex }, { id: initech }] }")
+    else {
+        panic!("it is a list")
+    };
+    let table = Table::of(settings, &tenants, &Table::default());
+    assert_eq!(table.tenants().count(), 3);
 }
 
 #[test]
