@@ -57,6 +57,7 @@ mod routing;
 mod shutdown;
 mod slow_disk;
 mod smoke;
+mod tenant_totals;
 mod tenants;
 mod tls;
 mod waits;
