@@ -186,7 +186,7 @@ impl<'t> ShownTenant<'t> {
             "oldest_pending_seconds": self.streams.oldest.map(|since| since.elapsed().as_secs_f64()),
             "streams": self.streams.count,
             "failing_streams": self.streams.failing,
-            "bytes_per_second": totals.map_or(0.0, TenantTotals::rate),
+            "bytes_per_second": totals.map_or(0, TenantTotals::rate),
             "last_received": totals.and_then(TenantTotals::last_received).map(rfc3339),
             "last_success": totals.and_then(TenantTotals::last_success).map(rfc3339),
             "last_failure": totals.and_then(TenantTotals::last_failure).as_ref().map(failure),

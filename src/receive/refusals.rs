@@ -132,7 +132,7 @@ impl Intake {
                 if let Some(suppressed) = notice::due(exporter, "full") {
                     let key = &name.key;
                     warn!(
-                        %exporter, %signal, key = &*key.text(), tenant = key.tenant(), records, suppressed,
+                        %exporter, %signal, key = &*key.text(), tenant = key.tenant().map(display), records, suppressed,
                         "request refused: {full}; the sender is asked to retry"
                     );
                 }

@@ -211,7 +211,7 @@ impl TenantTotals {
     }
 
     /// Bytes of protobuf a second, as the mean of the last minute.
-    pub fn rate(&self) -> f64 {
+    pub fn rate(&self) -> u64 {
         self.arrivals.lock().minute.rate(Instant::now())
     }
 
