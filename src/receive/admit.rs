@@ -185,7 +185,9 @@ impl Intake {
                     unowned = unowned.saturating_sub(bytes);
                     Source { receiver: caller.receiver(), tenant: Some(tenant) }
                 }
-                Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter => {
+                Owner::Unknown(unknown)
+                    if table.unknown() == UnknownTenant::DeadLetter && self.dead_letters.load().is_some() =>
+                {
                     tally.dropped += entry.records;
                     parts.drop_records(part, entry.records);
                     strays.push(Stray::of(entry, &unknown.to_string()));
