@@ -213,7 +213,7 @@ mod tests {
         quota.charge(RATE, 3500);
         let wait = quota.wait_for(RATE).unwrap();
         assert!((Duration::from_millis(2500)..Duration::from_millis(2501)).contains(&wait), "{wait:?}");
-        advance(wait - Duration::from_millis(1)).await;
+        advance(wait.saturating_sub(Duration::from_millis(1))).await;
         assert!(quota.wait_for(RATE).is_some());
         advance(Duration::from_millis(1)).await;
         assert_eq!(quota.wait_for(RATE), None);
