@@ -175,14 +175,14 @@ impl Share {
     }
 }
 
-/// As the row has it.
-impl fmt::Display for TenantLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl TenantLimit {
+    /// As the row has it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Streams => "limits.streams",
             Self::Memory => "limits.memory",
             Self::Journal => "limits.journal",
-        })
+        }
     }
 }
 
