@@ -257,13 +257,13 @@ impl Intake {
                 }
             }
         }
-        if let Some(SenderIdentity { tenant, .. }) = caller.identity() {
-            charges.add(&self.tenants, tenant, unowned);
-        }
         if let Some(exceeded) = charges.exceeded() {
             parts.count(signal, Outcome::Refused);
             Self::count_over_rate(counters, signal, &caller, Some(parts.records()), &exceeded);
             return Verdict::OverRate(exceeded).into();
+        }
+        if let Some(SenderIdentity { tenant, .. }) = caller.identity() {
+            charges.add(&self.tenants, tenant, unowned);
         }
         let all_foreign = foreign > 0 && foreign == split.entries.len() && split.cuts.is_empty();
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
