@@ -129,7 +129,7 @@ fn limits(router: &Router, row: &Tenant, totals: Option<&TenantTotals>, streams:
     let pending = totals.map_or(0, TenantTotals::pending_bytes);
     let journal = if router.intake().journal.is_some() { pending } else { 0 };
     json!({
-        "rate": { "limit": limits.rate, "burst": limits.burst, "used": totals.map_or(0.0, TenantTotals::rate) },
+        "rate": { "limit": limits.rate, "burst": limits.burst, "used": totals.map_or(0, TenantTotals::rate) },
         "streams": { "limit": limits.streams, "used": streams.len() },
         "memory": { "limit": limits.memory, "used": memory },
         "journal": { "limit": limits.journal, "used": journal },

@@ -62,7 +62,7 @@ impl TenantOrder {
             Self::Id => 0,
             Self::Pending => totals.map_or(0, TenantTotals::pending_bytes),
             Self::Oldest => tenant.streams.oldest.map_or(0, |since| 1 + since.elapsed().as_millis() as u64),
-            Self::Rate => totals.map_or(0, |totals| (totals.rate() * 1000.0) as u64),
+            Self::Rate => totals.map_or(0, TenantTotals::rate),
             Self::LastFailure => {
                 let at = totals.and_then(TenantTotals::last_failure_at);
                 let since_epoch = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());

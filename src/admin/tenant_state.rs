@@ -130,7 +130,9 @@ impl<'t> ShownTenant<'t> {
             TenantState::Paused => self.row.is_some_and(|row| row.paused),
             TenantState::Held => self.row.is_some_and(|row| row.hold),
             TenantState::Failing => self.streams.failing > 0,
-            TenantState::OverLimit => self.totals().is_some_and(TenantTotals::is_over_limit),
+            TenantState::OverLimit => {
+                self.account.as_ref().is_some_and(|account| account.quota().was_over_limit_recently())
+            }
             TenantState::Silent => self.is_silent(),
             TenantState::Ok => {
                 !TenantState::ALL.into_iter().any(|state| state != TenantState::Ok && self.is(state))
@@ -184,7 +186,7 @@ impl<'t> ShownTenant<'t> {
             "oldest_pending_seconds": self.streams.oldest.map(|since| since.elapsed().as_secs_f64()),
             "streams": self.streams.count,
             "failing_streams": self.streams.failing,
-            "bytes_per_second": totals.map_or(0.0, TenantTotals::rate),
+            "bytes_per_second": totals.map_or(0, TenantTotals::rate),
             "last_received": totals.and_then(TenantTotals::last_received).map(rfc3339),
             "last_success": totals.and_then(TenantTotals::last_success).map(rfc3339),
             "last_failure": totals.and_then(TenantTotals::last_failure).as_ref().map(failure),

@@ -169,7 +169,7 @@ async fn deliver(
         && let key = &stream.name().key
         && let Some(suppressed) = notice::due_for_one_of_many(&(exporter.name(), signal, key), "recovered")
     {
-        info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant(), suppressed, "stream delivers again");
+        info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant().map(display), suppressed, "stream delivers again");
     }
     Some(backoff)
 }
@@ -605,7 +605,7 @@ fn failing(
     let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };
-    let (target, tenant) = (target.map(display), key.tenant());
+    let (target, tenant) = (target.map(display), key.tenant().map(display));
     match failure {
         Failure::Passing => {
             warn!(exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
@@ -656,7 +656,7 @@ fn note(
     if let Some(suppressed) = notice::due_for_one_of_many(&id, cause) {
         warn!(
             exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
-            tenant = stream.name().key.tenant(), %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
+            tenant = stream.name().key.tenant().map(display), %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
         );
     }
 }

@@ -287,7 +287,7 @@ impl Exporter {
         if let Some(suppressed) = notice::due_for_one_of_many(&(self.name(), signal, &name.key), cause) {
             let target = target.map(display);
             warn!(
-                exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant(), target, records,
+                exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant().map(display), target, records,
                 outcome = fate.name(), suppressed,
                 "records not delivered: {reason}"
             );

@@ -13,6 +13,7 @@ use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
 use super::burial::{Remains, Stray};
+use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
@@ -20,7 +21,7 @@ use super::parts::TenantParts;
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::{PlacedEntry, Tally};
-use super::{Caller, Transport};
+use super::{Caller, Outcome, SenderIdentity, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
 use crate::route::{Origin, Unroutable, Unrouted};
@@ -170,12 +171,20 @@ impl Intake {
         // The first entry that nothing takes.
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
+        let mut charges = Charges::default();
+        // Bytes that are no tenant's yet.
+        let mut unowned = body.len() as u64;
         for (position, entry) in split.entries.iter().enumerate() {
             let owner = Owner::of(&table, caller.identity(), entry.resource());
             let part = parts.add(&self.tenants, &caller, &owner, entry);
             let from = match owner {
                 Owner::Nobody => Source { receiver: caller.receiver(), tenant: None },
-                Owner::Tenant(tenant) => Source { receiver: caller.receiver(), tenant: Some(tenant) },
+                Owner::Tenant(tenant) => {
+                    let bytes = otlp::frame_len(entry.bytes.len()) as u64;
+                    charges.add(&self.tenants, tenant, bytes);
+                    unowned = unowned.saturating_sub(bytes);
+                    Source { receiver: caller.receiver(), tenant: Some(tenant) }
+                }
                 Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter => {
                     tally.dropped += entry.records;
                     parts.drop_records(part, entry.records);
@@ -246,6 +255,14 @@ impl Intake {
                 }
             }
         }
+        if let Some(SenderIdentity { tenant, .. }) = caller.identity() {
+            charges.add(&self.tenants, tenant, unowned);
+        }
+        if let Some(exceeded) = charges.exceeded() {
+            parts.count(signal, Outcome::Refused);
+            Self::count_over_rate(counters, signal, &caller, Some(parts.records()), &exceeded);
+            return Verdict::OverRate(exceeded).into();
+        }
         let all_foreign = foreign > 0 && foreign == split.entries.len() && split.cuts.is_empty();
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
             caller.look_for_service(&split.entries, untaken, &split.cuts);
@@ -257,6 +274,7 @@ impl Intake {
             transport,
             caller,
             parts,
+            charges,
             tally,
             remarks,
             remains,
@@ -311,6 +329,7 @@ impl Intake {
         mut admitted: Admitted,
         budget: &Arc<Budget>,
     ) -> Progress<'_> {
+        std::mem::take(&mut admitted.charges).make();
         self.keep(&mut admitted.remains, sheds, budget);
         let timeout = snapshot.acknowledge_timeout;
         match next {

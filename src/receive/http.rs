@@ -1,6 +1,7 @@
 //! OTLP/HTTP: from a request's head to its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -29,6 +30,7 @@ use crate::notice;
 use crate::otlp::Signal;
 use crate::rpc::Code;
 use crate::stream::Budget;
+use crate::tenants::RateExceeded;
 
 /// A request whose body is not worth reading, and what to do instead.
 pub(super) struct Misdirected {
@@ -92,8 +94,12 @@ async fn take(
         budget: budget.clone(),
         arrives: head.version >= Version::HTTP_2,
     };
-    let read = body::read(&mut body, coding, &limits).await;
     let caller = Caller::of(settings, head, identity);
+    if let Some(exceeded) = intake.refuse_unread(signal, Transport::Http, &caller) {
+        leave_unread(head, body);
+        return over_rate(encoding, &exceeded);
+    }
+    let read = body::read(&mut body, coding, &limits).await;
     match read {
         Ok(received) => {
             let taken = match encoding {
@@ -270,6 +276,7 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
         Verdict::Undelivered(why) => later(encoding, &why.to_string()),
         Verdict::Unavailable(why) => later(encoding, &why),
         Verdict::Forbidden(why) => refuse(encoding, StatusCode::FORBIDDEN, Code::PermissionDenied, &why),
+        Verdict::OverRate(exceeded) => over_rate(encoding, &exceeded),
         Verdict::TooLarge(why) => too_large(encoding, why),
         Verdict::Malformed { field, message } => {
             let body = encoding.status(Code::InvalidArgument, &message, Some(&field));
@@ -316,7 +323,17 @@ fn too_large(encoding: Encoding, message: &str) -> Answer {
     refuse(encoding, StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
 }
 
-/// A refusal that passes: 503, never 429, on which older Python exporters drop (rules 41, 42).
+/// A refusal that passes at a time that is known. `Retry-After` has whole seconds (RFC 9110, section 10.2.3).
+fn over_rate(encoding: Encoding, exceeded: &RateExceeded) -> Answer {
+    let (status, code) = (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted);
+    let mut answer = refuse(encoding, status, code, &exceeded.to_string());
+    let seconds = exceeded.retry_after.as_nanos().div_ceil(Duration::from_secs(1).as_nanos());
+    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answer
+}
+
+/// A refusal that passes: 503, not 429, on which older Python exporters drop (rules 41, 42).
 fn later(encoding: Encoding, message: &str) -> Answer {
     let mut answer = refuse(encoding, StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
     let seconds = rand::random_range(RETRY_AFTER_SECONDS);

@@ -15,6 +15,7 @@ use super::acknowledge::Acknowledge;
 use super::admit::Progress;
 use super::body::Received;
 use super::burial::Remains;
+use super::charge::Charges;
 use super::json::{self, Untranscoded};
 use super::parts::TenantParts;
 use super::remarks::{Remarks, Why};
@@ -26,7 +27,7 @@ use crate::notice;
 use crate::otlp::Signal;
 use crate::route::RouteTable;
 use crate::stream::{Full, Loss, Patience, StreamCount};
-use crate::tenants::Tenants;
+use crate::tenants::{RateExceeded, Tenants};
 
 /// Everything from the configuration that a request needs, immutable. A request uses one to its end.
 #[derive(Debug)]
@@ -93,6 +94,8 @@ pub enum Verdict {
     Unavailable(String),
     /// All of it names tenants that its sender may not send for, and which.
     Forbidden(String),
+    /// A tenant has sent more than its rate; none of it is queued.
+    OverRate(RateExceeded),
     /// There will never be room, and why; none of it is queued.
     TooLarge(&'static str),
     /// It is not OTLP, or nothing in it is valid.
@@ -136,6 +139,8 @@ pub(super) struct Admitted {
     pub(super) caller: Caller,
     /// What of it is whose.
     pub(super) parts: TenantParts,
+    /// What its tenants are charged for it.
+    pub(super) charges: Charges,
     pub(super) tally: Tally,
     pub(super) remarks: Remarks,
     pub(super) remains: Remains,

@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod burial;
 mod caller;
+mod charge;
 mod connection;
 mod connection_errors;
 mod copy;

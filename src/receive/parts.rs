@@ -154,13 +154,6 @@ impl TenantParts {
         }
     }
 
-    /// Notes that the request is refused for what a stream of this tenant holds.
-    pub(super) fn note_over_limit(&self, id: &str) {
-        if let Some(part) = self.find(id) {
-            self.parts[part].account.totals().note_over_limit();
-        }
-    }
-
     /// Counts a request that came to one thing as a whole.
     pub(super) fn count(&self, signal: Signal, outcome: Outcome) {
         for TenantPart { account, records, bytes, .. } in &self.parts {

@@ -9,6 +9,7 @@ use super::{Answered, Caller, Outcome, Transport, TransportCounters};
 use crate::notice;
 use crate::otlp::{Malformed, Signal};
 use crate::stream::{Full, Refused};
+use crate::tenants::RateExceeded;
 
 impl Intake {
     /// Counts a request whose body was not read to its end. How many records it held is not known, so none is counted.
@@ -62,6 +63,23 @@ impl Intake {
         Verdict::Unavailable(why.to_owned())
     }
 
+    /// Counts a request that is not admitted since a tenant has sent more than its rate, and its `records`, as far as these are
+    /// known.
+    pub(super) fn count_over_rate(
+        counters: &TransportCounters,
+        signal: Signal,
+        caller: &Caller,
+        records: Option<u64>,
+        exceeded: &RateExceeded,
+    ) {
+        counters.count(signal, Outcome::Refused, records.unwrap_or(0));
+        counters.count_request(signal, Answered::Refused);
+        if let Some(suppressed) = notice::due_for_one_of_many(&*exceeded.tenant, "rate") {
+            let (tenant, peer, user_agent) = (&*exceeded.tenant, caller.peer(), caller.user_agent());
+            warn!(%signal, tenant, peer, user_agent, records, suppressed, "request refused: {exceeded}");
+        }
+    }
+
     /// Counts a request that is not admitted, and its records.
     pub(super) fn refused(
         counters: &TransportCounters,
@@ -79,36 +97,46 @@ impl Intake {
             Refused::TooManyStreams => {
                 "the request names more streams than the limit of streams, so it can never be taken: send it in parts"
             }
+            Refused::Full(full @ Full::Tenant { tenant, limit }) => {
+                counters.count(signal, Outcome::Refused, records);
+                parts.count(signal, Outcome::Refused);
+                counters.count_request(signal, Answered::Refused);
+                if let Some(suppressed) = notice::due_for_one_of_many(&**tenant, &limit.to_string()) {
+                    let (peer, user_agent) = (caller.peer(), caller.user_agent());
+                    warn!(
+                        %signal, %tenant, peer, user_agent, records, suppressed,
+                        "request refused: {full}; the sender is asked to retry"
+                    );
+                }
+                return Verdict::Refused(full.clone());
+            }
             Refused::Full(full) => {
                 counters.count(signal, Outcome::Refused, records);
                 parts.count(signal, Outcome::Refused);
                 counters.count_request(signal, Answered::Refused);
                 let cause = match full {
                     Full::Memory => "no memory",
-                    Full::Stream | Full::Streams => "no stream",
+                    Full::Stream | Full::Streams | Full::Tenant { .. } => "no stream",
                     Full::Share | Full::Journal => "no journal",
                     Full::Disk => "no disk",
                 };
                 if let Some(suppressed) = notice::due(signal.name(), cause) {
                     warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
                 }
-                return Verdict::Refused(*full);
+                return Verdict::Refused(full.clone());
             }
             Refused::FullStream { full, exporter, name } => {
                 counters.count(signal, Outcome::Refused, records);
                 parts.count(signal, Outcome::Refused);
-                if let Some(tenant) = name.key.tenant() {
-                    parts.note_over_limit(tenant);
-                }
                 counters.count_request(signal, Answered::Refused);
                 if let Some(suppressed) = notice::due(exporter, "full") {
                     let key = &name.key;
                     warn!(
-                        %exporter, %signal, key = &*key.text(), tenant = key.tenant(), records, suppressed,
+                        %exporter, %signal, key = &*key.text(), tenant = key.tenant().map(display), records, suppressed,
                         "request refused: {full}; the sender is asked to retry"
                     );
                 }
-                return Verdict::Refused(*full);
+                return Verdict::Refused(full.clone());
             }
         };
         counters.count(signal, Outcome::Rejected, records);

@@ -11,6 +11,7 @@ use super::queue::{Bound, Stream};
 use super::receipt::{Ledger, Receipt, Stub};
 use super::refused::{Full, Misplaced, Refused, Shed};
 use super::registry::{NoStream, Registry, StreamCount};
+use super::share::OwnShares;
 use super::writing::{self, Writing, WrittenGroup};
 use super::{Budget, Reservation, StreamName, WhenFull};
 use crate::journal::Journal;
@@ -124,16 +125,16 @@ impl<'a> Admission<'a> {
         let stream = match at.registry.stream(signal, at.key, at.route) {
             Ok(stream) => stream,
             Err(NoStream::Unfit(error)) => return Err(Misplaced::Unfit(error)),
-            Err(NoStream::TooMany) if settings.when_full == WhenFull::Refuse => {
-                return Err(Misplaced::Refused(self.no_stream(at)));
+            Err(too_many) if settings.when_full == WhenFull::Refuse => {
+                return Err(Misplaced::Refused(self.no_stream(at, too_many)));
             }
-            Err(NoStream::TooMany) => {
+            Err(too_many) => {
                 let again = self.shed.iter().rev().take_while(|shed| shed.index == index).any(|shed| {
                     Arc::ptr_eq(&shed.registry, at.registry) && **shed.name.key.as_written() == *at.key
                 });
                 if !again {
                     let name = StreamName { signal, key: RoutingKey::written(at.key) };
-                    self.shed.push(Shed::new(at.registry, index, name, records, entry, Full::Streams));
+                    self.shed.push(Shed::new(at.registry, index, name, records, entry, too_many.full()));
                 }
                 return Ok(!again);
             }
@@ -169,13 +170,22 @@ impl<'a> Admission<'a> {
     }
 
     /// Why there is no stream: not now, or never.
-    fn no_stream(&self, at: &Placement<'_>) -> Refused {
-        let among = |limit: &StreamCount, counted: &dyn Fn(&Stream) -> bool| {
-            self.groups.iter().filter(|group| counted(&group.stream)).count() >= limit.limit()
+    fn no_stream(&self, at: &Placement<'_>, too_many: NoStream) -> Refused {
+        let among = |limit: usize, counted: &dyn Fn(&Stream) -> bool| {
+            self.groups.iter().filter(|group| counted(&group.stream)).count() >= limit
         };
-        let never = among(&at.registry.shared().streams, &|_| true)
-            || at.route.is_some_and(|route| among(route, &|stream| stream.is_of(route)));
-        if never { Refused::TooManyStreams } else { Refused::Full(Full::Streams) }
+        let shared = at.registry.shared();
+        let never = match &too_many {
+            NoStream::TenantHasTooMany(tenant) => {
+                let most = shared.tenants.limits(tenant).streams;
+                most.is_some_and(|most| among(most, &|stream| stream.is_of_tenant(tenant)))
+            }
+            NoStream::TooMany | NoStream::Unfit(_) => {
+                among(shared.streams.limit(), &|_| true)
+                    || at.route.is_some_and(|route| among(route.limit(), &|stream| stream.is_of(route)))
+            }
+        };
+        if never { Refused::TooManyStreams } else { Refused::Full(too_many.full()) }
     }
 
     fn no_memory(&self) -> Refused {
@@ -291,14 +301,16 @@ impl<'a> Admission<'a> {
         let mut reserved_groups = 0;
         // Shed only if the request is admitted: otherwise there may be room for them at the next try.
         let mut left_out = LeftOut::new();
+        let mut shares = OwnShares::default();
         while let Some(group) = self.groups.get_mut(reserved_groups) {
-            match group.reserve(bound) {
+            match group.reserve(bound, &mut shares) {
                 Ok(()) => reserved_groups += 1,
                 Err(full) if group.sheds() => left_out.push((self.groups.remove(reserved_groups), full)),
                 Err(full) => {
+                    // What the journal has no room for, or what all streams of a tenant hold, is not soon gone.
+                    let may_move = full == Full::Stream;
                     let refused = group.refused(full);
-                    // What the journal has no room for is not soon gone.
-                    if full == Full::Stream {
+                    if may_move {
                         self.obstacle = Some(Obstacle::Stream(group.stream.clone()));
                     }
                     self.roll_back(reserved_groups);
@@ -311,8 +323,9 @@ impl<'a> Admission<'a> {
             self.without_memory(&mut left_out)?;
         }
         for (group, full) in left_out {
-            self.shed_group(&group, full);
-            if full == Full::Memory {
+            self.shed_group(&group, &full);
+            // It may have been made for this request.
+            if matches!(full, Full::Memory | Full::Tenant { .. }) {
                 group.registry.abandon(&group.stream);
             }
         }
@@ -370,10 +383,10 @@ impl<'a> Admission<'a> {
         }
     }
 
-    fn shed_group(&mut self, group: &Group<'_>, full: Full) {
+    fn shed_group(&mut self, group: &Group<'_>, full: &Full) {
         self.shed.extend(group.entries.iter().map(|piece| {
             let name = group.stream.name().clone();
-            Shed::new(&group.registry, piece.index, name, piece.records, &piece.bytes, full)
+            Shed::new(&group.registry, piece.index, name, piece.records, &piece.bytes, full.clone())
         }));
     }
 }

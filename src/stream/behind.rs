@@ -229,7 +229,7 @@ impl Stream {
             capacity += closed.capacity;
             requests += closed.requests;
         }
-        queue.in_memory = queue.in_memory.saturating_sub(bytes);
+        self.leave_memory(&mut queue, bytes);
         let behind = queue.behind.get_or_insert_with(|| Behind::new(numbers.end));
         behind.numbers.end = behind.numbers.end.max(numbers.end);
         behind.numbers.start = numbers.start;

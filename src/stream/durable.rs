@@ -87,7 +87,8 @@ impl Stream {
         }
         let mut queue = self.queue.lock();
         let full = queue.in_memory > 0 && queue.in_memory + bytes > settings.queue_bytes;
-        if queue.behind.is_none() && !full && !self.registry().shared().is_short() {
+        let may_stay = !full && self.tenant_has_memory_for(bytes) && !self.registry().shared().is_short();
+        if queue.behind.is_none() && may_stay {
             // With the queue still in hand: a batch that is put back in between has to take these with it.
             queue.next_sequence = first;
             self.append_to(queue, entries, settings, stub);

@@ -10,6 +10,7 @@ use super::queue::{Bound, Room, Stream};
 use super::receipt::Stub;
 use super::refused::{Full, Refused};
 use super::registry::Registry;
+use super::share::OwnShares;
 use super::{QueueSettings, WhenFull};
 
 /// The entries of a request for one stream.
@@ -98,14 +99,15 @@ impl Group<'_> {
     }
 
     /// Reserves room. A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
-    pub(super) fn reserve(&mut self, of_request: &Bound) -> Result<(), Full> {
+    pub(super) fn reserve(&mut self, of_request: &Bound, shares: &mut OwnShares) -> Result<(), Full> {
         let bound = self.bound(of_request);
         loop {
-            match self.stream.reserve(self.bytes, &self.settings(), &bound) {
+            match self.stream.reserve(self.bytes, &self.settings(), &bound, shares) {
                 Room::Reserved => return Ok(()),
                 Room::Full if bound.is_queue() => return Err(Full::Stream),
                 Room::Full => return Err(Full::Share),
-                Room::Gone => self.stream = self.stream.successor().map_err(|_| Full::Streams)?,
+                Room::OverLimit(full) => return Err(full),
+                Room::Gone => self.stream = self.stream.successor().map_err(|none| none.full())?,
             }
         }
     }

@@ -23,6 +23,7 @@ mod receipt;
 mod refused;
 mod registry;
 mod settings;
+mod share;
 #[cfg(test)]
 mod tests;
 mod wait;

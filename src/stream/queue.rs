@@ -20,7 +20,9 @@ use super::in_flight::InFlight;
 use super::line::Line;
 use super::open::{ClosedBatch, OpenBatch};
 use super::receipt::{Stub, Stubs};
+use super::refused::Full;
 use super::registry::{NoStream, Registry, StreamCount};
+use super::share::OwnShares;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
 use crate::tenants::Account;
@@ -111,6 +113,7 @@ impl Stream {
         name: StreamName,
         registry: Arc<Registry>,
         route: Option<Arc<StreamCount>>,
+        account: Option<Arc<Account>>,
         durable: Option<Durable>,
         history: History,
     ) -> Self {
@@ -129,8 +132,6 @@ impl Stream {
             next_sequence: 0,
             last_used: Instant::now(),
         };
-        let tenants = &registry.shared().tenants;
-        let account = name.key.tenant().map(|tenant| tenants.account(tenant));
         Self {
             name,
             durable,
@@ -170,8 +171,15 @@ impl Stream {
         self.name.signal
     }
 
-    /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size.
-    pub(super) fn reserve(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> Room {
+    /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size, as far as its tenant's
+    /// other streams leave anything of what the tenant may hold. `shares` is what the request has reserved of that.
+    pub(super) fn reserve(
+        &self,
+        bytes: u64,
+        settings: &QueueSettings,
+        bound: &Bound,
+        shares: &mut OwnShares,
+    ) -> Room {
         let (most, bounded) = (bound.most(settings), bound.is_queue());
         let grown = |held: u64| {
             let fits = held == 0 || held + bytes <= most;
@@ -184,13 +192,21 @@ impl Stream {
         };
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         if bounded && settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
-            self.requests.fetch_sub(1, Ordering::AcqRel);
-            self.held.fetch_sub(bytes, Ordering::SeqCst);
-            // Whoever has looked in between has seen less room than there is.
-            self.line.freed();
+            self.take_back(bytes);
             return Room::Full;
         }
+        if let Err(full) = self.reserve_share(bytes, bound, shares, before == 0) {
+            self.take_back(bytes);
+            return Room::OverLimit(full);
+        }
         Room::Reserved
+    }
+
+    /// Takes back what was reserved here alone. Whoever has looked in between has seen less room than there is.
+    fn take_back(&self, bytes: u64) {
+        self.requests.fetch_sub(1, Ordering::AcqRel);
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
+        self.line.freed();
     }
 
     /// Whether there would be room for so many bytes now. A stream that is gone has some: it will be another one.
@@ -215,10 +231,13 @@ impl Stream {
     /// Holds bytes that nobody has to be asked for.
     pub(super) fn hold(&self, bytes: u64) {
         self.held.fetch_add(bytes, Ordering::AcqRel);
+        self.hold_share(bytes);
     }
 
     /// Gives held bytes back.
     pub(super) fn let_go(&self, bytes: u64) {
+        // First: a share is never more than its streams hold.
+        self.let_go_share(bytes);
         let held = self.held.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(held & !GONE >= bytes, "no more is given back than was held");
         self.line.freed();
@@ -267,7 +286,7 @@ impl Stream {
             queue.close(self.signal());
         }
         queue.end_of_request();
-        queue.in_memory += bytes as u64;
+        self.enter_memory(&mut queue, bytes as u64);
         if let Some(stub) = stub {
             queue.stubs.add(first, stub);
         }
@@ -460,6 +479,11 @@ impl Stream {
         self.route.as_ref().is_some_and(|own| Arc::ptr_eq(own, route))
     }
 
+    /// Whether it counts against the limit of this tenant.
+    pub(super) fn is_of_tenant(&self, id: &str) -> bool {
+        self.account.as_ref().is_some_and(|account| **account.id() == *id)
+    }
+
     /// Whether no request has ever put an entry here.
     pub(super) fn is_unused(&self) -> bool {
         self.queue.lock().next_sequence == 0
@@ -468,20 +492,14 @@ impl Stream {
     /// Takes the stream off the limits of streams, if it counts.
     pub(super) fn leave_limits(&self) {
         if self.counts.swap(false, Ordering::AcqRel) {
-            self.registry.shared().streams.leave();
-            if let Some(route) = &self.route {
-                route.leave();
-            }
+            self.registry.shared().leave(self.route.as_ref(), self.account.as_deref());
         }
     }
 
     /// Has the stream count again, whatever the limits are.
     pub(super) fn join_limits(&self) {
         if !self.counts.swap(true, Ordering::AcqRel) {
-            self.registry.shared().streams.join_anyway();
-            if let Some(route) = &self.route {
-                route.join_anyway();
-            }
+            self.registry.shared().join_anyway(self.route.as_ref(), self.account.as_deref());
         }
     }
 
@@ -497,7 +515,7 @@ impl Stream {
         }
         queue.last_used = Instant::now();
         queue.abandon(closed, self);
-        queue.in_memory = queue.in_memory.saturating_sub(closed.batch.len() as u64);
+        self.leave_memory(&mut queue, closed.batch.len() as u64);
         drop(queue);
         self.registry.settled(self, closed);
         self.requests.fetch_sub(closed.requests, Ordering::AcqRel);
@@ -580,6 +598,8 @@ impl Bound {
 pub(super) enum Room {
     Reserved,
     Full,
+    /// Its tenant may not hold so much.
+    OverLimit(Full),
     /// The stream ended in this moment: look it up again.
     Gone,
 }

@@ -288,7 +288,7 @@ impl Stream {
             behind.ahead.push_front(Ahead { batches: Batches::Read(second), end, room, charged });
         }
         budget.charge(capacity);
-        queue.in_memory += capacity;
+        self.enter_memory(&mut queue, capacity);
         self.read_ahead(&mut queue);
         drop(queue);
         if surplus != Amount::default() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::StreamName;
 use super::registry::Registry;
 use crate::otlp;
+use crate::tenants::TenantLimit;
 
 /// What an entry was not admitted for, under `when_full: shed`.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Shed {
 }
 
 /// What has no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// `limits.memory`.
     #[error("the memory limit is reached")]
@@ -44,13 +45,14 @@ pub enum Full {
     /// The journal's disk does not take anything.
     #[error("the journal can't be written")]
     Disk,
-}
-
-impl Full {
-    /// Whether one stream has as much as it may have, rather than all of them together.
-    pub(super) fn is_of_stream(self) -> bool {
-        matches!(self, Self::Stream | Self::Share)
-    }
+    /// What one tenant may have.
+    #[error("the tenant `{tenant}` has reached its `{limit}`")]
+    Tenant {
+        /// Whose limit it is.
+        tenant: Arc<str>,
+        /// Which of them.
+        limit: TenantLimit,
+    },
 }
 
 /// Why a request was not admitted.

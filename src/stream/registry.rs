@@ -15,12 +15,13 @@ use super::history::{History, Past};
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::reading::ReadingRoom;
+use super::refused::Full;
 use super::withdraw::Removed;
 use super::{Budget, QueueSettings, Shed, StreamName};
 use crate::journal::{Journal, RecoveredStream};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
-use crate::tenants::{Account, Tenants};
+use crate::tenants::{Account, TenantLimit, Tenants};
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -86,6 +87,43 @@ impl Shared {
         self.reading.set_bytes(limit / READING);
     }
 
+    /// The account of the tenant whose data a stream of this name holds, if that is one's.
+    fn account_of(&self, name: &StreamName) -> Option<Arc<Account>> {
+        name.key.tenant().map(|tenant| self.tenants.account(tenant))
+    }
+
+    /// Counts one more stream against all limits of streams that it falls under, or against none.
+    fn join(&self, route: Option<&Arc<StreamCount>>, account: Option<&Account>) -> Result<(), NoStream> {
+        if !self.streams.join() {
+            return Err(NoStream::TooMany);
+        }
+        if route.is_some_and(|route| !route.join()) {
+            self.streams.leave();
+            return Err(NoStream::TooMany);
+        }
+        match account {
+            Some(account) if !account.quota().join_stream(self.tenants.limits(account.id()).streams) => {
+                self.leave(route, None);
+                Err(NoStream::TenantHasTooMany(account.id().clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts one more stream, whatever the limits are.
+    pub(super) fn join_anyway(&self, route: Option<&Arc<StreamCount>>, account: Option<&Account>) {
+        self.streams.join_anyway();
+        route.inspect(|route| route.join_anyway());
+        account.inspect(|account| account.quota().join_stream_anyway());
+    }
+
+    /// Takes a stream off the limits again.
+    pub(super) fn leave(&self, route: Option<&Arc<StreamCount>>, account: Option<&Account>) {
+        self.streams.leave();
+        route.inspect(|route| route.leave());
+        account.inspect(|account| account.quota().leave_stream());
+    }
+
     /// Whether so much memory is taken that entries which are on disk should stay there.
     pub(super) fn is_short(&self) -> bool {
         self.budget.used() > self.budget.limit() / SPILL
@@ -123,6 +161,8 @@ pub struct Registry {
 pub enum NoStream {
     /// `limits.streams` or the route's `max_streams` is reached.
     TooMany,
+    /// This tenant's own `limits.streams` is reached.
+    TenantHasTooMany(Arc<str>),
     /// The exporter's templates can't take the stream's values, and why.
     Unfit(String),
 }
@@ -139,6 +179,16 @@ pub struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.registry.count_ended(self.account.as_deref(), self.records, self.bytes);
+    }
+}
+
+impl NoStream {
+    /// What is full.
+    pub(super) fn full(self) -> Full {
+        match self {
+            Self::TooMany | Self::Unfit(_) => Full::Streams,
+            Self::TenantHasTooMany(tenant) => Full::Tenant { tenant, limit: TenantLimit::Streams },
+        }
     }
 }
 
@@ -173,11 +223,11 @@ impl StreamCount {
         self.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown).is_ok()
     }
 
-    pub(super) fn join_anyway(&self) {
+    fn join_anyway(&self) {
         self.live.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn leave(&self) {
+    fn leave(&self) {
         self.live.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -251,34 +301,32 @@ impl Registry {
         match self.streams[name.signal.index()].entry(name.key.as_written().clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
             Entry::Vacant(vacant) => {
-                if !self.shared.streams.join() {
-                    return Err(NoStream::TooMany);
-                }
-                if route.is_some_and(|route| !route.join()) {
-                    self.shared.streams.leave();
-                    return Err(NoStream::TooMany);
-                }
+                let account = self.shared.account_of(&name);
+                self.shared.join(route, account.as_deref())?;
                 let journal = self.shared.journal.as_ref();
                 let durable = journal.map(|journal| Durable::new(journal, &self.exporter, &name));
                 let history = self.shared.past.take(&self.exporter, name.signal, &name.key);
                 let history = history.unwrap_or_default();
-                let stream = Arc::new(Stream::new(name, self.clone(), route.cloned(), durable, history));
+                let stream = Stream::new(name, self.clone(), route.cloned(), account, durable, history);
+                let stream = Arc::new(stream);
                 vacant.insert(stream.clone());
                 Ok(stream)
             }
         }
     }
 
-    /// Makes the streams that the journal had, before anything else is admitted. They count against `limits.streams`, but are
+    /// Makes the streams that the journal had, before anything else is admitted. They count against the limits of streams, but are
     /// not refused for that, nor for templates that have no place for them: those wait for a reload.
     pub fn recover(self: &Arc<Self>, mut found: Vec<RecoveredStream>) {
         // In the order in which they came to be.
         found.sort_by_key(|stream| stream.id);
         for found in found {
             let name = StreamName { signal: found.key.signal, key: found.key.key.clone() };
-            self.shared.streams.join_anyway();
+            let account = self.shared.account_of(&name);
+            self.shared.join_anyway(None, account.as_deref());
             let durable = self.shared.journal.as_ref().map(|journal| Durable::again(journal, &found));
-            let stream = Arc::new(Stream::new(name, self.clone(), None, durable, History::default()));
+            let stream =
+                Arc::new(Stream::new(name, self.clone(), None, account, durable, History::default()));
             let (streams, key) =
                 (&self.streams[stream.signal().index()], stream.name().key.as_written().clone());
             // Before anybody can find it: what is admitted comes behind.
@@ -383,9 +431,6 @@ impl Registry {
         let (name, records, bytes) = (&shed.name, shed.records, shed.bytes.len() as u64);
         let account = name.key.tenant().map(|tenant| self.shared.tenants.account(tenant));
         self.count_routed(account.as_deref(), name.signal, records, bytes);
-        if let Some(account) = account.as_ref().filter(|_| shed.full.is_of_stream()) {
-            account.totals().note_over_limit();
-        }
         Ending { registry: self.clone(), account, records, bytes }
     }
 

@@ -171,7 +171,7 @@ async fn shed_leaves_out_what_has_no_room_and_admits_the_rest() {
     house.admit(&[("full", 900)]).unwrap();
     let shed = house.admit(&[("fresh", 100), ("full", 200), ("fresh", 50)]).unwrap();
     let [shed] = &shed[..] else { panic!("{shed:?}") };
-    assert_eq!((shed.index, &*shed.name.key.text(), shed.records, shed.full), (1, "full", 1, Full::Stream));
+    assert_eq!((shed.index, &*shed.name.key.text(), shed.records, &shed.full), (1, "full", 1, &Full::Stream));
     assert_eq!(shed.bytes.len(), 200, "it is a request of its own, framed");
     assert_eq!((house.pending("fresh"), house.pending("full")), (150, 900));
 }
@@ -186,7 +186,7 @@ async fn when_memory_is_full_those_who_shed_make_room_for_those_who_refuse() {
     place(&mut admission, &other, &[("a", 1000)]).unwrap();
     place(&mut admission, &house.registry, &[("a", 1000)]).unwrap();
     let shed = admission.commit().unwrap();
-    assert_eq!((shed.len(), shed[0].full), (1, Full::Memory));
+    assert_eq!((shed.len(), &shed[0].full), (1, &Full::Memory));
     assert_eq!((house.pending("a"), other.pending_bytes()), (1000, 0));
 }
 

@@ -71,7 +71,7 @@ impl Stream {
         self.registry().removed(self, removed);
         self.requests.fetch_sub(removed.requests, Ordering::AcqRel);
         let mut queue = self.queue.lock();
-        queue.in_memory = queue.in_memory.saturating_sub(removed.bytes);
+        self.leave_memory(&mut queue, removed.bytes);
         drop(queue);
         self.let_go(removed.bytes);
     }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::totals::TenantTotals;
 
+use super::quota::Quota;
+
 /// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
 /// it.
 #[derive(Debug)]
@@ -12,11 +14,12 @@ pub struct Account {
     id: Arc<str>,
     given_up: AtomicBool,
     totals: TenantTotals,
+    quota: Quota,
 }
 
 impl Account {
     pub(super) fn new(id: Arc<str>) -> Self {
-        Self { id, given_up: AtomicBool::new(false), totals: TenantTotals::new() }
+        Self { id, given_up: AtomicBool::new(false), totals: TenantTotals::new(), quota: Quota::new() }
     }
 
     /// Whose it is.
@@ -42,5 +45,10 @@ impl Account {
     /// What became of its records.
     pub fn totals(&self) -> &TenantTotals {
         &self.totals
+    }
+
+    /// How much of its limits it has used.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
     }
 }

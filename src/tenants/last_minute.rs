@@ -32,11 +32,11 @@ impl LastMinute {
 
     /// Bytes a second, as the mean of the minute that ends now. The oldest slot has gone when the newest begins, so that it is
     /// the mean of 55 seconds and of what has passed of the newest.
-    pub(super) fn rate(&mut self, now: Instant) -> f64 {
+    pub(super) fn rate(&mut self, now: Instant) -> u64 {
         self.advance(now);
         let whole = SLOT * (SLOTS - 1) as u32;
         let begun = now.saturating_duration_since(self.begun).as_secs_f64() % SLOT.as_secs_f64();
-        self.bytes.iter().sum::<u64>() as f64 / (whole.as_secs_f64() + begun)
+        (self.bytes.iter().sum::<u64>() as f64 / (whole.as_secs_f64() + begun)) as u64
     }
 
     fn advance(&mut self, now: Instant) {
@@ -63,14 +63,14 @@ mod tests {
         let begun = Instant::now();
         let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
         let mut minute = LastMinute::new(begun);
-        assert_eq!(minute.rate(at(3.0)), 0.0);
+        assert_eq!(minute.rate(at(3.0)), 0);
         minute.add(60_000, at(4.0));
-        assert_eq!(minute.rate(at(5.0)), 60_000.0 / 55.0);
-        assert_eq!(minute.rate(at(57.5)), 60_000.0 / 57.5);
+        assert_eq!(minute.rate(at(5.0)), 60_000 / 55);
+        assert_eq!(minute.rate(at(57.5)), 1043);
         minute.add(30_000, at(58.0));
-        assert_eq!(minute.rate(at(60.0)), 30_000.0 / 55.0, "the first is a minute old");
-        assert_eq!(minute.rate(at(114.0)), 30_000.0 / 59.0);
-        assert_eq!(minute.rate(at(115.0)), 0.0);
+        assert_eq!(minute.rate(at(60.0)), 30_000 / 55, "the first is a minute old");
+        assert_eq!(minute.rate(at(114.0)), 30_000 / 59);
+        assert_eq!(minute.rate(at(115.0)), 0);
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
             minute.add(1000, now);
             if second >= 60 {
                 let rate = minute.rate(now + Duration::from_secs(1));
-                assert!((900.0..1100.0).contains(&rate), "{rate} after {second} s");
+                assert!((900..1100).contains(&rate), "{rate} after {second} s");
             }
         }
     }
@@ -95,6 +95,6 @@ mod tests {
             minute.add(1000, begun + Duration::from_secs(second));
         }
         minute.add(550, begun + Duration::from_secs(100_000));
-        assert_eq!(minute.rate(begun + Duration::from_secs(100_000)), 10.0);
+        assert_eq!(minute.rate(begun + Duration::from_secs(100_000)), 10);
     }
 }

@@ -7,7 +7,8 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::account::Account;
-use super::table::Table;
+use super::table::{Row, Table};
+use super::tenant::TenantLimits;
 
 /// The table in use. It is swapped as a whole: whoever has loaded it sees one state of all rows.
 #[derive(Debug)]
@@ -48,6 +49,14 @@ impl Tenants {
     pub fn for_each_account(&self, mut look: impl FnMut(&Arc<Account>)) {
         for account in &self.accounts {
             look(&account);
+        }
+    }
+
+    /// How much a tenant may have, by its row as it is now. A tenant that has none any more is not limited in what is left of it.
+    pub fn limits(&self, id: &str) -> TenantLimits {
+        match self.table.load().tenant(id) {
+            Some(Row::Ready(tenant)) => tenant.limits,
+            Some(Row::Broken) | None => TenantLimits::default(),
         }
     }
 

@@ -8,13 +8,16 @@
 //!
 //! Rows are read elsewhere: `config` makes them of YAML, `run` notices when files change. What stands here is what a
 //! table makes of rows: which of two rows with the same credential counts, what a broken row keeps, and what is answered
-//! to a credential that nobody knows.
+//! to a credential that nobody knows. An [`Account`] is kept of each tenant while rows come and go; what it has used of its
+//! row's limits is its [`Quota`].
 
 mod account;
+mod bucket;
 mod credential;
 mod generated;
 mod last_minute;
 mod live;
+mod quota;
 mod sharded;
 mod table;
 mod tenant;
@@ -24,9 +27,10 @@ pub use account::Account;
 pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
 pub use generated::GeneratedToken;
 pub use live::Tenants;
+pub use quota::{Quota, QuotaUsage, RateExceeded, Share, TenantLimit};
 pub use table::{
     AppliedRows, BrokenRow, Found, Row, RowChange, RowContent, RowProblem, Table, TableSettings,
     UnknownTenant,
 };
-pub use tenant::{Sender, Tenant, TenantLimits, TenantValues};
+pub use tenant::{Rate, Sender, Tenant, TenantLimits, TenantValues};
 pub use totals::{SenderUse, TenantFailure, TenantTotals};

@@ -14,7 +14,7 @@ use crate::glob::Glob;
 pub struct Tenant {
     /// What it is known by.
     pub id: Arc<str>,
-    /// Where the row stands: the name of a file in a directory, or a file and a line of it.
+    /// Where the row stands: the name of a file in a directory, or a file, and line and column in it.
     pub place: Arc<str>,
     /// A word for people.
     pub platform: Option<Box<str>>,
@@ -105,12 +105,29 @@ impl fmt::Debug for TenantValues {
 pub struct TenantLimits {
     /// Bytes of protobuf a second, after decompression.
     pub rate: Option<u64>,
-    /// Bytes that may come at once beyond the rate.
+    /// Bytes that may come at once.
     pub burst: Option<u64>,
     /// Streams alive at a time.
     pub streams: Option<usize>,
-    /// Bytes in flight and queued in memory.
+    /// Framed bytes that its streams hold in memory.
     pub memory: Option<u64>,
-    /// Bytes in the journal.
+    /// Framed bytes that its streams hold in the journal.
     pub journal: Option<u64>,
+}
+
+/// A rate, and what may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes a second, above zero.
+    pub per_second: u64,
+    /// Bytes that may come at once, above zero.
+    pub burst: u64,
+}
+
+impl TenantLimits {
+    /// The rate, if there is one. Without a `burst`, what may come at once is what may come in a second.
+    pub fn rate(&self) -> Option<Rate> {
+        let per_second = self.rate?;
+        Some(Rate { per_second, burst: self.burst.unwrap_or(per_second) })
+    }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -19,9 +19,6 @@ use crate::outcome::{Fate, Outcome};
 
 /// Failures that are kept: the newest, of which no two are of the same exporter and code.
 const FAILURES: usize = 3;
-
-/// For so long a tenant is over a limit after something of it was refused or shed.
-const OVER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What became of a tenant's records since the process began. It takes some 600 bytes, and what its senders and its last
 /// failures take.
@@ -45,8 +42,6 @@ pub struct TenantTotals {
 struct Arrivals {
     minute: LastMinute,
     last: Option<SystemTime>,
-    /// When something was last refused or shed for a limit.
-    over_limit: Option<Instant>,
 }
 
 /// How attempts to deliver went.
@@ -84,7 +79,7 @@ pub struct SenderUse {
 
 impl TenantTotals {
     pub(super) fn new() -> Self {
-        let arrivals = Arrivals { minute: LastMinute::new(Instant::now()), last: None, over_limit: None };
+        let arrivals = Arrivals { minute: LastMinute::new(Instant::now()), last: None };
         Self {
             received: [const { [const { AtomicU64::new(0) }; Outcome::ALL.len()] }; Signal::ALL.len()],
             received_bytes: [const { AtomicU64::new(0) }; Signal::ALL.len()],
@@ -147,11 +142,6 @@ impl TenantTotals {
     /// Counts records that have ended.
     pub fn count_ended(&self, signal: Signal, fate: Fate, records: u64) {
         self.ended[signal.index()][fate as usize].fetch_add(records, Ordering::AcqRel);
-    }
-
-    /// Notes that something of the tenant was refused or shed, for it has as much as it may have.
-    pub fn note_over_limit(&self) {
-        self.arrivals.lock().over_limit = Some(Instant::now());
     }
 
     /// Notes that an upstream has taken something.
@@ -221,18 +211,13 @@ impl TenantTotals {
     }
 
     /// Bytes of protobuf a second, as the mean of the last minute.
-    pub fn rate(&self) -> f64 {
+    pub fn rate(&self) -> u64 {
         self.arrivals.lock().minute.rate(Instant::now())
     }
 
     /// When something last came.
     pub fn last_received(&self) -> Option<SystemTime> {
         self.arrivals.lock().last
-    }
-
-    /// Whether something was refused or shed within the last minute, for the tenant had as much as it may have.
-    pub fn is_over_limit(&self) -> bool {
-        self.arrivals.lock().over_limit.is_some_and(|at| at.elapsed() < OVER_LIMIT)
     }
 
     /// When an upstream has last taken something.
@@ -302,17 +287,6 @@ mod tests {
         totals.note_sender(&[sender("two"), sender("three")], 1, None);
         assert_eq!(totals.sender_use("one"), None);
         assert!(totals.sender_use("two").is_some() && totals.sender_use("three").is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_tenant_is_over_a_limit_for_a_minute() {
-        let totals = TenantTotals::new();
-        assert!(!totals.is_over_limit());
-        totals.note_over_limit();
-        tokio::time::advance(OVER_LIMIT - Duration::from_secs(1)).await;
-        assert!(totals.is_over_limit());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!totals.is_over_limit());
     }
 
     #[test]

@@ -58,6 +58,7 @@ mod shutdown;
 mod slow_disk;
 mod smoke;
 mod tenant_streams;
+mod tenant_totals;
 mod tenants;
 mod tenants_api;
 mod tls;

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::{ReadRow, RowReader, TenantRows};
-use crate::tenants::{Found, RowContent, Table, TableSettings, Tenant, TenantLimits, UnknownTenant};
+use crate::tenants::{Found, Row, RowContent, Table, TableSettings, Tenant, TenantLimits, UnknownTenant};
 
 /// A row with everything.
 const ACME: &str = r#"id: acme
@@ -391,7 +391,18 @@ fn rows_of_a_list_know_their_place() {
         panic!("it is a list")
     };
     let places: Vec<&str> = tenants.iter().map(|tenant| &*tenant.place).collect();
-    assert_eq!(places, ["config.yaml:6", "config.yaml:7"]);
+    assert_eq!(places, ["config.yaml:6:7", "config.yaml:7:7"]);
+}
+
+#[test]
+fn rows_of_a_list_may_stand_in_one_line() {
+    let TenantRows::Listed(tenants) = table_of("{ list: [{ id: acme }, { id: globex }] }").rows else {
+        panic!("it is a list")
+    };
+    let table = Table::of(TableSettings::default(), &tenants, &Table::default());
+    for id in ["acme", "globex"] {
+        assert!(matches!(table.tenant(id), Some(Row::Ready(_))), "{id}");
+    }
 }
 
 #[test]

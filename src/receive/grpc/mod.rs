@@ -68,6 +68,13 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
                 .answer();
         }
     };
+    let caller = Caller::of(settings, &head, identity);
+    if let Call::Export(signal) = call
+        && let Some(exceeded) = otlp.intake.refuse_unread(signal, Transport::Grpc, &caller)
+    {
+        tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
+        return GrpcStatus::over_rate(&exceeded).answer();
+    }
     let patience = timeout(&head.headers);
     let deadline = patience.and_then(|left| Instant::now().checked_add(left));
     let limits = Limits {
@@ -92,7 +99,6 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
-    let caller = Caller::of(settings, &head, identity);
     match (call, received) {
         (Call::Export(signal), Ok(received)) => export(otlp, signal, caller, received, deadline, gzip).await,
         (Call::Export(signal), Err(error)) => {
@@ -132,6 +138,7 @@ async fn export(
         Verdict::Undelivered(why) => GrpcStatus::later(&why.to_string()),
         Verdict::Unavailable(why) => GrpcStatus::later(&why),
         Verdict::Forbidden(why) => GrpcStatus::new(Code::PermissionDenied, &why),
+        Verdict::OverRate(exceeded) => GrpcStatus::over_rate(&exceeded),
         Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
         Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),
     };

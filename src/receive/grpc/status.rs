@@ -11,6 +11,7 @@ use crate::receive::listener::Answer;
 use crate::receive::otlp::RETRY_AFTER_SECONDS;
 use crate::rpc::trailers::STATUS;
 use crate::rpc::{BadRequest, Code, ENCODING, MEDIA_TYPE, RetryInfo, Status, framed};
+use crate::tenants::RateExceeded;
 
 /// Bytes of a message. It stands in three places, and some senders take no more than 8 KiB of trailers.
 const LONGEST_MESSAGE: usize = 1024;
@@ -39,6 +40,13 @@ impl GrpcStatus {
         let seconds = rand::random_range(RETRY_AFTER_SECONDS);
         let retry = RetryInfo::after(Duration::from_secs(seconds));
         Self::of(&Status::new(Code::Unavailable, trim(message), Some(retry.detail())))
+    }
+
+    /// A refusal that passes at a time that is known.
+    pub(super) fn over_rate(exceeded: &RateExceeded) -> Self {
+        let retry = RetryInfo::after(exceeded.retry_after);
+        let message = exceeded.to_string();
+        Self::of(&Status::new(Code::ResourceExhausted, trim(&message), Some(retry.detail())))
     }
 
     fn of(status: &Status) -> Self {
