@@ -187,7 +187,7 @@ async fn what_a_sender_may_not_send_is_charged_to_its_own_tenant() {
 async fn a_request_of_several_tenants_is_refused_whole_for_one_of_them_and_nobody_is_charged() {
     let up = sinks::recording().await;
     let rows = |rate: &str| {
-        let rows = [row("acme", &format!("rate: {rate}")), row("globex", "rate: 1MiB/s, burst: 10MiB")];
+        let rows = [row("acme", &format!("rate: {rate}")), row("globex", "rate: 1B/s, burst: 10MiB")];
         config(&up.url(), "", &rows.join(", "))
     };
     let sluice = Sluice::start(&rows("1KiB/s")).await;
