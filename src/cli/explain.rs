@@ -12,7 +12,7 @@ use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
-use crate::receive::Owner;
+use crate::receive::{Owner, SenderIdentity};
 use crate::route::{Origin, RouteTable, RoutingKey, Unroutable, Unrouted};
 use crate::run;
 use crate::stream::StreamName;
@@ -190,8 +190,22 @@ impl Explanation {
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
         let field = self.field;
         writeln!(out, "{field}[{}]: records: {}, bytes: {}", entry.index, entry.records, entry.bytes.len())?;
+        // As the first of its senders would have sent it.
+        let sender;
         let owner = match &self.tenant {
-            Some(id) => Owner::listed(&self.table, id),
+            Some(id) => {
+                let listed = Owner::listed(&self.table, id);
+                sender = match listed {
+                    Owner::Tenant(tenant) if !tenant.senders.is_empty() => {
+                        Some(SenderIdentity { tenant: tenant.clone(), sender: 0 })
+                    }
+                    _ => None,
+                };
+                match &sender {
+                    Some(sender) => Owner::of(&self.table, Some(sender), entry.resource()),
+                    None => listed,
+                }
+            }
             None => Owner::of(&self.table, None, entry.resource()),
         };
         let tenant = match &owner {

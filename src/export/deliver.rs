@@ -252,7 +252,8 @@ async fn settle<'e>(
         if exporter.is_suspended() {
             return Settled::Suspended;
         }
-        if stream.account().is_some_and(|account| account.is_given_up()) {
+        // One that is back has its data delivered again.
+        if values.row.is_none() && stream.account().is_some_and(|account| account.is_given_up()) {
             return Settled::Refused(
                 "its tenant was removed before it could be delivered".to_owned(),
                 "given_up",
@@ -353,7 +354,7 @@ async fn settle<'e>(
         let answer = {
             let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
             loop {
-                let (withdrawal, changed) = (stream.withdrawal().notified(), exporter.changed().notified());
+                let (withdrawal, paused) = (stream.withdrawal().notified(), exporter.changed().notified());
                 let stands_in_line = !begun.load(Ordering::Relaxed);
                 // Looked at now that whoever suspends it waits for the attempt.
                 let stays = exporter.is_suspended() || exporter.is_paused();
@@ -364,7 +365,9 @@ async fn settle<'e>(
                     answer = attempt.as_mut() => break answer,
                     () = given_up(exporter) => break None,
                     () = withdrawal, if stands_in_line => {}
-                    () = changed, if stands_in_line => {}
+                    () = paused, if stands_in_line => {}
+                    // It goes by other settings, or by another row of its tenant.
+                    () = changed.as_mut(), if stands_in_line => break None,
                 }
             }
         };
@@ -621,11 +624,11 @@ fn failing(
         ),
         Failure::NoTarget { given_back: false } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, ?wait, suppressed,
-            "since a reload the exporter has no destination for what is queued, so the stream is held: {detail}"
+            "the exporter has no destination for what is queued, so the stream is held: {detail}"
         ),
         Failure::NoTarget { given_back: true } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, suppressed,
-            "since a reload the exporter has no destination for what is queued, and retries are off, so the senders have it back: {detail}"
+            "the exporter has no destination for what is queued, and retries are off, so the senders have it back: {detail}"
         ),
     }
 }

@@ -339,7 +339,7 @@ impl Outlet for Consumers {
         let Some(exporter) = self.0.upgrade() else { return Ok(()) };
         match exporter.target(name) {
             // The row is at fault, not the entry: it waits until the row is put right.
-            Err(error) if error.is_of_row() => Ok(()),
+            Err(error) if error.is_of_row() && name.key.tenant().is_some() => Ok(()),
             target => target.map(drop).map_err(|error| error.to_string()),
         }
     }

@@ -1,7 +1,7 @@
 //! The row of a stream's tenant, as it is at an attempt: what templates read of it, and which of several credentials is in
 //! use.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use secrecy::ExposeSecret as _;
@@ -77,26 +77,34 @@ pub(super) async fn row_changed(tenants: &Tenants, name: &StreamName, row: Optio
 /// Which text of values with several an exporter reads, for each row where it is not the first. A changed row begins with the first
 /// again.
 #[derive(Debug, Default)]
-pub(super) struct CredentialChoices(DashMap<Arc<str>, (Arc<Tenant>, usize)>);
+pub(super) struct CredentialChoices(DashMap<Arc<str>, (Weak<Tenant>, usize)>);
 
 impl CredentialChoices {
     /// The position of the text in use.
     pub(super) fn of(&self, row: Option<&Arc<Tenant>>) -> usize {
         let Some(row) = row else { return 0 };
-        self.0.get(&row.id).filter(|choice| Arc::ptr_eq(&choice.0, row)).map_or(0, |choice| choice.1)
+        self.0.get(&row.id).filter(|choice| is(&choice.0, row)).map_or(0, |choice| choice.1)
     }
 
     /// Has the next of `several` texts be in use, unless another attempt has seen to that.
     pub(super) fn leave(&self, row: &Arc<Tenant>, refused: usize, several: usize) {
         debug_assert!(refused < several, "it is one of them");
-        let mut choice = self.0.entry(row.id.clone()).or_insert_with(|| (row.clone(), 0));
-        if !Arc::ptr_eq(&choice.0, row) {
-            *choice = (row.clone(), 0);
+        if several < 2 {
+            return;
+        }
+        let mut choice = self.0.entry(row.id.clone()).or_default();
+        if !is(&choice.0, row) {
+            *choice = (Arc::downgrade(row), 0);
         }
         if choice.1 == refused {
             choice.1 = (refused + 1) % several;
         }
     }
+}
+
+/// Whether a choice was made for this row, which is not kept for that.
+fn is(known: &Weak<Tenant>, row: &Arc<Tenant>) -> bool {
+    std::ptr::eq(known.as_ptr(), Arc::as_ptr(row))
 }
 
 /// How many texts there are to be tried in turn: of the values that the exporter reads, the most that one has.

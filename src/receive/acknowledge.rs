@@ -64,7 +64,10 @@ impl BeingWritten {
         let request = unheard.request.as_mut().expect("it was put there");
         let written = request.writing.written().await;
         let request = unheard.request.take().expect("it is there until now");
-        let BeingWritten { admitted, snapshot, timeout, .. } = *request;
+        let BeingWritten { mut admitted, snapshot, timeout, .. } = *request;
+        if written.is_ok() {
+            admitted.charges.make();
+        }
         match (written, timeout) {
             (Ok(Some(receipt)), Some(timeout)) => {
                 Box::new(Waiting { receipt, admitted, snapshot, timeout }).verdict(intake, deadline).await
@@ -91,8 +94,12 @@ impl Drop for Unheard<'_> {
 
 /// Counts a request whose sender has gone, once it is written or can't be.
 async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
-    let BeingWritten { mut writing, admitted, snapshot, timeout } = *request;
-    match (writing.ended().await, timeout) {
+    let BeingWritten { mut writing, mut admitted, snapshot, timeout } = *request;
+    let ended = writing.ended().await;
+    if ended.is_ok() {
+        admitted.charges.make();
+    }
+    match (ended, timeout) {
         (Ok(receipt), Some(_)) => {
             let undelivered = receipt.as_ref().and_then(Receipt::undelivered);
             drop(receipt);

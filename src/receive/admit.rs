@@ -144,7 +144,9 @@ impl Intake {
         };
         // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
         let table = self.tenants.table();
-        owner::stamp(&table, caller.identity(), &mut split.entries);
+        // What is said of the sender stays as it is, while the caller learns more of the request.
+        let identity = caller.identity().cloned();
+        let owners = owner::owners(&table, identity.as_ref(), &mut split.entries);
         let copied = split.copied_bytes() as u64;
         if copied > 0 && copied + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
@@ -174,9 +176,9 @@ impl Intake {
         let mut charges = Charges::default();
         // Bytes that are no tenant's yet.
         let mut unowned = body.len() as u64;
-        for (position, entry) in split.entries.iter().enumerate() {
-            let owner = Owner::of(&table, caller.identity(), entry.resource());
-            let part = parts.add(&self.tenants, &caller, &owner, entry);
+        for (position, (entry, owner)) in split.entries.iter().zip(&owners).enumerate() {
+            let part = parts.add(&self.tenants, &caller, owner, entry);
+            let rest = position + 1..;
             let from = match owner {
                 Owner::Nobody => Source { receiver: caller.receiver(), tenant: None },
                 Owner::Tenant(tenant) => {
@@ -194,7 +196,7 @@ impl Intake {
                     continue;
                 }
                 Owner::Unavailable(unavailable) => {
-                    parts.add_all(&self.tenants, &table, &caller, &split.entries[position + 1..]);
+                    parts.add_all(&self.tenants, &caller, &owners[rest.clone()], &split.entries[rest]);
                     return Self::unavailable(counters, signal, &caller, &parts, &unavailable.to_string())
                         .into();
                 }
@@ -248,22 +250,24 @@ impl Intake {
                     });
                 }
                 Err(Trouble::Refused(refused)) => {
-                    parts.add_all(&self.tenants, &table, &caller, &split.entries[position + 1..]);
+                    parts.add_all(&self.tenants, &caller, &owners[rest.clone()], &split.entries[rest]);
                     return Self::refused(counters, signal, &caller, &parts, &refused).into();
                 }
                 Err(Trouble::Unavailable(why)) => {
-                    parts.add_all(&self.tenants, &table, &caller, &split.entries[position + 1..]);
+                    parts.add_all(&self.tenants, &caller, &owners[rest.clone()], &split.entries[rest]);
                     return Self::unavailable(counters, signal, &caller, &parts, &why).into();
                 }
             }
+        }
+        if unowned > 0
+            && let Some(SenderIdentity { tenant, .. }) = caller.identity()
+        {
+            charges.add(&self.tenants, tenant, unowned);
         }
         if let Some(exceeded) = charges.exceeded() {
             parts.count(signal, Outcome::Refused);
             Self::count_over_rate(counters, signal, &caller, Some(parts.records()), &exceeded);
             return Verdict::OverRate(exceeded).into();
-        }
-        if let Some(SenderIdentity { tenant, .. }) = caller.identity() {
-            charges.add(&self.tenants, tenant, unowned);
         }
         let all_foreign = foreign > 0 && foreign == split.entries.len() && split.cuts.is_empty();
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
@@ -331,7 +335,6 @@ impl Intake {
         mut admitted: Admitted,
         budget: &Arc<Budget>,
     ) -> Progress<'_> {
-        std::mem::take(&mut admitted.charges).make();
         self.keep(&mut admitted.remains, sheds, budget);
         let timeout = snapshot.acknowledge_timeout;
         match next {
@@ -340,10 +343,14 @@ impl Intake {
                 Progress::Writes(Box::new(BeingWritten { writing, admitted, snapshot, timeout }))
             }
             Next::Settle(receipt) => {
+                admitted.charges.make();
                 let snapshot = snapshot.clone();
                 Progress::Waits(Box::new(Waiting { receipt, admitted, snapshot, timeout }))
             }
-            Next::Answer => self.finish(snapshot, admitted, &[]).into(),
+            Next::Answer => {
+                admitted.charges.make();
+                self.finish(snapshot, admitted, &[]).into()
+            }
         }
     }
 }

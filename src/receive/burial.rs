@@ -7,8 +7,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::warn;
+
 use super::intake::{Intake, Snapshot};
 use crate::export::{self, Encoding, Fate, Letter, SHED};
+use crate::notice;
 use crate::otlp::{self, Cut, Entry, Signal};
 use crate::stream::{Budget, Reservation, Shed};
 
@@ -67,6 +70,16 @@ impl Intake {
             let bytes = remains.strays.iter().map(|stray| stray.bytes.len() as u64).sum();
             remains.for_strays = self.hold(bytes, budget);
             if remains.for_strays.is_none() {
+                let records: u64 = remains.strays.iter().map(|stray| stray.records).sum();
+                if records > 0
+                    && let Some(suppressed) = notice::due("tenants", "no memory for dead letters")
+                {
+                    warn!(
+                        records,
+                        suppressed,
+                        "records of unknown tenants dropped: there is no memory to keep them as dead letters"
+                    );
+                }
                 remains.strays.clear();
             }
         }

@@ -39,9 +39,9 @@ impl Charges {
         waits.max_by_key(|exceeded| exceeded.retry_after)
     }
 
-    /// Charges them: the request is admitted.
-    pub(super) fn make(self) {
-        for Charge { account, rate, bytes } in self.0 {
+    /// Charges them, once: the request is queued, and is on disk where there is a journal.
+    pub(super) fn make(&mut self) {
+        for Charge { account, rate, bytes } in self.0.drain(..) {
             account.quota().charge(rate, bytes);
         }
     }
@@ -62,7 +62,9 @@ impl Intake {
             return None;
         }
         let rate = tenant.limits.rate()?;
-        let exceeded = exceeded(&self.tenants.account(&tenant.id), rate)?;
+        let account = self.tenants.account(&tenant.id);
+        let exceeded = exceeded(&account, rate)?;
+        account.totals().count_refused_request();
         Self::count_over_rate(self.counters.of(transport), signal, caller, None, &exceeded);
         Some(exceeded)
     }

@@ -237,6 +237,16 @@ impl Intake {
                 "records without a route dropped, as `unrouted: drop` says"
             );
         }
+        if tally.dropped > 0
+            && let Some(suppressed) = notice::due(signal.name(), "unknown tenant")
+        {
+            let records = tally.dropped;
+            let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
+            warn!(
+                %signal, peer, user_agent, service, records, suppressed,
+                "records of unknown tenants taken out, as `unknown: dead_letter` says"
+            );
+        }
         let first = remains.cuts.first().map(|cut| cut.path.clone());
         self.bury(snapshot, signal, remains);
         let (answered, verdict) = match (remarks.verdict(missing), first) {

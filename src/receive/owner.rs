@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::SenderIdentity;
 use super::caller::printable;
 use crate::otlp::{self, Entry, Found, Value};
@@ -64,15 +66,17 @@ impl<'t> Owner<'t> {
         if let Some((tenant, None)) = own
             && table.stamp().is_some()
         {
-            return Self::Tenant(tenant);
+            return Self::own(table, tenant);
         }
         let (attribute, named) = match named(table, resource) {
             Ok(Some(named)) => named,
-            Ok(None) => return own.map_or_else(|| Self::unnamed(table), |(tenant, _)| Self::Tenant(tenant)),
+            Ok(None) => {
+                return own.map_or_else(|| Self::unnamed(table), |(tenant, _)| Self::own(table, tenant));
+            }
             Err(attribute) => return Self::Conflicting(attribute.to_owned()),
         };
         match own {
-            Some((tenant, _)) if *tenant.id == *named => Self::Tenant(tenant),
+            Some((tenant, _)) if *tenant.id == *named => Self::own(table, tenant),
             Some((tenant, others))
                 if !others.is_some_and(|others| others.iter().any(|glob| glob.matches(&named))) =>
             {
@@ -83,6 +87,14 @@ impl<'t> Owner<'t> {
                 })
             }
             _ => Self::listed(table, &named),
+        }
+    }
+
+    /// The tenant of a sender, as its row is now: it may have changed, or have been removed, while the body of the request came.
+    fn own(table: &'t Table, tenant: &Tenant) -> Self {
+        match table.tenant(&tenant.id) {
+            Some(_) => Self::listed(table, &tenant.id),
+            None => Self::Unavailable(UnavailableOwner::Broken(tenant.id.to_string())),
         }
     }
 
@@ -119,14 +131,6 @@ impl<'t> Owner<'t> {
         Self::listed(table, STAND_IN)
     }
 
-    /// The tenant, if it is one's.
-    pub(super) fn tenant(&self) -> Option<&'t Arc<Tenant>> {
-        match self {
-            Self::Tenant(tenant) => Some(tenant),
-            _ => None,
-        }
-    }
-
     /// The id of the tenant in the table that it is, whether it can be taken for it now or not.
     pub(super) fn id(&self) -> Option<&str> {
         match self {
@@ -137,21 +141,28 @@ impl<'t> Owner<'t> {
     }
 }
 
-/// Writes into the resources of a sender's entries whose they are, where the table asks for that. What it may not send is left as
-/// it is.
-pub(super) fn stamp(table: &Table, sender: Option<&SenderIdentity>, entries: &mut [Entry<'_>]) {
-    let (Some(attribute), Some(_)) = (table.stamp(), sender) else { return };
-    for entry in entries {
-        if let Some(tenant) = Owner::of(table, sender, entry.resource()).tenant() {
+/// Whose each entry is, of a request of this sender. Where the table asks for that, it is written into the resources of a sender's
+/// entries; what it may not send is left as it is.
+pub(super) fn owners<'t>(
+    table: &'t Table,
+    sender: Option<&'t SenderIdentity>,
+    entries: &mut [Entry<'_>],
+) -> SmallVec<[Owner<'t>; 4]> {
+    let stamp = table.stamp().filter(|_| sender.is_some());
+    let owner = |entry: &mut Entry<'_>| {
+        let owner = Owner::of(table, sender, entry.resource());
+        if let (Some(attribute), Owner::Tenant(tenant)) = (stamp, &owner) {
             entry.stamp(attribute, &tenant.id);
         }
-    }
+        owner
+    };
+    entries.iter_mut().map(owner).collect()
 }
 
 /// The attribute that names a tenant, and what it names; an attribute that names several is an error.
 fn named<'a>(table: &'a Table, resource: &'a [u8]) -> Result<Option<(&'a str, Cow<'a, str>)>, &'a str> {
     let attributes = table.attributes();
-    let mut found: smallvec::SmallVec<[Found<'_>; 2]> = smallvec::smallvec![Found::Absent; attributes.len()];
+    let mut found: SmallVec<[Found<'_>; 2]> = smallvec::smallvec![Found::Absent; attributes.len()];
     otlp::find(resource, attributes, &mut found);
     for (attribute, found) in attributes.iter().zip(found) {
         let named = match found {

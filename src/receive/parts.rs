@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::owner::Owner;
 use super::{Caller, Outcome};
 use crate::otlp::{self, Entry, Signal};
-use crate::tenants::{Account, Table, Tenants};
+use crate::tenants::{Account, Tenants};
 
 /// So many parts are looked through one by one.
 const FEW: usize = 8;
@@ -84,12 +84,12 @@ impl TenantParts {
     pub(super) fn add_all(
         &mut self,
         tenants: &Tenants,
-        table: &Table,
         caller: &Caller,
+        owners: &[Owner<'_>],
         entries: &[Entry<'_>],
     ) {
-        for entry in entries {
-            self.add(tenants, caller, &Owner::of(table, caller.identity(), entry.resource()), entry);
+        for (owner, entry) in owners.iter().zip(entries) {
+            self.add(tenants, caller, owner, entry);
         }
     }
 

@@ -483,6 +483,10 @@ impl Braces {
                         .member()
                         .and_then(|name| name.ok_or("name the value: `tenant.id`"))
                         .map(|name| TemplateValue::Tenant(name.into())),
+                    // Those are the names of what is read in the expression that is compiled.
+                    other if other.strip_prefix('v').is_some_and(is_number) => {
+                        return Err(wrong(&no_such_value(other)));
+                    }
                     other => {
                         source.push_str(other);
                         continue;
@@ -567,9 +571,7 @@ impl Made {
         let expression = ENGINE.compile_expression_owned(source.clone()).map_err(|error| said_by(&error))?;
         let is_known = |name: &String| (0..reads).any(|at| *name == format!("v{at}"));
         if let Some(unknown) = expression.undeclared_variables(false).iter().find(|name| !is_known(name)) {
-            return Err(format!(
-                "there is no `{unknown}`; there are `key`, `signal`, `tenant` and `resource`"
-            ));
+            return Err(no_such_value(unknown));
         }
         let made = Self { source, expression: Arc::new(expression) };
         // Filters and their arguments are only looked at when there are values: some that any of them takes.
@@ -586,6 +588,14 @@ impl Made {
             kind => Err(format!("it is {kind}, and not text")),
         }
     }
+}
+
+fn no_such_value(name: &str) -> String {
+    format!("there is no `{name}`; there are `key`, `signal`, `tenant` and `resource`")
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What an error of the engine says, without anything of the values.
@@ -855,6 +865,9 @@ mod tests {
             ("{{ key.a.b }}", "has no parts"),
             ("{{ env.HOME }}", "there is no `env`"),
             ("{{ range(3) }}", "there is no `range`"),
+            ("{{ v0 }}", "there is no `v0`"),
+            ("{{ key ~ v0 }}", "there is no `v0`"),
+            ("{{ v12 | default(key) }}", "there is no `v12`"),
             ("{{ key | safe }}", "unknown filter"),
             ("{{ key | truncate('x') }}", "invalid"),
             ("{{ [key] }}", "not text"),

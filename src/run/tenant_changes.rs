@@ -274,18 +274,19 @@ impl Router {
         if self.intake().dead_letters.load().is_none() {
             return Err(TenantChangeError::NoDeadLetters);
         }
-        let (account, removed) = (self.tenants().account(&id), id.clone());
-        let given_up = account.clone();
-        self.tenant_registry()
+        let (tenants, removed) = (self.tenants().clone(), id.clone());
+        let account = self
+            .tenant_registry()
             .change(move |directory| {
                 let (name, path) = file_of(directory, &removed)?;
+                let account = tenants.account(&removed);
                 // Before its streams notice that the row is gone.
-                given_up.give_up();
+                account.give_up();
                 tenant_files::remove(&path).map_err(|reason| {
-                    given_up.take_back();
+                    account.take_back();
                     TenantChangeError::File { path, reason }
                 })?;
-                Ok((name, ()))
+                Ok((name, account))
             })
             .await?;
         let router = self.clone();

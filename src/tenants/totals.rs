@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::credential::Credential;
 use super::last_minute::LastMinute;
 use super::tenant::Sender;
 use crate::otlp::Signal;
@@ -71,6 +72,7 @@ pub struct TenantFailure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderUse {
     name: Box<str>,
+    credential: Credential,
     /// When.
     pub at: SystemTime,
     /// The other side of its connection, which may be a proxy.
@@ -160,14 +162,14 @@ impl TenantTotals {
     /// Notes that one of the tenant's `senders` has shown its credential. What is known of those that are no more of them is
     /// forgotten.
     pub fn note_sender(&self, senders: &[Sender], position: usize, from: Option<SocketAddr>) {
-        let (name, at) = (&senders[position].name, SystemTime::now());
+        let (shown, at) = (&senders[position], SystemTime::now());
         let mut known = self.senders.lock();
-        if let Some(known) = known.iter_mut().find(|known| known.name == *name) {
+        if let Some(known) = known.iter_mut().find(|known| known.is_of(shown)) {
             (known.at, known.from) = (at, from);
             return;
         }
-        known.retain(|known| senders.iter().any(|sender| sender.name == known.name));
-        known.push(SenderUse { name: name.clone(), at, from });
+        known.retain(|known| senders.iter().any(|sender| known.is_of(sender)));
+        known.push(SenderUse { name: shown.name.clone(), credential: shown.credential.clone(), at, from });
     }
 
     /// Received records by outcome.
@@ -240,16 +242,22 @@ impl TenantTotals {
         self.attempts.lock().failures.first().map(|failure| failure.at)
     }
 
-    /// When a sender was last known by its credential, if it was.
-    pub fn sender_use(&self, name: &str) -> Option<SenderUse> {
-        self.senders.lock().iter().find(|known| *known.name == *name).cloned()
+    /// When a sender was last known by the credential that it has now, if it was.
+    pub fn sender_use(&self, sender: &Sender) -> Option<SenderUse> {
+        self.senders.lock().iter().find(|known| known.is_of(sender)).cloned()
+    }
+}
+
+impl SenderUse {
+    /// Whether it is of this sender, with the credential that it has now.
+    fn is_of(&self, sender: &Sender) -> bool {
+        self.name == sender.name && self.credential == sender.credential
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenants::Credential;
 
     fn failure(exporter: &str, code: &'static str, message: &str) -> TenantFailure {
         let (exporter, message, at) = (exporter.into(), message.into(), SystemTime::now());
@@ -282,11 +290,14 @@ mod tests {
         totals.note_sender(&[sender("one"), sender("two")], 0, from(1));
         totals.note_sender(&[sender("one"), sender("two")], 1, from(2));
         totals.note_sender(&[sender("one"), sender("two")], 1, from(3));
-        assert_eq!(totals.sender_use("one").unwrap().from, from(1));
-        assert_eq!(totals.sender_use("two").unwrap().from, from(3));
+        let used = |name| totals.sender_use(&sender(name));
+        assert_eq!(used("one").unwrap().from, from(1));
+        assert_eq!(used("two").unwrap().from, from(3));
+        let rotated = Sender { credential: Credential::token(b"new"), ..sender("two") };
+        assert_eq!(totals.sender_use(&rotated), None, "its new credential was not used");
         totals.note_sender(&[sender("two"), sender("three")], 1, None);
-        assert_eq!(totals.sender_use("one"), None);
-        assert!(totals.sender_use("two").is_some() && totals.sender_use("three").is_some());
+        assert_eq!(used("one"), None);
+        assert!(used("two").is_some() && used("three").is_some());
     }
 
     #[test]

@@ -325,13 +325,13 @@ async fn every_record_of_a_tenant_is_accounted_for_after_faults() {
 }
 
 #[tokio::test]
-async fn a_tenant_whose_stream_is_full_is_over_its_limit_and_no_other_is() {
+async fn a_tenant_that_holds_as_much_as_it_may_is_over_its_limit_and_no_other_is() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(503).on_text("stuck"));
-    let queue = "queue_size: 2KiB, sizer: bytes, batch: { min_size: 1, flush_timeout: 0s }";
+    let queue = "batch: { min_size: 1, flush_timeout: 0s }";
     for (when_full, refused) in [("refuse", true), ("shed", false)] {
         let options = format!("sending_queue: {{ {queue}, when_full: {when_full} }}");
-        let rows = plain(&["acme", "globex"]);
+        let rows = "[{ id: acme, limits: { memory: 2KiB } }, { id: globex }]";
         let exporters = yaml::exporters(&[(UP, yaml::to(&up.url(), &[QUICK, &options]))]);
         let sluice = Sluice::start(&format!("{exporters}{ROUTES}tenants:\n  list: {rows}\n")).await;
         let stuck = filler("stuck", 1500);

@@ -8,7 +8,7 @@ use serde_json::Value;
 const GAP: &str = "  ";
 
 /// Prints a line for each object, and one with the names of the columns above them. What is a list of single values stands with
-/// commas; what holds more is left out.
+/// commas; of what has a code and a message these are shown; what holds more is left out.
 pub(super) fn write(rows: &[Value], out: &mut dyn Write) -> io::Result<()> {
     let mut columns: Vec<&str> = Vec::new();
     for (name, value) in rows.iter().filter_map(Value::as_object).flatten() {
@@ -43,7 +43,13 @@ fn cell(value: &Value) -> Option<String> {
         Value::Array(items) if items.iter().all(|item| !item.is_array() && !item.is_object()) => {
             Some(items.iter().filter_map(cell).collect::<Vec<_>>().join(","))
         }
-        Value::Array(_) | Value::Object(_) => None,
+        // Such as a problem, and why an attempt has failed.
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            let words: Vec<_> = ["code", "message", "text"].into_iter().filter_map(text).collect();
+            (!words.is_empty()).then(|| cell(&Value::from(words.join(": ")))).flatten()
+        }
+        Value::Array(_) => None,
     }
 }
 
@@ -60,9 +66,15 @@ mod tests {
     }
 
     #[test]
+    fn why_something_has_failed_is_shown_in_its_line() {
+        let rows = [json!({ "id": "acme", "last_failure": { "code": "401", "message": "no such\ntoken" } })];
+        assert_eq!(written(&rows), "ID    LAST_FAILURE\nacme  401: no such token\n");
+    }
+
+    #[test]
     fn every_single_value_has_a_column_whatever_the_fields_are() {
         let rows = [
-            json!({ "id": "acme", "paused": false, "states": ["failing", "held"], "last": { "code": 401 } }),
+            json!({ "id": "acme", "paused": false, "states": ["failing", "held"], "last": { "of": ["x"] } }),
             json!({ "id": "a-longer-name", "pending": 12, "platform": null, "note": "x\u{1b}[2J" }),
         ];
         let expected = "\
