@@ -1,7 +1,11 @@
 //! What the row of a tenant does to its entries: whose an entry is, where it goes and with what credential, and what a change of the
 //! row does to what is queued.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
@@ -10,6 +14,7 @@ use serde_json::Value;
 use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::{self, Role};
+use sluice::tenants::Found;
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -386,6 +391,64 @@ async fn of_two_credentials_the_next_is_tried_when_one_is_refused_and_the_one_th
     rows.write("acme", &row("acme", "values: { token: acme-out }"));
     sluice.settled().await;
     assert_eq!(arrived(&up).last().unwrap(), &as_of("4", "acme"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_tokens_of_a_tenant_change_a_hundred_times_under_load_and_nothing_is_lost_refused_or_reordered()
+{
+    const CHANGES: usize = 100;
+    let up = sinks::recording().await;
+    let rows = Rows::new(&[]);
+    // Each token is good until the one after the next is there, as with an overlap.
+    let write = |number: usize| {
+        let former = number.saturating_sub(1);
+        let senders = format!(
+            "senders: [{{ name: new, token: in-{number} }}{}]",
+            if number > 0 { format!(", {{ name: old, token: in-{former} }}") } else { String::new() }
+        );
+        rows.write("acme", &format!("{senders}, values: {{ token: [out-{number}, out-{former}] }}"));
+    };
+    write(0);
+    let sluice = Arc::new(rows.start(&up).await);
+    let (current, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let sending = tokio::spawn({
+        let (sluice, current, done) = (sluice.clone(), current.clone(), done.clone());
+        async move {
+            let mut sent = Vec::new();
+            while !done.load(Ordering::Acquire) {
+                let text = format!("{:06}", sent.len());
+                let authorization = format!("Bearer in-{}", current.load(Ordering::Acquire));
+                let headers = [("authorization", authorization.as_str())];
+                let answer = sluice.post_with(Signal::Logs, log(&[], &text), &headers).await;
+                assert_eq!(
+                    (answer.status, answer.partial(Signal::Logs)),
+                    (200, None),
+                    "{text} by {authorization}"
+                );
+                sent.push(text);
+            }
+            sent
+        }
+    });
+    for number in 1..=CHANGES {
+        write(number);
+        let token = format!("in-{number}");
+        eventually("the row is in use", async || {
+            let found = matches!(
+                sluice.router().tenants().table().by_token(token.as_bytes(), SystemTime::now()),
+                Found::Sender { .. }
+            );
+            found.then_some(())
+        })
+        .await;
+        current.store(number, Ordering::Release);
+    }
+    done.store(true, Ordering::Release);
+    let sent = sending.await.unwrap();
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), sent);
+    let used: BTreeSet<_> = arrived(&up).into_iter().map(|(_, credential, _)| credential).collect();
+    assert!(used.len() > CHANGES / 2, "{} outbound tokens were used for {} requests", used.len(), sent.len());
 }
 
 #[tokio::test]
