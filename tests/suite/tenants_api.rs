@@ -700,6 +700,20 @@ async fn the_command_line_does_what_the_api_does() {
         assert_eq!(command(front, &[action, "acme"]).await, expected);
         assert_eq!(place.send(token.trim_end()).await, status, "{action}");
     }
+    let (code, listed, said) = command(front, &["list", "--query", "acm"]).await;
+    let lines: Vec<_> = listed.lines().collect();
+    assert!(code == Some(0) && lines.len() == 2, "{listed}{said}");
+    assert!(
+        lines[0].starts_with("ID ") && lines[1].starts_with("acme ") && lines[1].contains("node"),
+        "{listed}"
+    );
+    assert_eq!(command(front, &["list", "--query", "nobody"]).await, (Some(0), String::new(), String::new()));
+    let (code, shown, said) = command(front, &["show", "acme"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["id"], &shown["platform"]), (&json!("acme"), &json!("node")));
+    let (code, _, said) = command(front, &["show", "globex"]).await;
+    assert!(code == Some(1) && said.contains("404"), "{said}");
     let token_file = place.table.path().join("admin-token");
     fs::write(&token_file, format!("{READER}\n")).unwrap();
     let (code, _, said) =
