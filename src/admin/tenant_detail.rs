@@ -11,7 +11,7 @@ use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
 use crate::stream::Stream;
-use crate::tenants::{Row, Sender, Tenant, TenantTotals};
+use crate::tenants::{Account, Row, Sender, Tenant, TenantTotals};
 
 /// Streams listed, those first that have waited longest.
 const STREAMS: usize = 20;
@@ -61,7 +61,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
         shown["exporters"] = json!(row.exporters);
         shown["senders"] = row.senders.iter().map(|sender| of_sender(sender, totals)).collect();
         shown["values"] = of_values(row);
-        shown["limits"] = limits(router, row, totals, &streams);
+        shown["limits"] = limits(row, tenant.account.as_deref());
     }
     Some(shown)
 }
@@ -122,16 +122,16 @@ fn of_values(row: &Tenant) -> Value {
     names.map(|name| (name.to_owned(), json!(redacted(name)))).collect::<Map<_, _>>().into()
 }
 
-/// What the tenant may have, and what it has.
-fn limits(router: &Router, row: &Tenant, totals: Option<&TenantTotals>, streams: &[Arc<Stream>]) -> Value {
+/// What the tenant may have, and how much of it it has.
+fn limits(row: &Tenant, account: Option<&Account>) -> Value {
     let limits = &row.limits;
-    let memory: u64 = streams.iter().map(|stream| stream.state().memory_bytes).sum();
-    let pending = totals.map_or(0, TenantTotals::pending_bytes);
-    let journal = if router.intake().journal.is_some() { pending } else { 0 };
+    let usage = account.map(|account| account.quota().usage(limits)).unwrap_or_default();
+    let rate = account.map_or(0, |account| account.totals().rate());
     json!({
-        "rate": { "limit": limits.rate, "burst": limits.burst, "used": totals.map_or(0, TenantTotals::rate) },
-        "streams": { "limit": limits.streams, "used": streams.len() },
-        "memory": { "limit": limits.memory, "used": memory },
-        "journal": { "limit": limits.journal, "used": journal },
+        "rate": { "limit": limits.rate, "used": rate },
+        "burst": { "limit": limits.rate().map(|rate| rate.burst), "used": usage.burst },
+        "streams": { "limit": limits.streams, "used": usage.streams },
+        "memory": { "limit": limits.memory, "used": usage.memory },
+        "journal": { "limit": limits.journal, "used": usage.journal },
     })
 }

@@ -62,7 +62,9 @@ impl Intake {
             return None;
         }
         let rate = tenant.limits.rate()?;
-        let exceeded = exceeded(&self.tenants.account(&tenant.id), rate)?;
+        let account = self.tenants.account(&tenant.id);
+        let exceeded = exceeded(&account, rate)?;
+        account.totals().count_refused_request();
         Self::count_over_rate(self.counters.of(transport), signal, caller, None, &exceeded);
         Some(exceeded)
     }

@@ -91,8 +91,6 @@ pub(super) struct Queue {
 pub struct StreamState {
     /// Framed bytes admitted and not settled.
     pub pending_bytes: u64,
-    /// Of them those in memory: the others are on disk alone.
-    pub memory_bytes: u64,
     /// Batches waiting, without those in flight.
     pub waiting_batches: usize,
     /// Batches being sent.
@@ -449,7 +447,6 @@ impl Stream {
         let queue = self.queue.lock();
         StreamState {
             pending_bytes,
-            memory_bytes: queue.in_memory,
             waiting_batches: queue.closed.len() + usize::from(!queue.open.is_empty()),
             in_flight: queue.in_flight,
             failed_attempts: self.failures.load(Ordering::Relaxed),
