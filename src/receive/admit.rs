@@ -185,7 +185,9 @@ impl Intake {
                     unowned = unowned.saturating_sub(bytes);
                     Source { receiver: caller.receiver(), tenant: Some(tenant) }
                 }
-                Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter => {
+                Owner::Unknown(unknown)
+                    if table.unknown() == UnknownTenant::DeadLetter && self.dead_letters.load().is_some() =>
+                {
                     tally.dropped += entry.records;
                     parts.drop_records(part, entry.records);
                     strays.push(Stray::of(entry, &unknown.to_string()));
@@ -255,13 +257,13 @@ impl Intake {
                 }
             }
         }
-        if let Some(SenderIdentity { tenant, .. }) = caller.identity() {
-            charges.add(&self.tenants, tenant, unowned);
-        }
         if let Some(exceeded) = charges.exceeded() {
             parts.count(signal, Outcome::Refused);
             Self::count_over_rate(counters, signal, &caller, Some(parts.records()), &exceeded);
             return Verdict::OverRate(exceeded).into();
+        }
+        if let Some(SenderIdentity { tenant, .. }) = caller.identity() {
+            charges.add(&self.tenants, tenant, unowned);
         }
         let all_foreign = foreign > 0 && foreign == split.entries.len() && split.cuts.is_empty();
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {

@@ -97,31 +97,22 @@ impl Intake {
             Refused::TooManyStreams => {
                 "the request names more streams than the limit of streams, so it can never be taken: send it in parts"
             }
-            Refused::Full(full @ Full::Tenant { tenant, limit }) => {
-                counters.count(signal, Outcome::Refused, records);
-                parts.count(signal, Outcome::Refused);
-                counters.count_request(signal, Answered::Refused);
-                if let Some(suppressed) = notice::due_for_one_of_many(&**tenant, &limit.to_string()) {
-                    let (peer, user_agent) = (caller.peer(), caller.user_agent());
-                    warn!(
-                        %signal, %tenant, peer, user_agent, records, suppressed,
-                        "request refused: {full}; the sender is asked to retry"
-                    );
-                }
-                return Verdict::Refused(full.clone());
-            }
             Refused::Full(full) => {
                 counters.count(signal, Outcome::Refused, records);
                 parts.count(signal, Outcome::Refused);
                 counters.count_request(signal, Answered::Refused);
-                let cause = match full {
-                    Full::Memory => "no memory",
-                    Full::Stream | Full::Streams | Full::Tenant { .. } => "no stream",
-                    Full::Share | Full::Journal => "no journal",
-                    Full::Disk => "no disk",
+                let due = |cause| notice::due(signal.name(), cause);
+                let (tenant, due) = match full {
+                    Full::Memory => (None, due("no memory")),
+                    Full::Stream | Full::Streams => (None, due("no stream")),
+                    Full::Share | Full::Journal => (None, due("no journal")),
+                    Full::Disk => (None, due("no disk")),
+                    Full::Tenant { tenant, limit } => {
+                        (Some(&**tenant), notice::due_for_one_of_many(&**tenant, limit.name()))
+                    }
                 };
-                if let Some(suppressed) = notice::due(signal.name(), cause) {
-                    warn!(%signal, records, suppressed, "request refused: {full}; the sender is asked to retry");
+                if let Some(suppressed) = due {
+                    warn!(%signal, tenant, records, suppressed, "request refused: {full}; the sender is asked to retry");
                 }
                 return Verdict::Refused(full.clone());
             }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::queue::{Bound, Room, Stream};
 use super::receipt::Stub;
 use super::refused::{Full, Refused};
-use super::registry::Registry;
+use super::registry::{NoStream, Registry};
 use super::share::OwnShares;
 use super::{QueueSettings, WhenFull};
 
@@ -107,7 +107,7 @@ impl Group<'_> {
                 Room::Full if bound.is_queue() => return Err(Full::Stream),
                 Room::Full => return Err(Full::Share),
                 Room::OverLimit(full) => return Err(full),
-                Room::Gone => self.stream = self.stream.successor().map_err(|none| none.full())?,
+                Room::Gone => self.stream = self.stream.successor().map_err(NoStream::full)?,
             }
         }
     }

@@ -46,7 +46,7 @@ pub enum Full {
     #[error("the journal can't be written")]
     Disk,
     /// What one tenant may have.
-    #[error("the tenant `{tenant}` has reached its `{limit}`")]
+    #[error("the tenant `{tenant}` has reached its `{}`", limit.name())]
     Tenant {
         /// Whose limit it is.
         tenant: Arc<str>,

@@ -14,6 +14,7 @@ mod behind;
 mod late;
 mod receipts;
 mod room;
+mod shares;
 
 /// An exporter that only notes which consumers were started.
 #[derive(Clone, Debug, Default)]

@@ -85,7 +85,7 @@ mod tests {
                 now += Duration::from_nanos(pause);
                 if let Some(wait) = bucket.wait(rate, now) {
                     // True to the nanosecond.
-                    let early = now + (wait - Duration::from_nanos(1));
+                    let early = now + wait.saturating_sub(Duration::from_nanos(1));
                     prop_assert!(bucket.wait(rate, early).is_some());
                     now += wait;
                     prop_assert_eq!(bucket.wait(rate, now), None);

@@ -175,14 +175,14 @@ impl Share {
     }
 }
 
-/// As the row has it.
-impl fmt::Display for TenantLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl TenantLimit {
+    /// As the row has it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Streams => "limits.streams",
             Self::Memory => "limits.memory",
             Self::Journal => "limits.journal",
-        })
+        }
     }
 }
 
@@ -213,7 +213,7 @@ mod tests {
         quota.charge(RATE, 3500);
         let wait = quota.wait_for(RATE).unwrap();
         assert!((Duration::from_millis(2500)..Duration::from_millis(2501)).contains(&wait), "{wait:?}");
-        advance(wait - Duration::from_millis(1)).await;
+        advance(wait.saturating_sub(Duration::from_millis(1))).await;
         assert!(quota.wait_for(RATE).is_some());
         advance(Duration::from_millis(1)).await;
         assert_eq!(quota.wait_for(RATE), None);

@@ -47,6 +47,7 @@ mod outage;
 mod overload;
 mod poison;
 mod proxy;
+mod quotas;
 mod receiver;
 mod recorded;
 mod reload;

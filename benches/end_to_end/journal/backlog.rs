@@ -110,8 +110,8 @@ pub(super) fn run(rig: &Rig, arguments: &JournalArguments) -> Result<String, Fai
 
 fn measure(rig: &Rig, case: Case, scale: f64) -> Result<Measured, Failure> {
     let directory = directory()?;
-    let Tuning { blocks, one_core } = Sync::Always.tuning(directory.path());
-    let tuning = Tuning { blocks: blocks + MEMORY, one_core };
+    let tuning = Sync::Always.tuning(directory.path());
+    let tuning = Tuning { blocks: tuning.blocks + MEMORY, ..tuning };
     let upstream = free_address()?;
     let start = || Proxy::start_tuned(&rig.sluice, upstream, &rig.certificates, &tuning);
 

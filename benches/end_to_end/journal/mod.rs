@@ -89,7 +89,7 @@ impl Sync {
                 format!("journal: {{ directory: '{}', max_size: 8GiB, sync: {self} }}\n", directory.display())
             }
         };
-        Tuning { blocks, one_core: true }
+        Tuning { blocks, one_core: true, ..Tuning::default() }
     }
 }
 

@@ -117,6 +117,8 @@ pub(crate) struct Task<'a> {
     pub(crate) certificates: &'a Certificates,
     /// What Sluice's configuration says beside that.
     pub(crate) more: &'a str,
+    /// One more option of Sluice's exporter.
+    pub(crate) option: &'a str,
 }
 
 /// How Sluice is set up, beyond what every proxy is.
@@ -124,6 +126,8 @@ pub(crate) struct Task<'a> {
 pub(crate) struct Tuning {
     /// Top-level blocks of its configuration, in YAML.
     pub(crate) blocks: String,
+    /// One more option of its exporter, in YAML.
+    pub(crate) option: String,
     /// Whether all its threads share one core, so that it can't hide work on the other.
     pub(crate) one_core: bool,
 }
@@ -148,7 +152,7 @@ impl Proxy {
     ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
         let addr = free_address()?;
-        let task = Task { listen: addr, upstream, passage, certificates, more };
+        let task = Task { listen: addr, upstream, passage, certificates, more, option: "" };
         let path = directory.path();
         let mut command = Command::new(program);
         match kind {
@@ -197,8 +201,8 @@ impl Proxy {
     ) -> Result<(Self, Duration), Failure> {
         let directory = tempfile::tempdir()?;
         let (addr, admin) = (free_address()?, free_address()?);
-        let task =
-            Task { listen: addr, upstream, passage: Passage::PLAIN, certificates, more: &tuning.blocks };
+        let (passage, more, option) = (Passage::PLAIN, &*tuning.blocks, &*tuning.option);
+        let task = Task { listen: addr, upstream, passage, certificates, more, option };
         let config = directory.path().join("sluice.yaml");
         fs::write(&config, sluice::config(&task, admin))?;
         let mut command = if tuning.one_core {

@@ -8,7 +8,7 @@ use sluice::cli::send::SendProtocol;
 use super::Task;
 
 pub(super) fn config(task: &Task<'_>, admin: SocketAddr) -> String {
-    let Task { listen, upstream, passage, certificates, more } = task;
+    let Task { listen, upstream, passage, certificates, more, option } = task;
     let outgoing = passage.outgoing;
     let receiver_tls = if passage.incoming.tls {
         format!(
@@ -39,6 +39,7 @@ exporters:
     endpoint: {scheme}://{upstream}
     compression: {compression}{encoding}{exporter_tls}
     timeout: 10s
+    {option}
     retry_on_failure: {{ initial_interval: 200ms, max_interval: 1s }}
 routes:
   - name: all

@@ -170,9 +170,9 @@ pub(super) fn compile(
     {
         context
             .report
-            .error(
+            .warn(
                 root.near(&["tenants", "unknown"]).span,
-                "there is no `dead_letter` for what no tenant is known of",
+                "without `dead_letter`, entries of unknown tenants are rejected",
             )
             .help("write `dead_letter: { directory: ./dead-letters }`, or `unknown: reject`");
     }

@@ -107,29 +107,6 @@ pub(super) fn compile_list(
     tenants
 }
 
-/// Counts lines and columns, in characters and from 1, of bytes that mostly are asked for in their order: of fifty thousand rows
-/// none begins to count at the beginning of the file. Two rows may stand in one line, but no two in the same place.
-struct Places<'s> {
-    source: &'s str,
-    at: usize,
-    line: usize,
-    column: usize,
-}
-
-impl Places<'_> {
-    fn of(&mut self, at: usize) -> (usize, usize) {
-        if at < self.at {
-            (self.at, self.line, self.column) = (0, 1, 1);
-        }
-        for char in self.source[self.at..at].chars() {
-            (self.line, self.column) =
-                if char == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
-        }
-        self.at = at;
-        (self.line, self.column)
-    }
-}
-
 /// As [`compile_list`], for a file that is such a list. `source` is the text of it.
 pub(in crate::config) fn compile_list_file(
     rows: &[TenantRow],

@@ -157,15 +157,15 @@ pub(in crate::config) enum TenantValue {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TenantShare {
-    /// Bytes a second, in protobuf after decompression.
+    /// Bytes a second, in protobuf after decompression. Beyond it senders get 429, with the time after which they may come back.
     pub(in crate::config) rate: Option<ByteRate>,
-    /// Bytes that may come at once beyond `rate`.
+    /// Bytes that may come at once. Without it, as many as `rate` allows in a second.
     pub(in crate::config) burst: Option<Size>,
-    /// Streams alive at a time.
+    /// Streams alive at a time: one per exporter, signal and routing key.
     #[schemars(range(min = 1))]
     pub(in crate::config) streams: Option<usize>,
-    /// Bytes in flight and queued in memory.
+    /// Bytes that its streams hold in memory, those in flight included. With a journal, what is beyond stays on disk.
     pub(in crate::config) memory: Option<Size>,
-    /// Bytes in the journal.
+    /// Bytes that its streams hold in the journal.
     pub(in crate::config) journal: Option<Size>,
 }

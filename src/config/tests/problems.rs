@@ -71,8 +71,7 @@ fn unknown_keys_name_the_nearest_or_all() {
     assert_eq!(
         said(&with("admin: { colour: red }\n")),
         ["4:10 error: unknown key `colour` in `admin` (the keys here are `enabled`, `endpoint`, `hosts`, \
-             `read_token`, `read_token_sha256`, `write_token`, `write_token_sha256`, `tls`, `insecure` and \
-             `tenant_metrics`)"]
+             `read_token`, `read_token_sha256`, `write_token`, `write_token_sha256`, `tls`, `insecure` and `tenant_metrics`)"]
     );
 }
 
