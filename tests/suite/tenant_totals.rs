@@ -360,18 +360,19 @@ async fn a_tenant_that_has_as_much_as_it_may_have_is_over_its_limit_and_no_other
 #[tokio::test]
 async fn a_request_beyond_a_tenants_rate_counts_as_refused_though_it_was_not_read() {
     let up = sinks::counting().await;
-    let rows = "[{ id: acme, senders: [{ name: web, token: s3cret-web }], limits: { rate: 1, burst: 100 } }]";
+    let rows =
+        "[{ id: acme, senders: [{ name: web, token: s3cret-web }], limits: { rate: 1KiB/s, burst: 1KiB } }]";
     let sluice = Sluice::start(&(config(&up.url(), &[], rows) + AUTHENTICATED)).await;
     let headers = [("authorization", "Bearer s3cret-web")];
     for expected in [200, 429] {
-        let body = request(&[of("acme", &[&filler("1", 500)])]);
+        let body = request(&[of("acme", &[&filler("1", 50_000)])]);
         assert_eq!(sluice.post_with(Signal::Logs, body, &headers).await.status, expected);
     }
     let acme = settled(&sluice, "acme").await;
     assert_eq!(acme["states"].to_string(), r#"["over_limit"]"#);
     assert_eq!(acme["received"]["records"]["accepted"], 1);
     assert_eq!(acme["received"]["refused_requests"], 1);
-    assert!(acme["limits"]["burst"]["used"].as_u64().unwrap() > 100, "{}", acme["limits"]);
+    assert!(acme["limits"]["burst"]["used"].as_u64().unwrap() > 1024, "{}", acme["limits"]);
 }
 
 #[tokio::test]

@@ -525,7 +525,7 @@ async fn the_table_is_changed_with_the_write_token_alone_and_by_no_page_of_anoth
         assert_eq!(ask(&[("authorization", &writer), ("sec-fetch-site", "cross-site")]).await, 403);
     }
     for (method, path, takes) in
-        [("DELETE", "", "POST"), ("POST", "/acme", "PUT, DELETE"), ("PUT", "/acme/pause", "POST")]
+        [("DELETE", "", "GET, POST"), ("POST", "/acme", "GET, PUT, DELETE"), ("PUT", "/acme/pause", "POST")]
     {
         let answer = change(&place.sluice, method, path, &json!({})).await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some(takes)), "{method} {path}");
