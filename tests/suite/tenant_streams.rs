@@ -296,7 +296,9 @@ struct Rows(TempDir);
 impl Rows {
     fn new(rows: &[(&str, &str)]) -> Self {
         let rows_of = Self(TempDir::new().unwrap());
-        rows.iter().for_each(|(id, row)| rows_of.write(id, row));
+        for (id, row) in rows {
+            rows_of.write(id, row);
+        }
         rows_of
     }
 
