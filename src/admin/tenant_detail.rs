@@ -122,14 +122,14 @@ fn of_values(row: &Tenant) -> Value {
     names.map(|name| (name.to_owned(), json!(redacted(name)))).collect::<Map<_, _>>().into()
 }
 
-/// What the tenant may have, and what it has, as its limits count it.
+/// What the tenant may have, and how much of it it has.
 fn limits(row: &Tenant, account: Option<&Account>) -> Value {
     let limits = &row.limits;
     let usage = account.map(|account| account.quota().usage(limits)).unwrap_or_default();
     let rate = account.map_or(0, |account| account.totals().rate());
     json!({
         "rate": { "limit": limits.rate, "used": rate },
-        "burst": { "limit": limits.burst, "used": usage.burst },
+        "burst": { "limit": limits.rate().map(|rate| rate.burst), "used": usage.burst },
         "streams": { "limit": limits.streams, "used": usage.streams },
         "memory": { "limit": limits.memory, "used": usage.memory },
         "journal": { "limit": limits.journal, "used": usage.journal },

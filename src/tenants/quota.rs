@@ -33,7 +33,7 @@ pub struct Quota {
 pub struct Share(AtomicU64);
 
 /// How much a tenant has used of what its row may limit, at one moment.
-#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaUsage {
     /// Bytes of the burst that are used up; more than the burst is a debt, for which later requests wait. 0 without a rate.
     pub burst: u64,

@@ -195,7 +195,10 @@ async fn a_tenant_is_shown_with_its_row_its_senders_its_limits_and_its_streams()
     assert_eq!(acme["values"].to_string(), r#"{"host":["[redacted]"],"token":["[redacted]","[redacted]"]}"#);
     assert_eq!(acme["limits"]["streams"].to_string(), r#"{"limit":5,"used":1}"#);
     assert_eq!(acme["limits"]["memory"].to_string(), r#"{"limit":1048576,"used":0}"#);
-    assert_eq!(acme["limits"]["rate"]["limit"], 10 << 20);
+    assert_eq!(
+        (&acme["limits"]["rate"]["limit"], &acme["limits"]["burst"]["limit"]),
+        (&(10 << 20).into(), &(20 << 20).into())
+    );
     assert_eq!(acme["signals"]["logs"]["records"]["delivered"], 5);
     assert_eq!(acme["signals"]["traces"]["records"]["delivered"], 0);
     let globex = tenant(&sluice, "globex").await;
@@ -325,28 +328,51 @@ async fn every_record_of_a_tenant_is_accounted_for_after_faults() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_holds_as_much_as_it_may_is_over_its_limit_and_no_other_is() {
+async fn a_tenant_that_has_as_much_as_it_may_have_is_over_its_limit_and_no_other_is() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(503).on_text("stuck"));
-    let queue = "batch: { min_size: 1, flush_timeout: 0s }";
     for (when_full, refused) in [("refuse", true), ("shed", false)] {
-        let options = format!("sending_queue: {{ {queue}, when_full: {when_full} }}");
-        let rows = "[{ id: acme, limits: { memory: 2KiB } }, { id: globex }]";
-        let exporters = yaml::exporters(&[(UP, yaml::to(&up.url(), &[QUICK, &options]))]);
+        let queue = format!(
+            "sending_queue: {{ when_full: {when_full}, batch: {{ min_size: 1, flush_timeout: 0s }} }}"
+        );
+        let exporters = yaml::exporters(&[(UP, yaml::to(&up.url(), &[QUICK, &queue]))]);
+        let rows = "[{ id: acme, limits: { memory: 2KiB } }, { id: globex, limits: { memory: 2KiB } }]";
         let sluice = Sluice::start(&format!("{exporters}{ROUTES}tenants:\n  list: {rows}\n")).await;
         let stuck = filler("stuck", 1500);
         sluice.accept(Signal::Logs, request(&[of("acme", &[&stuck])])).await;
+        let used = &tenant(&sluice, "acme").await["limits"]["memory"];
+        assert!(used["limit"] == 2048 && used["used"].as_u64().unwrap() > 1500, "{used}");
         let answer = sluice.post(Signal::Logs, request(&[of("acme", &[&stuck])])).await;
         assert_eq!(answer.status == 503, refused, "{answer:?}");
         sluice.accept(Signal::Logs, request(&[of("globex", &["1"])])).await;
-        let over = eventually("acme is over its limit", async || {
-            let over = listed(&sluice, "state=over_limit").await;
-            (!over.is_empty()).then_some(over)
+        assert_eq!(listed(&sluice, "state=over_limit").await, ["acme"], "{when_full}");
+        settled(&sluice, "globex").await;
+        let shed = eventually("every record of acme is accounted for", async || {
+            let acme = tenant(&sluice, "acme").await;
+            is_conserved(&acme).then_some(acme)
         })
         .await;
-        assert_eq!(over, ["acme"], "{when_full}");
-        assert!(is_conserved(&settled(&sluice, "globex").await));
+        assert_eq!(shed["records"]["dropped"] == 1, !refused, "{shed}");
+        assert_eq!(shed["received"]["records"]["refused"] == 1, refused, "{shed}");
     }
+}
+
+#[tokio::test]
+async fn a_request_beyond_a_tenants_rate_counts_as_refused_though_it_was_not_read() {
+    let up = sinks::counting().await;
+    let rows =
+        "[{ id: acme, senders: [{ name: web, token: s3cret-web }], limits: { rate: 1KiB/s, burst: 1KiB } }]";
+    let sluice = Sluice::start(&(config(&up.url(), &[], rows) + AUTHENTICATED)).await;
+    let headers = [("authorization", "Bearer s3cret-web")];
+    for expected in [200, 429] {
+        let body = request(&[of("acme", &[&filler("1", 50_000)])]);
+        assert_eq!(sluice.post_with(Signal::Logs, body, &headers).await.status, expected);
+    }
+    let acme = settled(&sluice, "acme").await;
+    assert_eq!(acme["states"].to_string(), r#"["over_limit"]"#);
+    assert_eq!(acme["received"]["records"]["accepted"], 1);
+    assert_eq!(acme["received"]["refused_requests"], 1);
+    assert!(acme["limits"]["burst"]["used"].as_u64().unwrap() > 1024, "{}", acme["limits"]);
 }
 
 #[tokio::test]
