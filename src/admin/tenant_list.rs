@@ -110,8 +110,16 @@ pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, Str
         .problems()
         .filter(|(place, ..)| !table.is_tenant(place))
         .map(|(place, id, problem)| ShownTenant::of_broken_row(place, id, problem));
+    // What is pending of a tenant whose row was removed is to be seen until it is not any more.
+    let mut gone = Vec::new();
+    tenants.for_each_account(|account| {
+        if table.tenant(account.id()).is_none() && account.totals().pending_bytes() > 0 {
+            gone.push(account.clone());
+        }
+    });
+    let gone = gone.iter().map(|account| ShownTenant::of_gone_row(account.id()));
     let mut all = Vec::new();
-    for mut tenant in ready.chain(broken) {
+    for mut tenant in ready.chain(broken).chain(gone) {
         if let Some(id) = tenant.id {
             tenant.account = tenants.known_account(id);
             tenant.streams = streams.get(id).copied().unwrap_or_default();

@@ -120,8 +120,8 @@ impl Intake {
                 counters.count(signal, Outcome::Refused, records);
                 parts.count(signal, Outcome::Refused);
                 counters.count_request(signal, Answered::Refused);
-                if let Some(suppressed) = notice::due(exporter, "full") {
-                    let key = &name.key;
+                let key = &name.key;
+                if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "full") {
                     warn!(
                         %exporter, %signal, key = &*key.text(), tenant = key.tenant().map(display), records, suppressed,
                         "request refused: {full}; the sender is asked to retry"

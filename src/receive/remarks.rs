@@ -112,12 +112,17 @@ impl Remarks {
     /// everything that none takes.
     pub(super) fn log(&self, signal: Signal, missing: &str, caller: &Caller) {
         for kind in &self.kinds {
-            if let Some(suppressed) = notice::due(signal.name(), kind.why.cause()) {
+            let tenant = caller.identity().map(|identity| &*identity.tenant.id);
+            let due = match tenant {
+                Some(tenant) => notice::due_for_one_of_many(&(signal.name(), tenant), kind.why.cause()),
+                None => notice::due(signal.name(), kind.why.cause()),
+            };
+            if let Some(suppressed) = due {
                 let text = kind.text(missing);
                 let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
                 let what =
                     if kind.records > 0 { "records not taken" } else { "request taken, with a warning" };
-                warn!(%signal, peer, user_agent, service, records = kind.records, suppressed, "{what}: {text}");
+                warn!(%signal, tenant, peer, user_agent, service, records = kind.records, suppressed, "{what}: {text}");
             }
         }
     }

@@ -118,7 +118,7 @@ pub enum TenantChangeError {
     ChangedMeanwhile(PathBuf),
     /// Something of the tenant is not delivered.
     #[error(
-        "{0} bytes of this tenant are not delivered yet: pause it and wait until they are, or have them become dead letters by `?pending=dead_letter`"
+        "{0} bytes of this tenant are not delivered yet: pause it and wait until they are, or have them become dead letters by `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`)"
     )]
     Pending(u64),
     /// What is pending can't become dead letters.

@@ -57,6 +57,9 @@ impl fmt::Display for AdminError {
                 let text = String::from_utf8_lossy(body);
                 let error = said["error"].as_str().unwrap_or_else(|| text.trim());
                 writeln!(f, "{error} ({status})")?;
+                if *status == StatusCode::UNAUTHORIZED {
+                    writeln!(f, "give the token in a file by `--token-file`, or in SLUICE_ADMIN_TOKEN")?;
+                }
                 for problem in said["problems"].as_array().into_iter().flatten() {
                     writeln!(f, "- {}", problem["message"].as_str().unwrap_or_default())?;
                     if let Some(help) = problem["help"].as_str() {
