@@ -283,9 +283,12 @@ impl Refusal {
         let Self::Change(error) = self else { return StatusCode::UNPROCESSABLE_ENTITY };
         match error {
             Error::UnknownTenant | Error::UnknownSender(_) => StatusCode::NOT_FOUND,
-            Error::NoId | Error::OtherId | Error::Senders | Error::Unusable(_) | Error::Unwritable(_) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Error::NoId
+            | Error::OtherId
+            | Error::Senders
+            | Error::Unusable(_)
+            | Error::Unwritable(_)
+            | Error::TooLarge(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Error::File { reason, .. } => match reason.kind() {
                 std::io::ErrorKind::PermissionDenied
                 | std::io::ErrorKind::ReadOnlyFilesystem
@@ -302,7 +305,7 @@ impl Refusal {
             | Error::ChangedMeanwhile(_)
             | Error::Pending(_)
             | Error::NoDeadLetters
-            | Error::Leaving
+            | Error::Leaving(_)
             | Error::Unused(_) => StatusCode::CONFLICT,
         }
     }

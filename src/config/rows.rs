@@ -20,7 +20,7 @@ use crate::tenants::{BrokenRow, RowContent, Tenant};
 use crate::tenants::{Row, Table, TableSettings};
 
 /// A file with one row is not larger.
-pub(crate) const LARGEST_ROW: u64 = 1 << 20;
+pub(crate) const LARGEST_ROW: usize = 1 << 20;
 
 /// Of a broken row's problems, so many are told by the table.
 const TOLD: usize = 3;
@@ -57,7 +57,7 @@ impl RowReader {
 
     /// Reads the row in a file, which stands at `place` in its directory. Blocks as reading files does.
     pub fn read(&self, path: &Path, place: &Arc<str>) -> ReadRow {
-        match regular::read(path, LARGEST_ROW) {
+        match regular::read(path, LARGEST_ROW as u64) {
             Ok(bytes) => match std::str::from_utf8(&bytes) {
                 Ok(text) => self.read_text(text, path, place),
                 Err(_) => Self::unreadable(path, place, "it is not UTF-8 text"),

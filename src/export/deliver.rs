@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::maybe_done;
 use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{debug, error, info, warn};
@@ -239,12 +240,13 @@ async fn settle<'e>(
         // Made before anything is looked at, so that no change is missed.
         let reconfigured = exporter.changed().notified();
         let row_changed = row_changed(exporter.tenants(), stream.name(), values.row.as_ref());
-        let mut changed = pin!(async {
+        // Ready for good once something has changed: who waits later must not miss what came during the attempt.
+        let mut changed = pin!(maybe_done(async {
             tokio::select! {
                 () = reconfigured => {}
                 () = row_changed => {}
             }
-        });
+        }));
         withdraw(exporter, stream, pieces);
         if pieces.is_empty() {
             return Settled::Withdrawn;
@@ -353,12 +355,15 @@ async fn settle<'e>(
         stream.set_activity(Activity::Sending);
         let answer = {
             let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
+            let mut has_changed = false;
             loop {
                 let (withdrawal, paused) = (stream.withdrawal().notified(), exporter.changed().notified());
                 let stands_in_line = !begun.load(Ordering::Relaxed);
                 // Looked at now that whoever suspends it waits for the attempt.
                 let stays = exporter.is_suspended() || exporter.is_paused();
-                if stands_in_line && (stays || pieces.next_is_withdrawn()) {
+                // After a change it goes by other settings, or by another row of its tenant. An attempt that has begun goes on:
+                // the upstream may have the batch already.
+                if stands_in_line && (stays || has_changed || pieces.next_is_withdrawn()) {
                     break None;
                 }
                 tokio::select! {
@@ -366,8 +371,8 @@ async fn settle<'e>(
                     () = given_up(exporter) => break None,
                     () = withdrawal, if stands_in_line => {}
                     () = paused, if stands_in_line => {}
-                    // It goes by other settings, or by another row of its tenant.
-                    () = changed.as_mut(), if stands_in_line => break None,
+                    // Only noted: the attempt may have begun while this was waited for.
+                    () = changed.as_mut(), if stands_in_line => has_changed = true,
                 }
             }
         };

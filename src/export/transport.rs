@@ -18,11 +18,11 @@ use super::upstream::circuit::{Circuit, CircuitState, Pass, Sign};
 use super::upstream::proxy::ProxyError;
 use super::upstream::status::says_nobody_is_there;
 use super::upstream::tls::TlsError;
-use super::upstream::url::UrlError;
+use super::upstream::url::{UrlError, shown};
 use super::{ExporterKind, ExporterSettings};
 use crate::net::Network;
 use crate::otlp::Signal;
-use crate::route::{RenderError, Values};
+use crate::route::{RenderError, Template, Values};
 use crate::stream::{Batch, Budget};
 
 /// How one exporter sends; shared by its streams.
@@ -145,9 +145,23 @@ pub enum TransportError {
 }
 
 impl TargetError {
+    /// Of a URL that this template has given, and that may be shown like this.
+    pub(super) fn url(url: &str, source: UrlError, template: &Template) -> Self {
+        Self::Url { url: shown(url), source, of_row: template.reads_row() }
+    }
+
+    /// Of the header `name`, whose value this template has given.
+    pub(super) fn header(name: &HeaderName, template: &Template) -> Self {
+        Self::HeaderValue { name: name.clone(), of_row: template.reads_row() }
+    }
+
     /// Whether the row of the stream's tenant is what has to be changed.
     pub fn is_of_row(&self) -> bool {
-        matches!(self, Self::Render(error) if error.is_of_row())
+        match self {
+            Self::Render(error) => error.is_of_row(),
+            Self::Url { of_row, .. } | Self::HeaderValue { of_row, .. } => *of_row,
+            Self::NoEndpoint(_) | Self::Proxy(_) => false,
+        }
     }
 }
 
@@ -167,10 +181,17 @@ pub enum TargetError {
         url: String,
         /// What is wrong with it.
         source: UrlError,
+        /// Its template reads values of the tenant's row.
+        of_row: bool,
     },
     /// A rendered header can't be sent.
-    #[error("the value of the header `{0}` holds characters that can't be sent")]
-    HeaderValue(HeaderName),
+    #[error("the value of the header `{name}` holds characters that can't be sent")]
+    HeaderValue {
+        /// Which header.
+        name: HeaderName,
+        /// Its template reads values of the tenant's row.
+        of_row: bool,
+    },
     /// The way there goes through a proxy that can't be used.
     #[error(transparent)]
     Proxy(#[from] ProxyError),

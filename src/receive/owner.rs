@@ -63,12 +63,16 @@ impl<'t> Owner<'t> {
         }
         let own = sender
             .map(|sender| (&sender.tenant, sender.tenant.senders[sender.sender].may_send_for.as_deref()));
-        if let Some((tenant, None)) = own
-            && table.stamp().is_some()
-        {
-            return Self::own(table, tenant);
-        }
-        let (attribute, named) = match named(table, resource) {
+        // The stamp overwrites the attribute and hides those behind it, so only those before it are left to compare.
+        let hidden_from = match own {
+            Some((_, None)) => table.stamp().map(|stamp| {
+                let at = table.attributes().iter().position(|attribute| attribute == stamp);
+                at.unwrap_or(table.attributes().len())
+            }),
+            _ => None,
+        };
+        let attributes = &table.attributes()[..hidden_from.unwrap_or(table.attributes().len())];
+        let (attribute, named) = match named(attributes, resource) {
             Ok(Some(named)) => named,
             Ok(None) => {
                 return own.map_or_else(|| Self::unnamed(table), |(tenant, _)| Self::own(table, tenant));
@@ -160,8 +164,10 @@ pub(super) fn owners<'t>(
 }
 
 /// The attribute that names a tenant, and what it names; an attribute that names several is an error.
-fn named<'a>(table: &'a Table, resource: &'a [u8]) -> Result<Option<(&'a str, Cow<'a, str>)>, &'a str> {
-    let attributes = table.attributes();
+fn named<'a>(
+    attributes: &'a [String],
+    resource: &'a [u8],
+) -> Result<Option<(&'a str, Cow<'a, str>)>, &'a str> {
     let mut found: SmallVec<[Found<'_>; 2]> = smallvec::smallvec![Found::Absent; attributes.len()];
     otlp::find(resource, attributes, &mut found);
     for (attribute, found) in attributes.iter().zip(found) {

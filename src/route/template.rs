@@ -177,8 +177,12 @@ pub enum RenderError {
 }
 
 impl RenderError {
-    /// Whether the tenant's row is what has to be changed, rather than what was sent.
+    /// Whether the tenant's row is what has to be changed, rather than what was sent. A part that the key does not have is: the
+    /// keys of a route fit the exporters that the route names, so it is the row that names another.
     pub fn is_of_row(&self) -> bool {
+        if matches!(self, Self::Missing(TemplateValue::KeyPart(_))) {
+            return true;
+        }
         let (Self::Missing(read) | Self::Unsafe { read, .. } | Self::NoText { read, .. }) = self;
         read.is_of_row()
     }
@@ -268,6 +272,16 @@ impl Template {
         })
     }
 
+    /// Whether a value of the tenant's row is among them.
+    pub fn reads_row(&self) -> bool {
+        self.reads().any(TemplateValue::is_of_row)
+    }
+
+    /// What stands in the tenant's row for those that are read of it.
+    pub fn row_values<'v>(&'v self, values: &'v impl Values) -> impl Iterator<Item = &'v str> {
+        row_values(self.reads(), values)
+    }
+
     /// The resource attributes among them.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.reads().filter_map(|read| match read {
@@ -311,8 +325,9 @@ impl Template {
                     let in_host = in_authority(&url);
                     let value = braces.value(values)?;
                     Place::Url.put(&mut url, braces, &value)?;
-                    if !in_host && braces.reads.iter().any(TemplateValue::is_of_row) {
+                    if !in_host && braces.reads_row() {
                         shown.push_str("[redacted]");
+                        hidden.extend(braces.row_values(values).map(str::to_owned));
                         hidden.push(value.into_owned());
                         hidden.push(url[from..].to_owned());
                         continue;
@@ -329,12 +344,30 @@ impl Template {
     pub fn shows_nothing_new(&self) -> bool {
         let is_harmless = |piece: &Piece| match piece {
             Piece::Text(text) => !text.contains(char::is_alphanumeric),
-            Piece::Braces(braces) => {
-                braces.made.is_none() && !braces.reads.iter().any(TemplateValue::is_of_row)
-            }
+            Piece::Braces(braces) => braces.made.is_none() && !braces.reads_row(),
         };
         self.as_text().is_none() && self.pieces.iter().all(is_harmless)
     }
+}
+
+impl Braces {
+    fn reads_row(&self) -> bool {
+        self.reads.iter().any(TemplateValue::is_of_row)
+    }
+
+    fn row_values<'v>(&'v self, values: &'v impl Values) -> impl Iterator<Item = &'v str> {
+        row_values(self.reads.iter(), values)
+    }
+}
+
+fn row_values<'v>(
+    reads: impl Iterator<Item = &'v TemplateValue>,
+    values: &'v impl Values,
+) -> impl Iterator<Item = &'v str> {
+    reads.filter(|read| read.is_of_row()).filter_map(|read| match read {
+        TemplateValue::Tenant(name) => values.tenant(name),
+        _ => None,
+    })
 }
 
 /// A template as it is written, and what of it was brought in.

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::Router;
 use super::tenant_directory::TenantDirectory;
 use super::tenant_files;
-use crate::config::{Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
+use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
 use crate::export::rfc3339;
 use crate::route::RoutingKey;
 use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant};
@@ -124,9 +124,14 @@ pub enum TenantChangeError {
     /// What is pending can't become dead letters.
     #[error("there is no `dead_letter` in the configuration, where what is pending could go")]
     NoDeadLetters,
-    /// What was pending of a tenant that had the id is not dead-lettered yet.
-    #[error("what is left of the tenant that had this id is still becoming dead letters; ask again later")]
-    Leaving,
+    /// Something of a tenant that had the id is pending, which would go out with the row of the new one.
+    #[error(
+        "{0} bytes of a tenant that had this id are not delivered yet, and would be sent as this one's: wait until they are gone, or choose another id"
+    )]
+    Leaving(u64),
+    /// The file would be larger than one that is read.
+    #[error("the row would have {0} bytes, and a row has at most {LARGEST_ROW}: give it shorter values")]
+    TooLarge(usize),
     /// The file can't be read or written.
     #[error("can't change `{path}`: {reason}")]
     File {
@@ -183,16 +188,19 @@ impl TenantSwitch {
 impl Router {
     /// Adds a tenant of which `row` says all but who may send: that is one sender, whose token is returned.
     pub async fn create_tenant(
-        &self,
+        self: &Arc<Self>,
         id: String,
         row: Map<String, Json>,
     ) -> Result<IssuedToken, TenantChangeError> {
-        let tenants = self.tenants().clone();
+        let router = self.clone();
         self.tenant_registry()
             .change(move |directory| {
-                // Its data would become dead letters as well.
-                if tenants.known_account(&id).is_some_and(|account| account.is_given_up()) {
-                    return Err(TenantChangeError::Leaving);
+                let is_free = matches!(file_of(directory, &id), Err(TenantChangeError::UnknownTenant));
+                let account = router.tenants().known_account(&id);
+                let is_given_up = account.is_some_and(|account| account.is_given_up());
+                let left = router.pending_bytes_of(&id);
+                if is_free && (is_given_up || left > 0) {
+                    return Err(TenantChangeError::Leaving(left));
                 }
                 create(directory, id, &row)
             })
@@ -349,6 +357,7 @@ impl RowInFile {
     /// Writes the row as it is to be, if it can be used.
     fn save(self, directory: &TenantDirectory) -> Result<(Arc<str>, Arc<Tenant>), TenantChangeError> {
         let Self { name, path, before, row } = self;
+        check_size(&row)?;
         let tenant = tenant(directory.read_as(&name, row.as_str())).map_err(TenantChangeError::Unusable)?;
         if row.as_str() != before {
             match tenant_files::replace(&path, &before, row.as_str()) {
@@ -383,6 +392,7 @@ fn create(
     }
     row.add_sender(SENDER, &made.sha256)?;
     fill(&mut row, fields)?;
+    check_size(&row)?;
     let name: Arc<str> = format!("{id}.yaml").into();
     tenant(directory.read_as(&name, row.as_str())).map_err(TenantChangeError::Unusable)?;
     let path = directory.path().join(&*name);
@@ -396,6 +406,14 @@ fn create(
             Err(TenantChangeError::TenantExists(path))
         }
         Err(reason) => Err(TenantChangeError::File { path, reason }),
+    }
+}
+
+/// A row that is too large to be read must not be written: it would be broken from then on.
+fn check_size(row: &RowText) -> Result<(), TenantChangeError> {
+    match row.as_str().len() {
+        ..=LARGEST_ROW => Ok(()),
+        large => Err(TenantChangeError::TooLarge(large)),
     }
 }
 

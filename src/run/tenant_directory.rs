@@ -149,7 +149,7 @@ impl TenantDirectory {
 
     /// What is in the file of a row at this moment, which may not be in the table yet. Blocks as reading files does.
     pub(super) fn read_now(&self, name: &Arc<str>) -> io::Result<(String, ReadRow)> {
-        let bytes = regular::read(&self.path.join(&**name), LARGEST_ROW)?;
+        let bytes = regular::read(&self.path.join(&**name), LARGEST_ROW as u64)?;
         let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
         let read = self.read_as(name, &text);
         Ok((text, read))

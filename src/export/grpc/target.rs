@@ -125,8 +125,8 @@ impl Shared {
 
     fn render(&self, url: &Template, values: &impl Values) -> Result<GrpcTarget, TargetError> {
         let rendered = url.render_url(values)?;
-        let parsed = parse_url(&rendered.url)
-            .map_err(|source| TargetError::Url { url: shown(&rendered.shown), source })?;
+        let parsed =
+            parse_url(&rendered.url).map_err(|source| TargetError::url(&rendered.shown, source, url))?;
         let origin = Origin::of(&parsed).expect("`parse_url` has seen scheme and host");
         let scheme = if origin.https { "https" } else { "http" };
         let uri = format!("{scheme}://{}{}", origin.authority(), values.signal().method());
@@ -145,8 +145,8 @@ impl Shared {
             let text = template.0.render(values, Place::Header)?;
             // Metadata of this name is binary, and written in Base64.
             let text = if name.as_str().ends_with("-bin") { BASE64.encode(text) } else { text };
-            let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
-            headers.insert(name.clone(), configured(value, &template.0, &mut secrets));
+            let value = HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, &template.0))?;
+            headers.insert(name.clone(), configured(value, &template.0, values, &mut secrets));
         }
         if let Some(auth) = &self.auth {
             auth.reserve(&mut headers);

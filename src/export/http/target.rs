@@ -143,8 +143,8 @@ impl Shared {
 
     fn render(&self, template: &Template, values: &impl Values) -> Result<HttpTarget, TargetError> {
         let rendered = template.render_url(values)?;
-        let uri = parse_url(&rendered.url)
-            .map_err(|source| TargetError::Url { url: shown(&rendered.shown), source })?;
+        let uri =
+            parse_url(&rendered.url).map_err(|source| TargetError::url(&rendered.shown, source, template))?;
         let origin = Origin::of(&uri).expect("`parse_url` has seen scheme and host");
         let destination = self.destination(&origin)?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -166,8 +166,8 @@ impl Shared {
         }
         for (name, header) in &self.settings.headers {
             let text = header.0.render(values, Place::Header)?;
-            let value = HeaderValue::from_str(&text).map_err(|_| TargetError::HeaderValue(name.clone()))?;
-            headers.insert(name.clone(), configured(value, &header.0, &mut secrets));
+            let value = HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, &header.0))?;
+            headers.insert(name.clone(), configured(value, &header.0, values, &mut secrets));
         }
         if let Some(auth) = &self.auth {
             auth.reserve(&mut headers);

@@ -8,7 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 
-use crate::route::Template;
+use crate::route::{Template, Values};
 
 /// Characters of an upstream's message that are kept.
 const MAX_CHARS: usize = 256;
@@ -99,8 +99,11 @@ impl Secrets {
 pub(in crate::export) fn configured(
     value: HeaderValue,
     template: &Template,
+    values: &impl Values,
     secrets: &mut Secrets,
 ) -> HeaderValue {
+    // Each by itself: an upstream may say back only one of those that the header is put together from.
+    template.row_values(values).for_each(|value| secrets.add_whole(value));
     if template.shows_nothing_new() { value } else { keep_secret(value, secrets) }
 }
 

@@ -17,6 +17,9 @@ pub enum UrlError {
     /// User information, which would be shown wherever the URL is.
     #[error("a URL with credentials: write `headers: {{ Authorization: \"Basic …\" }}` instead")]
     Credentials,
+    /// A colon without a number behind it, or with one that no port has.
+    #[error("a URL with a port that is not a number from 1 to 65535")]
+    Port,
 }
 
 /// An absolute `http` or `https` URL.
@@ -29,7 +32,18 @@ pub(in crate::export) fn parse_url(text: &str) -> Result<Uri, UrlError> {
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(UrlError::Credentials);
     }
+    if !has_usable_port(&uri) {
+        return Err(UrlError::Port);
+    }
     Ok(uri)
+}
+
+/// Whether the URL names no port or one that exists. `http::Uri` takes any digits for a port and then has none, which would
+/// silently be that of the scheme.
+fn has_usable_port(uri: &Uri) -> bool {
+    let Some(authority) = uri.authority() else { return true };
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    port.is_empty() || authority.port_u16().is_some_and(|port| port != 0)
 }
 
 /// A URL for people, without user information and query.
@@ -39,4 +53,36 @@ pub(in crate::export) fn shown(url: &str) -> String {
     let authority = rest.split(['/', '#']).next().unwrap_or_default();
     let rest = authority.rfind('@').map_or(rest, |at| &rest[at + 1..]);
     format!("{scheme}://{rest}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_left_out_or_a_number_that_a_port_has() {
+        for url in [
+            "https://a",
+            "https://a/x",
+            "http://a:1",
+            "https://a:65535/x?y",
+            "http://[::1]",
+            "http://[::1]:4318/",
+        ] {
+            assert!(parse_url(url).is_ok(), "{url}");
+        }
+        for url in [
+            "https://a:",
+            "https://a:/x",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:99999/x",
+            "http://[::1]:",
+        ] {
+            assert_eq!(parse_url(url), Err(UrlError::Port), "{url}");
+        }
+        for url in ["https://a:b", "https://a:-1", "https://a:4318:4318", "https://a:+443"] {
+            assert!(parse_url(url).is_err(), "{url}");
+        }
+    }
 }
