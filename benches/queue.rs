@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice::otlp::{self, Signal};
 use sluice::route::{
-    Glob, Hit, KeySource, KeySpec, Matcher, Origin, RouteSpec, RouteTable, Unroutable, Unrouted,
+    EntryOrigin, Glob, Hit, KeySource, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted,
 };
 use sluice::stream::{
     Admission, BatchSettings, Budget, Outlet, Placement, QueueSettings, Registry, Reservation, Shared,
@@ -102,7 +102,7 @@ fn queue(criterion: &mut Criterion) {
                     let routed = routes.route::<Unroutable>(
                         Signal::Logs,
                         entry.resource(),
-                        &Origin::default(),
+                        &EntryOrigin::default(),
                         &mut scratch,
                         place,
                         |_, _| {},

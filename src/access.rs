@@ -7,12 +7,11 @@
 //! Tokens are kept as SHA-256 hashes and compared by them in constant time, so that neither memory nor the time of an answer
 //! tells of them.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::secret_hash::SecretHash;
 
 /// What a request to the admin listener wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,15 +46,11 @@ pub enum AdminCredential {
     WriteToken,
 }
 
-/// A token, as far as it is kept.
-#[derive(Clone, Copy)]
-pub struct HashedToken([u8; SHA256_OUTPUT_LEN]);
-
 /// The tokens of the admin listener.
 #[derive(Clone, Debug, Default)]
 pub struct AdminTokens {
-    read: Vec<HashedToken>,
-    write: Vec<HashedToken>,
+    read: Vec<SecretHash>,
+    write: Vec<SecretHash>,
     /// Without any token, everybody may read wherever the listener is.
     insecure: bool,
 }
@@ -84,42 +79,9 @@ pub struct AdminAccess {
     refused: [AtomicU64; AdminRefusal::ALL.len()],
 }
 
-impl HashedToken {
-    /// Of a token as it is sent.
-    pub fn of(token: &[u8]) -> Self {
-        let mut hash = [0; SHA256_OUTPUT_LEN];
-        hash.copy_from_slice(digest(&SHA256, token).as_ref());
-        Self(hash)
-    }
-
-    /// Of its SHA-256 in hexadecimal digits.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        if text.len() != 2 * SHA256_OUTPUT_LEN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let mut hash = [0; SHA256_OUTPUT_LEN];
-        for (byte, at) in hash.iter_mut().zip((0..text.len()).step_by(2)) {
-            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-        }
-        Some(Self(hash))
-    }
-
-    /// Looks at all of them, whichever it is.
-    fn is_one_of(self, tokens: &[Self]) -> bool {
-        tokens.iter().fold(Choice::from(0), |found, known| found | self.0.ct_eq(&known.0)).into()
-    }
-}
-
-/// Whoever has the hash of a weak token can find the token.
-impl fmt::Debug for HashedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
 impl AdminTokens {
     /// These tokens; without any, `insecure` lets everybody read wherever the listener is.
-    pub fn new(read: Vec<HashedToken>, write: Vec<HashedToken>, insecure: bool) -> Self {
+    pub fn new(read: Vec<SecretHash>, write: Vec<SecretHash>, insecure: bool) -> Self {
         Self { read, write, insecure }
     }
 
@@ -140,8 +102,8 @@ impl AdminTokens {
         entrance: AdminEntrance,
         token: Option<&[u8]>,
     ) -> Result<AdminCredential, AdminRefusal> {
-        let token = token.map(HashedToken::of);
-        let is = |tokens: &[HashedToken]| token.is_some_and(|token| token.is_one_of(tokens));
+        let token = token.map(|token| SecretHash::of(&[token]));
+        let is = |tokens: &[SecretHash]| token.is_some_and(|token| token.is_one_of(tokens));
         let (reads, writes) = (is(&self.read), is(&self.write));
         let missing = if token.is_some() { AdminRefusal::WrongToken } else { AdminRefusal::NoToken };
         match action {
@@ -258,7 +220,8 @@ mod tests {
     const ACTIONS: [AdminAction; 3] = [AdminAction::Read, AdminAction::Reload, AdminAction::Write];
 
     fn tokens(read: &[&str], write: &[&str]) -> AdminTokens {
-        let hashed = |tokens: &[&str]| tokens.iter().map(|token| HashedToken::of(token.as_bytes())).collect();
+        let hashed =
+            |tokens: &[&str]| tokens.iter().map(|token| SecretHash::of(&[token.as_bytes()])).collect();
         AdminTokens::new(hashed(read), hashed(write), false)
     }
 
@@ -330,23 +293,6 @@ mod tests {
         };
         assert_eq!(insecure(tokens(&[], &[])), [Ok(()), Err(NoWriteToken), Err(NoWriteToken)]);
         assert_eq!(insecure(tokens(&[], &["writer"])), [Err(NoToken); 3], "tokens that are there hold");
-    }
-
-    #[test]
-    fn a_hash_in_hexadecimal_stands_for_its_token() {
-        // Of `secret`.
-        let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
-        for text in [hash.to_owned(), hash.to_uppercase()] {
-            let token = HashedToken::from_hex(&text).unwrap();
-            assert!(HashedToken::of(b"secret").is_one_of(&[HashedToken::of(b"other"), token]));
-            assert!(!HashedToken::of(b"secret2").is_one_of(&[token]));
-            assert!(!format!("{token:?}").contains("2bb8"));
-        }
-        for wrong in
-            ["", "secret", &hash[1..], &format!("{hash}00"), &hash.replace('2', "+"), &"ä".repeat(32)]
-        {
-            assert!(HashedToken::from_hex(wrong).is_none(), "{wrong}");
-        }
     }
 
     #[test]

@@ -43,5 +43,6 @@ mod rename;
 pub mod route;
 mod rpc;
 pub mod run;
+mod secret_hash;
 pub mod stream;
 pub mod tenants;

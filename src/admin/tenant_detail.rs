@@ -11,7 +11,7 @@ use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
 use crate::stream::Stream;
-use crate::tenants::{Account, Row, Sender, Tenant, TenantTotals};
+use crate::tenants::{Sender, TableRow, Tenant, TenantAccount, TenantTotals};
 
 /// Streams listed, those first that have waited longest.
 const STREAMS: usize = 20;
@@ -26,10 +26,10 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
     let account = tenants.known_account(id);
     let id_known: Arc<str>;
     let tenant = match table.tenant(id) {
-        Some(Row::Ready(row)) => {
+        Some(TableRow::Ready(row)) => {
             ShownTenant { problem: table.problem(&row.place), ..ShownTenant::of_row(row) }
         }
-        Some(Row::Broken) => {
+        Some(TableRow::Broken) => {
             let (place, id, problem) =
                 table.problems().find(|(_, known, _)| known.is_some_and(|known| **known == *id))?;
             ShownTenant::of_broken_row(place, id, problem)
@@ -123,7 +123,7 @@ fn of_values(row: &Tenant) -> Value {
 }
 
 /// What the tenant may have, and how much of it it has.
-fn limits(row: &Tenant, account: Option<&Account>) -> Value {
+fn limits(row: &Tenant, account: Option<&TenantAccount>) -> Value {
     let limits = &row.limits;
     let usage = account.map(|account| account.quota().usage(limits)).unwrap_or_default();
     let rate = account.map_or(0, |account| account.totals().rate());

@@ -15,7 +15,7 @@ use crate::export::Fate;
 use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
-use crate::tenants::{Account, TenantTotals};
+use crate::tenants::{TenantAccount, TenantTotals};
 
 /// The figures of every tenant that has sent, or has streams, since the process began. What is 0 is left out.
 pub(super) fn encode(router: &Arc<Router>) -> String {
@@ -47,7 +47,7 @@ impl Collector for TenantScrape {
     }
 }
 
-fn counts(page: &mut Page<'_>, accounts: &[Arc<Account>]) -> fmt::Result {
+fn counts(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
     page.counters(
         "sluice_tenant_received_records",
         "Spans, data points and log records received of a tenant",
@@ -118,7 +118,7 @@ fn counts(page: &mut Page<'_>, accounts: &[Arc<Account>]) -> fmt::Result {
     Ok(())
 }
 
-fn moments(page: &mut Page<'_>, accounts: &[Arc<Account>]) -> fmt::Result {
+fn moments(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
     let gauges: [(&str, &str, Moment); 3] = [
         (
             "sluice_tenant_last_received_timestamp_seconds",
@@ -151,7 +151,7 @@ fn moments(page: &mut Page<'_>, accounts: &[Arc<Account>]) -> fmt::Result {
     Ok(())
 }
 
-fn streams(page: &mut Page<'_>, router: &Router, accounts: &[Arc<Account>]) -> fmt::Result {
+fn streams(page: &mut Page<'_>, router: &Router, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
     let streams = streams_by_tenant(router);
     page.gauges("sluice_tenant_streams", "Live streams of a tenant", |family| {
         accounts

@@ -11,7 +11,7 @@ use crate::export::{Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
-use crate::tenants::{Account, RowProblem, Tenant, TenantFailure, TenantTotals};
+use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
 
 /// A tenant from which nothing has come for so long is silent.
 const SILENT: Duration = Duration::from_secs(600);
@@ -54,7 +54,7 @@ pub(super) struct ShownTenant<'t> {
     pub(super) row: Option<&'t Arc<Tenant>>,
     pub(super) problem: Option<&'t RowProblem>,
     /// If it has sent or has streams.
-    pub(super) account: Option<Arc<Account>>,
+    pub(super) account: Option<Arc<TenantAccount>>,
     pub(super) streams: TenantStreams,
 }
 
@@ -121,7 +121,7 @@ impl<'t> ShownTenant<'t> {
     }
 
     pub(super) fn totals(&self) -> Option<&TenantTotals> {
-        self.account.as_deref().map(Account::totals)
+        self.account.as_deref().map(TenantAccount::totals)
     }
 
     pub(super) fn is(&self, state: TenantState) -> bool {

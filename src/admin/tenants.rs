@@ -45,14 +45,14 @@ pub(super) enum TenantPage<'p> {
 pub(super) enum TenantChange {
     Create,
     Replace(String),
-    Delete(String, Pending),
+    Delete(String, PendingData),
     Switch(String, TenantSwitch),
     Rotate(String),
 }
 
 /// What becomes of what is pending of a tenant that is to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pending {
+pub(super) enum PendingData {
     /// It keeps the tenant from being removed.
     Refuse,
     DeadLetter,
@@ -96,11 +96,11 @@ impl<'p> TenantPage<'p> {
 impl TenantChange {
     /// What a request asks for on a page; `None` if the page does not take its method. An error is for whoever has sent it.
     pub(super) fn of(page: TenantPage<'_>, head: &Parts) -> Result<Option<Self>, String> {
-        let mut pending = Pending::Refuse;
+        let mut pending = PendingData::Refuse;
         for (name, value) in query::parameters(head.uri.query().unwrap_or_default()) {
             match (page, &head.method, name, value.as_str()) {
                 (TenantPage::One(_), &Method::DELETE, "pending", "dead_letter") => {
-                    pending = Pending::DeadLetter;
+                    pending = PendingData::DeadLetter;
                 }
                 (TenantPage::One(_), &Method::DELETE, "pending", _) => {
                     return Err("`pending` can be dead_letter, and nothing else".to_owned());
@@ -111,7 +111,7 @@ impl TenantChange {
         Ok(Self::asked(page, &head.method, pending))
     }
 
-    fn asked(page: TenantPage<'_>, method: &Method, pending: Pending) -> Option<Self> {
+    fn asked(page: TenantPage<'_>, method: &Method, pending: PendingData) -> Option<Self> {
         // What is no text is no id, as this is none.
         let decoded = |id: &str| percent_decode_str(id).decode_utf8().map(String::from).unwrap_or_default();
         match (page, method) {
@@ -129,8 +129,8 @@ impl TenantChange {
         match self {
             Self::Create => "create",
             Self::Replace(_) => "replace",
-            Self::Delete(_, Pending::Refuse) => "delete",
-            Self::Delete(_, Pending::DeadLetter) => "delete and dead-letter",
+            Self::Delete(_, PendingData::Refuse) => "delete",
+            Self::Delete(_, PendingData::DeadLetter) => "delete and dead-letter",
             Self::Switch(_, switch) => switch.name(),
             Self::Rotate(_) => "rotate",
         }
@@ -229,8 +229,8 @@ async fn apply(
         }
         TenantChange::Delete(id, pending) => {
             let left = match pending {
-                Pending::Refuse => router.delete_tenant(id.clone()).await.map(|()| 0)?,
-                Pending::DeadLetter => router.delete_pending_tenant(id.clone()).await?,
+                PendingData::Refuse => router.delete_tenant(id.clone()).await.map(|()| 0)?,
+                PendingData::DeadLetter => router.delete_pending_tenant(id.clone()).await?,
             };
             let status = if left == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
             Ok(server::json(status, &json!({ "id": id, "deleted": true, "pending_bytes": left })))

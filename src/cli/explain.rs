@@ -13,7 +13,7 @@ use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::receive::{Owner, SenderIdentity};
-use crate::route::{Origin, RouteTable, RoutingKey, Unroutable, Unrouted};
+use crate::route::{EntryOrigin, RouteTable, RoutingKey, Unroutable, Unrouted};
 use crate::run;
 use crate::stream::StreamName;
 use crate::tenants::Table;
@@ -220,7 +220,7 @@ impl Explanation {
         let of_row: Option<Vec<usize>> = tenant
             .and_then(|tenant| tenant.exporters.as_ref())
             .map(|names| names.iter().filter_map(|name| position(name)).collect());
-        let origin = Origin {
+        let origin = EntryOrigin {
             receiver: self.receiver.as_deref(),
             tenant: tenant.map(|tenant| &*tenant.id),
             exporters: of_row.as_deref(),

@@ -15,7 +15,7 @@ use prost::Message;
 
 use crate::otlp::{Signal, put_frame};
 use crate::receive::Snapshot;
-use crate::route::{Origin, RoutingKey, Unroutable};
+use crate::route::{EntryOrigin, RoutingKey, Unroutable};
 use crate::stream::StreamName;
 
 /// Logs first: they are what people send by hand.
@@ -86,7 +86,7 @@ fn is_taken(snapshot: &Snapshot, signal: Signal, resource: &Resource) -> bool {
     let routed = snapshot.routes.route::<Unroutable>(
         signal,
         &resource.encode_to_vec(),
-        &Origin::default(),
+        &EntryOrigin::default(),
         &mut String::new(),
         |hit| {
             let name = StreamName { signal, key: RoutingKey::written(hit.key) };

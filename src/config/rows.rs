@@ -17,7 +17,7 @@ use crate::byte_order_mark;
 use crate::regular::{self, FileStamp};
 use crate::tenants::{BrokenRow, RowContent, Tenant};
 #[cfg(any(test, fuzzing))]
-use crate::tenants::{Row, Table, TableSettings};
+use crate::tenants::{Table, TableRow, TableSettings};
 
 /// A file with one row is not larger.
 pub(crate) const LARGEST_ROW: usize = 1 << 20;
@@ -208,7 +208,9 @@ pub(crate) fn check_row(text: &str) {
         RowContent::Row(tenant) => {
             assert!(&*tenant.id == "acme" && !has_error);
             let table = Table::of(TableSettings::default(), std::slice::from_ref(&tenant), &Table::default());
-            assert!(matches!(table.tenant("acme"), Some(Row::Ready(same)) if Arc::ptr_eq(same, &tenant)));
+            assert!(
+                matches!(table.tenant("acme"), Some(TableRow::Ready(same)) if Arc::ptr_eq(same, &tenant))
+            );
         }
         RowContent::Broken(broken) => assert!(has_error && !broken.problem.is_empty()),
         RowContent::Gone => panic!("a text is there"),

@@ -10,7 +10,7 @@ use super::ExporterSettings;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, TENANT_ID, TemplateValue, Values};
 use crate::stream::StreamName;
-use crate::tenants::{Row, Table, Tenant, Tenants};
+use crate::tenants::{Table, TableRow, Tenant, Tenants};
 
 /// A stream, or a dead letter of one, with the row of its tenant: what templates are filled with for an attempt.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ impl<V: Values> Values for WithRow<'_, V> {
 /// The row of the tenant that a key belongs to, if it belongs to one and the table has a row for it.
 fn row_of(table: &Table, key: &RoutingKey) -> Option<Arc<Tenant>> {
     match table.tenant(key.tenant()?)? {
-        Row::Ready(tenant) => Some(tenant.clone()),
-        Row::Broken => None,
+        TableRow::Ready(tenant) => Some(tenant.clone()),
+        TableRow::Broken => None,
     }
 }
 

@@ -24,7 +24,7 @@ use super::tally::{PlacedEntry, Tally};
 use super::{Caller, Outcome, SenderIdentity, Transport};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
-use crate::route::{Origin, Unroutable, Unrouted};
+use crate::route::{EntryOrigin, Unroutable, Unrouted};
 use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Shed, Writing};
 use crate::tenants::{Tenant, UnknownTenant};
 
@@ -395,7 +395,7 @@ fn place<'a>(
     admission: &mut Admission<'a>,
 ) -> Result<(usize, Option<String>), Trouble> {
     let of_row = from.exporters(snapshot)?;
-    let origin = Origin {
+    let origin = EntryOrigin {
         receiver: Some(from.receiver),
         tenant: from.tenant.map(|tenant| &*tenant.id),
         exporters: of_row.as_deref(),

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::intake::Intake;
 use super::{Caller, Transport};
 use crate::otlp::Signal;
-use crate::tenants::{Account, Rate, RateExceeded, Tenant, Tenants};
+use crate::tenants::{Rate, RateExceeded, Tenant, TenantAccount, Tenants};
 
 /// What each tenant with a rate has in a request.
 ///
@@ -18,7 +18,7 @@ pub(super) struct Charges(SmallVec<[Charge; 1]>);
 /// Bytes of one tenant. It may have several in a request.
 #[derive(Debug)]
 struct Charge {
-    account: Arc<Account>,
+    account: Arc<TenantAccount>,
     rate: Rate,
     bytes: u64,
 }
@@ -70,7 +70,7 @@ impl Intake {
     }
 }
 
-fn exceeded(account: &Account, rate: Rate) -> Option<RateExceeded> {
+fn exceeded(account: &TenantAccount, rate: Rate) -> Option<RateExceeded> {
     let retry_after = account.quota().wait_for(rate)?;
     Some(RateExceeded { tenant: account.id().clone(), retry_after })
 }

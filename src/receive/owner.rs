@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::SenderIdentity;
 use super::caller::printable;
 use crate::otlp::{self, Entry, Found, Value};
-use crate::tenants::{Row, Table, Tenant, UnknownTenant};
+use crate::tenants::{Table, TableRow, Tenant, UnknownTenant};
 
 /// The id of the row that stands in for tenants which are not in the table.
 const STAND_IN: &str = "default";
@@ -113,11 +113,11 @@ impl<'t> Owner<'t> {
     /// The tenant of this id.
     pub(crate) fn listed(table: &'t Table, id: &str) -> Self {
         match table.tenant(id) {
-            Some(Row::Ready(tenant)) if tenant.paused => {
+            Some(TableRow::Ready(tenant)) if tenant.paused => {
                 Self::Unavailable(UnavailableOwner::Paused(tenant.id.to_string()))
             }
-            Some(Row::Ready(tenant)) => Self::Tenant(tenant),
-            Some(Row::Broken) => Self::Unavailable(UnavailableOwner::Broken(id.to_owned())),
+            Some(TableRow::Ready(tenant)) => Self::Tenant(tenant),
+            Some(TableRow::Broken) => Self::Unavailable(UnavailableOwner::Broken(id.to_owned())),
             None => {
                 let unknown = Self::Unknown(UnknownOwner { named: printable(id) });
                 if table.unknown() != UnknownTenant::Default || id == STAND_IN {

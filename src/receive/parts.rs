@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::owner::Owner;
 use super::{Caller, Outcome};
 use crate::otlp::{self, Entry, Signal};
-use crate::tenants::{Account, Tenants};
+use crate::tenants::{TenantAccount, Tenants};
 
 /// So many parts are looked through one by one.
 const FEW: usize = 8;
@@ -31,7 +31,7 @@ pub(super) struct TenantParts {
 /// What of a request belongs to one tenant.
 #[derive(Debug)]
 struct TenantPart {
-    account: Arc<Account>,
+    account: Arc<TenantAccount>,
     /// Of valid entries.
     records: u64,
     bytes: u64,

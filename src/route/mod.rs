@@ -13,7 +13,7 @@ pub use crate::glob::Glob;
 pub use key::RoutingKey;
 pub use matcher::Matcher;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
-pub use table::{Hit, LONGEST_KEY, Miss, Origin, RouteTable, Unroutable, Unusable};
+pub use table::{EntryOrigin, Hit, LONGEST_KEY, Miss, RouteTable, Unroutable, Unusable};
 pub use template::{
     Place, RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateValue, Values,
 };

@@ -50,20 +50,20 @@ struct Route {
 #[derive(Debug)]
 enum Key {
     Route,
-    One(Source),
-    Parts(Vec<(Box<str>, Source)>),
+    One(KeyReading),
+    Parts(Vec<(Box<str>, KeyReading)>),
 }
 
 /// Where a key or a part of it comes from.
 #[derive(Debug)]
-enum Source {
+enum KeyReading {
     Attributes(Vec<usize>),
     Template(Template),
 }
 
 /// Where an entry comes from.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Origin<'o> {
+pub struct EntryOrigin<'o> {
     /// The receiver that it came by; `None` if that is not known, so that it may be any.
     pub receiver: Option<&'o str>,
     /// The id of the tenant whose it is.
@@ -242,9 +242,9 @@ impl RouteTable {
                 }
                 let mut source = |source| match source {
                     KeySource::Attributes(names) => {
-                        Source::Attributes(names.iter().map(|name| position(name)).collect())
+                        KeyReading::Attributes(names.iter().map(|name| position(name)).collect())
                     }
-                    KeySource::Template(template) => Source::Template(template),
+                    KeySource::Template(template) => KeyReading::Template(template),
                 };
                 let key = match spec.key {
                     KeySpec::Route => Key::Route,
@@ -323,7 +323,7 @@ impl RouteTable {
         &self,
         signal: Signal,
         resource: &[u8],
-        origin: &Origin<'_>,
+        origin: &EntryOrigin<'_>,
         scratch: &mut String,
         mut hit: impl FnMut(Hit<'_>) -> Result<(), E>,
         mut miss: impl FnMut(usize, &dyn Fn() -> Miss),
@@ -384,7 +384,7 @@ impl RouteTable {
     }
 
     /// Why a source gives no key; nothing if it gives one.
-    fn why_nothing(&self, source: &Source, attributes: &Attributes<'_>) -> Vec<String> {
+    fn why_nothing(&self, source: &KeyReading, attributes: &Attributes<'_>) -> Vec<String> {
         let unusable = |at: usize| {
             let why = attributes.values[at].usable().err()?;
             Some(format!("`{}` {why}", self.attributes[at]))
@@ -392,8 +392,8 @@ impl RouteTable {
         let position = |name: &str| self.attributes.iter().position(|known| &**known == name);
         match source {
             _ if source.text(attributes, &mut String::new()) => Vec::new(),
-            Source::Attributes(positions) => positions.iter().filter_map(|at| unusable(*at)).collect(),
-            Source::Template(template) => {
+            KeyReading::Attributes(positions) => positions.iter().filter_map(|at| unusable(*at)).collect(),
+            KeyReading::Template(template) => {
                 let rendered = template.render(attributes, Place::Key);
                 let whole = rendered.ok().and_then(|key| as_key(&key).err()).map(|why| format!("it {why}"));
                 let nobodys = attributes.tenant.is_none()
@@ -457,7 +457,7 @@ impl Route {
     }
 }
 
-impl Source {
+impl KeyReading {
     /// Adds the text to `out`, or says that it is absent.
     fn text(&self, attributes: &Attributes<'_>, out: &mut String) -> bool {
         match self {

@@ -25,7 +25,7 @@ use super::registry::{NoStream, Registry, StreamCount};
 use super::share::OwnShares;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
-use crate::tenants::Account;
+use crate::tenants::TenantAccount;
 
 /// Set in `held` when the registry has let go of the stream: nothing may be reserved any more.
 const GONE: u64 = 1 << 63;
@@ -61,7 +61,7 @@ pub struct Stream {
     /// Its place in the journal, if there is one.
     pub(super) durable: Option<Durable>,
     /// Of the tenant whose data it holds, if that is one's.
-    account: Option<Arc<Account>>,
+    account: Option<Arc<TenantAccount>>,
 }
 
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Stream {
         name: StreamName,
         registry: Arc<Registry>,
         route: Option<Arc<StreamCount>>,
-        account: Option<Arc<Account>>,
+        account: Option<Arc<TenantAccount>>,
         durable: Option<Durable>,
         history: History,
     ) -> Self {
@@ -156,7 +156,7 @@ impl Stream {
     }
 
     /// Of the tenant whose data it holds, if that is one's.
-    pub fn account(&self) -> Option<&Arc<Account>> {
+    pub fn account(&self) -> Option<&Arc<TenantAccount>> {
         self.account.as_ref()
     }
 

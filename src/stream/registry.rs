@@ -21,7 +21,7 @@ use super::{Budget, QueueSettings, Shed, StreamName};
 use crate::journal::{Journal, RecoveredStream};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
-use crate::tenants::{Account, TenantLimit, Tenants};
+use crate::tenants::{TenantAccount, TenantLimit, Tenants};
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -88,12 +88,16 @@ impl Shared {
     }
 
     /// The account of the tenant whose data a stream of this name holds, if that is one's.
-    fn account_of(&self, name: &StreamName) -> Option<Arc<Account>> {
+    fn account_of(&self, name: &StreamName) -> Option<Arc<TenantAccount>> {
         name.key.tenant().map(|tenant| self.tenants.account(tenant))
     }
 
     /// Counts one more stream against all limits of streams that it falls under, or against none.
-    fn join(&self, route: Option<&Arc<StreamCount>>, account: Option<&Account>) -> Result<(), NoStream> {
+    fn join(
+        &self,
+        route: Option<&Arc<StreamCount>>,
+        account: Option<&TenantAccount>,
+    ) -> Result<(), NoStream> {
         if !self.streams.join() {
             return Err(NoStream::TooMany);
         }
@@ -111,14 +115,14 @@ impl Shared {
     }
 
     /// Counts one more stream, whatever the limits are.
-    pub(super) fn join_anyway(&self, route: Option<&Arc<StreamCount>>, account: Option<&Account>) {
+    pub(super) fn join_anyway(&self, route: Option<&Arc<StreamCount>>, account: Option<&TenantAccount>) {
         self.streams.join_anyway();
         route.inspect(|route| route.join_anyway());
         account.inspect(|account| account.quota().join_stream_anyway());
     }
 
     /// Takes a stream off the limits again.
-    pub(super) fn leave(&self, route: Option<&Arc<StreamCount>>, account: Option<&Account>) {
+    pub(super) fn leave(&self, route: Option<&Arc<StreamCount>>, account: Option<&TenantAccount>) {
         self.streams.leave();
         route.inspect(|route| route.leave());
         account.inspect(|account| account.quota().leave_stream());
@@ -171,7 +175,7 @@ pub enum NoStream {
 #[derive(Debug)]
 pub struct Ending {
     registry: Arc<Registry>,
-    account: Option<Arc<Account>>,
+    account: Option<Arc<TenantAccount>>,
     records: u64,
     bytes: u64,
 }
@@ -472,7 +476,7 @@ impl Registry {
         }
     }
 
-    fn count_routed(&self, account: Option<&Account>, signal: Signal, records: u64, bytes: u64) {
+    fn count_routed(&self, account: Option<&TenantAccount>, signal: Signal, records: u64, bytes: u64) {
         if let Some(account) = account {
             account.totals().count_routed(signal, records, bytes);
         }
@@ -481,7 +485,7 @@ impl Registry {
         self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    fn count_ended(&self, account: Option<&Account>, records: u64, bytes: u64) {
+    fn count_ended(&self, account: Option<&TenantAccount>, records: u64, bytes: u64) {
         self.pending_records.fetch_sub(records, Ordering::AcqRel);
         self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
         if let Some(account) = account {

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 
 use super::queue::{Bound, Queue, Stream};
 use super::refused::Full;
-use crate::tenants::{Share, TenantLimit, TenantLimits};
+use crate::tenants::{QuotaShare, TenantLimit, TenantLimits};
 
 /// What a request has reserved of its tenants' shares, by the address of the share.
 #[derive(Debug, Default)]
 pub(super) struct OwnShares(HashMap<usize, u64>);
 
 impl OwnShares {
-    fn of(&mut self, share: &Share) -> &mut u64 {
+    fn of(&mut self, share: &QuotaShare) -> &mut u64 {
         self.0.entry(std::ptr::from_ref(share).addr()).or_default()
     }
 }
@@ -37,7 +37,7 @@ impl Bound {
 
 impl Stream {
     /// The share that counts what the stream holds, if it is a tenant's.
-    fn share(&self) -> Option<&Share> {
+    fn share(&self) -> Option<&QuotaShare> {
         let quota = self.account()?.quota();
         Some(if self.durable.is_some() { quota.journal() } else { quota.memory() })
     }
@@ -96,7 +96,7 @@ impl Stream {
     }
 
     /// The share that counts what is in memory of what is on disk as well.
-    fn copies(&self) -> Option<&Share> {
+    fn copies(&self) -> Option<&QuotaShare> {
         self.durable.as_ref()?;
         Some(self.account()?.quota().memory())
     }

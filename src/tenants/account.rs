@@ -10,14 +10,14 @@ use super::quota::Quota;
 /// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
 /// it.
 #[derive(Debug)]
-pub struct Account {
+pub struct TenantAccount {
     id: Arc<str>,
     given_up: AtomicBool,
     totals: TenantTotals,
     quota: Quota,
 }
 
-impl Account {
+impl TenantAccount {
     pub(super) fn new(id: Arc<str>) -> Self {
         Self { id, given_up: AtomicBool::new(false), totals: TenantTotals::new(), quota: Quota::new() }
     }
@@ -32,12 +32,12 @@ impl Account {
         self.given_up.store(true, Ordering::Release);
     }
 
-    /// Ends [`Account::give_up`].
+    /// Ends [`TenantAccount::give_up`].
     pub fn take_back(&self) {
         self.given_up.store(false, Ordering::Release);
     }
 
-    /// Whether [`Account::give_up`] was called, and not ended.
+    /// Whether [`TenantAccount::give_up`] was called, and not ended.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
     }

@@ -1,8 +1,6 @@
 //! What a sender proves who it is with, of which only hashes are kept.
 
-use std::fmt;
-
-use ring::digest::{Context, SHA256};
+use crate::secret_hash::SecretHash;
 
 /// A sender's credential. Two that are equal are known by the same thing, so that no two senders may have them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,46 +39,12 @@ impl Credential {
     /// is in use; of a user and a password nothing; of a certificate its name, which is no secret.
     pub fn masked(&self) -> String {
         match self {
-            Self::Token(SecretHash([first, second, ..])) => format!("sha256:{first:02x}{second:02x}…"),
+            Self::Token(hash) => hash.masked(),
             Self::Basic(_) => "[redacted]".to_owned(),
             Self::Certificate(CertificateName::Uri(uri)) => format!("uri:{uri}"),
             Self::Certificate(CertificateName::Dns(name)) => format!("dns:{name}"),
             Self::Certificate(CertificateName::CommonName(name)) => format!("cn:{name}"),
         }
-    }
-}
-
-/// A SHA-256. It is found in a hash table, so that no comparison takes the longer the more of it is right, and who does
-/// not know the secret can't choose it either. It is never shown whole: a short password could be guessed from it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SecretHash([u8; 32]);
-
-impl SecretHash {
-    /// Of these bytes one after the other.
-    pub fn of(parts: &[&[u8]]) -> Self {
-        let mut context = Context::new(&SHA256);
-        for part in parts {
-            context.update(part);
-        }
-        Self(context.finish().as_ref().try_into().expect("a SHA-256 has 32 bytes"))
-    }
-
-    /// From 64 hexadecimal digits, in either case.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-        }
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Debug for SecretHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretHash([redacted])")
     }
 }
 

@@ -49,7 +49,8 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::tenants::{Credential, SecretHash};
+    use crate::secret_hash::SecretHash;
+    use crate::tenants::Credential;
 
     #[test]
     fn a_token_is_new_each_time_and_known_by_its_hash() {

@@ -6,8 +6,8 @@ use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use super::account::Account;
-use super::table::{Row, Table};
+use super::account::TenantAccount;
+use super::table::{Table, TableRow};
 use super::tenant::TenantLimits;
 
 /// The table in use. It is swapped as a whole: whoever has loaded it sees one state of all rows.
@@ -16,7 +16,7 @@ pub struct Tenants {
     table: ArcSwap<Table>,
     version: watch::Sender<u64>,
     /// Of tenants that have sent, or have streams, since the process began.
-    accounts: DashMap<Arc<str>, Arc<Account>>,
+    accounts: DashMap<Arc<str>, Arc<TenantAccount>>,
 }
 
 impl Default for Tenants {
@@ -32,21 +32,21 @@ impl Tenants {
     }
 
     /// The account of a tenant, which is opened if there is none.
-    pub fn account(&self, id: &str) -> Arc<Account> {
+    pub fn account(&self, id: &str) -> Arc<TenantAccount> {
         if let Some(account) = self.accounts.get(id) {
             return account.clone();
         }
         let id: Arc<str> = id.into();
-        self.accounts.entry(id.clone()).or_insert_with(|| Arc::new(Account::new(id))).clone()
+        self.accounts.entry(id.clone()).or_insert_with(|| Arc::new(TenantAccount::new(id))).clone()
     }
 
     /// The account of a tenant, if one was opened.
-    pub fn known_account(&self, id: &str) -> Option<Arc<Account>> {
+    pub fn known_account(&self, id: &str) -> Option<Arc<TenantAccount>> {
         self.accounts.get(id).map(|account| account.clone())
     }
 
     /// Looks at the account of every tenant that has sent, or has streams, since the process began, in no order.
-    pub fn for_each_account(&self, mut look: impl FnMut(&Arc<Account>)) {
+    pub fn for_each_account(&self, mut look: impl FnMut(&Arc<TenantAccount>)) {
         for account in &self.accounts {
             look(&account);
         }
@@ -55,8 +55,8 @@ impl Tenants {
     /// How much a tenant may have, by its row as it is now. A tenant that has none any more is not limited in what is left of it.
     pub fn limits(&self, id: &str) -> TenantLimits {
         match self.table.load().tenant(id) {
-            Some(Row::Ready(tenant)) => tenant.limits,
-            Some(Row::Broken) | None => TenantLimits::default(),
+            Some(TableRow::Ready(tenant)) => tenant.limits,
+            Some(TableRow::Broken) | None => TenantLimits::default(),
         }
     }
 

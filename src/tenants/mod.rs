@@ -4,11 +4,11 @@
 //! are at one moment, with the indexes by which a credential finds its sender; it does not change, a changed one takes
 //! its place in [`Tenants`], which everybody shares.
 //!
-//! An [`Account`] is what is kept of a tenant that has sent or has streams, whatever becomes of its row.
+//! An [`TenantAccount`] is what is kept of a tenant that has sent or has streams, whatever becomes of its row.
 //!
 //! Rows are read elsewhere: `config` makes them of YAML, `run` notices when files change. What stands here is what a
 //! table makes of rows: which of two rows with the same credential counts, what a broken row keeps, and what is answered
-//! to a credential that nobody knows. An [`Account`] is kept of each tenant while rows come and go; what it has used of its
+//! to a credential that nobody knows. An [`TenantAccount`] is kept of each tenant while rows come and go; what it has used of its
 //! row's limits is its [`Quota`].
 
 mod account;
@@ -23,13 +23,13 @@ mod table;
 mod tenant;
 mod totals;
 
-pub use account::Account;
-pub use credential::{CertificateName, CertificateNames, Credential, SecretHash};
+pub use account::TenantAccount;
+pub use credential::{CertificateName, CertificateNames, Credential};
 pub use generated::GeneratedToken;
 pub use live::Tenants;
-pub use quota::{Quota, QuotaUsage, RateExceeded, Share, TenantLimit};
+pub use quota::{Quota, QuotaShare, QuotaUsage, RateExceeded, TenantLimit};
 pub use table::{
-    AppliedRows, BrokenRow, Found, Row, RowChange, RowContent, RowProblem, Table, TableSettings,
+    AppliedRows, BrokenRow, RowChange, RowContent, RowProblem, SenderLookup, Table, TableRow, TableSettings,
     UnknownTenant,
 };
 pub use tenant::{Rate, Sender, Tenant, TenantLimits, TenantValues};

@@ -22,15 +22,15 @@ const RECENT: Duration = Duration::from_secs(60);
 pub struct Quota {
     bucket: Mutex<Bucket>,
     streams: AtomicUsize,
-    memory: Share,
-    journal: Share,
+    memory: QuotaShare,
+    journal: QuotaShare,
     /// When something was last refused for a limit.
     last_refusal: Mutex<Option<Instant>>,
 }
 
 /// Framed bytes that all streams of a tenant hold of something.
 #[derive(Debug, Default)]
-pub struct Share(AtomicU64);
+pub struct QuotaShare(AtomicU64);
 
 /// How much a tenant has used of what its row may limit, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl Quota {
         Self {
             bucket: Mutex::new(Bucket::full(Instant::now())),
             streams: AtomicUsize::new(0),
-            memory: Share::default(),
-            journal: Share::default(),
+            memory: QuotaShare::default(),
+            journal: QuotaShare::default(),
             last_refusal: Mutex::new(None),
         }
     }
@@ -113,12 +113,12 @@ impl Quota {
     }
 
     /// What its streams hold in memory.
-    pub fn memory(&self) -> &Share {
+    pub fn memory(&self) -> &QuotaShare {
         &self.memory
     }
 
     /// What its streams hold in the journal.
-    pub fn journal(&self) -> &Share {
+    pub fn journal(&self) -> &QuotaShare {
         &self.journal
     }
 
@@ -144,7 +144,7 @@ impl Quota {
     }
 }
 
-impl Share {
+impl QuotaShare {
     /// Bytes held.
     pub fn held(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn an_empty_stream_takes_any_size_unless_others_have_all_of_the_share() {
-        let share = Share::default();
+        let share = QuotaShare::default();
         assert!(share.take_within(500, 100, 0, true), "nothing else is held");
         assert!(!share.take_within(1, 100, 0, true), "others hold all of it");
         assert!(share.take_within(500, 100, 500, true), "what is held is the same request's");

@@ -105,7 +105,7 @@ pub struct AppliedRows {
 
 /// What the table has under an id.
 #[derive(Clone, Copy, Debug)]
-pub enum Row<'a> {
+pub enum TableRow<'a> {
     /// A tenant.
     Ready(&'a Arc<Tenant>),
     /// A row that is broken and never was a tenant.
@@ -114,7 +114,7 @@ pub enum Row<'a> {
 
 /// Whose a credential is.
 #[derive(Clone, Copy, Debug)]
-pub enum Found<'a> {
+pub enum SenderLookup<'a> {
     /// A sender's, by its position.
     Sender {
         /// Whose sender it is.
@@ -133,11 +133,11 @@ pub enum Found<'a> {
 #[derive(Clone, Debug, Default)]
 struct RowState {
     tenant: Option<Arc<Tenant>>,
-    fault: Option<Arc<Fault>>,
+    fault: Option<Arc<RowFault>>,
 }
 
 #[derive(Debug)]
-struct Fault {
+struct RowFault {
     id: Option<Arc<str>>,
     problem: RowProblem,
     credentials: Box<[Credential]>,
@@ -169,7 +169,7 @@ impl Table {
         let mut table = Self { settings: Arc::new(settings), ..Self::default() };
         for tenant in tenants {
             let tenant = match before.tenant(&tenant.id) {
-                Some(Row::Ready(same)) if *same == *tenant && same.place == tenant.place => same,
+                Some(TableRow::Ready(same)) if *same == *tenant && same.place == tenant.place => same,
                 _ => tenant,
             };
             table.set(&tenant.place.clone(), Some(RowState { tenant: Some(tenant.clone()), fault: None }));
@@ -204,8 +204,8 @@ impl Table {
     }
 
     /// The row of this id.
-    pub fn tenant(&self, id: &str) -> Option<Row<'_>> {
-        self.ids.get(id).map(|slot| slot.holder.as_ref().map_or(Row::Broken, Row::Ready))
+    pub fn tenant(&self, id: &str) -> Option<TableRow<'_>> {
+        self.ids.get(id).map(|slot| slot.holder.as_ref().map_or(TableRow::Broken, TableRow::Ready))
     }
 
     /// Every tenant, in no order.
@@ -234,43 +234,45 @@ impl Table {
     }
 
     /// Whose a bearer token is.
-    pub fn by_token(&self, token: &[u8], now: SystemTime) -> Found<'_> {
+    pub fn by_token(&self, token: &[u8], now: SystemTime) -> SenderLookup<'_> {
         self.find(&Credential::token(token), now)
     }
 
     /// Whose a user name and a password are.
-    pub fn by_basic(&self, username: &[u8], password: &[u8], now: SystemTime) -> Found<'_> {
+    pub fn by_basic(&self, username: &[u8], password: &[u8], now: SystemTime) -> SenderLookup<'_> {
         self.find(&Credential::basic(username, password), now)
     }
 
     /// Whose a client certificate is: by the first of its URIs, DNS names and common name that is anybody's.
-    pub fn by_certificate(&self, names: &CertificateNames, now: SystemTime) -> Found<'_> {
-        let mut best = if self.uncertain > 0 { Found::Unavailable } else { Found::Unknown };
+    pub fn by_certificate(&self, names: &CertificateNames, now: SystemTime) -> SenderLookup<'_> {
+        let mut best = if self.uncertain > 0 { SenderLookup::Unavailable } else { SenderLookup::Unknown };
         for credential in names.credentials() {
             match self.find(&credential, now) {
-                found @ Found::Sender { .. } => return found,
-                Found::Expired => best = Found::Expired,
-                Found::Unavailable if !matches!(best, Found::Expired) => best = Found::Unavailable,
-                Found::Unavailable | Found::Unknown => {}
+                found @ SenderLookup::Sender { .. } => return found,
+                SenderLookup::Expired => best = SenderLookup::Expired,
+                SenderLookup::Unavailable if !matches!(best, SenderLookup::Expired) => {
+                    best = SenderLookup::Unavailable;
+                }
+                SenderLookup::Unavailable | SenderLookup::Unknown => {}
             }
         }
         best
     }
 
-    fn find(&self, credential: &Credential, now: SystemTime) -> Found<'_> {
+    fn find(&self, credential: &Credential, now: SystemTime) -> SenderLookup<'_> {
         match self.credentials.get(credential) {
             Some(Slot { holder: Some(tenant), sender, .. }) => {
                 let sender = *sender as usize;
                 let expires = tenant.senders[sender].expires;
                 if expires.is_some_and(|expires| expires <= now) {
-                    Found::Expired
+                    SenderLookup::Expired
                 } else {
-                    Found::Sender { tenant, sender }
+                    SenderLookup::Sender { tenant, sender }
                 }
             }
-            Some(Slot { holder: None, .. }) => Found::Unavailable,
-            None if self.uncertain > 0 => Found::Unavailable,
-            None => Found::Unknown,
+            Some(Slot { holder: None, .. }) => SenderLookup::Unavailable,
+            None if self.uncertain > 0 => SenderLookup::Unavailable,
+            None => SenderLookup::Unknown,
         }
     }
 
@@ -388,7 +390,7 @@ impl Table {
         let BrokenRow { id, problem, credentials, complete } = broken;
         let since = before.fault.as_ref().map_or(now, |fault| fault.problem.since);
         let problem = RowProblem { text: problem, since };
-        let fault = Fault { id, problem, credentials: credentials.into(), complete, wanted };
+        let fault = RowFault { id, problem, credentials: credentials.into(), complete, wanted };
         self.set(place, Some(RowState { tenant: before.tenant, fault: Some(Arc::new(fault)) }));
     }
 

@@ -45,6 +45,7 @@ mod openings;
 mod order;
 mod outage;
 mod overload;
+mod planted_secrets;
 mod poison;
 mod proxy;
 mod quotas;

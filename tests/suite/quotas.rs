@@ -6,7 +6,7 @@ use std::time::Duration;
 use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::{self, Role};
-use sluice::tenants::{QuotaUsage, Row};
+use sluice::tenants::{QuotaUsage, TableRow};
 use tonic::Code;
 
 use crate::support::gate::Gate;
@@ -64,7 +64,7 @@ fn entry(tenant: &str, stream: &str, bytes: usize) -> Vec<u8> {
 fn usage(sluice: &Sluice, tenant: &str) -> QuotaUsage {
     let tenants = sluice.router().tenants();
     let table = tenants.table();
-    let Some(Row::Ready(row)) = table.tenant(tenant) else { panic!("there is no `{tenant}`") };
+    let Some(TableRow::Ready(row)) = table.tenant(tenant) else { panic!("there is no `{tenant}`") };
     tenants.account(tenant).quota().usage(&row.limits)
 }
 

@@ -1,11 +1,11 @@
 //! What the row of a tenant does to its entries: whose an entry is, where it goes and with what credential, and what a change of the
 //! row does to what is queued.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
@@ -14,7 +14,7 @@ use serde_json::Value;
 use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::{self, Role};
-use sluice::tenants::Found;
+use sluice::tenants::SenderLookup;
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -22,7 +22,7 @@ use crate::support::grpc::{call, export, framed};
 use crate::support::http::Answer;
 use crate::support::payload::{attribute, entries, entry_of, request, resource, resource_of, texts};
 use crate::support::sinks::{self, Received as _};
-use crate::support::{PATIENCE, Sluice, eventually};
+use crate::support::{PATIENCE, Sluice, SluiceProcess, eventually};
 
 /// Two receivers, of which `otlp/outside` asks the table of tenants who sends; one exporter and one route for all.
 fn config(up: &Sink, tenants: &str) -> String {
@@ -436,7 +436,7 @@ async fn both_tokens_of_a_tenant_change_a_hundred_times_under_load_and_nothing_i
         eventually("the row is in use", async || {
             let found = matches!(
                 sluice.router().tenants().table().by_token(token.as_bytes(), SystemTime::now()),
-                Found::Sender { .. }
+                SenderLookup::Sender { .. }
             );
             found.then_some(())
         })
@@ -618,4 +618,184 @@ async fn values_of_rows_change_nothing_around_them_wherever_they_stand() {
         .await;
         assert!(up.taken().iter().all(|taken| !taken.path.contains("/../") && !taken.path.contains("/./")));
     }
+}
+
+#[tokio::test]
+async fn of_ten_thousand_tenants_with_a_token_and_a_host_each_everything_goes_under_its_own_and_in_order() {
+    const TENANTS: usize = 10_000;
+    const ROUNDS: usize = 3;
+    const ENTRIES: usize = 50;
+    let id = |number: usize| format!("t{number:05}");
+    let rows = TempDir::new().unwrap();
+    for number in 0..TENANTS {
+        let id = id(number);
+        let row = format!("{{ id: {id}, values: {{ host: {id}.example, token: {id}-out }} }}\n");
+        std::fs::write(rows.path().join(format!("{id}.yaml")), row).unwrap();
+    }
+    let gateway = "{ id: gateway, senders: [{ name: all, token: gateway-in, may_send_for: ['t*'] }], values: { host: g.example, token: gateway-out } }\n";
+    std::fs::write(rows.path().join("gateway.yaml"), gateway).unwrap();
+
+    // Every host is reached through one proxy, which is told for whom it is asked.
+    let up = sinks::recording().await;
+    let section = format!("  directory: '{}'\n", rows.path().display());
+    let yaml = config(&up, &section).replace(
+        &format!("endpoint: {}", up.url()),
+        &format!(
+            "endpoint: 'http://{{{{ tenant.host }}}}'\n    proxy_url: {}\n    idle_conn_timeout: 100ms",
+            up.url()
+        ),
+    );
+    let sluice = Sluice::start(&yaml).await;
+    for round in 0..ROUNDS {
+        for first in (0..TENANTS).step_by(ENTRIES) {
+            // Neighbours in a request differ from round to round.
+            let entries: Vec<_> = (first..first + ENTRIES)
+                .map(|number| id(number * (7 + 2 * round) % TENANTS))
+                .map(|id| entry(&[("tenant.id", &id)], &format!("{id} {round}")))
+                .collect();
+            let answer = post_as(&sluice, "gateway", request(&entries)).await;
+            assert_eq!((answer.status, answer.partial(Signal::Logs)), (200, None));
+        }
+    }
+    sluice.settled().await;
+
+    let mut next = HashMap::new();
+    for taken in up.taken() {
+        let header = |name: &str| taken.headers[name].to_str().unwrap();
+        let tenant = header("x-tenant");
+        assert_eq!(header("authorization"), format!("Bearer {tenant}-out"));
+        assert_eq!(header("host"), format!("{tenant}.example"));
+        for text in entries(&taken.body).iter().flat_map(|entry| texts(Signal::Logs, entry)) {
+            let round = next.entry(tenant.to_owned()).or_insert(0);
+            assert_eq!(text, format!("{tenant} {round}"), "its own, and in order");
+            *round += 1;
+        }
+    }
+    assert_eq!(next.len(), TENANTS);
+    assert!(next.values().all(|rounds| *rounds == ROUNDS), "everything has arrived");
+}
+
+#[tokio::test]
+async fn a_tenant_that_sends_nothing_takes_less_than_one_and_a_half_kibibytes() {
+    const TENANTS: u64 = 20_000;
+    let resident = async |tenants: u64| {
+        let rows = TempDir::new().unwrap();
+        for number in 0..tenants {
+            let row = format!(
+                "{{ id: t{number}, platform: node, senders: [{{ name: web, token_sha256: {number:064x} }}], \
+                 values: {{ host: t{number}.upstream.example, token: token-of-the-tenant-{number} }}, limits: {{ rate: 10MiB/s }} }}\n"
+            );
+            std::fs::write(rows.path().join(format!("t{number}.yaml")), row).unwrap();
+        }
+        let tenants = format!(
+            "exporters: {{ debug: {{}} }}\nroutes: [{{ key: tenant.id, exporters: [debug] }}]\ntenants: {{ directory: '{}' }}\n",
+            rows.path().display()
+        );
+        let sluice = SluiceProcess::start(&tenants, &[]).await;
+        // What reading has taken is given back after a while.
+        let mut least = sluice.resident_bytes();
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            least = least.min(sluice.resident_bytes());
+        }
+        least
+    };
+    let (without, with) = (resident(0).await, resident(TENANTS).await);
+    let each = with.saturating_sub(without) / TENANTS;
+    println!("{each} bytes for each tenant");
+    assert!(each < 1536, "{each} bytes for each tenant");
+}
+
+#[tokio::test]
+async fn a_row_that_gives_no_host_port_or_header_holds_its_stream_and_nothing_goes_elsewhere() {
+    let up = sinks::recording().await;
+    let address = up.url().trim_start_matches("http://").to_owned();
+    let (host, port) = address.split_once(':').unwrap();
+    let values = |host: &str, port: &str, name: &str| {
+        row("acme", &format!("values: {{ host: \"{host}\", port: \"{port}\", name: \"{name}\" }}"))
+    };
+    let good = values(host, port, "fine");
+    let rows = Rows::new(&[("acme", &good)]);
+    let yaml = config(&up, &rows.section())
+        .replace(
+            &format!("endpoint: {}\n", up.url()),
+            "endpoint: 'http://{{ tenant.host }}:{{ tenant.port }}'\n",
+        )
+        .replace("Bearer {{ tenant.token }}", "Bearer {{ tenant.name }}");
+    let sluice = watching(&yaml).await;
+    let stream = async || sluice.api("/api/v1/streams").await["streams"][0].clone();
+    let mut sent = 0;
+    let long = "a".repeat(8192);
+    let hosts = [
+        "a\\r\\nHost: b",
+        "a\\0",
+        "bücher.example",
+        "user@evil.example",
+        "evil.example#",
+        "evil.example?",
+        "a/..",
+        "%2e%2e",
+        "１２７.0.0.1",
+        "．．",
+        "a b",
+        "",
+        "[::1",
+        "evil.example:80",
+        "evil.example\\\\",
+    ]
+    .map(|host| values(host, port, "fine"));
+    let ports = ["99999", "65536", "0", "", "x", "-1", "4318/x", "80@evil.example", "80#", "８０"]
+        .map(|port| values(host, port, "fine"));
+    let names = ["a\\r\\nX-Injected: b", "a\\nb", "a\\0b", "ü", "．．", " a", "a ", "\\t"]
+        .map(|name| values(host, port, name));
+    for bad in hosts.iter().chain(&ports).chain(&names) {
+        rows.write("acme", bad);
+        // Until the row is in use, it is sent by the one before.
+        eventually("it is held", async || {
+            assert_eq!(post_as(&sluice, "acme", log(&[], &sent.to_string())).await.status, 200);
+            sent += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let stream = stream().await;
+            (stream["state"] == "held" && stream["last_error"]["code"] == "no_destination").then_some(())
+        })
+        .await;
+        rows.write("acme", &good);
+        sluice.settled().await;
+    }
+    for value in ["..", "a@b#c?d%2e", &long] {
+        rows.write("acme", &values(host, port, value));
+        eventually("it is sent as it is", async || {
+            assert_eq!(post_as(&sluice, "acme", log(&[], &sent.to_string())).await.status, 200);
+            sent += 1;
+            sluice.settled().await;
+            (up.taken().last().unwrap().headers["authorization"] == format!("Bearer {value}")).then_some(())
+        })
+        .await;
+    }
+    let expected: Vec<_> = (0..sent).map(|number| number.to_string()).collect();
+    assert_eq!(up.texts(Signal::Logs), expected, "all of it, and in order");
+    assert!(up.taken().iter().all(|taken| !taken.headers.contains_key("x-injected")));
+}
+
+#[tokio::test]
+async fn a_stamp_does_not_stand_in_for_an_attribute_that_counts_before_it() {
+    let (up, sluice) = start("  attribute: [customer, tenant.id, owner]\n  stamp: tenant.id\n").await;
+    for (attribute, status) in [("customer", 403), ("tenant.id", 200), ("owner", 200)] {
+        let answer = post_as(&sluice, "acme", log(&[(attribute, "globex")], attribute)).await;
+        assert_eq!(answer.status, status, "{attribute}");
+    }
+    let (rejected, _) = partial(
+        &post_as(
+            &sluice,
+            "acme",
+            request(&[
+                entry(&[("tenant.id", "acme"), ("customer", "globex")], "stolen"),
+                entry(&[("tenant.id", "globex"), ("customer", "acme")], "mine"),
+            ]),
+        )
+        .await,
+    );
+    assert_eq!(rejected, 1);
+    sluice.settled().await;
+    assert_eq!(arrived(&up), [as_of("mine", "acme"), as_of("owner", "acme"), as_of("tenant.id", "acme")]);
 }

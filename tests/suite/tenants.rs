@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use sluice::run;
-use sluice::tenants::{Found, Row};
+use sluice::tenants::{SenderLookup, TableRow};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ async fn start(yaml: &str) -> Sluice {
 /// Whose a token is, or why it is nobody's.
 fn whose(sluice: &Sluice, token: &str) -> String {
     match sluice.router().tenants().table().by_token(token.as_bytes(), SystemTime::now()) {
-        Found::Sender { tenant, .. } => tenant.id.to_string(),
+        SenderLookup::Sender { tenant, .. } => tenant.id.to_string(),
         other => format!("{other:?}"),
     }
 }
@@ -107,7 +107,7 @@ async fn a_broken_row_costs_itself_alone_and_says_what_is_wrong() {
     assert_eq!(whose(&sluice, "two"), "Unavailable", "it may be globex's");
     {
         let table = sluice.router().tenants().table();
-        assert!(matches!(table.tenant("globex"), Some(Row::Broken)));
+        assert!(matches!(table.tenant("globex"), Some(TableRow::Broken)));
         let problem = &table.problem("globex.yaml").unwrap().text;
         assert!(problem.contains("can't read the file `/no/such/secret`"), "{problem}");
     }
@@ -139,7 +139,7 @@ async fn a_secret_that_changes_has_the_rows_read_again_that_name_it() {
     becomes(&sluice, "three", "acme").await;
     let table = sluice.router().tenants().table();
     let same = |id: &str| match (before.tenant(id), table.tenant(id)) {
-        (Some(Row::Ready(before)), Some(Row::Ready(now))) => std::sync::Arc::ptr_eq(before, now),
+        (Some(TableRow::Ready(before)), Some(TableRow::Ready(now))) => std::sync::Arc::ptr_eq(before, now),
         other => panic!("{other:?}"),
     };
     assert!(!same("acme") && same("globex"));

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sluice::cli::sink::Sink;
 use sluice::otlp::Signal;
-use sluice::tenants::Row;
+use sluice::tenants::TableRow;
 
 use crate::support::http::{self, Answer};
 use crate::support::letters::wait_for_letters;
@@ -77,7 +77,7 @@ impl Place {
     /// The texts of a value as the table in use has them.
     fn values(&self, id: &str, name: &str) -> Vec<String> {
         let table = self.sluice.router().tenants().table();
-        let Some(Row::Ready(tenant)) = table.tenant(id) else { panic!("there is no tenant {id}") };
+        let Some(TableRow::Ready(tenant)) = table.tenant(id) else { panic!("there is no tenant {id}") };
         let texts = tenant.values.get(name).unwrap_or_default();
         texts.iter().map(|text| text.expose_secret().to_owned()).collect()
     }
@@ -199,7 +199,7 @@ async fn it_is_asked_which_sender_gets_another_token_and_only_tokens_are_changed
         assert_eq!(place.send(token).await, 200);
     }
     let table = place.sluice.router().tenants().table().clone();
-    let Some(Row::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
+    let Some(TableRow::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
     let names: Vec<_> = tenant.senders.iter().map(|sender| &*sender.name).collect();
     assert_eq!(names, ["web", "batch", "batch-old", "edge"]);
     assert!(tenant.senders[1].may_send_for.is_some() && tenant.senders[1].expires.is_none());
@@ -349,7 +349,7 @@ async fn no_text_of_a_body_becomes_anything_but_that_text() {
         assert_eq!(place.values(&id, "one"), [text]);
         assert_eq!(place.values(&id, "several"), [text, "x"]);
         let table = place.sluice.router().tenants().table();
-        let Some(Row::Ready(tenant)) = table.tenant(&id) else { panic!("it is there") };
+        let Some(TableRow::Ready(tenant)) = table.tenant(&id) else { panic!("it is there") };
         assert_eq!((tenant.platform.as_deref(), tenant.senders.len()), (Some(text), 1));
     }
     assert_eq!(place.send("evil-token").await, 401);
@@ -478,7 +478,7 @@ async fn changes_at_the_same_time_are_all_made_and_an_id_is_given_once() {
         assert_eq!(change.await.unwrap(), 200);
     }
     let table = place.sluice.router().tenants().table().clone();
-    let Some(Row::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
+    let Some(TableRow::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
     assert!(tenant.paused && tenant.hold && tenant.senders.len() == 11, "{tenant:?}");
     assert_eq!(place.files().len(), 21);
 }
@@ -582,6 +582,21 @@ async fn each_change_is_in_the_log_with_who_made_it_and_no_secret_is_anywhere() 
 }
 
 #[tokio::test]
+async fn a_row_that_would_be_too_large_to_be_read_is_not_written() {
+    let place = Place::start().await;
+    let token = place.create(&json!({ "id": "acme" })).await;
+    // Each of these characters takes three bytes in the request, and six in the file.
+    let values: serde_json::Map<_, _> =
+        (0..200).map(|number| (format!("v{number}"), "\u{2028}".repeat(1000).into())).collect();
+    for (method, path, id) in [("POST", "", "globex"), ("PUT", "/acme", "acme")] {
+        let answer = change(&place.sluice, method, path, &json!({ "id": id, "values": values })).await;
+        assert!(error_of(&answer, 422).contains("and a row has at most 1048576"), "{}", answer.text());
+        assert_eq!(place.files(), BTreeSet::from(["acme.yaml".to_owned()]));
+    }
+    assert_eq!(place.send(&token).await, 200);
+}
+
+#[tokio::test]
 async fn a_tenant_of_which_something_is_pending_stays_unless_that_is_to_become_dead_letters() {
     let (up, table) = (sinks::recording().await, tempfile::tempdir().unwrap());
     let tenants = format!("tenants: {{ directory: '{}' }}\n", table.path().display());
@@ -619,6 +634,14 @@ async fn a_tenant_of_which_something_is_pending_stays_unless_that_is_to_become_d
     assert_eq!((letters.len(), letters[0].records(), letters[0].text("tenant")), (1, 2, "acme"));
     assert_eq!(sluice.metric("sluice_pending_records", &[]).await, 2.0, "the other tenant's data waits on");
     assert_eq!(files(table.path()), BTreeSet::from(["globex.yaml".to_owned()]));
+
+    // A row whose file is removed by hand leaves its data behind, which is nobody else's.
+    fs::rename(table.path().join("globex.yaml"), table.path().join(".globex")).unwrap();
+    reload(&sluice, &format!("{yaml}{LETTERS}")).await;
+    let answer = change(&sluice, "POST", "", &json!({ "id": "globex" })).await;
+    assert!(error_of(&answer, 409).contains("bytes of a tenant that had this id"), "{}", answer.text());
+    fs::rename(table.path().join(".globex"), table.path().join("globex.yaml")).unwrap();
+    reload(&sluice, &format!("{yaml}{LETTERS}")).await;
 
     // The id may be used again, by somebody else.
     let issued = json_of(&change(&sluice, "POST", "", &json!({ "id": "acme" })).await);

@@ -39,6 +39,19 @@ impl SluiceProcess {
         Self::start_in(directory, &config, &[], variables).await
     }
 
+    /// The same, with files in its directory, which `prepare` writes, and more arguments and variables.
+    pub async fn start_prepared(
+        yaml: &str,
+        args: &[&str],
+        variables: &[(&str, &str)],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        prepare(directory.path());
+        let config = write_config(directory.path(), yaml);
+        Self::start_in(directory, &config, args, variables).await
+    }
+
     /// The same where the process may have so many files and sockets open at a time.
     pub async fn start_with_open_files(yaml: &str, limit: usize) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
@@ -85,9 +98,15 @@ impl SluiceProcess {
         Self::started(directory, child, log).await
     }
 
-    async fn started(directory: tempfile::TempDir, child: Child, log: Arc<Mutex<Vec<String>>>) -> Self {
-        let address = async |what: &str| {
-            eventually(what, async || log.lock().iter().find_map(|line| address_after(line, what))).await
+    async fn started(directory: tempfile::TempDir, mut child: Child, log: Arc<Mutex<Vec<String>>>) -> Self {
+        let mut address = async |what: &str| {
+            eventually(what, async || {
+                let found = log.lock().iter().find_map(|line| address_after(line, what));
+                let ended = child.try_wait().expect("it can be waited for").filter(|_| found.is_none());
+                assert!(ended.is_none(), "it does not start: {}", log.lock().join("\n"));
+                found
+            })
+            .await
         };
         let front = Front { otlp: address("OTLP/HTTP on ").await, admin: address("admin on ").await };
         Self { front, child, log, directory: Arc::new(directory) }

@@ -92,14 +92,14 @@ enum Command {
         id: String,
         /// What becomes of what is pending
         #[arg(long, value_enum)]
-        pending: Option<Pending>,
+        pending: Option<PendingData>,
     },
 }
 
 /// What becomes of what is pending of a tenant that is removed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Pending {
+enum PendingData {
     /// It becomes dead letters.
     DeadLetter,
 }

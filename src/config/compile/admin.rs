@@ -2,10 +2,11 @@
 
 use super::address::{self, Addresses};
 use super::{Context, server_tls};
-use crate::access::{AdminTokens, HashedToken};
+use crate::access::AdminTokens;
 use crate::config::model;
 use crate::config::node::Node;
 use crate::receive::ListenerSettings;
+use crate::secret_hash::SecretHash;
 
 /// Shorter tokens are warned of: one of random letters and digits has more than 80 bits from this length on.
 const SHORT: usize = 16;
@@ -77,7 +78,7 @@ fn tokens(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> Admin
         token(admin.write_token.as_deref(), node, TOKENS[2], context),
         hash(admin.write_token_sha256.as_deref(), node, TOKENS[3], context),
     ];
-    let list = |tokens: [Option<HashedToken>; 2]| tokens.into_iter().flatten().collect();
+    let list = |tokens: [Option<SecretHash>; 2]| tokens.into_iter().flatten().collect();
     let tokens = AdminTokens::new(list(read), list(write), admin.insecure);
     // One placeholder is as good as another.
     let is_guess = |key: &str| node.near(&[key]).has_placeholder();
@@ -90,7 +91,7 @@ fn tokens(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> Admin
     tokens
 }
 
-fn token(token: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -> Option<HashedToken> {
+fn token(token: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -> Option<SecretHash> {
     let Some(token) = token.filter(|token| !token.is_empty()) else {
         refuse_empty_file(node, key, context);
         return None;
@@ -115,19 +116,19 @@ fn token(token: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>)
             .warn(span, format!("`{key}` has fewer than {SHORT} characters, so that it can be guessed"))
             .help("write a longer one, such as `openssl rand -hex 32` makes");
     }
-    Some(HashedToken::of(token.as_bytes()))
+    Some(SecretHash::of(&[token.as_bytes()]))
 }
 
-fn hash(hash: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -> Option<HashedToken> {
+fn hash(hash: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -> Option<SecretHash> {
     let Some(hash) = hash.filter(|hash| !hash.is_empty()) else {
         refuse_empty_file(node, key, context);
         return None;
     };
     let node = node.near(&[key]);
     if node.has_placeholder() {
-        return Some(HashedToken::of(hash.as_bytes()));
+        return Some(SecretHash::of(&[hash.as_bytes()]));
     }
-    let token = HashedToken::from_hex(hash);
+    let token = SecretHash::from_hex(hash);
     if token.is_none() {
         context
             .report

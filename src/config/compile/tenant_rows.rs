@@ -13,7 +13,8 @@ use crate::config::problem::{Report, Span, listed, nearest};
 use crate::config::secrets::named;
 use crate::config::substitute::Files;
 use crate::glob::Glob;
-use crate::tenants::{CertificateName, Credential, SecretHash, Sender, Tenant, TenantLimits, TenantValues};
+use crate::secret_hash::SecretHash;
+use crate::tenants::{CertificateName, Credential, Sender, Tenant, TenantLimits, TenantValues};
 
 /// Of an id and the name of a sender, in bytes.
 const LONGEST_NAME: usize = 128;

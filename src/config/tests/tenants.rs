@@ -8,7 +8,9 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::{ReadRow, RowReader, TenantRows};
-use crate::tenants::{Found, Row, RowContent, Table, TableSettings, Tenant, TenantLimits, UnknownTenant};
+use crate::tenants::{
+    RowContent, SenderLookup, Table, TableRow, TableSettings, Tenant, TenantLimits, UnknownTenant,
+};
 
 /// A row with everything.
 const ACME: &str = r#"id: acme
@@ -107,8 +109,8 @@ fn a_row_is_read_with_all_that_it_says() {
 
     let table = Table::of(TableSettings::default(), &[tenant], &Table::default());
     let now = SystemTime::UNIX_EPOCH;
-    let position = |found: Found<'_>| match found {
-        Found::Sender { sender, .. } => sender,
+    let position = |found: SenderLookup<'_>| match found {
+        SenderLookup::Sender { sender, .. } => sender,
         other => panic!("{other:?}"),
     };
     assert_eq!(position(table.by_token(b"s3cret-IN", now)), 0);
@@ -401,7 +403,7 @@ fn rows_of_a_list_may_stand_in_one_line() {
     };
     let table = Table::of(TableSettings::default(), &tenants, &Table::default());
     for id in ["acme", "globex"] {
-        assert!(matches!(table.tenant(id), Some(Row::Ready(_))), "{id}");
+        assert!(matches!(table.tenant(id), Some(TableRow::Ready(_))), "{id}");
     }
 }
 

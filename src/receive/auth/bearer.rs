@@ -7,7 +7,7 @@ use ::http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::credential::{MalformedCredential, token_of};
-use crate::tenants::SecretHash;
+use crate::secret_hash::SecretHash;
 
 /// The tokens that are taken, known by their hashes.
 #[derive(PartialEq, Eq)]

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
 use tokio::sync::Semaphore;
 
-use crate::tenants::SecretHash;
+use crate::secret_hash::SecretHash;
 
 /// The highest cost of bcrypt that is taken, which is the highest that `htpasswd` makes: some ten seconds.
 const HIGHEST_COST: u32 = 17;

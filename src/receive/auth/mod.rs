@@ -26,7 +26,7 @@ use self::htpasswd::Verified;
 use super::caller::Peer;
 use super::intake::Intake;
 use super::{Caller, ListenerSettings};
-use crate::tenants::{Found, Table, Tenant, Tenants};
+use crate::tenants::{SenderLookup, Table, Tenant, Tenants};
 
 pub use bearer::BearerTokens;
 pub(super) use certificate::names_of;
@@ -178,13 +178,13 @@ fn identify(
         (None, None) => return Err(AuthFailure::Missing.into()),
     };
     match found {
-        Found::Sender { tenant, .. } if tenant.paused => {
+        SenderLookup::Sender { tenant, .. } if tenant.paused => {
             Err(AuthRefusal { tenant: Some(tenant.id.clone()), ..AuthFailure::Paused.into() })
         }
-        Found::Sender { tenant, sender } => Ok(SenderIdentity { tenant: tenant.clone(), sender }),
-        Found::Unknown => Err(AuthFailure::Unknown.into()),
-        Found::Expired => Err(AuthFailure::Expired.into()),
-        Found::Unavailable => Err(AuthFailure::Unavailable.into()),
+        SenderLookup::Sender { tenant, sender } => Ok(SenderIdentity { tenant: tenant.clone(), sender }),
+        SenderLookup::Unknown => Err(AuthFailure::Unknown.into()),
+        SenderLookup::Expired => Err(AuthFailure::Expired.into()),
+        SenderLookup::Unavailable => Err(AuthFailure::Unavailable.into()),
     }
 }
 

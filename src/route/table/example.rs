@@ -1,7 +1,7 @@
 //! Resources that routes would take, for those who want to try a configuration. They are guesses: a condition can
 //! contradict another, or be a regular expression that no guess meets, so [`RouteTable::route`] has the last word.
 
-use super::{Key, Route, RouteTable, Source};
+use super::{Key, KeyReading, Route, RouteTable};
 use crate::otlp::Signal;
 use crate::route::{Glob, Matcher};
 
@@ -31,20 +31,20 @@ impl RouteTable {
                 attributes.push((name, filler.to_owned()));
             }
         };
-        let (one, parts): (Option<&Source>, &[_]) = match &route.key {
+        let (one, parts): (Option<&KeyReading>, &[_]) = match &route.key {
             Key::Route => (None, &[]),
             Key::One(source) => (Some(source), &[]),
             Key::Parts(parts) => (None, parts),
         };
         for source in one.into_iter().chain(parts.iter().map(|(_, source)| source)) {
             match source {
-                Source::Attributes(names) => {
+                KeyReading::Attributes(names) => {
                     let matched = |at: &usize| route.matches.iter().any(|(name, _)| name == at);
                     if !names.iter().any(matched) {
                         fill(&self.attributes[names[0]]);
                     }
                 }
-                Source::Template(template) => template.attributes().for_each(&mut fill),
+                KeyReading::Template(template) => template.attributes().for_each(&mut fill),
             }
         }
         attributes

@@ -48,11 +48,11 @@ fn table(routes: Vec<RouteSpec>) -> RouteTable {
 
 /// The hits as `route>exporter:key`, NUL shown as `|`, and whether a route took the entry.
 fn ask(table: &RouteTable, signal: Signal, resource: &[u8]) -> Result<(Vec<String>, bool), Unroutable> {
-    ask_from(&Origin::default(), table, signal, resource)
+    ask_from(&EntryOrigin::default(), table, signal, resource)
 }
 
 fn ask_from(
-    origin: &Origin<'_>,
+    origin: &EntryOrigin<'_>,
     table: &RouteTable,
     signal: Signal,
     resource: &[u8],
@@ -86,7 +86,7 @@ fn misses_of(table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String>
         .route::<Unroutable>(
             signal,
             resource,
-            &Origin::default(),
+            &EntryOrigin::default(),
             &mut String::new(),
             |_| Ok(()),
             |at, why| misses.push(format!("{}: {}", table.name(at), why())),
@@ -281,7 +281,7 @@ fn a_route_is_for_its_tenants_and_its_receivers() {
     outside.exporters = vec![0, 1];
     let table = table(vec![acme, outside]);
     let from = |receiver, tenant, exporters| {
-        let origin = Origin { receiver, tenant, exporters };
+        let origin = EntryOrigin { receiver, tenant, exporters };
         ask_from(&origin, &table, Signal::Logs, &resource(&[])).expect("nothing conflicts").0
     };
     assert_eq!(from(Some("otlp"), Some("acme-1"), None), ["acme>0:\u{1}acme-1\u{1}acme-1"]);

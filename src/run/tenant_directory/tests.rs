@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{self, Secrets, Source};
-use crate::tenants::Found;
+use crate::tenants::SenderLookup;
 
 fn reader() -> RowReader {
     let compiled = config::load(&Source::Embedded, &|_| Some("x".to_owned())).unwrap();
@@ -24,7 +24,7 @@ fn token_row(id: &str, token: &str) -> String {
 
 fn whose(directory: &TenantDirectory, token: &str) -> String {
     match directory.table().by_token(token.as_bytes(), SystemTime::UNIX_EPOCH) {
-        Found::Sender { tenant, .. } => tenant.id.to_string(),
+        SenderLookup::Sender { tenant, .. } => tenant.id.to_string(),
         other => format!("{other:?}"),
     }
 }

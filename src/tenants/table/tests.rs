@@ -60,7 +60,7 @@ fn table(changes: Vec<RowChange>) -> Table {
 /// What is answered to a token: whose it is, or why it is nobody's.
 fn whose(table: &Table, token: &str) -> String {
     match table.by_token(token.as_bytes(), NOW) {
-        Found::Sender { tenant, sender } => format!("{}/{}", tenant.id, tenant.senders[sender].name),
+        SenderLookup::Sender { tenant, sender } => format!("{}/{}", tenant.id, tenant.senders[sender].name),
         other => format!("{other:?}"),
     }
 }
@@ -87,8 +87,8 @@ fn a_credential_finds_its_sender_and_no_other() {
     assert_eq!(whose(&table, "two"), "acme/s1");
     assert_eq!(whose(&table, "tw"), "Unknown");
     assert_eq!(whose(&table, "twoo"), "Unknown");
-    let name = |found: Found<'_>| match found {
-        Found::Sender { tenant, sender } => tenant.senders[sender].name.to_string(),
+    let name = |found: SenderLookup<'_>| match found {
+        SenderLookup::Sender { tenant, sender } => tenant.senders[sender].name.to_string(),
         other => format!("{other:?}"),
     };
     assert_eq!(name(table.by_basic(b"globex", b"pass", NOW)), "basic");
@@ -111,7 +111,7 @@ fn a_credential_that_has_expired_is_told_from_an_unknown_one() {
     assert_eq!(whose(&table, "one"), "acme/s0");
     for (after, expired) in [(59, false), (60, true), (61, true)] {
         let found = table.by_token(b"one", NOW + Duration::from_secs(after));
-        assert_eq!(matches!(found, Found::Expired), expired, "{after}");
+        assert_eq!(matches!(found, SenderLookup::Expired), expired, "{after}");
     }
 }
 
@@ -121,14 +121,15 @@ fn a_row_that_breaks_keeps_what_it_had() {
     let (after, applied) = before.apply(vec![broken("acme", &["two"], true)], NOW);
     assert_eq!(applied.broken, ["acme.yaml".into()]);
     assert_eq!((whose(&after, "one"), whose(&after, "two")), ("acme/s0".into(), "Unknown".into()));
-    assert!(matches!(after.tenant("acme"), Some(Row::Ready(_))));
+    assert!(matches!(after.tenant("acme"), Some(TableRow::Ready(_))));
     let later = NOW + Duration::from_secs(5);
     let (again, applied) = after.apply(vec![broken("acme", &["two"], true)], later);
     assert_eq!(applied, AppliedRows::default(), "it is no news");
     assert_eq!(again.problem("acme.yaml").unwrap().since, NOW);
     let (repaired, applied) = again.apply(vec![is(with_tokens("acme", &["one"]))], later);
     assert_eq!(applied.repaired, ["acme.yaml".into()]);
-    let (Some(Row::Ready(old)), Some(Row::Ready(new))) = (before.tenant("acme"), repaired.tenant("acme"))
+    let (Some(TableRow::Ready(old)), Some(TableRow::Ready(new))) =
+        (before.tenant("acme"), repaired.tenant("acme"))
     else {
         panic!("both are there")
     };
@@ -138,7 +139,7 @@ fn a_row_that_breaks_keeps_what_it_had() {
 #[test]
 fn a_row_that_never_was_a_tenant_makes_its_credentials_unavailable_and_no_others() {
     let known = table(vec![broken("acme", &["one"], true), is(with_tokens("globex", &["two"]))]);
-    assert!(matches!(known.tenant("acme"), Some(Row::Broken)));
+    assert!(matches!(known.tenant("acme"), Some(TableRow::Broken)));
     assert_eq!((whose(&known, "one"), whose(&known, "two")), ("Unavailable".into(), "globex/s0".into()));
     assert_eq!(whose(&known, "three"), "Unknown");
     let (uncertain, _) = known.apply(vec![broken("initech", &[], false)], NOW);
@@ -175,7 +176,7 @@ fn of_two_new_rows_with_one_credential_or_id_the_first_by_place_counts() {
     assert!(problem(&two, "b.yaml").contains("tenant `a` (`a.yaml`)"));
     let same = table(vec![is(row("a", "a.yml", vec![])), is(row("a", "a.yaml", vec![]))]);
     assert_eq!(problem(&same, "a.yml"), "the id `a` is also that of `a.yaml`");
-    assert!(matches!(same.tenant("a"), Some(Row::Ready(tenant)) if &*tenant.place == "a.yaml"));
+    assert!(matches!(same.tenant("a"), Some(TableRow::Ready(tenant)) if &*tenant.place == "a.yaml"));
 }
 
 #[test]
@@ -200,7 +201,7 @@ fn tenants_of_a_list_that_are_equal_stay_the_same() {
     let before = Table::of(TableSettings::default(), &list(["one", "two"]), &Table::default());
     let after = Table::of(TableSettings::default(), &list(["one", "three"]), &before);
     let same = |id: &str| match (before.tenant(id), after.tenant(id)) {
-        (Some(Row::Ready(old)), Some(Row::Ready(new))) => Arc::ptr_eq(old, new),
+        (Some(TableRow::Ready(old)), Some(TableRow::Ready(new))) => Arc::ptr_eq(old, new),
         other => panic!("{other:?}"),
     };
     assert_eq!((same("a"), same("b")), (true, false));
@@ -334,8 +335,8 @@ proptest! {
                     (false, _) => "broken",
                 };
                 let found = match table.tenant(&id) {
-                    Some(Row::Ready(_)) => "ready",
-                    Some(Row::Broken) => "broken",
+                    Some(TableRow::Ready(_)) => "ready",
+                    Some(TableRow::Broken) => "broken",
                     None => "nothing",
                 };
                 prop_assert_eq!(found, expected, "{}", id);
