@@ -15,7 +15,6 @@ use super::tenant_directory::TenantDirectory;
 use super::tenant_files;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
 use crate::export::rfc3339;
-use crate::route::RoutingKey;
 use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant};
 
 /// What a request may say of a row, in the order in which it is written.
@@ -292,7 +291,7 @@ impl Router {
             .await
     }
 
-    /// Removes a tenant, and has what is pending of it become dead letters. Waits for that, for [`EMPTYING`] at most, and
+    /// Removes a tenant, and has what is pending of it become dead letters. Waits for that, for ten seconds at most, and
     /// returns how many bytes are left: they go on becoming dead letters.
     pub async fn delete_pending_tenant(self: &Arc<Self>, id: String) -> Result<u64, TenantChangeError> {
         if self.intake().dead_letters.load().is_none() {
@@ -330,15 +329,7 @@ impl Router {
 
     /// Framed bytes of a tenant that are not delivered, over all exporters.
     pub fn pending_bytes_of(&self, tenant: &str) -> u64 {
-        let mut bytes = 0;
-        for exporter in self.exporters().iter() {
-            exporter.registry().for_each(|stream| {
-                if RoutingKey::tenant(&stream.name().key) == Some(tenant) {
-                    bytes += stream.state().pending_bytes;
-                }
-            });
-        }
-        bytes
+        self.tenants().known_account(tenant).map_or(0, |account| account.totals().pending_bytes())
     }
 }
 
