@@ -17,7 +17,7 @@ use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, Unwritab
 use crate::export::rfc3339;
 use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant};
 
-/// What a request may say of a row, in the order in which it is written. Senders come and go in other ways.
+/// What a request may say of a row, in the order in which it is written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
 
 /// The name of a sender that is made without one.
@@ -214,11 +214,27 @@ impl Router {
     ) -> Result<Arc<Tenant>, TenantChangeError> {
         self.tenant_registry()
             .change(move |directory| {
-                if row.get("id").is_some_and(|other| other.as_str() != Some(&id)) {
-                    return Err(TenantChangeError::OtherId);
-                }
+                check_id(&id, &row)?;
                 let mut file = RowInFile::find(directory, &id)?;
                 fill(&mut file.row, &row)?;
+                file.save(directory)
+            })
+            .await
+    }
+
+    /// Changes what a JSON merge patch (RFC 7396) names of a tenant's row.
+    pub async fn patch_tenant(
+        &self,
+        id: String,
+        mut patch: Map<String, Json>,
+    ) -> Result<Arc<Tenant>, TenantChangeError> {
+        self.tenant_registry()
+            .change(move |directory| {
+                check_id(&id, &patch)?;
+                check_senders(&patch)?;
+                patch.shift_remove("id");
+                let mut file = RowInFile::find(directory, &id)?;
+                file.row.merge(&patch)?;
                 file.save(directory)
             })
             .await
@@ -408,11 +424,22 @@ fn check_size(row: &RowText) -> Result<(), TenantChangeError> {
     }
 }
 
+/// The id of a tenant does not change.
+fn check_id(id: &str, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
+    match fields.get("id") {
+        Some(other) if other.as_str() != Some(id) => Err(TenantChangeError::OtherId),
+        _ => Ok(()),
+    }
+}
+
+/// Senders come and go in other ways.
+fn check_senders(fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
+    if fields.contains_key("senders") { Err(TenantChangeError::Senders) } else { Ok(()) }
+}
+
 /// Makes a row say what a request says, and nothing else but its id and its senders.
 fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
-    if fields.contains_key("senders") {
-        return Err(TenantChangeError::Senders);
-    }
+    check_senders(fields)?;
     for field in FIELDS {
         match fields.get(field) {
             None | Some(Json::Null) => row.remove(field)?,
