@@ -306,6 +306,7 @@ impl Refusal {
             | Error::Pending(_)
             | Error::NoDeadLetters
             | Error::Leaving(_)
+            | Error::Conflict(_)
             | Error::Unused(_) => StatusCode::CONFLICT,
         }
     }
