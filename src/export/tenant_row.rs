@@ -108,7 +108,7 @@ fn is(known: &Weak<Tenant>, row: &Arc<Tenant>) -> bool {
 }
 
 /// How many texts there are to be tried in turn: of the values that the exporter reads, the most that one has.
-pub(super) fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
+pub fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
     let texts = settings.reads().filter_map(|read| match read {
         TemplateValue::Tenant(name) => row.values.get(name),
         _ => None,

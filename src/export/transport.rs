@@ -165,6 +165,17 @@ impl TargetError {
     }
 }
 
+impl ExporterSettings {
+    /// Finds out whether a stream with these values has a target, as far as it is the templates that decide it.
+    pub fn check_target(&self, values: &impl Values) -> Result<(), TargetError> {
+        match &self.kind {
+            ExporterKind::OtlpHttp(http) => super::http::check_target(http, values),
+            ExporterKind::OtlpGrpc(grpc) => super::grpc::check_target(grpc, values),
+            ExporterKind::File(_) | ExporterKind::Debug(_) => Ok(()),
+        }
+    }
+}
+
 /// Why a stream has no target: its entries can't be sent by this exporter.
 #[derive(Debug, Error)]
 pub enum TargetError {
