@@ -239,7 +239,7 @@ async fn settle<'e>(
         let values = exporter.with_row(stream.name());
         // Made before anything is looked at, so that no change is missed.
         let reconfigured = exporter.changed().notified();
-        let row_changed = row_changed(exporter.tenants(), stream.name(), values.row.as_ref());
+        let row_changed = row_changed(exporter.tenants(), stream, values.row.as_ref());
         // Ready for good once something has changed: who waits later must not miss what came during the attempt.
         let mut changed = pin!(maybe_done(async {
             tokio::select! {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use super::ExporterSettings;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, TENANT_ID, TemplateValue, Values};
-use crate::stream::StreamName;
+use crate::stream::Stream;
 use crate::tenants::{Table, TableRow, Tenant, Tenants};
 
 /// A stream, or a dead letter of one, with the row of its tenant: what templates are filled with for an attempt.
@@ -56,21 +56,20 @@ fn row_of(table: &Table, key: &RoutingKey) -> Option<Arc<Tenant>> {
 }
 
 /// Ready once the row of a stream's tenant is another one than `row`; never for a stream without a tenant.
-pub(super) async fn row_changed(tenants: &Tenants, name: &StreamName, row: Option<&Arc<Tenant>>) {
-    if name.key.tenant().is_none() {
-        return std::future::pending().await;
-    }
-    let mut changes = tenants.changes();
+pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<&Arc<Tenant>>) {
+    let Some(account) = stream.account() else { return std::future::pending().await };
     loop {
-        changes.borrow_and_update();
-        let same = match (row_of(&tenants.table(), &name.key), row) {
+        // Made before looking, so that no change is missed.
+        let changed = account.row_changed().notified();
+        let same = match (row_of(&tenants.table(), &stream.name().key), row) {
             (Some(now), Some(row)) => Arc::ptr_eq(&now, row),
             (None, None) => true,
             _ => false,
         };
-        if !same || changes.changed().await.is_err() {
+        if !same {
             return;
         }
+        changed.await;
     }
 }
 

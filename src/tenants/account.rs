@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::totals::TenantTotals;
+use tokio::sync::Notify;
 
 use super::quota::Quota;
+use super::totals::TenantTotals;
 
 /// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
 /// it.
 #[derive(Debug)]
 pub struct TenantAccount {
     id: Arc<str>,
+    row_changed: Notify,
     given_up: AtomicBool,
     totals: TenantTotals,
     quota: Quota,
@@ -19,12 +21,23 @@ pub struct TenantAccount {
 
 impl TenantAccount {
     pub(super) fn new(id: Arc<str>) -> Self {
-        Self { id, given_up: AtomicBool::new(false), totals: TenantTotals::new(), quota: Quota::new() }
+        Self {
+            id,
+            row_changed: Notify::new(),
+            given_up: AtomicBool::new(false),
+            totals: TenantTotals::new(),
+            quota: Quota::new(),
+        }
     }
 
     /// Whose it is.
     pub fn id(&self) -> &Arc<str> {
         &self.id
+    }
+
+    /// Tells those who wait when its row has changed, has come or is gone. The table in use has the change by then.
+    pub fn row_changed(&self) -> &Notify {
+        &self.row_changed
     }
 
     /// Has what is pending become dead letters: as soon as the row changes, and what is being attempted after that.

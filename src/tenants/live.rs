@@ -4,25 +4,17 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
-use tokio::sync::watch;
 
 use super::account::TenantAccount;
 use super::table::{Table, TableRow};
 use super::tenant::TenantLimits;
 
 /// The table in use. It is swapped as a whole: whoever has loaded it sees one state of all rows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tenants {
     table: ArcSwap<Table>,
-    version: watch::Sender<u64>,
     /// Of tenants that have sent, or have streams, since the process began.
     accounts: DashMap<Arc<str>, Arc<TenantAccount>>,
-}
-
-impl Default for Tenants {
-    fn default() -> Self {
-        Self { table: ArcSwap::default(), version: watch::Sender::new(0), accounts: DashMap::new() }
-    }
 }
 
 impl Tenants {
@@ -60,14 +52,16 @@ impl Tenants {
         }
     }
 
-    /// Tells of every swap: the number grows with each.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-
-    /// Puts another table in its place. One at a time may do so: who has made it of the one before.
+    /// Puts another table in its place, and tells the accounts of tenants whose rows are others now. One at a time may do so: who
+    /// has made it of the one before.
     pub fn swap(&self, table: Table) {
-        self.table.store(Arc::new(table));
-        self.version.send_modify(|version| *version += 1);
+        let table = Arc::new(table);
+        let former = self.table.swap(table.clone());
+        // By account and not by table, so that a change of one row wakes the streams of that tenant alone.
+        for account in &self.accounts {
+            if !TableRow::are_same(former.tenant(account.id()), table.tenant(account.id())) {
+                account.row_changed().notify_waiters();
+            }
+        }
     }
 }

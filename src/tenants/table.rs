@@ -112,6 +112,17 @@ pub enum TableRow<'a> {
     Broken,
 }
 
+impl TableRow<'_> {
+    /// Whether two tables have the same under an id.
+    pub fn are_same(one: Option<Self>, other: Option<Self>) -> bool {
+        match (one, other) {
+            (Some(Self::Ready(one)), Some(Self::Ready(other))) => Arc::ptr_eq(one, other),
+            (Some(Self::Broken), Some(Self::Broken)) | (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Whose a credential is.
 #[derive(Clone, Copy, Debug)]
 pub enum SenderLookup<'a> {

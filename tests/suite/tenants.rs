@@ -78,19 +78,16 @@ async fn a_change_of_one_file_among_thousands_is_in_use_within_a_second() {
         std::fs::write(rows.path().join(format!("{id}.yaml")), row(&id, &token)).unwrap();
     }
     let sluice = start(&of_directory(rows.path())).await;
-    let mut changes = sluice.router().tenants().changes();
     // Once the directory is watched, a change is seen by its event alone.
     write(&rows.path().join("t7.yaml"), &row("t7", "first"));
     becomes(&sluice, "first", "t7").await;
     let mut fastest = Duration::MAX;
     for round in 0..5 {
-        changes.mark_unchanged();
         let token = format!("round-{round}");
         let begun = Instant::now();
         write(&rows.path().join("t7.yaml"), &row("t7", &token));
         becomes(&sluice, &token, "t7").await;
         fastest = fastest.min(begun.elapsed());
-        assert!(changes.has_changed().unwrap());
     }
     // Of several, since the machine may be busy otherwise.
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");

@@ -311,7 +311,7 @@ fn pause(time: Duration) {
 fn is_ready(admin: SocketAddr) -> bool {
     let ask = || -> io::Result<String> {
         let mut connection = TcpStream::connect(admin)?;
-        connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: sluice\r\nConnection: close\r\n\r\n")?;
+        connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
         Ok(answer)
