@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExporterAuth, Statuses};
 use crate::coding::{self, Coding};
-use crate::otlp::Signal;
 use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
 
@@ -38,15 +37,6 @@ impl ExporterSettings {
         };
         let headers = headers.iter().map(|(_, template): &(HeaderName, SecretTemplate)| &template.0);
         urls.iter().flatten().chain(headers).flat_map(Template::reads)
-    }
-
-    /// The URL that a signal is sent to, if there is one.
-    pub fn url(&self, signal: Signal) -> Option<&Template> {
-        match &self.kind {
-            ExporterKind::OtlpHttp(http) => http.urls[signal.index()].as_ref(),
-            ExporterKind::OtlpGrpc(grpc) => grpc.url.as_ref(),
-            ExporterKind::File(_) | ExporterKind::Debug(_) => None,
-        }
     }
 }
 

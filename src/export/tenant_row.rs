@@ -4,7 +4,6 @@
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use secrecy::ExposeSecret as _;
 
 use super::ExporterSettings;
 use crate::otlp::Signal;
@@ -42,8 +41,7 @@ impl<V: Values> Values for WithRow<'_, V> {
         if name == TENANT_ID {
             return self.key()?.tenant();
         }
-        let texts = self.row.as_ref()?.values.get(name)?;
-        Some(texts[self.choice.min(texts.len() - 1)].expose_secret())
+        self.row.as_ref()?.values.text(name, self.choice)
     }
 }
 

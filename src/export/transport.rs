@@ -165,17 +165,6 @@ impl TargetError {
     }
 }
 
-impl ExporterSettings {
-    /// Finds out whether a stream with these values has a target, as far as it is the templates that decide it.
-    pub fn check_target(&self, values: &impl Values) -> Result<(), TargetError> {
-        match &self.kind {
-            ExporterKind::OtlpHttp(http) => super::http::check_target(http, values),
-            ExporterKind::OtlpGrpc(grpc) => super::grpc::check_target(grpc, values),
-            ExporterKind::File(_) | ExporterKind::Debug(_) => Ok(()),
-        }
-    }
-}
-
 /// Why a stream has no target: its entries can't be sent by this exporter.
 #[derive(Debug, Error)]
 pub enum TargetError {
@@ -273,6 +262,17 @@ impl Transport {
             (Self::File(_), Target::File(_)) | (Self::Debug(_), Target::Debug(_)) => None,
             (Self::Grpc(grpc), Target::Grpc(target)) => grpc.attempt(target, batch, conditions).await,
             _ => unreachable!("a target is used with the transport that made it"),
+        }
+    }
+}
+
+impl ExporterSettings {
+    /// Finds out whether a stream with these values has a target, as far as it is the templates that decide it.
+    pub fn check_target(&self, values: &impl Values) -> Result<(), TargetError> {
+        match &self.kind {
+            ExporterKind::OtlpHttp(http) => super::http::check_target(http, values),
+            ExporterKind::OtlpGrpc(grpc) => super::grpc::check_target(grpc, values),
+            ExporterKind::File(_) | ExporterKind::Debug(_) => Ok(()),
         }
     }
 }

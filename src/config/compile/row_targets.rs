@@ -4,22 +4,21 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use secrecy::ExposeSecret;
-
 use crate::config::node::Node;
-use crate::config::problem::{Report, enumerated};
+use crate::config::problem::Report;
 use crate::config::secrets::named;
 use crate::export::{ExporterSettings, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
-use crate::route::{KeySpec, RenderError, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue, Values};
+use crate::route::{KeySpec, RenderError, RouteSpec, RoutingKey, TENANT_ID, TemplateValue, Values};
 use crate::tenants::Tenant;
 
 /// The routes and exporters of a configuration, as far as they decide where entries of tenants go.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct RowTargets {
     exporters: Vec<(Arc<str>, ExporterSettings)>,
-    /// In the order in which routes are asked. Routes that make no difference to each other are one.
+    /// In the order in which routes are asked. Of those that make no difference to each other there is one: a hundred thousand may
+    /// differ in the attribute's value alone that they match.
     routes: Vec<TenantRoute>,
 }
 
@@ -35,7 +34,7 @@ struct TenantRoute {
     takes_all: bool,
 }
 
-/// Stands for what is not known: a text that is allowed anywhere, in a port as well.
+/// Is read for what is not known: a text that is allowed anywhere, in a port as well.
 const STAND_IN: &str = "1";
 
 /// A stream of a tenant, with what is known of it beforehand.
@@ -45,8 +44,9 @@ struct ExpectedStream<'r> {
     key: RoutingKey,
     /// Of values with several texts, which is read.
     choice: usize,
-    /// What has a stand-in, since it isn't known, or is known to be wrong.
-    assumed: Vec<TemplateValue>,
+    /// The values that the stand-in is read for: those with a placeholder, and those that have been found wrong, so that it
+    /// is seen what else is.
+    assumed: Vec<String>,
 }
 
 impl RowTargets {
@@ -59,27 +59,31 @@ impl RowTargets {
     /// Warns of each exporter that could not send what the tenant sends. The row stands at `node`.
     pub(super) fn check(&self, tenant: &Tenant, node: &Node, report: &mut Report) {
         let routes = self.routes_of(&tenant.id);
+        let placeholders = placeholders(node);
         for (position, (name, settings)) in self.exporters.iter().enumerate() {
-            let is_own = match &tenant.exporters {
-                Some(names) if names.iter().any(|own| **own == **name) => true,
-                // What has nothing of a tenant is not sent otherwise because of a row.
-                None if settings.reads().any(|read| matches!(read, TemplateValue::Tenant(_))) => false,
-                Some(_) | None => continue,
+            let is_target = |route: &TenantRoute| match &tenant.exporters {
+                Some(names) => names.iter().any(|own| **own == **name),
+                None => route.exporters.contains(&position),
             };
-            for (route, signals) in &routes {
-                if !is_own && !route.exporters.contains(&position) {
-                    continue;
-                }
+            for (route, signals) in routes.iter().filter(|(route, _)| is_target(route)) {
                 for signal in Signal::ALL.into_iter().filter(|signal| signals[signal.index()]) {
                     for choice in 0..alternatives(settings, tenant) {
-                        let assumed = placeholders(node);
-                        let mut stream = ExpectedStream::of(tenant, signal, route, choice, assumed);
+                        let mut stream = ExpectedStream {
+                            row: tenant,
+                            signal,
+                            key: route.expected_key(&tenant.id),
+                            choice,
+                            assumed: placeholders.clone(),
+                        };
                         while let Err(error) = settings.check_target(&stream) {
-                            if is_of_tenant(&error, is_own) {
-                                warn(&error, (name, settings), &stream, node, report);
+                            if is_of_tenant(&error, tenant) {
+                                warn(&error, name, &stream, node, report);
                             }
-                            if !stream.assume(&error) {
-                                break;
+                            match value_of(&error) {
+                                Some(TemplateValue::Tenant(read)) if !stream.assumed.contains(read) => {
+                                    stream.assumed.push(read.clone());
+                                }
+                                _ => break,
                             }
                         }
                     }
@@ -125,31 +129,10 @@ impl TenantRoute {
                 && !route.continues,
         }
     }
-}
 
-impl<'r> ExpectedStream<'r> {
-    fn of(
-        row: &'r Tenant,
-        signal: Signal,
-        route: &TenantRoute,
-        choice: usize,
-        assumed: Vec<TemplateValue>,
-    ) -> Self {
-        let parts = route.parts.iter().map(|part| (part.as_str(), STAND_IN));
-        let key = RoutingKey::of(Some(&row.id), STAND_IN, parts);
-        Self { row, signal, key, choice, assumed }
-    }
-
-    /// Has a stand-in be there for the value that this error is about, so that it is seen what else is wrong. Returns whether
-    /// that may make a difference.
-    fn assume(&mut self, error: &TargetError) -> bool {
-        let Some(read) = value_of(error).filter(|read| !self.assumed.contains(read)) else { return false };
-        if let TemplateValue::KeyPart(part) = read {
-            let parts = self.key.parts().chain([(part.as_str(), STAND_IN)]);
-            self.key = RoutingKey::of(Some(&self.row.id), STAND_IN, parts);
-        }
-        self.assumed.push(read.clone());
-        true
+    /// What is known beforehand of the keys of a tenant's entries.
+    fn expected_key(&self, tenant: &str) -> RoutingKey {
+        RoutingKey::of(Some(tenant), STAND_IN, self.parts.iter().map(|part| (part.as_str(), STAND_IN)))
     }
 }
 
@@ -163,26 +146,23 @@ impl Values for ExpectedStream<'_> {
     }
 
     fn tenant(&self, name: &str) -> Option<&str> {
-        if self.assumed.iter().any(|read| matches!(read, TemplateValue::Tenant(known) if known == name)) {
+        if self.assumed.iter().any(|assumed| assumed == name) {
             return Some(STAND_IN);
         }
         if name == TENANT_ID {
             return Some(&self.row.id);
         }
-        let texts = self.row.values.get(name)?;
-        texts.get(self.choice).or(texts.last()).map(ExposeSecret::expose_secret)
+        self.row.values.text(name, self.choice)
     }
 }
 
-/// The values of a row in which placeholders stand for secrets.
-fn placeholders(node: &Node) -> Vec<TemplateValue> {
-    let values = node.get("values").map_or(&[][..], Node::entries).iter();
+/// The names of the values of a row in which placeholders stand for secrets.
+fn placeholders(node: &Node) -> Vec<String> {
     let has_placeholder = |value: &Node| {
-        let mut texts = std::iter::once(value).chain((0..).map_while(|index| value.item(index)));
-        texts.any(Node::has_placeholder)
+        value.has_placeholder() || (0..).map_while(|index| value.item(index)).any(Node::has_placeholder)
     };
-    let found = values.filter(|entry| has_placeholder(&entry.value));
-    found.map(|entry| TemplateValue::Tenant(entry.key.clone())).collect()
+    let values = node.get("values").map_or(&[][..], Node::entries).iter();
+    values.filter(|entry| has_placeholder(&entry.value)).map(|entry| entry.key.clone()).collect()
 }
 
 /// The value that an error is about, if it is one alone.
@@ -198,57 +178,48 @@ fn value_of(error: &TargetError) -> Option<&TemplateValue> {
     }
 }
 
-/// Whether an error follows from who the tenant is, or from its row, which names the exporter or not.
-fn is_of_tenant(error: &TargetError, is_own: bool) -> bool {
+/// Whether an error follows from who the tenant is, or from what its row says.
+fn is_of_tenant(error: &TargetError, tenant: &Tenant) -> bool {
     match error {
-        TargetError::NoEndpoint(_) => is_own,
+        TargetError::NoEndpoint(_) => tenant.exporters.is_some(),
         error => error.is_of_row() || matches!(value_of(error), Some(TemplateValue::Tenant(_))),
     }
 }
 
-/// Says what is wrong where it is to be put right.
-fn warn(
-    error: &TargetError,
-    (exporter, settings): (&str, &ExporterSettings),
-    stream: &ExpectedStream<'_>,
-    node: &Node,
-    report: &mut Report,
-) {
+/// Says why an exporter could not send a stream, where the row is to be changed.
+fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: &Node, report: &mut Report) {
     let id = node.near(&["id"]).span;
+    let values = node.entry("values");
+    let in_values = values.map_or(id, |values| values.key_span);
     let text = |name: &str| {
-        let value = node.get("values")?.get(name)?;
-        Some(value.item(stream.choice).or(value.item(0)).unwrap_or(value).span)
+        let value = values?.value.get(name)?;
+        Some((0..=stream.choice).rev().find_map(|index| value.item(index)).unwrap_or(value).span)
     };
-    let own = || {
+    let named_by_row = || {
         let list = node.near(&["exporters"]);
         let position = stream.row.exporters.iter().flatten().position(|own| **own == *exporter);
         position.and_then(|position| list.item(position)).unwrap_or(list).span
     };
-    let in_url = url_values(settings, stream.signal);
     let (span, help) = match (error, value_of(error)) {
         (TargetError::Render(RenderError::Missing(_)), Some(TemplateValue::Tenant(name))) => {
             let default = format!("`{{{{ tenant.{name} | default(\"…\") }}}}`");
-            (
-                node.entry("values").map_or(id, |values| values.key_span),
-                Some(format!("write `{name}` under `values`, or a default in the template: {default}")),
-            )
+            let help = format!("write `{name}` under `values`, or a default in the template: {default}");
+            (in_values, Some(help))
         }
         (_, Some(TemplateValue::Tenant(name))) => (text(name).unwrap_or(id), None),
         (_, Some(TemplateValue::KeyPart(_))) => {
-            (own(), Some("name exporters that read what the keys of this tenant's routes have".to_owned()))
+            let help = "name exporters that read what the keys of this tenant's routes have";
+            (named_by_row(), Some(help.to_owned()))
         }
         (TargetError::NoEndpoint(signal), _) => {
-            (own(), Some(format!("name exporters that take {signal}, as this tenant's routes do")))
+            let help = format!("name exporters that take {signal}, as this tenant's routes do");
+            (named_by_row(), Some(help))
         }
-        (TargetError::Url { .. }, _) => (in_url.iter().find_map(|name| text(name)).unwrap_or(id), None),
-        _ => (id, None),
+        _ => (in_values, None),
     };
     let why = match error {
         // The URL itself may hold what is secret.
-        TargetError::Url { source, .. } => {
-            let names: Vec<String> = in_url.iter().map(|name| format!("`tenant.{name}`")).collect();
-            format!("what its template makes of {} is {source}", enumerated(&names))
-        }
+        TargetError::Url { source, .. } => format!("what its template makes of the row's values is {source}"),
         error => error.to_string(),
     };
     let (exporter, tenant) = (named(exporter), &stream.row.id);
@@ -257,14 +228,4 @@ fn warn(
     if let Some(help) = help {
         problem.help(help);
     }
-}
-
-/// The names of the values of a row that the URL for a signal is made of.
-fn url_values(settings: &ExporterSettings, signal: Signal) -> Vec<&str> {
-    let reads = settings.url(signal).into_iter().flat_map(Template::reads);
-    let names = reads.filter_map(|read| match read {
-        TemplateValue::Tenant(name) if read.is_of_row() => Some(name.as_str()),
-        _ => None,
-    });
-    names.collect()
 }
