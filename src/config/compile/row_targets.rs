@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::url::SAMPLE;
 use crate::config::node::Node;
 use crate::config::problem::Report;
 use crate::config::secrets::named;
@@ -34,9 +35,6 @@ struct TenantRoute {
     takes_all: bool,
 }
 
-/// Is read for what is not known: a text that is allowed anywhere, in a port as well.
-const STAND_IN: &str = "1";
-
 /// A stream of a tenant, with what is known of it beforehand.
 struct ExpectedStream<'r> {
     row: &'r Tenant,
@@ -44,8 +42,8 @@ struct ExpectedStream<'r> {
     key: RoutingKey,
     /// Of values with several texts, which is read.
     choice: usize,
-    /// The values that the stand-in is read for: those with a placeholder, and those that have been found wrong, so that it
-    /// is seen what else is.
+    /// The values for which [`SAMPLE`] is read: those in which a placeholder stands, and those that have been found wrong, so that
+    /// what else is wrong is found, too.
     assumed: Vec<String>,
 }
 
@@ -68,24 +66,14 @@ impl RowTargets {
             for (route, signals) in routes.iter().filter(|(route, _)| is_target(route)) {
                 for signal in Signal::ALL.into_iter().filter(|signal| signals[signal.index()]) {
                     for choice in 0..alternatives(settings, tenant) {
-                        let mut stream = ExpectedStream {
+                        let stream = ExpectedStream {
                             row: tenant,
                             signal,
                             key: route.expected_key(&tenant.id),
                             choice,
                             assumed: placeholders.clone(),
                         };
-                        while let Err(error) = settings.check_target(&stream) {
-                            if is_of_tenant(&error, tenant) {
-                                warn(&error, name, &stream, node, report);
-                            }
-                            match value_of(&error) {
-                                Some(TemplateValue::Tenant(read)) if !stream.assumed.contains(read) => {
-                                    stream.assumed.push(read.clone());
-                                }
-                                _ => break,
-                            }
-                        }
+                        check_stream(stream, (name, settings), node, report);
                     }
                 }
             }
@@ -132,7 +120,7 @@ impl TenantRoute {
 
     /// What is known beforehand of the keys of a tenant's entries.
     fn expected_key(&self, tenant: &str) -> RoutingKey {
-        RoutingKey::of(Some(tenant), STAND_IN, self.parts.iter().map(|part| (part.as_str(), STAND_IN)))
+        RoutingKey::of(Some(tenant), SAMPLE, self.parts.iter().map(|part| (part.as_str(), SAMPLE)))
     }
 }
 
@@ -147,12 +135,32 @@ impl Values for ExpectedStream<'_> {
 
     fn tenant(&self, name: &str) -> Option<&str> {
         if self.assumed.iter().any(|assumed| assumed == name) {
-            return Some(STAND_IN);
+            return Some(SAMPLE);
         }
         if name == TENANT_ID {
             return Some(&self.row.id);
         }
         self.row.values.text(name, self.choice)
+    }
+}
+
+/// Warns of all that keeps an exporter from sending a stream, if it follows from the tenant's row, which stands at `node`.
+fn check_stream(
+    mut stream: ExpectedStream<'_>,
+    (name, settings): (&str, &ExporterSettings),
+    node: &Node,
+    report: &mut Report,
+) {
+    while let Err(error) = settings.check_target(&stream) {
+        if is_of_tenant(&error, stream.row) {
+            warn(&error, name, &stream, node, report);
+        }
+        match value_of(&error) {
+            Some(TemplateValue::Tenant(read)) if !stream.assumed.contains(read) => {
+                stream.assumed.push(read.clone());
+            }
+            _ => break,
+        }
     }
 }
 

@@ -170,8 +170,8 @@ fn rows_in_a_file_or_in_the_configuration_are_looked_at_as_well() {
     let compiled = good(&format!("{EXPORTERS}{routes}tenants: {{ file: '{}' }}\n", file.display()));
     assert_eq!(told(&compiled.warnings), [format!("4: {expected}")]);
 
-    let indented: String = rows.lines().map(|line| format!("    {line}\n")).collect();
-    let compiled = good(&format!("{EXPORTERS}{routes}tenants:\n  list:\n{indented}"));
+    let indented = rows.trim_end().replace('\n', "\n    ");
+    let compiled = good(&format!("{EXPORTERS}{routes}tenants:\n  list:\n    {indented}\n"));
     let line = EXPORTERS.lines().count() + 3 + 4;
     assert_eq!(told(&compiled.warnings), [format!("{line}: {expected}")]);
 }
