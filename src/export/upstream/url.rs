@@ -56,7 +56,8 @@ pub(in crate::export) fn url_of(
 fn has_usable_port(uri: &Uri) -> bool {
     let Some(authority) = uri.authority() else { return true };
     let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
-    port.is_empty() || authority.port_u16().is_some_and(|port| port != 0)
+    // A sign would be read as a part of the number.
+    port.is_empty() || (!port.starts_with(":+") && authority.port_u16().is_some_and(|port| port != 0))
 }
 
 /// A URL for people, without user information and query.
