@@ -23,7 +23,7 @@ use crate::run::{Phase, ReloadError, Role, Router};
 use crate::stream::Budget;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// Bytes of pages that may be on their way at a time, but for the last that was begun.
 const PAGES: u64 = 8 << 20;
@@ -46,6 +46,7 @@ POST /api/v1/reload        reads the configuration again
 
 POST   /api/v1/tenants            adds a tenant, and answers with a token for its sender
 PUT    /api/v1/tenants/ID         replaces all of its row but its senders
+PATCH  /api/v1/tenants/ID         changes what the body names of its row (a JSON merge patch)
 DELETE /api/v1/tenants/ID         removes it, if nothing of it is pending
 POST   /api/v1/tenants/ID/rotate  gives a sender another token
 POST   /api/v1/tenants/ID/pause   refuses its senders; resume takes them on again

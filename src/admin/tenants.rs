@@ -14,13 +14,17 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
-use super::{query, server};
+use super::query;
+use super::server::{self, JSON};
 use crate::access::AdminCredential;
 use crate::config;
 use crate::export::rfc3339;
 use crate::receive::{Answer, Peer};
 use crate::run::{IssuedToken, Router, TenantChangeError, TenantSwitch};
 use crate::tenants::{CertificateNames, Tenant};
+
+/// The media type of a JSON merge patch (RFC 7396).
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A body with a row is not larger, as its file is not.
 const LARGEST: usize = 1 << 20;
@@ -45,6 +49,7 @@ pub(super) enum TenantPage<'p> {
 pub(super) enum TenantChange {
     Create,
     Replace(String),
+    Patch(String),
     Delete(String, PendingData),
     Switch(String, TenantSwitch),
     Rotate(String),
@@ -88,7 +93,7 @@ impl<'p> TenantPage<'p> {
         match self {
             Self::All => "GET, POST",
             Self::Switch(..) | Self::Rotate(_) => "POST",
-            Self::One(_) => "GET, PUT, DELETE",
+            Self::One(_) => "GET, PUT, PATCH, DELETE",
         }
     }
 }
@@ -117,6 +122,7 @@ impl TenantChange {
         match (page, method) {
             (TenantPage::All, &Method::POST) => Some(Self::Create),
             (TenantPage::One(id), &Method::PUT) => Some(Self::Replace(decoded(id))),
+            (TenantPage::One(id), &Method::PATCH) => Some(Self::Patch(decoded(id))),
             (TenantPage::One(id), &Method::DELETE) => Some(Self::Delete(decoded(id), pending)),
             (TenantPage::Switch(id, switch), &Method::POST) => Some(Self::Switch(decoded(id), switch)),
             (TenantPage::Rotate(id), &Method::POST) => Some(Self::Rotate(decoded(id))),
@@ -129,6 +135,7 @@ impl TenantChange {
         match self {
             Self::Create => "create",
             Self::Replace(_) => "replace",
+            Self::Patch(_) => "patch",
             Self::Delete(_, PendingData::Refuse) => "delete",
             Self::Delete(_, PendingData::DeadLetter) => "delete and dead-letter",
             Self::Switch(_, switch) => switch.name(),
@@ -140,7 +147,11 @@ impl TenantChange {
     fn id(&self) -> Option<&str> {
         match self {
             Self::Create => None,
-            Self::Replace(id) | Self::Delete(id, _) | Self::Switch(id, _) | Self::Rotate(id) => Some(id),
+            Self::Replace(id)
+            | Self::Patch(id)
+            | Self::Delete(id, _)
+            | Self::Switch(id, _)
+            | Self::Rotate(id) => Some(id),
         }
     }
 }
@@ -154,8 +165,9 @@ pub(super) async fn change(
     credential: AdminCredential,
 ) -> Answer {
     let fields = match &change {
-        TenantChange::Create | TenantChange::Replace(_) => read(head, body, false).await,
-        TenantChange::Rotate(_) => read(head, body, true).await,
+        TenantChange::Create | TenantChange::Replace(_) => read(head, body, &[JSON], false).await,
+        TenantChange::Patch(_) => read(head, body, &[JSON, MERGE_PATCH], false).await,
+        TenantChange::Rotate(_) => read(head, body, &[JSON], true).await,
         TenantChange::Delete(..) | TenantChange::Switch(..) => Ok(Map::new()),
     };
     let fields = match fields {
@@ -221,6 +233,7 @@ async fn apply(
             Ok(answer)
         }
         TenantChange::Replace(id) => Ok(changed(&*router.replace_tenant(id, fields).await?)),
+        TenantChange::Patch(id) => Ok(changed(&*router.patch_tenant(id, fields).await?)),
         TenantChange::Switch(id, switch) => Ok(changed(&*router.switch_tenant(id, switch).await?)),
         TenantChange::Rotate(id) => {
             let (sender, overlap) = rotation(&fields)?;
@@ -312,11 +325,16 @@ impl Refusal {
     }
 }
 
-/// Reads a body that is a JSON object. One that is not there is an empty object, if that is allowed.
-async fn read(head: &Parts, body: Incoming, may_be_empty: bool) -> Result<Map<String, Value>, BodyProblem> {
+/// Reads a body that is a JSON object of one of these media types. One that is not there is an empty object, if that is allowed.
+async fn read(
+    head: &Parts,
+    body: Incoming,
+    media_types: &[&str],
+    may_be_empty: bool,
+) -> Result<Map<String, Value>, BodyProblem> {
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    let is_json = media_type.trim().eq_ignore_ascii_case("application/json");
+    let is_json = media_types.iter().any(|known| media_type.trim().eq_ignore_ascii_case(known));
     // A page of another site can send a form without asking whether it may, and no JSON.
     let may_be_none = may_be_empty && content_type.is_none();
     if !(is_json || may_be_none) {

@@ -1,13 +1,14 @@
 //! The text of a row that is a file of its own: how it is made, and how something in it is changed.
 //!
-//! A file that people write is theirs: what is changed in it is one key, and all else stays as it is written, comments and
-//! `${…}` included. That works on the lines of the file, which YAML allows to be written in many ways; so what comes of it is
-//! read again, and where it does not say what it should, the whole file is written anew, without comments.
+//! A file that people write is theirs: the keys that are changed in it are written anew, and all else stays as it is written,
+//! comments and `${…}` included. That works on the lines of the file, which YAML allows to be written in many ways; so what comes
+//! of it is read again, and where it does not say what it should, the whole file is written anew, without comments.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
 use super::node::{self, Entry, Node, Scalar, Value};
@@ -53,6 +54,12 @@ impl RowText {
     /// Takes a key away.
     pub fn remove(&mut self, key: &str) -> Result<(), UnwritableRow> {
         self.put(key, None)
+    }
+
+    /// Changes what a JSON merge patch (RFC 7396) names: what it has under a key is written there, `null` takes the key away, and
+    /// maps are merged likewise. Of what is given, no text is a substitution when it is read.
+    pub fn merge(&mut self, patch: &Map<String, Json>) -> Result<(), UnwritableRow> {
+        self.rewrite(&merged(self.root.entries(), patch))
     }
 
     /// Adds a sender who has the token of this hash.
@@ -103,20 +110,21 @@ impl RowText {
         }
     }
 
-    /// Changes what stands under a key of the row; the only place that changes anything.
+    /// Changes what stands under a key of the row, or takes the key away.
     fn put(&mut self, key: &str, value: Option<Node>) -> Result<(), UnwritableRow> {
-        let before = self.root.get(key);
-        if before.is_none() && value.is_none()
-            || before.zip(value.as_ref()).is_some_and(|(before, value)| says_same(before, value))
-        {
-            return Ok(());
-        }
-        let wanted = match value {
+        self.rewrite(&match value {
             Some(value) => with(&self.root, key, value),
             None => map(self.root.entries().iter().filter(|entry| entry.key != key).cloned().collect()),
-        };
-        for text in [edited(&self.text, &self.root, key, wanted.get(key)), rendered(&wanted)] {
-            if let Some(root) = parsed(&text).filter(|root| says_same(root, &wanted)) {
+        })
+    }
+
+    /// Has the text say something else; the only place that changes anything.
+    fn rewrite(&mut self, wanted: &Node) -> Result<(), UnwritableRow> {
+        if says_same(&self.root, wanted) {
+            return Ok(());
+        }
+        for text in [edited(&self.text, &self.root, wanted), Some(rendered(wanted))].into_iter().flatten() {
+            if let Some(root) = parsed(&text).filter(|root| says_same(root, wanted)) {
                 *self = Self { text, root };
                 return Ok(());
             }
@@ -173,6 +181,31 @@ fn with(node: &Node, key: &str, value: Node) -> Node {
     map(entries)
 }
 
+/// What a JSON merge patch (RFC 7396) makes of a map.
+fn merged(before: &[Entry], patch: &Map<String, Json>) -> Node {
+    let known: HashSet<&str> = before.iter().map(|entry| &*entry.key).collect();
+    let kept = before.iter().filter_map(|before| match patch.get(&before.key) {
+        None => Some(before.clone()),
+        Some(value) => Some(entry(&before.key, patched(Some(&before.value), value)?)),
+    });
+    let added = patch.iter().filter(|(key, _)| !known.contains(&***key));
+    map(kept.chain(added.filter_map(|(key, value)| Some(entry(key, patched(None, value)?)))).collect())
+}
+
+/// What a value of a JSON merge patch makes of what it stands for; `None` if nothing is to be there.
+fn patched(before: Option<&Node>, patch: &Json) -> Option<Node> {
+    match patch {
+        Json::Null => None,
+        Json::Object(patch) => {
+            let after = merged(before.map_or(&[], Node::entries), patch);
+            // RFC 7396 would leave an empty map where keys are taken out of one that is not there; it says as little in a row.
+            let is_removal = before.is_none() && after.entries().is_empty() && !patch.is_empty();
+            (!is_removal).then_some(after)
+        }
+        value => Some(node_of(value)),
+    }
+}
+
 /// Whether two nodes are read alike, wherever they stand.
 fn says_same(one: &Node, other: &Node) -> bool {
     match (&one.value, &other.value) {
@@ -195,57 +228,118 @@ fn says_same(one: &Node, other: &Node) -> bool {
     }
 }
 
-/// The text with another value under a key of its root, or without the key. It is what it should be if each key begins a line.
-fn edited(source: &str, root: &Node, key: &str, value: Option<&Node>) -> String {
-    let Some(entry) = root.entry(key) else {
-        let mut out = source.to_owned();
-        if !out.is_empty() && !out.ends_with('\n') {
+/// A part of a text, and what is to stand there instead: whole lines, or a single value within one.
+type Edit = (Range<usize>, String);
+
+/// The text of a map with what differs in another one; `None` if it is not written so that each key begins a line.
+fn edited(source: &str, before: &Node, after: &Node) -> Option<String> {
+    let mut edits = edits_of(source, before, after, source.len())?;
+    edits.sort_by_key(|(place, _)| (place.start, place.end));
+    let mut out = String::with_capacity(source.len());
+    let mut at = 0;
+    for (place, text) in edits {
+        // What an alias repeats stands elsewhere, and may be changed twice.
+        out.push_str(source.get(at..place.start)?);
+        let is_line = text.ends_with('\n');
+        if is_line && !out.is_empty() && !out.ends_with('\n') {
             out.push('\n');
         }
-        if let Some(value) = value {
-            write_entry(key, value, 0, &mut out);
-        }
-        return out;
-    };
-    if let Some(Node { value: Value::Scalar(scalar), .. }) = value
-        && let Some(before) = source.get(entry.value.span.start..entry.value.span.end)
-        && !before.is_empty()
-        && !before.contains('\n')
-        && entry.value.text().is_some()
-    {
-        // What stands behind it on the line stays.
-        let Span { start, end } = entry.value.span;
-        return [&source[..start], &written(scalar), &source[end..]].concat();
+        out.push_str(&text);
+        at = place.end;
     }
+    out.push_str(source.get(at..)?);
+    Some(out)
+}
+
+/// What is to be changed so that a map says what another one does. Its text ends at `end`, where keys are added. `None` if that
+/// takes whole lines, and its keys don't begin lines.
+fn edits_of(source: &str, before: &Node, after: &Node, end: usize) -> Option<Vec<Edit>> {
+    let mut starts: Vec<usize> = before.entries().iter().map(|entry| entry.key_span.start).collect();
+    starts.sort_unstable();
+    // In braces, and behind a `?`, a map begins before its first key.
+    let is_block = starts.first().is_none_or(|first| *first == before.span.start);
+    let indent = starts.first().map_or(0, |first| first - line_start(source, *first));
+    let wanted: HashMap<&str, &Node> =
+        after.entries().iter().map(|entry| (&*entry.key, &entry.value)).collect();
+    let mut edits = Vec::new();
+    for entry in before.entries() {
+        let value = wanted.get(&*entry.key).copied();
+        if value.is_some_and(|value| says_same(&entry.value, value)) {
+            continue;
+        }
+        if let Some(text) = value.and_then(|value| in_its_line(source, &entry.value, value)) {
+            edits.push((entry.value.span.start..entry.value.span.end, text));
+            continue;
+        }
+        let next = starts.partition_point(|start| *start <= entry.key_span.start);
+        let lines = lines_of(source, entry, starts.get(next).copied().unwrap_or(end).min(end))?;
+        let inner = value
+            .filter(|value| !value.entries().is_empty() && !entry.value.entries().is_empty())
+            .and_then(|value| edits_of(source, &entry.value, value, lines.end));
+        match inner {
+            Some(inner) => edits.extend(inner),
+            None if !is_block => return None,
+            None => {
+                let mut text = String::new();
+                if let Some(value) = value {
+                    write_entry(&entry.key, value, indent, &mut text);
+                }
+                edits.push((lines, text));
+            }
+        }
+    }
+    let known: HashSet<&str> = before.entries().iter().map(|entry| &*entry.key).collect();
+    let mut added = String::new();
+    for entry in after.entries().iter().filter(|entry| !known.contains(&*entry.key)) {
+        write_entry(&entry.key, &entry.value, indent, &mut added);
+    }
+    if !added.is_empty() {
+        if !is_block {
+            return None;
+        }
+        edits.push((end..end, added));
+    }
+    Some(edits)
+}
+
+/// What to write in the place of a single value that has a part of a line for itself, so that what stands behind it there stays.
+fn in_its_line(source: &str, before: &Node, after: &Node) -> Option<String> {
+    let Value::Scalar(after) = &after.value else { return None };
+    before.text()?;
+    let written_before = source.get(before.span.start..before.span.end)?;
+    (!written_before.is_empty() && !written_before.contains('\n')).then(|| written(after))
+}
+
+/// The lines of a key and its value, of which the next key begins at `next`. Comments before that are about it; what looks like
+/// one within a text is a part of the text.
+fn lines_of(source: &str, entry: &Entry, next: usize) -> Option<Range<usize>> {
     let start = entry.key_span.start;
-    let starts = root.entries().iter().map(|entry| entry.key_span.start);
-    let next = starts.filter(|other| *other > start).min().unwrap_or(source.len());
-    // Comments before the next key are about that; what looks like one within a text is a part of it.
-    let of_value = source[..last_text(&entry.value, start..next).unwrap_or(start)].trim_end().len();
+    let of_value = last_text(&entry.value, &(start..next)).unwrap_or(start);
+    let of_value = source.get(..of_value)?.trim_end().len();
     let mut end = start;
     let mut at = start;
-    for line in source[start..next].split_inclusive('\n') {
+    for line in source.get(start..next)?.split_inclusive('\n') {
         let is_content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
         if at < of_value || is_content {
             end = at + line.len();
         }
         at += line.len();
     }
-    let mut middle = String::new();
-    if let Some(value) = value {
-        write_entry(key, value, 0, &mut middle);
-    }
-    [&source[..start], &middle, &source[end..]].concat()
+    Some(line_start(source, start)..end)
 }
 
-/// Where the last of the texts in a value ends, of those that end within a part of the file.
-fn last_text(node: &Node, within: Range<usize>) -> Option<usize> {
+/// Where the line begins in which a place is.
+fn line_start(source: &str, place: usize) -> usize {
+    source[..place].rfind('\n').map_or(0, |end| end + 1)
+}
+
+/// Where the last of the texts in a value ends, of those that begin within a part of the file. Blank lines behind that may belong
+/// to a text, and are beyond the part.
+fn last_text(node: &Node, within: &Range<usize>) -> Option<usize> {
     match &node.value {
-        Value::Scalar(_) => Some(node.span.end).filter(|end| within.start <= *end && *end <= within.end),
-        Value::Seq(items) => items.iter().filter_map(|item| last_text(item, within.clone())).max(),
-        Value::Map(entries) => {
-            entries.iter().filter_map(|entry| last_text(&entry.value, within.clone())).max()
-        }
+        Value::Scalar(_) => within.contains(&node.span.start).then(|| node.span.end.min(within.end)),
+        Value::Seq(items) => items.iter().filter_map(|item| last_text(item, within)).max(),
+        Value::Map(entries) => entries.iter().filter_map(|entry| last_text(&entry.value, within)).max(),
     }
 }
 

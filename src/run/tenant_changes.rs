@@ -15,10 +15,9 @@ use super::tenant_directory::TenantDirectory;
 use super::tenant_files;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
 use crate::export::rfc3339;
-use crate::route::RoutingKey;
 use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant};
 
-/// What a request may say of a row, in the order in which it is written. Senders come and go in other ways.
+/// What a request may say of a row, in the order in which it is written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
 
 /// The name of a sender that is made without one.
@@ -218,11 +217,27 @@ impl Router {
     ) -> Result<Arc<Tenant>, TenantChangeError> {
         self.tenant_registry()
             .change(move |directory| {
-                if row.get("id").is_some_and(|other| other.as_str() != Some(&id)) {
-                    return Err(TenantChangeError::OtherId);
-                }
+                check_id(&id, &row)?;
                 let mut file = RowInFile::find(directory, &id)?;
                 fill(&mut file.row, &row)?;
+                file.save(directory)
+            })
+            .await
+    }
+
+    /// Changes what a JSON merge patch (RFC 7396) names of a tenant's row.
+    pub async fn patch_tenant(
+        &self,
+        id: String,
+        mut patch: Map<String, Json>,
+    ) -> Result<Arc<Tenant>, TenantChangeError> {
+        self.tenant_registry()
+            .change(move |directory| {
+                check_id(&id, &patch)?;
+                check_senders(&patch)?;
+                patch.shift_remove("id");
+                let mut file = RowInFile::find(directory, &id)?;
+                file.row.merge(&patch)?;
                 file.save(directory)
             })
             .await
@@ -279,7 +294,7 @@ impl Router {
             .await
     }
 
-    /// Removes a tenant, and has what is pending of it become dead letters. Waits for that, for [`EMPTYING`] at most, and
+    /// Removes a tenant, and has what is pending of it become dead letters. Waits for that, for ten seconds at most, and
     /// returns how many bytes are left: they go on becoming dead letters.
     pub async fn delete_pending_tenant(self: &Arc<Self>, id: String) -> Result<u64, TenantChangeError> {
         if self.intake().dead_letters.load().is_none() {
@@ -317,15 +332,7 @@ impl Router {
 
     /// Framed bytes of a tenant that are not delivered, over all exporters.
     pub fn pending_bytes_of(&self, tenant: &str) -> u64 {
-        let mut bytes = 0;
-        for exporter in self.exporters().iter() {
-            exporter.registry().for_each(|stream| {
-                if RoutingKey::tenant(&stream.name().key) == Some(tenant) {
-                    bytes += stream.state().pending_bytes;
-                }
-            });
-        }
-        bytes
+        self.tenants().known_account(tenant).map_or(0, |account| account.totals().pending_bytes())
     }
 }
 
@@ -428,11 +435,22 @@ fn check(
     }
 }
 
+/// The id of a tenant does not change.
+fn check_id(id: &str, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
+    match fields.get("id") {
+        Some(other) if other.as_str() != Some(id) => Err(TenantChangeError::OtherId),
+        _ => Ok(()),
+    }
+}
+
+/// Senders come and go in other ways.
+fn check_senders(fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
+    if fields.contains_key("senders") { Err(TenantChangeError::Senders) } else { Ok(()) }
+}
+
 /// Makes a row say what a request says, and nothing else but its id and its senders.
 fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
-    if fields.contains_key("senders") {
-        return Err(TenantChangeError::Senders);
-    }
+    check_senders(fields)?;
     for field in FIELDS {
         match fields.get(field) {
             None | Some(Json::Null) => row.remove(field)?,

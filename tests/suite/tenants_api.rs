@@ -135,9 +135,13 @@ async fn a_tenant_that_is_made_sends_at_once_with_the_token_of_the_answer_and_of
     assert_eq!(change(&place.sluice, "DELETE", "/acme", &Value::Null).await.status, 200);
     assert_eq!(place.send(token).await, 401);
     assert!(place.files().is_empty());
-    for (method, path) in
-        [("DELETE", "/acme"), ("PUT", "/acme"), ("POST", "/acme/pause"), ("POST", "/acme/rotate")]
-    {
+    for (method, path) in [
+        ("DELETE", "/acme"),
+        ("PUT", "/acme"),
+        ("PATCH", "/acme"),
+        ("POST", "/acme/pause"),
+        ("POST", "/acme/rotate"),
+    ] {
         error_of(&change(&place.sluice, method, path, &json!({})).await, 404);
     }
 }
@@ -268,6 +272,146 @@ async fn a_row_is_replaced_but_for_its_senders() {
     assert_eq!(place.send(&token).await, 200);
 }
 
+/// A row as somebody has written it, with a secret in a file of its own.
+const BY_HAND: &str = "# By mail of 3 May.\nid: acme\nplatform: node\nsenders: [{ name: web, token: web-token }] # one\n\
+    values:\n  # Theirs.\n  host: h # for now\n  token: ['${file:.new}', old]\n  dataset: prod\nlimits: { rate: 10MiB/s, streams: 5 }\n\
+    # The end.\n";
+
+/// A place with the tenant `acme`, whose row is [`BY_HAND`].
+async fn place_with_acme() -> Place {
+    let place = Place::start().await;
+    fs::write(place.table.path().join(".new"), "from a file").unwrap();
+    let text = BY_HAND.replace(".new", place.table.path().join(".new").to_str().unwrap());
+    fs::write(place.table.path().join("acme.yaml"), text).unwrap();
+    eventually("it is read", async || (place.send("web-token").await == 200).then_some(())).await;
+    place
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_keeps_the_rest_of_the_file_with_its_comments_and_secrets() {
+    let place = place_with_acme().await;
+    let text = place.text("acme.yaml");
+    let patch = async |body: Value| {
+        let answer = change(&place.sluice, "PATCH", "/acme", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        json_of(&answer)
+    };
+    let body =
+        json!({ "id": "acme", "values": { "host": "h$2" }, "limits": { "rate": "5MiB/s" }, "hold": true });
+    assert_eq!(patch(body).await, json!({ "id": "acme", "paused": false, "hold": true }));
+    let changed = text.replace("host: h #", "host: \"h$$2\" #").replace("10MiB/s", "\"5MiB/s\"");
+    assert_eq!(place.text("acme.yaml"), format!("{changed}hold: true\n"));
+    assert_eq!(place.values("acme", "host"), ["h$2"], "the table has it when the answer comes");
+    assert_eq!(place.values("acme", "token"), ["from a file", "old"]);
+    assert_eq!(place.values("acme", "dataset"), ["prod"]);
+    assert_eq!(place.send("web-token").await, 200);
+
+    patch(json!({ "values": { "host": "h$2", "token": "one", "port": "${env:PATH}" }, "hold": null })).await;
+    assert_eq!(
+        (place.values("acme", "token"), place.values("acme", "port")),
+        (vec!["one".into()], vec!["${env:PATH}".into()])
+    );
+    patch(json!({ "values": { "dataset": null }, "limits": { "streams": null }, "platform": null })).await;
+    let table = place.sluice.router().tenants().table().clone();
+    let Some(TableRow::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
+    let names: Vec<_> = tenant.values.names().collect();
+    assert_eq!(
+        (names, tenant.limits.rate, tenant.limits.streams),
+        (vec!["host", "port", "token"], Some(5 << 20), None)
+    );
+    assert!(tenant.platform.is_none() && !tenant.hold && tenant.senders.len() == 1);
+    let text = place.text("acme.yaml");
+    for comment in ["# By mail of 3 May.", "# one", "# Theirs.", "# for now", "# The end."] {
+        assert!(text.contains(comment), "{comment}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_that_changes_nothing_leaves_the_file_as_it_is() {
+    let place = place_with_acme().await;
+    let text = place.text("acme.yaml");
+    let file = place.table.path().join("acme.yaml");
+    let written = fs::metadata(&file).unwrap().modified().unwrap();
+    for body in [
+        json!({}),
+        json!({ "id": "acme" }),
+        json!({ "values": {}, "limits": {} }),
+        json!({ "exporters": null, "hold": null, "values": { "port": null }, "limits": { "memory": null } }),
+        json!({ "limits": { "streams": 5 } }),
+    ] {
+        let answer = change(&place.sluice, "PATCH", "/acme", &body).await;
+        assert_eq!(json_of(&answer), json!({ "id": "acme", "paused": false, "hold": false }), "{body}");
+    }
+    assert_eq!((place.text("acme.yaml"), fs::metadata(&file).unwrap().modified().unwrap()), (text, written));
+}
+
+#[tokio::test]
+async fn a_patch_that_makes_the_row_unusable_is_refused_with_what_is_wrong_and_changes_nothing() {
+    let place = place_with_acme().await;
+    let text = place.text("acme.yaml");
+    for (body, problem) in [
+        (json!({ "id": "globex" }), "`id` of a tenant does not change"),
+        (json!({ "id": null }), "`id` of a tenant does not change"),
+        (json!({ "senders": [{ "name": "evil", "token": "s3cret" }] }), "`senders` are not taken here"),
+        (json!({ "senders": null }), "`senders` are not taken here"),
+        (json!({ "platform": "go", "plattform": "s3cret" }), "did you mean `platform`?"),
+        (json!({ "platform": "go", "limits": { "rate": "s3cret" } }), "is not a rate"),
+        (json!({ "limits": { "streams": "5" } }), "must be a whole number"),
+        (json!({ "limits": 5 }), "`limits`"),
+        (json!({ "exporters": ["otlp_http/other"] }), "there is no exporter"),
+        (json!({ "values": { "id": "s3cret" } }), "the row's own id"),
+        (json!({ "values": { "host": { "a": "s3cret" } } }), "values"),
+        (json!({ "values": { "<<": { "host": "s3cret" } } }), "can't be written in YAML"),
+        (json!({ "paused": "s3cret" }), "must be `true` or `false`"),
+    ] {
+        let answer = change(&place.sluice, "PATCH", "/acme", &body).await;
+        error_of(&answer, 422);
+        assert!(
+            answer.text().contains(problem) && !answer.text().contains("s3cret"),
+            "{body}: {}",
+            answer.text()
+        );
+    }
+    assert_eq!(place.text("acme.yaml"), text);
+    assert_eq!(place.send("web-token").await, 200);
+    // A row that is broken is repaired by a patch of what is wrong with it, and of nothing else.
+    fs::write(place.table.path().join("acme.yaml"), text.replace("streams: 5", "streams: some")).unwrap();
+    let answer = change(&place.sluice, "PATCH", "/acme", &json!({ "platform": "go" })).await;
+    assert!(error_of(&answer, 422).contains("can't be used so") && answer.text().contains("whole number"));
+    let answer = change(&place.sluice, "PATCH", "/acme", &json!({ "limits": { "streams": 6 } })).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(place.text("acme.yaml"), text.replace("streams: 5", "streams: 6"));
+    fs::write(place.table.path().join("acme.yaml"), "id: [").unwrap();
+    error_of(&change(&place.sluice, "PATCH", "/acme", &json!({})).await, 409);
+}
+
+#[tokio::test]
+async fn a_patch_is_json_or_a_merge_patch_and_every_other_body_is_json_alone() {
+    let place = place_with_acme().await;
+    let ask = async |method: &str, path: &str, content_type: &str, body: &str| {
+        let authorization = format!("Bearer {WRITER}");
+        let headers = [("authorization", &*authorization), ("content-type", content_type)];
+        let path = format!("/api/v1/tenants{path}");
+        http::send(place.sluice.admin, method, &path, &headers, body.to_owned().into()).await.status
+    };
+    let merge_patch = "application/merge-patch+json";
+    for content_type in [merge_patch, "Application/Merge-Patch+JSON; charset=utf-8", "application/json"] {
+        assert_eq!(ask("PATCH", "/acme", content_type, "{}").await, 200, "{content_type}");
+    }
+    for content_type in ["text/plain", "application/json-patch+json", "application/x-www-form-urlencoded"] {
+        assert_eq!(ask("PATCH", "/acme", content_type, "{}").await, 415, "{content_type}");
+    }
+    for body in
+        ["", "[]", "null", "{ \"platform\": s3cret }", "[{ \"op\": \"remove\", \"path\": \"/limits\" }]"]
+    {
+        assert_eq!(ask("PATCH", "/acme", merge_patch, body).await, 400, "{body}");
+    }
+    for (method, path) in [("POST", ""), ("PUT", "/acme"), ("POST", "/acme/rotate")] {
+        assert_eq!(ask(method, path, merge_patch, "{ \"id\": \"globex\" }").await, 415, "{method} {path}");
+    }
+    assert_eq!(ask("PATCH", "/acme?pending=dead_letter", merge_patch, "{}").await, 400);
+}
+
 #[tokio::test]
 async fn an_id_that_leads_elsewhere_reaches_no_file() {
     let place = Place::start().await;
@@ -293,7 +437,9 @@ async fn an_id_that_leads_elsewhere_reaches_no_file() {
         assert!(error_of(&answer, 422).contains("1 to 128 letters"), "{id}");
         let mut encoded = String::new();
         id.bytes().for_each(|byte| write!(encoded, "%{byte:02x}").unwrap());
-        for (method, below) in [("PUT", ""), ("DELETE", ""), ("POST", "/pause"), ("POST", "/rotate")] {
+        for (method, below) in
+            [("PUT", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/pause"), ("POST", "/rotate")]
+        {
             let answer = change(&place.sluice, method, &format!("/{encoded}{below}"), &json!({})).await;
             error_of(&answer, 404);
         }
@@ -435,9 +581,13 @@ async fn a_link_in_place_of_a_row_is_followed_by_readers_and_replaced_by_nobody(
     fs::write(&target, "id: acme\nsenders: [{ name: web, token: web-token }]\n").unwrap();
     symlink(&target, place.table.path().join("acme.yaml")).unwrap();
     eventually("it is read", async || (place.send("web-token").await == 200).then_some(())).await;
-    for (method, path) in
-        [("POST", "/acme/pause"), ("PUT", "/acme"), ("DELETE", "/acme"), ("POST", "/acme/rotate")]
-    {
+    for (method, path) in [
+        ("POST", "/acme/pause"),
+        ("PUT", "/acme"),
+        ("PATCH", "/acme"),
+        ("DELETE", "/acme"),
+        ("POST", "/acme/rotate"),
+    ] {
         let answer = change(&place.sluice, method, path, &json!({})).await;
         assert!(error_of(&answer, 409).contains("is a link"), "{}", answer.text());
     }
@@ -474,12 +624,18 @@ async fn changes_at_the_same_time_are_all_made_and_an_id_is_given_once() {
     assert!(statuses[20..].iter().all(|status| *status == 201), "{statuses:?}");
     let mut changes: Vec<_> = (0..10).map(|_| asking("POST", "/acme/rotate".to_owned(), json!({}))).collect();
     changes.extend(["pause", "hold"].map(|action| asking("POST", format!("/acme/{action}"), Value::Null)));
+    changes.extend((0..10).map(|number| {
+        let value = (format!("v{number}"), "x".into());
+        let values: serde_json::Map<_, _> = [value].into_iter().collect();
+        asking("PATCH", "/acme".to_owned(), json!({ "values": values }))
+    }));
     for change in changes {
         assert_eq!(change.await.unwrap(), 200);
     }
     let table = place.sluice.router().tenants().table().clone();
     let Some(TableRow::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
     assert!(tenant.paused && tenant.hold && tenant.senders.len() == 11, "{tenant:?}");
+    assert_eq!(tenant.values.names().count(), 10);
     assert_eq!(place.files().len(), 21);
 }
 
@@ -506,6 +662,7 @@ async fn the_table_is_changed_with_the_write_token_alone_and_by_no_page_of_anoth
     let all = [
         ("POST", ""),
         ("PUT", "/acme"),
+        ("PATCH", "/acme"),
         ("DELETE", "/acme"),
         ("POST", "/acme/pause"),
         ("POST", "/acme/rotate"),
@@ -524,9 +681,12 @@ async fn the_table_is_changed_with_the_write_token_alone_and_by_no_page_of_anoth
         assert_eq!(ask(&[("authorization", &writer), ("origin", "https://evil.example.com")]).await, 403);
         assert_eq!(ask(&[("authorization", &writer), ("sec-fetch-site", "cross-site")]).await, 403);
     }
-    for (method, path, takes) in
-        [("DELETE", "", "GET, POST"), ("POST", "/acme", "GET, PUT, DELETE"), ("PUT", "/acme/pause", "POST")]
-    {
+    for (method, path, takes) in [
+        ("DELETE", "", "GET, POST"),
+        ("PATCH", "", "GET, POST"),
+        ("POST", "/acme", "GET, PUT, PATCH, DELETE"),
+        ("PUT", "/acme/pause", "POST"),
+    ] {
         let answer = change(&place.sluice, method, path, &json!({})).await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some(takes)), "{method} {path}");
     }
@@ -549,6 +709,8 @@ async fn each_change_is_in_the_log_with_who_made_it_and_no_secret_is_anywhere() 
         ("POST", "/acme/rotate", &json!({ "overlap": "1h" })),
         ("PUT", "/acme", &secret),
         ("PUT", "/acme", &broken),
+        ("PATCH", "/acme", &secret),
+        ("PATCH", "/acme", &broken),
         ("POST", "/acme/pause", &Value::Null),
         ("POST", "/acme/resume", &Value::Null),
         ("DELETE", "/globex", &Value::Null),
@@ -567,7 +729,7 @@ async fn each_change_is_in_the_log_with_who_made_it_and_no_secret_is_anywhere() 
     sluice.logged("action=\"resume\"").await;
     sluice.logged("there is no tenant of this id").await;
     let log = sluice.log().join("\n");
-    for action in ["create", "rotate", "replace", "pause", "resume"] {
+    for action in ["create", "rotate", "replace", "patch", "pause", "resume"] {
         let line = sluice.logged(&format!("action=\"{action}\" by=\"write_token\"")).await;
         let is_whole = ["the table of tenants is changed", "tenant=\"acme\"", "peer=127.0.0.1:", "INFO"]
             .iter()
@@ -588,7 +750,7 @@ async fn a_row_that_would_be_too_large_to_be_read_is_not_written() {
     // Each of these characters takes three bytes in the request, and six in the file.
     let values: serde_json::Map<_, _> =
         (0..200).map(|number| (format!("v{number}"), "\u{2028}".repeat(1000).into())).collect();
-    for (method, path, id) in [("POST", "", "globex"), ("PUT", "/acme", "acme")] {
+    for (method, path, id) in [("POST", "", "globex"), ("PUT", "/acme", "acme"), ("PATCH", "/acme", "acme")] {
         let answer = change(&place.sluice, method, path, &json!({ "id": id, "values": values })).await;
         assert!(error_of(&answer, 422).contains("and a row has at most 1048576"), "{}", answer.text());
         assert_eq!(place.files(), BTreeSet::from(["acme.yaml".to_owned()]));
@@ -699,6 +861,10 @@ async fn the_command_line_does_what_the_api_does() {
         "token=one",
         "--value-file",
         &from_file,
+        "--limit",
+        "burst=1MiB",
+        "--exporter",
+        "otlp_http/up",
     ];
     let (code, token, said) = command(front, &args).await;
     assert_eq!(code, Some(0), "{said}");
@@ -735,6 +901,48 @@ async fn the_command_line_does_what_the_api_does() {
     assert_eq!(code, Some(0), "{said}");
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&shown["id"], &shown["platform"]), (&json!("acme"), &json!("node")));
+    let set = [
+        "set",
+        "acme",
+        "--value",
+        "host=h=2",
+        "--exporter",
+        "otlp_http/up",
+        "--limit",
+        "streams=7",
+        "--limit",
+        "rate=10MiB/s",
+        "--remove",
+        "platform",
+    ];
+    let changed = (Some(0), "tenant `acme` is changed\n".to_owned(), String::new());
+    assert_eq!(command(front, &set).await, changed);
+    let limits = async || {
+        let table = place.sluice.router().tenants().table().clone();
+        let Some(TableRow::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
+        (tenant.limits.streams, tenant.limits.rate, tenant.platform.clone())
+    };
+    assert_eq!(limits().await, (Some(7), Some(10 << 20), None));
+    assert_eq!(
+        (place.values("acme", "host"), place.values("acme", "token")),
+        (vec!["h=2".into()], vec!["one".into(), "from a file".into()])
+    );
+    let remove =
+        ["set", "acme", "--remove", "limits.rate", "--remove", "values.port", "--value-file", &from_file];
+    assert_eq!(command(front, &remove).await, changed);
+    assert_eq!(limits().await, (Some(7), None, None));
+    assert_eq!(place.values("acme", "token"), ["from a file"]);
+    assert_eq!(place.send(token.trim_end()).await, 200);
+    let (code, _, said) = command(front, &["set", "acme", "--limit", "streams=some"]).await;
+    assert!(code == Some(1) && said.contains("must be a whole number"), "{said}");
+    let (code, _, said) = command(front, &["set", "globex", "--platform", "go"]).await;
+    assert!(code == Some(1) && said.contains("404"), "{said}");
+    let (code, _, said) = command(front, &["set", "acme"]).await;
+    assert!(
+        code == Some(2) && said.contains("--limit <NAME=AMOUNT>") && said.contains("--remove <KEY>"),
+        "{said}"
+    );
+
     let (code, _, said) = command(front, &["show", "globex"]).await;
     assert!(code == Some(1) && said.contains("404"), "{said}");
     let token_file = place.table.path().join("admin-token");
@@ -757,6 +965,8 @@ async fn the_command_line_does_what_the_api_does() {
         &["rotate", "acme", "--overlap", "5"][..],
         &["create"],
         &["create", "a", "--value", "s3cret"],
+        &["create", "a", "--limit", "rtae=5"],
+        &["set", "a", "--remove", "senders"],
         &["pause", "a", "--admin", "ftp://x"],
     ] {
         let (code, _, said) = command(front, wrong).await;

@@ -2,6 +2,7 @@
 
 mod client;
 mod listing;
+mod row;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use self::client::{AdminClient, AdminError};
+use self::row::{RowArgs, SetArgs};
 use super::duration::parse_duration;
 use super::tls::TlsArgs;
 
@@ -65,6 +67,7 @@ enum Command {
         id: String,
     },
     Create(CreateArgs),
+    Set(SetArgs),
     Rotate(RotateArgs),
     /// Refuse a tenant's senders with 503; what is queued is delivered
     Pause {
@@ -111,16 +114,8 @@ enum PendingData {
 struct CreateArgs {
     /// The tenant's id: 1 to 128 letters, digits, `.`, `_` and `-`
     id: String,
-    /// A word for people
-    #[arg(long)]
-    platform: Option<String>,
-    /// A value for templates; of one name, several are tried in their order. What is secret is better kept in a file: others on
-    /// this machine can see arguments
-    #[arg(long = "value", value_parser = parse_value, value_name = "NAME=VALUE")]
-    values: Vec<(String, String)>,
-    /// The same from a file, without its last line break. These come after those of `--value`
-    #[arg(long = "value-file", value_parser = parse_value, value_name = "NAME=PATH")]
-    value_files: Vec<(String, String)>,
+    #[command(flatten)]
+    row: RowArgs,
 }
 
 /// Give a sender another token, and print it
@@ -137,12 +132,6 @@ struct RotateArgs {
     /// How long the token before goes on; `0s` ends it at once
     #[arg(long, value_name = "TIME", value_parser = parse_overlap)]
     overlap: Option<String>,
-}
-
-/// The error doesn't repeat the text: it may be a secret.
-fn parse_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write a name, `=` and a value")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The server reads it as well.
@@ -194,13 +183,8 @@ async fn run(
     let done = match command {
         Command::List { state, query } => return list(client, state.as_deref(), query.as_deref(), out).await,
         Command::Show { id } => client.get(&path(id, "")).await.map(|shown| format!("{shown:#}")),
-        Command::Create(args) => {
-            let body = match created(args) {
-                Ok(body) => body,
-                Err(problem) => return Ok(Err(AdminError::Local(problem))),
-            };
-            client.send("POST", "/api/v1/tenants", Some(body)).await.map(|issued| issued_token(&issued))
-        }
+        Command::Create(args) => create(client, args).await,
+        Command::Set(args) => set(client, args).await,
         Command::Rotate(RotateArgs { id, sender, overlap }) => {
             let mut body = Map::new();
             body.extend(sender.iter().map(|sender| ("sender".to_owned(), json!(sender))));
@@ -259,6 +243,19 @@ async fn list(
     listing::write(&tenants, out).map(Ok)
 }
 
+async fn create(client: &AdminClient, args: &CreateArgs) -> Result<String, AdminError> {
+    let mut body = args.row.fields().map_err(AdminError::Local)?;
+    body.insert("id".to_owned(), json!(args.id));
+    let issued = client.send("POST", "/api/v1/tenants", Some(body.into())).await?;
+    Ok(issued_token(&issued))
+}
+
+async fn set(client: &AdminClient, args: &SetArgs) -> Result<String, AdminError> {
+    let patch = args.patch().map_err(AdminError::Local)?;
+    client.send("PATCH", &path(&args.id, ""), Some(patch.into())).await?;
+    Ok(format!("tenant `{}` is changed", args.id))
+}
+
 async fn switch(client: &AdminClient, id: &str, action: &str, done: &str) -> Result<String, AdminError> {
     client.send("POST", &path(id, &format!("/{action}")), None).await?;
     Ok(format!("tenant `{id}` is {done}"))
@@ -267,25 +264,6 @@ async fn switch(client: &AdminClient, id: &str, action: &str, done: &str) -> Res
 /// The page of a tenant, or one below it.
 fn path(id: &str, below: &str) -> String {
     format!("/api/v1/tenants/{}{below}", client::encoded(id))
-}
-
-/// What a new tenant's row is to say.
-fn created(args: &CreateArgs) -> Result<Value, String> {
-    let mut values: Map<String, Value> = Map::new();
-    let mut add = |name: &str, text: String| match values.get_mut(name) {
-        None => drop(values.insert(name.to_owned(), json!(text))),
-        Some(Value::Array(texts)) => texts.push(json!(text)),
-        Some(first) => *first = json!([first.take(), text]),
-    };
-    for (name, value) in &args.values {
-        add(name, value.clone());
-    }
-    for (name, file) in &args.value_files {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("can't read `{file}`: {error}"))?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        add(name, text.strip_suffix('\r').unwrap_or(text).to_owned());
-    }
-    Ok(json!({ "id": args.id, "platform": args.platform, "values": values }))
 }
 
 /// The token, for standard output; what is to be known of it is said to whoever sits before the screen.
@@ -305,27 +283,4 @@ fn issued_token(issued: &Value) -> String {
         );
     }
     text(&issued["token"])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args(values: &[&str], value_files: &[String]) -> CreateArgs {
-        let parsed = |texts: &[&str]| texts.iter().map(|text| parse_value(text).unwrap()).collect();
-        let files: Vec<&str> = value_files.iter().map(String::as_str).collect();
-        CreateArgs { id: "acme".into(), platform: None, values: parsed(values), value_files: parsed(&files) }
-    }
-
-    #[test]
-    fn values_of_one_name_are_a_list_in_their_order_and_files_come_last() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "from a file\r\n").unwrap();
-        let files = [format!("token={}", file.path().display())];
-        let body = created(&args(&["host=a=b", "token=one", "token=two"], &files)).unwrap();
-        assert_eq!(body["values"], json!({ "host": "a=b", "token": ["one", "two", "from a file"] }));
-        let missing = created(&args(&[], &["token=./no/such/file".to_owned()])).unwrap_err();
-        assert!(missing.contains("can't read `./no/such/file`"), "{missing}");
-        assert!(!parse_value("s3cret").unwrap_err().contains("s3cret"));
-    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use super::{MINIMAL, good};
 use crate::config::row_text::RowText;
@@ -76,7 +76,118 @@ fn what_is_not_changed_stays_as_somebody_has_written_it() {
     row.set("values", &json!({ "host": "other" })).unwrap();
     let (before, _) = text.split_once("values:").unwrap();
     let before = before.replace("paused: false   # since May\n", "");
-    assert_eq!(row.as_str(), format!("{before}values:\n  host: \"other\"\n\n# The end.\n{added}"));
+    assert_eq!(row.as_str(), format!("{before}values:\n  host: \"other\"  # theirs\n\n# The end.\n{added}"));
+}
+
+/// What becomes of a row's text by a JSON merge patch.
+fn patched(text: &str, patch: &Json) -> String {
+    let mut row = parse(text);
+    row.merge(patch.as_object().expect("a patch is a map")).unwrap();
+    row.as_str().to_owned()
+}
+
+#[test]
+fn a_patch_changes_what_it_names_and_everything_beside_it_stays_as_it_is_written() {
+    let text = "# Our first customer.\nid: acme\nvalues:\n  # Theirs.\n  host: '${env:SET}'  # by mail\n  \
+                token: [\"${file:secrets/new}\", old]   # until June\n\n  # Not used.\n  dataset: prod\n\
+                # Agreed on in May.\nlimits: { rate: 10MiB/s, burst: 20MiB } # for now\nexporters: [a, b]\n";
+    for (patch, changed) in [
+        (json!({}), vec![]),
+        (json!({ "values": {}, "limits": {} }), vec![]),
+        (json!({ "values": { "dataset": "pr$od" } }), vec![("dataset: prod", "dataset: \"pr$$od\"")]),
+        (json!({ "values": { "dataset": null } }), vec![("  dataset: prod\n", "")]),
+        (
+            json!({ "values": { "token": ["a", "b"] } }),
+            vec![(
+                "  token: [\"${file:secrets/new}\", old]   # until June\n",
+                "  token:\n    - \"a\"\n    - \"b\"\n",
+            )],
+        ),
+        (
+            json!({ "values": { "host": "h", "port": "1", "dataset": null } }),
+            vec![("'${env:SET}'", "\"h\""), ("  dataset: prod\n", "  port: \"1\"\n")],
+        ),
+        (json!({ "limits": { "rate": "5MiB/s" } }), vec![("10MiB/s", "\"5MiB/s\"")]),
+        (
+            json!({ "limits": { "burst": null, "streams": 5 } }),
+            vec![(
+                "limits: { rate: 10MiB/s, burst: 20MiB } # for now\n",
+                "limits:\n  rate: 10MiB/s\n  streams: 5\n",
+            )],
+        ),
+        (
+            json!({ "limits": { "rate": null, "burst": null } }),
+            vec![("limits: { rate: 10MiB/s, burst: 20MiB } # for now\n", "limits: {}\n")],
+        ),
+        (json!({ "limits": null }), vec![("limits: { rate: 10MiB/s, burst: 20MiB } # for now\n", "")]),
+        (
+            json!({ "exporters": ["c"], "platform": "go" }),
+            vec![("exporters: [a, b]\n", "exporters:\n  - \"c\"\nplatform: \"go\"\n")],
+        ),
+    ] {
+        let expected = changed.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        assert_eq!(patched(text, &patch), expected, "{patch}");
+    }
+}
+
+#[test]
+fn a_text_with_lines_like_comments_goes_as_a_whole_and_the_comments_around_it_stay() {
+    let last = "  # Before.\n  token: |\n    # s3cret\n    # s3cret\n\n\n";
+    let texts = [
+        format!("id: acme\nvalues:\n  host: h\n{last}# The end.\nhold: true\n"),
+        format!("id: acme\nvalues:\n  host: h\n{last}"),
+        format!("id: acme\nvalues:\n{last}  # After.\n  host: h\n"),
+        format!("values:\n{last}\n  host: h\nid: acme"),
+    ];
+    for text in texts {
+        for (value, changed) in [(json!("new"), "  token: \"new\"\n"), (json!(null), "")] {
+            let row = patched(&text, &json!({ "values": { "token": value } }));
+            let cut = "  token: |\n    # s3cret\n    # s3cret\n";
+            assert_eq!(row, text.replace(cut, changed));
+        }
+    }
+}
+
+#[test]
+fn what_a_patch_takes_away_and_is_not_there_leaves_the_row_as_it_is() {
+    for text in ["id: acme\n", "{ id: acme }", "id: acme # theirs\nvalues: { host: h }\nlimits: {}"] {
+        for patch in [
+            json!({ "platform": null }),
+            json!({ "limits": { "rate": null } }),
+            json!({ "values": { "token": null, "port": null }, "exporters": null }),
+        ] {
+            assert_eq!(patched(text, &patch), text, "{patch}");
+        }
+    }
+    // What was there becomes a map, though nothing is in it.
+    assert_eq!(
+        patched("id: acme\nvalues: ~\n", &json!({ "values": { "x": null } })),
+        "id: acme\nvalues: {}\n"
+    );
+    assert_eq!(patched("id: acme\n", &json!({ "values": {} })), "id: acme\nvalues: {}\n");
+}
+
+#[test]
+fn a_patch_says_the_same_in_whatever_way_the_row_is_written() {
+    for text in [
+        "{ id: acme, values: { host: h, token: t, port: 1 } }",
+        "id: acme\nvalues: { host: h, token: t, port: 1 }",
+        "id: acme\nvalues: {\n  host: h,\n  token: t,\n  port: 1\n}\nhold: false",
+        "id: acme\r\nvalues:\r\n  host: h\r\n  token: t\r\n  port: 1\r\n",
+        "---\n  id: acme\n  values: &v\n      host: h\n      token: &t t\n      port: 1\n...\n",
+        "id: acme\nvalues: &values { host: &host h, token: t, port: 1 }\nplatform: *host\n",
+        "? id\n: acme\n? values\n: ? host\n  : h\n  ? token\n  : t\n  ? port\n  : 1\n",
+        "id: acme\nvalues:\n  <<: { host: h, port: 1 }\n  token: >\n    t\n\n# The end.",
+        "values:\n  token: |-\n    t\n  host: h\n  port: 1 # comment\n  # and more\nid: acme",
+        "values:\n  token: t\n  host: h\n  port: |+\n    1\n\nid: acme",
+    ] {
+        let row = patched(text, &json!({ "values": { "port": "2", "new": ["a", "b"], "token": null } }));
+        let tenant = read(&row).unwrap_or_else(|problem| panic!("{text}: {problem}\n{row}"));
+        let values = ["host", "port", "new", "token"].map(|name| texts(&tenant, name));
+        let expected: [Vec<String>; 4] =
+            [vec!["h".into()], vec!["2".into()], vec!["a".into(), "b".into()], vec![]];
+        assert_eq!(values, expected, "{text}\n{row}");
+    }
 }
 
 #[test]
@@ -152,6 +263,34 @@ proptest! {
         prop_assert_eq!(tenant.platform.as_deref(), Some(&*platform).filter(|platform| !platform.is_empty()));
         prop_assert_eq!((&*tenant.id, tenant.senders.len(), tenant.paused), ("acme", 0, false));
         prop_assert_eq!(tenant.values.names().count(), 2);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_patch_leaves_each_value_that_it_does_not_name_and_makes_the_others_what_it_says(
+        before in proptest::collection::btree_map("[a-e]", any_text(), 0..5),
+        patch in proptest::collection::btree_map("[a-e]", proptest::option::of(any_text()), 0..5),
+    ) {
+        let mut row = RowText::new("acme").unwrap();
+        row.set("values", &json!(before)).unwrap();
+        row.set("hold", &json!(true)).unwrap();
+        let mut fields = Map::new();
+        fields.insert("values".to_owned(), json!(patch));
+        row.merge(&fields).unwrap();
+        let tenant = read(row.as_str()).unwrap();
+        let mut expected = before;
+        for (name, text) in patch {
+            match text {
+                Some(text) => expected.insert(name, text),
+                None => expected.remove(&name),
+            };
+        }
+        prop_assert_eq!(tenant.values.names().count(), expected.len());
+        for (name, text) in expected {
+            prop_assert_eq!(texts(&tenant, &name), [text]);
+        }
+        prop_assert!(tenant.hold);
     }
 }
 

@@ -1,0 +1,227 @@
+//! What a command says of a tenant's row, as the API takes it.
+
+use clap::{ArgGroup, Args};
+use serde_json::{Map, Value, json};
+
+/// The limits of a row.
+const LIMITS: [&str; 5] = ["rate", "burst", "streams", "memory", "journal"];
+
+/// What can be said of a row.
+#[derive(Args, Debug)]
+pub(super) struct RowArgs {
+    /// A word for people
+    #[arg(long, value_name = "TEXT")]
+    platform: Option<String>,
+    /// A value for templates; of one name, several are tried in their order. What is secret is better kept in a file: others on
+    /// this machine can see arguments
+    #[arg(long = "value", value_parser = parse_value, value_name = "NAME=VALUE")]
+    values: Vec<(String, String)>,
+    /// The same from a file, without its last line break. These come after those of `--value`
+    #[arg(long = "value-file", value_parser = parse_value, value_name = "NAME=PATH")]
+    value_files: Vec<(String, String)>,
+    /// An exporter, instead of those of the route; may be given several times
+    #[arg(long = "exporter", value_name = "NAME")]
+    exporters: Vec<String>,
+    /// How much of something the tenant may have: `rate=10MiB/s`, `burst=20MiB`, `streams=1000`, `memory=64MiB` or
+    /// `journal=2GiB`; what has no limit may have what all share
+    #[arg(long = "limit", value_parser = parse_limit, value_name = "NAME=AMOUNT")]
+    limits: Vec<(String, String)>,
+}
+
+/// Change what a tenant's row says
+///
+/// What is given is changed, and all else of the row stays. Of a value, all texts are replaced by those that are given for its
+/// name, and of exporters all.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args([
+    "platform", "values", "value_files", "exporters", "limits", "removed",
+]))]
+pub(super) struct SetArgs {
+    /// The tenant's id
+    pub(super) id: String,
+    #[command(flatten)]
+    row: RowArgs,
+    /// What the row is to say no more: `platform`, `values`, `exporters`, `limits`, or one of them as in `values.token` and
+    /// `limits.rate`
+    #[arg(long = "remove", value_parser = parse_key, value_name = "KEY")]
+    removed: Vec<String>,
+}
+
+impl RowArgs {
+    /// The keys of the row, and what they say. The error is for the person who typed it.
+    pub(super) fn fields(&self) -> Result<Map<String, Value>, String> {
+        let mut fields = Map::new();
+        if let Some(platform) = &self.platform {
+            fields.insert("platform".to_owned(), json!(platform));
+        }
+        let values = self.values()?;
+        if !values.is_empty() {
+            fields.insert("values".to_owned(), values.into());
+        }
+        if !self.exporters.is_empty() {
+            fields.insert("exporters".to_owned(), json!(self.exporters));
+        }
+        let mut limits = Map::new();
+        for (name, amount) in &self.limits {
+            // The number of streams is one in JSON, too.
+            let amount = amount.parse::<u64>().map_or_else(|_| json!(amount), |number| json!(number));
+            if limits.insert(name.clone(), amount).is_some() {
+                return Err(format!("`--limit {name}=…` is given twice"));
+            }
+        }
+        if !limits.is_empty() {
+            fields.insert("limits".to_owned(), limits.into());
+        }
+        Ok(fields)
+    }
+
+    fn values(&self) -> Result<Map<String, Value>, String> {
+        let mut values: Map<String, Value> = Map::new();
+        let mut add = |name: &str, text: String| match values.get_mut(name) {
+            None => drop(values.insert(name.to_owned(), json!(text))),
+            Some(Value::Array(texts)) => texts.push(json!(text)),
+            Some(first) => *first = json!([first.take(), text]),
+        };
+        for (name, value) in &self.values {
+            add(name, value.clone());
+        }
+        for (name, file) in &self.value_files {
+            let text =
+                std::fs::read_to_string(file).map_err(|error| format!("can't read `{file}`: {error}"))?;
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            add(name, text.strip_suffix('\r').unwrap_or(text).to_owned());
+        }
+        Ok(values)
+    }
+}
+
+impl SetArgs {
+    /// The JSON merge patch that does it. The error is for the person who typed it.
+    pub(super) fn patch(&self) -> Result<Map<String, Value>, String> {
+        let mut patch = self.row.fields()?;
+        for key in &self.removed {
+            let is_free = match key.split_once('.') {
+                None => patch.insert(key.clone(), Value::Null).is_none(),
+                Some((key, name)) => {
+                    let below = patch.entry(key).or_insert_with(|| json!({})).as_object_mut();
+                    below.is_some_and(|below| below.insert(name.to_owned(), Value::Null).is_none())
+                }
+            };
+            if !is_free {
+                return Err(format!("`{key}` is named twice: to be removed, and once more"));
+            }
+        }
+        Ok(patch)
+    }
+}
+
+/// The error doesn't repeat the text: it may be a secret.
+fn parse_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write a name, `=` and a value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn parse_limit(text: &str) -> Result<(String, String), String> {
+    let (name, amount) =
+        text.split_once('=').ok_or("write a name, `=` and an amount, such as `rate=10MiB/s`")?;
+    check_limit(name)?;
+    Ok((name.to_owned(), amount.to_owned()))
+}
+
+/// The API would take a key that no row has for one that is not there any more.
+fn parse_key(text: &str) -> Result<String, String> {
+    match text.split_once('.') {
+        None if ["platform", "values", "exporters", "limits"].contains(&text) => {}
+        Some(("values", name)) if !name.is_empty() => {}
+        Some(("limits", name)) => check_limit(name)?,
+        _ => {
+            return Err("write `platform`, `values`, `values.NAME`, `exporters`, `limits` or `limits.NAME`"
+                .to_owned());
+        }
+    }
+    Ok(text.to_owned())
+}
+
+fn check_limit(name: &str) -> Result<(), String> {
+    if LIMITS.contains(&name) { Ok(()) } else { Err(format!("the limits are `{}`", LIMITS.join("`, `"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct SetCommand {
+        #[command(flatten)]
+        args: SetArgs,
+    }
+
+    /// The patch of `sluice tenants set acme` with these arguments.
+    fn patch(args: &[&str]) -> Result<Value, String> {
+        let command = SetCommand::try_parse_from(["set", "acme"].iter().chain(args));
+        command.map_err(|error| error.to_string())?.args.patch().map(Value::from)
+    }
+
+    #[test]
+    fn values_of_one_name_are_a_list_in_their_order_and_files_come_last() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "from a file\r\n").unwrap();
+        let from_file = format!("token={}", file.path().display());
+        let args = [
+            "--value-file",
+            &from_file,
+            "--value",
+            "host=a=b",
+            "--value",
+            "token=one",
+            "--value",
+            "token=two",
+        ];
+        let values = json!({ "host": "a=b", "token": ["one", "two", "from a file"] });
+        assert_eq!(patch(&args), Ok(json!({ "values": values })));
+        let missing = patch(&["--value-file", "token=./no/such/file"]).unwrap_err();
+        assert!(missing.contains("can't read `./no/such/file`"), "{missing}");
+        assert!(!parse_value("s3cret").unwrap_err().contains("s3cret"));
+    }
+
+    #[test]
+    fn what_is_given_and_what_is_removed_make_one_patch() {
+        let args = "--platform node --exporter a --exporter b --limit rate=10MiB/s --limit streams=5 \
+                    --remove limits.burst --remove values.old.one --remove values.token";
+        let expected = json!({
+            "platform": "node",
+            "exporters": ["a", "b"],
+            "limits": { "rate": "10MiB/s", "streams": 5, "burst": null },
+            "values": { "old.one": null, "token": null },
+        });
+        assert_eq!(patch(&args.split(' ').collect::<Vec<_>>()), Ok(expected));
+        let args = ["platform", "values", "exporters", "limits"].map(|key| ["--remove", key]).concat();
+        let expected = json!({ "platform": null, "values": null, "exporters": null, "limits": null });
+        assert_eq!(patch(&args), Ok(expected));
+    }
+
+    #[test]
+    fn what_would_change_nothing_or_two_things_at_once_is_refused() {
+        for (args, said) in [
+            ("", "--platform <TEXT>|--value <NAME=VALUE>"),
+            ("--remove platfrom", "write `platform`"),
+            ("--remove senders", "write `platform`"),
+            ("--remove id", "write `platform`"),
+            ("--remove values.", "write `platform`"),
+            ("--remove platform.x", "write `platform`"),
+            ("--remove limits.rtae", "the limits are `rate`, `burst`"),
+            ("--limit rtae=5", "the limits are `rate`, `burst`"),
+            ("--limit 5", "such as `rate=10MiB/s`"),
+            ("--limit rate=1B/s --limit rate=2B/s", "`--limit rate=…` is given twice"),
+            ("--platform x --remove platform", "`platform` is named twice"),
+            ("--limit rate=1B/s --remove limits", "`limits` is named twice"),
+            ("--limit rate=1B/s --remove limits.rate", "`limits.rate` is named twice"),
+            ("--remove values --remove values.token", "`values.token` is named twice"),
+        ] {
+            let refused = patch(&args.split_whitespace().collect::<Vec<_>>()).unwrap_err();
+            assert!(refused.contains(said), "{args}: {refused}");
+        }
+    }
+}
