@@ -4,7 +4,6 @@
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use secrecy::ExposeSecret as _;
 use thiserror::Error;
 
 use super::ExporterSettings;
@@ -43,8 +42,7 @@ impl<V: Values> Values for WithRow<'_, V> {
         if name == TENANT_ID {
             return self.key()?.tenant();
         }
-        let texts = self.row.as_ref()?.values.get(name)?;
-        Some(texts[self.choice.min(texts.len() - 1)].expose_secret())
+        self.row.as_ref()?.values.text(name, self.choice)
     }
 }
 
@@ -126,7 +124,7 @@ fn is(known: &Weak<Tenant>, row: &Arc<Tenant>) -> bool {
 }
 
 /// How many texts there are to be tried in turn: of the values that the exporter reads, the most that one has.
-pub(super) fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
+pub fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
     let texts = settings.reads().filter_map(|read| match read {
         TemplateValue::Tenant(name) => row.values.get(name),
         _ => None,
