@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
-use super::burial::{Remains, Stray};
+use super::burial::{Remains, Strays};
 use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
@@ -167,7 +167,7 @@ impl Intake {
         };
         let mut parts = TenantParts::new(split.entries.iter().map(|entry| entry.records).sum());
         let mut remarks = Remarks::default();
-        let (mut foreign, mut strays) = (0, Vec::new());
+        let (mut foreign, mut strays) = (0, Strays::default());
         remarks.add_ignored(&split.ignored);
         let mut tally = Tally::default();
         // The first entry that nothing takes.
@@ -192,7 +192,7 @@ impl Intake {
                 {
                     tally.dropped += entry.records;
                     parts.drop_records(part, entry.records);
-                    strays.push(Stray::of(entry, &unknown.to_string()));
+                    strays.add(entry, &unknown.to_string());
                     continue;
                 }
                 Owner::Unavailable(unavailable) => {

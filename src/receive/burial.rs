@@ -15,40 +15,71 @@ use crate::notice;
 use crate::otlp::{self, Cut, Entry, Signal};
 use crate::stream::{Budget, Reservation, Shed};
 
+/// Memory that a stray takes beside its bytes.
+const STRAY_OVERHEAD: usize = 256;
+
+/// Bytes of strays that become one dead letter, but for the last that was begun.
+const STRAYS_LETTER: usize = 512 << 10;
+
 /// What is left of a request.
 #[derive(Debug)]
 pub(super) struct Remains {
     encoding: Encoding,
     pub(super) sheds: Vec<Shed>,
     pub(super) cuts: Vec<Cut>,
-    strays: Vec<Stray>,
+    strays: Strays,
     /// Memory for the bytes of each; without it there are none.
     for_sheds: Option<Reservation>,
     for_cuts: Option<Reservation>,
     for_strays: Option<Reservation>,
 }
 
-/// An entry whose tenant is not in the table.
+/// Entries whose tenants are not in the table.
+#[derive(Debug, Default)]
+pub(super) struct Strays(Vec<Stray>);
+
+/// Entries that follow on each other and have no place for one reason.
 #[derive(Debug)]
-pub(super) struct Stray {
+struct Stray {
     reason: String,
     records: u64,
     /// As a request of its own.
     bytes: Vec<u8>,
 }
 
-impl Stray {
-    pub(super) fn of(entry: &Entry<'_>, reason: &str) -> Self {
-        let mut bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
-        otlp::put_frame(&mut bytes, entry.bytes.len());
+impl Strays {
+    pub(super) fn add(&mut self, entry: &Entry<'_>, reason: &str) {
+        if entry.records == 0 {
+            return;
+        }
+        let last = self.0.last_mut().filter(|last| last.reason == reason && last.bytes.len() < STRAYS_LETTER);
+        let Stray { records, bytes, .. } = match last {
+            Some(last) => last,
+            None => {
+                let bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
+                self.0.push(Stray { reason: reason.to_owned(), records: 0, bytes });
+                self.0.last_mut().expect("it was just added")
+            }
+        };
+        otlp::put_frame(bytes, entry.bytes.len());
         bytes.extend_from_slice(&entry.bytes);
-        Self { reason: reason.to_owned(), records: entry.records, bytes }
+        *records += entry.records;
+    }
+
+    fn records(&self) -> u64 {
+        self.0.iter().map(|stray| stray.records).sum()
+    }
+
+    /// Bytes of memory that they take.
+    fn memory(&self) -> u64 {
+        let each = |stray: &Stray| STRAY_OVERHEAD + stray.reason.len() + stray.bytes.capacity();
+        self.0.iter().map(|stray| each(stray) as u64).sum()
     }
 }
 
 impl Remains {
     /// What is not valid of a request, and whose tenants are not known.
-    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, strays: Vec<Stray>) -> Self {
+    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, strays: Strays) -> Self {
         Self { encoding, sheds: Vec::new(), cuts, strays, for_sheds: None, for_cuts: None, for_strays: None }
     }
 }
@@ -67,10 +98,9 @@ impl Intake {
             }
         }
         if remains.for_strays.is_none() {
-            let bytes = remains.strays.iter().map(|stray| stray.bytes.len() as u64).sum();
-            remains.for_strays = self.hold(bytes, budget);
+            remains.for_strays = self.hold(remains.strays.memory(), budget);
             if remains.for_strays.is_none() {
-                let records: u64 = remains.strays.iter().map(|stray| stray.records).sum();
+                let records = remains.strays.records();
                 if records > 0
                     && let Some(suppressed) = notice::due("tenants", "no memory for dead letters")
                 {
@@ -80,7 +110,7 @@ impl Intake {
                         "records of unknown tenants dropped: there is no memory to keep them as dead letters"
                     );
                 }
-                remains.strays.clear();
+                remains.strays = Strays::default();
             }
         }
         remains.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
@@ -112,10 +142,10 @@ impl Intake {
         }
     }
 
-    fn bury_strays(&self, signal: Signal, strays: Vec<Stray>, held: Reservation) {
+    fn bury_strays(&self, signal: Signal, strays: Strays, held: Reservation) {
         let dead_letters = self.dead_letters.clone();
         self.burials.spawn(async move {
-            for Stray { reason, records, bytes } in strays {
+            for Stray { reason, records, bytes } in strays.0 {
                 let (encoding, bytes, time) = (Encoding::Proto, vec![bytes.into()], SystemTime::now());
                 let letter =
                     Letter { exporter: None, signal, encoding, key: None, reason, records, bytes, time };
