@@ -95,14 +95,14 @@ enum Command {
         id: String,
         /// What becomes of what is pending
         #[arg(long, value_enum)]
-        pending: Option<PendingData>,
+        pending: Option<PendingArg>,
     },
 }
 
 /// What becomes of what is pending of a tenant that is removed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum PendingData {
+enum PendingArg {
     /// It becomes dead letters.
     DeadLetter,
 }

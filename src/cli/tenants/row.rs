@@ -1,6 +1,10 @@
 //! What a command says of a tenant's row, as the API takes it.
 
-use clap::{ArgGroup, Args};
+use std::ffi::OsStr;
+
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgGroup, Args, Command};
 use serde_json::{Map, Value, json};
 
 /// The limits of a row.
@@ -14,10 +18,10 @@ pub(super) struct RowArgs {
     platform: Option<String>,
     /// A value for templates; of one name, several are tried in their order. What is secret is better kept in a file: others on
     /// this machine can see arguments
-    #[arg(long = "value", value_parser = parse_value, value_name = "NAME=VALUE")]
+    #[arg(long = "value", value_parser = NamedText, value_name = "NAME=VALUE")]
     values: Vec<(String, String)>,
     /// The same from a file, without its last line break. These come after those of `--value`
-    #[arg(long = "value-file", value_parser = parse_value, value_name = "NAME=PATH")]
+    #[arg(long = "value-file", value_parser = NamedText, value_name = "NAME=PATH")]
     value_files: Vec<(String, String)>,
     /// An exporter, instead of those of the route; may be given several times
     #[arg(long = "exporter", value_name = "NAME")]
@@ -115,10 +119,26 @@ impl SetArgs {
     }
 }
 
-/// The error doesn't repeat the text: it may be a secret.
-fn parse_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write a name, `=` and a value")?;
-    Ok((name.to_owned(), value.to_owned()))
+/// Reads a name, `=` and a text. The error doesn't repeat what was written, as that of a function would: it may be a secret.
+#[derive(Clone)]
+struct NamedText;
+
+impl TypedValueParser for NamedText {
+    type Value = (String, String);
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        if let Some((name, text)) = value.to_str().and_then(|value| value.split_once('=')) {
+            return Ok((name.to_owned(), text.to_owned()));
+        }
+        let argument = argument.map(ToString::to_string).unwrap_or_default();
+        let message = format!("write a name, `=` and a text, in UTF-8, for `{argument}`\n");
+        Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
+    }
 }
 
 fn parse_limit(text: &str) -> Result<(String, String), String> {
@@ -183,7 +203,11 @@ mod tests {
         assert_eq!(patch(&args), Ok(json!({ "values": values })));
         let missing = patch(&["--value-file", "token=./no/such/file"]).unwrap_err();
         assert!(missing.contains("can't read `./no/such/file`"), "{missing}");
-        assert!(!parse_value("s3cret").unwrap_err().contains("s3cret"));
+        for option in ["--value", "--value-file"] {
+            let said = patch(&[option, "s3cret"]).unwrap_err();
+            assert!(said.contains("write a name, `=` and a text") && said.contains(option), "{said}");
+            assert!(!said.contains("s3cret"), "{said}");
+        }
     }
 
     #[test]
