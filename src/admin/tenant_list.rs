@@ -128,9 +128,13 @@ pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, Str
     }
     let begin = match &wanted.after {
         None => None,
+        // It may have gone since the page before was read.
+        Some(after) if wanted.order == TenantOrder::Id => Some((Reverse(0), after.as_str())),
         Some(after) => {
             let known = all.iter().find(|(_, tenant)| tenant.name() == after);
-            let (weight, _) = known.ok_or_else(|| format!("`after` names no row of the table: `{after}`"))?;
+            let (weight, _) = known.ok_or_else(|| {
+                format!("`after` names a row that is not there (any more): `{after}`; begin again without it")
+            })?;
             Some((*weight, after.as_str()))
         }
     };

@@ -149,7 +149,8 @@ async fn the_list_shows_every_row_of_the_table_and_finds_those_that_need_somebod
         assert_eq!(ordered, ["globex", "acme", "initech", "umbrella"], "{order}");
     }
     assert_eq!(listed(&sluice, "sort=rate").await[0], "acme");
-    for wrong in ["state=fine", "sort=size", "limit=many", "after=nobody", "tenant=acme"] {
+    assert_eq!(listed(&sluice, "after=gone").await, ["initech", "umbrella"], "it may have gone since");
+    for wrong in ["state=fine", "sort=size", "limit=many", "sort=rate&after=nobody", "tenant=acme"] {
         let answer = sluice.get(&format!("/api/v1/tenants?{wrong}")).await;
         assert_eq!(answer.status, 400, "{wrong}: {answer:?}");
     }
