@@ -17,7 +17,7 @@ use tracing::info;
 use super::query;
 use super::server::{self, JSON};
 use crate::access::AdminCredential;
-use crate::config;
+use crate::config::{self, LARGEST_ROW};
 use crate::export::rfc3339;
 use crate::receive::{Answer, Peer};
 use crate::run::{IssuedToken, Router, TenantChangeError, TenantSwitch};
@@ -25,9 +25,6 @@ use crate::tenants::{CertificateNames, Tenant};
 
 /// The media type of a JSON merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
-
-/// A body with a row is not larger, as its file is not.
-const LARGEST: usize = 1 << 20;
 
 /// A body has come within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -203,7 +200,7 @@ pub(super) async fn change(
 
 /// Why a request to change the table is refused.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum ChangeRefusal {
     #[error("the body needs an `id`, which is a text")]
     NoId,
     #[error("there are `sender` and `overlap` in the body of a rotation, and no other key")]
@@ -220,10 +217,10 @@ async fn apply(
     router: Arc<Router>,
     change: TenantChange,
     fields: Map<String, Value>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ChangeRefusal> {
     match change {
         TenantChange::Create => {
-            let id = fields.get("id").and_then(Value::as_str).ok_or(Refusal::NoId)?.to_owned();
+            let id = fields.get("id").and_then(Value::as_str).ok_or(ChangeRefusal::NoId)?.to_owned();
             let location = HeaderValue::try_from(format!("/api/v1/tenants/{id}"));
             let issued = router.create_tenant(id, fields).await?;
             let mut answer = server::json(StatusCode::CREATED, &issued_json(&issued));
@@ -266,23 +263,23 @@ fn issued_json(issued: &IssuedToken) -> Value {
 }
 
 /// The sender whose token is to be changed, if it is named, and how long the one before goes on.
-fn rotation(fields: &Map<String, Value>) -> Result<(Option<String>, Duration), Refusal> {
+fn rotation(fields: &Map<String, Value>) -> Result<(Option<String>, Duration), ChangeRefusal> {
     let (mut sender, mut overlap) = (None, OVERLAP);
     for (key, value) in fields {
         match (key.as_str(), value) {
             ("sender" | "overlap", Value::Null) => {}
-            ("sender", value) => sender = Some(value.as_str().ok_or(Refusal::SenderName)?.to_owned()),
+            ("sender", value) => sender = Some(value.as_str().ok_or(ChangeRefusal::SenderName)?.to_owned()),
             ("overlap", value) => {
                 let duration = value.as_str().and_then(|text| config::duration(text).ok());
-                overlap = duration.ok_or(Refusal::Overlap)?;
+                overlap = duration.ok_or(ChangeRefusal::Overlap)?;
             }
-            _ => return Err(Refusal::RotationKey),
+            _ => return Err(ChangeRefusal::RotationKey),
         }
     }
     Ok((sender, overlap))
 }
 
-impl Refusal {
+impl ChangeRefusal {
     fn answer(&self) -> Answer {
         let problems = match self {
             Self::Change(error) => error.problems(),
@@ -340,7 +337,7 @@ async fn read(
     if !(is_json || may_be_none) {
         return Err(BodyProblem::NotJson);
     }
-    let body = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST).collect()).await;
+    let body = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST_ROW).collect()).await;
     let body = match body.map_err(|_| BodyProblem::Late)? {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => return Err(BodyProblem::TooLarge),
@@ -368,7 +365,7 @@ impl BodyProblem {
                 "send a JSON object with `Content-Type: application/json`".to_owned(),
             ),
             Self::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {LARGEST} bytes"))
+                (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {LARGEST_ROW} bytes"))
             }
             Self::Late => (StatusCode::REQUEST_TIMEOUT, "the body has not come in time".to_owned()),
             Self::Broken => (StatusCode::BAD_REQUEST, "the body has not come whole".to_owned()),

@@ -278,7 +278,8 @@ async fn settle<'e>(
         }
         let active = Arc::clone(&exporter.active());
         let retry = &active.settings.retry;
-        let lacking = lacking_row(&exporter.tenants().table(), stream, values.row.as_ref());
+        let lacking =
+            values.row.is_none().then(|| lacking_row(&exporter.tenants().table(), stream)).flatten();
         let target = match lacking {
             Some(lacking) => Err(lacking.to_string()),
             None => active.transport.target(&values).map_err(|error| error.to_string()),

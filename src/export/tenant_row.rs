@@ -54,7 +54,8 @@ fn row_of(table: &Table, key: &RoutingKey) -> Option<Arc<Tenant>> {
     }
 }
 
-/// Ready once the row of a stream's tenant is another one than `row`; never for a stream without a tenant.
+/// Ready once the row of a stream's tenant is another one than `row`, or there is none and the tenant is given up; never for a
+/// stream without a tenant.
 pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<&Arc<Tenant>>) {
     let Some(account) = stream.account() else { return std::future::pending().await };
     loop {
@@ -62,7 +63,7 @@ pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<
         let changed = account.row_changed().notified();
         let same = match (row_of(&tenants.table(), &stream.name().key), row) {
             (Some(now), Some(row)) => Arc::ptr_eq(&now, row),
-            (None, None) => true,
+            (None, None) => !account.is_given_up(),
             _ => false,
         };
         if !same {
@@ -72,22 +73,23 @@ pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<
     }
 }
 
-/// Why a tenant's stream waits, whatever its exporter reads of the row: it may be that the row would hold it.
+/// Why a tenant's stream waits, whatever its exporter reads of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum LackingRow {
-    #[error("the table has no row of this tenant any more")]
-    Gone,
+    #[error("the table has no row of this tenant any more, and the last one said `hold: true`")]
+    Held,
+    /// It may say that the tenant is held.
     #[error("the row of this tenant can't be used, and nothing is known of it from before")]
     Broken,
 }
 
-/// Why the stream of a tenant has no row in this table; `None` for a stream without a tenant, and where there is no table any more.
-pub(super) fn lacking_row(table: &Table, stream: &Stream, row: Option<&Arc<Tenant>>) -> Option<LackingRow> {
-    let tenant = stream.name().key.tenant().filter(|_| row.is_none() && table.is_configured())?;
-    Some(match table.tenant(tenant) {
-        Some(TableRow::Broken) => LackingRow::Broken,
-        Some(TableRow::Ready(_)) | None => LackingRow::Gone,
-    })
+/// Why a stream waits whose tenant had no row when the attempt began; `None` if it is sent nevertheless, where its exporter can.
+pub(super) fn lacking_row(table: &Table, stream: &Stream) -> Option<LackingRow> {
+    let account = stream.account()?;
+    match table.tenant(account.id()) {
+        Some(TableRow::Broken) => Some(LackingRow::Broken),
+        Some(TableRow::Ready(_)) | None => account.is_held().then_some(LackingRow::Held),
+    }
 }
 
 /// Which text of values with several an exporter reads, for each row where it is not the first. A changed row begins with the first

@@ -20,6 +20,9 @@ use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant};
 /// What a request may say of a row, in the order in which it is written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
 
+/// So many keys that a row does not have are told of a request.
+const MOST_UNKNOWN: usize = 8;
+
 /// The name of a sender that is made without one.
 const SENDER: &str = "default";
 
@@ -29,8 +32,8 @@ const FORMER: &str = "-old";
 /// Bytes of a sender's name that are left when [`FORMER`] and a number come behind it.
 const LONGEST_STEM: usize = 110;
 
-/// How long a request waits for what is pending of a tenant to become dead letters.
-const EMPTYING: Duration = Duration::from_secs(10);
+/// How long a request waits for what is pending of a tenant to become dead letters: less than clients wait for an answer.
+const EMPTYING: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether something is left.
 const EMPTYING_POLL: Duration = Duration::from_millis(50);
@@ -125,7 +128,7 @@ pub enum TenantChangeError {
     NoDeadLetters,
     /// Something of a tenant that had the id is pending, which would go out with the row of the new one.
     #[error(
-        "{0} bytes of a tenant that had this id are not delivered yet, and would be sent as this one's: wait until they are gone, or choose another id"
+        "{0} bytes of a tenant that had this id are not delivered yet, and would be sent as this one's: have them become dead letters by `DELETE` with `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`), or choose another id"
     )]
     Leaving(u64),
     /// The file would be larger than one that is read.
@@ -198,10 +201,8 @@ impl Router {
         self.tenant_registry()
             .change(move |directory| {
                 let is_free = matches!(file_of(directory, &id), Err(TenantChangeError::UnknownTenant));
-                let account = router.tenants().known_account(&id);
-                let is_given_up = account.is_some_and(|account| account.is_given_up());
                 let left = router.pending_bytes_of(&id);
-                if is_free && (is_given_up || left > 0) {
+                if is_free && left > 0 {
                     return Err(TenantChangeError::Leaving(left));
                 }
                 create(directory, id, &row)
@@ -283,49 +284,56 @@ impl Router {
         let router = self.clone();
         self.tenant_registry()
             .change(move |directory| {
-                let (name, path) = file_of(directory, &id)?;
+                let found = file_of(directory, &id);
+                let is_known = !matches!(found, Err(TenantChangeError::Link(_)));
                 match router.pending_bytes_of(&id) {
                     0 => {}
-                    bytes => return Err(TenantChangeError::Pending(bytes)),
+                    bytes if is_known => return Err(TenantChangeError::Pending(bytes)),
+                    _ => {}
                 }
+                let (name, path) = found?;
                 tenant_files::remove(&path).map_err(|reason| TenantChangeError::File { path, reason })?;
                 Ok((name, ()))
             })
             .await
     }
 
-    /// Removes a tenant, and has what is pending of it become dead letters. Waits for that, for ten seconds at most, and
-    /// returns how many bytes are left: they go on becoming dead letters.
-    pub async fn delete_pending_tenant(self: &Arc<Self>, id: String) -> Result<u64, TenantChangeError> {
+    /// Removes a tenant, whose row may be gone already, and has what is pending of it become dead letters. Waits for that, for
+    /// five seconds at most, and returns how many bytes are left: they go on becoming dead letters.
+    pub async fn delete_pending_tenant(&self, id: String) -> Result<u64, TenantChangeError> {
         if self.intake().dead_letters.load().is_none() {
             return Err(TenantChangeError::NoDeadLetters);
         }
         let (tenants, removed) = (self.tenants().clone(), id.clone());
-        let account = self
-            .tenant_registry()
+        let registry = self.tenant_registry();
+        let removed = registry
             .change(move |directory| {
-                let (name, path) = file_of(directory, &removed)?;
                 let account = tenants.account(&removed);
+                let found = match file_of(directory, &removed) {
+                    Err(TenantChangeError::UnknownTenant) if account.totals().pending_bytes() > 0 => None,
+                    found => Some(found?),
+                };
                 // Before its streams notice that the row is gone.
                 account.give_up();
+                // Without a file there may be a row still, until somebody has looked.
+                let Some((name, path)) = found else { return Ok((format!("{removed}.yaml").into(), ())) };
                 tenant_files::remove(&path).map_err(|reason| {
                     account.take_back();
                     TenantChangeError::File { path, reason }
                 })?;
-                Ok((name, account))
+                Ok((name, ()))
             })
-            .await?;
-        let router = self.clone();
-        let emptying = tokio::spawn({
-            let id = id.clone();
-            async move {
-                while router.pending_bytes_of(&id) > 0 {
-                    tokio::time::sleep(EMPTYING_POLL).await;
-                }
-                account.take_back();
+            .await;
+        match removed {
+            Err(TenantChangeError::NoDirectory) if registry.give_up_gone(&id).await => {}
+            removed => removed?,
+        }
+        let emptying = async {
+            while self.pending_bytes_of(&id) > 0 {
+                tokio::time::sleep(EMPTYING_POLL).await;
             }
-        });
-        // It goes on, whether it is waited for or not.
+        };
+        // What is left goes on, whether it is waited for or not.
         let _ = tokio::time::timeout(EMPTYING, emptying).await;
         Ok(self.pending_bytes_of(&id))
     }
@@ -396,6 +404,7 @@ fn create(
     }
     let made = GeneratedToken::generate();
     let mut row = RowText::new(&id)?;
+    // Before the senders, as people write it; the rest comes behind them.
     if let Some(platform) = fields.get("platform").filter(|platform| !platform.is_null()) {
         row.set("platform", platform)?;
     }
@@ -457,8 +466,9 @@ fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChang
             Some(value) => row.set(field, value)?,
         }
     }
-    // Whoever reads the row says what is wrong with these.
-    for (field, value) in fields.iter().filter(|(field, _)| *field != "id" && !FIELDS.contains(&&***field)) {
+    // Whoever reads the row says what is wrong with these. A few are enough for that: each is a change of the whole text.
+    let others = fields.iter().filter(|(field, _)| *field != "id" && !FIELDS.contains(&&***field));
+    for (field, value) in others.take(MOST_UNKNOWN) {
         row.set(field, value)?;
     }
     Ok(())

@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use tracing::warn;
+
 use super::watched::directory_of;
 use crate::regular;
 use crate::rename::rename_to_new;
@@ -33,7 +35,8 @@ pub(super) fn replace(path: &Path, before: &str, text: &str) -> io::Result<bool>
 /// Removes a file. Blocks.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
-    sync(path)
+    sync(path);
+    Ok(())
 }
 
 /// Writes a text to a temporary file, which `place` then puts to its place.
@@ -51,7 +54,8 @@ fn put(
         let _ = fs::remove_file(&temporary);
     }
     put?;
-    sync(path)
+    sync(path);
+    Ok(())
 }
 
 fn write(mut file: File, text: &str, permissions: Permissions) -> io::Result<()> {
@@ -60,9 +64,11 @@ fn write(mut file: File, text: &str, permissions: Permissions) -> io::Result<()>
     file.sync_all()
 }
 
-/// Has the disk keep which files there are beside `path`.
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(directory_of(path))?.sync_all()
+/// Has the disk keep which files there are beside `path`. The change is made and is used, whether it can or not.
+fn sync(path: &Path) {
+    if let Err(error) = File::open(directory_of(path)).and_then(|directory| directory.sync_all()) {
+        warn!("`{}` is changed, which a power cut may undo: {error}", path.display());
+    }
 }
 
 #[cfg(test)]

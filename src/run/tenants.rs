@@ -141,6 +141,18 @@ impl TenantRegistry {
         changing.await.expect("changing a row doesn't panic")
     }
 
+    /// Has what is pending of a tenant without a row become dead letters. Returns whether there is such a tenant.
+    pub(super) async fn give_up_gone(&self, id: &str) -> bool {
+        // Nobody brings a row for it meanwhile.
+        let _place = self.directory.lock().await;
+        let account = self.tenants.known_account(id).filter(|account| account.totals().pending_bytes() > 0);
+        let Some(account) = account.filter(|_| self.tenants.table().tenant(id).is_none()) else {
+            return false;
+        };
+        account.give_up();
+        true
+    }
+
     /// The directories in which a change may be one of the table.
     async fn watched(&self) -> HashSet<PathBuf> {
         self.directory.lock().await.as_ref().map(TenantDirectory::watched).unwrap_or_default()

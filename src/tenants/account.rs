@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 use super::quota::Quota;
+use super::table::TableRow;
 use super::totals::TenantTotals;
 
 /// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
@@ -14,6 +15,8 @@ use super::totals::TenantTotals;
 pub struct TenantAccount {
     id: Arc<str>,
     row_changed: Notify,
+    /// As its row says, or has said when there was one.
+    hold: AtomicBool,
     given_up: AtomicBool,
     totals: TenantTotals,
     quota: Quota,
@@ -24,6 +27,7 @@ impl TenantAccount {
         Self {
             id,
             row_changed: Notify::new(),
+            hold: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             totals: TenantTotals::new(),
             quota: Quota::new(),
@@ -35,22 +39,38 @@ impl TenantAccount {
         &self.id
     }
 
-    /// Tells those who wait when its row has changed, has come or is gone. The table in use has the change by then.
+    /// Tells those who wait when its row has changed, has come or is gone, and when it is given up. The table in use has the change
+    /// by then.
     pub fn row_changed(&self) -> &Notify {
         &self.row_changed
     }
 
-    /// Has what is pending become dead letters: as soon as the row changes, and what is being attempted after that.
-    pub fn give_up(&self) {
-        self.given_up.store(true, Ordering::Release);
+    /// Takes over what holds as long as there is no row any more, and ends [`TenantAccount::give_up`].
+    pub(super) fn note_row(&self, row: TableRow<'_>) {
+        if let TableRow::Ready(tenant) = row {
+            self.hold.store(tenant.hold, Ordering::Release);
+        }
+        self.take_back();
     }
 
-    /// Ends [`TenantAccount::give_up`].
+    /// Whether its row holds what is queued, or has done so when there was one.
+    pub fn is_held(&self) -> bool {
+        self.hold.load(Ordering::Acquire)
+    }
+
+    /// Has all become dead letters that is pending while there is no row, until there is one again: a request that was admitted
+    /// when there was a row may put something into a queue later. What is being attempted may still be delivered.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.row_changed.notify_waiters();
+    }
+
+    /// Ends [`TenantAccount::give_up`], since there is a row.
     pub fn take_back(&self) {
         self.given_up.store(false, Ordering::Release);
     }
 
-    /// Whether [`TenantAccount::give_up`] was called, and not ended.
+    /// Whether what is pending without a row becomes dead letters.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
     }

@@ -29,7 +29,15 @@ impl Tenants {
             return account.clone();
         }
         let id: Arc<str> = id.into();
-        self.accounts.entry(id.clone()).or_insert_with(|| Arc::new(TenantAccount::new(id))).clone()
+        let opened = || {
+            let account = TenantAccount::new(id.clone());
+            // Whoever swaps the table later finds the account, which nobody else does until it is in its place.
+            if let Some(row) = self.table.load().tenant(&id) {
+                account.note_row(row);
+            }
+            Arc::new(account)
+        };
+        self.accounts.entry(id.clone()).or_insert_with(opened).clone()
     }
 
     /// The account of a tenant, if one was opened.
@@ -59,7 +67,11 @@ impl Tenants {
         let former = self.table.swap(table.clone());
         // By account and not by table, so that a change of one row wakes the streams of that tenant alone.
         for account in &self.accounts {
-            if !TableRow::are_same(former.tenant(account.id()), table.tenant(account.id())) {
+            let row = table.tenant(account.id());
+            if let Some(row) = row {
+                account.note_row(row);
+            }
+            if !TableRow::are_same(former.tenant(account.id()), row) {
                 account.row_changed().notify_waiters();
             }
         }

@@ -486,7 +486,8 @@ async fn a_row_without_what_the_exporter_reads_holds_its_stream_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_held_of_a_tenant_stays_held_without_its_row_though_the_exporter_reads_nothing_of_it() {
+async fn what_is_held_of_a_tenant_stays_held_when_its_row_is_gone_and_what_is_not_is_delivered_if_it_can_be()
+{
     let up = sinks::recording().await;
     let rows = Rows::new(&[("acme", &row("acme", "hold: true"))]);
     let yaml = config(&up, &rows.section()).replace("Bearer {{ tenant.token }}", "Bearer of-all");
@@ -503,13 +504,24 @@ async fn what_is_held_of_a_tenant_stays_held_without_its_row_though_the_exporter
     assert_eq!(post_as(&sluice, "acme", log(&[], "one")).await.status, 200);
     is_held("").await;
     std::fs::remove_file(rows.path().join("acme.yaml")).unwrap();
-    is_held("the table has no row of this tenant any more").await;
+    is_held("the table has no row of this tenant any more, and the last one said `hold: true`").await;
     rows.write("acme", &row("acme", "hold: true, platform: node"));
     is_held("").await;
     assert_eq!(up.texts(Signal::Logs), Vec::<String>::new());
     rows.write("acme", &row("acme", "platform: node"));
     sluice.settled().await;
     assert_eq!(up.texts(Signal::Logs), ["one"]);
+
+    up.set_fault(Fault::status(503));
+    assert_eq!(post_as(&sluice, "acme", log(&[], "two")).await.status, 200);
+    std::fs::remove_file(rows.path().join("acme.yaml")).unwrap();
+    eventually("the row is gone", async || {
+        (post_as(&sluice, "acme", log(&[], "three")).await.status == 401).then_some(())
+    })
+    .await;
+    up.set_fault(Fault::none());
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs)[..2], ["one", "two"]);
 }
 
 #[tokio::test]

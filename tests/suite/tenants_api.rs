@@ -802,8 +802,30 @@ async fn a_tenant_of_which_something_is_pending_stays_unless_that_is_to_become_d
     reload(&sluice, &format!("{yaml}{LETTERS}")).await;
     let answer = change(&sluice, "POST", "", &json!({ "id": "globex" })).await;
     assert!(error_of(&answer, 409).contains("bytes of a tenant that had this id"), "{}", answer.text());
+    let answer = change(&sluice, "DELETE", "/globex", &Value::Null).await;
+    assert!(error_of(&answer, 409).contains("bytes of this tenant are not delivered yet"));
+    let answer = change(&sluice, "DELETE", "/globex?pending=dead_letter", &Value::Null).await;
+    assert_eq!(json_of(&answer), json!({ "id": "globex", "deleted": true, "pending_bytes": 0 }));
+    let letters = wait_for_letters(&sluice.directory().join("letters"), 2).await;
+    assert!(letters.iter().any(|letter| letter.text("tenant") == "globex" && letter.records() == 2));
+    for query in ["", "?pending=dead_letter"] {
+        error_of(&change(&sluice, "DELETE", &format!("/globex{query}"), &Value::Null).await, 404);
+    }
+    // With its row it is as it was.
     fs::rename(table.path().join(".globex"), table.path().join("globex.yaml")).unwrap();
-    reload(&sluice, &format!("{yaml}{LETTERS}")).await;
+    let watching = tokio::spawn(sluice::run::watch_tenants(sluice.router().clone()));
+    eventually("its row is in use again", async || {
+        let body = logs(&[("a", &["x", "y"])]);
+        let answer = sluice.post_with(Signal::Logs, body, &[("authorization", &tokens[1])]).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    watching.abort();
+    eventually("it is tried, and not given up", async || {
+        let stream = sluice.api("/api/v1/streams").await["streams"][0].clone();
+        (stream["last_error"]["code"] == "connect" && stream["tenant"] == "globex").then_some(())
+    })
+    .await;
 
     // The id may be used again, by somebody else.
     let issued = json_of(&change(&sluice, "POST", "", &json!({ "id": "acme" })).await);
