@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The minute is told in so many parts.
-const SLOTS: usize = 12;
+const SLOTS: usize = 6;
 
 /// How long each of them is.
-const SLOT: Duration = Duration::from_secs(5);
+const SLOT: Duration = Duration::from_secs(10);
 
 /// The bytes that have come within the last minute, in a ring of short times.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl LastMinute {
     }
 
     /// Bytes a second, as the mean of the minute that ends now. The oldest slot has gone when the newest begins, so that it is
-    /// the mean of 55 seconds and of what has passed of the newest.
+    /// the mean of 50 seconds and of what has passed of the newest.
     pub(super) fn rate(&mut self, now: Instant) -> u64 {
         self.advance(now);
         let whole = SLOT * (SLOTS - 1) as u32;
@@ -65,12 +65,12 @@ mod tests {
         let mut minute = LastMinute::new(begun);
         assert_eq!(minute.rate(at(3.0)), 0);
         minute.add(60_000, at(4.0));
-        assert_eq!(minute.rate(at(5.0)), 60_000 / 55);
+        assert_eq!(minute.rate(at(10.0)), 60_000 / 50);
         assert_eq!(minute.rate(at(57.5)), 1043);
         minute.add(30_000, at(58.0));
-        assert_eq!(minute.rate(at(60.0)), 30_000 / 55, "the first is a minute old");
-        assert_eq!(minute.rate(at(114.0)), 30_000 / 59);
-        assert_eq!(minute.rate(at(115.0)), 0);
+        assert_eq!(minute.rate(at(60.0)), 30_000 / 50, "the first is a minute old");
+        assert_eq!(minute.rate(at(109.0)), 30_000 / 59);
+        assert_eq!(minute.rate(at(110.0)), 0);
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
         for second in 0..60 {
             minute.add(1000, begun + Duration::from_secs(second));
         }
-        minute.add(550, begun + Duration::from_secs(100_000));
+        minute.add(500, begun + Duration::from_secs(100_000));
         assert_eq!(minute.rate(begun + Duration::from_secs(100_000)), 10);
     }
 }

@@ -28,7 +28,10 @@ impl Tenants {
         if let Some(account) = self.accounts.get(id) {
             return account.clone();
         }
-        let id: Arc<str> = id.into();
+        let id = match self.table.load().tenant(id) {
+            Some(TableRow::Ready(tenant)) => tenant.id.clone(),
+            Some(TableRow::Broken) | None => id.into(),
+        };
         let opened = || {
             let account = TenantAccount::new(id.clone());
             // Whoever swaps the table later finds the account, which nobody else does until it is in its place.

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -21,21 +21,28 @@ use crate::outcome::{Fate, Outcome};
 /// Failures that are kept: the newest, of which no two are of the same exporter and code.
 const FAILURES: usize = 3;
 
-/// What became of a tenant's records since the process began. It takes some 600 bytes, and what its senders and its last
-/// failures take.
+/// What became of a tenant's records since the process began. It takes some 250 bytes, and what each signal that it has sent, its
+/// senders and its last failures take.
 #[derive(Debug)]
 pub struct TenantTotals {
-    received: [[AtomicU64; Outcome::ALL.len()]; Signal::ALL.len()],
-    received_bytes: [AtomicU64; Signal::ALL.len()],
+    /// Of what the tenant has sent: few send every signal.
+    signals: [OnceLock<Box<SignalTotals>>; Signal::ALL.len()],
     refused_requests: AtomicU64,
-    routed: [AtomicU64; Signal::ALL.len()],
-    recovered: [AtomicU64; Signal::ALL.len()],
-    ended: [[AtomicU64; Fate::ALL.len()]; Signal::ALL.len()],
     pending_records: AtomicU64,
     pending_bytes: AtomicU64,
     arrivals: Mutex<Arrivals>,
     attempts: Mutex<Attempts>,
     senders: Mutex<Vec<SenderUse>>,
+}
+
+/// Of one signal.
+#[derive(Debug, Default)]
+struct SignalTotals {
+    received: [AtomicU64; Outcome::ALL.len()],
+    received_bytes: AtomicU64,
+    routed: AtomicU64,
+    recovered: AtomicU64,
+    ended: [AtomicU64; Fate::ALL.len()],
 }
 
 /// When something came.
@@ -71,7 +78,7 @@ pub struct TenantFailure {
 /// When a sender was last known by its credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderUse {
-    name: Box<str>,
+    /// No two senders have the same.
     credential: Credential,
     /// When.
     pub at: SystemTime,
@@ -83,12 +90,8 @@ impl TenantTotals {
     pub(super) fn new() -> Self {
         let arrivals = Arrivals { minute: LastMinute::new(Instant::now()), last: None };
         Self {
-            received: [const { [const { AtomicU64::new(0) }; Outcome::ALL.len()] }; Signal::ALL.len()],
-            received_bytes: [const { AtomicU64::new(0) }; Signal::ALL.len()],
+            signals: [const { OnceLock::new() }; Signal::ALL.len()],
             refused_requests: AtomicU64::new(0),
-            routed: [const { AtomicU64::new(0) }; Signal::ALL.len()],
-            recovered: [const { AtomicU64::new(0) }; Signal::ALL.len()],
-            ended: [const { [const { AtomicU64::new(0) }; Fate::ALL.len()] }; Signal::ALL.len()],
             pending_records: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
             arrivals: Mutex::new(arrivals),
@@ -97,9 +100,18 @@ impl TenantTotals {
         }
     }
 
+    fn signal(&self, signal: Signal) -> &SignalTotals {
+        self.signals[signal.index()].get_or_init(Box::default)
+    }
+
+    /// What `count` finds of a signal, which is nothing of one that never came.
+    fn read(&self, signal: Signal, count: impl FnOnce(&SignalTotals) -> &AtomicU64) -> u64 {
+        self.signals[signal.index()].get().map_or(0, |totals| count(totals).load(Ordering::Acquire))
+    }
+
     /// Counts bytes of protobuf that came, whatever becomes of them.
     pub fn count_bytes(&self, signal: Signal, bytes: u64) {
-        self.received_bytes[signal.index()].fetch_add(bytes, Ordering::Relaxed);
+        self.signal(signal).received_bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut arrivals = self.arrivals.lock();
         arrivals.minute.add(bytes, Instant::now());
         arrivals.last = Some(SystemTime::now());
@@ -108,7 +120,7 @@ impl TenantTotals {
     /// Counts records of one request.
     pub fn count_received(&self, signal: Signal, outcome: Outcome, records: u64) {
         if records > 0 {
-            self.received[signal.index()][outcome as usize].fetch_add(records, Ordering::Relaxed);
+            self.signal(signal).received[outcome as usize].fetch_add(records, Ordering::Relaxed);
         }
     }
 
@@ -120,13 +132,13 @@ impl TenantTotals {
 
     /// Counts records that a route has sent to an exporter: they are pending until [`TenantTotals::count_no_more_pending`].
     pub fn count_routed(&self, signal: Signal, records: u64, bytes: u64) {
-        self.routed[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.signal(signal).routed.fetch_add(records, Ordering::Relaxed);
         self.count_pending(records, bytes);
     }
 
     /// Counts records of before this process, which the journal had.
     pub fn count_recovered(&self, signal: Signal, records: u64, bytes: u64) {
-        self.recovered[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.signal(signal).recovered.fetch_add(records, Ordering::Relaxed);
         self.count_pending(records, bytes);
     }
 
@@ -143,7 +155,7 @@ impl TenantTotals {
 
     /// Counts records that have ended.
     pub fn count_ended(&self, signal: Signal, fate: Fate, records: u64) {
-        self.ended[signal.index()][fate as usize].fetch_add(records, Ordering::AcqRel);
+        self.signal(signal).ended[fate as usize].fetch_add(records, Ordering::AcqRel);
     }
 
     /// Notes that an upstream has taken something.
@@ -169,17 +181,19 @@ impl TenantTotals {
             return;
         }
         known.retain(|known| senders.iter().any(|sender| known.is_of(sender)));
-        known.push(SenderUse { name: shown.name.clone(), credential: shown.credential.clone(), at, from });
+        // One more is seldom followed by others soon.
+        known.reserve_exact(1);
+        known.push(SenderUse { credential: shown.credential.clone(), at, from });
     }
 
     /// Received records by outcome.
     pub fn received(&self, signal: Signal, outcome: Outcome) -> u64 {
-        self.received[signal.index()][outcome as usize].load(Ordering::Relaxed)
+        self.read(signal, |totals| &totals.received[outcome as usize])
     }
 
     /// Bytes of protobuf that came, whatever became of them.
     pub fn received_bytes(&self, signal: Signal) -> u64 {
-        self.received_bytes[signal.index()].load(Ordering::Relaxed)
+        self.read(signal, |totals| &totals.received_bytes)
     }
 
     /// Requests that were refused, whether their records could be counted or not.
@@ -189,17 +203,17 @@ impl TenantTotals {
 
     /// Records that routes have sent to exporters.
     pub fn routed(&self, signal: Signal) -> u64 {
-        self.routed[signal.index()].load(Ordering::Relaxed)
+        self.read(signal, |totals| &totals.routed)
     }
 
     /// Records of before this process, which the journal had.
     pub fn recovered(&self, signal: Signal) -> u64 {
-        self.recovered[signal.index()].load(Ordering::Relaxed)
+        self.read(signal, |totals| &totals.recovered)
     }
 
     /// Records that have ended so.
     pub fn ended(&self, signal: Signal, fate: Fate) -> u64 {
-        self.ended[signal.index()][fate as usize].load(Ordering::Acquire)
+        self.read(signal, |totals| &totals.ended[fate as usize])
     }
 
     /// Records that have not ended.
@@ -251,7 +265,7 @@ impl TenantTotals {
 impl SenderUse {
     /// Whether it is of this sender, with the credential that it has now.
     fn is_of(&self, sender: &Sender) -> bool {
-        self.name == sender.name && self.credential == sender.credential
+        self.credential == sender.credential
     }
 }
 
@@ -301,7 +315,8 @@ mod tests {
     }
 
     #[test]
-    fn totals_of_a_tenant_take_less_than_a_kibibyte() {
-        assert!(size_of::<TenantTotals>() < 700, "{}", size_of::<TenantTotals>());
+    fn totals_of_a_tenant_take_little_memory() {
+        assert!(size_of::<TenantTotals>() <= 256, "{}", size_of::<TenantTotals>());
+        assert!(size_of::<SignalTotals>() <= 96, "{}", size_of::<SignalTotals>());
     }
 }
