@@ -122,8 +122,7 @@ impl TenantRegistry {
         let tenants = self.tenants.clone();
         let changing = tokio::task::spawn_blocking(move || {
             let Some(directory) = place.as_mut() else {
-                let is_there = !tenants.table().attributes().is_empty();
-                return Err(if is_there {
+                return Err(if tenants.table().is_configured() {
                     TenantChangeError::NoDirectory
                 } else {
                     TenantChangeError::NoTable
@@ -146,8 +145,8 @@ impl TenantRegistry {
         self.directory.lock().await.as_ref().map(TenantDirectory::watched).unwrap_or_default()
     }
 
-    /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Blocks until
-    /// the table is in use, and returns whether there is another one.
+    /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Returns once
+    /// the table is in use, and tells whether there is another one.
     async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> bool {
         let mut place = self.directory.clone().lock_owned().await;
         let tenants = self.tenants.clone();

@@ -1,4 +1,4 @@
-//! What is kept of a tenant for as long as the process lives, whatever becomes of its row.
+//! What belongs to a tenant and not to its row, which may change, go and come back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

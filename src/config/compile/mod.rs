@@ -37,10 +37,8 @@ use super::problem::Report;
 use super::substitute::Files;
 use super::{Limits, Secrets, Surroundings};
 
-pub(super) use tenant_rows::{
-    CompiledRow, ExporterNames, compile_file as compile_row, compile_list_file as compile_rows,
-};
-pub(crate) use tenant_rows::{NAMES as TENANT_IDS, is_name as is_tenant_id};
+pub(super) use tenant_rows::{CompiledRow, ExporterNames, compile_row, compile_rows};
+pub(crate) use tenant_rows::{TENANT_IDS, is_tenant_id};
 pub(super) use tenants::{WrittenRows, WrittenTable};
 
 use address::Addresses;
