@@ -102,6 +102,14 @@ impl CredentialChoices {
             choice.position = (refused + 1) % several;
         }
     }
+
+    /// Forgets choices for rows that are not in the table any more.
+    pub(super) fn forget_former(&self, table: &Table) {
+        self.0.retain(
+            |id, choice| matches!(table.tenant(id), Some(TableRow::Ready(now)) if *now == choice.row),
+        );
+        self.0.shrink_to_fit();
+    }
 }
 
 /// How many texts there are to be tried in turn: of the values that the exporter reads, the most that one has.
@@ -116,7 +124,7 @@ pub(super) fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenants::{TenantLimits, TenantValues};
+    use crate::tenants::{TableSettings, TenantLimits, TenantValues};
 
     fn row(place: &str, tokens: &[&str]) -> Arc<Tenant> {
         let tokens = tokens.iter().map(|token| (*token).into()).collect();
@@ -134,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_stays_while_the_row_says_the_same() {
+    fn a_choice_stays_while_the_row_says_the_same_and_is_forgotten_with_it() {
         let choices = CredentialChoices::default();
         let before = row("tenants.yaml:1:3", &["old", "new"]);
         choices.leave(&before, 0, 2);
@@ -142,7 +150,14 @@ mod tests {
         drop(before);
         let moved = row("tenants.yaml:2:3", &["old", "new"]);
         assert_eq!(choices.of(Some(&moved)), 1);
+        let table = |row: &Arc<Tenant>| {
+            Table::of(TableSettings::default(), std::slice::from_ref(row), &Table::default())
+        };
+        choices.forget_former(&table(&moved));
+        assert_eq!(choices.of(Some(&moved)), 1);
         let changed = row("tenants.yaml:2:3", &["old", "newer"]);
         assert_eq!(choices.of(Some(&changed)), 0);
+        choices.forget_former(&table(&changed));
+        assert!(choices.0.is_empty());
     }
 }

@@ -8,13 +8,15 @@ use tokio::sync::Notify;
 use super::quota::Quota;
 use super::totals::TenantTotals;
 
-/// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
-/// it.
+/// What is kept of a tenant that has sent or has streams, whatever becomes of its row. Receivers, streams and exporters share it. It
+/// is forgotten some time after nothing else is left of the tenant.
 #[derive(Debug)]
 pub struct TenantAccount {
     id: Arc<str>,
     row_changed: Notify,
     given_up: AtomicBool,
+    /// Whether nothing else was left of the tenant when that was last looked at.
+    is_left_over: AtomicBool,
     totals: TenantTotals,
     quota: Quota,
 }
@@ -25,6 +27,7 @@ impl TenantAccount {
             id,
             row_changed: Notify::new(),
             given_up: AtomicBool::new(false),
+            is_left_over: AtomicBool::new(false),
             totals: TenantTotals::new(),
             quota: Quota::new(),
         }
@@ -53,6 +56,11 @@ impl TenantAccount {
     /// Whether [`TenantAccount::give_up`] was called, and not ended.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
+    }
+
+    /// Notes whether nothing else is left of the tenant, and tells whether that is so for the second time in a row.
+    pub(super) fn is_left_over_again(&self, is_left_over: bool) -> bool {
+        self.is_left_over.swap(is_left_over, Ordering::Relaxed) && is_left_over
     }
 
     /// What became of its records.
