@@ -74,15 +74,16 @@ impl TenantRegistry {
                 read: RowsRead::default(),
             });
         };
-        let path = match rows {
-            TenantRows::Listed(tenants) => {
-                let table = Table::of(settings, &tenants, &self.tenants.table());
-                return Ok(NextTable { place, directory: None, table, read: RowsRead::default() });
-            }
-            TenantRows::Directory(path) => path,
-        };
         let reader = RowReader::new(compiled, env, Secrets::Needed);
+        let tenants = self.tenants.clone();
         let made = tokio::task::spawn_blocking(move || {
+            let path = match rows {
+                TenantRows::Listed(listed) => {
+                    let table = Table::of(settings, &listed, &tenants.table());
+                    return Ok(NextTable { place, directory: None, table, read: RowsRead::default() });
+                }
+                TenantRows::Directory(path) => path,
+            };
             let made = match place.as_ref().filter(|known| known.path() == path) {
                 Some(known) => Ok(known.with(settings, reader)),
                 None => TenantDirectory::load(path.clone(), settings, reader),
