@@ -69,7 +69,10 @@ async fn a_look_finds_what_has_changed_and_nothing_else() {
     settled().await;
     let mut directory = load(place.path());
     assert_eq!(directory.changed().unwrap(), names(&[]));
-    assert_eq!(directory.watched(), [place.path(), secret.path()].map(Path::to_owned).into());
+    assert_eq!(directory.watched(), [place.path(), secret.path()].map(Arc::from).into());
+    let watched_for = |name: &str| directory.watched_for(&names(&[name]));
+    assert_eq!(watched_for("a.yaml"), [place.path()].map(Arc::from).into(), "of no other row's secrets");
+    assert_eq!(watched_for("d.yaml"), directory.watched());
 
     std::fs::write(file("b.yaml"), token_row("b", "b2")).unwrap();
     assert_eq!(directory.changed().unwrap(), names(&["b.yaml"]));
