@@ -1,14 +1,14 @@
 //! Hashes by which tokens and passwords are kept and compared.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use subtle::{Choice, ConstantTimeEq as _};
 
 /// The SHA-256 of a secret. Comparing two takes the same time wherever they differ, and whoever does not know the secret can't
-/// choose its hash either, so that it may be looked up in a hash table. It is never shown whole: a short password could be guessed
-/// from it.
+/// choose its hash either, so that it may be looked up in a hash table. It is never shown whole, unless the secret was
+/// made here: a short password could be guessed from it.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; SHA256_OUTPUT_LEN]);
 
@@ -32,6 +32,14 @@ impl SecretHash {
             *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
         }
         Some(Self(bytes))
+    }
+
+    /// As 64 hexadecimal digits. Only of a secret with so much chance in it that nobody can guess it from its hash.
+    pub fn to_hex(self) -> String {
+        self.0.iter().fold(String::with_capacity(2 * self.0.len()), |mut digits, byte| {
+            write!(digits, "{byte:02x}").expect("a text takes all that is written");
+            digits
+        })
     }
 
     /// Whether it is among these. Looks at all of them, whichever it is.
@@ -78,6 +86,7 @@ mod tests {
             let token = SecretHash::from_hex(&text).unwrap();
             assert!(SecretHash::of(&[b"secret"]).is_one_of(&[SecretHash::of(&[b"other"]), token]));
             assert!(!SecretHash::of(&[b"secret2"]).is_one_of(&[token]));
+            assert_eq!(token.to_hex(), hash);
             assert!(!format!("{token:?}").contains("2bb8"));
         }
         for wrong in

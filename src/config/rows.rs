@@ -72,6 +72,10 @@ impl RowReader {
                 Err(_) => Self::unreadable(path, place, "it is not UTF-8 text"),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // What it leads to may be mounted or checked out later than the link.
+                if path.is_symlink() {
+                    return Self::unreadable(path, place, "it is a link that leads nowhere");
+                }
                 ReadRow { content: RowContent::Gone, problems: Vec::new(), files: Vec::new() }
             }
             Err(error) => Self::unreadable(path, place, &error.to_string()),

@@ -134,6 +134,12 @@ impl Exporter {
         with_row
     }
 
+    /// Forgets streams that have been idle for a while, and what it knew of rows of the table of tenants that are no more.
+    pub fn sweep(&self) {
+        self.registry.sweep();
+        self.credentials.forget_former(&self.tenants().table());
+    }
+
     /// Where a stream of this name is sent now.
     pub fn target(&self, name: &StreamName) -> Result<Target, TargetError> {
         self.active().transport.target(&self.with_row(name))

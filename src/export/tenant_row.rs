@@ -1,7 +1,7 @@
 //! The row of a stream's tenant, as it is at an attempt: what templates read of it, and which of several credentials is in
 //! use.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use dashmap::DashMap;
 use thiserror::Error;
@@ -54,19 +54,15 @@ fn row_of(table: &Table, key: &RoutingKey) -> Option<Arc<Tenant>> {
     }
 }
 
-/// Ready once the row of a stream's tenant is another one than `row`, or there is none and the tenant is given up; never for a
+/// Ready once the row of a stream's tenant says something else than `row`, or there is none and the tenant is given up; never for a
 /// stream without a tenant.
 pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<&Arc<Tenant>>) {
     let Some(account) = stream.account() else { return std::future::pending().await };
     loop {
         // Made before looking, so that no change is missed.
         let changed = account.row_changed().notified();
-        let same = match (row_of(&tenants.table(), &stream.name().key), row) {
-            (Some(now), Some(row)) => Arc::ptr_eq(&now, row),
-            (None, None) => !account.is_given_up(),
-            _ => false,
-        };
-        if !same {
+        let is_given_up = row.is_none() && account.is_given_up();
+        if is_given_up || row_of(&tenants.table(), &stream.name().key).as_ref() != row {
             return;
         }
         changed.await;
@@ -92,16 +88,23 @@ pub(super) fn lacking_row(table: &Table, stream: &Stream) -> Option<LackingRow> 
     }
 }
 
-/// Which text of values with several an exporter reads, for each row where it is not the first. A changed row begins with the first
-/// again.
+/// Which text of values with several an exporter reads, for each row where it is not the first. A row that says something else
+/// begins with the first again.
 #[derive(Debug, Default)]
-pub(super) struct CredentialChoices(DashMap<Arc<str>, (Weak<Tenant>, usize)>);
+pub(super) struct CredentialChoices(DashMap<Arc<str>, CredentialChoice>);
+
+#[derive(Debug)]
+struct CredentialChoice {
+    /// The row that it was made for.
+    row: Arc<Tenant>,
+    position: usize,
+}
 
 impl CredentialChoices {
     /// The position of the text in use.
     pub(super) fn of(&self, row: Option<&Arc<Tenant>>) -> usize {
         let Some(row) = row else { return 0 };
-        self.0.get(&row.id).filter(|choice| is(&choice.0, row)).map_or(0, |choice| choice.1)
+        self.0.get(&row.id).filter(|choice| choice.row == *row).map_or(0, |choice| choice.position)
     }
 
     /// Has the next of `several` texts be in use, unless another attempt has seen to that.
@@ -110,19 +113,23 @@ impl CredentialChoices {
         if several < 2 {
             return;
         }
-        let mut choice = self.0.entry(row.id.clone()).or_default();
-        if !is(&choice.0, row) {
-            *choice = (Arc::downgrade(row), 0);
+        let first = || CredentialChoice { row: row.clone(), position: 0 };
+        let mut choice = self.0.entry(row.id.clone()).or_insert_with(first);
+        if choice.row != *row {
+            *choice = first();
         }
-        if choice.1 == refused {
-            choice.1 = (refused + 1) % several;
+        if choice.position == refused {
+            choice.position = (refused + 1) % several;
         }
     }
-}
 
-/// Whether a choice was made for this row, which is not kept for that.
-fn is(known: &Weak<Tenant>, row: &Arc<Tenant>) -> bool {
-    std::ptr::eq(known.as_ptr(), Arc::as_ptr(row))
+    /// Forgets choices for rows that are not in the table any more.
+    pub(super) fn forget_former(&self, table: &Table) {
+        self.0.retain(
+            |id, choice| matches!(table.tenant(id), Some(TableRow::Ready(now)) if *now == choice.row),
+        );
+        self.0.shrink_to_fit();
+    }
 }
 
 /// How many texts there are to be tried in turn: of the values that the exporter reads, the most that one has.
@@ -132,4 +139,45 @@ pub fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
         _ => None,
     });
     texts.map(<[_]>::len).max().unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenants::{TableSettings, TenantLimits, TenantValues};
+
+    fn row(place: &str, tokens: &[&str]) -> Arc<Tenant> {
+        let tokens = tokens.iter().map(|token| (*token).into()).collect();
+        Arc::new(Tenant {
+            id: "acme".into(),
+            place: place.into(),
+            platform: None,
+            senders: Box::default(),
+            values: TenantValues::new(vec![("token".into(), tokens)]),
+            exporters: None,
+            limits: TenantLimits::default(),
+            paused: false,
+            hold: false,
+        })
+    }
+
+    #[test]
+    fn a_choice_stays_while_the_row_says_the_same_and_is_forgotten_with_it() {
+        let choices = CredentialChoices::default();
+        let before = row("tenants.yaml:1:3", &["old", "new"]);
+        choices.leave(&before, 0, 2);
+        assert_eq!(choices.of(Some(&before)), 1);
+        drop(before);
+        let moved = row("tenants.yaml:2:3", &["old", "new"]);
+        assert_eq!(choices.of(Some(&moved)), 1);
+        let table = |row: &Arc<Tenant>| {
+            Table::of(TableSettings::default(), std::slice::from_ref(row), &Table::default())
+        };
+        choices.forget_former(&table(&moved));
+        assert_eq!(choices.of(Some(&moved)), 1);
+        let changed = row("tenants.yaml:2:3", &["old", "newer"]);
+        assert_eq!(choices.of(Some(&changed)), 0);
+        choices.forget_former(&table(&changed));
+        assert!(choices.0.is_empty());
+    }
 }

@@ -53,17 +53,16 @@ impl Strays {
             return;
         }
         let last = self.0.last_mut().filter(|last| last.reason == reason && last.bytes.len() < STRAYS_LETTER);
-        let Stray { records, bytes, .. } = match last {
-            Some(last) => last,
-            None => {
-                let bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
-                self.0.push(Stray { reason: reason.to_owned(), records: 0, bytes });
-                self.0.last_mut().expect("it was just added")
-            }
+        let stray = if let Some(last) = last {
+            last
+        } else {
+            let bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
+            self.0.push(Stray { reason: reason.to_owned(), records: 0, bytes });
+            self.0.last_mut().expect("it was just added")
         };
-        otlp::put_frame(bytes, entry.bytes.len());
-        bytes.extend_from_slice(&entry.bytes);
-        *records += entry.records;
+        otlp::put_frame(&mut stray.bytes, entry.bytes.len());
+        stray.bytes.extend_from_slice(&entry.bytes);
+        stray.records += entry.records;
     }
 
     fn records(&self) -> u64 {

@@ -24,14 +24,14 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Reloads whenever it is asked for, for ever. `hangups` are SIGHUPs, which somebody has to catch from the start.
 pub async fn reload_when_asked(router: Arc<Router>, mut hangups: Signal) {
     let changed = Arc::new(Notify::new());
-    let mut watched = Watched::new({
+    let mut watched = Watched::new(format!("within {POLL:?}"), {
         let changed = changed.clone();
         move |_| changed.notify_one()
     });
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
-        watched.follow(&router.report().files.0.iter().map(|file| directory_of(file)).collect());
+        watched.follow(&router.report().files.0.iter().map(|file| directory_of(file).into()).collect());
         tokio::select! {
             hangup = hangups.recv() => {
                 if hangup.is_none() {

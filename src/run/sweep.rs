@@ -1,4 +1,5 @@
-//! What is looked at now and then: streams that are idle, and dead letters that somebody has taken away.
+//! What is looked at now and then: streams that are idle, tenants of which nothing is left, and dead letters that somebody has taken
+//! away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +15,19 @@ const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Sweeps for ever. A slow disk delays only what is about the disk.
 pub async fn sweep(router: Arc<Router>) {
-    tokio::join!(forget_idle_streams(&router), count_dead_letters(&router));
+    tokio::join!(forget_what_is_idle(&router), count_dead_letters(&router));
 }
 
-async fn forget_idle_streams(router: &Router) {
+async fn forget_what_is_idle(router: &Router) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         for exporter in router.exporters().iter() {
-            exporter.registry().sweep();
+            exporter.sweep();
         }
+        // Streams use the accounts of their tenants.
+        router.tenants().forget_accounts();
     }
 }
 

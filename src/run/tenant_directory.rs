@@ -25,7 +25,7 @@ pub(super) struct TenantDirectory {
     /// As configured.
     path: PathBuf,
     /// The same as events tell it.
-    watched: PathBuf,
+    watched: Arc<Path>,
     reader: RowReader,
     table: Table,
     /// Every file with a row, by name.
@@ -33,7 +33,7 @@ pub(super) struct TenantDirectory {
     /// Every file that a row names, as an event tells its path.
     secrets: HashMap<Arc<Path>, SecretFile>,
     /// The directories of those, and how many are in each.
-    secret_directories: HashMap<PathBuf, usize>,
+    secret_directories: HashMap<Arc<Path>, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl TenantDirectory {
     ) -> io::Result<(Self, RowsRead)> {
         let names = row_names(&path)?;
         let mut directory = Self {
-            watched: as_events_tell(&path),
+            watched: as_events_tell(&path).into(),
             path,
             reader,
             table: Table::default().with_settings(settings),
@@ -106,8 +106,15 @@ impl TenantDirectory {
     }
 
     /// The directories in which a change may be one of the table.
-    pub(super) fn watched(&self) -> HashSet<PathBuf> {
+    pub(super) fn watched(&self) -> HashSet<Arc<Path>> {
         self.secret_directories.keys().chain([&self.watched]).cloned().collect()
+    }
+
+    /// Of those, the ones in which there is something of these rows.
+    pub(super) fn watched_for(&self, names: &BTreeSet<Arc<str>>) -> HashSet<Arc<Path>> {
+        let rows = names.iter().filter_map(|name| self.rows.get(name));
+        let of_secrets = rows.flat_map(|row| &row.secrets).map(|path| directory_of(path).into());
+        of_secrets.chain([self.watched.clone()]).collect()
     }
 
     /// The rows that a change of these files concerns; `None` if that can't be told but by [`TenantDirectory::changed`].
@@ -116,10 +123,13 @@ impl TenantDirectory {
         for file in files {
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             // A mount of Kubernetes swaps the link `..data`, and with it all files. A directory may itself have come or gone.
-            if name.starts_with("..") || *file == self.watched || self.secret_directories.contains_key(file) {
+            if name.starts_with("..")
+                || **file == *self.watched
+                || self.secret_directories.contains_key(&**file)
+            {
                 return None;
             }
-            if file.parent() == Some(&self.watched) && is_row_name(name) {
+            if file.parent() == Some(&*self.watched) && is_row_name(name) {
                 rows.insert(name.into());
             }
             rows.extend(self.secrets.get(&**file).into_iter().flat_map(|secret| secret.rows.iter().cloned()));
@@ -236,7 +246,7 @@ impl TenantDirectory {
                 }
                 Entry::Vacant(place) => {
                     let path = place.key().clone();
-                    *self.secret_directories.entry(directory_of(&path)).or_default() += 1;
+                    *self.secret_directories.entry(directory_of(&path).into()).or_default() += 1;
                     place.insert(SecretFile { stamp, rows: vec![name.clone()] });
                     path
                 }
@@ -256,10 +266,10 @@ impl TenantDirectory {
             }
             self.secrets.remove(&path);
             let directory = directory_of(&path);
-            if let Some(files) = self.secret_directories.get_mut(&directory) {
+            if let Some(files) = self.secret_directories.get_mut(&*directory) {
                 *files -= 1;
                 if *files == 0 {
-                    self.secret_directories.remove(&directory);
+                    self.secret_directories.remove(&*directory);
                 }
             }
         }

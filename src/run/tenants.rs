@@ -74,15 +74,16 @@ impl TenantRegistry {
                 read: RowsRead::default(),
             });
         };
-        let path = match rows {
-            TenantRows::Listed(tenants) => {
-                let table = Table::of(settings, &tenants, &self.tenants.table());
-                return Ok(NextTable { place, directory: None, table, read: RowsRead::default() });
-            }
-            TenantRows::Directory(path) => path,
-        };
         let reader = RowReader::new(compiled, env, Secrets::Needed, RowCheck::Alone);
+        let tenants = self.tenants.clone();
         let made = tokio::task::spawn_blocking(move || {
+            let path = match rows {
+                TenantRows::Listed(listed) => {
+                    let table = Table::of(settings, &listed, &tenants.table());
+                    return Ok(NextTable { place, directory: None, table, read: RowsRead::default() });
+                }
+                TenantRows::Directory(path) => path,
+            };
             let made = match place.as_ref().filter(|known| known.path() == path) {
                 Some(known) => Ok(known.with(settings, reader)),
                 None => TenantDirectory::load(path.clone(), settings, reader),
@@ -122,8 +123,7 @@ impl TenantRegistry {
         let tenants = self.tenants.clone();
         let changing = tokio::task::spawn_blocking(move || {
             let Some(directory) = place.as_mut() else {
-                let is_there = !tenants.table().attributes().is_empty();
-                return Err(if is_there {
+                return Err(if tenants.table().is_configured() {
                     TenantChangeError::NoDirectory
                 } else {
                     TenantChangeError::NoTable
@@ -153,18 +153,30 @@ impl TenantRegistry {
         true
     }
 
-    /// The directories in which a change may be one of the table.
-    async fn watched(&self) -> HashSet<PathBuf> {
-        self.directory.lock().await.as_ref().map(TenantDirectory::watched).unwrap_or_default()
+    /// Has `watched` follow these directories, too; or all in which a change may be one of the table, and no others. Tells
+    /// whether there are some that it did not follow before.
+    async fn follow(&self, mut watched: Watched, also: Option<HashSet<Arc<Path>>>) -> (Watched, bool) {
+        let directory = self.directory.clone();
+        let following = tokio::task::spawn_blocking(move || {
+            let others = if let Some(directories) = also {
+                watched.follow_also(&directories)
+            } else {
+                let all =
+                    directory.blocking_lock().as_ref().map(TenantDirectory::watched).unwrap_or_default();
+                watched.follow(&all)
+            };
+            (watched, others)
+        });
+        following.await.expect("watching directories doesn't panic")
     }
 
-    /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Blocks until
-    /// the table is in use, and returns whether there is another one.
-    async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> bool {
+    /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Returns once
+    /// the table is in use, with the directories in which there is something of these rows.
+    async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> HashSet<Arc<Path>> {
         let mut place = self.directory.clone().lock_owned().await;
         let tenants = self.tenants.clone();
         let refreshing = tokio::task::spawn_blocking(move || {
-            let Some(directory) = place.as_mut() else { return false };
+            let Some(directory) = place.as_mut() else { return HashSet::new() };
             let names = match files.and_then(|files| directory.concerned(&files)) {
                 Some(names) => names,
                 None => match directory.changed() {
@@ -177,17 +189,17 @@ impl TenantRegistry {
                                 directory.path().display()
                             );
                         }
-                        return false;
+                        return HashSet::new();
                     }
                 },
             };
             if names.is_empty() {
-                return false;
+                return HashSet::new();
             }
             let read = directory.read(&names);
             tenants.swap(directory.table().clone());
             report(directory, &read);
-            true
+            directory.watched_for(&names)
         });
         refreshing.await.expect("reading rows doesn't panic")
     }
@@ -218,27 +230,31 @@ fn report(directory: &TenantDirectory, read: &RowsRead) {
 pub async fn watch_tenants(router: Arc<Router>) {
     let registry = router.tenant_registry();
     let noticed = Arc::new(Noticed::default());
-    let mut watched = Watched::new({
+    let otherwise =
+        format!("when all files are looked at: after {LOOK:?}, or {REST} times as long as a look takes");
+    let mut watched = Watched::new(otherwise, {
         let noticed = noticed.clone();
         move |event| noticed.take_note(event)
     });
     let mut next_look = Instant::now() + LOOK;
     loop {
-        let may_watch_others = tokio::select! {
-            () = registry.reloaded.notified() => true,
+        let also = tokio::select! {
+            () = registry.reloaded.notified() => None,
             () = noticed.something.notified() => {
                 tokio::time::sleep(SETTLE).await;
-                registry.refresh(noticed.files()).await
+                Some(registry.refresh(noticed.files()).await)
             }
             () = tokio::time::sleep_until(next_look) => {
                 let begun = Instant::now();
                 registry.refresh(None).await;
                 next_look = Instant::now() + LOOK.max(begun.elapsed() * REST);
                 // One may have taken the place of another.
-                true
+                None
             }
         };
-        if may_watch_others && watched.follow(&registry.watched().await) {
+        let others;
+        (watched, others) = registry.follow(watched, also).await;
+        if others {
             // What has changed between reading and watching was not noticed.
             next_look = Instant::now();
         }

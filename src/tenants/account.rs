@@ -1,4 +1,4 @@
-//! What is kept of a tenant for as long as the process lives, whatever becomes of its row.
+//! What belongs to a tenant and not to its row, which may change, go and come back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use super::quota::Quota;
 use super::table::TableRow;
 use super::totals::TenantTotals;
 
-/// What is kept of a tenant for as long as the process lives, whatever becomes of its row. Receivers, streams and exporters share
-/// it.
+/// What is kept of a tenant that has sent or has streams, whatever becomes of its row. Receivers, streams and exporters share it. It
+/// is forgotten some time after nothing else is left of the tenant.
 #[derive(Debug)]
 pub struct TenantAccount {
     id: Arc<str>,
@@ -18,6 +18,8 @@ pub struct TenantAccount {
     /// As its row says, or has said when there was one.
     hold: AtomicBool,
     given_up: AtomicBool,
+    /// Whether nothing else was left of the tenant when that was last looked at.
+    is_left_over: AtomicBool,
     totals: TenantTotals,
     quota: Quota,
 }
@@ -29,6 +31,7 @@ impl TenantAccount {
             row_changed: Notify::new(),
             hold: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
+            is_left_over: AtomicBool::new(false),
             totals: TenantTotals::new(),
             quota: Quota::new(),
         }
@@ -73,6 +76,11 @@ impl TenantAccount {
     /// Whether what is pending without a row becomes dead letters.
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
+    }
+
+    /// Notes whether nothing else is left of the tenant, and tells whether that is so for the second time in a row.
+    pub(super) fn is_left_over_again(&self, is_left_over: bool) -> bool {
+        self.is_left_over.swap(is_left_over, Ordering::Relaxed) && is_left_over
     }
 
     /// What became of its records.

@@ -1,13 +1,13 @@
 //! Tokens that are made here, for senders.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::SecretString;
+
+use crate::secret_hash::SecretHash;
 
 /// What each begins with, so that scanners for secrets find one where it should not be.
 const PREFIX: &str = "slc_";
@@ -29,10 +29,7 @@ impl GeneratedToken {
         let mut bytes = [0; BYTES];
         SystemRandom::new().fill(&mut bytes).expect("the system has random bytes once it has started");
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
-        let mut sha256 = String::new();
-        for byte in digest(&SHA256, token.as_bytes()).as_ref() {
-            write!(sha256, "{byte:02x}").expect("a text takes all that is written");
-        }
+        let sha256 = SecretHash::of(&[token.as_bytes()]).to_hex();
         Self { token: token.into(), sha256 }
     }
 }
@@ -49,7 +46,6 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::secret_hash::SecretHash;
     use crate::tenants::Credential;
 
     #[test]

@@ -13,7 +13,7 @@ use super::tenant::TenantLimits;
 #[derive(Debug, Default)]
 pub struct Tenants {
     table: ArcSwap<Table>,
-    /// Of tenants that have sent, or have streams, since the process began.
+    /// Of tenants that have sent, or have had streams, and of which there is anything else left.
     accounts: DashMap<Arc<str>, Arc<TenantAccount>>,
 }
 
@@ -48,7 +48,21 @@ impl Tenants {
         self.accounts.get(id).map(|account| account.clone())
     }
 
-    /// Looks at the account of every tenant that has sent, or has streams, since the process began, in no order.
+    /// Forgets the accounts of tenants that have no row any more, of which nothing is pending, and which nobody uses, be it a stream or
+    /// a request; and that were left so at the call before: a row that is taken away and put back at once keeps its totals.
+    pub fn forget_accounts(&self) {
+        let table = self.table.load();
+        self.accounts.retain(|id, account| {
+            // Nobody can come to use it meanwhile: accounts are handed out under the lock that is held here.
+            let is_used = Arc::strong_count(account) > 1;
+            let is_left_over =
+                !is_used && table.tenant(id).is_none() && account.totals().pending_records() == 0;
+            !account.is_left_over_again(is_left_over)
+        });
+        self.accounts.shrink_to_fit();
+    }
+
+    /// Looks at every account there is, in no order.
     pub fn for_each_account(&self, mut look: impl FnMut(&Arc<TenantAccount>)) {
         for account in &self.accounts {
             look(&account);
@@ -78,5 +92,64 @@ impl Tenants {
                 account.row_changed().notify_waiters();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp::Signal;
+    use crate::tenants::{BrokenRow, RowChange, RowContent};
+
+    /// Tenants of which `acme` alone has a row.
+    fn tenants() -> Tenants {
+        let broken = BrokenRow {
+            id: Some("acme".into()),
+            problem: "it is broken".to_owned(),
+            credentials: Vec::new(),
+            complete: false,
+        };
+        let change = RowChange { place: "acme.yaml".into(), content: RowContent::Broken(broken) };
+        let tenants = Tenants::default();
+        tenants.swap(Table::default().apply(vec![change], std::time::SystemTime::UNIX_EPOCH).0);
+        tenants
+    }
+
+    #[test]
+    fn an_account_is_forgotten_once_there_is_nothing_else_of_its_tenant() {
+        let tenants = tenants();
+        for id in ["acme", "pending", "used", "left"] {
+            tenants.account(id);
+        }
+        tenants.account("pending").totals().count_routed(Signal::Logs, 1, 10);
+        let used = tenants.account("used");
+        let known = |id| tenants.known_account(id).is_some();
+        tenants.forget_accounts();
+        assert!(known("left"), "its row may be put back at once");
+        for _ in 0..3 {
+            tenants.forget_accounts();
+        }
+        let found = ["acme", "pending", "used", "left"].map(known);
+        assert_eq!(found, [true, true, true, false]);
+        assert!(Arc::ptr_eq(&used, &tenants.account("used")), "who has it counts where others look");
+        drop(used);
+        tenants.account("pending").totals().count_no_more_pending(1, 10);
+        tenants.forget_accounts();
+        tenants.forget_accounts();
+        assert_eq!(["acme", "pending", "used"].map(known), [true, false, false]);
+    }
+
+    #[test]
+    fn an_account_that_is_used_between_two_looks_is_left_over_anew() {
+        let tenants = tenants();
+        tenants.account("left");
+        tenants.forget_accounts();
+        let used = tenants.account("left");
+        tenants.forget_accounts();
+        drop(used);
+        tenants.forget_accounts();
+        assert!(tenants.known_account("left").is_some());
+        tenants.forget_accounts();
+        assert!(tenants.known_account("left").is_none());
     }
 }

@@ -4,12 +4,10 @@
 //! are at one moment, with the indexes by which a credential finds its sender; it does not change, a changed one takes
 //! its place in [`Tenants`], which everybody shares.
 //!
-//! An [`TenantAccount`] is what is kept of a tenant that has sent or has streams, whatever becomes of its row.
-//!
 //! Rows are read elsewhere: `config` makes them of YAML, `run` notices when files change. What stands here is what a
 //! table makes of rows: which of two rows with the same credential counts, what a broken row keeps, and what is answered
-//! to a credential that nobody knows. An [`TenantAccount`] is kept of each tenant while rows come and go; what it has used of its
-//! row's limits is its [`Quota`].
+//! to a credential that nobody knows. A [`TenantAccount`] is kept of each tenant that has sent or has streams, while
+//! rows come and go; what the tenant has used of its row's limits is its [`Quota`].
 
 mod account;
 mod bucket;

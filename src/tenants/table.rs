@@ -113,10 +113,10 @@ pub enum TableRow<'a> {
 }
 
 impl TableRow<'_> {
-    /// Whether two tables have the same under an id.
+    /// Whether two tables have the same under an id, be it that its row has moved to another place.
     pub fn are_same(one: Option<Self>, other: Option<Self>) -> bool {
         match (one, other) {
-            (Some(Self::Ready(one)), Some(Self::Ready(other))) => Arc::ptr_eq(one, other),
+            (Some(Self::Ready(one)), Some(Self::Ready(other))) => one == other,
             (Some(Self::Broken), Some(Self::Broken)) | (None, None) => true,
             _ => false,
         }
@@ -175,7 +175,8 @@ enum Claim<'a> {
 }
 
 impl Table {
-    /// A table of rows none of which claims what another does. Of `before`, tenants that are equal stay the same.
+    /// A table of rows none of which claims what another does. Tenants of `before` that are equal and stand where they stood are
+    /// shared with it.
     pub fn of(settings: TableSettings, tenants: &[Arc<Tenant>], before: &Self) -> Self {
         let mut table = Self { settings: Arc::new(settings), ..Self::default() };
         for tenant in tenants {

@@ -32,7 +32,8 @@ pub struct Tenant {
     pub hold: bool,
 }
 
-/// Whether they mean the same. Where the row stands means nothing.
+/// Whether they mean the same. Where the row stands means nothing: one that only moves to another line of its file is the row that
+/// it was.
 impl PartialEq for Tenant {
     fn eq(&self, other: &Self) -> bool {
         let Self { id, place: _, platform, senders, values, exporters, limits, paused, hold } = self;
@@ -47,8 +48,11 @@ impl PartialEq for Tenant {
     }
 }
 
+/// So that comparing two looks at what they hold only where they are not one and the same.
+impl Eq for Tenant {}
+
 /// Who may send as a tenant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// What it is called; unique within its tenant.
     pub name: Box<str>,
@@ -91,14 +95,17 @@ impl TenantValues {
 
 impl PartialEq for TenantValues {
     fn eq(&self, other: &Self) -> bool {
-        let texts = |values: &Self| -> Vec<(Box<str>, Vec<String>)> {
-            let exposed =
-                |texts: &[SecretString]| texts.iter().map(|text| text.expose_secret().to_owned()).collect();
-            values.0.iter().map(|(name, texts)| (name.clone(), exposed(texts))).collect()
+        let are_same = |one: &Texts, other: &Texts| {
+            one.iter().map(SecretString::expose_secret).eq(other.iter().map(SecretString::expose_secret))
         };
-        texts(self) == texts(other)
+        self.0.len() == other.0.len()
+            && self.0.iter().zip(&other.0).all(|((name, texts), (other_name, other_texts))| {
+                name == other_name && are_same(texts, other_texts)
+            })
     }
 }
+
+impl Eq for TenantValues {}
 
 impl fmt::Debug for TenantValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

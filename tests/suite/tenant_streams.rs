@@ -393,6 +393,45 @@ async fn of_two_credentials_the_next_is_tried_when_one_is_refused_and_the_one_th
     assert_eq!(arrived(&up).last().unwrap(), &as_of("4", "acme"));
 }
 
+#[tokio::test]
+async fn rows_of_a_list_that_only_move_to_other_lines_wake_no_stream_and_keep_the_credential_that_works() {
+    let rows = |first: &str| {
+        format!(
+            "  list:\n{first}\
+             \x20   - {{ id: acme, {} }}\n\
+             \x20   - {{ id: globex, {} }}\n",
+            row("acme", "values: { token: [acme-old, acme-out] }"),
+            row("globex", "values: { token: globex-out }"),
+        )
+    };
+    let up = sinks::recording().await;
+    up.script([Fault::status(401)]);
+    let with =
+        |first: &str| config(&up, &rows(first)).replace("initial_interval: 50ms", "initial_interval: 1h");
+    let sluice = Sluice::start(&with("")).await;
+    assert_eq!(post_as(&sluice, "acme", log(&[], "1")).await.status, 200);
+    up.wait_for_records(1, PATIENCE).await.unwrap();
+    up.set_fault(Fault::status(401).on_text("held"));
+    assert_eq!(post_as(&sluice, "globex", log(&[], "held")).await.status, 200);
+    let refused = async || sluice.metric("sluice_export_attempts_total", &[("code", "401")]).await;
+    eventually("globex is held", async || (refused().await == 2.0).then_some(())).await;
+
+    sluice.reconfigure(&with("    # Of the week.\n    - { id: initech }\n")).await;
+    let place = sluice.api("/api/v1/tenants/acme").await["place"].as_str().unwrap().to_owned();
+    let line = place.rsplit(':').nth(1).unwrap().parse::<usize>().unwrap();
+    let text = std::fs::read_to_string(sluice.config()).unwrap();
+    assert!(
+        text.lines().nth(line - 1).unwrap().contains("id: acme"),
+        "it is listed by its new line: {place}"
+    );
+    for (text, records) in [("2", 2), ("3", 3)] {
+        assert_eq!(post_as(&sluice, "acme", log(&[], text)).await.status, 200);
+        up.wait_for_records(records, PATIENCE).await.unwrap();
+    }
+    assert_eq!(arrived(&up), [as_of("1", "acme"), as_of("2", "acme"), as_of("3", "acme")]);
+    assert_eq!(refused().await, 2.0, "neither the old credential nor globex is tried again");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_tokens_of_a_tenant_change_a_hundred_times_under_load_and_nothing_is_lost_refused_or_reordered()
 {

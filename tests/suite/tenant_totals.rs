@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
+use sluice::run;
 
 use crate::support::payload::{entry_of, field, filler, request, resource};
 use crate::support::sinks;
@@ -391,6 +392,35 @@ async fn what_the_journal_had_of_a_tenant_is_recovered() {
     let acme = settled(&second, "acme").await;
     assert_eq!((&acme["records"]["recovered"], &acme["records"]["routed"]), (&3.into(), &0.into()));
     assert_eq!(acme["records"]["delivered"], 3);
+}
+
+#[tokio::test]
+async fn a_tenant_without_a_row_is_forgotten_once_nothing_of_it_is_left() {
+    let up = sinks::counting().await;
+    let with = |ids: &[&str]| config(&up.url(), &[], &plain(ids)) + TENANT_METRICS;
+    let sluice = Sluice::start(&with(&["acme", "globex"])).await;
+    assert_eq!(
+        sluice.post(Signal::Logs, request(&[of("acme", &["1"]), of("globex", &["2"])])).await.status,
+        200
+    );
+    for id in ["acme", "globex"] {
+        settled(&sluice, id).await;
+    }
+    sluice.reconfigure(&with(&["acme"])).await;
+    // What it was is to be seen until the second look finds nothing else of it: its stream is there at the first.
+    sluice.router().tenants().forget_accounts();
+    assert_eq!(tenant(&sluice, "globex").await["records"]["delivered"], 1);
+    for exporter in sluice.router().exporters().iter() {
+        exporter.registry().forget_idle();
+    }
+    sluice.router().tenants().forget_accounts();
+    tokio::spawn(run::sweep(sluice.router().clone()));
+    eventually("globex is forgotten", async || {
+        (sluice.get("/api/v1/tenants/globex").await.status == 404).then_some(())
+    })
+    .await;
+    let page = sluice.get("/metrics/tenants").await.text();
+    assert!(page.contains("acme") && !page.contains("globex"), "{page}");
 }
 
 /// Writes a row for each of so many tenants.

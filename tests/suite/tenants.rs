@@ -143,6 +143,30 @@ async fn a_secret_that_changes_has_the_rows_read_again_that_name_it() {
 }
 
 #[tokio::test]
+async fn secrets_in_one_directory_that_rows_name_by_two_paths_are_each_in_use_at_once() {
+    let (rows, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [secrets, link] = ["secrets", "link"].map(|name| place.path().join(name));
+    std::fs::create_dir(&secrets).unwrap();
+    symlink("secrets", &link).unwrap();
+    for (id, directory) in [("acme", &secrets), ("globex", &link)] {
+        write(&secrets.join(id), id);
+        let named = format!("${{file:{}}}", directory.join(id).display());
+        write(&rows.path().join(format!("{id}.yaml")), &row(id, &named));
+    }
+    let sluice = start(&of_directory(rows.path())).await;
+    // A look at all files would find any change as well, some seconds later: of several rounds not all can be that lucky.
+    let began = Instant::now();
+    for round in 0..8 {
+        for id in ["acme", "globex"] {
+            let token = format!("{id}-{round}");
+            write(&secrets.join(id), &token);
+            becomes(&sluice, &token, id).await;
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_config_map_that_is_swapped_changes_all_its_rows() {
     let mount = tempfile::tempdir().unwrap();
     let swap = |version: &str, token: &str| {

@@ -39,10 +39,8 @@ use super::substitute::Files;
 use super::{Limits, RowCheck, Secrets, Surroundings};
 
 pub(super) use row_targets::RowTargets;
-pub(super) use tenant_rows::{
-    CompiledRow, RowExporters, compile_file as compile_row, compile_list_file as compile_rows,
-};
-pub(crate) use tenant_rows::{NAMES as TENANT_IDS, is_name as is_tenant_id};
+pub(super) use tenant_rows::{CompiledRow, RowExporters, compile_row, compile_rows};
+pub(crate) use tenant_rows::{TENANT_IDS, is_tenant_id};
 pub(super) use tenants::{WrittenRows, WrittenTable};
 
 use address::Addresses;

@@ -41,7 +41,7 @@ pub(in crate::config) struct CompiledRow {
 const BESIDE_SENDERS: [&str; 7] = ["id", "platform", "values", "exporters", "limits", "paused", "hold"];
 
 /// Compiles a row that is a file of its own, in a directory where it stands at `place`. `source` is the text of it.
-pub(in crate::config) fn compile_file(
+pub(in crate::config) fn compile_row(
     row: &TenantRow,
     root: &Node,
     place: &Arc<str>,
@@ -52,8 +52,8 @@ pub(in crate::config) fn compile_file(
 ) -> CompiledRow {
     let mut context = Context { source, file: place, secrets, files, report };
     let name = place.rsplit_once('.').map_or(&**place, |(name, _)| name);
-    let tenant = one(row, root, place, exporters, &mut Taken::default(), &mut context);
-    if let Some(id) = row.id.as_ref().filter(|id| is_name(id) && *id != name) {
+    let tenant = one(row, root, place, exporters, &mut TakenNames::default(), &mut context);
+    if let Some(id) = row.id.as_ref().filter(|id| is_tenant_id(id) && *id != name) {
         let at = root.near(&["id"]);
         let written = context.written(at);
         let problem = context.report.error(at.span, format!("the id {written} is not the name of the file"));
@@ -98,7 +98,7 @@ pub(super) fn compile_list(
     exporters: &RowExporters<'_>,
     context: &mut Context<'_>,
 ) -> Vec<Arc<Tenant>> {
-    let mut taken = Taken::default();
+    let mut taken = TakenNames::default();
     let mut tenants = Vec::with_capacity(rows.len());
     let mut position = Position::default();
     for (index, row) in rows.iter().enumerate() {
@@ -112,7 +112,7 @@ pub(super) fn compile_list(
 }
 
 /// As [`compile_list`], for a file that is such a list. `source` is the text of it.
-pub(in crate::config) fn compile_list_file(
+pub(in crate::config) fn compile_rows(
     rows: &[TenantRow],
     root: &Node,
     file: &str,
@@ -126,7 +126,7 @@ pub(in crate::config) fn compile_list_file(
 
 /// What rows above have, which no other row may have: each with the byte of the file at which it stands.
 #[derive(Default)]
-struct Taken {
+struct TakenNames {
     ids: HashMap<Arc<str>, usize>,
     credentials: HashMap<Credential, (usize, Box<str>, Arc<str>)>,
 }
@@ -136,7 +136,7 @@ fn one(
     node: &Node,
     place: &Arc<str>,
     exporters: &RowExporters<'_>,
-    taken: &mut Taken,
+    taken: &mut TakenNames,
     context: &mut Context<'_>,
 ) -> Option<Tenant> {
     let id = id(row, node, taken, context);
@@ -164,17 +164,18 @@ fn one(
     Some(tenant)
 }
 
-/// Whether a text is right as an id, and as the name of a sender: it can stand in a file's name, a URL and a log.
-pub(crate) fn is_name(text: &str) -> bool {
+/// Whether a text is right as a tenant's id: it can stand in a file's name, a URL and a log. The name of a sender has to be as well.
+pub(crate) fn is_tenant_id(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && !text.starts_with('.')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// What to write where such a text is expected.
-pub(crate) const NAMES: &str = "write 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with a `.`";
+/// What to write where a tenant's id, or the name of a sender, is expected.
+pub(crate) const TENANT_IDS: &str =
+    "write 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with a `.`";
 
-fn id(row: &TenantRow, node: &Node, taken: &mut Taken, context: &mut Context<'_>) -> Option<Arc<str>> {
+fn id(row: &TenantRow, node: &Node, taken: &mut TakenNames, context: &mut Context<'_>) -> Option<Arc<str>> {
     let at = node.near(&["id"]);
     let Some(id) = &row.id else {
         if !context.is_excused(node, "id") {
@@ -182,9 +183,9 @@ fn id(row: &TenantRow, node: &Node, taken: &mut Taken, context: &mut Context<'_>
         }
         return None;
     };
-    if !is_name(id) {
+    if !is_tenant_id(id) {
         let written = context.written(at);
-        context.report.error(at.span, format!("{written} is not an id")).help(NAMES);
+        context.report.error(at.span, format!("{written} is not an id")).help(TENANT_IDS);
         return None;
     }
     let id: Arc<str> = id.as_str().into();
@@ -205,7 +206,7 @@ fn senders(
     row: &TenantRow,
     id: Option<&Arc<str>>,
     list: &Node,
-    taken: &mut Taken,
+    taken: &mut TakenNames,
     context: &mut Context<'_>,
 ) -> Box<[Sender]> {
     let mut senders: Vec<Sender> = Vec::with_capacity(row.senders.len());
@@ -262,9 +263,9 @@ fn sender_name(
         }
         return None;
     };
-    if !is_name(name) {
+    if !is_tenant_id(name) {
         let written = context.written(at);
-        context.report.error(at.span, format!("{written} is not a sender's name")).help(NAMES);
+        context.report.error(at.span, format!("{written} is not a sender's name")).help(TENANT_IDS);
         return None;
     }
     if earlier.iter().any(|other| *other.name == **name) {

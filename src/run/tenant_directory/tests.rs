@@ -69,7 +69,10 @@ async fn a_look_finds_what_has_changed_and_nothing_else() {
     settled().await;
     let mut directory = load(place.path());
     assert_eq!(directory.changed().unwrap(), names(&[]));
-    assert_eq!(directory.watched(), [place.path(), secret.path()].map(Path::to_owned).into());
+    assert_eq!(directory.watched(), [place.path(), secret.path()].map(Arc::from).into());
+    let watched_for = |name: &str| directory.watched_for(&names(&[name]));
+    assert_eq!(watched_for("a.yaml"), [place.path()].map(Arc::from).into(), "of no other row's secrets");
+    assert_eq!(watched_for("d.yaml"), directory.watched());
 
     std::fs::write(file("b.yaml"), token_row("b", "b2")).unwrap();
     assert_eq!(directory.changed().unwrap(), names(&["b.yaml"]));
@@ -110,6 +113,36 @@ fn a_mount_that_swaps_all_files_at_once_is_looked_through() {
     let changed = directory.changed().unwrap();
     directory.read(&changed);
     assert_eq!((whose(&directory, "one"), whose(&directory, "two")), ("Unknown".into(), "a".into()));
+}
+
+#[test]
+fn a_row_whose_link_leads_nowhere_is_broken_and_keeps_what_it_had() {
+    let (place, mount) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let target = mount.path().join("a.yaml");
+    std::fs::write(&target, token_row("a", "one")).unwrap();
+    for name in ["a", "late"] {
+        symlink(mount.path().join(format!("{name}.yaml")), place.path().join(format!("{name}.yaml")))
+            .unwrap();
+    }
+    let mut directory = load(place.path());
+    assert_eq!((whose(&directory, "one"), whose(&directory, "two")), ("a".into(), "Unavailable".into()));
+    let problem = &directory.table().problem("late.yaml").unwrap().text;
+    assert!(problem.contains("it is a link that leads nowhere"), "{problem}");
+
+    std::fs::remove_file(&target).unwrap();
+    let changed = directory.changed().unwrap();
+    assert!(changed.contains("a.yaml") && !changed.contains("late.yaml"), "{changed:?}");
+    let read = directory.read(&changed);
+    assert_eq!((read.applied.broken, read.problems.len()), (vec!["a.yaml".into()], 1));
+    assert_eq!(whose(&directory, "one"), "a", "it keeps what it had");
+    assert_eq!(directory.changed().unwrap(), names(&[]));
+
+    std::fs::write(mount.path().join("late.yaml"), token_row("late", "two")).unwrap();
+    directory.read(&directory.changed().unwrap());
+    assert_eq!(whose(&directory, "two"), "late");
+    std::fs::remove_file(place.path().join("a.yaml")).unwrap();
+    directory.read(&directory.changed().unwrap());
+    assert_eq!(whose(&directory, "one"), "Unknown", "a link that is removed is a row that is gone");
 }
 
 #[test]

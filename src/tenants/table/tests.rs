@@ -208,6 +208,18 @@ fn tenants_of_a_list_that_are_equal_stay_the_same() {
     assert_eq!((whose(&after, "two"), whose(&after, "three")), ("Unknown".into(), "b/s0".into()));
 }
 
+#[test]
+fn a_row_of_a_list_that_only_moves_is_the_same_and_known_by_its_new_place() {
+    let at = |line: usize| row("acme", &format!("tenants.yaml:{line}:3"), vec![]);
+    let before = Table::of(TableSettings::default(), &[at(1)], &Table::default());
+    let after = Table::of(TableSettings::default(), &[at(2)], &before);
+    assert!(TableRow::are_same(before.tenant("acme"), after.tenant("acme")));
+    assert!(
+        matches!(after.tenant("acme"), Some(TableRow::Ready(tenant)) if &*tenant.place == "tenants.yaml:2:3")
+    );
+    assert!(after.is_tenant("tenants.yaml:2:3") && !after.is_tenant("tenants.yaml:1:3"));
+}
+
 /// What a file is made to hold.
 #[derive(Clone, Debug)]
 enum Written {
