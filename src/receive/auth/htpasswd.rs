@@ -22,12 +22,24 @@ const HIGHEST_COST: u32 = 17;
 /// Requests that wait for their turn to have a password looked at; more are asked to come again.
 const WAITING: usize = 1024;
 
-/// Passwords that are looked at at a time: half of the processors are left to senders that are known.
-static AT_A_TIME: LazyLock<Semaphore> = LazyLock::new(|| {
-    Semaphore::new(std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2)))
+/// The places of the process. Half of the processors are left to senders that are known.
+static PLACES: LazyLock<VerifyingPlaces> = LazyLock::new(|| {
+    VerifyingPlaces::new(
+        std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2)),
+    )
 });
 
-static TO_WAIT: Semaphore = Semaphore::const_new(WAITING);
+/// How many passwords are looked at at a time, and how many requests wait for that.
+struct VerifyingPlaces {
+    to_wait: Semaphore,
+    to_compute: Semaphore,
+}
+
+impl VerifyingPlaces {
+    const fn new(at_a_time: usize) -> Self {
+        Self { to_wait: Semaphore::const_new(WAITING), to_compute: Semaphore::const_new(at_a_time) }
+    }
+}
 
 /// Users and their passwords.
 #[derive(Default, PartialEq, Eq)]
@@ -104,7 +116,9 @@ impl HtpasswdUsers {
             Password::Plain(expected) => *expected == hash,
             Password::Sha1 { digest, salt } => *digest == SecretHash::of(&[&sha1(password, salt)]),
             Password::Bcrypt(_) if user.knows(&hash) => true,
-            Password::Bcrypt(expected) => return user.verify_slowly(expected, password, hash).await,
+            Password::Bcrypt(expected) => {
+                return user.verify_slowly(&PLACES, expected, password, hash).await;
+            }
         };
         if right { Verified::Right } else { Verified::Wrong }
     }
@@ -115,15 +129,25 @@ impl HtpasswdUser {
         self.verified.lock().as_ref() == Some(hash)
     }
 
-    async fn verify_slowly(&self, expected: &str, password: &[u8], hash: SecretHash) -> Verified {
-        let Ok(_place) = TO_WAIT.try_acquire() else { return Verified::Busy };
-        let _turn = AT_A_TIME.acquire().await;
+    async fn verify_slowly(
+        &self,
+        places: &'static VerifyingPlaces,
+        expected: &str,
+        password: &[u8],
+        hash: SecretHash,
+    ) -> Verified {
+        let Ok(waiting) = places.to_wait.try_acquire() else { return Verified::Busy };
+        let computing = places.to_compute.acquire().await;
         // Another request with the same password may have had its turn meanwhile.
         if self.knows(&hash) {
             return Verified::Right;
         }
         let (expected, password) = (expected.to_owned(), password.to_owned());
-        let verifying = tokio::task::spawn_blocking(move || bcrypt::verify(&password, &expected));
+        let verifying = tokio::task::spawn_blocking(move || {
+            // Kept until it ends: it goes on when the request that has asked for it is gone.
+            let _places = (waiting, computing);
+            bcrypt::verify(&password, &expected)
+        });
         match verifying.await {
             Ok(Ok(true)) => {
                 *self.verified.lock() = Some(hash);
@@ -239,6 +263,26 @@ mod tests {
         assert!(user.knows(&SecretHash::of(&[b"s3cret"])));
         assert!(!is_right(&htpasswd, "acme", "wrong").await);
         assert!(user.knows(&SecretHash::of(&[b"s3cret"])), "a wrong one takes nothing from the right one");
+    }
+
+    #[tokio::test]
+    async fn a_computation_keeps_its_places_when_the_request_that_has_asked_for_it_is_gone() {
+        let places: &VerifyingPlaces = Box::leak(Box::new(VerifyingPlaces::new(1)));
+        // Tens of milliseconds and more.
+        let expected = bcrypt::hash("s3cret", 10).unwrap();
+        let htpasswd = of(&format!("acme:{expected}"));
+        let user = &htpasswd.users[&b"acme"[..]];
+        let verifying = user.verify_slowly(places, &expected, b"s3cret", SecretHash::of(&[b"s3cret"]));
+        tokio::select! {
+            biased;
+            _ = verifying => panic!("it takes longer than to ask once"),
+            () = std::future::ready(()) => {}
+        }
+        let free = || (places.to_wait.available_permits(), places.to_compute.available_permits());
+        assert_eq!(free(), (WAITING - 1, 0));
+        // The next one has its turn, once the first has ended.
+        drop(places.to_compute.acquire().await.unwrap());
+        assert_eq!(free(), (WAITING, 1));
     }
 
     #[test]
