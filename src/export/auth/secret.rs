@@ -62,10 +62,10 @@ pub(super) struct ReadSecret {
     authenticator: Arc<str>,
     file: Option<(&'static str, PathBuf)>,
     usage: SecretUse,
-    state: Mutex<Read>,
+    state: Mutex<SecretState>,
 }
 
-struct Read {
+struct SecretState {
     /// The last one that could be used.
     secret: Arc<SecretString>,
     /// When the file was last looked at; `None`: it is to be looked at.
@@ -103,7 +103,7 @@ impl ReadSecret {
                 (Some((*option, path.clone())), secret)
             }
         };
-        let state = Mutex::new(Read { secret: Arc::new(secret), looked: Some(Instant::now()) });
+        let state = Mutex::new(SecretState { secret: Arc::new(secret), looked: Some(Instant::now()) });
         Ok(Self { authenticator: Arc::clone(authenticator), file, usage, state })
     }
 
