@@ -73,7 +73,7 @@ async fn found(table: Table, mut head: Parts) -> Result<(String, usize), AuthFai
     let identified = Authenticator::Tenants.identify(&tenants, &mut head).await;
     assert!(!head.headers.contains_key("authorization"), "a credential is taken out of the head");
     identified
-        .map(|identity| identity.map(|identity| (identity.tenant.id.to_string(), identity.sender)).unwrap())
+        .map(|identity| identity.map(|identity| (identity.tenant.id.to_string(), identity.position)).unwrap())
         .map_err(|refusal| refusal.failure)
 }
 
