@@ -208,7 +208,11 @@ impl TokenEndpoint {
     }
 
     /// One request and its answer.
-    async fn ask(&self, client: ClientCredentials<'_>, place: CredentialsPlace) -> Result<AccessToken, TokenError> {
+    async fn ask(
+        &self,
+        client: ClientCredentials<'_>,
+        place: CredentialsPlace,
+    ) -> Result<AccessToken, TokenError> {
         let secrets = client.secrets(&self.secrets);
         let (io, _) =
             dial::dial(&self.connector, &self.tls, &self.origin, &self.way).await.map_err(|error| {
