@@ -349,6 +349,44 @@ async fn health_checks_and_preflights_need_no_credential_and_a_page_can_read_its
 }
 
 #[tokio::test]
+async fn a_question_for_health_is_read_only_as_far_as_it_can_be_one() {
+    let (_up, _sluice, grpc) = start("s3cret").await;
+    // A service of this name, as a field of protobuf.
+    let asking = |len: usize| {
+        let name = vec![b'x'; len];
+        [&[0x0a, (len & 0x7f) as u8 | 0x80, (len >> 7) as u8][..], &name].concat()
+    };
+    let gzip = |message: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, message).unwrap();
+        encoder.finish().unwrap()
+    };
+    let gzipped = [("grpc-encoding", "gzip")];
+    for name in ["Check", "Watch"] {
+        let path = format!("/grpc.health.v1.Health/{name}");
+        let code = async |headers: &[(&str, &str)], message: Vec<u8>| {
+            let mut calls = Calls::over(tokio::net::TcpStream::connect(grpc).await.unwrap()).await;
+            let mut call = calls.begin_with(&path, headers).await;
+            call.send(message, false);
+            call.code().await
+        };
+        // More than it may be has been announced, or come out; nobody waits for the rest.
+        assert_eq!(code(&[], framed(0, &asking(5000))).await, Code::ResourceExhausted, "{name}");
+        let mut announced = framed(0, b"");
+        announced[1..].copy_from_slice(&(16_u32 << 20).to_be_bytes());
+        assert_eq!(code(&[], announced).await, Code::ResourceExhausted, "{name}");
+        let small = gzip(&asking(16_000));
+        assert!(small.len() < 200);
+        let answer = call(grpc, &path, &gzipped, framed(1, &small)).await;
+        assert_eq!(answer.code(), Code::ResourceExhausted, "{name}");
+    }
+    let path = "/grpc.health.v1.Health/Check";
+    assert_eq!(call(grpc, path, &[], framed(0, &asking(4000))).await.code(), Code::NotFound);
+    let answer = call(grpc, path, &gzipped, framed(1, &gzip(&asking(4000)))).await;
+    assert_eq!(answer.code(), Code::NotFound);
+}
+
+#[tokio::test]
 async fn a_receiver_can_be_there_twice_for_those_who_are_trusted_and_for_all_others() {
     let up = sinks::recording().await;
     let sluice = Sluice::start(&format!(
