@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A pattern over a whole value: `*` is any run of characters, also none, `?` is any one character. Case counts, and
 /// `/` is a character like any other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Glob {
     /// `*`.
     Any,

@@ -319,6 +319,7 @@ impl Refusal {
             | Error::Pending(_)
             | Error::NoDeadLetters
             | Error::Leaving(_)
+            | Error::Conflict(_)
             | Error::Unused(_) => StatusCode::CONFLICT,
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::config_file::{ConfigArgs, SecretsArgs};
-use crate::config::{self, Problem, RowReader, Secrets, Source, TenantRows, TenantTable};
+use crate::config::{self, Problem, RowCheck, RowReader, Secrets, Source, TenantRows, TenantTable};
 use crate::run;
 
 /// Checks a configuration without running it.
@@ -22,8 +22,8 @@ pub struct CheckArgs {
     config: ConfigArgs,
     #[command(flatten)]
     secrets: SecretsArgs,
-    /// Read every row of the table of tenants, too. Without this, those of a directory are not read, since a broken one costs
-    /// itself alone.
+    /// Read every row of the table of tenants, too, and warn of those that lack what an exporter reads of them. Without this,
+    /// those of a directory are not read, since a broken one costs itself alone.
     #[arg(long)]
     tenants: bool,
     /// How problems are printed.
@@ -55,7 +55,8 @@ pub fn check(
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let secrets = args.secrets.secrets();
-    let (mut problems, compiled) = match config::load_with(source, &env, secrets) {
+    let row_check = if args.tenants { RowCheck::WithExporters } else { RowCheck::Alone };
+    let (mut problems, compiled) = match config::load_with(source, &env, secrets, row_check) {
         Ok(compiled) => (compiled.warnings.clone(), Some(compiled)),
         Err(problems) => (problems.list, None),
     };
@@ -63,7 +64,10 @@ pub fn check(
     if let Some(compiled) = compiled
         && let Some(TenantTable { rows: TenantRows::Directory(directory), .. }) = &compiled.tenants
     {
-        match check_directory(directory, args.tenants.then(|| RowReader::new(&compiled, env, secrets))) {
+        match check_directory(
+            directory,
+            args.tenants.then(|| RowReader::new(&compiled, env, secrets, row_check)),
+        ) {
             Ok((checked, of_rows)) => {
                 problems.extend(of_rows);
                 rows = checked.map(|checked| format!("{}: {checked}", directory.display()));

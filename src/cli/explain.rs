@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::config_file::{ConfigArgs, SecretsArgs};
-use crate::config::{self, Compiled, Secrets, Source};
+use crate::config::{self, Compiled, RowCheck, Secrets, Source};
 use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
@@ -61,7 +61,7 @@ pub fn explain(
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let secrets = args.secrets.secrets();
-    let compiled = match config::load_with(source, &env, secrets) {
+    let compiled = match config::load_with(source, &env, secrets, RowCheck::Alone) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;

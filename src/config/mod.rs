@@ -192,10 +192,20 @@ pub enum Secrets {
     Optional,
 }
 
+/// What rows of the table of tenants are checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowCheck {
+    /// What they are by themselves. That is enough to run them, and quick where there are a hundred thousand.
+    Alone,
+    /// Also what exporters read of them: there is a warning for each that could not send a tenant's data.
+    WithExporters,
+}
+
 /// What a configuration is read against, beside its files.
 struct Surroundings<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     secrets: Secrets,
+    rows: RowCheck,
     /// Bytes of memory there are, where known.
     memory: Option<u64>,
 }
@@ -209,10 +219,10 @@ struct Surroundings<'a> {
 ///
 /// Every problem there is, if one of them is an error.
 pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
-    load_with(source, env, Secrets::Needed)
+    load_with(source, env, Secrets::Needed, RowCheck::Alone)
 }
 
-/// As [`load`], and without what is secret if that is wanted.
+/// As [`load`], without what is secret and with a look at rows if that is wanted.
 ///
 /// # Errors
 ///
@@ -221,8 +231,9 @@ pub fn load_with(
     source: &Source,
     env: &dyn Fn(&str) -> Option<String>,
     secrets: Secrets,
+    rows: RowCheck,
 ) -> Result<Compiled, Problems> {
-    let surroundings = Surroundings { env, secrets, memory: machine::memory() };
+    let surroundings = Surroundings { env, secrets, rows, memory: machine::memory() };
     let mut files = Files::default();
     match source {
         Source::Embedded => read(EMBEDDED, "config/sluice.yaml (embedded)", files, &surroundings),
@@ -269,7 +280,7 @@ fn read(
     let parts = match serde_json::from_value::<model::Config>(checked) {
         Ok(config) => {
             let parts = compile::compile(&config, &root, (text, name), surroundings, &mut files, &mut report);
-            let exporters = compile::exporter_names(&config, &root, &report);
+            let exporters = compile::row_exporters(&config, parts.row_targets.as_ref(), &root, &report);
             let mut table = |WrittenTable { settings, rows }: WrittenTable| {
                 let rows = match rows {
                     WrittenRows::Directory(path) => TenantRows::Directory(path),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::compile::{self, ExporterNames};
+use super::compile::{self, RowExporters, RowTargets};
 use super::model::TenantRow;
 use super::node::{self, Node};
 use super::problem::{Problem, Report, Severity};
 use super::schema::Shape;
 use super::substitute::{Files, Substitution};
-use super::{Compiled, Secrets, Surroundings, secrets, shape};
+use super::{Compiled, RowCheck, Secrets, Surroundings, secrets, shape};
 use crate::byte_order_mark;
 use crate::regular::{self, FileStamp};
 use crate::tenants::{BrokenRow, RowContent, Tenant};
@@ -31,6 +31,8 @@ pub struct RowReader {
     env: fn(&str) -> Option<String>,
     secrets: Secrets,
     exporters: Vec<Arc<str>>,
+    /// What exporters read of each row, if it is looked at.
+    targets: Option<Arc<RowTargets>>,
 }
 
 /// What came of reading a row.
@@ -46,8 +48,15 @@ pub struct ReadRow {
 
 impl RowReader {
     /// A reader of rows that may name the exporters of a configuration. `env` looks up an environment variable.
-    pub fn new(compiled: &Compiled, env: fn(&str) -> Option<String>, secrets: Secrets) -> Self {
-        Self { env, secrets, exporters: compiled.exporters.iter().map(|(name, _)| name.clone()).collect() }
+    pub fn new(
+        compiled: &Compiled,
+        env: fn(&str) -> Option<String>,
+        secrets: Secrets,
+        rows: RowCheck,
+    ) -> Self {
+        let exporters = compiled.exporters.iter().map(|(name, _)| name.clone()).collect();
+        let targets = || Arc::new(RowTargets::new(&compiled.exporters, &compiled.routes));
+        Self { env, secrets, exporters, targets: (rows == RowCheck::WithExporters).then(targets) }
     }
 
     /// Whether rows may name the same exporters as with another reader.
@@ -103,7 +112,7 @@ impl RowReader {
         let (root, row) =
             typed::<TenantRow>(text, Shape::tenant_row(), "a row of the table", substitution, report, shows)?;
         let names = self.exporters.iter().map(|name| &**name).collect();
-        let exporters = ExporterNames { names, incomplete: false };
+        let exporters = RowExporters { names, incomplete: false, targets: self.targets.as_deref() };
         Some(compile::compile_row(&row, &root, place, &exporters, (text, self.secrets), files, report))
     }
 
@@ -135,7 +144,7 @@ pub(super) fn read_list(
     path: &Path,
     files: &mut Files,
     surroundings: &Surroundings<'_>,
-    exporters: &ExporterNames<'_>,
+    exporters: &RowExporters<'_>,
 ) -> (Vec<Arc<Tenant>>, Vec<Problem>) {
     let text = match files.read(path) {
         Ok(text) => text,
@@ -191,7 +200,7 @@ pub(crate) fn check_row(text: &str) {
         return;
     }
     let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
-    let reader = RowReader { env, secrets: Secrets::Needed, exporters: vec!["debug".into()] };
+    let reader = RowReader { env, secrets: Secrets::Needed, exporters: vec!["debug".into()], targets: None };
     let ReadRow { content, problems, .. } =
         reader.read_text(text, Path::new("acme.yaml"), &"acme.yaml".into());
     let mut shown: String = problems.iter().map(ToString::to_string).collect();

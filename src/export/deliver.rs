@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::pieces::{Pieces, Taken, Unreadable};
-use super::tenant_row::{alternatives, row_changed};
+use super::tenant_row::{alternatives, lacking_row, row_changed};
 use super::upstream::detail::Secrets;
 use super::{
     Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
@@ -278,12 +278,17 @@ async fn settle<'e>(
         }
         let active = Arc::clone(&exporter.active());
         let retry = &active.settings.retry;
-        let target = match active.transport.target(&values) {
+        let lacking = lacking_row(&exporter.tenants().table(), stream, values.row.as_ref());
+        let target = match lacking {
+            Some(lacking) => Err(lacking.to_string()),
+            None => active.transport.target(&values).map_err(|error| error.to_string()),
+        };
+        let target = match target {
             Ok(target) => target,
-            // There was one when it was admitted, so that a reload has taken it away and another can bring it back.
+            // There was one when it was admitted, so that a reload or a change of the row has taken it away, and another can
+            // bring it back.
             Err(error) => {
                 let wait = backoff.hold_wait(retry, None).length;
-                let error = error.to_string();
                 let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
                 let noted = LastError { code, message, target: None, at, of_destination: true };
                 note_error(exporter, stream, noted);

@@ -50,7 +50,7 @@ pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
 };
-pub use tenant_row::WithRow;
+pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use utc::rfc3339;
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use secrecy::ExposeSecret as _;
+use thiserror::Error;
 
 use super::ExporterSettings;
 use crate::otlp::Signal;
@@ -42,8 +42,7 @@ impl<V: Values> Values for WithRow<'_, V> {
         if name == TENANT_ID {
             return self.key()?.tenant();
         }
-        let texts = self.row.as_ref()?.values.get(name)?;
-        Some(texts[self.choice.min(texts.len() - 1)].expose_secret())
+        self.row.as_ref()?.values.text(name, self.choice)
     }
 }
 
@@ -71,6 +70,24 @@ pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<
         }
         changed.await;
     }
+}
+
+/// Why a tenant's stream waits, whatever its exporter reads of the row: it may be that the row would hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum LackingRow {
+    #[error("the table has no row of this tenant any more")]
+    Gone,
+    #[error("the row of this tenant can't be used, and nothing is known of it from before")]
+    Broken,
+}
+
+/// Why the stream of a tenant has no row in this table; `None` for a stream without a tenant, and where there is no table any more.
+pub(super) fn lacking_row(table: &Table, stream: &Stream, row: Option<&Arc<Tenant>>) -> Option<LackingRow> {
+    let tenant = stream.name().key.tenant().filter(|_| row.is_none() && table.is_configured())?;
+    Some(match table.tenant(tenant) {
+        Some(TableRow::Broken) => LackingRow::Broken,
+        Some(TableRow::Ready(_)) | None => LackingRow::Gone,
+    })
 }
 
 /// Which text of values with several an exporter reads, for each row where it is not the first. A changed row begins with the first
@@ -107,7 +124,7 @@ fn is(known: &Weak<Tenant>, row: &Arc<Tenant>) -> bool {
 }
 
 /// How many texts there are to be tried in turn: of the values that the exporter reads, the most that one has.
-pub(super) fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
+pub fn alternatives(settings: &ExporterSettings, row: &Tenant) -> usize {
     let texts = settings.reads().filter_map(|read| match read {
         TemplateValue::Tenant(name) => row.values.get(name),
         _ => None,

@@ -266,6 +266,17 @@ impl Transport {
     }
 }
 
+impl ExporterSettings {
+    /// Finds out whether a stream with these values has a target, as far as it is the templates that decide it.
+    pub fn check_target(&self, values: &impl Values) -> Result<(), TargetError> {
+        match &self.kind {
+            ExporterKind::OtlpHttp(http) => super::http::check_target(http, values),
+            ExporterKind::OtlpGrpc(grpc) => super::grpc::check_target(grpc, values),
+            ExporterKind::File(_) | ExporterKind::Debug(_) => Ok(()),
+        }
+    }
+}
+
 impl Target {
     /// The circuit of what is behind the network; a disk has none.
     pub fn circuit(&self) -> Option<&Circuit> {

@@ -139,7 +139,10 @@ pub enum TenantChangeError {
         /// What the system says.
         reason: io::Error,
     },
-    /// The file is written, and the row is not used.
+    /// The row that would be written claims what is another row's.
+    #[error("the row would not be used, and nothing was changed: {0}")]
+    Conflict(String),
+    /// The file is written, and the row is not used, because somebody else has changed a file at the same moment.
     #[error("the file of the row is written, but the row is not used: {0}")]
     Unused(String),
 }
@@ -361,11 +364,10 @@ impl RowInFile {
         tenant(directory.read_as(&self.name, self.row.as_str())).map_err(TenantChangeError::Broken)
     }
 
-    /// Writes the row as it is to be, if it can be used.
+    /// Writes the row as it is to be, if the table then uses it.
     fn save(self, directory: &TenantDirectory) -> Result<(Arc<str>, Arc<Tenant>), TenantChangeError> {
         let Self { name, path, before, row } = self;
-        check_size(&row)?;
-        let tenant = tenant(directory.read_as(&name, row.as_str())).map_err(TenantChangeError::Unusable)?;
+        let tenant = check(directory, &name, &row)?;
         if row.as_str() != before {
             match tenant_files::replace(&path, &before, row.as_str()) {
                 Ok(true) => {}
@@ -399,9 +401,8 @@ fn create(
     }
     row.add_sender(SENDER, &made.sha256)?;
     fill(&mut row, fields)?;
-    check_size(&row)?;
     let name: Arc<str> = format!("{id}.yaml").into();
-    tenant(directory.read_as(&name, row.as_str())).map_err(TenantChangeError::Unusable)?;
+    check(directory, &name, &row)?;
     let path = directory.path().join(&*name);
     match tenant_files::create(&path, row.as_str()) {
         Ok(()) => {
@@ -416,11 +417,21 @@ fn create(
     }
 }
 
-/// A row that is too large to be read must not be written: it would be broken from then on.
-fn check_size(row: &RowText) -> Result<(), TenantChangeError> {
-    match row.as_str().len() {
-        ..=LARGEST_ROW => Ok(()),
-        large => Err(TenantChangeError::TooLarge(large)),
+/// The tenant that a row would be if it were written; an error if the table would not use it. A token that is made for a row
+/// which is then not used would be nobody's.
+fn check(
+    directory: &TenantDirectory,
+    name: &Arc<str>,
+    row: &RowText,
+) -> Result<Arc<Tenant>, TenantChangeError> {
+    let size = row.as_str().len();
+    if size > LARGEST_ROW {
+        return Err(TenantChangeError::TooLarge(size));
+    }
+    let tenant = tenant(directory.read_as(name, row.as_str())).map_err(TenantChangeError::Unusable)?;
+    match directory.why_unused(&tenant) {
+        Some(problem) => Err(TenantChangeError::Conflict(problem)),
+        None => Ok(tenant),
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use super::watched::directory_of;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowReader, Severity};
 use crate::regular::{self, FileStamp};
-use crate::tenants::{AppliedRows, RowChange, RowContent, Table, TableSettings};
+use crate::tenants::{AppliedRows, RowChange, RowContent, Table, TableSettings, Tenant};
 
 /// So many rows are read by one thread; of more, each processor reads some.
 const FEW: usize = 64;
@@ -158,6 +158,13 @@ impl TenantDirectory {
     /// What would be read of a row if this were the text of its file. Blocks as reading the files does that it names.
     pub(super) fn read_as(&self, name: &Arc<str>, text: &str) -> ReadRow {
         self.reader.read_text(text, &self.path.join(&**name), name)
+    }
+
+    /// Why the table would not use this row if it stood in its file; nothing if it would.
+    pub(super) fn why_unused(&self, row: &Arc<Tenant>) -> Option<String> {
+        let change = RowChange { place: row.place.clone(), content: RowContent::Row(row.clone()) };
+        let (table, _) = self.table.apply(vec![change], SystemTime::now());
+        table.problem(&row.place).map(|problem| problem.text.clone())
     }
 
     /// Reads these rows again, and makes another table of them.

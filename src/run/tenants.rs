@@ -18,7 +18,7 @@ use super::report::ReloadError;
 use super::tenant_changes::TenantChangeError;
 use super::tenant_directory::{RowsRead, TenantDirectory};
 use super::watched::Watched;
-use crate::config::{Compiled, Problem, RowReader, Secrets, TenantRows, TenantTable};
+use crate::config::{Compiled, Problem, RowCheck, RowReader, Secrets, TenantRows, TenantTable};
 use crate::notice;
 use crate::tenants::{Table, TableSettings, Tenants};
 
@@ -81,7 +81,7 @@ impl TenantRegistry {
             }
             TenantRows::Directory(path) => path,
         };
-        let reader = RowReader::new(compiled, env, Secrets::Needed);
+        let reader = RowReader::new(compiled, env, Secrets::Needed, RowCheck::Alone);
         let made = tokio::task::spawn_blocking(move || {
             let made = match place.as_ref().filter(|known| known.path() == path) {
                 Some(known) => Ok(known.with(settings, reader)),
@@ -275,7 +275,7 @@ pub fn table_of(
     match rows {
         TenantRows::Listed(tenants) => Ok(Table::of(settings, &tenants, &Table::default())),
         TenantRows::Directory(path) => {
-            let reader = RowReader::new(compiled, env, secrets);
+            let reader = RowReader::new(compiled, env, secrets, RowCheck::Alone);
             Ok(TenantDirectory::load(path, settings, reader)?.0.table().clone())
         }
     }

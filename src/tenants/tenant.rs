@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::credential::Credential;
 use crate::glob::Glob;
@@ -75,6 +75,12 @@ impl TenantValues {
     /// The texts of a value, if there is one of this name.
     pub fn get(&self, name: &str) -> Option<&[SecretString]> {
         self.0.iter().find(|(known, _)| **known == *name).map(|(_, texts)| &**texts)
+    }
+
+    /// The text of a value that is tried as the `choice`th from 0: the last one where there are fewer.
+    pub fn text(&self, name: &str, choice: usize) -> Option<&str> {
+        let texts = self.get(name)?;
+        texts.get(choice).or(texts.last()).map(ExposeSecret::expose_secret)
     }
 
     /// The names, in the order in which they are written.

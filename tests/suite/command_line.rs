@@ -118,6 +118,39 @@ async fn check_and_explain_run_without_the_secrets() {
 }
 
 #[tokio::test]
+async fn check_warns_of_rows_that_lack_what_an_exporter_reads_and_exits_with_0() {
+    let yaml = "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 } } } }\n\
+                exporters: { otlp_http/up: { endpoint: 'https://{{ tenant.host }}/', headers: { Authorization: 'Bearer {{ tenant.token }}' } } }\n\
+                routes: [{ tenants: 'a*', key: '{{ tenant.id }}', exporters: [otlp_http/up] }]\n\
+                tenants: { directory: ./tenants.d }\n";
+    let home = directory(yaml);
+    let rows = home.path().join("tenants.d");
+    std::fs::create_dir(&rows).unwrap();
+    for (id, values) in [
+        ("acme", "{ host: up.example.com, token: hunter2 }"),
+        ("ajax", "{ token: hunter2 }"),
+        ("atom", "{ host: hunter2 host, token: hunter2 }"),
+        ("globex", "{}"),
+    ] {
+        std::fs::write(rows.join(format!("{id}.yaml")), format!("id: {id}\nvalues: {values}\n")).unwrap();
+    }
+    let plain = sluice_in(home.path(), &["check", "sluice.yaml"], b"").await;
+    assert_eq!((plain.code, plain.out.as_str()), (Some(0), "sluice.yaml: fine\n"), "{}", plain.error);
+    let checked = sluice_in(home.path(), &["check", "--tenants", "sluice.yaml"], b"").await;
+    assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.error);
+    for expected in [
+        "tenants.d/ajax.yaml:2:1: warning: the exporter `otlp_http/up` can't send data of tenant `ajax`: the tenant's row has no value \
+         `host`",
+        "tenants.d/atom.yaml:2:17: warning: the exporter `otlp_http/up` can't send data of tenant `atom`: the value of `tenant.host` \
+         can't be put into a URL's host",
+        "./tenants.d: 4 of 4 rows can be used\nsluice.yaml: can be used, with 2 warnings\n",
+    ] {
+        assert!(checked.out.contains(expected), "{expected}: {}", checked.out);
+    }
+    assert!(!checked.out.contains("hunter2"), "{}", checked.out);
+}
+
+#[tokio::test]
 async fn run_with_a_bad_file_exits_with_1_and_says_what_check_says() {
     let bad = directory("receivers: 1\n");
     let checked = sluice_in(bad.path(), &["check", "sluice.yaml"], b"").await;

@@ -486,6 +486,33 @@ async fn a_row_without_what_the_exporter_reads_holds_its_stream_and_no_other() {
 }
 
 #[tokio::test]
+async fn what_is_held_of_a_tenant_stays_held_without_its_row_though_the_exporter_reads_nothing_of_it() {
+    let up = sinks::recording().await;
+    let rows = Rows::new(&[("acme", &row("acme", "hold: true"))]);
+    let yaml = config(&up, &rows.section()).replace("Bearer {{ tenant.token }}", "Bearer of-all");
+    let sluice = watching(&yaml).await;
+    let is_held = async |why: &str| {
+        eventually(&format!("it is held: {why}"), async || {
+            let page = sluice.api("/api/v1/streams").await;
+            let stream = &page["streams"][0];
+            let said = stream["last_error"]["message"].as_str().unwrap_or_default();
+            (stream["state"] == "held" && said.contains(why)).then_some(())
+        })
+        .await;
+    };
+    assert_eq!(post_as(&sluice, "acme", log(&[], "one")).await.status, 200);
+    is_held("").await;
+    std::fs::remove_file(rows.path().join("acme.yaml")).unwrap();
+    is_held("the table has no row of this tenant any more").await;
+    rows.write("acme", &row("acme", "hold: true, platform: node"));
+    is_held("").await;
+    assert_eq!(up.texts(Signal::Logs), Vec::<String>::new());
+    rows.write("acme", &row("acme", "platform: node"));
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs), ["one"]);
+}
+
+#[tokio::test]
 async fn a_tenant_that_is_held_is_taken_on_and_waits_and_one_that_is_paused_is_refused_and_drains() {
     let up = sinks::recording().await;
     let token = |id: &str| format!("values: {{ token: {id}-out }}");

@@ -976,3 +976,43 @@ async fn the_command_line_does_what_the_api_does() {
     let (code, _, said) = command(front, &["pause", "acme", "--admin", &nobody]).await;
     assert!(code == Some(1) && said.contains(&format!("no answer from {nobody}")), "{said}");
 }
+
+#[tokio::test]
+async fn a_row_that_claims_what_is_another_rows_is_not_changed_to_one_that_is_not_used_either() {
+    let place = Place::start().await;
+    let own = place.create(&json!({ "id": "globex" })).await;
+    let text = |id: &str| format!("id: {id}\nsenders: [{{ name: web, token: shared-token }}]\n");
+    fs::write(place.table.path().join("acme.yaml"), text("acme")).unwrap();
+    eventually("acme can send", async || (place.send("shared-token").await == 200).then_some(())).await;
+    for (id, was_tenant) in [("globex", true), ("initech", false)] {
+        let name = format!("{id}.yaml");
+        fs::write(place.table.path().join(&name), text(id)).unwrap();
+        let is_broken = || place.sluice.router().tenants().table().problem(&name).is_some();
+        eventually("the row is broken", async || is_broken().then_some(())).await;
+        for (method, action, body) in [
+            ("POST", "/rotate", json!({})),
+            ("POST", "/rotate", json!({ "sender": "web", "overlap": "1h" })),
+            ("PUT", "", json!({ "platform": "node" })),
+            ("POST", "/pause", Value::Null),
+        ] {
+            let answer = change(&place.sluice, method, &format!("/{id}{action}"), &body).await;
+            let error = error_of(&answer, 409);
+            assert!(
+                error.contains("also that of sender `web` of tenant `acme` (`acme.yaml`)")
+                    && error.contains("nothing was changed"),
+                "{error}"
+            );
+            assert_eq!(place.text(&name), text(id), "{method} {action}");
+        }
+        if was_tenant {
+            assert_eq!(place.send(&own).await, 200, "the tenant is as it was");
+        }
+        // Without the token that is another's, the row is used.
+        let body = json!({ "overlap": "0s" });
+        let answer = change(&place.sluice, "POST", &format!("/{id}/rotate"), &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let token = json_of(&answer)["token"].as_str().unwrap().to_owned();
+        assert_eq!((place.send(&token).await, place.send("shared-token").await), (200, 200));
+        assert!(!is_broken());
+    }
+}

@@ -12,6 +12,7 @@ mod own_receivers;
 mod queue;
 mod receiver_auth;
 mod routes;
+mod row_targets;
 mod server_tls;
 mod statuses;
 mod template_values;
@@ -35,10 +36,11 @@ use super::model;
 use super::node::Node;
 use super::problem::Report;
 use super::substitute::Files;
-use super::{Limits, Secrets, Surroundings};
+use super::{Limits, RowCheck, Secrets, Surroundings};
 
+pub(super) use row_targets::RowTargets;
 pub(super) use tenant_rows::{
-    CompiledRow, ExporterNames, compile_file as compile_row, compile_list_file as compile_rows,
+    CompiledRow, RowExporters, compile_file as compile_row, compile_list_file as compile_rows,
 };
 pub(crate) use tenant_rows::{NAMES as TENANT_IDS, is_name as is_tenant_id};
 pub(super) use tenants::{WrittenRows, WrittenTable};
@@ -52,6 +54,7 @@ pub(super) struct Parts {
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) exporters: Vec<(Arc<str>, ExporterSettings)>,
     pub(super) routes: Vec<RouteSpec>,
+    pub(super) row_targets: Option<RowTargets>,
     pub(super) tenants: Option<WrittenTable>,
     pub(super) unrouted: Unrouted,
     pub(super) limits: Limits,
@@ -126,14 +129,15 @@ impl Context<'_> {
     }
 }
 
-/// The exporters that rows of the table may name.
-pub(super) fn exporter_names<'a>(
+/// The exporters that rows of the table may name, and `targets` to check rows against.
+pub(super) fn row_exporters<'a>(
     config: &'a model::Config,
+    targets: Option<&'a RowTargets>,
     root: &Node,
     report: &Report,
-) -> ExporterNames<'a> {
+) -> RowExporters<'a> {
     let names = config.exporters.0.iter().map(|(name, _)| name.as_str()).collect();
-    ExporterNames { names, incomplete: report.has_error_within(root.near(&["exporters"]).span) }
+    RowExporters { names, incomplete: report.has_error_within(root.near(&["exporters"]).span), targets }
 }
 
 /// Compiles a configuration whose tree is `root`. What can't be compiled is reported and left out.
@@ -161,9 +165,12 @@ pub(super) fn compile(
     receiver_auth::check_table(&listeners, root, context);
     let routes = routes::compile(&config.routes, &config.exporters, &config.receivers, root, context);
     template_values::check(&exporters, &routes, &config.routes, root, context);
+    // What is wrong has been left out of these.
+    let checks_rows = surroundings.rows == RowCheck::WithExporters && !context.report.has_errors();
+    let row_targets = checks_rows.then(|| RowTargets::new(&exporters, &routes));
     let tenants = config.tenants.as_ref().and_then(|section| {
-        let names = exporter_names(config, root, context.report);
-        tenants::compile(section, root.near(&["tenants"]), &names, context)
+        let exporters = row_exporters(config, row_targets.as_ref(), root, context.report);
+        tenants::compile(section, root.near(&["tenants"]), &exporters, context)
     });
     if tenants.as_ref().is_some_and(|table| table.settings.unknown == UnknownTenant::DeadLetter)
         && config.dead_letter.is_none()
@@ -186,6 +193,7 @@ pub(super) fn compile(
         listeners,
         exporters,
         routes,
+        row_targets,
         tenants,
         unrouted: match config.unrouted {
             model::Unrouted::Reject => Unrouted::Reject,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::Context;
+use super::row_targets::RowTargets;
 use crate::config::Secrets;
 use crate::config::model::{TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue};
 use crate::config::node::{Entry, Node};
@@ -19,11 +20,13 @@ use crate::tenants::{CertificateName, Credential, Sender, Tenant, TenantLimits, 
 /// Of an id and the name of a sender, in bytes.
 const LONGEST_NAME: usize = 128;
 
-/// The exporters that a row may name.
-pub(in crate::config) struct ExporterNames<'a> {
+/// The exporters that a row may name, and that may read it.
+pub(in crate::config) struct RowExporters<'a> {
     pub(in crate::config) names: Vec<&'a str>,
     /// Whether there may be others, of which something is wrong.
     pub(in crate::config) incomplete: bool,
+    /// What they read, if each row is to be checked against that.
+    pub(in crate::config) targets: Option<&'a RowTargets>,
 }
 
 /// A row as far as it could be compiled. What is wrong with it has been reported.
@@ -42,7 +45,7 @@ pub(in crate::config) fn compile_file(
     row: &TenantRow,
     root: &Node,
     place: &Arc<str>,
-    exporters: &ExporterNames<'_>,
+    exporters: &RowExporters<'_>,
     (source, secrets): (&str, Secrets),
     files: &mut Files,
     report: &mut Report,
@@ -92,7 +95,7 @@ impl Position {
 pub(super) fn compile_list(
     rows: &[TenantRow],
     list: &Node,
-    exporters: &ExporterNames<'_>,
+    exporters: &RowExporters<'_>,
     context: &mut Context<'_>,
 ) -> Vec<Arc<Tenant>> {
     let mut taken = Taken::default();
@@ -113,7 +116,7 @@ pub(in crate::config) fn compile_list_file(
     rows: &[TenantRow],
     root: &Node,
     file: &str,
-    exporters: &ExporterNames<'_>,
+    exporters: &RowExporters<'_>,
     (source, secrets): (&str, Secrets),
     files: &mut Files,
     report: &mut Report,
@@ -132,27 +135,33 @@ fn one(
     row: &TenantRow,
     node: &Node,
     place: &Arc<str>,
-    exporters: &ExporterNames<'_>,
+    exporters: &RowExporters<'_>,
     taken: &mut Taken,
     context: &mut Context<'_>,
 ) -> Option<Tenant> {
     let id = id(row, node, taken, context);
     let senders = senders(row, id.as_ref(), node.near(&["senders"]), taken, context);
     let values = values(row, node.near(&["values"]), context);
-    let exporters =
+    let own =
         row.exporters.as_ref().map(|names| targets(names, exporters, node.near(&["exporters"]), context));
     let limits = limits(&row.limits, node.near(&["limits"]), context);
-    Some(Tenant {
+    let tenant = Tenant {
         id: id?,
         place: place.clone(),
         platform: row.platform.as_deref().map(Into::into),
         senders,
         values,
-        exporters,
+        exporters: own,
         limits,
         paused: row.paused,
         hold: row.hold,
-    })
+    };
+    if let Some(targets) = exporters.targets
+        && !context.report.has_error_within(node.span)
+    {
+        targets.check(&tenant, node, context.report);
+    }
+    Some(tenant)
 }
 
 /// Whether a text is right as an id, and as the name of a sender: it can stand in a file's name, a URL and a log.
@@ -418,7 +427,7 @@ fn values(row: &TenantRow, node: &Node, context: &mut Context<'_>) -> TenantValu
 
 fn targets(
     names: &[String],
-    exporters: &ExporterNames<'_>,
+    exporters: &RowExporters<'_>,
     list: &Node,
     context: &mut Context<'_>,
 ) -> Box<[Box<str>]> {

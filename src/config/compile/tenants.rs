@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Context;
-use super::tenant_rows::{self, ExporterNames};
+use super::tenant_rows::{self, RowExporters};
 use crate::config::model::{TenantAttribute, TenantsSection, UnlistedTenant};
 use crate::config::node::Node;
 use crate::tenants::{TableSettings, Tenant, UnknownTenant};
@@ -31,7 +31,7 @@ const PLACES: [&str; 3] = ["directory", "file", "list"];
 pub(super) fn compile(
     section: &TenantsSection,
     node: &Node,
-    exporters: &ExporterNames<'_>,
+    exporters: &RowExporters<'_>,
     context: &mut Context<'_>,
 ) -> Option<WrittenTable> {
     let settings = TableSettings {

@@ -15,20 +15,23 @@ use crate::route::{Place, RoutingKey, Template, TemplateError, TemplateValue, Va
 pub(super) const TEMPLATES: &str = "templates are `{{ key }}`, `{{ key.part }}`, `{{ signal }}` and `{{ tenant.NAME }}`, and in a route's `key` `{{ resource[\"service.name\"] }}`; \
      filters are default, lower, upper, replace and truncate";
 
-/// Fills every place of a template with a value that is allowed anywhere, in a port as well.
+/// A value that is allowed anywhere in a template, in a port as well.
+pub(super) const SAMPLE: &str = "1";
+
+/// Fills every place of a template with [`SAMPLE`].
 pub(super) struct Sample(RoutingKey);
 
 impl Sample {
     /// For these templates.
     pub(super) fn of(template: &Template) -> Self {
         let parts = template.reads().filter_map(|read| match read {
-            TemplateValue::KeyPart(name) => Some((name.as_str(), "1")),
+            TemplateValue::KeyPart(name) => Some((name.as_str(), SAMPLE)),
             TemplateValue::Key
             | TemplateValue::Signal
             | TemplateValue::Resource(_)
             | TemplateValue::Tenant(_) => None,
         });
-        Self(RoutingKey::of(None, "1", parts))
+        Self(RoutingKey::of(None, SAMPLE, parts))
     }
 }
 
@@ -42,11 +45,11 @@ impl Values for Sample {
     }
 
     fn resource(&self, _: &str) -> Option<&str> {
-        Some("1")
+        Some(SAMPLE)
     }
 
     fn tenant(&self, _: &str) -> Option<&str> {
-        Some("1")
+        Some(SAMPLE)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::{good, load, load_with, said};
-use crate::config::{self, Secrets, Source};
+use crate::config::{self, RowCheck, Secrets, Source};
 use crate::export::{
     ExporterAuth, ExporterAuthMethod, ExporterKind, OAuth2Settings, SecretSource, TlsClientSettings,
 };
@@ -356,7 +356,7 @@ fn files_of_credentials_need_not_be_there_to_look_at_a_configuration() {
     ] {
         std::fs::write(&path, with_auth("otlp_http", extension, settings)).unwrap();
         let source = Source::File(path.clone());
-        let compiled = config::load_with(&source, &|_| None, Secrets::Optional).unwrap();
+        let compiled = config::load_with(&source, &|_| None, Secrets::Optional, RowCheck::Alone).unwrap();
         assert_eq!(compiled.warnings.len(), 1, "{:?}", compiled.warnings);
     }
 }

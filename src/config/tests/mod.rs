@@ -11,12 +11,13 @@ mod extensions;
 mod problems;
 mod receivers;
 mod routes;
+mod row_targets;
 mod row_text;
 mod secrets;
 mod substitution;
 mod tenants;
 
-use super::{Compiled, Problems, Secrets, Surroundings, read, substitute::Files};
+use super::{Compiled, Problems, RowCheck, Secrets, Surroundings, read, substitute::Files};
 use crate::export::{ExporterKind, ExporterSettings, OtlpHttpSettings};
 
 /// What the tests take for the machine's memory.
@@ -34,7 +35,7 @@ fn load_with(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Compile
         text,
         "config.yaml",
         Files::default(),
-        &Surroundings { env, secrets: Secrets::Needed, memory: Some(MEMORY) },
+        &Surroundings { env, secrets: Secrets::Needed, rows: RowCheck::WithExporters, memory: Some(MEMORY) },
     )
 }
 

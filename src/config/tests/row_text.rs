@@ -8,13 +8,17 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{MINIMAL, good};
 use crate::config::row_text::RowText;
-use crate::config::{RowReader, Secrets};
+use crate::config::{RowCheck, RowReader, Secrets};
 use crate::tenants::{RowContent, Tenant};
 
 /// What is read where this text is the row `acme`.
 fn read(text: &str) -> Result<Tenant, String> {
-    let reader =
-        RowReader::new(&good(MINIMAL), |name| (name == "SET").then(|| "set".to_owned()), Secrets::Needed);
+    let reader = RowReader::new(
+        &good(MINIMAL),
+        |name| (name == "SET").then(|| "set".to_owned()),
+        Secrets::Needed,
+        RowCheck::Alone,
+    );
     match reader.read_text(text, Path::new("acme.yaml"), &"acme.yaml".into()).content {
         RowContent::Row(tenant) => Ok((*tenant).clone()),
         RowContent::Broken(broken) => Err(broken.problem),

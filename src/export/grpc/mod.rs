@@ -23,6 +23,7 @@ use self::call::{Answered, CallError, Message, call};
 use self::pool::{Place, Pool, Unopened};
 use self::target::FixedTargets;
 pub use self::target::GrpcTarget;
+pub(super) use self::target::check_target;
 use super::auth::{AuthHeader, AuthHeaders, secrets_of};
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;

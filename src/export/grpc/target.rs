@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use super::pool::{Pool, PoolLimits};
 use super::{IDLE, Shared};
@@ -17,8 +17,9 @@ use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::{Destination, Origin};
 use crate::export::upstream::detail::{Secrets, configured};
 use crate::export::upstream::proxy::{ProxyError, Way};
-use crate::export::upstream::url::{parse_url, shown};
-use crate::export::{TargetError, TransportError};
+use crate::export::upstream::url::{parse_url, shown, url_of};
+use crate::export::{OtlpGrpcSettings, TargetError, TransportError};
+use crate::otlp::Signal;
 use crate::route::{Place, Template, Values};
 use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, ENCODING, MEDIA_TYPE};
 
@@ -94,6 +95,31 @@ impl fmt::Display for GrpcTarget {
     }
 }
 
+/// Finds out whether calls can be made with these values, as far as endpoint and metadata go.
+pub(in crate::export) fn check_target(
+    settings: &OtlpGrpcSettings,
+    values: &impl Values,
+) -> Result<(), TargetError> {
+    url_of(url_template(settings, values.signal())?, values)?;
+    settings.headers.iter().try_for_each(|(name, header)| metadata_of(name, &header.0, values).map(drop))
+}
+
+fn url_template(settings: &OtlpGrpcSettings, signal: Signal) -> Result<&Template, TargetError> {
+    settings.url.as_ref().ok_or(TargetError::NoEndpoint(signal))
+}
+
+/// The value of the metadata `name` that this template gives.
+fn metadata_of(
+    name: &HeaderName,
+    template: &Template,
+    values: &impl Values,
+) -> Result<HeaderValue, TargetError> {
+    let text = template.render(values, Place::Header)?;
+    // Metadata of this name is binary, and written in Base64.
+    let text = if name.as_str().ends_with("-bin") { BASE64.encode(text) } else { text };
+    HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, template))
+}
+
 impl Shared {
     /// Finds what is wrong with endpoints and metadata that have no values, before there is data.
     pub(super) fn check_templates(&self) -> Result<(), TransportError> {
@@ -111,7 +137,7 @@ impl Shared {
     pub(super) fn target(&self, values: &impl Values) -> Result<Arc<GrpcTarget>, TargetError> {
         let is_text = |template: &Template| template.as_text().is_some();
         let headers = &self.settings.headers;
-        let url = self.settings.url.as_ref().ok_or(TargetError::NoEndpoint(values.signal()))?;
+        let url = url_template(&self.settings, values.signal())?;
         if !is_text(url) || !headers.iter().all(|(_, value)| is_text(&value.0)) {
             return self.render(url, values).map(Arc::new);
         }
@@ -124,9 +150,7 @@ impl Shared {
     }
 
     fn render(&self, url: &Template, values: &impl Values) -> Result<GrpcTarget, TargetError> {
-        let rendered = url.render_url(values)?;
-        let parsed =
-            parse_url(&rendered.url).map_err(|source| TargetError::url(&rendered.shown, source, url))?;
+        let (_, parsed) = url_of(url, values)?;
         let origin = Origin::of(&parsed).expect("`parse_url` has seen scheme and host");
         let scheme = if origin.https { "https" } else { "http" };
         let uri = format!("{scheme}://{}{}", origin.authority(), values.signal().method());
@@ -142,10 +166,7 @@ impl Shared {
         }
         let mut secrets = Secrets::default();
         for (name, template) in &self.settings.headers {
-            let text = template.0.render(values, Place::Header)?;
-            // Metadata of this name is binary, and written in Base64.
-            let text = if name.as_str().ends_with("-bin") { BASE64.encode(text) } else { text };
-            let value = HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, &template.0))?;
+            let value = metadata_of(name, &template.0, values)?;
             headers.insert(name.clone(), configured(value, &template.0, values, &mut secrets));
         }
         if let Some(auth) = &self.auth {

@@ -27,6 +27,7 @@ use self::answer::Reply;
 pub(crate) use self::answer::error_message;
 use self::pool::{Connection, Pool, PoolLimits};
 use self::target::FixedTargets;
+pub(super) use self::target::check_target;
 pub use self::target::{FRAMING_HEADERS, HttpTarget};
 use super::auth::{AuthHeader, AuthHeaders, secrets_of};
 use super::upstream::answer_body::Unreadable;
@@ -44,7 +45,6 @@ use super::{
     TransportError,
 };
 use crate::net::Network;
-use crate::otlp::Signal;
 use crate::route::Values;
 use crate::stream::{Batch, Budget};
 
@@ -337,9 +337,5 @@ impl Shared {
             idle_timeout: self.settings.idle_timeout,
             max_age: self.settings.max_connection_age,
         }
-    }
-
-    fn url_template(&self, signal: Signal) -> Option<&crate::route::Template> {
-        self.settings.urls[signal.index()].as_ref()
     }
 }

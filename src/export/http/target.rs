@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::pool::Pool;
@@ -18,8 +18,9 @@ use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::Origin;
 use crate::export::upstream::detail::{Secrets, configured, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
-use crate::export::upstream::url::{parse_url, shown};
-use crate::export::{Encoding, TargetError, TransportError};
+use crate::export::upstream::url::{parse_url, shown, url_of};
+use crate::export::{Encoding, OtlpHttpSettings, TargetError, TransportError};
+use crate::otlp::Signal;
 use crate::route::{Place, Template, Values};
 
 /// Headers that frame a message, which is Sluice's and hyper's to do: another value would break the connection.
@@ -104,6 +105,29 @@ impl fmt::Display for HttpTarget {
     }
 }
 
+/// Finds out whether requests can be made with these values, as far as URL and headers go.
+pub(in crate::export) fn check_target(
+    settings: &OtlpHttpSettings,
+    values: &impl Values,
+) -> Result<(), TargetError> {
+    url_of(url_template(settings, values.signal())?, values)?;
+    settings.headers.iter().try_for_each(|(name, header)| header_of(name, &header.0, values).map(drop))
+}
+
+fn url_template(settings: &OtlpHttpSettings, signal: Signal) -> Result<&Template, TargetError> {
+    settings.urls[signal.index()].as_ref().ok_or(TargetError::NoEndpoint(signal))
+}
+
+/// The value of the header `name` that this template gives.
+fn header_of(
+    name: &HeaderName,
+    template: &Template,
+    values: &impl Values,
+) -> Result<HeaderValue, TargetError> {
+    let text = template.render(values, Place::Header)?;
+    HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, template))
+}
+
 impl Shared {
     /// Finds what is wrong with URLs and headers that have no values, before there is data.
     pub(super) fn check_templates(&self) -> Result<(), TransportError> {
@@ -125,7 +149,7 @@ impl Shared {
 
     pub(super) fn target(&self, values: &impl Values) -> Result<Arc<HttpTarget>, TargetError> {
         let signal = values.signal();
-        let template = self.url_template(signal).ok_or(TargetError::NoEndpoint(signal))?;
+        let template = url_template(&self.settings, signal)?;
         if !self.is_fixed(template) {
             return self.render(template, values).map(Arc::new);
         }
@@ -142,9 +166,7 @@ impl Shared {
     }
 
     fn render(&self, template: &Template, values: &impl Values) -> Result<HttpTarget, TargetError> {
-        let rendered = template.render_url(values)?;
-        let uri =
-            parse_url(&rendered.url).map_err(|source| TargetError::url(&rendered.shown, source, template))?;
+        let (rendered, uri) = url_of(template, values)?;
         let origin = Origin::of(&uri).expect("`parse_url` has seen scheme and host");
         let destination = self.destination(&origin)?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -165,8 +187,7 @@ impl Shared {
             }
         }
         for (name, header) in &self.settings.headers {
-            let text = header.0.render(values, Place::Header)?;
-            let value = HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, &header.0))?;
+            let value = header_of(name, &header.0, values)?;
             headers.insert(name.clone(), configured(value, &header.0, values, &mut secrets));
         }
         if let Some(auth) = &self.auth {

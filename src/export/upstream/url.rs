@@ -4,6 +4,8 @@ use http::Uri;
 use thiserror::Error;
 
 use super::destination::Origin;
+use crate::export::TargetError;
+use crate::route::{RenderedUrl, Template, Values};
 
 /// Why a text is not the URL of an upstream.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -38,12 +40,24 @@ pub(in crate::export) fn parse_url(text: &str) -> Result<Uri, UrlError> {
     Ok(uri)
 }
 
+/// The URL that a template gives, as it is rendered and as it is read.
+pub(in crate::export) fn url_of(
+    template: &Template,
+    values: &impl Values,
+) -> Result<(RenderedUrl, Uri), TargetError> {
+    let rendered = template.render_url(values)?;
+    let uri =
+        parse_url(&rendered.url).map_err(|source| TargetError::url(&rendered.shown, source, template))?;
+    Ok((rendered, uri))
+}
+
 /// Whether the URL names no port or one that exists. `http::Uri` takes any digits for a port and then has none, which would
 /// silently be that of the scheme.
 fn has_usable_port(uri: &Uri) -> bool {
     let Some(authority) = uri.authority() else { return true };
     let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
-    port.is_empty() || authority.port_u16().is_some_and(|port| port != 0)
+    // A sign would be read as a part of the number.
+    port.is_empty() || (!port.starts_with(":+") && authority.port_u16().is_some_and(|port| port != 0))
 }
 
 /// A URL for people, without user information and query.

@@ -1,0 +1,239 @@
+//! What exporters read of a tenant's row, against what the row says: whether what the tenant sends could be sent on. Sluice itself
+//! only finds out when there is something to send, and holds it then.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::url::SAMPLE;
+use crate::config::node::Node;
+use crate::config::problem::Report;
+use crate::config::secrets::named;
+use crate::export::{ExporterSettings, TargetError, alternatives};
+use crate::glob::Glob;
+use crate::otlp::Signal;
+use crate::route::{KeySpec, RenderError, RouteSpec, RoutingKey, TENANT_ID, TemplateValue, Values};
+use crate::tenants::Tenant;
+
+/// The routes and exporters of a configuration, as far as they decide where entries of tenants go.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct RowTargets {
+    exporters: Vec<(Arc<str>, ExporterSettings)>,
+    /// In the order in which routes are asked. Of those that make no difference to each other there is one: a hundred thousand may
+    /// differ in the attribute's value alone that they match.
+    routes: Vec<TenantRoute>,
+}
+
+/// What of a route decides which of a tenant's entries it takes, and where they go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct TenantRoute {
+    tenants: Option<Vec<Glob>>,
+    signals: [bool; 3],
+    /// The names of the parts of its key.
+    parts: Vec<String>,
+    exporters: Vec<usize>,
+    /// Whether it leaves nothing of its tenants and signals for later routes.
+    takes_all: bool,
+}
+
+/// A stream of a tenant, with what is known of it beforehand.
+struct ExpectedStream<'r> {
+    row: &'r Tenant,
+    signal: Signal,
+    key: RoutingKey,
+    /// Of values with several texts, which is read.
+    choice: usize,
+    /// The values for which [`SAMPLE`] is read: those in which a placeholder stands, and those that have been found wrong, so that
+    /// what else is wrong is found, too.
+    assumed: Vec<String>,
+}
+
+impl RowTargets {
+    pub(in crate::config) fn new(exporters: &[(Arc<str>, ExporterSettings)], routes: &[RouteSpec]) -> Self {
+        let mut known = HashSet::new();
+        let routes = routes.iter().map(TenantRoute::of).filter(|route| known.insert(route.clone())).collect();
+        Self { exporters: exporters.to_vec(), routes }
+    }
+
+    /// Warns of each exporter that could not send what the tenant sends. The row stands at `node`.
+    pub(super) fn check(&self, tenant: &Tenant, node: &Node, report: &mut Report) {
+        let routes = self.routes_of(&tenant.id);
+        let placeholders = placeholders(node);
+        for (position, (name, settings)) in self.exporters.iter().enumerate() {
+            let is_target = |route: &TenantRoute| match &tenant.exporters {
+                Some(names) => names.iter().any(|own| **own == **name),
+                None => route.exporters.contains(&position),
+            };
+            for (route, signals) in routes.iter().filter(|(route, _)| is_target(route)) {
+                for signal in Signal::ALL.into_iter().filter(|signal| signals[signal.index()]) {
+                    for choice in 0..alternatives(settings, tenant) {
+                        let stream = ExpectedStream {
+                            row: tenant,
+                            signal,
+                            key: route.expected_key(&tenant.id),
+                            choice,
+                            assumed: placeholders.clone(),
+                        };
+                        check_stream(stream, (name, settings), node, report);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The routes that entries of a tenant may go, with the signals that get there.
+    fn routes_of(&self, tenant: &str) -> Vec<(&TenantRoute, [bool; 3])> {
+        let mut left = [true; 3];
+        let mut found = Vec::new();
+        for route in &self.routes {
+            let is_for = |globs: &Vec<Glob>| globs.iter().any(|glob| glob.matches(tenant));
+            let taken = Signal::ALL.map(|signal| route.signals[signal.index()] && left[signal.index()]);
+            if taken == [false; 3] || !route.tenants.as_ref().is_none_or(is_for) {
+                continue;
+            }
+            found.push((route, taken));
+            if route.takes_all {
+                left = Signal::ALL.map(|signal| left[signal.index()] && !taken[signal.index()]);
+            }
+        }
+        found
+    }
+}
+
+impl TenantRoute {
+    fn of(route: &RouteSpec) -> Self {
+        let parts = match &route.key {
+            KeySpec::Parts(parts) => parts.iter().map(|(name, _)| name.clone()).collect(),
+            KeySpec::Route | KeySpec::One(_) => Vec::new(),
+        };
+        let needs_attributes = route.key.sources().any(|source| source.attributes().next().is_some());
+        Self {
+            tenants: route.tenants.clone(),
+            signals: route.signals,
+            parts,
+            exporters: route.exporters.clone(),
+            takes_all: route.matches.is_empty()
+                && route.receivers.is_none()
+                && !needs_attributes
+                && !route.continues,
+        }
+    }
+
+    /// What is known beforehand of the keys of a tenant's entries.
+    fn expected_key(&self, tenant: &str) -> RoutingKey {
+        RoutingKey::of(Some(tenant), SAMPLE, self.parts.iter().map(|part| (part.as_str(), SAMPLE)))
+    }
+}
+
+impl Values for ExpectedStream<'_> {
+    fn key(&self) -> Option<&RoutingKey> {
+        Some(&self.key)
+    }
+
+    fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    fn tenant(&self, name: &str) -> Option<&str> {
+        if self.assumed.iter().any(|assumed| assumed == name) {
+            return Some(SAMPLE);
+        }
+        if name == TENANT_ID {
+            return Some(&self.row.id);
+        }
+        self.row.values.text(name, self.choice)
+    }
+}
+
+/// Warns of all that keeps an exporter from sending a stream, if it follows from the tenant's row, which stands at `node`.
+fn check_stream(
+    mut stream: ExpectedStream<'_>,
+    (name, settings): (&str, &ExporterSettings),
+    node: &Node,
+    report: &mut Report,
+) {
+    while let Err(error) = settings.check_target(&stream) {
+        if is_of_tenant(&error, stream.row) {
+            warn(&error, name, &stream, node, report);
+        }
+        match value_of(&error) {
+            Some(TemplateValue::Tenant(read)) if !stream.assumed.contains(read) => {
+                stream.assumed.push(read.clone());
+            }
+            _ => break,
+        }
+    }
+}
+
+/// The names of the values of a row in which placeholders stand for secrets.
+fn placeholders(node: &Node) -> Vec<String> {
+    let has_placeholder = |value: &Node| {
+        value.has_placeholder() || (0..).map_while(|index| value.item(index)).any(Node::has_placeholder)
+    };
+    let values = node.get("values").map_or(&[][..], Node::entries).iter();
+    values.filter(|entry| has_placeholder(&entry.value)).map(|entry| entry.key.clone()).collect()
+}
+
+/// The value that an error is about, if it is one alone.
+fn value_of(error: &TargetError) -> Option<&TemplateValue> {
+    match error {
+        TargetError::Render(
+            RenderError::Missing(read) | RenderError::Unsafe { read, .. } | RenderError::NoText { read, .. },
+        ) => Some(read),
+        TargetError::NoEndpoint(_)
+        | TargetError::Url { .. }
+        | TargetError::HeaderValue { .. }
+        | TargetError::Proxy(_) => None,
+    }
+}
+
+/// Whether an error follows from who the tenant is, or from what its row says.
+fn is_of_tenant(error: &TargetError, tenant: &Tenant) -> bool {
+    match error {
+        TargetError::NoEndpoint(_) => tenant.exporters.is_some(),
+        error => error.is_of_row() || matches!(value_of(error), Some(TemplateValue::Tenant(_))),
+    }
+}
+
+/// Says why an exporter could not send a stream, where the row is to be changed.
+fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: &Node, report: &mut Report) {
+    let id = node.near(&["id"]).span;
+    let values = node.entry("values");
+    let in_values = values.map_or(id, |values| values.key_span);
+    let text = |name: &str| {
+        let value = values?.value.get(name)?;
+        Some((0..=stream.choice).rev().find_map(|index| value.item(index)).unwrap_or(value).span)
+    };
+    let named_by_row = || {
+        let list = node.near(&["exporters"]);
+        let position = stream.row.exporters.iter().flatten().position(|own| **own == *exporter);
+        position.and_then(|position| list.item(position)).unwrap_or(list).span
+    };
+    let (span, help) = match (error, value_of(error)) {
+        (TargetError::Render(RenderError::Missing(_)), Some(TemplateValue::Tenant(name))) => {
+            let default = format!("`{{{{ tenant.{name} | default(\"…\") }}}}`");
+            let help = format!("write `{name}` under `values`, or a default in the template: {default}");
+            (in_values, Some(help))
+        }
+        (_, Some(TemplateValue::Tenant(name))) => (text(name).unwrap_or(id), None),
+        (_, Some(TemplateValue::KeyPart(_))) => {
+            let help = "name exporters that read what the keys of this tenant's routes have";
+            (named_by_row(), Some(help.to_owned()))
+        }
+        (TargetError::NoEndpoint(signal), _) => {
+            let help = format!("name exporters that take {signal}, as this tenant's routes do");
+            (named_by_row(), Some(help))
+        }
+        _ => (in_values, None),
+    };
+    let why = match error {
+        // The URL itself may hold what is secret.
+        TargetError::Url { source, .. } => format!("what its template makes of the row's values is {source}"),
+        error => error.to_string(),
+    };
+    let (exporter, tenant) = (named(exporter), &stream.row.id);
+    let problem =
+        report.warn(span, format!("the exporter {exporter} can't send data of tenant `{tenant}`: {why}"));
+    if let Some(help) = help {
+        problem.help(help);
+    }
+}
