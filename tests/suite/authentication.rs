@@ -1,6 +1,6 @@
 //! Who may send: what receivers with `auth` take, and what they answer all others, over real sockets.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ::http::Version;
@@ -10,10 +10,11 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use prost::Message as _;
 use rcgen::SanType;
-use sluice::cli::sink::Sink;
+use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::Role;
-use tokio::time::Instant;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
 use tonic::Code;
 use tonic::transport::Endpoint;
 
@@ -132,7 +133,7 @@ async fn a_sender_without_a_right_token_is_refused_before_its_body_is_read() {
 async fn a_call_without_a_right_token_is_refused_before_its_message_is_read() {
     let (up, sluice, grpc) = start("s3cret").await;
     for port in [grpc, sluice.otlp] {
-        let mut calls = Calls::over(tokio::net::TcpStream::connect(port).await.unwrap()).await;
+        let mut calls = Calls::over(TcpStream::connect(port).await.unwrap()).await;
         let waiting = calls.begin(export(Signal::Logs)).await;
         assert_eq!(waiting.code().await, Code::Unauthenticated);
         let headers = [("authorization", "Bearer wrong")];
@@ -365,7 +366,7 @@ async fn a_question_for_health_is_read_only_as_far_as_it_can_be_one() {
     for name in ["Check", "Watch"] {
         let path = format!("/grpc.health.v1.Health/{name}");
         let code = async |headers: &[(&str, &str)], message: Vec<u8>| {
-            let mut calls = Calls::over(tokio::net::TcpStream::connect(grpc).await.unwrap()).await;
+            let mut calls = Calls::over(TcpStream::connect(grpc).await.unwrap()).await;
             let mut call = calls.begin_with(&path, headers).await;
             call.send(message, false);
             call.code().await
@@ -525,6 +526,68 @@ async fn failures_are_counted_and_told_once_for_each_cause_and_never_with_the_cr
             assert!(!process.get(page).await.text().contains(&secret), "{page}");
         }
     }
+}
+
+/// A connection from another address of this machine.
+async fn connect_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn tenants_that_fail_are_all_named_while_strangers_of_ever_new_addresses_guess() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).message("come back later"));
+    // Whoever is not named at its first failure has few more.
+    let retry = "retry_on_failure: { initial_interval: 5s }";
+    let yaml = config(&up, "auth: { authenticator: bearertokenauth }", "bearertokenauth: { token: s3cret }")
+        .replacen("compression: none", &format!("compression: none, {retry}"), 1);
+    let process = SluiceProcess::start(&yaml, &[]).await;
+    let to = process.otlp;
+    let guessing = tokio::spawn(async move {
+        for stranger in 1.. {
+            let address = Ipv4Addr::from_bits(0x7f01_0000 + stranger);
+            let mut wire = Wire::over(connect_from(address, to).await);
+            wire.request("POST /v1/logs", &["authorization: Bearer wrong", "content-length: 0"], "").await;
+            assert_eq!(wire.answer().await.status, 401);
+        }
+    });
+    let refused = async || process.metric("sluice_receiver_auth_failures_total", &[]).await;
+    eventually("strangers", async || (refused().await > 500.0).then_some(())).await;
+    let keys: Vec<String> = (1..=7).map(|tenant| format!("tenant-{tenant}")).collect();
+    for key in &keys {
+        let answer = process
+            .post_with(Signal::Logs, logs(&[(key, &["x"])]), &[("authorization", "Bearer s3cret")])
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    for key in &keys {
+        let line = format!("key=\"{key}\"");
+        timeout(Duration::from_secs(20), process.logged(&line))
+            .await
+            .unwrap_or_else(|_| panic!("{key} is not named"));
+    }
+    process.logged("lines about other failed authentication were left out of this log").await;
+    assert!(!guessing.is_finished());
+    guessing.abort();
+}
+
+#[tokio::test]
+async fn a_paused_tenant_whose_senders_go_on_is_named_once_whoever_they_are_and_not_as_a_warning() {
+    let up = sinks::recording().await;
+    let row = "{ id: sleepy, paused: true, senders: [{ name: web, token: sleepy }] }";
+    let process = SluiceProcess::start(&with_rows(&up, "", row), &[]).await;
+    for host in 1..=5 {
+        let mut wire = Wire::over(connect_from(Ipv4Addr::new(127, 0, 0, host), process.otlp).await);
+        wire.request("POST /v1/logs", &["authorization: Bearer sleepy", "content-length: 0"], "").await;
+        assert_eq!(wire.answer().await.status, 503);
+    }
+    process.logged("the tenant is paused").await;
+    let log = process.log();
+    let told: Vec<_> = log.iter().filter(|line| line.contains("request not taken")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("INFO") && told[0].contains("tenant=\"sleepy\""), "{told:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Requests that were refused for what their senders have shown: counted by receiver and cause, told in the log by cause and
-//! peer, and answered late to whoever tries again and again.
+//! network, and answered late to whoever tries again and again.
 //!
 //! Being answered late takes nothing from others, also not from others at the same address: a sender who is known does not come
 //! by here. Nor does it cost much: so many answers wait at a time, and so many addresses are remembered, and no more.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::AuthRefusal;
 use crate::notice;
@@ -31,7 +31,7 @@ const LATE: Duration = Duration::from_secs(1);
 /// Answers that wait at a time. Whoever fails while so many do is answered at once.
 const WAITING: usize = 1024;
 
-/// Addresses whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
+/// Networks whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
 const REMEMBERED: usize = 4096;
 
 /// Why a request is not taken for what its sender has shown.
@@ -115,13 +115,13 @@ impl AuthFailure {
 pub struct AuthFailures {
     /// By the receiver's name. Those come from the configuration, so that there are few.
     counts: Mutex<BTreeMap<Arc<str>, [u64; AuthFailure::ALL.len()]>>,
-    addresses: Mutex<RecentFailures>,
+    networks: Mutex<RecentFailures>,
     waiting: Semaphore,
 }
 
 impl Default for AuthFailures {
     fn default() -> Self {
-        Self { counts: Mutex::default(), addresses: Mutex::default(), waiting: Semaphore::new(WAITING) }
+        Self { counts: Mutex::default(), networks: Mutex::default(), waiting: Semaphore::new(WAITING) }
     }
 }
 
@@ -130,18 +130,31 @@ impl AuthFailures {
     pub(super) async fn add(&self, caller: &Caller, refusal: AuthRefusal) {
         let failure = refusal.failure;
         self.counts.lock().entry(caller.receiver().clone()).or_default()[failure as usize] += 1;
-        let address = caller.address().map(|address| address.ip().to_canonical());
-        if let Some(suppressed) = notice::due_for_one_of_many(&("authentication", address), failure.name()) {
-            let (receiver, peer, user_agent) = (&**caller.receiver(), caller.peer(), caller.user_agent());
-            let (cause, tenant) = (failure.name(), refusal.tenant.as_deref());
-            warn!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
-        }
+        let network = caller.address().map(|address| network(address.ip()));
+        Self::tell(caller, network, &refusal);
         // Whose tenant is paused has shown the right credential.
         let is_guess = failure != AuthFailure::Paused;
         let late =
-            address.is_some_and(|address| is_guess && self.addresses.lock().add(address, Instant::now()));
+            network.is_some_and(|network| is_guess && self.networks.lock().add(network, Instant::now()));
         if late && let Ok(_place) = self.waiting.try_acquire() {
             sleep(LATE).await;
+        }
+    }
+
+    /// Tells of a refusal, unless that was done lately: for each tenant that is paused, and for each network of all others.
+    fn tell(caller: &Caller, network: Option<IpAddr>, refusal: &AuthRefusal) {
+        let (cause, tenant) = (refusal.failure.name(), refusal.tenant.as_deref());
+        let due = match tenant {
+            Some(tenant) => notice::due_for_failed_authentication(tenant, cause),
+            None => notice::due_for_failed_authentication(&network, cause),
+        };
+        let Some(suppressed) = due else { return };
+        let (receiver, peer, user_agent) = (&**caller.receiver(), caller.peer(), caller.user_agent());
+        if refusal.failure == AuthFailure::Paused {
+            // Somebody wants it so.
+            info!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
+        } else {
+            warn!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
         }
     }
 
@@ -155,7 +168,7 @@ impl AuthFailures {
     }
 }
 
-/// When the addresses that have failed last did so.
+/// When the networks that have failed last did so.
 #[derive(Debug, Default)]
 struct RecentFailures {
     younger: HashMap<IpAddr, VecDeque<Instant>>,
@@ -164,14 +177,13 @@ struct RecentFailures {
 
 impl RecentFailures {
     /// Adds a failure; whether there were [`MANY`] before it.
-    fn add(&mut self, address: IpAddr, now: Instant) -> bool {
-        let address = network(address);
-        if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&address) {
+    fn add(&mut self, network: IpAddr, now: Instant) -> bool {
+        if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&network) {
             self.older = std::mem::take(&mut self.younger);
         }
-        let times = match self.younger.entry(address) {
+        let times = match self.younger.entry(network) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(self.older.remove(&address).unwrap_or_default()),
+            Entry::Vacant(new) => new.insert(self.older.remove(&network).unwrap_or_default()),
         };
         while times.front().is_some_and(|time| now.duration_since(*time) >= WITHIN) {
             times.pop_front();
@@ -187,8 +199,8 @@ impl RecentFailures {
 
 /// What one sender can have any address of: of IPv6 its /64.
 fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
@@ -203,42 +215,42 @@ mod tests {
 
     #[test]
     fn the_21st_failure_of_a_minute_is_late_and_others_are_not() {
-        let mut addresses = RecentFailures::default();
+        let mut networks = RecentFailures::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in 0..20 {
-            assert!(!addresses.add(v4(1), at(second)));
+            assert!(!networks.add(v4(1), at(second)));
         }
-        assert!(addresses.add(v4(1), at(20)));
-        assert!(!addresses.add(v4(2), at(20)), "another address");
-        assert!(addresses.add(v4(1), at(59)));
-        assert!(!addresses.add(v4(1), at(200)), "a minute without a failure");
+        assert!(networks.add(v4(1), at(20)));
+        assert!(!networks.add(v4(2), at(20)), "another address");
+        assert!(networks.add(v4(1), at(59)));
+        assert!(!networks.add(v4(1), at(200)), "a minute without a failure");
         // One in each three seconds is 20 in a minute, and never more.
-        assert!((1..1000).all(|turn| !addresses.add(v4(3), at(200 + 3 * turn))));
+        assert!((1..1000).all(|turn| !networks.add(v4(3), at(200 + 3 * turn))));
     }
 
     #[test]
     fn all_addresses_of_a_network_of_ipv6_are_one() {
-        let mut addresses = RecentFailures::default();
+        let mut networks = RecentFailures::default();
         let now = Instant::now();
         let v6 =
-            |network: u16, host: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host));
-        assert_eq!((0..40).filter(|host| addresses.add(v6(1, *host), now)).count(), 20);
-        assert!(!addresses.add(v6(2, 0), now));
+            |subnet: u16, host: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, 0, 0, 0, host));
+        assert_eq!((0..40).filter(|host| networks.add(network(v6(1, *host)), now)).count(), 20);
+        assert!(!networks.add(network(v6(2, 0)), now));
     }
 
     #[test]
     fn no_more_addresses_are_remembered_than_there_is_room_for_and_the_busiest_stay() {
-        let mut addresses = RecentFailures::default();
+        let mut networks = RecentFailures::default();
         let now = Instant::now();
         for turn in 0..100_000 {
-            addresses.add(v4(turn), now);
+            networks.add(v4(turn), now);
             if turn % 1000 == 0 {
-                addresses.add(v4(u32::MAX >> 9), now);
+                networks.add(v4(u32::MAX >> 9), now);
             }
-            assert!(addresses.younger.len() + addresses.older.len() <= REMEMBERED);
+            assert!(networks.younger.len() + networks.older.len() <= REMEMBERED);
         }
-        assert!(addresses.add(v4(u32::MAX >> 9), now));
-        assert!(addresses.younger.values().all(|times| times.len() <= MANY));
+        assert!(networks.add(v4(u32::MAX >> 9), now));
+        assert!(networks.younger.values().all(|times| times.len() <= MANY));
     }
 }
