@@ -254,6 +254,8 @@ async fn senders_of_the_table_are_known_by_token_and_password_and_their_tenants_
     assert_eq!(paused.code(), Code::Unavailable);
     assert!(paused.retry_delay().is_some());
 
+    // What is queued of a tenant waits while it has no row.
+    up.records(4).await;
     // The table is asked at each request.
     let resumed = "{ id: sleepy, senders: [{ name: web, token: sleepy }] }";
     sluice.reconfigure(&with_rows(&up, "", resumed)).await;
