@@ -617,6 +617,64 @@ async fn who_goes_on_guessing_is_answered_late_and_who_knows_the_token_at_the_sa
 }
 
 #[tokio::test]
+async fn of_one_address_that_asks_many_times_at_once_no_more_is_looked_at_right_or_wrong_and_others_are_taken()
+ {
+    let (up, sluice, grpc) = start("s3cret").await;
+    let right = ("authorization", "Bearer s3cret");
+    // Each time it may be slower than a second, in which others are looked at again, so that it may have to be tried again.
+    let mut barred = None;
+    for host in 2..20 {
+        let address = Ipv4Addr::new(127, 0, 0, host);
+        let mut calls = Calls::over(connect_from(address, grpc).await).await;
+        let mut guesses = Vec::new();
+        for _ in 0..200 {
+            guesses.push(calls.begin_with(export(Signal::Logs), &[("authorization", "Bearer guess")]).await);
+        }
+        let mut last = calls.begin_with(export(Signal::Logs), &[right]).await;
+        last.send(framed(0, &body()), true);
+        if last.code().await == Code::Unavailable {
+            barred = Some((address, calls, guesses));
+            break;
+        }
+    }
+    let (address, mut calls, guesses) = barred.expect("it is not looked at");
+    let mut unavailable = 0;
+    for guess in guesses {
+        match guess.code().await {
+            Code::Unauthenticated => {}
+            code => {
+                assert_eq!(code, Code::Unavailable);
+                unavailable += 1;
+            }
+        }
+    }
+    assert!((1..=200 - 20 - 64).contains(&unavailable), "{unavailable}");
+    let refused =
+        sluice.metric("sluice_receiver_auth_failures_total", &[("cause", "too_many_failures")]).await;
+    assert!(refused > f64::from(unavailable));
+    let taken = up.counts().records;
+    assert_eq!(code(grpc, Some(right.1)).await, Code::Ok, "another address");
+    up.records(taken + 1).await;
+
+    // Once something right has come from there, nobody there is kept out.
+    eventually("a look", async || {
+        let mut wire = Wire::over(connect_from(address, sluice.otlp).await);
+        wire.request("POST /v1/logs", &["authorization: Bearer s3cret", "content-length: 0"], "").await;
+        let answer = wire.answer().await;
+        assert!(answer.status != 503 || answer.header("retry-after").is_some());
+        (answer.status != 503).then_some(())
+    })
+    .await;
+    let mut guesses = Vec::new();
+    for _ in 0..200 {
+        guesses.push(calls.begin_with(export(Signal::Logs), &[("authorization", "Bearer guess")]).await);
+    }
+    let mut last = calls.begin_with(export(Signal::Logs), &[right]).await;
+    last.send(framed(0, &body()), true);
+    assert_eq!(last.code().await, Code::Ok);
+}
+
+#[tokio::test]
 async fn sluice_send_shows_a_token_or_a_certificate() {
     let (authority, clients) = (Authority::new("a"), Authority::new("clients"));
     let tls =

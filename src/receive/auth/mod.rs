@@ -22,6 +22,7 @@ use ::http::header::AUTHORIZATION;
 use ::http::request::Parts;
 
 use self::credential::{MalformedCredential, ShownCredential, user_password};
+use self::failures::{NetworkStanding, network_of};
 use self::htpasswd::Verified;
 use super::caller::Peer;
 use super::intake::Intake;
@@ -91,15 +92,28 @@ impl From<MalformedCredential> for AuthRefusal {
     }
 }
 
-/// Finds out who sends a request, where its receiver asks for that. Somebody who has failed often waits for the answer.
+/// Finds out who sends a request, where its receiver asks for that. Somebody who has failed often waits for the answer, or is
+/// not looked at.
 pub(super) async fn authenticate(
     intake: &Intake,
     settings: &ListenerSettings,
     head: &mut Parts,
 ) -> Result<Option<SenderIdentity>, AuthFailure> {
     let Some(authenticator) = settings.auth.as_deref() else { return Ok(None) };
-    match authenticator.identify(&intake.tenants, head).await {
+    let failures = &intake.counters.auth_failures;
+    let network = head.extensions.get().map(|peer: &Peer| network_of(peer.address.ip()));
+    let standing = network.map_or(NetworkStanding::New, |network| failures.standing(network));
+    let identified = match standing {
+        NetworkStanding::Barred => Err(AuthFailure::TooManyFailures.into()),
+        NetworkStanding::New | NetworkStanding::HasFailed => {
+            authenticator.identify(&intake.tenants, head).await
+        }
+    };
+    match identified {
         Ok(identity) => {
+            if let (NetworkStanding::HasFailed, Some(network)) = (standing, network) {
+                failures.note_right(network);
+            }
             if let Some(identity) = &identity {
                 let (tenant, sender) = (&identity.tenant, identity.sender());
                 let from = head.extensions.get().map(|peer: &Peer| peer.address);
@@ -113,7 +127,7 @@ pub(super) async fn authenticate(
                 intake.tenants.account(tenant).totals().count_refused_request();
             }
             // In a box, since it is rare.
-            Box::pin(intake.counters.auth_failures.add(&Caller::of(settings, head, None), refusal)).await;
+            Box::pin(failures.add(&Caller::of(settings, head, None), refusal)).await;
             Err(failure)
         }
     }
