@@ -1,9 +1,10 @@
-//! Log lines about trouble: one for each cause in [`WINDOW`], and no more than [`LINES_A_SECOND`] about all causes together.
+//! Log lines about trouble: one for each cause in [`WINDOW`], and no more than an [`Allotment`] about all causes together.
 //!
 //! An upstream that is down fails thousands of attempts a minute, and a broken sender thousands of requests. One
 //! line says it as well; the next one says how many were kept back. A cause is as fine as what somebody has to do about it:
 //! a stream whose token has expired hides no other stream whose URL is wrong. So there can be as many causes as there are
-//! streams and senders, and the bound on all of them is what keeps the log readable then.
+//! streams and senders, and the bound on all of them is what keeps the log readable then. Whoever is not taken for a sender has
+//! an allotment apart: of those there are as many as like to be, and they take no lines from what senders and streams suffer.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -17,23 +18,40 @@ use tracing::warn;
 /// The time between two lines about the same cause.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 
-/// Lines about all causes together, on average.
-const LINES_A_SECOND: u32 = 20;
+/// The lines about all causes of a kind together.
+#[derive(Debug)]
+struct Allotment {
+    /// On average.
+    a_second: u32,
+    /// After a calm.
+    at_once: u32,
+    /// What they are about.
+    subject: &'static str,
+}
 
-/// Lines about all causes together that may come at once, after a calm.
-const LINES_AT_ONCE: u32 = 60;
+const TROUBLE: Allotment = Allotment { a_second: 20, at_once: 60, subject: "trouble" };
 
-/// Of the lines that may come at once, the ones that are left to causes which are not one of many.
+const FAILED_AUTHENTICATION: Allotment =
+    Allotment { a_second: 5, at_once: 20, subject: "failed authentication" };
+
+/// Of the lines about trouble that may come at once, the ones that are left to causes which are not one of many.
 const LINES_FOR_FEW: u32 = 20;
 
 /// How many causes are remembered. Their scopes may come from senders.
 const CAUSES: usize = 10_000;
 
-static NOTICES: LazyLock<Mutex<Notices>> = LazyLock::new(|| Mutex::new(Notices::new(Instant::now())));
+/// Those about [`TROUBLE`].
+static NOTICES: LazyLock<Mutex<Notices>> =
+    LazyLock::new(|| Mutex::new(Notices::new(&TROUBLE, Instant::now())));
+
+/// Those about [`FAILED_AUTHENTICATION`].
+static AUTHENTICATION_NOTICES: LazyLock<Mutex<Notices>> =
+    LazyLock::new(|| Mutex::new(Notices::new(&FAILED_AUTHENTICATION, Instant::now())));
 
 /// Which lines there were.
 #[derive(Debug)]
 struct Notices {
+    allotment: &'static Allotment,
     /// By the hash of scope and cause.
     causes: HashMap<u64, Cause>,
     hasher: RandomState,
@@ -54,25 +72,32 @@ struct Cause {
 /// Whether a line about `cause` in `scope` may be logged now, and how many were not since the last one. The scope is whatever
 /// tells apart those who have to be named: an exporter, one of its streams, a listener, a peer.
 pub(crate) fn due(scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
-    due_beyond(0, scope, cause)
+    due_of(&NOTICES, 0, scope, cause)
 }
 
 /// As [`due`], in a scope of which there may be any number, such as a stream: however many of them are in trouble, lines are
 /// left for the disk, an exporter or a listener.
 pub(crate) fn due_for_one_of_many(scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
-    due_beyond(LINES_FOR_FEW, scope, cause)
+    due_of(&NOTICES, LINES_FOR_FEW, scope, cause)
 }
 
-fn due_beyond(reserve: u32, scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
+/// As [`due`], about a request whose sender is not taken for one, or not now. The scope may be anybody's address: however many
+/// there are, all other lines are left.
+pub(crate) fn due_for_failed_authentication(scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
+    due_of(&AUTHENTICATION_NOTICES, 0, scope, cause)
+}
+
+fn due_of(notices: &Mutex<Notices>, reserve: u32, scope: &(impl Hash + ?Sized), cause: &str) -> Option<u64> {
     let now = Instant::now();
-    let mut notices = NOTICES.lock();
+    let mut notices = notices.lock();
     let due = notices.due(reserve, scope, cause, now);
     let left_out = notices.take_left_out(now);
+    let Allotment { a_second, at_once, subject } = notices.allotment;
     drop(notices);
     if left_out > 0 {
         warn!(
             left_out,
-            "lines about other trouble were left out of this log, which gets {LINES_AT_ONCE} at once and then {LINES_A_SECOND} a second about trouble: metrics and \
+            "lines about other {subject} were left out of this log, which gets {at_once} at once and then {a_second} a second about {subject}: metrics and \
              API have all of it"
         );
     }
@@ -80,11 +105,12 @@ fn due_beyond(reserve: u32, scope: &(impl Hash + ?Sized), cause: &str) -> Option
 }
 
 impl Notices {
-    fn new(now: Instant) -> Self {
+    fn new(allotment: &'static Allotment, now: Instant) -> Self {
         Self {
+            allotment,
             causes: HashMap::new(),
             hasher: RandomState::new(),
-            allowed: f64::from(LINES_AT_ONCE),
+            allowed: f64::from(allotment.at_once),
             since: now,
             left_out: 0,
             next_word_on_left_out: now,
@@ -94,7 +120,8 @@ impl Notices {
     fn due(&mut self, reserve: u32, scope: &(impl Hash + ?Sized), cause: &str, now: Instant) -> Option<u64> {
         let passed = now.saturating_duration_since(self.since).as_secs_f64();
         self.since = now;
-        self.allowed = (self.allowed + passed * f64::from(LINES_A_SECOND)).min(f64::from(LINES_AT_ONCE));
+        let Allotment { a_second, at_once, .. } = self.allotment;
+        self.allowed = (self.allowed + passed * f64::from(*a_second)).min(f64::from(*at_once));
         if self.causes.len() >= CAUSES {
             self.causes.retain(|_, cause| now < cause.next);
         }
@@ -138,7 +165,7 @@ mod tests {
     /// Notices that begin now, and a clock for them in seconds.
     fn notices() -> (Notices, impl Fn(f64) -> Instant) {
         let start = Instant::now();
-        (Notices::new(start), move |seconds| start + Duration::from_secs_f64(seconds))
+        (Notices::new(&TROUBLE, start), move |seconds| start + Duration::from_secs_f64(seconds))
     }
 
     #[test]
@@ -171,13 +198,13 @@ mod tests {
             (0..5000_u32).filter(|cause| notices.due(0, &(second, cause), "retry", now).is_some()).count()
                 as u32
         };
-        assert_eq!(lines(&mut notices, 0), LINES_AT_ONCE);
-        assert_eq!(notices.take_left_out(at(0.0)), 5000 - u64::from(LINES_AT_ONCE));
+        assert_eq!(lines(&mut notices, 0), TROUBLE.at_once);
+        assert_eq!(notices.take_left_out(at(0.0)), 5000 - u64::from(TROUBLE.at_once));
         for second in 1..5 {
-            assert_eq!(lines(&mut notices, second), LINES_A_SECOND);
+            assert_eq!(lines(&mut notices, second), TROUBLE.a_second);
         }
         assert_eq!(notices.take_left_out(at(4.0)), 0, "it was said just now");
-        assert_eq!(notices.take_left_out(at(11.0)), 4 * (5000 - u64::from(LINES_A_SECOND)));
+        assert_eq!(notices.take_left_out(at(11.0)), 4 * (5000 - u64::from(TROUBLE.a_second)));
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Explanation {
                 let listed = Owner::listed(&self.table, id);
                 sender = match listed {
                     Owner::Tenant(tenant) if !tenant.senders.is_empty() => {
-                        Some(SenderIdentity { tenant: tenant.clone(), sender: 0 })
+                        Some(SenderIdentity::new(tenant.clone(), 0))
                     }
                     _ => None,
                 };

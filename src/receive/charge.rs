@@ -58,7 +58,7 @@ impl Intake {
     ) -> Option<RateExceeded> {
         let identity = caller.identity()?;
         let tenant = &identity.tenant;
-        if tenant.senders[identity.sender].may_send_for.is_some() {
+        if identity.sender().may_send_for.is_some() {
             return None;
         }
         let rate = tenant.limits.rate()?;

@@ -61,8 +61,7 @@ impl<'t> Owner<'t> {
         if !table.is_configured() {
             return Self::Nobody;
         }
-        let own = sender
-            .map(|sender| (&sender.tenant, sender.tenant.senders[sender.sender].may_send_for.as_deref()));
+        let own = sender.map(|identity| (&identity.tenant, identity.sender().may_send_for.as_deref()));
         // The stamp overwrites the attribute and hides those behind it, so only those before it are left to compare.
         let hidden_from = match own {
             Some((_, None)) => table.stamp().map(|stamp| {

@@ -126,12 +126,12 @@ impl TableRow<'_> {
 /// Whose a credential is.
 #[derive(Clone, Copy, Debug)]
 pub enum SenderLookup<'a> {
-    /// A sender's, by its position.
+    /// A sender's.
     Sender {
         /// Whose sender it is.
         tenant: &'a Arc<Tenant>,
-        /// The position in its `senders`.
-        sender: usize,
+        /// The sender's position in the tenant's `senders`.
+        position: usize,
     },
     /// Nobody's.
     Unknown,
@@ -162,7 +162,7 @@ struct RowFault {
 struct Slot {
     holder: Option<Arc<Tenant>>,
     /// Of a credential: the position of the holder's sender.
-    sender: u32,
+    position: u32,
     /// Rows without a tenant that claim it as well.
     others: u32,
 }
@@ -273,13 +273,13 @@ impl Table {
 
     fn find(&self, credential: &Credential, now: SystemTime) -> SenderLookup<'_> {
         match self.credentials.get(credential) {
-            Some(Slot { holder: Some(tenant), sender, .. }) => {
-                let sender = *sender as usize;
-                let expires = tenant.senders[sender].expires;
+            Some(Slot { holder: Some(tenant), position, .. }) => {
+                let position = *position as usize;
+                let expires = tenant.senders[position].expires;
                 if expires.is_some_and(|expires| expires <= now) {
                     SenderLookup::Expired
                 } else {
-                    SenderLookup::Sender { tenant, sender }
+                    SenderLookup::Sender { tenant, position }
                 }
             }
             Some(Slot { holder: None, .. }) => SenderLookup::Unavailable,
@@ -363,7 +363,7 @@ impl Table {
                 let keeps = wanting
                     .get(&holder.place)
                     .is_none_or(|next| claims(next).any(|(other, _)| other == claim));
-                keeps.then(|| conflict(claim, (tenant, sender), (holder, slot.sender)))
+                keeps.then(|| conflict(claim, (tenant, sender), (holder, slot.position)))
             });
             losing.extend(held.map(|problem| (place.clone(), problem)));
         }
@@ -431,10 +431,10 @@ impl Table {
             };
         }
         if let Some(tenant) = &row.tenant {
-            let hold = |slot: &mut Slot, sender: usize| {
+            let hold = |slot: &mut Slot, position: usize| {
                 debug_assert!(slot.holder.is_none() == enters, "a claim has one holder");
                 slot.holder = enters.then(|| tenant.clone());
-                slot.sender = sender as u32;
+                slot.position = position as u32;
             };
             change(&mut self.ids, &tenant.id, |slot| hold(slot, 0));
             for (position, sender) in tenant.senders.iter().enumerate() {

@@ -173,17 +173,17 @@ impl TenantTotals {
 
     /// Notes that one of the tenant's `senders` has shown its credential. What is known of those that are no more of them is
     /// forgotten.
-    pub fn note_sender(&self, senders: &[Sender], position: usize, from: Option<SocketAddr>) {
-        let (shown, at) = (&senders[position], SystemTime::now());
+    pub fn note_sender(&self, sender: &Sender, senders: &[Sender], from: Option<SocketAddr>) {
+        let at = SystemTime::now();
         let mut known = self.senders.lock();
-        if let Some(known) = known.iter_mut().find(|known| known.is_of(shown)) {
+        if let Some(known) = known.iter_mut().find(|known| known.is_of(sender)) {
             (known.at, known.from) = (at, from);
             return;
         }
-        known.retain(|known| senders.iter().any(|sender| known.is_of(sender)));
+        known.retain(|known| senders.iter().any(|other| known.is_of(other)));
         // One more is seldom followed by others soon.
         known.reserve_exact(1);
-        known.push(SenderUse { credential: shown.credential.clone(), at, from });
+        known.push(SenderUse { credential: sender.credential.clone(), at, from });
     }
 
     /// Received records by outcome.
@@ -301,15 +301,16 @@ mod tests {
             may_send_for: None,
         };
         let from = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
-        totals.note_sender(&[sender("one"), sender("two")], 0, from(1));
-        totals.note_sender(&[sender("one"), sender("two")], 1, from(2));
-        totals.note_sender(&[sender("one"), sender("two")], 1, from(3));
+        let senders = [sender("one"), sender("two")];
+        totals.note_sender(&senders[0], &senders, from(1));
+        totals.note_sender(&senders[1], &senders, from(2));
+        totals.note_sender(&senders[1], &senders, from(3));
         let used = |name| totals.sender_use(&sender(name));
         assert_eq!(used("one").unwrap().from, from(1));
         assert_eq!(used("two").unwrap().from, from(3));
         let rotated = Sender { credential: Credential::token(b"new"), ..sender("two") };
         assert_eq!(totals.sender_use(&rotated), None, "its new credential was not used");
-        totals.note_sender(&[sender("two"), sender("three")], 1, None);
+        totals.note_sender(&sender("three"), &[sender("two"), sender("three")], None);
         assert_eq!(used("one"), None);
         assert!(used("two").is_some() && used("three").is_some());
     }

@@ -1,6 +1,6 @@
 //! Who may send: what receivers with `auth` take, and what they answer all others, over real sockets.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ::http::Version;
@@ -10,10 +10,11 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use prost::Message as _;
 use rcgen::SanType;
-use sluice::cli::sink::Sink;
+use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::Role;
-use tokio::time::Instant;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
 use tonic::Code;
 use tonic::transport::Endpoint;
 
@@ -132,7 +133,7 @@ async fn a_sender_without_a_right_token_is_refused_before_its_body_is_read() {
 async fn a_call_without_a_right_token_is_refused_before_its_message_is_read() {
     let (up, sluice, grpc) = start("s3cret").await;
     for port in [grpc, sluice.otlp] {
-        let mut calls = Calls::over(tokio::net::TcpStream::connect(port).await.unwrap()).await;
+        let mut calls = Calls::over(TcpStream::connect(port).await.unwrap()).await;
         let waiting = calls.begin(export(Signal::Logs)).await;
         assert_eq!(waiting.code().await, Code::Unauthenticated);
         let headers = [("authorization", "Bearer wrong")];
@@ -253,6 +254,8 @@ async fn senders_of_the_table_are_known_by_token_and_password_and_their_tenants_
     assert_eq!(paused.code(), Code::Unavailable);
     assert!(paused.retry_delay().is_some());
 
+    // What is queued of a tenant waits while it has no row.
+    up.records(4).await;
     // The table is asked at each request.
     let resumed = "{ id: sleepy, senders: [{ name: web, token: sleepy }] }";
     sluice.reconfigure(&with_rows(&up, "", resumed)).await;
@@ -346,6 +349,44 @@ async fn health_checks_and_preflights_need_no_credential_and_a_page_can_read_its
     let refused = http::send(sluice.otlp, "POST", "/v1/logs", &[origin, PROTOBUF], body().into()).await;
     assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, Some(origin.1)));
     assert!(up.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_question_for_health_is_read_only_as_far_as_it_can_be_one() {
+    let (_up, _sluice, grpc) = start("s3cret").await;
+    // A service of this name, as a field of protobuf.
+    let asking = |len: usize| {
+        let name = vec![b'x'; len];
+        [&[0x0a, (len & 0x7f) as u8 | 0x80, (len >> 7) as u8][..], &name].concat()
+    };
+    let gzip = |message: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, message).unwrap();
+        encoder.finish().unwrap()
+    };
+    let gzipped = [("grpc-encoding", "gzip")];
+    for name in ["Check", "Watch"] {
+        let path = format!("/grpc.health.v1.Health/{name}");
+        let code = async |headers: &[(&str, &str)], message: Vec<u8>| {
+            let mut calls = Calls::over(TcpStream::connect(grpc).await.unwrap()).await;
+            let mut call = calls.begin_with(&path, headers).await;
+            call.send(message, false);
+            call.code().await
+        };
+        // More than it may be has been announced, or come out; nobody waits for the rest.
+        assert_eq!(code(&[], framed(0, &asking(5000))).await, Code::ResourceExhausted, "{name}");
+        let mut announced = framed(0, b"");
+        announced[1..].copy_from_slice(&(16_u32 << 20).to_be_bytes());
+        assert_eq!(code(&[], announced).await, Code::ResourceExhausted, "{name}");
+        let small = gzip(&asking(16_000));
+        assert!(small.len() < 200);
+        let answer = call(grpc, &path, &gzipped, framed(1, &small)).await;
+        assert_eq!(answer.code(), Code::ResourceExhausted, "{name}");
+    }
+    let path = "/grpc.health.v1.Health/Check";
+    assert_eq!(call(grpc, path, &[], framed(0, &asking(4000))).await.code(), Code::NotFound);
+    let answer = call(grpc, path, &gzipped, framed(1, &gzip(&asking(4000)))).await;
+    assert_eq!(answer.code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -489,6 +530,68 @@ async fn failures_are_counted_and_told_once_for_each_cause_and_never_with_the_cr
     }
 }
 
+/// A connection from another address of this machine.
+async fn connect_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn tenants_that_fail_are_all_named_while_strangers_of_ever_new_addresses_guess() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503).message("come back later"));
+    // Whoever is not named at its first failure has few more.
+    let retry = "retry_on_failure: { initial_interval: 5s }";
+    let yaml = config(&up, "auth: { authenticator: bearertokenauth }", "bearertokenauth: { token: s3cret }")
+        .replacen("compression: none", &format!("compression: none, {retry}"), 1);
+    let process = SluiceProcess::start(&yaml, &[]).await;
+    let to = process.otlp;
+    let guessing = tokio::spawn(async move {
+        for stranger in 1.. {
+            let address = Ipv4Addr::from_bits(0x7f01_0000 + stranger);
+            let mut wire = Wire::over(connect_from(address, to).await);
+            wire.request("POST /v1/logs", &["authorization: Bearer wrong", "content-length: 0"], "").await;
+            assert_eq!(wire.answer().await.status, 401);
+        }
+    });
+    let refused = async || process.metric("sluice_receiver_auth_failures_total", &[]).await;
+    eventually("strangers", async || (refused().await > 500.0).then_some(())).await;
+    let keys: Vec<String> = (1..=7).map(|tenant| format!("tenant-{tenant}")).collect();
+    for key in &keys {
+        let answer = process
+            .post_with(Signal::Logs, logs(&[(key, &["x"])]), &[("authorization", "Bearer s3cret")])
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    for key in &keys {
+        let line = format!("key=\"{key}\"");
+        timeout(Duration::from_secs(20), process.logged(&line))
+            .await
+            .unwrap_or_else(|_| panic!("{key} is not named"));
+    }
+    process.logged("lines about other failed authentication were left out of this log").await;
+    assert!(!guessing.is_finished());
+    guessing.abort();
+}
+
+#[tokio::test]
+async fn a_paused_tenant_whose_senders_go_on_is_named_once_whoever_they_are_and_not_as_a_warning() {
+    let up = sinks::recording().await;
+    let row = "{ id: sleepy, paused: true, senders: [{ name: web, token: sleepy }] }";
+    let process = SluiceProcess::start(&with_rows(&up, "", row), &[]).await;
+    for host in 1..=5 {
+        let mut wire = Wire::over(connect_from(Ipv4Addr::new(127, 0, 0, host), process.otlp).await);
+        wire.request("POST /v1/logs", &["authorization: Bearer sleepy", "content-length: 0"], "").await;
+        assert_eq!(wire.answer().await.status, 503);
+    }
+    process.logged("the tenant is paused").await;
+    let log = process.log();
+    let told: Vec<_> = log.iter().filter(|line| line.contains("request not taken")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("INFO") && told[0].contains("tenant=\"sleepy\""), "{told:?}");
+}
+
 #[tokio::test]
 async fn who_goes_on_guessing_is_answered_late_and_who_knows_the_token_at_the_same_address_at_once() {
     let (up, sluice, grpc) = start("s3cret").await;
@@ -511,6 +614,64 @@ async fn who_goes_on_guessing_is_answered_late_and_who_knows_the_token_at_the_sa
         assert_eq!(tokio::time::timeout(PATIENCE, guess).await.unwrap().unwrap(), Code::Unauthenticated);
     }
     up.records(10).await;
+}
+
+#[tokio::test]
+async fn of_one_address_that_asks_many_times_at_once_no_more_is_looked_at_right_or_wrong_and_others_are_taken()
+ {
+    let (up, sluice, grpc) = start("s3cret").await;
+    let right = ("authorization", "Bearer s3cret");
+    // Each time it may be slower than a second, in which others are looked at again, so that it may have to be tried again.
+    let mut barred = None;
+    for host in 2..20 {
+        let address = Ipv4Addr::new(127, 0, 0, host);
+        let mut calls = Calls::over(connect_from(address, grpc).await).await;
+        let mut guesses = Vec::new();
+        for _ in 0..200 {
+            guesses.push(calls.begin_with(export(Signal::Logs), &[("authorization", "Bearer guess")]).await);
+        }
+        let mut last = calls.begin_with(export(Signal::Logs), &[right]).await;
+        last.send(framed(0, &body()), true);
+        if last.code().await == Code::Unavailable {
+            barred = Some((address, calls, guesses));
+            break;
+        }
+    }
+    let (address, mut calls, guesses) = barred.expect("it is not looked at");
+    let mut unavailable = 0;
+    for guess in guesses {
+        match guess.code().await {
+            Code::Unauthenticated => {}
+            code => {
+                assert_eq!(code, Code::Unavailable);
+                unavailable += 1;
+            }
+        }
+    }
+    assert!((1..=200 - 20 - 64).contains(&unavailable), "{unavailable}");
+    let refused =
+        sluice.metric("sluice_receiver_auth_failures_total", &[("cause", "too_many_failures")]).await;
+    assert!(refused > f64::from(unavailable));
+    let taken = up.counts().records;
+    assert_eq!(code(grpc, Some(right.1)).await, Code::Ok, "another address");
+    up.records(taken + 1).await;
+
+    // Once something right has come from there, nobody there is kept out.
+    eventually("a look", async || {
+        let mut wire = Wire::over(connect_from(address, sluice.otlp).await);
+        wire.request("POST /v1/logs", &["authorization: Bearer s3cret", "content-length: 0"], "").await;
+        let answer = wire.answer().await;
+        assert!(answer.status != 503 || answer.header("retry-after").is_some());
+        (answer.status != 503).then_some(())
+    })
+    .await;
+    let mut guesses = Vec::new();
+    for _ in 0..200 {
+        guesses.push(calls.begin_with(export(Signal::Logs), &[("authorization", "Bearer guess")]).await);
+    }
+    let mut last = calls.begin_with(export(Signal::Logs), &[right]).await;
+    last.send(framed(0, &body()), true);
+    assert_eq!(last.code().await, Code::Ok);
 }
 
 #[tokio::test]

@@ -17,7 +17,12 @@ pub struct Wire(BufReader<TcpStream>);
 impl Wire {
     /// Connects.
     pub async fn open(to: SocketAddr) -> Self {
-        Self(BufReader::new(TcpStream::connect(to).await.expect("it listens")))
+        Self::over(TcpStream::connect(to).await.expect("it listens"))
+    }
+
+    /// Speaks on a connection that is there.
+    pub fn over(connection: TcpStream) -> Self {
+        Self(BufReader::new(connection))
     }
 
     /// Writes all of it.

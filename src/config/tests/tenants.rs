@@ -110,7 +110,7 @@ fn a_row_is_read_with_all_that_it_says() {
     let table = Table::of(TableSettings::default(), &[tenant], &Table::default());
     let now = SystemTime::UNIX_EPOCH;
     let position = |found: SenderLookup<'_>| match found {
-        SenderLookup::Sender { sender, .. } => sender,
+        SenderLookup::Sender { position, .. } => position,
         other => panic!("{other:?}"),
     };
     assert_eq!(position(table.by_token(b"s3cret-IN", now)), 0);

@@ -175,11 +175,11 @@ struct MadeOfSecrets {
     name: HeaderName,
     recipe: Recipe,
     /// The last one, and the secrets that it was made of.
-    made: Mutex<Option<Made>>,
+    made: Mutex<Option<MadeHeader>>,
 }
 
 #[derive(Debug)]
-struct Made {
+struct MadeHeader {
     of: [Option<Arc<SecretString>>; 2],
     header: Arc<AuthHeader>,
 }
@@ -207,7 +207,7 @@ impl MadeOfSecrets {
             return Arc::clone(&made.header);
         }
         let header = Arc::new(AuthHeader::new(self.name.clone(), self.recipe.value(&of)));
-        *made = Some(Made { of, header: Arc::clone(&header) });
+        *made = Some(MadeHeader { of, header: Arc::clone(&header) });
         header
     }
 
@@ -222,7 +222,7 @@ impl MadeOfSecrets {
     }
 }
 
-impl Made {
+impl MadeHeader {
     fn is_of(&self, of: &[Option<Arc<SecretString>>; 2]) -> bool {
         self.of.iter().zip(of).all(|(one, other)| match (one, other) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),

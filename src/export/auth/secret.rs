@@ -62,14 +62,19 @@ pub(super) struct ReadSecret {
     authenticator: Arc<str>,
     file: Option<(&'static str, PathBuf)>,
     usage: SecretUse,
-    state: Mutex<Read>,
+    state: Mutex<SecretState>,
 }
 
-struct Read {
+struct SecretState {
     /// The last one that could be used.
     secret: Arc<SecretString>,
     /// When the file was last looked at; `None`: it is to be looked at.
     looked: Option<Instant>,
+    /// How often reading the file has begun.
+    begun: u64,
+    /// The number, by `begun`, of the newest reading that has ended. One that began earlier and ends later is not used: what it
+    /// has read may have been replaced before the newer one began.
+    ended: u64,
 }
 
 impl fmt::Debug for ReadSecret {
@@ -103,28 +108,35 @@ impl ReadSecret {
                 (Some((*option, path.clone())), secret)
             }
         };
-        let state = Mutex::new(Read { secret: Arc::new(secret), looked: Some(Instant::now()) });
+        let state = Mutex::new(SecretState {
+            secret: Arc::new(secret),
+            looked: Some(Instant::now()),
+            begun: 0,
+            ended: 0,
+        });
         Ok(Self { authenticator: Arc::clone(authenticator), file, usage, state })
     }
 
     /// The secret of now: the same [`Arc`] as long as it has not changed. A file that can't be used any more leaves the last
     /// good one in use, with a warning.
     pub(super) async fn current(&self) -> Arc<SecretString> {
-        let Some((option, path)) = &self.file else { return Arc::clone(&self.state.lock().secret) };
-        {
-            let mut state = self.state.lock();
-            if state.looked.is_some_and(|looked| looked.elapsed() < RECHECK) {
-                return Arc::clone(&state.secret);
-            }
-            // Others go on with what there is while this one looks.
-            state.looked = Some(Instant::now());
-        }
+        let Some((_, path)) = &self.file else { return Arc::clone(&self.state.lock().secret) };
+        let reading = match self.state.lock().begin_reading() {
+            Ok(reading) => reading,
+            Err(secret) => return secret,
+        };
         let (to_read, usage) = (path.clone(), self.usage);
         let read = tokio::task::spawn_blocking(move || read(&to_read, usage)).await;
-        let read = read.expect("reading a file neither panics nor is aborted");
-        let (authenticator, path) = (&self.authenticator, path.display());
+        self.keep(reading, read.expect("reading a file neither panics nor is aborted"))
+    }
+
+    /// Takes what a reading of the file has come to; returns the secret of now.
+    fn keep(&self, reading: u64, read: io::Result<SecretString>) -> Arc<SecretString> {
         let mut state = self.state.lock();
+        let Some((option, path)) = &self.file else { return Arc::clone(&state.secret) };
+        let (authenticator, path) = (&self.authenticator, path.display());
         match read {
+            _ if !state.end_reading(reading) => {}
             Ok(secret) if secret.expose_secret() == state.secret.expose_secret() => {}
             Ok(secret) => {
                 info!(%authenticator, "`{path}` of `{option}` has changed: what it holds now is sent from here on");
@@ -145,6 +157,26 @@ impl ReadSecret {
     /// Has the file read before the secret is used again.
     pub(super) fn read_again(&self) {
         self.state.lock().looked = None;
+    }
+}
+
+impl SecretState {
+    /// Begins to read the file, and returns the number of that reading; or returns the secret, if the file was looked at lately.
+    fn begin_reading(&mut self) -> Result<u64, Arc<SecretString>> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < RECHECK) {
+            return Err(Arc::clone(&self.secret));
+        }
+        // Others go on with what there is while this one looks.
+        self.looked = Some(Instant::now());
+        self.begun += 1;
+        Ok(self.begun)
+    }
+
+    /// Ends a reading; whether none that began later has ended before it.
+    fn end_reading(&mut self, reading: u64) -> bool {
+        let is_newest = self.ended < reading;
+        self.ended = self.ended.max(reading);
+        is_newest
     }
 }
 
@@ -178,5 +210,37 @@ impl SecretUse {
     /// Says why what a file holds now can't be used so. Blocks on the file.
     pub fn check_file(self, path: &Path) -> io::Result<()> {
         read(path, self).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_that_began_before_a_newer_one_does_not_replace_what_that_one_has_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, "first").unwrap();
+        let source = SecretSource::File { option: "filename", path };
+        let secret = ReadSecret::new(&"bearertokenauth".into(), &source, SecretUse::Token).unwrap();
+        let begin = || {
+            secret.read_again();
+            secret.state.lock().begin_reading().unwrap()
+        };
+        let keep = |reading, read: Result<&str, &str>| {
+            let read = read.map(SecretString::from).map_err(io::Error::other);
+            secret.keep(reading, read).expose_secret().to_owned()
+        };
+        let (older, newer) = (begin(), begin());
+        assert_eq!(keep(newer, Ok("new")), "new");
+        assert_eq!(keep(older, Ok("revoked")), "new");
+        // In the order in which they have begun, each replaces the one before.
+        let (older, newer) = (begin(), begin());
+        assert_eq!(keep(older, Ok("newer")), "newer");
+        assert_eq!(keep(newer, Ok("newest")), "newest");
+        let (older, newer) = (begin(), begin());
+        assert_eq!(keep(newer, Err("gone")), "newest");
+        assert_eq!(keep(older, Ok("revoked")), "newest");
     }
 }

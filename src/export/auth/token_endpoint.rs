@@ -179,7 +179,7 @@ impl TokenEndpoint {
         self.client_id.read_again();
         self.client_secret.read_again();
         let (id, secret) = (self.client_id.current().await, self.client_secret.current().await);
-        let client = Client { id: id.expose_secret(), secret: secret.expose_secret() };
+        let client = ClientCredentials { id: id.expose_secret(), secret: secret.expose_secret() };
         let known = *self.place.lock();
         let place = known.unwrap_or(CredentialsPlace::Header);
         let error = match self.ask(client, place).await {
@@ -208,7 +208,11 @@ impl TokenEndpoint {
     }
 
     /// One request and its answer.
-    async fn ask(&self, client: Client<'_>, place: CredentialsPlace) -> Result<AccessToken, TokenError> {
+    async fn ask(
+        &self,
+        client: ClientCredentials<'_>,
+        place: CredentialsPlace,
+    ) -> Result<AccessToken, TokenError> {
         let secrets = client.secrets(&self.secrets);
         let (io, _) =
             dial::dial(&self.connector, &self.tls, &self.origin, &self.way).await.map_err(|error| {
@@ -243,7 +247,7 @@ impl TokenEndpoint {
         self.judge(head.status, &head.headers, &body, &secrets)
     }
 
-    fn request(&self, client: Client<'_>, place: CredentialsPlace) -> Request<Full<Bytes>> {
+    fn request(&self, client: ClientCredentials<'_>, place: CredentialsPlace) -> Request<Full<Bytes>> {
         let mut form = self.form.expose_secret().to_owned();
         let mut headers = HeaderMap::with_capacity(6);
         let host = HeaderValue::from_str(&self.origin.authority()).expect("a host was a part of a URL");
@@ -353,12 +357,12 @@ const REFUSED: &str = " gives no token: ";
 
 /// The client's name and secret.
 #[derive(Clone, Copy)]
-struct Client<'a> {
+struct ClientCredentials<'a> {
     id: &'a str,
     secret: &'a str,
 }
 
-impl Client<'_> {
+impl ClientCredentials<'_> {
     /// Both as they stand behind `Basic` (RFC 6749, section 2.3.1).
     fn in_base64(self) -> String {
         BASE64.encode(format!("{}:{}", encoded(self.id), encoded(self.secret)))

@@ -41,13 +41,13 @@ pub(super) struct TokenSource {
     authenticator: Arc<str>,
     endpoint: TokenEndpoint,
     expiry_buffer: Duration,
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
     /// A request for a token has ended.
     ended: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TokenState {
     token: Option<KeptToken>,
     /// Whether a request for a token is on its way.
     fetching: bool,
@@ -150,7 +150,7 @@ impl TokenSource {
     }
 }
 
-impl State {
+impl TokenState {
     /// Whether a token is to be fetched now; then one is on its way.
     fn begins_fetch(&mut self, now: Instant) -> bool {
         if self.fetching || self.failure.as_ref().is_some_and(|failure| now < failure.again) {

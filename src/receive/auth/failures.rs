@@ -1,8 +1,16 @@
 //! Requests that were refused for what their senders have shown: counted by receiver and cause, told in the log by cause and
-//! peer, and answered late to whoever tries again and again.
+//! network, and answered late to whoever tries again and again.
 //!
 //! Being answered late takes nothing from others, also not from others at the same address: a sender who is known does not come
-//! by here. Nor does it cost much: so many answers wait at a time, and so many addresses are remembered, and no more.
+//! by here. Nor does it cost much: so many answers wait at a time, and so many networks are remembered, and no more.
+//!
+//! Nor does it keep anybody from guessing who asks many times at once and takes back what is not answered at once. So of a
+//! network that has failed often, [`LOOKS`] requests in [`LATE`] are looked at, and the others are asked to come again, whatever
+//! they show. If the right ones among them were taken, the refusal of all others would tell that they are wrong, at the pace of
+//! the guesses. Where a right credential has come from the network within [`WITHIN`], all requests are looked at: others are
+//! behind the same address, such as a proxy's, and neither a stranger nor a sender with an old token may keep them out. There, a
+//! guess costs what a request costs, and what keeps a guesser from going through them all is the length of the credentials.
+//! The refusal is one that every sender repeats, since some of those who get it may be right.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -13,7 +21,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::AuthRefusal;
 use crate::notice;
@@ -25,13 +33,16 @@ const MANY: usize = 20;
 /// See [`MANY`].
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// How late.
+/// How late; and the time in which [`LOOKS`] are counted.
 const LATE: Duration = Duration::from_secs(1);
+
+/// Requests that are looked at in [`LATE`] of a network that has failed often and shows nothing right.
+const LOOKS: u32 = 64;
 
 /// Answers that wait at a time. Whoever fails while so many do is answered at once.
 const WAITING: usize = 1024;
 
-/// Addresses whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
+/// Networks whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
 const REMEMBERED: usize = 4096;
 
 /// Why a request is not taken for what its sender has shown.
@@ -49,12 +60,21 @@ pub enum AuthFailure {
     Unavailable,
     /// That of a tenant that is paused.
     Paused,
+    /// One that is not looked at, since others from there have failed so often.
+    TooManyFailures,
 }
 
 impl AuthFailure {
     /// Every cause.
-    pub const ALL: [Self; 6] =
-        [Self::Missing, Self::Malformed, Self::Unknown, Self::Expired, Self::Unavailable, Self::Paused];
+    pub const ALL: [Self; 7] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Unavailable,
+        Self::Paused,
+        Self::TooManyFailures,
+    ];
 
     /// The `cause` label of `sluice_receiver_auth_failures_total`.
     pub const fn name(self) -> &'static str {
@@ -65,6 +85,7 @@ impl AuthFailure {
             Self::Expired => "expired",
             Self::Unavailable => "unavailable",
             Self::Paused => "paused",
+            Self::TooManyFailures => "too_many_failures",
         }
     }
 
@@ -74,6 +95,7 @@ impl AuthFailure {
             Self::Missing | Self::Malformed | Self::Unknown | Self::Expired => None,
             Self::Unavailable => Some("who sends can't be told now"),
             Self::Paused => Some("the tenant is paused"),
+            Self::TooManyFailures => Some("too many requests from this address had no right credential"),
         }
     }
 
@@ -86,6 +108,9 @@ impl AuthFailure {
             Self::Expired => "the credential has expired",
             Self::Unavailable => "whose credential it is can't be told now",
             Self::Paused => "the tenant is paused",
+            Self::TooManyFailures => {
+                "so many from its network had no right credential that it is not looked at"
+            }
         }
     }
 
@@ -106,6 +131,9 @@ impl AuthFailure {
                  looked at"
             }
             Self::Paused => "its senders are asked to come again until it is resumed",
+            Self::TooManyFailures => {
+                "find out who sends so much from there; right ones are taken again as soon as that ends"
+            }
         }
     }
 }
@@ -115,33 +143,58 @@ impl AuthFailure {
 pub struct AuthFailures {
     /// By the receiver's name. Those come from the configuration, so that there are few.
     counts: Mutex<BTreeMap<Arc<str>, [u64; AuthFailure::ALL.len()]>>,
-    addresses: Mutex<RecentFailures>,
+    networks: Mutex<RecentFailures>,
     waiting: Semaphore,
 }
 
 impl Default for AuthFailures {
     fn default() -> Self {
-        Self { counts: Mutex::default(), addresses: Mutex::default(), waiting: Semaphore::new(WAITING) }
+        Self { counts: Mutex::default(), networks: Mutex::default(), waiting: Semaphore::new(WAITING) }
     }
 }
 
 impl AuthFailures {
+    /// How a network stands. If that lets a request be looked at, it counts as one that was.
+    pub(super) fn standing(&self, network: IpAddr) -> NetworkStanding {
+        self.networks.lock().standing(network, Instant::now())
+    }
+
+    /// Notes that a network that has failed has shown a right credential.
+    pub(super) fn note_right(&self, network: IpAddr) {
+        if let Some(known) = self.networks.lock().get(network) {
+            known.right = Some(Instant::now());
+        }
+    }
+
     /// Counts a failure, tells of it unless that was done lately, and waits if its address has failed often.
     pub(super) async fn add(&self, caller: &Caller, refusal: AuthRefusal) {
         let failure = refusal.failure;
         self.counts.lock().entry(caller.receiver().clone()).or_default()[failure as usize] += 1;
-        let address = caller.address().map(|address| address.ip().to_canonical());
-        if let Some(suppressed) = notice::due_for_one_of_many(&("authentication", address), failure.name()) {
-            let (receiver, peer, user_agent) = (&**caller.receiver(), caller.peer(), caller.user_agent());
-            let (cause, tenant) = (failure.name(), refusal.tenant.as_deref());
-            warn!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
-        }
-        // Whose tenant is paused has shown the right credential.
-        let is_guess = failure != AuthFailure::Paused;
+        let network = caller.address().map(|address| network_of(address.ip()));
+        Self::tell(caller, network, &refusal);
+        // Whose tenant is paused has shown the right credential; what was not looked at tells nothing.
+        let is_guess = !matches!(failure, AuthFailure::Paused | AuthFailure::TooManyFailures);
         let late =
-            address.is_some_and(|address| is_guess && self.addresses.lock().add(address, Instant::now()));
+            network.is_some_and(|network| is_guess && self.networks.lock().add(network, Instant::now()));
         if late && let Ok(_place) = self.waiting.try_acquire() {
             sleep(LATE).await;
+        }
+    }
+
+    /// Tells of a refusal, unless that was done lately: for each tenant that is paused, and for each network of all others.
+    fn tell(caller: &Caller, network: Option<IpAddr>, refusal: &AuthRefusal) {
+        let (cause, tenant) = (refusal.failure.name(), refusal.tenant.as_deref());
+        let due = match tenant {
+            Some(tenant) => notice::due_for_failed_authentication(tenant, cause),
+            None => notice::due_for_failed_authentication(&network, cause),
+        };
+        let Some(suppressed) = due else { return };
+        let (receiver, peer, user_agent) = (&**caller.receiver(), caller.peer(), caller.user_agent());
+        if refusal.failure == AuthFailure::Paused {
+            // Somebody wants it so.
+            info!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
+        } else {
+            warn!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
         }
     }
 
@@ -155,40 +208,92 @@ impl AuthFailures {
     }
 }
 
-/// When the addresses that have failed last did so.
+/// What is done with a request of a network, as far as that follows from those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NetworkStanding {
+    /// It is looked at; no failures of the network are remembered.
+    New,
+    /// It is looked at.
+    HasFailed,
+    /// It is not looked at.
+    Barred,
+}
+
+/// The networks that have failed lately.
 #[derive(Debug, Default)]
 struct RecentFailures {
-    younger: HashMap<IpAddr, VecDeque<Instant>>,
-    older: HashMap<IpAddr, VecDeque<Instant>>,
+    younger: HashMap<IpAddr, NetworkFailures>,
+    older: HashMap<IpAddr, NetworkFailures>,
+}
+
+/// What is remembered of a network that has failed.
+#[derive(Debug, Default)]
+struct NetworkFailures {
+    /// When it last did so, [`MANY`] times at most.
+    times: VecDeque<Instant>,
+    /// When it has last shown a right credential since.
+    right: Option<Instant>,
+    /// Requests that were looked at in the time of [`LATE`] that began then, while it had failed often and shown nothing right.
+    looks: (Option<Instant>, u32),
+}
+
+impl NetworkFailures {
+    /// Whether it has failed [`MANY`] times within [`WITHIN`].
+    fn are_many(&mut self, now: Instant) -> bool {
+        while self.times.front().is_some_and(|time| now.duration_since(*time) >= WITHIN) {
+            self.times.pop_front();
+        }
+        self.times.len() >= MANY
+    }
+
+    /// Whether one request more is looked at.
+    fn may_look(&mut self, now: Instant) -> bool {
+        let within =
+            |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) < time);
+        if !self.are_many(now) || within(self.right, WITHIN) {
+            return true;
+        }
+        let (began, looks) = &mut self.looks;
+        if !within(*began, LATE) {
+            (*began, *looks) = (Some(now), 0);
+        }
+        *looks += 1;
+        *looks <= LOOKS
+    }
 }
 
 impl RecentFailures {
+    fn get(&mut self, network: IpAddr) -> Option<&mut NetworkFailures> {
+        self.younger.get_mut(&network).or_else(|| self.older.get_mut(&network))
+    }
+
+    fn standing(&mut self, network: IpAddr, now: Instant) -> NetworkStanding {
+        let Some(known) = self.get(network) else { return NetworkStanding::New };
+        if known.may_look(now) { NetworkStanding::HasFailed } else { NetworkStanding::Barred }
+    }
+
     /// Adds a failure; whether there were [`MANY`] before it.
-    fn add(&mut self, address: IpAddr, now: Instant) -> bool {
-        let address = network(address);
-        if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&address) {
+    fn add(&mut self, network: IpAddr, now: Instant) -> bool {
+        if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&network) {
             self.older = std::mem::take(&mut self.younger);
         }
-        let times = match self.younger.entry(address) {
+        let known = match self.younger.entry(network) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(self.older.remove(&address).unwrap_or_default()),
+            Entry::Vacant(new) => new.insert(self.older.remove(&network).unwrap_or_default()),
         };
-        while times.front().is_some_and(|time| now.duration_since(*time) >= WITHIN) {
-            times.pop_front();
-        }
-        let many = times.len() >= MANY;
+        let many = known.are_many(now);
         if many {
-            times.pop_front();
+            known.times.pop_front();
         }
-        times.push_back(now);
+        known.times.push_back(now);
         many
     }
 }
 
 /// What one sender can have any address of: of IPv6 its /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
@@ -203,42 +308,71 @@ mod tests {
 
     #[test]
     fn the_21st_failure_of_a_minute_is_late_and_others_are_not() {
-        let mut addresses = RecentFailures::default();
+        let mut networks = RecentFailures::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in 0..20 {
-            assert!(!addresses.add(v4(1), at(second)));
+            assert!(!networks.add(v4(1), at(second)));
         }
-        assert!(addresses.add(v4(1), at(20)));
-        assert!(!addresses.add(v4(2), at(20)), "another address");
-        assert!(addresses.add(v4(1), at(59)));
-        assert!(!addresses.add(v4(1), at(200)), "a minute without a failure");
+        assert!(networks.add(v4(1), at(20)));
+        assert!(!networks.add(v4(2), at(20)), "another address");
+        assert!(networks.add(v4(1), at(59)));
+        assert!(!networks.add(v4(1), at(200)), "a minute without a failure");
         // One in each three seconds is 20 in a minute, and never more.
-        assert!((1..1000).all(|turn| !addresses.add(v4(3), at(200 + 3 * turn))));
+        assert!((1..1000).all(|turn| !networks.add(v4(3), at(200 + 3 * turn))));
+    }
+
+    #[test]
+    fn a_network_that_has_failed_often_is_looked_at_so_often_a_second_and_always_once_it_shows_something_right()
+     {
+        let mut networks = RecentFailures::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let looked_at = |networks: &mut RecentFailures, now| {
+            (0..1000).filter(|_| networks.standing(v4(1), now) == NetworkStanding::HasFailed).count()
+        };
+        assert_eq!(networks.standing(v4(1), start), NetworkStanding::New);
+        for _ in 0..MANY {
+            assert_ne!(networks.standing(v4(1), start), NetworkStanding::Barred, "it has not failed often");
+            networks.add(v4(1), start);
+        }
+        for second in 0..3 {
+            assert_eq!(looked_at(&mut networks, at(second)), LOOKS as usize);
+            assert_eq!(looked_at(&mut networks, at(second)), 0);
+        }
+        assert_eq!(networks.standing(v4(2), start), NetworkStanding::New, "another network");
+        networks.get(v4(1)).unwrap().right = Some(at(3));
+        assert_eq!(looked_at(&mut networks, at(3)), 1000);
+        for _ in 0..MANY {
+            networks.add(v4(1), at(62));
+        }
+        assert_eq!(looked_at(&mut networks, at(62)), 1000);
+        assert_eq!(looked_at(&mut networks, at(63)), LOOKS as usize, "nothing was right for a minute");
+        assert_eq!(looked_at(&mut networks, at(122)), 1000, "nor wrong");
     }
 
     #[test]
     fn all_addresses_of_a_network_of_ipv6_are_one() {
-        let mut addresses = RecentFailures::default();
+        let mut networks = RecentFailures::default();
         let now = Instant::now();
         let v6 =
-            |network: u16, host: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host));
-        assert_eq!((0..40).filter(|host| addresses.add(v6(1, *host), now)).count(), 20);
-        assert!(!addresses.add(v6(2, 0), now));
+            |subnet: u16, host: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, 0, 0, 0, host));
+        assert_eq!((0..40).filter(|host| networks.add(network_of(v6(1, *host)), now)).count(), 20);
+        assert!(!networks.add(network_of(v6(2, 0)), now));
     }
 
     #[test]
     fn no_more_addresses_are_remembered_than_there_is_room_for_and_the_busiest_stay() {
-        let mut addresses = RecentFailures::default();
+        let mut networks = RecentFailures::default();
         let now = Instant::now();
         for turn in 0..100_000 {
-            addresses.add(v4(turn), now);
+            networks.add(v4(turn), now);
             if turn % 1000 == 0 {
-                addresses.add(v4(u32::MAX >> 9), now);
+                networks.add(v4(u32::MAX >> 9), now);
             }
-            assert!(addresses.younger.len() + addresses.older.len() <= REMEMBERED);
+            assert!(networks.younger.len() + networks.older.len() <= REMEMBERED);
         }
-        assert!(addresses.add(v4(u32::MAX >> 9), now));
-        assert!(addresses.younger.values().all(|times| times.len() <= MANY));
+        assert!(networks.add(v4(u32::MAX >> 9), now));
+        assert!(networks.younger.values().all(|known| known.times.len() <= MANY));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! bcrypt is made to take long, tens of milliseconds and more. It is computed aside from the runtime's workers, for a few
 //! requests at a time, and once for each user: a password that has been right is known by its hash from then on. So somebody who
-//! guesses passwords takes no more than some processor time, and nothing from senders that are known already.
+//! guesses passwords takes no more than some processor time, and nothing from senders that are known already. Nor does it tell by
+//! the time that it takes whose names are in the file: beside users with bcrypt, whatever is wrong takes as long.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parking_lot::Mutex;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::secret_hash::SecretHash;
 
@@ -39,12 +40,26 @@ impl VerifyingPlaces {
     const fn new(at_a_time: usize) -> Self {
         Self { to_wait: Semaphore::const_new(WAITING), to_compute: Semaphore::const_new(at_a_time) }
     }
+
+    /// Waits for a turn to compute. `None`: too many wait.
+    async fn turn(&'static self) -> Option<Turn> {
+        let waiting = self.to_wait.try_acquire().ok()?;
+        Some((waiting, self.to_compute.acquire().await.ok()?))
+    }
 }
 
 /// Users and their passwords.
 #[derive(Default, PartialEq, Eq)]
 pub struct HtpasswdUsers {
     users: HashMap<Box<[u8]>, HtpasswdUser>,
+    /// What is computed for a wrong answer that is known without bcrypt, where there is a user with bcrypt.
+    stand_in: Option<StandIn>,
+}
+
+/// A hash that is nobody's, of the highest cost that a user's has.
+#[derive(PartialEq, Eq)]
+struct StandIn {
+    hash: String,
 }
 
 struct HtpasswdUser {
@@ -61,7 +76,7 @@ enum Password {
     /// `{SHA}` and `{SSHA}`: the SHA-1 of the password and a salt, which may be empty.
     Sha1 { digest: SecretHash, salt: Vec<u8> },
     /// `$2y$` and the like.
-    Bcrypt(Box<str>),
+    Bcrypt { hash: Box<str>, cost: u32 },
 }
 
 /// What there is to say about a user and a password.
@@ -100,6 +115,7 @@ impl HtpasswdUsers {
             let password = Password::read(password).map_err(wrong)?;
             self.users.insert(user.as_bytes().into(), HtpasswdUser { password, verified: Mutex::default() });
         }
+        self.stand_in = self.users.values().filter_map(HtpasswdUser::cost).max().map(StandIn::new);
         Ok(())
     }
 
@@ -110,21 +126,73 @@ impl HtpasswdUsers {
 
     /// Whether the password is that of the user.
     pub(super) async fn verify(&self, username: &[u8], password: &[u8]) -> Verified {
-        let Some(user) = self.users.get(username) else { return Verified::Wrong };
+        self.verify_at(&PLACES, username, password).await
+    }
+
+    async fn verify_at(
+        &self,
+        places: &'static VerifyingPlaces,
+        username: &[u8],
+        password: &[u8],
+    ) -> Verified {
         let hash = SecretHash::of(&[password]);
-        let right = match &user.password {
-            Password::Plain(expected) => *expected == hash,
-            Password::Sha1 { digest, salt } => *digest == SecretHash::of(&[&sha1(password, salt)]),
-            Password::Bcrypt(_) if user.knows(&hash) => true,
-            Password::Bcrypt(expected) => {
-                return user.verify_slowly(&PLACES, expected, password, hash).await;
-            }
+        let right = match self.users.get(username) {
+            None => false,
+            Some(user) => match &user.password {
+                Password::Plain(expected) => *expected == hash,
+                Password::Sha1 { digest, salt } => *digest == SecretHash::of(&[&sha1(password, salt)]),
+                Password::Bcrypt { .. } if user.knows(&hash) => true,
+                Password::Bcrypt { hash: expected, .. } => {
+                    return user.verify_slowly(places, expected, password, hash).await;
+                }
+            },
         };
-        if right { Verified::Right } else { Verified::Wrong }
+        match &self.stand_in {
+            _ if right => Verified::Right,
+            None => Verified::Wrong,
+            Some(stand_in) => stand_in.refuse_slowly(places, password).await,
+        }
     }
 }
 
+impl StandIn {
+    fn new(cost: u32) -> Self {
+        Self { hash: format!("$2y${cost:02}$abcdefghijklmnopqrstuuTT7iqkdhhYg7DR4tI.mGOfXYlGKgIf6") }
+    }
+
+    /// Takes as long as it takes to find out that the password of a user is another, and as many places.
+    async fn refuse_slowly(&self, places: &'static VerifyingPlaces, password: &[u8]) -> Verified {
+        let Some(turn) = places.turn().await else { return Verified::Busy };
+        match compute(turn, &self.hash, password).await {
+            Some(_) => Verified::Wrong,
+            None => Verified::Busy,
+        }
+    }
+}
+
+/// Places to wait and to compute, which are taken until they are dropped.
+type Turn = (SemaphorePermit<'static>, SemaphorePermit<'static>);
+
+/// Computes whether the password has this hash. `None`: the runtime ends.
+async fn compute(turn: Turn, hash: &str, password: &[u8]) -> Option<bool> {
+    let (hash, password) = (hash.to_owned(), password.to_owned());
+    let computing = tokio::task::spawn_blocking(move || {
+        // Kept until it ends: it goes on when the request that has asked for it is gone.
+        let _turn = turn;
+        bcrypt::verify(&password, &hash).unwrap_or(false)
+    });
+    computing.await.ok()
+}
+
 impl HtpasswdUser {
+    /// What bcrypt costs, where it is computed for this user.
+    fn cost(&self) -> Option<u32> {
+        match &self.password {
+            Password::Bcrypt { cost, .. } => Some(*cost),
+            Password::Plain(_) | Password::Sha1 { .. } => None,
+        }
+    }
+
     fn knows(&self, hash: &SecretHash) -> bool {
         self.verified.lock().as_ref() == Some(hash)
     }
@@ -136,26 +204,18 @@ impl HtpasswdUser {
         password: &[u8],
         hash: SecretHash,
     ) -> Verified {
-        let Ok(waiting) = places.to_wait.try_acquire() else { return Verified::Busy };
-        let computing = places.to_compute.acquire().await;
+        let Some(turn) = places.turn().await else { return Verified::Busy };
         // Another request with the same password may have had its turn meanwhile.
         if self.knows(&hash) {
             return Verified::Right;
         }
-        let (expected, password) = (expected.to_owned(), password.to_owned());
-        let verifying = tokio::task::spawn_blocking(move || {
-            // Kept until it ends: it goes on when the request that has asked for it is gone.
-            let _places = (waiting, computing);
-            bcrypt::verify(&password, &expected)
-        });
-        match verifying.await {
-            Ok(Ok(true)) => {
+        match compute(turn, expected, password).await {
+            Some(true) => {
                 *self.verified.lock() = Some(hash);
                 Verified::Right
             }
-            Ok(Ok(false) | Err(_)) => Verified::Wrong,
-            // The runtime ends.
-            Err(_) => Verified::Busy,
+            Some(false) => Verified::Wrong,
+            None => Verified::Busy,
         }
     }
 }
@@ -170,10 +230,11 @@ impl Password {
         }
         if ["$2y$", "$2a$", "$2b$", "$2x$"].iter().any(|prefix| text.starts_with(prefix)) {
             let parts: bcrypt::HashParts = text.parse().map_err(|_| "its bcrypt hash is not whole")?;
-            if parts.get_cost() > HIGHEST_COST {
+            let cost = parts.get_cost();
+            if cost > HIGHEST_COST {
                 return Err("the cost of its bcrypt hash is above 17");
             }
-            return Ok(Self::Bcrypt(text.into()));
+            return Ok(Self::Bcrypt { hash: text.into(), cost });
         }
         if text.starts_with('$') {
             return Err(
@@ -283,6 +344,32 @@ mod tests {
         // The next one has its turn, once the first has ended.
         drop(places.to_compute.acquire().await.unwrap());
         assert_eq!(free(), (WAITING, 1));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_is_refused_after_as_much_work_as_a_known_one_with_a_wrong_password() {
+        let places: &VerifyingPlaces = Box::leak(Box::new(VerifyingPlaces::new(1)));
+        let [cheap, dear] = [4, 6].map(|cost| bcrypt::hash("s3cret", cost).unwrap());
+        let htpasswd = of(&format!("cheap:{cheap}\nacme:{dear}\nplain:s3cret"));
+        let stand_in = &htpasswd.stand_in.as_ref().unwrap().hash;
+        assert_eq!(stand_in.parse::<bcrypt::HashParts>().unwrap().get_cost(), 6);
+        assert_eq!(bcrypt::verify("s3cret", stand_in).ok(), Some(false), "it is computed");
+        for user in ["acme", "nobody", "plain", ""] {
+            let verifying = htpasswd.verify_at(places, user.as_bytes(), b"wrong");
+            tokio::pin!(verifying);
+            tokio::select! {
+                biased;
+                _ = &mut verifying => panic!("{user}: it is answered without bcrypt"),
+                () = std::future::ready(()) => {}
+            }
+            assert_eq!(places.to_compute.available_permits(), 0, "{user}");
+            assert_eq!(verifying.await, Verified::Wrong, "{user}");
+        }
+        let _all = places.to_wait.acquire_many(WAITING as u32).await.unwrap();
+        for user in ["acme", "nobody"] {
+            assert_eq!(htpasswd.verify_at(places, user.as_bytes(), b"wrong").await, Verified::Busy, "{user}");
+        }
+        assert!(of("plain:s3cret").stand_in.is_none(), "without bcrypt nothing takes long");
     }
 
     #[test]

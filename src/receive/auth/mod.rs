@@ -1,7 +1,7 @@
 //! Who sends: requests are authenticated by their heads, before their bodies are read.
 //!
 //! A receiver with `auth` has an [`Authenticator`], which knows senders by what they show: a bearer token, a user and a
-//! password, or the certificate of their connection. Those of the table of tenants have an [`SenderIdentity`], which goes with the
+//! password, or the certificate of their connection. Those of the table of tenants have a [`SenderIdentity`], which goes with the
 //! request into the intake. All others are refused, counted and told of by [`failures`].
 //!
 //! A credential is taken out of the head that it comes in, so that nothing behind this module can keep or show it.
@@ -22,11 +22,12 @@ use ::http::header::AUTHORIZATION;
 use ::http::request::Parts;
 
 use self::credential::{MalformedCredential, ShownCredential, user_password};
+use self::failures::{NetworkStanding, network_of};
 use self::htpasswd::Verified;
 use super::caller::Peer;
 use super::intake::Intake;
 use super::{Caller, ListenerSettings};
-use crate::tenants::{SenderLookup, Table, Tenant, Tenants};
+use crate::tenants::{Sender, SenderLookup, Table, Tenant, Tenants};
 
 pub use bearer::BearerTokens;
 pub(super) use certificate::names_of;
@@ -54,8 +55,21 @@ pub enum Authenticator {
 pub struct SenderIdentity {
     /// Whose sender it is, as its row was when the request came.
     pub tenant: Arc<Tenant>,
-    /// The position in the tenant's `senders`.
-    pub sender: usize,
+    /// The sender's position in the tenant's `senders`.
+    position: usize,
+}
+
+impl SenderIdentity {
+    /// The sender at this position of the tenant's `senders`, where there has to be one.
+    pub fn new(tenant: Arc<Tenant>, position: usize) -> Self {
+        debug_assert!(position < tenant.senders.len(), "a tenant's sender is one of its `senders`");
+        Self { tenant, position }
+    }
+
+    /// Which of the tenant's senders it is.
+    pub fn sender(&self) -> &Sender {
+        &self.tenant.senders[self.position]
+    }
 }
 
 /// Why a request is not taken, and what there is to say about that in the log.
@@ -78,18 +92,32 @@ impl From<MalformedCredential> for AuthRefusal {
     }
 }
 
-/// Finds out who sends a request, where its receiver asks for that. Somebody who has failed often waits for the answer.
+/// Finds out who sends a request, where its receiver asks for that. Somebody who has failed often waits for the answer, or is
+/// not looked at.
 pub(super) async fn authenticate(
     intake: &Intake,
     settings: &ListenerSettings,
     head: &mut Parts,
 ) -> Result<Option<SenderIdentity>, AuthFailure> {
     let Some(authenticator) = settings.auth.as_deref() else { return Ok(None) };
-    match authenticator.identify(&intake.tenants, head).await {
+    let failures = &intake.counters.auth_failures;
+    let network = head.extensions.get().map(|peer: &Peer| network_of(peer.address.ip()));
+    let standing = network.map_or(NetworkStanding::New, |network| failures.standing(network));
+    let identified = match standing {
+        NetworkStanding::Barred => Err(AuthFailure::TooManyFailures.into()),
+        NetworkStanding::New | NetworkStanding::HasFailed => {
+            authenticator.identify(&intake.tenants, head).await
+        }
+    };
+    match identified {
         Ok(identity) => {
-            if let Some(SenderIdentity { tenant, sender }) = &identity {
+            if let (NetworkStanding::HasFailed, Some(network)) = (standing, network) {
+                failures.note_right(network);
+            }
+            if let Some(identity) = &identity {
+                let (tenant, sender) = (&identity.tenant, identity.sender());
                 let from = head.extensions.get().map(|peer: &Peer| peer.address);
-                intake.tenants.account(&tenant.id).totals().note_sender(&tenant.senders, *sender, from);
+                intake.tenants.account(&tenant.id).totals().note_sender(sender, &tenant.senders, from);
             }
             Ok(identity)
         }
@@ -99,7 +127,7 @@ pub(super) async fn authenticate(
                 intake.tenants.account(tenant).totals().count_refused_request();
             }
             // In a box, since it is rare.
-            Box::pin(intake.counters.auth_failures.add(&Caller::of(settings, head, None), refusal)).await;
+            Box::pin(failures.add(&Caller::of(settings, head, None), refusal)).await;
             Err(failure)
         }
     }
@@ -181,7 +209,7 @@ fn identify(
         SenderLookup::Sender { tenant, .. } if tenant.paused => {
             Err(AuthRefusal { tenant: Some(tenant.id.clone()), ..AuthFailure::Paused.into() })
         }
-        SenderLookup::Sender { tenant, sender } => Ok(SenderIdentity { tenant: tenant.clone(), sender }),
+        SenderLookup::Sender { tenant, position } => Ok(SenderIdentity::new(tenant.clone(), position)),
         SenderLookup::Unknown => Err(AuthFailure::Unknown.into()),
         SenderLookup::Expired => Err(AuthFailure::Expired.into()),
         SenderLookup::Unavailable => Err(AuthFailure::Unavailable.into()),

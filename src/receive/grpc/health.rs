@@ -19,6 +19,9 @@ use crate::rpc::{Code, MEDIA_TYPE, framed};
 /// The service's name.
 pub(super) const SERVICE: &str = "grpc.health.v1.Health";
 
+/// Bytes of a request, as sent and again after decompression. It has the name of a service, and comes from anybody.
+pub(super) const LARGEST_REQUEST: u64 = 4096;
+
 /// What there is to be healthy: the whole, and each service.
 const SERVICES: [&str; 4] = [
     "",

@@ -77,8 +77,12 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     }
     let patience = timeout(&head.headers);
     let deadline = patience.and_then(|left| Instant::now().checked_add(left));
+    let largest = settings.max_request_body_size;
     let limits = Limits {
-        size: settings.max_request_body_size,
+        size: match call {
+            Call::Export(_) => largest,
+            Call::HealthCheck | Call::HealthWatch => largest.min(health::LARGEST_REQUEST),
+        },
         timeout: patience.map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
         budget: otlp.budget.clone(),
         arrives: true,

@@ -60,7 +60,9 @@ fn table(changes: Vec<RowChange>) -> Table {
 /// What is answered to a token: whose it is, or why it is nobody's.
 fn whose(table: &Table, token: &str) -> String {
     match table.by_token(token.as_bytes(), NOW) {
-        SenderLookup::Sender { tenant, sender } => format!("{}/{}", tenant.id, tenant.senders[sender].name),
+        SenderLookup::Sender { tenant, position } => {
+            format!("{}/{}", tenant.id, tenant.senders[position].name)
+        }
         other => format!("{other:?}"),
     }
 }
@@ -88,7 +90,7 @@ fn a_credential_finds_its_sender_and_no_other() {
     assert_eq!(whose(&table, "tw"), "Unknown");
     assert_eq!(whose(&table, "twoo"), "Unknown");
     let name = |found: SenderLookup<'_>| match found {
-        SenderLookup::Sender { tenant, sender } => tenant.senders[sender].name.to_string(),
+        SenderLookup::Sender { tenant, position } => tenant.senders[position].name.to_string(),
         other => format!("{other:?}"),
     };
     assert_eq!(name(table.by_basic(b"globex", b"pass", NOW)), "basic");
