@@ -254,6 +254,27 @@ async fn without_auth_the_attribute_decides_and_unknown_says_what_becomes_of_oth
 }
 
 #[tokio::test]
+async fn a_sender_of_acme_that_names_globex_in_the_key_sends_as_acme() {
+    let up = sinks::recording().await;
+    let yaml = config(&up, ROWS).replace("key: '{{ tenant.id }}'", "key: service.name");
+    let sluice = Sluice::start(&yaml).await;
+    let in_the_key = ("service.name", "globex");
+    let in_both = [in_the_key, ("tenant.id", "globex")];
+    assert_eq!(post_as(&sluice, "acme", log(&[in_the_key], "in the key")).await.status, 200);
+    assert_eq!(post_as(&sluice, "acme", log(&in_both, "in both")).await.status, 403);
+    let body = request(&[entry(&in_both, "in both"), entry(&[in_the_key], "beside both")]);
+    let (rejected, message) = partial(&post_as(&sluice, "acme", body).await);
+    assert!(rejected == 1 && message.contains("`globex`"), "{message}");
+    let metrics = sluice.settled().await;
+    assert_eq!(metrics.exported("otlp_http/up", "delivered"), 2.0);
+    assert_eq!(arrived(&up), [as_of("beside both", "acme"), as_of("in the key", "acme")]);
+    let page = sluice.api("/api/v1/streams").await;
+    let of: Vec<_> =
+        page["streams"].as_array().unwrap().iter().map(|one| (&one["tenant"], &one["key"])).collect();
+    assert_eq!(of, [(&"acme".into(), &"globex".into())], "globex has no stream");
+}
+
+#[tokio::test]
 async fn two_tenants_of_one_key_have_streams_of_their_own() {
     let up = sinks::recording().await;
     let yaml = config(&up, ROWS).replace("key: '{{ tenant.id }}'", "key: service.name");
