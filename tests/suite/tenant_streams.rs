@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+use parking_lot::Mutex;
 use prost::Message as _;
 use serde_json::Value;
 use sluice::cli::sink::{Fault, Sink};
@@ -16,31 +17,37 @@ use sluice::otlp::Signal;
 use sluice::run::{self, Role};
 use sluice::tenants::SenderLookup;
 use tempfile::TempDir;
+use tokio::time::MissedTickBehavior;
 use tonic::Code;
 
 use crate::support::grpc::{call, export, framed};
 use crate::support::http::Answer;
 use crate::support::payload::{attribute, entries, entry_of, request, resource, resource_of, texts};
+use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
 use crate::support::{PATIENCE, Sluice, SluiceProcess, eventually};
 
 /// Two receivers, of which `otlp/outside` asks the table of tenants who sends; one exporter and one route for all.
 fn config(up: &Sink, tenants: &str) -> String {
+    config_to(&up.url(), tenants)
+}
+
+/// The same for an upstream of this address.
+fn config_to(up: &str, tenants: &str) -> String {
     format!(
         "receivers:\n\
          \x20 otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0, auth: {{ authenticator: tenants }} }} }} }}\n\
          \x20 otlp/inside: {{ protocols: {{ grpc: {{ endpoint: 127.0.0.1:0 }} }} }}\n\
          exporters:\n\
          \x20 otlp_http/up:\n\
-         \x20   endpoint: {}\n\
+         \x20   endpoint: {up}\n\
          \x20   compression: none\n\
          \x20   headers: {{ Authorization: 'Bearer {{{{ tenant.token }}}}', X-Tenant: '{{{{ tenant.id }}}}' }}\n\
          \x20   retry_on_failure: {{ initial_interval: 50ms, max_interval: 1h }}\n\
          \x20   sending_queue: {{ batch: {{ flush_timeout: 1ms }} }}\n\
          routes: [{{ tenants: '*', key: '{{{{ tenant.id }}}}', exporters: [otlp_http/up] }}]\n\
          dead_letter: {{ directory: '@DIR@/letters' }}\n\
-         tenants:\n{tenants}",
-        up.url()
+         tenants:\n{tenants}"
     )
 }
 
@@ -414,44 +421,105 @@ async fn of_two_credentials_the_next_is_tried_when_one_is_refused_and_the_one_th
     assert_eq!(arrived(&up).last().unwrap(), &as_of("4", "acme"));
 }
 
+/// Senders of a tenant whose tokens change: each has a stream of its own, and shows the newest token.
+struct RotatedSenders {
+    /// The newest token, and the one that each sender shows just now.
+    tokens: Mutex<(usize, [usize; Self::COUNT])>,
+    done: AtomicBool,
+}
+
+impl RotatedSenders {
+    const COUNT: usize = 4;
+
+    fn new() -> Self {
+        Self { tokens: Mutex::new((0, [0; Self::COUNT])), done: AtomicBool::new(false) }
+    }
+
+    /// Sends one record after the other until it is done; returns how many it has sent.
+    async fn send(&self, sluice: &Sluice, sender: usize) -> usize {
+        let stream = sender.to_string();
+        for number in 0.. {
+            if self.done.load(Ordering::Acquire) {
+                return number;
+            }
+            let token = {
+                let mut tokens = self.tokens.lock();
+                tokens.1[sender] = tokens.0;
+                tokens.0
+            };
+            let authorization = format!("Bearer in-{token}");
+            let body = log(&[("service.name", &stream)], &format!("{sender} {number}"));
+            let answer = sluice.post_with(Signal::Logs, body, &[("authorization", &authorization)]).await;
+            assert_eq!(
+                (answer.status, answer.partial(Signal::Logs)),
+                (200, None),
+                "record {number} of sender {sender} by token {token}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        unreachable!("there are numbers enough")
+    }
+
+    /// From now on they show this token, which is known.
+    fn show(&self, token: usize) {
+        self.tokens.lock().0 = token;
+    }
+
+    /// Waits until nobody shows a token older than this one, as whoever ends a token should.
+    async fn have_left_all_before(&self, token: usize) {
+        eventually("nobody shows an older token", async || {
+            self.tokens.lock().1.iter().all(|shown| *shown >= token).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_tokens_of_a_tenant_change_a_hundred_times_under_load_and_nothing_is_lost_refused_or_reordered()
-{
+async fn both_tokens_of_a_tenant_change_a_hundred_times_in_ten_seconds_and_nothing_is_lost_refused_or_reordered()
+ {
     const CHANGES: usize = 100;
-    let up = sinks::recording().await;
+    // The upstream takes the newest token alone, and tells what it took by which.
+    let (newest, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let up = Scripted::new({
+        let (newest, taken) = (newest.clone(), taken.clone());
+        move |asked| {
+            let token = newest.load(Ordering::SeqCst);
+            if asked.headers["authorization"] != format!("Bearer out-{token}") {
+                return Said::new(401, &[], "");
+            }
+            let texts = entries(&asked.body).into_iter().flat_map(|entry| texts(Signal::Logs, &entry));
+            taken.lock().extend(texts.map(|text| (text, token)));
+            Said::new(200, &[("content-type", "application/x-protobuf")], "")
+        }
+    })
+    .await;
     let rows = Rows::new(&[]);
-    // Each token is good until the one after the next is there, as with an overlap.
+    // Three tokens of senders are good, and the upstream's next one is known before it counts.
     let write = |number: usize| {
-        let former = number.saturating_sub(1);
-        let senders = format!(
-            "senders: [{{ name: new, token: in-{number} }}{}]",
-            if number > 0 { format!(", {{ name: old, token: in-{former} }}") } else { String::new() }
-        );
-        rows.write("acme", &format!("{senders}, values: {{ token: [out-{number}, out-{former}] }}"));
+        let senders: Vec<_> = (number.saturating_sub(2)..=number)
+            .map(|number| format!("{{ name: web-{number}, token: in-{number} }}"))
+            .collect();
+        let next = number + 1;
+        let row =
+            format!("senders: [{}], values: {{ token: [out-{number}, out-{next}] }}", senders.join(", "));
+        rows.write("acme", &row);
     };
     write(0);
-    let sluice = Arc::new(rows.start(&up).await);
-    let (current, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let sending = tokio::spawn({
-        let (sluice, current, done) = (sluice.clone(), current.clone(), done.clone());
-        async move {
-            let mut sent = Vec::new();
-            while !done.load(Ordering::Acquire) {
-                let text = format!("{:06}", sent.len());
-                let authorization = format!("Bearer in-{}", current.load(Ordering::Acquire));
-                let headers = [("authorization", authorization.as_str())];
-                let answer = sluice.post_with(Signal::Logs, log(&[], &text), &headers).await;
-                assert_eq!(
-                    (answer.status, answer.partial(Signal::Logs)),
-                    (200, None),
-                    "{text} by {authorization}"
-                );
-                sent.push(text);
-            }
-            sent
-        }
-    });
+    let yaml = config_to(&up.url(), &rows.section()).replace("key: '{{ tenant.id }}'", "key: service.name");
+    let sluice = Arc::new(watching(&yaml).await);
+    let senders = Arc::new(RotatedSenders::new());
+    let sending: Vec<_> = (0..RotatedSenders::COUNT)
+        .map(|sender| {
+            let (sluice, senders) = (sluice.clone(), senders.clone());
+            tokio::spawn(async move { senders.send(&sluice, sender).await })
+        })
+        .collect();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 1..=CHANGES {
+        pace.tick().await;
+        senders.have_left_all_before(number.saturating_sub(2)).await;
+        newest.store(number, Ordering::SeqCst);
         write(number);
         let token = format!("in-{number}");
         eventually("the row is in use", async || {
@@ -462,14 +530,25 @@ async fn both_tokens_of_a_tenant_change_a_hundred_times_under_load_and_nothing_i
             found.then_some(())
         })
         .await;
-        current.store(number, Ordering::Release);
+        senders.show(number);
     }
-    done.store(true, Ordering::Release);
-    let sent = sending.await.unwrap();
-    sluice.settled().await;
-    assert_eq!(up.texts(Signal::Logs), sent);
-    let used: BTreeSet<_> = arrived(&up).into_iter().map(|(_, credential, _)| credential).collect();
-    assert!(used.len() > CHANGES / 2, "{} outbound tokens were used for {} requests", used.len(), sent.len());
+    senders.done.store(true, Ordering::Release);
+    let mut sent = Vec::new();
+    for sender in sending {
+        sent.push(sender.await.unwrap());
+    }
+    let metrics = sluice.settled().await;
+    let taken = std::mem::take(&mut *taken.lock());
+    assert_eq!(taken.len(), sent.iter().sum::<usize>());
+    for (sender, sent) in sent.into_iter().enumerate() {
+        let own = format!("{sender} ");
+        let arrived: Vec<_> = taken.iter().filter_map(|(text, _)| text.strip_prefix(&own)).collect();
+        assert_eq!(arrived, (0..sent).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+    let used: BTreeSet<_> = taken.iter().map(|(_, token)| token).collect();
+    assert!(used.len() > CHANGES / 2, "{} outbound tokens were used for {} records", used.len(), taken.len());
+    let refused = metrics.sum("sluice_export_attempts_total", &[("code", "401")]);
+    assert!(refused >= 10.0, "tokens that had ended were shown {refused} times");
 }
 
 #[tokio::test]
