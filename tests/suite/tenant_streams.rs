@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 use tonic::Code;
 
 use crate::support::grpc::{call, export, framed};
+use crate::support::grpc_upstream::{GrpcUpstream, Reply};
 use crate::support::http::Answer;
 use crate::support::payload::{attribute, entries, entry_of, request, resource, resource_of, texts};
 use crate::support::scripted::{Said, Scripted};
@@ -690,8 +691,10 @@ async fn values_of_rows_change_nothing_around_them_wherever_they_stand() {
         .replace("routes: [{ tenants", "routes: [{ signals: [logs], tenants")
         .replace("Bearer {{ tenant.token }}", "Bearer x");
     let sluice = watching(&yaml).await;
-    let long = "a".repeat(4096);
+    let long = "a".repeat(8192);
     for (value, path) in [
+        ("a\\r\\nHost: b", "/in/a%0D%0AHost%3A%20b/v1/logs?q=a%0D%0AHost%3A%20b"),
+        ("a\\0b", "/in/a%00b/v1/logs?q=a%00b"),
         ("a/../b", "/in/a%2F..%2Fb/v1/logs?q=a%2F..%2Fb"),
         ("a?b=c&d", "/in/a%3Fb%3Dc%26d/v1/logs?q=a%3Fb%3Dc%26d"),
         ("a#b", "/in/a%23b/v1/logs?q=a%23b"),
@@ -724,6 +727,140 @@ async fn values_of_rows_change_nothing_around_them_wherever_they_stand() {
     }
     let paths: BTreeSet<_> = up.taken().into_iter().map(|taken| taken.path).collect();
     assert!(paths.iter().all(|path| !path.contains("/../") && !path.contains("/./")), "{paths:?}");
+}
+
+#[tokio::test]
+async fn values_in_the_routing_key_change_nothing_around_them_wherever_they_stand() {
+    let up = sinks::recording().await;
+    let yaml = config(&up, ROWS)
+        .replace(
+            "exporters:\n  otlp_http/up:\n",
+            &format!(
+                "exporters:\n\
+                 \x20 otlp_http/path:\n\
+                 \x20   endpoint: '{}/in/{{{{ key }}}}'\n\
+                 \x20   headers: {{ Authorization: 'Bearer {{{{ tenant.token }}}}', X-Tenant: '{{{{ tenant.id }}}}' }}\n\
+                 \x20 otlp_http/up:\n",
+                up.url()
+            ),
+        )
+        .replace("X-Tenant: '{{ tenant.id }}' }\n    retry", "X-Tenant: '{{ tenant.id }}', X-Key: '{{ key }}' }\n    retry")
+        .replace(
+            "routes: [{ tenants: '*', key: '{{ tenant.id }}', exporters: [otlp_http/up] }]",
+            "routes: [{ signals: [logs], key: service.name, exporters: [otlp_http/path] }, { key: service.name, exporters: [otlp_http/up] }]",
+        );
+    let sluice = Sluice::start(&yaml).await;
+    let (longest, too_long) = ("a".repeat(512), "a".repeat(8192));
+    // What stands in the path, and whether a header takes it.
+    let values = [
+        ("globex", Some("globex"), true),
+        ("acme/../globex", Some("acme%2F..%2Fglobex"), true),
+        ("..", None, true),
+        (".", None, true),
+        ("a@b", Some("a%40b"), true),
+        ("a#b", Some("a%23b"), true),
+        ("a?b=c&d", Some("a%3Fb%3Dc%26d"), true),
+        ("%2e%2e", Some("%252e%252e"), true),
+        ("．．", Some("%EF%BC%8E%EF%BC%8E"), false),
+        ("ü", Some("%C3%BC"), false),
+        (" a", Some("%20a"), false),
+        ("{{ tenant.token }}", Some("%7B%7B%20tenant.token%20%7D%7D"), true),
+        (&longest, Some(&longest), true),
+        // No keys at all.
+        ("a\r\nX-Injected: b", None, false),
+        ("a\0b", None, false),
+        (&too_long, None, false),
+    ];
+    for (value, path, header) in values {
+        let named = [("service.name", value)];
+        for (signal, is_taken) in [(Signal::Logs, path.is_some()), (Signal::Traces, header)] {
+            let body = request(&[entry_of(signal, resource(&named), &["x"])]);
+            let answer = sluice.post_with(signal, body, &[("authorization", "Bearer acme-in")]).await;
+            assert_eq!(
+                (answer.status, answer.partial(signal).is_none()),
+                (200, is_taken),
+                "{value:?}: {answer:?}"
+            );
+        }
+    }
+    sluice.settled().await;
+    let taken = up.taken();
+    assert!(taken.iter().all(|taken| taken.headers["authorization"] == "Bearer acme-out"));
+    assert!(
+        taken
+            .iter()
+            .all(|taken| taken.headers["x-tenant"] == "acme" && !taken.headers.contains_key("x-injected"))
+    );
+    let paths: BTreeSet<_> = taken.iter().filter_map(|taken| taken.path.strip_prefix("/in/")).collect();
+    let expected: Vec<_> =
+        values.iter().filter_map(|(_, path, _)| path.map(|path| format!("{path}/v1/logs"))).collect();
+    assert_eq!(paths, expected.iter().map(String::as_str).collect());
+    let keys: BTreeSet<_> = taken
+        .iter()
+        .filter_map(|taken| taken.headers.get("x-key"))
+        .map(|key| key.to_str().unwrap())
+        .collect();
+    assert_eq!(keys, values.iter().filter(|(.., header)| *header).map(|(value, ..)| *value).collect());
+}
+
+#[tokio::test]
+async fn calls_of_grpc_go_where_the_row_says_with_its_credential_and_the_next_one_where_that_is_refused() {
+    let up = GrpcUpstream::new(|call| {
+        let of = |name| call.metadata.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if of("authorization") == format!("Bearer {}-out", of("x-tenant")) {
+            Reply::Take
+        } else {
+            Reply::Refuse(tonic::Status::unauthenticated("it has ended"))
+        }
+    });
+    let (host, port) = (up.address.ip().to_string(), up.address.port());
+    let values = |id: &str, host: &str, tokens: &str| {
+        row(id, &format!("values: {{ host: \"{host}\", port: {port}, token: {tokens} }}"))
+    };
+    let rows = Rows::new(&[
+        ("acme", &values("acme", &host, "[acme-old, acme-out]")),
+        ("globex", &values("globex", &host, "globex-out")),
+    ]);
+    let yaml = config_to("'http://{{ tenant.host }}:{{ tenant.port }}'", &rows.section())
+        .replace("otlp_http/up", "otlp_grpc/up");
+    let sluice = watching(&yaml).await;
+    for text in ["1", "2", "3"] {
+        for tenant in ["acme", "globex"] {
+            assert_eq!(post_as(&sluice, tenant, log(&[], &format!("{tenant} {text}"))).await.status, 200);
+            sluice.settled().await;
+        }
+    }
+    // What can stand neither in metadata nor in an address is not sent, and what is queued goes by the row that comes next.
+    for (host, tokens) in [
+        (&*host, "\"a\\r\\nx-tenant: globex\""),
+        (&*host, "\"a\\0\""),
+        (&*host, "\"ü\""),
+        ("user@evil.example", "acme-out"),
+        ("evil.example#", "acme-out"),
+        ("%2e%2e", "acme-out"),
+    ] {
+        rows.write("acme", &values("acme", host, tokens));
+        eventually("it is held", async || {
+            assert_eq!(post_as(&sluice, "acme", log(&[], "acme")).await.status, 200);
+            let page = sluice.api("/api/v1/streams?tenant=acme").await;
+            let stream = &page["streams"][0];
+            (stream["state"] == "held" && stream["last_error"]["code"] == "no_destination").then_some(())
+        })
+        .await;
+        rows.write("acme", &values("acme", &up.address.ip().to_string(), "acme-out"));
+        sluice.settled().await;
+    }
+    let calls = up.calls();
+    let refused: Vec<_> = calls.iter().filter(|call| !call.taken).collect();
+    assert_eq!(refused.len(), 1, "the credential that was taken is kept: {refused:?}");
+    assert_eq!(refused[0].metadata.get("authorization").unwrap(), "Bearer acme-old");
+    for tenant in ["acme", "globex"] {
+        let of_tenant =
+            calls.iter().filter(|call| call.taken && call.metadata.get("x-tenant").unwrap() == tenant);
+        let texts: Vec<_> = of_tenant.flat_map(|call| &call.texts).collect();
+        assert!(texts.iter().all(|text| text.starts_with(tenant)), "{texts:?}");
+        assert_eq!(texts[..3], [1, 2, 3].map(|number| format!("{tenant} {number}")).each_ref());
+    }
 }
 
 #[tokio::test]
@@ -850,11 +987,28 @@ async fn a_row_that_gives_no_host_port_or_header_holds_its_stream_and_nothing_go
         "evil.example\\\\",
     ]
     .map(|host| values(host, port, "fine"));
-    let ports = ["99999", "65536", "0", "", "x", "-1", "4318/x", "80@evil.example", "80#", "８０"]
-        .map(|port| values(host, port, "fine"));
+    let ports = [
+        "99999",
+        "65536",
+        "0",
+        "",
+        "x",
+        "-1",
+        "4318/x",
+        "80@evil.example",
+        "80#",
+        "８０",
+        "80\\r\\nHost: b",
+        "80\\0",
+        &"1".repeat(8192),
+    ]
+    .map(|port| values(host, port, "fine"));
     let names = ["a\\r\\nX-Injected: b", "a\\nb", "a\\0b", "ü", "．．", " a", "a ", "\\t"]
         .map(|name| values(host, port, name));
-    for bad in hosts.iter().chain(&ports).chain(&names) {
+    // A name so long is one that nobody has.
+    let nowhere = values(&long, port, "fine");
+    let bad = hosts.iter().chain(&ports).chain(&names).map(|bad| (bad, "held", "no_destination"));
+    for (bad, state, code) in bad.chain([(&nowhere, "backing_off", "connect")]) {
         rows.write("acme", bad);
         // Until the row is in use, it is sent by the one before.
         eventually("it is held", async || {
@@ -862,7 +1016,7 @@ async fn a_row_that_gives_no_host_port_or_header_holds_its_stream_and_nothing_go
             sent += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
             let stream = stream().await;
-            (stream["state"] == "held" && stream["last_error"]["code"] == "no_destination").then_some(())
+            (stream["state"] == state && stream["last_error"]["code"] == code).then_some(())
         })
         .await;
         rows.write("acme", &good);
