@@ -366,10 +366,10 @@ fn row(id: &str, rest: &str) -> String {
     format!("senders: [{{ name: web, token: {id}-in }}], {rest}")
 }
 
-#[tokio::test]
-async fn a_changed_row_is_used_at_the_next_attempt_for_what_is_queued_as_well() {
+/// Has a stream wait for an hour because its upstream answers so, and changes its row.
+async fn is_tried_at_once_after(status: u16, state: &str) {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(401));
+    up.set_fault(Fault::status(status));
     let rows = Rows::new(&[("acme", &row("acme", "values: { token: expired }"))]);
     // What wakes it is the change, and not its own wait.
     let yaml = config(&up, &rows.section()).replace("initial_interval: 50ms", "initial_interval: 1h");
@@ -377,9 +377,9 @@ async fn a_changed_row_is_used_at_the_next_attempt_for_what_is_queued_as_well() 
     for text in ["1", "2", "3"] {
         assert_eq!(post_as(&sluice, "acme", log(&[], text)).await.status, 200);
     }
-    eventually("it is held", async || {
+    eventually(state, async || {
         let page = sluice.api("/api/v1/streams").await;
-        (page["streams"][0]["state"] == "held").then_some(())
+        (page["streams"][0]["state"] == state).then_some(())
     })
     .await;
     up.clear_faults();
@@ -387,8 +387,17 @@ async fn a_changed_row_is_used_at_the_next_attempt_for_what_is_queued_as_well() 
     up.wait_for_records(3, PATIENCE).await.unwrap();
     sluice.settled().await;
     assert_eq!(up.texts(Signal::Logs), ["1", "2", "3"]);
-    let of_row: Vec<_> = arrived(&up);
-    assert_eq!(of_row, [as_of("1", "acme"), as_of("2", "acme"), as_of("3", "acme")]);
+    assert_eq!(arrived(&up), [as_of("1", "acme"), as_of("2", "acme"), as_of("3", "acme")]);
+}
+
+#[tokio::test]
+async fn a_changed_row_is_used_at_once_for_what_is_queued_behind_a_refused_credential() {
+    is_tried_at_once_after(401, "held").await;
+}
+
+#[tokio::test]
+async fn a_changed_row_is_used_at_once_for_what_waits_to_be_tried_again() {
+    is_tried_at_once_after(503, "backing_off").await;
 }
 
 #[tokio::test]
