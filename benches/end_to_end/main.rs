@@ -5,7 +5,8 @@
 //! `wires` does the same for each way in and out: JSON, gRPC, compression, TLS.
 //! `streams`, `stalled`, `overload`, `hanging`, `tenants` and `journal` look at Sluice alone: 100,000 live streams; an upstream
 //! that hangs while senders push; one that is slower than they are; what streams that hang take from others of their upstream;
-//! what it costs that each tenant has a credential of its own; and what it costs that everything is on disk before it is acknowledged.
+//! what it costs that each tenant has a credential of its own, and what reading their table takes; and what it costs that everything
+//! is on disk before it is acknowledged.
 //! Load generator and upstream are `sluice send` and `sluice sink`, inside this process; each proxy is a process of
 //! its own, started with a configuration made here, whose CPU and memory are read from `/proc`.
 
@@ -76,7 +77,7 @@ enum Mode {
     Overload(overload::OverloadArguments),
     /// A thousand streams that hang, beside a thousand that don't.
     Hanging(hanging::HangingArguments),
-    /// A credential for each of up to 100,000 tenants, beside one for all.
+    /// A credential for each of up to 100,000 tenants, beside one for all, and their table: reading it, and changing a row.
     Tenants(tenants::TenantsArguments),
     /// The journal: acknowledging, beside the disk it is on, and reading a backlog back.
     Journal(journal::JournalArguments),

@@ -111,15 +111,17 @@ fn inspect_until_still(disk: &dyn Disk, verify: bool) -> io::Result<Inspection> 
     loop {
         tries += 1;
         match inspect_once(disk, verify) {
-            // A segment went between two looks.
+            // A segment went between two looks: what was in it may be in one that was not there yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
-            Ok(inspection) if inspection.has_missing() && tries < TRIES => {}
-            done => return done,
+            Ok((inspection, has_lost_files))
+                if (has_lost_files || inspection.has_missing()) && tries < TRIES => {}
+            done => return done.map(|(inspection, _)| inspection),
         }
     }
 }
 
-fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<Inspection> {
+/// What is there, and whether files went meanwhile.
+fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<(Inspection, bool)> {
     let mut survey = survey(disk)?;
     if let Some((file, version)) = survey.other_version {
         let why =
@@ -132,13 +134,14 @@ fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<Inspection> {
         }
     }
     let Survey { spares, .. } = &survey;
-    Ok(Inspection {
+    let inspection = Inspection {
         spare_segments: spares.len() as u64,
         spare_bytes: spares.iter().map(|(_, length)| length).sum(),
         damage: survey.damage(),
         streams: streams(disk, &survey)?,
         segments: survey.segments.values().map(InspectedSegment::of).collect(),
-    })
+    };
+    Ok((inspection, survey.has_lost_files))
 }
 
 fn streams(disk: &dyn Disk, survey: &Survey) -> io::Result<Vec<InspectedStream>> {

@@ -27,6 +27,8 @@ pub(super) struct Survey {
     pub(super) unusable: Vec<(String, String)>,
     pub(super) empty: Vec<String>,
     pub(super) missing: Vec<u64>,
+    /// Whether files went after they were listed.
+    pub(super) has_lost_files: bool,
     /// A file of another version.
     pub(super) other_version: Option<(String, u32)>,
 }
@@ -77,7 +79,7 @@ pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
                 Some(Err(Unusable::Unreadable(error))) => {
                     survey.unusable.push((name, format!("can't be read: {error}")));
                 }
-                None => {}
+                None => survey.has_lost_files = true,
             }
         }
     }
@@ -129,10 +131,12 @@ impl Survey {
         let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
         for (id, (file, length, header)) in headers.into_iter().rev() {
             let found = read_segment(disk, file, length, header, ends.get(&id).copied());
-            if let Some(found) = unless_gone(found)? {
-                ends.extend(found.before.iter().copied());
-                self.segments.insert(id, found);
-            }
+            let Some(found) = unless_gone(found)? else {
+                self.has_lost_files = true;
+                continue;
+            };
+            ends.extend(found.before.iter().copied());
+            self.segments.insert(id, found);
         }
         Ok(())
     }

@@ -14,10 +14,11 @@ use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::Role;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, resume, timeout};
 use tonic::Code;
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use crate::support::clock;
 use crate::support::grpc::{call, export, framed};
 use crate::support::http::{self, Answer};
 use crate::support::http2::Calls;
@@ -90,6 +91,24 @@ async fn code(to: SocketAddr, authorization: Option<&str>) -> Code {
         request.metadata_mut().insert("authorization", authorization.parse().unwrap());
     }
     LogsServiceClient::new(channel).export(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+/// The code of a call by a proper client that shows this certificate; nothing if there is no connection by it.
+async fn code_by_certificate(to: SocketAddr, authority: &Authority, identity: &Identity) -> Option<Code> {
+    let ca = std::fs::read_to_string(authority.path("ca.pem")).unwrap();
+    let own = tonic::transport::Identity::from_pem(&identity.certificate, &identity.key);
+    let tls = ClientTlsConfig::new()
+        .domain_name("localhost")
+        .ca_certificate(Certificate::from_pem(ca))
+        .identity(own);
+    let endpoint = Endpoint::from_shared(format!("https://{to}")).unwrap().tls_config(tls).unwrap();
+    let request = ExportLogsServiceRequest::decode(&*body()).unwrap();
+    match LogsServiceClient::new(endpoint.connect().await.ok()?).export(request).await {
+        Ok(_) => Some(Code::Ok),
+        // Of TLS 1.3 a client learns only then that its certificate was refused.
+        Err(status) if std::error::Error::source(&status).is_some() => None,
+        Err(status) => Some(status.code()),
+    }
 }
 
 /// The address of the gRPC receiver of a process.
@@ -281,8 +300,9 @@ async fn a_client_certificate_is_its_names_and_a_header_wins_over_it() {
     let rows = "
         { id: acme, senders: [{ name: mesh, certificate: { uri: 'spiffe://prod/acme' } }] },
         { id: globex, senders: [{ name: edge, certificate: { dns: globex.example.com } }, { name: web, token: globex }] },
-        { id: initech, paused: true, senders: [{ name: mesh, certificate: { cn: initech } }] }";
-    let (up, sluice, _) = start_with_tenants(&tls, rows).await;
+        { id: initech, paused: true, senders: [{ name: mesh, certificate: { cn: initech } }] },
+        { id: umbrella, senders: [{ name: mesh, certificate: { cn: 'the umbrella' } }] }";
+    let (up, sluice, grpc) = start_with_tenants(&tls, rows).await;
     let uri = |uri: &str| vec![SanType::URI(uri.try_into().unwrap())];
     let acme = clients.sign_names(uri("spiffe://prod/acme"), None);
     let status = async |identity: &Identity, headers: &[(&str, &str)], alpn: &[&str]| {
@@ -300,6 +320,8 @@ async fn a_client_certificate_is_its_names_and_a_header_wins_over_it() {
     assert_eq!(status(&acme, &[], http2).await, Some((200, Version::HTTP_2)));
     assert_eq!(status(&clients.sign("Globex.example.com"), &[], http2).await.unwrap().0, 200);
     assert_eq!(status(&clients.sign_names(vec![], Some("initech")), &[], http1).await.unwrap().0, 503);
+    let umbrella = clients.sign_names(vec![], Some("the umbrella"));
+    assert_eq!(status(&umbrella, &[], http1).await.unwrap().0, 200);
     for nobody in [
         clients.sign_names(uri("spiffe://prod/acme/x"), Some("spiffe://prod/acme")),
         clients.sign_names(uri("spiffe://prod"), Some("acme")),
@@ -311,11 +333,20 @@ async fn a_client_certificate_is_its_names_and_a_header_wins_over_it() {
     // Acme's name, signed by nobody who is asked.
     let forged = others.sign_names(uri("spiffe://prod/acme"), None);
     assert_eq!(status(&forged, &[], http1).await, None);
+    for (identity, expected) in [
+        (&acme, Some(Code::Ok)),
+        (&umbrella, Some(Code::Ok)),
+        (&clients.sign("initech"), Some(Code::Unauthenticated)),
+        (&forged, None),
+    ] {
+        assert_eq!(code_by_certificate(grpc, &authority, identity).await, expected);
+    }
     let with = |value| [("authorization", value)];
     assert_eq!(status(&acme, &with("Bearer globex"), http2).await.unwrap().0, 200);
     assert_eq!(status(&acme, &with("Bearer wrong"), http2).await.unwrap().0, 401);
     assert_eq!(status(&acme, &with(""), http1).await.unwrap().0, 401);
-    up.records(8).await;
+    sluice.settled().await;
+    assert_eq!(up.texts(Signal::Logs).len(), 12);
 }
 
 #[tokio::test]
@@ -594,25 +625,25 @@ async fn a_paused_tenant_whose_senders_go_on_is_named_once_whoever_they_are_and_
 
 #[tokio::test]
 async fn who_goes_on_guessing_is_answered_late_and_who_knows_the_token_at_the_same_address_at_once() {
+    const GUESSES: usize = 50;
     let (up, sluice, grpc) = start("s3cret").await;
-    let timed = async |token: &str| {
-        let begun = Instant::now();
-        let status = status(&sluice, token).await;
-        (status, begun.elapsed() >= Duration::from_secs(1))
-    };
-    let mut last = (0, false);
-    for guess in 0..=20 {
-        last = timed(&format!("Bearer {guess}")).await;
+    let clock = clock::hold();
+    for guess in 0..20 {
+        assert_eq!(status(&sluice, &format!("Bearer {guess}")).await, 401, "no time passes until the answer");
     }
-    assert_eq!(last, (401, true));
-    let guessing: Vec<_> = (0..50).map(|_| tokio::spawn(code(grpc, Some("Bearer guess")))).collect();
+    let guessing: Vec<_> = (0..GUESSES).map(|_| tokio::spawn(code(grpc, Some("Bearer guess")))).collect();
+    while sluice.metric("sluice_receiver_auth_failures_total", &[]).await < (20 + GUESSES) as f64 {}
     for _ in 0..10 {
-        let (status, late) = timed("Bearer s3cret").await;
-        assert!(status == 200 && !late);
+        assert_eq!(status(&sluice, "Bearer s3cret").await, 200, "no time passes until the answer");
     }
+    assert!(!guessing.iter().any(tokio::task::JoinHandle::is_finished));
+    drop(clock);
+    resume();
+    let since = Instant::now();
     for guess in guessing {
         assert_eq!(tokio::time::timeout(PATIENCE, guess).await.unwrap().unwrap(), Code::Unauthenticated);
     }
+    assert!(since.elapsed() >= Duration::from_millis(900), "a second after the guess");
     up.records(10).await;
 }
 

@@ -1,5 +1,6 @@
 //! Quotas: what a tenant may send, and what it may hold, and that nobody else notices.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,17 +8,19 @@ use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::{self, Role};
 use sluice::tenants::{QuotaUsage, TableRow};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance};
 use tonic::Code;
 
-use crate::support::gate::Gate;
+use crate::support::clock;
 use crate::support::grpc::{call, export, framed};
 use crate::support::http::{self, Answer};
 use crate::support::http2::Calls;
-use crate::support::payload::{KEY, entry_of, filler, logs, request, resource};
+use crate::support::payload::{KEY, entries, entry_of, filler, logs, request, resource, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::Wire;
 use crate::support::yaml::{LETTERS, QUICK, SINGLY};
-use crate::support::{Sluice, SluiceProcess, eventually};
+use crate::support::{Front, Sluice, SluiceProcess, eventually};
 
 /// A configuration whose receiver has these options on both protocols, with a stream for each tenant and `s2.stream`, and these rows.
 fn config(up: &str, options: &str, rows: &str) -> String {
@@ -122,11 +125,16 @@ async fn a_sender_that_is_over_its_rate_is_refused_before_its_body_is_read() {
 #[tokio::test]
 async fn whoever_comes_back_when_it_is_told_to_is_taken() {
     let (up, sluice, _) = start(&row("acme", "rate: 2KiB/s, burst: 2KiB")).await;
+    let _clock = clock::hold();
     for round in 1..=2 {
         assert_eq!(post(&sluice, "acme", body(3000)).await.status, 200);
-        let refused = post(&sluice, "acme", body(3000)).await;
-        assert_eq!((refused.status, retry_after(&refused)), (429, 1));
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Half a second is what it takes by then, and whole seconds are what it is told.
+        for earlier in [0, 400] {
+            advance(Duration::from_millis(earlier)).await;
+            let refused = post(&sluice, "acme", body(3000)).await;
+            assert_eq!((refused.status, retry_after(&refused)), (429, 1));
+        }
+        advance(Duration::from_secs(1)).await;
         up.records(round).await;
     }
 }
@@ -139,12 +147,13 @@ async fn a_burst_is_taken_at_once_and_is_a_second_of_the_rate_unless_it_is_writt
         row("initech", "rate: 10KiB/s, burst: 1"),
     ];
     let (_up, sluice, _) = start(&rows.join(", ")).await;
-    for (tenant, requests) in [("acme", 2..=3), ("globex", 20..=24), ("initech", 1..=2)] {
+    let _clock = clock::hold();
+    for (tenant, requests) in [("acme", 2), ("globex", 20), ("initech", 1)] {
         let mut taken = 0;
         while post(&sluice, tenant, body(5 << 10)).await.status == 200 {
             taken += 1;
         }
-        assert!(requests.contains(&taken), "{tenant}: {taken}");
+        assert_eq!(taken, requests, "{tenant}");
     }
 }
 
@@ -307,60 +316,150 @@ async fn under_shed_what_is_beyond_a_tenants_limit_is_cut_out_buried_and_told() 
     assert_eq!(metrics.exported("otlp_http/up", "dead_lettered"), 1.0);
 }
 
-/// A row whose data goes to the exporter's endpoint at this port.
-fn row_at(id: &str, port: u16, limits: &str) -> String {
-    row(id, limits).replace("limits:", &format!("values: {{ port: {port} }}, limits:"))
+/// Ninety-nine tenants that send, in a Sluice of their own or beside a tenant whose requests are never answered.
+struct Healthy {
+    up: Sink,
+    sluice: Sluice,
+    /// From each request to its arrival at the upstream.
+    latencies: Vec<Duration>,
+    /// From the first request of a round to the arrival of the last one.
+    rounds: Vec<Duration>,
+}
+
+impl Healthy {
+    const TENANTS: usize = 99;
+    /// That many of them send at a time.
+    const AT_ONCE: usize = 9;
+
+    /// All tenants have these limits, and all go to one upstream, which never answers what is of the tenant `stuck`.
+    async fn start(limits: &str, bounds: &str) -> Self {
+        let up = sinks::recording().await;
+        up.set_fault(Fault::hang().on_text(STUCK));
+        let ids = (0..Self::TENANTS).map(|number| format!("t{number}")).chain([STUCK.to_owned()]);
+        let rows: Vec<_> = ids.map(|id| row(&id, limits)).collect();
+        let sluice = Sluice::start(&(authenticated(&up.url(), &rows.join(", ")) + bounds)).await;
+        Self { up, sluice, latencies: Vec::new(), rounds: Vec::new() }
+    }
+
+    /// Sends a record of each tenant, and waits until they have arrived.
+    async fn round(&mut self) {
+        let round = self.rounds.len();
+        let begun = Instant::now();
+        let mut sending = JoinSet::new();
+        for first in 0..Self::AT_ONCE {
+            let front = Front::clone(&self.sluice);
+            sending.spawn(async move {
+                let mut sent = Vec::new();
+                for number in (first..Self::TENANTS).step_by(Self::AT_ONCE) {
+                    let (text, authorization) = (format!("{number} {round}"), format!("Bearer t{number}"));
+                    let (body, headers) = (logs(&[("a", &[&text])]), [("authorization", &*authorization)]);
+                    sent.push((text.clone(), Instant::now()));
+                    let answer = front.post_with(Signal::Logs, body, &headers).await;
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                }
+                sent
+            });
+        }
+        let sent: HashMap<_, _> = sending.join_all().await.into_iter().flatten().collect();
+        self.up.records(((round + 1) * Self::TENANTS) as u64).await;
+        self.rounds.push(begun.elapsed());
+        for taken in self.up.taken() {
+            for text in entries(&taken.body).iter().flat_map(|entry| texts(Signal::Logs, entry)) {
+                self.latencies.extend(sent.get(&text).map(|sent| taken.decided.duration_since(*sent)));
+            }
+        }
+    }
+
+    /// Everything has arrived in order, and nothing of it is held any more.
+    async fn have_lost_nothing(&self) {
+        let texts = self.up.texts(Signal::Logs);
+        for number in 0..Self::TENANTS {
+            let own = format!("{number} ");
+            let rounds: Vec<_> = texts.iter().filter_map(|text| text.strip_prefix(&own)).collect();
+            assert_eq!(rounds, (0..self.rounds.len()).map(|round| round.to_string()).collect::<Vec<_>>());
+            let nothing = async || (usage(&self.sluice, &format!("t{number}")).memory == 0).then_some(());
+            eventually("nothing is held any more", nothing).await;
+        }
+    }
+}
+
+/// The tenant whose requests are never answered, and what is in their records.
+const STUCK: &str = "stuck";
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Has the stuck tenant fill its share, and compares how the others fare beside it with how they fare alone, round by round.
+/// Without its limit it would take all that there is within the `bounds` of the configuration.
+async fn one_that_is_stuck_is_not_noticed(limits: &str, bounds: &str) -> QuotaUsage {
+    const ROUNDS: usize = 7;
+    let name = limits.split(':').next().unwrap();
+    let reached = format!("the tenant `{STUCK}` has reached its `limits.{name}`");
+    let (mut alone, mut beside) =
+        (Healthy::start(limits, bounds).await, Healthy::start(limits, bounds).await);
+    let front = Front::clone(&beside.sluice);
+    let push = async move |stream: usize| {
+        let body = logs(&[(&format!("s{stream}"), &[&filler(STUCK, 20_000)])]);
+        let headers = [("authorization", "Bearer stuck")];
+        let answer = front.post_with(Signal::Logs, body, &headers).await;
+        if answer.status == 503 {
+            assert_eq!(answer.error().message, reached);
+        } else {
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        answer.status
+    };
+    let mut streams = 0..;
+    let mut refused = 0;
+    while refused < 5 {
+        refused += usize::from(push(streams.next().unwrap()).await == 503);
+    }
+    for _ in 0..ROUNDS {
+        alone.round().await;
+        let (push, first) = (push.clone(), streams.start);
+        let pushing = tokio::spawn(async move {
+            for stream in first.. {
+                assert_eq!(push(stream).await, 503);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        beside.round().await;
+        assert!(!pushing.is_finished(), "it is refused for as long as it is stuck");
+        pushing.abort();
+    }
+    beside.have_lost_nothing().await;
+    for (what, alone, beside) in
+        [("latency", &alone.latencies, &beside.latencies), ("round", &alone.rounds, &beside.rounds)]
+    {
+        let (alone, beside) = (median(alone), median(beside));
+        println!("median {what}: {beside:?} beside the tenant that is stuck, {alone:?} alone");
+        assert!(beside < 3 * alone, "the others notice it");
+    }
+    usage(&beside.sluice, STUCK)
 }
 
 #[tokio::test]
-async fn one_stuck_tenant_that_fills_its_share_changes_nothing_for_ninety_nine_others() {
-    const OTHERS: usize = 99;
-    const ROUNDS: usize = 20;
-    let (stuck, up) = (Gate::start().await, sinks::recording().await);
-    let silent: SocketAddr = stuck.url().trim_start_matches("http://").parse().unwrap();
-    let mut rows = vec![row_at("stuck", silent.port(), "memory: 256KiB")];
-    rows.extend((0..OTHERS).map(|number| row_at(&format!("t{number}"), up.addr().port(), "memory: 256KiB")));
-    // Without its own limit, the stuck one would take all of the memory.
-    let yaml =
-        authenticated("http://127.0.0.1:{{ tenant.port }}", &rows.join(", ")) + "limits: { memory: 16MiB }\n";
-    let sluice = Sluice::start(&yaml).await;
-    let mut refused = 0;
-    let mut taken = 0;
-    for stream in (0..).map(|number| format!("s{number}")) {
-        let answer = post(&sluice, "stuck", logs(&[(&stream, &[&filler("", 20_000)])])).await;
-        match answer.status {
-            200 => taken += 1,
-            503 => {
-                assert_eq!(answer.error().message, "the tenant `stuck` has reached its `limits.memory`");
-                refused += 1;
-            }
-            _ => panic!("{answer:?}"),
-        }
-        if refused == 5 {
-            break;
-        }
-    }
-    // The last one into an empty stream, while a little of the share was left.
-    assert_eq!(taken, 14);
-    stuck.arrived(14).await;
-    for round in 0..ROUNDS {
-        for number in 0..OTHERS {
-            let answer =
-                post(&sluice, &format!("t{number}"), logs(&[("a", &[&format!("{number} {round}")])])).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
-        }
-        assert_eq!(post(&sluice, "stuck", body(20_000)).await.status, 503);
-    }
-    up.records((OTHERS * ROUNDS) as u64).await;
-    let texts = up.texts(Signal::Logs);
-    for number in 0..OTHERS {
-        let own = format!("{number} ");
-        let rounds: Vec<_> = texts.iter().filter_map(|text| text.strip_prefix(&own)).collect();
-        assert_eq!(rounds, (0..ROUNDS).map(|round| round.to_string()).collect::<Vec<_>>());
-        let nothing = async || (usage(&sluice, &format!("t{number}")).memory == 0).then_some(());
-        eventually("nothing is held any more", nothing).await;
-    }
-    assert!(usage(&sluice, "stuck").memory <= (256 << 10) + 20_000);
+async fn one_stuck_tenant_that_fills_its_share_of_memory_changes_nothing_for_ninety_nine_others() {
+    let stuck = one_that_is_stuck_is_not_noticed("memory: 256KiB", "limits: { memory: 16MiB }\n").await;
+    // The last one came into an empty stream, while a little of the share was left.
+    assert_eq!(stuck.streams, 14);
+    assert!(stuck.memory <= (256 << 10) + 21_000, "{stuck:?}");
+}
+
+#[tokio::test]
+async fn one_stuck_tenant_that_fills_its_share_of_streams_changes_nothing_for_ninety_nine_others() {
+    let stuck = one_that_is_stuck_is_not_noticed("streams: 10", "limits: { streams: 120 }\n").await;
+    assert_eq!(stuck.streams, 10);
+}
+
+#[tokio::test]
+async fn one_stuck_tenant_that_fills_its_share_of_the_journal_changes_nothing_for_ninety_nine_others() {
+    let journal = "journal: { directory: '@DIR@/journal', max_size: 16MiB, segment_size: 1MiB }\n";
+    let stuck = one_that_is_stuck_is_not_noticed("journal: 1MiB", journal).await;
+    assert!((900 << 10..(1 << 20) + 21_000).contains(&stuck.journal), "{stuck:?}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+use parking_lot::Mutex;
 use prost::Message as _;
 use serde_json::Value;
 use sluice::cli::sink::{Fault, Sink};
@@ -16,31 +17,38 @@ use sluice::otlp::Signal;
 use sluice::run::{self, Role};
 use sluice::tenants::SenderLookup;
 use tempfile::TempDir;
+use tokio::time::MissedTickBehavior;
 use tonic::Code;
 
 use crate::support::grpc::{call, export, framed};
+use crate::support::grpc_upstream::{GrpcUpstream, Reply};
 use crate::support::http::Answer;
 use crate::support::payload::{attribute, entries, entry_of, request, resource, resource_of, texts};
+use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
 use crate::support::{PATIENCE, Sluice, SluiceProcess, eventually};
 
 /// Two receivers, of which `otlp/outside` asks the table of tenants who sends; one exporter and one route for all.
 fn config(up: &Sink, tenants: &str) -> String {
+    config_to(&up.url(), tenants)
+}
+
+/// The same for an upstream of this address.
+fn config_to(up: &str, tenants: &str) -> String {
     format!(
         "receivers:\n\
          \x20 otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0, auth: {{ authenticator: tenants }} }} }} }}\n\
          \x20 otlp/inside: {{ protocols: {{ grpc: {{ endpoint: 127.0.0.1:0 }} }} }}\n\
          exporters:\n\
          \x20 otlp_http/up:\n\
-         \x20   endpoint: {}\n\
+         \x20   endpoint: {up}\n\
          \x20   compression: none\n\
          \x20   headers: {{ Authorization: 'Bearer {{{{ tenant.token }}}}', X-Tenant: '{{{{ tenant.id }}}}' }}\n\
          \x20   retry_on_failure: {{ initial_interval: 50ms, max_interval: 1h }}\n\
          \x20   sending_queue: {{ batch: {{ flush_timeout: 1ms }} }}\n\
          routes: [{{ tenants: '*', key: '{{{{ tenant.id }}}}', exporters: [otlp_http/up] }}]\n\
          dead_letter: {{ directory: '@DIR@/letters' }}\n\
-         tenants:\n{tenants}",
-        up.url()
+         tenants:\n{tenants}"
     )
 }
 
@@ -254,6 +262,27 @@ async fn without_auth_the_attribute_decides_and_unknown_says_what_becomes_of_oth
 }
 
 #[tokio::test]
+async fn a_sender_of_acme_that_names_globex_in_the_key_sends_as_acme() {
+    let up = sinks::recording().await;
+    let yaml = config(&up, ROWS).replace("key: '{{ tenant.id }}'", "key: service.name");
+    let sluice = Sluice::start(&yaml).await;
+    let in_the_key = ("service.name", "globex");
+    let in_both = [in_the_key, ("tenant.id", "globex")];
+    assert_eq!(post_as(&sluice, "acme", log(&[in_the_key], "in the key")).await.status, 200);
+    assert_eq!(post_as(&sluice, "acme", log(&in_both, "in both")).await.status, 403);
+    let body = request(&[entry(&in_both, "in both"), entry(&[in_the_key], "beside both")]);
+    let (rejected, message) = partial(&post_as(&sluice, "acme", body).await);
+    assert!(rejected == 1 && message.contains("`globex`"), "{message}");
+    let metrics = sluice.settled().await;
+    assert_eq!(metrics.exported("otlp_http/up", "delivered"), 2.0);
+    assert_eq!(arrived(&up), [as_of("beside both", "acme"), as_of("in the key", "acme")]);
+    let page = sluice.api("/api/v1/streams").await;
+    let of: Vec<_> =
+        page["streams"].as_array().unwrap().iter().map(|one| (&one["tenant"], &one["key"])).collect();
+    assert_eq!(of, [(&"acme".into(), &"globex".into())], "globex has no stream");
+}
+
+#[tokio::test]
 async fn two_tenants_of_one_key_have_streams_of_their_own() {
     let up = sinks::recording().await;
     let yaml = config(&up, ROWS).replace("key: '{{ tenant.id }}'", "key: service.name");
@@ -337,10 +366,10 @@ fn row(id: &str, rest: &str) -> String {
     format!("senders: [{{ name: web, token: {id}-in }}], {rest}")
 }
 
-#[tokio::test]
-async fn a_changed_row_is_used_at_the_next_attempt_for_what_is_queued_as_well() {
+/// Has a stream wait for an hour because its upstream answers so, and changes its row.
+async fn is_tried_at_once_after(status: u16, state: &str) {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(401));
+    up.set_fault(Fault::status(status));
     let rows = Rows::new(&[("acme", &row("acme", "values: { token: expired }"))]);
     // What wakes it is the change, and not its own wait.
     let yaml = config(&up, &rows.section()).replace("initial_interval: 50ms", "initial_interval: 1h");
@@ -348,9 +377,9 @@ async fn a_changed_row_is_used_at_the_next_attempt_for_what_is_queued_as_well() 
     for text in ["1", "2", "3"] {
         assert_eq!(post_as(&sluice, "acme", log(&[], text)).await.status, 200);
     }
-    eventually("it is held", async || {
+    eventually(state, async || {
         let page = sluice.api("/api/v1/streams").await;
-        (page["streams"][0]["state"] == "held").then_some(())
+        (page["streams"][0]["state"] == state).then_some(())
     })
     .await;
     up.clear_faults();
@@ -358,8 +387,17 @@ async fn a_changed_row_is_used_at_the_next_attempt_for_what_is_queued_as_well() 
     up.wait_for_records(3, PATIENCE).await.unwrap();
     sluice.settled().await;
     assert_eq!(up.texts(Signal::Logs), ["1", "2", "3"]);
-    let of_row: Vec<_> = arrived(&up);
-    assert_eq!(of_row, [as_of("1", "acme"), as_of("2", "acme"), as_of("3", "acme")]);
+    assert_eq!(arrived(&up), [as_of("1", "acme"), as_of("2", "acme"), as_of("3", "acme")]);
+}
+
+#[tokio::test]
+async fn a_changed_row_is_used_at_once_for_what_is_queued_behind_a_refused_credential() {
+    is_tried_at_once_after(401, "held").await;
+}
+
+#[tokio::test]
+async fn a_changed_row_is_used_at_once_for_what_waits_to_be_tried_again() {
+    is_tried_at_once_after(503, "backing_off").await;
 }
 
 #[tokio::test]
@@ -432,44 +470,105 @@ async fn rows_of_a_list_that_only_move_to_other_lines_wake_no_stream_and_keep_th
     assert_eq!(refused().await, 2.0, "neither the old credential nor globex is tried again");
 }
 
+/// Senders of a tenant whose tokens change: each has a stream of its own, and shows the newest token.
+struct RotatedSenders {
+    /// The newest token, and the one that each sender shows just now.
+    tokens: Mutex<(usize, [usize; Self::COUNT])>,
+    done: AtomicBool,
+}
+
+impl RotatedSenders {
+    const COUNT: usize = 4;
+
+    fn new() -> Self {
+        Self { tokens: Mutex::new((0, [0; Self::COUNT])), done: AtomicBool::new(false) }
+    }
+
+    /// Sends one record after the other until it is done; returns how many it has sent.
+    async fn send(&self, sluice: &Sluice, sender: usize) -> usize {
+        let stream = sender.to_string();
+        for number in 0.. {
+            if self.done.load(Ordering::Acquire) {
+                return number;
+            }
+            let token = {
+                let mut tokens = self.tokens.lock();
+                tokens.1[sender] = tokens.0;
+                tokens.0
+            };
+            let authorization = format!("Bearer in-{token}");
+            let body = log(&[("service.name", &stream)], &format!("{sender} {number}"));
+            let answer = sluice.post_with(Signal::Logs, body, &[("authorization", &authorization)]).await;
+            assert_eq!(
+                (answer.status, answer.partial(Signal::Logs)),
+                (200, None),
+                "record {number} of sender {sender} by token {token}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        unreachable!("there are numbers enough")
+    }
+
+    /// From now on they show this token, which is known.
+    fn show(&self, token: usize) {
+        self.tokens.lock().0 = token;
+    }
+
+    /// Waits until nobody shows a token older than this one, as whoever ends a token should.
+    async fn have_left_all_before(&self, token: usize) {
+        eventually("nobody shows an older token", async || {
+            self.tokens.lock().1.iter().all(|shown| *shown >= token).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_tokens_of_a_tenant_change_a_hundred_times_under_load_and_nothing_is_lost_refused_or_reordered()
-{
+async fn both_tokens_of_a_tenant_change_a_hundred_times_in_ten_seconds_and_nothing_is_lost_refused_or_reordered()
+ {
     const CHANGES: usize = 100;
-    let up = sinks::recording().await;
+    // The upstream takes the newest token alone, and tells what it took by which.
+    let (newest, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let up = Scripted::new({
+        let (newest, taken) = (newest.clone(), taken.clone());
+        move |asked| {
+            let token = newest.load(Ordering::SeqCst);
+            if asked.headers["authorization"] != format!("Bearer out-{token}") {
+                return Said::new(401, &[], "");
+            }
+            let texts = entries(&asked.body).into_iter().flat_map(|entry| texts(Signal::Logs, &entry));
+            taken.lock().extend(texts.map(|text| (text, token)));
+            Said::new(200, &[("content-type", "application/x-protobuf")], "")
+        }
+    })
+    .await;
     let rows = Rows::new(&[]);
-    // Each token is good until the one after the next is there, as with an overlap.
+    // Three tokens of senders are good, and the upstream's next one is known before it counts.
     let write = |number: usize| {
-        let former = number.saturating_sub(1);
-        let senders = format!(
-            "senders: [{{ name: new, token: in-{number} }}{}]",
-            if number > 0 { format!(", {{ name: old, token: in-{former} }}") } else { String::new() }
-        );
-        rows.write("acme", &format!("{senders}, values: {{ token: [out-{number}, out-{former}] }}"));
+        let senders: Vec<_> = (number.saturating_sub(2)..=number)
+            .map(|number| format!("{{ name: web-{number}, token: in-{number} }}"))
+            .collect();
+        let next = number + 1;
+        let row =
+            format!("senders: [{}], values: {{ token: [out-{number}, out-{next}] }}", senders.join(", "));
+        rows.write("acme", &row);
     };
     write(0);
-    let sluice = Arc::new(rows.start(&up).await);
-    let (current, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let sending = tokio::spawn({
-        let (sluice, current, done) = (sluice.clone(), current.clone(), done.clone());
-        async move {
-            let mut sent = Vec::new();
-            while !done.load(Ordering::Acquire) {
-                let text = format!("{:06}", sent.len());
-                let authorization = format!("Bearer in-{}", current.load(Ordering::Acquire));
-                let headers = [("authorization", authorization.as_str())];
-                let answer = sluice.post_with(Signal::Logs, log(&[], &text), &headers).await;
-                assert_eq!(
-                    (answer.status, answer.partial(Signal::Logs)),
-                    (200, None),
-                    "{text} by {authorization}"
-                );
-                sent.push(text);
-            }
-            sent
-        }
-    });
+    let yaml = config_to(&up.url(), &rows.section()).replace("key: '{{ tenant.id }}'", "key: service.name");
+    let sluice = Arc::new(watching(&yaml).await);
+    let senders = Arc::new(RotatedSenders::new());
+    let sending: Vec<_> = (0..RotatedSenders::COUNT)
+        .map(|sender| {
+            let (sluice, senders) = (sluice.clone(), senders.clone());
+            tokio::spawn(async move { senders.send(&sluice, sender).await })
+        })
+        .collect();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 1..=CHANGES {
+        pace.tick().await;
+        senders.have_left_all_before(number.saturating_sub(2)).await;
+        newest.store(number, Ordering::SeqCst);
         write(number);
         let token = format!("in-{number}");
         eventually("the row is in use", async || {
@@ -480,14 +579,25 @@ async fn both_tokens_of_a_tenant_change_a_hundred_times_under_load_and_nothing_i
             found.then_some(())
         })
         .await;
-        current.store(number, Ordering::Release);
+        senders.show(number);
     }
-    done.store(true, Ordering::Release);
-    let sent = sending.await.unwrap();
-    sluice.settled().await;
-    assert_eq!(up.texts(Signal::Logs), sent);
-    let used: BTreeSet<_> = arrived(&up).into_iter().map(|(_, credential, _)| credential).collect();
-    assert!(used.len() > CHANGES / 2, "{} outbound tokens were used for {} requests", used.len(), sent.len());
+    senders.done.store(true, Ordering::Release);
+    let mut sent = Vec::new();
+    for sender in sending {
+        sent.push(sender.await.unwrap());
+    }
+    let metrics = sluice.settled().await;
+    let taken = std::mem::take(&mut *taken.lock());
+    assert_eq!(taken.len(), sent.iter().sum::<usize>());
+    for (sender, sent) in sent.into_iter().enumerate() {
+        let own = format!("{sender} ");
+        let arrived: Vec<_> = taken.iter().filter_map(|(text, _)| text.strip_prefix(&own)).collect();
+        assert_eq!(arrived, (0..sent).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+    let used: BTreeSet<_> = taken.iter().map(|(_, token)| token).collect();
+    assert!(used.len() > CHANGES / 2, "{} outbound tokens were used for {} records", used.len(), taken.len());
+    let refused = metrics.sum("sluice_export_attempts_total", &[("code", "401")]);
+    assert!(refused >= 10.0, "tokens that had ended were shown {refused} times");
 }
 
 #[tokio::test]
@@ -668,8 +778,10 @@ async fn values_of_rows_change_nothing_around_them_wherever_they_stand() {
         .replace("routes: [{ tenants", "routes: [{ signals: [logs], tenants")
         .replace("Bearer {{ tenant.token }}", "Bearer x");
     let sluice = watching(&yaml).await;
-    let long = "a".repeat(4096);
+    let long = "a".repeat(8192);
     for (value, path) in [
+        ("a\\r\\nHost: b", "/in/a%0D%0AHost%3A%20b/v1/logs?q=a%0D%0AHost%3A%20b"),
+        ("a\\0b", "/in/a%00b/v1/logs?q=a%00b"),
         ("a/../b", "/in/a%2F..%2Fb/v1/logs?q=a%2F..%2Fb"),
         ("a?b=c&d", "/in/a%3Fb%3Dc%26d/v1/logs?q=a%3Fb%3Dc%26d"),
         ("a#b", "/in/a%23b/v1/logs?q=a%23b"),
@@ -686,15 +798,155 @@ async fn values_of_rows_change_nothing_around_them_wherever_they_stand() {
         })
         .await;
     }
+    let good = row("acme", "values: { part: good }");
     for value in ["..", "."] {
         rows.write("acme", &row("acme", &format!("values: {{ part: \"{value}\" }}")));
         eventually("it is held", async || {
             post_as(&sluice, "acme", log(&[], "y")).await;
-            let page = sluice.api("/api/v1/streams").await;
-            (page["streams"][0]["last_error"]["code"] == "no_destination").then_some(())
+            let stream = sluice.api("/api/v1/streams").await["streams"][0].clone();
+            (stream["state"] == "held" && stream["last_error"]["code"] == "no_destination").then_some(())
         })
         .await;
-        assert!(up.taken().iter().all(|taken| !taken.path.contains("/../") && !taken.path.contains("/./")));
+        // So that the next one is held for its own sake.
+        rows.write("acme", &good);
+        sluice.settled().await;
+        assert_eq!(up.taken().last().unwrap().path, "/in/good/v1/logs?q=good");
+    }
+    let paths: BTreeSet<_> = up.taken().into_iter().map(|taken| taken.path).collect();
+    assert!(paths.iter().all(|path| !path.contains("/../") && !path.contains("/./")), "{paths:?}");
+}
+
+#[tokio::test]
+async fn values_in_the_routing_key_change_nothing_around_them_wherever_they_stand() {
+    let up = sinks::recording().await;
+    let yaml = config(&up, ROWS)
+        .replace(
+            "exporters:\n  otlp_http/up:\n",
+            &format!(
+                "exporters:\n\
+                 \x20 otlp_http/path:\n\
+                 \x20   endpoint: '{}/in/{{{{ key }}}}'\n\
+                 \x20   headers: {{ Authorization: 'Bearer {{{{ tenant.token }}}}', X-Tenant: '{{{{ tenant.id }}}}' }}\n\
+                 \x20 otlp_http/up:\n",
+                up.url()
+            ),
+        )
+        .replace("X-Tenant: '{{ tenant.id }}' }\n    retry", "X-Tenant: '{{ tenant.id }}', X-Key: '{{ key }}' }\n    retry")
+        .replace(
+            "routes: [{ tenants: '*', key: '{{ tenant.id }}', exporters: [otlp_http/up] }]",
+            "routes: [{ signals: [logs], key: service.name, exporters: [otlp_http/path] }, { key: service.name, exporters: [otlp_http/up] }]",
+        );
+    let sluice = Sluice::start(&yaml).await;
+    let (longest, too_long) = ("a".repeat(512), "a".repeat(8192));
+    // What stands in the path, and whether a header takes it.
+    let values = [
+        ("globex", Some("globex"), true),
+        ("acme/../globex", Some("acme%2F..%2Fglobex"), true),
+        ("..", None, true),
+        (".", None, true),
+        ("a@b", Some("a%40b"), true),
+        ("a#b", Some("a%23b"), true),
+        ("a?b=c&d", Some("a%3Fb%3Dc%26d"), true),
+        ("%2e%2e", Some("%252e%252e"), true),
+        ("．．", Some("%EF%BC%8E%EF%BC%8E"), false),
+        ("ü", Some("%C3%BC"), false),
+        (" a", Some("%20a"), false),
+        ("{{ tenant.token }}", Some("%7B%7B%20tenant.token%20%7D%7D"), true),
+        (&longest, Some(&longest), true),
+        // No keys at all.
+        ("a\r\nX-Injected: b", None, false),
+        ("a\0b", None, false),
+        (&too_long, None, false),
+    ];
+    for (value, path, header) in values {
+        let named = [("service.name", value)];
+        for (signal, is_taken) in [(Signal::Logs, path.is_some()), (Signal::Traces, header)] {
+            let body = request(&[entry_of(signal, resource(&named), &["x"])]);
+            let answer = sluice.post_with(signal, body, &[("authorization", "Bearer acme-in")]).await;
+            assert_eq!(
+                (answer.status, answer.partial(signal).is_none()),
+                (200, is_taken),
+                "{value:?}: {answer:?}"
+            );
+        }
+    }
+    sluice.settled().await;
+    let taken = up.taken();
+    assert!(taken.iter().all(|taken| taken.headers["authorization"] == "Bearer acme-out"));
+    assert!(
+        taken
+            .iter()
+            .all(|taken| taken.headers["x-tenant"] == "acme" && !taken.headers.contains_key("x-injected"))
+    );
+    let paths: BTreeSet<_> = taken.iter().filter_map(|taken| taken.path.strip_prefix("/in/")).collect();
+    let expected: Vec<_> =
+        values.iter().filter_map(|(_, path, _)| path.map(|path| format!("{path}/v1/logs"))).collect();
+    assert_eq!(paths, expected.iter().map(String::as_str).collect());
+    let keys: BTreeSet<_> = taken
+        .iter()
+        .filter_map(|taken| taken.headers.get("x-key"))
+        .map(|key| key.to_str().unwrap())
+        .collect();
+    assert_eq!(keys, values.iter().filter(|(.., header)| *header).map(|(value, ..)| *value).collect());
+}
+
+#[tokio::test]
+async fn calls_of_grpc_go_where_the_row_says_with_its_credential_and_the_next_one_where_that_is_refused() {
+    let up = GrpcUpstream::new(|call| {
+        let of = |name| call.metadata.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if of("authorization") == format!("Bearer {}-out", of("x-tenant")) {
+            Reply::Take
+        } else {
+            Reply::Refuse(tonic::Status::unauthenticated("it has ended"))
+        }
+    });
+    let (host, port) = (up.address.ip().to_string(), up.address.port());
+    let values = |id: &str, host: &str, tokens: &str| {
+        row(id, &format!("values: {{ host: \"{host}\", port: {port}, token: {tokens} }}"))
+    };
+    let rows = Rows::new(&[
+        ("acme", &values("acme", &host, "[acme-old, acme-out]")),
+        ("globex", &values("globex", &host, "globex-out")),
+    ]);
+    let yaml = config_to("'http://{{ tenant.host }}:{{ tenant.port }}'", &rows.section())
+        .replace("otlp_http/up", "otlp_grpc/up");
+    let sluice = watching(&yaml).await;
+    for text in ["1", "2", "3"] {
+        for tenant in ["acme", "globex"] {
+            assert_eq!(post_as(&sluice, tenant, log(&[], &format!("{tenant} {text}"))).await.status, 200);
+            sluice.settled().await;
+        }
+    }
+    // What can stand neither in metadata nor in an address is not sent, and what is queued goes by the row that comes next.
+    for (host, tokens) in [
+        (&*host, "\"a\\r\\nx-tenant: globex\""),
+        (&*host, "\"a\\0\""),
+        (&*host, "\"ü\""),
+        ("user@evil.example", "acme-out"),
+        ("evil.example#", "acme-out"),
+        ("%2e%2e", "acme-out"),
+    ] {
+        rows.write("acme", &values("acme", host, tokens));
+        eventually("it is held", async || {
+            assert_eq!(post_as(&sluice, "acme", log(&[], "acme")).await.status, 200);
+            let page = sluice.api("/api/v1/streams?tenant=acme").await;
+            let stream = &page["streams"][0];
+            (stream["state"] == "held" && stream["last_error"]["code"] == "no_destination").then_some(())
+        })
+        .await;
+        rows.write("acme", &values("acme", &up.address.ip().to_string(), "acme-out"));
+        sluice.settled().await;
+    }
+    let calls = up.calls();
+    let refused: Vec<_> = calls.iter().filter(|call| !call.taken).collect();
+    assert_eq!(refused.len(), 1, "the credential that was taken is kept: {refused:?}");
+    assert_eq!(refused[0].metadata.get("authorization").unwrap(), "Bearer acme-old");
+    for tenant in ["acme", "globex"] {
+        let of_tenant =
+            calls.iter().filter(|call| call.taken && call.metadata.get("x-tenant").unwrap() == tenant);
+        let texts: Vec<_> = of_tenant.flat_map(|call| &call.texts).collect();
+        assert!(texts.iter().all(|text| text.starts_with(tenant)), "{texts:?}");
+        assert_eq!(texts[..3], [1, 2, 3].map(|number| format!("{tenant} {number}")).each_ref());
     }
 }
 
@@ -820,10 +1072,25 @@ async fn a_row_that_gives_no_host_port_or_header_holds_its_stream_and_nothing_go
         "[::1",
         "evil.example:80",
         "evil.example\\\\",
+        &long,
     ]
     .map(|host| values(host, port, "fine"));
-    let ports = ["99999", "65536", "0", "", "x", "-1", "4318/x", "80@evil.example", "80#", "８０"]
-        .map(|port| values(host, port, "fine"));
+    let ports = [
+        "99999",
+        "65536",
+        "0",
+        "",
+        "x",
+        "-1",
+        "4318/x",
+        "80@evil.example",
+        "80#",
+        "８０",
+        "80\\r\\nHost: b",
+        "80\\0",
+        &"1".repeat(8192),
+    ]
+    .map(|port| values(host, port, "fine"));
     let names = ["a\\r\\nX-Injected: b", "a\\nb", "a\\0b", "ü", "．．", " a", "a ", "\\t"]
         .map(|name| values(host, port, name));
     for bad in hosts.iter().chain(&ports).chain(&names) {

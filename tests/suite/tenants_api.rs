@@ -6,12 +6,15 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sluice::cli::sink::Sink;
 use sluice::otlp::Signal;
 use sluice::tenants::TableRow;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::support::http::{self, Answer};
 use crate::support::letters::wait_for_letters;
@@ -20,6 +23,8 @@ use crate::support::router::write_config;
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::LETTERS;
 use crate::support::{Front, PATIENCE, Sluice, SluiceProcess, eventually};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const READER: &str = "0123456789abcdef-reader";
 const WRITER: &str = "0123456789abcdef-writer";
@@ -163,7 +168,13 @@ async fn a_token_goes_on_beside_the_next_one_until_the_overlap_is_over() {
     assert_eq!(place.send(second).await, 200);
 
     // A day is what it takes unless it is said, and no body is needed for it.
+    let before = SystemTime::now();
     let issued = rotate(Value::Null).await;
+    let expires = issued["former"]["expires"].as_str().unwrap();
+    let expires = SystemTime::from(OffsetDateTime::parse(expires, &Rfc3339).unwrap());
+    let overlap = expires.duration_since(before).unwrap();
+    // The rotation itself may take a while, and what is shown has milliseconds.
+    assert!(overlap + Duration::from_millis(1) >= DAY && overlap < DAY + PATIENCE, "{overlap:?}");
     let third = issued["token"].as_str().unwrap();
     assert_eq!((place.send(second).await, place.send(third).await), (200, 200));
     assert_eq!(issued["former"]["sender"], "default-old-2", "a name is not given twice");

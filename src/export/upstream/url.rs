@@ -7,6 +7,9 @@ use super::destination::Origin;
 use crate::export::TargetError;
 use crate::route::{RenderedUrl, Template, Values};
 
+/// The longest name that DNS has, in bytes.
+const LONGEST_HOST: usize = 253;
+
 /// Why a text is not the URL of an upstream.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UrlError {
@@ -19,6 +22,9 @@ pub enum UrlError {
     /// User information, which would be shown wherever the URL is.
     #[error("a URL with credentials: write `headers: {{ Authorization: \"Basic …\" }}` instead")]
     Credentials,
+    /// A host that no name server knows.
+    #[error("a URL with a host of more than {LONGEST_HOST} bytes")]
+    Host,
     /// A colon without a number behind it, or with one that no port has.
     #[error("a URL with a port that is not a number from 1 to 65535")]
     Port,
@@ -33,6 +39,9 @@ pub(in crate::export) fn parse_url(text: &str) -> Result<Uri, UrlError> {
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(UrlError::Credentials);
+    }
+    if uri.host().is_some_and(|host| host.len() > LONGEST_HOST) {
+        return Err(UrlError::Host);
     }
     if !has_usable_port(&uri) {
         return Err(UrlError::Port);
@@ -74,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_left_out_or_a_number_that_a_port_has() {
+    fn a_host_has_a_length_that_dns_has_and_a_port_is_left_out_or_a_number_that_a_port_has() {
         for url in [
             "https://a",
             "https://a/x",
@@ -95,6 +104,9 @@ mod tests {
         ] {
             assert_eq!(parse_url(url), Err(UrlError::Port), "{url}");
         }
+        let host = |length| format!("https://{}/x", "a".repeat(length));
+        assert!(parse_url(&host(253)).is_ok());
+        assert_eq!(parse_url(&host(254)), Err(UrlError::Host));
         for url in ["https://a:b", "https://a:-1", "https://a:4318:4318", "https://a:+443"] {
             assert!(parse_url(url).is_err(), "{url}");
         }

@@ -1,4 +1,6 @@
-//! Tenants with a credential each behind one exporter: what that costs beside one credential for all.
+//! Tenants with a credential each behind one exporter: what that costs beside one credential for all, and what their table does.
+
+mod rows;
 
 use std::fs;
 use std::path::Path;
@@ -97,10 +99,11 @@ pub(crate) fn run(rig: &Rig, arguments: &TenantsArguments) -> Result<String, Fai
             format!("{:.0}", resident as f64 / 1_048_576.0),
         ]);
     }
+    let reading = rows::run(rig, arguments)?;
     Ok(format!(
         "## Tenants\n\n\
          Requests of 110 kB with {ENTRIES} entries, each of another tenant where there are so many; one exporter and one route. The \
-         credential stands in the exporter, or in the row of each tenant. Medians of {} runs of {} requests.\n\n{}",
+         credential stands in the exporter, or in the row of each tenant. Medians of {} runs of {} requests.\n\n{}{reading}",
         arguments.runs,
         arguments.requests,
         table.render()
@@ -142,12 +145,16 @@ fn measure(
 
 /// A row for each stream that the load sends.
 fn write_rows(directory: &Path, tenants: usize) -> Result<(), Failure> {
-    // As the load names its streams: all names are of one length.
-    let digits = (tenants - 1).max(1).ilog10() as usize + 1;
     for tenant in 0..tenants {
-        let id = format!("stream-{tenant:0digits$}");
+        let id = stream_name(tenant, tenants);
         let row = format!("id: {id}\nvalues: {{ token: token-of-{id}-0123456789abcdef }}\n");
         fs::write(directory.join(format!("{id}.yaml")), row)?;
     }
     Ok(())
+}
+
+/// As the load names its streams: all names are of one length.
+fn stream_name(stream: usize, streams: usize) -> String {
+    let digits = (streams - 1).max(1).ilog10() as usize + 1;
+    format!("stream-{stream:0digits$}")
 }
