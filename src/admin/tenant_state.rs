@@ -85,7 +85,8 @@ pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Arc<str>, TenantStre
             let Some(account) = stream.account() else { return };
             let streams = by_tenant.entry(account.id().clone()).or_default();
             streams.count += 1;
-            streams.failing += usize::from(stream.is_failing());
+            // One that has nothing any more fails no more.
+            streams.failing += usize::from(stream.is_failing() && stream.oldest().is_some());
             streams.oldest = [streams.oldest, stream.oldest()].into_iter().flatten().min();
         });
     }

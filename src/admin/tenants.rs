@@ -20,7 +20,7 @@ use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
 use crate::export::rfc3339;
 use crate::receive::{Answer, Peer};
-use crate::run::{IssuedToken, Router, TenantChangeError, TenantSwitch};
+use crate::run::{IssuedToken, RemovedTenant, Router, TenantChangeError, TenantSwitch};
 use crate::tenants::{CertificateNames, Tenant};
 
 /// The media type of a JSON merge patch (RFC 7396).
@@ -238,12 +238,23 @@ async fn apply(
             Ok(server::json(StatusCode::OK, &issued_json(&issued)))
         }
         TenantChange::Delete(id, pending) => {
-            let left = match pending {
-                PendingData::Refuse => router.delete_tenant(id.clone()).await.map(|()| 0)?,
+            let removed = match pending {
+                PendingData::Refuse => {
+                    router.delete_tenant(id.clone()).await?;
+                    RemovedTenant::default()
+                }
                 PendingData::DeadLetter => router.delete_pending_tenant(id.clone()).await?,
             };
-            let status = if left == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
-            Ok(server::json(status, &json!({ "id": id, "deleted": true, "pending_bytes": left })))
+            let RemovedTenant { pending_bytes, dead_lettered, dropped } = removed;
+            let status = if pending_bytes == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
+            let body = json!({
+                "id": id,
+                "deleted": true,
+                "pending_bytes": pending_bytes,
+                "dead_lettered": dead_lettered,
+                "dropped": dropped,
+            });
+            Ok(server::json(status, &body))
         }
     }
 }
@@ -314,6 +325,9 @@ impl ChangeRefusal {
             | Error::Link(_)
             | Error::ChangedMeanwhile(_)
             | Error::Pending(_)
+            | Error::PendingWithoutRow(_)
+            | Error::FormerToken(_)
+            | Error::TwoFiles(..)
             | Error::NoDeadLetters
             | Error::Leaving(_)
             | Error::Conflict(_)

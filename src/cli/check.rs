@@ -61,6 +61,11 @@ pub fn check(
         Err(problems) => (problems.list, None),
     };
     let mut rows = None;
+    if args.tenants && compiled.as_ref().is_some_and(|compiled| compiled.tenants.is_none()) {
+        let message =
+            "it has no table of tenants to check: name the configuration that has `tenants:`".to_owned();
+        problems.push(Problem::of_file(Path::new(&source.to_string()), message));
+    }
     if let Some(compiled) = compiled
         && let Some(TenantTable { rows: TenantRows::Directory(directory), .. }) = &compiled.tenants
     {
@@ -152,6 +157,9 @@ mod tests {
     fn a_good_file_exits_with_0() {
         let yaml = "receivers: { otlp: { protocols: { http: } } }\nexporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
         assert_eq!(run(yaml, &[]), ("sluice.yaml: fine\n".to_owned(), ExitCode::SUCCESS));
+        let (text, code) = run(yaml, &["--tenants"]);
+        let error = "sluice.yaml: error: it has no table of tenants to check: name the configuration that has `tenants:`\n";
+        assert_eq!((text, code), (format!("{error}\nsluice.yaml: 1 error\n"), ExitCode::FAILURE));
     }
 
     #[test]

@@ -239,6 +239,9 @@ impl Explanation {
                 let key = &stream.key;
                 let destination = match transport.target(&WithRow::of(&self.table, &stream)) {
                     Ok(target) => format!("{target:#}").replace('\n', "\n    "),
+                    Err(error) if error.is_of_row() && key.tenant().is_some() => {
+                        format!("held until the row of its tenant is put right: {error}")
+                    }
                     Err(error) => format!("rejected: {error}"),
                 };
                 let line =

@@ -17,8 +17,8 @@ use clap::Args;
 use super::config_file::ConfigArgs;
 use crate::config::{self, Secrets, Source};
 use crate::export::{
-    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport,
-    WithRow, letters,
+    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, TENANT_REMOVED, Target,
+    Transport, WithRow, letters,
 };
 use crate::net::Network;
 use crate::otlp::Signal;
@@ -40,6 +40,9 @@ pub struct ReplayArgs {
     directory: PathBuf,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
+    /// Also those of tenants that were removed, which whoever has their ids by now is sent
+    #[arg(long)]
+    removed_tenants: bool,
     /// Only say what would be sent where
     #[arg(long)]
     dry_run: bool,
@@ -65,8 +68,14 @@ pub fn replay(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = run::table_of(&compiled, env, Secrets::Needed)?;
     let exporters = compiled.exporters.into_iter().collect();
-    let replay =
-        Replay { source: source.to_string(), exporters, table, dry_run: args.dry_run, ..Replay::default() };
+    let replay = Replay {
+        source: source.to_string(),
+        exporters,
+        table,
+        dry_run: args.dry_run,
+        removed_tenants: args.removed_tenants,
+        ..Replay::default()
+    };
     let all_went = runtime.block_on(replay.letters(&found, out))?;
     Ok(if all_went { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -81,6 +90,7 @@ struct Replay {
     table: Table,
     transports: HashMap<Arc<str>, Transport>,
     dry_run: bool,
+    removed_tenants: bool,
     /// Streams that stopped at a letter.
     stopped: HashSet<(String, Signal, Option<RoutingKey>)>,
     /// Exporters that did not answer for all attempts at a letter. Until they do, each of their streams gets one
@@ -142,6 +152,11 @@ impl Replay {
             );
             return self.leave(letter, &why, out);
         };
+        if letter.reason() == TENANT_REMOVED && !self.removed_tenants {
+            let why = "its tenant was removed, and the id may be somebody else's by now: add `--removed-tenants` to send it by the \
+                       row that has the id";
+            return self.leave(letter, why, out);
+        }
         let stream = (name.to_owned(), letter.signal(), letter.key().cloned());
         if self.stopped.contains(&stream) {
             return self.leave(letter, "behind a letter of its stream that was not delivered", out);

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::pieces::{Pieces, Taken, Unreadable};
-use super::tenant_row::{alternatives, lacking_row, row_changed};
+use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
 use super::upstream::detail::Secrets;
 use super::{
     Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
@@ -37,6 +37,12 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 
 /// The code of streams for which the exporter has no destination.
 const NO_TARGET: &str = "no_destination";
+
+/// The code of streams that wait for a row of their tenant.
+const NO_ROW: &str = "no_row";
+
+/// The reason of dead letters of a tenant that was removed.
+pub const TENANT_REMOVED: &str = "its tenant was removed before it could be delivered";
 
 /// The cause of dead letters that an upstream has refused.
 const REFUSED: &str = "refused";
@@ -255,11 +261,8 @@ async fn settle<'e>(
             return Settled::Suspended;
         }
         // One that is back has its data delivered again.
-        if values.row.is_none() && stream.account().is_some_and(|account| account.is_given_up()) {
-            return Settled::Refused(
-                "its tenant was removed before it could be delivered".to_owned(),
-                "given_up",
-            );
+        if is_given_up(&exporter.tenants().table(), stream) {
+            return Settled::Refused(TENANT_REMOVED.to_owned(), "given_up");
         }
         if exporter.is_paused() {
             put_back(pieces);
@@ -278,12 +281,25 @@ async fn settle<'e>(
         }
         let active = Arc::clone(&exporter.active());
         let retry = &active.settings.retry;
-        let lacking =
-            values.row.is_none().then(|| lacking_row(&exporter.tenants().table(), stream)).flatten();
-        let target = match lacking {
-            Some(lacking) => Err(lacking.to_string()),
-            None => active.transport.target(&values).map_err(|error| error.to_string()),
-        };
+        let has_row = values.row.is_some();
+        let lacking = if has_row { None } else { lacking_row(&exporter.tenants().table(), stream) };
+        if let Some(lacking) = lacking {
+            put_back(pieces);
+            let (code, message, at) = (NO_ROW.into(), lacking.to_string().into(), SystemTime::now());
+            let noted = LastError { code, message, target: None, at, of_destination: true };
+            stream.note(|history| history.last_error = Some(Box::new(noted)));
+            stream.set_activity(Activity::Held);
+            wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
+            stream.set_activity(Activity::Waiting);
+            continue;
+        }
+        let is_tenants = stream.account().is_some();
+        let target = active.transport.target(&values).map_err(|error| match error {
+            error if error.is_of_row() && is_tenants && !has_row => {
+                format!("there is no row of this tenant, which the exporter reads: {error}")
+            }
+            error => error.to_string(),
+        });
         let target = match target {
             Ok(target) => target,
             // There was one when it was admitted, so that a reload or a change of the row has taken it away, and another can

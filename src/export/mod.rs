@@ -33,6 +33,7 @@ pub(crate) use self::upstream::status::retry_after;
 pub use self::upstream::status::{StatusAction, Statuses};
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
+pub(crate) use self::upstream::url::{LONGEST_HOST, has_usable_port};
 pub use auth::{
     AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource, SecretUse,
     TokenEndpointError,
@@ -43,6 +44,7 @@ pub use dead_letter::{
     DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,
 };
 pub use debug::{DebugTarget, DebugTransport};
+pub use deliver::TENANT_REMOVED;
 pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury};
 pub(crate) use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};

@@ -61,18 +61,27 @@ pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<
     loop {
         // Made before looking, so that no change is missed.
         let changed = account.row_changed().notified();
-        let is_given_up = row.is_none() && account.is_given_up();
-        if is_given_up || row_of(&tenants.table(), &stream.name().key).as_ref() != row {
+        let table = tenants.table();
+        if is_given_up(&table, stream) || row_of(&table, &stream.name().key).as_ref() != row {
             return;
         }
+        drop(table);
         changed.await;
     }
+}
+
+/// Whether a stream's tenant was removed for good: it is given up, and there is no row of it, not even a broken one.
+pub(super) fn is_given_up(table: &Table, stream: &Stream) -> bool {
+    let account = stream.account().filter(|account| account.is_given_up());
+    account.is_some_and(|account| table.tenant(account.id()).is_none())
 }
 
 /// Why a tenant's stream waits, whatever its exporter reads of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum LackingRow {
-    #[error("the table has no row of this tenant any more, and the last one said `hold: true`")]
+    #[error(
+        "the table has no row of this tenant, and the last one said `hold: true`, or is not known since a restart"
+    )]
     Held,
     /// It may say that the tenant is held.
     #[error("the row of this tenant can't be used, and nothing is known of it from before")]

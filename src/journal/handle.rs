@@ -313,6 +313,12 @@ impl Journal {
         }
     }
 
+    /// Has the disk keep what is settled by now, so that none of it comes back after a crash. Blocks; what can't be written is said in
+    /// the log, and tried again.
+    pub fn make_settled_durable(&self) {
+        self.inner.shared.make_positions_durable();
+    }
+
     /// Writes what has been appended, makes the positions durable, and ends the threads. What is appended afterwards is
     /// [`NotWritten::Closed`](super::NotWritten::Closed). Another process may take the directory then. Blocks, for ever if the
     /// disk does not answer. If somebody else has begun to close it, this does nothing.

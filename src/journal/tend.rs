@@ -324,6 +324,11 @@ impl Shared {
         }
     }
 
+    /// Writes the positions that have moved, and has the disk keep them.
+    pub(super) fn make_positions_durable(&self) {
+        self.write_positions_and_free(&mut self.tender.lock(), &[], true);
+    }
+
     /// Everything that the positions should say, also that `free` is freed.
     pub(super) fn snapshot(&self, free: &[u64]) -> Snapshot {
         let state = self.state.lock();

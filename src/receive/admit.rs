@@ -273,7 +273,9 @@ impl Intake {
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
             caller.look_for_service(&split.entries, untaken, &split.cuts);
         }
-        let remains = Remains::of(encoding, split.cuts, strays);
+        let mut remains = Remains::of(encoding, split.cuts, strays);
+        // The request may wait for room, and they with it.
+        self.keep_strays(&mut remains, &budget);
         let nothing_valid = split.entries.is_empty();
         let admitted = Admitted {
             signal,

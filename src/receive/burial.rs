@@ -4,6 +4,7 @@
 //! It becomes dead letters once the request is answered, and not if it is refused, since its sender then sends all of it
 //! again. Until then, and until it is written, it takes memory that has to be there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -36,12 +37,16 @@ pub(super) struct Remains {
 
 /// Entries whose tenants are not in the table.
 #[derive(Debug, Default)]
-pub(super) struct Strays(Vec<Stray>);
+pub(super) struct Strays {
+    list: Vec<Stray>,
+    /// By their reasons, the ones to which there is room to add.
+    open: HashMap<Arc<str>, usize>,
+}
 
-/// Entries that follow on each other and have no place for one reason.
+/// Entries that have no place for one reason.
 #[derive(Debug)]
 struct Stray {
-    reason: String,
+    reason: Arc<str>,
     records: u64,
     /// As a request of its own.
     bytes: Vec<u8>,
@@ -52,27 +57,28 @@ impl Strays {
         if entry.records == 0 {
             return;
         }
-        let last = self.0.last_mut().filter(|last| last.reason == reason && last.bytes.len() < STRAYS_LETTER);
-        let stray = if let Some(last) = last {
-            last
-        } else {
+        let open = self.open.get(reason).copied();
+        let at = open.filter(|at| self.list[*at].bytes.len() < STRAYS_LETTER).unwrap_or_else(|| {
+            let (reason, at) = (Arc::<str>::from(reason), self.list.len());
             let bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
-            self.0.push(Stray { reason: reason.to_owned(), records: 0, bytes });
-            self.0.last_mut().expect("it was just added")
-        };
+            self.list.push(Stray { reason: reason.clone(), records: 0, bytes });
+            self.open.insert(reason, at);
+            at
+        });
+        let stray = &mut self.list[at];
         otlp::put_frame(&mut stray.bytes, entry.bytes.len());
         stray.bytes.extend_from_slice(&entry.bytes);
         stray.records += entry.records;
     }
 
     fn records(&self) -> u64 {
-        self.0.iter().map(|stray| stray.records).sum()
+        self.list.iter().map(|stray| stray.records).sum()
     }
 
     /// Bytes of memory that they take.
     fn memory(&self) -> u64 {
         let each = |stray: &Stray| STRAY_OVERHEAD + stray.reason.len() + stray.bytes.capacity();
-        self.0.iter().map(|stray| each(stray) as u64).sum()
+        self.list.iter().map(|stray| each(stray) as u64).sum()
     }
 }
 
@@ -96,28 +102,30 @@ impl Intake {
                 }
             }
         }
-        if remains.for_strays.is_none() {
-            remains.for_strays = self.hold(remains.strays.memory(), budget);
-            if remains.for_strays.is_none() {
-                let records = remains.strays.records();
-                if records > 0
-                    && let Some(suppressed) = notice::due("tenants", "no memory for dead letters")
-                {
-                    warn!(
-                        records,
-                        suppressed,
-                        "records of unknown tenants dropped: there is no memory to keep them as dead letters"
-                    );
-                }
-                remains.strays = Strays::default();
-            }
-        }
         remains.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
         remains.sheds = sheds;
         if remains.for_sheds.is_none() {
             for shed in &mut remains.sheds {
                 shed.bytes = Vec::new();
             }
+        }
+    }
+
+    /// Keeps entries of unknown tenants from now on, if there is a directory for them, and memory.
+    pub(super) fn keep_strays(&self, remains: &mut Remains, budget: &Arc<Budget>) {
+        remains.for_strays = self.hold(remains.strays.memory(), budget);
+        if remains.for_strays.is_some() {
+            return;
+        }
+        let records = std::mem::take(&mut remains.strays).records();
+        if records > 0
+            && let Some(suppressed) = notice::due("tenants", "no memory for dead letters")
+        {
+            warn!(
+                records,
+                suppressed,
+                "records of unknown tenants dropped: there is no memory to keep them as dead letters, or no directory any more"
+            );
         }
     }
 
@@ -144,7 +152,8 @@ impl Intake {
     fn bury_strays(&self, signal: Signal, strays: Strays, held: Reservation) {
         let dead_letters = self.dead_letters.clone();
         self.burials.spawn(async move {
-            for Stray { reason, records, bytes } in strays.0 {
+            for Stray { reason, records, bytes } in strays.list {
+                let reason = reason.to_string();
                 let (encoding, bytes, time) = (Encoding::Proto, vec![bytes.into()], SystemTime::now());
                 let letter =
                     Letter { exporter: None, signal, encoding, key: None, reason, records, bytes, time };

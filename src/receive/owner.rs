@@ -53,6 +53,8 @@ pub(crate) enum UnavailableOwner {
     Broken(String),
     /// It is paused.
     Paused(String),
+    /// The row has the sender's credential no more, and may be another tenant's by now.
+    Changed(String),
 }
 
 impl<'t> Owner<'t> {
@@ -61,7 +63,7 @@ impl<'t> Owner<'t> {
         if !table.is_configured() {
             return Self::Nobody;
         }
-        let own = sender.map(|identity| (&identity.tenant, identity.sender().may_send_for.as_deref()));
+        let own = sender.map(|identity| (identity, identity.sender().may_send_for.as_deref()));
         // The stamp overwrites the attribute and hides those behind it, so only those before it are left to compare.
         let hidden_from = match own {
             Some((_, None)) => table.stamp().map(|stamp| {
@@ -74,28 +76,33 @@ impl<'t> Owner<'t> {
         let (attribute, named) = match named(attributes, resource) {
             Ok(Some(named)) => named,
             Ok(None) => {
-                return own.map_or_else(|| Self::unnamed(table), |(tenant, _)| Self::own(table, tenant));
+                return own.map_or_else(|| Self::unnamed(table), |(identity, _)| Self::own(table, identity));
             }
             Err(attribute) => return Self::Conflicting(attribute.to_owned()),
         };
         match own {
-            Some((tenant, _)) if *tenant.id == *named => Self::own(table, tenant),
-            Some((tenant, others))
+            Some((identity, _)) if *identity.tenant.id == *named => Self::own(table, identity),
+            Some((identity, others))
                 if !others.is_some_and(|others| others.iter().any(|glob| glob.matches(&named))) =>
             {
                 Self::Foreign(ForeignOwner {
                     attribute: attribute.to_owned(),
                     named: printable(&named),
-                    sender: tenant.id.to_string(),
+                    sender: identity.tenant.id.to_string(),
                 })
             }
             _ => Self::listed(table, &named),
         }
     }
 
-    /// The tenant of a sender, as its row is now: it may have changed, or have been removed, while the body of the request came.
-    fn own(table: &'t Table, tenant: &Tenant) -> Self {
+    /// The tenant of a sender, as its row is now: it may have changed, have been removed, or be another tenant's of the same id, while
+    /// the body of the request came.
+    fn own(table: &'t Table, identity: &SenderIdentity) -> Self {
+        let (tenant, shown) = (&identity.tenant, &identity.sender().credential);
         match table.tenant(&tenant.id) {
+            Some(TableRow::Ready(now)) if !now.senders.iter().any(|sender| sender.credential == *shown) => {
+                Self::Unavailable(UnavailableOwner::Changed(tenant.id.to_string()))
+            }
             Some(_) => Self::listed(table, &tenant.id),
             None => Self::Unavailable(UnavailableOwner::Broken(tenant.id.to_string())),
         }
@@ -138,7 +145,9 @@ impl<'t> Owner<'t> {
     pub(super) fn id(&self) -> Option<&str> {
         match self {
             Self::Tenant(tenant) => Some(&tenant.id),
-            Self::Unavailable(UnavailableOwner::Broken(id) | UnavailableOwner::Paused(id)) => Some(id),
+            Self::Unavailable(
+                UnavailableOwner::Broken(id) | UnavailableOwner::Paused(id) | UnavailableOwner::Changed(id),
+            ) => Some(id),
             Self::Nobody | Self::Unknown(_) | Self::Foreign(_) | Self::Conflicting(_) => None,
         }
     }
@@ -221,6 +230,9 @@ impl fmt::Display for UnavailableOwner {
                 write!(f, "the tenant `{}` can't be served now; send it again later", printable(id))
             }
             Self::Paused(id) => write!(f, "the tenant `{id}` is paused; send it again later"),
+            Self::Changed(id) => {
+                write!(f, "the row of the tenant `{id}` has changed while the request came; send it again")
+            }
         }
     }
 }

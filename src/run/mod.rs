@@ -28,5 +28,5 @@ pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;
-pub use tenant_changes::{IssuedToken, TenantChangeError, TenantSwitch};
+pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};
 pub use tenants::{check_tenants, table_of, watch_tenants};

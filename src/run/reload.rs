@@ -31,7 +31,12 @@ pub async fn reload_when_asked(router: Arc<Router>, mut hangups: Signal) {
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
-        watched.follow(&router.report().files.0.iter().map(|file| directory_of(file).into()).collect());
+        let directories = router.report().files.0.iter().map(|file| directory_of(file).into()).collect();
+        let following = tokio::task::spawn_blocking(move || {
+            watched.follow(&directories);
+            watched
+        });
+        watched = following.await.expect("watching directories doesn't panic");
         tokio::select! {
             hangup = hangups.recv() => {
                 if hangup.is_none() {

@@ -346,6 +346,8 @@ impl Router {
                 }
             })
             .collect();
+        // What is recovered goes by the rows from its first attempt on.
+        self.tenants.put_to_use(tenants);
         live.claim(&exporters);
         self.recovered.leave(&live.found);
         let removed: Vec<Arc<Exporter>> = before
@@ -372,7 +374,6 @@ impl Router {
         let snapshot = Arc::new(snapshot);
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
-        self.tenants.put_to_use(tenants);
         self.intake.snapshot.store(snapshot.clone());
         self.admin_access.set(compiled.admin_tokens);
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));

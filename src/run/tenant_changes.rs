@@ -14,13 +14,14 @@ use super::Router;
 use super::tenant_directory::TenantDirectory;
 use super::tenant_files;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
-use crate::export::rfc3339;
-use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant};
+use crate::export::{Fate, rfc3339};
+use crate::otlp::Signal;
+use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant, TenantAccount};
 
 /// What a request may say of a row, in the order in which it is written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
 
-/// So many keys that a row does not have are told of a request.
+/// Of keys in a request that no row has, so many are told.
 const MOST_UNKNOWN: usize = 8;
 
 /// The name of a sender that is made without one.
@@ -64,6 +65,17 @@ pub struct IssuedToken {
     pub former: Option<(String, SystemTime)>,
 }
 
+/// What became of the data of a tenant that was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemovedTenant {
+    /// Framed bytes that are left, and go on becoming dead letters.
+    pub pending_bytes: u64,
+    /// Records that have become dead letters meanwhile.
+    pub dead_lettered: u64,
+    /// Records that were dropped meanwhile, since there was no room for dead letters.
+    pub dropped: u64,
+}
+
 /// Why the table is not changed. There is no secret in it.
 #[derive(Debug, Error)]
 pub enum TenantChangeError {
@@ -97,6 +109,11 @@ pub enum TenantChangeError {
     /// The tenant has no sender of this name.
     #[error("the tenant has no sender of this name; its senders are {}", names(.0))]
     UnknownSender(Vec<String>),
+    /// The sender has the token that another one had before a rotation.
+    #[error(
+        "this is the former token of the sender `{0}`, which ends by itself: give `{0}` another one, with an `overlap` of `0s` to end all former ones at once"
+    )]
+    FormerToken(String),
     /// The sender has no token.
     #[error("this sender has no token, but a password or a certificate, which is changed in the row's file")]
     NoToken,
@@ -115,6 +132,9 @@ pub enum TenantChangeError {
     /// The file is a link, such as a mount of Kubernetes has.
     #[error("`{0}` is a link: change the file that it leads to")]
     Link(PathBuf),
+    /// There are two files of the row.
+    #[error("`{0}` and `{1}` are rows of one id, of which one alone is used: remove the other one")]
+    TwoFiles(PathBuf, PathBuf),
     /// Somebody else has changed the file at the same moment.
     #[error("somebody else has changed `{0}` at this moment; ask again")]
     ChangedMeanwhile(PathBuf),
@@ -123,6 +143,11 @@ pub enum TenantChangeError {
         "{0} bytes of this tenant are not delivered yet: pause it and wait until they are, or have them become dead letters by `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`)"
     )]
     Pending(u64),
+    /// Something is not delivered of a tenant whose row is gone.
+    #[error(
+        "the row of this tenant is gone, and {0} bytes of it are not delivered: bring the row back, or have them become dead letters by `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`)"
+    )]
+    PendingWithoutRow(u64),
     /// What is pending can't become dead letters.
     #[error("there is no `dead_letter` in the configuration, where what is pending could go")]
     NoDeadLetters,
@@ -201,9 +226,14 @@ impl Router {
         self.tenant_registry()
             .change(move |directory| {
                 let is_free = matches!(file_of(directory, &id), Err(TenantChangeError::UnknownTenant));
+                let is_known = router.tenants().known_account(&id).is_some();
                 let left = router.pending_bytes_of(&id);
                 if is_free && left > 0 {
                     return Err(TenantChangeError::Leaving(left));
+                }
+                // What an earlier tenant of this id has sent must not come back after a crash, as this one's.
+                if let Some(journal) = router.intake().journal.as_ref().filter(|_| is_known) {
+                    journal.make_settled_durable();
                 }
                 create(directory, id, &row)
             })
@@ -284,14 +314,16 @@ impl Router {
         let router = self.clone();
         self.tenant_registry()
             .change(move |directory| {
-                let found = file_of(directory, &id);
-                let is_known = !matches!(found, Err(TenantChangeError::Link(_)));
-                match router.pending_bytes_of(&id) {
-                    0 => {}
-                    bytes if is_known => return Err(TenantChangeError::Pending(bytes)),
-                    _ => {}
+                let pending = router.pending_bytes_of(&id);
+                let (name, path) = match file_of(directory, &id) {
+                    Err(TenantChangeError::UnknownTenant) if pending > 0 => {
+                        return Err(TenantChangeError::PendingWithoutRow(pending));
+                    }
+                    found => found?,
+                };
+                if pending > 0 {
+                    return Err(TenantChangeError::Pending(pending));
                 }
-                let (name, path) = found?;
                 tenant_files::remove(&path).map_err(|reason| TenantChangeError::File { path, reason })?;
                 Ok((name, ()))
             })
@@ -299,24 +331,20 @@ impl Router {
     }
 
     /// Removes a tenant, whose row may be gone already, and has what is pending of it become dead letters. Waits for that, for
-    /// five seconds at most, and returns how many bytes are left: they go on becoming dead letters.
-    pub async fn delete_pending_tenant(&self, id: String) -> Result<u64, TenantChangeError> {
+    /// five seconds at most.
+    pub async fn delete_pending_tenant(&self, id: String) -> Result<RemovedTenant, TenantChangeError> {
         if self.intake().dead_letters.load().is_none() {
             return Err(TenantChangeError::NoDeadLetters);
         }
+        let before = self.ended_of(&id);
         let (tenants, removed) = (self.tenants().clone(), id.clone());
         let registry = self.tenant_registry();
         let removed = registry
             .change(move |directory| {
+                let (name, path) = file_of(directory, &removed)?;
                 let account = tenants.account(&removed);
-                let found = match file_of(directory, &removed) {
-                    Err(TenantChangeError::UnknownTenant) if account.totals().pending_bytes() > 0 => None,
-                    found => Some(found?),
-                };
                 // Before its streams notice that the row is gone.
                 account.give_up();
-                // Without a file there may be a row still, until somebody has looked.
-                let Some((name, path)) = found else { return Ok((format!("{removed}.yaml").into(), ())) };
                 tenant_files::remove(&path).map_err(|reason| {
                     account.take_back();
                     TenantChangeError::File { path, reason }
@@ -324,9 +352,20 @@ impl Router {
                 Ok((name, ()))
             })
             .await;
-        match removed {
-            Err(TenantChangeError::NoDirectory) if registry.give_up_gone(&id).await => {}
-            removed => removed?,
+        if let Err(error) = removed {
+            let has_no_file = matches!(
+                error,
+                TenantChangeError::UnknownTenant
+                    | TenantChangeError::NoDirectory
+                    | TenantChangeError::NoTable
+            );
+            if has_no_file {
+                // There may be a row still, until somebody has looked.
+                registry.refresh(None).await;
+            }
+            if !(has_no_file && registry.give_up_gone(&id).await) {
+                return Err(error);
+            }
         }
         let emptying = async {
             while self.pending_bytes_of(&id) > 0 {
@@ -335,7 +374,23 @@ impl Router {
         };
         // What is left goes on, whether it is waited for or not.
         let _ = tokio::time::timeout(EMPTYING, emptying).await;
-        Ok(self.pending_bytes_of(&id))
+        let [dead_lettered, dropped] = self.ended_of(&id);
+        Ok(RemovedTenant {
+            pending_bytes: self.pending_bytes_of(&id),
+            dead_lettered: dead_lettered - before[0],
+            dropped: dropped - before[1],
+        })
+    }
+
+    /// Records of a tenant that have become dead letters, and that were dropped.
+    fn ended_of(&self, id: &str) -> [u64; 2] {
+        let account = self.tenants().known_account(id);
+        [Fate::DeadLettered, Fate::Dropped].map(|fate| {
+            let of = |account: &Arc<TenantAccount>| {
+                Signal::ALL.into_iter().map(|signal| account.totals().ended(signal, fate)).sum()
+            };
+            account.as_ref().map_or(0, of)
+        })
     }
 
     /// Framed bytes of a tenant that are not delivered, over all exporters.
@@ -397,7 +452,7 @@ fn create(
     }
     match file_of(directory, &id) {
         Err(TenantChangeError::UnknownTenant) => {}
-        Ok((_, path)) | Err(TenantChangeError::Link(path)) => {
+        Ok((_, path)) | Err(TenantChangeError::Link(path) | TenantChangeError::TwoFiles(path, _)) => {
             return Err(TenantChangeError::TenantExists(path));
         }
         Err(error) => return Err(error),
@@ -496,14 +551,14 @@ fn rotate(
     let sender = &tenant.senders[position];
     let ends = now + overlap;
     let ends = sender.expires.map_or(ends, |expires| expires.min(ends));
-    // What an earlier change has left, and nobody can use any more.
-    let stem: String = sender.name.chars().take(LONGEST_STEM).collect::<String>() + FORMER;
+    if let Some(present) = tenant.senders.iter().find(|present| is_former_of(sender, &present.name)) {
+        return Err(TenantChangeError::FormerToken(present.name.to_string()));
+    }
+    let stem = former_stem(&sender.name);
+    // What an earlier change has left, and nobody can use any more, or nobody is to.
     let is_over = |other: &Sender| {
-        let is_number =
-            |rest: &str| rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok());
-        let is_former =
-            other.name.strip_prefix(&*stem).is_some_and(|rest| rest.is_empty() || is_number(rest));
-        is_former && other.expires.is_some_and(|expires| expires <= now)
+        is_former_of(other, &sender.name)
+            && (overlap.is_zero() || other.expires.is_some_and(|expires| expires <= now))
     };
     let over: Vec<usize> = tenant
         .senders
@@ -524,6 +579,18 @@ fn rotate(
         over.into_iter().map(|other| if other > position { other + moved } else { other }).collect();
     row.remove_senders(&over)?;
     Ok(issued(&sender.name, former))
+}
+
+/// How the names begin of the senders that have the former tokens of one.
+fn former_stem(name: &str) -> String {
+    name.chars().take(LONGEST_STEM).collect::<String>() + FORMER
+}
+
+/// Whether a sender has a former token of the one of this name.
+fn is_former_of(sender: &Sender, name: &str) -> bool {
+    let is_number = |rest: &str| rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok());
+    let rest = sender.name.strip_prefix(&*former_stem(name));
+    sender.expires.is_some() && rest.is_some_and(|rest| rest.is_empty() || is_number(rest))
 }
 
 /// The sender that is to get another token; `None` for one that is to be made.
@@ -562,17 +629,19 @@ fn file_of(directory: &TenantDirectory, id: &str) -> Result<(Arc<str>, PathBuf),
     if !is_tenant_id(id) {
         return Err(TenantChangeError::UnknownTenant);
     }
+    let mut found = None;
     for ending in ["yaml", "yml"] {
         let name = format!("{id}.{ending}");
         let path = directory.path().join(&name);
         match std::fs::symlink_metadata(&path) {
+            Ok(_) if let Some((_, other)) = found => return Err(TenantChangeError::TwoFiles(other, path)),
             Ok(file) if file.is_symlink() => return Err(TenantChangeError::Link(path)),
-            Ok(_) => return Ok((name.into(), path)),
+            Ok(_) => found = Some((name.into(), path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(reason) => return Err(TenantChangeError::File { path, reason }),
         }
     }
-    Err(TenantChangeError::UnknownTenant)
+    found.ok_or(TenantChangeError::UnknownTenant)
 }
 
 /// The tenant that a row is, or what is wrong with it.

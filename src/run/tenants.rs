@@ -172,7 +172,7 @@ impl TenantRegistry {
 
     /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Returns once
     /// the table is in use, with the directories in which there is something of these rows.
-    async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> HashSet<Arc<Path>> {
+    pub(super) async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> HashSet<Arc<Path>> {
         let mut place = self.directory.clone().lock_owned().await;
         let tenants = self.tenants.clone();
         let refreshing = tokio::task::spawn_blocking(move || {

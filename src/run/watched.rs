@@ -17,9 +17,9 @@ use tracing::warn;
 pub(super) struct Watched {
     watcher: Option<Box<dyn Watcher + Send>>,
     /// Every path that is followed, and the directory that it leads to.
-    followed: HashMap<Arc<Path>, Identity>,
+    followed: HashMap<Arc<Path>, DirectoryIdentity>,
     /// Each directory that is watched, by one of the paths that lead to it.
-    directories: HashMap<Identity, Arc<Path>>,
+    directories: HashMap<DirectoryIdentity, Arc<Path>>,
     other_paths: Arc<Mutex<OtherPaths>>,
     /// The paths that can't be followed, though there is a directory.
     unwatched: HashSet<Arc<Path>>,
@@ -30,7 +30,7 @@ pub(super) struct Watched {
 }
 
 /// A directory by its device and number, which tell whether another one has taken its place.
-type Identity = (u64, u64);
+type DirectoryIdentity = (u64, u64);
 
 /// By the path that is watched of a directory: the others that lead there and are followed.
 type OtherPaths = HashMap<Arc<Path>, Vec<Arc<Path>>>;
@@ -128,7 +128,7 @@ impl Watched {
     fn enter(
         &mut self,
         path: &Arc<Path>,
-        identity: Identity,
+        identity: DirectoryIdentity,
         failure: Option<&notify::Error>,
     ) -> Result<(), Option<notify::Error>> {
         let Some(watcher) = &mut self.watcher else { return Err(None) };
@@ -226,7 +226,7 @@ pub(super) fn directory_of(file: &Path) -> PathBuf {
     }
 }
 
-fn identity_of(directory: &Path) -> Option<Identity> {
+fn identity_of(directory: &Path) -> Option<DirectoryIdentity> {
     std::fs::metadata(directory).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 

@@ -15,7 +15,7 @@ use super::totals::TenantTotals;
 pub struct TenantAccount {
     id: Arc<str>,
     row_changed: Notify,
-    /// As its row says, or has said when there was one.
+    /// As its row says, or has said when there was one; true for one that was never seen in this process.
     hold: AtomicBool,
     given_up: AtomicBool,
     /// Whether nothing else was left of the tenant when that was last looked at.
@@ -29,7 +29,7 @@ impl TenantAccount {
         Self {
             id,
             row_changed: Notify::new(),
-            hold: AtomicBool::new(false),
+            hold: AtomicBool::new(true),
             given_up: AtomicBool::new(false),
             is_left_over: AtomicBool::new(false),
             totals: TenantTotals::new(),
@@ -56,7 +56,8 @@ impl TenantAccount {
         self.take_back();
     }
 
-    /// Whether its row holds what is queued, or has done so when there was one.
+    /// Whether its row holds what is queued, or did so when there was one; also if there has been none in this process, since the
+    /// one before may have.
     pub fn is_held(&self) -> bool {
         self.hold.load(Ordering::Acquire)
     }
@@ -78,8 +79,8 @@ impl TenantAccount {
         self.given_up.load(Ordering::Acquire)
     }
 
-    /// Notes whether nothing else is left of the tenant, and tells whether that is so for the second time in a row.
-    pub(super) fn is_left_over_again(&self, is_left_over: bool) -> bool {
+    /// Notes whether nothing else is left of the tenant, and returns whether that is so for the second time in a row.
+    pub(super) fn note_left_over(&self, is_left_over: bool) -> bool {
         self.is_left_over.swap(is_left_over, Ordering::Relaxed) && is_left_over
     }
 

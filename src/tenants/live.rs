@@ -51,15 +51,17 @@ impl Tenants {
     /// Forgets the accounts of tenants that have no row any more, of which nothing is pending, and which nobody uses, be it a stream or
     /// a request; and that were left so at the call before: a row that is taken away and put back at once keeps its totals.
     pub fn forget_accounts(&self) {
-        let table = self.table.load();
+        let (table, before) = (self.table.load(), self.accounts.len());
         self.accounts.retain(|id, account| {
             // Nobody can come to use it meanwhile: accounts are handed out under the lock that is held here.
             let is_used = Arc::strong_count(account) > 1;
             let is_left_over =
                 !is_used && table.tenant(id).is_none() && account.totals().pending_records() == 0;
-            !account.is_left_over_again(is_left_over)
+            !account.note_left_over(is_left_over)
         });
-        self.accounts.shrink_to_fit();
+        if self.accounts.len() < before {
+            self.accounts.shrink_to_fit();
+        }
     }
 
     /// Looks at every account there is, in no order.

@@ -113,7 +113,7 @@ pub enum TableRow<'a> {
 }
 
 impl TableRow<'_> {
-    /// Whether two tables have the same under an id, be it that its row has moved to another place.
+    /// Whether two tables have the same under an id, even if its row has moved to another place.
     pub fn are_same(one: Option<Self>, other: Option<Self>) -> bool {
         match (one, other) {
             (Some(Self::Ready(one)), Some(Self::Ready(other))) => one == other,

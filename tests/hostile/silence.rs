@@ -82,7 +82,7 @@ async fn senders_are_served_beside_more_silent_connections_than_there_may_be() {
 #[tokio::test]
 async fn a_scraper_that_is_slower_than_its_page_gets_all_of_it_beside_silent_connections_however_fast_they_come()
  {
-    const EXPORTERS: usize = 300;
+    const EXPORTERS: usize = 600;
     let up = sinks::counting().await;
     let names: Vec<String> = (0..EXPORTERS).map(|index| format!("otlp_http/up-{index}")).collect();
     let exporters: Vec<_> = names.iter().map(|name| (name.as_str(), yaml::to(&up.url(), &[]))).collect();
@@ -90,6 +90,9 @@ async fn a_scraper_that_is_slower_than_its_page_gets_all_of_it_beside_silent_con
         + &yaml::by_stream(&names.join(", "))
         + "health: { endpoint: 127.0.0.1:0 }\n";
     let sluice = SluiceProcess::start(&config, &[]).await;
+    // The page has what has happened.
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    up.wait_for_records(EXPORTERS as u64, PATIENCE).await.unwrap();
     for to in [address(&sluice, "health on ").await, sluice.admin] {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();

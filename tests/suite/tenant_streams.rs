@@ -22,10 +22,11 @@ use tonic::Code;
 
 use crate::support::grpc::{call, export, framed};
 use crate::support::grpc_upstream::{GrpcUpstream, Reply};
-use crate::support::http::Answer;
+use crate::support::http::{self, Answer};
 use crate::support::payload::{attribute, entries, entry_of, request, resource, resource_of, texts};
 use crate::support::scripted::{Said, Scripted};
 use crate::support::sinks::{self, Received as _};
+use crate::support::wire::{self, Wire};
 use crate::support::{PATIENCE, Sluice, SluiceProcess, eventually};
 
 /// Two receivers, of which `otlp/outside` asks the table of tenants who sends; one exporter and one route for all.
@@ -653,7 +654,7 @@ async fn what_is_held_of_a_tenant_stays_held_when_its_row_is_gone_and_what_is_no
     assert_eq!(post_as(&sluice, "acme", log(&[], "one")).await.status, 200);
     is_held("").await;
     std::fs::remove_file(rows.path().join("acme.yaml")).unwrap();
-    is_held("the table has no row of this tenant any more, and the last one said `hold: true`").await;
+    is_held("the table has no row of this tenant, and the last one said `hold: true`").await;
     rows.write("acme", &row("acme", "hold: true, platform: node"));
     is_held("").await;
     assert_eq!(up.texts(Signal::Logs), Vec::<String>::new());
@@ -671,6 +672,74 @@ async fn what_is_held_of_a_tenant_stays_held_when_its_row_is_gone_and_what_is_no
     up.set_fault(Fault::none());
     sluice.settled().await;
     assert_eq!(up.texts(Signal::Logs)[..2], ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_after_its_tenant_was_replaced_by_another_of_its_id_is_not_that_ones() {
+    let up = sinks::recording().await;
+    let rows = Rows::new(&[("acme", &row("acme", "values: { token: first }"))]);
+    let sluice = rows.start(&up).await;
+    let body = log(&[], "slow");
+    let length = format!("content-length: {}", body.len());
+    let head = ["authorization: Bearer acme-in", "content-type: application/x-protobuf", &length];
+    let mut slow = Wire::open(sluice.otlp).await;
+    slow.write(wire::head("POST /v1/logs", &head)).await;
+    slow.write(&body[..5]).await;
+    rows.write("acme", "senders: [{ name: web, token: another }], values: { token: second }");
+    eventually("the row is another one", async || {
+        (post_as(&sluice, "acme", log(&[], "early")).await.status == 401).then_some(())
+    })
+    .await;
+    slow.write(&body[5..]).await;
+    let answer = slow.answer().await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("has changed while the request came"), "{}", answer.text());
+    sluice.settled().await;
+    assert!(!up.texts(Signal::Logs).contains(&"slow".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_tenant_stays_held_over_restarts_with_its_row_and_without() {
+    const STREAMS: usize = 40;
+    let up = sinks::recording().await;
+    let rows = Rows::new(&[("acme", &row("acme", "hold: true"))]);
+    let kept = TempDir::new().unwrap();
+    // The exporter reads nothing of the row, so that nothing but the hold keeps it from sending.
+    let yaml = config(&up, &rows.section())
+        .replace("Bearer {{ tenant.token }}", "Bearer of-all")
+        .replace("key: '{{ tenant.id }}'", "key: service.name")
+        + &format!("journal: {{ directory: '{}/journal' }}\n", kept.path().display())
+        + "admin: { endpoint: 127.0.0.1:0, write_token: writer }\nshutdown_timeout: 0s\n";
+    let all_held = async |sluice: &SluiceProcess, sent: usize| {
+        eventually("all its streams are held", async || {
+            let page = sluice.api("/api/v1/streams").await;
+            let streams = page["streams"].as_array().unwrap();
+            (streams.len() == sent && streams.iter().all(|stream| stream["state"] == "held")).then_some(())
+        })
+        .await;
+        assert_eq!(up.texts(Signal::Logs), Vec::<String>::new());
+    };
+    let mut first = SluiceProcess::start(&yaml, &[]).await;
+    for stream in 0..STREAMS {
+        let body = log(&[("service.name", &stream.to_string())], "held");
+        let answer = first.post_with(Signal::Logs, body, &[("authorization", "Bearer acme-in")]).await;
+        assert_eq!(answer.status, 200);
+    }
+    all_held(&first, STREAMS).await;
+    first.kill().await;
+    let mut second = SluiceProcess::start(&yaml, &[]).await;
+    all_held(&second, STREAMS).await;
+    second.kill().await;
+    std::fs::remove_file(rows.path().join("acme.yaml")).unwrap();
+    let third = SluiceProcess::start(&yaml, &[]).await;
+    all_held(&third, STREAMS).await;
+    let delete = "/api/v1/tenants/acme?pending=dead_letter";
+    let headers = [("authorization", "Bearer writer")];
+    let answer = http::send(third.admin, "DELETE", delete, &headers, bytes::Bytes::new()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let dead = [("outcome", "dead_lettered")];
+    assert_eq!(third.metric("sluice_exported_records_total", &dead).await, STREAMS as f64);
+    assert_eq!(up.texts(Signal::Logs), Vec::<String>::new());
 }
 
 #[tokio::test]

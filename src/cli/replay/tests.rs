@@ -62,6 +62,10 @@ routes: [{ name: all, key: { name: service.name, zone: zone }, exporters: [otlp_
 }
 
 async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
+    store_for(root, "400: bad", list).await;
+}
+
+async fn store_for(root: &TempDir, reason: &str, list: &[(Option<&str>, &str, &'static str)]) {
     let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 20, synced: false };
     let dead = DeadLetters::open(&settings).unwrap();
     for (exporter, key, body) in list {
@@ -70,7 +74,7 @@ async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
             signal: Signal::Logs,
             encoding: Encoding::Proto,
             key: Some(RoutingKey::of(None, "", [("name", *key), ("zone", "eu")].into_iter())),
-            reason: "400: bad".to_owned(),
+            reason: reason.to_owned(),
             records: 2,
             bytes: vec![Bytes::from_static(body.as_bytes())],
             time: SystemTime::now(),
@@ -86,6 +90,23 @@ async fn replay_all(root: &Path, address: SocketAddr, dry_run: bool) -> (bool, S
     let replay = Replay { source, exporters: exporters(address), dry_run, ..Replay::default() };
     let all_went = replay.letters(&found, &mut out).await.unwrap();
     (all_went, String::from_utf8(out).unwrap())
+}
+
+#[tokio::test]
+async fn a_letter_of_a_tenant_that_was_removed_is_left_unless_it_is_asked_for() {
+    let (address, bodies) = upstream().await;
+    let root = TempDir::new().unwrap();
+    store_for(&root, TENANT_REMOVED, &[(UP, "a", "200 1")]).await;
+    store(&root, &[(UP, "b", "200 2")]).await;
+    let (all_went, out) = replay_all(root.path(), address, false).await;
+    assert!(!all_went && out.contains("left: its tenant was removed"), "{out}");
+    assert!(out.contains("`--removed-tenants`"), "{out}");
+    assert_eq!(*bodies.lock(), ["200 2"]);
+    let mut out = Vec::new();
+    let (source, exporters) = ("here.yaml".to_owned(), exporters(address));
+    let replay = Replay { source, exporters, removed_tenants: true, ..Replay::default() };
+    assert!(replay.letters(&letters(root.path()).unwrap(), &mut out).await.unwrap());
+    assert_eq!(*bodies.lock(), ["200 2", "200 1"]);
 }
 
 const UP: Option<&str> = Some("otlp_http/up");
@@ -177,7 +198,12 @@ async fn damaged_files_are_named_and_left() {
 #[test]
 fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
     let root = TempDir::new().unwrap();
-    let args = |directory| ReplayArgs { directory, config: ConfigArgs::default(), dry_run: false };
+    let args = |directory| ReplayArgs {
+        directory,
+        config: ConfigArgs::default(),
+        removed_tenants: false,
+        dry_run: false,
+    };
     let mut out = Vec::new();
     let code = replay(&args(root.path().into()), &Source::Embedded, |_| None, &mut out).unwrap();
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));

@@ -198,11 +198,16 @@ async fn run(
         Command::Release { id } => switch(client, id, "release", "no longer held").await,
         Command::Delete { id, pending } => {
             let below = if pending.is_some() { "?pending=dead_letter" } else { "" };
-            client.send("DELETE", &path(id, below), None).await.map(|answer| match &answer["pending_bytes"] {
-                left if left.as_u64().unwrap_or_default() > 0 => {
-                    format!("tenant `{id}` is removed; {left} bytes are still becoming dead letters")
-                }
-                _ => format!("tenant `{id}` is removed"),
+            client.send("DELETE", &path(id, below), None).await.map(|answer| {
+                let count = |name: &str| answer[name].as_u64().filter(|count| *count > 0);
+                let said = [
+                    count("dead_lettered").map(|records| format!("; {records} records became dead letters")),
+                    count("dropped")
+                        .map(|records| format!("; {records} records had no room there and are lost")),
+                    count("pending_bytes")
+                        .map(|bytes| format!("; {bytes} bytes are still becoming dead letters")),
+                ];
+                format!("tenant `{id}` is removed{}", said.into_iter().flatten().collect::<String>())
             })
         }
     };

@@ -1,11 +1,15 @@
 //! What a command says of a tenant's row, as the API takes it.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgGroup, Args, Command};
 use serde_json::{Map, Value, json};
+
+use crate::config::LARGEST_ROW;
 
 /// The limits of a row.
 const LIMITS: [&str; 5] = ["rate", "burst", "streams", "memory", "journal"];
@@ -90,13 +94,25 @@ impl RowArgs {
             add(name, value.clone());
         }
         for (name, file) in &self.value_files {
-            let text =
-                std::fs::read_to_string(file).map_err(|error| format!("can't read `{file}`: {error}"))?;
+            let text = read_value(file).map_err(|error| format!("can't read `{file}`: {error}"))?;
             let text = text.strip_suffix('\n').unwrap_or(&text);
             add(name, text.strip_suffix('\r').unwrap_or(text).to_owned());
         }
         Ok(values)
     }
+}
+
+/// Reads a value from a file, which is not larger than a row.
+fn read_value(file: &str) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(LARGEST_ROW as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > LARGEST_ROW {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {LARGEST_ROW} bytes"),
+        ));
+    }
+    Ok(text)
 }
 
 impl SetArgs {

@@ -133,7 +133,7 @@ fn hash(hash: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -
         context
             .report
             .error(node.span, format!("`{key}` is not a SHA-256 in 64 hexadecimal digits"))
-            .help("write what `printf %s TOKEN | sha256sum` prints first");
+            .help("write what `printf %s TOKEN | sha256sum | cut -c1-64` prints");
     }
     token
 }

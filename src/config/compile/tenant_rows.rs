@@ -326,7 +326,7 @@ fn credential(sender: &TenantSender, node: &Node, context: &mut Context<'_>) -> 
                 context
                     .report
                     .error(span, "this is not a SHA-256")
-                    .help("write 64 hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints them");
+                    .help("write 64 hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum | cut -c1-64` prints them");
                 return None;
             };
             Credential::Token(hash)

@@ -8,6 +8,7 @@ use http::uri::Authority;
 
 use super::Context;
 use crate::config::node::Node;
+use crate::export;
 use crate::otlp::Signal;
 use crate::route::{Place, RoutingKey, Template, TemplateError, TemplateValue, Values};
 
@@ -181,8 +182,10 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
     if host.is_empty() {
         return Err(("it has no host", EXAMPLE));
     }
-    let has_port = authority.as_str().len() > host.len();
-    if has_port && authority.port_u16().is_none_or(|port| port == 0) {
+    if host.len() > export::LONGEST_HOST {
+        return Err(("its host has more than 253 bytes", EXAMPLE));
+    }
+    if !export::has_usable_port(&uri) {
         return Err(("its port is not a number from 1 to 65535", EXAMPLE));
     }
     if !path.is_empty() && uri.query().is_some() {

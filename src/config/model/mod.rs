@@ -204,8 +204,8 @@ pub(super) struct Admin {
     /// The token that may read: `Authorization: Bearer TOKEN`. With `${file:PATH}` it comes from a file, and is another one as
     /// soon as that changes. An empty text is no token, an empty file is an error.
     pub(super) read_token: Option<String>,
-    /// The SHA-256 of a token that may read, in 64 hexadecimal digits: `printf %s TOKEN | sha256sum`. Beside `read_token`, both
-    /// tokens hold.
+    /// The SHA-256 of a token that may read, in 64 hexadecimal digits: `printf %s TOKEN | sha256sum | cut -c1-64`. Beside
+    /// `read_token`, both tokens hold.
     pub(super) read_token_sha256: Option<String>,
     /// The token that may read and change something. Once there is one, every change needs it, also on loopback.
     pub(super) write_token: Option<String>,

@@ -8,7 +8,7 @@ use crate::export::TargetError;
 use crate::route::{RenderedUrl, Template, Values};
 
 /// The longest name that DNS has, in bytes.
-const LONGEST_HOST: usize = 253;
+pub(crate) const LONGEST_HOST: usize = 253;
 
 /// Why a text is not the URL of an upstream.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(in crate::export) fn url_of(
 
 /// Whether the URL names no port or one that exists. `http::Uri` takes any digits for a port and then has none, which would
 /// silently be that of the scheme.
-fn has_usable_port(uri: &Uri) -> bool {
+pub(crate) fn has_usable_port(uri: &Uri) -> bool {
     let Some(authority) = uri.authority() else { return true };
     let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
     // A sign would be read as a part of the number.

@@ -1,18 +1,17 @@
 //! Requests that were refused for what their senders have shown: counted by receiver and cause, told in the log by cause and
 //! network, and answered late to whoever tries again and again.
 //!
-//! Being answered late takes nothing from others, also not from others at the same address: a sender who is known does not come
-//! by here. Nor does it cost much: so many answers wait at a time, and so many networks are remembered, and no more.
+//! Late answers cost little: so many wait at a time, and so many networks are remembered, and no more. Who shows a right
+//! credential is not answered late, also at an address at which others guess.
 //!
-//! Nor does it keep anybody from guessing who asks many times at once and takes back what is not answered at once. So of a
-//! network that has failed often, [`LOOKS`] requests in [`LATE`] are looked at, and the others are asked to come again, whatever
+//! Late answers alone would not slow down somebody who sends many guesses at once, and gives each up that is not answered at once.
+//! So of a network that has failed often, [`LOOKS`] requests in [`LATE`] are looked at, and the others are asked to come again, whatever
 //! they show. If the right ones among them were taken, the refusal of all others would tell that they are wrong, at the pace of
 //! the guesses. Where a right credential has come from the network within [`WITHIN`], all requests are looked at: others are
 //! behind the same address, such as a proxy's, and neither a stranger nor a sender with an old token may keep them out. There, a
 //! guess costs what a request costs, and what keeps a guesser from going through them all is the length of the credentials.
 //! The refusal is one that every sender repeats, since some of those who get it may be right.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -127,7 +126,7 @@ impl AuthFailure {
             }
             Self::Expired => "give the sender a new one",
             Self::Unavailable => {
-                "a row of the table of tenants is broken (`sluice check --tenants` names it), or many passwords wait to be \
+                "a row of the table of tenants is broken (`sluice check --tenants FILE` names it), or many passwords wait to be \
                  looked at"
             }
             Self::Paused => "its senders are asked to come again until it is resumed",
@@ -154,16 +153,14 @@ impl Default for AuthFailures {
 }
 
 impl AuthFailures {
-    /// How a network stands. If that lets a request be looked at, it counts as one that was.
-    pub(super) fn standing(&self, network: IpAddr) -> NetworkStanding {
-        self.networks.lock().standing(network, Instant::now())
+    /// Whether a request of a network is looked at. One that is counts as such.
+    pub(super) fn looks_at(&self, network: IpAddr) -> bool {
+        self.networks.lock().looks_at(network, Instant::now())
     }
 
-    /// Notes that a network that has failed has shown a right credential.
+    /// Notes that a network has shown a right credential.
     pub(super) fn note_right(&self, network: IpAddr) {
-        if let Some(known) = self.networks.lock().get(network) {
-            known.right = Some(Instant::now());
-        }
+        self.networks.lock().note_right(network, Instant::now());
     }
 
     /// Counts a failure, tells of it unless that was done lately, and waits if its address has failed often.
@@ -208,22 +205,34 @@ impl AuthFailures {
     }
 }
 
-/// What is done with a request of a network, as far as that follows from those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NetworkStanding {
-    /// It is looked at; no failures of the network are remembered.
-    New,
-    /// It is looked at.
-    HasFailed,
-    /// It is not looked at.
-    Barred,
-}
-
-/// The networks that have failed lately.
+/// The networks that have failed lately, and those that have shown something right.
 #[derive(Debug, Default)]
 struct RecentFailures {
-    younger: HashMap<IpAddr, NetworkFailures>,
-    older: HashMap<IpAddr, NetworkFailures>,
+    failed: RecentNetworks<NetworkFailures>,
+    /// When a network last did so, as far as it is told: to the tenth part of [`WITHIN`].
+    right: RecentNetworks<Option<Instant>>,
+}
+
+/// Something about each of the networks that were last heard of, [`REMEMBERED`] at most.
+#[derive(Debug, Default)]
+struct RecentNetworks<T> {
+    younger: HashMap<IpAddr, T>,
+    older: HashMap<IpAddr, T>,
+}
+
+impl<T: Default> RecentNetworks<T> {
+    fn get(&mut self, network: IpAddr) -> Option<&mut T> {
+        self.younger.get_mut(&network).or_else(|| self.older.get_mut(&network))
+    }
+
+    /// What is about a network that was just heard of.
+    fn enter(&mut self, network: IpAddr) -> &mut T {
+        if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&network) {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        let older = &mut self.older;
+        self.younger.entry(network).or_insert_with(|| older.remove(&network).unwrap_or_default())
+    }
 }
 
 /// What is remembered of a network that has failed.
@@ -231,8 +240,6 @@ struct RecentFailures {
 struct NetworkFailures {
     /// When it last did so, [`MANY`] times at most.
     times: VecDeque<Instant>,
-    /// When it has last shown a right credential since.
-    right: Option<Instant>,
     /// Requests that were looked at in the time of [`LATE`] that began then, while it had failed often and shown nothing right.
     looks: (Option<Instant>, u32),
 }
@@ -246,15 +253,13 @@ impl NetworkFailures {
         self.times.len() >= MANY
     }
 
-    /// Whether one request more is looked at.
+    /// Whether one request more is looked at, if nothing right has come from the network lately.
     fn may_look(&mut self, now: Instant) -> bool {
-        let within =
-            |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) < time);
-        if !self.are_many(now) || within(self.right, WITHIN) {
+        if !self.are_many(now) {
             return true;
         }
         let (began, looks) = &mut self.looks;
-        if !within(*began, LATE) {
+        if began.is_none_or(|began| now.duration_since(began) >= LATE) {
             (*began, *looks) = (Some(now), 0);
         }
         *looks += 1;
@@ -263,24 +268,22 @@ impl NetworkFailures {
 }
 
 impl RecentFailures {
-    fn get(&mut self, network: IpAddr) -> Option<&mut NetworkFailures> {
-        self.younger.get_mut(&network).or_else(|| self.older.get_mut(&network))
+    fn note_right(&mut self, network: IpAddr, now: Instant) {
+        let is_told = |last: Instant| now.duration_since(last) < WITHIN / 10;
+        if !self.right.get(network).is_some_and(|last| last.is_some_and(is_told)) {
+            *self.right.enter(network) = Some(now);
+        }
     }
 
-    fn standing(&mut self, network: IpAddr, now: Instant) -> NetworkStanding {
-        let Some(known) = self.get(network) else { return NetworkStanding::New };
-        if known.may_look(now) { NetworkStanding::HasFailed } else { NetworkStanding::Barred }
+    fn looks_at(&mut self, network: IpAddr, now: Instant) -> bool {
+        let Some(failures) = self.failed.get(network) else { return true };
+        let is_recent = |last: Instant| now.duration_since(last) < WITHIN;
+        self.right.get(network).is_some_and(|last| last.is_some_and(is_recent)) || failures.may_look(now)
     }
 
     /// Adds a failure; whether there were [`MANY`] before it.
     fn add(&mut self, network: IpAddr, now: Instant) -> bool {
-        if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&network) {
-            self.older = std::mem::take(&mut self.younger);
-        }
-        let known = match self.younger.entry(network) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(self.older.remove(&network).unwrap_or_default()),
-        };
+        let known = self.failed.enter(network);
         let many = known.are_many(now);
         if many {
             known.times.pop_front();
@@ -328,20 +331,18 @@ mod tests {
         let mut networks = RecentFailures::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let looked_at = |networks: &mut RecentFailures, now| {
-            (0..1000).filter(|_| networks.standing(v4(1), now) == NetworkStanding::HasFailed).count()
-        };
-        assert_eq!(networks.standing(v4(1), start), NetworkStanding::New);
+        let looked_at =
+            |networks: &mut RecentFailures, now| (0..1000).filter(|_| networks.looks_at(v4(1), now)).count();
         for _ in 0..MANY {
-            assert_ne!(networks.standing(v4(1), start), NetworkStanding::Barred, "it has not failed often");
+            assert!(networks.looks_at(v4(1), start), "it has not failed often");
             networks.add(v4(1), start);
         }
         for second in 0..3 {
             assert_eq!(looked_at(&mut networks, at(second)), LOOKS as usize);
             assert_eq!(looked_at(&mut networks, at(second)), 0);
         }
-        assert_eq!(networks.standing(v4(2), start), NetworkStanding::New, "another network");
-        networks.get(v4(1)).unwrap().right = Some(at(3));
+        assert!(networks.looks_at(v4(2), start), "another network");
+        networks.note_right(v4(1), at(3));
         assert_eq!(looked_at(&mut networks, at(3)), 1000);
         for _ in 0..MANY {
             networks.add(v4(1), at(62));
@@ -349,6 +350,12 @@ mod tests {
         assert_eq!(looked_at(&mut networks, at(62)), 1000);
         assert_eq!(looked_at(&mut networks, at(63)), LOOKS as usize, "nothing was right for a minute");
         assert_eq!(looked_at(&mut networks, at(122)), 1000, "nor wrong");
+        // What is right counts also if it came before anything was wrong.
+        networks.note_right(v4(3), at(200));
+        for _ in 0..2 * MANY {
+            networks.add(v4(3), at(201));
+        }
+        assert!((0..1000).all(|_| networks.looks_at(v4(3), at(202))));
     }
 
     #[test]
@@ -370,9 +377,9 @@ mod tests {
             if turn % 1000 == 0 {
                 networks.add(v4(u32::MAX >> 9), now);
             }
-            assert!(networks.younger.len() + networks.older.len() <= REMEMBERED);
+            assert!(networks.failed.younger.len() + networks.failed.older.len() <= REMEMBERED);
         }
         assert!(networks.add(v4(u32::MAX >> 9), now));
-        assert!(networks.younger.values().all(|known| known.times.len() <= MANY));
+        assert!(networks.failed.younger.values().all(|known| known.times.len() <= MANY));
     }
 }

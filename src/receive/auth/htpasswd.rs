@@ -3,7 +3,8 @@
 //! bcrypt is made to take long, tens of milliseconds and more. It is computed aside from the runtime's workers, for a few
 //! requests at a time, and once for each user: a password that has been right is known by its hash from then on. So somebody who
 //! guesses passwords takes no more than some processor time, and nothing from senders that are known already. Nor does it tell by
-//! the time that it takes whose names are in the file: beside users with bcrypt, whatever is wrong takes as long.
+//! the time that it takes whose names are in the file: beside users with bcrypt, whatever is wrong takes as long, if all of them
+//! have one cost.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -53,12 +54,12 @@ impl VerifyingPlaces {
 pub struct HtpasswdUsers {
     users: HashMap<Box<[u8]>, HtpasswdUser>,
     /// What is computed for a wrong answer that is known without bcrypt, where there is a user with bcrypt.
-    stand_in: Option<StandIn>,
+    stand_in: Option<StandInHash>,
 }
 
 /// A hash that is nobody's, of the highest cost that a user's has.
 #[derive(PartialEq, Eq)]
-struct StandIn {
+struct StandInHash {
     hash: String,
 }
 
@@ -115,7 +116,7 @@ impl HtpasswdUsers {
             let password = Password::read(password).map_err(wrong)?;
             self.users.insert(user.as_bytes().into(), HtpasswdUser { password, verified: Mutex::default() });
         }
-        self.stand_in = self.users.values().filter_map(HtpasswdUser::cost).max().map(StandIn::new);
+        self.stand_in = self.users.values().filter_map(HtpasswdUser::cost).max().map(StandInHash::new);
         Ok(())
     }
 
@@ -155,7 +156,7 @@ impl HtpasswdUsers {
     }
 }
 
-impl StandIn {
+impl StandInHash {
     fn new(cost: u32) -> Self {
         Self { hash: format!("$2y${cost:02}$abcdefghijklmnopqrstuuTT7iqkdhhYg7DR4tI.mGOfXYlGKgIf6") }
     }

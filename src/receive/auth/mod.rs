@@ -22,7 +22,7 @@ use ::http::header::AUTHORIZATION;
 use ::http::request::Parts;
 
 use self::credential::{MalformedCredential, ShownCredential, user_password};
-use self::failures::{NetworkStanding, network_of};
+use self::failures::network_of;
 use self::htpasswd::Verified;
 use super::caller::Peer;
 use super::intake::Intake;
@@ -102,16 +102,14 @@ pub(super) async fn authenticate(
     let Some(authenticator) = settings.auth.as_deref() else { return Ok(None) };
     let failures = &intake.counters.auth_failures;
     let network = head.extensions.get().map(|peer: &Peer| network_of(peer.address.ip()));
-    let standing = network.map_or(NetworkStanding::New, |network| failures.standing(network));
-    let identified = match standing {
-        NetworkStanding::Barred => Err(AuthFailure::TooManyFailures.into()),
-        NetworkStanding::New | NetworkStanding::HasFailed => {
-            authenticator.identify(&intake.tenants, head).await
-        }
+    let identified = if network.is_none_or(|network| failures.looks_at(network)) {
+        authenticator.identify(&intake.tenants, head).await
+    } else {
+        Err(AuthFailure::TooManyFailures.into())
     };
     match identified {
         Ok(identity) => {
-            if let (NetworkStanding::HasFailed, Some(network)) = (standing, network) {
+            if let Some(network) = network {
                 failures.note_right(network);
             }
             if let Some(identity) = &identity {

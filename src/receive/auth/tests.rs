@@ -259,9 +259,9 @@ async fn no_more_answers_wait_than_there_is_room_for() {
 
 /// Counts the lines of a log.
 #[derive(Clone, Default)]
-struct Lines(Arc<AtomicUsize>);
+struct LogLines(Arc<AtomicUsize>);
 
-impl<S: tracing::Subscriber> Layer<S> for Lines {
+impl<S: tracing::Subscriber> Layer<S> for LogLines {
     fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -269,7 +269,7 @@ impl<S: tracing::Subscriber> Layer<S> for Lines {
 
 #[tokio::test]
 async fn all_addresses_of_a_network_of_ipv6_have_one_line_in_the_log() {
-    let (failures, lines) = (AuthFailures::default(), Lines::default());
+    let (failures, lines) = (AuthFailures::default(), LogLines::default());
     let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
     for host in 0..20 {
         let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host);
