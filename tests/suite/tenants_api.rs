@@ -883,6 +883,41 @@ async fn a_tenant_of_which_something_is_pending_stays_unless_that_is_to_become_d
     assert!(error_of(&answer, 409).contains("there is no `dead_letter`"));
 }
 
+#[tokio::test]
+async fn a_crash_repeats_nothing_of_a_tenant_that_was_removed_as_data_of_the_next_one_of_its_id() {
+    const REQUESTS: usize = 20;
+    let (up, table, kept) =
+        (sinks::recording().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let yaml = config_with(&up, &format!("tenants: {{ directory: '{}' }}\n", table.path().display()))
+        .replace("match: { s2.stream: '*' }, key: s2.stream", "tenants: '*', key: s2.stream")
+        + LETTERS
+        + &format!("journal: {{ directory: '{}/journal' }}\nshutdown_timeout: 0s\n", kept.path().display());
+    let mut first = SluiceProcess::start(&yaml, &[]).await;
+    let change = async |sluice: &SluiceProcess, method: &str, path: &str, body: Value| {
+        let authorization = format!("Bearer {WRITER}");
+        let headers = [("authorization", &*authorization), ("content-type", "application/json")];
+        let path = format!("/api/v1/tenants{path}");
+        http::send(sluice.admin, method, &path, &headers, body.to_string().into()).await
+    };
+    let issued = json_of(&change(&first, "POST", "", json!({ "id": "acme", "hold": true })).await);
+    let token = format!("Bearer {}", issued["token"].as_str().unwrap());
+    for stream in 0..REQUESTS {
+        let body = logs(&[(&stream.to_string(), &["of the first"])]);
+        let answer = first.post_with(Signal::Logs, body, &[("authorization", &token)]).await;
+        assert_eq!(answer.status, 200);
+    }
+    let removed = json_of(&change(&first, "DELETE", "/acme?pending=dead_letter", json!({})).await);
+    assert_eq!((&removed["dead_lettered"], &removed["pending_bytes"]), (&json!(REQUESTS), &json!(0)));
+    assert_eq!(change(&first, "POST", "", json!({ "id": "acme" })).await.status, 201);
+    first.kill().await;
+    let second = SluiceProcess::start(&yaml, &[]).await;
+    let authorization = format!("Bearer {WRITER}");
+    let headers = [("authorization", &*authorization)];
+    let metrics = http::send(second.admin, "GET", "/metrics", &headers, "".into()).await.text();
+    assert!(!metrics.contains("sluice_recovered_records_total{"), "nothing comes back: {metrics}");
+    assert_eq!(up.texts(Signal::Logs), Vec::<String>::new());
+}
+
 /// Reloads with a configuration that has to be right, by the write token.
 async fn reload(sluice: &Sluice, yaml: &str) {
     write_config(sluice.directory(), yaml);
