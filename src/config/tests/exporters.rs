@@ -517,83 +517,24 @@ fn a_queue_on_disk_needs_a_journal() {
 }
 
 #[test]
-fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
-    let names = [
-        "attributes",
-        "resource/add",
-        "redaction",
-        "filter/health",
-        "transform",
-        "probabilistic_sampler",
-        "tail_sampling",
-        "groupbyattrs",
-        "cumulativetodelta",
-        "k8sattributes",
-        "span",
-        "metricstransform",
-        "unheard_of",
-    ];
-    for name in names {
-        for yaml in [
-            format!("processors: {{ {name}: {{}} }}\n"),
-            format!("processors:\n  {name}:\n    actions: [{{ key: a, action: delete }}]\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: [batch, {name}] }} }} }}\n"),
-            // Shapes that a Collector refuses ask for the same.
-            format!("processors: [{name}]\n"),
-            format!("processors: {name}\n"),
-            format!("processors: [{{ {name}: {{}} }}]\n"),
-            format!("processors: {{ {name}: false }}\n"),
-            format!("processors: {{ batch: , {name}: }}\n"),
-            format!("service: {{ pipelines: [{{ logs: {{ processors: [{name}] }} }}] }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: {{}} }} }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: {name} }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: [batch, [{name}]] }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: [{{ {name}: {{ a: b }} }}] }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: [{{ processors: [{name}] }}] }} }}\n"),
-            format!("service: [{{ pipelines: {{ logs: {{ processors: [{name}] }} }} }}]\n"),
-            format!("service: [[{{ pipelines: [[{{ logs/2: {{ processors: {{ {name}: {{}} }} }} }}]] }}]]\n"),
-            format!("service: {{ logs: {{ processors: [{name}] }} }}\n"),
-            format!("service: {{ processors: [{name}] }}\n"),
-            format!(
-                "processors: [{name}]\nservice: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"
-            ),
-            format!(
-                "processors: {{ {name}: }}\nservice:\n  pipelines:\n    logs/2:\n      processors:\n        - {name}\n"
-            ),
-        ] {
-            let said = said(&with(&yaml));
-            let errors: Vec<_> = said.iter().filter(|line| line.contains(" error: ")).collect();
-            assert_eq!(errors.len(), 1, "{said:?}");
-            assert!(errors[0].contains(&format!("the processor `{name}` is not available")), "{said:?}");
-        }
-    }
-    // Of the Collector's own spans.
-    let own =
-        "service: { telemetry: { traces: { processors: [{ simple: { exporter: { console: {} } } }] } } }\n";
-    assert_eq!(good(&with(own)).warnings.len(), 1);
-    let harmless = "processors: { batch: , memory_limiter/a: { limit_mib: 5 } }\nservice: { pipelines: { logs: { processors: [batch, memory_limiter/a] } } }\n";
-    let warnings = good(&with(harmless)).warnings;
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
-    assert!(
-        warnings[0].message.contains("`sending_queue.batch`")
-            && warnings[1].message.contains("`limits.memory`")
-    );
-}
-
-#[test]
 fn connectors_say_what_routes_can_do_of_them() {
-    let said = said(&with("connectors: { routing: { table: [] }, forward: , spanmetrics/a: }\n"));
-    assert_eq!(said.len(), 3, "{said:?}");
-    assert!(
-        said[0].contains("the connector `routing` has no effect") && said[0].contains("OTTL"),
-        "{said:?}"
-    );
-    assert!(said[1].contains("`continue: true`"), "{said:?}");
-    assert!(
-        said[2].contains("the connector `spanmetrics/a` has no effect: there is nothing like it"),
-        "{said:?}"
-    );
+    for connectors in [
+        "{ routing: { table: [] }, forward: , spanmetrics/a: }",
+        "[routing, forward, spanmetrics/a]",
+        "[{ routing: { table: [] } }, [forward], spanmetrics/a]",
+    ] {
+        let said = said(&with(&format!("connectors: {connectors}\n")));
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[0].contains("the connector `routing` has no effect") && said[0].contains("OTTL"),
+            "{said:?}"
+        );
+        assert!(said[1].contains("`continue: true`"), "{said:?}");
+        assert!(
+            said[2].contains("the connector `spanmetrics/a` has no effect: there is nothing like it"),
+            "{said:?}"
+        );
+    }
 }
 
 fn otlp_grpc(lines: &str) -> OtlpGrpcSettings {
