@@ -248,6 +248,13 @@ pub(super) fn asks_for_nothing(definition: &str, key: &str, value: &Node, map: &
     value.is_null()
         || is_default(definition, key, value)
         || asks_for_system_roots(definition, key, value, map)
+        || is_of_no_queue(definition, map)
+}
+
+/// Whether the key is of a queue that is turned off, so that nothing is there which it could be about.
+fn is_of_no_queue(definition: &str, map: &Node) -> bool {
+    let enabled = map.get("enabled").and_then(Node::text).and_then(model::boolean);
+    definition == "SendingQueue" && enabled == Some(false)
 }
 
 /// Whether the system's roots are asked for where nothing replaces them: of a server no certificate is verified at all
@@ -335,7 +342,10 @@ pub(super) fn other_extension(name: &str) -> &'static str {
     match model::type_of(name) {
         "health_check" | "healthcheck" | "healthcheckv2" => "health is `health:`",
         "pprof" | "zpages" => "metrics and API are `admin:`",
-        "file_storage" | "db_storage" | "redis_storage" => JOURNAL,
+        "file_storage" | "db_storage" | "redis_storage" => {
+            "`journal` keeps the queues of all exporters on disk"
+        }
+        "memory_limiter" => "`limits.memory` bounds what is held",
         _ => "there is nothing like it",
     }
 }

@@ -12,7 +12,7 @@ use super::model;
 use super::node::{Entry, Node, Origin, Scalar, Value};
 use super::problem::{Report, Span, listed, nearest, quoted};
 use super::schema::Shape;
-use super::secrets::{REDACTED, named};
+use super::secrets::{REDACTED, is_path, named};
 use super::substitute::PLACEHOLDER;
 
 /// Checks a whole configuration.
@@ -168,12 +168,13 @@ impl Walk<'_> {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
             }
             Verdict::NeedsJournal => {
+                let directory = self.directory_of_journal(&entry.value);
                 self.report
                     .error(at, format!("`{key}` is not available: the queue would be lost with the process"))
-                    .help(
-                        "write `journal: { directory: ./journal }` at the top level, which keeps the queues of all \
-                         exporters on disk",
-                    );
+                    .help(format!(
+                        "write `journal: {{ directory: {directory} }}` at the top level, which keeps the queues of all \
+                         exporters on disk"
+                    ));
             }
             Verdict::Refused | Verdict::RefusedBesideFile => {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
@@ -186,6 +187,18 @@ impl Walk<'_> {
                     self.report.warn(connector.span, format!("the connector {name} has no effect: {why}"));
                 }
             }
+        }
+    }
+
+    /// Where a journal does what the extension does that `storage` names: below the directory of that one, which is on a disk
+    /// that stays.
+    fn directory_of_journal(&self, storage: &Node) -> String {
+        let extension = storage.text().filter(|name| model::type_of(name) == "file_storage");
+        let extension = extension.and_then(|name| self.root.get("extensions")?.get(name));
+        let directory = extension.and_then(|extension| extension.get("directory"));
+        match directory.filter(|directory| !directory.is_substituted()).and_then(Node::text) {
+            Some(path) if is_path(path) => format!("{}/journal", path.trim_end_matches('/')),
+            _ => "./journal".to_owned(),
         }
     }
 

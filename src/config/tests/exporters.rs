@@ -517,6 +517,49 @@ fn a_queue_on_disk_needs_a_journal() {
 }
 
 #[test]
+fn the_block_that_the_error_of_a_queue_on_disk_gives_is_all_that_is_missing() {
+    let storage = |name: &str| with_exporter("debug", &format!("sending_queue: {{ storage: {name} }}"));
+    for (name, extensions, directory) in [
+        ("file_storage", "", "./journal"),
+        ("file_storage/a", "extensions: { file_storage: { directory: /var/lib/otelcol } }\n", "./journal"),
+        (
+            "file_storage",
+            "extensions: { file_storage: { directory: /var/lib/otelcol } }\n",
+            "/var/lib/otelcol/journal",
+        ),
+        (
+            "file_storage/a",
+            "extensions:\n  file_storage/a:\n    directory: ./storage/\n    fsync: true\n",
+            "./storage/journal",
+        ),
+        ("*a", "extensions: { &a file_storage/a: { directory: /data } }\n", "/data/journal"),
+        ("file_storage", "extensions: { file_storage: }\n", "./journal"),
+        ("file_storage", "extensions: { file_storage: { directory: hunter2 } }\n", "./journal"),
+        ("file_storage", "extensions: { file_storage: { directory: \"${env:D}\" } }\n", "./journal"),
+        ("redis_storage", "extensions: { redis_storage: { directory: /data } }\n", "./journal"),
+    ] {
+        // An anchor stands before its alias.
+        let yaml = format!("{extensions}{}", storage(name));
+        let problems = load_with(&yaml, &|_| Some("/secret".into())).expect_err(name);
+        let error = problems.list.iter().find(|problem| problem.message.contains("`storage`")).unwrap();
+        let help = error.help.as_deref().unwrap();
+        let block = help.split('`').nth(1).unwrap();
+        assert_eq!(block, format!("journal: {{ directory: {directory} }}"), "{yaml}");
+        let whole = format!("{yaml}{block}\n");
+        let compiled =
+            load_with(&whole, &|_| Some("/secret".into())).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(compiled.journal.unwrap().directory, std::path::Path::new(directory));
+    }
+}
+
+#[test]
+fn a_queue_that_is_turned_off_needs_no_journal() {
+    let off =
+        |more: &str| said(&with_exporter("debug", &format!("sending_queue: {{ enabled: false{more} }}")));
+    assert_eq!(off(", storage: file_storage, blocking: true"), off(""));
+}
+
+#[test]
 fn connectors_say_what_routes_can_do_of_them() {
     for connectors in [
         "{ routing: { table: [] }, forward: , spanmetrics/a: }",
