@@ -1,11 +1,12 @@
 //! What a Collector's YAML may hold that means nothing here, and why.
 //!
 //! Most of it is harmless to leave out and gives a warning. What protects something - authentication, trust, queues on
-//! disk, a processor that drops or masks data - is refused instead: a pasted block must not run with less protection
-//! than it asks for. What asks for nothing, since it is the Collector's own default, is taken in silence.
+//! disk - is refused instead: a pasted block must not run with less protection than it asks for. What asks for nothing,
+//! since it is the Collector's own default, is taken in silence. Processors are looked at in `processors`.
 
 use super::model;
 use super::node::{Node, Value};
+use super::processors;
 
 /// What is done about such a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +19,13 @@ pub(super) enum Verdict {
     NeedsJournal,
     /// It asks for what there is by default, and is an error beside a file that replaces that.
     RefusedBesideFile,
-    /// Processors by name, each of which has a verdict of its own.
+    /// Processors by name, of which each is looked at by itself.
     Processors,
     /// Connectors by name, each of which is left out for another reason.
     Connectors,
-    /// It is left out, but its pipelines may name processors.
-    Service,
 }
 
-use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, RefusedBesideFile, Service};
+use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, RefusedBesideFile};
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
@@ -38,8 +37,13 @@ const KEEPALIVE: &str = "connections are kept alive and probed by defaults that 
 
 /// Definitions of the schema, their keys, and what is said about them.
 const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
-    (&["Config"], &["service"], Service, "there are no pipelines; `routes` says what goes where"),
-    (&["Config"], &["processors"], Processors, "data is routed and forwarded byte for byte"),
+    (&["Config"], &["service"], Ignored, "there are no pipelines; `routes` says what goes where"),
+    (
+        &["Config"],
+        &["processors"],
+        Processors,
+        "`batch` and `memory_limiter` may be left out; any other is an error, unless pipelines are there and none names it",
+    ),
     (&["Config"], &["connectors"], Connectors, "`routes` says what goes where"),
     (
         &["Auth"],
@@ -196,52 +200,38 @@ const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
 /// Keys below which names stand rather than settings: each asks for what it names, whatever is written beside it.
 const OF_NAMES: &[&str] = &["service", "processors", "connectors", "response_headers"];
 
-/// What components of Collectors are commonly called, and the sections that name them in a pipeline.
+/// What components of Collectors other than processors are commonly called, and the sections that name components in a
+/// pipeline.
 const COMPONENTS: &[&str] = &[
-    "attributes",
-    "batch",
     "count",
-    "cumulativetodelta",
     "datadog",
-    "deltatocumulative",
     "elasticsearch",
     "exporters",
     "filelog",
-    "filter",
     "forward",
-    "groupbyattrs",
     "health_check",
     "hostmetrics",
     "jaeger",
-    "k8sattributes",
     "kafka",
     "kubeletstats",
     "logging",
     "loki",
-    "memory_limiter",
     "pprof",
-    "probabilistic_sampler",
     "processors",
     "prometheus",
     "prometheusremotewrite",
     "receivers",
-    "redaction",
-    "resource",
-    "resourcedetection",
     "routing",
-    "span",
     "spanmetrics",
     "statsd",
     "syslog",
-    "tail_sampling",
-    "transform",
     "zipkin",
     "zpages",
 ];
 
 /// Whether the text is what a component of a Collector is commonly called, wherever it stands.
 pub(super) fn is_component(text: &str) -> bool {
-    COMPONENTS.contains(&text)
+    COMPONENTS.contains(&text) || processors::is_type(text)
 }
 
 /// What is said about a key of the definition, if it is the Collector's.
@@ -258,6 +248,13 @@ pub(super) fn asks_for_nothing(definition: &str, key: &str, value: &Node, map: &
     value.is_null()
         || is_default(definition, key, value)
         || asks_for_system_roots(definition, key, value, map)
+        || is_of_no_queue(definition, map)
+}
+
+/// Whether the key is of a queue that is turned off, so that nothing is there which it could be about.
+fn is_of_no_queue(definition: &str, map: &Node) -> bool {
+    let enabled = map.get("enabled").and_then(Node::text).and_then(model::boolean);
+    definition == "SendingQueue" && enabled == Some(false)
 }
 
 /// Whether the system's roots are asked for where nothing replaces them: of a server no certificate is verified at all
@@ -322,15 +319,6 @@ pub(super) fn same_exporter(what: &str, name: &str) -> Option<&'static str> {
     (what == "exporter" && model::type_of(name) == "logging").then_some("debug")
 }
 
-/// What a processor is left out for, or `None` if it can't be: it may drop, mask or change data.
-pub(super) fn harmless_processor(name: &str) -> Option<&'static str> {
-    match model::type_of(name) {
-        "batch" => Some("batches are formed by `sending_queue.batch` of each exporter"),
-        "memory_limiter" => Some("`limits.memory` bounds what is held, and what is beyond it is refused"),
-        _ => None,
-    }
-}
-
 /// Why a connector is left out, and what `routes` can do of it.
 pub(super) fn connector(name: &str) -> &'static str {
     match model::type_of(name) {
@@ -354,7 +342,10 @@ pub(super) fn other_extension(name: &str) -> &'static str {
     match model::type_of(name) {
         "health_check" | "healthcheck" | "healthcheckv2" => "health is `health:`",
         "pprof" | "zpages" => "metrics and API are `admin:`",
-        "file_storage" | "db_storage" | "redis_storage" => JOURNAL,
+        "file_storage" | "db_storage" | "redis_storage" => {
+            "`journal` keeps the queues of all exporters on disk"
+        }
+        "memory_limiter" => "`limits.memory` bounds what is held",
         _ => "there is nothing like it",
     }
 }
@@ -362,6 +353,14 @@ pub(super) fn other_extension(name: &str) -> &'static str {
 /// Whether the definition has such a key in a Collector.
 pub(super) fn knows(definition: &str, key: &str) -> bool {
     verdict(definition, key).is_some()
+}
+
+/// The keys that the definition has in a Collector alone.
+pub(super) fn keys_of(definition: &str) -> impl Iterator<Item = &'static str> {
+    TABLE
+        .iter()
+        .filter(move |(definitions, ..)| definitions.contains(&definition))
+        .flat_map(|(_, keys, ..)| keys.iter().copied())
 }
 
 /// Every such key.

@@ -11,6 +11,7 @@ mod machine;
 mod model;
 mod node;
 mod problem;
+mod processors;
 mod reference;
 mod row_text;
 mod rows;
@@ -274,6 +275,7 @@ fn read(
     report.show(&sight);
     let redacted = sight.redacted;
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
+    processors::check(&root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     // Of the file that the table of tenants is in.
     let mut of_rows = Vec::new();

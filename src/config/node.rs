@@ -10,7 +10,7 @@ use std::ops::Range;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::problem::{Report, Span};
-use super::secrets::{is_name, named};
+use super::secrets::{REDACTED, is_name, named};
 
 /// Collections inside each other; the deepest key of the schema is at a third of it.
 const DEEPEST: usize = 32;
@@ -68,7 +68,40 @@ pub(super) struct Entry {
     pub(super) value: Node,
 }
 
+/// A name that a value consists of, or that is a key in it.
+pub(super) struct Mention<'a> {
+    pub(super) name: &'a str,
+    pub(super) span: Span,
+    /// What in the name is not as it is written.
+    pub(super) origin: Origin,
+}
+
+impl Mention<'_> {
+    /// The name in backticks, if it has the form of one and may be shown.
+    pub(super) fn shown(&self) -> String {
+        if self.origin == Origin::Written { named(self.name) } else { format!("`{REDACTED}`") }
+    }
+}
+
 impl Node {
+    /// What is named in whatever shape: by a single value, by the keys of a map, or by either in a list.
+    pub(super) fn mentions(&self) -> Vec<Mention<'_>> {
+        match &self.value {
+            // What is missing has been said.
+            Value::Scalar(scalar) if scalar.is_null() || scalar.text.is_empty() || self.is_missing() => {
+                Vec::new()
+            }
+            Value::Scalar(scalar) => {
+                vec![Mention { name: &scalar.text, span: self.span, origin: scalar.origin }]
+            }
+            Value::Seq(items) => items.iter().flat_map(Self::mentions).collect(),
+            Value::Map(entries) => {
+                let keys = entries.iter().map(|entry| (&entry.key, entry.key_span));
+                keys.map(|(name, span)| Mention { name, span, origin: Origin::Written }).collect()
+            }
+        }
+    }
+
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }

@@ -290,7 +290,7 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// A path of names that are not too long for one. It begins as a path does or has a dot, so that the text of a key is
 /// none.
-fn is_path(text: &str) -> bool {
+pub(super) fn is_path(text: &str) -> bool {
     let segment = |text: &str| {
         text.len() <= 48 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-~".contains(&byte))
     };

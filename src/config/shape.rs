@@ -3,7 +3,6 @@
 //! What is wrong is reported and left out, so that one mistake hides no other: the rest is read as if the wrong
 //! key had not been written.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Map, Number, Value as Json};
@@ -13,7 +12,7 @@ use super::model;
 use super::node::{Entry, Node, Origin, Scalar, Value};
 use super::problem::{Report, Span, listed, nearest, quoted};
 use super::schema::Shape;
-use super::secrets::{REDACTED, named};
+use super::secrets::{REDACTED, is_path, named};
 use super::substitute::PLACEHOLDER;
 
 /// Checks a whole configuration.
@@ -29,43 +28,8 @@ pub(super) fn check_as(
     source: &str,
     report: &mut Report,
 ) -> Option<Json> {
-    let mut processors = Vec::new();
-    if let Some(written) = root.get("processors") {
-        add_names(written, &mut processors);
-    }
-    let processors = processors.into_iter().map(|(name, _)| name.to_owned()).collect();
-    let mut walk = Walk { source, report, what, has_journal: root.get("journal").is_some(), processors };
+    let mut walk = Walk { source, report, what, root };
     walk.value(root, shape, &Place::ROOT)
-}
-
-/// What is named in whatever shape, with its place: by a single value, by the keys of a map, or by either in a list.
-fn add_names<'a>(node: &'a Node, names: &mut Vec<(&'a str, Span)>) {
-    match &node.value {
-        Value::Scalar(scalar) if scalar.is_null() => {}
-        Value::Scalar(scalar) => names.push((&scalar.text, node.span)),
-        Value::Seq(items) => items.iter().for_each(|item| add_names(item, names)),
-        Value::Map(entries) => {
-            names.extend(entries.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
-        }
-    }
-}
-
-/// The processors that pipelines name, below `service` and in whatever shape.
-fn add_processors<'a>(node: &'a Node, names: &mut Vec<(&'a str, Span)>) {
-    match &node.value {
-        Value::Scalar(_) => {}
-        Value::Seq(items) => items.iter().for_each(|item| add_processors(item, names)),
-        Value::Map(entries) => {
-            for entry in entries {
-                match entry.key.as_str() {
-                    "processors" => add_names(&entry.value, names),
-                    // Those are of the Collector's own spans.
-                    "telemetry" => {}
-                    _ => add_processors(&entry.value, names),
-                }
-            }
-        }
-    }
 }
 
 /// The way from the root to a value.
@@ -112,10 +76,7 @@ struct Walk<'a> {
     report: &'a mut Report,
     /// What the file as a whole is.
     what: &'static str,
-    /// Whether queues are kept on disk.
-    has_journal: bool,
-    /// The names below `processors`.
-    processors: HashSet<String>,
+    root: &'a Node,
 }
 
 impl Walk<'_> {
@@ -203,66 +164,41 @@ impl Walk<'_> {
             Verdict::Ignored => {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
             }
-            Verdict::NeedsJournal if self.has_journal => {
+            Verdict::NeedsJournal if self.root.get("journal").is_some() => {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
             }
             Verdict::NeedsJournal => {
+                let directory = self.directory_of_journal(&entry.value);
                 self.report
                     .error(at, format!("`{key}` is not available: the queue would be lost with the process"))
-                    .help(
-                        "write `journal: { directory: ./journal }` at the top level, which keeps the queues of all \
-                         exporters on disk",
-                    );
+                    .help(format!(
+                        "write `journal: {{ directory: {directory} }}` at the top level, which keeps the queues of all \
+                         exporters on disk"
+                    ));
             }
             Verdict::Refused | Verdict::RefusedBesideFile => {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
             }
-            Verdict::Processors => {
-                let mut names = Vec::new();
-                add_names(&entry.value, &mut names);
-                for (name, at) in names {
-                    self.processor(name, at);
-                }
-            }
+            // Each of them has been reported by itself.
+            Verdict::Processors => {}
             Verdict::Connectors => {
-                for connector in entry.value.entries() {
-                    let why = collector::connector(&connector.key);
-                    let name = named(&connector.key);
-                    self.report
-                        .warn(connector.key_span, format!("the connector {name} has no effect: {why}"));
-                }
-            }
-            Verdict::Service => {
-                self.report.warn(at, format!("`{key}` has no effect: {why}"));
-                let mut names = Vec::new();
-                add_processors(&entry.value, &mut names);
-                for (name, at) in names {
-                    // What stands in `processors` has been reported there.
-                    if !self.processors.contains(name) {
-                        self.processor(name, at);
-                    }
+                for connector in entry.value.mentions() {
+                    let (name, why) = (connector.shown(), collector::connector(connector.name));
+                    self.report.warn(connector.span, format!("the connector {name} has no effect: {why}"));
                 }
             }
         }
     }
 
-    fn processor(&mut self, name: &str, at: Span) {
-        let shown = named(name);
-        match collector::harmless_processor(name) {
-            Some(why) => {
-                self.report.warn(at, format!("the processor {shown} has no effect: {why}"));
-            }
-            None => {
-                self.report
-                    .error(
-                        at,
-                        format!(
-                            "the processor {shown} is not available: what it drops, masks or changes would be sent on as \
-                             it came"
-                        ),
-                    )
-                    .help("let the senders, a Collector before this one or the upstream do it, and remove it here");
-            }
+    /// Where a journal does what the extension does that `storage` names: below the directory of that one, which is on a disk
+    /// that stays.
+    fn directory_of_journal(&self, storage: &Node) -> String {
+        let extension = storage.text().filter(|name| model::type_of(name) == "file_storage");
+        let extension = extension.and_then(|name| self.root.get("extensions")?.get(name));
+        let directory = extension.and_then(|extension| extension.get("directory"));
+        match directory.filter(|directory| !directory.is_substituted()).and_then(Node::text) {
+            Some(path) if is_path(path) => format!("{}/journal", path.trim_end_matches('/')),
+            _ => "./journal".to_owned(),
         }
     }
 
@@ -308,8 +244,11 @@ impl Walk<'_> {
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
         let known: Vec<&str> = shape.properties().map(|(key, _)| key).collect();
         let unused = known.iter().copied().filter(|known| node.get(known).is_none());
-        if let Some(near) = nearest(&entry.key, unused).or_else(|| nearest(&entry.key, known.iter().copied()))
-        {
+        let collectors = shape.definition.into_iter().flat_map(collector::keys_of);
+        let near = nearest(&entry.key, unused)
+            .or_else(|| nearest(&entry.key, known.iter().copied()))
+            .or_else(|| nearest(&entry.key, collectors));
+        if let Some(near) = near {
             let message = format!("unknown key {key} in {place}; did you mean `{near}`?");
             self.report.error(entry.key_span, message);
             return;

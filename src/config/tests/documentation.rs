@@ -3,25 +3,58 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::config::processors::{ANY_OTHER, TABLE, Treatment};
 use crate::config::{RowReader, Severity};
 
-const BEGIN: &str = "<!-- reference: made from the schema by `UPDATE_DOCS=1 cargo test reference` -->\n";
-const END: &str = "<!-- end of the reference -->\n";
+/// Compares what stands between the two markers with what is made, or writes it there if `UPDATE_DOCS` is set.
+fn is_up_to_date(begin: &str, end: &str, made: &str) -> bool {
+    /// What one test writes is not taken back by another.
+    static WRITING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _writing = WRITING.lock().unwrap();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(begin).expect("the file has the marker");
+    let (written, after) = rest.split_once(end).expect("the file has the end marker");
+    if written != made && std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{begin}{made}{end}{after}")).unwrap();
+        return true;
+    }
+    written == made
+}
 
 #[test]
 fn the_reference_in_the_documentation_is_the_schemas() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the file has the marker");
-    let (written, after) = rest.split_once(END).expect("the file has the end marker");
-    let reference = format!("\n{}", crate::config::reference());
-    if written != reference && std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{reference}{END}{after}")).unwrap();
-        return;
-    }
+    const BEGIN: &str = "<!-- reference: made from the schema by `UPDATE_DOCS=1 cargo test reference` -->\n";
+    const END: &str = "<!-- end of the reference -->\n";
     assert!(
-        written == reference,
+        is_up_to_date(BEGIN, END, &format!("\n{}", crate::config::reference())),
         "docs/configuration.md is behind the schema: run `UPDATE_DOCS=1 cargo test reference`"
+    );
+}
+
+#[test]
+fn the_processors_in_the_documentation_are_those_of_the_table() {
+    const BEGIN: &str =
+        "<!-- processors: made from their table by `UPDATE_DOCS=1 cargo test processors` -->\n";
+    const END: &str = "<!-- end of the processors -->\n";
+    let mut made = "\n| processor | it is | instead |\n|---|---|---|\n".to_owned();
+    let rows = TABLE.iter().map(|(types, treatment)| {
+        let types: Vec<String> = types.iter().map(|r#type| format!("`{type}`")).collect();
+        (types.join(", "), *treatment)
+    });
+    for (types, treatment) in rows.chain([("any other".to_owned(), ANY_OTHER)]) {
+        match treatment {
+            Treatment::LeftOut(why) => writeln!(made, "| {types} | a warning | {why} |"),
+            Treatment::Refused { without, instead } => {
+                writeln!(made, "| {types} | an error: {without} | {instead} |")
+            }
+        }
+        .unwrap();
+    }
+    made.push('\n');
+    assert!(
+        is_up_to_date(BEGIN, END, &made),
+        "docs/configuration.md is behind the table: run `UPDATE_DOCS=1 cargo test processors`"
     );
 }
 

@@ -517,83 +517,67 @@ fn a_queue_on_disk_needs_a_journal() {
 }
 
 #[test]
-fn processors_that_may_drop_mask_or_change_data_are_errors_that_name_them() {
-    let names = [
-        "attributes",
-        "resource/add",
-        "redaction",
-        "filter/health",
-        "transform",
-        "probabilistic_sampler",
-        "tail_sampling",
-        "groupbyattrs",
-        "cumulativetodelta",
-        "k8sattributes",
-        "span",
-        "metricstransform",
-        "unheard_of",
-    ];
-    for name in names {
-        for yaml in [
-            format!("processors: {{ {name}: {{}} }}\n"),
-            format!("processors:\n  {name}:\n    actions: [{{ key: a, action: delete }}]\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: [batch, {name}] }} }} }}\n"),
-            // Shapes that a Collector refuses ask for the same.
-            format!("processors: [{name}]\n"),
-            format!("processors: {name}\n"),
-            format!("processors: [{{ {name}: {{}} }}]\n"),
-            format!("processors: {{ {name}: false }}\n"),
-            format!("processors: {{ batch: , {name}: }}\n"),
-            format!("service: {{ pipelines: [{{ logs: {{ processors: [{name}] }} }}] }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: {{}} }} }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: {name} }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: [batch, [{name}]] }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: {{ processors: [{{ {name}: {{ a: b }} }}] }} }} }}\n"),
-            format!("service: {{ pipelines: {{ logs: [{{ processors: [{name}] }}] }} }}\n"),
-            format!("service: [{{ pipelines: {{ logs: {{ processors: [{name}] }} }} }}]\n"),
-            format!("service: [[{{ pipelines: [[{{ logs/2: {{ processors: {{ {name}: {{}} }} }} }}]] }}]]\n"),
-            format!("service: {{ logs: {{ processors: [{name}] }} }}\n"),
-            format!("service: {{ processors: [{name}] }}\n"),
-            format!(
-                "processors: [{name}]\nservice: {{ pipelines: {{ logs: {{ processors: {{ {name}: }} }} }} }}\n"
-            ),
-            format!(
-                "processors: {{ {name}: }}\nservice:\n  pipelines:\n    logs/2:\n      processors:\n        - {name}\n"
-            ),
-        ] {
-            let said = said(&with(&yaml));
-            let errors: Vec<_> = said.iter().filter(|line| line.contains(" error: ")).collect();
-            assert_eq!(errors.len(), 1, "{said:?}");
-            assert!(errors[0].contains(&format!("the processor `{name}` is not available")), "{said:?}");
-        }
+fn the_block_that_the_error_of_a_queue_on_disk_gives_is_all_that_is_missing() {
+    let storage = |name: &str| with_exporter("debug", &format!("sending_queue: {{ storage: {name} }}"));
+    for (name, extensions, directory) in [
+        ("file_storage", "", "./journal"),
+        ("file_storage/a", "extensions: { file_storage: { directory: /var/lib/otelcol } }\n", "./journal"),
+        (
+            "file_storage",
+            "extensions: { file_storage: { directory: /var/lib/otelcol } }\n",
+            "/var/lib/otelcol/journal",
+        ),
+        (
+            "file_storage/a",
+            "extensions:\n  file_storage/a:\n    directory: ./storage/\n    fsync: true\n",
+            "./storage/journal",
+        ),
+        ("*a", "extensions: { &a file_storage/a: { directory: /data } }\n", "/data/journal"),
+        ("file_storage", "extensions: { file_storage: }\n", "./journal"),
+        ("file_storage", "extensions: { file_storage: { directory: hunter2 } }\n", "./journal"),
+        ("file_storage", "extensions: { file_storage: { directory: \"${env:D}\" } }\n", "./journal"),
+        ("redis_storage", "extensions: { redis_storage: { directory: /data } }\n", "./journal"),
+    ] {
+        // An anchor stands before its alias.
+        let yaml = format!("{extensions}{}", storage(name));
+        let problems = load_with(&yaml, &|_| Some("/secret".into())).expect_err(name);
+        let error = problems.list.iter().find(|problem| problem.message.contains("`storage`")).unwrap();
+        let help = error.help.as_deref().unwrap();
+        let block = help.split('`').nth(1).unwrap();
+        assert_eq!(block, format!("journal: {{ directory: {directory} }}"), "{yaml}");
+        let whole = format!("{yaml}{block}\n");
+        let compiled =
+            load_with(&whole, &|_| Some("/secret".into())).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(compiled.journal.unwrap().directory, std::path::Path::new(directory));
     }
-    // Of the Collector's own spans.
-    let own =
-        "service: { telemetry: { traces: { processors: [{ simple: { exporter: { console: {} } } }] } } }\n";
-    assert_eq!(good(&with(own)).warnings.len(), 1);
-    let harmless = "processors: { batch: , memory_limiter/a: { limit_mib: 5 } }\nservice: { pipelines: { logs: { processors: [batch, memory_limiter/a] } } }\n";
-    let warnings = good(&with(harmless)).warnings;
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
-    assert!(
-        warnings[0].message.contains("`sending_queue.batch`")
-            && warnings[1].message.contains("`limits.memory`")
-    );
+}
+
+#[test]
+fn a_queue_that_is_turned_off_needs_no_journal() {
+    let off =
+        |more: &str| said(&with_exporter("debug", &format!("sending_queue: {{ enabled: false{more} }}")));
+    assert_eq!(off(", storage: file_storage, blocking: true"), off(""));
 }
 
 #[test]
 fn connectors_say_what_routes_can_do_of_them() {
-    let said = said(&with("connectors: { routing: { table: [] }, forward: , spanmetrics/a: }\n"));
-    assert_eq!(said.len(), 3, "{said:?}");
-    assert!(
-        said[0].contains("the connector `routing` has no effect") && said[0].contains("OTTL"),
-        "{said:?}"
-    );
-    assert!(said[1].contains("`continue: true`"), "{said:?}");
-    assert!(
-        said[2].contains("the connector `spanmetrics/a` has no effect: there is nothing like it"),
-        "{said:?}"
-    );
+    for connectors in [
+        "{ routing: { table: [] }, forward: , spanmetrics/a: }",
+        "[routing, forward, spanmetrics/a]",
+        "[{ routing: { table: [] } }, [forward], spanmetrics/a]",
+    ] {
+        let said = said(&with(&format!("connectors: {connectors}\n")));
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[0].contains("the connector `routing` has no effect") && said[0].contains("OTTL"),
+            "{said:?}"
+        );
+        assert!(said[1].contains("`continue: true`"), "{said:?}");
+        assert!(
+            said[2].contains("the connector `spanmetrics/a` has no effect: there is nothing like it"),
+            "{said:?}"
+        );
+    }
 }
 
 fn otlp_grpc(lines: &str) -> OtlpGrpcSettings {

@@ -9,6 +9,7 @@ mod exporter_auth;
 mod exporters;
 mod extensions;
 mod problems;
+mod processors;
 mod receivers;
 mod routes;
 mod row_targets;

@@ -1,0 +1,254 @@
+//! The processors of a Collector's file. Sluice runs none of them.
+//!
+//! A processor that may drop, mask or change data is an error wherever a pipeline may run it: what it holds back would be
+//! sent on otherwise. The two that change nothing are left out with a warning that says which option does what they are for.
+//! A processor that is defined, but that none of the file's pipelines names, is run by no Collector either, so that leaving it
+//! out takes nothing away: it is a warning, too. Where there is no pipeline, as in a file of processors alone, nothing tells
+//! that it is unused, and it is an error.
+
+use std::collections::HashSet;
+
+use super::model;
+use super::node::{Mention, Node, Origin, Value};
+use super::problem::{Report, listed, nearest, quoted};
+use super::secrets::REDACTED;
+
+/// What is done about a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// It is left out, with a warning that says what does here what it is for. It drops and changes no data.
+    LeftOut(&'static str),
+    /// It is an error.
+    Refused {
+        /// What would become of the data without it.
+        without: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+}
+
+use Treatment::{LeftOut, Refused};
+
+const ELSEWHERE: &str = "let the senders, a Collector before this one or the upstream do it";
+
+/// Processors of one kind, by each name that they have or had, and what is done about them.
+pub(super) const TABLE: &[(&[&str], Treatment)] = &[
+    (&["batch"], LeftOut("batches are formed by `sending_queue.batch` of each exporter")),
+    (&["memory_limiter"], LeftOut("`limits.memory` bounds what is held, and what is beyond it is refused")),
+    (
+        &["filter"],
+        Refused {
+            without: "what it drops would be sent on",
+            instead: "to drop whole resources, write a `match` for each of `routes` and `unrouted: drop`; to drop single \
+                      spans, data points or log records, let the senders, a Collector before this one or the upstream do it",
+        },
+    ),
+    (
+        &["probabilistic_sampler", "tail_sampling"],
+        Refused {
+            without: "what it leaves out would be sent on",
+            instead: "let the senders sample, which SDKs do by `OTEL_TRACES_SAMPLER`, or let a Collector before this one do it",
+        },
+    ),
+    (
+        &["redaction", "attributes", "transform"],
+        Refused {
+            without: "what it drops, masks or changes would be sent on as it came",
+            instead: ELSEWHERE,
+        },
+    ),
+    (
+        &["resource", "resource_detection", "resourcedetection", "k8s_attributes", "k8sattributes"],
+        Refused {
+            without: "resources would be routed and sent on as they came",
+            instead: "let the senders set the attributes, which SDKs do by `OTEL_RESOURCE_ATTRIBUTES`, or let a Collector before \
+                      this one do it",
+        },
+    ),
+    (
+        &["groupbyattrs"],
+        Refused {
+            without: "routes would not find the attributes that it moves to resources",
+            instead: "let a Collector before this one do it",
+        },
+    ),
+    (
+        &["groupbytrace"],
+        Refused {
+            without: "spans would be sent on as they came, those that it discards among them",
+            instead: "let a Collector before this one or the upstream do it",
+        },
+    ),
+    (
+        &["span", "geoip", "schema", "coralogix", "sumologic", "genainormalizer", "isolationforest"],
+        Refused { without: "what it adds or changes would be sent on as it came", instead: ELSEWHERE },
+    ),
+    (
+        &["drain", "logdedup", "unroll"],
+        Refused { without: "log records would be sent on as they came", instead: ELSEWHERE },
+    ),
+    (
+        &["cumulative_to_delta", "cumulativetodelta", "delta_to_cumulative", "deltatocumulative"],
+        Refused {
+            without: "metrics would be sent on as they came",
+            instead: "let the senders choose, which SDKs do by `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`, or let a \
+                      Collector before this one do it",
+        },
+    ),
+    (
+        &[
+            "delta_to_rate",
+            "deltatorate",
+            "interval",
+            "metric_start_time",
+            "metricstarttime",
+            "metrics_transform",
+            "metricstransform",
+            "metricsgeneration",
+            "experimental_metricsgeneration",
+            "cardinality_guardian",
+        ],
+        Refused { without: "metrics would be sent on as they came", instead: ELSEWHERE },
+    ),
+    (
+        &["remotetap"],
+        Refused {
+            without: "what passes would be shown nowhere",
+            instead: "name an exporter of the type `debug` or `file` beside the others of a route",
+        },
+    ),
+];
+
+/// What is done about a processor that is not in the table.
+pub(super) const ANY_OTHER: Treatment =
+    Refused { without: "what it drops, masks or changes would be sent on as it came", instead: ELSEWHERE };
+
+/// The keys of a pipeline.
+const PIPELINE: [&str; 3] = ["receivers", "processors", "exporters"];
+
+/// Whether the text is what a type of processor is called.
+pub(super) fn is_type(text: &str) -> bool {
+    types().any(|known| known == text)
+}
+
+fn types() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|(types, _)| types.iter().copied())
+}
+
+fn treatment(r#type: &str) -> Option<Treatment> {
+    TABLE.iter().find(|(types, _)| types.contains(&r#type)).map(|(_, treatment)| *treatment)
+}
+
+/// Reports every processor that the file defines, or that one of its pipelines names.
+pub(super) fn check(root: &Node, report: &mut Report) {
+    let defined = root.get("processors").map(Node::mentions).unwrap_or_default();
+    let pipelines = Pipelines::of(root.get("service"));
+    let known: HashSet<&str> = defined.iter().map(|mention| mention.name).collect();
+    let run: HashSet<&str> = pipelines.processors.iter().map(|mention| mention.name).collect();
+    for processor in &defined {
+        say(processor, !pipelines.are_known || run.contains(processor.name), report);
+    }
+    for processor in &pipelines.processors {
+        if !known.contains(processor.name) {
+            say(processor, true, report);
+        }
+    }
+    if let Some(service) = root.get("service") {
+        check_keys(service, report);
+    }
+}
+
+/// What the pipelines of a file say of its processors.
+struct Pipelines<'a> {
+    /// Those that they name.
+    processors: Vec<Mention<'a>>,
+    /// Whether that is all of it: there are pipelines, and no part of them is substituted, which a Collector would read as
+    /// YAML.
+    are_known: bool,
+}
+
+impl<'a> Pipelines<'a> {
+    fn of(service: Option<&'a Node>) -> Self {
+        let Some(service) = service else { return Self { processors: Vec::new(), are_known: false } };
+        let written = service.get("pipelines").map(Node::entries).unwrap_or_default();
+        let are_known = written.iter().any(|pipeline| !pipeline.value.entries().is_empty());
+        let mut found = Self { processors: Vec::new(), are_known };
+        found.gather(service);
+        found
+    }
+
+    /// Takes the processors that stand below `service`, in whatever shape.
+    fn gather(&mut self, node: &'a Node) {
+        match &node.value {
+            Value::Scalar(scalar) => self.are_known &= !scalar.is_substituted(),
+            Value::Seq(items) => items.iter().for_each(|item| self.gather(item)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    match entry.key.as_str() {
+                        "processors" => {
+                            let processors = entry.value.mentions();
+                            self.are_known &= !entry.value.is_substituted()
+                                && processors.iter().all(|mention| mention.origin == Origin::Written);
+                            self.processors.extend(processors);
+                        }
+                        // Those below `telemetry` are of the Collector's own spans.
+                        "receivers" | "exporters" | "extensions" | "telemetry" => {}
+                        _ => self.gather(&entry.value),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A misspelt `processors` would leave out what it holds.
+fn check_keys(service: &Node, report: &mut Report) {
+    for pipeline in service.get("pipelines").map(Node::entries).unwrap_or_default() {
+        for entry in pipeline.value.entries() {
+            if PIPELINE.contains(&entry.key.as_str()) {
+                continue;
+            }
+            let key = if report.shows(entry.key_span) { quoted(&entry.key) } else { format!("`{REDACTED}`") };
+            match nearest(&entry.key, PIPELINE) {
+                Some(near) => {
+                    let message = format!("unknown key {key} in a pipeline; did you mean `{near}`?");
+                    report.error(entry.key_span, message);
+                }
+                None => report
+                    .error(entry.key_span, format!("unknown key {key} in a pipeline"))
+                    .help(format!("the keys here are {}", listed(PIPELINE))),
+            }
+        }
+    }
+}
+
+/// Reports a processor, which a pipeline may run or which none does.
+fn say(processor: &Mention<'_>, may_run: bool, report: &mut Report) {
+    // Which one it is can't be told, and that a placeholder stands there has been.
+    if processor.origin == Origin::Placeholder {
+        return;
+    }
+    let (shown, at) = (processor.shown(), processor.span);
+    let r#type = model::type_of(processor.name);
+    let known = treatment(r#type);
+    match known.unwrap_or(ANY_OTHER) {
+        LeftOut(why) => {
+            report.warn(at, format!("the processor {shown} has no effect: {why}"));
+        }
+        Refused { .. } if !may_run => {
+            report.warn(at, format!("the processor {shown} has no effect: no pipeline names it"));
+        }
+        Refused { without, instead } => {
+            let near =
+                nearest(r#type, types()).filter(|_| known.is_none() && processor.origin == Origin::Written);
+            let instead = match near.map(|near| (near, treatment(near))) {
+                Some((near, Some(Refused { instead, .. }))) => {
+                    format!("did you mean `{near}`? {instead}, and remove it here")
+                }
+                Some((near, _)) => format!("did you mean `{near}`?"),
+                None => format!("{instead}, and remove it here"),
+            };
+            report.error(at, format!("the processor {shown} is not available: {without}")).help(instead);
+        }
+    }
+}
