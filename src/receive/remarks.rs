@@ -103,6 +103,11 @@ impl Remarks {
         self.kinds.iter().find(|kind| kind.why == Why::Ignored).map_or(0, |kind| kind.count)
     }
 
+    /// Records that no route takes.
+    pub(super) fn unrouted(&self) -> u64 {
+        self.kinds.iter().find(|kind| kind.why == Why::Unrouted).map_or(0, |kind| kind.records)
+    }
+
     /// Records that are invalid or that nobody can take: all but the shed ones.
     pub(super) fn rejected(&self) -> u64 {
         self.kinds.iter().filter(|kind| kind.why != Why::Shed).map(|kind| kind.records).sum()
