@@ -212,8 +212,8 @@ impl Replay {
     ) -> io::Result<()> {
         self.tally.delivered += 1;
         self.tally.records += records;
-        let path = letter.path().display();
-        writeln!(out, "{path}: {records} records to `{name}` at {target} ({})", letter.reason())
+        let (path, came) = (letter.path().display(), how_it_came(letter));
+        writeln!(out, "{path}: {records} records to `{name}` at {target} ({}{came})", letter.reason())
     }
 
     /// Sends a letter to the exporter that it was recorded for, unless its stream has stopped.
@@ -252,7 +252,7 @@ impl Replay {
 
     fn leave(&mut self, letter: &StoredLetter, reason: &str, out: &mut dyn Write) -> io::Result<()> {
         self.tally.left += 1;
-        writeln!(out, "{}: left: {reason}", letter.path().display())
+        writeln!(out, "{}: left: {reason}{}", letter.path().display(), how_it_came(letter))
     }
 
     /// The exporter, set up when it is first asked for, and where it sends what has these values.
@@ -299,6 +299,11 @@ impl Replay {
             attempt += 1;
         }
     }
+}
+
+/// What to add to a line about a letter that never had an exporter.
+fn how_it_came(letter: &StoredLetter) -> String {
+    letter.origin().map_or_else(String::new, |origin| format!("; {origin}"))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod divide;
 mod list;
 mod read;
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -89,6 +90,25 @@ pub struct LetterOrigin {
     /// The tenant whose entries these are, if they are anybody's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+}
+
+impl fmt::Display for LetterOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { receiver, peer, user_agent, sender, tenant } = self;
+        write!(f, "received by `{receiver}`")?;
+        if let Some(peer) = peer {
+            write!(f, " from {peer}")?;
+        }
+        if let Some(user_agent) = user_agent {
+            write!(f, ", user agent `{user_agent}`")?;
+        }
+        for (what, id) in [("sent by", sender), ("for", tenant)] {
+            if let Some(id) = id {
+                write!(f, ", {what} the tenant `{id}`")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The place of a letter in its directory. Places go up, whatever the clock does.

@@ -18,7 +18,7 @@ use super::burial::Remains;
 use super::charge::Charges;
 use super::json::{self, Untranscoded};
 use super::parts::TenantParts;
-use super::remarks::{Remarks, Why};
+use super::remarks::{Remarks, Why, due_about_unrouted};
 use super::tally::Tally;
 use super::{Answered, Caller, Counters, Outcome, Transport};
 use crate::export::{DeadLetterBox, Exporter};
@@ -245,7 +245,7 @@ impl Intake {
             );
         }
         if tally.unrouted_letters > 0
-            && let Some(suppressed) = notice::due(signal.name(), "dead letters of unrouted data")
+            && let Some(suppressed) = due_about_unrouted(signal, &caller, "dead letter of unrouted data")
         {
             let records = tally.unrouted_letters;
             let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());

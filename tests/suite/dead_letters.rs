@@ -1,10 +1,7 @@
 //! Dead letters: where they go when there is no room, and their way back.
 
-use std::process::Stdio;
-
 use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
-use tokio::process::Command;
 
 use crate::support::letters::{letters, replay, replaying, wait_for_letters};
 use crate::support::payload::{field, filler, logs};

@@ -157,7 +157,7 @@ async fn the_line_about_unrouted_and_rejected_data_names_peer_user_agent_and_ser
 }
 
 #[tokio::test]
-async fn the_line_about_unrouted_data_by_grpc_names_peer_user_agent_and_service() {
+async fn every_service_whose_data_has_no_route_is_named_with_peer_and_user_agent_also_by_grpc() {
     let up = sinks::counting().await;
     let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
     let unrouted = request(&[
@@ -171,4 +171,9 @@ async fn the_line_about_unrouted_data_by_grpc_names_peer_user_agent_and_service(
     for part in ["127.0.0.1:", "OTel-OTLP-Exporter-Test/1", "shop", "records=1"] {
         assert!(line.contains(part), "{part}: {line}");
     }
+    // Within the time in which nothing is said twice about one of them.
+    let other = request(&[entry_of(Signal::Logs, resource(&[("service.name", "till")]), &["3"])]);
+    assert_eq!(sluice.post(Signal::Logs, other).await.status, 200);
+    let line = sluice.logged("till").await;
+    assert!(line.contains("no route takes these logs"), "{line}");
 }

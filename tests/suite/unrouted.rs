@@ -5,7 +5,7 @@ use sluice::otlp::Signal;
 use tonic::Code;
 
 use crate::support::grpc::{call, export, framed};
-use crate::support::letters::{letters, replay, wait_for_letters};
+use crate::support::letters::{Letter, letters, replay, wait_for_letters};
 use crate::support::payload::{KEY, entries, entry_of, field, request, resource, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK};
@@ -105,7 +105,8 @@ async fn what_no_route_takes_is_kept_with_its_sender_and_sent_in_order_once_ther
     eventually("the letters are counted", counted).await;
 
     let (success, output) = replay(&sluice).await;
-    assert!(!success && output.contains("`s2.stream` (s2.stream absent)"), "{output}");
+    let told = "`s2.stream` (s2.stream absent); received by `otlp` from 127.0.0.1:";
+    assert!(!success && output.contains(told) && output.contains(", user agent `agent/1 xxx"), "{output}");
     assert_eq!(letters(&directory).len(), 3, "what still has no route stays");
     sluice.reconfigure(&keeping(&up, "routes: [{ key: shop, exporters: [otlp_http/up] }]\n")).await;
     let (success, output) = replay(&sluice).await;
@@ -139,7 +140,8 @@ async fn a_letter_goes_to_all_its_streams_once_and_what_has_no_route_stays_in_it
     sluice.settled().await;
     assert_eq!(arrived(&up), pairs(&[("taken", "taken")]));
     let directory = sluice.directory().join("letters");
-    assert_eq!(wait_for_letters(&directory, 2).await.iter().map(|letter| letter.records()).sum::<u64>(), 6);
+    let kept = wait_for_letters(&directory, 2).await;
+    assert_eq!(kept.iter().map(Letter::records).sum::<u64>(), 6);
 
     let shops = "routes: [{ match: { shop: '*' }, key: shop, exporters: [otlp_http/up, otlp_http/other] }]\n";
     sluice.reconfigure(&config(shops)).await;

@@ -57,6 +57,8 @@ async fn a_letter_comes_back_as_it_was() {
     let second = &found.letters[1];
     assert_eq!((second.exporter(), second.key(), second.signal()), (None, None, Signal::Traces));
     assert_eq!((first.origin(), second.origin()), (None, Some(&origin)));
+    let told = "received by `otlp/out` from 192.0.2.1:5000, user agent `agent/1`, sent by the tenant `proxy`, for the tenant `acme`";
+    assert_eq!(origin.to_string(), told);
     assert_eq!((first.tenant(), second.tenant()), (Some("acme"), Some("acme")));
 
     first.remove().unwrap();
