@@ -56,7 +56,7 @@ fn routes() -> RouteTable {
         max_streams: None,
     };
     let specs = ["s2.stream", "highlight.project_id", "service.name"].map(route).to_vec();
-    RouteTable::new(specs, Unrouted::Reject)
+    RouteTable::new(specs, Unrouted::Reject { whole_as_error: false })
 }
 
 fn registry(handle: &Handle) -> Arc<Registry> {

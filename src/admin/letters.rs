@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::query;
 use crate::export::{DeadLetters, ListedLetter};
-use crate::route::{RoutingKey, Values as _};
+use crate::route::Values as _;
 
 /// Letters listed if the query does not say how many.
 const LETTERS: usize = 100;
@@ -59,7 +59,8 @@ fn letter(listed: &ListedLetter) -> Value {
             "exporter": letter.exporter(),
             "signal": letter.signal().name(),
             "key": letter.key().map(ToString::to_string),
-            "tenant": letter.key().and_then(RoutingKey::tenant),
+            "tenant": letter.tenant(),
+            "origin": letter.origin(),
             "reason": letter.reason(),
             "records": letter.records(),
             "bytes": letter.len(),

@@ -135,6 +135,12 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         }
         Ok(())
     })?;
+    let help = "Records of dead letters that never had an exporter";
+    page.counters("sluice_received_dead_lettered_records", help, |family| {
+        Signal::ALL
+            .into_iter()
+            .try_for_each(|signal| family.add(&[("signal", signal.name())], counters.dead_lettered(signal)))
+    })?;
     let help = "Parts of requests without records, in which something unknown was ignored";
     page.counters("sluice_received_ignored_parts", help, |family| {
         for signal in Signal::ALL {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::config_file::{ConfigArgs, SecretsArgs};
+use super::entry_routes::EntryRoutes;
 use crate::config::{self, Compiled, RowCheck, Secrets, Source};
 use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::receive::{Owner, SenderIdentity};
-use crate::route::{EntryOrigin, RouteTable, RoutingKey, Unroutable, Unrouted};
+use crate::route::{RouteTable, RoutingKey, Unrouted};
 use crate::run;
 use crate::stream::StreamName;
 use crate::tenants::Table;
@@ -158,9 +159,9 @@ struct Explanation {
     signal: Signal,
     /// What the payload calls its entries.
     field: &'static str,
-    routes: RouteTable,
-    exporters: Vec<(Arc<str>, Transport)>,
-    table: Table,
+    routes: EntryRoutes,
+    /// Of each exporter.
+    transports: Vec<Transport>,
     /// Whose every entry is, if that was said.
     tenant: Option<String>,
     receiver: Option<String>,
@@ -175,7 +176,7 @@ impl Explanation {
         field: &'static str,
     ) -> io::Result<Self> {
         let routes = RouteTable::new(compiled.routes, compiled.unrouted);
-        let exporters = compiled
+        let (exporters, transports): (Vec<Arc<str>>, Vec<Transport>) = compiled
             .exporters
             .into_iter()
             .map(|(name, settings)| match Transport::new(&name, &settings, &Network::Machine, None) {
@@ -183,8 +184,9 @@ impl Explanation {
                 Err(error) => Err(io::Error::other(format!("exporter `{name}`: {error}"))),
             })
             .collect::<io::Result<_>>()?;
+        let routes = EntryRoutes { routes, exporters, table };
         let (tenant, receiver) = (args.tenant.clone(), args.receiver.clone());
-        Ok(Self { signal, field, routes, exporters, table, tenant, receiver })
+        Ok(Self { signal, field, routes, transports, tenant, receiver })
     }
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -194,7 +196,7 @@ impl Explanation {
         let sender;
         let owner = match &self.tenant {
             Some(id) => {
-                let listed = Owner::listed(&self.table, id);
+                let listed = Owner::listed(&self.routes.table, id);
                 sender = match listed {
                     Owner::Tenant(tenant) if !tenant.senders.is_empty() => {
                         Some(SenderIdentity::new(tenant.clone(), 0))
@@ -202,11 +204,11 @@ impl Explanation {
                     _ => None,
                 };
                 match &sender {
-                    Some(sender) => Owner::of(&self.table, Some(sender), entry.resource()),
+                    Some(sender) => Owner::of(&self.routes.table, Some(sender), entry.resource()),
                     None => listed,
                 }
             }
-            None => Owner::of(&self.table, None, entry.resource()),
+            None => Owner::of(&self.routes.table, None, entry.resource()),
         };
         let tenant = match &owner {
             Owner::Nobody => None,
@@ -216,28 +218,21 @@ impl Explanation {
             }
             not_taken => return writeln!(out, "  not taken: {not_taken}"),
         };
-        let position = |name: &str| self.exporters.iter().position(|(known, _)| **known == *name);
-        let of_row: Option<Vec<usize>> = tenant
-            .and_then(|tenant| tenant.exporters.as_ref())
-            .map(|names| names.iter().filter_map(|name| position(name)).collect());
-        let origin = EntryOrigin {
-            receiver: self.receiver.as_deref(),
-            tenant: tenant.map(|tenant| &*tenant.id),
-            exporters: of_row.as_deref(),
-        };
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());
-        let routed = self.routes.route::<Unroutable>(
+        let routes = &self.routes.routes;
+        let routed = self.routes.route(
             self.signal,
             entry.resource(),
-            &origin,
-            &mut String::new(),
+            tenant.map(|tenant| &**tenant),
+            self.receiver.as_deref(),
             |hit| {
-                let (name, transport) = &self.exporters[hit.exporter];
-                let route = self.routes.name(hit.route);
+                let (name, transport) =
+                    (&self.routes.exporters[hit.exporter], &self.transports[hit.exporter]);
+                let route = routes.name(hit.route);
                 let stream = StreamName { signal: self.signal, key: RoutingKey::written(hit.key) };
                 let key = &stream.key;
-                let destination = match transport.target(&WithRow::of(&self.table, &stream)) {
+                let destination = match transport.target(&WithRow::of(&self.routes.table, &stream)) {
                     Ok(target) => format!("{target:#}").replace('\n', "\n    "),
                     Err(error) if error.is_of_row() && key.tenant().is_some() => {
                         format!("held until the row of its tenant is put right: {error}")
@@ -247,10 +242,9 @@ impl Explanation {
                 let line =
                     format!("  route `{route}`: stream `{key}` of exporter `{name}`\n    {destination}");
                 lines.borrow_mut().push(line);
-                Ok(())
             },
             |route, why| {
-                let line = format!("  route `{}` does not take it: {}", self.routes.name(route), why());
+                let line = format!("  route `{}` does not take it: {}", routes.name(route), why());
                 lines.borrow_mut().push(line);
             },
         );
@@ -259,10 +253,14 @@ impl Explanation {
         }
         match routed {
             Ok(true) => Ok(()),
-            Ok(false) if self.routes.unrouted() == Unrouted::Drop => {
-                writeln!(out, "  dropped: no route takes it")
+            Ok(false) => {
+                let becomes = match routes.unrouted() {
+                    Unrouted::Drop => return writeln!(out, "  dropped: no route takes it"),
+                    Unrouted::Reject { .. } => "rejected",
+                    Unrouted::DeadLetter => "becomes a dead letter",
+                };
+                writeln!(out, "  {becomes}: {}", routes.missing(self.signal))
             }
-            Ok(false) => writeln!(out, "  rejected: {}", self.routes.missing(self.signal)),
             Err(error) => writeln!(out, "  rejected: {error}"),
         }
     }

@@ -4,6 +4,7 @@ mod answer;
 pub mod check;
 pub mod config_file;
 mod duration;
+mod entry_routes;
 pub mod explain;
 mod greeting;
 pub mod health;

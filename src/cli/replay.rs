@@ -1,8 +1,12 @@
 //! `sluice replay`: sends dead letters again.
 //!
 //! Each letter goes only to the exporter it was recorded for, with that exporter's present settings, in the order
-//! in which the letters were stored. A stream whose letter fails stops there, so that its order holds; others go
-//! on. What was delivered is removed at once, so that a replay that is interrupted can be started again.
+//! in which the letters were stored. One that never had an exporter, such as one that no route took, is divided first into
+//! letters for the streams that the present routes give it, which stand in its place. A stream whose letter fails stops there, so
+//! that its order holds; others go on. What was delivered is removed at once, so that a replay that is interrupted can be started
+//! again.
+
+mod address;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
@@ -15,16 +19,17 @@ use std::time::Duration;
 use clap::Args;
 
 use super::config_file::ConfigArgs;
-use crate::config::{self, Secrets, Source};
+use super::entry_routes::EntryRoutes;
+use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::{
-    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, TENANT_REMOVED, Target,
-    Transport, WithRow, letters,
+    Answer, Backoff, Conditions, ExporterSettings, LetterPart, Letters, Outcome, StoredLetter,
+    TENANT_REMOVED, Target, Transport, WithRow, letters,
 };
 use crate::net::Network;
 use crate::otlp::Signal;
-use crate::route::{RoutingKey, Values as _};
+use crate::route::{RouteTable, RoutingKey, Values};
 use crate::run;
-use crate::stream::{Batch, Budget};
+use crate::stream::{Batch, Budget, StreamName};
 use crate::tenants::Table;
 
 /// Attempts at one letter.
@@ -33,7 +38,8 @@ const ATTEMPTS: usize = 5;
 /// Whoever asks to wait longer than this is left alone: somebody sits before the screen.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Send dead letters again, each only to the exporter it was recorded for; exit 0 only if all were taken
+/// Send dead letters again, each only to the exporter it was recorded for, or if it never had one where the routes send it now; exit
+/// 0 only if all were taken
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
     /// The directory of `dead_letter.directory`
@@ -67,27 +73,22 @@ pub fn replay(
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = run::table_of(&compiled, env, Secrets::Needed)?;
-    let exporters = compiled.exporters.into_iter().collect();
     let replay = Replay {
-        source: source.to_string(),
-        exporters,
-        table,
         dry_run: args.dry_run,
         removed_tenants: args.removed_tenants,
-        ..Replay::default()
+        ..Replay::new(source.to_string(), compiled, table)
     };
     let all_went = runtime.block_on(replay.letters(&found, out))?;
     Ok(if all_went { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A replay under way.
-#[derive(Default)]
 struct Replay {
     /// The configuration that the exporters are from, for people.
     source: String,
     exporters: HashMap<Arc<str>, ExporterSettings>,
-    /// The tenants, whose rows templates read.
-    table: Table,
+    /// Where letters go that never had an exporter; with the tenants, whose rows templates read.
+    routes: EntryRoutes,
     transports: HashMap<Arc<str>, Transport>,
     dry_run: bool,
     removed_tenants: bool,
@@ -110,6 +111,26 @@ struct Tally {
 }
 
 impl Replay {
+    fn new(source: String, compiled: Compiled, table: Table) -> Self {
+        let routes = EntryRoutes {
+            routes: RouteTable::new(compiled.routes, compiled.unrouted),
+            exporters: compiled.exporters.iter().map(|(name, _)| name.clone()).collect(),
+            table,
+        };
+        Self {
+            source,
+            exporters: compiled.exporters.into_iter().collect(),
+            routes,
+            transports: HashMap::new(),
+            dry_run: false,
+            removed_tenants: false,
+            stopped: HashSet::new(),
+            unresponsive: HashSet::new(),
+            unknown: BTreeSet::new(),
+            tally: Tally::default(),
+        }
+    }
+
     /// Sends what was found; `true` if nothing is left and nothing was rejected.
     async fn letters(mut self, found: &Letters, out: &mut dyn Write) -> io::Result<bool> {
         for (path, reason) in &found.damaged {
@@ -141,17 +162,62 @@ impl Replay {
         Ok(left == 0 && rejected == 0 && damaged == 0)
     }
 
-    /// Sends one letter, unless its stream has stopped.
+    /// Sends one letter, which is divided first if it never had an exporter.
     async fn letter(&mut self, letter: &StoredLetter, out: &mut dyn Write) -> io::Result<()> {
-        let Some(name) = letter.exporter() else {
-            let why = format!(
-                "it was cut out when it was received, before it had an exporter ({}): sent again as it is, it would be cut out \
-                 again. Correct it, or the program that sends it, and post it to `/v1/{}` of a receiver",
-                letter.reason(),
-                letter.signal()
-            );
-            return self.leave(letter, &why, out);
+        if let Some(name) = letter.exporter() {
+            return self.letter_for(name, letter, out).await;
+        }
+        let parts = match self.address(letter) {
+            Ok(parts) => parts,
+            Err(why) => return self.leave(letter, &why, out),
         };
+        if self.dry_run {
+            return parts.iter().try_for_each(|part| self.show_part(letter, part, out));
+        }
+        let letters = match letter.divide(&parts) {
+            Ok(letters) => letters,
+            Err(error) => {
+                let why = format!("it can't be divided among the streams that it goes to: {error}");
+                return self.leave(letter, &why, out);
+            }
+        };
+        for letter in &letters {
+            match letter.exporter() {
+                Some(name) => self.letter_for(name, letter, out).await?,
+                None => self.leave(letter, letter.reason(), out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what would become of a part of a letter.
+    fn show_part(&mut self, letter: &StoredLetter, part: &LetterPart, out: &mut dyn Write) -> io::Result<()> {
+        let (Some(name), Some(key)) = (&part.exporter, &part.key) else {
+            return self.leave(letter, &part.reason, out);
+        };
+        match self.open(name, &StreamName { signal: letter.signal(), key: key.clone() }) {
+            Ok((name, target)) => self.show(letter, part.records, &name, &target, out),
+            Err(reason) => self.leave(letter, &reason, out),
+        }
+    }
+
+    /// Says where records would go.
+    fn show(
+        &mut self,
+        letter: &StoredLetter,
+        records: u64,
+        name: &str,
+        target: &Target,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.tally.delivered += 1;
+        self.tally.records += records;
+        let (path, came) = (letter.path().display(), how_it_came(letter));
+        writeln!(out, "{path}: {records} records to `{name}` at {target} ({}{came})", letter.reason())
+    }
+
+    /// Sends a letter to the exporter that it was recorded for, unless its stream has stopped.
+    async fn letter_for(&mut self, name: &str, letter: &StoredLetter, out: &mut dyn Write) -> io::Result<()> {
         if letter.reason() == TENANT_REMOVED && !self.removed_tenants {
             let why = "its tenant was removed, and the id may be somebody else's by now: add `--removed-tenants` to send it by the \
                        row that has the id";
@@ -163,11 +229,7 @@ impl Replay {
         }
         let failure = match self.open(name, letter) {
             Ok((name, target)) if self.dry_run => {
-                let (path, records) = (letter.path().display(), letter.records());
-                writeln!(out, "{path}: {records} records to `{name}` at {target} ({})", letter.reason())?;
-                self.tally.delivered += 1;
-                self.tally.records += records;
-                return Ok(());
+                return self.show(letter, letter.records(), &name, &target, out);
             }
             Ok((name, target)) => match self.send(&name, &target, letter).await? {
                 Answer { outcome: Outcome::Delivered { rejected, .. }, detail, .. } => {
@@ -190,11 +252,11 @@ impl Replay {
 
     fn leave(&mut self, letter: &StoredLetter, reason: &str, out: &mut dyn Write) -> io::Result<()> {
         self.tally.left += 1;
-        writeln!(out, "{}: left: {reason}", letter.path().display())
+        writeln!(out, "{}: left: {reason}{}", letter.path().display(), how_it_came(letter))
     }
 
-    /// The exporter, set up at its first letter, and where the letter goes.
-    fn open(&mut self, name: &str, letter: &StoredLetter) -> Result<(Arc<str>, Target), String> {
+    /// The exporter, set up when it is first asked for, and where it sends what has these values.
+    fn open(&mut self, name: &str, values: &impl Values) -> Result<(Arc<str>, Target), String> {
         let Some((name, settings)) = self.exporters.get_key_value(name) else {
             self.unknown.insert(name.to_owned());
             return Err(format!("the configuration has no exporter `{name}`"));
@@ -205,7 +267,7 @@ impl Replay {
             self.transports.insert(Arc::clone(name), transport);
         }
         let target = self.transports[name]
-            .target(&WithRow::of(&self.table, letter))
+            .target(&WithRow::of(&self.routes.table, values))
             .map_err(|error| error.to_string())?;
         Ok((Arc::clone(name), target))
     }
@@ -237,6 +299,11 @@ impl Replay {
             attempt += 1;
         }
     }
+}
+
+/// What to add to a line about a letter that never had an exporter.
+fn how_it_came(letter: &StoredLetter) -> String {
+    letter.origin().map_or_else(String::new, |origin| format!("; {origin}"))
 }
 
 #[cfg(test)]

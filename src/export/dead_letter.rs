@@ -7,10 +7,15 @@
 //! so a process that is killed leaves no half letter. With a journal letters are synced, since an entry leaves it when
 //! its letter is stored; otherwise nothing is: after a power cut a reader tells a letter whose bytes are missing by the
 //! length in its `.json`.
+//!
+//! Letters sort by name in the order of their [places](LetterPlace), which is that in which they are to be sent again. A letter
+//! that is [divided](StoredLetter::divide) leaves its place to what it is divided into.
 
+mod divide;
 mod list;
 mod read;
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -26,6 +31,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::divide::LetterPart;
 pub use self::list::{LetterPage, ListedLetter};
 pub use self::read::{Letters, StoredLetter, letters};
 use super::{DeadLetterSettings, Encoding, utc};
@@ -47,7 +53,7 @@ const WRITERS: usize = 4;
 /// A dead letter to be stored.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// The exporter it was for; `None` if it was cut out before it was routed.
+    /// The exporter it was for; `None` if it never had one.
     pub exporter: Option<String>,
     /// The signal of its entries.
     pub signal: Signal,
@@ -55,6 +61,8 @@ pub struct Letter {
     pub encoding: Encoding,
     /// The routing key, if there is one.
     pub key: Option<RoutingKey>,
+    /// Where it came from, if it never had an exporter.
+    pub origin: Option<LetterOrigin>,
     /// Why nobody takes it, for people.
     pub reason: String,
     /// Spans, data points or log records in it.
@@ -63,6 +71,52 @@ pub struct Letter {
     pub bytes: Vec<Bytes>,
     /// When it was given up.
     pub time: SystemTime,
+}
+
+/// How a letter that never had an exporter came here: for people, and for whoever routes it later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterOrigin {
+    /// The receiver that took it.
+    pub receiver: String,
+    /// The other side of the connection, which may be a proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// What it has said of itself, shortened and printable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// The tenant whose sender it was, if the receiver asks the table of tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// The tenant whose entries these are, if they are anybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+impl fmt::Display for LetterOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { receiver, peer, user_agent, sender, tenant } = self;
+        write!(f, "received by `{receiver}`")?;
+        if let Some(peer) = peer {
+            write!(f, " from {peer}")?;
+        }
+        if let Some(user_agent) = user_agent {
+            write!(f, ", user agent `{user_agent}`")?;
+        }
+        for (what, id) in [("sent by", sender), ("for", tenant)] {
+            if let Some(id) = id {
+                write!(f, ", {what} the tenant `{id}`")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The place of a letter in its directory. Places go up, whatever the clock does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LetterPlace {
+    /// Since 1970.
+    millis: u64,
+    number: u64,
 }
 
 /// The `.json` of a letter.
@@ -80,6 +134,8 @@ pub(super) struct Note {
     parts: Vec<KeyPart>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<LetterOrigin>,
     reason: String,
     records: u64,
     bytes: u64,
@@ -123,8 +179,8 @@ struct Shared {
     synced: bool,
     /// Bytes of all files in the directory, those being written included.
     size: AtomicU64,
-    /// The millisecond and the sequence number of the letter before: names go up, whatever the clock does.
-    last: Mutex<(u64, u64)>,
+    /// The place that was last taken.
+    last: Mutex<LetterPlace>,
     counted: Mutex<Instant>,
     /// Whether the newest letter found no room.
     full: AtomicBool,
@@ -138,7 +194,7 @@ impl DeadLetters {
         DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
         let shared = Shared {
             size: AtomicU64::new(size_of(&settings.directory)?),
-            last: Mutex::new((0, 0)),
+            last: Mutex::new(LetterPlace { millis: 0, number: 0 }),
             counted: Mutex::new(Instant::now()),
             full: AtomicBool::new(false),
             directory: settings.directory.clone(),
@@ -165,13 +221,24 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// Takes a place behind all that were taken before.
+    pub fn take_place(&self) -> LetterPlace {
+        self.shared.take_place(SystemTime::now())
+    }
+
     /// Stores a letter.
     pub async fn store(&self, letter: Letter) -> Result<(), StoreError> {
+        let place = self.shared.take_place(letter.time);
+        self.store_at(place, letter).await
+    }
+
+    /// Stores a letter at a place that was taken for it, however many have been stored behind that since.
+    pub async fn store_at(&self, place: LetterPlace, letter: Letter) -> Result<(), StoreError> {
         let permit = Arc::clone(&self.writers).acquire_owned().await.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
         let stored = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            shared.store(&letter)
+            shared.store(place, &letter)
         });
         stored.await.map_err(io::Error::other)?
     }
@@ -217,16 +284,13 @@ impl DeadLetters {
 }
 
 impl Shared {
-    fn store(&self, letter: &Letter) -> Result<(), StoreError> {
-        let mut note =
-            serde_json::to_vec_pretty(&Note::of(letter)).expect("a note has only strings for keys");
-        // It is read in terminals as well.
-        note.push(b'\n');
+    fn store(&self, place: LetterPlace, letter: &Letter) -> Result<(), StoreError> {
+        let note = Note::of(letter).text();
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
         let room = self.reserve(size);
         self.full.store(matches!(room, Err(StoreError::Full)), Ordering::Relaxed);
         room?;
-        if let Err(error) = self.put(letter, &note) {
+        if let Err(error) = self.put(place, letter, &note) {
             // A count of the directory may have come in between, and not have seen it.
             let less = |held: u64| Some(held.saturating_sub(size));
             let _ = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
@@ -236,23 +300,13 @@ impl Shared {
     }
 
     /// Writes both files.
-    fn put(&self, letter: &Letter, note: &[u8]) -> io::Result<()> {
-        let (stem, claim) = self.begin(letter)?;
-        let (payload, named) = (format!("{stem}.{}", ending(letter.encoding)), format!("{stem}.json"));
-        let written = private_file()
-            .create(true)
-            .truncate(true)
-            .open(self.temporary(&payload))
-            .and_then(|file| self.write(&payload, file, letter.bytes.iter().map(Bytes::as_ref)))
-            .and_then(|()| self.write(&named, claim, std::iter::once(note)))
-            .and_then(|()| if self.synced { File::open(&self.directory)?.sync_all() } else { Ok(()) });
-        if written.is_err() {
-            // Without its note there is no letter; what can't be removed now is seen as bytes without a note.
-            let _ = fs::remove_file(self.directory.join(&named));
-            let _ = fs::remove_file(self.directory.join(payload));
-            let _ = fs::remove_file(self.temporary(&named));
-        }
-        written
+    fn put(&self, place: LetterPlace, letter: &Letter, note: &[u8]) -> io::Result<()> {
+        let (note_path, claim) = self.begin(place, letter)?;
+        let files = Files { note: &note_path, encoding: letter.encoding, synced: self.synced };
+        files
+            .write(claim, letter.bytes.iter().map(Bytes::as_ref), note)
+            .and_then(|()| if self.synced { File::open(&self.directory)?.sync_all() } else { Ok(()) })
+            .inspect_err(|_| files.remove())
     }
 
     /// Takes `size` bytes of what the directory may hold.
@@ -273,50 +327,85 @@ impl Shared {
         taken.map(|_| ()).map_err(|_| StoreError::Full)
     }
 
-    /// The letter's name without its ending, which sorts after all names given before, and the temporary file of its note,
-    /// which claims the name until the note is there.
-    fn begin(&self, letter: &Letter) -> io::Result<(String, File)> {
-        let millis = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    fn take_place(&self, time: SystemTime) -> LetterPlace {
+        let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let mut last = self.last.lock();
+        *last = if millis > last.millis {
+            LetterPlace { millis, number: 0 }
+        } else {
+            LetterPlace { number: last.number + 1, ..*last }
+        };
+        *last
+    }
+
+    /// The path of the letter's note, and its temporary file, which claims the name until the note is there.
+    fn begin(&self, mut place: LetterPlace, letter: &Letter) -> io::Result<(PathBuf, File)> {
         loop {
-            *last = if millis > last.0 { (millis, 0) } else { (last.0, last.1 + 1) };
-            let time = utc::compact(UNIX_EPOCH + Duration::from_millis(last.0));
-            let stem = format!("{time}-{:08}.{}", last.1, letter.signal);
-            let note = format!("{stem}.json");
-            let claim = match private_file().create_new(true).open(self.temporary(&note)) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                claim => claim?,
-            };
-            // Somebody else may have written in the same millisecond, or with a clock that was ahead: a process before this
-            // one, or this one for a configuration before this one.
-            if !self.directory.join(&note).exists() {
-                return Ok((stem, claim));
+            let time = utc::compact(UNIX_EPOCH + Duration::from_millis(place.millis));
+            let note = self.directory.join(format!("{time}-{:08}.{}.json", place.number, letter.signal));
+            match private_file().create_new(true).open(temporary(&note)) {
+                // Somebody else may have written in the same millisecond, or with a clock that was ahead: a process before this
+                // one, or this one for a configuration before this one.
+                Ok(_) if note.exists() => fs::remove_file(temporary(&note))?,
+                Ok(claim) => return Ok((note, claim)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
-            fs::remove_file(self.temporary(&note))?;
+            place = self.take_place(letter.time);
         }
     }
+}
 
-    /// The path of a file while it is being written.
-    fn temporary(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{name}.{TEMPORARY}"))
-    }
+/// The two files of a letter that is being written.
+struct Files<'f> {
+    /// The path of its note.
+    note: &'f Path,
+    encoding: Encoding,
+    synced: bool,
+}
 
+impl Files<'_> {
+    /// Writes the bytes, and then the note into its temporary file, and gives both their names.
     fn write<'a>(
         &self,
-        name: &str,
+        temporary_note: File,
+        bytes: impl Iterator<Item = &'a [u8]>,
+        note: &[u8],
+    ) -> io::Result<()> {
+        let payload = payload_path(self.note, self.encoding);
+        let file = private_file().create(true).truncate(true).open(temporary(&payload))?;
+        self.write_one(&payload, file, bytes)?;
+        self.write_one(self.note, temporary_note, std::iter::once(note))
+    }
+
+    fn write_one<'a>(
+        &self,
+        path: &Path,
         mut file: File,
         mut pieces: impl Iterator<Item = &'a [u8]>,
     ) -> io::Result<()> {
-        let temporary = self.temporary(name);
-        let written = pieces
+        pieces
             .try_for_each(|piece| file.write_all(piece))
             .and_then(|()| if self.synced { file.sync_data() } else { Ok(()) })
-            .and_then(|()| fs::rename(&temporary, self.directory.join(name)));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+            .and_then(|()| fs::rename(temporary(path), path))
     }
+
+    /// Removes what was written, the note first: without it there is no letter. What can't be removed now is seen as bytes
+    /// without a note.
+    fn remove(&self) {
+        let payload = payload_path(self.note, self.encoding);
+        for path in [self.note, &temporary(self.note), &payload, &temporary(&payload)] {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The path of a file while it is being written.
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(TEMPORARY);
+    name.into()
 }
 
 /// Options for a file that is for this user alone, also in a directory that people have made for others.
@@ -336,11 +425,19 @@ impl Note {
             key: letter.key.as_ref().map(ToString::to_string),
             parts: letter.key.iter().flat_map(RoutingKey::parts).map(KeyPart::of).collect(),
             tenant: letter.key.as_ref().and_then(RoutingKey::tenant).map(ToOwned::to_owned),
+            origin: letter.origin.clone(),
             reason: letter.reason.clone(),
             records: letter.records,
             bytes: letter.bytes.iter().map(|piece| piece.len() as u64).sum(),
             time: utc::rfc3339(letter.time),
         }
+    }
+
+    /// As it stands in its file, for people as well.
+    fn text(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("a note has only strings for keys");
+        text.push(b'\n');
+        text
     }
 }
 

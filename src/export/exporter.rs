@@ -13,8 +13,8 @@ use tracing::{error, warn};
 
 use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
-    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, Target, TargetError, Transport,
-    TransportError, deliver,
+    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, LetterPlace, StoreError, Target,
+    TargetError, Transport, TransportError, deliver,
 };
 use crate::journal::RecoveredStream;
 use crate::net::Network;
@@ -254,6 +254,7 @@ impl Exporter {
             signal,
             encoding: Encoding::Proto,
             key: Some(name.key.clone()),
+            origin: None,
             reason: reason.to_owned(),
             records,
             bytes,
@@ -323,9 +324,20 @@ impl Drop for Attempting<'_> {
 pub const SHED: &str = "shed";
 
 /// Stores a dead letter and says what became of its records.
-pub async fn bury(dead_letters: &DeadLetterBox, letter: Letter) -> Fate {
-    let Some(directory) = dead_letters.load_full() else { return Fate::Rejected };
-    match directory.store(letter).await {
+async fn bury(dead_letters: &DeadLetterBox, letter: Letter) -> Fate {
+    match dead_letters.load_full() {
+        None => Fate::Rejected,
+        Some(directory) => fate_of(directory.store(letter).await),
+    }
+}
+
+/// Stores a dead letter at a place that was taken for it, and says what became of its records.
+pub async fn bury_at(directory: &DeadLetters, place: LetterPlace, letter: Letter) -> Fate {
+    fate_of(directory.store_at(place, letter).await)
+}
+
+fn fate_of(stored: Result<(), StoreError>) -> Fate {
+    match stored {
         Ok(()) => Fate::DeadLettered,
         Err(problem) => {
             if let Some(suppressed) = notice::due("dead_letter", "store") {

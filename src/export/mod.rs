@@ -41,11 +41,12 @@ pub use auth::{
 pub use backoff::{Backoff, Wait};
 pub use counters::Counters;
 pub use dead_letter::{
-    DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,
+    DeadLetters, Letter, LetterOrigin, LetterPage, LetterPart, LetterPlace, Letters, ListedLetter,
+    StoreError, StoredLetter, letters,
 };
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
-pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury};
+pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury_at};
 pub(crate) use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
 pub use settings::{

@@ -168,6 +168,7 @@ impl Intake {
         let mut parts = TenantParts::new(split.entries.iter().map(|entry| entry.records).sum());
         let mut remarks = Remarks::default();
         let (mut foreign, mut strays) = (0, Strays::default());
+        let keeps_strays = self.dead_letters.load().is_some();
         remarks.add_ignored(&split.ignored);
         let mut tally = Tally::default();
         // The first entry that nothing takes.
@@ -187,12 +188,11 @@ impl Intake {
                     unowned = unowned.saturating_sub(bytes);
                     Source { receiver: caller.receiver(), tenant: Some(tenant) }
                 }
-                Owner::Unknown(unknown)
-                    if table.unknown() == UnknownTenant::DeadLetter && self.dead_letters.load().is_some() =>
-                {
-                    tally.dropped += entry.records;
+                Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter && keeps_strays => {
+                    untaken.get_or_insert(entry.index);
+                    tally.unknown_letters += entry.records;
                     parts.drop_records(part, entry.records);
-                    strays.add(entry, &unknown.to_string());
+                    strays.add(entry, None, &unknown.to_string());
                     continue;
                 }
                 Owner::Unavailable(unavailable) => {
@@ -229,6 +229,11 @@ impl Intake {
                 Ok(0) if snapshot.routes.unrouted() == Unrouted::Drop => {
                     tally.unrouted += entry.records;
                     parts.drop_records(part, entry.records);
+                }
+                Ok(0) if snapshot.routes.unrouted() == Unrouted::DeadLetter && keeps_strays => {
+                    tally.unrouted_letters += entry.records;
+                    parts.drop_records(part, entry.records);
+                    strays.add(entry, from.tenant, snapshot.routes.missing(signal));
                 }
                 Ok(0) => {
                     parts.reject(part, entry.records);

@@ -1,5 +1,5 @@
-//! What is left of a request beside what was admitted: parts that are not valid, entries of tenants that are not in the table, and
-//! what `when_full: shed` cut out.
+//! What is left of a request beside what was admitted: parts that are not valid, entries that no route takes or whose tenants are not
+//! in the table, and what `when_full: shed` cut out.
 //!
 //! It becomes dead letters once the request is answered, and not if it is refused, since its sender then sends all of it
 //! again. Until then, and until it is written, it takes memory that has to be there.
@@ -10,14 +10,16 @@ use std::time::SystemTime;
 
 use tracing::warn;
 
+use super::Caller;
 use super::intake::{Intake, Snapshot};
-use crate::export::{self, Encoding, Fate, Letter, SHED};
+use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, SHED};
 use crate::notice;
 use crate::otlp::{self, Cut, Entry, Signal};
 use crate::stream::{Budget, Reservation, Shed};
+use crate::tenants::Tenant;
 
-/// Memory that a stray takes beside its bytes.
-const STRAY_OVERHEAD: usize = 256;
+/// Memory that a stray takes beside its bytes: in its letter stands who has sent it, too.
+const STRAY_OVERHEAD: usize = 1024;
 
 /// Bytes of strays that become one dead letter, but for the last that was begun.
 const STRAYS_LETTER: usize = 512 << 10;
@@ -35,17 +37,18 @@ pub(super) struct Remains {
     for_strays: Option<Reservation>,
 }
 
-/// Entries whose tenants are not in the table.
+/// Entries that have no exporter, since no route takes them or their tenants are not in the table.
 #[derive(Debug, Default)]
 pub(super) struct Strays {
     list: Vec<Stray>,
-    /// By their reasons, the ones to which there is room to add.
-    open: HashMap<Arc<str>, usize>,
+    /// By their tenants and reasons, the ones to which there is room to add.
+    open: HashMap<Option<Arc<str>>, HashMap<Arc<str>, usize>>,
 }
 
-/// Entries that have no place for one reason.
+/// Entries that are of one tenant and have no exporter for one reason.
 #[derive(Debug)]
 struct Stray {
+    tenant: Option<Arc<str>>,
     reason: Arc<str>,
     records: u64,
     /// As a request of its own.
@@ -53,16 +56,17 @@ struct Stray {
 }
 
 impl Strays {
-    pub(super) fn add(&mut self, entry: &Entry<'_>, reason: &str) {
+    pub(super) fn add(&mut self, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>, reason: &str) {
         if entry.records == 0 {
             return;
         }
-        let open = self.open.get(reason).copied();
+        let tenant = tenant.map(|tenant| tenant.id.clone());
+        let open = self.open.get(&tenant).and_then(|open| open.get(reason)).copied();
         let at = open.filter(|at| self.list[*at].bytes.len() < STRAYS_LETTER).unwrap_or_else(|| {
             let (reason, at) = (Arc::<str>::from(reason), self.list.len());
             let bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
-            self.list.push(Stray { reason: reason.clone(), records: 0, bytes });
-            self.open.insert(reason, at);
+            self.list.push(Stray { tenant: tenant.clone(), reason: reason.clone(), records: 0, bytes });
+            self.open.entry(tenant).or_default().insert(reason, at);
             at
         });
         let stray = &mut self.list[at];
@@ -83,7 +87,7 @@ impl Strays {
 }
 
 impl Remains {
-    /// What is not valid of a request, and whose tenants are not known.
+    /// What is not valid of a request, and what has no exporter.
     pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, strays: Strays) -> Self {
         Self { encoding, sheds: Vec::new(), cuts, strays, for_sheds: None, for_cuts: None, for_strays: None }
     }
@@ -111,7 +115,7 @@ impl Intake {
         }
     }
 
-    /// Keeps entries of unknown tenants from now on, if there is a directory for them, and memory.
+    /// Keeps what has no exporter from now on, if there is a directory for them, and memory.
     pub(super) fn keep_strays(&self, remains: &mut Remains, budget: &Arc<Budget>) {
         remains.for_strays = self.hold(remains.strays.memory(), budget);
         if remains.for_strays.is_some() {
@@ -119,12 +123,13 @@ impl Intake {
         }
         let records = std::mem::take(&mut remains.strays).records();
         if records > 0
-            && let Some(suppressed) = notice::due("tenants", "no memory for dead letters")
+            && let Some(suppressed) = notice::due("dead_letter", "no memory for dead letters")
         {
             warn!(
                 records,
                 suppressed,
-                "records of unknown tenants dropped: there is no memory to keep them as dead letters, or no directory any more"
+                "records dropped that no route takes, or whose tenants are unknown: there is no memory to keep them as dead letters, or no \
+                 directory any more"
             );
         }
     }
@@ -136,53 +141,64 @@ impl Intake {
     }
 
     /// Ends what is left of a request.
-    pub(super) fn bury(&self, snapshot: &Snapshot, signal: Signal, remains: Remains) {
+    pub(super) fn bury(&self, snapshot: &Snapshot, signal: Signal, caller: &Caller, remains: Remains) {
         let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
         if !sheds.is_empty() {
             bury_sheds(snapshot, sheds, for_sheds);
         }
+        let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| Letter {
+            exporter: None,
+            signal,
+            encoding,
+            key: None,
+            origin: Some(LetterOrigin {
+                receiver: caller.receiver().to_string(),
+                peer: caller.peer(),
+                user_agent: caller.user_agent(),
+                sender: caller.identity().map(|identity| identity.tenant.id.to_string()),
+                tenant: tenant.map(|id| id.to_string()),
+            }),
+            reason,
+            records,
+            bytes: vec![bytes.into()],
+            time: SystemTime::now(),
+        };
         if let Some(held) = for_cuts {
-            self.bury_cuts(signal, encoding, cuts, held);
+            // Of a part of a JSON document there was perhaps no memory for a copy.
+            let cuts = cuts.into_iter().filter(|cut| !cut.bytes.is_empty());
+            let letters = cuts.map(|cut| {
+                let reason = format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason);
+                letter(encoding, None, reason, cut.records, cut.bytes)
+            });
+            self.bury_letters(signal, letters.collect(), held);
         }
         if let Some(held) = for_strays {
-            self.bury_strays(signal, strays, held);
+            let letters = strays.list.into_iter().map(|Stray { tenant, reason, records, bytes }| {
+                letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
+            });
+            self.bury_letters(signal, letters.collect(), held);
         }
     }
 
-    fn bury_strays(&self, signal: Signal, strays: Strays, held: Reservation) {
-        let dead_letters = self.dead_letters.clone();
-        self.burials.spawn(async move {
-            for Stray { reason, records, bytes } in strays.list {
-                let reason = reason.to_string();
-                let (encoding, bytes, time) = (Encoding::Proto, vec![bytes.into()], SystemTime::now());
-                let letter =
-                    Letter { exporter: None, signal, encoding, key: None, reason, records, bytes, time };
-                if export::bury(&dead_letters, letter).await != Fate::DeadLettered {
-                    break;
-                }
+    /// Writes letters, for which there is memory `held`, at places that they have from now on: behind those of the requests that
+    /// were answered before, so that a replay keeps the order in which they came.
+    fn bury_letters(&self, signal: Signal, letters: Vec<Letter>, held: Reservation) {
+        let Some(directory) = self.dead_letters.load_full() else {
+            if let Some(suppressed) = notice::due("dead_letter", "no directory") {
+                let records: u64 = letters.iter().map(|letter| letter.records).sum();
+                warn!(%signal, records, suppressed, "dead letters dropped: a reload has taken `dead_letter` away");
             }
-            drop(held);
-        });
-    }
-
-    fn bury_cuts(&self, signal: Signal, encoding: Encoding, cuts: Vec<Cut>, held: Reservation) {
-        let dead_letters = self.dead_letters.clone();
+            return;
+        };
+        let counters = self.counters.clone();
+        let placed: Vec<_> = letters.into_iter().map(|letter| (directory.take_place(), letter)).collect();
         self.burials.spawn(async move {
-            // Of a part of a JSON document there was perhaps no memory for a copy.
-            for cut in cuts.into_iter().filter(|cut| !cut.bytes.is_empty()) {
-                let letter = Letter {
-                    exporter: None,
-                    signal,
-                    encoding,
-                    key: None,
-                    reason: format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason),
-                    records: cut.records,
-                    bytes: vec![cut.bytes.into()],
-                    time: SystemTime::now(),
-                };
-                if export::bury(&dead_letters, letter).await != Fate::DeadLettered {
+            for (place, letter) in placed {
+                let records = letter.records;
+                if export::bury_at(&directory, place, letter).await != Fate::DeadLettered {
                     break;
                 }
+                counters.count_dead_lettered(signal, records);
             }
             drop(held);
         });

@@ -89,6 +89,8 @@ impl Transport {
 #[derive(Debug, Default)]
 pub struct Counters {
     transports: [TransportCounters; 2],
+    /// Records that became dead letters without an exporter.
+    dead_lettered: [AtomicU64; 3],
     /// What was wrong with connections.
     pub connection_errors: ConnectionErrors,
     /// Requests that were refused for what their senders have shown.
@@ -100,7 +102,7 @@ pub struct Counters {
 pub struct TransportCounters {
     records: [[AtomicU64; 4]; 3],
     requests: [[AtomicU64; 4]; 3],
-    unrouted: [AtomicU64; 3],
+    without_exporter: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
     ignored: [AtomicU64; 3],
     misdirected: [AtomicU64; Misdirection::ALL.len()],
@@ -122,10 +124,22 @@ impl Counters {
         self.transports.iter().map(|counters| counters.requests(signal, answered)).sum()
     }
 
-    /// Of the dropped records those that no route took, whatever the transport. The others were shed by exporters, which
-    /// count them, too.
-    pub fn unrouted(&self, signal: Signal) -> u64 {
-        self.transports.iter().map(|counters| counters.unrouted[signal.index()].load(Ordering::Relaxed)).sum()
+    /// Of the dropped records those that had no exporter, whatever the transport: no route took them, or their tenants are not
+    /// in the table. The others were shed by exporters, which count them, too.
+    pub fn without_exporter(&self, signal: Signal) -> u64 {
+        let of =
+            |counters: &TransportCounters| counters.without_exporter[signal.index()].load(Ordering::Relaxed);
+        self.transports.iter().map(of).sum()
+    }
+
+    /// Counts records of a dead letter that never had an exporter, once it is stored.
+    pub fn count_dead_lettered(&self, signal: Signal, records: u64) {
+        self.dead_lettered[signal.index()].fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Records that are in dead letters and never had an exporter, however they were counted as received.
+    pub fn dead_lettered(&self, signal: Signal) -> u64 {
+        self.dead_lettered[signal.index()].load(Ordering::Relaxed)
     }
 
     /// Bytes of bodies, after decompression, whatever the transport.
@@ -147,10 +161,10 @@ impl TransportCounters {
         self.requests[signal.index()][answered as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Says of records that were counted as dropped that no route took them.
-    pub fn count_unrouted(&self, signal: Signal, records: u64) {
+    /// Says of records that were counted as dropped that they had no exporter.
+    pub fn count_without_exporter(&self, signal: Signal, records: u64) {
         if records > 0 {
-            self.unrouted[signal.index()].fetch_add(records, Ordering::Relaxed);
+            self.without_exporter[signal.index()].fetch_add(records, Ordering::Relaxed);
         }
     }
 

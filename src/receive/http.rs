@@ -276,6 +276,7 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
         Verdict::Undelivered(why) => later(encoding, &why.to_string()),
         Verdict::Unavailable(why) => later(encoding, &why),
         Verdict::Forbidden(why) => refuse(encoding, StatusCode::FORBIDDEN, Code::PermissionDenied, &why),
+        Verdict::Unrouted(why) => refuse(encoding, StatusCode::BAD_REQUEST, Code::InvalidArgument, &why),
         Verdict::OverRate(exceeded) => over_rate(encoding, &exceeded),
         Verdict::TooLarge(why) => too_large(encoding, why),
         Verdict::Malformed { field, message } => {

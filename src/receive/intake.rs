@@ -18,14 +18,14 @@ use super::burial::Remains;
 use super::charge::Charges;
 use super::json::{self, Untranscoded};
 use super::parts::TenantParts;
-use super::remarks::{Remarks, Why};
+use super::remarks::{Remarks, Why, due_about_unrouted};
 use super::tally::Tally;
 use super::{Answered, Caller, Counters, Outcome, Transport};
 use crate::export::{DeadLetterBox, Exporter};
 use crate::journal::Journal;
 use crate::notice;
 use crate::otlp::Signal;
-use crate::route::RouteTable;
+use crate::route::{RouteTable, Unrouted};
 use crate::stream::{Full, Loss, Patience, StreamCount};
 use crate::tenants::{RateExceeded, Tenants};
 
@@ -63,7 +63,7 @@ pub struct Intake {
     /// Who may send, and what is particular to each.
     pub tenants: Arc<Tenants>,
     /// What has been received.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// Where requests are written before they are queued, if anywhere.
     pub journal: Option<Journal>,
     /// Where cut-out parts go.
@@ -94,6 +94,8 @@ pub enum Verdict {
     Unavailable(String),
     /// All of it names tenants that its sender may not send for, and which.
     Forbidden(String),
+    /// No route takes any of it, which `unrouted_status` makes an error, and what routes look at.
+    Unrouted(String),
     /// A tenant has sent more than its rate; none of it is queued.
     OverRate(RateExceeded),
     /// There will never be room, and why; none of it is queued.
@@ -219,11 +221,16 @@ impl Intake {
             let part = tally.part_of(cut.index).or_else(|| parts.of_sender(&self.tenants, &caller));
             parts.cut_out(part, cut.records);
         }
+        // Of what is not valid nobody can tell whether a route would take it.
+        let no_route = snapshot.routes.unrouted() == Unrouted::Reject { whole_as_error: true }
+            && remains.cuts.is_empty()
+            && remarks.unrouted() > 0
+            && remarks.unrouted() == parts.records();
         parts.count_taken(signal);
         counters.count(signal, Outcome::Accepted, tally.accepted());
         counters.count(signal, Outcome::Rejected, remarks.rejected());
-        counters.count(signal, Outcome::Dropped, tally.unrouted + tally.dropped + tally.shed);
-        counters.count_unrouted(signal, tally.unrouted);
+        counters.count(signal, Outcome::Dropped, tally.without_exporter() + tally.shed);
+        counters.count_without_exporter(signal, tally.without_exporter());
         counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);
         remarks.log(signal, missing, &caller);
@@ -237,10 +244,20 @@ impl Intake {
                 "records without a route dropped, as `unrouted: drop` says"
             );
         }
-        if tally.dropped > 0
+        if tally.unrouted_letters > 0
+            && let Some(suppressed) = due_about_unrouted(signal, &caller, "dead letter of unrouted data")
+        {
+            let records = tally.unrouted_letters;
+            let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
+            warn!(
+                %signal, peer, user_agent, service, records, suppressed,
+                "records without a route taken out, as `unrouted: dead_letter` says: {missing}"
+            );
+        }
+        if tally.unknown_letters > 0
             && let Some(suppressed) = notice::due(signal.name(), "unknown tenant")
         {
-            let records = tally.dropped;
+            let records = tally.unknown_letters;
             let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
             warn!(
                 %signal, peer, user_agent, service, records, suppressed,
@@ -248,13 +265,16 @@ impl Intake {
             );
         }
         let first = remains.cuts.first().map(|cut| cut.path.clone());
-        self.bury(snapshot, signal, remains);
+        self.bury(snapshot, signal, &caller, remains);
         let (answered, verdict) = match (remarks.verdict(missing), first) {
             (Verdict::Partly { message, .. }, Some(field)) if admitted.nothing_valid => {
                 (Answered::Rejected, Verdict::Malformed { field, message })
             }
             (Verdict::Partly { message, .. }, _) if admitted.all_foreign => {
                 (Answered::Rejected, Verdict::Forbidden(message))
+            }
+            (Verdict::Partly { message, .. }, _) if no_route => {
+                (Answered::Rejected, Verdict::Unrouted(message))
             }
             (verdict @ Verdict::Partly { .. }, _) => (Answered::Partial, verdict),
             (verdict, _) => (Answered::Accepted, verdict),

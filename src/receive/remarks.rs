@@ -103,6 +103,11 @@ impl Remarks {
         self.kinds.iter().find(|kind| kind.why == Why::Ignored).map_or(0, |kind| kind.count)
     }
 
+    /// Records that no route takes.
+    pub(super) fn unrouted(&self) -> u64 {
+        self.kinds.iter().find(|kind| kind.why == Why::Unrouted).map_or(0, |kind| kind.records)
+    }
+
     /// Records that are invalid or that nobody can take: all but the shed ones.
     pub(super) fn rejected(&self) -> u64 {
         self.kinds.iter().filter(|kind| kind.why != Why::Shed).map(|kind| kind.records).sum()
@@ -113,9 +118,11 @@ impl Remarks {
     pub(super) fn log(&self, signal: Signal, missing: &str, caller: &Caller) {
         for kind in &self.kinds {
             let tenant = caller.identity().map(|identity| &*identity.tenant.id);
+            let cause = kind.why.cause();
             let due = match tenant {
-                Some(tenant) => notice::due_for_one_of_many(&(signal.name(), tenant), kind.why.cause()),
-                None => notice::due(signal.name(), kind.why.cause()),
+                Some(tenant) => notice::due_for_one_of_many(&(signal.name(), tenant), cause),
+                None if kind.why == Why::Unrouted => due_about_unrouted(signal, caller, cause),
+                None => notice::due(signal.name(), cause),
             };
             if let Some(suppressed) = due {
                 let text = kind.text(missing);
@@ -157,6 +164,13 @@ impl Kind {
         }
         text
     }
+}
+
+/// Whether a line about data without a route may be logged now. Each that sends such data has to be named: most of them say nothing
+/// of partial success.
+pub(super) fn due_about_unrouted(signal: Signal, caller: &Caller, cause: &str) -> Option<u64> {
+    let from = caller.address().map(|address| address.ip());
+    notice::due_for_one_of_many(&(signal.name(), from, caller.service()), cause)
 }
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ pub(super) struct Tally {
     pub(super) placed: SmallVec<[PlacedEntry; 8]>,
     /// Records that `unrouted: drop` ended, of which the sender is told nothing.
     pub(super) unrouted: u64,
+    /// Records that no route takes, which `unrouted: dead_letter` ended.
+    pub(super) unrouted_letters: u64,
     /// Records whose tenant is not in the table, which `unknown: dead_letter` ended.
-    pub(super) dropped: u64,
+    pub(super) unknown_letters: u64,
     /// Records that every one of their streams had to shed.
     pub(super) shed: u64,
     /// Records that no stream delivered, and at least one tried to.
@@ -44,6 +46,11 @@ struct Untaken<'a> {
 }
 
 impl Tally {
+    /// Records that a written policy ended which had no exporter.
+    pub(super) fn without_exporter(&self) -> u64 {
+        self.unrouted + self.unrouted_letters + self.unknown_letters
+    }
+
     /// Records that were placed.
     pub(super) fn placed(&self) -> u64 {
         self.placed.iter().map(|placed| placed.records).sum()

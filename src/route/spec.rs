@@ -73,8 +73,13 @@ impl KeySource {
 /// What happens to entries that no route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unrouted {
-    /// They are named to the sender by partial success.
-    Reject,
+    /// The sender is told of them by partial success.
+    Reject {
+        /// Whether a request of which no route takes any record is answered by an error instead.
+        whole_as_error: bool,
+    },
     /// They are dropped, and counted.
     Drop,
+    /// They become dead letters, if there is a directory for them; else they are rejected.
+    DeadLetter,
 }

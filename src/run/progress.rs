@@ -37,7 +37,7 @@ impl Totals {
             totals.refused += counters.records(signal, Outcome::Refused);
             totals.refused_requests += counters.requests(signal, Answered::Refused);
             totals.rejected += counters.records(signal, Outcome::Rejected);
-            totals.lost += counters.unrouted(signal);
+            totals.lost += counters.without_exporter(signal);
             for exporter in exporters.iter() {
                 let exported = |fate| exporter.counters().exported(signal, fate);
                 totals.delivered += exported(Fate::Delivered);

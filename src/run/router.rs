@@ -27,7 +27,7 @@ use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
-use crate::receive::{Counters, Intake, Snapshot};
+use crate::receive::{Intake, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 use crate::tenants::Tenants;
@@ -143,7 +143,7 @@ impl Router {
         let intake = Arc::new(Intake {
             snapshot: ArcSwap::from_pointee(nothing),
             tenants: tenants.clone(),
-            counters: Counters::default(),
+            counters: Arc::default(),
             journal,
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),

@@ -1,12 +1,9 @@
 //! Dead letters: where they go when there is no room, and their way back.
 
-use std::process::Stdio;
-
 use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
-use tokio::process::Command;
 
-use crate::support::letters::{letters, wait_for_letters};
+use crate::support::letters::{letters, replay, replaying, wait_for_letters};
 use crate::support::payload::{field, filler, logs};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
@@ -93,20 +90,6 @@ async fn the_bound_holds_for_all_exporters_together() {
     let size: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert!(size <= 16 << 10, "{size}");
     assert_eq!(metrics.sum("sluice_dead_letter_bytes", &[]), size as f64);
-}
-
-/// `sluice replay` of what `sluice` has put aside, by its configuration.
-fn replaying(sluice: &Sluice) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-    command.arg("replay").arg(sluice.directory().join("letters")).arg("--config").arg(sluice.config());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
-
-async fn replay(sluice: &Sluice) -> (bool, String) {
-    let output = replaying(sluice).output().await.expect("the binary was built");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
 #[tokio::test]

@@ -64,5 +64,6 @@ mod tenant_totals;
 mod tenants;
 mod tenants_api;
 mod tls;
+mod unrouted;
 mod waits;
 mod without_queue;

@@ -3,6 +3,7 @@
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
+use crate::support::grpc::{call, export, framed};
 use crate::support::payload::{KEY, attribute, entry_of, field, logs, request, resource, resource_of};
 use crate::support::yaml::{self, QUICK};
 use crate::support::{Sluice, SluiceProcess, eventually, http, sinks};
@@ -153,4 +154,26 @@ async fn the_line_about_unrouted_and_rejected_data_names_peer_user_agent_and_ser
         assert!(line.contains("peer=\"127.0.0.1:") || line.contains("peer=127.0.0.1:"), "{line}");
         assert!(line.contains("agent/1 xxx") && !line.contains(&"x".repeat(150)), "{line}");
     }
+}
+
+#[tokio::test]
+async fn every_service_whose_data_has_no_route_is_named_with_peer_and_user_agent_also_by_grpc() {
+    let up = sinks::counting().await;
+    let sluice = SluiceProcess::start(&yaml::up(&up.url(), &[]), &[]).await;
+    let unrouted = request(&[
+        entry_of(Signal::Logs, resource(&[(KEY, "a"), ("service.name", "taken")]), &["1"]),
+        entry_of(Signal::Logs, resource(&[("service.name", "shop")]), &["2"]),
+    ]);
+    let agent = [("user-agent", "OTel-OTLP-Exporter-Test/1")];
+    let reply = call(sluice.otlp, export(Signal::Logs), &agent, framed(0, &unrouted)).await;
+    assert_eq!(reply.code(), tonic::Code::Ok);
+    let line = sluice.logged("resource_logs[1] (s2.stream absent): no route takes these logs").await;
+    for part in ["127.0.0.1:", "OTel-OTLP-Exporter-Test/1", "shop", "records=1"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    // Within the time in which nothing is said twice about one of them.
+    let other = request(&[entry_of(Signal::Logs, resource(&[("service.name", "till")]), &["3"])]);
+    assert_eq!(sluice.post(Signal::Logs, other).await.status, 200);
+    let line = sluice.logged("till").await;
+    assert!(line.contains("no route takes these logs"), "{line}");
 }

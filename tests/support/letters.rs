@@ -1,8 +1,11 @@
 //! The dead-letter directory, as people find it on disk.
 
 use std::path::Path;
+use std::process::Stdio;
 
-use super::eventually;
+use tokio::process::Command;
+
+use super::{Sluice, eventually};
 
 /// One dead letter.
 #[derive(Clone, Debug)]
@@ -52,4 +55,19 @@ pub async fn wait_for_letters(directory: &Path, count: usize) -> Vec<Letter> {
         (found.len() >= count).then_some(found)
     })
     .await
+}
+
+/// `sluice replay` of the letters in [`LETTERS`](super::yaml::LETTERS), by the configuration as it is now.
+pub fn replaying(sluice: &Sluice) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.arg("replay").arg(sluice.directory().join("letters")).arg("--config").arg(sluice.config());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs it to its end. Returns whether it has succeeded, and what it has printed.
+pub async fn replay(sluice: &Sluice) -> (bool, String) {
+    let output = replaying(sluice).output().await.expect("the binary was built");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }

@@ -38,7 +38,7 @@ async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (address, bodies)
 }
 
-fn exporters(address: SocketAddr) -> HashMap<Arc<str>, ExporterSettings> {
+fn compiled(address: SocketAddr) -> Compiled {
     let text = r"
 receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:4318 } } } }
 exporters:
@@ -51,14 +51,13 @@ routes: [{ name: all, key: { name: service.name, zone: zone }, exporters: [otlp_
     let root = TempDir::new().unwrap();
     let path = root.path().join("sluice.yaml");
     std::fs::write(&path, text).unwrap();
-    let compiled =
+    let mut compiled =
         config::load(&Source::File(path), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
-    let mut exporters: HashMap<_, _> = compiled.exporters.into_iter().collect();
-    for settings in exporters.values_mut() {
+    for (_, settings) in &mut compiled.exporters {
         settings.retry.initial_interval = Duration::from_millis(1);
         settings.retry.max_interval = Duration::from_millis(1);
     }
-    exporters
+    compiled
 }
 
 async fn store(root: &TempDir, list: &[(Option<&str>, &str, &'static str)]) {
@@ -74,6 +73,7 @@ async fn store_for(root: &TempDir, reason: &str, list: &[(Option<&str>, &str, &'
             signal: Signal::Logs,
             encoding: Encoding::Proto,
             key: Some(RoutingKey::of(None, "", [("name", *key), ("zone", "eu")].into_iter())),
+            origin: None,
             reason: reason.to_owned(),
             records: 2,
             bytes: vec![Bytes::from_static(body.as_bytes())],
@@ -86,8 +86,8 @@ async fn store_for(root: &TempDir, reason: &str, list: &[(Option<&str>, &str, &'
 async fn replay_all(root: &Path, address: SocketAddr, dry_run: bool) -> (bool, String) {
     let mut out = Vec::new();
     let found = letters(root).unwrap();
-    let source = "here.yaml".to_owned();
-    let replay = Replay { source, exporters: exporters(address), dry_run, ..Replay::default() };
+    let replay =
+        Replay { dry_run, ..Replay::new("here.yaml".to_owned(), compiled(address), Table::default()) };
     let all_went = replay.letters(&found, &mut out).await.unwrap();
     (all_went, String::from_utf8(out).unwrap())
 }
@@ -103,8 +103,8 @@ async fn a_letter_of_a_tenant_that_was_removed_is_left_unless_it_is_asked_for() 
     assert!(out.contains("`--removed-tenants`"), "{out}");
     assert_eq!(*bodies.lock(), ["200 2"]);
     let mut out = Vec::new();
-    let (source, exporters) = ("here.yaml".to_owned(), exporters(address));
-    let replay = Replay { source, exporters, removed_tenants: true, ..Replay::default() };
+    let new = Replay::new("here.yaml".to_owned(), compiled(address), Table::default());
+    let replay = Replay { removed_tenants: true, ..new };
     assert!(replay.letters(&letters(root.path()).unwrap(), &mut out).await.unwrap());
     assert_eq!(*bodies.lock(), ["200 2", "200 1"]);
 }

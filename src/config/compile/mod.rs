@@ -181,6 +181,7 @@ pub(super) fn compile(
             )
             .help("write `dead_letter: { directory: ./dead-letters }`, or `unknown: reject`");
     }
+    let unrouted = unrouted(config, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
@@ -193,10 +194,7 @@ pub(super) fn compile(
         routes,
         row_targets,
         tenants,
-        unrouted: match config.unrouted {
-            model::Unrouted::Reject => Unrouted::Reject,
-            model::Unrouted::Drop => Unrouted::Drop,
-        },
+        unrouted,
         limits,
         acknowledge: match config.acknowledge {
             model::Acknowledge::Queued => Acknowledge::Queued,
@@ -225,6 +223,34 @@ pub(super) fn compile(
         shutdown_delay: config.shutdown_delay.0,
         shutdown_timeout: config.shutdown_timeout.0,
     }
+}
+
+/// What becomes of what no route takes. Without a directory, nothing of that becomes a dead letter.
+fn unrouted(config: &model::Config, root: &Node, context: &mut Context<'_>) -> Unrouted {
+    let written = match (config.unrouted, &config.dead_letter) {
+        (model::Unrouted::Reject, _) => None,
+        (model::Unrouted::Drop, _) => Some((Unrouted::Drop, "drop")),
+        (model::Unrouted::DeadLetter, Some(_)) => Some((Unrouted::DeadLetter, "dead_letter")),
+        (model::Unrouted::DeadLetter, None) => {
+            context
+                .report
+                .warn(root.near(&["unrouted"]).span, "without `dead_letter`, what no route takes is rejected")
+                .help("write `dead_letter: { directory: ./dead-letters }`, or `unrouted: reject`");
+            None
+        }
+    };
+    let Some((unrouted, word)) = written else {
+        return Unrouted::Reject {
+            whole_as_error: config.unrouted_status == model::UnroutedStatus::BadRequest,
+        };
+    };
+    if let Some(status) = root.get("unrouted_status") {
+        context
+            .report
+            .warn(status.span, format!("`unrouted_status` has no effect with `unrouted: {word}`"))
+            .help("leave it out, or write `unrouted: reject`");
+    }
+    unrouted
 }
 
 fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mut Context<'_>) -> Limits {

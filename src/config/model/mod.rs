@@ -54,6 +54,10 @@ pub(super) struct Config {
     pub(super) tenants: Option<TenantsSection>,
     /// What happens to resources that no route matches.
     pub(super) unrouted: Unrouted,
+    /// With `unrouted: reject`, the status that answers a request of which no route takes a single record: `200` with partial
+    /// success, as the specification wants, though most SDKs say nothing of that, or `400` (by gRPC `INVALID_ARGUMENT`), which they
+    /// log. A request of which something is taken gets 200 in any case.
+    pub(super) unrouted_status: UnroutedStatus,
     /// What Sluice may use.
     pub(super) limits: Limits,
     /// When a sender gets its answer.
@@ -89,6 +93,7 @@ impl Default for Config {
             routes: Vec::new(),
             tenants: None,
             unrouted: Unrouted::default(),
+            unrouted_status: UnroutedStatus::default(),
             limits: Limits::default(),
             acknowledge: Acknowledge::default(),
             acknowledge_timeout: Duration::from_secs(8),
@@ -104,13 +109,27 @@ impl Default for Config {
 
 /// What happens to resources that no route matches.
 #[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Unrouted {
-    /// The sender is told by partial success which route is missing.
+    /// The sender is told which route is missing.
     #[default]
     Reject,
     /// They are dropped, and counted.
     Drop,
+    /// They become dead letters, which `sluice replay` sends once there is a route for them.
+    DeadLetter,
+}
+
+/// The answer to a request of which no route takes any record.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+pub(super) enum UnroutedStatus {
+    /// Success, of which partial success takes back all.
+    #[default]
+    #[serde(rename = "200")]
+    Ok,
+    /// An error.
+    #[serde(rename = "400")]
+    BadRequest,
 }
 
 /// What Sluice may use.

@@ -57,7 +57,7 @@ config.yaml:11:11: error: `drp` is not a value of `unrouted`
    |
 11 | unrouted: drp
    |           ^^^
-   = help: did you mean `drop`? the values are `reject` and `drop`
+   = help: did you mean `drop`? the values are `reject`, `drop` and `dead_letter`
 "#
     );
 }
@@ -474,7 +474,7 @@ fn problems_are_serialised_for_programs() {
         serde_json::json!([{
             "severity": "error", "file": "config.yaml", "line": 4, "column": 11,
             "message": "`drp` is not a value of `unrouted`",
-            "help": "did you mean `drop`? the values are `reject` and `drop`",
+            "help": "did you mean `drop`? the values are `reject`, `drop` and `dead_letter`",
         }])
     );
 }

@@ -1,7 +1,7 @@
 //! `routes`.
 
 use super::*;
-use crate::route::{KeySource, KeySpec, Matcher, RouteSpec};
+use crate::route::{KeySource, KeySpec, Matcher, RouteSpec, Unrouted};
 
 fn route(lines: &str) -> RouteSpec {
     good(&with_routes(lines)).routes.remove(0)
@@ -343,4 +343,31 @@ fn an_attribute_written_as_in_ottl_is_a_warning_that_names_it_alone() {
         let yaml = with_routes(&format!("  - key: {other}\n    exporters: [debug, file]\n"));
         assert_eq!(said(&yaml), [""; 0], "{other}");
     }
+}
+
+#[test]
+fn what_no_route_takes_is_rejected_dropped_or_kept_and_what_would_do_nothing_is_a_warning() {
+    let unrouted = |lines: &str| (good(&with(lines)).unrouted, said(&with(lines)));
+    let rejected = |whole_as_error| Unrouted::Reject { whole_as_error };
+    assert_eq!(unrouted(""), (rejected(false), vec![]));
+    assert_eq!(unrouted("unrouted_status: 200\n"), (rejected(false), vec![]));
+    assert_eq!(unrouted("unrouted: reject\nunrouted_status: 400\n"), (rejected(true), vec![]));
+    assert_eq!(unrouted("unrouted: dead_letter\ndead_letter: {}\n"), (Unrouted::DeadLetter, vec![]));
+
+    let (dropped, told) = unrouted("unrouted: drop\nunrouted_status: 200\n");
+    assert_eq!(dropped, Unrouted::Drop);
+    let nothing =
+        "`unrouted_status` has no effect with `unrouted: drop` (leave it out, or write `unrouted: reject`)";
+    assert!(told.len() == 1 && told[0].ends_with(&format!("warning: {nothing}")), "{told:?}");
+    let (kept, told) = unrouted("unrouted: dead_letter\nunrouted_status: 400\ndead_letter: {}\n");
+    assert_eq!(kept, Unrouted::DeadLetter);
+    assert!(told.len() == 1 && told[0].contains("no effect with `unrouted: dead_letter`"), "{told:?}");
+
+    let (without, told) = unrouted("unrouted: dead_letter\nunrouted_status: 400\n");
+    assert_eq!(without, rejected(true));
+    let nowhere = "without `dead_letter`, what no route takes is rejected (write `dead_letter: { directory: ./dead-letters }`, or \
+                   `unrouted: reject`)";
+    assert!(told.len() == 1 && told[0].ends_with(&format!("warning: {nowhere}")), "{told:?}");
+    let wrong = said(&with("unrouted_status: 404\n"));
+    assert!(wrong[0].contains("`404` is not a value of `unrouted_status`"), "{wrong:?}");
 }

@@ -188,7 +188,7 @@ fn a_value_cannot_inject_yaml() {
     let compiled = load_with(&yaml, &env).unwrap();
     assert_eq!(compiled.routes[0].name, env("EVIL").unwrap());
     assert_eq!(compiled.routes[0].exporters, [0, 1]);
-    assert_eq!(compiled.unrouted, crate::route::Unrouted::Reject);
+    assert_eq!(compiled.unrouted, crate::route::Unrouted::Reject { whole_as_error: false });
 }
 
 #[test]

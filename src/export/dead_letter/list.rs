@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::divide::is_of_unfinished_part;
 use super::{DeadLetters, StoredLetter, TEMPORARY};
 
 /// Bytes of the largest note that is read for a page, so that a page is bounded.
@@ -84,10 +85,13 @@ fn page(directory: &Path, before: Option<&str>, most: usize) -> io::Result<Lette
     Ok(page)
 }
 
-/// A letter as it is now; nothing if it has gone, or is still being written.
+/// A letter as it is now; nothing if it has gone, or is still being written, as it is or as a part of another.
 fn listed(directory: &Path, stem: &str, ending: &str) -> Option<ListedLetter> {
     let path = |ending: &str| -> PathBuf { directory.join(format!("{stem}.{ending}")) };
     let (note, unfinished) = (path(NOTE), path(&format!("{NOTE}.{TEMPORARY}")));
+    if is_of_unfinished_part(&note) {
+        return None;
+    }
     // In this order: a note that is neither here nor, later, there under its own name, is not on its way either.
     let being_written = unfinished.exists();
     if let Ok(metadata) = note.symlink_metadata() {
@@ -130,6 +134,7 @@ mod tests {
             signal: Signal::Logs,
             encoding: Encoding::Proto,
             key: None,
+            origin: None,
             reason: reason.to_owned(),
             records: 1,
             bytes: vec![Bytes::from_static(b"x")],

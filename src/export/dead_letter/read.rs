@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::{Note, VERSION, ending, payload_path};
+use super::divide::is_of_unfinished_part;
+use super::{LetterOrigin, Note, VERSION, ending, payload_path};
+use crate::export::Encoding;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, Values};
 
@@ -22,10 +24,10 @@ pub struct Letters {
 /// A letter on disk. Its bytes are read when they are asked for.
 #[derive(Clone, Debug)]
 pub struct StoredLetter {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     signal: Signal,
     key: Option<RoutingKey>,
-    note: Note,
+    pub(super) note: Note,
 }
 
 /// Lists the letters in a directory. Blocks.
@@ -34,6 +36,7 @@ pub fn letters(directory: &Path) -> io::Result<Letters> {
     for entry in fs::read_dir(directory)? {
         names.push(entry?.path());
     }
+    names.retain(|path| !is_of_unfinished_part(path));
     names.sort_unstable();
     let mut found = Letters::default();
     for path in names {
@@ -80,6 +83,22 @@ impl StoredLetter {
     /// The exporter it was recorded for.
     pub fn exporter(&self) -> Option<&str> {
         self.note.exporter.as_deref()
+    }
+
+    /// Where it came from, if it never had an exporter and is not from before that was kept.
+    pub fn origin(&self) -> Option<&LetterOrigin> {
+        self.note.origin.as_ref()
+    }
+
+    /// The tenant whose it is, if it is anybody's.
+    pub fn tenant(&self) -> Option<&str> {
+        let of_origin = || self.origin()?.tenant.as_deref();
+        self.note.tenant.as_deref().or_else(of_origin)
+    }
+
+    /// How its bytes are to be read.
+    pub fn encoding(&self) -> Encoding {
+        self.note.encoding
     }
 
     /// Why it is here.

@@ -13,6 +13,7 @@ fn letter(text: &'static str) -> Letter {
         signal: Signal::Logs,
         encoding: Encoding::Proto,
         key: Some(RoutingKey::of(Some("acme"), "", [("shop", "a/ü"), ("service", "cart")].into_iter())),
+        origin: None,
         reason: "400: \"no\"".to_owned(),
         records: 3,
         bytes: vec![Bytes::from_static(text.as_bytes()), Bytes::from_static(b"!")],
@@ -26,7 +27,20 @@ async fn a_letter_comes_back_as_it_was() {
     let settings = settings(&root, 1 << 20);
     let dead = DeadLetters::open(&settings).unwrap();
     dead.store(letter("hello")).await.unwrap();
-    let unrouted = Letter { exporter: None, key: None, signal: Signal::Traces, ..letter("x") };
+    let origin = LetterOrigin {
+        receiver: "otlp/out".to_owned(),
+        peer: Some("192.0.2.1:5000".to_owned()),
+        user_agent: Some("agent/1".to_owned()),
+        sender: Some("proxy".to_owned()),
+        tenant: Some("acme".to_owned()),
+    };
+    let unrouted = Letter {
+        exporter: None,
+        key: None,
+        origin: Some(origin.clone()),
+        signal: Signal::Traces,
+        ..letter("x")
+    };
     dead.store(unrouted).await.unwrap();
 
     let found = letters(&settings.directory).unwrap();
@@ -42,6 +56,10 @@ async fn a_letter_comes_back_as_it_was() {
     assert_eq!(first.load().unwrap(), "hello!");
     let second = &found.letters[1];
     assert_eq!((second.exporter(), second.key(), second.signal()), (None, None, Signal::Traces));
+    assert_eq!((first.origin(), second.origin()), (None, Some(&origin)));
+    let told = "received by `otlp/out` from 192.0.2.1:5000, user agent `agent/1`, sent by the tenant `proxy`, for the tenant `acme`";
+    assert_eq!(origin.to_string(), told);
+    assert_eq!((first.tenant(), second.tenant()), (Some("acme"), Some("acme")));
 
     first.remove().unwrap();
     assert_eq!(letters(&settings.directory).unwrap().letters.len(), 1);
@@ -115,6 +133,21 @@ async fn letters_are_listed_in_the_order_in_which_they_were_stored() {
     let found = letters(&settings.directory).unwrap();
     let order: Vec<_> = found.letters.iter().map(|letter| letter.records().to_string()).collect();
     assert_eq!(order, expected);
+}
+
+#[tokio::test]
+async fn letters_are_listed_by_the_places_that_were_taken_for_them_however_late_they_are_stored() {
+    let root = TempDir::new().unwrap();
+    let settings = settings(&root, 1 << 20);
+    let dead = DeadLetters::open(&settings).unwrap();
+    let places = [(); 3].map(|()| dead.take_place());
+    dead.store(letter("4")).await.unwrap();
+    for (place, text) in places.into_iter().zip(["1", "2", "3"]).rev() {
+        dead.store_at(place, letter(text)).await.unwrap();
+    }
+    let found = letters(&settings.directory).unwrap();
+    let order: Vec<_> = found.letters.iter().map(|letter| letter.load().unwrap()).collect();
+    assert_eq!(order, ["1!", "2!", "3!", "4!"]);
 }
 
 #[tokio::test]

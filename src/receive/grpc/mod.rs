@@ -142,6 +142,7 @@ async fn export(
         Verdict::Undelivered(why) => GrpcStatus::later(&why.to_string()),
         Verdict::Unavailable(why) => GrpcStatus::later(&why),
         Verdict::Forbidden(why) => GrpcStatus::new(Code::PermissionDenied, &why),
+        Verdict::Unrouted(why) => GrpcStatus::new(Code::InvalidArgument, &why),
         Verdict::OverRate(exceeded) => GrpcStatus::over_rate(&exceeded),
         Verdict::TooLarge(why) => GrpcStatus::new(Code::ResourceExhausted, why),
         Verdict::Malformed { field, message } => GrpcStatus::wrong(&message, &field),

@@ -43,7 +43,7 @@ fn by(names: &[&str]) -> KeySpec {
 }
 
 fn table(routes: Vec<RouteSpec>) -> RouteTable {
-    RouteTable::new(routes, Unrouted::Reject)
+    RouteTable::new(routes, Unrouted::Reject { whole_as_error: false })
 }
 
 /// The hits as `route>exporter:key`, NUL shown as `|`, and whether a route took the entry.

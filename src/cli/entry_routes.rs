@@ -1,0 +1,40 @@
+//! Where a configuration sends an entry, for commands that don't run it.
+
+use std::sync::Arc;
+
+use crate::otlp::Signal;
+use crate::route::{EntryOrigin, Hit, Miss, RouteTable, Unroutable};
+use crate::tenants::{Table, Tenant};
+
+/// The routes of a configuration, with the exporters and the tenants that they are for.
+pub(super) struct EntryRoutes {
+    pub(super) routes: RouteTable,
+    /// By their positions.
+    pub(super) exporters: Vec<Arc<str>>,
+    pub(super) table: Table,
+}
+
+impl EntryRoutes {
+    /// As [`RouteTable::route`], for an entry of this tenant that came by this receiver; by any, if none is named.
+    pub(super) fn route(
+        &self,
+        signal: Signal,
+        resource: &[u8],
+        tenant: Option<&Tenant>,
+        receiver: Option<&str>,
+        mut hit: impl FnMut(Hit<'_>),
+        miss: impl FnMut(usize, &dyn Fn() -> Miss),
+    ) -> Result<bool, Unroutable> {
+        let position = |name: &str| self.exporters.iter().position(|known| **known == *name);
+        let of_row: Option<Vec<usize>> = tenant
+            .and_then(|tenant| tenant.exporters.as_ref())
+            .map(|names| names.iter().filter_map(|name| position(name)).collect());
+        let origin =
+            EntryOrigin { receiver, tenant: tenant.map(|tenant| &*tenant.id), exporters: of_row.as_deref() };
+        let hit = |found: Hit<'_>| {
+            hit(found);
+            Ok(())
+        };
+        self.routes.route(signal, resource, &origin, &mut String::new(), hit, miss)
+    }
+}

@@ -1,0 +1,156 @@
+//! Letters that never had an exporter: which streams the present configuration has for what is in them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Replay;
+use crate::export::{Encoding, LetterPart, StoredLetter};
+use crate::otlp::{self, Entry};
+use crate::receive::Owner;
+use crate::route::{RoutingKey, Values as _};
+use crate::stream::StreamName;
+
+/// The parts of a letter, in the order in which they are to be sent.
+#[derive(Default)]
+struct AddressedParts {
+    parts: Vec<LetterPart>,
+    /// The last part of each stream.
+    last: HashMap<(Arc<str>, RoutingKey), usize>,
+}
+
+impl Replay {
+    /// What a letter is to be divided into: a part for each stream that the present configuration has for its entries, several if
+    /// they are too many for a batch, and at the end one without an exporter of those that it has none for. If that would
+    /// be all of it, why.
+    pub(super) fn address(&mut self, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
+        let signal = letter.signal();
+        let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
+        let split = match letter.encoding() {
+            Encoding::Proto => otlp::split(signal, &bytes).ok(),
+            Encoding::Json => None,
+        };
+        let valid = split.filter(|split| split.cuts.is_empty() && !split.entries.is_empty());
+        let Some(mut split) = valid else {
+            return Err(format!(
+                "it was cut out when it was received, before it had an exporter ({}): sent again as it is, it would be cut out \
+                 again. Correct it, or the program that sends it, and post it to `/v1/{signal}` of a receiver",
+                letter.reason(),
+            ));
+        };
+        let mut addressed = AddressedParts::default();
+        let mut rest: Option<LetterPart> = None;
+        for entry in &mut split.entries {
+            match self.streams_of(letter, entry) {
+                Ok(streams) => {
+                    for (exporter, stream) in streams {
+                        let most = self.exporters[&exporter].queue.batch.max_size;
+                        addressed.add(letter, &exporter, &stream, entry, most);
+                    }
+                }
+                Err(reason) => {
+                    let rest = rest.get_or_insert_with(|| LetterPart {
+                        exporter: None,
+                        key: None,
+                        reason,
+                        records: 0,
+                        bytes: Vec::new(),
+                    });
+                    put(rest, &entry.bytes, entry.records);
+                }
+            }
+        }
+        match rest {
+            Some(rest) if addressed.parts.is_empty() => Err(rest.reason),
+            rest => Ok(addressed.parts.into_iter().chain(rest).collect()),
+        }
+    }
+
+    /// The exporters and streams that an entry goes to, each of which can be sent to; or why it goes nowhere. It gets the stamp
+    /// that it would have had.
+    fn streams_of(
+        &mut self,
+        letter: &StoredLetter,
+        entry: &mut Entry<'_>,
+    ) -> Result<Vec<(Arc<str>, StreamName)>, String> {
+        let (signal, origin, table) = (letter.signal(), letter.origin(), &self.routes.table);
+        let recorded = origin.and_then(|origin| origin.tenant.as_deref());
+        let owner = match recorded {
+            Some(id) => Owner::listed(table, id),
+            None => Owner::of(table, None, entry.resource()),
+        };
+        let tenant = match owner {
+            Owner::Nobody => None,
+            // Not one that stands in for it now.
+            Owner::Tenant(tenant) if recorded.is_none_or(|id| *tenant.id == *id) => Some(tenant.clone()),
+            Owner::Tenant(_) => return Err(format!("its tenant `{}` is gone", recorded.unwrap_or_default())),
+            not_taken => return Err(not_taken.to_string()),
+        };
+        let is_senders = origin.is_some_and(|origin| origin.sender.is_some());
+        if let (Some(attribute), Some(tenant), true) = (table.stamp(), &tenant, is_senders) {
+            entry.stamp(attribute, &tenant.id);
+        }
+        let mut streams = Vec::new();
+        let receiver = origin.map(|origin| origin.receiver.as_str());
+        let routed = self.routes.route(
+            signal,
+            entry.resource(),
+            tenant.as_deref(),
+            receiver,
+            |hit| {
+                let stream = StreamName { signal, key: RoutingKey::written(hit.key) };
+                let found = (self.routes.exporters[hit.exporter].clone(), stream);
+                if !streams.contains(&found) {
+                    streams.push(found);
+                }
+            },
+            |_, _| {},
+        );
+        if !routed.map_err(|error| error.to_string())? {
+            let mut why = self.routes.routes.missing(signal).to_owned();
+            self.routes.routes.put_values(signal, entry.resource(), &mut why);
+            return Err(why);
+        }
+        for (exporter, stream) in &streams {
+            self.open(exporter, stream)?;
+        }
+        Ok(streams)
+    }
+}
+
+impl AddressedParts {
+    /// Adds an entry to the last part of its stream, in pieces that a batch can have, or to another if it would be larger than
+    /// `most` bytes.
+    fn add(
+        &mut self,
+        letter: &StoredLetter,
+        exporter: &Arc<str>,
+        stream: &StreamName,
+        entry: &Entry<'_>,
+        most: usize,
+    ) {
+        otlp::split_to_size(stream.signal, &entry.bytes, most, &mut |piece, records| {
+            let last = self.last.entry((exporter.clone(), stream.key.clone())).or_insert(usize::MAX);
+            let framed = otlp::frame_len(piece.len());
+            if self.parts.get(*last).is_none_or(|part| part.bytes.len() + framed > most) {
+                *last = self.parts.len();
+                self.parts.push(LetterPart {
+                    exporter: Some(exporter.to_string()),
+                    key: Some(stream.key.clone()),
+                    reason: format!(
+                        "a replay has found a route for it, which it had not before ({})",
+                        letter.reason()
+                    ),
+                    records: 0,
+                    bytes: Vec::new(),
+                });
+            }
+            put(&mut self.parts[*last], piece, records);
+        });
+    }
+}
+
+fn put(part: &mut LetterPart, entry: &[u8], records: u64) {
+    otlp::put_frame(&mut part.bytes, entry.len());
+    part.bytes.extend_from_slice(entry);
+    part.records += records;
+}
