@@ -17,7 +17,7 @@ use clap::Args;
 use super::config_file::ConfigArgs;
 use crate::config::{self, Secrets, Source};
 use crate::export::{
-    Answer, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport,
+    Answer, AskedWait, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport,
     WithRow, letters,
 };
 use crate::net::Network;
@@ -213,7 +213,8 @@ impl Replay {
                 self.unresponsive.remove(name);
                 return Ok(answer);
             };
-            let wait = backoff.next_wait(&self.exporters[name].retry, after);
+            let asked = AskedWait { after, least: answer.least };
+            let wait = backoff.next_wait(&self.exporters[name].retry, asked);
             if !wait.worthwhile || attempt >= attempts || wait.length > LONGEST_WAIT {
                 self.unresponsive.insert(Arc::clone(name));
                 return Ok(answer);

@@ -306,7 +306,7 @@ impl Walk<'_> {
         }
 
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
-        let known: Vec<&str> = shape.properties().map(|(key, _)| key).collect();
+        let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
         let unused = known.iter().copied().filter(|known| node.get(known).is_none());
         if let Some(near) = nearest(&entry.key, unused).or_else(|| nearest(&entry.key, known.iter().copied()))
         {
@@ -326,6 +326,9 @@ impl Walk<'_> {
             return None;
         }
         if !words.is_empty() {
+            if let Some(former) = shape.former_words().find(|former| *former == scalar.text) {
+                return Some(former.into());
+            }
             return self.word(node, scalar, &words, place);
         }
         if let Some((format, parse)) = shape.format().and_then(|name| Some((name, format_check(name)?))) {

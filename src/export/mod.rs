@@ -12,6 +12,7 @@ mod exporter;
 mod file;
 mod file_name;
 mod grpc;
+mod holds;
 mod http;
 mod pieces;
 mod settings;
@@ -30,14 +31,14 @@ pub(crate) use self::upstream::detail::Secrets;
 pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
 pub(crate) use self::upstream::status::retry_after;
-pub use self::upstream::status::{StatusAction, Statuses};
+pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
 pub use auth::{
     AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource, SecretUse,
     TokenEndpointError,
 };
-pub use backoff::{Backoff, Wait};
+pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
 pub use dead_letter::{
     DeadLetters, Letter, LetterPage, Letters, ListedLetter, StoreError, StoredLetter, letters,
@@ -46,6 +47,7 @@ pub use debug::{DebugTarget, DebugTransport};
 pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury};
 pub(crate) use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
+pub use holds::{HoldScope, Holds, ShownHold};
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
