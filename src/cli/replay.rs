@@ -17,8 +17,8 @@ use clap::Args;
 use super::config_file::ConfigArgs;
 use crate::config::{self, Secrets, Source};
 use crate::export::{
-    Answer, AskedWait, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target, Transport,
-    WithRow, letters,
+    Answer, AskedWait, Backoff, Conditions, ExporterSettings, Letters, Outcome, StoredLetter, Target,
+    Transport, WithRow, letters,
 };
 use crate::net::Network;
 use crate::otlp::Signal;

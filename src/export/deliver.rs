@@ -330,7 +330,8 @@ async fn settle<'e>(
             Err(Held { wait, answer }) => {
                 note_held(stream, answer);
                 let retries = exporter.active().settings.retry.enabled;
-                let reason = "its destination has refused another stream, for which this one is held, too";
+                let reason =
+                    "the stream is held for what its destination has answered, to it or to another one";
                 if !retries && stream.is_waited_for() && give_back(exporter, stream, pieces, reason).await {
                     return Settled::GivenBack;
                 }

@@ -289,3 +289,236 @@ impl Drop for HoldPass<'_> {
         self.holds.changed.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::otlp::Signal;
+    use crate::route::RoutingKey;
+    use crate::tenants::{TenantLimits, TenantValues};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn stream(key: &str) -> StreamName {
+        StreamName { signal: Signal::Logs, key: RoutingKey::written(key.to_owned()) }
+    }
+
+    fn stream_of(tenant: &str, key: &str) -> StreamName {
+        let key = RoutingKey::of(Some(tenant), key, std::iter::empty());
+        StreamName { signal: Signal::Logs, key }
+    }
+
+    fn row(tenant: &str, place: &str, token: &str) -> Arc<Tenant> {
+        Arc::new(Tenant {
+            id: tenant.into(),
+            place: place.into(),
+            platform: None,
+            senders: Box::default(),
+            values: TenantValues::new(vec![("token".into(), [token.into()].into())]),
+            exporters: None,
+            limits: TenantLimits::default(),
+            paused: false,
+            hold: false,
+        })
+    }
+
+    fn answer(code: &'static str) -> LastError {
+        LastError {
+            code: code.into(),
+            message: "not paid".into(),
+            target: None,
+            at: SystemTime::now(),
+            of_destination: true,
+            of_stream: None,
+        }
+    }
+
+    fn pass<'h>(holds: &'h Holds, name: &'h StreamName) -> Option<HoldPass<'h>> {
+        holds.pass(name, None).ok()
+    }
+
+    fn lets_through(holds: &Holds, name: &StreamName) -> bool {
+        pass(holds, name).is_some()
+    }
+
+    fn refused(pass: HoldPass<'_>, scope: HoldScope, least: Duration) -> Option<Duration> {
+        let asked = AskedWait { after: None, least };
+        let wait = pass.refused(scope, &RetrySettings::without_jitter(), asked, answer("402"));
+        wait.map(|wait| wait.length)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_of_a_tenant_is_about_all_its_streams_and_no_others_and_lasts_its_time() {
+        let holds = Holds::default();
+        let (one, two) = (stream_of("acme", "1"), stream_of("acme", "2"));
+        let others = [stream_of("globex", "1"), stream("1")];
+        let length = refused(pass(&holds, &one).unwrap(), HoldScope::Tenant, 60 * SECOND).unwrap();
+        assert!((60 * SECOND..=66 * SECOND).contains(&length), "{length:?}");
+        let held = holds.pass(&two, None).unwrap_err();
+        assert_eq!((&*held.answer.code, held.answer.of_stream), ("402", Some(one.clone())));
+        assert_eq!(held.wait, length);
+        assert!(!lets_through(&holds, &one), "nor the stream itself");
+        assert!(others.iter().all(|other| lets_through(&holds, other)));
+        assert_eq!((holds.held_tenants(), holds.of_exporter().is_none()), (1, true));
+        tokio::time::advance(length - SECOND / 10).await;
+        assert!(!lets_through(&holds, &two));
+        tokio::time::advance(SECOND / 5).await;
+        assert_eq!(holds.held_tenants(), 0);
+        assert!(lets_through(&holds, &two));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_time_is_up_one_tries_and_the_others_go_on_once_it_is_answered() {
+        let holds = Holds::default();
+        let (one, two) = (stream("1"), stream_of("acme", "2"));
+        for is_delivered in [true, false] {
+            refused(pass(&holds, &one).unwrap(), HoldScope::Exporter, 60 * SECOND).unwrap();
+            tokio::time::advance(70 * SECOND).await;
+            let tries = pass(&holds, &two).unwrap();
+            let held = holds.pass(&one, None).unwrap_err();
+            assert_eq!(held.wait, Duration::MAX, "for what comes of it");
+            assert!(holds.of_exporter().is_some(), "it is held still");
+            if is_delivered {
+                tries.delivered()
+            } else {
+                tries.answered()
+            }
+            assert!(holds.of_exporter().is_none());
+            let (_both, other) = (pass(&holds, &one).unwrap(), lets_through(&holds, &two));
+            assert!(other);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_not_answered_leaves_the_trial_to_another() {
+        let holds = Holds::default();
+        let (one, two) = (stream("1"), stream("2"));
+        refused(pass(&holds, &one).unwrap(), HoldScope::Exporter, SECOND).unwrap();
+        tokio::time::advance(2 * SECOND).await;
+        let tries = pass(&holds, &one).unwrap();
+        assert!(!lets_through(&holds, &two));
+        let changed = holds.changed();
+        drop(tries);
+        changed.await;
+        assert!(lets_through(&holds, &two));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_refusal_of_who_tries_lengthens_the_next_hold_whichever_stream_that_is() {
+        let holds = Holds::default();
+        let mut lengths = Vec::new();
+        for number in 0..4 {
+            let name = stream(&number.to_string());
+            let length = refused(pass(&holds, &name).unwrap(), HoldScope::Exporter, Duration::ZERO).unwrap();
+            lengths.push(length.as_secs());
+            tokio::time::advance(length).await;
+        }
+        assert_eq!(lengths, [1, 2, 4, 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_were_under_way_when_it_began_lengthen_it_or_lift_it_but_never_shorten_it() {
+        let holds = Holds::default();
+        let (one, two, three, four) = (stream("1"), stream("2"), stream("3"), stream("4"));
+        let [first, second, third, fourth] =
+            [&one, &two, &three, &four].map(|name| pass(&holds, name).unwrap());
+        refused(first, HoldScope::Exporter, 60 * SECOND).unwrap();
+        let until = holds.of_exporter().unwrap().until;
+        refused(second, HoldScope::Exporter, SECOND).unwrap();
+        assert_eq!(holds.of_exporter().unwrap().until, until);
+        third.answered();
+        assert!(holds.of_exporter().is_some(), "what is said of data says nothing of this");
+        fourth.delivered();
+        assert!(holds.of_exporter().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_settings_lift_all_and_answers_to_attempts_by_former_ones_hold_nobody() {
+        let holds = Holds::default();
+        let (one, two) = (stream_of("acme", "1"), stream_of("acme", "2"));
+        let before = pass(&holds, &one).unwrap();
+        refused(pass(&holds, &two).unwrap(), HoldScope::Tenant, 60 * SECOND).unwrap();
+        let changed = holds.changed();
+        holds.lift_all();
+        changed.await;
+        assert!(lets_through(&holds, &two));
+        assert_eq!(refused(before, HoldScope::Exporter, 60 * SECOND), None);
+        assert!(lets_through(&holds, &two));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_row_of_the_tenant_that_was_refused_lifts_its_holds_and_the_exporters() {
+        for scope in [HoldScope::Tenant, HoldScope::Exporter] {
+            let holds = Holds::default();
+            let name = stream_of("acme", "1");
+            let (before, moved) = (row("acme", "rows:1", "old"), row("acme", "rows:2", "old"));
+            let refusal = holds.pass(&name, Some(&before)).unwrap();
+            refused(refusal, scope, 60 * SECOND).unwrap();
+            assert!(holds.pass(&name, Some(&moved)).is_err(), "it says the same");
+            let (globex, of_globex) = (stream_of("globex", "1"), row("globex", "rows:3", "other"));
+            assert_eq!(holds.pass(&globex, Some(&of_globex)).is_ok(), scope == HoldScope::Tenant);
+            assert!(holds.pass(&name, Some(&row("acme", "rows:1", "new"))).is_ok());
+            assert!(holds.pass(&globex, Some(&of_globex)).is_ok());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn holds_that_nobody_tries_are_forgotten_and_none_that_lasts() {
+        let holds = Holds::default();
+        let (one, two) = (stream_of("acme", "1"), stream("2"));
+        refused(pass(&holds, &one).unwrap(), HoldScope::Tenant, SECOND).unwrap();
+        refused(pass(&holds, &two).unwrap(), HoldScope::Exporter, 3600 * SECOND).unwrap();
+        tokio::time::advance(2 * SECOND + KEPT).await;
+        holds.sweep();
+        let state = holds.state.lock();
+        assert!(state.of_tenants.is_empty() && state.of_exporter.is_some());
+    }
+
+    /// Streams that are answered in every way, give up attempts, and wait as `deliver` does.
+    #[tokio::test(start_paused = true)]
+    async fn of_a_thousand_streams_in_holds_of_every_scope_nobody_waits_for_ever_and_one_alone_tries() {
+        let holds = Arc::new(Holds::default());
+        let sent = Arc::new(AtomicUsize::new(0));
+        let tasks: Vec<_> = (0..1000_usize)
+            .map(|number| {
+                let (holds, sent) = (holds.clone(), sent.clone());
+                tokio::spawn(async move {
+                    let name = stream_of(["acme", "globex", "initech"][number % 3], &number.to_string());
+                    for attempt in 0.. {
+                        let changed = holds.changed();
+                        let pass = match holds.pass(&name, None) {
+                            Ok(pass) => pass,
+                            Err(held) => {
+                                tokio::select! {
+                                    () = tokio::time::sleep(held.wait) => {}
+                                    () = changed => {}
+                                }
+                                continue;
+                            }
+                        };
+                        tokio::time::sleep(Duration::from_millis((number as u64 * 7) % 50)).await;
+                        match (number + attempt) % 9 {
+                            0 | 1 => drop(refused(pass, HoldScope::Tenant, SECOND)),
+                            2 => drop(refused(pass, HoldScope::Exporter, SECOND)),
+                            3 | 4 => drop(pass),
+                            5 => pass.answered(),
+                            _ => {
+                                pass.delivered();
+                                sent.fetch_add(1, Ordering::Relaxed);
+                                return;
+                            }
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        let all = futures_util::future::join_all(tasks);
+        let ended = tokio::time::timeout(3600 * 24 * SECOND, all).await.expect("somebody waits for ever");
+        assert!(ended.iter().all(Result::is_ok));
+        assert_eq!(sent.load(Ordering::Relaxed), 1000);
+    }
+}

@@ -68,7 +68,8 @@ pub enum Activity {
     Sending,
     /// Until it tries again after an attempt that failed.
     BackingOff,
-    /// Until it tries again after its destination refused it for what is no fault of the data: a credential or a URL.
+    /// Until it tries again after its destination refused it, or another stream for which it is held as well, for what is no fault of
+    /// the data: a credential, a URL, an account. Or because its tenant is held, or it has no destination.
     Held,
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::Context;
 use crate::config::model::{self, RetryOnFailure, StatusActionTimes, StatusRule};
 use crate::config::node::{Entry, Node};
-use crate::config::problem::{listed, nearest};
+use crate::config::problem::{enumerated, nearest};
 use crate::config::secrets::named;
 use crate::export::{HoldScope, StatusAction, Statuses, TimedAction};
 use crate::rpc::Code;
@@ -72,43 +72,42 @@ fn action(word: model::StatusAction) -> StatusAction {
 
 /// The action that a map of one word to its least time asks for, as far as it is one.
 fn timed(times: &StatusActionTimes, entry: &Entry, context: &mut Context<'_>) -> Option<TimedAction> {
-    const INSTEAD: &str = "write one word, such as `hold`, or one with its least time, such as `{ hold: 1h }`";
+    const INSTEAD: &str =
+        "write one word, such as `hold`, or one with its least time, such as `{ hold: 1h }`";
     let (report, shown) = (&mut *context.report, named(&entry.key));
     let words = entry.value.entries();
     let [word] = words else {
+        let names: Vec<_> = words.iter().map(|word| named(&word.key)).collect();
         let what = match words {
             [] => format!("{shown} says nothing of what becomes of a batch"),
-            several => {
-                let words = listed(several.iter().map(|word| &*word.key));
-                format!("{shown} says several things of what becomes of a batch: {words}")
-            }
+            _ => format!("{shown} says several things of what becomes of a batch: {}", enumerated(&names)),
         };
         report.error(entry.value.span, what).help(INSTEAD);
         return None;
     };
     if times.delivered.is_some() {
         report
-            .error(word.value.span, "`delivered` has no least time: what counts as delivered does so at once")
+            .error(word.key_span, "`delivered` has no least time: what counts as delivered does so at once")
             .help(format!("write `{}: delivered`", entry.key));
         return None;
     }
+    let known = [
+        ("retry", StatusAction::Retry, times.retry),
+        ("hold", StatusAction::Hold(HoldScope::Stream), times.hold),
+        ("hold_tenant", StatusAction::Hold(HoldScope::Tenant), times.hold_tenant),
+        ("hold_exporter", StatusAction::Hold(HoldScope::Exporter), times.hold_exporter),
+        ("split", StatusAction::Split, times.split),
+        ("dead_letter", StatusAction::DeadLetter, times.dead_letter),
+        ("drop", StatusAction::Drop, times.drop),
+    ];
+    // What is wrong with any other word, or with a time, has been said.
+    let (name, action, least) = known.into_iter().find(|(name, ..)| *name == word.key)?;
     if word.value.is_null() {
         report
-            .error(word.key_span, format!("{} has no least time", named(&word.key)))
-            .help(format!("write `{}: {}`, or a time, such as `1h`", entry.key, word.key));
-        return None;
+            .error(word.key_span, format!("`{name}` has no least time"))
+            .help(format!("write `{}: {name}`, or a time, such as `{{ {name}: 1h }}`", entry.key));
     }
-    let written = [
-        (StatusAction::Retry, times.retry),
-        (StatusAction::Hold(HoldScope::Stream), times.hold),
-        (StatusAction::Hold(HoldScope::Tenant), times.hold_tenant),
-        (StatusAction::Hold(HoldScope::Exporter), times.hold_exporter),
-        (StatusAction::Split, times.split),
-        (StatusAction::DeadLetter, times.dead_letter),
-        (StatusAction::Drop, times.drop),
-    ];
-    // None is there where the word or its time is wrong, which has been said.
-    written.into_iter().find_map(|(action, least)| Some(TimedAction { action, least: least?.0 }))
+    Some(TimedAction { action, least: least?.0 })
 }
 
 /// Reads `404`, `520-530`, `5xx`, `NOT_FOUND` and `default`.
@@ -219,7 +218,7 @@ fn success(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>)
 }
 
 fn unknown(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
-    let codes = Code::names().into_iter().filter(|_| protocol == ExporterProtocol::Grpc);
+    let codes = Code::names().filter(|_| protocol == ExporterProtocol::Grpc);
     let near = nearest(&entry.key, codes.chain([OTHERS]));
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),

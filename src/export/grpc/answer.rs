@@ -73,9 +73,7 @@ impl Answered {
         let StatusMeaning { outcome, least } = match status {
             // A call that began to be answered and ended without a word.
             StatusCode::OK if is_grpc => Outcome::Retry { after: None }.into(),
-            status if status.is_success() => {
-                Outcome::Hold { scope: HoldScope::Stream, after: None }.into()
-            }
+            status if status.is_success() => Outcome::Hold { scope: HoldScope::Stream, after: None }.into(),
             status => statuses.of_http(status, retry_after(&self.headers, SystemTime::now())),
         };
         let reason = match (status, is_grpc) {

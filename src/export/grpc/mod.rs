@@ -136,7 +136,12 @@ impl GrpcTransport {
     ) -> Option<Answer> {
         if batch.len() > MAX_REQUEST {
             let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
-            return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, least: Duration::ZERO, detail });
+            return Some(Answer {
+                code: "oversize".into(),
+                outcome: Outcome::Bad,
+                least: Duration::ZERO,
+                detail,
+            });
         }
         keep_swept(&self.shared, IDLE / 2, |shared| (&*shared.destinations, &shared.tls));
         // What waits for its header takes no place among the calls to the destination.
@@ -170,7 +175,12 @@ impl Shared {
             Ok(message) => message,
             Err(error) => {
                 let detail = format!("the batch can't be encoded: {error}");
-                return Answer { code: "encode".into(), outcome: Outcome::Refused, least: Duration::ZERO, detail };
+                return Answer {
+                    code: "encode".into(),
+                    outcome: Outcome::Refused,
+                    least: Duration::ZERO,
+                    detail,
+                };
             }
         };
         let limit = self.settings.timeout;
