@@ -19,7 +19,7 @@ use super::tenant_row::{alternatives, lacking_row, row_changed};
 use super::upstream::detail::Secrets;
 use super::{
     Answer, AskedWait, Asker, Backoff, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
-    RetrySettings, Target, Wait,
+    RetrySettings, Target,
 };
 use crate::notice;
 use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream};
@@ -483,7 +483,7 @@ async fn settle<'e>(
         let credentials_of = values.row.as_ref().filter(|_| is_of_credential(&answer.code));
         let several = credentials_of.map_or(1, |row| alternatives(&active.settings, row));
         let has_another_credential = refused_credentials + 1 < several;
-        let least = answer.least;
+        let (least, mut held_scope) = (answer.least, HoldScope::Stream);
         let wait = match answer.outcome {
             Outcome::Delivered { .. } => {
                 hold_pass.delivered();
@@ -495,17 +495,18 @@ async fn settle<'e>(
             }
             Outcome::Hold { scope, after } => {
                 let asked = AskedWait { after, least };
-                match scope.of(stream.name()) {
-                    // Others are held once all credentials were refused.
-                    scope if scope == HoldScope::Stream || has_another_credential => {
-                        drop(hold_pass);
-                        Some(backoff.hold_wait(retry, asked))
-                    }
-                    scope => {
-                        let wait = hold_pass.refused(scope, retry, asked, error_of(&target, &answer));
-                        Some(wait.unwrap_or(Wait { length: Duration::ZERO, wished: false, worthwhile: true }))
-                    }
+                // Others are held once all credentials were refused.
+                let is_alone = scope.of(stream.name()) == HoldScope::Stream || has_another_credential;
+                let of_all = if is_alone {
+                    drop(hold_pass);
+                    None
+                } else {
+                    hold_pass.refused(scope, retry, asked, error_of(&target, &answer))
+                };
+                if of_all.is_some() {
+                    held_scope = scope;
                 }
+                Some(of_all.unwrap_or_else(|| backoff.hold_wait(retry, asked)))
             }
             Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
                 hold_pass.answered();
@@ -544,8 +545,8 @@ async fn settle<'e>(
                 (Failure::Passing, wait.length)
             }
             (Outcome::Retry { .. }, Some(wait)) if wait.worthwhile => (Failure::Passing, wait.length),
-            (Outcome::Hold { scope, .. }, Some(wait)) => {
-                (Failure::Held { scope: scope.of(stream.name()), given_back: false }, wait.length)
+            (Outcome::Hold { .. }, Some(wait)) => {
+                (Failure::Held { scope: held_scope, given_back: false }, wait.length)
             }
             (Outcome::Retry { .. } | Outcome::Hold { .. }, _) => {
                 let why = if retry.enabled {

@@ -410,36 +410,36 @@ fn what_is_wrong_with_a_least_time_is_said_at_its_place() {
     let at = "exporters.otlp_http.statuses";
     let keys = WORDS.trim_start_matches("`delivered`, ");
     let wrong = [
-        ("402: hodl", format!("5:18 error: `hodl` is not a value of `402` (did you mean `hold`? the values are {WORDS})")),
-        ("402: tenant", format!("5:18 error: `tenant` is not a value of `402` (the values are {WORDS})")),
-        ("402: { hodl: 1h }", format!("5:20 error: unknown key `hodl` in `{at}.402`; did you mean `hold`?")),
-        ("402: { wait: 1h }", format!("5:20 error: unknown key `wait` in `{at}.402` (the keys here are {keys})")),
+        ("402: hodl", format!("5:22 error: `hodl` is not a value of `402` (did you mean `hold`? the values are {WORDS})")),
+        ("402: tenant", format!("5:22 error: `tenant` is not a value of `402` (the values are {WORDS})")),
+        ("402: { hodl: 1h }", format!("5:24 error: unknown key `hodl` in `{at}.402`; did you mean `hold`?")),
+        ("402: { wait: 1h }", format!("5:24 error: unknown key `wait` in `{at}.402` (the keys here are {keys})")),
         (
             "402: { hold: 1h, retry: 1m }",
-            format!("5:18 error: `402` says several things of what becomes of a batch: `hold` and `retry` {INSTEAD}"),
+            format!("5:22 error: `402` says several things of what becomes of a batch: `hold` and `retry` {INSTEAD}"),
         ),
-        ("402: {}", format!("5:18 error: `402` says nothing of what becomes of a batch {INSTEAD}")),
+        ("402: {}", format!("5:22 error: `402` says nothing of what becomes of a batch {INSTEAD}")),
         (
             "402: { hold: soon }",
-            "5:26 error: `soon` is not a duration (in `hold`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)"
+            "5:30 error: `soon` is not a duration (in `hold`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)"
                 .to_owned(),
         ),
         (
             "402: { hold: }",
-            "5:20 error: `hold` has no least time (write `402: hold`, or a time, such as `{ hold: 1h }`)".to_owned(),
+            "5:24 error: `hold` has no least time (write `402: hold`, or a time, such as `{ hold: 1h }`)".to_owned(),
         ),
         (
             "409: { delivered: 1h }",
-            "5:20 error: `delivered` has no least time: what counts as delivered does so at once (write `409: delivered`)"
+            "5:24 error: `delivered` has no least time: what counts as delivered does so at once (write `409: delivered`)"
                 .to_owned(),
         ),
         (
             "default: delivered",
-            "5:13 warning: what is answered by any of `default` is lost and counts as delivered (name the statuses alone that mean \
+            "5:17 warning: what is answered by any of `default` is lost and counts as delivered (name the statuses alone that mean \
              that the upstream has the data, such as `409`)"
                 .to_owned(),
         ),
-        ("defualt: drop", "5:13 error: `defualt` is not a status (did you mean `default`?)".to_owned()),
+        ("defualt: drop", "5:17 error: `defualt` is not a status (did you mean `default`?)".to_owned()),
     ];
     for (written, message) in wrong {
         assert_eq!(
