@@ -13,7 +13,7 @@ use crate::support::letters::letters;
 use crate::support::payload::{entry_of, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
-use crate::support::{Front, PATIENCE, Sluice, SluiceProcess, eventually};
+use crate::support::{Front, Sluice, SluiceProcess, eventually};
 
 const UP: &str = "otlp_http/up";
 
@@ -44,8 +44,11 @@ async fn held(front: &Front, query: &str, count: usize) -> Vec<Value> {
     .await
 }
 
+/// What the API shows of [`UP`].
 async fn exporter(front: &Front) -> Value {
-    front.api("/api/v1/exporters").await["exporters"][0].clone()
+    let page = front.api("/api/v1/exporters").await;
+    let mut all = page["exporters"].as_array().expect("a list").iter();
+    all.find(|exporter| exporter["name"] == UP).expect("it is there").clone()
 }
 
 /// How many requests an upstream has answered with this status.
@@ -104,7 +107,7 @@ async fn a_402_of_one_stream_holds_all_of_its_tenants_at_that_exporter_and_no_ot
     }
 
     let shown = exporter(&sluice).await;
-    assert_eq!((&shown["name"], &shown["held"]), (&UP.into(), &Value::Null), "not all of it");
+    assert_eq!(shown["held"], Value::Null, "not all of it");
     assert_eq!((&shown["held_tenants"], &shown["held_streams"]), (&1.into(), &3.into()));
     assert_eq!(sluice.metric("sluice_held_streams", &[("exporter", UP)]).await, 3.0);
     let page = sluice.api("/api/v1/tenants?state=held").await;
@@ -160,12 +163,12 @@ async fn other_settings_of_the_exporter_end_its_hold() {
 
 #[tokio::test]
 async fn when_the_time_of_an_exporters_hold_is_up_one_stream_alone_tries_until_it_is_taken() {
-    const LEAST: Duration = Duration::from_millis(200);
+    const LEAST: Duration = Duration::from_millis(700);
     let up = sinks::recording().await;
     up.set_fault(Fault::status(402).first(3));
-    let sluice = start(&up, &[QUICK, "statuses: { 402: { hold_exporter: 200ms } }"]).await;
+    let sluice = start(&up, &[QUICK, "statuses: { 402: { hold_exporter: 700ms } }"]).await;
     send(&sluice, "0", "0").await;
-    up.wait_for_requests(1, PATIENCE).await.unwrap();
+    held(&sluice, "", 1).await;
     for stream in 1..20 {
         send(&sluice, &stream.to_string(), &stream.to_string()).await;
     }
@@ -225,7 +228,8 @@ async fn what_ends_or_splits_a_batch_does_so_after_its_least_time_and_until_then
         let requests = up.requests();
         let whole: Vec<_> = requests.iter().filter(|request| request.body == requests[0].body).collect();
         let lasted = whole[whole.len() - 1].decided - whole[0].decided;
-        assert!(whole.len() > 3 && lasted >= LEAST, "{action}: {} in {lasted:?}", whole.len());
+        // It counts from when the first answer had arrived to when the last one had.
+        assert!(whole.len() > 3 && lasted >= LEAST * 3 / 4, "{action}: {} in {lasted:?}", whole.len());
         let (ended, pieces) = if action == "split" { (1.0, 2) } else { (2.0, 0) };
         assert_eq!(metrics.exported(UP, fate), ended, "{action}");
         assert_eq!(requests.len() - whole.len(), pieces, "{action}: a piece has no time of its own");
@@ -249,14 +253,14 @@ async fn what_ends_or_splits_a_batch_does_so_after_its_least_time_and_until_then
 #[tokio::test]
 async fn what_a_status_drops_counts_as_dropped_leaves_no_dead_letter_and_is_in_the_log() {
     let up = sinks::recording().await;
-    up.set_fault(Fault::status(420).message("enough").on_text("2"));
+    up.set_fault(Fault::status(420).message("enough").on_text("unwanted"));
     let config = yaml::up(&up.url(), &[SINGLY, QUICK, "statuses: { 420: drop }"]) + LETTERS;
     let sluice = SluiceProcess::start(&config, &[]).await;
-    for text in ["1", "2", "3"] {
+    for text in ["first", "unwanted", "third"] {
         send(&sluice, "a", text).await;
     }
     let metrics = sluice.settled().await;
-    assert_eq!(up.texts(Signal::Logs), ["1", "3"]);
+    assert_eq!(up.texts(Signal::Logs), ["first", "third"]);
     assert_eq!((metrics.exported(UP, "dropped"), metrics.exported(UP, "delivered")), (1.0, 2.0));
     assert_eq!(metrics.sum("sluice_withdrawn_records_total", &[]), 0.0);
     let stream = &streams(&sluice, "").await[0];
