@@ -583,8 +583,10 @@ async fn settle<'e>(
             return Settled::GivenBack;
         }
         *attempting = None;
-        // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
-        let by_circuit = trusts_circuit && !wished && matches!(answer.outcome, Outcome::Retry { .. });
+        // An open circuit knows better than this stream when to ask again, unless the upstream itself or the configuration has said
+        // so.
+        let is_own = !wished && least.is_zero();
+        let by_circuit = trusts_circuit && is_own && matches!(answer.outcome, Outcome::Retry { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| by_circuit);
         failing(
             exporter,
