@@ -1,13 +1,16 @@
 //! The JSON of the API. Routing keys are shown here and never in metrics, whose labels have to stay few.
 
+use std::time::SystemTime;
+
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::query;
 use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
 use crate::run::{ReloadError, Router};
-use crate::stream::{Activity, StreamState};
+use crate::stream::{Activity, LastError, StreamState};
 
 /// Streams listed if the query does not say how many.
 const STREAMS: usize = 1000;
@@ -105,8 +108,18 @@ pub(super) fn stream_json(id: (&str, Signal, &RoutingKey), state: &StreamState) 
         "dropped_records": history.dropped_records,
         "failed_attempts": state.failed_attempts,
         "last_success": history.last_success.map(rfc3339),
-        "last_error": history.last_error.as_ref().map(|error| json!({
-            "code": error.code, "message": error.message, "target": error.target, "at": rfc3339(error.at),
+        "last_error": history.last_error.as_deref().map(error_json),
+    })
+}
+
+fn error_json(error: &LastError) -> Value {
+    json!({
+        "code": error.code,
+        "message": error.message,
+        "target": error.target,
+        "at": rfc3339(error.at),
+        "of_stream": error.of_stream.as_ref().map(|stream| json!({
+            "signal": stream.signal.name(), "key": stream.key.text(), "tenant": stream.key.tenant(),
         })),
     })
 }
@@ -134,8 +147,12 @@ fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
         .collect();
     let attempts: Map<_, _> =
         counters.attempts().into_iter().map(|(code, count)| (code.into_owned(), json!(count))).collect();
-    let mut failing = 0;
-    registry.for_each(|stream| failing += usize::from(stream.state().failed_attempts > 0));
+    let (mut failing, mut held) = (0, 0);
+    registry.for_each(|stream| {
+        failing += usize::from(stream.is_failing());
+        held += usize::from(stream.is_held());
+    });
+    let hold = exporter.holds().of_exporter();
     json!({
         "name": **exporter.name(),
         "type": match exporter.active().settings.kind {
@@ -147,6 +164,12 @@ fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
         "draining": draining,
         "streams": registry.len(),
         "failing_streams": failing,
+        "held_streams": held,
+        "held_tenants": exporter.holds().held_tenants(),
+        "held": hold.map(|hold| json!({
+            "until": rfc3339(SystemTime::now() + hold.until.saturating_duration_since(Instant::now())),
+            "for": error_json(&hold.answer),
+        })),
         "pending_records": registry.pending_records(),
         "pending_bytes": registry.pending_bytes(),
         "oldest_pending_seconds": registry.oldest().map(|since| since.elapsed().as_secs_f64()),

@@ -43,6 +43,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
     let counted = TenantStreams {
         count: streams.len(),
         failing: streams.iter().filter(|stream| stream.is_failing()).count(),
+        held: streams.iter().filter(|stream| stream.is_held()).count(),
         oldest: streams.first().and_then(|stream| stream.oldest()),
     };
     let tenant = ShownTenant { account, streams: counted, ..tenant };

@@ -23,7 +23,7 @@ pub(super) enum TenantState {
     Broken,
     /// Its row says `paused`.
     Paused,
-    /// Its row says `hold`.
+    /// Its row says `hold`, or one of its streams is held for what its destination has answered.
     Held,
     /// It has a stream of which an upstream has taken nothing since an attempt failed.
     Failing,
@@ -40,6 +40,7 @@ pub(super) enum TenantState {
 pub(super) struct TenantStreams {
     pub(super) count: usize,
     pub(super) failing: usize,
+    pub(super) held: usize,
     /// When the oldest entry that is not settled was admitted.
     pub(super) oldest: Option<Instant>,
 }
@@ -87,6 +88,7 @@ pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Arc<str>, TenantStre
             streams.count += 1;
             // One that has nothing any more fails no more.
             streams.failing += usize::from(stream.is_failing() && stream.oldest().is_some());
+            streams.held += usize::from(stream.is_held());
             streams.oldest = [streams.oldest, stream.oldest()].into_iter().flatten().min();
         });
     }
@@ -129,7 +131,7 @@ impl<'t> ShownTenant<'t> {
         match state {
             TenantState::Broken => self.problem.is_some(),
             TenantState::Paused => self.row.is_some_and(|row| row.paused),
-            TenantState::Held => self.row.is_some_and(|row| row.hold),
+            TenantState::Held => self.row.is_some_and(|row| row.hold) || self.streams.held > 0,
             TenantState::Failing => self.streams.failing > 0,
             TenantState::OverLimit => {
                 self.account.as_ref().is_some_and(|account| account.quota().was_over_limit_recently())

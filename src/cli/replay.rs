@@ -22,7 +22,7 @@ use super::config_file::ConfigArgs;
 use super::entry_routes::EntryRoutes;
 use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::{
-    Answer, Backoff, Conditions, ExporterSettings, LetterPart, Letters, Outcome, StoredLetter,
+    Answer, AskedWait, Backoff, Conditions, ExporterSettings, LetterPart, Letters, Outcome, StoredLetter,
     TENANT_REMOVED, Target, Transport, WithRow, letters,
 };
 use crate::net::Network;
@@ -290,7 +290,8 @@ impl Replay {
                 self.unresponsive.remove(name);
                 return Ok(answer);
             };
-            let wait = backoff.next_wait(&self.exporters[name].retry, after);
+            let asked = AskedWait { after, least: answer.least };
+            let wait = backoff.next_wait(&self.exporters[name].retry, asked);
             if !wait.worthwhile || attempt >= attempts || wait.length > LONGEST_WAIT {
                 self.unresponsive.insert(Arc::clone(name));
                 return Ok(answer);

@@ -29,7 +29,7 @@ fn section<'a>(out: &mut String, path: &str, shape: Shape<'a>, written: &mut Vec
         writeln!(out, "{}\n", one_line(text)).expect("writing to a String can't fail");
     }
     out.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
-    for (key, schema) in shape.properties() {
+    for (key, schema) in shape.documented_properties() {
         let property = Shape::of(schema);
         let meaning = one_line(schema["description"].as_str().unwrap_or_default());
         let row =
@@ -52,7 +52,8 @@ fn below<'a>(out: &mut String, path: &str, shape: Shape<'a>, written: &mut Vec<&
     } else if shape.is("array") {
         below(out, &format!("{path}[]"), Shape::of(&shape.body["items"]), written);
     } else if let Some(values) = shape.values() {
-        below(out, &format!("{path}.<attribute>"), Shape::of(values), written);
+        let name = shape.body["x-key"].as_str().unwrap_or("attribute");
+        below(out, &format!("{path}.<{name}>"), Shape::of(values), written);
     } else {
         for (name, schema) in shape.typed_values() {
             below(out, &format!("{path}.{name}"), Shape::of(schema), written);

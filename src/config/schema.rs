@@ -95,7 +95,7 @@ fn relax(body: &mut Json) {
         return;
     }
     let Some(map) = body.as_object_mut() else { return };
-    for internal in ["x-shown", "x-asked-by-key"] {
+    for internal in ["x-shown", "x-asked-by-key", "x-key"] {
         map.shift_remove(internal);
     }
     // The names of our forms may mean another form to others.
@@ -214,6 +214,11 @@ impl<'a> Shape<'a> {
         self.body["format"].as_str()
     }
 
+    /// The keys of a map that has fixed ones, those that are not documented left out: they are read to say what to write instead.
+    pub(super) fn documented_properties(self) -> impl Iterator<Item = (&'a str, &'a Json)> {
+        self.properties().filter(|(_, schema)| !is_deprecated(schema))
+    }
+
     /// The keys of a map that has fixed ones.
     pub(super) fn properties(self) -> impl Iterator<Item = (&'a str, &'a Json)> {
         self.body["properties"].as_object().into_iter().flatten().map(|(key, schema)| (key.as_str(), schema))
@@ -256,10 +261,12 @@ impl<'a> Shape<'a> {
         self.choices().find(|choice| choice.is(kind)).or_else(|| self.choices().next()).unwrap_or(self)
     }
 
-    /// The words of an enumeration.
+    /// The words of an enumeration, those that were replaced by others left out.
     pub(super) fn words(self) -> Vec<&'a str> {
         let listed = self.body["enum"].as_array().into_iter().flatten();
-        let described = alternatives(self.body).map(|alternative| &alternative["const"]);
+        let described = alternatives(self.body)
+            .filter(|alternative| !is_deprecated(alternative))
+            .map(|alternative| &alternative["const"]);
         let nested = alternatives(self.body)
             .flat_map(|alternative| alternative["enum"].as_array().into_iter().flatten());
         // An enumeration of one word has been resolved to that word.
@@ -267,10 +274,20 @@ impl<'a> Shape<'a> {
         listed.chain(described).chain(nested).chain(only).filter_map(Json::as_str).collect()
     }
 
+    /// The words of an enumeration that were replaced by others, and are still read.
+    pub(super) fn former_words(self) -> impl Iterator<Item = &'a str> {
+        let former = alternatives(self.body).filter(|alternative| is_deprecated(alternative));
+        former.filter_map(|alternative| alternative["const"].as_str())
+    }
+
     /// The shapes of which a value has one.
     pub(super) fn choices(self) -> impl Iterator<Item = Shape<'a>> {
         alternatives(self.body).filter(|alternative| alternative["type"] != "null").map(Shape::of)
     }
+}
+
+fn is_deprecated(body: &Json) -> bool {
+    body["deprecated"] == true
 }
 
 fn alternatives(body: &Json) -> impl Iterator<Item = &Json> {

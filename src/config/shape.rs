@@ -242,7 +242,7 @@ impl Walk<'_> {
         }
 
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
-        let known: Vec<&str> = shape.properties().map(|(key, _)| key).collect();
+        let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
         let unused = known.iter().copied().filter(|known| node.get(known).is_none());
         let collectors = shape.definition.into_iter().flat_map(collector::keys_of);
         let near = nearest(&entry.key, unused)
@@ -265,6 +265,9 @@ impl Walk<'_> {
             return None;
         }
         if !words.is_empty() {
+            if let Some(former) = shape.former_words().find(|former| *former == scalar.text) {
+                return Some(former.into());
+            }
             return self.word(node, scalar, &words, place);
         }
         if let Some((format, parse)) = shape.format().and_then(|name| Some((name, format_check(name)?))) {

@@ -12,9 +12,9 @@ use super::RetrySettings;
 /// another unit, milliseconds for seconds) than a wish, and asking once an hour harms nobody.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// By which part of itself a `Retry-After` is lengthened at most, so that streams that were all told the same
-/// time do not all come back in the same instant.
-const RETRY_AFTER_SPREAD: f64 = 0.1;
+/// By which part of itself a wait is lengthened at most that others than the backoff decide about, so that streams that were
+/// all told the same time do not all come back in the same instant.
+const SPREAD: f64 = 0.1;
 
 /// The shortest wait, whatever is configured and whatever jitter makes of it: nothing is tried again at once.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -22,13 +22,30 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// The waits of one batch: exponential with jitter (OTLP rules 20, 42, 44), or longer if the upstream asks for that.
 ///
 /// Every wait after a failure is decided here, whatever the protocol and whether the destination is away or refuses us:
-/// what an upstream wishes can lengthen a wait, and neither shorten it nor slow its growth down.
+/// what an upstream wishes or the configuration says can lengthen a wait, and neither shorten it nor slow its growth down.
 #[derive(Debug, Default)]
 pub struct Backoff {
     /// The next wait, before jitter; `None` before the first failure.
     interval: Option<Duration>,
-    /// When the first failure was.
+    /// When the first failure was; of a batch that is divided, that of the piece.
     since: Option<Instant>,
+    /// When the first failure of the batch was, whichever piece it was of.
+    batch_since: Option<Instant>,
+}
+
+/// What is asked of a wait, beside what the backoff itself makes it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AskedWait {
+    /// The upstream's wish (`Retry-After`, `RetryInfo`), unbounded.
+    pub after: Option<Duration>,
+    /// What the configuration says for the upstream's answer: it is no shorter.
+    pub least: Duration,
+}
+
+impl From<Option<Duration>> for AskedWait {
+    fn from(after: Option<Duration>) -> Self {
+        Self { after, least: Duration::ZERO }
+    }
 }
 
 /// How long to wait before the next attempt.
@@ -52,7 +69,13 @@ impl Backoff {
     /// The state of another batch for the same upstream, which has not become better: its waits go on where these were.
     #[must_use]
     pub(super) fn for_another(self) -> Self {
-        Self { since: None, ..self }
+        Self { interval: self.interval, since: None, batch_since: None }
+    }
+
+    /// The state of the next piece of the same batch: that of before any failure, but for how long the batch has been failing.
+    #[must_use]
+    pub(super) fn for_next_piece(self) -> Self {
+        Self { interval: None, since: None, batch_since: self.batch_since }
     }
 
     /// Whether there was no failure yet.
@@ -60,14 +83,20 @@ impl Backoff {
         self.interval.is_none()
     }
 
+    /// Whether, with one more failure now, the batch has been failing for so long, since it was last held.
+    pub(super) fn has_failed_for(&mut self, least: Duration) -> bool {
+        self.batch_since.get_or_insert_with(Instant::now).elapsed() >= least
+    }
+
     /// The wait after one more failure.
     ///
-    /// `after` is the upstream's own wish (`Retry-After`, `RetryInfo`). One that is longer than the computed wait is
-    /// followed, up to an hour, never undercut, and lengthened by up to a tenth; any other changes nothing.
-    pub fn next_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Wait {
+    /// A wish of the upstream that is longer than the computed wait is followed, up to an hour, never undercut, and lengthened by
+    /// up to a tenth; any other changes nothing. So is what the configuration asks for, however long that is.
+    pub fn next_wait(&mut self, settings: &RetrySettings, asked: impl Into<AskedWait>) -> Wait {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        let wait = self.wait(settings, after);
+        self.batch_since.get_or_insert(now);
+        let wait = self.wait(settings, asked.into());
         let limit = settings.max_elapsed_time;
         let in_time = limit.is_zero() || now.duration_since(since) + wait.length <= limit;
         Wait { worthwhile: settings.enabled && in_time, ..wait }
@@ -85,23 +114,22 @@ impl Backoff {
 
     /// How long to wait after one more answer that faults the destination and not the data: the same waits, but
     /// without end, whatever the settings say of giving up. The time until that begins anew.
-    pub fn hold_wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Wait {
-        self.since = None;
-        self.wait(settings, after)
+    pub fn hold_wait(&mut self, settings: &RetrySettings, asked: impl Into<AskedWait>) -> Wait {
+        (self.since, self.batch_since) = (None, None);
+        self.wait(settings, asked.into())
     }
 
-    fn wait(&mut self, settings: &RetrySettings, after: Option<Duration>) -> Wait {
+    fn wait(&mut self, settings: &RetrySettings, asked: AskedWait) -> Wait {
         let interval = self.interval.unwrap_or(settings.initial_interval).min(settings.max_interval);
         self.interval = Some(scale(interval, settings.multiplier.max(1.0)).min(settings.max_interval));
 
         let luck = rand::rng().random::<f64>();
         let factor = settings.randomization_factor.clamp(0.0, 1.0);
-        let own = scale(interval, 1.0 - factor + 2.0 * factor * luck).max(SHORTEST_WAIT);
-        match after.map(|after| after.min(LONGEST_RETRY_AFTER)) {
-            Some(after) if after > own => {
-                let length = scale(after, 1.0 + RETRY_AFTER_SPREAD * luck);
-                Wait { length, wished: true, worthwhile: true }
-            }
+        let spread = |wait: Duration| scale(wait, 1.0 + SPREAD * luck);
+        let computed = scale(interval, 1.0 - factor + 2.0 * factor * luck).max(SHORTEST_WAIT);
+        let own = if asked.least > computed { spread(asked.least) } else { computed };
+        match asked.after.map(|after| after.min(LONGEST_RETRY_AFTER)) {
+            Some(after) if after > own => Wait { length: spread(after), wished: true, worthwhile: true },
             _ => Wait { length: own, wished: false, worthwhile: true },
         }
     }
@@ -226,8 +254,50 @@ mod tests {
     fn an_absurd_retry_after_is_cut_to_an_hour() {
         for wait in WAITS {
             let wait = wait(&mut Backoff::new(), &settings(), Some(Duration::MAX));
-            assert!(wait.length <= LONGEST_RETRY_AFTER.mul_f64(1.0 + RETRY_AFTER_SPREAD), "{wait:?}");
+            assert!(wait.length <= LONGEST_RETRY_AFTER.mul_f64(1.0 + SPREAD), "{wait:?}");
         }
+    }
+
+    #[test]
+    fn a_least_time_lengthens_what_is_shorter_however_long_it_is_and_a_wish_can_lengthen_it() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let waits: [fn(&mut Backoff, &RetrySettings, AskedWait) -> Wait; 2] =
+            [Backoff::next_wait, Backoff::hold_wait];
+        for wait in waits {
+            let (mut backoff, asked) = (Backoff::new(), AskedWait { after: None, least: DAY });
+            for _ in 0..3 {
+                let wait = wait(&mut backoff, &settings(), asked);
+                assert!((DAY..=DAY.mul_f64(1.0 + SPREAD)).contains(&wait.length) && !wait.wished, "{wait:?}");
+            }
+            let least = Duration::from_secs(3);
+            let wished = AskedWait { after: Some(Duration::from_secs(60)), least };
+            let wished = wait(&mut Backoff::new(), &settings(), wished);
+            assert!(wished.length >= Duration::from_secs(60) && wished.wished, "{wished:?}");
+            let asked = AskedWait { after: Some(Duration::from_secs(2)), least };
+            let mut backoff = Backoff::new();
+            let waits: Vec<_> = (0..3).map(|_| wait(&mut backoff, &settings(), asked)).collect();
+            assert!(waits.iter().all(|wait| !wait.wished), "{waits:?}");
+            assert!(waits[1].length >= least && waits[1].length <= least.mul_f64(1.0 + SPREAD), "{waits:?}");
+            assert_eq!(waits[2].length, Duration::from_secs(4), "it grows as without");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_fails_since_its_first_failure_whatever_piece_of_it_that_was() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        assert!(Backoff::new().has_failed_for(Duration::ZERO), "without a least time nothing is waited for");
+        let mut backoff = Backoff::new();
+        backoff.next_wait(&settings(), None);
+        tokio::time::advance(MINUTE / 2).await;
+        assert!(!backoff.has_failed_for(MINUTE));
+        let mut piece = backoff.for_next_piece();
+        tokio::time::advance(MINUTE / 2).await;
+        assert!(piece.is_new() && piece.has_failed_for(MINUTE));
+        piece.hold_wait(&settings(), None);
+        assert!(!piece.has_failed_for(MINUTE), "it begins anew");
+        tokio::time::advance(MINUTE).await;
+        assert!(piece.has_failed_for(MINUTE));
+        assert!(!piece.for_another().has_failed_for(MINUTE), "another batch");
     }
 
     #[tokio::test(start_paused = true)]

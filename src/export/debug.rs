@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -60,11 +61,13 @@ impl DebugTransport {
             Ok(()) => Answer {
                 code: "printed".into(),
                 outcome: Outcome::Delivered { rejected: 0, warning: false },
+                least: Duration::ZERO,
                 detail: String::new(),
             },
             Err(error) => Answer {
                 code: "io".into(),
                 outcome: Outcome::Retry { after: None },
+                least: Duration::ZERO,
                 detail: format!("can't print to standard output: {error}"),
             },
         }

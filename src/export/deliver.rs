@@ -13,11 +13,13 @@ use tracing::{debug, error, info, warn};
 
 use super::division::Division;
 use super::exporter::Attempting;
+use super::holds::Held;
 use super::pieces::{Pieces, Taken, Unreadable};
 use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
 use super::upstream::detail::Secrets;
 use super::{
-    Answer, Asker, Backoff, Change, Conditions, Exporter, Fate, Outcome, Pass, RetrySettings, Target,
+    Answer, AskedWait, Asker, Backoff, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
+    RetrySettings, Target,
 };
 use crate::notice;
 use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream};
@@ -44,14 +46,41 @@ const NO_ROW: &str = "no_row";
 /// The reason of dead letters of a tenant that was removed.
 pub const TENANT_REMOVED: &str = "its tenant was removed before it could be delivered";
 
-/// The cause of dead letters that an upstream has refused.
-const REFUSED: &str = "refused";
-
 /// What is paused waits for a change.
 const FOR_EVER: Duration = Duration::MAX;
 
 /// How long to wait before the journal is read again after an error.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why records end that were not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The upstream has refused them.
+    Refused,
+    /// It has refused them in a way after which the configuration wants no dead letter.
+    Unwanted,
+    /// There are no more retries.
+    Retries,
+    /// Their exporter or their tenant is gone.
+    GivenUp,
+}
+
+impl Cause {
+    /// The word by which log lines about it are told apart.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unwanted => "unwanted",
+            Self::Retries => "retries",
+            Self::GivenUp => "given_up",
+        }
+    }
+
+    /// Whether the upstream has said so, of these very records.
+    const fn is_the_upstreams(self) -> bool {
+        matches!(self, Self::Refused | Self::Unwanted)
+    }
+}
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -60,7 +89,7 @@ enum Settled {
     /// Refused as bad: a smaller piece may pass.
     Bad(String),
     /// Refused for good.
-    Refused(String, &'static str),
+    Refused(String, Cause),
     /// The process ends; what is left is in the journal.
     Suspended,
     /// Nothing is left of the batch: those who waited for it do so no more.
@@ -99,22 +128,22 @@ async fn deliver(
         // Until what it has come to is noted in the journal: that must not close before.
         let mut attempting = None;
         let settled = settle(exporter, stream, &mut pieces, &mut backoff, &mut attempting).await;
-        let reason = match settled {
+        let (reason, cause) = match settled {
             Settled::Delivered(said) if pieces.has_sample() => {
                 division.sample_taken();
                 pieces.sample_taken(said);
                 any_delivered = true;
-                backoff = Backoff::new();
+                backoff = backoff.for_next_piece();
                 continue;
             }
             Settled::Delivered(said) => {
                 any_delivered = true;
                 division.delivered();
                 delivered(exporter, stream, &mut pieces, said);
-                backoff = Backoff::new();
+                backoff = backoff.for_next_piece();
                 continue;
             }
-            Settled::Refused(_, cause) if pieces.has_sample() && cause != REFUSED => {
+            Settled::Refused(_, cause) if pieces.has_sample() && !cause.is_the_upstreams() => {
                 // Says nothing about records. What is left meets the same in its turn.
                 pieces.end_sample();
                 continue;
@@ -122,13 +151,13 @@ async fn deliver(
             Settled::Refused(reason, cause) if !pieces.has_sample() => {
                 any_failed = true;
                 // Nobody has refused it: a sender that waits still has it, and is to send it again.
-                if cause != REFUSED && give_back(exporter, stream, &mut pieces, &reason).await {
+                if !cause.is_the_upstreams() && give_back(exporter, stream, &mut pieces, &reason).await {
                     // What is next for this upstream waits on, and has its own time.
                     backoff = backoff.for_another();
                     continue;
                 }
                 bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
-                backoff = Backoff::new();
+                backoff = backoff.for_next_piece();
                 continue;
             }
             Settled::Withdrawn => {
@@ -143,22 +172,23 @@ async fn deliver(
                 pieces.put_back();
                 return None;
             }
-            Settled::Refused(reason, _) | Settled::Bad(reason) => reason,
+            Settled::Refused(reason, cause) => (reason, cause),
+            Settled::Bad(reason) => (reason, Cause::Refused),
         };
         let attempt = started.elapsed();
-        backoff = Backoff::new();
+        backoff = backoff.for_next_piece();
         any_failed = true;
         division.refused(pieces.has_sample());
         if pieces.has_sample() {
             pieces.end_sample();
         } else if !pieces.halve() {
-            bury(exporter, stream, &mut pieces, 1, &reason, REFUSED).await;
+            bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
         }
         if division.is_hopeless() {
             let reason = format!(
                 "{reason} (everything else of the batch that was tried was refused, records from all over it among it)"
             );
-            bury(exporter, stream, &mut pieces, usize::MAX, &reason, REFUSED).await;
+            bury(exporter, stream, &mut pieces, usize::MAX, &reason, cause).await;
         } else if let Some(record) = division.next_sample(pieces.records()) {
             pieces.try_sample(record);
         }
@@ -178,13 +208,13 @@ async fn deliver(
     {
         info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant().map(display), suppressed, "stream delivers again");
     }
-    Some(backoff)
+    Some(backoff.for_another())
 }
 
 /// Notes how an attempt went, for those who look at the stream or at its tenant.
 fn note_attempt(exporter: &Exporter, stream: &Stream, target: &Target, answer: &Answer) {
-    let at = SystemTime::now();
     if let Outcome::Delivered { rejected, .. } = answer.outcome {
+        let at = SystemTime::now();
         stream.note(|history| history.last_success = Some(at));
         if let Some(account) = stream.account() {
             account.totals().note_success(at);
@@ -193,11 +223,20 @@ fn note_attempt(exporter: &Exporter, stream: &Stream, target: &Target, answer: &
             return;
         }
     }
-    let (code, message) = (answer.code.clone(), answer.detail.as_str().into());
-    let of_destination = matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
-    // As short as the message: what it is made of may come from senders.
-    let target = Some(Secrets::default().clean(&target.to_string()).into());
-    note_error(exporter, stream, LastError { code, message, target, at, of_destination });
+    note_error(exporter, stream, error_of(target, answer));
+}
+
+/// What an answer that is no full success says, for those who look at the stream.
+fn error_of(target: &Target, answer: &Answer) -> LastError {
+    LastError {
+        code: answer.code.clone(),
+        message: answer.detail.as_str().into(),
+        // As short as the message: what it is made of may come from senders.
+        target: Some(Secrets::default().clean(&target.to_string()).into()),
+        at: SystemTime::now(),
+        of_destination: matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. }),
+        of_stream: None,
+    }
 }
 
 /// Notes what went wrong, for those who look at the stream or at its tenant.
@@ -212,6 +251,13 @@ fn note_error(exporter: &Exporter, stream: &Stream, error: LastError) {
         });
     }
     stream.note(|history| history.last_error = Some(Box::new(error)));
+}
+
+/// Shows of a stream that is held for the answer to another why that is so. The stream that was answered has noted it already.
+fn note_held(stream: &Stream, answer: Box<LastError>) {
+    if answer.of_stream.as_ref() != Some(stream.name()) {
+        stream.note(|history| history.last_error = Some(answer));
+    }
 }
 
 /// Counts and ends the next piece, which the upstream has taken.
@@ -262,7 +308,7 @@ async fn settle<'e>(
         }
         // One that is back has its data delivered again.
         if is_given_up(&exporter.tenants().table(), stream) {
-            return Settled::Refused(TENANT_REMOVED.to_owned(), "given_up");
+            return Settled::Refused(TENANT_REMOVED.to_owned(), Cause::GivenUp);
         }
         if exporter.is_paused() {
             put_back(pieces);
@@ -270,7 +316,7 @@ async fn settle<'e>(
             continue;
         }
         if exporter.is_given_up() {
-            return Settled::Refused("given up before it could be delivered".to_owned(), "given_up");
+            return Settled::Refused("given up before it could be delivered".to_owned(), Cause::GivenUp);
         }
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
@@ -279,20 +325,46 @@ async fn settle<'e>(
             stream.set_activity(Activity::Waiting);
             continue;
         }
-        let active = Arc::clone(&exporter.active());
-        let retry = &active.settings.retry;
         let has_row = values.row.is_some();
         let lacking = if has_row { None } else { lacking_row(&exporter.tenants().table(), stream) };
         if let Some(lacking) = lacking {
             put_back(pieces);
             let (code, message, at) = (NO_ROW.into(), lacking.to_string().into(), SystemTime::now());
-            let noted = LastError { code, message, target: None, at, of_destination: true };
+            let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
             stream.note(|history| history.last_error = Some(Box::new(noted)));
             stream.set_activity(Activity::Held);
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             stream.set_activity(Activity::Waiting);
             continue;
         }
+        // Made before looking, so that no change is missed.
+        let holds_changed = exporter.holds().changed();
+        // Before the settings are looked at, so that an answer to an attempt by former ones holds nobody.
+        let hold_pass = match exporter.holds().pass(stream.name(), values.row.as_ref()) {
+            Ok(hold_pass) => hold_pass,
+            Err(Held { wait, answer }) => {
+                note_held(stream, answer);
+                let retries = exporter.active().settings.retry.enabled;
+                let reason =
+                    "the stream is held for what its destination has answered, to it or to another one";
+                if !retries && stream.is_waited_for() && give_back(exporter, stream, pieces, reason).await {
+                    return Settled::GivenBack;
+                }
+                put_back(pieces);
+                stream.set_activity(Activity::Held);
+                let changed = pin!(async {
+                    tokio::select! {
+                        () = changed.as_mut() => {}
+                        () = holds_changed => {}
+                    }
+                });
+                wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
+                stream.set_activity(Activity::Waiting);
+                continue;
+            }
+        };
+        let active = Arc::clone(&exporter.active());
+        let retry = &active.settings.retry;
         let is_tenants = stream.account().is_some();
         let target = active.transport.target(&values).map_err(|error| match error {
             error if error.is_of_row() && is_tenants && !has_row => {
@@ -305,9 +377,16 @@ async fn settle<'e>(
             // There was one when it was admitted, so that a reload or a change of the row has taken it away, and another can
             // bring it back.
             Err(error) => {
+                drop(hold_pass);
                 let wait = backoff.hold_wait(retry, None).length;
-                let (code, message, at) = (NO_TARGET.into(), error.as_str().into(), SystemTime::now());
-                let noted = LastError { code, message, target: None, at, of_destination: true };
+                let noted = LastError {
+                    code: NO_TARGET.into(),
+                    message: error.as_str().into(),
+                    target: None,
+                    at: SystemTime::now(),
+                    of_destination: true,
+                    of_stream: None,
+                };
                 note_error(exporter, stream, noted);
                 // What nobody waits for is not read from disk for that.
                 let given_back = !retry.enabled
@@ -346,7 +425,7 @@ async fn settle<'e>(
                             continue 'again;
                         }
                         let reason = "given up: the destination did not answer for as long as it may".to_owned();
-                        return Settled::Refused(reason, "retries");
+                        return Settled::Refused(reason, Cause::Retries);
                     }
                     () = withdrawal => {}
                 }
@@ -360,7 +439,7 @@ async fn settle<'e>(
             }
             Err(Unreadable) => {
                 // Another stream may have something to send meanwhile.
-                drop(pass);
+                drop((pass, hold_pass));
                 wait_blameless(changed.as_mut(), READ_AGAIN, exporter, stream, pieces, backoff).await;
                 continue;
             }
@@ -417,10 +496,40 @@ async fn settle<'e>(
         // The circuit may stand in for the wait after a stream's first failure, and after a probe. Not later: while others
         // are answered it may close again and again.
         let trusts_circuit = backoff.is_new() || pass.as_ref().is_some_and(Pass::is_probe);
+        let credentials_of = values.row.as_ref().filter(|_| is_of_credential(&answer.code));
+        let several = credentials_of.map_or(1, |row| alternatives(&active.settings, row));
+        let has_another_credential = refused_credentials + 1 < several;
+        let (least, mut held_scope) = (answer.least, HoldScope::Stream);
         let wait = match answer.outcome {
-            Outcome::Retry { after } => Some(backoff.next_wait(retry, after)),
-            Outcome::Hold { after } => Some(backoff.hold_wait(retry, after)),
-            Outcome::Delivered { .. } | Outcome::Bad | Outcome::Refused => None,
+            Outcome::Delivered { .. } => {
+                hold_pass.delivered();
+                None
+            }
+            Outcome::Retry { after } => {
+                drop(hold_pass);
+                Some(backoff.next_wait(retry, AskedWait { after, least }))
+            }
+            Outcome::Hold { scope, after } => {
+                let asked = AskedWait { after, least };
+                // Others are held once all credentials were refused.
+                let is_alone = scope.of(stream.name()) == HoldScope::Stream || has_another_credential;
+                let of_all = if is_alone {
+                    drop(hold_pass);
+                    None
+                } else {
+                    hold_pass.refused(scope, retry, asked, error_of(&target, &answer))
+                };
+                if of_all.is_some() {
+                    held_scope = scope;
+                }
+                Some(of_all.unwrap_or_else(|| backoff.hold_wait(retry, asked)))
+            }
+            Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
+                hold_pass.answered();
+                let is_time = backoff.has_failed_for(least);
+                let wait = (!is_time).then(|| backoff.next_wait(retry, None));
+                wait.filter(|wait| wait.worthwhile)
+            }
         };
         let wished = wait.is_some_and(|wait| wait.wished);
         let sign = answer.sign(wished);
@@ -445,25 +554,30 @@ async fn settle<'e>(
                 };
                 return Settled::Delivered(Taken { rejected, remark });
             }
-            (Outcome::Bad, _) => return Settled::Bad(answer.detail),
-            (Outcome::Refused, _) => return Settled::Refused(answer.detail, REFUSED),
+            (Outcome::Bad, None) => return Settled::Bad(answer.detail),
+            (Outcome::Refused, None) => return Settled::Refused(answer.detail, Cause::Refused),
+            (Outcome::Unwanted, None) => return Settled::Refused(answer.detail, Cause::Unwanted),
+            (Outcome::Bad | Outcome::Refused | Outcome::Unwanted, Some(wait)) => {
+                (Failure::Passing, wait.length)
+            }
             (Outcome::Retry { .. }, Some(wait)) if wait.worthwhile => (Failure::Passing, wait.length),
-            (Outcome::Hold { .. }, Some(wait)) => (Failure::Held { given_back: false }, wait.length),
+            (Outcome::Hold { .. }, Some(wait)) => {
+                (Failure::Held { scope: held_scope, given_back: false }, wait.length)
+            }
             (Outcome::Retry { .. } | Outcome::Hold { .. }, _) => {
                 let why = if retry.enabled {
                     "given up after retries"
                 } else {
                     "not delivered, and retries are off"
                 };
-                return Settled::Refused(format!("{why}: {}", answer.detail), "retries");
+                return Settled::Refused(format!("{why}: {}", answer.detail), Cause::Retries);
             }
         };
         drop(piece);
-        if let Some(row) = values.row.as_ref().filter(|_| is_of_credential(&answer.code)) {
-            let several = alternatives(&active.settings, row);
-            refused_credentials += 1;
-            if refused_credentials < several {
-                exporter.credentials().leave(row, values.choice.min(several - 1), several);
+        if let Some(row) = credentials_of {
+            exporter.credentials().leave(row, values.choice.min(several - 1), several);
+            if has_another_credential {
+                refused_credentials += 1;
                 let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
                 if let Some(suppressed) = notice::due_for_one_of_many(&(name, &row.id), "next credential") {
                     info!(
@@ -473,19 +587,22 @@ async fn settle<'e>(
                 }
                 continue;
             }
-            exporter.credentials().leave(row, values.choice.min(several - 1), several);
         }
         refused_credentials = 0;
         // What is held is tried again although retries are off, but no sender waits for that.
-        let is_held = matches!(failure, Failure::Held { .. });
-        if is_held && !retry.enabled && give_back(exporter, stream, pieces, &answer.detail).await {
-            let failure = Failure::Held { given_back: true };
+        if let Failure::Held { scope, .. } = failure
+            && !retry.enabled
+            && give_back(exporter, stream, pieces, &answer.detail).await
+        {
+            let failure = Failure::Held { scope, given_back: true };
             failing(exporter, stream, Some(&target), failure, &answer.code, &answer.detail, wait);
             return Settled::GivenBack;
         }
         *attempting = None;
-        // An open circuit knows better than this stream when to ask again, unless the upstream itself has said so.
-        let by_circuit = trusts_circuit && !wished && matches!(answer.outcome, Outcome::Retry { .. });
+        // An open circuit knows better than this stream when to ask again, unless the upstream itself or the configuration has said
+        // so.
+        let is_own = !wished && least.is_zero();
+        let by_circuit = trusts_circuit && is_own && matches!(answer.outcome, Outcome::Retry { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| by_circuit);
         failing(
             exporter,
@@ -499,11 +616,14 @@ async fn settle<'e>(
         if pieces.hinder() {
             put_back(pieces);
         }
+        let activity = match failure {
+            Failure::Passing => Activity::BackingOff,
+            // Waits with the others.
+            Failure::Held { scope: HoldScope::Tenant | HoldScope::Exporter, .. } => continue,
+            Failure::Held { .. } | Failure::NoTarget { .. } => Activity::Held,
+        };
         if probe.is_none() {
-            stream.set_activity(match failure {
-                Failure::Passing => Activity::BackingOff,
-                Failure::Held { .. } | Failure::NoTarget { .. } => Activity::Held,
-            });
+            stream.set_activity(activity);
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
             stream.set_activity(Activity::Waiting);
         }
@@ -616,8 +736,8 @@ async fn given_up(exporter: &Exporter) {
 enum Failure {
     /// What ends by itself.
     Passing,
-    /// The destination is wrong; the piece is held, or all of it was given back to its senders.
-    Held { given_back: bool },
+    /// The destination is wrong; the piece is held, or all of it was given back to its senders. Others may be held with it.
+    Held { scope: HoldScope, given_back: bool },
     /// There is no destination.
     NoTarget { given_back: bool },
 }
@@ -640,14 +760,19 @@ fn failing(
         Failure::Passing => {
             warn!(exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
         }
-        Failure::Held { given_back: false } => error!(
+        Failure::Held { scope, given_back: false } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
-            "the destination refuses us, not the data, so the stream is held: check its {}: {detail}", to_check(code)
+            "the destination refuses us, not the data, so {}: check its {}: {detail}", held(scope), to_check(code)
         ),
-        Failure::Held { given_back: true } => error!(
+        Failure::Held { scope: HoldScope::Stream, given_back: true } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, target, code, suppressed,
             "the destination refuses us, not the data, and retries are off, so the senders have it back: check its {}: {detail}",
             to_check(code)
+        ),
+        Failure::Held { scope, given_back: true } => error!(
+            exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
+            "the destination refuses us, not the data, and retries are off, so the senders have it back, and {}: check its {}: {detail}",
+            held(scope), to_check(code)
         ),
         Failure::NoTarget { given_back: false } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, ?wait, suppressed,
@@ -660,6 +785,15 @@ fn failing(
     }
 }
 
+/// What is held, for people.
+const fn held(scope: HoldScope) -> &'static str {
+    match scope {
+        HoldScope::Stream => "the stream is held",
+        HoldScope::Tenant => "all streams of its tenant are held at this exporter",
+        HoldScope::Exporter => "all streams of the exporter are held",
+    }
+}
+
 /// Whether a destination that answers so refuses a credential.
 fn is_of_credential(code: &str) -> bool {
     matches!(code, "401" | "403" | "UNAUTHENTICATED" | "PERMISSION_DENIED")
@@ -668,6 +802,7 @@ fn is_of_credential(code: &str) -> bool {
 /// What is most likely wrong where a destination answers so.
 fn to_check(code: &str) -> &'static str {
     match code {
+        "402" => "account",
         "407" | "token_refused" => "credentials",
         code if is_of_credential(code) => "credentials",
         _ => "endpoint and protocol",
@@ -713,14 +848,14 @@ async fn read(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
     }
 }
 
-/// Makes one dead letter of the next `most` pieces.
+/// Ends the next `most` pieces, as one dead letter or for good.
 async fn bury(
     exporter: &Exporter,
     stream: &Stream,
     pieces: &mut Pieces,
     most: usize,
     reason: &str,
-    cause: &'static str,
+    cause: Cause,
 ) {
     read(exporter, stream, pieces).await;
     if pieces.is_empty() {
@@ -730,7 +865,13 @@ async fn bury(
     let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
     let records = buried.iter().map(Batch::records).sum();
     let target = exporter.target(stream.name()).ok();
-    let fate = exporter.bury(stream.name(), bytes, records, reason, cause, target.as_ref()).await;
+    let name = stream.name();
+    let fate = if cause == Cause::Unwanted {
+        exporter.drop_records(name, records, reason, cause.name(), target.as_ref());
+        Fate::Dropped
+    } else {
+        exporter.bury(name, bytes, records, reason, cause.name(), target.as_ref()).await
+    };
     stream.note(|history| match fate {
         Fate::DeadLettered => history.dead_lettered_records += records,
         Fate::Dropped => history.dropped_records += records,

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
-    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Letter, LetterPlace, StoreError, Target,
+    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Holds, Letter, LetterPlace, StoreError, Target,
     TargetError, Transport, TransportError, deliver,
 };
 use crate::journal::RecoveredStream;
@@ -34,6 +34,7 @@ pub struct Exporter {
     registry: Arc<Registry>,
     active: ArcSwap<Active>,
     credentials: CredentialChoices,
+    holds: Holds,
     counters: Counters,
     dead_letters: DeadLetterBox,
     /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
@@ -80,6 +81,7 @@ impl Exporter {
             registry,
             active: ArcSwap::from_pointee(active),
             credentials: CredentialChoices::default(),
+            holds: Holds::default(),
             counters: Counters::default(),
             dead_letters,
             changed: Notify::new(),
@@ -127,6 +129,11 @@ impl Exporter {
         &self.credentials
     }
 
+    /// What is held for the answer to another stream.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
     /// A stream with the row that its tenant has now.
     pub(super) fn with_row<'s>(&self, name: &'s StreamName) -> WithRow<'s, StreamName> {
         let mut with_row = WithRow::of(&self.tenants().table(), name);
@@ -134,9 +141,11 @@ impl Exporter {
         with_row
     }
 
-    /// Forgets streams that have been idle for a while, and what it knew of rows of the table of tenants that are no more.
+    /// Forgets streams that have been idle for a while, holds that are over, and what it knew of rows of the table of tenants that
+    /// are no more.
     pub fn sweep(&self) {
         self.registry.sweep();
+        self.holds.sweep();
         self.credentials.forget_former(&self.tenants().table());
     }
 
@@ -145,10 +154,12 @@ impl Exporter {
         self.active().transport.target(&self.with_row(name))
     }
 
-    /// Takes over new settings: streams use them from their next attempt, also those that wait for a retry.
+    /// Takes over new settings: streams use them from their next attempt, also those that wait for a retry or are held.
     pub fn reconfigure(&self, active: Active) {
         self.registry.set_settings(active.settings.queue.clone());
         self.active.store(Arc::new(active));
+        // Behind that: what is let through from here on goes by the new settings.
+        self.holds.lift_all();
         self.changed.notify_waiters();
     }
 
@@ -271,12 +282,19 @@ impl Exporter {
     pub(super) fn withdraw(&self, name: &StreamName, records: u64) {
         self.counters.count_withdrawn(name.signal, records);
         let reason = "withdrawn: not delivered in time, retries used up, or the sender has gone; the sender has to send them again";
-        self.drop_records(name, records, reason, "withdrawn");
+        self.drop_records(name, records, reason, "withdrawn", None);
     }
 
-    /// Ends records as dropped, without a dead letter.
-    pub fn drop_records(&self, name: &StreamName, records: u64, reason: &str, cause: &'static str) {
-        self.ended(name, Fate::Dropped, records, reason, cause, None);
+    /// Ends records as dropped, without a dead letter, with the `target` that has refused them.
+    pub fn drop_records(
+        &self,
+        name: &StreamName,
+        records: u64,
+        reason: &str,
+        cause: &'static str,
+        target: Option<&Target>,
+    ) {
+        self.ended(name, Fate::Dropped, records, reason, cause, target);
     }
 
     /// Counts and logs records that were not delivered.

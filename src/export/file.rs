@@ -117,11 +117,13 @@ impl FileTransport {
             Ok(()) => Answer {
                 code: "written".into(),
                 outcome: Outcome::Delivered { rejected: 0, warning: false },
+                least: Duration::ZERO,
                 detail: String::new(),
             },
             Err(error) => Answer {
                 code: "io".into(),
                 outcome: Outcome::Retry { after: None },
+                least: Duration::ZERO,
                 detail: format!("can't write to `{target}`: {error}"),
             },
         }

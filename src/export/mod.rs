@@ -12,6 +12,7 @@ mod exporter;
 mod file;
 mod file_name;
 mod grpc;
+mod holds;
 mod http;
 mod pieces;
 mod settings;
@@ -30,7 +31,7 @@ pub(crate) use self::upstream::detail::Secrets;
 pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
 pub(crate) use self::upstream::status::retry_after;
-pub use self::upstream::status::{StatusAction, Statuses};
+pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
 pub use self::upstream::tls::TlsError;
 pub use self::upstream::url::UrlError;
 pub(crate) use self::upstream::url::{LONGEST_HOST, has_usable_port};
@@ -38,7 +39,7 @@ pub use auth::{
     AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource, SecretUse,
     TokenEndpointError,
 };
-pub use backoff::{Backoff, Wait};
+pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
 pub use dead_letter::{
     DeadLetters, Letter, LetterOrigin, LetterPage, LetterPart, LetterPlace, Letters, ListedLetter,
@@ -49,6 +50,7 @@ pub use deliver::TENANT_REMOVED;
 pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury_at};
 pub(crate) use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
+pub use holds::{HoldScope, Holds, ShownHold};
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,

@@ -19,7 +19,7 @@ use super::upstream::proxy::ProxyError;
 use super::upstream::status::says_nobody_is_there;
 use super::upstream::tls::TlsError;
 use super::upstream::url::{UrlError, shown};
-use super::{ExporterKind, ExporterSettings};
+use super::{ExporterKind, ExporterSettings, HoldScope};
 use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::{RenderError, Template, Values};
@@ -81,6 +81,9 @@ pub struct Answer {
     pub code: Cow<'static, str>,
     /// What to do with the batch.
     pub outcome: Outcome,
+    /// What `statuses` says of time, else zero: how long the wait before the next attempt is at least, or, of an outcome that
+    /// ends or divides the batch, how long after its first failure that happens at the earliest. Until then it is tried again.
+    pub least: Duration,
     /// For logs: one line of at most some 256 characters, without secrets; empty if there is nothing to say.
     pub detail: String,
 }
@@ -102,13 +105,17 @@ pub enum Outcome {
     },
     /// Something in the batch is bad: halve it.
     Bad,
-    /// The destination is wrong, not the data: hold the stream and say so.
+    /// The destination is wrong, not the data: hold the stream, or more than that, and say so.
     Hold {
+        /// What is held.
+        scope: HoldScope,
         /// As in [`Outcome::Retry`].
         after: Option<Duration>,
     },
     /// Refused for good, as a whole.
     Refused,
+    /// The same, and the configuration wants no dead letter of it.
+    Unwanted,
 }
 
 /// Why an exporter can't be set up. For people who configure.
@@ -297,6 +304,7 @@ impl Outcome {
             Self::Bad => "bad",
             Self::Hold { .. } => "hold",
             Self::Refused => "refused",
+            Self::Unwanted => "unwanted",
         }
     }
 }

@@ -217,7 +217,7 @@ fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) 
         if held.is_some() {
             letters.push((exporter, shed, ending));
         } else {
-            exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED);
+            exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED, None);
         }
     }
     if letters.is_empty() {

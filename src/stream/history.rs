@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::StreamName;
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
 
@@ -28,7 +29,7 @@ pub struct History {
     pub rejected_records: u64,
     /// Records that were dead-lettered after they had been queued.
     pub dead_lettered_records: u64,
-    /// Records that were queued and for which there was no room among the dead letters.
+    /// Records that were queued and that were dropped: for want of room among the dead letters, or by what `statuses` says.
     pub dropped_records: u64,
     /// When the upstream last took anything.
     pub last_success: Option<SystemTime>,
@@ -50,6 +51,8 @@ pub struct LastError {
     pub at: SystemTime,
     /// Whether it says something about the destination, and nothing about what was sent.
     pub of_destination: bool,
+    /// The stream that was answered so, where that is another one, for whose answer this one is held.
+    pub of_stream: Option<StreamName>,
 }
 
 /// What a stream is doing.
@@ -65,7 +68,8 @@ pub enum Activity {
     Sending,
     /// Until it tries again after an attempt that failed.
     BackingOff,
-    /// Until it tries again after its destination refused it for what is no fault of the data: a credential or a URL.
+    /// Until it tries again after its destination refused it, or another stream for which it is held as well, for what is no fault of
+    /// the data: a credential, a URL, an account. Or because its tenant is held, or it has no destination.
     Held,
 }
 

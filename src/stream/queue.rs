@@ -217,7 +217,7 @@ impl Stream {
 
     /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
     pub(super) fn moves(&self) -> bool {
-        !self.is_failing() && !self.hanging.load(Ordering::Relaxed)
+        !self.is_failing() && !self.is_held() && !self.hanging.load(Ordering::Relaxed)
     }
 
     /// Takes a whole reservation back.
@@ -412,6 +412,12 @@ impl Stream {
         let history = self.history.lock();
         let error = history.last_error.as_ref().filter(|error| error.of_destination && self.is_failing());
         error.map(|error| error.message.clone())
+    }
+
+    /// Whether it has something that waits until what holds it is over.
+    pub fn is_held(&self) -> bool {
+        let has_pending = self.held.load(Ordering::Relaxed) & !GONE > 0;
+        has_pending && self.activity.load(Ordering::Relaxed) == Activity::Held as u8
     }
 
     /// Whether an attempt is on its way.

@@ -164,8 +164,8 @@ async fn a_status_can_be_named_to_make_a_dead_letter_of_the_batch() {
 }
 
 #[tokio::test]
-async fn a_status_can_be_named_to_divide_the_batch_until_the_refused_record_stands_alone() {
-    for (status, named) in [(500, "500: divide"), (503, "5xx: divide"), (409, "409-411: divide, 4xx: hold")] {
+async fn a_status_can_be_named_to_split_the_batch_until_the_refused_record_stands_alone() {
+    for (status, named) in [(500, "500: split"), (503, "5xx: divide"), (409, "409-411: split, 4xx: hold")] {
         let up = sinks::recording().await;
         up.set_fault(Fault::status(status).on_text("bad"));
         let sluice = start(&up, &[QUICK, &format!("statuses: {{ {named} }}")]).await;

@@ -34,6 +34,7 @@ mod grpc_connections;
 mod grpc_in;
 mod grpc_out;
 mod hanging_disk;
+mod holds;
 mod isolation;
 mod journal;
 mod journal_shown;

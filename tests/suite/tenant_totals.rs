@@ -89,7 +89,9 @@ fn is_conserved(tenant: &Value) -> bool {
 async fn four(more: &str) -> (Sink, Sluice) {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(401).on_text("globex-text").message("this token has ended"));
-    let sluice = Sluice::start(&(config(&up.url(), &[TOKEN], ROWS) + AUTHENTICATED + more)).await;
+    // So long that it is seen to be held whenever it is looked at.
+    let options = [TOKEN, "statuses: { 401: { hold: 1h } }"];
+    let sluice = Sluice::start(&(config(&up.url(), &options, ROWS) + AUTHENTICATED + more)).await;
     let post = async |token: &str, entry: Vec<u8>| {
         let authorization = format!("Bearer {token}");
         let answer =
@@ -101,8 +103,9 @@ async fn four(more: &str) -> (Sink, Sluice) {
     assert_eq!(post("s3cret-globex", of("globex", &["globex-text"])).await, 200);
     assert_eq!(post("s3cret-initech", of("initech", &["1"])).await, 503);
     settled(&sluice, "acme").await;
-    eventually("globex fails", async || {
-        (tenant(&sluice, "globex").await["last_failure"]["code"] == "401").then_some(())
+    eventually("globex is held", async || {
+        let streams = tenant(&sluice, "globex").await["live_streams"].clone();
+        (streams[0]["state"] == "held").then_some(())
     })
     .await;
     (up, sluice)
@@ -115,7 +118,10 @@ async fn the_list_shows_every_row_of_the_table_and_finds_those_that_need_somebod
     assert_eq!(ids(&page), ["acme", "globex", "initech", "umbrella"]);
     assert_eq!((&page["total"], &page["next"]), (&4.into(), &Value::Null));
     let states: Vec<_> = (0..4).map(|at| page["tenants"][at]["states"].to_string()).collect();
-    assert_eq!(states, [r#"["ok"]"#, r#"["failing"]"#, r#"["paused","silent"]"#, r#"["held","silent"]"#]);
+    assert_eq!(
+        states,
+        [r#"["ok"]"#, r#"["failing","held"]"#, r#"["paused","silent"]"#, r#"["held","silent"]"#]
+    );
     let acme = &page["tenants"][0];
     assert_eq!(acme["platform"], "node");
     assert_eq!(acme["received"]["records"]["accepted"], 5);
@@ -133,7 +139,7 @@ async fn the_list_shows_every_row_of_the_table_and_finds_those_that_need_somebod
     for (query, expected) in [
         ("state=failing", vec!["globex"]),
         ("state=paused", vec!["initech"]),
-        ("state=held", vec!["umbrella"]),
+        ("state=held", vec!["globex", "umbrella"]),
         ("state=silent", vec!["initech", "umbrella"]),
         ("state=ok", vec!["acme"]),
         ("state=broken", vec![]),

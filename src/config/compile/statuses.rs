@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::Context;
-use crate::config::model::{self, RetryOnFailure};
+use crate::config::model::{self, RetryOnFailure, StatusActionTimes, StatusRule};
 use crate::config::node::{Entry, Node};
-use crate::config::problem::nearest;
+use crate::config::problem::{enumerated, nearest};
 use crate::config::secrets::named;
-use crate::export::{StatusAction, Statuses};
+use crate::export::{HoldScope, StatusAction, Statuses, TimedAction};
 use crate::rpc::Code;
 
 /// What an exporter speaks, and so whose statuses it can name.
@@ -24,35 +24,93 @@ enum NamedStatus {
     Http(RangeInclusive<u16>),
     /// A status of gRPC.
     Grpc(Code),
+    /// All of which nothing else is said.
+    Others,
 }
+
+/// The key for all statuses of which nothing else is said.
+const OTHERS: &str = "default";
 
 /// Compiles the `statuses` of the exporter at `node`.
 pub(super) fn compile(
     protocol: ExporterProtocol,
-    statuses: &BTreeMap<String, model::StatusAction>,
+    statuses: &BTreeMap<String, StatusRule>,
     retry: &RetryOnFailure,
     node: &Node,
     context: &mut Context<'_>,
 ) -> Statuses {
     let mut compiled = Statuses::retrying(retry.statuses.clone());
     for entry in node.get("statuses").map_or(&[][..], Node::entries) {
-        let Some(action) = statuses.get(&entry.key) else { continue };
-        let action = match action {
-            model::StatusAction::Delivered => StatusAction::Delivered,
-            model::StatusAction::Retry => StatusAction::Retry,
-            model::StatusAction::Divide => StatusAction::Divide,
-            model::StatusAction::Hold => StatusAction::Hold,
-            model::StatusAction::DeadLetter => StatusAction::DeadLetter,
+        let Some(key) = read(&entry.key) else {
+            unknown(protocol, entry, context);
+            continue;
         };
-        match read(&entry.key) {
-            Some(key) => add(&mut compiled, protocol, key, action, entry, context),
-            None => unknown(protocol, entry, context),
+        let action = match statuses.get(&entry.key) {
+            Some(StatusRule::Word(word)) => Some(action(*word).into()),
+            Some(StatusRule::Timed(times)) => timed(times, entry, context),
+            None => None,
+        };
+        if let Some(action) = action {
+            add(&mut compiled, protocol, key, action, entry, context);
         }
     }
     compiled
 }
 
-/// Reads `404`, `520-530`, `5xx` and `NOT_FOUND`.
+fn action(word: model::StatusAction) -> StatusAction {
+    match word {
+        model::StatusAction::Delivered => StatusAction::Delivered,
+        model::StatusAction::Retry => StatusAction::Retry,
+        model::StatusAction::Hold => StatusAction::Hold(HoldScope::Stream),
+        model::StatusAction::HoldTenant => StatusAction::Hold(HoldScope::Tenant),
+        model::StatusAction::HoldExporter => StatusAction::Hold(HoldScope::Exporter),
+        model::StatusAction::Split | model::StatusAction::Divide => StatusAction::Split,
+        model::StatusAction::DeadLetter => StatusAction::DeadLetter,
+        model::StatusAction::Drop => StatusAction::Drop,
+    }
+}
+
+/// The action that a map of one word to its least time asks for, as far as it is one.
+fn timed(times: &StatusActionTimes, entry: &Entry, context: &mut Context<'_>) -> Option<TimedAction> {
+    const INSTEAD: &str =
+        "write one word, such as `hold`, or one with its least time, such as `{ hold: 1h }`";
+    let (report, shown) = (&mut *context.report, named(&entry.key));
+    let words = entry.value.entries();
+    let [word] = words else {
+        let names: Vec<_> = words.iter().map(|word| named(&word.key)).collect();
+        let what = match words {
+            [] => format!("{shown} says nothing of what becomes of a batch"),
+            _ => format!("{shown} says several things of what becomes of a batch: {}", enumerated(&names)),
+        };
+        report.error(entry.value.span, what).help(INSTEAD);
+        return None;
+    };
+    if times.delivered.is_some() {
+        report
+            .error(word.key_span, "`delivered` has no least time: what counts as delivered does so at once")
+            .help(format!("write `{}: delivered`", entry.key));
+        return None;
+    }
+    let known = [
+        ("retry", StatusAction::Retry, times.retry),
+        ("hold", StatusAction::Hold(HoldScope::Stream), times.hold),
+        ("hold_tenant", StatusAction::Hold(HoldScope::Tenant), times.hold_tenant),
+        ("hold_exporter", StatusAction::Hold(HoldScope::Exporter), times.hold_exporter),
+        ("split", StatusAction::Split, times.split),
+        ("dead_letter", StatusAction::DeadLetter, times.dead_letter),
+        ("drop", StatusAction::Drop, times.drop),
+    ];
+    // What is wrong with any other word, or with a time, has been said.
+    let (name, action, least) = known.into_iter().find(|(name, ..)| *name == word.key)?;
+    if word.value.is_null() {
+        report
+            .error(word.key_span, format!("`{name}` has no least time"))
+            .help(format!("write `{}: {name}`, or a time, such as `{{ {name}: 1h }}`", entry.key));
+    }
+    Some(TimedAction { action, least: least?.0 })
+}
+
+/// Reads `404`, `520-530`, `5xx`, `NOT_FOUND` and `default`.
 fn read(key: &str) -> Option<NamedStatus> {
     let status = |text: &str| -> Option<u16> {
         let is_status = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -68,6 +126,9 @@ fn read(key: &str) -> Option<NamedStatus> {
         let first = u16::from(class - b'0') * 100;
         return Some(NamedStatus::Http(first..=first + 99));
     }
+    if key == OTHERS {
+        return Some(NamedStatus::Others);
+    }
     Code::named(key).map(NamedStatus::Grpc)
 }
 
@@ -75,11 +136,11 @@ fn add(
     compiled: &mut Statuses,
     protocol: ExporterProtocol,
     key: NamedStatus,
-    action: StatusAction,
+    timed: TimedAction,
     entry: &Entry,
     context: &mut Context<'_>,
 ) {
-    let (span, shown) = (entry.key_span, named(&entry.key));
+    let (span, shown, action) = (entry.key_span, named(&entry.key), timed.action);
     let report = &mut *context.report;
     let range = match key {
         NamedStatus::Grpc(_) if protocol == ExporterProtocol::Http => {
@@ -92,7 +153,13 @@ fn add(
             return;
         }
         NamedStatus::Grpc(Code::Ok) => return success(protocol, entry, context),
-        NamedStatus::Grpc(code) => return compiled.set_grpc(code, action),
+        NamedStatus::Grpc(code) => return compiled.set_grpc(code, timed),
+        NamedStatus::Others => {
+            if action == StatusAction::Delivered {
+                warn_of_loss(entry, context);
+            }
+            return compiled.set_otherwise(timed);
+        }
         NamedStatus::Http(range) => range,
     };
     let (first, last) = (*range.start(), *range.end());
@@ -113,7 +180,7 @@ fn add(
         report
             .error(span, format!("{shown} is not a status that a request fails with"))
             .help("write statuses from 300 to 599");
-    } else if let Err(other) = compiled.set(range, action) {
+    } else if let Err(other) = compiled.set(range, timed) {
         let other = match (other.start(), other.end()) {
             (only, end) if only == end => only.to_string(),
             (first, last) => format!("{first}-{last}"),
@@ -122,10 +189,17 @@ fn add(
             .error(span, format!("{shown} overlaps `{other}`, which is as wide, so that neither counts first"))
             .help("name each status once; a single status counts before a range, and a narrow range before a wide one");
     } else if action == StatusAction::Delivered && first < last {
-        report
-            .warn(span, format!("what is answered by any of {shown} is lost and counts as delivered"))
-            .help("name the statuses alone that mean that the upstream has the data, such as `409`");
+        warn_of_loss(entry, context);
     }
+}
+
+/// Of many statuses that are to count as delivered most don't say that the upstream has the data.
+fn warn_of_loss(entry: &Entry, context: &mut Context<'_>) {
+    let shown = named(&entry.key);
+    context
+        .report
+        .warn(entry.key_span, format!("what is answered by any of {shown} is lost and counts as delivered"))
+        .help("name the statuses alone that mean that the upstream has the data, such as `409`");
 }
 
 /// A success that is to mean something else.
@@ -144,7 +218,8 @@ fn success(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>)
 }
 
 fn unknown(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
-    let near = (protocol == ExporterProtocol::Grpc).then(|| nearest(&entry.key, Code::names())).flatten();
+    let codes = Code::names().filter(|_| protocol == ExporterProtocol::Grpc);
+    let near = nearest(&entry.key, codes.chain([OTHERS]));
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => allowed(protocol).to_owned(),
@@ -156,11 +231,11 @@ fn unknown(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>)
 fn allowed(protocol: ExporterProtocol) -> &'static str {
     match protocol {
         ExporterProtocol::Http => {
-            "write a failure of HTTP such as `404`, a range such as `520-530` or a class such as `5xx`"
+            "write a failure of HTTP such as `404`, a range such as `520-530`, a class such as `5xx`, or `default` for all others"
         }
         ExporterProtocol::Grpc => {
             "write a failure of gRPC such as `NOT_FOUND`, or, for answers without one, of HTTP: a status such as `404`, a \
-             range such as `520-530` or a class such as `5xx`"
+             range such as `520-530` or a class such as `5xx`; or `default` for all others"
         }
     }
 }

@@ -82,10 +82,14 @@ pub(in crate::config) struct OtlpHttp {
     /// How an attempt that failed is repeated.
     pub(in crate::config) retry_on_failure: RetryOnFailure,
     /// What becomes of a batch by the HTTP status that answers it, where that is not to be what it usually is: a map from a
-    /// status (`404`), a range (`520-530`) or a class (`5xx`) to a word. The narrowest that names a status counts, and it wins
-    /// over `retry_on_failure.statuses`. A success can't be changed.
-    #[schemars(extend("propertyNames" = { "pattern": "^([2-5]([0-9]{2}|[xX]{2})|[2-5][0-9]{2}-[2-5][0-9]{2})$" }))]
-    pub(in crate::config) statuses: BTreeMap<String, StatusAction>,
+    /// status (`404`), a range (`520-530`), a class (`5xx`) or `default` to a word, or to a map of one word to its least time
+    /// (`{ hold: 1h }`). The narrowest that names a status counts, and it wins over `retry_on_failure.statuses`; `default` is for
+    /// those that neither these keys nor Sluice's own rules name. A success can't be changed.
+    #[schemars(extend(
+        "x-key" = "status",
+        "propertyNames" = { "pattern": "^([2-5]([0-9]{2}|[xX]{2})|[2-5][0-9]{2}-[2-5][0-9]{2}|default)$" }
+    ))]
+    pub(in crate::config) statuses: BTreeMap<String, StatusRule>,
     /// Idle connections kept per destination; by default as many as `sending_queue.max_in_flight`.
     pub(in crate::config) max_idle_conns_per_host: Option<usize>,
     /// Connections at a time per destination; lowers `sending_queue.max_in_flight`. 0 sets no limit.
@@ -151,10 +155,14 @@ pub(in crate::config) struct OtlpGrpc {
     pub(in crate::config) retry_on_failure: RetryOnFailure,
     /// What becomes of a batch by the status that answers it, where that is not to be what it usually is: a map from a status
     /// of gRPC (`NOT_FOUND`), or, for answers without one, a status of HTTP (`404`), a range of them (`520-530`) or a class
-    /// (`5xx`), to a word. The narrowest that names a status counts, and it wins over `retry_on_failure.statuses`. A success
-    /// can't be changed.
-    #[schemars(extend("propertyNames" = { "pattern": "^([3-5]([0-9]{2}|[xX]{2})|[3-5][0-9]{2}-[3-5][0-9]{2}|[A-Z_]+)$" }))]
-    pub(in crate::config) statuses: BTreeMap<String, StatusAction>,
+    /// (`5xx`), or from `default`, to a word, or to a map of one word to its least time (`{ hold: 1h }`). The narrowest that names
+    /// a status counts, and it wins over `retry_on_failure.statuses`; `default` is for those that neither these keys nor Sluice's
+    /// own rules name. A success can't be changed.
+    #[schemars(extend(
+        "x-key" = "status",
+        "propertyNames" = { "pattern": "^([3-5]([0-9]{2}|[xX]{2})|[3-5][0-9]{2}-[3-5][0-9]{2}|[A-Z_]+|default)$" }
+    ))]
+    pub(in crate::config) statuses: BTreeMap<String, StatusRule>,
 }
 
 impl Default for OtlpGrpc {
@@ -174,6 +182,16 @@ impl Default for OtlpGrpc {
     }
 }
 
+/// What becomes of a batch that is answered by a status: a word, or a map of one word to its least time.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum StatusRule {
+    /// The word alone.
+    Word(StatusAction),
+    /// With its least time.
+    Timed(StatusActionTimes),
+}
+
 /// What becomes of a batch that is answered by a status.
 #[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -182,12 +200,45 @@ pub(in crate::config) enum StatusAction {
     Delivered,
     /// The stream waits and tries again.
     Retry,
-    /// It is sent again in parts, until what is refused stands alone and becomes a dead letter.
-    Divide,
     /// The stream is held: the destination is wrong, not the data.
     Hold,
+    /// All streams of its tenant at this exporter are held; of what is no tenant's, the stream.
+    HoldTenant,
+    /// All streams of the exporter are held.
+    HoldExporter,
+    /// It is sent again in parts, until what is refused stands alone and becomes a dead letter.
+    Split,
+    /// What `split` was called before.
+    #[schemars(extend("deprecated" = true))]
+    Divide,
     /// It becomes a dead letter.
     DeadLetter,
+    /// It is dropped, without a dead letter.
+    Drop,
+}
+
+/// One of these words, with the least time of what it says. What is tried again or held is so for that long at least; what is
+/// split, dead-lettered or dropped was tried again until so much time had passed since its first failure.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct StatusActionTimes {
+    /// The stream waits at least so long, and tries again.
+    pub(in crate::config) retry: Option<Duration>,
+    /// The stream is held for at least so long.
+    pub(in crate::config) hold: Option<Duration>,
+    /// All streams of its tenant at this exporter are held for at least so long; of what is no tenant's, the stream.
+    pub(in crate::config) hold_tenant: Option<Duration>,
+    /// All streams of the exporter are held for at least so long.
+    pub(in crate::config) hold_exporter: Option<Duration>,
+    /// The batch is tried again for so long, and then sent in parts, until what is refused stands alone and becomes a dead letter.
+    pub(in crate::config) split: Option<Duration>,
+    /// The batch is tried again for so long, and then becomes a dead letter.
+    pub(in crate::config) dead_letter: Option<Duration>,
+    /// The batch is tried again for so long, and then dropped, without a dead letter.
+    pub(in crate::config) drop: Option<Duration>,
+    /// Nothing: what counts as delivered does so at once.
+    #[schemars(extend("deprecated" = true))]
+    pub(in crate::config) delivered: Option<Duration>,
 }
 
 /// A map from name to value, or a list of both, which the Collector takes, too.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::export::{Compression, Encoding, OtlpGrpcSettings, StatusAction, Statuses};
+use crate::export::{
+    Compression, Encoding, HoldScope, OtlpGrpcSettings, StatusAction, Statuses, TimedAction,
+};
 use crate::route::{Template, TemplateValue};
 use crate::rpc::Code;
 use crate::stream::WhenFull;
@@ -341,24 +343,30 @@ fn retries_are_checked() {
 #[test]
 fn statuses_are_named_alone_as_a_range_as_a_class_and_by_grpcs_names() {
     let named = "endpoint: https://a\n\
-                 statuses: { 404: dead_letter, 409: retry, 422: hold, \"520-530\": divide, 5xx: delivered, 4XX: retry }";
+                 statuses: { 404: dead_letter, 409: retry, 422: hold, \"520-530\": divide, 5xx: delivered, 4XX: retry, \
+                 402: hold_tenant, 403: hold_exporter, 413: split, 420: drop, default: retry }";
     let mut expected = Statuses::default();
     for (range, action) in [
         (404..=404, StatusAction::DeadLetter),
         (409..=409, StatusAction::Retry),
-        (422..=422, StatusAction::Hold),
-        (520..=530, StatusAction::Divide),
+        (422..=422, StatusAction::Hold(HoldScope::Stream)),
+        (520..=530, StatusAction::Split),
         (500..=599, StatusAction::Delivered),
         (400..=499, StatusAction::Retry),
+        (402..=402, StatusAction::Hold(HoldScope::Tenant)),
+        (403..=403, StatusAction::Hold(HoldScope::Exporter)),
+        (413..=413, StatusAction::Split),
+        (420..=420, StatusAction::Drop),
     ] {
         expected.set(range, action).unwrap();
     }
+    expected.set_otherwise(StatusAction::Retry);
     assert_eq!(exporter("otlp_http", named).statuses, expected);
 
     let named = "endpoint: a:4317\nstatuses: { NOT_FOUND: hold, 404: dead_letter }\n\
                  retry_on_failure: { statuses: [408] }";
     let mut expected = Statuses::retrying(vec![408]);
-    expected.set_grpc(Code::NotFound, StatusAction::Hold);
+    expected.set_grpc(Code::NotFound, StatusAction::Hold(HoldScope::Stream));
     expected.set(404..=404, StatusAction::DeadLetter).unwrap();
     assert_eq!(exporter("otlp_grpc", named).statuses, expected);
     // A key that asks for nothing.
@@ -366,9 +374,86 @@ fn statuses_are_named_alone_as_a_range_as_a_class_and_by_grpcs_names() {
 }
 
 #[test]
+fn a_word_for_a_status_may_have_a_least_time() {
+    let hour = Duration::from_secs(3600);
+    let named = "endpoint: https://a\n\
+                 statuses: { 402: { hold: 1h }, 403: { hold_tenant: 1h }, 404: { hold_exporter: 1h }, 408: { retry: 1h }, \
+                 413: { split: 1h }, 420: { drop: 1h }, default: { dead_letter: 1h } }";
+    let mut expected = Statuses::default();
+    for (status, action) in [
+        (402, StatusAction::Hold(HoldScope::Stream)),
+        (403, StatusAction::Hold(HoldScope::Tenant)),
+        (404, StatusAction::Hold(HoldScope::Exporter)),
+        (408, StatusAction::Retry),
+        (413, StatusAction::Split),
+        (420, StatusAction::Drop),
+    ] {
+        expected.set(status..=status, TimedAction { action, least: hour }).unwrap();
+    }
+    expected.set_otherwise(TimedAction { action: StatusAction::DeadLetter, least: hour });
+    assert_eq!(exporter("otlp_http", named).statuses, expected);
+
+    let named = "endpoint: a:4317\nstatuses: { NOT_FOUND: { hold: 1h }, default: drop }";
+    let mut expected = Statuses::default();
+    let hold = TimedAction { action: StatusAction::Hold(HoldScope::Stream), least: hour };
+    expected.set_grpc(Code::NotFound, hold);
+    expected.set_otherwise(StatusAction::Drop);
+    assert_eq!(exporter("otlp_grpc", named).statuses, expected);
+}
+
+#[test]
+fn what_is_wrong_with_a_least_time_is_said_at_its_place() {
+    const WORDS: &str =
+        "`delivered`, `retry`, `hold`, `hold_tenant`, `hold_exporter`, `split`, `dead_letter` and `drop`";
+    const INSTEAD: &str =
+        "(write one word, such as `hold`, or one with its least time, such as `{ hold: 1h }`)";
+    let at = "exporters.otlp_http.statuses";
+    let keys = WORDS.trim_start_matches("`delivered`, ");
+    let wrong = [
+        ("402: hodl", format!("5:22 error: `hodl` is not a value of `402` (did you mean `hold`? the values are {WORDS})")),
+        ("402: tenant", format!("5:22 error: `tenant` is not a value of `402` (the values are {WORDS})")),
+        ("402: { hodl: 1h }", format!("5:24 error: unknown key `hodl` in `{at}.402`; did you mean `hold`?")),
+        ("402: { wait: 1h }", format!("5:24 error: unknown key `wait` in `{at}.402` (the keys here are {keys})")),
+        (
+            "402: { hold: 1h, retry: 1m }",
+            format!("5:22 error: `402` says several things of what becomes of a batch: `hold` and `retry` {INSTEAD}"),
+        ),
+        ("402: {}", format!("5:22 error: `402` says nothing of what becomes of a batch {INSTEAD}")),
+        (
+            "402: { hold: soon }",
+            "5:30 error: `soon` is not a duration (in `hold`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)"
+                .to_owned(),
+        ),
+        (
+            "402: { hold: }",
+            "5:24 error: `hold` has no least time (write `402: hold`, or a time, such as `{ hold: 1h }`)".to_owned(),
+        ),
+        (
+            "409: { delivered: 1h }",
+            "5:24 error: `delivered` has no least time: what counts as delivered does so at once (write `409: delivered`)"
+                .to_owned(),
+        ),
+        (
+            "default: delivered",
+            "5:17 warning: what is answered by any of `default` is lost and counts as delivered (name the statuses alone that mean \
+             that the upstream has the data, such as `409`)"
+                .to_owned(),
+        ),
+        ("defualt: drop", "5:17 error: `defualt` is not a status (did you mean `default`?)".to_owned()),
+    ];
+    for (written, message) in wrong {
+        assert_eq!(
+            said_of(&format!("endpoint: https://a\nstatuses: {{ {written} }}")).join("\n"),
+            message,
+            "{written}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_status_or_means_nothing_is_said_at_its_key() {
-    const WRITE: &str =
-        "(write a failure of HTTP such as `404`, a range such as `520-530` or a class such as `5xx`)";
+    const WRITE: &str = "(write a failure of HTTP such as `404`, a range such as `520-530`, a class such as `5xx`, or `default` for \
+                         all others)";
     let lines = [
         ("40x", "error: `40x` is not a status", WRITE),
         ("0404", "error: `0404` is not a status", WRITE),
@@ -409,8 +494,8 @@ fn what_is_no_status_or_means_nothing_is_said_at_its_key() {
         said_of("endpoint: https://a\nstatuses: { 202: delivered, 404: dead-letter }"),
         [
             "5:17 warning: `202` is delivered in any case (leave it out)",
-            "5:38 error: `dead-letter` is not a value of `404` (did you mean `dead_letter`? the values are `delivered`, `retry`, `divide`, `hold` and \
-             `dead_letter`)",
+            "5:38 error: `dead-letter` is not a value of `404` (did you mean `dead_letter`? the values are `delivered`, `retry`, `hold`, \
+             `hold_tenant`, `hold_exporter`, `split`, `dead_letter` and `drop`)",
         ]
     );
     assert_eq!(

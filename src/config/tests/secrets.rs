@@ -200,7 +200,7 @@ mod property {
         "    tls: { ca_file: @, insecure: @, server_name_override: @, key_pem: @ }",
         "    sending_queue: { queue_size: @, storage: @, batch: { min_size: @ } }",
         "    retry_on_failure: { initial_interval: @, multiplier: @, statuses: [@, 503] }",
-        "    statuses: { 404: @, 5xx: @ }",
+        "    statuses: { 404: @, 5xx: { hold: @ }, default: @ }",
         "    auth: { authenticator: @ }",
         "  file/local: { path: @, rotation: { max_megabytes: @ } }",
         "routes:",

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, advance, sleep};
 
 use super::*;
-use crate::export::{Outcome, TlsClientSettings};
+use crate::export::{HoldScope, Outcome, TlsClientSettings};
 use crate::net::{SimulatedListener, SimulatedNetwork, Soon, Transmission};
 
 const CLIENT_SECRET: &str = "cl1ent s3cr3t/ü";
@@ -184,7 +184,8 @@ impl AuthHeaders {
         let sent = Mutex::new(String::new());
         AuthHeaders::attempt(Some(self), async |header| {
             header.unwrap().value.to_str().unwrap().clone_into(&mut sent.lock());
-            Answer { code: code.into(), outcome: Outcome::Hold { after: None }, detail: String::new() }
+            let outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
+            Answer { code: code.into(), outcome, least: Duration::ZERO, detail: String::new() }
         })
         .await;
         sent.into_inner()
@@ -378,7 +379,7 @@ async fn grant_scopes_and_parameters_stand_in_the_form() {
 
 #[tokio::test(start_paused = true)]
 async fn what_keeps_a_token_away_is_said_as_it_is_and_without_secrets() {
-    const HOLD: Outcome = Outcome::Hold { after: None };
+    const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
     const RETRY: Outcome = Outcome::Retry { after: None };
     let with_secret = format!("{CLIENT_SECRET} of cl1ent%20s3cr3t%2F%C3%BC and p4rameter");
     let json = |error: &str, description: &str| {

@@ -35,7 +35,7 @@ use crate::export::upstream::proxy::{Proxies, Way};
 use crate::export::upstream::status::retry_after;
 use crate::export::upstream::tls::Tls;
 use crate::export::upstream::url::{UrlError, parse_url, shown};
-use crate::export::{Answer, Outcome, TransportError, error_message};
+use crate::export::{Answer, HoldScope, Outcome, TransportError, error_message};
 use crate::net::Network;
 
 /// Bytes of an answer that are read. A token is sent in a header with every request, so that a long one is of no use.
@@ -111,11 +111,11 @@ impl TokenError {
     /// What an attempt that can't be made without a token comes to.
     pub(super) fn answer(&self) -> Answer {
         let (code, outcome) = if self.refused {
-            ("token_refused", Outcome::Hold { after: None })
+            ("token_refused", Outcome::Hold { scope: HoldScope::Stream, after: None })
         } else {
             ("token", Outcome::Retry { after: None })
         };
-        Answer { code: code.into(), outcome, detail: self.detail.clone() }
+        Answer { code: code.into(), outcome, least: Duration::ZERO, detail: self.detail.clone() }
     }
 }
 

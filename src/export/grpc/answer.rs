@@ -1,6 +1,6 @@
 //! What the status of a call means for its batch (OTLP rules 13 to 19).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
@@ -11,8 +11,8 @@ use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
-use crate::export::upstream::status::{self, Statuses, counted_as_delivered, redirect, retry_after};
-use crate::export::{Answer, Outcome};
+use crate::export::upstream::status::{self, StatusMeaning, Statuses, reason_shown, redirect, retry_after};
+use crate::export::{Answer, HoldScope, Outcome};
 use crate::rpc::{Code, ENCODING, trailers};
 
 impl Answered {
@@ -23,7 +23,7 @@ impl Answered {
                 // Whatever it says, it is not to be asked for again (rule 5).
                 Err(error @ Unreadable::TooLong) if self.status == StatusCode::OK && self.is_grpc() => {
                     let (outcome, detail) = delivered(Err(error), "an answer", records, secrets);
-                    Answer { code: Code::Unknown.name().into(), outcome, detail }
+                    Answer { code: Code::Unknown.name().into(), outcome, least: Duration::ZERO, detail }
                 }
                 _ => self.judge_http(statuses, secrets),
             };
@@ -31,25 +31,27 @@ impl Answered {
         let code = trailers::code(end);
         if code == Code::Ok {
             let (outcome, detail) = delivered(self.partial_success(), "OK", records, secrets);
-            return Answer { code: code.name().into(), outcome, detail };
+            return Answer { code: code.name().into(), outcome, least: Duration::ZERO, detail };
         }
         let after = trailers::retry_info(end).map(|info| info.delay());
-        let outcome = statuses.outcome_of_grpc(code, after).unwrap_or(match code {
+        let meaning = statuses.of_grpc(code, after).unwrap_or_else(|| match code {
             // What some servers say of a message that is larger than they take; other messages are worth a retry.
-            Code::OutOfRange if bytes > MAX_MESSAGE => Outcome::Bad,
-            code if code.is_retryable() => Outcome::Retry { after },
-            Code::ResourceExhausted if after.is_some() => Outcome::Retry { after },
+            Code::OutOfRange if bytes > MAX_MESSAGE => Outcome::Bad.into(),
+            code if code.is_retryable() => Outcome::Retry { after }.into(),
+            Code::ResourceExhausted if after.is_some() => Outcome::Retry { after }.into(),
             // Without RetryInfo it is no passing trouble, and mostly the size: smaller pieces may pass.
-            Code::ResourceExhausted | Code::InvalidArgument => Outcome::Bad,
+            Code::ResourceExhausted | Code::InvalidArgument => Outcome::Bad.into(),
             // The destination is wrong, not the data.
-            Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => Outcome::Hold { after },
-            _ => Outcome::Refused,
+            Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => {
+                Outcome::Hold { scope: HoldScope::Stream, after }.into()
+            }
+            _ => statuses.otherwise(after),
         });
         let (name, message) = (code.name(), trailers::message(end));
         let reason = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
-        let is_delivered = matches!(outcome, Outcome::Delivered { .. });
-        let detail = if is_delivered { counted_as_delivered(&reason) } else { reason };
-        Answer { code: name.into(), outcome, detail: secrets.clean(&detail) }
+        let StatusMeaning { outcome, least } = meaning;
+        let detail = secrets.clean(&reason_shown(reason, outcome));
+        Answer { code: name.into(), outcome, least, detail }
     }
 
     /// The partial success in the message of a call that has ended well.
@@ -68,20 +70,21 @@ impl Answered {
     /// An answer without a status of gRPC is a proxy's, or no gRPC server's at all ("HTTP to gRPC Status Code Mapping").
     fn judge_http(self, statuses: &Statuses, secrets: &Secrets) -> Answer {
         let (status, is_grpc) = (self.status, self.is_grpc());
-        let outcome = match status {
+        let StatusMeaning { outcome, least } = match status {
             // A call that began to be answered and ended without a word.
-            StatusCode::OK if is_grpc => Outcome::Retry { after: None },
-            status if status.is_success() => Outcome::Hold { after: None },
-            status => statuses.outcome(status, retry_after(&self.headers, SystemTime::now())),
+            StatusCode::OK if is_grpc => Outcome::Retry { after: None }.into(),
+            status if status.is_success() => Outcome::Hold { scope: HoldScope::Stream, after: None }.into(),
+            status => statuses.of_http(status, retry_after(&self.headers, SystemTime::now())),
         };
-        let detail = match (status, is_grpc) {
-            _ if matches!(outcome, Outcome::Delivered { .. }) => counted_as_delivered(&status.to_string()),
+        let reason = match (status, is_grpc) {
+            _ if matches!(outcome, Outcome::Delivered { .. }) => status.to_string(),
             (StatusCode::OK, true) => "the call ended without a status".to_owned(),
             _ => redirect(status, &self.headers).unwrap_or_else(|| {
                 format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?")
             }),
         };
-        Answer { code: status::code(status), outcome, detail: secrets.clean(&detail) }
+        let detail = secrets.clean(&reason_shown(reason, outcome));
+        Answer { code: status::code(status), outcome, least, detail }
     }
 }
 
@@ -93,7 +96,6 @@ fn decompressed(message: &AnswerBody, named: &str) -> Result<AnswerBody, Unreada
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD as BASE64;
@@ -104,6 +106,8 @@ mod tests {
     use crate::export::StatusAction;
     use crate::rpc::{RetryInfo, Status};
     use crate::stream::Budget;
+
+    const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
 
     const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
@@ -175,7 +179,7 @@ mod tests {
         }
         assert_eq!(judged(Code::InvalidArgument, &[]).outcome, Outcome::Bad);
         for code in [Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented] {
-            assert_eq!(judged(code, &[]).outcome, Outcome::Hold { after: None }, "{code:?}");
+            assert_eq!(judged(code, &[]).outcome, HOLD, "{code:?}");
         }
     }
 
@@ -186,10 +190,10 @@ mod tests {
             let answer = answer.judge(&Statuses::default(), 10, 100, &Secrets::default());
             let word = match answer.outcome {
                 Outcome::Retry { .. } => "retry",
-                Outcome::Bad => "divide",
-                Outcome::Hold { .. } => "hold",
+                Outcome::Bad => "split",
+                Outcome::Hold { scope: HoldScope::Stream, .. } => "hold",
                 Outcome::Refused => "dead_letter",
-                delivered @ Outcome::Delivered { .. } => panic!("{number}: {delivered:?}"),
+                other => panic!("{number}: {other:?}"),
             };
             (answer.code.into_owned(), word)
         })
@@ -230,7 +234,7 @@ mod tests {
             assert_eq!(alert.is_match(&name), word == "hold", "{name}");
         }
         for status in (300..600).filter_map(|status| StatusCode::from_u16(status).ok()) {
-            let holds = matches!(Statuses::default().outcome(status, None), Outcome::Hold { .. });
+            let holds = matches!(Statuses::default().of_http(status, None).outcome, Outcome::Hold { .. });
             assert_eq!(alert.is_match(&status::code(status)), holds, "{status}");
         }
     }
@@ -278,7 +282,7 @@ mod tests {
             answered.judge(&Statuses::default(), 10, 100, &Secrets::default()).outcome
         };
         assert_eq!(outcome(200, &grpc), Outcome::Delivered { rejected: 0, warning: true });
-        assert_eq!(outcome(200, &[("content-type", "text/html")]), Outcome::Hold { after: None });
+        assert_eq!(outcome(200, &[("content-type", "text/html")]), HOLD);
         assert_eq!(outcome(503, &[]), Outcome::Retry { after: None });
         assert_eq!(outcome(503, &grpc), Outcome::Retry { after: None });
     }
@@ -294,10 +298,10 @@ mod tests {
         let after = Some(Duration::from_secs(7));
         assert_eq!(outcome(503, &[("retry-after", "7")]), Outcome::Retry { after });
         for status in [204, 301, 307, 401, 403, 404, 405, 407, 415, 501] {
-            assert_eq!(outcome(status, &[]), Outcome::Hold { after: None }, "{status}");
+            assert_eq!(outcome(status, &[]), HOLD, "{status}");
         }
         assert_eq!(outcome(413, &[]), Outcome::Bad);
-        assert_eq!(outcome(200, &[("content-type", "text/html")]), Outcome::Hold { after: None });
+        assert_eq!(outcome(200, &[("content-type", "text/html")]), HOLD);
         assert_eq!(outcome(200, &[("content-type", "application/grpc")]), Outcome::Retry { after: None });
         assert_eq!(outcome(500, &[]), Outcome::Refused);
     }
@@ -305,10 +309,10 @@ mod tests {
     #[test]
     fn statuses_of_grpc_and_of_http_can_be_named() {
         let mut statuses = Statuses::default();
-        statuses.set_grpc(Code::NotFound, StatusAction::Hold);
+        statuses.set_grpc(Code::NotFound, StatusAction::Hold(HoldScope::Stream));
         statuses.set_grpc(Code::Unavailable, StatusAction::DeadLetter);
         statuses.set_grpc(Code::AlreadyExists, StatusAction::Delivered);
-        statuses.set(503..=503, StatusAction::Divide).unwrap();
+        statuses.set(503..=503, StatusAction::Split).unwrap();
         statuses.set(409..=409, StatusAction::Delivered).unwrap();
         let judge = |answered: Answered| answered.judge(&statuses, 10, 100, &Secrets::default());
         let of = |code: Code| {
@@ -316,7 +320,7 @@ mod tests {
             judge(answered(200, &[("grpc-status", &number), ("grpc-message", "why")], None))
         };
         let delivered = Outcome::Delivered { rejected: 0, warning: true };
-        assert_eq!(of(Code::NotFound).outcome, Outcome::Hold { after: None });
+        assert_eq!(of(Code::NotFound).outcome, HOLD);
         assert_eq!(of(Code::Unavailable).outcome, Outcome::Refused);
         assert_eq!(of(Code::Aborted).outcome, Outcome::Retry { after: None });
         let taken = of(Code::AlreadyExists);

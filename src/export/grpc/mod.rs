@@ -136,7 +136,12 @@ impl GrpcTransport {
     ) -> Option<Answer> {
         if batch.len() > MAX_REQUEST {
             let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
-            return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
+            return Some(Answer {
+                code: "oversize".into(),
+                outcome: Outcome::Bad,
+                least: Duration::ZERO,
+                detail,
+            });
         }
         keep_swept(&self.shared, IDLE / 2, |shared| (&*shared.destinations, &shared.tls));
         // What waits for its header takes no place among the calls to the destination.
@@ -170,7 +175,12 @@ impl Shared {
             Ok(message) => message,
             Err(error) => {
                 let detail = format!("the batch can't be encoded: {error}");
-                return Answer { code: "encode".into(), outcome: Outcome::Refused, detail };
+                return Answer {
+                    code: "encode".into(),
+                    outcome: Outcome::Refused,
+                    least: Duration::ZERO,
+                    detail,
+                };
             }
         };
         let limit = self.settings.timeout;
@@ -339,7 +349,8 @@ impl Failure {
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
             Self::Call(error) => ("reset", format!("the call ended without an answer: {}", chain(&error))),
         };
-        Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
+        let (outcome, least) = (Outcome::Retry { after: None }, Duration::ZERO);
+        Answer { code: code.into(), outcome, least, detail: secrets.clean(&detail) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an upstream's answer means for the batch.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
@@ -15,7 +15,7 @@ use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{delivered, partial_success};
-use crate::export::upstream::status::{Statuses, code, counted_as_delivered, redirect, retry_after};
+use crate::export::upstream::status::{StatusMeaning, Statuses, code, reason_shown, redirect, retry_after};
 use crate::export::{Answer, Outcome};
 use crate::stream::Budget;
 
@@ -61,13 +61,11 @@ impl Reply<'_> {
         let code = code(self.status);
         if self.status.is_success() {
             let (outcome, detail) = self.delivered(records, secrets);
-            return Answer { code, outcome, detail };
+            return Answer { code, outcome, least: Duration::ZERO, detail };
         }
-        let outcome = statuses.outcome(self.status, retry_after(self.headers, now));
-        let reason = self.reason();
-        let is_delivered = matches!(outcome, Outcome::Delivered { .. });
-        let detail = if is_delivered { counted_as_delivered(&reason) } else { reason };
-        Answer { code, outcome, detail: secrets.clean(&detail) }
+        let StatusMeaning { outcome, least } = statuses.of_http(self.status, retry_after(self.headers, now));
+        let detail = secrets.clean(&reason_shown(self.reason(), outcome));
+        Answer { code, outcome, least, detail }
     }
 
     /// Full or partial success.

@@ -139,7 +139,12 @@ impl HttpTransport {
         if batch.len() > self.shared.max_request {
             let detail =
                 format!("{} bytes are more than the {} that are sent", batch.len(), self.shared.max_request);
-            return Some(Answer { code: "oversize".into(), outcome: Outcome::Bad, detail });
+            return Some(Answer {
+                code: "oversize".into(),
+                outcome: Outcome::Bad,
+                least: Duration::ZERO,
+                detail,
+            });
         }
         keep_swept(&self.shared, self.shared.sweep_pause(), |shared| (&*shared.destinations, &shared.tls));
         // What waits for its header takes no place among the requests to the destination.
@@ -183,7 +188,12 @@ impl Shared {
             Ok(body) => body,
             Err(error) => {
                 let detail = format!("the batch can't be encoded: {error}");
-                return Answer { code: "encode".into(), outcome: Outcome::Refused, detail };
+                return Answer {
+                    code: "encode".into(),
+                    outcome: Outcome::Refused,
+                    least: Duration::ZERO,
+                    detail,
+                };
             }
         };
         let deadline = Deadline::new(self.settings.timeout);
@@ -289,7 +299,8 @@ impl Failure {
                 ("reset", format!("the connection ended without an answer: {}", chain(&error)))
             }
         };
-        Answer { code: code.into(), outcome: Outcome::Retry { after: None }, detail: secrets.clean(&detail) }
+        let (outcome, least) = (Outcome::Retry { after: None }, Duration::ZERO);
+        Answer { code: code.into(), outcome, least, detail: secrets.clean(&detail) }
     }
 }
 

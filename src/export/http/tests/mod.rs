@@ -18,8 +18,8 @@ use http::HeaderName;
 use self::upstream::Upstream;
 use super::HttpTransport;
 use crate::export::{
-    Answer, Compression, Conditions, Encoding, ExporterKind, ExporterSettings, OtlpHttpSettings, Outcome,
-    RetrySettings, SecretTemplate, Statuses, TransportError,
+    Answer, Compression, Conditions, Encoding, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings,
+    Outcome, RetrySettings, SecretTemplate, Statuses, TransportError,
 };
 use crate::net::Network;
 use crate::otlp::Signal;
@@ -107,3 +107,4 @@ async fn answer_to(response: &str) -> Answer {
 const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: false };
 const WARNED: Outcome = Outcome::Delivered { rejected: 0, warning: true };
 const RETRY: Outcome = Outcome::Retry { after: None };
+const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
