@@ -411,7 +411,7 @@ fn what_is_wrong_with_a_least_time_is_said_at_its_place() {
     let keys = WORDS.trim_start_matches("`delivered`, ");
     let wrong = [
         ("402: hodl", format!("5:22 error: `hodl` is not a value of `402` (did you mean `hold`? the values are {WORDS})")),
-        ("402: tenant", format!("5:22 error: `tenant` is not a value of `402` (the values are {WORDS})")),
+        ("402: tenant", format!("5:22 error: `[redacted]` is not a value of `402` (the values are {WORDS})")),
         ("402: { hodl: 1h }", format!("5:24 error: unknown key `hodl` in `{at}.402`; did you mean `hold`?")),
         ("402: { wait: 1h }", format!("5:24 error: unknown key `wait` in `{at}.402` (the keys here are {keys})")),
         (
