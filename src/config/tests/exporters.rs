@@ -421,7 +421,7 @@ fn what_is_wrong_with_a_least_time_is_said_at_its_place() {
         ("402: {}", format!("5:22 error: `402` says nothing of what becomes of a batch {INSTEAD}")),
         (
             "402: { hold: soon }",
-            "5:30 error: `soon` is not a duration (in `hold`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)"
+            "5:30 error: `[redacted]` is not a duration (in `hold`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)"
                 .to_owned(),
         ),
         (
