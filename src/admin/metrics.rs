@@ -236,7 +236,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
             family.add(&[("exporter", exporter.name())], exporter.registry().recovered_records())
         })
     })?;
-    let gauges: [(&str, &str, Gauge); 4] = [
+    let gauges: [(&str, &str, Gauge); 3] = [
         ("sluice_pending_records", "Records that have not ended", |exporter| {
             exporter.registry().pending_records() as f64
         }),
@@ -245,11 +245,6 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }),
         ("sluice_oldest_pending_seconds", "Age of the oldest entry that has not ended", |exporter| {
             exporter.registry().oldest().map_or(0.0, |since| since.elapsed().as_secs_f64())
-        }),
-        ("sluice_held_streams", "Streams that are held", |exporter| {
-            let mut held: usize = 0;
-            exporter.registry().for_each(|stream| held += usize::from(stream.is_held()));
-            held as f64
         }),
     ];
     for (name, help, value) in gauges {
@@ -260,6 +255,16 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
                 .try_for_each(|exporter| family.add(&[("exporter", exporter.name())], value(exporter)))
         })?;
     }
+    page.gauges("sluice_held_streams", "Streams that are held", |family| {
+        for exporter in exporters {
+            let mut held: usize = 0;
+            exporter.registry().for_each(|stream| held += usize::from(stream.is_held()));
+            if held > 0 {
+                family.add(&[("exporter", exporter.name())], held as f64)?;
+            }
+        }
+        Ok(())
+    })?;
     let help = "Destinations (scheme, host, port) in use, by whether they are worth asking";
     page.gauges("sluice_destinations", help, |family| {
         for exporter in exporters {
