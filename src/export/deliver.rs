@@ -306,7 +306,7 @@ async fn settle<'e>(
         if exporter.is_suspended() {
             return Settled::Suspended;
         }
-        // One that is back has its data delivered again.
+        // A tenant whose row is back is given up no more: its data is delivered.
         if is_given_up(&exporter.tenants().table(), stream) {
             return Settled::Refused(TENANT_REMOVED.to_owned(), Cause::GivenUp);
         }

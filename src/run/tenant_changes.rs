@@ -21,7 +21,7 @@ use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant, Ten
 /// What a request may say of a row, in the order in which it is written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
 
-/// Of keys in a request that no row has, so many are told.
+/// How many unknown keys of a request are reported in its answer.
 const MOST_UNKNOWN: usize = 8;
 
 /// The name of a sender that is made without one.
@@ -360,7 +360,7 @@ impl Router {
                     | TenantChangeError::NoTable
             );
             if has_no_file {
-                // There may be a row still, until somebody has looked.
+                // The table may still have a row whose file is gone, until the directory is looked at.
                 registry.refresh(None).await;
             }
             if !(has_no_file && registry.give_up_gone(&id).await) {
@@ -521,7 +521,7 @@ fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChang
             Some(value) => row.set(field, value)?,
         }
     }
-    // Whoever reads the row says what is wrong with these. A few are enough for that: each is a change of the whole text.
+    // Unknown keys are written too, so that checking the row reports them. Only a few, as each one rewrites the whole text.
     let others = fields.iter().filter(|(field, _)| *field != "id" && !FIELDS.contains(&&***field));
     for (field, value) in others.take(MOST_UNKNOWN) {
         row.set(field, value)?;
@@ -555,7 +555,7 @@ fn rotate(
         return Err(TenantChangeError::FormerToken(present.name.to_string()));
     }
     let stem = former_stem(&sender.name);
-    // What an earlier change has left, and nobody can use any more, or nobody is to.
+    // Former tokens that have ended, or that an overlap of zero ends now.
     let is_over = |other: &Sender| {
         is_former_of(other, &sender.name)
             && (overlap.is_zero() || other.expires.is_some_and(|expires| expires <= now))
@@ -581,12 +581,12 @@ fn rotate(
     Ok(issued(&sender.name, former))
 }
 
-/// How the names begin of the senders that have the former tokens of one.
+/// The beginning of the names of those senders that keep the former tokens of the sender of this name.
 fn former_stem(name: &str) -> String {
     name.chars().take(LONGEST_STEM).collect::<String>() + FORMER
 }
 
-/// Whether a sender has a former token of the one of this name.
+/// Whether a sender keeps a former token of the sender of this name.
 fn is_former_of(sender: &Sender, name: &str) -> bool {
     let is_number = |rest: &str| rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok());
     let rest = sender.name.strip_prefix(&*former_stem(name));

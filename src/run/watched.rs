@@ -23,7 +23,7 @@ pub(super) struct Watched {
     other_paths: Arc<Mutex<OtherPaths>>,
     /// The paths that can't be followed, though there is a directory.
     unwatched: HashSet<Arc<Path>>,
-    /// Whether that there are some has been said.
+    /// Whether the warning about those has been logged.
     is_told: bool,
     /// When changes in those are seen, in words.
     otherwise: String,

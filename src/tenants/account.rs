@@ -48,7 +48,7 @@ impl TenantAccount {
         &self.row_changed
     }
 
-    /// Takes over what holds as long as there is no row any more, and ends [`TenantAccount::give_up`].
+    /// Notes whether the row holds the tenant, which counts on when the row goes, and ends [`TenantAccount::give_up`].
     pub(super) fn note_row(&self, row: TableRow<'_>) {
         if let TableRow::Ready(tenant) = row {
             self.hold.store(tenant.hold, Ordering::Release);
