@@ -29,8 +29,7 @@ impl EntryRoutes {
         let of_row: Option<Vec<usize>> = tenant
             .and_then(|tenant| tenant.exporters.as_ref())
             .map(|names| names.iter().filter_map(|name| position(name)).collect());
-        let origin =
-            EntryOrigin { receiver, tenant: tenant.map(|tenant| &*tenant.id), exporters: of_row.as_deref() };
+        let origin = EntryOrigin { receiver, tenant, exporters: of_row.as_deref() };
         let hit = |found: Hit<'_>| {
             hit(found);
             Ok(())

@@ -404,7 +404,7 @@ fn place<'a>(
     let of_row = from.exporters(snapshot)?;
     let origin = EntryOrigin {
         receiver: Some(from.receiver),
-        tenant: from.tenant.map(|tenant| &*tenant.id),
+        tenant: from.tenant.map(|tenant| &**tenant),
         exporters: of_row.as_deref(),
     };
     SCRATCH.with_borrow_mut(|scratch| {

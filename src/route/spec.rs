@@ -2,7 +2,7 @@
 
 use super::Glob;
 use super::matcher::Matcher;
-use super::template::Template;
+use super::template::{Template, TemplateValue};
 
 /// One route.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub enum KeySpec {
 pub enum KeySource {
     /// Resource attributes; the first that is present.
     Attributes(Vec<String>),
-    /// A template over resource attributes, the tenant's id and the signal; never over the key itself.
+    /// A template over resource attributes, the tenant's row and the signal; never over the key itself.
     Template(Template),
 }
 
@@ -67,6 +67,18 @@ impl KeySource {
             Self::Template(template) => (&[], Some(template)),
         };
         names.iter().map(String::as_str).chain(template.into_iter().flat_map(Template::attributes))
+    }
+
+    /// The names of the values that it reads of the tenant's row, the id not counted.
+    pub fn row_values(&self) -> impl Iterator<Item = &str> {
+        let template = match self {
+            Self::Attributes(_) => None,
+            Self::Template(template) => Some(template),
+        };
+        template.into_iter().flat_map(Template::reads).filter_map(|read| match read {
+            TemplateValue::Tenant(name) if read.is_of_row() => Some(name.as_str()),
+            _ => None,
+        })
     }
 }
 

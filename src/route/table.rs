@@ -13,6 +13,7 @@ use super::{
     Unrouted, Values,
 };
 use crate::otlp::{self, Found, Signal, Value};
+use crate::tenants::Tenant;
 
 /// A routing key, or a part of one, is at most this many bytes.
 pub const LONGEST_KEY: usize = 512;
@@ -66,8 +67,8 @@ enum KeyReading {
 pub struct EntryOrigin<'o> {
     /// The receiver that it came by; `None` if that is not known, so that it may be any.
     pub receiver: Option<&'o str>,
-    /// The id of the tenant whose it is.
-    pub tenant: Option<&'o str>,
+    /// The tenant whose it is.
+    pub tenant: Option<&'o Tenant>,
     /// The positions of the exporters that it goes to in place of those of its route.
     pub exporters: Option<&'o [usize]>,
 }
@@ -198,7 +199,7 @@ struct Attributes<'a> {
     names: &'a [Box<str>],
     values: smallvec::SmallVec<[Text<'a>; 6]>,
     signal: Signal,
-    tenant: Option<&'a str>,
+    tenant: Option<&'a Tenant>,
 }
 
 impl Values for Attributes<'_> {
@@ -212,7 +213,9 @@ impl Values for Attributes<'_> {
         self.names.iter().position(|known| &**known == name).and_then(|at| self.values[at].get())
     }
     fn tenant(&self, name: &str) -> Option<&str> {
-        self.tenant.filter(|_| name == TENANT_ID)
+        let tenant = self.tenant?;
+        // Of several texts a key has the first, so that it doesn't depend on which of them an upstream takes.
+        if name == TENANT_ID { Some(&tenant.id) } else { tenant.values.text(name, 0) }
     }
 }
 
@@ -227,6 +230,7 @@ impl RouteTable {
             })
         };
         let mut asked: [Vec<usize>; 3] = Default::default();
+        let mut row_values: [Vec<String>; 3] = Default::default();
         let routes: Vec<Route> = routes
             .into_iter()
             .map(|spec| {
@@ -237,6 +241,13 @@ impl RouteTable {
                     for (signal, asked) in asked.iter_mut().enumerate() {
                         if spec.signals[signal] && !asked.contains(&at) {
                             asked.push(at);
+                        }
+                    }
+                }
+                for name in spec.key.sources().flat_map(KeySource::row_values) {
+                    for (signal, values) in row_values.iter_mut().enumerate() {
+                        if spec.signals[signal] && !values.iter().any(|known| known == name) {
+                            values.push(name.to_owned());
                         }
                     }
                 }
@@ -269,7 +280,10 @@ impl RouteTable {
                 }
             })
             .collect();
-        let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes));
+        let missing = Signal::ALL.map(|signal| {
+            let at = signal.index();
+            missing(signal, &asked[at], &attributes, &row_values[at])
+        });
         Self { attributes, routes, unrouted, asked, missing }
     }
 
@@ -342,9 +356,9 @@ impl RouteTable {
                 continue;
             }
             if let Some(tenants) = &route.tenants
-                && !origin.tenant.is_some_and(|id| tenants.iter().any(|glob| glob.matches(id)))
+                && !origin.tenant.is_some_and(|tenant| tenants.iter().any(|glob| glob.matches(&tenant.id)))
             {
-                miss(at, &|| Miss::Tenant(origin.tenant.map(ToOwned::to_owned)));
+                miss(at, &|| Miss::Tenant(origin.tenant.map(|tenant| tenant.id.to_string())));
                 continue;
             }
             let failed =
@@ -395,6 +409,9 @@ impl RouteTable {
             KeyReading::Attributes(positions) => positions.iter().filter_map(|at| unusable(*at)).collect(),
             KeyReading::Template(template) => {
                 let rendered = template.render(attributes, Place::Key);
+                let of_row =
+                    rendered.as_ref().err().filter(|error| error.is_of_row() && attributes.tenant.is_some());
+                let of_row = of_row.map(ToString::to_string);
                 let whole = rendered.ok().and_then(|key| as_key(&key).err()).map(|why| format!("it {why}"));
                 let nobodys = attributes.tenant.is_none()
                     && template.reads().any(|read| matches!(read, TemplateValue::Tenant(_)));
@@ -404,6 +421,7 @@ impl RouteTable {
                     .filter_map(position)
                     .filter_map(unusable)
                     .chain(nobodys)
+                    .chain(of_row)
                     .chain(whole)
                     .collect()
             }
@@ -414,7 +432,7 @@ impl RouteTable {
         &'a self,
         signal: Signal,
         resource: &'a [u8],
-        tenant: Option<&'a str>,
+        tenant: Option<&'a Tenant>,
     ) -> Result<Attributes<'a>, Unroutable> {
         let mut found: smallvec::SmallVec<[Found<'a>; 6]> =
             smallvec::smallvec![Found::Absent; self.attributes.len()];
@@ -436,7 +454,7 @@ impl Route {
     fn put_key(&self, attributes: &Attributes<'_>, key: &mut String) -> bool {
         key.clear();
         if let Some(tenant) = attributes.tenant {
-            put_tenant(key, tenant);
+            put_tenant(key, &tenant.id);
         }
         match &self.key {
             Key::Route => {
@@ -475,13 +493,20 @@ impl KeyReading {
     }
 }
 
-fn missing(signal: Signal, asked: &[usize], attributes: &[Box<str>]) -> Box<str> {
-    if asked.is_empty() {
-        return format!("no route takes {signal}").into();
-    }
-    let names: Vec<String> = asked.iter().map(|at| format!("`{}`", attributes[*at])).collect();
-    format!("no route takes these {signal}: routes look at the resource attributes {}", names.join(", "))
-        .into()
+/// What to tell whose data no route takes: what routes look at.
+fn missing(signal: Signal, asked: &[usize], attributes: &[Box<str>], row_values: &[String]) -> Box<str> {
+    let list = |names: Vec<String>| names.join(", ");
+    let attributes = list(asked.iter().map(|at| format!("`{}`", attributes[*at])).collect());
+    let values = list(row_values.iter().map(|name| format!("`{name}`")).collect());
+    let looked_at = match (attributes.is_empty(), values.is_empty()) {
+        (true, true) => return format!("no route takes {signal}").into(),
+        (false, true) => format!("the resource attributes {attributes}"),
+        (true, false) => format!("the values {values} of the tenant's row"),
+        (false, false) => {
+            format!("the resource attributes {attributes} and the values {values} of the tenant's row")
+        }
+    };
+    format!("no route takes these {signal}: routes look at {looked_at}").into()
 }
 
 #[cfg(test)]

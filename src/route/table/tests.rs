@@ -7,6 +7,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::route::Glob;
+use crate::tenants::{TenantLimits, TenantValues};
 
 fn any(name: &str, value: Value) -> KeyValue {
     KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
@@ -40,6 +41,22 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
 
 fn by(names: &[&str]) -> KeySpec {
     KeySpec::One(KeySource::Attributes(names.iter().map(|name| (*name).to_owned()).collect()))
+}
+
+/// A row with these values.
+fn tenant(id: &str, values: &[(&str, &[&str])]) -> Tenant {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned().into()).collect();
+    Tenant {
+        id: id.into(),
+        place: "row".into(),
+        platform: None,
+        senders: Box::default(),
+        values: TenantValues::new(values.iter().map(|(name, all)| ((*name).into(), texts(all))).collect()),
+        exporters: None,
+        limits: TenantLimits::default(),
+        paused: false,
+        hold: false,
+    }
 }
 
 fn table(routes: Vec<RouteSpec>) -> RouteTable {
@@ -81,12 +98,16 @@ fn misses(table: &RouteTable, signal: Signal, attributes: &[(&str, &str)]) -> Ve
 }
 
 fn misses_of(table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String> {
+    misses_from(&EntryOrigin::default(), table, signal, resource)
+}
+
+fn misses_from(origin: &EntryOrigin<'_>, table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String> {
     let mut misses = Vec::new();
     table
         .route::<Unroutable>(
             signal,
             resource,
-            &EntryOrigin::default(),
+            origin,
             &mut String::new(),
             |_| Ok(()),
             |at, why| misses.push(format!("{}: {}", table.name(at), why())),
@@ -280,8 +301,9 @@ fn a_route_is_for_its_tenants_and_its_receivers() {
     outside.receivers = Some(vec!["otlp/outside".to_owned()]);
     outside.exporters = vec![0, 1];
     let table = table(vec![acme, outside]);
-    let from = |receiver, tenant, exporters| {
-        let origin = EntryOrigin { receiver, tenant, exporters };
+    let from = |receiver, tenant: Option<&str>, exporters| {
+        let tenant = tenant.map(|id| self::tenant(id, &[]));
+        let origin = EntryOrigin { receiver, tenant: tenant.as_ref(), exporters };
         ask_from(&origin, &table, Signal::Logs, &resource(&[])).expect("nothing conflicts").0
     };
     assert_eq!(from(Some("otlp"), Some("acme-1"), None), ["acme>0:\u{1}acme-1\u{1}acme-1"]);
@@ -291,6 +313,33 @@ fn a_route_is_for_its_tenants_and_its_receivers() {
     assert_eq!(from(Some("otlp/outside"), Some("globex"), None), outside);
     assert_eq!(from(None, None, None), ["outside>0:outside", "outside>1:outside"], "it may be any receiver");
     assert_eq!(from(None, Some("globex"), Some(&[3])), ["outside>3:\u{1}globex\u{1}outside"]);
+}
+
+#[test]
+fn a_key_reads_the_first_text_of_a_value_of_the_row_and_is_absent_without_it() {
+    let template = Template::parse("{{ tenant.zone }}-{{ tenant.id }}").expect("it is right");
+    let table = table(vec![route("zones", &[], KeySpec::One(KeySource::Template(template)))]);
+    let asked = |values: &[(&str, &[&str])]| {
+        let tenant = tenant("acme", values);
+        let origin = EntryOrigin { tenant: Some(&tenant), ..EntryOrigin::default() };
+        let hits = ask_from(&origin, &table, Signal::Logs, &resource(&[])).expect("nothing conflicts").0;
+        (hits, misses_from(&origin, &table, Signal::Logs, &resource(&[])))
+    };
+    let key = |text: &str| vec![format!("zones>0:\u{1}acme\u{1}{text}")];
+    assert_eq!(asked(&[("zone", &["eu", "us"])]).0, key("eu-acme"));
+    for (value, why) in [
+        (None, "the tenant's row has no value `zone`, which a template needs"),
+        (Some("a\nb"), "it holds control characters"),
+    ] {
+        let values = value.as_ref().map(|value| ("zone", std::slice::from_ref(value)));
+        let (hits, misses) = asked(values.as_slice());
+        assert_eq!((hits, misses), (vec![], vec![format!("zones: it has no key: {why}")]));
+    }
+    assert_eq!(misses(&table, Signal::Logs, &[]), ["zones: it has no key: the entry is no tenant's"]);
+    assert_eq!(
+        table.missing(Signal::Logs),
+        "no route takes these logs: routes look at the values `zone` of the tenant's row"
+    );
 }
 
 #[test]
