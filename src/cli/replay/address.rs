@@ -30,7 +30,7 @@ impl Replay {
             Encoding::Json => None,
         };
         let valid = split.filter(|split| split.cuts.is_empty() && !split.entries.is_empty());
-        let Some(mut split) = valid else {
+        let Some(split) = valid else {
             return Err(format!(
                 "it was cut out when it was received, before it had an exporter ({}): sent again as it is, it would be cut out \
                  again. Correct it, or the program that sends it, and post it to `/v1/{signal}` of a receiver",
@@ -39,7 +39,8 @@ impl Replay {
         };
         let mut addressed = AddressedParts::default();
         let mut rest: Option<LetterPart> = None;
-        for entry in &mut split.entries {
+        let parts = split.entries.into_iter().flat_map(|entry| self.routes.partition(signal, entry));
+        for entry in &mut parts.collect::<Vec<_>>() {
             match self.streams_of(letter, entry) {
                 Ok(streams) => {
                     for (exporter, stream) in streams {
@@ -93,7 +94,7 @@ impl Replay {
         let receiver = origin.map(|origin| origin.receiver.as_str());
         let routed = self.routes.route(
             signal,
-            entry.resource(),
+            entry,
             tenant.as_deref(),
             receiver,
             |hit| {
@@ -107,7 +108,7 @@ impl Replay {
         );
         if !routed.map_err(|error| error.to_string())? {
             let mut why = self.routes.routes.missing(signal).to_owned();
-            self.routes.routes.put_values(signal, entry.resource(), &mut why);
+            self.routes.routes.put_values(signal, entry, &mut why);
             return Err(why);
         }
         for (exporter, stream) in &streams {

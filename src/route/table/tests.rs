@@ -21,6 +21,21 @@ fn resource_of(attributes: Vec<KeyValue>) -> Vec<u8> {
     Resource { attributes, ..Resource::default() }.encode_to_vec()
 }
 
+/// A request of one entry that has nothing but this resource.
+fn request_of(resource: &[u8]) -> Vec<u8> {
+    let mut request = Vec::new();
+    let framed = otlp::frame_len(resource.len());
+    otlp::put_frame(&mut request, framed);
+    otlp::put_frame(&mut request, resource.len());
+    request.extend_from_slice(resource);
+    request
+}
+
+/// The one entry of a request.
+fn entry_in(signal: Signal, request: &[u8]) -> Entry<'_> {
+    otlp::split(signal, request).expect("it is framed").entries.remove(0)
+}
+
 fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
     RouteSpec {
         name: name.to_owned(),
@@ -28,6 +43,7 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
             .iter()
             .map(|(name, glob)| ((*name).to_owned(), Matcher::Glob(Glob::new(glob))))
             .collect(),
+        record_matches: Vec::new(),
         signals: [true; 3],
         tenants: None,
         receivers: None,
@@ -58,9 +74,10 @@ fn ask_from(
     resource: &[u8],
 ) -> Result<(Vec<String>, bool), Unroutable> {
     let mut hits = Vec::new();
+    let request = request_of(resource);
     let routed = table.route::<Unroutable>(
         signal,
-        resource,
+        &entry_in(signal, &request),
         origin,
         &mut "left over".to_owned(),
         |hit| {
@@ -82,10 +99,11 @@ fn misses(table: &RouteTable, signal: Signal, attributes: &[(&str, &str)]) -> Ve
 
 fn misses_of(table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String> {
     let mut misses = Vec::new();
+    let request = request_of(resource);
     table
         .route::<Unroutable>(
             signal,
-            resource,
+            &entry_in(signal, &request),
             &EntryOrigin::default(),
             &mut String::new(),
             |_| Ok(()),
@@ -258,7 +276,7 @@ fn what_is_there_but_of_no_use_is_not_called_absent() {
         ];
         assert_eq!(misses, expected);
         let mut text = String::new();
-        table.put_values(Signal::Logs, &resource, &mut text);
+        table.put_values(Signal::Logs, &entry_in(Signal::Logs, &request_of(&resource)), &mut text);
         assert_eq!(text, format!(" (k {why}, l absent)"));
     }
     let halves = "y".repeat(LONGEST_KEY / 2);
@@ -308,7 +326,8 @@ fn what_a_resource_without_a_route_has_is_shown_within_bounds() {
     let shown = |asked: &[&str], attributes: &[(&str, &str)]| {
         let table = table(vec![route("only", &[], by(asked))]);
         let mut text = String::new();
-        table.put_values(Signal::Logs, &resource(attributes), &mut text);
+        let request = request_of(&resource(attributes));
+        table.put_values(Signal::Logs, &entry_in(Signal::Logs, &request), &mut text);
         text
     };
     assert_eq!(shown(&["env", "zone"], &[("env", "test"), ("host", "h")]), " (env=`test`, zone absent)");
