@@ -234,12 +234,7 @@ impl Explanation {
     }
 
     /// An entry whose records agree in what routes look at.
-    fn part(
-        &self,
-        entry: &Entry<'_>,
-        tenant: Option<&Arc<Tenant>>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn part(&self, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>, out: &mut dyn Write) -> io::Result<()> {
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());
         let routes = &self.routes.routes;

@@ -106,9 +106,7 @@ impl<'a> KeyValue<'a> {
     fn of(bytes: &'a [u8]) -> Self {
         match plain::attribute(bytes) {
             Some((key, plain)) => Self { key, rest: Rest::Plain(plain) },
-            None => {
-                Self { key: of_number(bytes, 1).last().unwrap_or_default(), rest: Rest::Encoded(bytes) }
-            }
+            None => Self { key: of_number(bytes, 1).last().unwrap_or_default(), rest: Rest::Encoded(bytes) },
         }
     }
 

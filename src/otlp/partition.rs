@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
+use super::Signal;
 use super::piece::{Child, Header, Parts, Piece};
 use super::records::{RecordAttributes, Values, Visit};
 use super::schema::Message;
 use super::split::{Entry, rewritten};
-use super::Signal;
 
 /// Memory that it takes to tell where a part belongs, the sorting of them included.
 const PART_OVERHEAD: usize = size_of::<Whole<'_>>() * 3 / 2;

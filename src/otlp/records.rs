@@ -124,7 +124,8 @@ impl<'n> RecordAttributes<'n> {
             return self.over(outer, &own);
         }
         let events = messages(message, bytes, EVENT);
-        let inner = events.fold(own, |under, (event, bytes)| self.over(&under, &self.of_message(event, bytes)));
+        let inner =
+            events.fold(own, |under, (event, bytes)| self.over(&under, &self.of_message(event, bytes)));
         self.over(&inner, outer)
     }
 

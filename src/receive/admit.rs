@@ -225,16 +225,17 @@ impl Intake {
                     continue;
                 }
             };
-            let placed = place(&snapshot, signal, position, entry, from, &mut admission).map(|(streams, unfit)| {
-                // Not rejected, since another exporter has it; but whoever sends it should know.
-                if let Some(error) = unfit {
-                    remarks.add(Why::Unfit, 0, |text| {
-                        write!(text, "{entry_field}[{}]: {error}", entry.index)
-                            .expect("writing to a String can't fail");
-                    });
-                }
-                streams
-            });
+            let placed =
+                place(&snapshot, signal, position, entry, from, &mut admission).map(|(streams, unfit)| {
+                    // Not rejected, since another exporter has it; but whoever sends it should know.
+                    if let Some(error) = unfit {
+                        remarks.add(Why::Unfit, 0, |text| {
+                            write!(text, "{entry_field}[{}]: {error}", entry.index)
+                                .expect("writing to a String can't fail");
+                        });
+                    }
+                    streams
+                });
             if !matches!(placed, Ok(1..)) {
                 untaken.get_or_insert(entry.index);
             }

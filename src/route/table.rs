@@ -312,7 +312,8 @@ impl RouteTable {
         let (mut attributes, mut record_attributes) = (Vec::new(), Vec::new());
         let mut asked: [Asked; 3] = Default::default();
         for spec in &routes {
-            let conditions = spec.matches.iter().chain(&spec.record_matches).map(|(name, _)| (&**name, false));
+            let conditions =
+                spec.matches.iter().chain(&spec.record_matches).map(|(name, _)| (&**name, false));
             let keys = spec.key.sources().flat_map(KeySource::attributes).map(|name| (name, true));
             let on_records = spec.record_matches.iter().map(|(name, _)| name);
             let on_records = on_records.chain(spec.key.sources().flat_map(KeySource::record_attributes));
@@ -326,8 +327,10 @@ impl RouteTable {
                 signals().for_each(|signal| asked[signal].add_of_records(at, name));
             }
         }
-        let routes: Vec<Route> =
-            routes.into_iter().map(|spec| Route::new(spec, &mut attributes, &mut record_attributes)).collect();
+        let routes: Vec<Route> = routes
+            .into_iter()
+            .map(|spec| Route::new(spec, &mut attributes, &mut record_attributes))
+            .collect();
         let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes));
         Self { attributes, record_attributes, routes, unrouted, asked, missing }
     }
@@ -566,9 +569,9 @@ impl RouteTable {
         if asked.records.is_empty() {
             return Ok(smallvec::SmallVec::new());
         }
-        let mut record =
-            smallvec::smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
-        let found = RecordAttributes::new(&asked.record_names, is_usable).of_first_record(signal, &entry.bytes);
+        let mut record = smallvec::smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
+        let found =
+            RecordAttributes::new(&asked.record_names, is_usable).of_first_record(signal, &entry.bytes);
         for (at, found) in asked.records.iter().zip(found) {
             let name = || Unroutable::ConflictingOnRecord(self.record_attributes[*at].to_string());
             record[*at] = Text::of(found).ok_or_else(name)?;

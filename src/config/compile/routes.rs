@@ -7,8 +7,8 @@ use regex::Regex;
 use super::Context;
 use super::url::report_template;
 use crate::config::model::{
-    AttributeNames, Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver, RecordConditions,
-    RecordSource, Route, Signal as Written, TenantGlobs,
+    AttributeNames, Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver,
+    RecordConditions, RecordSource, Route, Signal as Written, TenantGlobs,
 };
 use crate::config::node::Node;
 use crate::config::problem::{Span, enumerated, nearest, quoted};
@@ -141,7 +141,8 @@ fn one(
     let signals = signals(route, node, context);
     let matching = node.near(&["match"]);
     let mut matches = matchers(&route.matches.resource, matching, context);
-    let (of_record, record_matches) = on_records(route.matches.record.as_ref(), matching.near(&["record"]), context);
+    let (of_record, record_matches) =
+        on_records(route.matches.record.as_ref(), matching.near(&["record"]), context);
     matches.extend(of_record.map(|matcher| ("record".to_owned(), matcher)));
     RouteSpec {
         name,
@@ -194,16 +195,21 @@ fn on_records(
         Some(RecordConditions::Attributes(values)) => values,
     };
     if values.is_empty() && !context.report.has_error_within(node.span) {
-        context
-            .report
-            .error(node.span, "`record` names no attribute")
-            .help("write an attribute of the records and what its value must be: `record: { tenant.id: \"*\" }`");
+        context.report.error(node.span, "`record` names no attribute").help(
+            "write an attribute of the records and what its value must be: `record: { tenant.id: \"*\" }`",
+        );
     }
     for entry in node.entries().iter().filter(|entry| ["regex", "not", "exists"].contains(&&*entry.key)) {
         context
             .report
-            .warn(entry.key_span, format!("{} is the name of an attribute of records here", quoted(&entry.key)))
-            .help(format!("for a rule about an attribute name it first: `record: {{ tenant.id: {{ {}: … }} }}`", entry.key));
+            .warn(
+                entry.key_span,
+                format!("{} is the name of an attribute of records here", quoted(&entry.key)),
+            )
+            .help(format!(
+                "for a rule about an attribute name it first: `record: {{ tenant.id: {{ {}: … }} }}`",
+                entry.key
+            ));
     }
     (None, matchers(values, node, context))
 }
@@ -465,7 +471,8 @@ fn whole_record_source(
         KeyPart::OfRecord(_) => None,
     };
     let source = RecordSource { record: names("record"), resource: names("resource") };
-    let nested = node.entries().iter().find(|entry| matches!(written.get(&entry.key), Some(KeyPart::OfRecord(_))));
+    let nested =
+        node.entries().iter().find(|entry| matches!(written.get(&entry.key), Some(KeyPart::OfRecord(_))));
     if let Some(nested) = nested {
         context
             .report
@@ -481,18 +488,20 @@ fn record_source(source: &RecordSource, node: &Node, context: &mut Context<'_>) 
     let mut names = |names: &AttributeNames, key: &str| {
         let (names, node) = (names.names(), node.near(&[key]));
         warn_of_unlikely_names(names, node, context);
-        check_names(names, node, "a template can't stand for an attribute of records, or instead of it", context);
+        check_names(
+            names,
+            node,
+            "a template can't stand for an attribute of records, or instead of it",
+            context,
+        );
         names.to_vec()
     };
     let Some(record) = source.record.as_ref().map(|record| names(record, "record")) else {
         if !context.report.has_error_within(node.span) {
-            context
-                .report
-                .error(node.span, "`resource` alone is nothing that records could override")
-                .help(
-                    "write the attribute itself for that of the resource, such as `key: tenant.id`, or both: \
+            context.report.error(node.span, "`resource` alone is nothing that records could override").help(
+                "write the attribute itself for that of the resource, such as `key: tenant.id`, or both: \
                      `{ record: tenant.id, resource: tenant.id }`",
-                );
+            );
         }
         return None;
     };

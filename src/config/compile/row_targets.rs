@@ -105,9 +105,10 @@ impl TenantRoute {
             KeySpec::Parts(parts) => parts.iter().map(|(name, _)| name.clone()).collect(),
             KeySpec::Route | KeySpec::One(_) => Vec::new(),
         };
-        let needs_attributes = route.key.sources().any(|source| {
-            source.attributes().next().is_some() || !source.record_attributes().is_empty()
-        });
+        let needs_attributes = route
+            .key
+            .sources()
+            .any(|source| source.attributes().next().is_some() || !source.record_attributes().is_empty());
         Self {
             tenants: route.tenants.clone(),
             signals: route.signals,

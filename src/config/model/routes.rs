@@ -147,7 +147,9 @@ impl Key {
     /// The parts, if the key is none but an attribute of records, or is meant to be.
     pub(in crate::config) fn record_source(&self) -> Option<&BTreeMap<String, KeyPart>> {
         match self {
-            Self::Parts(parts) if parts.contains_key("record") || parts.contains_key("resource") => Some(parts),
+            Self::Parts(parts) if parts.contains_key("record") || parts.contains_key("resource") => {
+                Some(parts)
+            }
             Self::One(_) | Self::FirstOf(_) | Self::Parts(_) => None,
         }
     }

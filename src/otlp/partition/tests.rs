@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::otlp::{arbitrary, frame_len, oracle, put_frame, split, Value};
+use crate::otlp::{Value, arbitrary, frame_len, oracle, put_frame, split};
 
 fn is_usable(value: Value<'_>) -> bool {
     !matches!(value, Value::Text("") | Value::Other)
@@ -73,7 +73,8 @@ fn an_entry_becomes_one_for_each_combination_in_the_order_in_which_they_appear()
 #[test]
 fn an_entry_whose_records_agree_stays_as_it_is_and_takes_no_memory() {
     let same = request(vec![scope("one", vec![record("a", Some("x")), record("b", Some("x"))])]);
-    let none = request(vec![scope("one", vec![record("a", None), record("b", Some(""))]), scope("two", vec![])]);
+    let none =
+        request(vec![scope("one", vec![record("a", None), record("b", Some(""))]), scope("two", vec![])]);
     for request in [same, none, request(vec![])] {
         assert_eq!(partitioned(&request, &mut |_| panic!("it takes nothing")).unwrap(), [""; 0]);
     }
@@ -127,8 +128,7 @@ proptest! {
 
 /// Requests in which many records have the attributes `a` and `b`.
 fn any_request() -> impl Strategy<Value = (Signal, Vec<u8>)> {
-    prop::sample::select(&Signal::ALL[..])
-        .prop_flat_map(|signal| (Just(signal), arbitrary::request_with_keys(signal)))
+    prop::sample::select(&Signal::ALL[..]).prop_flat_map(|signal| (Just(signal), arbitrary::request(signal)))
 }
 
 #[test]

@@ -54,7 +54,8 @@ fn span_of(own: &[(&str, &str)], events: &[&[(&str, &str)]], of_scope: &[(&str, 
     };
     let spans = ScopeSpans { scope: scope(of_scope), spans: vec![span], ..ScopeSpans::default() };
     let resource = Resource { attributes: attributes(&[("k", "resource")]), ..Resource::default() };
-    let entry = ResourceSpans { resource: Some(resource), scope_spans: vec![spans], ..ResourceSpans::default() };
+    let entry =
+        ResourceSpans { resource: Some(resource), scope_spans: vec![spans], ..ResourceSpans::default() };
     first(Signal::Traces, &entry)
 }
 
@@ -149,8 +150,8 @@ fn a_metric_that_states_its_data_twice_has_what_all_its_points_have() {
         let metrics = [&[0x12, metric.len() as u8][..], &metric].concat();
         let entry = [&[0x12, metrics.len() as u8][..], &metrics].concat();
         let names = ["k".into()];
-        RecordAttributes::new(&names, is_usable).of_first_record(Signal::Metrics, &entry) ==
-            [Found::Conflicting].into_iter().collect::<Values<'_>>()
+        RecordAttributes::new(&names, is_usable).of_first_record(Signal::Metrics, &entry)
+            == [Found::Conflicting].into_iter().collect::<Values<'_>>()
     };
     assert!(both("a", "b"));
     assert!(!both("a", "a"));

@@ -23,7 +23,8 @@ impl RouteTable {
     /// Every such attribute of an entry, in the order in which routes name them.
     pub fn record_hints(&self, signal: Signal, entry: &Entry<'_>) -> Vec<RecordHint> {
         let asked = &self.asked[signal.index()];
-        let only_on_resources = |known: &&AskedAttribute| !asked.record_names.contains(&self.attributes[known.at]);
+        let only_on_resources =
+            |known: &&AskedAttribute| !asked.record_names.contains(&self.attributes[known.at]);
         let asked: Vec<AskedAttribute> = asked.resource.iter().filter(only_on_resources).copied().collect();
         let names: Vec<Box<str>> = asked.iter().map(|asked| self.attributes[asked.at].clone()).collect();
         let mut on_resource = vec![Found::Absent; names.len()];
