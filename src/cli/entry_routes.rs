@@ -15,9 +15,17 @@ pub(super) struct EntryRoutes {
 }
 
 impl EntryRoutes {
-    /// What a receiver makes of an entry whose records differ, as [`RouteTable::partition`]: else the entry itself.
-    pub(super) fn partition<'a>(&self, signal: Signal, entry: Entry<'a>) -> Vec<Entry<'a>> {
-        let parts = self.routes.partition(signal, &entry, &mut |_| true).expect("there is always room");
+    /// What a receiver makes of an entry whose records go different ways, as [`RouteTable::partition`]; else the entry itself.
+    pub(super) fn partition<'a>(
+        &self,
+        signal: Signal,
+        entry: Entry<'a>,
+        tenant: Option<&Tenant>,
+        receiver: Option<&str>,
+    ) -> Vec<Entry<'a>> {
+        let origin = EntryOrigin { receiver, tenant: tenant.map(|tenant| &*tenant.id), exporters: None };
+        let parts =
+            self.routes.partition(signal, &entry, &origin, &mut |_| true).expect("there is always room");
         parts.unwrap_or_else(|| vec![entry])
     }
 

@@ -223,7 +223,9 @@ impl Explanation {
             }
             not_taken => return writeln!(out, "  not taken: {not_taken}"),
         };
-        let parts = self.routes.partition(self.signal, entry.clone());
+        let receiver = self.receiver.as_deref();
+        let parts =
+            self.routes.partition(self.signal, entry.clone(), tenant.map(|tenant| &**tenant), receiver);
         for (nth, part) in parts.iter().enumerate() {
             if parts.len() > 1 {
                 writeln!(out, "  part {} of {}, by its records: {}", nth + 1, parts.len(), size(part))?;

@@ -159,7 +159,9 @@ impl Intake {
             return unread(reservation, caller, omitted, Lacking::Memory(overhead + copied));
         }
         overhead += copied;
-        match partition(&snapshot.routes, signal, &mut split.entries, &mut owners, &mut reservation) {
+        let receiver = caller.receiver();
+        match partition(&snapshot.routes, signal, receiver, &mut split.entries, &mut owners, &mut reservation)
+        {
             Ok(bytes) => overhead += bytes,
             Err(lacking) if lacking + reservation.bytes() > budget.limit() => {
                 let records = otlp::count_request(signal, &body);

@@ -7,15 +7,16 @@ use super::caller::printable;
 use super::owner::Owner;
 use crate::notice;
 use crate::otlp::{Entry, NoRoom, Signal};
-use crate::route::{Overridden, RouteTable};
+use crate::route::{EntryOrigin, Overridden, RouteTable};
 use crate::stream::Reservation;
 
-/// Puts in place of each entry that somebody can own the entries that routes make of it; their owners go along. What that takes
+/// Puts in place of each entry that somebody can own those that routes make of it; their owners go along. What that takes
 /// of memory is added to the reservation, and returned. If there is not enough, nothing is reserved, and the error is what was asked
 /// for.
 pub(super) fn partition<'t>(
     routes: &RouteTable,
     signal: Signal,
+    receiver: &str,
     entries: &mut SmallVec<[Entry<'_>; 4]>,
     owners: &mut SmallVec<[Owner<'t>; 4]>,
     reservation: &mut Reservation,
@@ -30,10 +31,17 @@ pub(super) fn partition<'t>(
             asked += bytes as u64;
             reservation.grow(bytes as u64)
         };
-        let parts = match owner {
-            Owner::Nobody | Owner::Tenant(_) => routes.partition(signal, &entry, &mut room),
-            _ => Ok(None),
+        let tenant = match owner {
+            Owner::Nobody => None,
+            Owner::Tenant(tenant) => Some(&*tenant.id),
+            _ => {
+                owners.push(owner);
+                entries.push(entry);
+                continue;
+            }
         };
+        let origin = EntryOrigin { receiver: Some(receiver), tenant, exporters: None };
+        let parts = routes.partition(signal, &entry, &origin, &mut room);
         match parts {
             Ok(Some(parts)) => {
                 owners.extend(std::iter::repeat_n(owner, parts.len()));

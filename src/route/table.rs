@@ -9,7 +9,10 @@
 mod example;
 mod record_hints;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+
+use smallvec::{SmallVec, smallvec};
 
 pub use record_hints::RecordHint;
 
@@ -18,7 +21,7 @@ use super::{
     Glob, KeySource, KeySpec, Matcher, Place, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue,
     Unrouted, Values,
 };
-use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Signal, Value};
+use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Room, Signal, Value};
 
 /// A routing key, or a part of one, is at most this many bytes.
 pub const LONGEST_KEY: usize = 512;
@@ -269,13 +272,16 @@ fn is_usable(value: Value<'_>) -> bool {
     Text::from(value).get().is_some()
 }
 
-/// The attributes of one entry, by position in the table.
+/// Values of attributes, by position in the table.
+type Texts<'a> = SmallVec<[Text<'a>; 6]>;
+
+/// The attributes of one entry.
 struct Attributes<'a> {
     names: &'a [Box<str>],
     /// Of its resource.
-    values: smallvec::SmallVec<[Text<'a>; 6]>,
+    values: Texts<'a>,
     /// Of its first record.
-    record: smallvec::SmallVec<[Text<'a>; 2]>,
+    record: Texts<'a>,
     signal: Signal,
     tenant: Option<&'a str>,
 }
@@ -374,27 +380,68 @@ impl RouteTable {
             }
             text.push_str(whose);
         }
-        if count > 0 {
-            text.push_str(if count > SHOWN_VALUES { ", …)" } else { ")" });
+        if count > SHOWN_VALUES {
+            text.push_str(", …");
         }
-        for hint in self.record_hints(signal, entry).into_iter().filter(RecordHint::is_missing_on_resource) {
+        for hint in self.record_hints(signal, entry).iter().filter(|hint| hint.is_missing_on_resource()) {
             write!(text, "; {hint}").expect("writing to a String can't fail");
+        }
+        if count > 0 {
+            text.push(')');
         }
     }
 
-    /// Divides an entry into one for each combination of what its records have of the attributes that its signal's routes look at
-    /// there. `None` where no route does, or where there is one combination; else as [`otlp::partition`].
+    /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
+    /// [`otlp::partition`]. `None` where all go to the same.
     pub fn partition(
         &self,
         signal: Signal,
         entry: &Entry<'_>,
-        room: &mut dyn FnMut(usize) -> bool,
+        origin: &EntryOrigin<'_>,
+        room: &mut Room<'_>,
     ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
         let names = &self.asked[signal.index()].record_names;
+        // A resource that conflicts with itself is not routed, whatever its records say.
+        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
         if names.is_empty() {
             return Ok(None);
         }
-        otlp::partition(signal, entry, &RecordAttributes::new(names, is_usable), room)
+        let mut ways: HashMap<String, u32> = HashMap::new();
+        let mut way_of = |found: &[Found<'_>], room: &mut Room<'_>| {
+            let way = self.way(signal, &values, found, origin);
+            if let Some(known) = ways.get(&way) {
+                return Some(*known);
+            }
+            let next = ways.len() as u32;
+            room(way.len()).then(|| *ways.entry(way).or_insert(next))
+        };
+        otlp::partition(signal, entry, &RecordAttributes::new(names, is_usable), &mut way_of, room)
+    }
+
+    /// A text that is the same for records that go to the same streams, or are not routed for the same reason.
+    fn way(
+        &self,
+        signal: Signal,
+        values: &[Text<'_>],
+        found: &[Found<'_>],
+        origin: &EntryOrigin<'_>,
+    ) -> String {
+        let mut way = String::new();
+        let record = match self.texts_of_record(signal, found.iter().copied()) {
+            Ok(record) => record,
+            Err(conflicting) => return conflicting.to_string(),
+        };
+        let values = values.iter().copied().collect();
+        let attributes =
+            Attributes { names: &self.attributes, values, record, signal, tenant: origin.tenant };
+        // Whatever exporters these routes have.
+        let origin = EntryOrigin { exporters: Some(&[0]), ..*origin };
+        let hit = |hit: Hit<'_>| -> Result<(), std::convert::Infallible> {
+            write!(way, "{}\u{2}{}\u{2}", hit.route, hit.key).expect("writing to a String can't fail");
+            Ok(())
+        };
+        let Ok(_) = self.ask(&attributes, &origin, &mut String::new(), hit, |_, _| {});
+        way
     }
 
     /// Whether routes for the signal look at records.
@@ -415,10 +462,23 @@ impl RouteTable {
         entry: &Entry<'_>,
         origin: &EntryOrigin<'_>,
         scratch: &mut String,
+        hit: impl FnMut(Hit<'_>) -> Result<(), E>,
+        miss: impl FnMut(usize, &dyn Fn() -> Miss),
+    ) -> Result<bool, E> {
+        let attributes = self.find(signal, entry, origin.tenant).map_err(E::from)?;
+        self.ask(&attributes, origin, scratch, hit, miss)
+    }
+
+    /// Asks the routes, as [`RouteTable::route`], about an entry that has these attributes.
+    fn ask<E>(
+        &self,
+        attributes: &Attributes<'_>,
+        origin: &EntryOrigin<'_>,
+        scratch: &mut String,
         mut hit: impl FnMut(Hit<'_>) -> Result<(), E>,
         mut miss: impl FnMut(usize, &dyn Fn() -> Miss),
     ) -> Result<bool, E> {
-        let attributes = self.find(signal, entry, origin.tenant).map_err(E::from)?;
+        let signal = attributes.signal;
         let mut routed = false;
         for (at, route) in self.routes.iter().enumerate() {
             if !route.signals[signal.index()] {
@@ -457,11 +517,11 @@ impl RouteTable {
                 });
                 continue;
             }
-            if !route.put_key(&attributes, scratch) {
-                miss(at, &|| Miss::Key(self.why_no_key(route, &attributes)));
+            if !route.put_key(attributes, scratch) {
+                miss(at, &|| Miss::Key(self.why_no_key(route, attributes)));
                 continue;
             }
-            let overridden = self.overridden(route, &attributes);
+            let overridden = self.overridden(route, attributes);
             for &exporter in origin.exporters.unwrap_or(&route.exporters) {
                 hit(Hit { route: at, exporter, key: scratch.as_str(), overridden })?;
             }
@@ -547,32 +607,36 @@ impl RouteTable {
         entry: &'a Entry<'_>,
         tenant: Option<&'a str>,
     ) -> Result<Attributes<'a>, Unroutable> {
-        let mut found: smallvec::SmallVec<[Found<'a>; 6]> =
-            smallvec::smallvec![Found::Absent; self.attributes.len()];
+        let values = self.find_on_resource(entry)?;
+        let asked = &self.asked[signal.index()];
+        let record = if asked.records.is_empty() {
+            Texts::new()
+        } else {
+            let names = RecordAttributes::new(&asked.record_names, is_usable);
+            self.texts_of_record(signal, names.of_first_record(signal, &entry.bytes).into_iter())?
+        };
+        Ok(Attributes { names: &self.attributes, values, record, signal, tenant })
+    }
+
+    fn find_on_resource<'a>(&'a self, entry: &'a Entry<'_>) -> Result<Texts<'a>, Unroutable> {
+        let mut found: SmallVec<[Found<'a>; 6]> = smallvec![Found::Absent; self.attributes.len()];
         otlp::find(entry.resource(), &self.attributes, &mut found);
-        let mut values = smallvec::SmallVec::new();
+        let mut values = Texts::new();
         for (found, name) in found.into_iter().zip(&self.attributes) {
             let text = Text::of(found).ok_or_else(|| Unroutable::Conflicting(name.to_string()))?;
             values.push(text);
         }
-        let record = self.find_on_record(signal, entry)?;
-        Ok(Attributes { names: &self.attributes, values, record, signal, tenant })
+        Ok(values)
     }
 
-    /// What the first record of an entry has of the attributes that are looked at on records.
-    fn find_on_record<'a>(
-        &'a self,
+    /// What was found on a record, in the order in which routes for the signal ask for it, by position in the table.
+    fn texts_of_record<'a>(
+        &self,
         signal: Signal,
-        entry: &'a Entry<'_>,
-    ) -> Result<smallvec::SmallVec<[Text<'a>; 2]>, Unroutable> {
-        let asked = &self.asked[signal.index()];
-        if asked.records.is_empty() {
-            return Ok(smallvec::SmallVec::new());
-        }
-        let mut record = smallvec::smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
-        let found =
-            RecordAttributes::new(&asked.record_names, is_usable).of_first_record(signal, &entry.bytes);
-        for (at, found) in asked.records.iter().zip(found) {
+        found: impl Iterator<Item = Found<'a>>,
+    ) -> Result<Texts<'a>, Unroutable> {
+        let mut record: Texts<'a> = smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
+        for (at, found) in self.asked[signal.index()].records.iter().zip(found) {
             let name = || Unroutable::ConflictingOnRecord(self.record_attributes[*at].to_string());
             record[*at] = Text::of(found).ok_or_else(name)?;
         }

@@ -139,7 +139,10 @@ pub(in crate::config) enum Key {
     /// Resource attributes of which the first that is present counts.
     FirstOf(Vec<String>),
     /// Several, each under a name; or, under `record` and `resource`, what a [`RecordSource`] has.
-    #[schemars(extend("x-key" = "part"))]
+    #[schemars(extend(
+        "x-key" = "part",
+        "additionalProperties" = { "$ref": "#/$defs/KeyPart", "x-shown": "name" },
+    ))]
     Parts(BTreeMap<String, KeyPart>),
 }
 

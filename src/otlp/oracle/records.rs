@@ -31,7 +31,9 @@ pub fn check_partition(signal: Signal, bytes: &[u8], names: &[String]) {
     for entry in &split.entries {
         let Some(before) = records(signal, entry, &names) else { continue };
         let attributes = RecordAttributes::new(&names, is_usable);
-        let parts = partition(signal, entry, &attributes, &mut |_| true).expect("there is room");
+        let mut ways = 0..;
+        let parts = partition(signal, entry, &attributes, &mut |_, _| ways.next(), &mut |_| true);
+        let parts = parts.expect("there is room");
         let mut combinations: Vec<&Vec<String>> = Vec::new();
         for record in &before {
             if !combinations.contains(&&record.combination) {

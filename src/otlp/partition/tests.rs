@@ -51,10 +51,22 @@ fn shown(entry: &Entry<'_>) -> String {
     shown.trim_end().to_owned()
 }
 
+/// Sends each combination a way of its own.
+fn each_its_own() -> impl FnMut(&[Found<'_>], &mut Room<'_>) -> Option<u32> {
+    let mut next = 0..;
+    move |_, _| next.next()
+}
+
 fn partitioned(request: &[u8], room: &mut dyn FnMut(usize) -> bool) -> Result<Vec<String>, NoRoom> {
     let entry = split(Signal::Logs, request).unwrap().entries.remove(0);
     let names = ["k".into()];
-    let parts = partition(Signal::Logs, &entry, &RecordAttributes::new(&names, is_usable), room)?;
+    let parts = partition(
+        Signal::Logs,
+        &entry,
+        &RecordAttributes::new(&names, is_usable),
+        &mut each_its_own(),
+        room,
+    )?;
     Ok(parts.into_iter().flatten().map(|part| format!("{}: {}", part.records, shown(&part))).collect())
 }
 
@@ -68,6 +80,30 @@ fn an_entry_becomes_one_for_each_combination_in_the_order_in_which_they_appear()
     let parts = partitioned(&request, &mut |_| true).unwrap();
     // What is of no use counts as absent, and a scope without records goes with the record before it.
     assert_eq!(parts, ["3: one(a c) empty() two(f)", "2: one(b) two(e)", "1: two(d)"]);
+}
+
+#[test]
+fn combinations_that_go_one_way_stay_together_in_order() {
+    let records = |values: &[&str]| values.iter().map(|value| record(value, Some(value))).collect();
+    let parts_of = |values: &[&str]| {
+        let request = request(vec![scope("one", records(values))]);
+        let entry = split(Signal::Logs, &request).unwrap().entries.remove(0);
+        let names = ["k".into()];
+        // By the first letter.
+        let mut ways = Vec::new();
+        let mut way_of = |found: &[Found<'_>], _: &mut Room<'_>| {
+            let [Found::Value(Value::Text(text))] = found else { panic!("{found:?}") };
+            let letter = text.chars().next();
+            let known = ways.iter().position(|known| *known == letter);
+            known.or_else(|| (ways.push(letter), Some(ways.len() - 1)).1).map(|way| way as u32)
+        };
+        let attributes = RecordAttributes::new(&names, is_usable);
+        let parts = partition(Signal::Logs, &entry, &attributes, &mut way_of, &mut |_| true).unwrap();
+        parts.map(|parts| parts.iter().map(shown).collect::<Vec<_>>())
+    };
+    assert_eq!(parts_of(&["a1", "a2", "a3"]), None);
+    let parts = parts_of(&["a1", "a2", "b1", "a3", "b2", "a1"]).unwrap();
+    assert_eq!(parts, ["one(a1 a2 a3 a1)", "one(b1 b2)"]);
 }
 
 #[test]
@@ -146,7 +182,8 @@ fn what_is_written_is_no_larger_than_what_was_asked_for() {
         last = bytes;
         true
     };
-    let parts = partition(Signal::Logs, &entry, &attributes, &mut room).unwrap().unwrap();
+    let parts =
+        partition(Signal::Logs, &entry, &attributes, &mut each_its_own(), &mut room).unwrap().unwrap();
     let written: usize = parts.iter().map(|part| frame_len(part.bytes.len())).sum();
     assert!(written <= last && last < written * 3, "{written} {last}");
 }
