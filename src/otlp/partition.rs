@@ -161,12 +161,11 @@ impl<'a> Visit<'a> for Sorting<'a, '_> {
     }
 
     fn part(&mut self, part: &Child<'a>, values: Option<Values<'a>>) -> ControlFlow<()> {
-        let way = match values.map(|values| self.ways.attributes.counted(values)) {
-            Some(values) => self.ways.of(values)?,
-            None => {
-                self.ways.ask(PART_OVERHEAD)?;
-                self.parts.last().map_or(0, |before| before.way)
-            }
+        let way = if let Some(values) = values {
+            self.ways.of(self.ways.attributes.counted(values))?
+        } else {
+            self.ways.ask(PART_OVERHEAD)?;
+            self.parts.last().map_or(0, |before| before.way)
         };
         let (container, records) = (self.innermost() as u32, part.records().unwrap_or_default());
         self.parts.push(Whole { way, container, records, raw: part.raw });

@@ -401,11 +401,11 @@ impl RouteTable {
         room: &mut Room<'_>,
     ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
         let names = &self.asked[signal.index()].record_names;
-        // A resource that conflicts with itself is not routed, whatever its records say.
-        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
         if names.is_empty() {
             return Ok(None);
         }
+        // A resource that conflicts with itself is not routed, whatever its records say.
+        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
         let mut ways: HashMap<String, u32> = HashMap::new();
         let mut way_of = |found: &[Found<'_>], room: &mut Room<'_>| {
             let way = self.way(signal, &values, found, origin);

@@ -179,13 +179,13 @@ fn effective(sources: &[&[KeyValue]], name: &str) -> String {
             .filter(|pair| pair.key == name)
             .map(|pair| pair.value.as_ref().and_then(|value| value.value.as_ref()))
             .collect();
-        let usable = |value: &Option<&Any>| {
+        let usable = |value: Option<&Any>| {
             matches!(value, Some(Any::StringValue(_) | Any::IntValue(_) | Any::BoolValue(_)))
         };
         match values[..] {
             [] => {}
-            [first, ref rest @ ..] if rest.iter().all(|value| *value == first && usable(value)) => {
-                if usable(&first) && first != Some(&Any::StringValue(String::new())) {
+            [first, ref rest @ ..] if rest.iter().all(|value| *value == first && usable(*value)) => {
+                if usable(first) && first != Some(&Any::StringValue(String::new())) {
                     counts = format!("{first:?}");
                 }
             }

@@ -377,8 +377,9 @@ fn hits_by_record(table: &RouteTable, request: &[u8]) -> Vec<Result<Vec<String>,
     parts.unwrap_or_else(|| vec![entry]).iter().map(hits).collect()
 }
 
-fn ok(hits: &[&str]) -> Result<Vec<String>, String> {
-    Ok(hits.iter().map(|hit| (*hit).to_owned()).collect())
+/// The hits of a part that is routed.
+fn hits_of(hits: &[&str]) -> Vec<String> {
+    hits.iter().map(|hit| (*hit).to_owned()).collect()
 }
 
 #[test]
@@ -389,7 +390,8 @@ fn what_a_record_has_overrides_the_resource_and_what_is_of_no_use_does_not() {
         &[&[("p", "1")], &[], &[("q", "2")], &[("p", "")], &[("p", &long), ("q", "0")], &[("p", "0")]];
     let request = logs(&[("p", "0")], records);
     // All but two end in the stream `0`: by the resource's, by `q`, and by their own.
-    let expected = [ok(&["keyed>1 over 0"]), ok(&["keyed>0"]), ok(&["keyed>2 over 0"])];
+    let expected =
+        [Ok(hits_of(&["keyed>1 over 0"])), Ok(hits_of(&["keyed>0"])), Ok(hits_of(&["keyed>2 over 0"]))];
     assert_eq!(hits_by_record(&table, &request), expected);
 }
 
@@ -397,7 +399,7 @@ fn what_a_record_has_overrides_the_resource_and_what_is_of_no_use_does_not() {
 fn without_a_resource_attribute_only_the_records_count() {
     let table = table(vec![route("keyed", &[], by_record(&["p"], &[])), route("rest", &[], KeySpec::Route)]);
     let request = logs(&[("p", "0")], &[&[("p", "1")], &[]]);
-    assert_eq!(hits_by_record(&table, &request), [ok(&["keyed>1"]), ok(&["rest>rest"])]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["keyed>1"])), Ok(hits_of(&["rest>rest"]))]);
 }
 
 #[test]
@@ -406,7 +408,7 @@ fn a_condition_on_records_holds_for_the_resource_where_a_record_has_nothing() {
     prod.record_matches = vec![("env".to_owned(), Matcher::Glob(Glob::new("prod")))];
     let table = table(vec![prod, route("rest", &[], KeySpec::Route)]);
     let request = logs(&[("zone", "a"), ("env", "prod")], &[&[], &[("env", "test")], &[("env", "prod")]]);
-    assert_eq!(hits_by_record(&table, &request), [ok(&["prod>prod"]), ok(&["rest>rest"])]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["prod>prod"])), Ok(hits_of(&["rest>rest"]))]);
 }
 
 #[test]
@@ -416,7 +418,7 @@ fn records_of_a_signal_are_only_told_apart_by_what_its_routes_look_at() {
     let table = table(vec![traces, route("logs", &[], KeySpec::Route)]);
     assert!(table.looks_at_records(Signal::Traces) && !table.looks_at_records(Signal::Logs));
     let request = logs(&[], &[&[("t", "1")], &[("t", "2")]]);
-    assert_eq!(hits_by_record(&table, &request), [ok(&["logs>logs"])]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["logs>logs"]))]);
 }
 
 #[test]
@@ -424,7 +426,7 @@ fn records_that_conflict_with_themselves_are_not_routed_and_take_no_other_along(
     let table = table(vec![route("keyed", &[], by_record(&["p"], &["p"]))]);
     let request = logs(&[], &[&[("p", "1")], &[("p", "1"), ("p", "2")]]);
     let conflicting = "the attribute `p` of its records occurs twice with different values".to_owned();
-    assert_eq!(hits_by_record(&table, &request), [ok(&["keyed>1"]), Err(conflicting)]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["keyed>1"])), Err(conflicting)]);
 }
 
 #[test]
