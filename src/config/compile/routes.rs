@@ -313,19 +313,15 @@ fn matcher(value: &MatchValue, node: &Node, context: &mut Context<'_>) -> Option
 fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
     match (&rule.regex, &rule.not, rule.exists) {
         (Some(text), None, None) => regex(text, node.near(&["regex"]), context),
-        (None, Some(not), None) => {
-            let inner = node.near(&["not"]);
-            let inner = match not {
-                Negated::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
-                Negated::AnyOf(texts) => any_of(texts, inner, context),
-                Negated::Rule(rule) => {
-                    if rule.regex.is_none() {
-                        no_rule(inner, context);
-                    }
-                    rule.regex.as_ref().and_then(|text| regex(text, inner.near(&["regex"]), context))
-                }
-            };
-            inner.map(|inner| Matcher::Not(Box::new(inner)))
+        (None, Some(not), None) => negated(not, node.near(&["not"]), context),
+        (Some(text), Some(not), None) => {
+            let regex = regex(text, node.near(&["regex"]), context);
+            let not = negated(not, node.near(&["not"]), context);
+            Some(Matcher::All(vec![regex?, not?]))
+        }
+        (None, Some(not), Some(true)) => {
+            let not = negated(not, node.near(&["not"]), context)?;
+            Some(Matcher::All(vec![Matcher::Exists(true), not]))
         }
         (None, None, Some(exists)) => Some(Matcher::Exists(exists)),
         (None, None, None) => {
@@ -335,11 +331,28 @@ fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matc
         _ => {
             context
                 .report
-                .error(node.span, "only one of `regex`, `not` and `exists` can be written for an attribute")
-                .help("keep one; a `regex` only matches where the attribute exists anyway");
+                .error(
+                    node.span,
+                    "`exists` can't stand beside a `regex`, and `exists: false` not beside anything",
+                )
+                .help("leave `exists` out; a `regex` only matches where the attribute exists anyway");
             None
         }
     }
+}
+
+fn negated(not: &Negated, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    let inner = match not {
+        Negated::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
+        Negated::AnyOf(texts) => any_of(texts, node, context),
+        Negated::Rule(rule) => {
+            if rule.regex.is_none() {
+                no_rule(node, context);
+            }
+            rule.regex.as_ref().and_then(|text| regex(text, node.near(&["regex"]), context))
+        }
+    };
+    inner.map(|inner| Matcher::Not(Box::new(inner)))
 }
 
 fn no_rule(node: &Node, context: &mut Context<'_>) {

@@ -110,7 +110,7 @@ fn templates<'a>(kind: &'a ExporterKind, node: &'a Node) -> Vec<(&'a Template, &
         ExporterKind::OtlpGrpc(grpc) => {
             (grpc.url.iter().map(|url| (url, node.near(&["endpoint"]))).collect(), &grpc.headers)
         }
-        ExporterKind::File(_) | ExporterKind::Debug(_) => return Vec::new(),
+        ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return Vec::new(),
     };
     let written = node.near(&["headers"]);
     let headers = headers.iter().map(|(name, template)| {

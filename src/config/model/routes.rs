@@ -69,11 +69,11 @@ pub(in crate::config) enum MatchValue {
     Glob(String),
     /// Globs of which one must match.
     AnyOf(Vec<String>),
-    /// Exactly one of `regex`, `not` and `exists`.
+    /// One of `regex`, `not` and `exists`; or `not` beside `regex` or `exists: true`.
     Rule(MatchRule),
 }
 
-/// Exactly one of `regex`, `not` and `exists`.
+/// One of `regex`, `not` and `exists`; or `not` beside `regex` or `exists: true`, which both must hold then.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct MatchRule {

@@ -134,8 +134,8 @@ fn mistakes_in_a_route_say_what_to_write() {
     assert_eq!(
         said_of("match: { a: { regex: x, exists: true } },"),
         [
-            "4:19 error: only one of `regex`, `not` and `exists` can be written for an attribute (keep one; a `regex` only \
-          matches where the attribute exists anyway)"
+            "4:19 error: `exists` can't stand beside a `regex`, and `exists: false` not beside anything (leave `exists` out; a \
+          `regex` only matches where the attribute exists anyway)"
         ]
     );
     assert_eq!(

@@ -59,6 +59,7 @@ impl Matcher {
             Self::AnyOf(globs) => globs.first().map(|glob| glob.example(filler)),
             Self::Regex(_) | Self::Exists(true) => Some(filler.to_owned()),
             Self::Exists(false) | Self::Not(_) => None,
+            Self::All(all) => all.iter().find_map(|one| one.example(filler)),
         }
     }
 }
