@@ -308,7 +308,7 @@ impl Values {
         let mut patterns = self.matching.iter();
         match (patterns.next(), patterns.next()) {
             (Some(pattern), None) => {
-                entries.push(Entry::new("regex", at, Node::of_text(pattern.clone(), at)))
+                entries.push(Entry::new("regex", at, Node::of_text(pattern.clone(), at)));
             }
             (Some(_), Some(_)) => return Err(several()),
             (None, _) => {}

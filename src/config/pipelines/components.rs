@@ -158,7 +158,7 @@ impl<'a> Components<'a> {
             let written = self.root.near(&["extensions"]).get(mention.name);
             match type_of(mention.name) {
                 "health_check" | "healthcheck" | "healthcheckv2" => {
-                    put(health(written, mention.span, report))
+                    put(health(written, mention.span, report));
                 }
                 "file_storage" | "headers_setter" => {}
                 r#type if Extension::TYPES.contains(&r#type) => {}

@@ -123,7 +123,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, NotExpressible> {
             tokens.push(Token::Sign(sign));
             rest = &rest[sign.len()..];
         } else {
-            return Err(not_understood(format!("the character {first:?}").replace('\'', "`")));
+            return Err(not_understood(&format!("the character {first:?}").replace('\'', "`")));
         }
         rest = rest.trim_start();
     }
@@ -211,7 +211,7 @@ impl<'t> Parser<'t> {
         if self.take(&Token::word("not")) {
             // As in OTTL, it stands before one comparison or one pair of parentheses.
             let inner = if self.take(&Token::word("not")) {
-                return Err(not_understood("`not not`".to_owned()));
+                return Err(not_understood("`not not`"));
             } else {
                 self.one()?
             };
@@ -226,7 +226,7 @@ impl<'t> Parser<'t> {
             let attribute = self.attribute()?;
             self.expect(",")?;
             let Some(Token::Text(pattern)) = self.next() else {
-                return Err(not_understood("what `IsMatch` matches with".to_owned()));
+                return Err(not_understood("what `IsMatch` matches with"));
             };
             self.expect(")")?;
             return Ok(Condition::Matches(attribute, pattern.clone()));
@@ -252,10 +252,10 @@ impl<'t> Parser<'t> {
             (Operand::Attribute(attribute), Operand::Value(value))
             | (Operand::Value(value), Operand::Attribute(attribute)) => (attribute, value),
             (Operand::Attribute(_), Operand::Attribute(_)) => {
-                return Err(not_understood("the comparison of two attributes".to_owned()));
+                return Err(not_understood("the comparison of two attributes"));
             }
             (Operand::Value(_), Operand::Value(_)) => {
-                return Err(not_understood("the comparison of two values".to_owned()));
+                return Err(not_understood("the comparison of two values"));
             }
         };
         let is_of_request = matches!(attribute, Attribute::Request(_));
@@ -280,8 +280,7 @@ impl<'t> Parser<'t> {
             }
             Some(Token::Number(number)) => {
                 self.next();
-                let whole: i64 =
-                    number.parse().map_err(|_| not_understood("a number that is not whole".to_owned()))?;
+                let whole: i64 = number.parse().map_err(|_| not_understood("a number that is not whole"))?;
                 Ok(Operand::Value(Some(whole.to_string())))
             }
             Some(Token::Word(word)) if ["true", "false"].contains(&word.as_str()) => {
@@ -305,15 +304,15 @@ impl<'t> Parser<'t> {
             ("attributes", About::Record)
             | ("log.attributes" | "span.attributes" | "datapoint.attributes", _) => Attribute::Record,
             ("request", About::Request) => Attribute::Request,
-            (other, _) => return Err(not_understood(shown(other))),
+            (other, _) => return Err(not_understood(&shown(other))),
         };
         self.expect("[")?;
         let Some(Token::Text(name)) = self.next() else {
-            return Err(not_understood("an attribute whose name is not a text".to_owned()));
+            return Err(not_understood("an attribute whose name is not a text"));
         };
         self.expect("]")?;
         if self.tokens.first() == Some(&Token::Sign("[")) {
-            return Err(not_understood("a value within an attribute".to_owned()));
+            return Err(not_understood("a value within an attribute"));
         }
         Ok(kind(name.clone()))
     }
@@ -329,18 +328,18 @@ fn shown(word: &str) -> String {
     if is_name(word) { format!("`{word}`") } else { format!("`{REDACTED}`") }
 }
 
-fn not_understood(what: String) -> NotExpressible {
+fn not_understood(what: &str) -> NotExpressible {
     NotExpressible { message: format!("the condition has what no route can express: {what}"), help: GRAMMAR }
 }
 
 fn unexpected(token: Option<&Token>) -> NotExpressible {
-    not_understood(match token {
-        None => "it ends too early".to_owned(),
-        Some(Token::Word(word)) => shown(word),
-        Some(Token::Sign(sign)) => format!("`{sign}`"),
-        Some(Token::Text(_)) => "a text where none can stand".to_owned(),
-        Some(Token::Number(_)) => "a number where none can stand".to_owned(),
-    })
+    match token {
+        None => not_understood("it ends too early"),
+        Some(Token::Word(word)) => not_understood(&shown(word)),
+        Some(Token::Sign(sign)) => not_understood(&format!("`{sign}`")),
+        Some(Token::Text(_)) => not_understood("a text where none can stand"),
+        Some(Token::Number(_)) => not_understood("a number where none can stand"),
+    }
 }
 
 #[cfg(test)]
@@ -366,20 +365,17 @@ mod tests {
     #[test]
     fn and_binds_closer_than_or_and_not_closer_than_both() {
         let a = || is("a", "1");
-        let b = || is("b", "2");
-        let c = || is("c", "3");
-        let [x, y, z] =
+        let both = || Condition::And(vec![is("b", "2"), is("c", "3")]);
+        let texts =
             ["attributes[\"a\"] == \"1\"", "attributes[\"b\"] == 2", "\"3\" == resource.attributes[\"c\"]"];
+        let [of_a, of_b, of_c] = texts;
+        assert_eq!(parsed(&format!("{of_a} or {of_b} and {of_c}")), Condition::Or(vec![a(), both()]));
         assert_eq!(
-            parsed(&format!("{x} or {y} and {z}")),
-            Condition::Or(vec![a(), Condition::And(vec![b(), c()])])
+            parsed(&format!("({of_a} or {of_b})and {of_c}")),
+            Condition::And(vec![Condition::Or(vec![a(), is("b", "2")]), is("c", "3")])
         );
-        assert_eq!(
-            parsed(&format!("({x} or {y})and {z}")),
-            Condition::And(vec![Condition::Or(vec![a(), b()]), c()])
-        );
-        assert_eq!(parsed(&format!("not {x} and {y}")), Condition::And(vec![not(a()), b()]));
-        assert_eq!(parsed(&format!("not ({x} and {y})")), not(Condition::And(vec![a(), b()])));
+        assert_eq!(parsed(&format!("not {of_a} and {of_b}")), Condition::And(vec![not(a()), is("b", "2")]));
+        assert_eq!(parsed(&format!("not ({of_b} and {of_c})")), not(both()));
         assert_eq!(parsed(" true "), Condition::Constant(true));
     }
 
