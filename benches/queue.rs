@@ -47,6 +47,7 @@ fn routes() -> RouteTable {
     let route = |attribute: &str| RouteSpec {
         name: attribute.to_owned(),
         matches: vec![(attribute.to_owned(), Matcher::Glob(Glob::new("*")))],
+        record_matches: Vec::new(),
         signals: [true; 3],
         tenants: None,
         receivers: None,
@@ -101,7 +102,7 @@ fn queue(criterion: &mut Criterion) {
                     };
                     let routed = routes.route::<Unroutable>(
                         Signal::Logs,
-                        entry.resource(),
+                        entry,
                         &EntryOrigin::default(),
                         &mut scratch,
                         place,

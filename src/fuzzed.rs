@@ -19,6 +19,14 @@ pub fn validate(input: &[u8]) {
     }
 }
 
+/// Partitioning by attributes of records, against what decoded messages say. The first byte chooses the signal; the attributes
+/// are `a` and `b`.
+pub fn partition(input: &[u8]) {
+    if let Some((signal, request)) = signal(input) {
+        oracle::check_partition(signal, request, &["a".to_owned(), "b".to_owned()]);
+    }
+}
+
 /// The reader of OTLP/JSON: what it takes is valid, and is written and read as the same again. The first byte chooses
 /// the signal.
 pub fn json(input: &[u8]) {
@@ -96,6 +104,11 @@ mod tests {
     #[test]
     fn validate_holds_on_its_seeds() {
         replay("validate", validate);
+    }
+
+    #[test]
+    fn partition_holds_on_its_seeds() {
+        replay("partition", partition);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::otlp::Signal;
+use crate::otlp::{Entry, Signal};
 use crate::route::{EntryOrigin, Hit, Miss, RouteTable, Unroutable};
 use crate::tenants::{Table, Tenant};
 
@@ -15,11 +15,25 @@ pub(super) struct EntryRoutes {
 }
 
 impl EntryRoutes {
+    /// What a receiver makes of an entry whose records go different ways, as [`RouteTable::partition`]; else the entry itself.
+    pub(super) fn partition<'a>(
+        &self,
+        signal: Signal,
+        entry: Entry<'a>,
+        tenant: Option<&Tenant>,
+        receiver: Option<&str>,
+    ) -> Vec<Entry<'a>> {
+        let origin = EntryOrigin { receiver, tenant: tenant.map(|tenant| &*tenant.id), exporters: None };
+        let parts =
+            self.routes.partition(signal, &entry, &origin, &mut |_| true).expect("there is always room");
+        parts.unwrap_or_else(|| vec![entry])
+    }
+
     /// As [`RouteTable::route`], for an entry of this tenant that came by this receiver; by any, if none is named.
     pub(super) fn route(
         &self,
         signal: Signal,
-        resource: &[u8],
+        entry: &Entry<'_>,
         tenant: Option<&Tenant>,
         receiver: Option<&str>,
         mut hit: impl FnMut(Hit<'_>),
@@ -35,6 +49,6 @@ impl EntryRoutes {
             hit(found);
             Ok(())
         };
-        self.routes.route(signal, resource, &origin, &mut String::new(), hit, miss)
+        self.routes.route(signal, entry, &origin, &mut String::new(), hit, miss)
     }
 }

@@ -14,10 +14,10 @@ use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::receive::{Owner, SenderIdentity};
-use crate::route::{RouteTable, RoutingKey, Unrouted};
+use crate::route::{Overridden, RouteTable, RoutingKey, Unrouted};
 use crate::run;
 use crate::stream::StreamName;
-use crate::tenants::Table;
+use crate::tenants::{Table, Tenant};
 
 /// Print for every entry of a captured payload which route, stream, exporter, URL and headers it gets, and why
 /// earlier routes did not match
@@ -155,6 +155,11 @@ fn guessed(payload: &[u8]) -> Option<Signal> {
     fitting.next().filter(|_| fitting.next().is_none())
 }
 
+/// How large an entry is.
+fn size(entry: &Entry<'_>) -> String {
+    format!("records: {}, bytes: {}", entry.records, entry.bytes.len())
+}
+
 struct Explanation {
     signal: Signal,
     /// What the payload calls its entries.
@@ -191,7 +196,7 @@ impl Explanation {
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
         let field = self.field;
-        writeln!(out, "{field}[{}]: records: {}, bytes: {}", entry.index, entry.records, entry.bytes.len())?;
+        writeln!(out, "{field}[{}]: {}", entry.index, size(entry))?;
         // As the first of its senders would have sent it.
         let sender;
         let owner = match &self.tenant {
@@ -218,12 +223,26 @@ impl Explanation {
             }
             not_taken => return writeln!(out, "  not taken: {not_taken}"),
         };
+        let receiver = self.receiver.as_deref();
+        let parts =
+            self.routes.partition(self.signal, entry.clone(), tenant.map(|tenant| &**tenant), receiver);
+        for (nth, part) in parts.iter().enumerate() {
+            if parts.len() > 1 {
+                writeln!(out, "  part {} of {}, by its records: {}", nth + 1, parts.len(), size(part))?;
+            }
+            self.part(part, tenant, out)?;
+        }
+        Ok(())
+    }
+
+    /// An entry whose records agree in what routes look at.
+    fn part(&self, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>, out: &mut dyn Write) -> io::Result<()> {
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = std::cell::RefCell::new(Vec::new());
         let routes = &self.routes.routes;
         let routed = self.routes.route(
             self.signal,
-            entry.resource(),
+            entry,
             tenant.map(|tenant| &**tenant),
             self.receiver.as_deref(),
             |hit| {
@@ -242,6 +261,11 @@ impl Explanation {
                 let line =
                     format!("  route `{route}`: stream `{key}` of exporter `{name}`\n    {destination}");
                 lines.borrow_mut().push(line);
+                if let Some(Overridden { name, record, resource }) = hit.overridden {
+                    lines.borrow_mut().push(format!(
+                        "    `{name}` is `{record}` on the records, which counted, and `{resource}` on the resource"
+                    ));
+                }
             },
             |route, why| {
                 let line = format!("  route `{}` does not take it: {}", routes.name(route), why());
@@ -250,6 +274,9 @@ impl Explanation {
         );
         for line in lines.into_inner() {
             writeln!(out, "{line}")?;
+        }
+        for hint in routes.record_hints(self.signal, entry) {
+            writeln!(out, "  {hint}")?;
         }
         match routed {
             Ok(true) => Ok(()),

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
-use crate::otlp::{Signal, put_frame};
+use crate::otlp::{self, Signal, put_frame};
 use crate::receive::Snapshot;
 use crate::route::{EntryOrigin, RoutingKey, Unroutable};
 use crate::stream::StreamName;
@@ -82,10 +82,13 @@ fn by_send(snapshot: &Snapshot, signal: Signal) -> Option<&str> {
 
 /// Whether every exporter that is to get an entry with this resource can send it.
 fn is_taken(snapshot: &Snapshot, signal: Signal, resource: &Resource) -> bool {
+    let request = request(signal, resource.clone());
+    let split = otlp::split(signal, &request).expect("what is made here is OTLP");
+    let entry = split.entries.first().expect("it is one entry");
     let mut all_fit = true;
     let routed = snapshot.routes.route::<Unroutable>(
         signal,
-        &resource.encode_to_vec(),
+        entry,
         &EntryOrigin::default(),
         &mut String::new(),
         |hit| {

@@ -36,8 +36,17 @@ fn section<'a>(out: &mut String, path: &str, shape: Shape<'a>, written: &mut Vec
             format!("| `{key}` | {} | {} | {meaning} |\n", type_name(property), default(schema, property));
         out.push_str(&row);
     }
+    if let Some(values) = shape.values() {
+        let (name, values) = (name_of_keys(shape), Shape::of(values));
+        let meaning = one_line(values.body["description"].as_str().unwrap_or_default());
+        writeln!(out, "| `<{name}>` | {} |  | {meaning} |", type_name(values))
+            .expect("writing to a String can't fail");
+    }
     out.push('\n');
 
+    if let Some(values) = shape.values() {
+        below(out, &format!("{path}.<{}>", name_of_keys(shape)), Shape::of(values), written);
+    }
     for (key, schema) in shape.properties() {
         let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         let property = Shape::of(schema);
@@ -52,8 +61,7 @@ fn below<'a>(out: &mut String, path: &str, shape: Shape<'a>, written: &mut Vec<&
     } else if shape.is("array") {
         below(out, &format!("{path}[]"), Shape::of(&shape.body["items"]), written);
     } else if let Some(values) = shape.values() {
-        let name = shape.body["x-key"].as_str().unwrap_or("attribute");
-        below(out, &format!("{path}.<{name}>"), Shape::of(values), written);
+        below(out, &format!("{path}.<{}>", name_of_keys(shape)), Shape::of(values), written);
     } else {
         for (name, schema) in shape.typed_values() {
             below(out, &format!("{path}.{name}"), Shape::of(schema), written);
@@ -62,6 +70,11 @@ fn below<'a>(out: &mut String, path: &str, shape: Shape<'a>, written: &mut Vec<&
             below(out, path, choice, written);
         }
     }
+}
+
+/// What the keys of a map are, which are the user's own.
+fn name_of_keys(shape: Shape<'_>) -> &str {
+    shape.body["x-key"].as_str().unwrap_or("attribute")
 }
 
 fn type_name(shape: Shape<'_>) -> String {

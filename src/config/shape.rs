@@ -445,7 +445,8 @@ fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
         return schema["x-asked-by-key"] != true && !protects;
     }
     // Of an attribute, of a header, of what protects, an empty text says something.
-    let empty_means_empty = ["Route", "Header", "MatchRule", "NegatedRule", "Auth", "BearerTokenAuth"];
+    let empty_means_empty =
+        ["Route", "Conditions", "Header", "MatchRule", "NegatedRule", "Auth", "BearerTokenAuth"];
     let is_empty = matches!(&entry.value.value, Value::Scalar(scalar) if scalar.text.is_empty());
     is_empty
         && !Shape::of(schema).is("object")

@@ -271,8 +271,19 @@ fn scope() -> impl Strategy<Value = InstrumentationScope> {
     )
 }
 
+/// Some of them are so few that many messages have the same.
 fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
-    vec(key_value(any_value()), 0..3)
+    let value = prop_oneof![
+        4 => "[xy]?".prop_map(Value::StringValue),
+        1 => (0..2_i64).prop_map(Value::IntValue),
+        1 => Just(Value::DoubleValue(0.5)),
+    ];
+    let few = ("[ab]", value).prop_map(|(key, value)| KeyValue {
+        key,
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    });
+    vec(prop_oneof![2 => key_value(any_value()), 1 => few], 0..3)
 }
 
 fn key_value(value: impl Strategy<Value = AnyValue>) -> impl Strategy<Value = KeyValue> {

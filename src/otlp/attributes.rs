@@ -1,12 +1,12 @@
-//! The attributes of an encoded resource, which routes look at.
+//! The attributes of an encoded resource, which routes look at, and how those of any message are read.
 //!
-//! The resource has been validated. Within an attribute protobuf's rule holds that the last value wins.
+//! The message has been validated. Within an attribute protobuf's rule holds that the last value wins.
 
 use super::plain::{self, Plain};
 use super::wire::{self, Fields, Sound, put_delimited};
 
 /// The value of an attribute, as far as routing can use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Value<'a> {
     /// A string.
     Text(&'a str),
@@ -20,9 +20,9 @@ pub enum Value<'a> {
 }
 
 /// What [`find`] found out about one attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Found<'a> {
-    /// The resource doesn't have it.
+    /// It is not there.
     #[default]
     Absent,
     /// Its value.
@@ -38,14 +38,23 @@ pub fn find<'a>(resource: &'a [u8], wanted: &[impl AsRef<str>], out: &mut [Found
     assert_eq!(wanted.len(), out.len(), "one answer for each wanted attribute");
     out.fill(Found::Absent);
     for pair in Sound::of(resource).filter_map(key_value) {
-        for (wanted, found) in wanted.iter().zip(&mut *out) {
-            if wanted.as_ref().as_bytes() == pair.key {
-                *found = match (*found, pair.value()) {
-                    (Found::Absent, value) => Found::Value(value),
-                    (Found::Value(first), value) if first == value && value != Value::Other => *found,
-                    _ => Found::Conflicting,
-                };
-            }
+        note(&pair, wanted, out);
+    }
+}
+
+/// Adds what an encoded `KeyValue` says to the answers about the message that it is an attribute of.
+pub(super) fn add<'a>(attribute: &'a [u8], wanted: &[impl AsRef<str>], out: &mut [Found<'a>]) {
+    note(&KeyValue::of(attribute), wanted, out);
+}
+
+fn note<'a>(pair: &KeyValue<'a>, wanted: &[impl AsRef<str>], out: &mut [Found<'a>]) {
+    for (wanted, found) in wanted.iter().zip(out) {
+        if wanted.as_ref().as_bytes() == pair.key {
+            *found = match (*found, pair.value()) {
+                (Found::Absent, value) => Found::Value(value),
+                (Found::Value(first), value) if first == value && value != Value::Other => *found,
+                _ => Found::Conflicting,
+            };
         }
     }
 }
@@ -90,14 +99,17 @@ enum Rest<'a> {
 
 /// A field of a resource, if it is an attribute.
 fn key_value((number, value): (u32, wire::Value<'_>)) -> Option<KeyValue<'_>> {
-    let bytes = value.delimited().filter(|_| number == 1)?;
-    if let Some((key, plain)) = plain::attribute(bytes) {
-        return Some(KeyValue { key, rest: Rest::Plain(plain) });
-    }
-    Some(KeyValue { key: of_number(bytes, 1).last().unwrap_or_default(), rest: Rest::Encoded(bytes) })
+    value.delimited().filter(|_| number == 1).map(KeyValue::of)
 }
 
 impl<'a> KeyValue<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        match plain::attribute(bytes) {
+            Some((key, plain)) => Self { key, rest: Rest::Plain(plain) },
+            None => Self { key: of_number(bytes, 1).last().unwrap_or_default(), rest: Rest::Encoded(bytes) },
+        }
+    }
+
     /// Several values merge, so the last member of the last value that has one wins.
     fn value(&self) -> Value<'a> {
         let bytes = match self.rest {

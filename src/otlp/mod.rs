@@ -10,8 +10,10 @@ mod json;
 mod locate;
 #[cfg(any(test, fuzzing))]
 pub mod oracle;
+mod partition;
 mod piece;
 mod plain;
+mod records;
 mod resize;
 mod schema;
 mod signal;
@@ -24,6 +26,8 @@ pub use cut::Cut;
 pub use fault::{Fault, Reason};
 pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};
+pub use partition::{NoRoom, Room, partition};
+pub use records::RecordAttributes;
 pub use resize::{halve, split_to_size};
 pub use signal::Signal;
 pub use split::{

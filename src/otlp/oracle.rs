@@ -2,6 +2,10 @@
 //! walk for the rules that prost doesn't have. Shares no code and no table with the validator; the tests and the
 //! fuzz targets compare the two.
 
+mod records;
+
+pub use records::check_partition;
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -110,7 +110,11 @@ impl<'a> Child<'a> {
     }
 }
 
-fn children<'a>(message: &'static Message, bytes: &'a [u8]) -> impl Iterator<Item = Child<'a>> + use<'a> {
+/// The parts of a message that are records or hold records, in their order.
+pub(super) fn children<'a>(
+    message: &'static Message,
+    bytes: &'a [u8],
+) -> impl Iterator<Item = Child<'a>> + use<'a> {
     let former = is_former(message, bytes);
     Fields::of(bytes).map_while(Result::ok).filter_map(move |field| Child::of(message, &field, former))
 }

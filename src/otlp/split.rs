@@ -42,7 +42,7 @@ impl Split<'_> {
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// The encoded message without the key and length that frame it in the request. Borrowed unless something
-    /// was cut out of it, or its scopes stood under field 1000 alone: here they stand under field 2.
+    /// was cut out of it, it was partitioned, or its scopes stood under field 1000 alone: here they stand under field 2.
     pub bytes: Cow<'a, [u8]>,
     /// The position among the request's entries, those that are not valid included.
     pub index: usize,
@@ -198,8 +198,9 @@ fn check<'a>(
     Ok((entry, walk.former.unwrap_or_default()))
 }
 
-/// An entry that is not as it came: something was cut out of it, or its scopes stood under their number of once.
-fn rewritten<'a>(bytes: Vec<u8>, index: usize, records: u64) -> Entry<'a> {
+/// An entry that is not as it came: something was cut out of it, its scopes stood under their number of once, or it is a part
+/// of one.
+pub(super) fn rewritten<'a>(bytes: Vec<u8>, index: usize, records: u64) -> Entry<'a> {
     let resource = match resource(&bytes) {
         [] => (0, 0),
         resource => range(&bytes, resource),

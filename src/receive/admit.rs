@@ -17,6 +17,7 @@ use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
+use super::partition::{log_overridden, partition};
 use super::parts::TenantParts;
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
@@ -146,7 +147,7 @@ impl Intake {
         let table = self.tenants.table();
         // What is said of the sender stays as it is, while the caller learns more of the request.
         let identity = caller.identity().cloned();
-        let owners = owner::owners(&table, identity.as_ref(), &mut split.entries);
+        let mut owners = owner::owners(&table, identity.as_ref(), &mut split.entries);
         let copied = split.copied_bytes() as u64;
         if copied > 0 && copied + reservation.bytes() > budget.limit() {
             let records = otlp::count_request(signal, &body);
@@ -158,6 +159,20 @@ impl Intake {
             return unread(reservation, caller, omitted, Lacking::Memory(overhead + copied));
         }
         overhead += copied;
+        let receiver = caller.receiver();
+        match partition(&snapshot.routes, signal, receiver, &mut split.entries, &mut owners, &mut reservation)
+        {
+            Ok(bytes) => overhead += bytes,
+            Err(lacking) if lacking + reservation.bytes() > budget.limit() => {
+                let records = otlp::count_request(signal, &body);
+                let parts = TenantParts::unread(&self.tenants, &caller, records);
+                return Self::refused(counters, signal, &caller, &parts, &Refused::TooLarge).into();
+            }
+            Err(lacking) => {
+                drop(reservation.split_off(overhead));
+                return unread(reservation, caller, omitted, Lacking::Memory(overhead + lacking));
+            }
+        }
         let (encoding, entry_field) = match omitted {
             None => (Encoding::Proto, signal.entry_field()),
             Some(omitted) => {
@@ -212,16 +227,17 @@ impl Intake {
                     continue;
                 }
             };
-            let placed = place(&snapshot, signal, entry, from, &mut admission).map(|(streams, unfit)| {
-                // Not rejected, since another exporter has it; but whoever sends it should know.
-                if let Some(error) = unfit {
-                    remarks.add(Why::Unfit, 0, |text| {
-                        write!(text, "{entry_field}[{}]: {error}", entry.index)
-                            .expect("writing to a String can't fail");
-                    });
-                }
-                streams
-            });
+            let placed =
+                place(&snapshot, signal, position, entry, from, &mut admission).map(|(streams, unfit)| {
+                    // Not rejected, since another exporter has it; but whoever sends it should know.
+                    if let Some(error) = unfit {
+                        remarks.add(Why::Unfit, 0, |text| {
+                            write!(text, "{entry_field}[{}]: {error}", entry.index)
+                                .expect("writing to a String can't fail");
+                        });
+                    }
+                    streams
+                });
             if !matches!(placed, Ok(1..)) {
                 untaken.get_or_insert(entry.index);
             }
@@ -240,12 +256,12 @@ impl Intake {
                     remarks.add(Why::Unrouted, entry.records, |text| {
                         write!(text, "{entry_field}[{}]", entry.index)
                             .expect("writing to a String can't fail");
-                        snapshot.routes.put_values(signal, entry.resource(), text);
+                        snapshot.routes.put_values(signal, entry, text);
                     });
                 }
                 Ok(streams) => {
                     let (index, records) = (entry.index, entry.records);
-                    tally.placed.push(PlacedEntry { index, records, streams, part });
+                    tally.placed.push(PlacedEntry { position, index, records, streams, part });
                 }
                 Err(Trouble::Entry(error)) => {
                     parts.reject(part, entry.records);
@@ -393,10 +409,12 @@ pub(super) fn takes_long(body: &[u8]) -> bool {
     body.len() > MOST_OF_A_WORKER || otlp::count_entries(body) * ENTRY_OVERHEAD > MOST_OF_A_WORKER
 }
 
-/// Places one entry in every stream that its routes say, and returns how many, and why there are not more.
+/// Places one entry, by its position among those that are left of the request, in every stream that its routes say, and returns how
+/// many, and why there are not more.
 fn place<'a>(
     snapshot: &Snapshot,
     signal: Signal,
+    position: usize,
     entry: &otlp::Entry<'a>,
     from: Source<'_>,
     admission: &mut Admission<'a>,
@@ -412,7 +430,7 @@ fn place<'a>(
         let mut unfit = None;
         snapshot.routes.route(
             signal,
-            entry.resource(),
+            entry,
             &origin,
             scratch,
             |hit| {
@@ -420,7 +438,10 @@ fn place<'a>(
                 let (registry, name) = (exporter.registry(), exporter.name());
                 let route = snapshot.route_streams[hit.route].as_ref();
                 let at = Placement { registry, key: hit.key, route };
-                match admission.place(entry.index, &entry.bytes, entry.records, &at) {
+                if let Some(overridden) = &hit.overridden {
+                    log_overridden(signal, origin.tenant, overridden);
+                }
+                match admission.place(position, &entry.bytes, entry.records, &at) {
                     Ok(first) => streams += usize::from(first),
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
                     Err(Misplaced::Unfit(error)) => {

@@ -27,6 +27,7 @@ mod listener;
 mod opening;
 mod otlp;
 mod owner;
+mod partition;
 mod parts;
 mod refusals;
 mod remarks;

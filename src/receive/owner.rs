@@ -16,7 +16,7 @@ use crate::tenants::{Table, TableRow, Tenant, UnknownTenant};
 const STAND_IN: &str = "default";
 
 /// Whose an entry is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Owner<'t> {
     /// No tenant's: there is no table, or nobody is named.
     Nobody,
@@ -33,13 +33,13 @@ pub(crate) enum Owner<'t> {
 }
 
 /// A tenant that is not in the table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct UnknownOwner {
     named: String,
 }
 
 /// A tenant that the sender may not send for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ForeignOwner {
     attribute: String,
     named: String,
@@ -47,7 +47,7 @@ pub(crate) struct ForeignOwner {
 }
 
 /// A tenant of whom nothing is taken now, which its senders are to try again.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UnavailableOwner {
     /// Its row is broken, and never was any better. Its id may be anything that stands in the table.
     Broken(String),

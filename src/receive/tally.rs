@@ -29,6 +29,9 @@ pub(super) struct Tally {
 /// An entry that was placed.
 #[derive(Debug)]
 pub(super) struct PlacedEntry {
+    /// Among what is left of the request's entries, once they are partitioned.
+    pub(super) position: usize,
+    /// Among the entries of the request, as it came. Several may have been one entry there.
     pub(super) index: usize,
     pub(super) records: u64,
     /// In how many streams.
@@ -95,8 +98,8 @@ impl Tally {
                 untaken.loss = Some(loss);
             }
         }
-        for PlacedEntry { index, records, streams, part } in &self.placed {
-            let Some(untaken) = by_entry.get(index) else { continue };
+        for PlacedEntry { position, index, records, streams, part } in &self.placed {
+            let Some(untaken) = by_entry.get(position) else { continue };
             let least = untaken.by_stream.values().min().copied().unwrap_or_default();
             let lost = if untaken.by_stream.len() >= *streams { least.min(*records) } else { 0 };
             let (mut shed_lost, mut undelivered) = (0, lost);

@@ -1,6 +1,6 @@
 //! Which stream an entry belongs to.
 //!
-//! [`RouteTable`] is the compiled `routes` section: it matches resource attributes, builds the routing key and names
+//! [`RouteTable`] is the compiled `routes` section: it matches attributes of resources and records, builds the routing key and names
 //! the exporters. It knows streams only by name.
 
 mod key;
@@ -13,7 +13,9 @@ pub use crate::glob::Glob;
 pub use key::RoutingKey;
 pub use matcher::Matcher;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
-pub use table::{EntryOrigin, Hit, LONGEST_KEY, Miss, RouteTable, Unroutable, Unusable};
+pub use table::{
+    EntryOrigin, Hit, LONGEST_KEY, Miss, Overridden, RecordHint, RouteTable, Unroutable, Unusable,
+};
 pub use template::{
     Place, RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateValue, Values,
 };

@@ -11,6 +11,8 @@ pub struct RouteSpec {
     pub name: String,
     /// Resource attributes and what must hold for them; all must.
     pub matches: Vec<(String, Matcher)>,
+    /// Attributes of records, for which the resource's stand in where a record has none, and what must hold for them; all must.
+    pub record_matches: Vec<(String, Matcher)>,
     /// The tenants whose entries it takes; `None` takes those of all, and those of nobody.
     pub tenants: Option<Vec<Glob>>,
     /// The names of the receivers whose entries it takes; `None` takes those of all.
@@ -43,6 +45,13 @@ pub enum KeySpec {
 pub enum KeySource {
     /// Resource attributes; the first that is present.
     Attributes(Vec<String>),
+    /// An attribute of the record, the first of `record` that is present; else of the resource, the first of `resource`.
+    Records {
+        /// Never empty.
+        record: Vec<String>,
+        /// Empty if only the record's count.
+        resource: Vec<String>,
+    },
     /// A template over resource attributes, the tenant's id and the signal; never over the key itself.
     Template(Template),
 }
@@ -63,10 +72,18 @@ impl KeySource {
     /// The resource attributes that it reads.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         let (names, template): (&[String], _) = match self {
-            Self::Attributes(names) => (names, None),
+            Self::Attributes(names) | Self::Records { resource: names, .. } => (names, None),
             Self::Template(template) => (&[], Some(template)),
         };
         names.iter().map(String::as_str).chain(template.into_iter().flat_map(Template::attributes))
+    }
+
+    /// The attributes of records that it reads.
+    pub fn record_attributes(&self) -> &[String] {
+        match self {
+            Self::Records { record, .. } => record,
+            Self::Attributes(_) | Self::Template(_) => &[],
+        }
     }
 }
 

@@ -1,18 +1,27 @@
-//! The routing table: from the attributes of an entry's resource to the streams it belongs to.
+//! The routing table: from the attributes of an entry's resource, and of its records, to the streams it belongs to.
 //!
 //! One walk over the resource finds every attribute that any route or template names; the routes are then asked in
 //! order. Nothing is allocated for an entry unless a route's key is a template.
+//!
+//! Records are looked at only where a route for their signal asks for it. Those of an entry may differ then, so that it has to
+//! be [partitioned](RouteTable::partition) first; of what comes out, the first record speaks for all.
 
 mod example;
+mod record_hints;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+
+use smallvec::{SmallVec, smallvec};
+
+pub use record_hints::RecordHint;
 
 use super::key::{put_part, put_tenant};
 use super::{
     Glob, KeySource, KeySpec, Matcher, Place, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue,
     Unrouted, Values,
 };
-use crate::otlp::{self, Found, Signal, Value};
+use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Room, Signal, Value};
 
 /// A routing key, or a part of one, is at most this many bytes.
 pub const LONGEST_KEY: usize = 512;
@@ -26,19 +35,41 @@ const SHOWN_CHARACTERS: usize = 64;
 /// The compiled `routes`, immutable.
 #[derive(Debug)]
 pub struct RouteTable {
-    /// Every attribute that is looked at; routes refer to it by position.
+    /// Every attribute that is looked at on resources; routes refer to it by position.
     attributes: Vec<Box<str>>,
+    /// Every attribute that is looked at on records, likewise.
+    record_attributes: Vec<Box<str>>,
     routes: Vec<Route>,
     unrouted: Unrouted,
-    /// For each signal the attributes that its routes look at, in their order.
-    asked: [Vec<usize>; 3],
+    /// By signal.
+    asked: [Asked; 3],
     missing: [Box<str>; 3],
+}
+
+/// What the routes for one signal look at, in their order.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Positions of attributes of resources, and what for.
+    resource: Vec<AskedAttribute>,
+    /// Positions of attributes of records.
+    records: Vec<usize>,
+    /// Their names.
+    record_names: Vec<Box<str>>,
+}
+
+/// An attribute of resources that routes look at.
+#[derive(Clone, Copy, Debug)]
+struct AskedAttribute {
+    at: usize,
+    in_keys: bool,
+    in_conditions: bool,
 }
 
 #[derive(Debug)]
 struct Route {
     name: Box<str>,
     matches: Vec<(usize, Matcher)>,
+    record_matches: Vec<(EitherAttribute, Matcher)>,
     tenants: Option<Vec<Glob>>,
     receivers: Option<Vec<String>>,
     signals: [bool; 3],
@@ -58,7 +89,15 @@ enum Key {
 #[derive(Debug)]
 enum KeyReading {
     Attributes(Vec<usize>),
+    Records { record: Vec<usize>, resource: Vec<usize> },
     Template(Template),
+}
+
+/// An attribute that a record has, or else its resource.
+#[derive(Clone, Copy, Debug)]
+struct EitherAttribute {
+    record: usize,
+    resource: usize,
 }
 
 /// Where an entry comes from.
@@ -81,6 +120,19 @@ pub struct Hit<'r> {
     pub exporter: usize,
     /// The stream's routing key, as it is [written](RoutingKey::written).
     pub key: &'r str,
+    /// An attribute of records that counted and is another on the resource.
+    pub overridden: Option<Overridden<'r>>,
+}
+
+/// An attribute that the records of an entry have, and its resource with another value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overridden<'r> {
+    /// Its name on the records.
+    pub name: &'r str,
+    /// The value that counted.
+    pub record: &'r str,
+    /// The resource's.
+    pub resource: &'r str,
 }
 
 /// Why no route is asked for an entry.
@@ -89,6 +141,9 @@ pub enum Unroutable {
     /// Servers differ in which of the values they take.
     #[error("the resource attribute `{0}` occurs twice with different values")]
     Conflicting(String),
+    /// The same of an attribute of its records.
+    #[error("the attribute `{0}` of its records occurs twice with different values")]
+    ConflictingOnRecord(String),
 }
 
 /// Why a route did not take an entry; for `sluice explain`.
@@ -100,6 +155,14 @@ pub enum Miss {
     /// An attribute does not match.
     #[error("`{name}` {value}, which does not match", value = .value.as_ref().map_or_else(ToString::to_string, |value| format!("is `{value}`")))]
     Match {
+        /// The attribute.
+        name: String,
+        /// Its value, or why it counts as absent.
+        value: Result<String, Unusable>,
+    },
+    /// An attribute of the records does not match.
+    #[error("`{name}` {value}, which does not match", value = .value.as_ref().map_or_else(|why| format!("{why} on the record"), |value| format!("of the record is `{value}`")))]
+    RecordMatch {
         /// The attribute.
         name: String,
         /// Its value, or why it counts as absent.
@@ -161,6 +224,17 @@ impl Text<'_> {
     }
 }
 
+impl<'a> Text<'a> {
+    /// What was found, unless it conflicts with itself.
+    fn of(found: Found<'a>) -> Option<Self> {
+        match found {
+            Found::Absent => Some(Self::Unusable(Unusable::Absent)),
+            Found::Value(value) => Some(Self::from(value)),
+            Found::Conflicting => None,
+        }
+    }
+}
+
 impl<'a> From<Value<'a>> for Text<'a> {
     fn from(value: Value<'a>) -> Self {
         match value {
@@ -193,12 +267,34 @@ fn as_key(text: &str) -> Result<&str, Unusable> {
     }
 }
 
-/// The attributes of one resource, by position in the table.
+/// Whether a value can name a stream.
+fn is_usable(value: Value<'_>) -> bool {
+    Text::from(value).get().is_some()
+}
+
+/// Values of attributes, by position in the table.
+type Texts<'a> = SmallVec<[Text<'a>; 6]>;
+
+/// The attributes of one entry.
 struct Attributes<'a> {
     names: &'a [Box<str>],
-    values: smallvec::SmallVec<[Text<'a>; 6]>,
+    /// Of its resource.
+    values: Texts<'a>,
+    /// Of its first record.
+    record: Texts<'a>,
     signal: Signal,
     tenant: Option<&'a str>,
+}
+
+impl Attributes<'_> {
+    /// The record's value, or else the resource's.
+    fn either(&self, attribute: EitherAttribute) -> &Text<'_> {
+        let record = &self.record[attribute.record];
+        if record.get().is_none() && self.values[attribute.resource].get().is_some() {
+            return &self.values[attribute.resource];
+        }
+        record
+    }
 }
 
 impl Values for Attributes<'_> {
@@ -219,58 +315,30 @@ impl Values for Attributes<'_> {
 impl RouteTable {
     /// Compiles `routes`.
     pub fn new(routes: Vec<RouteSpec>, unrouted: Unrouted) -> Self {
-        let mut attributes: Vec<Box<str>> = Vec::new();
-        let mut position = |name: &str| {
-            attributes.iter().position(|known| &**known == name).unwrap_or_else(|| {
-                attributes.push(name.into());
-                attributes.len() - 1
-            })
-        };
-        let mut asked: [Vec<usize>; 3] = Default::default();
+        let (mut attributes, mut record_attributes) = (Vec::new(), Vec::new());
+        let mut asked: [Asked; 3] = Default::default();
+        for spec in &routes {
+            let conditions =
+                spec.matches.iter().chain(&spec.record_matches).map(|(name, _)| (&**name, false));
+            let keys = spec.key.sources().flat_map(KeySource::attributes).map(|name| (name, true));
+            let on_records = spec.record_matches.iter().map(|(name, _)| name);
+            let on_records = on_records.chain(spec.key.sources().flat_map(KeySource::record_attributes));
+            let signals = || asked_signals(spec);
+            for (name, in_key) in conditions.chain(keys) {
+                let at = position(&mut attributes, name);
+                signals().for_each(|signal| asked[signal].add(at, in_key));
+            }
+            for name in on_records {
+                let at = position(&mut record_attributes, name);
+                signals().for_each(|signal| asked[signal].add_of_records(at, name));
+            }
+        }
         let routes: Vec<Route> = routes
             .into_iter()
-            .map(|spec| {
-                let mut names: Vec<&str> = spec.matches.iter().map(|(name, _)| name.as_str()).collect();
-                names.extend(spec.key.sources().flat_map(KeySource::attributes));
-                for name in names {
-                    let at = position(name);
-                    for (signal, asked) in asked.iter_mut().enumerate() {
-                        if spec.signals[signal] && !asked.contains(&at) {
-                            asked.push(at);
-                        }
-                    }
-                }
-                let mut source = |source| match source {
-                    KeySource::Attributes(names) => {
-                        KeyReading::Attributes(names.iter().map(|name| position(name)).collect())
-                    }
-                    KeySource::Template(template) => KeyReading::Template(template),
-                };
-                let key = match spec.key {
-                    KeySpec::Route => Key::Route,
-                    KeySpec::One(one) => Key::One(source(one)),
-                    KeySpec::Parts(parts) => Key::Parts(
-                        parts.into_iter().map(|(name, part)| (name.into(), source(part))).collect(),
-                    ),
-                };
-                Route {
-                    matches: spec
-                        .matches
-                        .into_iter()
-                        .map(|(name, matcher)| (position(&name), matcher))
-                        .collect(),
-                    name: spec.name.into(),
-                    tenants: spec.tenants,
-                    receivers: spec.receivers,
-                    signals: spec.signals,
-                    key,
-                    exporters: spec.exporters,
-                    continues: spec.continues,
-                }
-            })
+            .map(|spec| Route::new(spec, &mut attributes, &mut record_attributes))
             .collect();
         let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes));
-        Self { attributes, routes, unrouted, asked, missing }
+        Self { attributes, record_attributes, routes, unrouted, asked, missing }
     }
 
     /// What happens to entries that no route takes.
@@ -283,33 +351,102 @@ impl RouteTable {
         &self.missing[signal.index()]
     }
 
-    /// Adds to `text` what a resource has of the attributes that its signal's routes look at: ` (env=`test`, zone absent)`,
-    /// or `zone is there but empty`.
+    /// Adds to `text` what an entry has of the attributes that its signal's routes look at: ` (env=`test`, zone absent)`,
+    /// or `zone is there but empty`; and, of those that its records have instead, how routes would look there.
     /// At most four of them, and 64 characters of each.
-    pub fn put_values(&self, signal: Signal, resource: &[u8], text: &mut String) {
+    pub fn put_values(&self, signal: Signal, entry: &Entry<'_>, text: &mut String) {
         let asked = &self.asked[signal.index()];
-        let Ok(attributes) = self.find(signal, resource, None) else { return };
-        for (nth, &at) in asked.iter().take(SHOWN_VALUES).enumerate() {
+        let Ok(attributes) = self.find(signal, entry, None) else { return };
+        let of_resource = asked
+            .resource
+            .iter()
+            .map(|asked| (&*self.attributes[asked.at], attributes.values[asked.at].usable(), ""));
+        let of_records = asked
+            .records
+            .iter()
+            .map(|at| (&*self.record_attributes[*at], attributes.record[*at].usable(), " on the record"));
+        let count = asked.resource.len() + asked.records.len();
+        for (nth, (name, value, whose)) in of_resource.chain(of_records).take(SHOWN_VALUES).enumerate() {
             text.push_str(if nth == 0 { " (" } else { ", " });
-            text.push_str(&self.attributes[at]);
-            let value = match attributes.values[at].usable() {
-                Ok(value) => value,
-                Err(Unusable::Absent) => {
-                    text.push_str(" absent");
-                    continue;
+            text.push_str(name);
+            match value {
+                Ok(value) => {
+                    text.push_str("=`");
+                    text.extend(value.chars().take(SHOWN_CHARACTERS));
+                    text.push_str(if value.chars().nth(SHOWN_CHARACTERS).is_some() { "…`" } else { "`" });
                 }
-                Err(why) => {
-                    write!(text, " {why}").expect("writing to a String can't fail");
-                    continue;
-                }
-            };
-            text.push_str("=`");
-            text.extend(value.chars().take(SHOWN_CHARACTERS));
-            text.push_str(if value.chars().nth(SHOWN_CHARACTERS).is_some() { "…`" } else { "`" });
+                Err(Unusable::Absent) => text.push_str(" absent"),
+                Err(why) => write!(text, " {why}").expect("writing to a String can't fail"),
+            }
+            text.push_str(whose);
         }
-        if !asked.is_empty() {
-            text.push_str(if asked.len() > SHOWN_VALUES { ", …)" } else { ")" });
+        if count > SHOWN_VALUES {
+            text.push_str(", …");
         }
+        for hint in self.record_hints(signal, entry).iter().filter(|hint| hint.is_missing_on_resource()) {
+            write!(text, "; {hint}").expect("writing to a String can't fail");
+        }
+        if count > 0 {
+            text.push(')');
+        }
+    }
+
+    /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
+    /// [`otlp::partition`]. `None` where all go to the same.
+    pub fn partition(
+        &self,
+        signal: Signal,
+        entry: &Entry<'_>,
+        origin: &EntryOrigin<'_>,
+        room: &mut Room<'_>,
+    ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
+        let names = &self.asked[signal.index()].record_names;
+        // A resource that conflicts with itself is not routed, whatever its records say.
+        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let mut ways: HashMap<String, u32> = HashMap::new();
+        let mut way_of = |found: &[Found<'_>], room: &mut Room<'_>| {
+            let way = self.way(signal, &values, found, origin);
+            if let Some(known) = ways.get(&way) {
+                return Some(*known);
+            }
+            let next = ways.len() as u32;
+            room(way.len()).then(|| *ways.entry(way).or_insert(next))
+        };
+        otlp::partition(signal, entry, &RecordAttributes::new(names, is_usable), &mut way_of, room)
+    }
+
+    /// A text that is the same for records that go to the same streams, or are not routed for the same reason.
+    fn way(
+        &self,
+        signal: Signal,
+        values: &[Text<'_>],
+        found: &[Found<'_>],
+        origin: &EntryOrigin<'_>,
+    ) -> String {
+        let mut way = String::new();
+        let record = match self.texts_of_record(signal, found.iter().copied()) {
+            Ok(record) => record,
+            Err(conflicting) => return conflicting.to_string(),
+        };
+        let values = values.iter().copied().collect();
+        let attributes =
+            Attributes { names: &self.attributes, values, record, signal, tenant: origin.tenant };
+        // Whatever exporters these routes have.
+        let origin = EntryOrigin { exporters: Some(&[0]), ..*origin };
+        let hit = |hit: Hit<'_>| -> Result<(), std::convert::Infallible> {
+            write!(way, "{}\u{2}{}\u{2}", hit.route, hit.key).expect("writing to a String can't fail");
+            Ok(())
+        };
+        let Ok(_) = self.ask(&attributes, &origin, &mut String::new(), hit, |_, _| {});
+        way
+    }
+
+    /// Whether routes for the signal look at records.
+    pub fn looks_at_records(&self, signal: Signal) -> bool {
+        !self.asked[signal.index()].records.is_empty()
     }
 
     /// The name of the route at a position.
@@ -317,18 +454,31 @@ impl RouteTable {
         &self.routes[route].name
     }
 
-    /// Calls `hit` for each stream that an entry with this encoded resource goes to, and `miss` for each route that
-    /// was asked in vain. Returns whether a route took it; `scratch` is overwritten.
+    /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a
+    /// route took it; `scratch` is overwritten. Where routes look at records, these agree: it has been partitioned.
     pub fn route<E: From<Unroutable>>(
         &self,
         signal: Signal,
-        resource: &[u8],
+        entry: &Entry<'_>,
+        origin: &EntryOrigin<'_>,
+        scratch: &mut String,
+        hit: impl FnMut(Hit<'_>) -> Result<(), E>,
+        miss: impl FnMut(usize, &dyn Fn() -> Miss),
+    ) -> Result<bool, E> {
+        let attributes = self.find(signal, entry, origin.tenant).map_err(E::from)?;
+        self.ask(&attributes, origin, scratch, hit, miss)
+    }
+
+    /// Asks the routes, as [`RouteTable::route`], about an entry that has these attributes.
+    fn ask<E>(
+        &self,
+        attributes: &Attributes<'_>,
         origin: &EntryOrigin<'_>,
         scratch: &mut String,
         mut hit: impl FnMut(Hit<'_>) -> Result<(), E>,
         mut miss: impl FnMut(usize, &dyn Fn() -> Miss),
     ) -> Result<bool, E> {
-        let attributes = self.find(signal, resource, origin.tenant).map_err(E::from)?;
+        let signal = attributes.signal;
         let mut routed = false;
         for (at, route) in self.routes.iter().enumerate() {
             if !route.signals[signal.index()] {
@@ -356,12 +506,24 @@ impl RouteTable {
                 });
                 continue;
             }
-            if !route.put_key(&attributes, scratch) {
-                miss(at, &|| Miss::Key(self.why_no_key(route, &attributes)));
+            let failed = route
+                .record_matches
+                .iter()
+                .find(|(attribute, matcher)| !matcher.matches(attributes.either(*attribute).get()));
+            if let Some((attribute, _)) = failed {
+                miss(at, &|| Miss::RecordMatch {
+                    name: self.record_attributes[attribute.record].to_string(),
+                    value: attributes.either(*attribute).usable().map(str::to_owned),
+                });
                 continue;
             }
+            if !route.put_key(attributes, scratch) {
+                miss(at, &|| Miss::Key(self.why_no_key(route, attributes)));
+                continue;
+            }
+            let overridden = self.overridden(route, attributes);
             for &exporter in origin.exporters.unwrap_or(&route.exporters) {
-                hit(Hit { route: at, exporter, key: scratch.as_str() })?;
+                hit(Hit { route: at, exporter, key: scratch.as_str(), overridden })?;
             }
             routed = true;
             if !route.continues {
@@ -393,6 +555,14 @@ impl RouteTable {
         match source {
             _ if source.text(attributes, &mut String::new()) => Vec::new(),
             KeyReading::Attributes(positions) => positions.iter().filter_map(|at| unusable(*at)).collect(),
+            KeyReading::Records { record, resource } => {
+                let on_record = |at: &usize| {
+                    let why = attributes.record[*at].usable().err()?;
+                    Some(format!("`{}` {why} on the record", self.record_attributes[*at]))
+                };
+                let on_resource = |at: &usize| Some(format!("{} on the resource", unusable(*at)?));
+                record.iter().filter_map(on_record).chain(resource.iter().filter_map(on_resource)).collect()
+            }
             KeyReading::Template(template) => {
                 let rendered = template.render(attributes, Place::Key);
                 let whole = rendered.ok().and_then(|key| as_key(&key).err()).map(|why| format!("it {why}"));
@@ -410,28 +580,151 @@ impl RouteTable {
         }
     }
 
+    /// The attribute that a route has read off the records, if the resource has another value of it.
+    fn overridden<'a>(&'a self, route: &Route, attributes: &'a Attributes<'_>) -> Option<Overridden<'a>> {
+        let of_key = route.key_readings().find_map(|reading| match reading {
+            KeyReading::Records { record, resource } => {
+                let first = |positions: &[usize], values: &[Text<'_>]| {
+                    positions.iter().copied().find(|at| values[*at].get().is_some())
+                };
+                let (record, resource) =
+                    (first(record, &attributes.record)?, first(resource, &attributes.values)?);
+                Some(EitherAttribute { record, resource })
+            }
+            KeyReading::Attributes(_) | KeyReading::Template(_) => None,
+        });
+        let of_conditions = route.record_matches.iter().map(|(attribute, _)| *attribute);
+        of_key.into_iter().chain(of_conditions).find_map(|EitherAttribute { record, resource }| {
+            let name = &self.record_attributes[record];
+            let (record, resource) = (attributes.record[record].get()?, attributes.values[resource].get()?);
+            (record != resource).then_some(Overridden { name, record, resource })
+        })
+    }
+
     fn find<'a>(
         &'a self,
         signal: Signal,
-        resource: &'a [u8],
+        entry: &'a Entry<'_>,
         tenant: Option<&'a str>,
     ) -> Result<Attributes<'a>, Unroutable> {
-        let mut found: smallvec::SmallVec<[Found<'a>; 6]> =
-            smallvec::smallvec![Found::Absent; self.attributes.len()];
-        otlp::find(resource, &self.attributes, &mut found);
-        let mut values = smallvec::SmallVec::new();
+        let values = self.find_on_resource(entry)?;
+        let asked = &self.asked[signal.index()];
+        let record = if asked.records.is_empty() {
+            Texts::new()
+        } else {
+            let names = RecordAttributes::new(&asked.record_names, is_usable);
+            self.texts_of_record(signal, names.of_first_record(signal, &entry.bytes).into_iter())?
+        };
+        Ok(Attributes { names: &self.attributes, values, record, signal, tenant })
+    }
+
+    fn find_on_resource<'a>(&'a self, entry: &'a Entry<'_>) -> Result<Texts<'a>, Unroutable> {
+        let mut found: SmallVec<[Found<'a>; 6]> = smallvec![Found::Absent; self.attributes.len()];
+        otlp::find(entry.resource(), &self.attributes, &mut found);
+        let mut values = Texts::new();
         for (found, name) in found.into_iter().zip(&self.attributes) {
-            values.push(match found {
-                Found::Absent => Text::Unusable(Unusable::Absent),
-                Found::Value(value) => Text::from(value),
-                Found::Conflicting => return Err(Unroutable::Conflicting(name.to_string())),
-            });
+            let text = Text::of(found).ok_or_else(|| Unroutable::Conflicting(name.to_string()))?;
+            values.push(text);
         }
-        Ok(Attributes { names: &self.attributes, values, signal, tenant })
+        Ok(values)
+    }
+
+    /// What was found on a record, in the order in which routes for the signal ask for it, by position in the table.
+    fn texts_of_record<'a>(
+        &self,
+        signal: Signal,
+        found: impl Iterator<Item = Found<'a>>,
+    ) -> Result<Texts<'a>, Unroutable> {
+        let mut record: Texts<'a> = smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
+        for (at, found) in self.asked[signal.index()].records.iter().zip(found) {
+            let name = || Unroutable::ConflictingOnRecord(self.record_attributes[*at].to_string());
+            record[*at] = Text::of(found).ok_or_else(name)?;
+        }
+        Ok(record)
     }
 }
 
+impl Asked {
+    fn add(&mut self, at: usize, in_key: bool) {
+        let known = self.resource.iter().position(|known| known.at == at).unwrap_or_else(|| {
+            self.resource.push(AskedAttribute { at, in_keys: false, in_conditions: false });
+            self.resource.len() - 1
+        });
+        let known = &mut self.resource[known];
+        known.in_keys |= in_key;
+        known.in_conditions |= !in_key;
+    }
+
+    fn add_of_records(&mut self, at: usize, name: &str) {
+        if !self.records.contains(&at) {
+            self.records.push(at);
+            self.record_names.push(name.into());
+        }
+    }
+}
+
+/// The position of an attribute among those that are known; a new one is added.
+fn position(known: &mut Vec<Box<str>>, name: &str) -> usize {
+    known.iter().position(|known| &**known == name).unwrap_or_else(|| {
+        known.push(name.into());
+        known.len() - 1
+    })
+}
+
+/// The signals that a route takes, by their indexes.
+fn asked_signals(spec: &RouteSpec) -> impl Iterator<Item = usize> {
+    spec.signals.into_iter().enumerate().filter_map(|(signal, taken)| taken.then_some(signal))
+}
+
 impl Route {
+    fn new(spec: RouteSpec, attributes: &mut Vec<Box<str>>, record_attributes: &mut Vec<Box<str>>) -> Self {
+        let matches = spec.matches.into_iter().map(|(name, matcher)| (position(attributes, &name), matcher));
+        let matches = matches.collect();
+        let either = |(name, matcher): (String, Matcher)| {
+            let (record, resource) = (position(record_attributes, &name), position(attributes, &name));
+            (EitherAttribute { record, resource }, matcher)
+        };
+        let record_matches = spec.record_matches.into_iter().map(either).collect();
+        let mut source = |source| match source {
+            KeySource::Attributes(names) => {
+                KeyReading::Attributes(names.iter().map(|name| position(attributes, name)).collect())
+            }
+            KeySource::Records { record, resource } => KeyReading::Records {
+                record: record.iter().map(|name| position(record_attributes, name)).collect(),
+                resource: resource.iter().map(|name| position(attributes, name)).collect(),
+            },
+            KeySource::Template(template) => KeyReading::Template(template),
+        };
+        let key = match spec.key {
+            KeySpec::Route => Key::Route,
+            KeySpec::One(one) => Key::One(source(one)),
+            KeySpec::Parts(parts) => {
+                Key::Parts(parts.into_iter().map(|(name, part)| (name.into(), source(part))).collect())
+            }
+        };
+        Self {
+            name: spec.name.into(),
+            matches,
+            record_matches,
+            tenants: spec.tenants,
+            receivers: spec.receivers,
+            signals: spec.signals,
+            key,
+            exporters: spec.exporters,
+            continues: spec.continues,
+        }
+    }
+
+    /// What the key is made of.
+    fn key_readings(&self) -> impl Iterator<Item = &KeyReading> {
+        let (one, parts): (Option<&KeyReading>, &[_]) = match &self.key {
+            Key::Route => (None, &[]),
+            Key::One(reading) => (Some(reading), &[]),
+            Key::Parts(parts) => (None, parts),
+        };
+        one.into_iter().chain(parts.iter().map(|(_, reading)| reading))
+    }
+
     /// Writes the routing key, or says that it is absent.
     fn put_key(&self, attributes: &Attributes<'_>, key: &mut String) -> bool {
         key.clear();
@@ -466,6 +759,12 @@ impl KeyReading {
                 out.push_str(first.unwrap_or_default());
                 first.is_some()
             }
+            Self::Records { record, resource } => {
+                let of_record = record.iter().find_map(|at| attributes.record[*at].get());
+                let first = of_record.or_else(|| resource.iter().find_map(|at| attributes.values[*at].get()));
+                out.push_str(first.unwrap_or_default());
+                first.is_some()
+            }
             Self::Template(template) => {
                 let rendered = template.render(attributes, Place::Key).unwrap_or_default();
                 out.push_str(&rendered);
@@ -475,13 +774,19 @@ impl KeyReading {
     }
 }
 
-fn missing(signal: Signal, asked: &[usize], attributes: &[Box<str>]) -> Box<str> {
-    if asked.is_empty() {
-        return format!("no route takes {signal}").into();
-    }
-    let names: Vec<String> = asked.iter().map(|at| format!("`{}`", attributes[*at])).collect();
-    format!("no route takes these {signal}: routes look at the resource attributes {}", names.join(", "))
-        .into()
+fn missing(signal: Signal, asked: &Asked, attributes: &[Box<str>]) -> Box<str> {
+    let quoted = |names: &mut dyn Iterator<Item = &str>| {
+        names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
+    };
+    let of_resource = quoted(&mut asked.resource.iter().map(|asked| &*attributes[asked.at]));
+    let of_records = quoted(&mut asked.record_names.iter().map(|name| &**name));
+    let looked_at = match (of_resource.as_str(), of_records.as_str()) {
+        ("", "") => return format!("no route takes {signal}").into(),
+        (_, "") => format!("the resource attributes {of_resource}"),
+        ("", _) => format!("the attributes {of_records} of records"),
+        _ => format!("the attributes {of_records} of records and at the resource attributes {of_resource}"),
+    };
+    format!("no route takes these {signal}: routes look at {looked_at}").into()
 }
 
 #[cfg(test)]

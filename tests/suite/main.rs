@@ -40,6 +40,7 @@ mod journal;
 mod journal_shown;
 mod json;
 mod keys_of_parts;
+mod keys_of_records;
 mod mismatched_protocols;
 mod moved_listener;
 mod openings;

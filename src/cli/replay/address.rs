@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::Replay;
 use crate::export::{Encoding, LetterPart, StoredLetter};
-use crate::otlp::{self, Entry};
+use crate::otlp::{self, Entry, Signal};
 use crate::receive::Owner;
 use crate::route::{RoutingKey, Values as _};
 use crate::stream::StreamName;
+use crate::tenants::Tenant;
 
 /// The parts of a letter, in the order in which they are to be sent.
 #[derive(Default)]
@@ -30,7 +31,7 @@ impl Replay {
             Encoding::Json => None,
         };
         let valid = split.filter(|split| split.cuts.is_empty() && !split.entries.is_empty());
-        let Some(mut split) = valid else {
+        let Some(split) = valid else {
             return Err(format!(
                 "it was cut out when it was received, before it had an exporter ({}): sent again as it is, it would be cut out \
                  again. Correct it, or the program that sends it, and post it to `/v1/{signal}` of a receiver",
@@ -39,23 +40,37 @@ impl Replay {
         };
         let mut addressed = AddressedParts::default();
         let mut rest: Option<LetterPart> = None;
-        for entry in &mut split.entries {
-            match self.streams_of(letter, entry) {
-                Ok(streams) => {
-                    for (exporter, stream) in streams {
-                        let most = self.exporters[&exporter].queue.batch.max_size;
-                        addressed.add(letter, &exporter, &stream, entry, most);
-                    }
+        let receiver = letter.origin().map(|origin| origin.receiver.as_str());
+        for mut entry in split.entries {
+            let parts = match self.owner_of(letter, &mut entry) {
+                Err(reason) => vec![(entry, Err(reason))],
+                Ok(tenant) => {
+                    let parts = self.routes.partition(signal, entry, tenant.as_deref(), receiver);
+                    let streams = |part| {
+                        let streams = self.streams_of(signal, &part, tenant.as_deref(), receiver);
+                        (part, streams)
+                    };
+                    parts.into_iter().map(streams).collect()
                 }
-                Err(reason) => {
-                    let rest = rest.get_or_insert_with(|| LetterPart {
-                        exporter: None,
-                        key: None,
-                        reason,
-                        records: 0,
-                        bytes: Vec::new(),
-                    });
-                    put(rest, &entry.bytes, entry.records);
+            };
+            for (part, streams) in parts {
+                match streams {
+                    Ok(streams) => {
+                        for (exporter, stream) in streams {
+                            let most = self.exporters[&exporter].queue.batch.max_size;
+                            addressed.add(letter, &exporter, &stream, &part, most);
+                        }
+                    }
+                    Err(reason) => {
+                        let rest = rest.get_or_insert_with(|| LetterPart {
+                            exporter: None,
+                            key: None,
+                            reason,
+                            records: 0,
+                            bytes: Vec::new(),
+                        });
+                        put(rest, &part.bytes, part.records);
+                    }
                 }
             }
         }
@@ -65,14 +80,9 @@ impl Replay {
         }
     }
 
-    /// The exporters and streams that an entry goes to, each of which can be sent to; or why it goes nowhere. It gets the stamp
-    /// that it would have had.
-    fn streams_of(
-        &mut self,
-        letter: &StoredLetter,
-        entry: &mut Entry<'_>,
-    ) -> Result<Vec<(Arc<str>, StreamName)>, String> {
-        let (signal, origin, table) = (letter.signal(), letter.origin(), &self.routes.table);
+    /// The tenant that an entry is taken for, or why it can't be. It gets the stamp that it would have had.
+    fn owner_of(&self, letter: &StoredLetter, entry: &mut Entry<'_>) -> Result<Option<Arc<Tenant>>, String> {
+        let (origin, table) = (letter.origin(), &self.routes.table);
         let recorded = origin.and_then(|origin| origin.tenant.as_deref());
         let owner = match recorded {
             Some(id) => Owner::listed(table, id),
@@ -89,12 +99,22 @@ impl Replay {
         if let (Some(attribute), Some(tenant), true) = (table.stamp(), &tenant, is_senders) {
             entry.stamp(attribute, &tenant.id);
         }
+        Ok(tenant)
+    }
+
+    /// The exporters and streams that an entry goes to, each of which can be sent to; or why it goes nowhere.
+    fn streams_of(
+        &mut self,
+        signal: Signal,
+        entry: &Entry<'_>,
+        tenant: Option<&Tenant>,
+        receiver: Option<&str>,
+    ) -> Result<Vec<(Arc<str>, StreamName)>, String> {
         let mut streams = Vec::new();
-        let receiver = origin.map(|origin| origin.receiver.as_str());
         let routed = self.routes.route(
             signal,
-            entry.resource(),
-            tenant.as_deref(),
+            entry,
+            tenant,
             receiver,
             |hit| {
                 let stream = StreamName { signal, key: RoutingKey::written(hit.key) };
@@ -107,7 +127,7 @@ impl Replay {
         );
         if !routed.map_err(|error| error.to_string())? {
             let mut why = self.routes.routes.missing(signal).to_owned();
-            self.routes.routes.put_values(signal, entry.resource(), &mut why);
+            self.routes.routes.put_values(signal, entry, &mut why);
             return Err(why);
         }
         for (exporter, stream) in &streams {

@@ -7,8 +7,8 @@ use regex::Regex;
 use super::Context;
 use super::url::report_template;
 use crate::config::model::{
-    Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver, Route, Signal as Written,
-    TenantGlobs,
+    AttributeNames, Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver,
+    RecordConditions, RecordSource, Route, Signal as Written, TenantGlobs,
 };
 use crate::config::node::Node;
 use crate::config::problem::{Span, enumerated, nearest, quoted};
@@ -63,8 +63,8 @@ type Positions<'a> = HashMap<&'a str, usize>;
 #[derive(Default)]
 struct Earlier<'a> {
     specs: Vec<(RouteSpec, &'a Node)>,
-    /// Those that match one value of an attribute alone, by an attribute and its value.
-    literal: HashMap<(String, String), Vec<usize>>,
+    /// Those that match one value of an attribute alone, by whose attribute it is, its name and its value.
+    literal: HashMap<(Subject, String, String), Vec<usize>>,
     /// All others.
     general: Vec<usize>,
 }
@@ -77,8 +77,8 @@ impl<'a> Earlier<'a> {
     fn push(&mut self, spec: RouteSpec, node: &'a Node) {
         let position = self.specs.len();
         // All its conditions must be implied, so any one finds it; the rarest finds the fewest others beside it.
-        let literals = spec.matches.iter().filter_map(|(attribute, matcher)| match matcher {
-            Matcher::Glob(Glob::Literal(value)) => Some((attribute.clone(), value.clone())),
+        let literals = conditions(&spec).filter_map(|(subject, attribute, matcher)| match matcher {
+            Matcher::Glob(Glob::Literal(value)) => Some((subject, attribute.clone(), value.clone())),
             _ => None,
         });
         let literal = literals.min_by_key(|literal| self.literal.get(literal).map_or(0, Vec::len));
@@ -93,7 +93,7 @@ impl<'a> Earlier<'a> {
     /// Those that may take all that `later` matches, in their order.
     fn candidates(&self, later: &RouteSpec) -> Vec<usize> {
         let mut found = self.general.clone();
-        for (attribute, matcher) in &later.matches {
+        for (subject, attribute, matcher) in conditions(later) {
             // What implies one value is that value, or a list of nothing else.
             let value = match matcher {
                 Matcher::Glob(Glob::Literal(value)) => value,
@@ -103,11 +103,26 @@ impl<'a> Earlier<'a> {
                 },
                 _ => continue,
             };
-            found.extend(self.literal.get(&(attribute.clone(), value.clone())).into_iter().flatten());
+            let literal = (subject, attribute.clone(), value.clone());
+            found.extend(self.literal.get(&literal).into_iter().flatten());
         }
         found.sort_unstable();
         found
     }
+}
+
+/// Whose attribute a condition is on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Subject {
+    Resource,
+    Record,
+}
+
+/// The conditions of a route.
+fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Subject, &String, &Matcher)> {
+    let of_resource = spec.matches.iter().map(|(name, matcher)| (Subject::Resource, name, matcher));
+    let of_records = spec.record_matches.iter().map(|(name, matcher)| (Subject::Record, name, matcher));
+    of_resource.chain(of_records)
 }
 
 fn one(
@@ -125,8 +140,31 @@ fn one(
     }
     let signals = signals(route, node, context);
     let matching = node.near(&["match"]);
+    let mut matches = matchers(&route.matches.resource, matching, context);
+    let (of_record, record_matches) =
+        on_records(route.matches.record.as_ref(), matching.near(&["record"]), context);
+    matches.extend(of_record.map(|matcher| ("record".to_owned(), matcher)));
+    RouteSpec {
+        name,
+        matches,
+        record_matches,
+        tenants: tenants(route, node, context),
+        receivers: receivers(route, known, node, context),
+        signals,
+        key: key(route.key.as_ref(), node.near(&["key"]), context),
+        exporters: targets(route, exporters, positions, signals, node, written, context),
+        continues: route.continues,
+        max_streams: route.max_streams,
+    }
+}
+
+/// Attributes with what must hold for them.
+type Matches = Vec<(String, Matcher)>;
+
+/// The conditions that stand at `matching`.
+fn matchers(values: &BTreeMap<String, MatchValue>, matching: &Node, context: &mut Context<'_>) -> Matches {
     let mut matches = Vec::new();
-    for (attribute, value) in &route.matches {
+    for (attribute, value) in values {
         let node = matching.near(&[attribute]);
         if let Some(entry) = matching.entry(attribute) {
             let written = if context.report.shows(entry.key_span) {
@@ -141,17 +179,39 @@ fn one(
             matches.push((attribute.clone(), matcher));
         }
     }
-    RouteSpec {
-        name,
-        matches,
-        tenants: tenants(route, node, context),
-        receivers: receivers(route, known, node, context),
-        signals,
-        key: key(route.key.as_ref(), node.near(&["key"]), context),
-        exporters: targets(route, exporters, positions, signals, node, written, context),
-        continues: route.continues,
-        max_streams: route.max_streams,
+    matches
+}
+
+/// The condition on the resource attribute `record`, and those on attributes of records, of which one or the other stands at `node`.
+fn on_records(
+    conditions: Option<&RecordConditions>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> (Option<Matcher>, Matches) {
+    let values = match conditions {
+        None => return (None, Vec::new()),
+        Some(RecordConditions::Glob(text)) => return (Some(Matcher::Glob(Glob::new(text))), Vec::new()),
+        Some(RecordConditions::AnyOf(texts)) => return (any_of(texts, node, context), Vec::new()),
+        Some(RecordConditions::Attributes(values)) => values,
+    };
+    if values.is_empty() && !context.report.has_error_within(node.span) {
+        context.report.error(node.span, "`record` names no attribute").help(
+            "write an attribute of the records and what its value must be: `record: { tenant.id: \"*\" }`",
+        );
     }
+    for entry in node.entries().iter().filter(|entry| ["regex", "not", "exists"].contains(&&*entry.key)) {
+        context
+            .report
+            .warn(
+                entry.key_span,
+                format!("{} is the name of an attribute of records here", quoted(&entry.key)),
+            )
+            .help(format!(
+                "for a rule about an attribute name it first: `record: {{ tenant.id: {{ {}: … }} }}`",
+                entry.key
+            ));
+    }
+    (None, matchers(values, node, context))
 }
 
 /// The ids that the route is for.
@@ -394,8 +454,72 @@ fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
         None => KeySpec::Route,
         Some(Key::One(text)) => one_of(text, node, context).map_or(KeySpec::Route, KeySpec::One),
         Some(Key::FirstOf(names)) => KeySpec::One(first_of(names, node, context)),
-        Some(Key::Parts(parts)) => self::parts(parts, node, context),
+        Some(key @ Key::Parts(parts)) => match key.record_source() {
+            Some(source) => whole_record_source(source, node, context).map_or(KeySpec::Route, KeySpec::One),
+            None => self::parts(parts, node, context),
+        },
     }
+}
+
+/// A key that is `{ record: A, resource: A }` as a whole; `None` if it can't be, which is reported.
+fn whole_record_source(
+    written: &BTreeMap<String, KeyPart>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<KeySource> {
+    let other = node.entries().iter().find(|entry| !["record", "resource"].contains(&&*entry.key));
+    if let Some(other) = other {
+        let part = if is_name(&other.key) { &other.key } else { "NAME" };
+        context
+            .report
+            .error(node.span, "`record` and `resource` say whose attribute the whole key is, and can't be parts beside others")
+            .help(format!(
+                "give the attribute of records a name of its own: `{{ {part}: …, project: {{ record: A, resource: A }} }}`"
+            ));
+        return None;
+    }
+    let names = |name: &str| match written.get(name)? {
+        KeyPart::One(text) => Some(AttributeNames::One(text.clone())),
+        KeyPart::FirstOf(names) => Some(AttributeNames::FirstOf(names.clone())),
+        KeyPart::OfRecord(_) => None,
+    };
+    let source = RecordSource { record: names("record"), resource: names("resource") };
+    let nested =
+        node.entries().iter().find(|entry| matches!(written.get(&entry.key), Some(KeyPart::OfRecord(_))));
+    if let Some(nested) = nested {
+        context
+            .report
+            .error(nested.value.span, "`record` and `resource` each take an attribute, or a list of them")
+            .help("write `key: { record: A, resource: A }`");
+        return None;
+    }
+    record_source(&source, node, context)
+}
+
+/// `{ record: A, resource: A }`; `None` without `record`, which is reported.
+fn record_source(source: &RecordSource, node: &Node, context: &mut Context<'_>) -> Option<KeySource> {
+    let mut names = |names: &AttributeNames, key: &str| {
+        let (names, node) = (names.names(), node.near(&[key]));
+        warn_of_unlikely_names(names, node, context);
+        check_names(
+            names,
+            node,
+            "a template can't stand for an attribute of records, or instead of it",
+            context,
+        );
+        names.to_vec()
+    };
+    let Some(record) = source.record.as_ref().map(|record| names(record, "record")) else {
+        if !context.report.has_error_within(node.span) {
+            context.report.error(node.span, "`resource` alone is nothing that records could override").help(
+                "write the attribute itself for that of the resource, such as `key: tenant.id`, or both: \
+                     `{ record: tenant.id, resource: tenant.id }`",
+            );
+        }
+        return None;
+    };
+    let resource = source.resource.as_ref().map(|resource| names(resource, "resource")).unwrap_or_default();
+    Some(KeySource::Records { record, resource })
 }
 
 /// Parts of a key at most. A key of so many is longer than any that somebody could read.
@@ -430,6 +554,7 @@ fn parts(parts: &BTreeMap<String, KeyPart>, node: &Node, context: &mut Context<'
         let source = match parts.get(name) {
             Some(KeyPart::One(text)) => one_of(text, node, context),
             Some(KeyPart::FirstOf(names)) => Some(first_of(names, node, context)),
+            Some(KeyPart::OfRecord(source)) => record_source(source, node, context),
             None => None,
         };
         compiled.extend(source.map(|source| (name.clone(), source)));
@@ -474,27 +599,23 @@ fn one_of(text: &String, node: &Node, context: &mut Context<'_>) -> Option<KeySo
 }
 
 fn first_of(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySource {
-    for (index, name) in names.iter().enumerate() {
-        let item = node.item(index).unwrap_or(node);
-        if !item.is_substituted() {
-            let written = context.written(item);
-            let several = "write each attribute as an item of its own";
-            warn_of_unlikely_name(name, &written, item.span, several, context);
-        }
-    }
+    warn_of_unlikely_names(names, node, context);
     attributes(names, node, context)
 }
 
 fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySource {
+    check_names(names, node, "a list of attributes can't hold a template", context);
+    KeySource::Attributes(names.to_vec())
+}
+
+/// Reports names that are none of attributes; `no_template` says so of templates.
+fn check_names(names: &[String], node: &Node, no_template: &str, context: &mut Context<'_>) {
     let is_template = |(index, name): (usize, &String)| {
         let literal = node.item(index).unwrap_or(node).literal();
         Template::parse_around(name, literal).map_or(true, |template| template.as_text().is_none())
     };
     if names.iter().enumerate().any(is_template) {
-        context
-            .report
-            .error(node.span, "a list of attributes can't hold a template")
-            .help("write one template, or attributes alone");
+        context.report.error(node.span, no_template).help("write one template, or attributes alone");
     }
     if (names.is_empty() || names.iter().any(String::is_empty)) && !context.report.has_error_within(node.span)
     {
@@ -503,7 +624,17 @@ fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySo
             .error(node.span, "`key` names no attribute")
             .help("name a resource attribute, or leave out `key` for one stream per route");
     }
-    KeySource::Attributes(names.to_vec())
+}
+
+fn warn_of_unlikely_names(names: &[String], node: &Node, context: &mut Context<'_>) {
+    for (index, name) in names.iter().enumerate() {
+        let item = node.item(index).unwrap_or(node);
+        if !item.is_substituted() {
+            let written = context.written(item);
+            let several = "write each attribute as an item of its own";
+            warn_of_unlikely_name(name, &written, item.span, several, context);
+        }
+    }
 }
 
 /// Warns of what no attribute is likely to be called: several names in one text, or the way to an attribute as OTTL writes
@@ -586,15 +717,26 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
         later.receivers.as_ref().is_some_and(|later| later.iter().all(|name| earlier.contains(name)))
     });
     let signals = earlier.signals.iter().zip(later.signals).all(|(earlier, later)| *earlier || !later);
-    let matches = earlier.matches.iter().all(|(attribute, matcher)| {
-        later.matches.iter().any(|(other, condition)| other == attribute && condition.implies(matcher))
+    // The attribute of a record and that of its resource may differ, so that one says nothing about the other.
+    let matches = conditions(earlier).all(|(subject, attribute, matcher)| {
+        conditions(later).any(|(other, name, condition)| {
+            (other, name) == (subject, attribute) && condition.implies(matcher)
+        })
     });
     // Where the key may be absent, what the route matches may still go on to a later one.
-    let required = |name: &String| {
-        earlier.matches.iter().any(|(attribute, matcher)| attribute == name && matcher.needs_presence())
+    let needs = |wanted: Subject, name: &String| {
+        conditions(earlier).any(|(subject, attribute, matcher)| {
+            (subject, attribute) == (wanted, name) && matcher.needs_presence()
+        })
     };
+    let required = |name: &String| needs(Subject::Resource, name);
     let has_key = earlier.key.sources().all(|source| match source {
         KeySource::Attributes(names) => names.iter().any(required),
+        // What a condition on records needs is there on the record or on the resource.
+        KeySource::Records { record, resource } => {
+            let is_either = |name: &&String| record.contains(name) && needs(Subject::Record, name);
+            resource.iter().any(|name| required(name) || is_either(&name))
+        }
         KeySource::Template(template) => template.reads().all(|read| match read {
             TemplateValue::Resource(name) => required(name),
             TemplateValue::Key | TemplateValue::KeyPart(_) => false,

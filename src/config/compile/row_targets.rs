@@ -105,13 +105,17 @@ impl TenantRoute {
             KeySpec::Parts(parts) => parts.iter().map(|(name, _)| name.clone()).collect(),
             KeySpec::Route | KeySpec::One(_) => Vec::new(),
         };
-        let needs_attributes = route.key.sources().any(|source| source.attributes().next().is_some());
+        let needs_attributes = route
+            .key
+            .sources()
+            .any(|source| source.attributes().next().is_some() || !source.record_attributes().is_empty());
         Self {
             tenants: route.tenants.clone(),
             signals: route.signals,
             parts,
             exporters: route.exporters.clone(),
             takes_all: route.matches.is_empty()
+                && route.record_matches.is_empty()
                 && route.receivers.is_none()
                 && !needs_attributes
                 && !route.continues,

@@ -75,7 +75,7 @@ fn report_without_table(
     for (index, (route, spec)) in written.iter().zip(routes).enumerate() {
         let node = all.item(index).unwrap_or(all);
         let reads = spec.key.sources().any(|source| match source {
-            KeySource::Attributes(_) => false,
+            KeySource::Attributes(_) | KeySource::Records { .. } => false,
             KeySource::Template(template) => {
                 template.reads().any(|read| matches!(read, TemplateValue::Tenant(_)))
             }
@@ -165,13 +165,20 @@ fn present_parts(key: Option<&model::Key>) -> Vec<(String, String)> {
         }
         // What it is may be anything.
         Some(model::Key::One(_) | model::Key::FirstOf(_)) => vec![("name".to_owned(), "…".to_owned())],
-        Some(model::Key::Parts(parts)) => {
+        Some(key @ model::Key::Parts(parts)) => {
             let source = |part: &model::KeyPart| match part {
                 model::KeyPart::One(attribute) if is_name(attribute) => attribute.clone(),
                 model::KeyPart::FirstOf(names) if names.iter().all(|name| is_name(name)) => list(names),
                 model::KeyPart::One(_) | model::KeyPart::FirstOf(_) => "…".to_owned(),
+                model::KeyPart::OfRecord(_) => "{ record: …, resource: … }".to_owned(),
             };
-            parts.iter().map(|(name, part)| (name.clone(), source(part))).collect()
+            let parts: Vec<(String, String)> =
+                parts.iter().map(|(name, part)| (name.clone(), source(part))).collect();
+            if key.record_source().is_none() {
+                return parts;
+            }
+            let whose: Vec<String> = parts.iter().map(|(whose, name)| format!("{whose}: {name}")).collect();
+            vec![("name".to_owned(), format!("{{ {} }}", whose.join(", ")))]
         }
     }
 }

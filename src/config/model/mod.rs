@@ -25,7 +25,10 @@ pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2C
 pub(super) use named::{Named, Typed, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
-pub(super) use routes::{Key, KeyPart, MatchRule, MatchValue, Negated, Route, Signal, TenantGlobs};
+pub(super) use routes::{
+    AttributeNames, Key, KeyPart, MatchRule, MatchValue, Negated, RecordConditions, RecordSource, Route,
+    Signal, TenantGlobs,
+};
 pub(super) use tenants::{
     TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
     UnlistedTenant,

@@ -12,9 +12,10 @@ pub(in crate::config) struct Route {
     /// What the route is called in logs and by `sluice explain`; by default `route-1`, `route-2`, … by position.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) name: Option<String>,
-    /// Resource attributes and what their values must be; all must hold. Without it every resource matches.
+    /// Resource attributes, below `record` attributes of records, and what their values must be; all must hold. Without it every
+    /// resource matches.
     #[serde(rename = "match")]
-    pub(in crate::config) matches: BTreeMap<String, MatchValue>,
+    pub(in crate::config) matches: Conditions,
     /// The tenants whose entries it takes: a glob over their ids, or a list of globs. By default those of all, and those of nobody.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) tenants: Option<TenantGlobs>,
@@ -23,9 +24,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) receivers: Option<Vec<String>>,
     /// The signals it takes; by default all.
     pub(in crate::config) signals: Option<Vec<Signal>>,
-    /// What names the stream: a resource attribute, a list of them of which the first that is present counts, a template, or
-    /// a map of several of these, each under a name by which templates of exporters read it: `{{ key.NAME }}`. Without it the
-    /// route is one stream.
+    /// What names the stream: a resource attribute, a list of them of which the first that is present counts, a template,
+    /// `{ record: A, resource: A }` for an attribute of records or else of their resource, or a map of several of these, each under
+    /// a name by which templates of exporters read it: `{{ key.NAME }}`. Without it the route is one stream.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) key: Option<Key>,
     /// Names of exporters; each gets everything, with queues of its own.
@@ -59,6 +60,30 @@ pub(in crate::config) enum TenantGlobs {
     One(String),
     /// Globs of which one must match.
     AnyOf(Vec<String>),
+}
+
+/// Attributes and what their values must be; all must hold.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct Conditions {
+    /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A glob or a list of
+    /// globs is a condition on a resource attribute called `record` instead.
+    pub(in crate::config) record: Option<RecordConditions>,
+    /// Those on resource attributes.
+    #[serde(flatten)]
+    pub(in crate::config) resource: BTreeMap<String, MatchValue>,
+}
+
+/// Conditions on attributes of records, or one on the resource attribute `record`.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum RecordConditions {
+    /// A glob over the value of the resource attribute `record`.
+    Glob(String),
+    /// Globs of which one must match it.
+    AnyOf(Vec<String>),
+    /// Attributes of records.
+    Attributes(BTreeMap<String, MatchValue>),
 }
 
 /// A glob, a list of globs, or a rule.
@@ -113,8 +138,24 @@ pub(in crate::config) enum Key {
     One(String),
     /// Resource attributes of which the first that is present counts.
     FirstOf(Vec<String>),
-    /// Several, each under a name.
+    /// Several, each under a name; or, under `record` and `resource`, what a [`RecordSource`] has.
+    #[schemars(extend(
+        "x-key" = "part",
+        "additionalProperties" = { "$ref": "#/$defs/KeyPart", "x-shown": "name" },
+    ))]
     Parts(BTreeMap<String, KeyPart>),
+}
+
+impl Key {
+    /// The parts, if the key is none but an attribute of records, or is meant to be.
+    pub(in crate::config) fn record_source(&self) -> Option<&BTreeMap<String, KeyPart>> {
+        match self {
+            Self::Parts(parts) if parts.contains_key("record") || parts.contains_key("resource") => {
+                Some(parts)
+            }
+            Self::One(_) | Self::FirstOf(_) | Self::Parts(_) => None,
+        }
+    }
 }
 
 /// A named part of what names the stream.
@@ -125,4 +166,38 @@ pub(in crate::config) enum KeyPart {
     One(String),
     /// Resource attributes of which the first that is present counts.
     FirstOf(Vec<String>),
+    /// An attribute of records, or else of their resource.
+    OfRecord(RecordSource),
+}
+
+/// An attribute of records, or else of their resource.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RecordSource {
+    /// An attribute of the record, or a list of them of which the first that is present counts.
+    #[schemars(extend("x-shown" = "name"))]
+    pub(in crate::config) record: Option<AttributeNames>,
+    /// The resource attribute, or a list of them, that counts where the record has none. Without it only the record's counts.
+    #[schemars(extend("x-shown" = "name"))]
+    pub(in crate::config) resource: Option<AttributeNames>,
+}
+
+/// An attribute, or a list of them.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum AttributeNames {
+    /// An attribute.
+    One(String),
+    /// Attributes of which the first that is present counts.
+    FirstOf(Vec<String>),
+}
+
+impl AttributeNames {
+    /// The names, in their order.
+    pub(in crate::config) fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::FirstOf(names) => names,
+        }
+    }
 }

@@ -72,7 +72,7 @@ fn mistakes_in_the_parts_of_a_key_say_what_to_write() {
         ("{ 7: x }", "the name of a part is made of letters, digits and `_`"),
         ("{ a: [] }", "`key` names no attribute"),
         ("{ a: \"{{ key }}\" }", "`{{ key }}` can't stand in the key that it is made of"),
-        ("{ a: { b: c } }", "`routes[0].key.a` must be a single value, not a map"),
+        ("{ a: { b: c } }", "unknown key `b` in `routes[0].key.a`"),
         ("{ a: \"{{ tenant.host }}\" }", "a key can only have the `id`"),
     ] {
         let said = said_of(key);
@@ -212,6 +212,149 @@ fn names_are_given_once() {
         )),
         ["5:13 error: duplicate route name `a` (it is already the name of the route on line 4)"]
     );
+}
+
+/// The attributes of records and of resources that a source of a key reads.
+fn of_records(source: &KeySource) -> (Vec<&str>, Vec<&str>) {
+    let KeySource::Records { record, resource } = source else { panic!("{source:?} is not of records") };
+    (record.iter().map(String::as_str).collect(), resource.iter().map(String::as_str).collect())
+}
+
+#[test]
+fn a_key_of_records_is_an_attribute_of_theirs_or_else_of_the_resource() {
+    let key = |key: &str| route(&format!("  - {{ key: {key}, exporters: [debug, file] }}\n")).key;
+    for (written, expected) in [
+        ("{ record: a, resource: b }", (vec!["a"], vec!["b"])),
+        ("{ resource: [b, c], record: [a, d] }", (vec!["a", "d"], vec!["b", "c"])),
+        ("{ record: a }", (vec!["a"], vec![])),
+    ] {
+        let KeySpec::One(source) = key(written) else { panic!("{written} is one source") };
+        assert_eq!(of_records(&source), expected);
+    }
+    let KeySpec::Parts(parts) = key("{ service: service.name, project: { record: a, resource: [a, b] } }")
+    else {
+        panic!("it has parts")
+    };
+    assert!(matches!(&parts[0], (name, KeySource::Attributes(_)) if name == "service"));
+    assert_eq!((&*parts[1].0, of_records(&parts[1].1)), ("project", (vec!["a"], vec!["a", "b"])));
+}
+
+#[test]
+fn mistakes_in_a_key_of_records_say_what_to_write() {
+    for (key, messages) in [
+        (
+            "{ record: a, resource: a, service: service.name }",
+            [
+                "`record` and `resource` say whose attribute the whole key is",
+                "{ service: …, project: { record: A, resource: A } }",
+            ],
+        ),
+        ("{ tenant: t, resource: a }", ["can't be parts beside others", "{ tenant: …, project: { record: A"]),
+        ("{ resource: a }", ["`resource` alone", "{ record: tenant.id, resource: tenant.id }"]),
+        ("{ project: { resource: a } }", ["`resource` alone", "{ record: tenant.id, resource: tenant.id }"]),
+        ("{ project: {} }", ["`resource` alone", "`key: tenant.id`"]),
+        ("{ record: { record: a } }", ["each take an attribute", "`key: { record: A, resource: A }`"]),
+        (
+            "{ record: \"{{ signal }}\" }",
+            ["a template can't stand for an attribute of records", "attributes alone"],
+        ),
+        ("{ record: [] }", ["`key` names no attribute", ""]),
+        ("{ project: { recrod: a } }", ["unknown key `recrod`", "`record`"]),
+        ("{ record: \"a, b\" }", ["is the name of one attribute here", ""]),
+    ] {
+        let said =
+            said(&with_routes(&format!("  - {{ key: {key}, exporters: [debug, file] }}\n"))).join("\n");
+        for message in messages {
+            assert!(said.contains(message), "{key}: {message}: {said}");
+        }
+        assert_eq!(said.lines().count(), 1, "{key}: {said}");
+    }
+}
+
+#[test]
+fn conditions_on_records_stand_below_record_and_a_glob_there_is_one_on_a_resource_attribute() {
+    let matches = |written: &str| {
+        let route = route(&format!("  - {{ match: {written}, exporters: [debug, file] }}\n"));
+        let shown = |(name, matcher): &(String, Matcher)| {
+            format!("{name} {} {}", matcher.matches(Some("x")), matcher.matches(None))
+        };
+        (
+            route.matches.iter().map(shown).collect::<Vec<_>>(),
+            route.record_matches.iter().map(shown).collect::<Vec<_>>(),
+        )
+    };
+    let of = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        matches(
+            "{ a: x, record: { a: [y], b: { not: y }, c: { exists: true }, d: { regex: z }, record: x } }"
+        ),
+        (
+            of(&["a true false"]),
+            of(&["a false false", "b true true", "c true false", "d false false", "record true false"])
+        )
+    );
+    assert_eq!(matches("{ record: x }"), (of(&["record true false"]), of(&[])));
+    assert_eq!(matches("{ record: [x, y] }"), (of(&["record true false"]), of(&[])));
+    assert_eq!(matches("{ record: '' }"), (of(&["record false false"]), of(&[])));
+}
+
+#[test]
+fn mistakes_in_conditions_on_records_say_what_to_write() {
+    let said_of = |written: &str| {
+        said(&with_routes(&format!("  - {{ match: {{ record: {written} }}, exporters: [debug, file] }}\n")))
+            .join("\n")
+    };
+    for (written, messages) in [
+        ("{}", ["`record` names no attribute", "`record: { tenant.id: \"*\" }`"]),
+        (
+            "{ regex: a }",
+            ["`regex` is the name of an attribute of records here", "{ tenant.id: { regex: … } }"],
+        ),
+        ("{ a: { regexp: x } }", ["unknown key `regexp`", "`regex`"]),
+        ("{ a: {} }", ["this says nothing about the attribute", ""]),
+        ("{ a: { regex: \"(\" } }", ["is not a regular expression", ""]),
+    ] {
+        let said = said_of(written);
+        for message in messages {
+            assert!(said.contains(message), "{written}: {message}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_condition_on_records_hides_a_later_one_on_records_alone() {
+    let unreachable = |first: &str, second: &str| {
+        let yaml = with_routes(&format!(
+            "  - {{ {first} exporters: [debug] }}\n  - {{ {second} exporters: [file] }}\n"
+        ));
+        said(&yaml).iter().any(|line| line.contains("is never reached"))
+    };
+    let any = "match: { record: { a: \"*\" } },";
+    assert!(unreachable(any, "match: { record: { a: b } },"));
+    assert!(unreachable("match: { record: { a: b } },", "match: { record: { a: b }, c: d },"));
+    // The record may have another value than the resource, or one where that has none.
+    assert!(!unreachable(any, "match: { a: b },"));
+    assert!(!unreachable("match: { a: \"*\" },", "match: { record: { a: b } },"));
+    // Whether there is a key.
+    assert!(unreachable(
+        &format!("{any} key: {{ record: a, resource: a }},"),
+        "match: { record: { a: b } },"
+    ));
+    assert!(!unreachable(&format!("{any} key: {{ record: a }},"), "match: { record: { a: b } },"));
+    assert!(!unreachable("key: { record: a, resource: a },", ""));
+    assert!(unreachable("match: { a: \"*\" }, key: { record: b, resource: a },", "match: { a: c },"));
+}
+
+#[test]
+fn what_a_key_of_records_is_made_of_is_shown() {
+    let shown = |key: &str| {
+        good(&with_routes(&format!("  - {{ key: {key}, exporters: [debug, file] }}\n"))).redacted["routes"][0]
+            ["key"]
+            .clone()
+    };
+    let project = serde_json::json!({ "record": "a.b", "resource": ["a.b", "c"] });
+    assert_eq!(shown("{ record: a.b, resource: [a.b, c] }"), project);
+    assert_eq!(shown("{ project: { record: a.b, resource: [a.b, c] } }")["project"], project);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Resources that routes would take, for those who want to try a configuration. They are guesses: a condition can
 //! contradict another, or be a regular expression that no guess meets, so [`RouteTable::route`] has the last word.
 
-use super::{Key, KeyReading, Route, RouteTable};
+use super::{KeyReading, Route, RouteTable};
 use crate::otlp::Signal;
 use crate::route::{Glob, Matcher};
 
@@ -25,23 +25,32 @@ impl RouteTable {
         for (name, value) in wanted {
             attributes.push((&self.attributes[name], value));
         }
+        // Where the records have none, the resource's counts.
+        for (either, matcher) in &route.record_matches {
+            let name = &*self.attributes[either.resource];
+            if let Some(value) = matcher.example(filler)
+                && !attributes.iter().any(|(known, _)| *known == name)
+            {
+                attributes.push((name, value));
+            }
+        }
         let mut fill = |name: &'_ str| {
             let name = self.attributes().find(|known| *known == name).expect("the table knows all its names");
             if !attributes.iter().any(|(known, _)| *known == name) {
                 attributes.push((name, filler.to_owned()));
             }
         };
-        let (one, parts): (Option<&KeyReading>, &[_]) = match &route.key {
-            Key::Route => (None, &[]),
-            Key::One(source) => (Some(source), &[]),
-            Key::Parts(parts) => (None, parts),
-        };
-        for source in one.into_iter().chain(parts.iter().map(|(_, source)| source)) {
-            match source {
-                KeyReading::Attributes(names) => {
-                    let matched = |at: &usize| route.matches.iter().any(|(name, _)| name == at);
-                    if !names.iter().any(matched) {
-                        fill(&self.attributes[names[0]]);
+        for reading in route.key_readings() {
+            match reading {
+                KeyReading::Attributes(names) | KeyReading::Records { resource: names, .. } => {
+                    let matched = |at: &usize| {
+                        route.matches.iter().any(|(name, _)| name == at)
+                            || route.record_matches.iter().any(|(either, _)| either.resource == *at)
+                    };
+                    if let Some(first) = names.first()
+                        && !names.iter().any(matched)
+                    {
+                        fill(&self.attributes[*first]);
                     }
                 }
                 KeyReading::Template(template) => template.attributes().for_each(&mut fill),

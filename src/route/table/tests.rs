@@ -1,7 +1,9 @@
 //! Routes asked with attributes, without exporters or streams.
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
@@ -21,6 +23,21 @@ fn resource_of(attributes: Vec<KeyValue>) -> Vec<u8> {
     Resource { attributes, ..Resource::default() }.encode_to_vec()
 }
 
+/// A request of one entry that has nothing but this resource.
+fn request_of(resource: &[u8]) -> Vec<u8> {
+    let mut request = Vec::new();
+    let framed = otlp::frame_len(resource.len());
+    otlp::put_frame(&mut request, framed);
+    otlp::put_frame(&mut request, resource.len());
+    request.extend_from_slice(resource);
+    request
+}
+
+/// The one entry of a request.
+fn entry_in(signal: Signal, request: &[u8]) -> Entry<'_> {
+    otlp::split(signal, request).expect("it is framed").entries.remove(0)
+}
+
 fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
     RouteSpec {
         name: name.to_owned(),
@@ -28,6 +45,7 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
             .iter()
             .map(|(name, glob)| ((*name).to_owned(), Matcher::Glob(Glob::new(glob))))
             .collect(),
+        record_matches: Vec::new(),
         signals: [true; 3],
         tenants: None,
         receivers: None,
@@ -58,9 +76,10 @@ fn ask_from(
     resource: &[u8],
 ) -> Result<(Vec<String>, bool), Unroutable> {
     let mut hits = Vec::new();
+    let request = request_of(resource);
     let routed = table.route::<Unroutable>(
         signal,
-        resource,
+        &entry_in(signal, &request),
         origin,
         &mut "left over".to_owned(),
         |hit| {
@@ -82,10 +101,11 @@ fn misses(table: &RouteTable, signal: Signal, attributes: &[(&str, &str)]) -> Ve
 
 fn misses_of(table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String> {
     let mut misses = Vec::new();
+    let request = request_of(resource);
     table
         .route::<Unroutable>(
             signal,
-            resource,
+            &entry_in(signal, &request),
             &EntryOrigin::default(),
             &mut String::new(),
             |_| Ok(()),
@@ -258,7 +278,7 @@ fn what_is_there_but_of_no_use_is_not_called_absent() {
         ];
         assert_eq!(misses, expected);
         let mut text = String::new();
-        table.put_values(Signal::Logs, &resource, &mut text);
+        table.put_values(Signal::Logs, &entry_in(Signal::Logs, &request_of(&resource)), &mut text);
         assert_eq!(text, format!(" (k {why}, l absent)"));
     }
     let halves = "y".repeat(LONGEST_KEY / 2);
@@ -308,7 +328,8 @@ fn what_a_resource_without_a_route_has_is_shown_within_bounds() {
     let shown = |asked: &[&str], attributes: &[(&str, &str)]| {
         let table = table(vec![route("only", &[], by(asked))]);
         let mut text = String::new();
-        table.put_values(Signal::Logs, &resource(attributes), &mut text);
+        let request = request_of(&resource(attributes));
+        table.put_values(Signal::Logs, &entry_in(Signal::Logs, &request), &mut text);
         text
     };
     assert_eq!(shown(&["env", "zone"], &[("env", "test"), ("host", "h")]), " (env=`test`, zone absent)");
@@ -316,4 +337,147 @@ fn what_a_resource_without_a_route_has_is_shown_within_bounds() {
     assert_eq!(shown(&["env"], &[("env", &long)]), format!(" (env=`{}…`)", "ä".repeat(64)));
     let many = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")];
     assert_eq!(shown(&many.map(|(name, _)| name), &many), " (a=`1`, b=`2`, c=`3`, d=`4`, …)");
+}
+
+/// A request of one entry of logs: its resource, and the attributes of each record.
+fn logs(resource: &[(&str, &str)], records: &[&[(&str, &str)]]) -> Vec<u8> {
+    let text = |(name, value): &(&str, &str)| any(name, Value::StringValue((*value).to_owned()));
+    let record = |of: &&[(&str, &str)]| LogRecord {
+        attributes: of.iter().map(text).collect(),
+        ..LogRecord::default()
+    };
+    let scope = ScopeLogs { log_records: records.iter().map(record).collect(), ..ScopeLogs::default() };
+    let resource = Resource { attributes: resource.iter().map(text).collect(), ..Resource::default() };
+    let entry = ResourceLogs { resource: Some(resource), scope_logs: vec![scope], ..ResourceLogs::default() };
+    ExportLogsServiceRequest { resource_logs: vec![entry] }.encode_to_vec()
+}
+
+fn by_record(record: &[&str], resource: &[&str]) -> KeySpec {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    KeySpec::One(KeySource::Records { record: names(record), resource: names(resource) })
+}
+
+/// The hits of each part of a request of logs.
+fn hits_by_record(table: &RouteTable, request: &[u8]) -> Vec<Result<Vec<String>, String>> {
+    let entry = entry_in(Signal::Logs, request);
+    let parts =
+        table.partition(Signal::Logs, &entry, &EntryOrigin::default(), &mut |_| true).expect("there is room");
+    let hits = |entry: &Entry<'_>| {
+        let mut hits = Vec::new();
+        let hit = |hit: Hit<'_>| {
+            let over = hit.overridden.map(|over| format!(" over {}", over.resource)).unwrap_or_default();
+            hits.push(format!("{}>{}{over}", table.name(hit.route), hit.key));
+            Ok(())
+        };
+        let origin = EntryOrigin::default();
+        let routed =
+            table.route::<Unroutable>(Signal::Logs, entry, &origin, &mut String::new(), hit, |_, _| {});
+        routed.map(|_| hits).map_err(|error| error.to_string())
+    };
+    parts.unwrap_or_else(|| vec![entry]).iter().map(hits).collect()
+}
+
+fn ok(hits: &[&str]) -> Result<Vec<String>, String> {
+    Ok(hits.iter().map(|hit| (*hit).to_owned()).collect())
+}
+
+#[test]
+fn what_a_record_has_overrides_the_resource_and_what_is_of_no_use_does_not() {
+    let table = table(vec![route("keyed", &[], by_record(&["p", "q"], &["p"]))]);
+    let long = "x".repeat(LONGEST_KEY + 1);
+    let records: &[&[(&str, &str)]] =
+        &[&[("p", "1")], &[], &[("q", "2")], &[("p", "")], &[("p", &long), ("q", "0")], &[("p", "0")]];
+    let request = logs(&[("p", "0")], records);
+    // All but two end in the stream `0`: by the resource's, by `q`, and by their own.
+    let expected = [ok(&["keyed>1 over 0"]), ok(&["keyed>0"]), ok(&["keyed>2 over 0"])];
+    assert_eq!(hits_by_record(&table, &request), expected);
+}
+
+#[test]
+fn without_a_resource_attribute_only_the_records_count() {
+    let table = table(vec![route("keyed", &[], by_record(&["p"], &[])), route("rest", &[], KeySpec::Route)]);
+    let request = logs(&[("p", "0")], &[&[("p", "1")], &[]]);
+    assert_eq!(hits_by_record(&table, &request), [ok(&["keyed>1"]), ok(&["rest>rest"])]);
+}
+
+#[test]
+fn a_condition_on_records_holds_for_the_resource_where_a_record_has_nothing() {
+    let mut prod = route("prod", &[("zone", "*")], KeySpec::Route);
+    prod.record_matches = vec![("env".to_owned(), Matcher::Glob(Glob::new("prod")))];
+    let table = table(vec![prod, route("rest", &[], KeySpec::Route)]);
+    let request = logs(&[("zone", "a"), ("env", "prod")], &[&[], &[("env", "test")], &[("env", "prod")]]);
+    assert_eq!(hits_by_record(&table, &request), [ok(&["prod>prod"]), ok(&["rest>rest"])]);
+}
+
+#[test]
+fn records_of_a_signal_are_only_told_apart_by_what_its_routes_look_at() {
+    let mut traces = route("traces", &[], by_record(&["t"], &[]));
+    traces.signals = Signal::ALL.map(|signal| signal == Signal::Traces);
+    let table = table(vec![traces, route("logs", &[], KeySpec::Route)]);
+    assert!(table.looks_at_records(Signal::Traces) && !table.looks_at_records(Signal::Logs));
+    let request = logs(&[], &[&[("t", "1")], &[("t", "2")]]);
+    assert_eq!(hits_by_record(&table, &request), [ok(&["logs>logs"])]);
+}
+
+#[test]
+fn records_that_conflict_with_themselves_are_not_routed_and_take_no_other_along() {
+    let table = table(vec![route("keyed", &[], by_record(&["p"], &["p"]))]);
+    let request = logs(&[], &[&[("p", "1")], &[("p", "1"), ("p", "2")]]);
+    let conflicting = "the attribute `p` of its records occurs twice with different values".to_owned();
+    assert_eq!(hits_by_record(&table, &request), [ok(&["keyed>1"]), Err(conflicting)]);
+}
+
+#[test]
+fn what_is_missing_on_the_resource_and_there_on_the_first_record_is_told_with_what_to_write() {
+    let shown = |table: &RouteTable, request: &[u8]| {
+        let mut text = String::new();
+        table.put_values(Signal::Logs, &entry_in(Signal::Logs, request), &mut text);
+        text
+    };
+    let plain = table(vec![route("keyed", &[("p", "*")], by(&["p", "q"]))]);
+    let (missing, there) = (logs(&[], &[&[("q", "1")], &[]]), logs(&[("q", "1")], &[&[("q", "2")]]));
+    assert_eq!(
+        shown(&plain, &missing),
+        " (p absent, q absent; `q` is not on the resource; it is on the records: write `key: { record: q, resource: q }`)"
+    );
+    assert_eq!(shown(&plain, &there), " (p absent, q=`1`)", "what is on the resource is not missing");
+    assert_eq!(
+        plain.record_hints(Signal::Logs, &entry_in(Signal::Logs, &there))[0].to_string(),
+        "`q` is `1` on the resource, which counted, and `2` on the first record: for records to count, write \
+         `key: { record: q, resource: q }`"
+    );
+    let both = logs(&[], &[&[("p", "1")]]);
+    assert!(
+        shown(&plain, &both)
+            .ends_with("write `match: { record: { p: … } }` and `key: { record: p, resource: p }`)")
+    );
+    let looking = table(vec![route("keyed", &[], by_record(&["p"], &["p"]))]);
+    let without = logs(&[], &[&[("q", "1")]]);
+    assert_eq!(shown(&looking, &without), " (p absent, p absent on the record)");
+    assert_eq!(
+        looking.missing(Signal::Logs),
+        "no route takes these logs: routes look at the attributes `p` of records and at the resource attributes `p`"
+    );
+}
+
+#[test]
+fn routes_that_look_at_records_say_why_they_take_none() {
+    let mut matching = route("matching", &[], KeySpec::Route);
+    matching.record_matches = vec![("env".to_owned(), Matcher::Glob(Glob::new("prod")))];
+    let table = table(vec![matching, route("keyed", &[], by_record(&["p"], &["q"]))]);
+    let request = logs(&[("q", "")], &[&[("env", "test")]]);
+    let mut misses = Vec::new();
+    let entry = entry_in(Signal::Logs, &request);
+    let miss = |at: usize, why: &dyn Fn() -> Miss| misses.push(format!("{}: {}", table.name(at), why()));
+    let origin = EntryOrigin::default();
+    let routed =
+        table.route::<Unroutable>(Signal::Logs, &entry, &origin, &mut String::new(), |_| Ok(()), miss);
+    assert_eq!(routed, Ok(false));
+    assert_eq!(
+        misses,
+        [
+            "matching: `env` of the record is `test`, which does not match",
+            "keyed: it has no key: `p` is absent on the record, `q` is there but empty on the resource",
+        ]
+    );
 }

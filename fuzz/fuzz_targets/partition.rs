@@ -1,0 +1,5 @@
+//! Partitioning by attributes of records against decoded messages, on any bytes.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| sluice::fuzzed::partition(input));
