@@ -75,7 +75,7 @@ fn report_without_table(
     for (index, (route, spec)) in written.iter().zip(routes).enumerate() {
         let node = all.item(index).unwrap_or(all);
         let reads = spec.key.sources().any(|source| match source {
-            KeySource::Attributes(_) | KeySource::Records { .. } => false,
+            KeySource::Request { .. } | KeySource::Attributes(_) | KeySource::Records { .. } => false,
             KeySource::Template(template) => {
                 template.reads().any(|read| matches!(read, TemplateValue::Tenant(_)))
             }

@@ -26,8 +26,8 @@ pub(super) use named::{Named, Typed, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{
-    AttributeNames, Key, KeyPart, MatchRule, MatchValue, Negated, RecordConditions, RecordSource, Route,
-    Signal, TenantGlobs,
+    AttributeNames, Key, KeyPart, MatchRule, MatchValue, Negated, RecordConditions, RecordSource,
+    RequestConditions, Route, Signal, TenantGlobs,
 };
 pub(super) use tenants::{
     TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,

@@ -68,15 +68,9 @@ impl Cases {
         Ok(match condition {
             Condition::Constant(true) => Self::always(),
             Condition::Constant(false) => Self::never(),
-            Condition::Is(attribute, value) => {
-                Self::one(attribute, Values { one_of: Some(text(value)), ..Values::default() })
-            }
-            Condition::Matches(attribute, pattern) => {
-                Self::one(attribute, Values { matching: text(pattern), ..Values::default() })
-            }
-            Condition::Exists(attribute) => {
-                Self::one(attribute, Values { exists: Some(true), ..Values::default() })
-            }
+            Condition::Is(attribute, value) => Self::one(attribute, Values::one_of(text(value))),
+            Condition::Matches(attribute, pattern) => Self::one(attribute, Values::matching(text(pattern))),
+            Condition::Exists(attribute) => Self::one(attribute, Values::exists(true)),
             Condition::Not(inner) => Self::of(inner)?.not()?,
             Condition::And(all) => {
                 all.iter().try_fold(Self::always(), |cases, one| cases.and(&Self::of(one)?))?
@@ -98,13 +92,21 @@ impl Cases {
         self.simplified()
     }
 
-    /// Those in which none of these holds.
+    /// Those in which none of these holds. No two of them hold at once.
     pub(super) fn not(&self) -> Result<Self, TooMany> {
         self.0.iter().try_fold(Self::always(), |rest, case| {
-            let unlike = case.iter().flat_map(|(attribute, values)| {
-                values.negated().into_iter().map(|values| Case::from([(attribute.clone(), values)]))
-            });
-            rest.and(&Self(unlike.collect()))
+            let mut unlike = Vec::new();
+            // The first attribute is otherwise; or it is as it is to be, and the next is otherwise; and so on.
+            let mut before = Case::new();
+            for (attribute, values) in case {
+                for negated in values.negated() {
+                    let mut case = before.clone();
+                    case.insert(attribute.clone(), negated);
+                    unlike.push(case);
+                }
+                before.insert(attribute.clone(), values.clone());
+            }
+            rest.and(&Self(unlike))
         })
     }
 
@@ -145,7 +147,7 @@ impl Cases {
         let is_as_absent = |case: &Case| {
             case.iter().any(|(attribute, values)| {
                 let mut absent = case.clone();
-                absent.insert(attribute.clone(), Values { exists: Some(false), ..Values::default() });
+                absent.insert(attribute.clone(), Values::exists(false));
                 values.is_empty_text() && kept.contains(&absent)
             })
         };
@@ -226,7 +228,7 @@ impl Values {
     fn settled(mut self) -> Option<Self> {
         let needs_value = self.one_of.is_some() || !self.matching.is_empty();
         if self.exists == Some(false) {
-            return (!needs_value).then(|| Self { exists: Some(false), ..Self::default() });
+            return (!needs_value).then(|| Self::exists(false));
         }
         if needs_value {
             self.exists = None;
@@ -252,22 +254,53 @@ impl Values {
         self.one_of.is_some().then_some(self)
     }
 
-    /// What is like none of this, in parts.
+    /// What is not like this, in parts of which no two are at once.
     fn negated(&self) -> Vec<Self> {
         let text = |text: &String| BTreeSet::from([text.clone()]);
-        let mut parts = Vec::new();
-        parts.extend(self.one_of.iter().map(|values| Self { none_of: values.clone(), ..Self::default() }));
-        parts.extend(
-            self.matching.iter().map(|pattern| Self { not_matching: text(pattern), ..Self::default() }),
-        );
-        if !self.none_of.is_empty() {
-            parts.push(Self { one_of: Some(self.none_of.clone()), ..Self::default() });
+        // Each thing that is asked, and its opposite.
+        let mut asked: Vec<(Self, Self)> = Vec::new();
+        if let Some(values) = &self.one_of {
+            asked.push((Self::one_of(values.clone()), Self::none_of(values.clone())));
         }
-        parts.extend(
-            self.not_matching.iter().map(|pattern| Self { matching: text(pattern), ..Self::default() }),
-        );
-        parts.extend(self.exists.map(|exists| Self { exists: Some(!exists), ..Self::default() }));
+        for pattern in &self.matching {
+            asked.push((Self::matching(text(pattern)), Self::not_matching(text(pattern))));
+        }
+        if !self.none_of.is_empty() {
+            asked.push((Self::none_of(self.none_of.clone()), Self::one_of(self.none_of.clone())));
+        }
+        for pattern in &self.not_matching {
+            asked.push((Self::not_matching(text(pattern)), Self::matching(text(pattern))));
+        }
+        if let Some(exists) = self.exists {
+            asked.push((Self::exists(exists), Self::exists(!exists)));
+        }
+        let mut parts = Vec::new();
+        let mut before = Some(Self::default());
+        for (positive, negative) in asked {
+            parts.extend(before.as_ref().and_then(|before| before.and(&negative)));
+            before = before.and_then(|before| before.and(&positive));
+        }
         parts
+    }
+
+    fn one_of(values: BTreeSet<String>) -> Self {
+        Self { one_of: Some(values), ..Self::default() }
+    }
+
+    fn matching(patterns: BTreeSet<String>) -> Self {
+        Self { matching: patterns, ..Self::default() }
+    }
+
+    fn none_of(values: BTreeSet<String>) -> Self {
+        Self { none_of: values, ..Self::default() }
+    }
+
+    fn not_matching(patterns: BTreeSet<String>) -> Self {
+        Self { not_matching: patterns, ..Self::default() }
+    }
+
+    fn exists(exists: bool) -> Self {
+        Self { exists: Some(exists), ..Self::default() }
     }
 
     /// Whether this is an empty text and nothing else. To a route there is no such value: it counts as absent.

@@ -1,8 +1,16 @@
 //! A Collector's whole file: what its pipelines become, and what is said of the rest.
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+
 use super::*;
 use crate::config::import::from_text;
 use crate::config::{Imported, Severity};
+use crate::otlp::Signal;
+use crate::route::{EntryOrigin, Hit, RequestHeaders, RouteTable, Unroutable};
 
 /// A file with these exporters, connectors and pipelines.
 fn file(connectors: &str, pipelines: &str) -> String {
@@ -139,31 +147,47 @@ fn the_first_row_of_a_routing_connector_that_matches_takes_all() {
     );
 }
 
-/// The exporters that a resource with these attributes goes to, in the order of their names.
+/// The exporters that an entry goes to, in the order of their names, whose resource has these attributes.
 fn targets(compiled: &Compiled, attributes: &[(&str, &str)]) -> Vec<String> {
-    use crate::route::{EntryOrigin, RouteTable};
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-    use opentelemetry_proto::tonic::resource::v1::Resource;
-    let attributes = attributes.iter().map(|(key, value)| KeyValue {
-        key: (*key).to_owned(),
-        value: Some(AnyValue { value: Some(Value::StringValue((*value).to_owned())) }),
-        ..KeyValue::default()
-    });
-    let resource =
-        prost::Message::encode_to_vec(&Resource { attributes: attributes.collect(), ..Resource::default() });
+    targets_of(compiled, attributes, &[], &[])
+}
+
+/// The same of one whose only record has these, in a request with these headers.
+fn targets_of(
+    compiled: &Compiled,
+    attributes: &[(&str, &str)],
+    record: &[(&str, &str)],
+    headers: &[(&str, &str)],
+) -> Vec<String> {
+    let all = |attributes: &[(&str, &str)]| {
+        let pair = |(key, value): &(&str, &str)| KeyValue {
+            key: (*key).to_owned(),
+            value: Some(AnyValue { value: Some(Value::StringValue((*value).to_owned())) }),
+            ..KeyValue::default()
+        };
+        attributes.iter().map(pair).collect()
+    };
+    let record = LogRecord { attributes: all(record), ..LogRecord::default() };
+    let entry = ResourceLogs {
+        resource: Some(Resource { attributes: all(attributes), ..Resource::default() }),
+        scope_logs: vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    };
+    let request = ExportLogsServiceRequest { resource_logs: vec![entry] }.encode_to_vec();
+    let entry = crate::otlp::split(Signal::Logs, &request).unwrap().entries.remove(0);
     let table = RouteTable::new(compiled.routes.clone(), compiled.unrouted);
+    let name = |text: &str| text.parse::<http::HeaderName>().unwrap();
+    let head = headers.iter().map(|(header, value)| (name(header), value.parse().unwrap())).collect();
+    let headers = RequestHeaders::of(table.headers(), &head);
+    let origin = EntryOrigin { request: Some(&headers), ..EntryOrigin::default() };
     let mut found = Vec::new();
-    let routed = table.route::<crate::route::Unroutable>(
-        crate::otlp::Signal::Logs,
-        &resource,
-        &EntryOrigin::default(),
-        &mut String::new(),
-        |hit| {
-            found.push(compiled.exporters[hit.exporter].0.to_string());
-            Ok(())
-        },
-        |_, _| {},
-    );
+    let hit = |hit: Hit<'_>| {
+        let key = crate::route::RoutingKey::written(hit.key);
+        let key = if key.parts().count() > 0 { format!(" {key}") } else { String::new() };
+        found.push(format!("{}{key}", compiled.exporters[hit.exporter].0));
+        Ok(())
+    };
+    let routed = table.route::<Unroutable>(Signal::Logs, &entry, &origin, &mut String::new(), hit, |_, _| {});
     routed.unwrap();
     found.sort();
     found
@@ -493,4 +517,49 @@ fn only_a_collectors_whole_file_is_imported() {
 fn a_file_with_routes_is_read_as_before() {
     let service = "service: { pipelines: { logs: { receivers: [otlp], exporters: [debug] } } }\n";
     assert!(said(&with(service))[0].contains("`service` has no effect"));
+}
+
+#[test]
+fn a_row_may_ask_for_attributes_of_records_and_for_headers_of_the_request() {
+    let connectors = "connectors:\n  routing:\n    default_pipelines: [logs/rest]\n    table:\n      \
+        - { context: log, condition: 'attributes[\"region\"] == \"east\" and resource.attributes[\"env\"] != \"test\"', pipelines: [logs/a] }\n      \
+        - { context: request, condition: 'request[\"X-Tenant\"] == \"acme\"', pipelines: [logs/b] }\n";
+    let compiled = runs(&file(connectors, TARGETS));
+    let of =
+        |attributes: &[_], record: &[_], headers: &[_]| targets_of(&compiled, attributes, record, headers);
+    assert_eq!(of(&[], &[("region", "east")], &[("x-tenant", "acme")]), ["otlphttp/a"]);
+    assert_eq!(of(&[("env", "test")], &[("region", "east")], &[("x-tenant", "acme")]), ["otlphttp/b"]);
+    assert_eq!(of(&[], &[], &[("x-tenant", "globex")]), ["nop"]);
+    let unlike = connectors.replace("== \"acme\"", "!= \"acme\"");
+    let compiled = runs(&file(&unlike, TARGETS));
+    let of = |headers: &[_]| targets_of(&compiled, &[], &[], headers);
+    assert_eq!(of(&[("x-tenant", "globex")]), ["otlphttp/b"]);
+    assert_eq!(of(&[("x-tenant", "acme")]), ["nop"]);
+    assert_eq!(of(&[]), ["nop"], "a header that is not there is unlike nothing");
+}
+
+#[test]
+fn a_header_of_the_request_that_an_exporter_sends_on_is_a_part_of_the_key() {
+    let with = |header: &str| {
+        file(
+            &format!("extensions: {{ headers_setter: {{ headers: [{header}] }} }}\n"),
+            "    logs: { receivers: [otlp], exporters: [otlphttp/a, nop] }\n  extensions: [headers_setter]\n",
+        )
+        .replace("\"https://a.test\" }", "\"https://a.test\", auth: { authenticator: headers_setter } }")
+        .replace("{ protocols: { http: ,", "{ protocols: { http: { include_metadata: true },")
+    };
+    let compiled = runs(&with("{ key: X-Scope-OrgID, from_context: X-Tenant }"));
+    let ExporterKind::OtlpHttp(http) = &compiled.exporters[0].1.kind else { panic!() };
+    assert_eq!(http.headers[0].0, "x-scope-orgid");
+    assert_eq!(http.headers[0].1.0.reads().count(), 1);
+    assert_eq!(targets_of(&compiled, &[], &[], &[("x-tenant", "acme")]), ["nop acme", "otlphttp/a acme"]);
+    assert_eq!(targets_of(&compiled, &[], &[], &[]), [""; 0], "there is no stream that it could be of");
+    let compiled = runs(&with("{ key: X-Scope-OrgID, from_context: X-Tenant, default_value: nobody }"));
+    assert_eq!(targets_of(&compiled, &[], &[], &[]), ["nop nobody", "otlphttp/a nobody"]);
+    let said = said(&with("{ key: Authorization, from_context: authorization }"));
+    assert!(
+        said.iter()
+            .any(|line| line.contains("the header `authorization` may be a credential, and keys are shown")),
+        "{said:?}"
+    );
 }

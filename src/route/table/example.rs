@@ -53,6 +53,8 @@ impl RouteTable {
                         fill(&self.attributes[*first]);
                     }
                 }
+                // It is of no resource.
+                KeyReading::Request { .. } => {}
                 KeyReading::Template(template) => template.attributes().for_each(&mut fill),
             }
         }
