@@ -160,6 +160,7 @@ fn exporter_json(exporter: &Exporter, draining: bool) -> Value {
             ExporterKind::OtlpGrpc(_) => "otlp_grpc",
             ExporterKind::File(_) => "file",
             ExporterKind::Debug(_) => "debug",
+            ExporterKind::Nop => "nop",
         },
         "draining": draining,
         "streams": registry.len(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::otlp::{Entry, Signal};
-use crate::route::{EntryOrigin, Hit, Miss, RouteTable, Unroutable};
+use crate::route::{EntryOrigin, Hit, Miss, RequestHeaders, RouteTable, Unroutable};
 use crate::tenants::{Table, Tenant};
 
 /// The routes of a configuration, with the exporters and the tenants that they are for.
@@ -12,9 +12,15 @@ pub(super) struct EntryRoutes {
     /// By their positions.
     pub(super) exporters: Vec<Arc<str>>,
     pub(super) table: Table,
+    /// What the request has of the headers that routes look at.
+    pub(super) request: RequestHeaders,
 }
 
 impl EntryRoutes {
+    fn origin<'o>(&'o self, tenant: Option<&'o Tenant>, receiver: Option<&'o str>) -> EntryOrigin<'o> {
+        EntryOrigin { receiver, request: Some(&self.request), tenant, exporters: None }
+    }
+
     /// What a receiver makes of an entry whose records go different ways, as [`RouteTable::partition`]; else the entry itself.
     pub(super) fn partition<'a>(
         &self,
@@ -23,7 +29,7 @@ impl EntryRoutes {
         tenant: Option<&Tenant>,
         receiver: Option<&str>,
     ) -> Vec<Entry<'a>> {
-        let origin = EntryOrigin { receiver, tenant: tenant.map(|tenant| &*tenant.id), exporters: None };
+        let origin = EntryOrigin { exporters: None, ..self.origin(tenant, receiver) };
         let parts =
             self.routes.partition(signal, &entry, &origin, &mut |_| true).expect("there is always room");
         parts.unwrap_or_else(|| vec![entry])
@@ -43,7 +49,7 @@ impl EntryRoutes {
         let of_row: Option<Vec<usize>> = tenant
             .and_then(|tenant| tenant.exporters.as_ref())
             .map(|names| names.iter().filter_map(|name| position(name)).collect());
-        let origin = EntryOrigin { receiver, tenant, exporters: of_row.as_deref() };
+        let origin = EntryOrigin { exporters: of_row.as_deref(), ..self.origin(tenant, receiver) };
         let hit = |found: Hit<'_>| {
             hit(found);
             Ok(())

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use http::{HeaderName, HeaderValue};
 
 use super::config_file::{ConfigArgs, SecretsArgs};
 use super::entry_routes::EntryRoutes;
@@ -14,7 +15,7 @@ use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::receive::{Owner, SenderIdentity};
-use crate::route::{Overridden, RouteTable, RoutingKey, Unrouted};
+use crate::route::{Overridden, RequestHeaders, RouteTable, RoutingKey, Unrouted};
 use crate::run;
 use crate::stream::StreamName;
 use crate::tenants::{Table, Tenant};
@@ -45,6 +46,10 @@ pub struct ExplainArgs {
     /// Take the payload to have come by this receiver, such as `otlp/outside`; without it, routes for any receiver may match
     #[arg(long, value_name = "NAME")]
     receiver: Option<String>,
+    /// Take the request to have had this header, such as `X-Tenant: acme`; may be given several times. Headers that are not given
+    /// are absent
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ExplainArgs {
@@ -113,6 +118,14 @@ pub fn explain(
         writeln!(out, "the request is empty: it would be answered 200 and go nowhere")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A header as `NAME: VALUE`. The value may be a credential and is not repeated.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let (name, value) = text.split_once(':').ok_or("write `NAME: VALUE`")?;
+    let name = name.trim().parse().map_err(|_| "what stands before the colon is not a header's name")?;
+    let value = value.trim().parse().map_err(|_| "what stands behind the colon can't be sent in a header")?;
+    Ok((name, value))
 }
 
 /// A dead letter's file name says its signal.
@@ -189,7 +202,8 @@ impl Explanation {
                 Err(error) => Err(io::Error::other(format!("exporter `{name}`: {error}"))),
             })
             .collect::<io::Result<_>>()?;
-        let routes = EntryRoutes { routes, exporters, table };
+        let request = RequestHeaders::of(routes.headers(), &args.headers.iter().cloned().collect());
+        let routes = EntryRoutes { routes, exporters, table, request };
         let (tenant, receiver) = (args.tenant.clone(), args.receiver.clone());
         Ok(Self { signal, field, routes, transports, tenant, receiver })
     }

@@ -8,6 +8,7 @@ mod entry_routes;
 pub mod explain;
 mod greeting;
 pub mod health;
+pub mod import;
 pub mod journal;
 pub mod logging;
 pub mod replay;
@@ -46,6 +47,7 @@ enum Command {
     Run(config_file::ConfigArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Import(import::ImportArgs),
     Schema(schema::SchemaArgs),
     Send(send::SendArgs),
     Sink(sink::SinkArgs),
@@ -71,7 +73,8 @@ impl Arguments {
             Some(Command::Explain(args)) => args.configurations(),
             Some(Command::Replay(args)) => [None, args.config.file()],
             Some(
-                Command::Schema(_)
+                Command::Import(_)
+                | Command::Schema(_)
                 | Command::Send(_)
                 | Command::Sink(_)
                 | Command::Journal(_)
@@ -113,6 +116,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         None | Some(Command::Run(_)) => return run::run(source, env, &arguments.logging),
         Some(Command::Check(args)) => check::check(&args, &source, env, &mut io::stdout().lock()),
         Some(Command::Explain(args)) => explain::explain(&args, &source, env, &mut io::stdout().lock()),
+        Some(Command::Import(args)) => import::import(&args, &mut io::stdout().lock()),
         Some(Command::Schema(args)) => {
             schema::schema(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
         }

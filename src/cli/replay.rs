@@ -27,7 +27,7 @@ use crate::export::{
 };
 use crate::net::Network;
 use crate::otlp::Signal;
-use crate::route::{RouteTable, RoutingKey, Values};
+use crate::route::{RequestHeaders, RouteTable, RoutingKey, Values};
 use crate::run;
 use crate::stream::{Batch, Budget, StreamName};
 use crate::tenants::Table;
@@ -116,6 +116,8 @@ impl Replay {
             routes: RouteTable::new(compiled.routes, compiled.unrouted),
             exporters: compiled.exporters.iter().map(|(name, _)| name.clone()).collect(),
             table,
+            // They are gone.
+            request: RequestHeaders::default(),
         };
         Self {
             source,

@@ -7,9 +7,11 @@
 
 mod collector;
 mod compile;
+mod import;
 mod machine;
 mod model;
 mod node;
+mod pipelines;
 mod problem;
 mod processors;
 mod reference;
@@ -21,6 +23,7 @@ mod shape;
 mod substitute;
 #[cfg(test)]
 mod tests;
+mod yaml;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +40,7 @@ use crate::route::{RouteSpec, Unrouted};
 use crate::tenants::{TableSettings, Tenant};
 
 pub(crate) use compile::{TENANT_IDS, is_tenant_id};
+pub use import::{Imported, import};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use row_text::{RowText, UnwritableRow};
@@ -48,6 +52,7 @@ pub use schema::published as schema;
 pub use substitute::fingerprint;
 
 use compile::{WrittenRows, WrittenTable};
+use pipelines::Refused;
 use problem::Report;
 use substitute::{Files, Substitution};
 
@@ -148,7 +153,7 @@ impl Compiled {
                     wanted.exporters = wanted.exporters.saturating_add(exporter.max_in_flight);
                 }
                 ExporterKind::File(_) => wanted.files = wanted.files.saturating_add(MOST_OPEN_FILES),
-                ExporterKind::Debug(_) => {}
+                ExporterKind::Debug(_) | ExporterKind::Nop => {}
             }
         }
         wanted
@@ -273,9 +278,20 @@ fn read(
 
     let sight = secrets::look(&root);
     report.show(&sight);
-    let redacted = sight.redacted;
+    let mut redacted = sight.redacted;
+    let is_collectors = pipelines::is_whole_file(&root);
+    if is_collectors {
+        // What may be shown of it is told by what it means here.
+        let own = pipelines::translate(&root, Refused::LeftOut, &mut Report::default());
+        let sight = secrets::look(&own);
+        report.show(&sight);
+        redacted = sight.redacted;
+    }
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
     processors::check(&root, &mut report);
+    if is_collectors {
+        root = pipelines::translate(&root, Refused::LeftOut, &mut report);
+    }
     let checked = shape::check(&root, text, &mut report);
     // Of the file that the table of tenants is in.
     let mut of_rows = Vec::new();

@@ -84,6 +84,34 @@ impl Mention<'_> {
 }
 
 impl Node {
+    /// A text that stands at this place, with quotes if it could be read as something else without.
+    pub(super) fn of_text(text: impl Into<String>, span: Span) -> Self {
+        let text = text.into();
+        let needs_quotes = !is_name(&text)
+            || !text.starts_with(|first: char| first.is_ascii_alphabetic())
+            || ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word));
+        Self::of_scalar(text, !needs_quotes, span)
+    }
+
+    /// A number, or a word such as `true`.
+    pub(super) fn of_word(word: impl Into<String>, span: Span) -> Self {
+        Self::of_scalar(word.into(), true, span)
+    }
+
+    fn of_scalar(text: String, plain: bool, span: Span) -> Self {
+        Self { span, value: Value::Scalar(Scalar { text, plain, ..Scalar::default() }) }
+    }
+
+    pub(super) fn of_items(items: Vec<Self>, span: Span) -> Self {
+        Self { span, value: Value::Seq(items) }
+    }
+
+    pub(super) fn of_entries(entries: Vec<Entry>, span: Span) -> Self {
+        Self { span, value: Value::Map(entries) }
+    }
+
     /// What is named in whatever shape: by a single value, by the keys of a map, or by either in a list.
     pub(super) fn mentions(&self) -> Vec<Mention<'_>> {
         match &self.value {
@@ -180,6 +208,12 @@ impl Node {
             Value::Seq(_) => "a list",
             Value::Map(_) => "a map",
         }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(key: impl Into<String>, key_span: Span, value: Node) -> Self {
+        Self { key: key.into(), key_span, value }
     }
 }
 

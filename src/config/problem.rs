@@ -41,13 +41,25 @@ pub struct Problem {
     /// The line with a caret under the place.
     #[serde(skip)]
     pub(super) snippet: Option<String>,
+    /// It says that a placeholder stands for something that is not there.
+    #[serde(skip)]
+    pub(super) is_of_placeholder: bool,
 }
 
 impl Problem {
     /// An error of a file as a whole.
     pub(crate) fn of_file(file: &Path, message: String) -> Self {
         let file = file.display().to_string();
-        Self { severity: Severity::Error, file, line: None, column: None, message, help: None, snippet: None }
+        Self {
+            severity: Severity::Error,
+            file,
+            line: None,
+            column: None,
+            message,
+            help: None,
+            snippet: None,
+            is_of_placeholder: false,
+        }
     }
 }
 
@@ -135,6 +147,7 @@ struct Found {
     span: Option<Span>,
     message: String,
     help: Option<String>,
+    is_of_placeholder: bool,
 }
 
 impl Report {
@@ -146,6 +159,14 @@ impl Report {
     /// Adds a warning.
     pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
         self.add(Severity::Warning, Some(span), message.into())
+    }
+
+    /// Adds a warning that something is not there, for which a placeholder stands.
+    pub(super) fn warn_of_placeholder(&mut self, span: Span, message: impl Into<String>) {
+        self.add(Severity::Warning, Some(span), message.into());
+        if let Some(last) = self.found.last_mut() {
+            last.is_of_placeholder = true;
+        }
     }
 
     /// Adds an error of the file as a whole.
@@ -224,7 +245,7 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Self {
-        self.found.push(Found { severity, span, message, help: None });
+        self.found.push(Found { severity, span, message, help: None, is_of_placeholder: false });
         self
     }
 
@@ -248,6 +269,7 @@ impl Report {
                 message: found.message,
                 help: found.help,
                 snippet: place.map(|place| lines.snippet(&place)),
+                is_of_placeholder: found.is_of_placeholder,
             };
             // One anchor used in many places is still one mistake.
             let seen = |other: &Problem| {

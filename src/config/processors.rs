@@ -131,6 +131,16 @@ pub(super) fn is_type(text: &str) -> bool {
     types().any(|known| known == text)
 }
 
+/// Whether a processor changes no data and is left out.
+pub(super) fn is_left_out(name: &str) -> bool {
+    matches!(treatment(model::type_of(name)), Some(LeftOut(_)))
+}
+
+/// Whether Sluice runs a processor itself.
+pub(super) fn is_run(name: &str) -> bool {
+    !matches!(treatment(model::type_of(name)).unwrap_or(ANY_OTHER), LeftOut(_) | Refused { .. })
+}
+
 fn types() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|(types, _)| types.iter().copied())
 }

@@ -5,7 +5,6 @@
 //! of it is read again, and where it does not say what it should, the whole file is written anew, without comments.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde_json::{Map, Value as Json};
@@ -13,6 +12,7 @@ use thiserror::Error;
 
 use super::node::{self, Entry, Node, Scalar, Value};
 use super::problem::{Report, Span};
+use super::yaml::{is_plain, write_entry, written};
 use crate::byte_order_mark;
 
 /// The text of a row as it stands in its file: nothing in it is substituted.
@@ -347,91 +347,5 @@ fn last_text(node: &Node, within: &Range<usize>) -> Option<usize> {
 fn rendered(root: &Node) -> String {
     let mut out = String::new();
     root.entries().iter().for_each(|entry| write_entry(&entry.key, &entry.value, 0, &mut out));
-    out
-}
-
-/// Writes a key and its value on lines of their own.
-fn write_entry(key: &str, value: &Node, indent: usize, out: &mut String) {
-    out.extend(std::iter::repeat_n(' ', indent));
-    let is_word = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    out.push_str(&if is_word { key.to_owned() } else { quoted(key) });
-    out.push(':');
-    write_value(value, indent + 2, out);
-}
-
-/// Writes a value behind what it belongs to; what it has on lines of its own is indented.
-fn write_value(value: &Node, indent: usize, out: &mut String) {
-    match &value.value {
-        Value::Scalar(scalar) => {
-            out.push(' ');
-            out.push_str(&written(scalar));
-            out.push('\n');
-        }
-        Value::Seq(items) if items.is_empty() => out.push_str(" []\n"),
-        Value::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
-        Value::Seq(items) => {
-            out.push('\n');
-            for item in items {
-                out.extend(std::iter::repeat_n(' ', indent));
-                out.push('-');
-                match item.entries() {
-                    [] => write_value(item, indent + 2, out),
-                    entries => {
-                        // The first one stands behind the dash.
-                        let mut lines = String::new();
-                        for entry in entries {
-                            write_entry(&entry.key, &entry.value, indent + 2, &mut lines);
-                        }
-                        out.push_str(&lines[indent + 1..]);
-                    }
-                }
-            }
-        }
-        Value::Map(entries) => {
-            out.push('\n');
-            for entry in entries {
-                write_entry(&entry.key, &entry.value, indent, out);
-            }
-        }
-    }
-}
-
-fn written(scalar: &Scalar) -> String {
-    if scalar.is_null() {
-        "null".to_owned()
-    } else if scalar.plain && is_plain(&scalar.text) {
-        scalar.text.clone()
-    } else {
-        quoted(&scalar.text)
-    }
-}
-
-/// Whether a text means the same without quotes wherever it stands.
-fn is_plain(text: &str) -> bool {
-    let number = text.strip_prefix(['-', '+']).unwrap_or(text);
-    number.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/+-".contains(&byte))
-}
-
-/// In double quotes, on one line.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for char in text.chars() {
-        match char {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            // What YAML takes for a line break or for nothing, and what no text in it may have.
-            char if char.is_control() || "\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}".contains(char) => {
-                write!(out, "\\u{:04X}", u32::from(char)).expect("a text takes all that is written");
-            }
-            char => out.push(char),
-        }
-    }
-    out.push('"');
     out
 }

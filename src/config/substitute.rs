@@ -71,7 +71,10 @@ impl<'a> Substitution<'a> {
                 }
                 let value = match self.value(&inner[..close]) {
                     Err(failure) if failure.is_absence && self.secrets == Secrets::Optional => {
-                        report.warn(span, format!("{}: a placeholder stands for it", failure.message));
+                        report.warn_of_placeholder(
+                            span,
+                            format!("{}: a placeholder stands for it", failure.message),
+                        );
                         if scalar.origin != Origin::Missing {
                             scalar.origin = Origin::Placeholder;
                         }

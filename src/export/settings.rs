@@ -33,7 +33,7 @@ impl ExporterSettings {
         let (urls, headers): (&[Option<Template>], &[_]) = match &self.kind {
             ExporterKind::OtlpHttp(http) => (&http.urls, &http.headers),
             ExporterKind::OtlpGrpc(grpc) => (std::slice::from_ref(&grpc.url), &grpc.headers),
-            ExporterKind::File(_) | ExporterKind::Debug(_) => (&[], &[]),
+            ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => (&[], &[]),
         };
         let headers = headers.iter().map(|(_, template): &(HeaderName, SecretTemplate)| &template.0);
         urls.iter().flatten().chain(headers).flat_map(Template::reads)
@@ -51,6 +51,8 @@ pub enum ExporterKind {
     File(FileSettings),
     /// `debug`.
     Debug(DebugSettings),
+    /// `nop`.
+    Nop,
 }
 
 /// `retry_on_failure`.

@@ -34,6 +34,8 @@ pub enum Transport {
     File(FileTransport),
     /// `debug`.
     Debug(DebugTransport),
+    /// `nop`, which sends nothing anywhere.
+    Nop,
     /// `otlp_grpc`.
     Grpc(GrpcTransport),
 }
@@ -47,6 +49,8 @@ pub enum Target {
     File(FileTarget),
     /// A line on standard output.
     Debug(DebugTarget),
+    /// Nowhere.
+    Nop,
     /// A method of a gRPC server, with metadata.
     Grpc(Arc<GrpcTarget>),
 }
@@ -77,7 +81,8 @@ impl Conditions<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The metric's label: an HTTP status, a gRPC code such as `UNAVAILABLE`, or `connect`, `tls`, `timeout`, `reset`,
-    /// `protocol`, `oversize`, `encode`, `descriptors`, `token`, `token_refused`, `written`, `io`, `printed`, `other`.
+    /// `protocol`, `oversize`, `encode`, `descriptors`, `token`, `token_refused`, `written`, `io`, `printed`, `discarded`,
+    /// `other`.
     pub code: Cow<'static, str>,
     /// What to do with the batch.
     pub outcome: Outcome,
@@ -219,6 +224,7 @@ impl Transport {
             ExporterKind::OtlpGrpc(grpc) => Self::Grpc(GrpcTransport::new(settings, grpc, network, former)?),
             ExporterKind::File(file) => Self::File(FileTransport::new(file)),
             ExporterKind::Debug(debug) => Self::Debug(DebugTransport::new(name, debug)),
+            ExporterKind::Nop => Self::Nop,
         })
     }
 
@@ -226,7 +232,7 @@ impl Transport {
         match self {
             Self::Http(http) => http.auth(),
             Self::Grpc(grpc) => grpc.auth(),
-            Self::File(_) | Self::Debug(_) => None,
+            Self::File(_) | Self::Debug(_) | Self::Nop => None,
         }
     }
 
@@ -236,6 +242,7 @@ impl Transport {
             Self::Http(http) => Target::Http(http.target(values)?),
             Self::File(file) => Target::File(file.target(values)),
             Self::Debug(_) => Target::Debug(DebugTarget::new(values)),
+            Self::Nop => Target::Nop,
             Self::Grpc(grpc) => Target::Grpc(grpc.target(values)?),
         })
     }
@@ -245,7 +252,7 @@ impl Transport {
         match self {
             Self::Http(http) => http.circuits(),
             Self::Grpc(grpc) => grpc.circuits(),
-            Self::File(_) | Self::Debug(_) => Vec::new(),
+            Self::File(_) | Self::Debug(_) | Self::Nop => Vec::new(),
         }
     }
 
@@ -266,7 +273,15 @@ impl Transport {
             (Self::Debug(debug), Target::Debug(target)) if conditions.begin() => {
                 Some(debug.attempt(target, batch).await)
             }
-            (Self::File(_), Target::File(_)) | (Self::Debug(_), Target::Debug(_)) => None,
+            (Self::Nop, Target::Nop) if conditions.begin() => Some(Answer {
+                code: "discarded".into(),
+                outcome: Outcome::Delivered { rejected: 0, warning: false },
+                least: Duration::ZERO,
+                detail: String::new(),
+            }),
+            (Self::File(_), Target::File(_))
+            | (Self::Debug(_), Target::Debug(_))
+            | (Self::Nop, Target::Nop) => None,
             (Self::Grpc(grpc), Target::Grpc(target)) => grpc.attempt(target, batch, conditions).await,
             _ => unreachable!("a target is used with the transport that made it"),
         }
@@ -279,7 +294,7 @@ impl ExporterSettings {
         match &self.kind {
             ExporterKind::OtlpHttp(http) => super::http::check_target(http, values),
             ExporterKind::OtlpGrpc(grpc) => super::grpc::check_target(grpc, values),
-            ExporterKind::File(_) | ExporterKind::Debug(_) => Ok(()),
+            ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => Ok(()),
         }
     }
 }
@@ -290,7 +305,7 @@ impl Target {
         match self {
             Self::Http(target) => Some(target.circuit()),
             Self::Grpc(target) => Some(target.circuit()),
-            Self::File(_) | Self::Debug(_) => None,
+            Self::File(_) | Self::Debug(_) | Self::Nop => None,
         }
     }
 }
@@ -335,6 +350,7 @@ impl fmt::Display for Target {
             Self::Http(target) => target.fmt(f),
             Self::File(target) => target.fmt(f),
             Self::Debug(_) => f.write_str("standard output"),
+            Self::Nop => f.write_str("nowhere"),
             Self::Grpc(target) => target.fmt(f),
         }
     }

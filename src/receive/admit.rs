@@ -36,6 +36,9 @@ const ENTRY_OVERHEAD: usize = 192;
 /// Requests of up to this many entries take so little on their way that nobody counts it.
 const ORDINARY_ENTRIES: usize = 64;
 
+/// Said to a sender whose request was on its way while routes came to look at other headers.
+const RELOADED: &str = "the configuration has just changed; send it again";
+
 thread_local! {
     /// Where routing keys are put together.
     static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
@@ -126,6 +129,11 @@ impl Intake {
             return unread(reservation, caller, omitted, Lacking::Copy);
         };
         let snapshot = self.snapshot.load();
+        if !caller.headers().cover(snapshot.routes.headers()) {
+            // Routes look at others than those that were read off its head.
+            let parts = TenantParts::unread(&self.tenants, &caller, otlp::count_request(signal, &body));
+            return Self::unavailable(counters, signal, &caller, &parts, RELOADED).into();
+        }
         let entries = otlp::count_entries(&body);
         let mut overhead = if entries > ORDINARY_ENTRIES { (entries * ENTRY_OVERHEAD) as u64 } else { 0 };
         if snapshot.unqueued || snapshot.acknowledge == Acknowledge::Delivered {
@@ -159,8 +167,7 @@ impl Intake {
             return unread(reservation, caller, omitted, Lacking::Memory(overhead + copied));
         }
         overhead += copied;
-        let receiver = caller.receiver();
-        match partition(&snapshot.routes, signal, receiver, &mut split.entries, &mut owners, &mut reservation)
+        match partition(&snapshot.routes, signal, &caller, &mut split.entries, &mut owners, &mut reservation)
         {
             Ok(bytes) => overhead += bytes,
             Err(lacking) if lacking + reservation.bytes() > budget.limit() => {
@@ -196,12 +203,12 @@ impl Intake {
             let part = parts.add(&self.tenants, &caller, owner, entry);
             let rest = position + 1..;
             let from = match owner {
-                Owner::Nobody => Source { receiver: caller.receiver(), tenant: None },
+                Owner::Nobody => Source { caller: &caller, tenant: None },
                 Owner::Tenant(tenant) => {
                     let bytes = otlp::frame_len(entry.bytes.len()) as u64;
                     charges.add(&self.tenants, tenant, bytes);
                     unowned = unowned.saturating_sub(bytes);
-                    Source { receiver: caller.receiver(), tenant: Some(tenant) }
+                    Source { caller: &caller, tenant: Some(tenant) }
                 }
                 Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter && keeps_strays => {
                     untaken.get_or_insert(entry.index);
@@ -381,7 +388,7 @@ impl Intake {
 /// Where an entry comes from.
 #[derive(Clone, Copy)]
 struct Source<'s> {
-    receiver: &'s str,
+    caller: &'s Caller,
     tenant: Option<&'s Arc<Tenant>>,
 }
 
@@ -421,7 +428,8 @@ fn place<'a>(
 ) -> Result<(usize, Option<String>), Trouble> {
     let of_row = from.exporters(snapshot)?;
     let origin = EntryOrigin {
-        receiver: Some(from.receiver),
+        receiver: Some(from.caller.receiver()),
+        request: Some(from.caller.headers()),
         tenant: from.tenant.map(|tenant| &**tenant),
         exporters: of_row.as_deref(),
     };
@@ -439,7 +447,7 @@ fn place<'a>(
                 let route = snapshot.route_streams[hit.route].as_ref();
                 let at = Placement { registry, key: hit.key, route };
                 if let Some(overridden) = &hit.overridden {
-                    log_overridden(signal, origin.tenant, overridden);
+                    log_overridden(signal, origin.tenant.map(|tenant| &*tenant.id), overridden);
                 }
                 match admission.place(position, &entry.bytes, entry.records, &at) {
                     Ok(first) => streams += usize::from(first),

@@ -8,6 +8,7 @@ use ::http::request::Parts;
 
 use super::{ListenerSettings, SenderIdentity};
 use crate::otlp::{self, Cut, Entry, Found, Value};
+use crate::route::{RequestHeaders, RouteTable};
 use crate::tenants::CertificateNames;
 
 /// The attribute by which people know what has sent.
@@ -35,6 +36,7 @@ pub struct Caller {
     address: Option<SocketAddr>,
     user_agent: Option<HeaderValue>,
     service: Option<String>,
+    headers: RequestHeaders,
 }
 
 impl Caller {
@@ -46,7 +48,19 @@ impl Caller {
             address: head.extensions.get().map(|peer: &Peer| peer.address),
             user_agent: user_agent(&head.headers).cloned(),
             service: None,
+            headers: RequestHeaders::default(),
         }
+    }
+
+    /// The same, with what its request has of the headers that routes look at.
+    pub(super) fn with_headers(mut self, routes: &RouteTable, head: &Parts) -> Self {
+        self.headers = RequestHeaders::of(routes.headers(), &head.headers);
+        self
+    }
+
+    /// The headers of the request that routes looked at when its head was read.
+    pub(super) fn headers(&self) -> &RequestHeaders {
+        &self.headers
     }
 
     /// The name of the receiver that the request came by.

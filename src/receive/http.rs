@@ -94,7 +94,7 @@ async fn take(
         budget: budget.clone(),
         arrives: head.version >= Version::HTTP_2,
     };
-    let caller = Caller::of(settings, head, identity);
+    let caller = Caller::of(settings, head, identity).with_headers(&intake.snapshot.load().routes, head);
     if let Some(exceeded) = intake.refuse_unread(signal, Transport::Http, &caller) {
         leave_unread(head, body);
         return over_rate(encoding, &exceeded);

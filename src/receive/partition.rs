@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 use tracing::warn;
 
+use super::Caller;
 use super::caller::printable;
 use super::owner::Owner;
 use crate::notice;
@@ -16,7 +17,7 @@ use crate::stream::Reservation;
 pub(super) fn partition(
     routes: &RouteTable,
     signal: Signal,
-    receiver: &str,
+    caller: &Caller,
     entries: &mut SmallVec<[Entry<'_>; 4]>,
     owners: &mut SmallVec<[Owner<'_>; 4]>,
     reservation: &mut Reservation,
@@ -33,14 +34,15 @@ pub(super) fn partition(
         };
         let tenant = match owner {
             Owner::Nobody => None,
-            Owner::Tenant(tenant) => Some(&*tenant.id),
+            Owner::Tenant(tenant) => Some(&**tenant),
             _ => {
                 owners.push(owner);
                 entries.push(entry);
                 continue;
             }
         };
-        let origin = EntryOrigin { receiver: Some(receiver), tenant, exporters: None };
+        let (receiver, request) = (Some(&**caller.receiver()), Some(caller.headers()));
+        let origin = EntryOrigin { receiver, request, tenant, exporters: None };
         let parts = routes.partition(signal, &entry, &origin, &mut room);
         match parts {
             Ok(Some(parts)) => {

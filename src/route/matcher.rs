@@ -17,6 +17,8 @@ pub enum Matcher {
     Not(Box<Matcher>),
     /// The attribute is there, or is not.
     Exists(bool),
+    /// All of these hold.
+    All(Vec<Matcher>),
 }
 
 impl Matcher {
@@ -25,6 +27,7 @@ impl Matcher {
         match (self, value) {
             (Self::Exists(wanted), _) => value.is_some() == *wanted,
             (Self::Not(inner), _) => !inner.matches(value),
+            (Self::All(all), _) => all.iter().all(|one| one.matches(value)),
             (Self::Glob(glob), Some(value)) => glob.matches(value),
             (Self::AnyOf(globs), Some(value)) => globs.iter().any(|glob| glob.matches(value)),
             (Self::Regex(regex), Some(value)) => regex.is_match(value),
@@ -38,6 +41,7 @@ impl Matcher {
             Self::Glob(_) | Self::AnyOf(_) | Self::Regex(_) => true,
             Self::Exists(wanted) => *wanted,
             Self::Not(inner) => matches!(**inner, Self::Exists(false)),
+            Self::All(all) => all.iter().any(Self::needs_presence),
         }
     }
 
@@ -48,12 +52,14 @@ impl Matcher {
             Self::Exists(wanted) => *wanted,
             Self::Glob(glob) => *glob == Glob::Any,
             Self::AnyOf(globs) => globs.contains(&Glob::Any),
-            Self::Regex(_) | Self::Not(_) => false,
+            Self::Regex(_) | Self::Not(_) | Self::All(_) => false,
         };
         if any_value && self.needs_presence() {
             return true;
         }
         match (self, other) {
+            (_, Self::All(all)) => all.iter().all(|one| self.implies(one)),
+            (Self::All(all), _) => all.iter().any(|one| one.implies(other)),
             (Self::Glob(Glob::Literal(value)), _) => other.matches(Some(value)),
             (Self::Glob(mine), Self::Glob(theirs)) => mine == theirs,
             (Self::Glob(mine), Self::AnyOf(theirs)) => theirs.contains(mine),
@@ -114,6 +120,9 @@ mod tests {
             "[ab]".prop_map(|text| Matcher::Regex(Regex::new(&text).unwrap())),
             any::<bool>().prop_map(Matcher::Exists),
         ];
-        (leaf, any::<bool>()).prop_map(|(leaf, not)| if not { Matcher::Not(Box::new(leaf)) } else { leaf })
+        let one = (leaf, any::<bool>())
+            .prop_map(|(leaf, not)| if not { Matcher::Not(Box::new(leaf)) } else { leaf });
+        proptest::collection::vec(one, 1..3)
+            .prop_map(|mut all| if all.len() == 1 { all.remove(0) } else { Matcher::All(all) })
     }
 }

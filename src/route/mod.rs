@@ -5,6 +5,7 @@
 
 mod key;
 mod matcher;
+mod request;
 mod spec;
 mod table;
 mod template;
@@ -12,6 +13,7 @@ mod template;
 pub use crate::glob::Glob;
 pub use key::RoutingKey;
 pub use matcher::Matcher;
+pub use request::RequestHeaders;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
 pub use table::{
     EntryOrigin, Hit, LONGEST_KEY, Miss, Overridden, RecordHint, RouteTable, Unroutable, Unusable,

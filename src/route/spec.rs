@@ -1,5 +1,7 @@
 //! What the configuration says about routing, compiled.
 
+use http::HeaderName;
+
 use super::Glob;
 use super::matcher::Matcher;
 use super::template::{Template, TemplateValue};
@@ -13,6 +15,8 @@ pub struct RouteSpec {
     pub matches: Vec<(String, Matcher)>,
     /// Attributes of records, for which the resource's stand in where a record has none, and what must hold for them; all must.
     pub record_matches: Vec<(String, Matcher)>,
+    /// Headers of the request and what must hold for them; all must.
+    pub request_matches: Vec<(HeaderName, Matcher)>,
     /// The tenants whose entries it takes; `None` takes those of all, and those of nobody.
     pub tenants: Option<Vec<Glob>>,
     /// The names of the receivers whose entries it takes; `None` takes those of all.
@@ -52,6 +56,13 @@ pub enum KeySource {
         /// Empty if only the record's count.
         resource: Vec<String>,
     },
+    /// A header of the request.
+    Request {
+        /// Its name.
+        header: HeaderName,
+        /// What stands for one that is not there; without it there is no key then.
+        default: Option<String>,
+    },
     /// A template over resource attributes, the tenant's row and the signal; never over the key itself.
     Template(Template),
 }
@@ -73,6 +84,7 @@ impl KeySource {
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         let (names, template): (&[String], _) = match self {
             Self::Attributes(names) | Self::Records { resource: names, .. } => (names, None),
+            Self::Request { .. } => (&[], None),
             Self::Template(template) => (&[], Some(template)),
         };
         names.iter().map(String::as_str).chain(template.into_iter().flat_map(Template::attributes))
@@ -81,7 +93,7 @@ impl KeySource {
     /// The names of the values that it reads of the tenant's row, the id not counted.
     pub fn row_values(&self) -> impl Iterator<Item = &str> {
         let template = match self {
-            Self::Attributes(_) | Self::Records { .. } => None,
+            Self::Attributes(_) | Self::Records { .. } | Self::Request { .. } => None,
             Self::Template(template) => Some(template),
         };
         template.into_iter().flat_map(Template::reads).filter_map(|read| match read {
@@ -94,7 +106,15 @@ impl KeySource {
     pub fn record_attributes(&self) -> &[String] {
         match self {
             Self::Records { record, .. } => record,
-            Self::Attributes(_) | Self::Template(_) => &[],
+            Self::Attributes(_) | Self::Request { .. } | Self::Template(_) => &[],
+        }
+    }
+
+    /// The header of the request that it reads.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Request { header, .. } => Some(header),
+            Self::Attributes(_) | Self::Records { .. } | Self::Template(_) => None,
         }
     }
 }

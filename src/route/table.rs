@@ -12,14 +12,15 @@ mod record_hints;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use http::HeaderName;
 use smallvec::{SmallVec, smallvec};
 
 pub use record_hints::RecordHint;
 
 use super::key::{put_part, put_tenant};
 use super::{
-    Glob, KeySource, KeySpec, Matcher, Place, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue,
-    Unrouted, Values,
+    Glob, KeySource, KeySpec, Matcher, Place, RequestHeaders, RouteSpec, RoutingKey, TENANT_ID, Template,
+    TemplateValue, Unrouted, Values,
 };
 use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Room, Signal, Value};
 use crate::tenants::Tenant;
@@ -40,6 +41,8 @@ pub struct RouteTable {
     attributes: Vec<Box<str>>,
     /// Every attribute that is looked at on records, likewise.
     record_attributes: Vec<Box<str>>,
+    /// Every header of requests that is looked at, likewise.
+    headers: Vec<HeaderName>,
     routes: Vec<Route>,
     unrouted: Unrouted,
     /// By signal.
@@ -58,6 +61,8 @@ struct Asked {
     record_names: Vec<Box<str>>,
     /// The names of values of the tenant's row.
     row_values: Vec<Box<str>>,
+    /// Positions of headers of requests.
+    headers: Vec<usize>,
 }
 
 /// An attribute of resources that routes look at.
@@ -73,6 +78,7 @@ struct Route {
     name: Box<str>,
     matches: Vec<(usize, Matcher)>,
     record_matches: Vec<(EitherAttribute, Matcher)>,
+    request_matches: Vec<(usize, Matcher)>,
     tenants: Option<Vec<Glob>>,
     receivers: Option<Vec<String>>,
     signals: [bool; 3],
@@ -93,6 +99,7 @@ enum Key {
 enum KeyReading {
     Attributes(Vec<usize>),
     Records { record: Vec<usize>, resource: Vec<usize> },
+    Request { header: usize, default: Option<Box<str>> },
     Template(Template),
 }
 
@@ -108,6 +115,8 @@ struct EitherAttribute {
 pub struct EntryOrigin<'o> {
     /// The receiver that it came by; `None` if that is not known, so that it may be any.
     pub receiver: Option<&'o str>,
+    /// The headers of the request that it came in; without them, all are absent.
+    pub request: Option<&'o RequestHeaders>,
     /// The tenant whose it is.
     pub tenant: Option<&'o Tenant>,
     /// The positions of the exporters that it goes to in place of those of its route.
@@ -147,6 +156,9 @@ pub enum Unroutable {
     /// The same of an attribute of its records.
     #[error("the attribute `{0}` of its records occurs twice with different values")]
     ConflictingOnRecord(String),
+    /// The same of a header of its request.
+    #[error("the header `{0}` of its request occurs twice with different values")]
+    ConflictingInRequest(String),
 }
 
 /// Why a route did not take an entry; for `sluice explain`.
@@ -170,6 +182,14 @@ pub enum Miss {
         name: String,
         /// Its value, or why it counts as absent.
         value: Result<String, Unusable>,
+    },
+    /// A header of the request does not match. Its value may be a credential.
+    #[error("the header `{name}` of the request {}", .unusable.as_ref().map_or("does not match".to_owned(), |why| format!("{why}, which does not match")))]
+    RequestMatch {
+        /// The header.
+        name: String,
+        /// Why it counts as absent, if it does.
+        unusable: Option<Unusable>,
     },
     /// It is for other receivers.
     #[error("it is not for the receiver `{0}`")]
@@ -204,19 +224,19 @@ pub enum Unusable {
 
 /// An attribute's value as text: a string as it is, an integer in decimal, a boolean in words.
 #[derive(Debug, Clone, Copy)]
-enum Text<'a> {
+pub(super) enum Text<'a> {
     Unusable(Unusable),
     Borrowed(&'a str),
     Number { digits: [u8; 20], len: u8 },
 }
 
 impl Text<'_> {
-    fn get(&self) -> Option<&str> {
+    pub(super) fn get(&self) -> Option<&str> {
         self.usable().ok()
     }
 
     /// The text, or why there is none.
-    fn usable(&self) -> Result<&str, Unusable> {
+    pub(super) fn usable(&self) -> Result<&str, Unusable> {
         match self {
             Self::Unusable(why) => Err(*why),
             Self::Borrowed(text) => Ok(text),
@@ -257,7 +277,7 @@ impl<'a> From<Value<'a>> for Text<'a> {
 }
 
 /// A text that can name a stream; what can't counts as absent.
-fn as_key(text: &str) -> Result<&str, Unusable> {
+pub(super) fn as_key(text: &str) -> Result<&str, Unusable> {
     // Of spaces alone nothing would be left in a header.
     if text.trim_matches([' ', '\t']).is_empty() {
         Err(Unusable::Empty)
@@ -285,6 +305,8 @@ struct Attributes<'a> {
     values: Texts<'a>,
     /// Of its first record.
     record: Texts<'a>,
+    /// The headers of its request.
+    request: Texts<'a>,
     signal: Signal,
     tenant: Option<&'a Tenant>,
 }
@@ -320,7 +342,7 @@ impl Values for Attributes<'_> {
 impl RouteTable {
     /// Compiles `routes`.
     pub fn new(routes: Vec<RouteSpec>, unrouted: Unrouted) -> Self {
-        let (mut attributes, mut record_attributes) = (Vec::new(), Vec::new());
+        let (mut attributes, mut record_attributes, mut headers) = (Vec::new(), Vec::new(), Vec::new());
         let mut asked: [Asked; 3] = Default::default();
         for spec in &routes {
             let conditions =
@@ -340,13 +362,24 @@ impl RouteTable {
             for name in spec.key.sources().flat_map(KeySource::row_values) {
                 signals().for_each(|signal| asked[signal].add_of_row(name));
             }
+            let in_request = spec.request_matches.iter().map(|(name, _)| name);
+            for name in in_request.chain(spec.key.sources().filter_map(KeySource::header)) {
+                let at = header_position(&mut headers, name);
+                signals().for_each(|signal| asked[signal].add_header(at));
+            }
         }
         let routes: Vec<Route> = routes
             .into_iter()
-            .map(|spec| Route::new(spec, &mut attributes, &mut record_attributes))
+            .map(|spec| Route::new(spec, &mut attributes, &mut record_attributes, &mut headers))
             .collect();
-        let missing = Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes));
-        Self { attributes, record_attributes, routes, unrouted, asked, missing }
+        let missing =
+            Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes, &headers));
+        Self { attributes, record_attributes, headers, routes, unrouted, asked, missing }
+    }
+
+    /// The headers of requests that routes look at.
+    pub fn headers(&self) -> &[HeaderName] {
+        &self.headers
     }
 
     /// What happens to entries that no route takes.
@@ -364,7 +397,7 @@ impl RouteTable {
     /// At most four of them, and 64 characters of each.
     pub fn put_values(&self, signal: Signal, entry: &Entry<'_>, text: &mut String) {
         let asked = &self.asked[signal.index()];
-        let Ok(attributes) = self.find(signal, entry, None) else { return };
+        let Ok(attributes) = self.find(signal, entry, &EntryOrigin::default()) else { return };
         let of_resource = asked
             .resource
             .iter()
@@ -439,9 +472,12 @@ impl RouteTable {
             Ok(record) => record,
             Err(conflicting) => return conflicting.to_string(),
         };
-        let values = values.iter().copied().collect();
-        let attributes =
-            Attributes { names: &self.attributes, values, record, signal, tenant: origin.tenant };
+        let request = match self.texts_of_request(signal, origin) {
+            Ok(request) => request,
+            Err(conflicting) => return conflicting.to_string(),
+        };
+        let (names, values) = (&self.attributes, values.iter().copied().collect());
+        let attributes = Attributes { names, values, record, request, signal, tenant: origin.tenant };
         // Whatever exporters these routes have.
         let origin = EntryOrigin { exporters: Some(&[0]), ..*origin };
         let hit = |hit: Hit<'_>| -> Result<(), std::convert::Infallible> {
@@ -473,7 +509,7 @@ impl RouteTable {
         hit: impl FnMut(Hit<'_>) -> Result<(), E>,
         miss: impl FnMut(usize, &dyn Fn() -> Miss),
     ) -> Result<bool, E> {
-        let attributes = self.find(signal, entry, origin.tenant).map_err(E::from)?;
+        let attributes = self.find(signal, entry, origin).map_err(E::from)?;
         self.ask(&attributes, origin, scratch, hit, miss)
     }
 
@@ -525,6 +561,17 @@ impl RouteTable {
                 });
                 continue;
             }
+            let failed = route
+                .request_matches
+                .iter()
+                .find(|(header, matcher)| !matcher.matches(attributes.request[*header].get()));
+            if let Some((header, _)) = failed {
+                miss(at, &|| Miss::RequestMatch {
+                    name: self.headers[*header].to_string(),
+                    unusable: attributes.request[*header].usable().err(),
+                });
+                continue;
+            }
             if !route.put_key(attributes, scratch) {
                 miss(at, &|| Miss::Key(self.why_no_key(route, attributes)));
                 continue;
@@ -571,6 +618,12 @@ impl RouteTable {
                 let on_resource = |at: &usize| Some(format!("{} on the resource", unusable(*at)?));
                 record.iter().filter_map(on_record).chain(resource.iter().filter_map(on_resource)).collect()
             }
+            KeyReading::Request { header, .. } => {
+                let why = attributes.request[*header].usable().err();
+                why.map(|why| format!("the header `{}` of the request {why}", self.headers[*header]))
+                    .into_iter()
+                    .collect()
+            }
             KeyReading::Template(template) => {
                 let rendered = template.render(attributes, Place::Key);
                 let of_row =
@@ -603,7 +656,7 @@ impl RouteTable {
                     (first(record, &attributes.record)?, first(resource, &attributes.values)?);
                 Some(EitherAttribute { record, resource })
             }
-            KeyReading::Attributes(_) | KeyReading::Template(_) => None,
+            KeyReading::Attributes(_) | KeyReading::Request { .. } | KeyReading::Template(_) => None,
         });
         let of_conditions = route.record_matches.iter().map(|(attribute, _)| *attribute);
         of_key.into_iter().chain(of_conditions).find_map(|EitherAttribute { record, resource }| {
@@ -617,7 +670,7 @@ impl RouteTable {
         &'a self,
         signal: Signal,
         entry: &'a Entry<'_>,
-        tenant: Option<&'a Tenant>,
+        origin: &EntryOrigin<'a>,
     ) -> Result<Attributes<'a>, Unroutable> {
         let values = self.find_on_resource(entry)?;
         let asked = &self.asked[signal.index()];
@@ -627,7 +680,23 @@ impl RouteTable {
             let names = RecordAttributes::new(&asked.record_names, is_usable);
             self.texts_of_record(signal, names.of_first_record(signal, &entry.bytes).into_iter())?
         };
-        Ok(Attributes { names: &self.attributes, values, record, signal, tenant })
+        let request = self.texts_of_request(signal, origin)?;
+        Ok(Attributes { names: &self.attributes, values, record, request, signal, tenant: origin.tenant })
+    }
+
+    /// What the request has of the headers that routes for the signal look at, by position in the table.
+    fn texts_of_request<'a>(
+        &self,
+        signal: Signal,
+        origin: &EntryOrigin<'a>,
+    ) -> Result<Texts<'a>, Unroutable> {
+        let mut request: Texts<'a> = smallvec![Text::Unusable(Unusable::Absent); self.headers.len()];
+        if let Some(headers) = origin.request {
+            for at in &self.asked[signal.index()].headers {
+                request[*at] = headers.text(&self.headers[*at])?;
+            }
+        }
+        Ok(request)
     }
 
     fn find_on_resource<'a>(&'a self, entry: &'a Entry<'_>) -> Result<Texts<'a>, Unroutable> {
@@ -679,6 +748,12 @@ impl Asked {
             self.row_values.push(name.into());
         }
     }
+
+    fn add_header(&mut self, at: usize) {
+        if !self.headers.contains(&at) {
+            self.headers.push(at);
+        }
+    }
 }
 
 /// The position of an attribute among those that are known; a new one is added.
@@ -689,13 +764,26 @@ fn position(known: &mut Vec<Box<str>>, name: &str) -> usize {
     })
 }
 
+/// The same of a header.
+fn header_position(known: &mut Vec<HeaderName>, name: &HeaderName) -> usize {
+    known.iter().position(|known| known == name).unwrap_or_else(|| {
+        known.push(name.clone());
+        known.len() - 1
+    })
+}
+
 /// The signals that a route takes, by their indexes.
 fn asked_signals(spec: &RouteSpec) -> impl Iterator<Item = usize> {
     spec.signals.into_iter().enumerate().filter_map(|(signal, taken)| taken.then_some(signal))
 }
 
 impl Route {
-    fn new(spec: RouteSpec, attributes: &mut Vec<Box<str>>, record_attributes: &mut Vec<Box<str>>) -> Self {
+    fn new(
+        spec: RouteSpec,
+        attributes: &mut Vec<Box<str>>,
+        record_attributes: &mut Vec<Box<str>>,
+        headers: &mut Vec<HeaderName>,
+    ) -> Self {
         let matches = spec.matches.into_iter().map(|(name, matcher)| (position(attributes, &name), matcher));
         let matches = matches.collect();
         let either = |(name, matcher): (String, Matcher)| {
@@ -703,6 +791,8 @@ impl Route {
             (EitherAttribute { record, resource }, matcher)
         };
         let record_matches = spec.record_matches.into_iter().map(either).collect();
+        let of_request = |(name, matcher)| (header_position(headers, &name), matcher);
+        let request_matches = spec.request_matches.into_iter().map(of_request).collect();
         let mut source = |source| match source {
             KeySource::Attributes(names) => {
                 KeyReading::Attributes(names.iter().map(|name| position(attributes, name)).collect())
@@ -711,6 +801,10 @@ impl Route {
                 record: record.iter().map(|name| position(record_attributes, name)).collect(),
                 resource: resource.iter().map(|name| position(attributes, name)).collect(),
             },
+            KeySource::Request { header, default } => {
+                let header = header_position(headers, &header);
+                KeyReading::Request { header, default: default.map(Into::into) }
+            }
             KeySource::Template(template) => KeyReading::Template(template),
         };
         let key = match spec.key {
@@ -724,6 +818,7 @@ impl Route {
             name: spec.name.into(),
             matches,
             record_matches,
+            request_matches,
             tenants: spec.tenants,
             receivers: spec.receivers,
             signals: spec.signals,
@@ -783,6 +878,11 @@ impl KeyReading {
                 out.push_str(first.unwrap_or_default());
                 first.is_some()
             }
+            Self::Request { header, default } => {
+                let value = attributes.request[*header].get().or(default.as_deref());
+                out.push_str(value.unwrap_or_default());
+                value.is_some()
+            }
             Self::Template(template) => {
                 let rendered = template.render(attributes, Place::Key).unwrap_or_default();
                 out.push_str(&rendered);
@@ -793,20 +893,23 @@ impl KeyReading {
 }
 
 /// What to tell whose data no route takes: what routes look at.
-fn missing(signal: Signal, asked: &Asked, attributes: &[Box<str>]) -> Box<str> {
+fn missing(signal: Signal, asked: &Asked, attributes: &[Box<str>], headers: &[HeaderName]) -> Box<str> {
     let quoted = |names: &mut dyn Iterator<Item = &str>| {
         names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
     };
     let of_resource = quoted(&mut asked.resource.iter().map(|asked| &*attributes[asked.at]));
     let of_records = quoted(&mut asked.record_names.iter().map(|name| &**name));
     let of_row = quoted(&mut asked.row_values.iter().map(|name| &**name));
+    let of_request = quoted(&mut asked.headers.iter().map(|at| headers[*at].as_str()));
     let looked_at: Vec<String> = [
-        (&of_records, format!("the attributes {of_records} of records")),
-        (&of_resource, format!("the resource attributes {of_resource}")),
-        (&of_row, format!("the values {of_row} of the tenant's row")),
+        ("the attributes", of_records, " of records"),
+        ("the resource attributes", of_resource, ""),
+        ("the headers", of_request, " of the request"),
+        ("the values", of_row, " of the tenant's row"),
     ]
     .into_iter()
-    .filter_map(|(names, said)| (!names.is_empty()).then_some(said))
+    .filter(|(_, names, _)| !names.is_empty())
+    .map(|(before, names, behind)| format!("{before} {names}{behind}"))
     .collect();
     if looked_at.is_empty() {
         return format!("no route takes {signal}").into();

@@ -250,7 +250,7 @@ fn file(
     };
     let message = format!("can't use the file {}: {reason}", secrets::path(path));
     if context.secrets == Secrets::Optional {
-        context.report.warn(span, format!("{message}: a placeholder stands for it"));
+        context.report.warn_of_placeholder(span, format!("{message}: a placeholder stands for it"));
         return Some(SecretSource::Text(PLACEHOLDER.into()));
     }
     context

@@ -78,7 +78,7 @@ fn warn_of_own_receivers(
                 own_receivers.warn_of(url, name, base, context);
             }
         }
-        ExporterKind::OtlpHttp(_) | ExporterKind::File(_) | ExporterKind::Debug(_) => {}
+        ExporterKind::OtlpHttp(_) | ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => {}
     }
 }
 
@@ -160,6 +160,9 @@ fn one(
             let kind =
                 ExporterKind::Debug(DebugSettings { detailed: debug.verbosity == Verbosity::Detailed });
             common(kind, &debug.sending_queue, &debug.retry_on_failure, node, context)
+        }
+        Exporter::Nop => {
+            common(ExporterKind::Nop, &SendingQueue::default(), &RetryOnFailure::default(), node, context)
         }
     }
 }

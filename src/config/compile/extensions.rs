@@ -194,7 +194,9 @@ pub(super) fn read_secret(
         Err(reason) => {
             let message = format!("can't read the file {}: {reason}", secrets::path(path));
             if context.secrets == Secrets::Optional {
-                context.report.warn(node.span, format!("{message}: a placeholder stands for it"));
+                context
+                    .report
+                    .warn_of_placeholder(node.span, format!("{message}: a placeholder stands for it"));
                 return Some(placeholder.to_owned());
             }
             let help = "a relative path is relative to the working directory";

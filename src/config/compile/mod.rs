@@ -91,7 +91,7 @@ impl Context<'_> {
     fn leaves_out_files(&mut self, node: &Node) -> bool {
         let leaves_out = self.secrets == Secrets::Optional;
         if leaves_out {
-            self.report.warn(node.span, "the files of `tls` are not read");
+            self.report.warn_of_placeholder(node.span, "the files of `tls` are not read");
         }
         leaves_out
     }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use http::HeaderName;
 use regex::Regex;
 
 use super::Context;
 use super::url::report_template;
 use crate::config::model::{
     AttributeNames, Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver,
-    RecordConditions, RecordSource, Route, Signal as Written, TenantGlobs,
+    RecordConditions, RecordSource, RequestConditions, Route, Signal as Written, TenantGlobs,
 };
 use crate::config::node::Node;
 use crate::config::problem::{Span, enumerated, nearest, quoted};
@@ -78,7 +79,7 @@ impl<'a> Earlier<'a> {
         let position = self.specs.len();
         // All its conditions must be implied, so any one finds it; the rarest finds the fewest others beside it.
         let literals = conditions(&spec).filter_map(|(subject, attribute, matcher)| match matcher {
-            Matcher::Glob(Glob::Literal(value)) => Some((subject, attribute.clone(), value.clone())),
+            Matcher::Glob(Glob::Literal(value)) => Some((subject, attribute.to_owned(), value.clone())),
             _ => None,
         });
         let literal = literals.min_by_key(|literal| self.literal.get(literal).map_or(0, Vec::len));
@@ -103,7 +104,7 @@ impl<'a> Earlier<'a> {
                 },
                 _ => continue,
             };
-            let literal = (subject, attribute.clone(), value.clone());
+            let literal = (subject, attribute.to_owned(), value.clone());
             found.extend(self.literal.get(&literal).into_iter().flatten());
         }
         found.sort_unstable();
@@ -116,13 +117,17 @@ impl<'a> Earlier<'a> {
 enum Subject {
     Resource,
     Record,
+    Request,
 }
 
 /// The conditions of a route.
-fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Subject, &String, &Matcher)> {
-    let of_resource = spec.matches.iter().map(|(name, matcher)| (Subject::Resource, name, matcher));
-    let of_records = spec.record_matches.iter().map(|(name, matcher)| (Subject::Record, name, matcher));
-    of_resource.chain(of_records)
+fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Subject, &str, &Matcher)> {
+    let of_resource = spec.matches.iter().map(|(name, matcher)| (Subject::Resource, name.as_str(), matcher));
+    let of_records =
+        spec.record_matches.iter().map(|(name, matcher)| (Subject::Record, name.as_str(), matcher));
+    let of_request =
+        spec.request_matches.iter().map(|(name, matcher)| (Subject::Request, name.as_str(), matcher));
+    of_resource.chain(of_records).chain(of_request)
 }
 
 fn one(
@@ -144,10 +149,14 @@ fn one(
     let (of_record, record_matches) =
         on_records(route.matches.record.as_ref(), matching.near(&["record"]), context);
     matches.extend(of_record.map(|matcher| ("record".to_owned(), matcher)));
+    let (of_request, request_matches) =
+        on_request(route.matches.request.as_ref(), matching.near(&["request"]), context);
+    matches.extend(of_request.map(|matcher| ("request".to_owned(), matcher)));
     RouteSpec {
         name,
         matches,
         record_matches,
+        request_matches,
         tenants: tenants(route, node, context),
         receivers: receivers(route, known, node, context),
         signals,
@@ -212,6 +221,60 @@ fn on_records(
             ));
     }
     (None, matchers(values, node, context))
+}
+
+/// The condition on the resource attribute `request`, and those on headers of the request, of which one or the other stands at
+/// `node`.
+fn on_request(
+    conditions: Option<&RequestConditions>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> (Option<Matcher>, Vec<(HeaderName, Matcher)>) {
+    let values = match conditions {
+        None => return (None, Vec::new()),
+        Some(RequestConditions::Glob(text)) => return (Some(Matcher::Glob(Glob::new(text))), Vec::new()),
+        Some(RequestConditions::AnyOf(texts)) => return (any_of(texts, node, context), Vec::new()),
+        Some(RequestConditions::Headers(values)) => values,
+    };
+    if values.is_empty() && !context.report.has_error_within(node.span) {
+        context
+            .report
+            .error(node.span, "`request` names no header")
+            .help("write a header and what its value must be: `request: { X-Tenant: acme }`");
+    }
+    let mut matches: Vec<(HeaderName, Matcher)> = Vec::new();
+    for (header, value) in values {
+        let value_node = node.near(&[header]);
+        let at = node.entry(header).map_or(node.span, |entry| entry.key_span);
+        let Some(name) = self::header(header, at, context) else { continue };
+        if matches.iter().any(|(known, _)| *known == name) {
+            context
+                .report
+                .error(at, format!("the header `{name}` stands here twice"))
+                .help("names of headers are the same in any case; keep one of the two");
+            continue;
+        }
+        matches.extend(matcher(value, value_node, context).map(|matcher| (name, matcher)));
+    }
+    (None, matches)
+}
+
+/// The name of a header; `None` if it is none, which is reported.
+fn header(text: &str, at: Span, context: &mut Context<'_>) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(text.as_bytes()).ok();
+    if name.is_none() {
+        context
+            .report
+            .error(at, "this is not a header's name")
+            .help("a name has letters, digits and `-`, without spaces or `:`");
+    }
+    name
+}
+
+/// Whether a header of this name is likely to carry a credential.
+fn is_of_credential(name: &HeaderName) -> bool {
+    const WORDS: [&str; 8] = ["auth", "token", "key", "secret", "password", "cookie", "credential", "dsn"];
+    WORDS.iter().any(|word| name.as_str().contains(word)) || name == "x-honeycomb-team"
 }
 
 /// The ids that the route is for.
@@ -373,19 +436,15 @@ fn matcher(value: &MatchValue, node: &Node, context: &mut Context<'_>) -> Option
 fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
     match (&rule.regex, &rule.not, rule.exists) {
         (Some(text), None, None) => regex(text, node.near(&["regex"]), context),
-        (None, Some(not), None) => {
-            let inner = node.near(&["not"]);
-            let inner = match not {
-                Negated::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
-                Negated::AnyOf(texts) => any_of(texts, inner, context),
-                Negated::Rule(rule) => {
-                    if rule.regex.is_none() {
-                        no_rule(inner, context);
-                    }
-                    rule.regex.as_ref().and_then(|text| regex(text, inner.near(&["regex"]), context))
-                }
-            };
-            inner.map(|inner| Matcher::Not(Box::new(inner)))
+        (None, Some(not), None) => negated(not, node.near(&["not"]), context),
+        (Some(text), Some(not), None) => {
+            let regex = regex(text, node.near(&["regex"]), context);
+            let not = negated(not, node.near(&["not"]), context);
+            Some(Matcher::All(vec![regex?, not?]))
+        }
+        (None, Some(not), Some(true)) => {
+            let not = negated(not, node.near(&["not"]), context)?;
+            Some(Matcher::All(vec![Matcher::Exists(true), not]))
         }
         (None, None, Some(exists)) => Some(Matcher::Exists(exists)),
         (None, None, None) => {
@@ -395,11 +454,28 @@ fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matc
         _ => {
             context
                 .report
-                .error(node.span, "only one of `regex`, `not` and `exists` can be written for an attribute")
-                .help("keep one; a `regex` only matches where the attribute exists anyway");
+                .error(
+                    node.span,
+                    "`exists` can't stand beside a `regex`, and `exists: false` not beside anything",
+                )
+                .help("leave `exists` out; a `regex` only matches where the attribute exists anyway");
             None
         }
     }
+}
+
+fn negated(not: &Negated, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    let inner = match not {
+        Negated::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
+        Negated::AnyOf(texts) => any_of(texts, node, context),
+        Negated::Rule(rule) => {
+            if rule.regex.is_none() {
+                no_rule(node, context);
+            }
+            rule.regex.as_ref().and_then(|text| regex(text, node.near(&["regex"]), context))
+        }
+    };
+    inner.map(|inner| Matcher::Not(Box::new(inner)))
 }
 
 fn no_rule(node: &Node, context: &mut Context<'_>) {
@@ -454,6 +530,9 @@ fn whole_record_source(
     node: &Node,
     context: &mut Context<'_>,
 ) -> Option<KeySource> {
+    if written.contains_key("request") {
+        return whole_request_source(written, node, context);
+    }
     let other = node.entries().iter().find(|entry| !["record", "resource"].contains(&&*entry.key));
     if let Some(other) = other {
         let part = if is_name(&other.key) { &other.key } else { "NAME" };
@@ -470,7 +549,8 @@ fn whole_record_source(
         KeyPart::FirstOf(names) => Some(AttributeNames::FirstOf(names.clone())),
         KeyPart::OfRecord(_) => None,
     };
-    let source = RecordSource { record: names("record"), resource: names("resource") };
+    let source =
+        RecordSource { record: names("record"), resource: names("resource"), ..RecordSource::default() };
     let nested =
         node.entries().iter().find(|entry| matches!(written.get(&entry.key), Some(KeyPart::OfRecord(_))));
     if let Some(nested) = nested {
@@ -483,8 +563,69 @@ fn whole_record_source(
     record_source(&source, node, context)
 }
 
-/// `{ record: A, resource: A }`; `None` without `record`, which is reported.
+/// A key that is `{ request: HEADER }` as a whole; `None` if it can't be, which is reported.
+fn whole_request_source(
+    written: &BTreeMap<String, KeyPart>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<KeySource> {
+    let text = |name: &str| match written.get(name) {
+        Some(KeyPart::One(text)) => Some(text.clone()),
+        Some(KeyPart::FirstOf(_) | KeyPart::OfRecord(_)) | None => None,
+    };
+    let is_source = node.entries().iter().all(|entry| ["request", "default"].contains(&&*entry.key));
+    match text("request").filter(|_| is_source) {
+        Some(request) => {
+            let (request, default) = (Some(request), text("default"));
+            record_source(&RecordSource { request, default, ..RecordSource::default() }, node, context)
+        }
+        None => {
+            context
+                .report
+                .error(node.span, "`request` says that the whole key is a header of the request, and can't be a part beside others")
+                .help("give the header a name of its own: `{ tenant: { request: X-Tenant }, service: service.name }`");
+            None
+        }
+    }
+}
+
+/// `{ request: HEADER }`; `None` if that can't be in a key, which is reported.
+fn request_source(
+    header: &str,
+    source: &RecordSource,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<KeySource> {
+    let at = node.near(&["request"]).span;
+    if source.record.is_some() || source.resource.is_some() {
+        context
+            .report
+            .error(at, "`request` can't stand beside `record` and `resource`")
+            .help("keep one, or make two parts of the key");
+        return None;
+    }
+    let name = self::header(header, at, context)?;
+    if is_of_credential(&name) {
+        context
+            .report
+            .error(at, format!("the header `{name}` may be a credential, and keys are shown in the log, the API and on disk"))
+            .help("let senders name themselves by another header; `tenants` gives each of them a credential of its own for the upstream");
+        return None;
+    }
+    let default = source.default.as_ref().filter(|default| !default.is_empty()).cloned();
+    Some(KeySource::Request { header: name, default })
+}
+
+/// `{ record: A, resource: A }` or `{ request: HEADER }`; `None` without `record` and `request`, which is reported.
 fn record_source(source: &RecordSource, node: &Node, context: &mut Context<'_>) -> Option<KeySource> {
+    if let Some(header) = &source.request {
+        return request_source(header, source, node, context);
+    }
+    if source.default.is_some() {
+        let at = node.near(&["default"]).span;
+        context.report.error(at, "`default` stands beside `request` alone").help("leave it out");
+        return None;
+    }
     let mut names = |names: &AttributeNames, key: &str| {
         let (names, node) = (names.names(), node.near(&[key]));
         warn_of_unlikely_names(names, node, context);
@@ -716,7 +857,7 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
         })
     });
     // Where the key may be absent, what the route matches may still go on to a later one.
-    let needs = |wanted: Subject, name: &String| {
+    let needs = |wanted: Subject, name: &str| {
         conditions(earlier).any(|(subject, attribute, matcher)| {
             (subject, attribute) == (wanted, name) && matcher.needs_presence()
         })
@@ -728,6 +869,9 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
         KeySource::Records { record, resource } => {
             let is_either = |name: &&String| record.contains(name) && needs(Subject::Record, name);
             resource.iter().any(|name| required(name) || is_either(&name))
+        }
+        KeySource::Request { header, default } => {
+            default.is_some() || needs(Subject::Request, header.as_str())
         }
         KeySource::Template(template) => template.reads().all(|read| match read {
             TemplateValue::Resource(name) => required(name),

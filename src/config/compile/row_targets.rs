@@ -170,7 +170,7 @@ impl Values for RowWithout<'_> {
 /// Whether there is no key without this value of the row, as there is if the template has a default for it.
 fn needs_value(source: &KeySource, name: &str) -> bool {
     match source {
-        KeySource::Attributes(_) => false,
+        KeySource::Attributes(_) | KeySource::Records { .. } | KeySource::Request { .. } => false,
         KeySource::Template(template) => matches!(
             template.render(&RowWithout(name), Place::Key),
             Err(RenderError::Missing(TemplateValue::Tenant(missing))) if missing == name

@@ -75,7 +75,7 @@ fn report_without_table(
     for (index, (route, spec)) in written.iter().zip(routes).enumerate() {
         let node = all.item(index).unwrap_or(all);
         let reads = spec.key.sources().any(|source| match source {
-            KeySource::Attributes(_) | KeySource::Records { .. } => false,
+            KeySource::Request { .. } | KeySource::Attributes(_) | KeySource::Records { .. } => false,
             KeySource::Template(template) => {
                 template.reads().any(|read| matches!(read, TemplateValue::Tenant(_)))
             }
@@ -110,7 +110,7 @@ fn templates<'a>(kind: &'a ExporterKind, node: &'a Node) -> Vec<(&'a Template, &
         ExporterKind::OtlpGrpc(grpc) => {
             (grpc.url.iter().map(|url| (url, node.near(&["endpoint"]))).collect(), &grpc.headers)
         }
-        ExporterKind::File(_) | ExporterKind::Debug(_) => return Vec::new(),
+        ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return Vec::new(),
     };
     let written = node.near(&["headers"]);
     let headers = headers.iter().map(|(name, template)| {

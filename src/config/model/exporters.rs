@@ -18,18 +18,21 @@ pub(in crate::config) enum Exporter {
     OtlpGrpc(Box<OtlpGrpc>),
     File(Box<File>),
     Debug(Box<Debug>),
+    Nop,
 }
 
 impl Typed for Exporter {
     const WHAT: &'static str = "exporter";
-    const TYPES: &'static [&'static str] = &["otlp_http", "otlphttp", "otlp_grpc", "otlp", "file", "debug"];
+    const TYPES: &'static [&'static str] =
+        &["otlp_http", "otlphttp", "otlp_grpc", "otlp", "file", "debug", "nop"];
 
     fn schema(r#type: &str, generator: &mut SchemaGenerator) -> Schema {
         match r#type {
             "otlp_http" | "otlphttp" => generator.subschema_for::<OtlpHttp>(),
             "otlp_grpc" | "otlp" => generator.subschema_for::<OtlpGrpc>(),
             "file" => generator.subschema_for::<File>(),
-            _ => generator.subschema_for::<Debug>(),
+            "debug" => generator.subschema_for::<Debug>(),
+            _ => generator.subschema_for::<Nop>(),
         }
     }
 
@@ -39,6 +42,7 @@ impl Typed for Exporter {
             "otlp_grpc" | "otlp" => map.next_value().map(Self::OtlpGrpc),
             "file" => map.next_value().map(Self::File),
             "debug" => map.next_value().map(Self::Debug),
+            "nop" => map.next_value().map(|Nop {}| Self::Nop),
             _ => Err(A::Error::custom("an exporter of an unknown type")),
         }
     }
@@ -436,6 +440,11 @@ pub(in crate::config) struct Debug {
     /// How a write that failed is repeated.
     pub(in crate::config) retry_on_failure: RetryOnFailure,
 }
+
+/// Sends nothing anywhere. What it gets counts as delivered.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Nop {}
 
 /// How much is printed.
 #[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]

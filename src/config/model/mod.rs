@@ -22,12 +22,12 @@ pub(super) use exporters::{
     StatusActionTimes, StatusRule, Tls, TlsVersion, Verbosity,
 };
 pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
-pub(super) use named::{Named, type_of};
+pub(super) use named::{Named, Typed, type_of};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{
-    AttributeNames, Key, KeyPart, MatchRule, MatchValue, Negated, RecordConditions, RecordSource, Route,
-    Signal, TenantGlobs,
+    AttributeNames, Key, KeyPart, MatchRule, MatchValue, Negated, RecordConditions, RecordSource,
+    RequestConditions, Route, Signal, TenantGlobs,
 };
 pub(super) use tenants::{
     TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
@@ -48,7 +48,7 @@ pub(super) struct Config {
     /// `oauth2client`.
     pub(super) extensions: Named<Extension>,
     /// Where telemetry goes: `TYPE` or `TYPE/NAME`. The types are `otlp_http` (also written `otlphttp`), `otlp_grpc`
-    /// (also written `otlp`), `file` and `debug`.
+    /// (also written `otlp`), `file`, `debug` and `nop`.
     pub(super) exporters: Named<Exporter>,
     /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
     pub(super) routes: Vec<Route>,

@@ -12,8 +12,8 @@ pub(in crate::config) struct Route {
     /// What the route is called in logs and by `sluice explain`; by default `route-1`, `route-2`, … by position.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) name: Option<String>,
-    /// Resource attributes, below `record` attributes of records, and what their values must be; all must hold. Without it every
-    /// resource matches.
+    /// Resource attributes, below `record` attributes of records, below `request` headers of the request, and what their values must
+    /// be; all must hold. Without it every resource matches.
     #[serde(rename = "match")]
     pub(in crate::config) matches: Conditions,
     /// The tenants whose entries it takes: a glob over their ids, or a list of globs. By default those of all, and those of nobody.
@@ -25,7 +25,7 @@ pub(in crate::config) struct Route {
     /// The signals it takes; by default all.
     pub(in crate::config) signals: Option<Vec<Signal>>,
     /// What names the stream: a resource attribute, a list of them of which the first that is present counts, a template,
-    /// `{ record: A, resource: A }` for an attribute of records or else of their resource, or a map of several of these, each under
+    /// `{ record: A, resource: A }` for an attribute of records or else of their resource, `{ request: HEADER }`, or a map of several of these, each under
     /// a name by which templates of exporters read it: `{{ key.NAME }}`. Without it the route is one stream.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) key: Option<Key>,
@@ -69,6 +69,10 @@ pub(in crate::config) struct Conditions {
     /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A glob or a list of
     /// globs is a condition on a resource attribute called `record` instead.
     pub(in crate::config) record: Option<RecordConditions>,
+    /// Headers of the request, by gRPC its metadata, and what their values must be. Names are the same in any case of letters. A
+    /// header that occurs twice with different values has its data rejected; a dead letter that is sent again has none. A glob or a
+    /// list of globs is a condition on a resource attribute called `request` instead.
+    pub(in crate::config) request: Option<RequestConditions>,
     /// Those on resource attributes.
     #[serde(flatten)]
     pub(in crate::config) resource: BTreeMap<String, MatchValue>,
@@ -86,6 +90,18 @@ pub(in crate::config) enum RecordConditions {
     Attributes(BTreeMap<String, MatchValue>),
 }
 
+/// Conditions on headers of the request, or one on the resource attribute `request`.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum RequestConditions {
+    /// A glob over the value of the resource attribute `request`.
+    Glob(String),
+    /// Globs of which one must match it.
+    AnyOf(Vec<String>),
+    /// Headers.
+    Headers(BTreeMap<String, MatchValue>),
+}
+
 /// A glob, a list of globs, or a rule.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -94,11 +110,11 @@ pub(in crate::config) enum MatchValue {
     Glob(String),
     /// Globs of which one must match.
     AnyOf(Vec<String>),
-    /// Exactly one of `regex`, `not` and `exists`.
+    /// One of `regex`, `not` and `exists`; or `not` beside `regex` or `exists: true`.
     Rule(MatchRule),
 }
 
-/// Exactly one of `regex`, `not` and `exists`.
+/// One of `regex`, `not` and `exists`; or `not` beside `regex` or `exists: true`, which both must hold then.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct MatchRule {
@@ -150,7 +166,9 @@ impl Key {
     /// The parts, if the key is none but an attribute of records, or is meant to be.
     pub(in crate::config) fn record_source(&self) -> Option<&BTreeMap<String, KeyPart>> {
         match self {
-            Self::Parts(parts) if parts.contains_key("record") || parts.contains_key("resource") => {
+            Self::Parts(parts)
+                if ["record", "resource", "request"].iter().any(|key| parts.contains_key(*key)) =>
+            {
                 Some(parts)
             }
             Self::One(_) | Self::FirstOf(_) | Self::Parts(_) => None,
@@ -166,11 +184,11 @@ pub(in crate::config) enum KeyPart {
     One(String),
     /// Resource attributes of which the first that is present counts.
     FirstOf(Vec<String>),
-    /// An attribute of records, or else of their resource.
+    /// An attribute of records, or else of their resource; or a header of the request.
     OfRecord(RecordSource),
 }
 
-/// An attribute of records, or else of their resource.
+/// An attribute of records, or else of their resource; or a header of the request.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct RecordSource {
@@ -180,6 +198,12 @@ pub(in crate::config) struct RecordSource {
     /// The resource attribute, or a list of them, that counts where the record has none. Without it only the record's counts.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) resource: Option<AttributeNames>,
+    /// In place of both, a header of the request, by gRPC one of its metadata. None that carries a credential: keys are shown.
+    #[schemars(extend("x-shown" = "name"))]
+    pub(in crate::config) request: Option<String>,
+    /// With `request`, what stands for a header that is not there. Without it, the route does not take such a request's data.
+    #[schemars(extend("x-shown" = "name"))]
+    pub(in crate::config) default: Option<String>,
 }
 
 /// An attribute, or a list of them.

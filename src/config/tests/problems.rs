@@ -87,7 +87,7 @@ fn unknown_types_of_exporters_name_the_types() {
     assert_eq!(
         said(&yaml("kafka"))[1],
         "2:14 error: `kafka` is not a known type of exporter (the types are `otlp_http`, `otlphttp`, `otlp_grpc`, \
-         `otlp`, `file` and `debug`, each alone or as `TYPE/NAME`)"
+         `otlp`, `file`, `debug` and `nop`, each alone or as `TYPE/NAME`)"
     );
     assert_eq!(
         said(&yaml("file/"))[1],

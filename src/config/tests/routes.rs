@@ -134,8 +134,8 @@ fn mistakes_in_a_route_say_what_to_write() {
     assert_eq!(
         said_of("match: { a: { regex: x, exists: true } },"),
         [
-            "4:19 error: only one of `regex`, `not` and `exists` can be written for an attribute (keep one; a `regex` only \
-          matches where the attribute exists anyway)"
+            "4:19 error: `exists` can't stand beside a `regex`, and `exists: false` not beside anything (leave `exists` out; a \
+          `regex` only matches where the attribute exists anyway)"
         ]
     );
     assert_eq!(
@@ -513,4 +513,66 @@ fn what_no_route_takes_is_rejected_dropped_or_kept_and_what_would_do_nothing_is_
     assert!(told.len() == 1 && told[0].ends_with(&format!("warning: {nowhere}")), "{told:?}");
     let wrong = said(&with("unrouted_status: 404\n"));
     assert!(wrong[0].contains("`404` is not a value of `unrouted_status`"), "{wrong:?}");
+}
+
+#[test]
+fn conditions_on_headers_stand_below_request_and_headers_are_the_same_in_any_case() {
+    let yaml = with_routes(
+        "  - { match: { a: b, request: { X-Tenant: [acme, globex], x-debug: { exists: false } } }, exporters: [debug, file] }\n",
+    );
+    let compiled = good(&yaml);
+    let route = &compiled.routes[0];
+    let names: Vec<_> = route.request_matches.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-tenant", "x-debug"]);
+    assert_eq!(route.matches.len(), 1);
+    let of_resource = with_routes("  - { match: { request: a* }, exporters: [debug, file] }\n");
+    assert_eq!(good(&of_resource).routes[0].matches[0].0, "request");
+    for (written, says) in [
+        ("{}", "`request` names no header"),
+        ("{ \"a b\": c }", "this is not a header's name"),
+        ("{ X-A: b, x-a: c }", "the header `x-a` stands here twice"),
+        ("{ X-A: {} }", "this says nothing about the attribute"),
+    ] {
+        let said = said(&with_routes(&format!(
+            "  - {{ match: {{ request: {written} }}, exporters: [debug, file] }}\n"
+        )));
+        assert!(said.iter().any(|line| line.contains(says)), "{written}: {said:?}");
+    }
+}
+
+#[test]
+fn a_key_may_be_a_header_of_the_request_that_carries_no_credential() {
+    let key = |key: &str| route(&format!("  - {{ key: {key}, exporters: [debug, file] }}\n")).key;
+    let KeySpec::Parts(parts) =
+        key("{ org: { request: X-Scope-OrgID, default: nobody }, service: service.name }")
+    else {
+        panic!("it has parts")
+    };
+    assert!(
+        matches!(&parts[0].1, KeySource::Request { header, default: Some(default) } if header == "x-scope-orgid" && default == "nobody")
+    );
+    let whole = key("{ request: X-Tenant }");
+    assert!(matches!(whole, KeySpec::One(KeySource::Request { default: None, .. })));
+    for (written, says) in [
+        ("{ a: { request: Authorization } }", "the header `authorization` may be a credential"),
+        ("{ request: X-Api-Key }", "the header `x-api-key` may be a credential"),
+        ("{ a: { request: X, record: b } }", "`request` can't stand beside `record` and `resource`"),
+        ("{ request: X, b: c }", "`request` says that the whole key is a header"),
+        ("{ a: { record: b, default: c } }", "`default` stands beside `request` alone"),
+        ("{ a: { request: \"b c\" } }", "this is not a header's name"),
+    ] {
+        let said = said(&with_routes(&format!("  - {{ key: {written}, exporters: [debug, file] }}\n")));
+        assert!(said.iter().any(|line| line.contains(says)), "{written}: {said:?}");
+    }
+}
+
+#[test]
+fn a_rule_may_ask_for_a_value_and_exclude_some() {
+    let matcher = |rule: &str| {
+        route(&format!("  - {{ match: {{ a: {rule} }}, exporters: [debug, file] }}\n")).matches.remove(0).1
+    };
+    let prod = matcher("{ regex: \"^prod\", not: prod-test }");
+    assert!(prod.matches(Some("prod-1")) && !prod.matches(Some("prod-test")) && !prod.matches(None));
+    let there = matcher("{ exists: true, not: [x, y] }");
+    assert!(there.matches(Some("z")) && !there.matches(Some("x")) && !there.matches(None));
 }

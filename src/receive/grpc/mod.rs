@@ -68,7 +68,8 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
                 .answer();
         }
     };
-    let caller = Caller::of(settings, &head, identity);
+    let caller =
+        Caller::of(settings, &head, identity).with_headers(&otlp.intake.snapshot.load().routes, &head);
     if let Call::Export(signal) = call
         && let Some(exceeded) = otlp.intake.refuse_unread(signal, Transport::Grpc, &caller)
     {

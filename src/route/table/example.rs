@@ -53,6 +53,8 @@ impl RouteTable {
                         fill(&self.attributes[*first]);
                     }
                 }
+                // It is of no resource.
+                KeyReading::Request { .. } => {}
                 KeyReading::Template(template) => template.attributes().for_each(&mut fill),
             }
         }
@@ -68,6 +70,7 @@ impl Matcher {
             Self::AnyOf(globs) => globs.first().map(|glob| glob.example(filler)),
             Self::Regex(_) | Self::Exists(true) => Some(filler.to_owned()),
             Self::Exists(false) | Self::Not(_) => None,
+            Self::All(all) => all.iter().find_map(|one| one.example(filler)),
         }
     }
 }

@@ -47,6 +47,7 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
             .map(|(name, glob)| ((*name).to_owned(), Matcher::Glob(Glob::new(glob))))
             .collect(),
         record_matches: Vec::new(),
+        request_matches: Vec::new(),
         signals: [true; 3],
         tenants: None,
         receivers: None,
@@ -323,7 +324,7 @@ fn a_route_is_for_its_tenants_and_its_receivers() {
     let table = table(vec![acme, outside]);
     let from = |receiver, tenant: Option<&str>, exporters| {
         let tenant = tenant.map(|id| self::tenant(id, &[]));
-        let origin = EntryOrigin { receiver, tenant: tenant.as_ref(), exporters };
+        let origin = EntryOrigin { receiver, tenant: tenant.as_ref(), exporters, request: None };
         ask_from(&origin, &table, Signal::Logs, &resource(&[])).expect("nothing conflicts").0
     };
     assert_eq!(from(Some("otlp"), Some("acme-1"), None), ["acme>0:\u{1}acme-1\u{1}acme-1"]);

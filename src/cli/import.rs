@@ -1,0 +1,41 @@
+//! `sluice import`: a Collector's file as Sluice's own configuration.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::config::{self, Severity};
+
+/// Print a Collector's file as Sluice's own configuration
+///
+/// Pipelines become routes; comments at the top say what could not be taken, and what works in another way. `${…}` stays as it
+/// is: no variable and no file is read. A file that can be taken whole runs as it is, too. Exit code 0 if all of it was taken, 1 if
+/// not: what could not be taken and must not be missing stays in what is printed, and `sluice check` refuses it.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The Collector's file
+    file: PathBuf,
+}
+
+/// Prints to `out`, and what is wrong to standard error.
+pub fn import(args: &ImportArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
+    let imported = match config::import(&args.file) {
+        Ok(imported) => imported,
+        Err(problems) => {
+            eprint!("{problems}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    out.write_all(imported.yaml.as_bytes())?;
+    let mut lacking =
+        imported.problems.iter().filter(|problem| problem.severity == Severity::Error).peekable();
+    if lacking.peek().is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for problem in lacking {
+        eprintln!("{problem}");
+    }
+    Ok(ExitCode::FAILURE)
+}

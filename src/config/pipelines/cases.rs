@@ -1,0 +1,505 @@
+//! Conditions as routes have them: a list of cases, each of which asks something of several attributes.
+//!
+//! A route's `match` is one case: all of it must hold. So a condition becomes its disjunctive normal form, one route for each
+//! case, with those merged that differ in the values of one attribute alone. There are at most [`MOST`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use super::condition::{Attribute, Condition, NotExpressible};
+use crate::config::node::{Entry, Node};
+use crate::config::problem::Span;
+
+/// Routes that one condition may become.
+pub(super) const MOST: usize = 64;
+
+/// What must hold for attributes, all of it.
+pub(super) type Case = BTreeMap<Attribute, Values>;
+
+/// Cases of which any one is enough. None at all never hold; an empty one always does.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cases(Vec<Case>);
+
+/// What the value of an attribute must be. Never what nothing can be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Values {
+    /// It is one of these.
+    one_of: Option<BTreeSet<String>>,
+    /// All of these regular expressions match in it.
+    matching: BTreeSet<String>,
+    /// It is none of these, or there is none.
+    none_of: BTreeSet<String>,
+    /// None of these regular expressions match in it, or there is none.
+    not_matching: BTreeSet<String>,
+    /// Whether it must be there.
+    exists: Option<bool>,
+}
+
+/// There are more than [`MOST`].
+#[derive(Debug, PartialEq)]
+pub(super) struct TooMany;
+
+impl From<TooMany> for NotExpressible {
+    fn from(TooMany: TooMany) -> Self {
+        Self {
+            message: format!("the conditions become more than {MOST} routes"),
+            help: "write `routes` in place of `service.pipelines`, in which the first that matches counts",
+        }
+    }
+}
+
+impl Cases {
+    pub(super) fn always() -> Self {
+        Self(vec![Case::new()])
+    }
+
+    fn never() -> Self {
+        Self(Vec::new())
+    }
+
+    fn one(attribute: &Attribute, values: Values) -> Self {
+        Self(vec![Case::from([(attribute.clone(), values)])])
+    }
+
+    /// The cases in which the condition holds.
+    pub(super) fn of(condition: &Condition) -> Result<Self, TooMany> {
+        let text = |text: &String| BTreeSet::from([text.clone()]);
+        Ok(match condition {
+            Condition::Constant(true) => Self::always(),
+            Condition::Constant(false) => Self::never(),
+            Condition::Is(attribute, value) => Self::one(attribute, Values::one_of(text(value))),
+            Condition::Matches(attribute, pattern) => Self::one(attribute, Values::matching(text(pattern))),
+            Condition::Exists(attribute) => Self::one(attribute, Values::exists(true)),
+            Condition::Not(inner) => Self::of(inner)?.not()?,
+            Condition::And(all) => {
+                all.iter().try_fold(Self::always(), |cases, one| cases.and(&Self::of(one)?))?
+            }
+            Condition::Or(all) => {
+                all.iter().try_fold(Self::never(), |cases, one| cases.or(Self::of(one)?))?
+            }
+        })
+    }
+
+    /// Those in which both hold.
+    pub(super) fn and(&self, other: &Self) -> Result<Self, TooMany> {
+        let pairs = self.0.iter().flat_map(|one| other.0.iter().map(move |other| (one, other)));
+        Self(pairs.filter_map(|(one, other)| both(one, other)).collect()).simplified()
+    }
+
+    fn or(mut self, other: Self) -> Result<Self, TooMany> {
+        self.0.extend(other.0);
+        self.simplified()
+    }
+
+    /// Those in which none of these holds. No two of them hold at once.
+    pub(super) fn not(&self) -> Result<Self, TooMany> {
+        self.0.iter().try_fold(Self::always(), |rest, case| {
+            let mut unlike = Vec::new();
+            // The first attribute is otherwise; or it is as it is to be, and the next is otherwise; and so on.
+            let mut before = Case::new();
+            for (attribute, values) in case {
+                for negated in values.negated() {
+                    let mut case = before.clone();
+                    case.insert(attribute.clone(), negated);
+                    unlike.push(case);
+                }
+                before.insert(attribute.clone(), values.clone());
+            }
+            rest.and(&Self(unlike))
+        })
+    }
+
+    /// The same as cases of which no two hold at once, so that none is taken twice.
+    pub(super) fn apart(&self) -> Result<Vec<Case>, TooMany> {
+        let mut apart = Vec::new();
+        for (position, case) in self.0.iter().enumerate() {
+            let earlier = Self(self.0[..position].to_vec());
+            apart.extend(Self(vec![case.clone()]).and(&earlier.not()?)?.0);
+            if apart.len() > MOST {
+                return Err(TooMany);
+            }
+        }
+        Ok(apart)
+    }
+
+    /// The cases, of which several may hold at once.
+    pub(super) fn list(&self) -> &[Case] {
+        &self.0
+    }
+
+    /// The attributes that are asked for.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = &Attribute> {
+        self.0.iter().flat_map(BTreeMap::keys)
+    }
+
+    fn simplified(mut self) -> Result<Self, TooMany> {
+        let mut kept: Vec<Case> = Vec::new();
+        for case in self.0.drain(..) {
+            // What asks for less holds wherever what asks for more does.
+            let is_within =
+                |one: &Case, other: &Case| other.iter().all(|(name, values)| one.get(name) == Some(values));
+            if !kept.iter().any(|other| is_within(&case, other)) {
+                kept.retain(|other| !is_within(other, &case));
+                kept.push(case);
+            }
+        }
+        let is_as_absent = |case: &Case| {
+            case.iter().any(|(attribute, values)| {
+                let mut absent = case.clone();
+                absent.insert(attribute.clone(), Values::exists(false));
+                values.is_empty_text() && kept.contains(&absent)
+            })
+        };
+        let mut kept: Vec<Case> = kept.iter().filter(|case| !is_as_absent(case)).cloned().collect();
+        let mut position = 0;
+        while position < kept.len() {
+            let merged = (position + 1..kept.len())
+                .find_map(|other| Some((other, united(&kept[position], &kept[other])?)));
+            match merged {
+                Some((other, case)) => {
+                    kept[position] = case;
+                    kept.remove(other);
+                }
+                None => position += 1,
+            }
+        }
+        if kept.len() > MOST { Err(TooMany) } else { Ok(Self(kept)) }
+    }
+}
+
+/// What holds where both do; `None` if they never do at once.
+fn both(one: &Case, other: &Case) -> Option<Case> {
+    let mut both = one.clone();
+    for (attribute, values) in other {
+        let values = match both.get(attribute) {
+            Some(known) => known.and(values)?,
+            None => values.clone(),
+        };
+        both.insert(attribute.clone(), values);
+    }
+    Some(both)
+}
+
+/// One case in place of two that differ in the list of one attribute's values alone.
+fn united(one: &Case, other: &Case) -> Option<Case> {
+    if one.len() != other.len() {
+        return None;
+    }
+    let mut differing = None;
+    for ((attribute, mine), (same, theirs)) in one.iter().zip(other) {
+        if attribute != same || (mine != theirs && differing.replace((attribute, mine, theirs)).is_some()) {
+            return None;
+        }
+    }
+    let (attribute, mine, theirs) = differing?;
+    let list = |values: &Values| {
+        values.one_of.clone().filter(|_| values.matching.is_empty() && values.not_matching.is_empty())
+    };
+    let one_of = Some(list(mine)?.union(&list(theirs)?).cloned().collect());
+    let mut united = one.clone();
+    united.insert(attribute.clone(), Values { one_of, ..Values::default() });
+    Some(united)
+}
+
+impl Values {
+    /// What is both; `None` if nothing is.
+    fn and(&self, other: &Self) -> Option<Self> {
+        let one_of = match (&self.one_of, &other.one_of) {
+            (Some(one), Some(other)) => Some(one.intersection(other).cloned().collect()),
+            (one, other) => one.clone().or_else(|| other.clone()),
+        };
+        let union = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.union(other).cloned().collect();
+        let exists = match (self.exists, other.exists) {
+            (Some(one), Some(other)) if one != other => return None,
+            (one, other) => one.or(other),
+        };
+        let both = Self {
+            one_of,
+            matching: union(&self.matching, &other.matching),
+            none_of: union(&self.none_of, &other.none_of),
+            not_matching: union(&self.not_matching, &other.not_matching),
+            exists,
+        };
+        both.settled()
+    }
+
+    /// The same without what follows from the rest; `None` if nothing is like that.
+    fn settled(mut self) -> Option<Self> {
+        let needs_value = self.one_of.is_some() || !self.matching.is_empty();
+        if self.exists == Some(false) {
+            return (!needs_value).then(|| Self::exists(false));
+        }
+        if needs_value {
+            self.exists = None;
+        }
+        if self.matching.intersection(&self.not_matching).next().is_some() {
+            return None;
+        }
+        let Some(mut one_of) = self.one_of.take() else { return Some(self) };
+        one_of.retain(|value| !self.none_of.contains(value));
+        self.none_of.clear();
+        // What a variable will be is not known, and what is no regular expression is reported by whoever compiles it.
+        let is_known = one_of.iter().all(|value| !value.contains("${"));
+        for (patterns, wanted) in [(&mut self.matching, true), (&mut self.not_matching, false)] {
+            patterns.retain(|pattern| match Regex::new(pattern) {
+                Ok(regex) if is_known => {
+                    one_of.retain(|value| regex.is_match(value) == wanted);
+                    false
+                }
+                _ => true,
+            });
+        }
+        self.one_of = Some(one_of).filter(|values| !values.is_empty());
+        self.one_of.is_some().then_some(self)
+    }
+
+    /// What is not like this, in parts of which no two are at once.
+    fn negated(&self) -> Vec<Self> {
+        let text = |text: &String| BTreeSet::from([text.clone()]);
+        // Each thing that is asked, and its opposite.
+        let mut asked: Vec<(Self, Self)> = Vec::new();
+        if let Some(values) = &self.one_of {
+            asked.push((Self::one_of(values.clone()), Self::none_of(values.clone())));
+        }
+        for pattern in &self.matching {
+            asked.push((Self::matching(text(pattern)), Self::not_matching(text(pattern))));
+        }
+        if !self.none_of.is_empty() {
+            asked.push((Self::none_of(self.none_of.clone()), Self::one_of(self.none_of.clone())));
+        }
+        for pattern in &self.not_matching {
+            asked.push((Self::not_matching(text(pattern)), Self::matching(text(pattern))));
+        }
+        if let Some(exists) = self.exists {
+            asked.push((Self::exists(exists), Self::exists(!exists)));
+        }
+        let mut parts = Vec::new();
+        let mut before = Some(Self::default());
+        for (positive, negative) in asked {
+            parts.extend(before.as_ref().and_then(|before| before.and(&negative)));
+            before = before.and_then(|before| before.and(&positive));
+        }
+        parts
+    }
+
+    fn one_of(values: BTreeSet<String>) -> Self {
+        Self { one_of: Some(values), ..Self::default() }
+    }
+
+    fn matching(patterns: BTreeSet<String>) -> Self {
+        Self { matching: patterns, ..Self::default() }
+    }
+
+    fn none_of(values: BTreeSet<String>) -> Self {
+        Self { none_of: values, ..Self::default() }
+    }
+
+    fn not_matching(patterns: BTreeSet<String>) -> Self {
+        Self { not_matching: patterns, ..Self::default() }
+    }
+
+    fn exists(exists: bool) -> Self {
+        Self { exists: Some(exists), ..Self::default() }
+    }
+
+    /// Whether this is an empty text and nothing else. To a route there is no such value: it counts as absent.
+    fn is_empty_text(&self) -> bool {
+        self.one_of.as_ref().is_some_and(|values| values.iter().all(String::is_empty))
+    }
+
+    /// The value of an attribute in a route's `match`; `at` is where the condition stands.
+    pub(super) fn written(&self, at: Span) -> Result<Node, NotExpressible> {
+        let rule = |key: &str, value: Node| Node::of_entries(vec![Entry::new(key, at, value)], at);
+        let mut unlike: Vec<&String> = self.none_of.iter().collect();
+        if self.exists == Some(true) || !self.matching.is_empty() {
+            // What is there is not empty, to a route.
+            unlike.retain(|value| !value.is_empty());
+        }
+        if unlike.iter().any(|value| value.is_empty())
+            || self.one_of.as_ref().is_some_and(|values| values.contains(""))
+        {
+            return Err(NotExpressible {
+                message: "the condition tells an empty value from one that is absent, which routes don't"
+                    .to_owned(),
+                help: "compare with `nil`: an attribute that is there but empty counts as absent here",
+            });
+        }
+        if let Some(values) = &self.one_of {
+            if !self.matching.is_empty() || !self.not_matching.is_empty() {
+                return Err(several());
+            }
+            return Ok(match any_of(values.iter(), at) {
+                Some(globs) => globs,
+                None => rule("regex", Node::of_text(exactly(values.iter()), at)),
+            });
+        }
+        if self.exists == Some(false) {
+            return Ok(rule("exists", Node::of_word("false", at)));
+        }
+        let mut entries = Vec::new();
+        let mut patterns = self.matching.iter();
+        match (patterns.next(), patterns.next()) {
+            (Some(pattern), None) => {
+                entries.push(Entry::new("regex", at, Node::of_text(pattern.clone(), at)));
+            }
+            (Some(_), Some(_)) => return Err(several()),
+            (None, _) => {}
+        }
+        let not = match (unlike.as_slice(), self.not_matching.is_empty()) {
+            ([], true) => None,
+            (_, true) => any_of(unlike.iter().copied(), at),
+            _ => None,
+        };
+        let has_negation = !unlike.is_empty() || !self.not_matching.is_empty();
+        if has_negation {
+            let not = not.unwrap_or_else(|| {
+                let exact = (!unlike.is_empty()).then(|| exactly(unlike.iter().copied()));
+                let patterns: Vec<String> =
+                    exact.into_iter().chain(self.not_matching.iter().cloned()).collect();
+                let pattern = match patterns.as_slice() {
+                    [only] => only.clone(),
+                    several => {
+                        several.iter().map(|pattern| format!("(?:{pattern})")).collect::<Vec<_>>().join("|")
+                    }
+                };
+                rule("regex", Node::of_text(pattern, at))
+            });
+            if self.exists == Some(true) {
+                entries.push(Entry::new("exists", at, Node::of_word("true", at)));
+            }
+            entries.push(Entry::new("not", at, not));
+        } else if self.exists == Some(true) {
+            return Ok(Node::of_text("*", at));
+        }
+        Ok(Node::of_entries(entries, at))
+    }
+}
+
+fn several() -> NotExpressible {
+    NotExpressible {
+        message: "several regular expressions must match one attribute, which routes can't express"
+            .to_owned(),
+        help: "write one regular expression that says all of it",
+    }
+}
+
+/// Values as a glob, or as a list of globs; `None` if one has what a glob reads otherwise.
+fn any_of<'v>(values: impl ExactSizeIterator<Item = &'v String> + Clone, at: Span) -> Option<Node> {
+    if values.clone().any(|value| value.contains(['*', '?'])) {
+        return None;
+    }
+    let mut texts: Vec<Node> = values.map(|value| Node::of_text(value.clone(), at)).collect();
+    Some(if texts.len() == 1 { texts.remove(0) } else { Node::of_items(texts, at) })
+}
+
+/// A regular expression that matches these values and no others.
+fn exactly<'v>(values: impl Iterator<Item = &'v String>) -> String {
+    let values: Vec<String> = values.map(|value| regex::escape(value)).collect();
+    format!("^(?:{})$", values.join("|"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMES: [&str; 2] = ["a", "b"];
+    const VALUES: [&str; 3] = ["1", "2", "12"];
+
+    /// An entry as its two attributes.
+    type Sample = [Option<&'static str>; 2];
+
+    fn samples() -> impl Iterator<Item = Sample> {
+        let values = || VALUES.into_iter().map(Some).chain([None]);
+        values().flat_map(move |a| values().map(move |b| [a, b]))
+    }
+
+    fn value(attribute: &Attribute, sample: Sample) -> Option<&'static str> {
+        let Attribute::Resource(name) = attribute else { panic!("{attribute:?}") };
+        sample[NAMES.iter().position(|known| known == name).unwrap()]
+    }
+
+    fn holds(condition: &Condition, sample: Sample) -> bool {
+        match condition {
+            Condition::Constant(holds) => *holds,
+            Condition::Is(attribute, text) => value(attribute, sample) == Some(text),
+            Condition::Matches(attribute, pattern) => {
+                value(attribute, sample).is_some_and(|value| Regex::new(pattern).unwrap().is_match(value))
+            }
+            Condition::Exists(attribute) => value(attribute, sample).is_some(),
+            Condition::Not(inner) => !holds(inner, sample),
+            Condition::And(all) => all.iter().all(|one| holds(one, sample)),
+            Condition::Or(all) => all.iter().any(|one| holds(one, sample)),
+        }
+    }
+
+    fn fits(case: &Case, sample: Sample) -> bool {
+        case.iter().all(|(attribute, values)| {
+            let value = value(attribute, sample);
+            let matches =
+                |pattern: &String| value.is_some_and(|value| Regex::new(pattern).unwrap().is_match(value));
+            values.one_of.as_ref().is_none_or(|all| value.is_some_and(|value| all.contains(value)))
+                && values.matching.iter().all(matches)
+                && !value.is_some_and(|value| values.none_of.contains(value))
+                && !values.not_matching.iter().any(matches)
+                && values.exists.is_none_or(|exists| exists == value.is_some())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn cases_hold_where_the_condition_does_and_apart_only_one_of_them(condition in any_condition()) {
+            let Ok(cases) = Cases::of(&condition) else { return Ok(()) };
+            let (negated, apart) = (cases.not(), cases.apart());
+            for sample in samples() {
+                let wanted = holds(&condition, sample);
+                prop_assert_eq!(cases.0.iter().any(|case| fits(case, sample)), wanted, "{:?}", cases);
+                if let Ok(negated) = &negated {
+                    prop_assert_eq!(negated.0.iter().any(|case| fits(case, sample)), !wanted, "{:?}", negated);
+                }
+                if let Ok(apart) = &apart {
+                    let fitting = apart.iter().filter(|case| fits(case, sample)).count();
+                    prop_assert_eq!(fitting, usize::from(wanted), "{:?}", apart);
+                }
+            }
+        }
+    }
+
+    fn any_condition() -> impl Strategy<Value = Condition> {
+        let name =
+            || prop::sample::select(NAMES.as_slice()).prop_map(|name| Attribute::Resource(name.to_owned()));
+        let text = || prop::sample::select(VALUES.as_slice()).prop_map(str::to_owned);
+        let leaf = prop_oneof![
+            (name(), text()).prop_map(|(name, text)| Condition::Is(name, text)),
+            (name(), text()).prop_map(|(name, text)| Condition::Matches(name, text)),
+            name().prop_map(Condition::Exists),
+            any::<bool>().prop_map(Condition::Constant),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|inner| Condition::Not(Box::new(inner))),
+                prop::collection::vec(inner.clone(), 1..4).prop_map(Condition::And),
+                prop::collection::vec(inner, 1..4).prop_map(Condition::Or),
+            ]
+        })
+    }
+
+    #[test]
+    fn values_of_one_attribute_become_one_case() {
+        let is = |value: &str| Condition::Is(Attribute::Resource("a".to_owned()), value.to_owned());
+        let cases = Cases::of(&Condition::Or(vec![is("1"), is("2"), is("12")])).unwrap();
+        assert_eq!(cases.list().len(), 1);
+        assert_eq!(cases.not().unwrap().list().len(), 1);
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let is = |name: usize, value: &str| {
+            Condition::Is(Attribute::Resource(format!("a{name}")), value.to_owned())
+        };
+        let pairs = (0..7).map(|name| Condition::Or(vec![is(name, "1"), is(name + 10, "2")]));
+        assert_eq!(Cases::of(&Condition::And(pairs.collect())), Err(TooMany));
+    }
+}

@@ -1,0 +1,450 @@
+//! Conditions of a `routing` connector: the part of the OpenTelemetry Transformation Language that routes can express.
+//!
+//! Attributes are compared by `==` and `!=` with a text, a whole number, a boolean or `nil`, or matched by `IsMatch`; that is
+//! combined by `and`, `or`, `not` and parentheses. All else is refused by its name.
+
+use crate::config::secrets::{REDACTED, is_name};
+
+/// What a condition asks of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Condition {
+    /// It holds for everything, or for nothing.
+    Constant(bool),
+    /// The value as text is this one.
+    Is(Attribute, String),
+    /// The regular expression matches somewhere in the value.
+    Matches(Attribute, String),
+    /// There is a value.
+    Exists(Attribute),
+    Not(Box<Self>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+}
+
+/// Where a value is read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Attribute {
+    Resource(String),
+    /// Of a span, a log record or a data point.
+    Record(String),
+    /// A header of the request.
+    Request(String),
+}
+
+/// What a condition is about if its paths don't say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Resource,
+    Record,
+    Metric,
+    Request,
+}
+
+/// A condition, or a part of one, that routes can't express.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NotExpressible {
+    /// What it is.
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) help: &'static str,
+}
+
+/// The deepest that a condition may be nested.
+const DEEPEST: usize = 32;
+
+const GRAMMAR: &str = "compare attributes by `==`, `!=` and `IsMatch`, and combine that by `and`, `or`, `not` and parentheses: \
+                       `resource.attributes[\"tenant\"] == \"acme\"`";
+
+/// Reads a condition, or with `is_statement` what stands behind `route() where`.
+pub(super) fn parse(text: &str, about: About, is_statement: bool) -> Result<Condition, NotExpressible> {
+    let tokens = tokens(text)?;
+    let mut parser = Parser { tokens: &tokens, about, depth: 0 };
+    if is_statement {
+        let route = [Token::word("route"), Token::Sign("("), Token::Sign(")")];
+        if !parser.take_all(&route) {
+            return Err(NotExpressible {
+                message: "the statement is not `route()`".to_owned(),
+                help: "write `route() where CONDITION`; resources are edited by processors",
+            });
+        }
+        if parser.tokens.is_empty() {
+            return Ok(Condition::Constant(true));
+        }
+        if !parser.take(&Token::word("where")) {
+            return Err(unexpected(parser.tokens.first()));
+        }
+    }
+    let condition = parser.any_of()?;
+    match parser.tokens.first() {
+        None => Ok(condition),
+        Some(rest) => Err(unexpected(Some(rest))),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Text(String),
+    Number(String),
+    /// A name, with the dots in it.
+    Word(String),
+    Sign(&'static str),
+}
+
+impl Token {
+    fn word(word: &str) -> Self {
+        Self::Word(word.to_owned())
+    }
+}
+
+/// Signs of the language, the longer ones first.
+const SIGNS: [&str; 18] =
+    ["==", "!=", "<=", ">=", "<", ">", "(", ")", "[", "]", ",", "+", "-", "*", "/", "{", "}", ":"];
+
+fn tokens(text: &str) -> Result<Vec<Token>, NotExpressible> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let after_sign = rest.strip_prefix('-').unwrap_or(rest);
+        if first == '"' {
+            let (token, length) = quoted(rest)?;
+            tokens.push(token);
+            rest = &rest[length..];
+        } else if after_sign.starts_with(|char: char| char.is_ascii_digit()) {
+            let end = after_sign.find(|char: char| !char.is_ascii_alphanumeric() && char != '.');
+            let length = rest.len() - after_sign.len() + end.unwrap_or(after_sign.len());
+            tokens.push(Token::Number(rest[..length].to_owned()));
+            rest = &rest[length..];
+        } else if first.is_ascii_alphabetic() || first == '_' {
+            let end = rest.find(|char: char| !char.is_ascii_alphanumeric() && char != '_' && char != '.');
+            let length = end.unwrap_or(rest.len());
+            tokens.push(Token::Word(rest[..length].to_owned()));
+            rest = &rest[length..];
+        } else if let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign)) {
+            tokens.push(Token::Sign(sign));
+            rest = &rest[sign.len()..];
+        } else {
+            return Err(not_understood(&format!("the character {first:?}").replace('\'', "`")));
+        }
+        rest = rest.trim_start();
+    }
+    Ok(tokens)
+}
+
+/// A text in double quotes, and how long it is with them.
+fn quoted(rest: &str) -> Result<(Token, usize), NotExpressible> {
+    let mut text = String::new();
+    let mut characters = rest.char_indices().skip(1);
+    while let Some((at, char)) = characters.next() {
+        match char {
+            '"' => return Ok((Token::Text(text), at + 1)),
+            '\\' => match characters.next().map(|(_, escaped)| escaped) {
+                Some('n') => text.push('\n'),
+                Some('t') => text.push('\t'),
+                Some('r') => text.push('\r'),
+                Some(escaped @ ('"' | '\\')) => text.push(escaped),
+                // Regular expressions are mostly written without the second backslash.
+                Some(other) => text.extend(['\\', other]),
+                None => break,
+            },
+            char => text.push(char),
+        }
+    }
+    Err(NotExpressible {
+        message: "a text in the condition is never closed by `\"`".to_owned(),
+        help: "put it between double quotes, and a backslash before those within it",
+    })
+}
+
+struct Parser<'t> {
+    /// What is not read yet.
+    tokens: &'t [Token],
+    about: About,
+    depth: usize,
+}
+
+impl<'t> Parser<'t> {
+    fn take(&mut self, token: &Token) -> bool {
+        self.take_all(std::slice::from_ref(token))
+    }
+
+    fn take_all(&mut self, tokens: &[Token]) -> bool {
+        let rest = self.tokens.strip_prefix(tokens);
+        self.tokens = rest.unwrap_or(self.tokens);
+        rest.is_some()
+    }
+
+    fn next(&mut self) -> Option<&'t Token> {
+        let (first, rest) = self.tokens.split_first()?;
+        self.tokens = rest;
+        Some(first)
+    }
+
+    fn expect(&mut self, sign: &'static str) -> Result<(), NotExpressible> {
+        if self.take(&Token::Sign(sign)) { Ok(()) } else { Err(unexpected(self.tokens.first())) }
+    }
+
+    fn any_of(&mut self) -> Result<Condition, NotExpressible> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(NotExpressible {
+                message: format!("the condition is nested more than {DEEPEST} levels deep"),
+                help: GRAMMAR,
+            });
+        }
+        let mut all = vec![self.all_of()?];
+        while self.take(&Token::word("or")) {
+            all.push(self.all_of()?);
+        }
+        self.depth -= 1;
+        Ok(if all.len() == 1 { all.remove(0) } else { Condition::Or(all) })
+    }
+
+    fn all_of(&mut self) -> Result<Condition, NotExpressible> {
+        let mut all = vec![self.one()?];
+        while self.take(&Token::word("and")) {
+            all.push(self.one()?);
+        }
+        Ok(if all.len() == 1 { all.remove(0) } else { Condition::And(all) })
+    }
+
+    fn one(&mut self) -> Result<Condition, NotExpressible> {
+        if self.take(&Token::word("not")) {
+            // As in OTTL, it stands before one comparison or one pair of parentheses.
+            let inner = if self.take(&Token::word("not")) {
+                return Err(not_understood("`not not`"));
+            } else {
+                self.one()?
+            };
+            return Ok(Condition::Not(Box::new(inner)));
+        }
+        if self.take(&Token::Sign("(")) {
+            let inner = self.any_of()?;
+            self.expect(")")?;
+            return Ok(inner);
+        }
+        if self.take_all(&[Token::word("IsMatch"), Token::Sign("(")]) {
+            let attribute = self.attribute()?;
+            self.expect(",")?;
+            let Some(Token::Text(pattern)) = self.next() else {
+                return Err(not_understood("what `IsMatch` matches with"));
+            };
+            self.expect(")")?;
+            return Ok(Condition::Matches(attribute, pattern.clone()));
+        }
+        self.comparison()
+    }
+
+    fn comparison(&mut self) -> Result<Condition, NotExpressible> {
+        for (word, value) in [("true", true), ("false", false)] {
+            let is_alone = !matches!(self.tokens.get(1), Some(Token::Sign("==" | "!=")));
+            if is_alone && self.take(&Token::word(word)) {
+                return Ok(Condition::Constant(value));
+            }
+        }
+        let left = self.operand()?;
+        let is_equal = match self.next() {
+            Some(Token::Sign("==")) => true,
+            Some(Token::Sign("!=")) => false,
+            other => return Err(unexpected(other)),
+        };
+        let right = self.operand()?;
+        let (attribute, value) = match (left, right) {
+            (Operand::Attribute(attribute), Operand::Value(value))
+            | (Operand::Value(value), Operand::Attribute(attribute)) => (attribute, value),
+            (Operand::Attribute(_), Operand::Attribute(_)) => {
+                return Err(not_understood("the comparison of two attributes"));
+            }
+            (Operand::Value(_), Operand::Value(_)) => {
+                return Err(not_understood("the comparison of two values"));
+            }
+        };
+        let is_of_request = matches!(attribute, Attribute::Request(_));
+        let exists = Condition::Exists(attribute.clone());
+        let test = match value {
+            Some(text) => Condition::Is(attribute, text),
+            None => return Ok(if is_equal { Condition::Not(Box::new(exists)) } else { exists }),
+        };
+        if is_equal {
+            return Ok(test);
+        }
+        let not = Condition::Not(Box::new(test));
+        // A header that is not there is unlike no value, to the connector.
+        Ok(if is_of_request { Condition::And(vec![exists, not]) } else { not })
+    }
+
+    fn operand(&mut self) -> Result<Operand, NotExpressible> {
+        match self.tokens.first() {
+            Some(Token::Text(text)) => {
+                self.next();
+                Ok(Operand::Value(Some(text.clone())))
+            }
+            Some(Token::Number(number)) => {
+                self.next();
+                let whole: i64 = number.parse().map_err(|_| not_understood("a number that is not whole"))?;
+                Ok(Operand::Value(Some(whole.to_string())))
+            }
+            Some(Token::Word(word)) if ["true", "false"].contains(&word.as_str()) => {
+                self.next();
+                Ok(Operand::Value(Some(word.clone())))
+            }
+            Some(Token::Word(word)) if word == "nil" => {
+                self.next();
+                Ok(Operand::Value(None))
+            }
+            _ => self.attribute().map(Operand::Attribute),
+        }
+    }
+
+    /// `resource.attributes["tenant"]` and the like.
+    fn attribute(&mut self) -> Result<Attribute, NotExpressible> {
+        let Some(Token::Word(path)) = self.next() else { return Err(unexpected(None)) };
+        let kind: fn(String) -> Attribute = match (path.as_str(), self.about) {
+            ("resource.attributes", About::Resource | About::Record | About::Metric)
+            | ("attributes", About::Resource) => Attribute::Resource,
+            ("attributes", About::Record)
+            | ("log.attributes" | "span.attributes" | "datapoint.attributes", _) => Attribute::Record,
+            ("request", About::Request) => Attribute::Request,
+            (other, _) => return Err(not_understood(&shown(other))),
+        };
+        self.expect("[")?;
+        let Some(Token::Text(name)) = self.next() else {
+            return Err(not_understood("an attribute whose name is not a text"));
+        };
+        self.expect("]")?;
+        if self.tokens.first() == Some(&Token::Sign("[")) {
+            return Err(not_understood("a value within an attribute"));
+        }
+        Ok(kind(name.clone()))
+    }
+}
+
+enum Operand {
+    Attribute(Attribute),
+    /// As text; nothing for `nil`.
+    Value(Option<String>),
+}
+
+fn shown(word: &str) -> String {
+    if is_name(word) { format!("`{word}`") } else { format!("`{REDACTED}`") }
+}
+
+fn not_understood(what: &str) -> NotExpressible {
+    NotExpressible { message: format!("the condition has what no route can express: {what}"), help: GRAMMAR }
+}
+
+fn unexpected(token: Option<&Token>) -> NotExpressible {
+    match token {
+        None => not_understood("it ends too early"),
+        Some(Token::Word(word)) => not_understood(&shown(word)),
+        Some(Token::Sign(sign)) => not_understood(&format!("`{sign}`")),
+        Some(Token::Text(_)) => not_understood("a text where none can stand"),
+        Some(Token::Number(_)) => not_understood("a number where none can stand"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(name: &str) -> Attribute {
+        Attribute::Resource(name.to_owned())
+    }
+
+    fn is(name: &str, value: &str) -> Condition {
+        Condition::Is(resource(name), value.to_owned())
+    }
+
+    fn not(inner: Condition) -> Condition {
+        Condition::Not(Box::new(inner))
+    }
+
+    fn parsed(text: &str) -> Condition {
+        parse(text, About::Resource, false).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+    }
+
+    #[test]
+    fn and_binds_closer_than_or_and_not_closer_than_both() {
+        let a = || is("a", "1");
+        let both = || Condition::And(vec![is("b", "2"), is("c", "3")]);
+        let texts =
+            ["attributes[\"a\"] == \"1\"", "attributes[\"b\"] == 2", "\"3\" == resource.attributes[\"c\"]"];
+        let [of_a, of_b, of_c] = texts;
+        assert_eq!(parsed(&format!("{of_a} or {of_b} and {of_c}")), Condition::Or(vec![a(), both()]));
+        assert_eq!(
+            parsed(&format!("({of_a} or {of_b})and {of_c}")),
+            Condition::And(vec![Condition::Or(vec![a(), is("b", "2")]), is("c", "3")])
+        );
+        assert_eq!(parsed(&format!("not {of_a} and {of_b}")), Condition::And(vec![not(a()), is("b", "2")]));
+        assert_eq!(parsed(&format!("not ({of_b} and {of_c})")), not(both()));
+        assert_eq!(parsed(" true "), Condition::Constant(true));
+    }
+
+    #[test]
+    fn values_are_texts_whole_numbers_booleans_and_nil() {
+        for (value, text) in
+            [("\"a b\"", "a b"), ("5", "5"), ("-07", "-7"), ("true", "true"), (r#""\"\\""#, "\"\\")]
+        {
+            assert_eq!(parsed(&format!("attributes[\"a\"]=={value}")), is("a", text));
+            assert_eq!(parsed(&format!("attributes[\"a\"] != {value}")), not(is("a", text)));
+        }
+        assert_eq!(parsed("attributes[\"a\"] != nil"), Condition::Exists(resource("a")));
+        assert_eq!(parsed("attributes[\"a\"] == nil"), not(Condition::Exists(resource("a"))));
+        let pattern = Condition::Matches(resource("a"), r"^\d+\.x$".to_owned());
+        assert_eq!(parsed(r#"IsMatch(attributes["a"], "^\d+\\.x$")"#), pattern);
+    }
+
+    #[test]
+    fn a_path_says_what_it_is_about_or_the_context_does() {
+        let of = |path: &str, about| match parse(&format!("{path}[\"x\"] == \"1\""), about, false) {
+            Ok(Condition::Is(attribute, _)) => attribute,
+            other => panic!("{other:?}"),
+        };
+        let x = || "x".to_owned();
+        assert_eq!(of("attributes", About::Record), Attribute::Record(x()));
+        assert_eq!(of("resource.attributes", About::Record), Attribute::Resource(x()));
+        assert_eq!(of("span.attributes", About::Record), Attribute::Record(x()));
+        assert_eq!(of("request", About::Request), Attribute::Request(x()));
+        let unlike = parse("request[\"x\"] != \"1\"", About::Request, false).unwrap();
+        let header = || Attribute::Request(x());
+        let is = Condition::Is(header(), "1".to_owned());
+        assert_eq!(unlike, Condition::And(vec![Condition::Exists(header()), not(is)]));
+    }
+
+    #[test]
+    fn a_statement_routes_and_does_nothing_else() {
+        let statement = |text| parse(text, About::Resource, true);
+        assert_eq!(statement("route() where attributes[\"a\"] == \"1\""), Ok(is("a", "1")));
+        assert_eq!(statement("route()"), Ok(Condition::Constant(true)));
+        let other = statement("delete_key(attributes, \"a\") where attributes[\"a\"] == \"1\"").unwrap_err();
+        assert_eq!(other.message, "the statement is not `route()`");
+    }
+
+    #[test]
+    fn what_routes_cant_express_is_named() {
+        for (text, what) in [
+            ("severity_number < 5", "`severity_number`"),
+            ("attributes[\"a\"] < 5", "`<`"),
+            ("attributes[\"a\"] == 5.5", "a number that is not whole"),
+            ("attributes[\"a\"] == attributes[\"b\"]", "the comparison of two attributes"),
+            ("1 == 1", "the comparison of two values"),
+            ("attributes[\"a\"][\"b\"] == \"c\"", "a value within an attribute"),
+            ("attributes[a] == \"c\"", "an attribute whose name is not a text"),
+            ("HasPrefix(attributes[\"a\"], \"b\")", "`HasPrefix`"),
+            ("attributes[\"a\"]", "it ends too early"),
+            ("attributes[\"a\"] == \"b\" attributes", "`attributes`"),
+            ("(attributes[\"a\"] == \"b\"", "it ends too early"),
+            ("", "it ends too early"),
+            ("attributes[\"a\"] == 'b'", "the character `\\`"),
+            ("log.body == \"b\"", "`log.body`"),
+            ("not not true", "`not not`"),
+        ] {
+            let error = parse(text, About::Resource, false).unwrap_err();
+            let message = format!("the condition has what no route can express: {what}");
+            assert!(error.message.starts_with(&message) || text.contains('\''), "{text}: {error:?}");
+        }
+        let open = parse("attributes[\"a", About::Resource, false).unwrap_err();
+        assert_eq!(open.message, "a text in the condition is never closed by `\"`");
+        let deep = format!("{}true{}", "(".repeat(40), ")".repeat(40));
+        assert!(parse(&deep, About::Resource, false).unwrap_err().message.contains("32 levels"));
+    }
+}

@@ -1,0 +1,167 @@
+//! `headers_setter`: headers of exporters, with values that are written or come from the request.
+//!
+//! The batches of a stream hold the data of many requests. So a header that comes from a request is a part of the route's key,
+//! which keeps requests with other values in other streams, and the exporter's header reads that part.
+
+use std::collections::HashMap;
+
+use super::graph::check_keys;
+use crate::config::model::type_of;
+use crate::config::node::{Entry, Mention, Node, Value};
+use crate::config::problem::{Report, Span};
+use crate::config::secrets::named;
+
+/// What exporters read of the requests whose data they send, by the names of the exporters.
+#[derive(Default)]
+pub(super) struct HeaderKeys(HashMap<String, Vec<HeaderKey>>);
+
+/// A header of the request that an exporter sends on.
+#[derive(Clone)]
+pub(super) struct HeaderKey {
+    /// The name of the part of the key.
+    part: String,
+    /// The header of the request.
+    header: String,
+    /// What stands for a header that is not there.
+    default: Option<Node>,
+    at: Span,
+}
+
+impl HeaderKeys {
+    /// What the exporter reads.
+    pub(super) fn of(&self, exporter: &str) -> &[HeaderKey] {
+        self.0.get(exporter).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The key of a route to these exporters, if one of them reads something.
+    pub(super) fn key_of(&self, exporters: &[&Mention<'_>]) -> Option<Node> {
+        let mut parts: Vec<Entry> = Vec::new();
+        let mut place = None;
+        for key in exporters.iter().flat_map(|exporter| self.of(exporter.name)) {
+            if parts.iter().any(|known| known.key == key.part) {
+                continue;
+            }
+            let at = *place.get_or_insert(key.at);
+            let mut source = vec![Entry::new("request", key.at, Node::of_text(key.header.clone(), key.at))];
+            source.extend(key.default.iter().map(|default| Entry::new("default", key.at, default.clone())));
+            parts.push(Entry::new(key.part.clone(), at, Node::of_entries(source, key.at)));
+        }
+        place.map(|at| Node::of_entries(parts, at))
+    }
+
+    /// The exporter with the headers of the `headers_setter` that its `auth` names, in place of that.
+    pub(super) fn set(
+        &mut self,
+        name: &str,
+        exporter: &Node,
+        extensions: &Node,
+        report: &mut Report,
+    ) -> Node {
+        let authenticator = exporter.near(&["auth", "authenticator"]);
+        let setter = authenticator.text().filter(|text| type_of(text) == "headers_setter");
+        let Some(setter) = setter.and_then(|setter| extensions.get(setter)) else { return exporter.clone() };
+        check_keys(setter, &["headers", "additional_auth"], "`headers_setter`", report);
+        let mut headers = Headers::of(exporter);
+        let mut position = 0;
+        while let Some(written) = setter.near(&["headers"]).item(position) {
+            position += 1;
+            self.header(name, written, &mut headers, report);
+        }
+        let mut entries: Vec<Entry> = Vec::new();
+        for entry in
+            exporter.entries().iter().filter(|entry| !["auth", "headers"].contains(&entry.key.as_str()))
+        {
+            entries.push(entry.clone());
+        }
+        if let Some(entry) = setter.entry("additional_auth").filter(|entry| !entry.value.is_null()) {
+            let auth = vec![Entry::new("authenticator", entry.key_span, entry.value.clone())];
+            entries.push(Entry::new("auth", entry.key_span, Node::of_entries(auth, entry.key_span)));
+        }
+        if !headers.0.is_empty() {
+            let at = setter.near(&["headers"]).span;
+            entries.push(Entry::new("headers", at, Node::of_entries(headers.0, at)));
+        }
+        Node::of_entries(entries, exporter.span)
+    }
+
+    fn header(&mut self, exporter: &str, written: &Node, headers: &mut Headers, report: &mut Report) {
+        let known = ["key", "action", "value", "from_context", "default_value"];
+        for entry in written.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            report
+                .error(entry.key_span, format!("{} of `headers_setter` is not available", named(&entry.key)))
+                .help("write the value as `value: \"${file:PATH}\"`, or read a header of the request by `from_context`");
+        }
+        let text = |key: &str| written.get(key).and_then(Node::text).filter(|text| !text.is_empty());
+        let Some(key) = text("key") else {
+            report
+                .error(written.span, "a header of `headers_setter` has no `key`")
+                .help("write its name as `key`");
+            return;
+        };
+        let action = text("action").unwrap_or("upsert");
+        let is_there = headers.position(key).is_some();
+        let at = written.near(&["key"]).span;
+        match action {
+            "delete" => return headers.remove(key),
+            "insert" if is_there => return,
+            "update" if !is_there => return,
+            "insert" | "update" | "upsert" => {}
+            _ => {
+                report
+                    .error(written.near(&["action"]).span, "the action of `headers_setter` is not known")
+                    .help("the actions are `insert`, `update`, `upsert` and `delete`");
+                return;
+            }
+        }
+        if let Some(header) = text("from_context") {
+            let part = part_name(header);
+            headers.put(
+                key,
+                at,
+                Node::of_text(format!("{{{{ key.{part} }}}}"), written.near(&["from_context"]).span),
+            );
+            let default = written.get("default_value").filter(|default| !default.is_null()).cloned();
+            let at = written.near(&["from_context"]).span;
+            let header = header.to_owned();
+            self.0.entry(exporter.to_owned()).or_default().push(HeaderKey { part, header, default, at });
+        } else if let Some(value) = written.get("value") {
+            headers.put(key, at, value.clone());
+        }
+    }
+}
+
+/// The headers of an exporter, of either form, as a map.
+struct Headers(Vec<Entry>);
+
+impl Headers {
+    fn of(exporter: &Node) -> Self {
+        let Some(written) = exporter.get("headers") else { return Self(Vec::new()) };
+        let Value::Seq(items) = &written.value else { return Self(written.entries().to_vec()) };
+        let entry = |item: &Node| {
+            let name = item.get("name")?;
+            Some(Entry::new(name.text()?, name.span, item.get("value")?.clone()))
+        };
+        Self(items.iter().filter_map(entry).collect())
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|entry| entry.key.eq_ignore_ascii_case(name))
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(position) = self.position(name) {
+            self.0.remove(position);
+        }
+    }
+
+    fn put(&mut self, name: &str, at: Span, value: Node) {
+        self.remove(name);
+        self.0.push(Entry::new(name, at, value));
+    }
+}
+
+/// `x_scope_orgid` of `X-Scope-OrgID`.
+fn part_name(header: &str) -> String {
+    let name = header.to_ascii_lowercase().replace(|char: char| !char.is_ascii_alphanumeric(), "_");
+    if name.starts_with(|char: char| char.is_ascii_digit()) { format!("_{name}") } else { name }
+}

@@ -1,0 +1,78 @@
+//! A Collector's whole file: what its `service.pipelines` say, as Sluice's own configuration.
+//!
+//! Where a file has pipelines and no `routes`, [`translate`] makes of its tree another one, with `routes` in place of
+//! `service`, `processors` and `connectors`. Each part of it points at what it comes from, so that problems are shown where
+//! they stand in the Collector's file. What is loaded and what `sluice import` writes are the same tree.
+
+mod cases;
+mod components;
+mod condition;
+mod graph;
+mod headers;
+mod routes;
+
+use super::node::{Entry, Mention, Node};
+use super::problem::Report;
+use super::processors;
+use components::Components;
+use graph::Graph;
+
+/// What becomes of processors that are not available, of which an error has been reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// They are left out: nothing is run with the error.
+    LeftOut,
+    /// They stay, so that what is written is not run either before somebody has decided about them.
+    Kept,
+}
+
+/// Whether the file is a Collector's: it has pipelines, and no routes.
+pub(super) fn is_whole_file(root: &Node) -> bool {
+    let pipelines = root.get("service").and_then(|service| service.get("pipelines"));
+    root.get("routes").is_none() && pipelines.is_some_and(|pipelines| !pipelines.entries().is_empty())
+}
+
+/// The file as Sluice's own configuration. What can't be said in it is reported.
+pub(super) fn translate(root: &Node, refused: Refused, report: &mut Report) -> Node {
+    let graph = Graph::new(root, report);
+    let mut components = Components::new(root, &graph, report);
+    let is_run = |processor: &Mention<'_>| match refused {
+        Refused::LeftOut => processors::is_run(processor.name),
+        Refused::Kept => !processors::is_left_out(processor.name),
+    };
+    let exporters = components.exporters(report);
+    let routes = routes::routes(
+        &graph,
+        &components.keys,
+        &|receiver| components.is_receiver(receiver.name),
+        &is_run,
+        &|name| components.exporter(name),
+        report,
+    );
+    let all = root.near(&["service", "pipelines"]).span;
+    let mut entries = Vec::new();
+    let mut put = |key: &str, value: Option<Node>| {
+        if let Some(value) = value.filter(|value| !value.entries().is_empty()) {
+            let at = root.entry(key).map_or(value.span, |entry| entry.key_span);
+            entries.push(Entry::new(key, at, value));
+        }
+    };
+    put("receivers", components.receivers());
+    put("extensions", components.extensions());
+    put("processors", run_processors(root, &graph));
+    put("exporters", Some(exporters));
+    entries.push(Entry::new("routes", all, Node::of_items(routes, all)));
+    entries.extend(components.others(report));
+    Node::of_entries(entries, root.span)
+}
+
+/// The definitions of the processors that pipelines name and Sluice runs.
+fn run_processors(root: &Node, graph: &Graph<'_>) -> Option<Node> {
+    let section = root.get("processors")?;
+    let is_named = |name: &str| {
+        graph.pipelines.iter().flat_map(|pipeline| &pipeline.processors).any(|mention| mention.name == name)
+    };
+    let entries =
+        section.entries().iter().filter(|entry| is_named(&entry.key) && processors::is_run(&entry.key));
+    Some(Node::of_entries(entries.cloned().collect(), section.span))
+}

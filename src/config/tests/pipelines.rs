@@ -1,0 +1,565 @@
+//! A Collector's whole file: what its pipelines become, and what is said of the rest.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+
+use super::*;
+use crate::config::import::from_text;
+use crate::config::{Imported, Severity};
+use crate::otlp::Signal;
+use crate::route::{EntryOrigin, Hit, RequestHeaders, RouteTable, Unroutable};
+
+/// A file with these exporters, connectors and pipelines.
+fn file(connectors: &str, pipelines: &str) -> String {
+    format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: , grpc: }} }} }}\n\
+         exporters:\n  otlphttp/a: {{ endpoint: \"https://a.test\" }}\n  otlphttp/b: {{ endpoint: \"https://b.test\" }}\n  \
+         otlp/c: {{ endpoint: \"c.test:4317\" }}\n  nop:\n{connectors}service:\n  pipelines:\n{pipelines}"
+    )
+}
+
+fn imported(yaml: &str) -> Imported {
+    from_text(yaml, "collector.yaml").unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The routes of an import, without comments.
+fn routes(yaml: &str) -> String {
+    let imported = imported(yaml);
+    assert_eq!(
+        imported.problems.iter().filter(|one| one.severity == Severity::Error).count(),
+        0,
+        "{}",
+        imported.yaml
+    );
+    let (_, rest) = imported.yaml.split_once("\nroutes:\n").expect("there are routes");
+    rest.split("\n\n").next().unwrap().trim_end().to_owned()
+}
+
+/// Checks that a file runs as it is, and as it is imported with nothing to say of it.
+fn runs(yaml: &str) -> Compiled {
+    let compiled = good(yaml);
+    let imported = imported(yaml);
+    assert_eq!(said(&imported.yaml), [""; 0], "{}", imported.yaml);
+    let again = good(&imported.yaml);
+    let shown =
+        |compiled: &Compiled| format!("{:?}{:?}{:?}", compiled.routes, compiled.exporters, compiled.journal);
+    assert_eq!(shown(&compiled), shown(&again), "{}", imported.yaml);
+    compiled
+}
+
+#[test]
+fn a_pipeline_is_a_route_for_its_signal() {
+    let yaml = file(
+        "",
+        "    traces: { receivers: [otlp], exporters: [otlphttp/a, otlp/c] }\n    logs/x: { receivers: [otlp], processors: [], exporters: [otlphttp/b] }\n",
+    );
+    let compiled = runs(&yaml);
+    assert_eq!(compiled.routes.len(), 2);
+    assert_eq!(compiled.routes[0].signals, [true, false, false]);
+    assert_eq!(compiled.routes[1].name, "logs/x");
+    assert!(compiled.routes.iter().all(|route| !route.continues));
+}
+
+#[test]
+fn pipelines_of_one_receiver_and_signal_each_get_everything() {
+    let yaml = file(
+        "",
+        "    logs/a: { receivers: [otlp], exporters: [otlphttp/a] }\n    traces: { receivers: [otlp], exporters: [nop] }\n    \
+         logs/b: { receivers: [otlp], exporters: [otlphttp/b] }\n    logs/c: { receivers: [otlp], exporters: [otlphttp/a] }\n",
+    );
+    let compiled = runs(&yaml);
+    let continues: Vec<_> = compiled.routes.iter().map(|route| (&*route.name, route.continues)).collect();
+    assert_eq!(continues, [("logs/a", true), ("traces", false), ("logs/b", true), ("logs/c", false)]);
+}
+
+#[test]
+fn pipelines_of_other_receivers_leave_each_other_alone() {
+    let yaml = file(
+        "",
+        "    logs/a: { receivers: [otlp], exporters: [otlphttp/a] }\n    logs/b: { receivers: [otlp/2], exporters: [otlphttp/b] }\n    \
+         logs/c: { receivers: [otlp, otlp/2], exporters: [otlp/c] }\n    traces: { receivers: [otlp, otlp/2], exporters: [nop] }\n",
+    )
+    .replace("receivers: { otlp:", "receivers: { otlp/2: { protocols: { http: { endpoint: \"localhost:5318\" } } }, otlp:");
+    let compiled = runs(&yaml);
+    let of = |name: &str| compiled.routes.iter().find(|route| route.name == name).unwrap();
+    assert_eq!(of("logs/a").receivers.as_deref(), Some(&["otlp".to_owned()][..]));
+    assert!(of("logs/a").continues && of("logs/b").continues && !of("logs/c").continues);
+    assert_eq!(of("traces").receivers, None);
+}
+
+#[test]
+fn a_forward_connector_joins_pipelines() {
+    let yaml = file(
+        "connectors: { forward: , forward/2: }\n",
+        "    logs/in: { receivers: [otlp], exporters: [forward, nop] }\n    logs/mid: { receivers: [forward], exporters: [forward/2] }\n    \
+         logs/out: { receivers: [forward/2], exporters: [otlphttp/a] }\n    logs/also: { receivers: [forward], exporters: [otlphttp/b] }\n",
+    );
+    let compiled = runs(&yaml);
+    let names: Vec<_> = compiled.routes.iter().map(|route| (&*route.name, route.continues)).collect();
+    assert_eq!(names, [("logs/in", true), ("logs/out", true), ("logs/also", false)]);
+}
+
+#[test]
+fn pipelines_in_a_circle_are_an_error() {
+    let yaml = file(
+        "connectors: { forward: }\n",
+        "    logs: { receivers: [otlp, forward], exporters: [forward, nop] }\n",
+    );
+    let said = said(&yaml);
+    assert!(
+        said.iter()
+            .any(|line| line.contains("more than 16 pipelines stand behind each other, or in a circle")),
+        "{said:?}"
+    );
+}
+
+const TABLE: &str = "\
+connectors:
+  routing:
+    default_pipelines: [logs/rest]
+    table:
+      - condition: attributes[\"tenant\"] == \"acme\" or attributes[\"tenant\"] == \"globex\"
+        pipelines: [logs/a]
+      - statement: route() where IsMatch(resource.attributes[\"env\"], \"^prod\") and attributes[\"zone\"] != nil
+        pipelines: [logs/b, logs/a]
+";
+
+const TARGETS: &str = "    \
+    logs/in: { receivers: [otlp], exporters: [routing] }
+    logs/a: { receivers: [routing], exporters: [otlphttp/a] }
+    logs/b: { receivers: [routing], exporters: [otlphttp/b] }
+    logs/rest: { receivers: [routing], exporters: [nop] }
+";
+
+#[test]
+fn the_first_row_of_a_routing_connector_that_matches_takes_all() {
+    let yaml = file(TABLE, TARGETS);
+    runs(&yaml);
+    assert_eq!(
+        routes(&yaml),
+        "  - name: logs/a\n    match:\n      tenant: [acme, globex]\n    signals: [logs]\n    exporters: [otlphttp/a]\n  \
+         - name: logs/b\n    match:\n      env:\n        regex: \"^prod\"\n      zone: \"*\"\n    signals: [logs]\n    exporters: [otlphttp/b]\n    continue: true\n  \
+         - name: logs/a-2\n    match:\n      env:\n        regex: \"^prod\"\n      zone: \"*\"\n    signals: [logs]\n    exporters: [otlphttp/a]\n  \
+         - name: logs/rest\n    signals: [logs]\n    exporters: [nop]"
+    );
+}
+
+/// The exporters that an entry goes to, in the order of their names, whose resource has these attributes.
+fn targets(compiled: &Compiled, attributes: &[(&str, &str)]) -> Vec<String> {
+    targets_of(compiled, attributes, &[], &[])
+}
+
+/// The same of one whose only record has these, in a request with these headers.
+fn targets_of(
+    compiled: &Compiled,
+    attributes: &[(&str, &str)],
+    record: &[(&str, &str)],
+    headers: &[(&str, &str)],
+) -> Vec<String> {
+    let all = |attributes: &[(&str, &str)]| {
+        let pair = |(key, value): &(&str, &str)| KeyValue {
+            key: (*key).to_owned(),
+            value: Some(AnyValue { value: Some(Value::StringValue((*value).to_owned())) }),
+            ..KeyValue::default()
+        };
+        attributes.iter().map(pair).collect()
+    };
+    let record = LogRecord { attributes: all(record), ..LogRecord::default() };
+    let entry = ResourceLogs {
+        resource: Some(Resource { attributes: all(attributes), ..Resource::default() }),
+        scope_logs: vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    };
+    let request = ExportLogsServiceRequest { resource_logs: vec![entry] }.encode_to_vec();
+    let entry = crate::otlp::split(Signal::Logs, &request).unwrap().entries.remove(0);
+    let table = RouteTable::new(compiled.routes.clone(), compiled.unrouted);
+    let name = |text: &str| text.parse::<http::HeaderName>().unwrap();
+    let head = headers.iter().map(|(header, value)| (name(header), value.parse().unwrap())).collect();
+    let headers = RequestHeaders::of(table.headers(), &head);
+    let origin = EntryOrigin { request: Some(&headers), ..EntryOrigin::default() };
+    let mut found = Vec::new();
+    let hit = |hit: Hit<'_>| {
+        let key = crate::route::RoutingKey::written(hit.key);
+        let key = if key.parts().count() > 0 { format!(" {key}") } else { String::new() };
+        found.push(format!("{}{key}", compiled.exporters[hit.exporter].0));
+        Ok(())
+    };
+    let routed = table.route::<Unroutable>(Signal::Logs, &entry, &origin, &mut String::new(), hit, |_, _| {});
+    routed.unwrap();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_stands_behind_a_choice_gets_everything_all_the_same() {
+    // Two connectors, of which each decides about all data.
+    let second = "  routing/2:\n    table:\n      - { condition: 'attributes[\"b\"] == \"1\"', pipelines: [logs/x] }\n      - { condition: 'attributes[\"c\"] == \"1\"', pipelines: [logs/y] }\n    default_pipelines: [logs/z]\n";
+    let first = "connectors:\n  routing/1:\n    table:\n      - { condition: 'attributes[\"a\"] == \"1\"', pipelines: [logs/u] }\n      - { condition: 'attributes[\"b\"] == \"1\"', pipelines: [logs/v] }\n";
+    let exporters = "  nop/u:\n  nop/v:\n  nop/x:\n  nop/y:\n  nop/z:\n";
+    let pipelines = "    \
+        logs/u: { receivers: [routing/1], exporters: [nop/u] }
+    logs/v: { receivers: [routing/1], exporters: [nop/v] }
+    logs/x: { receivers: [routing/2], exporters: [nop/x] }
+    logs/y: { receivers: [routing/2], exporters: [nop/y] }
+    logs/z: { receivers: [routing/2], exporters: [nop/z] }
+";
+    let yaml = file(
+        &format!("{exporters}{first}{second}"),
+        &format!("    logs/in: {{ receivers: [otlp], exporters: [routing/1, routing/2, nop] }}\n{pipelines}"),
+    );
+    let compiled = runs(&yaml);
+    for (attributes, expected) in [
+        (&[][..], &["nop", "nop/z"][..]),
+        (&[("a", "1")], &["nop", "nop/u", "nop/z"]),
+        (&[("a", "1"), ("b", "1")], &["nop", "nop/u", "nop/x"]),
+        (&[("b", "1"), ("c", "1")], &["nop", "nop/v", "nop/x"]),
+        (&[("c", "1")], &["nop", "nop/y"]),
+        (&[("a", "2"), ("c", "2")], &["nop", "nop/z"]),
+    ] {
+        assert_eq!(targets(&compiled, attributes), expected, "{attributes:?}");
+    }
+}
+
+#[test]
+fn a_choice_behind_a_choice_takes_what_the_first_has_given_it_and_no_more() {
+    let connectors = "  nop/u:\n  nop/v:\n  nop/w:\nconnectors:\n  routing/1:\n    table: [{ condition: 'attributes[\"a\"] == \"1\"', pipelines: [logs/mid] }]\n    default_pipelines: [logs/w]\n  \
+                      routing/2:\n    table: [{ condition: 'attributes[\"b\"] == \"1\"', pipelines: [logs/u] }]\n";
+    let yaml = file(
+        connectors,
+        "    logs/in: { receivers: [otlp], exporters: [routing/1] }\n    logs/mid: { receivers: [routing/1], exporters: [routing/2] }\n    \
+         logs/u: { receivers: [routing/2], exporters: [nop/u] }\n    logs/w: { receivers: [routing/1], exporters: [nop/w] }\n",
+    );
+    let yaml = yaml.replace("  nop/v:\n", "");
+    let compiled = runs(&yaml);
+    assert_eq!(targets(&compiled, &[("a", "1"), ("b", "1")]), ["nop/u"]);
+    // It is for the second one, which has nothing for it.
+    assert_eq!(targets(&compiled, &[("a", "1")]), [""; 0]);
+    assert_eq!(targets(&compiled, &[("b", "1")]), ["nop/w"]);
+}
+
+#[test]
+fn a_table_may_have_all_rows_that_match_or_copies() {
+    let rows = "      - { condition: 'attributes[\"a\"] == \"1\"', pipelines: [logs/a] }\n      - { condition: 'attributes[\"b\"] == \"1\"', pipelines: [logs/b] }\n";
+    let all = format!(
+        "connectors:\n  routing:\n    match_once: false\n    default_pipelines: [logs/rest]\n    table:\n{rows}"
+    );
+    let compiled = runs(&file(&all, TARGETS));
+    assert_eq!(targets(&compiled, &[("a", "1"), ("b", "1")]), ["otlphttp/a", "otlphttp/b"]);
+    assert_eq!(targets(&compiled, &[("b", "1")]), ["otlphttp/b"]);
+    assert_eq!(targets(&compiled, &[]), ["nop"]);
+    let once = runs(&file(&all.replace("match_once: false", "match_once: true"), TARGETS));
+    assert_eq!(targets(&once, &[("a", "1"), ("b", "1")]), ["otlphttp/a"]);
+    let copy = all.replace("    match_once: false\n", "").replacen(
+        "pipelines: [logs/a]",
+        "action: copy, pipelines: [logs/a]",
+        1,
+    );
+    let compiled = runs(&file(&copy, TARGETS));
+    assert_eq!(targets(&compiled, &[("a", "1"), ("b", "1")]), ["otlphttp/a", "otlphttp/b"]);
+    assert_eq!(targets(&compiled, &[("a", "1")]), ["nop", "otlphttp/a"]);
+}
+
+#[test]
+fn a_condition_that_routes_cant_express_is_an_error_at_its_place() {
+    let connectors = "connectors:\n  routing:\n    table:\n      - condition: severity_number < 9\n        context: log\n        pipelines: [logs/a]\n";
+    let said = said(&file(
+        connectors,
+        TARGETS.replace("    logs/rest: { receivers: [routing], exporters: [nop] }\n", "").as_str(),
+    ));
+    assert!(
+        said.iter().any(|line| line.starts_with("10:20 error: the condition has what no route can express: `severity_number` (compare attributes by")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_row_for_another_signal_is_none_of_this_one() {
+    let connectors = "connectors:\n  routing:\n    default_pipelines: [logs/a, traces/a]\n    table:\n      - { context: span, condition: 'attributes[\"a\"] == \"1\"', pipelines: [traces/a] }\n";
+    let pipelines = "    logs: { receivers: [otlp], exporters: [routing] }\n    logs/a: { receivers: [routing], exporters: [nop] }\n    traces/a: { receivers: [routing], exporters: [nop] }\n";
+    runs(&file(connectors, pipelines));
+}
+
+#[test]
+fn a_connector_that_asks_for_what_a_processor_before_it_changes_is_an_error() {
+    let connectors = format!(
+        "processors: {{ resource/x: {{ attributes: [{{ key: tenant, value: a, action: upsert }}] }} }}\n{TABLE}"
+    );
+    let pipelines = TARGETS.replace("{ receivers: [otlp],", "{ receivers: [otlp], processors: [resource/x],");
+    let said = said(&file(&connectors, &pipelines));
+    assert!(
+        said.iter().any(|line| line
+            .contains("the connector asks for `tenant`, which the processor `resource/x` before it changes")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn other_connectors_receivers_and_exporters_are_errors_that_name_them() {
+    let yaml = file(
+        "  kafka: {}\nconnectors: { spanmetrics: }\n",
+        "    traces: { receivers: [otlp, jaeger], exporters: [otlphttp/a, kafka, spanmetrics] }\n    metrics: { receivers: [spanmetrics], exporters: [otlphttp/a] }\n",
+    )
+    .replace("receivers: {", "receivers: { jaeger: , zipkin: ,");
+    let text = said(&yaml).join("\n");
+    for part in [
+        "error: the receiver `jaeger` is not available: Sluice receives OTLP alone (keep a Collector in front that sends this on as OTLP, and remove it here)",
+        "warning: the receiver `zipkin` has no effect: no pipeline names it",
+        "error: the exporter `kafka` is not available: Sluice sends OTLP, writes files and prints (let a Collector behind this one send it on, and remove it here)",
+        "error: the connector `spanmetrics` is not available: ",
+        "warning: the exporter `otlphttp/b` has no effect: no pipeline names it",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    // What is left can be run once the rest has been looked at.
+    let imported = imported(&yaml);
+    assert!(
+        imported.yaml.contains("# - line 1: the receiver `jaeger` is not available"),
+        "{}",
+        imported.yaml
+    );
+    good(&imported.yaml);
+}
+
+#[test]
+fn a_processor_that_protects_stays_in_an_import_so_that_it_is_not_run_without() {
+    let yaml = file(
+        "processors: { redaction/cards: , batch: }\n",
+        "    logs: { receivers: [otlp], processors: [batch, redaction/cards], exporters: [nop] }\n",
+    );
+    let text = said(&yaml).join("\n");
+    assert!(text.contains("error: the processor `redaction/cards` is not available"), "{text}");
+    assert!(text.contains("warning: the processor `batch` has no effect"), "{text}");
+    let imported = imported(&yaml);
+    assert!(imported.yaml.contains("redaction/cards"), "{}", imported.yaml);
+    assert!(load(&imported.yaml).is_err());
+    assert!(!routes_of(&imported).contains("batch"), "{}", imported.yaml);
+}
+
+fn routes_of(imported: &Imported) -> &str {
+    imported.yaml.split_once("\nroutes:\n").unwrap().1
+}
+
+#[test]
+fn a_queue_on_disk_becomes_a_journal() {
+    let yaml = file(
+        "extensions: { file_storage/q: { directory: /var/lib/q, fsync: true } }\n",
+        "    logs: { receivers: [otlp], exporters: [otlphttp/a] }\n  extensions: [file_storage/q]\n",
+    )
+    .replace("\"https://a.test\" }", "\"https://a.test\", sending_queue: { storage: file_storage/q } }");
+    let compiled = runs(&yaml);
+    let journal = compiled.journal.unwrap();
+    assert_eq!(journal.directory, std::path::Path::new("/var/lib/q/journal"));
+    assert_eq!(journal.sync, crate::journal::SyncPolicy::Always);
+    // One that is written wins.
+    let own = format!("{yaml}journal: {{ directory: ./mine }}\n");
+    assert_eq!(good(&own).journal.unwrap().directory, std::path::Path::new("./mine"));
+    // Of another kind, there is nothing like it.
+    let other = yaml.replace("file_storage/q", "db_storage");
+    assert!(
+        said(&other).iter().any(|line| line.contains("`storage` is not available")),
+        "{:?}",
+        said(&other)
+    );
+}
+
+#[test]
+fn extensions_for_health_and_authentication_are_taken() {
+    let yaml = file(
+        "extensions:\n  health_check: { endpoint: \"127.0.0.1:13134\" }\n  pprof:\n  zpages:\n  basicauth/up: { client_auth: { username: a, password: \"${env:P:-x}\" } }\n  bearertokenauth/unused: { token: x }\n",
+        "    logs: { receivers: [otlp], exporters: [otlphttp/a] }\n  extensions: [health_check, pprof, basicauth/up, bearertokenauth/unused]\n",
+    )
+    .replace("\"https://a.test\" }", "\"https://a.test\", auth: { authenticator: basicauth/up } }");
+    let compiled = runs(&yaml);
+    assert_eq!(compiled.health, Some("127.0.0.1:13134".parse().unwrap()));
+    let text = said(&yaml).join("\n");
+    assert!(
+        text.contains("warning: the extension `pprof` has no effect: metrics and API are `admin:`"),
+        "{text}"
+    );
+    assert!(!text.contains("zpages"), "it is not started: {text}");
+    // By default it is where the Collector's is.
+    let default = yaml.replace("health_check: { endpoint: \"127.0.0.1:13134\" }", "health_check:");
+    assert_eq!(good(&default).health.unwrap().port(), 13133);
+}
+
+#[test]
+fn telemetry_of_the_collector_is_taken_where_there_is_something_like_it() {
+    let with = |telemetry: &str| {
+        file("", &format!("    logs: {{ receivers: [otlp], exporters: [nop] }}\n  telemetry: {telemetry}\n"))
+    };
+    let of = |telemetry: &str| {
+        let said = said(&with(telemetry));
+        said.into_iter().filter(|line| !line.contains("no pipeline names it")).collect::<Vec<_>>().join("\n")
+    };
+    for silent in [
+        "{}",
+        "{ logs: { level: INFO } }",
+        "{ metrics: { address: \"localhost:8888\" } }",
+        "{ metrics: { level: detailed } }",
+    ] {
+        assert_eq!(of(silent), "", "{silent}");
+    }
+    assert_eq!(
+        good(&with("{ metrics: { address: \"127.0.0.1:8899\" } }")).admin.unwrap().endpoint.port(),
+        8899
+    );
+    assert!(of("{ logs: { level: debug } }").contains("`logs` has no effect: `--log-level`"));
+    assert!(
+        of("{ metrics: { address: \"0.0.0.0:8888\" } }")
+            .contains("`metrics` has no effect: `/metrics` of `health`")
+    );
+    assert!(of("{ traces: { level: basic } }").contains("`traces` has no effect"));
+}
+
+#[test]
+fn a_file_exporter_writes_into_a_directory_and_deletes_nothing_that_a_collector_keeps() {
+    let of = |block: &str| {
+        let yaml =
+            file(&format!("  file/x: {block}\n"), "    logs: { receivers: [otlp], exporters: [file/x] }\n");
+        let compiled = good(&yaml);
+        let ExporterKind::File(file) = &compiled.exporters[0].1.kind else { panic!("{compiled:?}") };
+        runs(&yaml);
+        (file.path.display().to_string(), file.max_file_size >> 20, file.max_backups)
+    };
+    assert_eq!(of("{ path: /data/out.json }"), ("/data/out".to_owned(), 64, 0));
+    assert_eq!(of("{ path: ./out.d/x, rotation: { max_backups: 3 } }"), ("./out.d/x".to_owned(), 100, 3));
+    let yaml = file(
+        "  file/x: { path: /a, format: proto }\n",
+        "    logs: { receivers: [otlp], exporters: [file/x] }\n",
+    );
+    assert!(
+        said(&yaml).iter().any(|line| line.contains("`format: proto` is not available")),
+        "{:?}",
+        said(&yaml)
+    );
+}
+
+#[test]
+fn the_logging_exporter_of_old_is_debug() {
+    let yaml = file(
+        "  logging/x: { loglevel: debug }\n",
+        "    logs: { receivers: [otlp], exporters: [logging/x] }\n",
+    );
+    let compiled = runs(&yaml);
+    assert_eq!(&*compiled.exporters[0].0, "debug/x");
+    assert!(matches!(&compiled.exporters[0].1.kind, ExporterKind::Debug(debug) if debug.detailed));
+}
+
+#[test]
+fn headers_that_are_written_are_set_and_others_left_as_they_are() {
+    let of = |headers: &str, written: &str| {
+        let yaml = file(
+            &format!("extensions: {{ headers_setter: {{ headers: {headers} }} }}\n"),
+            "    logs: { receivers: [otlp], exporters: [otlphttp/a] }\n  extensions: [headers_setter]\n",
+        )
+        .replace(
+            "\"https://a.test\" }",
+            &format!("\"https://a.test\", headers: {written}, auth: {{ authenticator: headers_setter }} }}"),
+        );
+        let compiled = runs(&yaml);
+        let ExporterKind::OtlpHttp(http) = &compiled.exporters[0].1.kind else { panic!() };
+        let shown = |(name, value): &(http::HeaderName, crate::export::SecretTemplate)| {
+            (name.to_string(), value.0.as_text().unwrap().to_string())
+        };
+        let mut headers: Vec<_> = http.headers.iter().map(shown).collect();
+        headers.sort();
+        headers
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(of("[{ key: X-Org, value: a }]", "{}"), [pair("x-org", "a")]);
+    assert_eq!(of("[{ key: X-Org, value: a }]", "{ x-org: b, y: c }"), [pair("x-org", "a"), pair("y", "c")]);
+    assert_eq!(of("[{ action: insert, key: X-Org, value: a }]", "{ x-org: b }"), [pair("x-org", "b")]);
+    assert_eq!(of("[{ action: update, key: X-Org, value: a }]", "[{ name: y, value: b }]"), [pair("y", "b")]);
+    assert_eq!(of("[{ action: delete, key: Y }]", "[{ name: y, value: b }]"), []);
+}
+
+#[test]
+fn an_import_keeps_variables_and_shows_none_of_their_values() {
+    let yaml = file("", "    logs: { receivers: [otlp], exporters: [otlphttp/a] }\n").replace(
+        "\"https://a.test\" }",
+        "\"${env:URL}\", headers: { Authorization: \"Bearer ${env:HOME}\" } }",
+    );
+    let imported = imported(&yaml);
+    assert!(imported.yaml.contains("endpoint: \"${env:URL}\""), "{}", imported.yaml);
+    assert!(imported.yaml.contains("\"Bearer ${env:HOME}\""), "{}", imported.yaml);
+    assert!(!imported.yaml.contains("placeholder"), "{}", imported.yaml);
+}
+
+#[test]
+fn an_import_leaves_out_what_has_no_effect_and_says_so() {
+    let yaml = file("", "    logs: { receivers: [otlp], exporters: [otlphttp/a] }\n").replace(
+        "\"https://a.test\" }",
+        "\"https://a.test\", read_buffer_size: 5, sending_queue: { num_consumers: 10, queue_size: 100 } }",
+    );
+    let imported = imported(&yaml);
+    assert!(imported.yaml.contains("read_buffer_size` has no effect"), "{}", imported.yaml);
+    assert!(imported.yaml.contains("queue_size: 100"), "{}", imported.yaml);
+    assert_eq!(said(&imported.yaml), [""; 0]);
+}
+
+#[test]
+fn only_a_collectors_whole_file_is_imported() {
+    for (yaml, says) in [
+        (MINIMAL, "it has `routes`, so that it is Sluice's own already"),
+        ("receivers: { otlp: }\n", "it has no `service.pipelines`"),
+        ("service: { pipelines: {} }\n", "it has no `service.pipelines`"),
+        ("a: [", "not valid YAML"),
+    ] {
+        let problems = from_text(yaml, "collector.yaml").unwrap_err();
+        assert!(problems.to_string().contains(says), "{problems}");
+    }
+}
+
+#[test]
+fn a_file_with_routes_is_read_as_before() {
+    let service = "service: { pipelines: { logs: { receivers: [otlp], exporters: [debug] } } }\n";
+    assert!(said(&with(service))[0].contains("`service` has no effect"));
+}
+
+#[test]
+fn a_row_may_ask_for_attributes_of_records_and_for_headers_of_the_request() {
+    let connectors = "connectors:\n  routing:\n    default_pipelines: [logs/rest]\n    table:\n      \
+        - { context: log, condition: 'attributes[\"region\"] == \"east\" and resource.attributes[\"env\"] != \"test\"', pipelines: [logs/a] }\n      \
+        - { context: request, condition: 'request[\"X-Tenant\"] == \"acme\"', pipelines: [logs/b] }\n";
+    let compiled = runs(&file(connectors, TARGETS));
+    let of =
+        |attributes: &[_], record: &[_], headers: &[_]| targets_of(&compiled, attributes, record, headers);
+    assert_eq!(of(&[], &[("region", "east")], &[("x-tenant", "acme")]), ["otlphttp/a"]);
+    assert_eq!(of(&[("env", "test")], &[("region", "east")], &[("x-tenant", "acme")]), ["otlphttp/b"]);
+    assert_eq!(of(&[], &[], &[("x-tenant", "globex")]), ["nop"]);
+    let unlike = connectors.replace("== \"acme\"", "!= \"acme\"");
+    let compiled = runs(&file(&unlike, TARGETS));
+    let of = |headers: &[_]| targets_of(&compiled, &[], &[], headers);
+    assert_eq!(of(&[("x-tenant", "globex")]), ["otlphttp/b"]);
+    assert_eq!(of(&[("x-tenant", "acme")]), ["nop"]);
+    assert_eq!(of(&[]), ["nop"], "a header that is not there is unlike nothing");
+}
+
+#[test]
+fn a_header_of_the_request_that_an_exporter_sends_on_is_a_part_of_the_key() {
+    let with = |header: &str| {
+        file(
+            &format!("extensions: {{ headers_setter: {{ headers: [{header}] }} }}\n"),
+            "    logs: { receivers: [otlp], exporters: [otlphttp/a, nop] }\n  extensions: [headers_setter]\n",
+        )
+        .replace("\"https://a.test\" }", "\"https://a.test\", auth: { authenticator: headers_setter } }")
+        .replace("{ protocols: { http: ,", "{ protocols: { http: { include_metadata: true },")
+    };
+    let compiled = runs(&with("{ key: X-Scope-OrgID, from_context: X-Tenant }"));
+    let ExporterKind::OtlpHttp(http) = &compiled.exporters[0].1.kind else { panic!() };
+    assert_eq!(http.headers[0].0, "x-scope-orgid");
+    assert_eq!(http.headers[0].1.0.reads().count(), 1);
+    assert_eq!(targets_of(&compiled, &[], &[], &[("x-tenant", "acme")]), ["nop acme", "otlphttp/a acme"]);
+    assert_eq!(targets_of(&compiled, &[], &[], &[]), [""; 0], "there is no stream that it could be of");
+    let compiled = runs(&with("{ key: X-Scope-OrgID, from_context: X-Tenant, default_value: nobody }"));
+    assert_eq!(targets_of(&compiled, &[], &[], &[]), ["nop nobody", "otlphttp/a nobody"]);
+    let said = said(&with("{ key: Authorization, from_context: authorization }"));
+    assert!(
+        said.iter()
+            .any(|line| line.contains("the header `authorization` may be a credential, and keys are shown")),
+        "{said:?}"
+    );
+}
