@@ -114,10 +114,11 @@ impl TenantRoute {
             KeySpec::Parts(parts) => parts.iter().map(|(name, _)| name.clone()).collect(),
             KeySpec::Route | KeySpec::One(_) => Vec::new(),
         };
-        let needs_attributes = route
-            .key
-            .sources()
-            .any(|source| source.attributes().next().is_some() || !source.record_attributes().is_empty());
+        let depends_on_data = route.key.sources().any(|source| {
+            source.attributes().next().is_some()
+                || !source.record_attributes().is_empty()
+                || matches!(source, KeySource::Request { default: None, .. })
+        });
         let mut key_values: Vec<String> = Vec::new();
         for source in route.key.sources() {
             for name in source.row_values().filter(|name| needs_value(source, name)) {
@@ -133,8 +134,9 @@ impl TenantRoute {
             exporters: route.exporters.clone(),
             takes_all: route.matches.is_empty()
                 && route.record_matches.is_empty()
+                && route.request_matches.is_empty()
                 && route.receivers.is_none()
-                && !needs_attributes
+                && !depends_on_data
                 && !route.continues,
             key_values,
         }
