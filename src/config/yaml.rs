@@ -8,7 +8,7 @@ use super::node::{Node, Scalar, Value};
 pub(super) fn write_entry(key: &str, value: &Node, indent: usize, out: &mut String) {
     out.extend(std::iter::repeat_n(' ', indent));
     let is_word = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
     out.push_str(&if is_word { key.to_owned() } else { quoted(key) });
     out.push(':');
     write_value(value, indent + 2, out);

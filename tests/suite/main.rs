@@ -18,6 +18,7 @@ mod behind;
 mod bodies;
 mod bounds;
 mod bytes;
+mod collector_file;
 mod command_line;
 mod connections;
 mod conservation;

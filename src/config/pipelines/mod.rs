@@ -52,16 +52,20 @@ pub(super) fn translate(root: &Node, refused: Refused, report: &mut Report) -> N
     let all = root.near(&["service", "pipelines"]).span;
     let mut entries = Vec::new();
     let mut put = |key: &str, value: Option<Node>| {
-        if let Some(value) = value.filter(|value| !value.entries().is_empty()) {
+        if let Some(value) = value {
             let at = root.entry(key).map_or(value.span, |entry| entry.key_span);
             entries.push(Entry::new(key, at, value));
         }
     };
+    let if_any = |section: Option<Node>| section.filter(|section| !section.entries().is_empty());
+    // One of these that is empty stays, so that it is known to lack what could not be taken.
     put("receivers", components.receivers());
-    put("extensions", components.extensions());
-    put("processors", run_processors(root, &graph));
+    put("extensions", if_any(components.extensions()));
+    put("processors", if_any(run_processors(root, &graph)));
     put("exporters", Some(exporters));
-    entries.push(Entry::new("routes", all, Node::of_items(routes, all)));
+    // So are routes: whatever was reported may be why there is none.
+    let at = if routes.is_empty() { root.span } else { all };
+    entries.push(Entry::new("routes", all, Node::of_items(routes, at)));
     entries.extend(components.others(report));
     Node::of_entries(entries, root.span)
 }
