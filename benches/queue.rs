@@ -51,6 +51,7 @@ fn routes() -> RouteTable {
         tenants: None,
         receivers: None,
         key: KeySpec::One(KeySource::Attributes(vec![attribute.to_owned()])),
+        edits: Vec::new(),
         exporters: vec![0],
         continues: false,
         max_streams: None,

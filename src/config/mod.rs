@@ -12,6 +12,7 @@ mod model;
 mod node;
 mod problem;
 mod processors;
+mod re2;
 mod reference;
 mod row_text;
 mod rows;

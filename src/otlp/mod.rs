@@ -4,6 +4,7 @@
 mod arbitrary;
 mod attributes;
 mod cut;
+mod edit;
 mod fault;
 mod ignored;
 mod json;
@@ -12,6 +13,7 @@ mod locate;
 pub mod oracle;
 mod piece;
 mod plain;
+mod read_value;
 mod resize;
 mod schema;
 mod signal;
@@ -21,6 +23,10 @@ mod wire;
 
 pub use attributes::{Found, Value, find};
 pub use cut::Cut;
+pub use edit::{
+    AttributeTest, ConvertedType, Edit, EditAction, EditKeys, EditedPart, LibraryTest, NewValue, SPAN_KINDS, Selection,
+    SeverityTest, TextTest, ValueSource, ValueTest, WriteWhere,
+};
 pub use fault::{Fault, Reason};
 pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};

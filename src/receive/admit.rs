@@ -15,6 +15,7 @@ use super::body::Received;
 use super::burial::{Remains, Strays};
 use super::charge::Charges;
 use super::copy::CopyLeave;
+use super::edited::{EditedCopies, Uneditable};
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
 use super::parts::TenantParts;
@@ -410,6 +411,7 @@ fn place<'a>(
     SCRATCH.with_borrow_mut(|scratch| {
         let mut streams = 0;
         let mut unfit = None;
+        let mut edited = EditedCopies::of(signal, entry, from.tenant);
         snapshot.routes.route(
             signal,
             entry.resource(),
@@ -420,7 +422,17 @@ fn place<'a>(
                 let (registry, name) = (exporter.registry(), exporter.name());
                 let route = snapshot.route_streams[hit.route].as_ref();
                 let at = Placement { registry, key: hit.key, route };
-                match admission.place(entry.index, &entry.bytes, entry.records, &at) {
+                let placed = match edited.of_route(&snapshot.routes, &hit, admission) {
+                    Ok(None) => admission.place(entry.index, &entry.bytes, entry.records, &at),
+                    Ok(Some(copy)) => admission.place_copy(entry.index, &copy, entry.records, &at),
+                    Err(Uneditable::Refused(refused)) => Err(Misplaced::Refused(refused)),
+                    Err(Uneditable::Entry(error)) => {
+                        let route = snapshot.routes.name(hit.route);
+                        unfit = Some(format!("the route `{route}` can't edit it: {error}"));
+                        return Ok(());
+                    }
+                };
+                match placed {
                     Ok(first) => streams += usize::from(first),
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
                     Err(Misplaced::Unfit(error)) => {

@@ -3,6 +3,7 @@
 //! [`RouteTable`] is the compiled `routes` section: it matches resource attributes, builds the routing key and names
 //! the exporters. It knows streams only by name.
 
+mod edits;
 mod key;
 mod matcher;
 mod spec;
@@ -10,6 +11,7 @@ mod table;
 mod template;
 
 pub use crate::glob::Glob;
+pub use edits::{EditError, RouteEdit, TakenEntry, edited};
 pub use key::RoutingKey;
 pub use matcher::Matcher;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};

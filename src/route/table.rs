@@ -6,10 +6,11 @@
 mod example;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::key::{put_part, put_tenant};
 use super::{
-    Glob, KeySource, KeySpec, Matcher, Place, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue,
+    Glob, KeySource, KeySpec, Matcher, Place, RouteEdit, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue,
     Unrouted, Values,
 };
 use crate::otlp::{self, Found, Signal, Value};
@@ -43,6 +44,7 @@ struct Route {
     receivers: Option<Vec<String>>,
     signals: [bool; 3],
     key: Key,
+    edits: Vec<Arc<RouteEdit>>,
     exporters: Vec<usize>,
     continues: bool,
 }
@@ -264,6 +266,7 @@ impl RouteTable {
                     receivers: spec.receivers,
                     signals: spec.signals,
                     key,
+                    edits: spec.edits,
                     exporters: spec.exporters,
                     continues: spec.continues,
                 }
@@ -315,6 +318,11 @@ impl RouteTable {
     /// The name of the route at a position.
     pub fn name(&self, route: usize) -> &str {
         &self.routes[route].name
+    }
+
+    /// What the route at a position changes in its copies of entries.
+    pub fn edits(&self, route: usize) -> &[Arc<RouteEdit>] {
+        &self.routes[route].edits
     }
 
     /// Calls `hit` for each stream that an entry with this encoded resource goes to, and `miss` for each route that

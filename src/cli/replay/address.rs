@@ -7,8 +7,16 @@ use super::Replay;
 use crate::export::{Encoding, LetterPart, StoredLetter};
 use crate::otlp::{self, Entry};
 use crate::receive::Owner;
-use crate::route::{RoutingKey, Values as _};
+use crate::route::{self, RoutingKey, TakenEntry, Values as _};
 use crate::stream::StreamName;
+
+/// A stream that an entry goes to.
+struct AddressedStream {
+    exporter: Arc<str>,
+    stream: StreamName,
+    /// The entry as the route's edits leave it, if they change it.
+    edited: Option<Vec<u8>>,
+}
 
 /// The parts of a letter, in the order in which they are to be sent.
 #[derive(Default)]
@@ -42,9 +50,10 @@ impl Replay {
         for entry in &mut split.entries {
             match self.streams_of(letter, entry) {
                 Ok(streams) => {
-                    for (exporter, stream) in streams {
+                    for AddressedStream { exporter, stream, edited } in streams {
                         let most = self.exporters[&exporter].queue.batch.max_size;
-                        addressed.add(letter, &exporter, &stream, entry, most);
+                        let bytes = edited.as_deref().unwrap_or(&entry.bytes);
+                        addressed.add(letter, &exporter, &stream, bytes, most);
                     }
                 }
                 Err(reason) => {
@@ -66,12 +75,12 @@ impl Replay {
     }
 
     /// The exporters and streams that an entry goes to, each of which can be sent to; or why it goes nowhere. It gets the stamp
-    /// that it would have had.
+    /// and the edits that it would have had.
     fn streams_of(
         &mut self,
         letter: &StoredLetter,
         entry: &mut Entry<'_>,
-    ) -> Result<Vec<(Arc<str>, StreamName)>, String> {
+    ) -> Result<Vec<AddressedStream>, String> {
         let (signal, origin, table) = (letter.signal(), letter.origin(), &self.routes.table);
         let recorded = origin.and_then(|origin| origin.tenant.as_deref());
         let owner = match recorded {
@@ -89,7 +98,9 @@ impl Replay {
         if let (Some(attribute), Some(tenant), true) = (table.stamp(), &tenant, is_senders) {
             entry.stamp(attribute, &tenant.id);
         }
-        let mut streams = Vec::new();
+        let mut streams: Vec<AddressedStream> = Vec::new();
+        let mut unedited = None;
+        let row = |name: &str| tenant.as_ref()?.values.text(name, 0).map(str::to_owned);
         let receiver = origin.map(|origin| origin.receiver.as_str());
         let routed = self.routes.route(
             signal,
@@ -98,9 +109,24 @@ impl Replay {
             receiver,
             |hit| {
                 let stream = StreamName { signal, key: RoutingKey::written(hit.key) };
-                let found = (self.routes.exporters[hit.exporter].clone(), stream);
-                if !streams.contains(&found) {
-                    streams.push(found);
+                let exporter = self.routes.exporters[hit.exporter].clone();
+                if streams.iter().any(|known| known.exporter == exporter && known.stream == stream) {
+                    return;
+                }
+                let taken = TakenEntry {
+                    signal,
+                    bytes: &entry.bytes,
+                    resource: entry.resource(),
+                    key: hit.key,
+                    tenant: tenant.as_ref().map(|tenant| &*tenant.id),
+                    row: &row,
+                };
+                match route::edited(self.routes.routes.edits(hit.route), &taken) {
+                    Ok(edited) => streams.push(AddressedStream { exporter, stream, edited }),
+                    Err(error) => {
+                        let name = self.routes.routes.name(hit.route);
+                        unedited = Some(format!("the route `{name}` can't edit it: {error}"));
+                    }
                 }
             },
             |_, _| {},
@@ -110,7 +136,10 @@ impl Replay {
             self.routes.routes.put_values(signal, entry.resource(), &mut why);
             return Err(why);
         }
-        for (exporter, stream) in &streams {
+        if let Some(why) = unedited {
+            return Err(why);
+        }
+        for AddressedStream { exporter, stream, .. } in &streams {
             self.open(exporter, stream)?;
         }
         Ok(streams)
@@ -125,10 +154,10 @@ impl AddressedParts {
         letter: &StoredLetter,
         exporter: &Arc<str>,
         stream: &StreamName,
-        entry: &Entry<'_>,
+        entry: &[u8],
         most: usize,
     ) {
-        otlp::split_to_size(stream.signal, &entry.bytes, most, &mut |piece, records| {
+        otlp::split_to_size(stream.signal, entry, most, &mut |piece, records| {
             let last = self.last.entry((exporter.clone(), stream.key.clone())).or_insert(usize::MAX);
             let framed = otlp::frame_len(piece.len());
             if self.parts.get(*last).is_none_or(|part| part.bytes.len() + framed > most) {
