@@ -182,22 +182,27 @@ impl<'a> EditWalk<'a> {
             return;
         }
         self.within(field, bytes, |walk| {
+            if walk.events {
+                walk.inner(message, bytes);
+                walk.collect(message.attributes, bytes);
+            }
+            // What is added may stand where the last field within ends, and so has to come behind what is added there.
             walk.changed(message.attributes, bytes);
-            if !walk.events {
-                return;
-            }
-            // What in a span has attributes itself: its events and links.
-            for field in Fields::of(bytes).map_while(Result::ok) {
-                let inner = message.field(field.number).and_then(schema::Field::message);
-                let number = inner.map_or(0, |inner| inner.attributes);
-                if number != 0
-                    && let Some(bytes) = field.delimited()
-                {
-                    walk.collect(number, bytes);
-                    walk.within(&field, bytes, |walk| walk.changed(number, bytes));
-                }
-            }
         });
+    }
+
+    /// Changes what in a span has attributes itself: its events and links.
+    fn inner(&mut self, message: &'static Message, bytes: &'a [u8]) {
+        for field in Fields::of(bytes).map_while(Result::ok) {
+            let inner = message.field(field.number).and_then(schema::Field::message);
+            let number = inner.map_or(0, |inner| inner.attributes);
+            if number != 0
+                && let Some(bytes) = field.delimited()
+            {
+                self.collect(number, bytes);
+                self.within(&field, bytes, |walk| walk.changed(number, bytes));
+            }
+        }
     }
 
     /// Takes the attributes of a message, which stand under this number.

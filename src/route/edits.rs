@@ -10,9 +10,10 @@ use crate::otlp::{self, Edit, Found, Signal, Value};
 /// What one processor changes.
 #[derive(Debug)]
 pub struct RouteEdit {
-    edit: Edit,
-    /// What [`otlp::ValueSource::Text`] counts.
-    templates: Vec<Template>,
+    /// What it changes.
+    pub edit: Edit,
+    /// What [`otlp::ValueSource::Text`] counts: the templates of its values.
+    pub templates: Vec<Template>,
 }
 
 /// An entry as a route has taken it.
@@ -51,18 +52,6 @@ struct EntryValues<'e> {
     attributes: Vec<(&'e str, String)>,
     /// The values of the tenant's row.
     row: Vec<(&'e str, String)>,
-}
-
-impl RouteEdit {
-    /// An edit with the templates of its values.
-    pub fn new(edit: Edit, templates: Vec<Template>) -> Self {
-        Self { edit, templates }
-    }
-
-    /// The templates of its values.
-    pub fn templates(&self) -> &[Template] {
-        &self.templates
-    }
 }
 
 /// The entry as the edits leave it, each done to what the one before it has left; `None` if all of it stays as it is.

@@ -105,7 +105,7 @@ fn one(processor: &Processor, node: &Node, context: &mut Context<'_>) -> RouteEd
     if written.is_empty() && !context.is_excused(node, key) {
         context
             .report
-            .error(list.span, format!("the processor has no `{key}`"))
+            .error(list.span, format!("without `{key}` nothing is changed"))
             .help(format!("write `{key}: [{{ key: NAME, action: delete }}]`"));
     }
     let actions = written.iter().enumerate().filter_map(|(index, written)| {
@@ -125,7 +125,7 @@ fn one(processor: &Processor, node: &Node, context: &mut Context<'_>) -> RouteEd
             }
         }
     };
-    RouteEdit::new(Edit { actions, of }, templates)
+    RouteEdit { edit: Edit { actions, of }, templates }
 }
 
 /// The keys of an action beside `key` and `action`.

@@ -26,7 +26,7 @@ pub(super) fn check(
     for (index, route) in routes.iter().enumerate() {
         let all = root.near(&["routes"]);
         let node = all.item(index).unwrap_or(all).near(&["processors"]);
-        for template in route.edits.iter().flat_map(|edit| edit.templates()) {
+        for template in route.edits.iter().flat_map(|edit| &edit.templates) {
             check_edit(template, route, has_table, node, context);
         }
     }
