@@ -77,6 +77,8 @@ impl<'a> ReadValue<'a> {
             Self::Text(text) => put_json_text(text, out),
             Self::Double(number) if !number.is_finite() => return None,
             Self::Bool(_) | Self::Int(_) | Self::Double(_) => out.push_str(&self.text()),
+            // As in Go, no bytes are nothing.
+            Self::Bytes(&[]) => out.push_str("null"),
             Self::Bytes(bytes) => put_json_text(&STANDARD.encode(bytes), out),
             Self::List(bytes) => {
                 out.push('[');
