@@ -177,7 +177,11 @@ pub(super) fn check(root: &Node, report: &mut Report) {
 fn in_routes(root: &Node) -> HashSet<&str> {
     let Some(routes) = root.get("routes") else { return HashSet::new() };
     let routes = (0..).map_while(|index| routes.item(index));
-    routes.filter_map(|route| route.get("processors")).flat_map(Node::mentions).map(|mention| mention.name).collect()
+    routes
+        .filter_map(|route| route.get("processors"))
+        .flat_map(Node::mentions)
+        .map(|mention| mention.name)
+        .collect()
 }
 
 /// What the pipelines of a file say of its processors.
@@ -250,9 +254,9 @@ fn say_without_settings(processor: &Mention<'_>, report: &mut Report) {
         return;
     }
     let shown = processor.shown();
-    report
-        .error(processor.span, format!("the processor {shown} has no settings"))
-        .help("write them below its name in the map `processors`, and the name in the `processors` of routes");
+    report.error(processor.span, format!("the processor {shown} has no settings")).help(
+        "write them below its name in the map `processors`, and the name in the `processors` of routes",
+    );
 }
 
 /// Reports a processor that no route names; `may_run`: a pipeline may run it.

@@ -165,13 +165,7 @@ impl<'a> EditWalk<'a> {
     }
 
     /// Changes a record, if it is chosen.
-    fn record(
-        &mut self,
-        message: &'static Message,
-        field: &Field<'a>,
-        bytes: &'a [u8],
-        chosen: Chosen<'_>,
-    ) {
+    fn record(&mut self, message: &'static Message, field: &Field<'a>, bytes: &'a [u8], chosen: Chosen<'_>) {
         self.collect(message.attributes, bytes);
         let is_meant = match message.name {
             "Span" => chosen.takes(|selection| selection.takes_span(bytes, &self.set)),
@@ -224,12 +218,7 @@ impl<'a> EditWalk<'a> {
     }
 
     /// Does what `change` does within a field, whose length then says how much that leaves.
-    fn within(
-        &mut self,
-        field: &Field<'a>,
-        bytes: &'a [u8],
-        change: impl FnOnce(&mut Self),
-    ) {
+    fn within(&mut self, field: &Field<'a>, bytes: &'a [u8], change: impl FnOnce(&mut Self)) {
         let open = self.splices.open(field, bytes);
         change(self);
         self.splices.close(open);

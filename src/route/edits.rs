@@ -10,6 +10,8 @@ use crate::otlp::{self, Edit, Found, Signal, Value};
 /// What one processor changes.
 #[derive(Debug)]
 pub struct RouteEdit {
+    /// What the processor is called.
+    pub name: Box<str>,
     /// What it changes.
     pub edit: Edit,
     /// What [`otlp::ValueSource::Text`] counts: the templates of its values.
@@ -57,7 +59,7 @@ struct EntryValues<'e> {
 /// The entry as the edits leave it, each done to what the one before it has left; `None` if all of it stays as it is.
 pub fn edited(edits: &[Arc<RouteEdit>], entry: &TakenEntry<'_>) -> Result<Option<Vec<u8>>, EditError> {
     let mut copy: Option<Vec<u8>> = None;
-    for RouteEdit { edit, templates } in edits.iter().map(|edit| &**edit) {
+    for RouteEdit { edit, templates, .. } in edits.iter().map(|edit| &**edit) {
         let texts = texts(templates, entry)?;
         let bytes = copy.as_deref().unwrap_or(entry.bytes);
         copy = edit.apply(entry.signal, bytes, &texts).or(copy);

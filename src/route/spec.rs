@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::edits::RouteEdit;
 use super::Glob;
+use super::edits::RouteEdit;
 use super::matcher::Matcher;
 use super::template::Template;
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::key::{put_part, put_tenant};
 use super::{
-    Glob, KeySource, KeySpec, Matcher, Place, RouteEdit, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue,
-    Unrouted, Values,
+    Glob, KeySource, KeySpec, Matcher, Place, RouteEdit, RouteSpec, RoutingKey, TENANT_ID, Template,
+    TemplateValue, Unrouted, Values,
 };
 use crate::otlp::{self, Found, Signal, Value};
 

@@ -127,8 +127,12 @@ impl<'a> Admission<'a> {
     /// Reserves memory for an edited copy of an entry, which [`Admission::place_copy`] then takes for any number of streams.
     pub fn reserve_copy(&mut self, copy: &Bytes) -> Result<(), Refused> {
         // It is there beside the body until it is copied into the queues.
-        self.overhead += copy.len() as u64;
-        if self.reservation.grow(copy.len() as u64) { Ok(()) } else { Err(self.no_memory()) }
+        let bytes = copy.len() as u64;
+        if self.reservation.bytes() + bytes > self.reservation.budget().limit() {
+            return Err(Refused::TooLarge);
+        }
+        self.overhead += bytes;
+        if self.reservation.grow(bytes) { Ok(()) } else { Err(Refused::Full(Full::Memory)) }
     }
 
     /// As [`Admission::place`], for a copy of the entry.

@@ -63,7 +63,8 @@ impl Collector {
         loop {
             // It doesn't say which port it was given, so it is told ports that were free a moment ago.
             let addresses = (free_address().await, free_address().await);
-            let mut collector = Self::spawn(addresses, receiver, (processors, of_signals), (exporters, names));
+            let mut collector =
+                Self::spawn(addresses, receiver, (processors, of_signals), (exporters, names));
             let started = eventually("the Collector starts", async || {
                 let ended = collector.child.try_wait().expect("it can be waited for").is_some();
                 let ready = collector.find("Everything is ready").is_some();

@@ -17,9 +17,9 @@ use sluice::otlp::{self, Signal};
 use crate::collector::Collector;
 use crate::collectors::otlp_http;
 use crate::messages;
+use crate::support::Sluice;
 use crate::support::sinks;
 use crate::support::yaml::{self, SINGLY};
-use crate::support::Sluice;
 
 /// Messages of each signal for each of the configurations.
 const MESSAGES: usize = 40;
@@ -101,7 +101,9 @@ impl Pair {
         .await;
         let route = |signal: Signal| {
             let names = of_signals[signal.index()];
-            format!("  - {{ name: {signal}, signals: [{signal}], processors: [{names}], exporters: [otlp_http/up] }}\n")
+            format!(
+                "  - {{ name: {signal}, signals: [{signal}], processors: [{names}], exporters: [otlp_http/up] }}\n"
+            )
         };
         let routes: String = Signal::ALL.into_iter().map(route).collect();
         let exporters = yaml::exporters(&[("otlp_http/up", yaml::to(&from_sluice.url(), &[SINGLY]))]);
@@ -124,7 +126,9 @@ impl Pair {
                 self.sluice.settled().await;
                 let [expected, found] = [&self.from_collector, &self.from_sluice].map(|sink| {
                     let mut all = Decoded::of(signal, &[]);
-                    sink.take_requests().iter().for_each(|taken| all.extend(Decoded::of(signal, &taken.body)));
+                    sink.take_requests()
+                        .iter()
+                        .for_each(|taken| all.extend(Decoded::of(signal, &taken.body)));
                     all.canonical()
                 });
                 assert!(found == expected, "{how}{}\nsent: {message:?}", difference(&found, &expected));
@@ -315,7 +319,9 @@ impl Decoded {
         });
         if let Self::Logs(request) = self {
             let scopes = request.resource_logs.iter_mut().flat_map(|entry| &mut entry.scope_logs);
-            for body in scopes.flat_map(|scope| &mut scope.log_records).filter_map(|record| record.body.as_mut()) {
+            for body in
+                scopes.flat_map(|scope| &mut scope.log_records).filter_map(|record| record.body.as_mut())
+            {
                 each_value_in(body, visit);
             }
         }
@@ -387,7 +393,8 @@ async fn what_includes_and_excludes_records_does_so_as_in_a_collector() {
                 "processors:\n  resource/it: {{ attributes: [{{ key: a, from_attribute: n, action: insert }}] }}\n  attributes/it: {{ \
                  {MARK}, {filter} }}\n"
             );
-            let names = |signal| if signals.contains(&signal) { "resource/it, attributes/it" } else { "resource/it" };
+            let names =
+                |signal| if signals.contains(&signal) { "resource/it, attributes/it" } else { "resource/it" };
             let pair = Pair::start(&processors, Signal::ALL.map(names)).await;
             pair.compare(signals, &processors).await;
         }

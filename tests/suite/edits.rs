@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::support::grpc::{call, export, framed};
 use crate::support::letters::{replay, wait_for_letters};
-use crate::support::payload::{KEY, attribute, entries, entry_of, request, resource};
+use crate::support::payload::{KEY, attribute, entries, entry_of, filler, request, resource};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
 use crate::support::{Sluice, http};
@@ -24,7 +24,8 @@ const PROCESSORS: &str = "processors:
 
 /// A log record of this stream with an e-mail address and a card.
 fn personal(stream: &str) -> ResourceLogs {
-    let attributes = vec![attribute("user.email", "a@b.c"), attribute("card", "4111"), attribute("shop", "1")];
+    let attributes =
+        vec![attribute("user.email", "a@b.c"), attribute("card", "4111"), attribute("shop", "1")];
     let log_records = vec![LogRecord { attributes, ..LogRecord::default() }];
     ResourceLogs {
         resource: Some(resource(&[(KEY, stream), ("env", "test")])),
@@ -132,7 +133,9 @@ async fn a_value_may_be_a_template_and_an_entry_without_what_it_reads_is_rejecte
     let (records, message) = answer.partial(Signal::Logs).expect("one has no zone");
     assert_eq!(records, 1);
     assert!(
-        message.contains("the route `by-zone` can't edit it: the resource has no attribute `zone`, which a template needs"),
+        message.contains(
+            "the route `by-zone` can't edit it: the resource has no attribute `zone`, which a template needs"
+        ),
         "{message}"
     );
     sluice.settled().await;
@@ -215,7 +218,8 @@ async fn what_is_journaled_is_edited() {
     let sluice = Sluice::start(&config).await;
     sluice.accept(Signal::Logs, body("a")).await;
     let journal = sluice.directory().join("journal");
-    let files = std::fs::read_dir(&journal).unwrap().filter_map(|file| std::fs::read(file.unwrap().path()).ok());
+    let files =
+        std::fs::read_dir(&journal).unwrap().filter_map(|file| std::fs::read(file.unwrap().path()).ok());
     let written: Vec<u8> = files.flatten().collect();
     let holds = |text: &str| written.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(holds("shop") && holds("prod"), "the entry is there");
@@ -223,4 +227,24 @@ async fn what_is_journaled_is_edited() {
     up.clear_faults();
     sluice.settled().await;
     assert_eq!(arrived(&up), [REDACTED]);
+}
+
+#[tokio::test]
+async fn an_edited_copy_counts_as_memory_beside_the_request_that_it_is_made_of() {
+    let up = sinks::recording().await;
+    let start = async |processors: &str| {
+        Sluice::start(&format!(
+            "{}{PROCESSORS}routes: [{{ key: s2.stream, processors: [{processors}], exporters: [otlp_http/up] }}]\nlimits: {{ memory: \
+             1MiB }}\n",
+            yaml::exporters(&[("otlp_http/up", yaml::to(&up.url(), &[SINGLY]))]),
+        ))
+        .await
+    };
+    let large = filler("large", 600_000);
+    let log = || request(&[entry_of(Signal::Logs, resource(&[(KEY, "a")]), &[&large])]);
+    start("").await.accept(Signal::Logs, log()).await;
+    // Nothing of it is removed.
+    start("attributes/redact").await.accept(Signal::Logs, log()).await;
+    let answer = start("resource/env").await.post(Signal::Logs, log()).await;
+    assert_eq!(answer.status, 413, "twice as much has no room at any time: {}", answer.text());
 }

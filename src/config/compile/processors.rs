@@ -32,8 +32,10 @@ pub(super) struct Processors<'a> {
 impl<'a> Processors<'a> {
     pub(super) fn compile(written: &'a Named<Processor>, root: &'a Node, context: &mut Context<'_>) -> Self {
         let node = root.near(&["processors"]);
-        let compiled =
-            written.0.iter().map(|(name, processor)| Arc::new(one(processor, node.near(&[name]), context)));
+        let compiled = written
+            .0
+            .iter()
+            .map(|(name, processor)| Arc::new(one(name, processor, node.near(&[name]), context)));
         let compiled = compiled.collect();
         Self { written, node, compiled }
     }
@@ -73,7 +75,8 @@ impl<'a> Processors<'a> {
     fn report_unknown(&self, name: &str, item: &Node, context: &mut Context<'_>) {
         // It is there, and what is wrong with it has been said.
         let is_there = self.node.entry(name).is_some_and(|entry| {
-            context.report.has_error_within(entry.key_span) || context.report.has_error_within(entry.value.span)
+            context.report.has_error_within(entry.key_span)
+                || context.report.has_error_within(entry.value.span)
         });
         if is_there {
             return;
@@ -95,7 +98,7 @@ impl<'a> Processors<'a> {
     }
 }
 
-fn one(processor: &Processor, node: &Node, context: &mut Context<'_>) -> RouteEdit {
+fn one(name: &str, processor: &Processor, node: &Node, context: &mut Context<'_>) -> RouteEdit {
     let mut templates = Vec::new();
     let (written, key) = match processor {
         Processor::Resource(resource) => (&resource.attributes, "attributes"),
@@ -116,7 +119,9 @@ fn one(processor: &Processor, node: &Node, context: &mut Context<'_>) -> RouteEd
         Processor::Resource(_) => EditedPart::Resource,
         Processor::Attributes(attributes) => {
             let mut selected = |properties: &Option<MatchProperties>, key: &str| {
-                properties.as_ref().map(|properties| Box::new(selection(properties, node.near(&[key]), context)))
+                properties
+                    .as_ref()
+                    .map(|properties| Box::new(selection(properties, node.near(&[key]), context)))
             };
             EditedPart::Records {
                 events: attributes.include_events,
@@ -125,7 +130,7 @@ fn one(processor: &Processor, node: &Node, context: &mut Context<'_>) -> RouteEd
             }
         }
     };
-    RouteEdit { edit: Edit { actions, of }, templates }
+    RouteEdit { name: name.into(), edit: Edit { actions, of }, templates }
 }
 
 /// The keys of an action beside `key` and `action`.
@@ -188,7 +193,8 @@ fn action(
     let key = written.key.clone().filter(|key| !key.is_empty());
     if key.is_none() && !(by_pattern && written.pattern.is_some()) {
         if !context.is_excused(node, "key") {
-            let help = if by_pattern { "write `key: NAME`, or `pattern: EXPRESSION`" } else { "write `key: NAME`" };
+            let help =
+                if by_pattern { "write `key: NAME`, or `pattern: EXPRESSION`" } else { "write `key: NAME`" };
             context.report.error(node.near(&["key"]).span, "the action names no attribute").help(help);
         }
         return None;
@@ -227,7 +233,10 @@ fn action(
             if names.peek().is_none() || names.any(|name| name.is_none()) {
                 context
                     .report
-                    .error(node.near(&["pattern"]).span, "each group of an `extract` has the name of an attribute")
+                    .error(
+                        node.near(&["pattern"]).span,
+                        "each group of an `extract` has the name of an attribute",
+                    )
                     .help("write `(?P<NAME>…)`, and `(?:…)` for what is not to be extracted");
                 return None;
             }
@@ -268,7 +277,10 @@ fn sources(
         (Some(_), Some(_)) => {
             context
                 .report
-                .error(node.near(&["from_attribute"]).span, "an action has a `value` or a `from_attribute`, not both")
+                .error(
+                    node.near(&["from_attribute"]).span,
+                    "an action has a `value` or a `from_attribute`, not both",
+                )
                 .help("keep one of the two");
             return None;
         }
@@ -529,7 +541,8 @@ fn check_signals(
     context: &mut Context<'_>,
 ) {
     for (key, of) in asked(properties) {
-        let Some(signal) = Signal::ALL.into_iter().find(|signal| signals[signal.index()] && !of.contains(signal))
+        let Some(signal) =
+            Signal::ALL.into_iter().find(|signal| signals[signal.index()] && !of.contains(signal))
         else {
             continue;
         };
@@ -537,7 +550,10 @@ fn check_signals(
         context
             .report
             .error(item.span, format!("{} asks for `{key}`, which {signal} don't have", named(name)))
-            .help(format!("write `signals: [{}]` in this route, and another route for the rest", of.join(", ")));
+            .help(format!(
+                "write `signals: [{}]` in this route, and another route for the rest",
+                of.join(", ")
+            ));
         return;
     }
 }

@@ -25,7 +25,8 @@ pub(super) use exporters::{
 pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 pub(super) use named::{Named, type_of};
 pub(super) use processors::{
-    ActionName, AttributeAction, AttributeMatch, MatchProperties, MatchType, Processor, TypeName, WrittenValue,
+    ActionName, AttributeAction, AttributeMatch, MatchProperties, MatchType, Processor, TypeName,
+    WrittenValue,
 };
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};

@@ -45,7 +45,10 @@ fn what_is_wrong_with_an_action_is_said_with_what_to_write() {
         ("{ key: a, action: remove }", "is not a value of `action`"),
         ("{ action: delete }", "the action names no attribute (write `key: NAME`, or `pattern: EXPRESSION`)"),
         ("{ key: '', action: upsert, value: x }", "the action names no attribute (write `key: NAME`)"),
-        ("{ key: a, action: insert }", "the action has no value (write `value: …`, or `from_attribute: NAME`)"),
+        (
+            "{ key: a, action: insert }",
+            "the action has no value (write `value: …`, or `from_attribute: NAME`)",
+        ),
         (
             "{ key: a, action: insert, value: x, from_attribute: b }",
             "an action has a `value` or a `from_attribute`, not both",
@@ -57,8 +60,14 @@ fn what_is_wrong_with_an_action_is_said_with_what_to_write() {
         ("{ key: a, action: upsert, value: x, pattern: y }", "`action: upsert` takes no `pattern`"),
         ("{ key: a, action: hash, pattern: '(' }", "is not a regular expression"),
         ("{ key: a, action: extract }", "`action: extract` needs a `pattern`"),
-        ("{ key: a, action: extract, pattern: '(x)' }", "each group of an `extract` has the name of an attribute"),
-        ("{ key: a, action: extract, pattern: 'x' }", "each group of an `extract` has the name of an attribute"),
+        (
+            "{ key: a, action: extract, pattern: '(x)' }",
+            "each group of an `extract` has the name of an attribute",
+        ),
+        (
+            "{ key: a, action: extract, pattern: 'x' }",
+            "each group of an `extract` has the name of an attribute",
+        ),
         ("{ key: a, action: convert }", "`action: convert` needs a `converted_type`"),
         ("{ key: a, action: convert, converted_type: bool }", "is not a value of `converted_type`"),
         (
@@ -68,13 +77,22 @@ fn what_is_wrong_with_an_action_is_said_with_what_to_write() {
         ("{ key: a, action: insert, value: { b: c } }", "must be a single value, not a map"),
         ("{ key: a, action: insert, value: '{{ nope }}' }", "there is no `nope`"),
         ("{ key: a, action: insert, value: ['{{ key }}'] }", "a list can't hold a template"),
-        ("{ key: a, action: insert, value: '{{ tenant.id }}' }", "a processor reads a tenant, and there is no table"),
-        ("{ key: a, action: insert, value: '{{ key.zone }}' }", "the key of the route `route-1` has no part `zone`"),
+        (
+            "{ key: a, action: insert, value: '{{ tenant.id }}' }",
+            "a processor reads a tenant, and there is no table",
+        ),
+        (
+            "{ key: a, action: insert, value: '{{ key.zone }}' }",
+            "the key of the route `route-1` has no part `zone`",
+        ),
         ("{ kye: a, action: delete }", "did you mean `key`?"),
     ] {
         let said = said(&resource(action));
         assert!(said.iter().any(|line| line.contains(expected)), "{action}: {said:?}");
-        assert!(said.len() == 1 || action.contains("pattern: '('") || action.contains("kye"), "{action}: {said:?}");
+        assert!(
+            said.len() == 1 || action.contains("pattern: '('") || action.contains("kye"),
+            "{action}: {said:?}"
+        );
     }
     for empty in ["  resource:", "  resource: {}", "  resource: { attributes: [] }"] {
         let said = said(&edits("processors: [resource]", empty));
@@ -84,14 +102,24 @@ fn what_is_wrong_with_an_action_is_said_with_what_to_write() {
 
 #[test]
 fn a_processor_that_is_not_there_is_an_error_with_the_nearest_name() {
-    let said = |names: &str| said(&edits(names, "  resource/env: { attributes: [{ key: a, action: delete }] }"));
+    let said =
+        |names: &str| said(&edits(names, "  resource/env: { attributes: [{ key: a, action: delete }] }"));
     let nearest = said("processors: [resource/evn]");
-    assert!(nearest.iter().any(|line| line.contains("there is no processor `resource/evn` (did you mean `resource/env`?)")), "{nearest:?}");
+    assert!(
+        nearest
+            .iter()
+            .any(|line| line.contains("there is no processor `resource/evn` (did you mean `resource/env`?)")),
+        "{nearest:?}"
+    );
     let twice = said("processors: [resource/env, resource/env]");
     assert!(twice[0].contains("`resource/env` is named twice"), "{twice:?}");
     let unused = said("name: all");
-    assert!(unused[0].contains("warning: the processor `resource/env` has no effect: no route names it"), "{unused:?}");
-    let none = super::said(&MINIMAL.replace("exporters: [debug]", "exporters: [debug], processors: [resource]"));
+    assert!(
+        unused[0].contains("warning: the processor `resource/env` has no effect: no route names it"),
+        "{unused:?}"
+    );
+    let none =
+        super::said(&MINIMAL.replace("exporters: [debug]", "exporters: [debug], processors: [resource]"));
     assert!(none.iter().any(|line| line.contains("there is no processor `resource`")), "{none:?}");
 }
 
@@ -99,7 +127,10 @@ fn a_processor_that_is_not_there_is_an_error_with_the_nearest_name() {
 fn what_can_not_be_asked_of_a_routes_signals_is_an_error() {
     for (rest, expected) in [
         ("include: { match_type: strict, services: [a] }", "asks for `services`, which logs don't have"),
-        ("exclude: { match_type: strict, metric_names: [a] }", "asks for `metric_names`, which logs don't have"),
+        (
+            "exclude: { match_type: strict, metric_names: [a] }",
+            "asks for `metric_names`, which logs don't have",
+        ),
         ("include: { match_type: strict, log_bodies: [a], span_names: [b] }", "asks for `span_names`"),
         ("include: { services: [a] }", "this does not say how it is compared"),
         ("include: { match_type: strict }", "nothing is asked here"),
@@ -110,7 +141,10 @@ fn what_can_not_be_asked_of_a_routes_signals_is_an_error() {
         ("include: { match_type: expr, expressions: [a] }", "`expressions` is not available"),
     ] {
         let said = said(&records(rest));
-        assert!(said.iter().any(|line| line.contains(" error: ") && line.contains(expected)), "{rest}: {said:?}");
+        assert!(
+            said.iter().any(|line| line.contains(" error: ") && line.contains(expected)),
+            "{rest}: {said:?}"
+        );
     }
     let kinds = said(&edits(
         "processors: [attributes], signals: [traces]",
@@ -121,8 +155,15 @@ fn what_can_not_be_asked_of_a_routes_signals_is_an_error() {
         "processors: [attributes]",
         "  attributes: { actions: [{ key: a, action: delete }], include: { match_type: strict, resources: [{ key: a }] } }",
     ));
-    assert!(all[0].contains("asks for `resources`, which metrics don't have (write `signals: [traces, logs]`"), "{all:?}");
-    assert_eq!(said(&records("include: { match_type: regexp, regexp: { cacheenabled: true }, log_bodies: [a] }")).len(), 1);
+    assert!(
+        all[0].contains("asks for `resources`, which metrics don't have (write `signals: [traces, logs]`"),
+        "{all:?}"
+    );
+    assert_eq!(
+        said(&records("include: { match_type: regexp, regexp: { cacheenabled: true }, log_bodies: [a] }"))
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -140,7 +181,8 @@ fn values_are_of_the_types_that_yaml_gives_them() {
         let edit = compiled.routes[0].edits[0].edit.clone();
         let entry = edit.apply(Signal::Logs, b"", &[]).unwrap();
         let resource = crate::otlp::resource(&entry);
-        let decoded = <opentelemetry_proto::tonic::resource::v1::Resource as prost::Message>::decode(resource);
+        let decoded =
+            <opentelemetry_proto::tonic::resource::v1::Resource as prost::Message>::decode(resource);
         format!("{:?}", decoded.unwrap().attributes[0].value.clone().unwrap().value.unwrap())
     };
     for (value, expected) in [
@@ -163,7 +205,11 @@ fn values_are_of_the_types_that_yaml_gives_them() {
     ] {
         assert_eq!(written(value), expected, "{value}");
     }
-    assert!(written("[a, 1]").contains("[AnyValue { value: Some(StringValue(\"a\")) }, AnyValue { value: Some(IntValue(1)) }]"));
+    assert!(
+        written("[a, 1]").contains(
+            "[AnyValue { value: Some(StringValue(\"a\")) }, AnyValue { value: Some(IntValue(1)) }]"
+        )
+    );
 }
 
 #[test]

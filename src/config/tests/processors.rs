@@ -68,7 +68,8 @@ fn list(loaded: Result<Compiled, Problems>) -> Vec<Problem> {
 }
 
 #[test]
-fn every_processor_of_the_contrib_distribution_that_is_not_run_is_an_error_that_says_what_to_do_or_harmless() {
+fn every_processor_of_the_contrib_distribution_that_is_not_run_is_an_error_that_says_what_to_do_or_harmless()
+{
     for r#type in CONTRIB.into_iter().filter(|r#type| !RUN.contains(r#type)) {
         for name in [r#type.to_owned(), format!("{type}/2"), format!("{type}/of.traces-1")] {
             for yaml in [

@@ -171,7 +171,8 @@ impl NewValue {
             }
         };
         let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let digits: String = digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect();
+        let digits: String =
+            digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect();
         Self::text(&digits)
     }
 

@@ -135,11 +135,7 @@ impl<'a> AttributeSet<'a> {
     }
 
     /// Gives each attribute that is named the value that `make` makes of its own, if it makes one.
-    fn remake(
-        &mut self,
-        is_named: impl Fn(&[u8]) -> bool,
-        make: impl Fn(ReadValue<'_>) -> Option<NewValue>,
-    ) {
+    fn remake(&mut self, is_named: impl Fn(&[u8]) -> bool, make: impl Fn(ReadValue<'_>) -> Option<NewValue>) {
         for at in 0..self.held.len() {
             let held = &self.held[at];
             if held.is_there()
@@ -184,7 +180,8 @@ impl<'a> AttributeSet<'a> {
             match &held.state {
                 State::Untouched => {}
                 State::Made(value) => {
-                    splices.replace(held.raw, |out| put_pair(out, number, held.pair, &self.made[value.clone()]));
+                    splices
+                        .replace(held.raw, |out| put_pair(out, number, held.pair, &self.made[value.clone()]));
                 }
                 State::Removed => splices.replace(held.raw, |_| {}),
             }

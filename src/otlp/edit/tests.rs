@@ -208,9 +208,15 @@ fn act(action: &EditAction, attributes: &mut Vec<KeyValue>, texts: &[String]) {
                 let read = pair.value.clone().unwrap_or_default().encode_to_vec();
                 let made = match (to, of_pair(pair)) {
                     (ConvertedType::Text, Some(Any::StringValue(_))) => None,
-                    (ConvertedType::Text, _) => Some(text(&super::super::read_value::ReadValue::of(&read).text())),
-                    (ConvertedType::Int, Some(Any::DoubleValue(number))) => Some(holding(Any::IntValue(*number as i64))),
-                    (ConvertedType::Int, Some(Any::BoolValue(flag))) => Some(holding(Any::IntValue((*flag).into()))),
+                    (ConvertedType::Text, _) => {
+                        Some(text(&super::super::read_value::ReadValue::of(&read).text()))
+                    }
+                    (ConvertedType::Int, Some(Any::DoubleValue(number))) => {
+                        Some(holding(Any::IntValue(*number as i64)))
+                    }
+                    (ConvertedType::Int, Some(Any::BoolValue(flag))) => {
+                        Some(holding(Any::IntValue((*flag).into())))
+                    }
                     (ConvertedType::Int, Some(Any::StringValue(text))) => {
                         text.parse().ok().map(|number| holding(Any::IntValue(number)))
                     }
@@ -231,15 +237,29 @@ fn act(action: &EditAction, attributes: &mut Vec<KeyValue>, texts: &[String]) {
             }
         }
         EditAction::Extract { key, pattern } => {
-            let found: Option<BTreeMap<String, String>> = get(attributes, key).and_then(of_pair).and_then(|value| {
-                let Any::StringValue(text) = value else { return None };
-                let found = pattern.captures(text)?;
-                let group = |name: &str| found.name(name).map_or(String::new(), |found| found.as_str().to_owned());
-                Some(pattern.capture_names().flatten().map(|name| (name.to_owned(), group(name))).collect())
-            });
+            let found: Option<BTreeMap<String, String>> =
+                get(attributes, key).and_then(of_pair).and_then(|value| {
+                    let Any::StringValue(text) = value else { return None };
+                    let found = pattern.captures(text)?;
+                    let group = |name: &str| {
+                        found.name(name).map_or(String::new(), |found| found.as_str().to_owned())
+                    };
+                    Some(
+                        pattern
+                            .capture_names()
+                            .flatten()
+                            .map(|name| (name.to_owned(), group(name)))
+                            .collect(),
+                    )
+                });
             for (key, value) in found.into_iter().flatten() {
                 let value = ValueSource::Value(NewValue::text(&value));
-                let write = EditAction::Write { key, place: WriteWhere::Anywhere, source: Some(value), default: None };
+                let write = EditAction::Write {
+                    key,
+                    place: WriteWhere::Anywhere,
+                    source: Some(value),
+                    default: None,
+                };
                 act(&write, attributes, texts);
             }
         }
@@ -285,9 +305,10 @@ fn holds(selection: &Selection, resource: &[KeyValue], seen: &Seen<'_>) -> bool 
     }
     let of_scope = |scope: &Option<&InstrumentationScope>| {
         let (name, version) = scope.map_or(("", ""), |scope| (&scope.name, &scope.version));
-        selection.libraries.iter().all(|library| {
-            passes(&Some(library.name.clone()), name) && passes(&library.version, version)
-        })
+        selection
+            .libraries
+            .iter()
+            .all(|library| passes(&Some(library.name.clone()), name) && passes(&library.version, version))
     };
     match seen {
         Seen::Span(scope, span) | Seen::InSpan(scope, span) => {
@@ -321,8 +342,10 @@ fn pattern() -> impl Strategy<Value = Regex> {
 
 fn value() -> BoxedStrategy<NewValue> {
     let leaf = prop_oneof![
-        prop::sample::select(&["", "x", "12", "a rather longer text, of more than is in most attributes here"][..])
-            .prop_map(NewValue::text),
+        prop::sample::select(
+            &["", "x", "12", "a rather longer text, of more than is in most attributes here"][..]
+        )
+        .prop_map(NewValue::text),
         any::<bool>().prop_map(NewValue::bool),
         any::<i64>().prop_map(NewValue::int),
         any::<i32>().prop_map(|number| NewValue::double(f64::from(number) / 8.0)),
@@ -331,7 +354,8 @@ fn value() -> BoxedStrategy<NewValue> {
     prop_oneof![
         4 => leaf.clone(),
         1 => prop::collection::vec(leaf, 0..3).prop_map(|values| NewValue::list(&values)),
-    ].boxed()
+    ]
+    .boxed()
 }
 
 fn source() -> BoxedStrategy<ValueSource> {
@@ -339,7 +363,8 @@ fn source() -> BoxedStrategy<ValueSource> {
         3 => value().prop_map(ValueSource::Value),
         2 => key().prop_map(ValueSource::Attribute),
         1 => (0..2_usize).prop_map(ValueSource::Text),
-    ].boxed()
+    ]
+    .boxed()
 }
 
 fn keys() -> BoxedStrategy<EditKeys> {
@@ -360,7 +385,8 @@ fn action() -> BoxedStrategy<EditAction> {
         1 => (key(), to).prop_map(|(key, to)| EditAction::Convert { key, to }),
         1 => (key(), groups)
             .prop_map(|(key, groups)| EditAction::Extract { key, pattern: Regex::new(groups).unwrap() }),
-    ].boxed()
+    ]
+    .boxed()
 }
 
 fn text_test() -> BoxedStrategy<Option<TextTest>> {
@@ -379,26 +405,27 @@ fn attribute_tests() -> BoxedStrategy<Vec<AttributeTest>> {
 }
 
 fn selection() -> BoxedStrategy<Option<Box<Selection>>> {
-    let severity = (0..20_i32, any::<bool>()).prop_map(|(min, match_undefined)| SeverityTest { min, match_undefined });
-    let library = (text_test(), text_test()).prop_map(|(name, version)| {
-        name.map(|name| LibraryTest { name, version })
-    });
+    let severity =
+        (0..20_i32, any::<bool>()).prop_map(|(min, match_undefined)| SeverityTest { min, match_undefined });
+    let library =
+        (text_test(), text_test()).prop_map(|(name, version)| name.map(|name| LibraryTest { name, version }));
     let texts = (text_test(), text_test(), text_test(), text_test(), text_test(), text_test());
     let rest = (proptest::option::weighted(0.3, severity), attribute_tests(), attribute_tests(), library);
-    let selection = (texts, rest).prop_map(|(texts, (log_severity_number, attributes, resources, library))| {
-        Box::new(Selection {
-            services: texts.0,
-            span_names: texts.1,
-            span_kinds: texts.2,
-            log_bodies: texts.3,
-            log_severity_texts: texts.4,
-            metric_names: texts.5,
-            log_severity_number,
-            attributes,
-            resources,
-            libraries: library.into_iter().collect(),
-        })
-    });
+    let selection =
+        (texts, rest).prop_map(|(texts, (log_severity_number, attributes, resources, library))| {
+            Box::new(Selection {
+                services: texts.0,
+                span_names: texts.1,
+                span_kinds: texts.2,
+                log_bodies: texts.3,
+                log_severity_texts: texts.4,
+                metric_names: texts.5,
+                log_severity_number,
+                attributes,
+                resources,
+                libraries: library.into_iter().collect(),
+            })
+        });
     proptest::option::weighted(0.4, selection).boxed()
 }
 
@@ -576,7 +603,9 @@ fn texts_are_numbers_where_the_collector_reads_them_as_such() {
         let mut pairs = changed(&[pair("a", text(value))], vec![convert]);
         pairs.remove(0).value.unwrap().value.unwrap()
     };
-    for (value, int) in [("12", Some(12)), ("+7", Some(7)), ("-0", Some(0)), ("1.0", None), (" 1", None), ("", None)] {
+    for (value, int) in
+        [("12", Some(12)), ("+7", Some(7)), ("-0", Some(0)), ("1.0", None), (" 1", None), ("", None)]
+    {
         let expected = int.map_or(Any::StringValue(value.to_owned()), Any::IntValue);
         assert_eq!(converted(value, ConvertedType::Int), expected, "{value}");
     }
