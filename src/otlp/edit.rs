@@ -88,7 +88,7 @@ struct Chosen<'s> {
     exclude: Option<&'s Selection>,
 }
 
-impl<'s> Chosen<'s> {
+impl Chosen<'_> {
     /// What is left to ask of the records below, where `holds` is asked; `None` if none of them is meant, as far as that
     /// can be told by what is included.
     fn below(self, holds: impl Fn(&Selection) -> bool) -> Option<Self> {
@@ -221,6 +221,6 @@ impl<'a> EditWalk<'a> {
     fn within(&mut self, field: &Field<'a>, bytes: &'a [u8], change: impl FnOnce(&mut Self)) {
         let open = self.splices.open(field, bytes);
         change(self);
-        self.splices.close(open);
+        self.splices.close(&open);
     }
 }

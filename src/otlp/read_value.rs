@@ -73,12 +73,11 @@ impl<'a> ReadValue<'a> {
 
     fn put_json(&self, out: &mut String) -> Option<()> {
         match *self {
-            Self::Empty => out.push_str("null"),
+            // As in Go, no bytes are nothing.
+            Self::Empty | Self::Bytes(&[]) => out.push_str("null"),
             Self::Text(text) => put_json_text(text, out),
             Self::Double(number) if !number.is_finite() => return None,
             Self::Bool(_) | Self::Int(_) | Self::Double(_) => out.push_str(&self.text()),
-            // As in Go, no bytes are nothing.
-            Self::Bytes(&[]) => out.push_str("null"),
             Self::Bytes(bytes) => put_json_text(&STANDARD.encode(bytes), out),
             Self::List(bytes) => {
                 out.push('[');

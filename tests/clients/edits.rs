@@ -184,7 +184,7 @@ impl Decoded {
         self.each_list(&mut |attributes| {
             for pair in &mut *attributes {
                 let sum: usize = pair.key.bytes().map(usize::from).sum();
-                pair.key = KEYS[sum % KEYS.len()].to_owned();
+                KEYS[sum % KEYS.len()].clone_into(&mut pair.key);
             }
             attributes.sort_by(|one, other| one.key.cmp(&other.key));
             attributes.dedup_by(|one, other| one.key == other.key);

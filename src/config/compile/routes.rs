@@ -40,7 +40,7 @@ pub(super) fn compile(
     let mut lines: HashMap<String, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let node = all.item(index).unwrap_or(all);
-        let spec = one(index, route, (exporters, receivers), processors, &positions, node, written, context);
+        let spec = one(index, route, (exporters, receivers, processors), &positions, node, written, context);
         if let Some(first) = lines.get(&spec.name) {
             let line = context.line_of(*first);
             context
@@ -115,8 +115,7 @@ impl<'a> Earlier<'a> {
 fn one(
     index: usize,
     route: &Route,
-    (exporters, known): (&Named<Exporter>, &Named<Receiver>),
-    processors: &Processors<'_>,
+    (exporters, known, processors): (&Named<Exporter>, &Named<Receiver>, &Processors<'_>),
     positions: &Positions<'_>,
     node: &Node,
     written: &Node,

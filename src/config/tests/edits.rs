@@ -126,10 +126,13 @@ fn a_processor_that_is_not_there_is_an_error_with_the_nearest_name() {
 #[test]
 fn what_can_not_be_asked_of_a_routes_signals_is_an_error() {
     for (rest, expected) in [
-        ("include: { match_type: strict, services: [a] }", "asks for `services`, which logs don't have"),
+        (
+            "include: { match_type: strict, services: [a] }",
+            "asks for `services`, which can't be asked of logs",
+        ),
         (
             "exclude: { match_type: strict, metric_names: [a] }",
-            "asks for `metric_names`, which logs don't have",
+            "asks for `metric_names`, which can't be asked of logs",
         ),
         ("include: { match_type: strict, log_bodies: [a], span_names: [b] }", "asks for `span_names`"),
         ("include: { services: [a] }", "this does not say how it is compared"),
@@ -156,7 +159,9 @@ fn what_can_not_be_asked_of_a_routes_signals_is_an_error() {
         "  attributes: { actions: [{ key: a, action: delete }], include: { match_type: strict, resources: [{ key: a }] } }",
     ));
     assert!(
-        all[0].contains("asks for `resources`, which metrics don't have (write `signals: [traces, logs]`"),
+        all[0].contains(
+            "asks for `resources`, which can't be asked of metrics (write `signals: [traces, logs]`"
+        ),
         "{all:?}"
     );
     assert_eq!(

@@ -33,7 +33,6 @@ struct Held<'a> {
 }
 
 /// What has become of an attribute.
-#[derive(Clone)]
 enum State {
     Untouched,
     /// It has the encoded value that stands there in [`AttributeSet::made`].
@@ -103,17 +102,15 @@ impl<'a> AttributeSet<'a> {
             ValueSource::Text(at) => Some(self.put(NewValue::text(texts.get(*at)?).encoded())),
             ValueSource::Attribute(key) => {
                 let at = self.first(key.as_bytes())?;
-                match self.held[at].state.clone() {
-                    State::Made(range) => Some(range),
-                    _ => {
-                        let from = self.made.len();
-                        // Several values merge, as those of any message do.
-                        for value in values(self.held[at].pair) {
-                            self.made.extend_from_slice(value);
-                        }
-                        Some(from..self.made.len())
-                    }
+                if let State::Made(range) = &self.held[at].state {
+                    return Some(range.clone());
                 }
+                let from = self.made.len();
+                // Several values merge, as those of any message do.
+                for value in values(self.held[at].pair) {
+                    self.made.extend_from_slice(value);
+                }
+                Some(from..self.made.len())
             }
         }
     }

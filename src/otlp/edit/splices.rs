@@ -62,7 +62,7 @@ impl<'a> Splices<'a> {
     }
 
     /// Ends with what is within that field: its length then says how much is left there.
-    pub(super) fn close(&mut self, field: OpenField<'_>) {
+    pub(super) fn close(&mut self, field: &OpenField<'_>) {
         let growth = self.growth - field.growth;
         if self.list.len() == field.place + 1 {
             self.list.pop();

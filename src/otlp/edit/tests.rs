@@ -199,8 +199,8 @@ fn act(action: &EditAction, attributes: &mut Vec<KeyValue>, texts: &[String]) {
                     }
                 };
                 let hash = ring::digest::digest(&ring::digest::SHA256, &bytes);
-                let digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-                pair.value = Some(text(&digits));
+                let digits: Vec<String> = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                pair.value = Some(text(&digits.concat()));
             }
         }
         EditAction::Convert { key, to } => {
@@ -270,7 +270,7 @@ fn is_named(keys: &EditKeys, key: &str) -> bool {
     keys.key.as_deref() == Some(key) || keys.pattern.as_ref().is_some_and(|pattern| pattern.is_match(key))
 }
 
-fn passes(test: &Option<TextTest>, text: &str) -> bool {
+fn passes(test: Option<&TextTest>, text: &str) -> bool {
     match test {
         None => true,
         Some(TextTest::Strict(texts)) => texts.iter().any(|known| known == text),
@@ -300,35 +300,38 @@ fn holds(selection: &Selection, resource: &[KeyValue], seen: &Seen<'_>) -> bool 
         })
     };
     let service = get(resource, "service.name").map_or("<nil-service-name>".to_owned(), as_text);
-    if !passes(&selection.services, &service) || !all(&selection.resources, resource) {
+    if !passes(selection.services.as_ref(), &service) || !all(&selection.resources, resource) {
         return false;
     }
-    let of_scope = |scope: &Option<&InstrumentationScope>| {
+    let of_scope = |scope: Option<&InstrumentationScope>| {
         let (name, version) = scope.map_or(("", ""), |scope| (&scope.name, &scope.version));
         selection
             .libraries
             .iter()
-            .all(|library| passes(&Some(library.name.clone()), name) && passes(&library.version, version))
+            .all(|library| passes(Some(&library.name), name) && passes(library.version.as_ref(), version))
     };
     match seen {
         Seen::Span(scope, span) | Seen::InSpan(scope, span) => {
-            of_scope(scope)
-                && passes(&selection.span_names, &span.name)
-                && passes(&selection.span_kinds, SPAN_KINDS[span.kind as usize])
+            of_scope(*scope)
+                && passes(selection.span_names.as_ref(), &span.name)
+                && passes(selection.span_kinds.as_ref(), SPAN_KINDS[span.kind as usize])
                 && all(&selection.attributes, &span.attributes)
         }
         Seen::LogRecord(scope, record) => {
             let body = record.body.clone().unwrap_or_default().encode_to_vec();
-            of_scope(scope)
-                && passes(&selection.log_bodies, &super::super::read_value::ReadValue::of(&body).text())
-                && passes(&selection.log_severity_texts, &record.severity_text)
+            of_scope(*scope)
+                && passes(
+                    selection.log_bodies.as_ref(),
+                    &super::super::read_value::ReadValue::of(&body).text(),
+                )
+                && passes(selection.log_severity_texts.as_ref(), &record.severity_text)
                 && selection.log_severity_number.is_none_or(|test| match record.severity_number {
                     0 => test.match_undefined,
                     number => number >= test.min,
                 })
                 && all(&selection.attributes, &record.attributes)
         }
-        Seen::DataPoint(metric) => passes(&selection.metric_names, &metric.name),
+        Seen::DataPoint(metric) => passes(selection.metric_names.as_ref(), &metric.name),
     }
 }
 
@@ -520,7 +523,9 @@ proptest! {
             let signal = entry.signal();
             let mut request = Vec::new();
             put_delimited(&mut request, 1, &entry.encoded());
-            damage.iter().for_each(|damage| damage.apply(&mut request));
+            for damage in &damage {
+                damage.apply(&mut request);
+            }
             let Ok(split) = super::super::split(signal, &request) else { continue };
             for entry in split.entries {
                 let Some(edited) = edit.apply(signal, &entry.bytes, &texts()) else { continue };
