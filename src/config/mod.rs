@@ -14,6 +14,7 @@ mod node;
 mod pipelines;
 mod problem;
 mod processors;
+mod re2;
 mod reference;
 mod row_text;
 mod rows;
