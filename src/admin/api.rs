@@ -212,6 +212,7 @@ pub(super) fn config(router: &Router) -> Value {
         })),
         "warnings": report.warnings,
         "config": report.redacted,
+        "presets": report.presets,
     })
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::config_file::{ConfigArgs, SecretsArgs};
 use super::entry_routes::EntryRoutes;
-use crate::config::{self, Compiled, RowCheck, Secrets, Source};
+use crate::config::{self, Compiled, FilledPreset, RowCheck, Secrets, Source};
 use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
@@ -162,6 +162,8 @@ struct Explanation {
     routes: EntryRoutes,
     /// Of each exporter.
     transports: Vec<Transport>,
+    /// What was filled in at some of them.
+    presets: Vec<FilledPreset>,
     /// Whose every entry is, if that was said.
     tenant: Option<String>,
     receiver: Option<String>,
@@ -186,7 +188,8 @@ impl Explanation {
             .collect::<io::Result<_>>()?;
         let routes = EntryRoutes { routes, exporters, table };
         let (tenant, receiver) = (args.tenant.clone(), args.receiver.clone());
-        Ok(Self { signal, field, routes, transports, tenant, receiver })
+        let presets = compiled.presets;
+        Ok(Self { signal, field, routes, transports, presets, tenant, receiver })
     }
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -239,8 +242,11 @@ impl Explanation {
                     }
                     Err(error) => format!("rejected: {error}"),
                 };
-                let line =
+                let mut line =
                     format!("  route `{route}`: stream `{key}` of exporter `{name}`\n    {destination}");
+                if let Some(preset) = self.presets.iter().find(|preset| *preset.exporter == **name) {
+                    line.push_str(&format!("\n{preset}").replace('\n', "\n    "));
+                }
                 lines.borrow_mut().push(line);
             },
             |route, why| {

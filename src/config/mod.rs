@@ -10,6 +10,7 @@ mod compile;
 mod machine;
 mod model;
 mod node;
+mod presets;
 mod problem;
 mod processors;
 mod reference;
@@ -37,6 +38,7 @@ use crate::route::{RouteSpec, Unrouted};
 use crate::tenants::{TableSettings, Tenant};
 
 pub(crate) use compile::{TENANT_IDS, is_tenant_id};
+pub use presets::{FilledPreset, preset_reference};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use row_text::{RowText, UnwritableRow};
@@ -129,6 +131,8 @@ pub struct Compiled {
     pub warnings: Vec<Problem>,
     /// The YAML as written, before substitution, secrets replaced by `[redacted]`.
     pub redacted: serde_json::Value,
+    /// What presets have filled in, in the order of the exporters.
+    pub presets: Vec<FilledPreset>,
     /// Every file that was read: the configuration, and those of `${file:}`.
     pub files: Vec<PathBuf>,
     /// [`fingerprint`] of `files`.
@@ -275,6 +279,7 @@ fn read(
     report.show(&sight);
     let redacted = sight.redacted;
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
+    let presets = presets::fill_in(&mut root, &mut report);
     processors::check(&root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     // Of the file that the table of tenants is in.
@@ -331,6 +336,7 @@ fn read(
         shutdown_timeout: parts.shutdown_timeout,
         warnings: list,
         redacted,
+        presets,
         files,
         hash,
     })

@@ -8,6 +8,7 @@ mod examples;
 mod exporter_auth;
 mod exporters;
 mod extensions;
+mod presets;
 mod problems;
 mod processors;
 mod receivers;
