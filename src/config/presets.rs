@@ -7,6 +7,7 @@
 mod fill_in;
 mod reference;
 
+use crate::config::model::Size;
 use crate::otlp::Signal;
 use Signal::{Logs, Metrics, Traces};
 
@@ -30,8 +31,8 @@ pub(super) struct Preset {
     pub(super) stream: PresetStream,
     /// Headers that it asks for, and what each is; what a preset fills in is not among those that a user has to write.
     pub(super) needs: &'static [(&'static str, &'static str)],
-    /// The largest request that it takes, in bytes.
-    pub(super) largest: Option<u64>,
+    /// The size of the largest request that it takes.
+    pub(super) largest: Option<&'static str>,
     /// For the documentation: what else is to be known.
     pub(super) note: &'static str,
     /// Where all this is from.
@@ -92,6 +93,14 @@ impl CredentialScheme {
             Self::Bearer => "Bearer ",
             Self::Basic => "Basic ",
         }
+    }
+}
+
+impl Preset {
+    /// Bytes of the largest request that it takes.
+    pub(super) fn largest_in_bytes(&self) -> Option<u64> {
+        let size = self.largest?.parse::<Size>();
+        Some(size.expect("a test reads what is in the table").0)
     }
 }
 
@@ -178,7 +187,7 @@ pub(super) const PRESETS: &[Preset] = &[
         credential: Some(PresetCredential { what: "access token", ..BEARER }),
         stream: PresetStream { attribute: Some("s2.stream"), headers: &[], valid: None },
         needs: &[],
-        largest: Some(1 << 20),
+        largest: Some("1MiB"),
         note: "the basin needs create-stream-on-append for streams to appear by themselves; what is tried again after 408 or \
                500 may arrive twice",
         sources: &["https://s2.dev/docs/integrations/otlp"],
@@ -202,7 +211,7 @@ pub(super) const PRESETS: &[Preset] = &[
             valid: Some(HIGHLIGHT_PROJECT),
         },
         needs: &[],
-        largest: Some(20 << 20),
+        largest: Some("20MiB"),
         note: "answers 200 to what it drops, such as data of a project that it does not know",
         sources: &[
             "https://www.highlight.io/docs/getting-started/native-opentelemetry/overview",
@@ -228,7 +237,7 @@ pub(super) const PRESETS: &[Preset] = &[
         credential: Some(PresetCredential { what: "source token", ..BEARER }),
         stream: NO_STREAM,
         needs: &[],
-        largest: Some(10 << 20),
+        largest: Some("10MiB"),
         note: "the token says which source it is",
         sources: &[
             "https://betterstack.com/docs/logs/open-telemetry/",
@@ -409,7 +418,7 @@ pub(super) const PRESETS: &[Preset] = &[
         }),
         stream: NO_STREAM,
         needs: &[],
-        largest: Some(1_000_000),
+        largest: Some("1MB"),
         note: "the key says which account it is",
         sources: &[
             "https://docs.newrelic.com/docs/opentelemetry/best-practices/opentelemetry-otlp/",

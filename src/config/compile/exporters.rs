@@ -205,9 +205,11 @@ fn check_preset(
         }
         return;
     };
-    if let Some(largest) = preset.largest.filter(|largest| settings.queue.batch.max_size as u64 > *largest) {
+    let is_larger = |largest| settings.queue.batch.max_size as u64 > largest;
+    if let Some(largest) = preset.largest
+        && preset.largest_in_bytes().is_some_and(is_larger)
+    {
         let span = node.near(&["sending_queue", "batch", "max_size"]).span;
-        let largest = model::Size(largest);
         context
             .report
             .warn(span, format!("{} takes no request above {largest}", preset.upstream))

@@ -70,14 +70,10 @@ fn options(preset: &Preset) -> String {
 
 fn notes(preset: &Preset) -> Vec<String> {
     let valid = preset.stream.valid.map(|(_, description)| description.to_owned());
-    let largest = preset.largest.map(|largest| format!("it takes no request above {}", size(largest)));
+    let largest = preset.largest.map(|largest| format!("it takes no request above {largest}"));
     let needs = preset.needs.iter().map(|(name, what)| format!("it needs the header `{name}`, {what}"));
     let note = Some(preset.note.to_owned()).filter(|note| !note.is_empty());
     valid.into_iter().chain(largest).chain(needs).chain(note).collect()
-}
-
-fn size(bytes: u64) -> String {
-    crate::config::model::Size(bytes).to_string()
 }
 
 fn sources(preset: &Preset) -> String {

@@ -379,7 +379,7 @@ fn mistakes_with_presets_say_what_to_write() {
         (
             "otlp_http",
             "preset: new_relic\ntoken: s3cret\nsending_queue: { batch: { max_size: 2MiB } }",
-            "6:41 warning: New Relic takes no request above 1000000 (write at most `max_size: 1000000`)",
+            "6:41 warning: New Relic takes no request above 1MB (write at most `max_size: 1MB`)",
         ),
         (
             "otlp_http",
@@ -394,7 +394,7 @@ fn mistakes_with_presets_say_what_to_write() {
         (
             "otlp_http",
             "endpoint: https://a.example\nvalid_key: { regex: \"(\" }",
-            "5:24 error: `(` is not a regular expression",
+            "5:25 error: `[redacted]` is not a regular expression",
         ),
         (
             "otlp_http",
