@@ -14,6 +14,7 @@ mod collector;
 mod collectors;
 mod curl;
 mod expected;
+mod guides;
 mod recordings;
 mod sdk;
 mod sdks;

@@ -3,6 +3,8 @@
 //! That is done behind the substitution, so that what is secret is at hand, and before the check of every key, which looks
 //! at what is filled in as at all else.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
@@ -222,7 +224,7 @@ impl Filling<'_> {
                 return None;
             }
             token.text = BASE64.encode(&token.text);
-            token.literal = vec![0..token.text.len()];
+            token.literal = std::iter::once(0..token.text.len()).collect();
         }
         token.text.insert_str(0, prefix);
         for literal in &mut token.literal {
@@ -259,11 +261,11 @@ impl Filling<'_> {
         }
         let is_checked = stream.valid.is_some() && !is_written(self.exporter.get("valid_key"));
         if let Some(attribute) = stream.attribute {
-            let problem = if keys.is_absent || keys.is_of_another {
+            let problem = if keys.has(RouteKey::Absent) || keys.has(RouteKey::OfAnother) {
                 format!(
                     "{upstream} takes the stream from the resource attribute `{attribute}`, and a route that sends there has another key"
                 )
-            } else if keys.has_parts && is_checked {
+            } else if keys.has(RouteKey::Parts) && is_checked {
                 format!("the parts of a key are not checked for what {upstream} takes")
             } else {
                 return;
@@ -272,9 +274,9 @@ impl Filling<'_> {
                 .warn(self.span, problem)
                 .help(format!("write `key: {attribute}` in each route that sends there"));
         } else if let Some(name) = left_out {
-            let (problem, part) = if keys.has_parts {
+            let (problem, part) = if keys.has(RouteKey::Parts) {
                 ("a key of a route that sends there has parts", "{{ key.NAME }}")
-            } else if keys.is_absent && keys.is_there {
+            } else if keys.has(RouteKey::Absent) && keys.has(RouteKey::OneText) {
                 ("a route that sends there has no key", "{{ key }}")
             } else {
                 return;
@@ -316,16 +318,19 @@ impl Filling<'_> {
 }
 
 /// The keys of the routes that send to an exporter.
-#[derive(Default)]
-struct RouteKeys {
-    /// A route has one.
-    is_there: bool,
-    /// A route has none.
-    is_absent: bool,
-    /// One has several parts.
-    has_parts: bool,
-    /// One does not read the attribute that the upstream reads.
-    is_of_another: bool,
+struct RouteKeys(BTreeSet<RouteKey>);
+
+/// What a route's key is to an upstream.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum RouteKey {
+    /// There is none.
+    Absent,
+    /// One text, of which the upstream makes its stream.
+    OneText,
+    /// Several parts.
+    Parts,
+    /// It does not read the attribute that the upstream reads.
+    OfAnother,
 }
 
 impl RouteKeys {
@@ -336,38 +341,36 @@ impl RouteKeys {
                 .get("exporters")
                 .is_some_and(|list| list.mentions().iter().any(|name| name.name == exporter))
         };
-        let mut keys = Self::default();
-        let mut found = false;
-        for route in routes().filter(names_it) {
-            found = true;
-            keys.add(route, preset);
-        }
+        let key = |route: &Node| RouteKey::of(route, preset);
+        let mut keys: BTreeSet<RouteKey> = routes().filter(names_it).map(key).collect();
         // Rows of tenants may name it, whichever route takes their entries.
-        if !found && root.get("tenants").is_some() {
-            routes().for_each(|route| keys.add(route, preset));
+        if keys.is_empty() && root.get("tenants").is_some() {
+            keys = routes().map(key).collect();
         }
-        keys
+        Self(keys)
     }
 
-    fn add(&mut self, route: &Node, preset: &Preset) {
-        /// The keys of a map that is one attribute of a record or else of the resource, rather than parts.
-        const PLACES: [&str; 2] = ["record", "resource"];
-        let Some(key) = route.get("key").filter(|key| !key.is_null()) else {
-            self.is_absent = true;
-            return;
-        };
-        self.is_there = true;
-        let entries = key.entries();
-        self.has_parts |=
-            !entries.is_empty() && !entries.iter().all(|entry| PLACES.contains(&entry.key.as_str()));
-        if let Some(attribute) = preset.stream.attribute {
-            self.is_of_another |= !reads(key, attribute);
-        }
+    fn has(&self, key: RouteKey) -> bool {
+        self.0.contains(&key)
     }
 
     /// Whether each is one text, of which the upstream makes its stream.
     fn are_one_text(&self) -> bool {
-        self.is_there && !self.is_absent && !self.has_parts && !self.is_of_another
+        self.has(RouteKey::OneText) && self.0.len() == 1
+    }
+}
+
+impl RouteKey {
+    fn of(route: &Node, preset: &Preset) -> Self {
+        /// The keys of a map that is one attribute of a record or else of the resource, rather than parts.
+        const PLACES: [&str; 2] = ["record", "resource"];
+        let Some(key) = route.get("key").filter(|key| !key.is_null()) else { return Self::Absent };
+        let is_part = |entry: &Entry| !PLACES.contains(&entry.key.as_str());
+        match preset.stream.attribute {
+            Some(attribute) if !reads(key, attribute) => Self::OfAnother,
+            _ if key.entries().iter().any(is_part) => Self::Parts,
+            _ => Self::OneText,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `preset`: what is filled in, what is written beside it, and what is said of both.
 
+use std::fmt::Write as _;
+
 use http::header::AUTHORIZATION;
 
 use super::*;
@@ -64,7 +66,7 @@ fn ways() -> Vec<(&'static Preset, &'static PresetAccess, &'static str, String)>
             let Some(access) = access else { continue };
             let mut lines = format!("preset: {}\n", preset.name);
             if access.default.is_none() {
-                lines.push_str(&format!("endpoint: {}\n", access.example.to_lowercase()));
+                writeln!(lines, "endpoint: {}", access.example.to_lowercase()).unwrap();
             }
             if preset.credential.is_some() {
                 lines.push_str("token: user:s3cret\n");
@@ -180,7 +182,9 @@ fn a_token_may_be_a_template_and_what_is_substituted_into_it_is_none() {
         .find(|(name, _)| name == AUTHORIZATION)
         .cloned()
         .unwrap();
-    let expected = Template::parse_around("Bearer {{ tenant.other }}-{{ tenant.token }}", &[7..25]).unwrap();
+    let substituted = std::slice::from_ref(&(7..25));
+    let expected =
+        Template::parse_around("Bearer {{ tenant.other }}-{{ tenant.token }}", substituted).unwrap();
     assert_eq!(value.0, expected);
 }
 
@@ -273,7 +277,7 @@ fn an_upstream_that_reads_an_attribute_gets_a_key_of_it() {
         (compiled.exporters[0].1.valid_key.is_some(), warned)
     };
     assert_eq!(of("highlight.project_id"), (true, Vec::new()));
-    assert_eq!(of("\"{{ resource['highlight.project_id'] }}\"").0, true);
+    assert!(of("\"{{ resource['highlight.project_id'] }}\"").0);
     for key in ["", "service.name"] {
         let expected = "Highlight takes the stream from the resource attribute `highlight.project_id`, and a route that sends there \
                         has another key";
