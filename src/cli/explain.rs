@@ -1,5 +1,7 @@
 //! `sluice explain`: what would become of a captured payload, entry by entry, and why.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -112,6 +114,7 @@ pub fn explain(
     if split.entries.is_empty() && split.cuts.is_empty() {
         writeln!(out, "the request is empty: it would be answered 200 and go nowhere")?;
     }
+    explanation.presets(out)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -164,6 +167,8 @@ struct Explanation {
     transports: Vec<Transport>,
     /// What was filled in at some of them.
     presets: Vec<FilledPreset>,
+    /// The exporters that an entry goes to, by their positions.
+    reached: RefCell<BTreeSet<usize>>,
     /// Whose every entry is, if that was said.
     tenant: Option<String>,
     receiver: Option<String>,
@@ -189,7 +194,20 @@ impl Explanation {
         let routes = EntryRoutes { routes, exporters, table };
         let (tenant, receiver) = (args.tenant.clone(), args.receiver.clone());
         let presets = compiled.presets;
-        Ok(Self { signal, field, routes, transports, presets, tenant, receiver })
+        let reached = RefCell::default();
+        Ok(Self { signal, field, routes, transports, presets, reached, tenant, receiver })
+    }
+
+    /// What presets have filled in at the exporters that entries go to.
+    fn presets(&self, out: &mut dyn Write) -> io::Result<()> {
+        for exporter in self.reached.borrow().iter() {
+            let name = &self.routes.exporters[*exporter];
+            if let Some(preset) = self.presets.iter().find(|preset| *preset.exporter == **name) {
+                let filled = preset.to_string().replace('\n', "\n  ");
+                writeln!(out, "exporter `{name}`\n  {filled}")?;
+            }
+        }
+        Ok(())
     }
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -222,7 +240,7 @@ impl Explanation {
             not_taken => return writeln!(out, "  not taken: {not_taken}"),
         };
         // Lines in the order in which the routes were asked, whether they took the entry or not.
-        let lines = std::cell::RefCell::new(Vec::new());
+        let lines = RefCell::new(Vec::new());
         let routes = &self.routes.routes;
         let routed = self.routes.route(
             self.signal,
@@ -242,12 +260,10 @@ impl Explanation {
                     }
                     Err(error) => format!("rejected: {error}"),
                 };
-                let mut line =
+                let line =
                     format!("  route `{route}`: stream `{key}` of exporter `{name}`\n    {destination}");
-                if let Some(preset) = self.presets.iter().find(|preset| *preset.exporter == **name) {
-                    line.push_str(&format!("\n{preset}").replace('\n', "\n    "));
-                }
                 lines.borrow_mut().push(line);
+                self.reached.borrow_mut().insert(hit.exporter);
             },
             |route, why| {
                 let line = format!("  route `{}` does not take it: {}", routes.name(route), why());

@@ -512,7 +512,7 @@ pub(super) const PRESETS: &[Preset] = &[
             headers: &[("X-P-Stream", "{{ key }}"), ("X-P-Log-Source", "otel-{{ signal }}")],
             valid: None,
         },
-        needs: &[("X-P-Stream", "the name of the stream"), ("X-P-Log-Source", "`otel-{{ signal }}`")],
+        needs: &[("X-P-Stream", "the name of the stream")],
         largest: None,
         note: "",
         sources: &["https://www.parseable.com/docs/OpenTelemetry/logs"],

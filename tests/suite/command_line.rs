@@ -207,13 +207,14 @@ async fn explain_shows_what_a_preset_fills_in_and_which_keys_its_upstream_does_n
     for expected in [
         "    https://my-basin.b.s2.dev/otlp/v1/logs\n",
         "    authorization: [redacted]\n",
-        "    preset `s2` fills in:\n      endpoint: …/otlp\n      sending_queue.num_consumers: 1\n",
-        "      statuses.409: { dead_letter: 10m }\n      statuses.412: dead_letter\n      headers.Authorization: Bearer [redacted]\n",
-        "    preset `highlight` fills in:\n      endpoint: https://otel.highlight.io:4317\n      valid_key: a project's id is a number",
+        "exporter `otlp_http/s2`\n  preset `s2` fills in:\n    endpoint: …/otlp\n    sending_queue.num_consumers: 1\n",
+        "    statuses.409: { dead_letter: 10m }\n    statuses.412: dead_letter\n    headers.Authorization: Bearer [redacted]\n",
+        "  preset `highlight` fills in:\n    endpoint: https://otel.highlight.io:4317\n    valid_key: a project's id is a number",
         "    rejected: the upstream does not take the key `no id`: a project's id is a number from 1 to 2147483647",
     ] {
         assert!(ended.out.contains(expected), "{expected}: {}", ended.out);
     }
+    assert_eq!(ended.out.matches("fills in:").count(), 2, "each once: {}", ended.out);
     assert!(!ended.out.contains("hunter2"), "{}", ended.out);
 }
 

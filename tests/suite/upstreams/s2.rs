@@ -50,6 +50,17 @@ async fn every_signal_of_every_stream_arrives_in_order() {
 }
 
 #[tokio::test]
+async fn s2_takes_json_if_that_is_written() {
+    let s2 = S2::start(&BASINS).await;
+    let sluice = start(&s2, &["encoding: json"]).await;
+    for signal in [Signal::Traces, Signal::Logs] {
+        send(&sluice, signal, &[(KEY, "a")], &["x"]).await;
+    }
+    s2.records(2).await;
+    assert!(s2.asked().iter().all(|asked| asked.headers["content-type"] == "application/json"));
+}
+
+#[tokio::test]
 async fn much_at_once_arrives_in_appends_that_s2_takes() {
     let s2 = S2::start(&BASINS).await;
     let sluice = start(&s2, &[]).await;
