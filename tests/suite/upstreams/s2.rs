@@ -1,8 +1,9 @@
 //! `preset: s2`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sluice::otlp::Signal;
+use tokio::time::Instant;
 
 use super::{QUICK, send, texts};
 use crate::support::letters::wait_for_letters;

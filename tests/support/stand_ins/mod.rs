@@ -238,23 +238,18 @@ impl Delivery {
             asked.headers.get(name).map_or("", |value| value.to_str().expect("headers are text"))
         };
         let path = asked.path.as_str();
-        let (signal, body, encoding, is_json) = match Signal::from_method(path) {
-            Some(signal) => {
-                let (flag, message) =
-                    asked.body.split_at_checked(5).ok_or(Refusal::new(400, "no message"))?;
-                let encoding = if flag[0] == 1 { header("grpc-encoding") } else { "" };
-                (signal, message, encoding, false)
+        let (signal, body, encoding, is_json) = if let Some(signal) = Signal::from_method(path) {
+            let framed = asked.body.split_at_checked(5);
+            let (frame, message) = framed.ok_or(Refusal::new(400, "no message"))?;
+            (signal, message, if frame[0] == 1 { header("grpc-encoding") } else { "" }, false)
+        } else {
+            let signal = Signal::ALL.into_iter().find(|signal| path.ends_with(signal.path()));
+            let signal = signal.ok_or(Refusal::new(404, "no such path"))?;
+            let media_type = header("content-type");
+            if ![JSON, PROTOBUF].contains(&media_type) {
+                return Err(Refusal::new(415, "neither protobuf nor JSON"));
             }
-            None => {
-                let signal = Signal::ALL.into_iter().find(|signal| path.ends_with(signal.path()));
-                let signal = signal.ok_or(Refusal::new(404, "no such path"))?;
-                let is_json = match header("content-type") {
-                    JSON => true,
-                    PROTOBUF => false,
-                    _ => return Err(Refusal::new(415, "neither protobuf nor JSON")),
-                };
-                (signal, &*asked.body, header("content-encoding"), is_json)
-            }
+            (signal, &*asked.body, header("content-encoding"), media_type == JSON)
         };
         let plain = exported::decompressed(encoding, body).ok_or(Refusal::new(415, "not compressed so"))?;
         let exported = Exported::read(signal, &plain, is_json).ok_or(Refusal::new(400, "no request"))?;

@@ -20,7 +20,9 @@ impl S2 {
     /// for the hosts of basins.
     pub async fn start(basins: &[(&str, &str)]) -> StandIn<Self> {
         let s2 = Self::default();
-        basins.iter().for_each(|(basin, token)| s2.allow(basin, token));
+        for (basin, token) in basins {
+            s2.allow(basin, token);
+        }
         StandIn::start(s2).await
     }
 
