@@ -13,6 +13,7 @@ use super::{CredentialScheme, Preset, PresetAccess, PresetCredential};
 use crate::config::node::{self, Entry, Node, Origin, Scalar, Value};
 use crate::config::problem::{Report, Span};
 use crate::config::secrets::REDACTED;
+use crate::config::substitute::PLACEHOLDER;
 use crate::config::{compile, model};
 use crate::glob::Glob;
 use crate::route::Template;
@@ -130,11 +131,13 @@ impl Filling<'_> {
         let is_fixed = is_known && !host.contains("{{");
         let is_theirs = access.hosts.iter().any(|glob| Glob::new(glob).matches(&host));
         let path = path.trim_end_matches('/').to_owned();
-        if path.is_empty() && !access.path.is_empty() {
+        // What stands for an endpoint as a whole is replaced by another one that can be looked at.
+        let is_there = scalar.text != PLACEHOLDER;
+        if path.is_empty() && !access.path.is_empty() && is_there {
             let base = scalar.text.trim_end_matches('/').len();
             scalar.text.truncate(base);
             for literal in &mut scalar.literal {
-                literal.end = literal.end.min(base);
+                *literal = literal.start.min(base)..literal.end.min(base);
             }
             scalar.text.push_str(access.path);
             self.filled_in

@@ -252,6 +252,27 @@ fn the_path_of_an_endpoint_is_added_where_none_is_written() {
 }
 
 #[test]
+fn an_endpoint_from_elsewhere_gets_its_path_and_may_be_missing_where_no_secret_is_needed() {
+    let text =
+        keyed("otlp_http", "preset: loki\nendpoint: \"${env:LOKI}${env:SLASH}\"", "a, signals: [logs]");
+    let env = |name: &str| Some(if name == "LOKI" { "http://loki:3100" } else { "//" }.to_owned());
+    let compiled = load_with(&text, &env).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(urls(&compiled.exporters[0].1), ["http://loki:3100/otlp/v1/logs"]);
+
+    for endpoint in ["${env:LOKI}", "https://${env:HOST}", "https://${env:BASIN}.b.s2.dev"] {
+        let preset = if endpoint.contains("BASIN") { "s2" } else { "loki" };
+        let lines = format!("preset: {preset}\nendpoint: \"{endpoint}\"");
+        let text = keyed("otlp_http", &lines, "s2.stream, signals: [logs]");
+        let (env, memory) = (&|_: &str| None, Some(MEMORY));
+        let surroundings = Surroundings { env, secrets: Secrets::Optional, rows: RowCheck::Alone, memory };
+        let compiled = read(&text, "config.yaml", Files::default(), &surroundings);
+        let compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
+        let hosts = |warning: &&crate::config::Problem| warning.message.contains("host");
+        assert_eq!(compiled.warnings.iter().find(hosts), None, "{endpoint}");
+    }
+}
+
+#[test]
 fn what_names_a_stream_is_filled_in_where_each_route_has_a_key_of_one_text() {
     let loki = "preset: loki\nendpoint: http://loki:3100";
     let of = |key: &str| {
