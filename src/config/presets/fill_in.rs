@@ -216,18 +216,26 @@ impl Filling<'_> {
     }
 
     /// The header's value that carries the credential.
-    fn header_value(&mut self, credential: PresetCredential, token: Scalar, span: Span) -> Option<Scalar> {
+    fn header_value(
+        &mut self,
+        credential: PresetCredential,
+        mut token: Scalar,
+        span: Span,
+    ) -> Option<Scalar> {
         let prefix = credential.scheme.prefix();
-        let mut token = token;
-        if credential.scheme == CredentialScheme::Basic && outside_templates(&token.text).contains(':') {
-            if token.text.contains("{{") {
+        if credential.scheme == CredentialScheme::Basic {
+            let template = Template::parse_around(&token.text, &token.literal);
+            let is_template = template.is_ok_and(|template| template.as_text().is_none());
+            if is_template && outside_templates(&token.text).contains(':') {
                 self.report
                     .error(span, "user and password that are templates can't be written in Base64")
                     .help("keep what stands behind `Basic ` in the tenant's row: `token: \"{{ tenant.basic }}\"`");
                 return None;
             }
-            token.text = BASE64.encode(&token.text);
-            token.literal = std::iter::once(0..token.text.len()).collect();
+            if !is_template && token.text.contains(':') {
+                token.text = BASE64.encode(&token.text);
+                token.literal = std::iter::once(0..token.text.len()).collect();
+            }
         }
         token.text.insert_str(0, prefix);
         for literal in &mut token.literal {
@@ -237,23 +245,18 @@ impl Filling<'_> {
         Some(token)
     }
 
-    /// What tells streams apart at the upstream, by the keys of the routes.
+    /// What tells streams apart at the upstream, where the keys of the routes are what it makes its streams of.
     fn stream(&mut self, keys: &RouteKeys) {
         let stream = &self.preset.stream;
-        let (upstream, mut left_out) = (self.preset.upstream, None);
         let mut is_key_sent = stream.headers.is_empty();
         for (name, value) in stream.headers {
             let reads_key = value.contains("{{ key");
-            if header(self.exporter, name).is_some() {
-                continue;
+            if header(self.exporter, name).is_none() && (!reads_key || keys.are_one_text()) {
+                is_key_sent |= reads_key;
+                self.header(name, parsed(&format!("\"{value}\""), self.span));
+                self.filled_in
+                    .push(FilledOption { key: format!("headers.{name}"), value: (*value).to_owned() });
             }
-            if reads_key && !keys.are_one_text() {
-                left_out = left_out.or(Some(name));
-                continue;
-            }
-            is_key_sent |= reads_key;
-            self.header(name, parsed(&format!("\"{value}\""), self.span));
-            self.filled_in.push(FilledOption { key: format!("headers.{name}"), value: (*value).to_owned() });
         }
         if let Some((regex, description)) = stream.valid
             && is_key_sent
@@ -262,32 +265,45 @@ impl Filling<'_> {
         {
             self.filled_in.push(FilledOption { key: "valid_key".to_owned(), value: description.to_owned() });
         }
-        let is_checked = stream.valid.is_some() && !is_written(self.exporter.get("valid_key"));
-        if let Some(attribute) = stream.attribute {
-            let problem = if keys.has(RouteKey::Absent) || keys.has(RouteKey::OfAnother) {
-                format!(
-                    "{upstream} takes the stream from the resource attribute `{attribute}`, and a route that sends there has another key"
-                )
-            } else if keys.has(RouteKey::Parts) && is_checked {
-                format!("the parts of a key are not checked for what {upstream} takes")
-            } else {
-                return;
-            };
-            self.report
-                .warn(self.span, problem)
-                .help(format!("write `key: {attribute}` in each route that sends there"));
-        } else if let Some(name) = left_out {
-            let (problem, part) = if keys.has(RouteKey::Parts) {
-                ("a key of a route that sends there has parts", "{{ key.NAME }}")
-            } else if keys.has(RouteKey::Absent) && keys.has(RouteKey::OneText) {
-                ("a route that sends there has no key", "{{ key }}")
-            } else {
-                return;
-            };
-            self.report
-                .warn(self.span, format!("`{name}` is not filled in: {problem}"))
-                .help(format!("write `headers: {{ {name}: \"{part}\" }}` with what {upstream} is to get"));
+        match stream.attribute {
+            Some(attribute) => self.warn_of_keys_without(attribute, keys),
+            None => self.warn_of_headers_left_out(keys),
         }
+    }
+
+    /// Says so where a key is not made of the attribute that the upstream reads.
+    fn warn_of_keys_without(&mut self, attribute: &str, keys: &RouteKeys) {
+        let (preset, upstream) = (self.preset, self.preset.upstream);
+        let is_unchecked = preset.stream.valid.is_some() && !is_written(self.exporter.get("valid_key"));
+        let problem = if keys.has(RouteKey::Absent) || keys.has(RouteKey::OfAnother) {
+            format!(
+                "{upstream} takes the stream from the resource attribute `{attribute}`, and a route that sends there has another key"
+            )
+        } else if keys.has(RouteKey::Parts) && is_unchecked {
+            format!("the parts of a key are not checked for what {upstream} takes")
+        } else {
+            return;
+        };
+        self.report
+            .warn(self.span, problem)
+            .help(format!("write `key: {attribute}` in each route that sends there"));
+    }
+
+    /// Says so where a header is missing that would say the stream, since a key is none that could be sent as it is.
+    fn warn_of_headers_left_out(&mut self, keys: &RouteKeys) {
+        let mut headers = self.preset.stream.headers.iter().map(|(name, _)| *name);
+        let Some(name) = headers.find(|name| header(self.exporter, name).is_none()) else { return };
+        let (problem, part) = if keys.has(RouteKey::Parts) {
+            ("a key of a route that sends there has parts", "{{ key.NAME }}")
+        } else if keys.has(RouteKey::Absent) && keys.has(RouteKey::OneText) {
+            ("a route that sends there has no key", "{{ key }}")
+        } else {
+            return;
+        };
+        self.report.warn(self.span, format!("`{name}` is not filled in: {problem}")).help(format!(
+            "write `headers: {{ {name}: \"{part}\" }}` with what {} is to get",
+            self.preset.upstream
+        ));
     }
 
     /// Says which headers are missing that the upstream asks for.

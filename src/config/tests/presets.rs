@@ -189,6 +189,16 @@ fn a_token_may_be_a_template_and_what_is_substituted_into_it_is_none() {
 }
 
 #[test]
+fn user_and_password_are_written_in_base64_whatever_is_in_them() {
+    let lines = "preset: openobserve\nendpoint: https://o.example/api/acme\nheaders: { stream-name: a }\n";
+    let env = |name: &str| (name == "PASSWORD").then(|| "{{ tenant.x }}:".to_owned());
+    let text = keyed("otlp_http", &format!("{lines}token: \"root:${{env:PASSWORD}}\""), "a");
+    let compiled = load_with(&text, &env).unwrap_or_else(|problems| panic!("{problems}"));
+    let expected = ["stream-name: a", "authorization: Basic cm9vdDp7eyB0ZW5hbnQueCB9fTo="];
+    assert_eq!(headers(&compiled.exporters[0].1, "a", Signal::Logs), expected);
+}
+
+#[test]
 fn what_is_written_beside_a_preset_wins() {
     let s2 = "preset: s2\nendpoint: https://my-basin.b.s2.dev/otlp\ntoken: t\n";
     let of = |lines: &str| settings(&keyed("otlp_http", &format!("{s2}{lines}"), "s2.stream"));
