@@ -93,8 +93,8 @@ lint: cargo ## Check the formatting, and clippy with warnings as errors
 docs: cargo ## Build the code's documentation, warnings as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-reference: cargo ## Write the reference in docs/configuration.md anew from the schema
-	UPDATE_DOCS=1 $(CARGO) test --locked --lib reference
+reference: cargo ## Write the reference and the tables in docs/configuration.md anew from the code
+	UPDATE_DOCS=1 $(CARGO) test --locked --lib documentation
 
 image: ## Build the container image sluice:dev
 	docker build -t sluice:dev .

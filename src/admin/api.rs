@@ -213,6 +213,7 @@ pub(super) fn config(router: &Router) -> Value {
         })),
         "warnings": report.warnings,
         "config": report.redacted,
+        "presets": report.presets,
     })
 }
 

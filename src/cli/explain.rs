@@ -1,5 +1,7 @@
 //! `sluice explain`: what would become of a captured payload, entry by entry, and why.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::config_file::{ConfigArgs, SecretsArgs};
 use super::entry_routes::EntryRoutes;
-use crate::config::{self, Compiled, RowCheck, Secrets, Source};
+use crate::config::{self, Compiled, FilledPreset, RowCheck, Secrets, Source};
 use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
@@ -117,6 +119,7 @@ pub fn explain(
     if split.entries.is_empty() && split.cuts.is_empty() {
         writeln!(out, "the request is empty: it would be answered 200 and go nowhere")?;
     }
+    explanation.presets(out)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -180,6 +183,10 @@ struct Explanation {
     routes: EntryRoutes,
     /// Of each exporter.
     transports: Vec<Transport>,
+    /// What was filled in at some of them.
+    presets: Vec<FilledPreset>,
+    /// The exporters that an entry goes to, by their positions.
+    reached: RefCell<BTreeSet<usize>>,
     /// Whose every entry is, if that was said.
     tenant: Option<String>,
     receiver: Option<String>,
@@ -205,7 +212,21 @@ impl Explanation {
         let request = RequestHeaders::of(routes.headers(), &args.headers.iter().cloned().collect());
         let routes = EntryRoutes { routes, exporters, table, request };
         let (tenant, receiver) = (args.tenant.clone(), args.receiver.clone());
-        Ok(Self { signal, field, routes, transports, tenant, receiver })
+        let presets = compiled.presets;
+        let reached = RefCell::default();
+        Ok(Self { signal, field, routes, transports, presets, reached, tenant, receiver })
+    }
+
+    /// What presets have filled in at the exporters that entries go to.
+    fn presets(&self, out: &mut dyn Write) -> io::Result<()> {
+        for exporter in self.reached.borrow().iter() {
+            let name = &self.routes.exporters[*exporter];
+            if let Some(preset) = self.presets.iter().find(|preset| *preset.exporter == **name) {
+                let filled = preset.to_string().replace('\n', "\n  ");
+                writeln!(out, "exporter `{name}`\n  {filled}")?;
+            }
+        }
+        Ok(())
     }
 
     fn entry(&self, entry: &Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -252,7 +273,7 @@ impl Explanation {
     /// An entry whose records agree in what routes look at.
     fn part(&self, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>, out: &mut dyn Write) -> io::Result<()> {
         // Lines in the order in which the routes were asked, whether they took the entry or not.
-        let lines = std::cell::RefCell::new(Vec::new());
+        let lines = RefCell::new(Vec::new());
         let routes = &self.routes.routes;
         let routed = self.routes.route(
             self.signal,
@@ -277,6 +298,7 @@ impl Explanation {
                     "  route `{route}`: stream `{key}` of exporter `{name}`{edits}\n    {destination}"
                 );
                 lines.borrow_mut().push(line);
+                self.reached.borrow_mut().insert(hit.exporter);
                 if let Some(Overridden { name, record, resource }) = hit.overridden {
                     lines.borrow_mut().push(format!(
                         "    `{name}` is `{record}` on the records, which counted, and `{resource}` on the resource"

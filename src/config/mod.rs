@@ -12,6 +12,7 @@ mod machine;
 mod model;
 mod node;
 mod pipelines;
+mod presets;
 mod problem;
 mod processors;
 mod re2;
@@ -42,6 +43,7 @@ use crate::tenants::{TableSettings, Tenant};
 
 pub(crate) use compile::{TENANT_IDS, is_tenant_id};
 pub use import::{Imported, import};
+pub use presets::{FilledPreset, preset_reference};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use row_text::{RowText, UnwritableRow};
@@ -135,6 +137,8 @@ pub struct Compiled {
     pub warnings: Vec<Problem>,
     /// The YAML as written, before substitution, secrets replaced by `[redacted]`.
     pub redacted: serde_json::Value,
+    /// What presets have filled in, in the order of the exporters.
+    pub presets: Vec<FilledPreset>,
     /// Every file that was read: the configuration, and those of `${file:}`.
     pub files: Vec<PathBuf>,
     /// [`fingerprint`] of `files`.
@@ -289,6 +293,7 @@ fn read(
         redacted = sight.redacted;
     }
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
+    let presets = presets::fill_in(&mut root, &mut report);
     processors::check(&root, &mut report);
     if is_collectors {
         root = pipelines::translate(&root, Refused::LeftOut, &mut report);
@@ -348,6 +353,7 @@ fn read(
         shutdown_timeout: parts.shutdown_timeout,
         warnings: list,
         redacted,
+        presets,
         files,
         hash,
     })

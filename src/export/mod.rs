@@ -20,6 +20,7 @@ mod tenant_row;
 mod transport;
 mod upstream;
 mod utc;
+mod valid_key;
 
 pub(crate) use self::grpc::call;
 pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
@@ -58,5 +59,6 @@ pub use settings::{
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use utc::rfc3339;
+pub use valid_key::ValidKey;
 
 pub use crate::outcome::Fate;

@@ -7,7 +7,7 @@ use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{ExporterAuth, Statuses};
+use super::{ExporterAuth, Statuses, ValidKey};
 use crate::coding::{self, Coding};
 use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
@@ -25,6 +25,8 @@ pub struct ExporterSettings {
     pub retry: RetrySettings,
     /// What becomes of a batch by the status of the answer.
     pub statuses: Statuses,
+    /// What a routing key has to be; `None` where every one will do.
+    pub valid_key: Option<ValidKey>,
 }
 
 impl ExporterSettings {

@@ -172,7 +172,7 @@ impl TargetError {
         match self {
             Self::Render(error) => error.is_of_row(),
             Self::Url { of_row, .. } | Self::HeaderValue { of_row, .. } => *of_row,
-            Self::NoEndpoint(_) | Self::Proxy(_) => false,
+            Self::NoEndpoint(_) | Self::Key { .. } | Self::Proxy(_) => false,
         }
     }
 }
@@ -186,6 +186,14 @@ pub enum TargetError {
     /// The exporter has no URL for the signal.
     #[error("the exporter has no `endpoint` and no `{0}_endpoint`")]
     NoEndpoint(Signal),
+    /// The upstream takes no such routing key.
+    #[error("the upstream does not take the key `{key}`{}{description}", if .description.is_empty() { "" } else { ": " })]
+    Key {
+        /// The key.
+        key: String,
+        /// What one has to be; empty if nobody says so.
+        description: String,
+    },
     /// The rendered URL is none.
     #[error("`{url}` is {source}")]
     Url {

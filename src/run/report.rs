@@ -31,6 +31,8 @@ pub struct ConfigReport {
     pub loaded_at: SystemTime,
     /// As written, secrets replaced.
     pub redacted: serde_json::Value,
+    /// What presets have filled in.
+    pub presets: Vec<config::FilledPreset>,
     /// What works, but not as its writer may think.
     pub warnings: Vec<config::Problem>,
     /// Why the newest attempt to reload failed, and when, until one succeeds.

@@ -15,6 +15,7 @@ mod collectors;
 mod curl;
 mod edits;
 mod expected;
+mod guides;
 mod messages;
 mod recordings;
 mod sdk;

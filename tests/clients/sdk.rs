@@ -51,8 +51,9 @@ impl Sdk {
         }
     }
 
-    fn command(self) -> Command {
-        let mut command = match self {
+    /// The sender of everything.
+    fn sender(self) -> Command {
+        self.cleared(match self {
             Self::Python => program(setup::python(), ["send.py"], "python"),
             Self::Go => Command::new(setup::go()),
             Self::Node => program("node".as_ref(), ["send.js"], "node"),
@@ -64,7 +65,24 @@ impl Sdk {
                     "java",
                 )
             }
-        };
+        })
+    }
+
+    /// A program as vendors' pages have it, which is told by its environment where to send, and as what.
+    fn guide(self) -> Command {
+        self.cleared(match self {
+            Self::Python => program(setup::python(), ["guide.py"], "python"),
+            Self::Go => {
+                let mut command = Command::new(setup::go());
+                command.arg("guide");
+                command
+            }
+            Self::Node => program("node".as_ref(), ["guide.js"], "node"),
+            Self::Java => unreachable!("no guide is followed in Java"),
+        })
+    }
+
+    fn cleared(self, mut command: Command) -> Command {
         // Nothing but what it is told: no OTEL_ variables, no proxy.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         if let Self::Node = self {
@@ -86,15 +104,26 @@ impl Sdk {
         compression: &str,
         variables: &[(&str, OsString)],
     ) {
-        let mut command = self.command();
-        command.envs(variables.iter().cloned());
-        command.args([protocol, endpoint, compression]).stdin(Stdio::null()).kill_on_drop(true);
+        let mut command = self.sender();
+        command.envs(variables.iter().cloned()).args([protocol, endpoint, compression]);
+        self.run(command, &format!("{protocol}, {compression}")).await;
+    }
+
+    /// Sends a span named `checkout`, a point of the counter `orders` and a log record `paid`, with these variables alone.
+    pub(crate) async fn follow_guide(self, protocol: &str, variables: &[(&str, &str)]) {
+        let mut command = self.guide();
+        command.envs(variables.iter().copied()).arg(protocol);
+        self.run(command, protocol).await;
+    }
+
+    async fn run(self, mut command: Command, how: &str) {
+        command.stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(DEADLINE, command.output())
             .await
             .expect("the sender ends in time")
             .unwrap_or_else(|error| panic!("{self:?} can't be started: {error}"));
         let printed = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{self:?}, {protocol}, {compression}: {}\n{printed}", output.status);
+        assert!(output.status.success(), "{self:?}, {how}: {}\n{printed}", output.status);
     }
 
     /// What it sends, as it arrives without Sluice, in OTLP/HTTP with protobuf.

@@ -191,6 +191,36 @@ async fn explain_takes_json_and_tells_its_signal_by_itself() {
 }
 
 #[tokio::test]
+async fn explain_shows_what_a_preset_fills_in_and_which_keys_its_upstream_does_not_take() {
+    let yaml = "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0 } } } }\n\
+                exporters:\n\
+                \x20 otlp_http/s2: { preset: s2, endpoint: https://my-basin.b.s2.dev, token: hunter2, compression: gzip }\n\
+                \x20 otlp_grpc/highlight: { preset: highlight }\n\
+                routes:\n\
+                \x20 - { match: { s2.stream: '*' }, key: s2.stream, exporters: [otlp_http/s2] }\n\
+                \x20 - { match: { highlight.project_id: '*' }, key: highlight.project_id, exporters: [otlp_grpc/highlight] }\n";
+    let home = directory(yaml);
+    let entry = |name, value| entry_of(Signal::Logs, resource(&[(name, value)]), &["x"]);
+    let project = "highlight.project_id";
+    let payload = request(&[entry("s2.stream", "a"), entry(project, "7"), entry(project, "no id")]);
+    let explain = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
+    let ended = sluice_in(home.path(), &explain, &payload).await;
+    assert_eq!(ended.code, Some(0), "{} {}", ended.out, ended.error);
+    for expected in [
+        "    https://my-basin.b.s2.dev/otlp/v1/logs\n",
+        "    authorization: [redacted]\n",
+        "exporter `otlp_http/s2`\n  preset `s2` fills in:\n    endpoint: …/otlp\n    sending_queue.num_consumers: 1\n",
+        "    statuses.409: { dead_letter: 10m }\n    statuses.412: dead_letter\n    headers.Authorization: Bearer [redacted]\n",
+        "  preset `highlight` fills in:\n    endpoint: https://otel.highlight.io:4317\n    valid_key: a project's id is a number",
+        "    rejected: the upstream does not take the key `no id`: a project's id is a number from 1 to 2147483647",
+    ] {
+        assert!(ended.out.contains(expected), "{expected}: {}", ended.out);
+    }
+    assert_eq!(ended.out.matches("fills in:").count(), 2, "each once: {}", ended.out);
+    assert!(!ended.out.contains("hunter2"), "{}", ended.out);
+}
+
+#[tokio::test]
 async fn explain_says_where_each_entry_goes_and_why_not_elsewhere() {
     let home = directory(GOOD);
     let entry = |attributes: &[(&str, &str)]| entry_of(Signal::Logs, resource(attributes), &["x", "y"]);

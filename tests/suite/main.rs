@@ -69,5 +69,6 @@ mod tenants;
 mod tenants_api;
 mod tls;
 mod unrouted;
+mod upstreams;
 mod waits;
 mod without_queue;

@@ -93,6 +93,7 @@ fn config(up: &Scripted, token_url: &str, tenants: &str) -> String {
          \x20 otlp_http/oauth: {{ endpoint: '{url}/oauth', {QUICK}, auth: {{ authenticator: oauth2client/out }} }}\n\
          \x20 otlp_http/oauthfile: {{ endpoint: '{url}/oauthfile', {QUICK}, auth: {{ authenticator: oauth2client/outfile }} }}\n\
          \x20 otlp_http/proxied: {{ endpoint: 'http://upstream.example/proxied', {QUICK}, proxy_url: 'http://proxy:s3cr3t-proxy@{address}' }}\n\
+         \x20 otlp_http/preset: {{ preset: better_stack, endpoint: '{url}/preset', {QUICK}, token: 's3cr3t-preset-{{{{ tenant.region }}}}' }}\n\
          \x20 otlp_grpc/row: {{ {grpc}, {QUICK}, headers: {{ authorization: 'Bearer {{{{ tenant.token }}}}', x-fixed: s3cr3t-metadata, x-region: 'grpc-{{{{ tenant.region }}}}' }} }}\n\
          routes:\n\
          \x20 - {{ signals: [logs], tenants: [acme, globex], key: '{{{{ tenant.id }}}}', exporters: [{EXPORTERS}] }}\n\
@@ -106,7 +107,7 @@ fn config(up: &Scripted, token_url: &str, tenants: &str) -> String {
     )
 }
 
-const EXPORTERS: &str = "otlp_http/row, otlp_http/token, otlp_http/user, otlp_http/userfile, otlp_http/oauth, otlp_http/oauthfile, otlp_http/proxied, otlp_grpc/row";
+const EXPORTERS: &str = "otlp_http/row, otlp_http/token, otlp_http/user, otlp_http/userfile, otlp_http/oauth, otlp_http/oauthfile, otlp_http/proxied, otlp_http/preset, otlp_grpc/row";
 
 /// What of it has to reach the upstream, so that it can be shown at all; and what the endpoint for tokens has to be asked.
 fn sent() -> (Vec<String>, Vec<String>) {
@@ -121,6 +122,7 @@ fn sent() -> (Vec<String>, Vec<String>) {
         "x-region: s3cr3t-row-value-env",
         "authorization: Bearer s3cr3t-token-out",
         "authorization: Bearer s3cr3t-access",
+        "authorization: Bearer s3cr3t-preset-s3cr3t-row-value-env",
         "x-fixed: s3cr3t-metadata",
         "x-region: grpc-s3cr3t-row-value-env",
     ];

@@ -21,6 +21,7 @@ pub mod router;
 pub mod scripted;
 pub mod sinks;
 pub mod site;
+pub mod stand_ins;
 pub mod telemetry;
 pub mod tls;
 pub mod token_server;

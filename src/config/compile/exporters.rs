@@ -17,10 +17,12 @@ use crate::config::model::{
     self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
 };
 use crate::config::node::Node;
+use crate::config::presets::Preset;
 use crate::config::secrets::named;
 use crate::export::{
     Compression, DebugSettings, Encoding, ExporterAuth, ExporterKind, ExporterSettings, FileSettings,
     MAX_GRPC_MESSAGE, OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
+    ValidKey,
 };
 use crate::otlp::Signal;
 use crate::route::Template;
@@ -110,7 +112,7 @@ fn one(
 ) -> ExporterSettings {
     match exporter {
         Exporter::OtlpHttp(http) => {
-            let mut settings = otlp_http(name, http, auths, node, context);
+            let mut settings = otlp_http(name, http, exporter.preset(), auths, node, context);
             let in_flight = if http.max_conns_per_host == 0 { usize::MAX } else { http.max_conns_per_host };
             let max_in_flight = http.sending_queue.max_in_flight.min(in_flight);
             settings.max_idle_connections = match http.max_idle_conns_per_host {
@@ -119,7 +121,7 @@ fn one(
                 Some(idle) => idle,
             };
             let kind = ExporterKind::OtlpHttp(Box::new(settings));
-            ExporterSettings {
+            let settings = ExporterSettings {
                 max_in_flight,
                 statuses: statuses::compile(
                     statuses::ExporterProtocol::Http,
@@ -128,8 +130,11 @@ fn one(
                     node,
                     context,
                 ),
+                valid_key: valid_key(http.valid_key.as_ref(), node, context),
                 ..common(kind, &http.sending_queue, &http.retry_on_failure, node, context)
-            }
+            };
+            check_preset(exporter.preset(), http.token.is_some(), &settings, node, context);
+            settings
         }
         Exporter::OtlpGrpc(grpc) => {
             let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, auths, node, context)));
@@ -141,7 +146,9 @@ fn one(
                 node,
                 context,
             );
+            settings.valid_key = valid_key(grpc.valid_key.as_ref(), node, context);
             cap_messages(&mut settings, &grpc.sending_queue, node, context);
+            check_preset(exporter.preset(), grpc.token.is_some(), &settings, node, context);
             settings
         }
         Exporter::File(file) => {
@@ -180,12 +187,64 @@ fn common(
         max_in_flight: sending_queue.max_in_flight,
         retry: queue::retry(retry_on_failure, node.near(&["retry_on_failure"]), context),
         statuses: Statuses::default(),
+        valid_key: None,
     }
+}
+
+/// Reports a token that no preset puts anywhere, and batches that are larger than what the preset's upstream takes.
+fn check_preset(
+    preset: Option<&Preset>,
+    has_token: bool,
+    settings: &ExporterSettings,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let Some(preset) = preset else {
+        if let Some(token) = node.entry("token").filter(|_| has_token && node.get("preset").is_none()) {
+            context
+                .report
+                .error(token.key_span, "`token` needs a `preset`, which says the header that it goes into")
+                .help("write `headers: { Authorization: \"Bearer …\" }` instead, or a `preset`");
+        }
+        return;
+    };
+    let is_larger = |largest| settings.queue.batch.max_size as u64 > largest;
+    if let Some(largest) = preset.largest
+        && preset.largest_in_bytes().is_some_and(is_larger)
+    {
+        let span = node.near(&["sending_queue", "batch", "max_size"]).span;
+        context
+            .report
+            .warn(span, format!("{} takes no request above {largest}", preset.upstream))
+            .help(format!("write at most `max_size: {largest}`"));
+    }
+}
+
+/// Compiles the `valid_key` of the exporter at `node`.
+fn valid_key(written: Option<&model::ValidKey>, node: &Node, context: &mut Context<'_>) -> Option<ValidKey> {
+    let (written, node) = (written?, node.near(&["valid_key"]));
+    let Some(regex) = &written.regex else {
+        if !context.is_excused(node, "regex") {
+            context
+                .report
+                .error(node.span, "`valid_key` does not say which keys are valid")
+                .help("write `valid_key: { regex: \"[0-9]+\" }`, or leave it out where every key is");
+        }
+        return None;
+    };
+    let compiled = ValidKey::new(regex, written.description.as_deref().unwrap_or_default());
+    if compiled.is_err() {
+        let node = node.near(&["regex"]);
+        let written = context.written(node);
+        context.report.error(node.span, format!("{written} is not a regular expression"));
+    }
+    compiled.ok()
 }
 
 fn otlp_http(
     name: &str,
     http: &OtlpHttp,
+    preset: Option<&Preset>,
     auths: &mut ExporterAuths<'_, '_>,
     node: &Node,
     context: &mut Context<'_>,
@@ -210,6 +269,7 @@ fn otlp_http(
     for (signal, (key, own)) in Signal::ALL.into_iter().zip(own) {
         let upstream = match (own, &http.endpoint) {
             (Some(own), _) => url::upstream(own, "", node.near(&[key]), context),
+            (None, _) if preset.is_some_and(|preset| !preset.signals.contains(&signal)) => continue,
             (None, Some(base)) => url::upstream(base, signal.path(), node.near(&["endpoint"]), context),
             (None, None) => continue,
         };

@@ -161,8 +161,18 @@ fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> 
 
 /// Whether a header's value is something to keep secret on the wire.
 pub(super) fn is_credential(name: &HeaderName) -> bool {
-    const PARTS: [&str; 9] =
-        ["auth", "apikey", "api-key", "token", "secret", "password", "credential", "cookie", "signature"];
+    const PARTS: [&str; 10] = [
+        "auth",
+        "dsn",
+        "apikey",
+        "api-key",
+        "token",
+        "secret",
+        "password",
+        "credential",
+        "cookie",
+        "signature",
+    ];
     let name = name.as_str();
     PARTS.iter().any(|part| name.contains(part)) || name.ends_with("-key") || name == "x-honeycomb-team"
 }

@@ -43,6 +43,7 @@ pub(super) use row_targets::RowTargets;
 pub(super) use tenant_rows::{CompiledRow, RowExporters, compile_row, compile_rows};
 pub(crate) use tenant_rows::{TENANT_IDS, is_tenant_id};
 pub(super) use tenants::{WrittenRows, WrittenTable};
+pub(super) use url::is_local;
 
 use address::Addresses;
 use extensions::Extensions;

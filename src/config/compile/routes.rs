@@ -394,6 +394,7 @@ fn targets(
                 .help("keep one of the two");
             continue;
         }
+        check_signals_of_preset((name, &exporters.0[position].1), signals, item, context);
         if let Exporter::OtlpHttp(http) = &exporters.0[position].1
             && http.endpoint.is_none()
         {
@@ -415,6 +416,44 @@ fn targets(
         targets.push(position);
     }
     targets
+}
+
+/// Reports signals that an exporter gets by the route at `node`, and that the upstream of its preset does not take.
+fn check_signals_of_preset(
+    (name, exporter): (&str, &Exporter),
+    signals: [bool; 3],
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    let Some(preset) = exporter.preset() else { return };
+    let own = match exporter {
+        Exporter::OtlpHttp(http) => {
+            [&http.traces_endpoint, &http.metrics_endpoint, &http.logs_endpoint].map(Option::is_some)
+        }
+        Exporter::OtlpGrpc(_) | Exporter::File(_) | Exporter::Debug(_) | Exporter::Nop => [false; 3],
+    };
+    let is_missing =
+        |signal: &Signal| signals[signal.index()] && !own[signal.index()] && !preset.signals.contains(signal);
+    let missing: Vec<String> =
+        Signal::ALL.into_iter().filter(is_missing).map(|signal| signal.to_string()).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let taken: Vec<String> = preset.signals.iter().map(ToString::to_string).collect();
+    context
+        .report
+        .error(
+            node.span,
+            format!(
+                "{} takes {} alone, and this route sends it {} as well: {} has `preset: {}`",
+                preset.upstream,
+                enumerated(&taken),
+                enumerated(&missing),
+                named(name),
+                preset.name
+            ),
+        )
+        .help(format!("write `signals: [{}]` in the route", taken.join(", ")));
 }
 
 /// An exporter that may be meant: the same name under the other spelling of its type, or one that is nearly the same.

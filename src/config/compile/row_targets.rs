@@ -245,6 +245,7 @@ fn value_of(error: &TargetError) -> Option<&TemplateValue> {
             RenderError::Missing(read) | RenderError::Unsafe { read, .. } | RenderError::NoText { read, .. },
         ) => Some(read),
         TargetError::NoEndpoint(_)
+        | TargetError::Key { .. }
         | TargetError::Url { .. }
         | TargetError::HeaderValue { .. }
         | TargetError::Proxy(_) => None,

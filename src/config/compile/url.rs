@@ -198,7 +198,7 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
 }
 
 /// Whether what is sent to this host stays on this machine.
-pub(super) fn is_local(host: &str) -> bool {
+pub(in crate::config) fn is_local(host: &str) -> bool {
     host == "localhost"
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -11,6 +11,7 @@ use super::extensions::Auth;
 use super::named::Typed;
 use super::queue::{RetryOnFailure, SendingQueue};
 use super::units::{Duration, FileMode};
+use crate::config::presets::{self, Preset};
 
 /// An exporter of any type.
 pub(in crate::config) enum Exporter {
@@ -48,10 +49,30 @@ impl Typed for Exporter {
     }
 }
 
+impl Exporter {
+    /// What is known of the upstream that it names as its preset.
+    pub(in crate::config) fn preset(&self) -> Option<&'static Preset> {
+        let name = match self {
+            Self::OtlpHttp(http) => http.preset.as_ref(),
+            Self::OtlpGrpc(grpc) => grpc.preset.as_ref(),
+            Self::File(_) | Self::Debug(_) | Self::Nop => None,
+        };
+        name.and_then(|name| presets::named(name))
+    }
+}
+
 /// OTLP/HTTP out.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OtlpHttp {
+    /// The upstream by its name, which fills in what is known of it: what is written beside it wins.
+    #[schemars(extend("enum" = presets::names()))]
+    pub(in crate::config) preset: Option<String>,
+    /// The credential, which the preset puts into the header that the upstream reads it from. A template, and secret: it is
+    /// never shown.
+    pub(in crate::config) token: Option<String>,
+    /// What a routing key has to be for the upstream to take it; entries with another key are rejected.
+    pub(in crate::config) valid_key: Option<ValidKey>,
     /// The base URL, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added. A template.
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: Option<String>,
@@ -109,6 +130,9 @@ pub(in crate::config) struct OtlpHttp {
 impl Default for OtlpHttp {
     fn default() -> Self {
         Self {
+            preset: None,
+            token: None,
+            valid_key: None,
             endpoint: None,
             traces_endpoint: None,
             metrics_endpoint: None,
@@ -137,6 +161,14 @@ impl Default for OtlpHttp {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OtlpGrpc {
+    /// The upstream by its name, which fills in what is known of it: what is written beside it wins.
+    #[schemars(extend("enum" = presets::names()))]
+    pub(in crate::config) preset: Option<String>,
+    /// The credential, which the preset puts into the header that the upstream reads it from. A template, and secret: it is
+    /// never shown.
+    pub(in crate::config) token: Option<String>,
+    /// What a routing key has to be for the upstream to take it; entries with another key are rejected.
+    pub(in crate::config) valid_key: Option<ValidKey>,
     /// Host and port, with or without a scheme. A template.
     #[schemars(extend("x-shown" = "url"))]
     pub(in crate::config) endpoint: Option<String>,
@@ -172,6 +204,9 @@ pub(in crate::config) struct OtlpGrpc {
 impl Default for OtlpGrpc {
     fn default() -> Self {
         Self {
+            preset: None,
+            token: None,
+            valid_key: None,
             endpoint: None,
             compression: GrpcCompression::default(),
             headers: Headers::default(),
@@ -184,6 +219,16 @@ impl Default for OtlpGrpc {
             statuses: BTreeMap::new(),
         }
     }
+}
+
+/// What a routing key has to be. A preset fills it in where the key of each route that sends there is one text.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ValidKey {
+    /// A regular expression that matches the whole of a key that is valid.
+    pub(in crate::config) regex: Option<String>,
+    /// The same in words, for those who are told why a key is not valid.
+    pub(in crate::config) description: Option<String>,
 }
 
 /// What becomes of a batch that is answered by a status: a word, or a map of one word to its least time.

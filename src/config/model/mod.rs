@@ -20,7 +20,7 @@ use crate::journal::JournalSettings;
 
 pub(super) use exporters::{
     Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation, StatusAction,
-    StatusActionTimes, StatusRule, Tls, TlsVersion, Verbosity,
+    StatusActionTimes, StatusRule, Tls, TlsVersion, ValidKey, Verbosity,
 };
 pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 pub(super) use named::{Named, Typed, type_of};

@@ -62,6 +62,16 @@ fn the_processors_in_the_documentation_are_those_of_the_table() {
 }
 
 #[test]
+fn the_presets_in_the_documentation_are_those_of_the_table() {
+    const BEGIN: &str = "<!-- presets: made from their table by `UPDATE_DOCS=1 cargo test presets` -->\n";
+    const END: &str = "<!-- end of the presets -->\n";
+    assert!(
+        is_up_to_date(BEGIN, END, &format!("\n{}\n", crate::config::preset_reference())),
+        "docs/configuration.md is behind the table: run `UPDATE_DOCS=1 cargo test presets`"
+    );
+}
+
+#[test]
 fn every_yaml_block_in_the_documentation_is_valid() {
     for (page, least) in [("configuration.md", 8), ("operations.md", 1), ("tenants.md", 8)] {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);

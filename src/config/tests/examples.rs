@@ -115,6 +115,7 @@ fn the_schema_takes_what_the_configuration_takes() {
         "receivers: { otlp/a: { protocols: { http: , grpc: { keepalive: { enforcement_policy: {} } } } } }",
         "exporters: { otlp_http: { auth: { authenticator: }, middlewares: [{ id: }], headers: { X: }, compression_params: { level: -1 } } }",
         "exporters: { otlp_http: { tls: { tpm: { enabled: false, path: /dev/tpm0 }, include_insecure_cipher_suites: false } } }",
+        "exporters: { otlp_http: { preset: s2, token: 1, valid_key: { regex: x } }, otlp_grpc: { preset: \"${env:P}\", token: } }",
         "receivers: { otlp: { protocols: { http: { max_request_body_size: 0 }, grpc: { max_recv_msg_size_mib: 0 } } } }",
         "processors: { batch: }\nservice: { pipelines: {} }\nextensions: { a: , bearertokenauth/b: { tokens: [\"${env:T}\", x], scheme: '' } }\nconnectors: { routing: }",
     ] {
@@ -132,6 +133,8 @@ fn the_schema_takes_no_slips() {
         "routes: [{ exporters: debug }]",
         "exporters: { kafka: {} }",
         "exporters: { otlp_http: { endpont: x } }",
+        "exporters: { otlp_http: { preset: s3 } }",
+        "exporters: { file: { preset: s2 } }",
         "receivers: { otlp: { protocols: { http: { auth: { authenticatr: x } } } } }",
         "extensions: { basicauth: { htpasswd: { path: x } } }",
         "receivers: { otlp: { protocols: { http: { middlewares: [{ id: x }] } } } }",

@@ -10,6 +10,7 @@ mod exporter_auth;
 mod exporters;
 mod extensions;
 mod pipelines;
+mod presets;
 mod problems;
 mod processors;
 mod receivers;

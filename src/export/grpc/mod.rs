@@ -36,7 +36,7 @@ use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
     Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, RetrySettings,
-    Statuses, TargetError, TransportError,
+    Statuses, TargetError, TransportError, ValidKey,
 };
 use crate::net::Network;
 use crate::route::{Template, Values};
@@ -77,6 +77,7 @@ struct Shared {
     max_in_flight: usize,
     retry: RetrySettings,
     statuses: Statuses,
+    valid_key: Option<ValidKey>,
     connector: Connector,
     tls: Tls,
     proxies: Proxies,
@@ -108,6 +109,7 @@ impl GrpcTransport {
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
             statuses: settings.statuses.clone(),
+            valid_key: settings.valid_key.clone(),
             fixed: FixedTargets::default(),
             destinations,
             settings: grpc.clone(),
@@ -117,6 +119,9 @@ impl GrpcTransport {
     }
 
     pub(super) fn target(&self, values: &impl Values) -> Result<Arc<GrpcTarget>, TargetError> {
+        if let Some(valid_key) = &self.shared.valid_key {
+            valid_key.check(values)?;
+        }
         self.shared.target(values)
     }
 
@@ -397,6 +402,7 @@ mod tests {
             max_in_flight: 256,
             retry: RetrySettings::without_jitter(),
             statuses: Statuses::default(),
+            valid_key: None,
         };
         GrpcTransport::new(&settings, &grpc, &Network::Machine, None).unwrap()
     }

@@ -42,7 +42,7 @@ use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
     Answer, Conditions, ExporterSettings, OtlpHttpSettings, Outcome, RetrySettings, Statuses, TargetError,
-    TransportError,
+    TransportError, ValidKey,
 };
 use crate::net::Network;
 use crate::route::Values;
@@ -72,6 +72,7 @@ struct Shared {
     max_in_flight: usize,
     retry: RetrySettings,
     statuses: Statuses,
+    valid_key: Option<ValidKey>,
     max_request: usize,
     connector: Connector,
     tls: Tls,
@@ -109,6 +110,7 @@ impl HttpTransport {
             max_in_flight: settings.max_in_flight,
             retry: settings.retry.clone(),
             statuses: settings.statuses.clone(),
+            valid_key: settings.valid_key.clone(),
             max_request: MAX_REQUEST.max(settings.queue.batch.max_size),
             fixed: FixedTargets::default(),
             destinations,
@@ -119,6 +121,9 @@ impl HttpTransport {
     }
 
     pub(super) fn target(&self, values: &impl Values) -> Result<Arc<HttpTarget>, TargetError> {
+        if let Some(valid_key) = &self.shared.valid_key {
+            valid_key.check(values)?;
+        }
         self.shared.target(values)
     }
 

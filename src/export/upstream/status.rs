@@ -55,7 +55,8 @@ pub struct Statuses {
     /// `retry_on_failure.statuses`.
     retried: Vec<u16>,
     /// What `statuses` says of HTTP's, the narrowest range first, so that the first that holds is the one that counts. Two of
-    /// the same width have no status in common.
+    /// the same width have no status in common, and the lower one is first, so that equal settings are the same in whatever
+    /// order they were written.
     http: Vec<(RangeInclusive<u16>, TimedAction)>,
     /// What `statuses` says of gRPC's.
     grpc: BTreeMap<Code, TimedAction>,
@@ -121,7 +122,8 @@ impl Statuses {
         if let Some(other) = known.find(|other| width(other) == width(&statuses) && overlaps(other)) {
             return Err(other.clone());
         }
-        let at = self.http.partition_point(|(other, _)| width(other) <= width(&statuses));
+        let place = |range: &RangeInclusive<u16>| (width(range), *range.start());
+        let at = self.http.partition_point(|(other, _)| place(other) < place(&statuses));
         self.http.insert(at, (statuses, action.into()));
         Ok(())
     }

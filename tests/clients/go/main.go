@@ -1,6 +1,7 @@
 // Sends traces, metrics and logs of two resources through the OpenTelemetry SDK for Go.
 //
 //	client PROTOCOL ENDPOINT COMPRESSION
+//	client guide PROTOCOL
 //
 // PROTOCOL is `http/protobuf` or `grpc`, ENDPOINT `http://HOST:PORT`, COMPRESSION `none` or `gzip`. It says what
 // ../python/send.py says, as far as the SDK lets it.
@@ -46,12 +47,16 @@ var (
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		log.Fatal("usage: client PROTOCOL ENDPOINT COMPRESSION")
-	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Fatal(err) }))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	if len(os.Args) == 3 && os.Args[1] == "guide" {
+		check(guide(ctx, os.Args[2]))
+		return
+	}
+	if len(os.Args) != 4 {
+		log.Fatal("usage: client PROTOCOL ENDPOINT COMPRESSION, or client guide PROTOCOL")
+	}
 	spans, metrics, logs, err := exporters(ctx, os.Args[1], os.Args[2], os.Args[3] == "gzip")
 	check(err)
 	check(sendTraces(ctx, spans))

@@ -67,6 +67,7 @@ fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
         max_in_flight: 256,
         retry: RetrySettings::without_jitter(),
         statuses: Statuses::default(),
+        valid_key: None,
     }
 }
 
