@@ -27,7 +27,7 @@ async fn forget_what_is_idle(router: &Router) {
             exporter.sweep();
         }
         // Streams use the accounts of their tenants.
-        router.tenants().forget_accounts();
+        router.tenants().release_idle();
     }
 }
 

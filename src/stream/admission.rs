@@ -212,7 +212,7 @@ impl<'a> Admission<'a> {
         let never = match &too_many {
             NoStream::TenantHasTooMany(tenant) => {
                 let most = shared.tenants.limits(tenant).streams;
-                most.is_some_and(|most| among(most, &|stream| stream.is_of_tenant(tenant)))
+                most.is_some_and(|most| among(most.get(), &|stream| stream.is_of_tenant(tenant)))
             }
             NoStream::TooMany | NoStream::Unfit(_) => {
                 among(shared.streams.limit(), &|_| true)

@@ -105,8 +105,9 @@ impl Shared {
             self.streams.leave();
             return Err(NoStream::TooMany);
         }
+        let most = |account: &TenantAccount| self.tenants.limits(account.id()).streams;
         match account {
-            Some(account) if !account.quota().join_stream(self.tenants.limits(account.id()).streams) => {
+            Some(account) if !account.quota().join_stream(most(account)) => {
                 self.leave(route, None);
                 Err(NoStream::TenantHasTooMany(account.id().clone()))
             }

@@ -23,8 +23,8 @@ impl OwnShares {
 impl Bound {
     /// Framed bytes that all streams of a tenant may hold, and the limit that says so.
     fn of_tenant(&self, limits: &TenantLimits) -> Option<(u64, TenantLimit)> {
-        let memory = limits.memory.map(|most| (most, TenantLimit::Memory));
-        let journal = limits.journal.map(|most| (most, TenantLimit::Journal));
+        let memory = limits.memory.map(|most| (most.get(), TenantLimit::Memory));
+        let journal = limits.journal.map(|most| (most.get(), TenantLimit::Journal));
         match *self {
             Self::InMemory => memory,
             Self::OnDisk { queue: false, .. } => journal,
@@ -79,7 +79,8 @@ impl Stream {
     pub(super) fn tenant_has_memory_for(&self, bytes: u64) -> bool {
         let Some(account) = self.account() else { return true };
         let limits = self.registry().shared().tenants.limits(account.id());
-        limits.memory.is_none_or(|most| account.quota().memory().held().saturating_add(bytes) <= most)
+        let held = account.quota().memory().held();
+        limits.memory.is_none_or(|most| held.saturating_add(bytes) <= most.get())
     }
 
     /// Notes that framed bytes of entries are in memory from now on.

@@ -48,6 +48,14 @@ impl Bucket {
         u64::try_from(self.spent.div_ceil(BYTE)).unwrap_or(u64::MAX)
     }
 
+    /// Whether nothing of the burst is spent, so that it is as a new one.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        if let Some(rate) = self.rate {
+            self.refill(rate, now);
+        }
+        self.spent == 0
+    }
+
     fn refill(&mut self, rate: Rate, now: Instant) {
         let before = self.rate.replace(rate).unwrap_or(rate);
         let elapsed = now.saturating_duration_since(self.at).as_nanos();
@@ -137,6 +145,8 @@ mod tests {
         assert!(wait <= Duration::from_millis(1), "{wait:?}");
         assert_eq!(bucket.wait(fast, later), None);
         assert_eq!(bucket.spent(fast, later), 2000);
+        assert!(!bucket.is_full(later));
+        assert!(bucket.is_full(later + Duration::from_secs(1)));
         assert_eq!(bucket.spent(fast, later + Duration::from_secs(1)), 0);
     }
 }

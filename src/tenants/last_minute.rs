@@ -39,6 +39,12 @@ impl LastMinute {
         (self.bytes.iter().sum::<u64>() as f64 / (whole.as_secs_f64() + begun)) as u64
     }
 
+    /// Whether nothing has come within the last minute, so that it is as a new one.
+    pub(super) fn is_empty(&mut self, now: Instant) -> bool {
+        self.advance(now);
+        self.bytes == [0; SLOTS]
+    }
+
     fn advance(&mut self, now: Instant) {
         let number = now.saturating_duration_since(self.begun).as_secs() / SLOT.as_secs();
         let passed = number.saturating_sub(self.newest).min(SLOTS as u64);
@@ -70,7 +76,9 @@ mod tests {
         minute.add(30_000, at(58.0));
         assert_eq!(minute.rate(at(60.0)), 30_000 / 50, "the first is a minute old");
         assert_eq!(minute.rate(at(109.0)), 30_000 / 59);
+        assert!(!minute.is_empty(at(109.0)));
         assert_eq!(minute.rate(at(110.0)), 0);
+        assert!(minute.is_empty(at(110.0)));
     }
 
     #[test]

@@ -48,11 +48,13 @@ impl Tenants {
         self.accounts.get(id).map(|account| account.clone())
     }
 
-    /// Forgets the accounts of tenants that have no row any more, of which nothing is pending, and which nobody uses, be it a stream or
-    /// a request; and that were left so at the call before: a row that is taken away and put back at once keeps its totals.
-    pub fn forget_accounts(&self) {
+    /// Gives back memory that accounts of tenants that send nothing now have no use for, and forgets the accounts of tenants that have
+    /// no row any more, of which nothing is pending, and which nobody uses, be it a stream or a request; and that were left so at the
+    /// call before: a row that is taken away and put back at once keeps its totals.
+    pub fn release_idle(&self) {
         let (table, before) = (self.table.load(), self.accounts.len());
         self.accounts.retain(|id, account| {
+            account.release_idle();
             // Nobody can come to use it meanwhile: accounts are handed out under the lock that is held here.
             let is_used = Arc::strong_count(account) > 1;
             let is_left_over =
@@ -126,18 +128,18 @@ mod tests {
         tenants.account("pending").totals().count_routed(Signal::Logs, 1, 10);
         let used = tenants.account("used");
         let known = |id| tenants.known_account(id).is_some();
-        tenants.forget_accounts();
+        tenants.release_idle();
         assert!(known("left"), "its row may be put back at once");
         for _ in 0..3 {
-            tenants.forget_accounts();
+            tenants.release_idle();
         }
         let found = ["acme", "pending", "used", "left"].map(known);
         assert_eq!(found, [true, true, true, false]);
         assert!(Arc::ptr_eq(&used, &tenants.account("used")), "who has it counts where others look");
         drop(used);
         tenants.account("pending").totals().count_no_more_pending(1, 10);
-        tenants.forget_accounts();
-        tenants.forget_accounts();
+        tenants.release_idle();
+        tenants.release_idle();
         assert_eq!(["acme", "pending", "used"].map(known), [true, false, false]);
     }
 
@@ -145,13 +147,13 @@ mod tests {
     fn an_account_that_is_used_between_two_looks_is_left_over_anew() {
         let tenants = tenants();
         tenants.account("left");
-        tenants.forget_accounts();
+        tenants.release_idle();
         let used = tenants.account("left");
-        tenants.forget_accounts();
+        tenants.release_idle();
         drop(used);
-        tenants.forget_accounts();
+        tenants.release_idle();
         assert!(tenants.known_account("left").is_some());
-        tenants.forget_accounts();
+        tenants.release_idle();
         assert!(tenants.known_account("left").is_none());
     }
 }

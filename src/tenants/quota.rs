@@ -4,6 +4,7 @@
 //! while what is used stays counted.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,12 +21,19 @@ const RECENT: Duration = Duration::from_secs(60);
 /// How much of its limits a tenant has used.
 #[derive(Debug)]
 pub struct Quota {
-    bucket: Mutex<Bucket>,
+    /// `None` as long as it would tell nothing, which is so of most tenants at most times.
+    recent: Mutex<Option<Box<RecentUse>>>,
     streams: AtomicUsize,
     memory: QuotaShare,
     journal: QuotaShare,
+}
+
+/// What has gone after some time without requests.
+#[derive(Debug)]
+struct RecentUse {
+    bucket: Bucket,
     /// When something was last refused for a limit.
-    last_refusal: Mutex<Option<Instant>>,
+    last_refusal: Option<Instant>,
 }
 
 /// Framed bytes that all streams of a tenant hold of something.
@@ -68,32 +76,44 @@ pub struct RateExceeded {
 impl Quota {
     pub(super) fn new() -> Self {
         Self {
-            bucket: Mutex::new(Bucket::full(Instant::now())),
+            recent: Mutex::new(None),
             streams: AtomicUsize::new(0),
             memory: QuotaShare::default(),
             journal: QuotaShare::default(),
-            last_refusal: Mutex::new(None),
+        }
+    }
+
+    /// Gives back the memory of what tells nothing any more.
+    pub(super) fn release_idle(&self) {
+        let mut recent = self.recent.lock();
+        if recent.as_mut().is_some_and(|recent| recent.is_over(Instant::now())) {
+            *recent = None;
         }
     }
 
     /// How long the tenant has to wait until a request is taken; `None` if that is now. A request of any size is taken while
     /// there is anything left of the burst.
     pub fn wait_for(&self, rate: Rate) -> Option<Duration> {
-        let wait = self.bucket.lock().wait(rate, Instant::now());
+        let now = Instant::now();
+        let mut recent = self.recent.lock();
+        // Without a bucket nothing of the burst is spent.
+        let recent = recent.as_mut()?;
+        let wait = recent.bucket.wait(rate, now);
         if wait.is_some() {
-            self.note_refusal();
+            recent.last_refusal = Some(now);
         }
         wait
     }
 
     /// Counts bytes that were taken. What is more than there was left of the burst is a debt, for which later requests wait.
     pub fn charge(&self, rate: Rate, bytes: u64) {
-        self.bucket.lock().spend(rate, bytes, Instant::now());
+        let now = Instant::now();
+        RecentUse::of(&mut self.recent.lock(), now).bucket.spend(rate, bytes, now);
     }
 
     /// Counts one more stream, unless there are as many as there may be.
-    pub fn join_stream(&self, most: Option<usize>) -> bool {
-        let grown = |live: usize| most.is_none_or(|most| live < most).then_some(live + 1);
+    pub fn join_stream(&self, most: Option<NonZeroUsize>) -> bool {
+        let grown = |live: usize| most.is_none_or(|most| live < most.get()).then_some(live + 1);
         let joined = self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown).is_ok();
         if !joined {
             self.note_refusal();
@@ -124,23 +144,41 @@ impl Quota {
 
     /// Notes that something was refused for a limit.
     pub fn note_refusal(&self) {
-        *self.last_refusal.lock() = Some(Instant::now());
+        let now = Instant::now();
+        RecentUse::of(&mut self.recent.lock(), now).last_refusal = Some(now);
     }
 
     /// Whether something was refused for a limit within the last minute.
     pub fn was_over_limit_recently(&self) -> bool {
-        self.last_refusal.lock().is_some_and(|at| at.elapsed() < RECENT)
+        self.recent.lock().as_ref().is_some_and(|recent| recent.was_refused(Instant::now()))
     }
 
     /// How much is used now of what these limits bound.
     pub fn usage(&self, limits: &TenantLimits) -> QuotaUsage {
-        let burst = limits.rate().map_or(0, |rate| self.bucket.lock().spent(rate, Instant::now()));
+        let spent =
+            |rate| self.recent.lock().as_mut().map(|recent| recent.bucket.spent(rate, Instant::now()));
         QuotaUsage {
-            burst,
+            burst: limits.rate().and_then(spent).unwrap_or(0),
             streams: self.streams.load(Ordering::Acquire),
             memory: self.memory.held(),
             journal: self.journal.held(),
         }
+    }
+}
+
+impl RecentUse {
+    /// What there is of it, or a new one.
+    fn of(kept: &mut Option<Box<Self>>, now: Instant) -> &mut Self {
+        kept.get_or_insert_with(|| Box::new(Self { bucket: Bucket::full(now), last_refusal: None }))
+    }
+
+    fn was_refused(&self, now: Instant) -> bool {
+        self.last_refusal.is_some_and(|at| now.saturating_duration_since(at) < RECENT)
+    }
+
+    /// Whether a new one would tell the same.
+    fn is_over(&mut self, now: Instant) -> bool {
+        self.bucket.is_full(now) && !self.was_refused(now)
     }
 }
 
@@ -199,6 +237,8 @@ impl fmt::Display for RateExceeded {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use tokio::time::advance;
 
     use super::*;
@@ -218,8 +258,26 @@ mod tests {
         advance(Duration::from_millis(1)).await;
         assert_eq!(quota.wait_for(RATE), None);
         assert!(quota.was_over_limit_recently());
-        advance(RECENT).await;
+        advance(RECENT.saturating_sub(Duration::from_millis(2))).await;
+        quota.release_idle();
+        assert!(quota.was_over_limit_recently());
+        advance(Duration::from_millis(1)).await;
         assert!(!quota.was_over_limit_recently());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_spent_of_the_burst_is_kept_until_it_has_come_back() {
+        let quota = Quota::new();
+        let limits = TenantLimits { rate: NonZeroU64::new(RATE.per_second), ..TenantLimits::default() };
+        quota.charge(RATE, 500);
+        advance(Duration::from_millis(499)).await;
+        quota.release_idle();
+        assert_eq!(quota.usage(&limits).burst, 1);
+        assert!(quota.recent.lock().is_some());
+        advance(Duration::from_millis(1)).await;
+        quota.release_idle();
+        assert!(quota.recent.lock().is_none());
+        assert_eq!((quota.usage(&limits).burst, quota.wait_for(RATE)), (0, None));
     }
 
     #[test]
@@ -240,17 +298,17 @@ mod tests {
     fn a_lower_limit_of_streams_keeps_those_that_there_are() {
         let quota = Quota::new();
         for _ in 0..3 {
-            assert!(quota.join_stream(Some(3)));
+            assert!(quota.join_stream(NonZeroUsize::new(3)));
         }
-        assert!(!quota.join_stream(Some(3)));
+        assert!(!quota.join_stream(NonZeroUsize::new(3)));
         assert!(quota.join_stream(None));
         for _ in 0..2 {
-            assert!(!quota.join_stream(Some(2)));
+            assert!(!quota.join_stream(NonZeroUsize::new(2)));
             quota.leave_stream();
         }
-        assert!(!quota.join_stream(Some(2)), "there are two still");
+        assert!(!quota.join_stream(NonZeroUsize::new(2)), "there are two still");
         quota.leave_stream();
-        assert!(quota.join_stream(Some(2)));
+        assert!(quota.join_stream(NonZeroUsize::new(2)));
         assert_eq!(quota.usage(&TenantLimits::default()).streams, 2);
     }
 }

@@ -1,6 +1,7 @@
 //! One row of the table, as it is used.
 
 use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -113,19 +114,19 @@ impl fmt::Debug for TenantValues {
     }
 }
 
-/// How much a tenant may have; what is not there is not limited.
+/// How much a tenant may have; what is not there is not limited. None is 0: a row that takes nothing is `paused`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantLimits {
     /// Bytes of protobuf a second, after decompression.
-    pub rate: Option<u64>,
+    pub rate: Option<NonZeroU64>,
     /// Bytes that may come at once.
-    pub burst: Option<u64>,
+    pub burst: Option<NonZeroU64>,
     /// Streams alive at a time.
-    pub streams: Option<usize>,
+    pub streams: Option<NonZeroUsize>,
     /// Framed bytes that its streams hold in memory.
-    pub memory: Option<u64>,
+    pub memory: Option<NonZeroU64>,
     /// Framed bytes that its streams hold in the journal.
-    pub journal: Option<u64>,
+    pub journal: Option<NonZeroU64>,
 }
 
 /// A rate, and what may come at once.
@@ -141,6 +142,6 @@ impl TenantLimits {
     /// The rate, if there is one. Without a `burst`, what may come at once is what may come in a second.
     pub fn rate(&self) -> Option<Rate> {
         let per_second = self.rate?;
-        Some(Rate { per_second, burst: self.burst.unwrap_or(per_second) })
+        Some(Rate { per_second: per_second.get(), burst: self.burst.unwrap_or(per_second).get() })
     }
 }

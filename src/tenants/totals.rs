@@ -4,15 +4,15 @@
 //! each exporter: routed + recovered = delivered + rejected + dead-lettered + dropped + pending.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::credential::Credential;
 use super::last_minute::LastMinute;
 use super::tenant::Sender;
 use crate::otlp::Signal;
@@ -21,8 +21,8 @@ use crate::outcome::{Fate, Outcome};
 /// Failures that are kept: the newest, of which no two are of the same exporter and code.
 const FAILURES: usize = 3;
 
-/// What became of a tenant's records since the process began. It takes some 250 bytes, and what each signal that it has sent, its
-/// senders and its last failures take.
+/// What became of a tenant's records since the process began. It takes some 150 bytes, and what each signal that it has sent, its
+/// senders, its last failures and the last minute take.
 #[derive(Debug)]
 pub struct TenantTotals {
     /// Of what the tenant has sent: few send every signal.
@@ -30,9 +30,7 @@ pub struct TenantTotals {
     refused_requests: AtomicU64,
     pending_records: AtomicU64,
     pending_bytes: AtomicU64,
-    arrivals: Mutex<Arrivals>,
-    attempts: Mutex<Attempts>,
-    senders: Mutex<Vec<SenderUse>>,
+    latest: Mutex<Latest>,
 }
 
 /// Of one signal.
@@ -45,19 +43,25 @@ struct SignalTotals {
     ended: [AtomicU64; Fate::ALL.len()],
 }
 
-/// When something came.
-#[derive(Debug)]
-struct Arrivals {
-    minute: LastMinute,
-    last: Option<SystemTime>,
+/// What happened last. What few tenants have stands in a box of its own, since there are many tenants.
+#[derive(Debug, Default)]
+struct Latest {
+    /// When something last came.
+    received: Option<SystemTime>,
+    /// When an upstream has last taken something.
+    success: Option<SystemTime>,
+    /// `None` if nothing has come within it.
+    minute: Option<Box<LastMinute>>,
+    /// `None` until there is one.
+    failures: Option<Box<LatestFailures>>,
+    /// One for each credential.
+    senders: Box<[KeptUse]>,
 }
 
-/// How attempts to deliver went.
+/// The last attempts that were no success.
 #[derive(Debug, Default)]
-struct Attempts {
-    last_success: Option<SystemTime>,
-    /// The newest first.
-    failures: Vec<TenantFailure>,
+struct LatestFailures {
+    newest_first: Vec<TenantFailure>,
 }
 
 /// An attempt that was not a success.
@@ -76,27 +80,42 @@ pub struct TenantFailure {
 }
 
 /// When a sender was last known by its credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderUse {
-    /// No two senders have the same.
-    credential: Credential,
     /// When.
     pub at: SystemTime,
     /// The other side of its connection, which may be a proxy.
     pub from: Option<SocketAddr>,
 }
 
+/// A [`SenderUse`] as it is kept: in half of the memory, since there is one for nearly every tenant.
+#[derive(Debug)]
+struct KeptUse {
+    credential: CredentialDigest,
+    at: SystemTime,
+    from: Option<(IpAddr, u16)>,
+}
+
+/// Tells the credentials of a tenant's senders apart, of which no two are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CredentialDigest(u64);
+
 impl TenantTotals {
     pub(super) fn new() -> Self {
-        let arrivals = Arrivals { minute: LastMinute::new(Instant::now()), last: None };
         Self {
             signals: [const { OnceLock::new() }; Signal::ALL.len()],
             refused_requests: AtomicU64::new(0),
             pending_records: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
-            arrivals: Mutex::new(arrivals),
-            attempts: Mutex::default(),
-            senders: Mutex::default(),
+            latest: Mutex::default(),
+        }
+    }
+
+    /// Gives back the memory of a minute in which nothing has come.
+    pub(super) fn release_idle(&self) {
+        let mut latest = self.latest.lock();
+        if latest.minute.as_mut().is_some_and(|minute| minute.is_empty(Instant::now())) {
+            latest.minute = None;
         }
     }
 
@@ -112,9 +131,10 @@ impl TenantTotals {
     /// Counts bytes of protobuf that came, whatever becomes of them.
     pub fn count_bytes(&self, signal: Signal, bytes: u64) {
         self.signal(signal).received_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let mut arrivals = self.arrivals.lock();
-        arrivals.minute.add(bytes, Instant::now());
-        arrivals.last = Some(SystemTime::now());
+        let now = Instant::now();
+        let mut latest = self.latest.lock();
+        latest.minute.get_or_insert_with(|| Box::new(LastMinute::new(now))).add(bytes, now);
+        latest.received = Some(SystemTime::now());
     }
 
     /// Counts records of one request.
@@ -160,12 +180,13 @@ impl TenantTotals {
 
     /// Notes that an upstream has taken something.
     pub fn note_success(&self, at: SystemTime) {
-        self.attempts.lock().last_success = Some(at);
+        self.latest.lock().success = Some(at);
     }
 
     /// Notes that an upstream has not taken something.
     pub fn note_failure(&self, failure: TenantFailure) {
-        let failures = &mut self.attempts.lock().failures;
+        let mut latest = self.latest.lock();
+        let failures = &mut latest.failures.get_or_insert_default().newest_first;
         failures.retain(|known| known.exporter != failure.exporter || known.code != failure.code);
         failures.truncate(FAILURES - 1);
         failures.insert(0, failure);
@@ -174,16 +195,17 @@ impl TenantTotals {
     /// Notes that one of the tenant's `senders` has shown its credential. What is known of those that are no more of them is
     /// forgotten.
     pub fn note_sender(&self, sender: &Sender, senders: &[Sender], from: Option<SocketAddr>) {
-        let at = SystemTime::now();
-        let mut known = self.senders.lock();
-        if let Some(known) = known.iter_mut().find(|known| known.is_of(sender)) {
+        let (credential, at) = (CredentialDigest::of(sender), SystemTime::now());
+        let from = from.map(|from| (from.ip(), from.port()));
+        let mut latest = self.latest.lock();
+        if let Some(known) = latest.senders.iter_mut().find(|known| known.credential == credential) {
             (known.at, known.from) = (at, from);
             return;
         }
-        known.retain(|known| senders.iter().any(|other| known.is_of(other)));
-        // One more is seldom followed by others soon.
-        known.reserve_exact(1);
-        known.push(SenderUse { credential: sender.credential.clone(), at, from });
+        let mut known = std::mem::take(&mut latest.senders).into_vec();
+        known.retain(|known| senders.iter().any(|other| known.credential == CredentialDigest::of(other)));
+        known.push(KeptUse { credential, at, from });
+        latest.senders = known.into();
     }
 
     /// Received records by outcome.
@@ -228,50 +250,62 @@ impl TenantTotals {
 
     /// Bytes of protobuf a second, as the mean of the last minute.
     pub fn rate(&self) -> u64 {
-        self.arrivals.lock().minute.rate(Instant::now())
+        self.latest.lock().minute.as_mut().map_or(0, |minute| minute.rate(Instant::now()))
     }
 
     /// When something last came.
     pub fn last_received(&self) -> Option<SystemTime> {
-        self.arrivals.lock().last
+        self.latest.lock().received
     }
 
     /// When an upstream has last taken something.
     pub fn last_success(&self) -> Option<SystemTime> {
-        self.attempts.lock().last_success
+        self.latest.lock().success
     }
 
     /// The last attempts that were no success, the newest first: of each exporter and code one.
     pub fn failures(&self) -> Vec<TenantFailure> {
-        self.attempts.lock().failures.clone()
+        self.latest.lock().failures().to_vec()
     }
 
     /// The newest of [`TenantTotals::failures`].
     pub fn last_failure(&self) -> Option<TenantFailure> {
-        self.attempts.lock().failures.first().cloned()
+        self.latest.lock().failures().first().cloned()
     }
 
     /// When the last attempt was made that was no success.
     pub fn last_failure_at(&self) -> Option<SystemTime> {
-        self.attempts.lock().failures.first().map(|failure| failure.at)
+        self.latest.lock().failures().first().map(|failure| failure.at)
     }
 
     /// When a sender was last known by the credential that it has now, if it was.
     pub fn sender_use(&self, sender: &Sender) -> Option<SenderUse> {
-        self.senders.lock().iter().find(|known| known.is_of(sender)).cloned()
+        let credential = CredentialDigest::of(sender);
+        let latest = self.latest.lock();
+        let known = latest.senders.iter().find(|known| known.credential == credential)?;
+        Some(SenderUse { at: known.at, from: known.from.map(SocketAddr::from) })
     }
 }
 
-impl SenderUse {
-    /// Whether it is of this sender, with the credential that it has now.
-    fn is_of(&self, sender: &Sender) -> bool {
-        self.credential == sender.credential
+impl Latest {
+    /// The newest first.
+    fn failures(&self) -> &[TenantFailure] {
+        self.failures.as_ref().map_or(&[], |failures| &failures.newest_first)
+    }
+}
+
+impl CredentialDigest {
+    /// That of the credential that the sender has now.
+    fn of(sender: &Sender) -> Self {
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self(HASHER.hash_one(&sender.credential))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenants::Credential;
 
     fn failure(exporter: &str, code: &'static str, message: &str) -> TenantFailure {
         let (exporter, message, at) = (exporter.into(), message.into(), SystemTime::now());
@@ -317,7 +351,8 @@ mod tests {
 
     #[test]
     fn totals_of_a_tenant_take_little_memory() {
-        assert!(size_of::<TenantTotals>() <= 256, "{}", size_of::<TenantTotals>());
+        assert!(size_of::<TenantTotals>() <= 152, "{}", size_of::<TenantTotals>());
+        assert!(size_of::<KeptUse>() <= 48, "{}", size_of::<KeptUse>());
         assert!(size_of::<SignalTotals>() <= 96, "{}", size_of::<SignalTotals>());
     }
 }

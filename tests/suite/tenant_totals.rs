@@ -416,12 +416,12 @@ async fn a_tenant_without_a_row_is_forgotten_once_nothing_of_it_is_left() {
     }
     sluice.reconfigure(&with(&["acme"])).await;
     // What it was is to be seen until the second look finds nothing else of it: its stream is there at the first.
-    sluice.router().tenants().forget_accounts();
+    sluice.router().tenants().release_idle();
     assert_eq!(tenant(&sluice, "globex").await["records"]["delivered"], 1);
     for exporter in sluice.router().exporters().iter() {
         exporter.registry().forget_idle();
     }
-    sluice.router().tenants().forget_accounts();
+    sluice.router().tenants().release_idle();
     tokio::spawn(run::sweep(sluice.router().clone()));
     eventually("globex is forgotten", async || {
         (sluice.get("/api/v1/tenants/globex").await.status == 404).then_some(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Stdio;
@@ -353,7 +354,7 @@ async fn a_patch_changes_what_it_names_and_keeps_the_rest_of_the_file_with_its_c
     let names: Vec<_> = tenant.values.names().collect();
     assert_eq!(
         (names, tenant.limits.rate, tenant.limits.streams),
-        (vec!["host", "port", "token"], Some(5 << 20), None)
+        (vec!["host", "port", "token"], NonZeroU64::new(5 << 20), None)
     );
     assert!(tenant.platform.is_none() && !tenant.hold && tenant.senders.len() == 1);
     let text = place.text("acme.yaml");
@@ -1021,7 +1022,7 @@ async fn the_command_line_does_what_the_api_does() {
         let Some(TableRow::Ready(tenant)) = table.tenant("acme") else { panic!("it is there") };
         (tenant.limits.streams, tenant.limits.rate, tenant.platform.clone())
     };
-    assert_eq!(limits().await, (Some(7), Some(10 << 20), None));
+    assert_eq!(limits().await, (NonZeroUsize::new(7), NonZeroU64::new(10 << 20), None));
     assert_eq!(
         (place.values("acme", "host"), place.values("acme", "token")),
         (vec!["h=2".into()], vec!["one".into(), "from a file".into()])
@@ -1029,7 +1030,7 @@ async fn the_command_line_does_what_the_api_does() {
     let remove =
         ["set", "acme", "--remove", "limits.rate", "--remove", "values.port", "--value-file", &from_file];
     assert_eq!(command(front, &remove).await, changed);
-    assert_eq!(limits().await, (Some(7), None, None));
+    assert_eq!(limits().await, (NonZeroUsize::new(7), None, None));
     assert_eq!(place.values("acme", "token"), ["from a file"]);
     assert_eq!(place.send(token.trim_end()).await, 200);
     let (code, _, said) = command(front, &["set", "acme", "--limit", "streams=some"]).await;

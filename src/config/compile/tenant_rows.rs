@@ -1,6 +1,7 @@
 //! Rows of the table of tenants, wherever they stand.
 
 use std::collections::HashMap;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -457,25 +458,24 @@ fn targets(
 }
 
 fn limits(share: &TenantShare, node: &Node, context: &mut Context<'_>) -> TenantLimits {
-    let limits = TenantLimits {
-        rate: share.rate.map(|rate| rate.0),
-        burst: share.burst.map(|size| size.0),
-        streams: share.streams,
-        memory: share.memory.map(|size| size.0),
-        journal: share.journal.map(|size| size.0),
+    let mut above_zero = |key: &str, bytes: Option<u64>| {
+        let bytes = bytes?;
+        if bytes == 0 {
+            context
+                .report
+                .error(node.near(&[key]).span, format!("`{key}` must be above zero"))
+                .help("write `paused: true` in the row to take nothing of this tenant");
+        }
+        NonZeroU64::new(bytes)
     };
-    let sizes = [
-        ("rate", limits.rate),
-        ("burst", limits.burst),
-        ("memory", limits.memory),
-        ("journal", limits.journal),
-    ];
-    for (key, _) in sizes.into_iter().filter(|(_, size)| *size == Some(0)) {
-        context
-            .report
-            .error(node.near(&[key]).span, format!("`{key}` must be above zero"))
-            .help("write `paused: true` in the row to take nothing of this tenant");
-    }
+    let limits = TenantLimits {
+        rate: above_zero("rate", share.rate.map(|rate| rate.0)),
+        burst: above_zero("burst", share.burst.map(|size| size.0)),
+        // Zero is out of the range of the schema.
+        streams: share.streams.and_then(NonZeroUsize::new),
+        memory: above_zero("memory", share.memory.map(|size| size.0)),
+        journal: above_zero("journal", share.journal.map(|size| size.0)),
+    };
     if limits.burst.is_some() && node.get("rate").is_none() {
         context.report.warn(node.near(&["burst"]).span, "`burst` has no effect without a `rate`");
     }

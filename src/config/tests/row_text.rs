@@ -1,5 +1,6 @@
 //! The text of a row that is made or changed: it is read as what was asked for, and what was not changed stays.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -52,7 +53,7 @@ fn a_row_is_written_in_the_order_in_which_it_is_given() {
     assert_eq!(row.as_str(), expected);
     let tenant = read(row.as_str()).unwrap();
     assert_eq!(texts(&tenant, "token"), ["a$b", "${env:SET}"]);
-    assert!(tenant.paused && tenant.limits.streams == Some(5) && tenant.senders.len() == 1);
+    assert!(tenant.paused && tenant.limits.streams == NonZeroUsize::new(5) && tenant.senders.len() == 1);
 }
 
 #[test]

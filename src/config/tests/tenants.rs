@@ -1,5 +1,6 @@
 //! `tenants`, and rows of the table wherever they stand.
 
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -97,11 +98,11 @@ fn a_row_is_read_with_all_that_it_says() {
     assert_eq!(value("nothing"), [""; 0]);
     assert_eq!(tenant.exporters.as_deref(), Some(&["debug".into()][..]));
     let limits = TenantLimits {
-        rate: Some(10 << 20),
-        burst: Some(20 << 20),
-        streams: Some(1000),
-        memory: Some(64 << 20),
-        journal: Some(2 << 30),
+        rate: NonZeroU64::new(10 << 20),
+        burst: NonZeroU64::new(20 << 20),
+        streams: NonZeroUsize::new(1000),
+        memory: NonZeroU64::new(64 << 20),
+        journal: NonZeroU64::new(2 << 30),
     };
     assert_eq!(tenant.limits, limits);
     assert!(tenant.paused && tenant.hold);

@@ -1,5 +1,7 @@
 //! What all streams of a tenant may hold together.
 
+use std::num::{NonZeroU64, NonZeroUsize};
+
 use super::behind::{deliver, journal, next};
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
@@ -78,11 +80,11 @@ fn over(limit: TenantLimit) -> Refused {
 }
 
 fn memory(most: u64) -> TenantLimits {
-    TenantLimits { memory: Some(most), ..TenantLimits::default() }
+    TenantLimits { memory: NonZeroU64::new(most), ..TenantLimits::default() }
 }
 
 fn streams(most: usize) -> TenantLimits {
-    TenantLimits { streams: Some(most), ..TenantLimits::default() }
+    TenantLimits { streams: NonZeroUsize::new(most), ..TenantLimits::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,17 +196,22 @@ async fn a_tenants_stream_that_meets_another_limit_leaves_its_place() {
     admission.place(0, &Cow::Owned(entry(10)), 1, &at).unwrap_err();
     assert_eq!((house.streams_of("acme"), house.shared.streams.live()), (0, 0));
     let route = Arc::new(StreamCount::new(5));
-    house.limit(streams(0));
+    house.limit(streams(1));
+    house.admit_of("acme", &[("b", 10)]).unwrap();
     let at = Placement { registry: &house.registry, key: &of("acme", "a"), route: Some(&route) };
     admission.place(0, &Cow::Owned(entry(10)), 1, &at).unwrap_err();
-    assert_eq!((route.live(), house.shared.streams.live()), (0, 0));
+    assert_eq!((route.live(), house.streams_of("acme"), house.shared.streams.live()), (0, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn with_a_journal_what_is_beyond_the_memory_stays_on_disk_until_the_journal_is_used_up() {
     let (journal, _) = journal(&SimulatedDisk::new(3), 4 << 20);
     let house = House::on(&journal, 1 << 20);
-    let limits = TenantLimits { memory: Some(800), journal: Some(4000), ..TenantLimits::default() };
+    let limits = TenantLimits {
+        memory: NonZeroU64::new(800),
+        journal: NonZeroU64::new(4000),
+        ..TenantLimits::default()
+    };
     house.limit(limits);
     let held = |house: &House| house.quota("acme", |quota| (quota.memory().held(), quota.journal().held()));
     for number in 1..=10 {
@@ -240,7 +247,11 @@ async fn what_a_journal_had_of_a_tenant_counts_again() {
     disk.kill();
     let (journal, found) = journal(&disk, 4 << 20);
     let house = House::on(&journal, 1 << 20);
-    house.limit(TenantLimits { streams: Some(1), journal: Some(1000), ..TenantLimits::default() });
+    house.limit(TenantLimits {
+        streams: NonZeroUsize::new(1),
+        journal: NonZeroU64::new(1000),
+        ..TenantLimits::default()
+    });
     house.registry.recover(found);
     assert_eq!(house.streams_of("acme"), 2, "whatever the limit is");
     assert_eq!(house.quota("acme", |quota| (quota.memory().held(), quota.journal().held())), (0, 800));
@@ -260,8 +271,8 @@ async fn shares_are_the_sums_of_what_streams_hold_whatever_happens() {
         for _ in 0..3000 {
             match random.random_range(0..10) {
                 0 => house.limit(TenantLimits {
-                    memory: Some(random.random_range(1..2000)),
-                    streams: Some(random.random_range(1..6)),
+                    memory: NonZeroU64::new(random.random_range(1..2000)),
+                    streams: NonZeroUsize::new(random.random_range(1..6)),
                     ..TenantLimits::default()
                 }),
                 1..3 => {
