@@ -7,9 +7,9 @@
 //! be [partitioned](RouteTable::partition) first; of what comes out, the first record speaks for all.
 
 mod example;
+mod partition;
 mod record_hints;
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::{
     Glob, KeySource, KeySpec, Matcher, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey, TENANT_ID,
     Template, TemplateValue, Unrouted, Values,
 };
-use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Room, Signal, Value};
+use crate::otlp::{self, Entry, Found, RecordAttributes, Signal, Value};
 use crate::tenants::Tenant;
 
 /// A routing key, or a part of one, is at most this many bytes.
@@ -177,13 +177,15 @@ pub enum Miss {
         /// Its value, or why it counts as absent.
         value: Result<String, Unusable>,
     },
-    /// An attribute of the records does not match.
-    #[error("`{name}` {value}, which does not match", value = .value.as_ref().map_or_else(|why| format!("{why} on the record"), |value| format!("of the record is `{value}`")))]
+    /// An attribute of the records, or of the resource in place of it, does not match.
+    #[error("`{name}` {value} on the {whose}, which does not match", value = .value.as_ref().map_or_else(ToString::to_string, |value| format!("is `{value}`")))]
     RecordMatch {
         /// The attribute.
         name: String,
         /// Its value, or why it counts as absent.
         value: Result<String, Unusable>,
+        /// Whether that is the record's or the resource's.
+        whose: &'static str,
     },
     /// A header of the request does not match. Its value may be a credential.
     #[error("the header `{name}` of the request {}", .unusable.as_ref().map_or("does not match".to_owned(), |why| format!("{why}, which does not match")))]
@@ -314,13 +316,14 @@ struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
-    /// The record's value, or else the resource's.
-    fn either(&self, attribute: EitherAttribute) -> &Text<'_> {
-        let record = &self.record[attribute.record];
-        if record.get().is_none() && self.values[attribute.resource].get().is_some() {
-            return &self.values[attribute.resource];
+    /// The record's value, or else the resource's; and whose it is.
+    fn either(&self, attribute: EitherAttribute) -> (&Text<'_>, &'static str) {
+        let (record, resource) = (&self.record[attribute.record], &self.values[attribute.resource]);
+        if record.get().is_none() && resource.get().is_some() {
+            (resource, "resource")
+        } else {
+            (record, "record")
         }
-        record
     }
 }
 
@@ -434,67 +437,6 @@ impl RouteTable {
         }
     }
 
-    /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
-    /// [`otlp::partition`]. `None` where all go to the same.
-    pub fn partition(
-        &self,
-        signal: Signal,
-        entry: &Entry<'_>,
-        origin: &EntryOrigin<'_>,
-        room: &mut Room<'_>,
-    ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
-        let names = &self.asked[signal.index()].record_names;
-        if names.is_empty() {
-            return Ok(None);
-        }
-        // A resource that conflicts with itself is not routed, whatever its records say.
-        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
-        let mut ways: HashMap<String, u32> = HashMap::new();
-        let mut way_of = |found: &[Found<'_>], room: &mut Room<'_>| {
-            let way = self.way(signal, &values, found, origin);
-            if let Some(known) = ways.get(&way) {
-                return Some(*known);
-            }
-            let next = ways.len() as u32;
-            room(way.len()).then(|| *ways.entry(way).or_insert(next))
-        };
-        otlp::partition(signal, entry, &RecordAttributes::new(names, is_usable), &mut way_of, room)
-    }
-
-    /// A text that is the same for records that go to the same streams, or are not routed for the same reason.
-    fn way(
-        &self,
-        signal: Signal,
-        values: &[Text<'_>],
-        found: &[Found<'_>],
-        origin: &EntryOrigin<'_>,
-    ) -> String {
-        let mut way = String::new();
-        let record = match self.texts_of_record(signal, found.iter().copied()) {
-            Ok(record) => record,
-            Err(conflicting) => return conflicting.to_string(),
-        };
-        let request = match self.texts_of_request(signal, origin) {
-            Ok(request) => request,
-            Err(conflicting) => return conflicting.to_string(),
-        };
-        let (names, values) = (&self.attributes, values.iter().copied().collect());
-        let attributes = Attributes { names, values, record, request, signal, tenant: origin.tenant };
-        // Whatever exporters these routes have.
-        let origin = EntryOrigin { exporters: Some(&[0]), ..*origin };
-        let hit = |hit: Hit<'_>| -> Result<(), std::convert::Infallible> {
-            write!(way, "{}\u{2}{}\u{2}", hit.route, hit.key).expect("writing to a String can't fail");
-            Ok(())
-        };
-        let Ok(_) = self.ask(&attributes, &origin, &mut String::new(), hit, |_, _| {});
-        way
-    }
-
-    /// Whether routes for the signal look at records.
-    pub fn looks_at_records(&self, signal: Signal) -> bool {
-        !self.asked[signal.index()].records.is_empty()
-    }
-
     /// The name of the route at a position.
     pub fn name(&self, route: usize) -> &str {
         &self.routes[route].name
@@ -560,11 +502,12 @@ impl RouteTable {
             let failed = route
                 .record_matches
                 .iter()
-                .find(|(attribute, matcher)| !matcher.matches(attributes.either(*attribute).get()));
+                .find(|(attribute, matcher)| !matcher.matches(attributes.either(*attribute).0.get()));
             if let Some((attribute, _)) = failed {
-                miss(at, &|| Miss::RecordMatch {
-                    name: self.record_attributes[attribute.record].to_string(),
-                    value: attributes.either(*attribute).usable().map(str::to_owned),
+                miss(at, &|| {
+                    let (value, whose) = attributes.either(*attribute);
+                    let name = self.record_attributes[attribute.record].to_string();
+                    Miss::RecordMatch { name, value: value.usable().map(str::to_owned), whose }
                 });
                 continue;
             }
@@ -654,7 +597,7 @@ impl RouteTable {
 
     /// The attribute that a route has read off the records, if the resource has another value of it.
     fn overridden<'a>(&'a self, route: &Route, attributes: &'a Attributes<'_>) -> Option<Overridden<'a>> {
-        let of_key = route.key_readings().find_map(|reading| match reading {
+        let of_key = route.key_readings().filter_map(|reading| match reading {
             KeyReading::Records { record, resource } => {
                 let first = |positions: &[usize], values: &[Text<'_>]| {
                     positions.iter().copied().find(|at| values[*at].get().is_some())
@@ -666,7 +609,7 @@ impl RouteTable {
             KeyReading::Attributes(_) | KeyReading::Request { .. } | KeyReading::Template(_) => None,
         });
         let of_conditions = route.record_matches.iter().map(|(attribute, _)| *attribute);
-        of_key.into_iter().chain(of_conditions).find_map(|EitherAttribute { record, resource }| {
+        of_key.chain(of_conditions).find_map(|EitherAttribute { record, resource }| {
             let name = &self.record_attributes[record];
             let (record, resource) = (attributes.record[record].get()?, attributes.values[resource].get()?);
             (record != resource).then_some(Overridden { name, record, resource })

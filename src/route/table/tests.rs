@@ -518,7 +518,7 @@ fn routes_that_look_at_records_say_why_they_take_none() {
     let mut matching = route("matching", &[], KeySpec::Route);
     matching.record_matches = vec![("env".to_owned(), Matcher::Glob(Glob::new("prod")))];
     let table = table(vec![matching, route("keyed", &[], by_record(&["p"], &["q"]))]);
-    let request = logs(&[("q", "")], &[&[("env", "test")]]);
+    let request = logs(&[("q", ""), ("env", "prod")], &[&[("env", "test")]]);
     let mut misses = Vec::new();
     let entry = entry_in(Signal::Logs, &request);
     let miss = |at: usize, why: &dyn Fn() -> Miss| misses.push(format!("{}: {}", table.name(at), why()));
@@ -529,7 +529,7 @@ fn routes_that_look_at_records_say_why_they_take_none() {
     assert_eq!(
         misses,
         [
-            "matching: `env` of the record is `test`, which does not match",
+            "matching: `env` is `test` on the record, which does not match",
             "keyed: it has no key: `p` is absent on the record, `q` is there but empty on the resource",
         ]
     );
