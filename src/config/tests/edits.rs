@@ -75,7 +75,7 @@ fn what_is_wrong_with_an_action_is_said_with_what_to_write() {
             "`from_context` is not available: what a request came with is not kept",
         ),
         ("{ key: a, action: insert, value: { b: c } }", "must be a single value, not a map"),
-        ("{ key: a, action: insert, value: '{{ nope }}' }", "there is no `nope`"),
+        ("{ key: a, action: insert, value: '{{ nope }}' }", "is not a template expression"),
         ("{ key: a, action: insert, value: ['{{ key }}'] }", "a list can't hold a template"),
         (
             "{ key: a, action: insert, value: '{{ tenant.id }}' }",
@@ -226,6 +226,7 @@ fn values_of_actions_are_not_shown() {
     );
     let shown = good(&yaml).redacted.to_string();
     assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(!format!("{:?}", good(&yaml).routes).contains("s3cret"));
     for harmless in ["resource/env", "team.id", "upsert", "b.c", "delete"] {
         assert!(shown.contains(harmless), "{harmless}: {shown}");
     }
