@@ -134,6 +134,14 @@ pub(super) fn is_type(text: &str) -> bool {
     types().any(|known| known == text)
 }
 
+/// What does here what a processor of a type is for that changes nothing.
+pub(super) fn instead_of_harmless(r#type: &str) -> Option<&'static str> {
+    match treatment(r#type)? {
+        LeftOut(why) => Some(why),
+        Run | Refused { .. } => None,
+    }
+}
+
 fn types() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|(types, _)| types.iter().copied())
 }

@@ -124,6 +124,18 @@ fn a_processor_that_is_not_there_is_an_error_with_the_nearest_name() {
 }
 
 #[test]
+fn a_pipelines_list_of_processors_can_be_a_routes() {
+    let said = said(&edits(
+        "processors: [memory_limiter, resource, batch]",
+        "  resource: { attributes: [{ key: a, action: delete }] }\n  batch:\n  memory_limiter: { check_interval: 1s }",
+    ));
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said.iter().all(|line| line.contains(" warning: ")), "{said:?}");
+    let named = said.iter().filter(|line| line.starts_with("3:") && line.contains("has no effect: "));
+    assert_eq!(named.count(), 2, "{said:?}");
+}
+
+#[test]
 fn what_can_not_be_asked_of_a_routes_signals_is_an_error() {
     for (rest, expected) in [
         (
