@@ -136,12 +136,20 @@ pub(super) fn is_type(text: &str) -> bool {
 
 /// Whether a processor changes no data and is left out.
 pub(super) fn is_left_out(name: &str) -> bool {
-    matches!(treatment(model::type_of(name)), Some(LeftOut(_)))
+    instead_of_harmless(model::type_of(name)).is_some()
 }
 
 /// Whether Sluice runs a processor itself.
 pub(super) fn is_run(name: &str) -> bool {
-    !matches!(treatment(model::type_of(name)).unwrap_or(ANY_OTHER), LeftOut(_) | Refused { .. })
+    treatment(model::type_of(name)).unwrap_or(ANY_OTHER) == Run
+}
+
+/// What does here what a processor of a type is for that changes nothing.
+pub(super) fn instead_of_harmless(r#type: &str) -> Option<&'static str> {
+    match treatment(r#type)? {
+        LeftOut(why) => Some(why),
+        Run | Refused { .. } => None,
+    }
 }
 
 fn types() -> impl Iterator<Item = &'static str> {

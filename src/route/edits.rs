@@ -1,5 +1,6 @@
 //! The edits of a route: what its `processors` change in its copies of the entries that it takes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -8,7 +9,6 @@ use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, TemplateValue, 
 use crate::otlp::{self, Edit, Found, Signal, Value};
 
 /// What one processor changes.
-#[derive(Debug)]
 pub struct RouteEdit {
     /// What the processor is called.
     pub name: Box<str>,
@@ -44,6 +44,13 @@ pub enum EditError {
     /// A template reads an attribute of which it can't be told what it is.
     #[error("the resource attribute `{0}` occurs twice with different values")]
     Conflicting(String),
+}
+
+/// Without what is written and looked for, which may be secret.
+impl fmt::Debug for RouteEdit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteEdit").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What templates of edits read.

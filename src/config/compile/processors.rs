@@ -13,7 +13,7 @@ use crate::config::model::{MatchProperties, Named, Processor};
 use crate::config::node::{Node, Scalar, Value};
 use crate::config::problem::{enumerated, nearest};
 use crate::config::secrets::named;
-use crate::config::{model, re2};
+use crate::config::{model, processors, re2};
 use crate::otlp::{Edit, EditedPart, NewValue};
 use crate::route::RouteEdit;
 
@@ -51,7 +51,14 @@ impl<'a> Processors<'a> {
         for (index, name) in names.iter().enumerate() {
             let item = list.item(index).unwrap_or(list);
             let Some(position) = self.written.0.iter().position(|(known, _)| known == name) else {
-                self.report_unknown(name, item, context);
+                match processors::instead_of_harmless(model::type_of(name)) {
+                    Some(why) => {
+                        let shown = context.written(item);
+                        let message = format!("the processor {shown} has no effect: {why}");
+                        context.report.warn(item.span, message);
+                    }
+                    None => self.report_unknown(name, item, context),
+                }
                 continue;
             };
             if names[..index].contains(name) {

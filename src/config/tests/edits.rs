@@ -75,7 +75,7 @@ fn what_is_wrong_with_an_action_is_said_with_what_to_write() {
             "`from_context` is not available: what a request came with is not kept",
         ),
         ("{ key: a, action: insert, value: { b: c } }", "must be a single value, not a map"),
-        ("{ key: a, action: insert, value: '{{ nope }}' }", "there is no `nope`"),
+        ("{ key: a, action: insert, value: '{{ nope }}' }", "is not a template expression"),
         ("{ key: a, action: insert, value: ['{{ key }}'] }", "a list can't hold a template"),
         (
             "{ key: a, action: insert, value: '{{ tenant.id }}' }",
@@ -121,6 +121,18 @@ fn a_processor_that_is_not_there_is_an_error_with_the_nearest_name() {
     let none =
         super::said(&MINIMAL.replace("exporters: [debug]", "exporters: [debug], processors: [resource]"));
     assert!(none.iter().any(|line| line.contains("there is no processor `resource`")), "{none:?}");
+}
+
+#[test]
+fn a_pipelines_list_of_processors_can_be_a_routes() {
+    let said = said(&edits(
+        "processors: [memory_limiter, resource, batch]",
+        "  resource: { attributes: [{ key: a, action: delete }] }\n  batch:\n  memory_limiter: { check_interval: 1s }",
+    ));
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said.iter().all(|line| line.contains(" warning: ")), "{said:?}");
+    let named = said.iter().filter(|line| line.starts_with("3:") && line.contains("has no effect: "));
+    assert_eq!(named.count(), 2, "{said:?}");
 }
 
 #[test]
@@ -226,6 +238,7 @@ fn values_of_actions_are_not_shown() {
     );
     let shown = good(&yaml).redacted.to_string();
     assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(!format!("{:?}", good(&yaml).routes).contains("s3cret"));
     for harmless in ["resource/env", "team.id", "upsert", "b.c", "delete"] {
         assert!(shown.contains(harmless), "{harmless}: {shown}");
     }
