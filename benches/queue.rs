@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sluice::otlp::{self, Signal};
+use sluice::otlp::{self, Entry, Signal};
 use sluice::route::{
     EntryOrigin, Glob, Hit, KeySource, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted,
 };
@@ -42,7 +42,17 @@ impl Outlet for Nowhere {
     }
 }
 
+/// Keys on resources alone.
 fn routes() -> RouteTable {
+    table(None)
+}
+
+/// Keys on this attribute of records, or else on resources.
+fn routes_by_record(attribute: &str) -> RouteTable {
+    table(Some(attribute))
+}
+
+fn table(of_records: Option<&str>) -> RouteTable {
     // Two routes that miss before the one that takes the entry, as in the default configuration.
     let route = |attribute: &str| RouteSpec {
         name: attribute.to_owned(),
@@ -52,7 +62,12 @@ fn routes() -> RouteTable {
         signals: [true; 3],
         tenants: None,
         receivers: None,
-        key: KeySpec::One(KeySource::Attributes(vec![attribute.to_owned()])),
+        key: KeySpec::One(match of_records {
+            None => KeySource::Attributes(vec![attribute.to_owned()]),
+            Some(record) => {
+                KeySource::Records { record: vec![record.to_owned()], resource: vec![attribute.to_owned()] }
+            }
+        }),
         exporters: vec![0],
         continues: false,
         max_streams: None,
@@ -82,40 +97,47 @@ fn queue(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("the system has threads");
     let _entered = runtime.enter();
-    let (routes, registry) = (routes(), registry(runtime.handle()));
+    let registry = registry(runtime.handle());
+    // Records have no `s2.stream`, all the same method, and each a path of its own.
+    let tables = [
+        ("", routes()),
+        (", records looked at that have nothing", routes_by_record("s2.stream")),
+        (", records that agree", routes_by_record("http.request.method")),
+        (", records that differ", routes_by_record("url.path")),
+    ];
     let mut group = criterion.benchmark_group("route and enqueue");
     for (size, bytes) in SIZES {
         let request = samples::request(Signal::Logs, bytes);
         let split = otlp::split(Signal::Logs, &request).expect("samples are well-formed");
         group.throughput(Throughput::Bytes(request.len() as u64));
-        let mut scratch = String::new();
-        group.bench_function(size, |bencher| {
-            bencher.iter(|| {
-                let mut admission =
-                    Admission::new(Signal::Logs, Reservation::empty(registry.shared().budget.clone()), 0);
-                for entry in &split.entries {
-                    let place = |hit: Hit<'_>| {
-                        let at = Placement { registry: &registry, key: hit.key, route: None };
-                        admission
-                            .place(entry.index, &entry.bytes, entry.records, &at)
-                            .expect("there is room");
-                        Ok(())
-                    };
-                    let routed = routes.route::<Unroutable>(
-                        Signal::Logs,
-                        entry,
-                        &EntryOrigin::default(),
-                        &mut scratch,
-                        place,
-                        |_, _| {},
-                    );
-                    assert_eq!(routed, Ok(true));
-                }
-                black_box(admission.commit()).expect("there is room");
+        for (what, routes) in &tables {
+            group.bench_function(format!("{size}{what}"), |bencher| {
+                bencher.iter(|| route_and_enqueue(routes, &registry, &split.entries));
             });
-        });
+        }
     }
     group.finish();
+}
+
+fn route_and_enqueue(routes: &RouteTable, registry: &Arc<Registry>, entries: &[Entry<'_>]) {
+    let mut admission = Admission::new(Signal::Logs, Reservation::empty(registry.shared().budget.clone()), 0);
+    let (mut scratch, origin) = (String::new(), EntryOrigin::default());
+    let mut position = 0;
+    for entry in entries {
+        let parts = routes.partition(Signal::Logs, entry, &origin, &mut |_| true).expect("there is room");
+        for part in parts.as_deref().unwrap_or(std::slice::from_ref(entry)) {
+            let place = |hit: Hit<'_>| {
+                let at = Placement { registry, key: hit.key, route: None };
+                admission.place(position, &part.bytes, part.records, &at).expect("there is room");
+                Ok(())
+            };
+            let routed =
+                routes.route::<Unroutable>(Signal::Logs, part, &origin, &mut scratch, place, |_, _| {});
+            assert_eq!(routed, Ok(true));
+            position += 1;
+        }
+    }
+    black_box(admission.commit()).expect("there is room");
 }
 
 criterion_group!(benches, queue);

@@ -18,7 +18,6 @@ pub(super) struct EntryRoutes {
 
 impl EntryRoutes {
     fn origin<'o>(&'o self, tenant: Option<&'o Tenant>, receiver: Option<&'o str>) -> EntryOrigin<'o> {
-        let tenant = tenant.map(|tenant| &*tenant.id);
         EntryOrigin { receiver, request: Some(&self.request), tenant, exporters: None }
     }
 

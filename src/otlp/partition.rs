@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
-use super::piece::{Child, Header, Parts, Piece};
+use super::piece::{self, Child, Header, Parts, Piece};
 use super::records::{RecordAttributes, Values, Visit};
 use super::schema::Message;
-use super::split::{Entry, rewritten};
+use super::split::{Entry, frames, rewritten};
 use super::{Found, Signal};
 
 /// Memory that it takes to tell where a part belongs, the sorting of them included.
@@ -63,6 +63,25 @@ pub fn partition(
         return Err(NoRoom);
     }
     Ok(Some(write(&containers, &parts, entry.index)))
+}
+
+/// Bytes that the entries of a request come to at most, however they are partitioned. Cheap: it looks at no attribute, and the request
+/// need not be valid.
+pub fn most_partitioned(signal: Signal, request: &[u8]) -> usize {
+    let message = Message::entry(signal);
+    let most = |(_, entry): (&[u8], &[u8])| {
+        let (records, bytes) = contents(message, entry);
+        entry.len().saturating_add(records.saturating_mul(entry.len() - bytes))
+    };
+    frames(request).map(most).fold(0, usize::saturating_add)
+}
+
+/// How many records a message has, and how many bytes they take.
+fn contents(message: &'static Message, bytes: &[u8]) -> (usize, usize) {
+    let of_child = |child: Child<'_>| {
+        if child.field.record { (1, child.raw.len()) } else { contents(child.message(), child.bytes) }
+    };
+    piece::children(message, bytes).map(of_child).fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1))
 }
 
 /// The ways of the combinations that have been seen.
@@ -161,12 +180,11 @@ impl<'a> Visit<'a> for Sorting<'a, '_> {
     }
 
     fn part(&mut self, part: &Child<'a>, values: Option<Values<'a>>) -> ControlFlow<()> {
-        let way = match values.map(|values| self.ways.attributes.counted(values)) {
-            Some(values) => self.ways.of(values)?,
-            None => {
-                self.ways.ask(PART_OVERHEAD)?;
-                self.parts.last().map_or(0, |before| before.way)
-            }
+        let way = if let Some(values) = values {
+            self.ways.of(self.ways.attributes.counted(values))?
+        } else {
+            self.ways.ask(PART_OVERHEAD)?;
+            self.parts.last().map_or(0, |before| before.way)
         };
         let (container, records) = (self.innermost() as u32, part.records().unwrap_or_default());
         self.parts.push(Whole { way, container, records, raw: part.raw });

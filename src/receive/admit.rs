@@ -22,7 +22,7 @@ use super::parts::TenantParts;
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::{PlacedEntry, Tally};
-use super::{Caller, Outcome, SenderIdentity, Transport};
+use super::{Caller, Outcome, SenderIdentity, Transport, TransportCounters};
 use crate::export::Encoding;
 use crate::otlp::{self, Omitted, Signal};
 use crate::route::{EntryOrigin, Unroutable, Unrouted};
@@ -103,7 +103,7 @@ impl Intake {
         received: Received,
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
-        aside(takes_long(&received.bytes), || {
+        aside(self.takes_long(signal, &received.bytes), || {
             self.admit_at_once(transport, signal, caller, received, omitted)
         })
         .await
@@ -140,9 +140,7 @@ impl Intake {
             overhead += WAITING;
         }
         if overhead + reservation.bytes() > budget.limit() {
-            let records = otlp::count_request(signal, &body);
-            let parts = TenantParts::unread(&self.tenants, &caller, records);
-            return Self::refused(counters, signal, &caller, &parts, &Refused::TooLarge).into();
+            return self.too_large(counters, signal, &caller, &body);
         }
         if !reservation.grow(overhead) {
             return unread(reservation, caller, omitted, Lacking::Memory(overhead));
@@ -158,9 +156,7 @@ impl Intake {
         let mut owners = owner::owners(&table, identity.as_ref(), &mut split.entries);
         let copied = split.copied_bytes() as u64;
         if copied > 0 && copied + reservation.bytes() > budget.limit() {
-            let records = otlp::count_request(signal, &body);
-            let parts = TenantParts::unread(&self.tenants, &caller, records);
-            return Self::refused(counters, signal, &caller, &parts, &Refused::TooLarge).into();
+            return self.too_large(counters, signal, &caller, &body);
         }
         if copied > 0 && !reservation.grow(copied) {
             drop(reservation.split_off(overhead));
@@ -171,9 +167,7 @@ impl Intake {
         {
             Ok(bytes) => overhead += bytes,
             Err(lacking) if lacking + reservation.bytes() > budget.limit() => {
-                let records = otlp::count_request(signal, &body);
-                let parts = TenantParts::unread(&self.tenants, &caller, records);
-                return Self::refused(counters, signal, &caller, &parts, &Refused::TooLarge).into();
+                return self.too_large(counters, signal, &caller, &body);
             }
             Err(lacking) => {
                 drop(reservation.split_off(overhead));
@@ -335,6 +329,27 @@ impl Intake {
         }
     }
 
+    /// Refuses a request that takes more memory than there will ever be.
+    fn too_large(
+        &self,
+        counters: &TransportCounters,
+        signal: Signal,
+        caller: &Caller,
+        body: &[u8],
+    ) -> Progress<'_> {
+        let records = otlp::count_request(signal, body);
+        let parts = TenantParts::unread(&self.tenants, caller, records);
+        Self::refused(counters, signal, caller, &parts, &Refused::TooLarge).into()
+    }
+
+    /// Whether it takes more than a few milliseconds to split a request and to copy it into queues.
+    pub(super) fn takes_long(&self, signal: Signal, body: &[u8]) -> bool {
+        body.len() > MOST_OF_A_WORKER
+            || otlp::count_entries(body) * ENTRY_OVERHEAD > MOST_OF_A_WORKER
+            || (self.snapshot.load().routes.looks_at_records(signal)
+                && otlp::most_partitioned(signal, body) > MOST_OF_A_WORKER)
+    }
+
     /// Admits a request, unless there is no room for it.
     pub(super) fn commit(
         &self,
@@ -411,11 +426,6 @@ impl Source<'_> {
     }
 }
 
-/// Whether it takes more than a few milliseconds to split a request and to copy it into queues.
-pub(super) fn takes_long(body: &[u8]) -> bool {
-    body.len() > MOST_OF_A_WORKER || otlp::count_entries(body) * ENTRY_OVERHEAD > MOST_OF_A_WORKER
-}
-
 /// Places one entry, by its position among those that are left of the request, in every stream that its routes say, and returns how
 /// many, and why there are not more.
 fn place<'a>(
@@ -430,7 +440,7 @@ fn place<'a>(
     let origin = EntryOrigin {
         receiver: Some(from.caller.receiver()),
         request: Some(from.caller.headers()),
-        tenant: from.tenant.map(|tenant| &*tenant.id),
+        tenant: from.tenant.map(|tenant| &**tenant),
         exporters: of_row.as_deref(),
     };
     SCRATCH.with_borrow_mut(|scratch| {
@@ -447,7 +457,7 @@ fn place<'a>(
                 let route = snapshot.route_streams[hit.route].as_ref();
                 let at = Placement { registry, key: hit.key, route };
                 if let Some(overridden) = &hit.overridden {
-                    log_overridden(signal, origin.tenant, overridden);
+                    log_overridden(signal, origin.tenant.map(|tenant| &*tenant.id), overridden);
                 }
                 match admission.place(position, &entry.bytes, entry.records, &at) {
                     Ok(first) => streams += usize::from(first),

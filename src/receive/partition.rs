@@ -14,12 +14,12 @@ use crate::stream::Reservation;
 /// Puts in place of each entry that somebody can own those that routes make of it; their owners go along. What that takes
 /// of memory is added to the reservation, and returned. If there is not enough, nothing is reserved, and the error is what was asked
 /// for.
-pub(super) fn partition<'t>(
+pub(super) fn partition(
     routes: &RouteTable,
     signal: Signal,
     caller: &Caller,
     entries: &mut SmallVec<[Entry<'_>; 4]>,
-    owners: &mut SmallVec<[Owner<'t>; 4]>,
+    owners: &mut SmallVec<[Owner<'_>; 4]>,
     reservation: &mut Reservation,
 ) -> Result<u64, u64> {
     if !routes.looks_at_records(signal) {
@@ -34,7 +34,7 @@ pub(super) fn partition<'t>(
         };
         let tenant = match owner {
             Owner::Nobody => None,
-            Owner::Tenant(tenant) => Some(&*tenant.id),
+            Owner::Tenant(tenant) => Some(&**tenant),
             _ => {
                 owners.push(owner);
                 entries.push(entry);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::admit::{Committed, Progress, takes_long};
+use super::admit::{Committed, Progress};
 use super::aside::aside;
 use super::body::Received;
 use super::copy::{COPYING, CopyLeave};
@@ -85,8 +85,10 @@ impl<'i> Unadmitted<'i> {
     /// Waits for room as long as there is patience.
     pub(super) async fn go_on(mut self: Box<Self>, patience: &mut Patience) -> Progress<'i> {
         while self.admission.room(patience).await {
+            let takes_long =
+                self.admitted.as_ref().is_some_and(|it| self.intake.takes_long(it.signal, &self.body));
             let committed = loop {
-                match aside(takes_long(&self.body), || self.attempt()).await {
+                match aside(takes_long, || self.attempt()).await {
                     None if patience.is_over() => break None,
                     None => sleep(COPYING).await,
                     committed => break committed,

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::Glob;
 use super::matcher::Matcher;
-use super::template::Template;
+use super::template::{Template, TemplateValue};
 
 /// One route.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub enum KeySource {
         /// What stands for one that is not there; without it there is no key then.
         default: Option<String>,
     },
-    /// A template over resource attributes, the tenant's id and the signal; never over the key itself.
+    /// A template over resource attributes, the tenant's row and the signal; never over the key itself.
     Template(Template),
 }
 
@@ -88,6 +88,18 @@ impl KeySource {
             Self::Template(template) => (&[], Some(template)),
         };
         names.iter().map(String::as_str).chain(template.into_iter().flat_map(Template::attributes))
+    }
+
+    /// The names of the values that it reads of the tenant's row, the id not counted.
+    pub fn row_values(&self) -> impl Iterator<Item = &str> {
+        let template = match self {
+            Self::Attributes(_) | Self::Records { .. } | Self::Request { .. } => None,
+            Self::Template(template) => Some(template),
+        };
+        template.into_iter().flat_map(Template::reads).filter_map(|read| match read {
+            TemplateValue::Tenant(name) if read.is_of_row() => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// The attributes of records that it reads.

@@ -23,6 +23,7 @@ use super::{
     TemplateValue, Unrouted, Values,
 };
 use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Room, Signal, Value};
+use crate::tenants::Tenant;
 
 /// A routing key, or a part of one, is at most this many bytes.
 pub const LONGEST_KEY: usize = 512;
@@ -58,6 +59,8 @@ struct Asked {
     records: Vec<usize>,
     /// Their names.
     record_names: Vec<Box<str>>,
+    /// The names of values of the tenant's row.
+    row_values: Vec<Box<str>>,
     /// Positions of headers of requests.
     headers: Vec<usize>,
 }
@@ -114,8 +117,8 @@ pub struct EntryOrigin<'o> {
     pub receiver: Option<&'o str>,
     /// The headers of the request that it came in; without them, all are absent.
     pub request: Option<&'o RequestHeaders>,
-    /// The id of the tenant whose it is.
-    pub tenant: Option<&'o str>,
+    /// The tenant whose it is.
+    pub tenant: Option<&'o Tenant>,
     /// The positions of the exporters that it goes to in place of those of its route.
     pub exporters: Option<&'o [usize]>,
 }
@@ -305,7 +308,7 @@ struct Attributes<'a> {
     /// The headers of its request.
     request: Texts<'a>,
     signal: Signal,
-    tenant: Option<&'a str>,
+    tenant: Option<&'a Tenant>,
 }
 
 impl Attributes<'_> {
@@ -330,7 +333,9 @@ impl Values for Attributes<'_> {
         self.names.iter().position(|known| &**known == name).and_then(|at| self.values[at].get())
     }
     fn tenant(&self, name: &str) -> Option<&str> {
-        self.tenant.filter(|_| name == TENANT_ID)
+        let tenant = self.tenant?;
+        // Of several texts a key has the first, so that it doesn't depend on which of them an upstream takes.
+        if name == TENANT_ID { Some(&tenant.id) } else { tenant.values.text(name, 0) }
     }
 }
 
@@ -353,6 +358,9 @@ impl RouteTable {
             for name in on_records {
                 let at = position(&mut record_attributes, name);
                 signals().for_each(|signal| asked[signal].add_of_records(at, name));
+            }
+            for name in spec.key.sources().flat_map(KeySource::row_values) {
+                signals().for_each(|signal| asked[signal].add_of_row(name));
             }
             let in_request = spec.request_matches.iter().map(|(name, _)| name);
             for name in in_request.chain(spec.key.sources().filter_map(KeySource::header)) {
@@ -434,11 +442,11 @@ impl RouteTable {
         room: &mut Room<'_>,
     ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
         let names = &self.asked[signal.index()].record_names;
-        // A resource that conflicts with itself is not routed, whatever its records say.
-        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
         if names.is_empty() {
             return Ok(None);
         }
+        // A resource that conflicts with itself is not routed, whatever its records say.
+        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
         let mut ways: HashMap<String, u32> = HashMap::new();
         let mut way_of = |found: &[Found<'_>], room: &mut Room<'_>| {
             let way = self.way(signal, &values, found, origin);
@@ -528,9 +536,9 @@ impl RouteTable {
                 continue;
             }
             if let Some(tenants) = &route.tenants
-                && !origin.tenant.is_some_and(|id| tenants.iter().any(|glob| glob.matches(id)))
+                && !origin.tenant.is_some_and(|tenant| tenants.iter().any(|glob| glob.matches(&tenant.id)))
             {
-                miss(at, &|| Miss::Tenant(origin.tenant.map(ToOwned::to_owned)));
+                miss(at, &|| Miss::Tenant(origin.tenant.map(|tenant| tenant.id.to_string())));
                 continue;
             }
             let failed =
@@ -618,6 +626,9 @@ impl RouteTable {
             }
             KeyReading::Template(template) => {
                 let rendered = template.render(attributes, Place::Key);
+                let of_row =
+                    rendered.as_ref().err().filter(|error| error.is_of_row() && attributes.tenant.is_some());
+                let of_row = of_row.map(ToString::to_string);
                 let whole = rendered.ok().and_then(|key| as_key(&key).err()).map(|why| format!("it {why}"));
                 let nobodys = attributes.tenant.is_none()
                     && template.reads().any(|read| matches!(read, TemplateValue::Tenant(_)));
@@ -627,6 +638,7 @@ impl RouteTable {
                     .filter_map(position)
                     .filter_map(unusable)
                     .chain(nobodys)
+                    .chain(of_row)
                     .chain(whole)
                     .collect()
             }
@@ -731,6 +743,12 @@ impl Asked {
         }
     }
 
+    fn add_of_row(&mut self, name: &str) {
+        if !self.row_values.iter().any(|known| **known == *name) {
+            self.row_values.push(name.into());
+        }
+    }
+
     fn add_header(&mut self, at: usize) {
         if !self.headers.contains(&at) {
             self.headers.push(at);
@@ -824,7 +842,7 @@ impl Route {
     fn put_key(&self, attributes: &Attributes<'_>, key: &mut String) -> bool {
         key.clear();
         if let Some(tenant) = attributes.tenant {
-            put_tenant(key, tenant);
+            put_tenant(key, &tenant.id);
         }
         match &self.key {
             Key::Route => {
@@ -874,17 +892,20 @@ impl KeyReading {
     }
 }
 
+/// What to tell whose data no route takes: what routes look at.
 fn missing(signal: Signal, asked: &Asked, attributes: &[Box<str>], headers: &[HeaderName]) -> Box<str> {
     let quoted = |names: &mut dyn Iterator<Item = &str>| {
         names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
     };
     let of_resource = quoted(&mut asked.resource.iter().map(|asked| &*attributes[asked.at]));
     let of_records = quoted(&mut asked.record_names.iter().map(|name| &**name));
+    let of_row = quoted(&mut asked.row_values.iter().map(|name| &**name));
     let of_request = quoted(&mut asked.headers.iter().map(|at| headers[*at].as_str()));
     let looked_at: Vec<String> = [
         ("the attributes", of_records, " of records"),
         ("the resource attributes", of_resource, ""),
         ("the headers", of_request, " of the request"),
+        ("the values", of_row, " of the tenant's row"),
     ]
     .into_iter()
     .filter(|(_, names, _)| !names.is_empty())

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message as _;
 use serde_json::Value;
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::support::payload::{entry_of, logs, request, resource};
+use crate::support::payload::{attribute, entry_of, logs, request, resource};
 use crate::support::process::run_printed;
 use crate::support::sinks;
 use crate::support::tls::Authority;
@@ -272,6 +274,62 @@ async fn health_exits_with_0_only_if_it_is_ready() {
     let ended = sluice(&["health", &sinks::nobody().await.to_string()]).await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.error.contains("can't be reached: Connection refused"), "{}", ended.error);
+}
+
+#[tokio::test]
+async fn explain_divides_an_entry_by_its_records_and_says_which_attribute_counted() {
+    const BY_RECORD: &str = "\
+receivers: { otlp: { protocols: { http: { endpoint: '127.0.0.1:0' } } } }
+exporters: { file/local: { path: ./data } }
+routes:
+  - { name: metrics, signals: [metrics], exporters: [file/local] }
+  - { name: team, match: { team: a }, exporters: [file/local], continue: true }
+  - { name: project, key: { record: project.id, resource: project.id }, exporters: [file/local] }
+  - { name: zone, match: { zone: '*' }, key: zone, exporters: [file/local] }
+";
+    let home = directory(BY_RECORD);
+    let entry = |of: &[(&str, &str)], records: &[(&str, &str)]| {
+        let record = |(name, value): &(&str, &str)| LogRecord {
+            attributes: vec![attribute(name, value)],
+            ..LogRecord::default()
+        };
+        let log_records = records.iter().map(record).collect();
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        ResourceLogs { resource: Some(resource(of)), scope_logs, ..ResourceLogs::default() }.encode_to_vec()
+    };
+    let payload = request(&[
+        entry(
+            &[("project.id", "1"), ("team", "b")],
+            &[("project.id", "2"), ("team", "a"), ("project.id", "2")],
+        ),
+        entry(&[], &[("zone", "north")]),
+    ]);
+    let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
+    let ended = sluice_in(home.path(), &args, &payload).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.error);
+    let (differing, missing) = ended.out.split_once("resource_logs[1]").unwrap();
+    let (first, second) = differing.split_once("part 2 of 2").unwrap();
+    for (expected, part) in [
+        ("part 1 of 2, by its records: records: 2, bytes: ", first),
+        ("route `project`: stream `2` of exporter `file/local`", first),
+        ("`project.id` is `2` on the records, which counted, and `1` on the resource", first),
+        (", by its records: records: 1, bytes: ", second),
+        ("route `project`: stream `1` of exporter `file/local`", second),
+        (
+            "`team` is `b` on the resource, which counted, and `a` on the first record: for records to count, write \
+             `match: { record: { team: … } }`",
+            second,
+        ),
+        ("`project.id` is absent on the record, `project.id` is absent on the resource", missing),
+        (
+            "`zone` is not on the resource; it is on the records: write `match: { record: { zone: … } }` and \
+             `key: { record: zone, resource: zone }`",
+            missing,
+        ),
+        ("rejected: no route takes these logs", missing),
+    ] {
+        assert!(part.contains(expected), "{expected}: {part}");
+    }
 }
 
 #[tokio::test]

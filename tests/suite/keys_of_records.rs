@@ -45,12 +45,12 @@ fn project(of: Option<&str>) -> Vec<KeyValue> {
     of.map(|project| attribute(PROJECT, project)).into_iter().collect()
 }
 
-fn scope(of: Option<&str>) -> Option<InstrumentationScope> {
-    Some(InstrumentationScope {
+fn scope(of: Option<&str>) -> InstrumentationScope {
+    InstrumentationScope {
         name: "scope".to_owned(),
         attributes: project(of),
         ..InstrumentationScope::default()
-    })
+    }
 }
 
 fn log(text: &str, of: Option<&str>) -> LogRecord {
@@ -60,7 +60,7 @@ fn log(text: &str, of: Option<&str>) -> LogRecord {
 /// A request of logs of one entry: what its resource has, and one scope with these records, each with its text and what it has.
 fn logs(of: Option<&str>, records: &[(&str, Option<&str>)]) -> Vec<u8> {
     let log_records = records.iter().map(|(text, of)| log(text, *of)).collect();
-    let scope_logs = vec![ScopeLogs { scope: scope(None), log_records, ..ScopeLogs::default() }];
+    let scope_logs = vec![ScopeLogs { scope: Some(scope(None)), log_records, ..ScopeLogs::default() }];
     let resource = Some(resource(&of.map(|of| (PROJECT, of)).into_iter().collect::<Vec<_>>()));
     request(&[ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }.encode_to_vec()])
 }
@@ -71,7 +71,7 @@ fn arrived(up: &Sink, names: fn(&[u8]) -> Vec<String>) -> BTreeMap<String, Vec<S
     for taken in up.taken() {
         let stream = taken.headers["x-stream"].to_str().expect("it is text").to_owned();
         let all = arrived.entry(stream).or_default();
-        entries(&taken.body).iter().for_each(|entry| all.extend(names(entry)));
+        all.extend(entries(&taken.body).iter().flat_map(|entry| names(entry)));
     }
     arrived
 }
@@ -144,7 +144,8 @@ async fn a_span_is_in_the_project_of_itself_its_last_event_or_its_scope() {
         span("event", Some("span"), &["one", "two"]),
         span("own again", Some("span"), &[]),
     ];
-    let of_scope = |of, spans: Vec<Span>| ScopeSpans { scope: scope(of), spans, ..ScopeSpans::default() };
+    let of_scope =
+        |of, spans: Vec<Span>| ScopeSpans { scope: Some(scope(of)), spans, ..ScopeSpans::default() };
     let scope_spans =
         vec![of_scope(None, spans), of_scope(Some("scope"), vec![span("all", Some("span"), &["one"])])];
     let entry = ResourceSpans {
@@ -217,7 +218,7 @@ async fn a_data_point_of_any_kind_is_in_the_project_of_its_own_its_metrics_or_it
     let up = sinks::recording().await;
     let sluice = Sluice::start(&config(&up, ROUTES)).await;
     let of_scope = |of, metadata| ScopeMetrics {
-        scope: scope(of),
+        scope: Some(scope(of)),
         metrics: metrics_of_each_kind(metadata),
         ..ScopeMetrics::default()
     };
@@ -246,7 +247,8 @@ async fn records_that_no_route_takes_or_that_conflict_are_rejected_and_the_rest_
     twice.attributes.push(attribute(PROJECT, "2"));
     let records =
         vec![log("a", Some("1")), twice, log("b", None), log("c", Some("NOT VALID")), log("d", Some("1"))];
-    let scope_logs = vec![ScopeLogs { scope: scope(None), log_records: records, ..ScopeLogs::default() }];
+    let scope_logs =
+        vec![ScopeLogs { scope: Some(scope(None)), log_records: records, ..ScopeLogs::default() }];
     let entry = ResourceLogs { scope_logs, ..ResourceLogs::default() }.encode_to_vec();
     let answer =
         sluice.post(Signal::Logs, [logs(Some("0"), &[("first", None)]), request(&[entry])].concat()).await;
@@ -254,7 +256,7 @@ async fn records_that_no_route_takes_or_that_conflict_are_rejected_and_the_rest_
     assert_eq!(rejected, 3);
     for expected in [
         "resource_logs[1]: the attribute `highlight.project_id` of its records occurs twice with different values",
-        "resource_logs[1] (highlight.project_id absent, highlight.project_id absent on the record) and 1 more",
+        "resource_logs[1] (highlight.project_id absent, highlight.project_id absent on the record): no route takes",
         "no route takes these logs: routes look at the attributes `highlight.project_id` of records",
     ] {
         assert!(message.contains(expected), "{expected}: {message}");
@@ -279,7 +281,7 @@ async fn parts_of_one_entry_that_share_a_stream_are_all_in_it() {
     };
     let log_records =
         vec![record("a", "info"), record("b", "error"), record("c", "debug"), record("d", "error")];
-    let scope_logs = vec![ScopeLogs { scope: scope(None), log_records, ..ScopeLogs::default() }];
+    let scope_logs = vec![ScopeLogs { scope: Some(scope(None)), log_records, ..ScopeLogs::default() }];
     let entry = ResourceLogs { scope_logs, ..ResourceLogs::default() }.encode_to_vec();
     sluice.accept(Signal::Logs, request(&[entry])).await;
     let metrics = sluice.settled().await;
@@ -407,7 +409,7 @@ async fn an_entry_that_becomes_more_than_the_memory_can_hold_is_too_large() {
     let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let records: Vec<_> = numbers.iter().map(|number| ("", Some(number.as_str()))).collect();
     let log_records = records.iter().map(|(text, of)| log(text, *of)).collect();
-    let scope_logs = vec![ScopeLogs { scope: scope(None), log_records, ..ScopeLogs::default() }];
+    let scope_logs = vec![ScopeLogs { scope: Some(scope(None)), log_records, ..ScopeLogs::default() }];
     let resource = Some(resource(&[("large", &large)]));
     let entry = ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }.encode_to_vec();
     let answer = sluice.post(Signal::Logs, request(&[entry])).await;

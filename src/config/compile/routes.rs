@@ -702,20 +702,25 @@ fn one_of(text: &String, node: &Node, context: &mut Context<'_>) -> Option<KeySo
         }
         Ok(template) => {
             for read in template.reads() {
-                let problem = match read {
+                match read {
                     TemplateValue::Key | TemplateValue::KeyPart(_) => {
-                        "`{{ key }}` can't stand in the key that it is made of"
+                        context
+                            .report
+                            .error(node.span, "`{{ key }}` can't stand in the key that it is made of")
+                            .help(
+                                "name an attribute: `{{ resource[\"service.name\"] }}`, or `{{ tenant.id }}`",
+                            );
+                        break;
                     }
-                    TemplateValue::Tenant(_) if read.is_of_row() => {
-                        "of a tenant's row, a key can only have the `id`"
+                    TemplateValue::Tenant(name) if read.is_of_row() => {
+                        let shown = "is shown wherever the key is: in logs, in the API, in names of files";
+                        context
+                            .report
+                            .warn(node.span, format!("the value `{name}` of a tenant's row {shown}"))
+                            .help("make sure that it is no secret");
                     }
-                    TemplateValue::Signal | TemplateValue::Resource(_) | TemplateValue::Tenant(_) => continue,
-                };
-                context
-                    .report
-                    .error(node.span, problem)
-                    .help("name an attribute: `{{ resource[\"service.name\"] }}`, or `{{ tenant.id }}`");
-                break;
+                    TemplateValue::Signal | TemplateValue::Resource(_) | TemplateValue::Tenant(_) => {}
+                }
             }
             Some(KeySource::Template(template))
         }
@@ -871,7 +876,8 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
         KeySource::Template(template) => template.reads().all(|read| match read {
             TemplateValue::Resource(name) => required(name),
             TemplateValue::Key | TemplateValue::KeyPart(_) => false,
-            TemplateValue::Tenant(_) => earlier.tenants.is_some(),
+            // A row may have no such value.
+            TemplateValue::Tenant(_) => !read.is_of_row() && earlier.tenants.is_some(),
             TemplateValue::Signal => true,
         }),
     });

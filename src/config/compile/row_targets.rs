@@ -1,7 +1,7 @@
 //! What exporters read of a tenant's row, against what the row says: whether what the tenant sends could be sent on. Sluice itself
 //! only finds out when there is something to send, and holds it then.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::url::SAMPLE;
@@ -11,7 +11,9 @@ use crate::config::secrets::named;
 use crate::export::{ExporterSettings, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
-use crate::route::{KeySpec, RenderError, RouteSpec, RoutingKey, TENANT_ID, TemplateValue, Values};
+use crate::route::{
+    KeySource, KeySpec, Place, RenderError, RouteSpec, RoutingKey, TENANT_ID, TemplateValue, Values,
+};
 use crate::tenants::Tenant;
 
 /// The routes and exporters of a configuration, as far as they decide where entries of tenants go.
@@ -31,7 +33,9 @@ struct TenantRoute {
     /// The names of the parts of its key.
     parts: Vec<String>,
     exporters: Vec<usize>,
-    /// Whether it leaves nothing of its tenants and signals for later routes.
+    /// The values of a row without which its key is absent.
+    key_values: Vec<String>,
+    /// Whether it leaves nothing of its tenants and signals for later routes, where it has a key.
     takes_all: bool,
 }
 
@@ -56,8 +60,12 @@ impl RowTargets {
 
     /// Warns of each exporter that could not send what the tenant sends. The row stands at `node`.
     pub(super) fn check(&self, tenant: &Tenant, node: &Node, report: &mut Report) {
-        let routes = self.routes_of(&tenant.id);
+        let routes = self.routes_of(tenant);
         let placeholders = placeholders(node);
+        let needed: BTreeSet<&String> = routes.iter().flat_map(|(route, _)| &route.key_values).collect();
+        for name in needed.into_iter().filter(|name| tenant.values.get(name).is_none()) {
+            warn_of_no_key(name, tenant, node, report);
+        }
         for (position, (name, settings)) in self.exporters.iter().enumerate() {
             let is_target = |route: &TenantRoute| match &tenant.exporters {
                 Some(names) => names.iter().any(|own| **own == **name),
@@ -81,17 +89,18 @@ impl RowTargets {
     }
 
     /// The routes that entries of a tenant may go, with the signals that get there.
-    fn routes_of(&self, tenant: &str) -> Vec<(&TenantRoute, [bool; 3])> {
+    fn routes_of(&self, tenant: &Tenant) -> Vec<(&TenantRoute, [bool; 3])> {
         let mut left = [true; 3];
         let mut found = Vec::new();
         for route in &self.routes {
-            let is_for = |globs: &Vec<Glob>| globs.iter().any(|glob| glob.matches(tenant));
+            let is_for = |globs: &Vec<Glob>| globs.iter().any(|glob| glob.matches(&tenant.id));
             let taken = Signal::ALL.map(|signal| route.signals[signal.index()] && left[signal.index()]);
             if taken == [false; 3] || !route.tenants.as_ref().is_none_or(is_for) {
                 continue;
             }
             found.push((route, taken));
-            if route.takes_all {
+            let has_key = route.key_values.iter().all(|name| tenant.values.get(name).is_some());
+            if route.takes_all && has_key {
                 left = Signal::ALL.map(|signal| left[signal.index()] && !taken[signal.index()]);
             }
         }
@@ -105,10 +114,19 @@ impl TenantRoute {
             KeySpec::Parts(parts) => parts.iter().map(|(name, _)| name.clone()).collect(),
             KeySpec::Route | KeySpec::One(_) => Vec::new(),
         };
-        let needs_attributes = route
-            .key
-            .sources()
-            .any(|source| source.attributes().next().is_some() || !source.record_attributes().is_empty());
+        let depends_on_data = route.key.sources().any(|source| {
+            source.attributes().next().is_some()
+                || !source.record_attributes().is_empty()
+                || matches!(source, KeySource::Request { default: None, .. })
+        });
+        let mut key_values: Vec<String> = Vec::new();
+        for source in route.key.sources() {
+            for name in source.row_values().filter(|name| needs_value(source, name)) {
+                if !key_values.iter().any(|known| known == name) {
+                    key_values.push(name.to_owned());
+                }
+            }
+        }
         Self {
             tenants: route.tenants.clone(),
             signals: route.signals,
@@ -116,9 +134,11 @@ impl TenantRoute {
             exporters: route.exporters.clone(),
             takes_all: route.matches.is_empty()
                 && route.record_matches.is_empty()
+                && route.request_matches.is_empty()
                 && route.receivers.is_none()
-                && !needs_attributes
+                && !depends_on_data
                 && !route.continues,
+            key_values,
         }
     }
 
@@ -126,6 +146,47 @@ impl TenantRoute {
     fn expected_key(&self, tenant: &str) -> RoutingKey {
         RoutingKey::of(Some(tenant), SAMPLE, self.parts.iter().map(|part| (part.as_str(), SAMPLE)))
     }
+}
+
+/// An entry of a tenant whose row has every value but one.
+struct RowWithout<'n>(&'n str);
+
+impl Values for RowWithout<'_> {
+    fn key(&self) -> Option<&RoutingKey> {
+        None
+    }
+
+    fn signal(&self) -> Signal {
+        Signal::Logs
+    }
+
+    fn resource(&self, _name: &str) -> Option<&str> {
+        Some(SAMPLE)
+    }
+
+    fn tenant(&self, name: &str) -> Option<&str> {
+        (name != self.0).then_some(SAMPLE)
+    }
+}
+
+/// Whether there is no key without this value of the row, as there is if the template has a default for it.
+fn needs_value(source: &KeySource, name: &str) -> bool {
+    match source {
+        KeySource::Attributes(_) | KeySource::Records { .. } | KeySource::Request { .. } => false,
+        KeySource::Template(template) => matches!(
+            template.render(&RowWithout(name), Place::Key),
+            Err(RenderError::Missing(TemplateValue::Tenant(missing))) if missing == name
+        ),
+    }
+}
+
+/// Warns of a value that the row, which stands at `node`, doesn't have, and without which there is no key.
+fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut Report) {
+    let span = node.entry("values").map_or(node.near(&["id"]).span, |values| values.key_span);
+    let id = &tenant.id;
+    report
+        .warn(span, format!("a route has no key for data of tenant `{id}`: the row has no value `{name}`"))
+        .help(format!("write `{name}` under `values`, or a default in the key: `{{{{ tenant.{name} | default(\"…\") }}}}`"));
 }
 
 impl Values for ExpectedStream<'_> {

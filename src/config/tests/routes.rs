@@ -73,7 +73,7 @@ fn mistakes_in_the_parts_of_a_key_say_what_to_write() {
         ("{ a: [] }", "`key` names no attribute"),
         ("{ a: \"{{ key }}\" }", "`{{ key }}` can't stand in the key that it is made of"),
         ("{ a: { b: c } }", "unknown key `b` in `routes[0].key.a`"),
-        ("{ a: \"{{ tenant.host }}\" }", "a key can only have the `id`"),
+        ("{ a: \"{{ tenant.zone }}\" }", "the value `zone` of a tenant's row is shown wherever the key is"),
     ] {
         let said = said_of(key);
         assert!(said.contains(message), "{key}: {said}");

@@ -61,6 +61,32 @@ fn each_value_that_an_exporter_reads_and_the_row_lacks_is_named_unless_it_has_a_
 }
 
 #[test]
+fn each_value_that_a_key_reads_and_the_row_lacks_is_named_unless_it_has_a_default() {
+    let route = |key: &str| format!("  - {{ key: {key}, exporters: [debug] }}\n");
+    let key =
+        r#"{ zone: "{{ tenant.zone }}", rack: "{{ tenant.zone }}-{{ tenant.rack | default('none') }}" }"#;
+    let row = |values: &str| format!("id: acme\nvalues: {{ {values} }}\n");
+    assert_eq!(
+        said_of_row(&route(key), &row("rack: r1"), Secrets::Needed),
+        [
+            "2:1 a route has no key for data of tenant `acme`: the row has no value `zone` (write `zone` under `values`, or a \
+          default in the key: `{{ tenant.zone | default(\"…\") }}`)"
+        ]
+    );
+    for (key, values) in [(key, "zone: eu"), ("'{{ tenant.id }}'", "rack: r1"), ("service.name", "rack: r1")]
+    {
+        assert!(said_of_row(&route(key), &row(values), Secrets::Needed).is_empty(), "{key}");
+    }
+    // What has no key there goes to a later route, whose exporters then have to fit, too.
+    let both = format!("{}  - {{ exporters: [otlp_http/eu] }}\n", route("'{{ tenant.zone }}'"));
+    let says_of_later = |values: &str| {
+        let said = said_of_row(&both, &row(values), Secrets::Needed);
+        said.iter().any(|line| line.contains("`otlp_http/eu` can't send"))
+    };
+    assert_eq!(["rack: r1", "zone: eu"].map(says_of_later), [true, false]);
+}
+
+#[test]
 fn a_value_that_can_not_be_put_where_it_is_read_is_named_and_not_shown() {
     let row = |values: &str| format!("id: acme\nvalues: {{ {values} }}\n");
     for (values, expected) in [

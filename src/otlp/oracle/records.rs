@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 
 use super::{child, fields};
-use crate::otlp::{Entry, RecordAttributes, Signal, Value, partition, put_frame, split};
+use crate::otlp::{Entry, RecordAttributes, Signal, Value, most_partitioned, partition, put_frame, split};
 
 /// A record with all that tells it from another.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,7 @@ struct Record {
 pub fn check_partition(signal: Signal, bytes: &[u8], names: &[String]) {
     let names: Vec<Box<str>> = names.iter().map(|name| name.as_str().into()).collect();
     let Ok(split) = split(signal, bytes) else { return };
+    let mut written = 0;
     for entry in &split.entries {
         let Some(before) = records(signal, entry, &names) else { continue };
         let attributes = RecordAttributes::new(&names, is_usable);
@@ -48,7 +49,11 @@ pub fn check_partition(signal: Signal, bytes: &[u8], names: &[String]) {
             assert_eq!((part.records, part.index), (expected.len() as u64, entry.index));
             assert_eq!(super::records(signal, &framed(part)), Some(part.records), "a part is valid");
             assert_eq!(part.resource(), entry.resource());
+            written += part.bytes.len();
         }
+    }
+    if split.cuts.is_empty() {
+        assert!(written <= most_partitioned(signal, bytes), "{written} bytes are not foreseen");
     }
 }
 
@@ -179,13 +184,13 @@ fn effective(sources: &[&[KeyValue]], name: &str) -> String {
             .filter(|pair| pair.key == name)
             .map(|pair| pair.value.as_ref().and_then(|value| value.value.as_ref()))
             .collect();
-        let usable = |value: &Option<&Any>| {
+        let usable = |value: Option<&Any>| {
             matches!(value, Some(Any::StringValue(_) | Any::IntValue(_) | Any::BoolValue(_)))
         };
         match values[..] {
             [] => {}
-            [first, ref rest @ ..] if rest.iter().all(|value| *value == first && usable(value)) => {
-                if usable(&first) && first != Some(&Any::StringValue(String::new())) {
+            [first, ref rest @ ..] if rest.iter().all(|value| *value == first && usable(*value)) => {
+                if usable(first) && first != Some(&Any::StringValue(String::new())) {
                     counts = format!("{first:?}");
                 }
             }

@@ -137,18 +137,12 @@ fn memory_is_asked_for_before_it_is_taken() {
     assert_eq!(partitioned(&request, &mut |_| false), Err(NoRoom));
 }
 
+/// Were the work the square of their number, this would not end.
 #[test]
-fn as_many_combinations_as_there_are_records_take_time_in_proportion() {
-    let of = |count: usize| {
-        let records = (0..count).map(|number| record("a", Some(&number.to_string()))).collect();
-        let request = request(vec![scope("one", records)]);
-        let began = std::time::Instant::now();
-        assert_eq!(partitioned(&request, &mut |_| true).unwrap().len(), count);
-        began.elapsed()
-    };
-    let (few, many) = (of(2_000), of(64_000));
-    // Were it the square, it would be 1024 times as long.
-    assert!(many < few * 32 * 8, "{few:?} {many:?}");
+fn a_hundred_thousand_combinations_are_told_apart() {
+    let records = (0..100_000).map(|number| record("a", Some(&number.to_string()))).collect();
+    let request = request(vec![scope("one", records)]);
+    assert_eq!(partitioned(&request, &mut |_| true).unwrap().len(), 100_000);
 }
 
 proptest! {

@@ -27,8 +27,8 @@ fn attributes(of: &[(&str, &str)]) -> Vec<KeyValue> {
     of.iter().map(attribute).collect()
 }
 
-fn scope(of: &[(&str, &str)]) -> Option<InstrumentationScope> {
-    Some(InstrumentationScope { attributes: attributes(of), ..InstrumentationScope::default() })
+fn scope(of: &[(&str, &str)]) -> InstrumentationScope {
+    InstrumentationScope { attributes: attributes(of), ..InstrumentationScope::default() }
 }
 
 /// What the first record has of `k`.
@@ -52,7 +52,7 @@ fn span_of(own: &[(&str, &str)], events: &[&[(&str, &str)]], of_scope: &[(&str, 
         links: vec![link],
         ..Span::default()
     };
-    let spans = ScopeSpans { scope: scope(of_scope), spans: vec![span], ..ScopeSpans::default() };
+    let spans = ScopeSpans { scope: Some(scope(of_scope)), spans: vec![span], ..ScopeSpans::default() };
     let resource = Resource { attributes: attributes(&[("k", "resource")]), ..Resource::default() };
     let entry =
         ResourceSpans { resource: Some(resource), scope_spans: vec![spans], ..ResourceSpans::default() };
@@ -61,13 +61,14 @@ fn span_of(own: &[(&str, &str)], events: &[&[(&str, &str)]], of_scope: &[(&str, 
 
 fn log_of(own: &[(&str, &str)], of_scope: &[(&str, &str)]) -> String {
     let record = LogRecord { attributes: attributes(own), ..LogRecord::default() };
-    let logs = ScopeLogs { scope: scope(of_scope), log_records: vec![record], ..ScopeLogs::default() };
+    let logs = ScopeLogs { scope: Some(scope(of_scope)), log_records: vec![record], ..ScopeLogs::default() };
     first(Signal::Logs, &ResourceLogs { scope_logs: vec![logs], ..ResourceLogs::default() })
 }
 
 fn point_of(data: Data, metadata: &[(&str, &str)], of_scope: &[(&str, &str)]) -> String {
     let metric = Metric { metadata: attributes(metadata), data: Some(data), ..Metric::default() };
-    let metrics = ScopeMetrics { scope: scope(of_scope), metrics: vec![metric], ..ScopeMetrics::default() };
+    let metrics =
+        ScopeMetrics { scope: Some(scope(of_scope)), metrics: vec![metric], ..ScopeMetrics::default() };
     first(Signal::Metrics, &ResourceMetrics { scope_metrics: vec![metrics], ..ResourceMetrics::default() })
 }
 

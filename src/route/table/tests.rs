@@ -9,6 +9,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::route::Glob;
+use crate::tenants::{TenantLimits, TenantValues};
 
 fn any(name: &str, value: Value) -> KeyValue {
     KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
@@ -61,6 +62,22 @@ fn by(names: &[&str]) -> KeySpec {
     KeySpec::One(KeySource::Attributes(names.iter().map(|name| (*name).to_owned()).collect()))
 }
 
+/// A row with these values.
+fn tenant(id: &str, values: &[(&str, &[&str])]) -> Tenant {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned().into()).collect();
+    Tenant {
+        id: id.into(),
+        place: "row".into(),
+        platform: None,
+        senders: Box::default(),
+        values: TenantValues::new(values.iter().map(|(name, all)| ((*name).into(), texts(all))).collect()),
+        exporters: None,
+        limits: TenantLimits::default(),
+        paused: false,
+        hold: false,
+    }
+}
+
 fn table(routes: Vec<RouteSpec>) -> RouteTable {
     RouteTable::new(routes, Unrouted::Reject { whole_as_error: false })
 }
@@ -101,13 +118,17 @@ fn misses(table: &RouteTable, signal: Signal, attributes: &[(&str, &str)]) -> Ve
 }
 
 fn misses_of(table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String> {
+    misses_from(&EntryOrigin::default(), table, signal, resource)
+}
+
+fn misses_from(origin: &EntryOrigin<'_>, table: &RouteTable, signal: Signal, resource: &[u8]) -> Vec<String> {
     let mut misses = Vec::new();
     let request = request_of(resource);
     table
         .route::<Unroutable>(
             signal,
             &entry_in(signal, &request),
-            &EntryOrigin::default(),
+            origin,
             &mut String::new(),
             |_| Ok(()),
             |at, why| misses.push(format!("{}: {}", table.name(at), why())),
@@ -301,8 +322,9 @@ fn a_route_is_for_its_tenants_and_its_receivers() {
     outside.receivers = Some(vec!["otlp/outside".to_owned()]);
     outside.exporters = vec![0, 1];
     let table = table(vec![acme, outside]);
-    let from = |receiver, tenant, exporters| {
-        let origin = EntryOrigin { receiver, tenant, exporters, request: None };
+    let from = |receiver, tenant: Option<&str>, exporters| {
+        let tenant = tenant.map(|id| self::tenant(id, &[]));
+        let origin = EntryOrigin { receiver, tenant: tenant.as_ref(), exporters, request: None };
         ask_from(&origin, &table, Signal::Logs, &resource(&[])).expect("nothing conflicts").0
     };
     assert_eq!(from(Some("otlp"), Some("acme-1"), None), ["acme>0:\u{1}acme-1\u{1}acme-1"]);
@@ -312,6 +334,33 @@ fn a_route_is_for_its_tenants_and_its_receivers() {
     assert_eq!(from(Some("otlp/outside"), Some("globex"), None), outside);
     assert_eq!(from(None, None, None), ["outside>0:outside", "outside>1:outside"], "it may be any receiver");
     assert_eq!(from(None, Some("globex"), Some(&[3])), ["outside>3:\u{1}globex\u{1}outside"]);
+}
+
+#[test]
+fn a_key_reads_the_first_text_of_a_value_of_the_row_and_is_absent_without_it() {
+    let template = Template::parse("{{ tenant.zone }}-{{ tenant.id }}").expect("it is right");
+    let table = table(vec![route("zones", &[], KeySpec::One(KeySource::Template(template)))]);
+    let asked = |values: &[(&str, &[&str])]| {
+        let tenant = tenant("acme", values);
+        let origin = EntryOrigin { tenant: Some(&tenant), ..EntryOrigin::default() };
+        let hits = ask_from(&origin, &table, Signal::Logs, &resource(&[])).expect("nothing conflicts").0;
+        (hits, misses_from(&origin, &table, Signal::Logs, &resource(&[])))
+    };
+    let key = |text: &str| vec![format!("zones>0:\u{1}acme\u{1}{text}")];
+    assert_eq!(asked(&[("zone", &["eu", "us"])]).0, key("eu-acme"));
+    for (value, why) in [
+        (None, "the tenant's row has no value `zone`, which a template needs"),
+        (Some("a\nb"), "it holds control characters"),
+    ] {
+        let values = value.as_ref().map(|value| ("zone", std::slice::from_ref(value)));
+        let (hits, misses) = asked(values.as_slice());
+        assert_eq!((hits, misses), (vec![], vec![format!("zones: it has no key: {why}")]));
+    }
+    assert_eq!(misses(&table, Signal::Logs, &[]), ["zones: it has no key: the entry is no tenant's"]);
+    assert_eq!(
+        table.missing(Signal::Logs),
+        "no route takes these logs: routes look at the values `zone` of the tenant's row"
+    );
 }
 
 #[test]
@@ -378,8 +427,9 @@ fn hits_by_record(table: &RouteTable, request: &[u8]) -> Vec<Result<Vec<String>,
     parts.unwrap_or_else(|| vec![entry]).iter().map(hits).collect()
 }
 
-fn ok(hits: &[&str]) -> Result<Vec<String>, String> {
-    Ok(hits.iter().map(|hit| (*hit).to_owned()).collect())
+/// The hits of a part that is routed.
+fn hits_of(hits: &[&str]) -> Vec<String> {
+    hits.iter().map(|hit| (*hit).to_owned()).collect()
 }
 
 #[test]
@@ -390,7 +440,8 @@ fn what_a_record_has_overrides_the_resource_and_what_is_of_no_use_does_not() {
         &[&[("p", "1")], &[], &[("q", "2")], &[("p", "")], &[("p", &long), ("q", "0")], &[("p", "0")]];
     let request = logs(&[("p", "0")], records);
     // All but two end in the stream `0`: by the resource's, by `q`, and by their own.
-    let expected = [ok(&["keyed>1 over 0"]), ok(&["keyed>0"]), ok(&["keyed>2 over 0"])];
+    let expected =
+        [Ok(hits_of(&["keyed>1 over 0"])), Ok(hits_of(&["keyed>0"])), Ok(hits_of(&["keyed>2 over 0"]))];
     assert_eq!(hits_by_record(&table, &request), expected);
 }
 
@@ -398,7 +449,7 @@ fn what_a_record_has_overrides_the_resource_and_what_is_of_no_use_does_not() {
 fn without_a_resource_attribute_only_the_records_count() {
     let table = table(vec![route("keyed", &[], by_record(&["p"], &[])), route("rest", &[], KeySpec::Route)]);
     let request = logs(&[("p", "0")], &[&[("p", "1")], &[]]);
-    assert_eq!(hits_by_record(&table, &request), [ok(&["keyed>1"]), ok(&["rest>rest"])]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["keyed>1"])), Ok(hits_of(&["rest>rest"]))]);
 }
 
 #[test]
@@ -407,7 +458,7 @@ fn a_condition_on_records_holds_for_the_resource_where_a_record_has_nothing() {
     prod.record_matches = vec![("env".to_owned(), Matcher::Glob(Glob::new("prod")))];
     let table = table(vec![prod, route("rest", &[], KeySpec::Route)]);
     let request = logs(&[("zone", "a"), ("env", "prod")], &[&[], &[("env", "test")], &[("env", "prod")]]);
-    assert_eq!(hits_by_record(&table, &request), [ok(&["prod>prod"]), ok(&["rest>rest"])]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["prod>prod"])), Ok(hits_of(&["rest>rest"]))]);
 }
 
 #[test]
@@ -417,7 +468,7 @@ fn records_of_a_signal_are_only_told_apart_by_what_its_routes_look_at() {
     let table = table(vec![traces, route("logs", &[], KeySpec::Route)]);
     assert!(table.looks_at_records(Signal::Traces) && !table.looks_at_records(Signal::Logs));
     let request = logs(&[], &[&[("t", "1")], &[("t", "2")]]);
-    assert_eq!(hits_by_record(&table, &request), [ok(&["logs>logs"])]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["logs>logs"]))]);
 }
 
 #[test]
@@ -425,7 +476,7 @@ fn records_that_conflict_with_themselves_are_not_routed_and_take_no_other_along(
     let table = table(vec![route("keyed", &[], by_record(&["p"], &["p"]))]);
     let request = logs(&[], &[&[("p", "1")], &[("p", "1"), ("p", "2")]]);
     let conflicting = "the attribute `p` of its records occurs twice with different values".to_owned();
-    assert_eq!(hits_by_record(&table, &request), [ok(&["keyed>1"]), Err(conflicting)]);
+    assert_eq!(hits_by_record(&table, &request), [Ok(hits_of(&["keyed>1"])), Err(conflicting)]);
 }
 
 #[test]
