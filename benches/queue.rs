@@ -68,6 +68,7 @@ fn table(of_records: Option<&str>) -> RouteTable {
                 KeySource::Records { record: vec![record.to_owned()], resource: vec![attribute.to_owned()] }
             }
         }),
+        edits: Vec::new(),
         exporters: vec![0],
         continues: false,
         max_streams: None,

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sluice::otlp::{self, Signal};
+use sluice::otlp::{self, Edit, EditAction, EditKeys, EditedPart, NewValue, Signal, ValueSource, WriteWhere};
 
 #[path = "samples/backwards.rs"]
 mod backwards;
@@ -36,6 +36,17 @@ fn walks(criterion: &mut Criterion) {
             group.bench_function("split, from a Collector", |bencher| {
                 bencher.iter(|| otlp::split(signal, black_box(&backwards)).expect("samples are well-formed"));
             });
+            for (name, edit) in edits() {
+                let entries = otlp::split(signal, &request).expect("samples are well-formed").entries;
+                group.bench_function(name, |bencher| {
+                    bencher.iter(|| {
+                        for entry in &entries {
+                            let edited = edit.apply(signal, black_box(&entry.bytes), &[]);
+                            black_box(edited.expect("samples have what is edited"));
+                        }
+                    });
+                });
+            }
             let mut json = Vec::new();
             group.bench_function("write JSON", |bencher| {
                 bencher.iter(|| {
@@ -65,6 +76,30 @@ fn walks(criterion: &mut Criterion) {
             group.finish();
         }
     }
+}
+
+/// What a processor of a route does.
+fn edits() -> [(&'static str, Edit); 4] {
+    /// It is in each record of the samples.
+    const KEY: &str = "http.request.method";
+    let write = |key: &str| EditAction::Write {
+        key: key.to_owned(),
+        place: WriteWhere::Anywhere,
+        source: Some(ValueSource::Value(NewValue::text("[redacted]"))),
+        default: None,
+    };
+    let keys = || EditKeys { key: Some(KEY.to_owned()), pattern: None };
+    let records = || EditedPart::Records { events: false, include: None, exclude: None };
+    let edit = |action, of| Edit { actions: vec![action], of };
+    [
+        (
+            "edit, upsert of a resource attribute",
+            edit(write("deployment.environment.name"), EditedPart::Resource),
+        ),
+        ("edit, delete of a record attribute", edit(EditAction::Delete(keys()), records())),
+        ("edit, update of a record attribute", edit(write(KEY), records())),
+        ("edit, hash of a record attribute", edit(EditAction::Hash(keys()), records())),
+    ]
 }
 
 fn prost_decode(signal: Signal, request: &[u8]) {

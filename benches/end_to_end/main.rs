@@ -3,15 +3,16 @@
 //! `cargo bench --bench end_to_end -- compare` measures what it costs to pass the same requests through Sluice,
 //! `HAProxy`, nginx, an OpenTelemetry Collector and Rotel, as far as they are there (`make bench` installs them).
 //! `wires` does the same for each way in and out: JSON, gRPC, compression, TLS.
-//! `streams`, `stalled`, `overload`, `hanging`, `tenants` and `journal` look at Sluice alone: 100,000 live streams; an upstream
-//! that hangs while senders push; one that is slower than they are; what streams that hang take from others of their upstream;
-//! what it costs that each tenant has a credential of its own, and what reading their table takes; and what it costs that everything
-//! is on disk before it is acknowledged.
+//! `streams`, `stalled`, `overload`, `hanging`, `tenants`, `edits` and `journal` look at Sluice alone: 100,000 live streams; an
+//! upstream that hangs while senders push; one that is slower than they are; what streams that hang take from others of their
+//! upstream; what it costs that each tenant has a credential of its own, and what reading their table takes; what it costs that a
+//! route edits; and what it costs that everything is on disk before it is acknowledged.
 //! Load generator and upstream are `sluice send` and `sluice sink`, inside this process; each proxy is a process of
 //! its own, started with a configuration made here, whose CPU and memory are read from `/proc`.
 
 mod certificates;
 mod compare;
+mod edits;
 mod hanging;
 mod journal;
 mod load;
@@ -79,6 +80,8 @@ enum Mode {
     Hanging(hanging::HangingArguments),
     /// A credential for each of up to 100,000 tenants, beside one for all, and their table: reading it, and changing a row.
     Tenants(tenants::TenantsArguments),
+    /// A route whose processors edit, beside one without.
+    Edits(edits::EditsArguments),
     /// The journal: acknowledging, beside the disk it is on, and reading a backlog back.
     Journal(journal::JournalArguments),
     /// All of these.
@@ -105,8 +108,8 @@ fn main() -> ExitCode {
     // Cargo passes `--bench`, and with a plain `cargo bench` also what is meant for the other benches.
     let mut arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
     let modes = [
-        "compare", "wires", "streams", "stalled", "overload", "hanging", "tenants", "journal", "all", "help",
-        "--help", "-h",
+        "compare", "wires", "streams", "stalled", "overload", "hanging", "tenants", "edits", "journal",
+        "all", "help", "--help", "-h",
     ];
     if !arguments.iter().skip(1).any(|argument| modes.contains(&argument.as_str())) {
         println!("end_to_end takes minutes and is left out here: `cargo bench --bench end_to_end -- all`");
@@ -138,6 +141,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Mode::Overload(overload) => done(overload::run(&rig, &overload)?),
         Mode::Hanging(hanging) => done(hanging::run(&rig, &hanging)?),
         Mode::Tenants(tenants) => done(tenants::run(&rig, &tenants)?),
+        Mode::Edits(edits) => done(edits::run(&rig, &edits)?),
         Mode::Journal(journal) => done(journal::run(&rig, &journal)?),
         Mode::All(compare) => {
             done(compare::run(&rig, &compare)?);
@@ -149,6 +153,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             done(overload::run(&rig, &overload::OverloadArguments::default())?);
             done(hanging::run(&rig, &hanging::HangingArguments::default())?);
             done(tenants::run(&rig, &tenants::TenantsArguments::default())?);
+            done(edits::run(&rig, &edits::EditsArguments::all(compare.scale))?);
             done(journal::run(&rig, &journal)?);
         }
     }

@@ -15,7 +15,7 @@ use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::receive::{Owner, SenderIdentity};
-use crate::route::{Overridden, RequestHeaders, RouteTable, RoutingKey, Unrouted};
+use crate::route::{self, Hit, Overridden, RequestHeaders, RouteTable, RoutingKey, TakenEntry, Unrouted};
 use crate::run;
 use crate::stream::StreamName;
 use crate::tenants::{Table, Tenant};
@@ -272,8 +272,10 @@ impl Explanation {
                     }
                     Err(error) => format!("rejected: {error}"),
                 };
-                let line =
-                    format!("  route `{route}`: stream `{key}` of exporter `{name}`\n    {destination}");
+                let edits = self.edits(&hit, entry, tenant);
+                let line = format!(
+                    "  route `{route}`: stream `{key}` of exporter `{name}`{edits}\n    {destination}"
+                );
                 lines.borrow_mut().push(line);
                 if let Some(Overridden { name, record, resource }) = hit.overridden {
                     lines.borrow_mut().push(format!(
@@ -303,6 +305,30 @@ impl Explanation {
                 writeln!(out, "  {becomes}: {}", routes.missing(self.signal))
             }
             Err(error) => writeln!(out, "  rejected: {error}"),
+        }
+    }
+
+    /// What the processors of a route do to an entry, as the next line; nothing if it has none.
+    fn edits(&self, hit: &Hit<'_>, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>) -> String {
+        let edits = self.routes.routes.edits(hit.route);
+        if edits.is_empty() {
+            return String::new();
+        }
+        let taken = TakenEntry {
+            signal: self.signal,
+            bytes: &entry.bytes,
+            resource: entry.resource(),
+            key: hit.key,
+            tenant: tenant.map(|tenant| &*tenant.id),
+            row: &|name| tenant?.values.text(name, 0).map(str::to_owned),
+        };
+        let names: Vec<String> = edits.iter().map(|edit| format!("`{}`", edit.name)).collect();
+        match route::edited(edits, &taken) {
+            Ok(edited) => {
+                let nothing = if edited.is_none() { ", which change nothing" } else { "" };
+                format!("\n    edited by {}{nothing}", names.join(", "))
+            }
+            Err(error) => format!("\n    rejected: the route can't edit it: {error}"),
         }
     }
 }

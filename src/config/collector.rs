@@ -19,13 +19,11 @@ pub(super) enum Verdict {
     NeedsJournal,
     /// It asks for what there is by default, and is an error beside a file that replaces that.
     RefusedBesideFile,
-    /// Processors by name, of which each is looked at by itself.
-    Processors,
     /// Connectors by name, each of which is left out for another reason.
     Connectors,
 }
 
-use Verdict::{Connectors, Ignored, NeedsJournal, Processors, Refused, RefusedBesideFile};
+use Verdict::{Connectors, Ignored, NeedsJournal, Refused, RefusedBesideFile};
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
@@ -38,13 +36,20 @@ const KEEPALIVE: &str = "connections are kept alive and probed by defaults that 
 /// Definitions of the schema, their keys, and what is said about them.
 const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     (&["Config"], &["service"], Ignored, "there are no pipelines; `routes` says what goes where"),
-    (
-        &["Config"],
-        &["processors"],
-        Processors,
-        "`batch` and `memory_limiter` may be left out; any other is an error, unless pipelines are there and none names it",
-    ),
     (&["Config"], &["connectors"], Connectors, "`routes` says what goes where"),
+    (
+        &["AttributeAction"],
+        &["from_context"],
+        Refused,
+        "what a request came with is not kept: write `value` with a template, such as `{{ tenant.id }}`",
+    ),
+    (&["MatchProperties"], &["regexp"], Ignored, "what was matched is not kept"),
+    (
+        &["MatchProperties"],
+        &["expressions", "resource_attributes"],
+        Refused,
+        "write `metric_names`, or let a Collector before this one do it",
+    ),
     (
         &["Auth"],
         &["request_params"],

@@ -130,6 +130,10 @@ impl Node {
         }
     }
 
+    pub(super) fn is_map(&self) -> bool {
+        matches!(&self.value, Value::Map(_))
+    }
+
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }

@@ -1,6 +1,6 @@
-//! The processors of a Collector's file. Sluice runs none of them.
+//! The processors of a Collector's file, of which Sluice runs two where a route names them.
 //!
-//! A processor that may drop, mask or change data is an error wherever a pipeline may run it: what it holds back would be
+//! Any other processor that may drop, mask or change data is an error wherever a pipeline may run it: what it holds back would be
 //! sent on otherwise. The two that change nothing are left out with a warning that says which option does what they are for.
 //! A processor that is defined, but that none of the file's pipelines names, is run by no Collector either, so that leaving it
 //! out takes nothing away: it is a warning, too. Where there is no pipeline, as in a file of processors alone, nothing tells
@@ -16,6 +16,8 @@ use super::secrets::REDACTED;
 /// What is done about a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
+    /// It is run by each route that names it.
+    Run,
     /// It is left out, with a warning that says what does here what it is for. It drops and changes no data.
     LeftOut(&'static str),
     /// It is an error.
@@ -27,12 +29,13 @@ pub(super) enum Treatment {
     },
 }
 
-use Treatment::{LeftOut, Refused};
+use Treatment::{LeftOut, Refused, Run};
 
 const ELSEWHERE: &str = "let the senders, a Collector before this one or the upstream do it";
 
 /// Processors of one kind, by each name that they have or had, and what is done about them.
 pub(super) const TABLE: &[(&[&str], Treatment)] = &[
+    (&["resource", "attributes"], Run),
     (&["batch"], LeftOut("batches are formed by `sending_queue.batch` of each exporter")),
     (&["memory_limiter"], LeftOut("`limits.memory` bounds what is held, and what is beyond it is refused")),
     (
@@ -51,18 +54,18 @@ pub(super) const TABLE: &[(&[&str], Treatment)] = &[
         },
     ),
     (
-        &["redaction", "attributes", "transform"],
+        &["redaction", "transform"],
         Refused {
             without: "what it drops, masks or changes would be sent on as it came",
             instead: ELSEWHERE,
         },
     ),
     (
-        &["resource", "resource_detection", "resourcedetection", "k8s_attributes", "k8sattributes"],
+        &["resource_detection", "resourcedetection", "k8s_attributes", "k8sattributes"],
         Refused {
             without: "resources would be routed and sent on as they came",
-            instead: "let the senders set the attributes, which SDKs do by `OTEL_RESOURCE_ATTRIBUTES`, or let a Collector before \
-                      this one do it",
+            instead: "let the senders set the attributes, which SDKs do by `OTEL_RESOURCE_ATTRIBUTES`, or a processor `resource` that \
+                      a route names",
         },
     ),
     (
@@ -138,7 +141,7 @@ pub(super) fn is_left_out(name: &str) -> bool {
 
 /// Whether Sluice runs a processor itself.
 pub(super) fn is_run(name: &str) -> bool {
-    !matches!(treatment(model::type_of(name)).unwrap_or(ANY_OTHER), LeftOut(_) | Refused { .. })
+    matches!(treatment(model::type_of(name)), Some(Run))
 }
 
 fn types() -> impl Iterator<Item = &'static str> {
@@ -149,23 +152,47 @@ fn treatment(r#type: &str) -> Option<Treatment> {
     TABLE.iter().find(|(types, _)| types.contains(&r#type)).map(|(_, treatment)| *treatment)
 }
 
-/// Reports every processor that the file defines, or that one of its pipelines names.
-pub(super) fn check(root: &Node, report: &mut Report) {
-    let defined = root.get("processors").map(Node::mentions).unwrap_or_default();
+/// Reports every processor that the file defines, or that one of its pipelines names. `own` is the file as Sluice's own
+/// configuration, whose routes name those that are run.
+pub(super) fn check(root: &Node, own: &Node, report: &mut Report) {
+    let section = root.get("processors");
+    let defined = section.map(Node::mentions).unwrap_or_default();
+    let has_settings = section.is_some_and(Node::is_map);
+    let routed = in_routes(own);
     let pipelines = Pipelines::of(root.get("service"));
     let known: HashSet<&str> = defined.iter().map(|mention| mention.name).collect();
     let run: HashSet<&str> = pipelines.processors.iter().map(|mention| mention.name).collect();
     for processor in &defined {
-        say(processor, !pipelines.are_known || run.contains(processor.name), report);
+        let may_run = !pipelines.are_known || run.contains(processor.name);
+        if treatment(model::type_of(processor.name)) != Some(Run) {
+            say(processor, may_run, report);
+        } else if !has_settings {
+            say_without_settings(processor, report);
+        } else if !routed.contains(processor.name) {
+            say_unrouted(processor, may_run && root.get("service").is_some(), report);
+        }
     }
-    for processor in &pipelines.processors {
-        if !known.contains(processor.name) {
+    for processor in pipelines.processors.iter().filter(|processor| !known.contains(processor.name)) {
+        if treatment(model::type_of(processor.name)) == Some(Run) {
+            say_without_settings(processor, report);
+        } else {
             say(processor, true, report);
         }
     }
     if let Some(service) = root.get("service") {
         check_keys(service, report);
     }
+}
+
+/// The processors that routes name.
+fn in_routes(root: &Node) -> HashSet<&str> {
+    let Some(routes) = root.get("routes") else { return HashSet::new() };
+    let routes = (0..).map_while(|index| routes.item(index));
+    routes
+        .filter_map(|route| route.get("processors"))
+        .flat_map(Node::mentions)
+        .map(|mention| mention.name)
+        .collect()
 }
 
 /// What the pipelines of a file say of its processors.
@@ -232,6 +259,32 @@ fn check_keys(service: &Node, report: &mut Report) {
     }
 }
 
+/// Reports a processor that could be run, but of which nothing is there but the name.
+fn say_without_settings(processor: &Mention<'_>, report: &mut Report) {
+    if processor.origin == Origin::Placeholder {
+        return;
+    }
+    let shown = processor.shown();
+    report.error(processor.span, format!("the processor {shown} has no settings")).help(
+        "write them below its name in the map `processors`, and the name in the `processors` of routes",
+    );
+}
+
+/// Reports a processor that no route names; `may_run`: a pipeline may run it.
+fn say_unrouted(processor: &Mention<'_>, may_run: bool, report: &mut Report) {
+    let shown = processor.shown();
+    if may_run {
+        let message = format!("the processor {shown} is not run: a pipeline may name it, and no route does");
+        report
+            .error(processor.span, message)
+            .help(format!("write `processors: [{}]` in the routes that it is for", shown.trim_matches('`')));
+    } else {
+        report
+            .warn(processor.span, format!("the processor {shown} has no effect: no route names it"))
+            .help(format!("write `processors: [{}]` in the routes that it is for", shown.trim_matches('`')));
+    }
+}
+
 /// Reports a processor, which a pipeline may run or which none does.
 fn say(processor: &Mention<'_>, may_run: bool, report: &mut Report) {
     // Which one it is can't be told, and that a placeholder stands there has been.
@@ -242,6 +295,7 @@ fn say(processor: &Mention<'_>, may_run: bool, report: &mut Report) {
     let r#type = model::type_of(processor.name);
     let known = treatment(r#type);
     match known.unwrap_or(ANY_OTHER) {
+        Run => {}
         LeftOut(why) => {
             report.warn(at, format!("the processor {shown} has no effect: {why}"));
         }

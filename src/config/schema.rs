@@ -34,7 +34,9 @@ pub fn published() -> &'static Json {
             }
         }
         // Those of a Collector that have no effect are no mistake.
-        published["properties"]["extensions"]["additionalProperties"] = json!(true);
+        for section in ["extensions", "processors"] {
+            published["properties"][section]["additionalProperties"] = json!(true);
+        }
         relax(&mut published);
         published
     })
@@ -95,7 +97,7 @@ fn relax(body: &mut Json) {
         return;
     }
     let Some(map) = body.as_object_mut() else { return };
-    for internal in ["x-shown", "x-asked-by-key", "x-key"] {
+    for internal in ["x-shown", "x-asked-by-key", "x-key", "x-any-case"] {
         map.shift_remove(internal);
     }
     // The names of our forms may mean another form to others.

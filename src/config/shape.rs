@@ -120,6 +120,10 @@ impl Walk<'_> {
                 self.unknown(node, entry, shape, place);
                 continue;
             };
+            // Each of those that are named in another shape has been reported.
+            if entry.key == "processors" && shape.definition == Some("Config") && !entry.value.is_map() {
+                continue;
+            }
             let is_fixed = shape.properties().any(|(key, _)| key == entry.key);
             let value_shape = Shape::of(schema);
             match in_place_of_placeholder(entry, schema, shape) {
@@ -179,8 +183,6 @@ impl Walk<'_> {
             Verdict::Refused | Verdict::RefusedBesideFile => {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
             }
-            // Each of them has been reported by itself.
-            Verdict::Processors => {}
             Verdict::Connectors => {
                 for connector in entry.value.mentions() {
                     let (name, why) = (connector.shown(), collector::connector(connector.name));
@@ -219,6 +221,10 @@ impl Walk<'_> {
         if !types.is_empty() {
             let near = nearest(model::type_of(&entry.key), types.iter().copied());
             let what = place.name.trim_end_matches('s');
+            // Each of these has been reported.
+            if what == "processor" {
+                return;
+            }
             if what == "extension" && near.is_none() {
                 let why = collector::other_extension(&entry.key);
                 let name = named(&entry.key);
@@ -268,7 +274,8 @@ impl Walk<'_> {
             if let Some(former) = shape.former_words().find(|former| *former == scalar.text) {
                 return Some(former.into());
             }
-            return self.word(node, scalar, &words, place);
+            let in_any_case = shape.body["x-any-case"] == true;
+            return self.word(node, scalar, (&words, in_any_case), place);
         }
         if let Some((format, parse)) = shape.format().and_then(|name| Some((name, format_check(name)?))) {
             return self.formatted(node, scalar, format, parse, place);
@@ -303,9 +310,16 @@ impl Walk<'_> {
     }
 
     /// One of the words of an enumeration.
-    fn word(&mut self, node: &Node, scalar: &Scalar, words: &[&str], place: &Place<'_>) -> Option<Json> {
-        if words.contains(&scalar.text.as_str()) {
-            return Some(scalar.text.clone().into());
+    fn word(
+        &mut self,
+        node: &Node,
+        scalar: &Scalar,
+        (words, in_any_case): (&[&str], bool),
+        place: &Place<'_>,
+    ) -> Option<Json> {
+        let text = if in_any_case { scalar.text.to_lowercase() } else { scalar.text.clone() };
+        if words.contains(&text.as_str()) {
+            return Some(text.into());
         }
         let written = self.report.written(node, self.source);
         let near = (!scalar.is_substituted()).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
@@ -445,8 +459,18 @@ fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
         return schema["x-asked-by-key"] != true && !protects;
     }
     // Of an attribute, of a header, of what protects, an empty text says something.
-    let empty_means_empty =
-        ["Route", "Conditions", "Header", "MatchRule", "NegatedRule", "Auth", "BearerTokenAuth"];
+    let empty_means_empty = [
+        "Route",
+        "Conditions",
+        "Header",
+        "MatchRule",
+        "NegatedRule",
+        "Auth",
+        "BearerTokenAuth",
+        "AttributeAction",
+        "AttributeMatch",
+        "LibraryMatch",
+    ];
     let is_empty = matches!(&entry.value.value, Value::Scalar(scalar) if scalar.text.is_empty());
     is_empty
         && !Shape::of(schema).is("object")

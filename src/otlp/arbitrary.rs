@@ -27,7 +27,7 @@ use prost::Message;
 use super::Signal;
 
 /// The encoded bytes of a valid request.
-pub(super) fn request(signal: Signal) -> BoxedStrategy<Vec<u8>> {
+pub(crate) fn request(signal: Signal) -> BoxedStrategy<Vec<u8>> {
     match signal {
         Signal::Traces => traces().prop_map(|request| request.encode_to_vec()).boxed(),
         Signal::Metrics => metrics().prop_map(|request| request.encode_to_vec()).boxed(),

@@ -4,6 +4,7 @@
 mod arbitrary;
 mod attributes;
 mod cut;
+mod edit;
 mod fault;
 mod ignored;
 mod json;
@@ -13,6 +14,7 @@ pub mod oracle;
 mod partition;
 mod piece;
 mod plain;
+mod read_value;
 mod records;
 mod resize;
 mod schema;
@@ -23,6 +25,10 @@ mod wire;
 
 pub use attributes::{Found, Value, find};
 pub use cut::Cut;
+pub use edit::{
+    AttributeTest, ConvertedType, Edit, EditAction, EditKeys, EditedPart, LibraryTest, NewValue, SPAN_KINDS,
+    Selection, SeverityTest, TextTest, ValueSource, ValueTest, WriteWhere,
+};
 pub use fault::{Fault, Reason};
 pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};

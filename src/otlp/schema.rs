@@ -25,6 +25,8 @@ pub(super) struct Message {
     pub(super) index: u8,
     /// Whether records are found in it, however deep.
     pub(super) holds_records: bool,
+    /// The number of its field `attributes`, or 0 if it has none.
+    pub(super) attributes: u32,
     /// The field that once had another number or other names, if there is one.
     pub(super) former: Option<Former>,
     /// In the order of `proto/`.
@@ -142,6 +144,7 @@ impl Message {
         let mut rows = [NO_ROW; DENSE / 8];
         let mut row = 0;
         let mut holds_records = false;
+        let mut attributes = 0;
         while row < fields.len() {
             let field = &fields[row];
             let (wire, action) = field.plain();
@@ -152,9 +155,12 @@ impl Message {
             }
             rows[field.number as usize] = row as u8;
             holds_records |= field.leads;
+            if matches!(field.kind, Kind::Message(KEY_VALUE)) && is_attributes(field.name) {
+                attributes = field.number;
+            }
             row += 1;
         }
-        Self { name, index, holds_records, former, fields, actions, rows }
+        Self { name, index, holds_records, attributes, former, fields, actions, rows }
     }
 
     /// What to do with the bytes behind a one-byte key, or behind any key below 256.
@@ -201,6 +207,16 @@ impl Message {
         };
         message(index)
     }
+}
+
+/// Whether a field is called `attributes`.
+const fn is_attributes(name: &str) -> bool {
+    let (name, attributes) = (name.as_bytes(), b"attributes");
+    let mut at = 0;
+    while at < name.len() && at < attributes.len() && name[at] == attributes[at] {
+        at += 1;
+    }
+    at == name.len() && at == attributes.len()
 }
 
 /// The message at a position that a table gave.

@@ -15,6 +15,7 @@ use super::body::Received;
 use super::burial::{Remains, Strays};
 use super::charge::Charges;
 use super::copy::CopyLeave;
+use super::edited::{EditedCopies, Uneditable};
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
 use super::partition::{log_overridden, partition};
@@ -446,6 +447,7 @@ fn place<'a>(
     SCRATCH.with_borrow_mut(|scratch| {
         let mut streams = 0;
         let mut unfit = None;
+        let mut edited = EditedCopies::of(signal, entry, from.tenant);
         snapshot.routes.route(
             signal,
             entry,
@@ -459,7 +461,17 @@ fn place<'a>(
                 if let Some(overridden) = &hit.overridden {
                     log_overridden(signal, origin.tenant.map(|tenant| &*tenant.id), overridden);
                 }
-                match admission.place(position, &entry.bytes, entry.records, &at) {
+                let placed = match edited.of_route(&snapshot.routes, &hit, admission) {
+                    Ok(None) => admission.place(position, &entry.bytes, entry.records, &at),
+                    Ok(Some(copy)) => admission.place_copy(position, &copy, entry.records, &at),
+                    Err(Uneditable::Refused(refused)) => Err(Misplaced::Refused(refused)),
+                    Err(Uneditable::Entry(error)) => {
+                        let route = snapshot.routes.name(hit.route);
+                        unfit = Some(format!("the route `{route}` can't edit it: {error}"));
+                        return Ok(());
+                    }
+                };
+                match placed {
                     Ok(first) => streams += usize::from(first),
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
                     Err(Misplaced::Unfit(error)) => {

@@ -17,6 +17,7 @@ mod connection_errors;
 mod copy;
 mod cors;
 mod counters;
+mod edited;
 mod frames;
 mod grpc;
 mod head;

@@ -3,6 +3,7 @@
 //! [`RouteTable`] is the compiled `routes` section: it matches attributes of resources and records, builds the routing key and names
 //! the exporters. It knows streams only by name.
 
+mod edits;
 mod key;
 mod matcher;
 mod request;
@@ -11,6 +12,7 @@ mod table;
 mod template;
 
 pub use crate::glob::Glob;
+pub use edits::{EditError, RouteEdit, TakenEntry, edited};
 pub use key::RoutingKey;
 pub use matcher::Matcher;
 pub use request::RequestHeaders;

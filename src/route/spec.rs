@@ -1,8 +1,11 @@
 //! What the configuration says about routing, compiled.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
 use super::Glob;
+use super::edits::RouteEdit;
 use super::matcher::Matcher;
 use super::template::{Template, TemplateValue};
 
@@ -25,6 +28,8 @@ pub struct RouteSpec {
     pub signals: [bool; 3],
     /// What names the stream.
     pub key: KeySpec,
+    /// What is changed in its copies of the entries that it takes, one after the other.
+    pub edits: Vec<Arc<RouteEdit>>,
     /// Positions in the list of exporters; each gets every entry. Never empty, without repetition.
     pub exporters: Vec<usize>,
     /// Whether later routes are asked, too.

@@ -11,6 +11,7 @@ mod record_hints;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use http::HeaderName;
 use smallvec::{SmallVec, smallvec};
@@ -19,8 +20,8 @@ pub use record_hints::RecordHint;
 
 use super::key::{put_part, put_tenant};
 use super::{
-    Glob, KeySource, KeySpec, Matcher, Place, RequestHeaders, RouteSpec, RoutingKey, TENANT_ID, Template,
-    TemplateValue, Unrouted, Values,
+    Glob, KeySource, KeySpec, Matcher, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey, TENANT_ID,
+    Template, TemplateValue, Unrouted, Values,
 };
 use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Room, Signal, Value};
 use crate::tenants::Tenant;
@@ -83,6 +84,7 @@ struct Route {
     receivers: Option<Vec<String>>,
     signals: [bool; 3],
     key: Key,
+    edits: Vec<Arc<RouteEdit>>,
     exporters: Vec<usize>,
     continues: bool,
 }
@@ -498,6 +500,11 @@ impl RouteTable {
         &self.routes[route].name
     }
 
+    /// What the route at a position changes in its copies of entries.
+    pub fn edits(&self, route: usize) -> &[Arc<RouteEdit>] {
+        &self.routes[route].edits
+    }
+
     /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a
     /// route took it; `scratch` is overwritten. Where routes look at records, these agree: it has been partitioned.
     pub fn route<E: From<Unroutable>>(
@@ -823,6 +830,7 @@ impl Route {
             receivers: spec.receivers,
             signals: spec.signals,
             key,
+            edits: spec.edits,
             exporters: spec.exporters,
             continues: spec.continues,
         }

@@ -121,6 +121,40 @@ impl<'a> Admission<'a> {
         records: u64,
         at: &Placement<'_>,
     ) -> Result<bool, Misplaced> {
+        self.put(index, entry, || entry.into(), records, at)
+    }
+
+    /// Reserves memory for an edited copy of an entry, which [`Admission::place_copy`] then takes for any number of streams.
+    pub fn reserve_copy(&mut self, copy: &Bytes) -> Result<(), Refused> {
+        // It is there beside the body until it is copied into the queues.
+        let bytes = copy.len() as u64;
+        if self.reservation.bytes() + bytes > self.reservation.budget().limit() {
+            return Err(Refused::TooLarge);
+        }
+        self.overhead += bytes;
+        if self.reservation.grow(bytes) { Ok(()) } else { Err(Refused::Full(Full::Memory)) }
+    }
+
+    /// As [`Admission::place`], for a copy of the entry.
+    pub fn place_copy(
+        &mut self,
+        index: usize,
+        copy: &Bytes,
+        records: u64,
+        at: &Placement<'_>,
+    ) -> Result<bool, Misplaced> {
+        self.put(index, copy, || Part::Owned(copy.clone()), records, at)
+    }
+
+    /// Adds an entry, of which `whole` is all that is held, for one stream.
+    fn put(
+        &mut self,
+        index: usize,
+        entry: &[u8],
+        whole: impl Fn() -> Part<'a>,
+        records: u64,
+        at: &Placement<'_>,
+    ) -> Result<bool, Misplaced> {
         let (signal, settings) = (self.signal, at.registry.settings());
         let stream = match at.registry.stream(signal, at.key, at.route) {
             Ok(stream) => stream,
@@ -150,13 +184,13 @@ impl<'a> Admission<'a> {
         };
         let max_size = settings.batch.max_size;
         if otlp::frame_len(entry.len()) <= max_size {
-            add(entry.into(), records);
+            add(whole(), records);
             return Ok(true);
         }
         let mut room = true;
         otlp::split_to_size(signal, entry, max_size, &mut |piece, records| {
             if piece.len() == entry.len() {
-                return add(entry.into(), records);
+                return add(whole(), records);
             }
             // Each repeats the headers above it, so that together they may be several times the entry.
             self.pieces += otlp::frame_len(piece.len()) as u64;

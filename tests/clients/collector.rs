@@ -40,10 +40,31 @@ impl Collector {
 
     /// The same with options of the receiver, for both of its protocols.
     pub(crate) async fn start_with(receiver: &str, exporters: &str, names: &str) -> Self {
+        Self::start_all(receiver, "", [""; 3], exporters, names).await
+    }
+
+    /// The same with the section `processors`, and the names of those in it that traces, metrics and logs pass through.
+    pub(crate) async fn start_processing(
+        processors: &str,
+        of_signals: [&str; 3],
+        exporters: &str,
+        names: &str,
+    ) -> Self {
+        Self::start_all("", processors, of_signals, exporters, names).await
+    }
+
+    async fn start_all(
+        receiver: &str,
+        processors: &str,
+        of_signals: [&str; 3],
+        exporters: &str,
+        names: &str,
+    ) -> Self {
         loop {
             // It doesn't say which port it was given, so it is told ports that were free a moment ago.
+            let addresses = (free_address().await, free_address().await);
             let mut collector =
-                Self::spawn((free_address().await, free_address().await), receiver, exporters, names);
+                Self::spawn(addresses, receiver, (processors, of_signals), (exporters, names));
             let started = eventually("the Collector starts", async || {
                 let ended = collector.child.try_wait().expect("it can be waited for").is_some();
                 let ready = collector.find("Everything is ready").is_some();
@@ -57,7 +78,12 @@ impl Collector {
         }
     }
 
-    fn spawn((http, grpc): (SocketAddr, SocketAddr), receiver: &str, exporters: &str, names: &str) -> Self {
+    fn spawn(
+        (http, grpc): (SocketAddr, SocketAddr),
+        receiver: &str,
+        (processors, [traces, metrics, logs]): (&str, [&str; 3]),
+        (exporters, names): (&str, &str),
+    ) -> Self {
         let config = format!(
             "receivers:
   otlp:
@@ -65,13 +91,14 @@ impl Collector {
       http: {{ endpoint: {http}, {receiver} }}
       grpc: {{ endpoint: {grpc}, {receiver} }}
 {exporters}
+{processors}
 service:
   telemetry:
     metrics: {{ level: none }}
   pipelines:
-    traces: {{ receivers: [otlp], exporters: [{names}] }}
-    metrics: {{ receivers: [otlp], exporters: [{names}] }}
-    logs: {{ receivers: [otlp], exporters: [{names}] }}
+    traces: {{ receivers: [otlp], processors: [{traces}], exporters: [{names}] }}
+    metrics: {{ receivers: [otlp], processors: [{metrics}], exporters: [{names}] }}
+    logs: {{ receivers: [otlp], processors: [{logs}], exporters: [{names}] }}
 "
         );
         let directory = tempfile::tempdir().expect("there is a temporary directory");
@@ -99,6 +126,14 @@ service:
     /// The endpoint of OTLP/gRPC.
     pub(crate) fn grpc(&self) -> String {
         format!("http://{}", self.grpc)
+    }
+
+    /// Posts a request in protobuf, which has to be taken.
+    pub(crate) async fn post(&self, signal: Signal, body: Vec<u8>) {
+        let headers = [("content-type", "application/x-protobuf")];
+        let answer = http::send(self.http, "POST", signal.path(), &headers, body.into()).await;
+        // Partial success of which nothing is said.
+        assert_eq!((answer.status, &*answer.body), (200, &b"\x0a\x00"[..]), "{signal}: {}", answer.text());
     }
 
     /// Posts a request in JSON, which has to be taken.

@@ -333,6 +333,32 @@ routes:
 }
 
 #[tokio::test]
+async fn explain_says_which_processors_edit_an_entry_and_why_they_can_not() {
+    let home = directory(
+        "receivers: { otlp: { protocols: { http: } } }\nexporters: { debug: }\nprocessors:\n  resource/zone: { attributes: [{ key: \
+         place, value: '{{ resource[\"zone\"] }}', action: insert }] }\nroutes: [{ name: all, processors: [resource/zone], exporters: \
+         [debug] }]\n",
+    );
+    let entry = |attributes: &[(&str, &str)]| entry_of(Signal::Logs, resource(attributes), &["x"]);
+    let payload = request(&[
+        entry(&[("zone", "eu")]),
+        entry(&[("zone", "eu"), ("place", "here")]),
+        entry(&[("service.name", "nobody")]),
+    ]);
+    let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
+    let ended = sluice_in(home.path(), &args, &payload).await;
+    let sections: Vec<&str> = ended.out.split("resource_logs[").skip(1).collect();
+    for (section, expected) in sections.iter().zip([
+        "stream `all` of exporter `debug`\n    edited by `resource/zone`\n",
+        "\n    edited by `resource/zone`, which change nothing\n",
+        "\n    rejected: the route can't edit it: the resource has no attribute `zone`, which a template needs\n",
+    ]) {
+        assert!(section.contains(expected), "{expected}: {section}");
+    }
+    assert_eq!(sections.len(), 3, "{}", ended.out);
+}
+
+#[tokio::test]
 async fn explain_without_a_payload_says_that_the_file_may_be_left_out() {
     let ended = sluice(&["explain", "sluice.yaml"]).await;
     assert_eq!(ended.code, Some(2));

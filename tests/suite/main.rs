@@ -26,6 +26,7 @@ mod dead_letter_pages;
 mod dead_letters;
 mod default_configuration;
 mod durable;
+mod edits;
 mod exporter_auth;
 mod failing_streams;
 mod files;

@@ -119,6 +119,8 @@ pub(crate) struct Task<'a> {
     pub(crate) more: &'a str,
     /// One more option of Sluice's exporter.
     pub(crate) option: &'a str,
+    /// One more key of Sluice's route.
+    pub(crate) route: &'a str,
 }
 
 /// How Sluice is set up, beyond what every proxy is.
@@ -128,6 +130,8 @@ pub(crate) struct Tuning {
     pub(crate) blocks: String,
     /// One more option of its exporter, in YAML.
     pub(crate) option: String,
+    /// One more key of its route, in YAML.
+    pub(crate) route: String,
     /// Whether all its threads share one core, so that it can't hide work on the other.
     pub(crate) one_core: bool,
 }
@@ -152,7 +156,7 @@ impl Proxy {
     ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
         let addr = free_address()?;
-        let task = Task { listen: addr, upstream, passage, certificates, more, option: "" };
+        let task = Task { listen: addr, upstream, passage, certificates, more, option: "", route: "" };
         let path = directory.path();
         let mut command = Command::new(program);
         match kind {
@@ -201,8 +205,9 @@ impl Proxy {
     ) -> Result<(Self, Duration), Failure> {
         let directory = tempfile::tempdir()?;
         let (addr, admin) = (free_address()?, free_address()?);
-        let (passage, more, option) = (Passage::PLAIN, &*tuning.blocks, &*tuning.option);
-        let task = Task { listen: addr, upstream, passage, certificates, more, option };
+        let passage = Passage::PLAIN;
+        let Tuning { blocks: more, option, route, .. } = tuning;
+        let task = Task { listen: addr, upstream, passage, certificates, more, option, route };
         let config = directory.path().join("sluice.yaml");
         fs::write(&config, sluice::config(&task, admin))?;
         let mut command = if tuning.one_core {

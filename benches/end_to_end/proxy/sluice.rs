@@ -8,7 +8,7 @@ use sluice::cli::send::SendProtocol;
 use super::Task;
 
 pub(super) fn config(task: &Task<'_>, admin: SocketAddr) -> String {
-    let Task { listen, upstream, passage, certificates, more, option } = task;
+    let Task { listen, upstream, passage, certificates, more, option, route } = task;
     let outgoing = passage.outgoing;
     let receiver_tls = if passage.incoming.tls {
         format!(
@@ -46,6 +46,7 @@ routes:
     match: {{ s2.stream: \"*\" }}
     key: s2.stream
     exporters: [{exporter}]
+    {route}
 admin: {{ endpoint: {admin} }}
 {more}"
     )

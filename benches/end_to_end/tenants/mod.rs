@@ -121,7 +121,7 @@ fn measure(
     let tuning = Tuning {
         blocks: format!("tenants: {{ attribute: s2.stream, directory: '{}' }}\n", rows.display()),
         option: credential.option().to_owned(),
-        one_core: false,
+        ..Tuning::default()
     };
     let (proxy, _) = Proxy::start_tuned(&rig.sluice, sink.addr(), &rig.certificates, &tuning)?;
     let (before, resident) = (proxy.cpu()?, proxy.memory().resident);

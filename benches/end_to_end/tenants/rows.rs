@@ -64,7 +64,7 @@ fn measure(rig: &Rig, rows: &Path, id: &str) -> Result<Reading, Failure> {
     let tuning = Tuning {
         blocks: format!("tenants: {{ attribute: s2.stream, directory: '{}' }}\n", rows.display()),
         option: String::new(),
-        one_core: false,
+        ..Tuning::default()
     };
     let (proxy, ready) = Proxy::start_tuned(&rig.sluice, sink.addr(), &rig.certificates, &tuning)?;
     let (cpu, memory) = (proxy.cpu()?, proxy.memory());

@@ -7,9 +7,17 @@ use super::Replay;
 use crate::export::{Encoding, LetterPart, StoredLetter};
 use crate::otlp::{self, Entry, Signal};
 use crate::receive::Owner;
-use crate::route::{RoutingKey, Values as _};
+use crate::route::{self, RoutingKey, TakenEntry, Values as _};
 use crate::stream::StreamName;
 use crate::tenants::Tenant;
+
+/// A stream that an entry goes to.
+struct AddressedStream {
+    exporter: Arc<str>,
+    stream: StreamName,
+    /// The entry as the route's edits leave it, if they change it.
+    edited: Option<Vec<u8>>,
+}
 
 /// The parts of a letter, in the order in which they are to be sent.
 #[derive(Default)]
@@ -56,9 +64,10 @@ impl Replay {
             for (part, streams) in parts {
                 match streams {
                     Ok(streams) => {
-                        for (exporter, stream) in streams {
+                        for AddressedStream { exporter, stream, edited } in streams {
                             let most = self.exporters[&exporter].queue.batch.max_size;
-                            addressed.add(letter, &exporter, &stream, &part, most);
+                            let bytes = edited.as_deref().unwrap_or(&part.bytes);
+                            addressed.add(letter, &exporter, &stream, bytes, most);
                         }
                     }
                     Err(reason) => {
@@ -102,15 +111,18 @@ impl Replay {
         Ok(tenant)
     }
 
-    /// The exporters and streams that an entry goes to, each of which can be sent to; or why it goes nowhere.
+    /// The exporters and streams that an entry goes to, with the entry as the edits of its routes leave it, each of which
+    /// can be sent to; or why it goes nowhere.
     fn streams_of(
         &mut self,
         signal: Signal,
         entry: &Entry<'_>,
         tenant: Option<&Tenant>,
         receiver: Option<&str>,
-    ) -> Result<Vec<(Arc<str>, StreamName)>, String> {
-        let mut streams = Vec::new();
+    ) -> Result<Vec<AddressedStream>, String> {
+        let mut streams: Vec<AddressedStream> = Vec::new();
+        let mut unedited = None;
+        let row = |name: &str| tenant?.values.text(name, 0).map(str::to_owned);
         let routed = self.routes.route(
             signal,
             entry,
@@ -118,9 +130,24 @@ impl Replay {
             receiver,
             |hit| {
                 let stream = StreamName { signal, key: RoutingKey::written(hit.key) };
-                let found = (self.routes.exporters[hit.exporter].clone(), stream);
-                if !streams.contains(&found) {
-                    streams.push(found);
+                let exporter = self.routes.exporters[hit.exporter].clone();
+                if streams.iter().any(|known| known.exporter == exporter && known.stream == stream) {
+                    return;
+                }
+                let taken = TakenEntry {
+                    signal,
+                    bytes: &entry.bytes,
+                    resource: entry.resource(),
+                    key: hit.key,
+                    tenant: tenant.map(|tenant| &*tenant.id),
+                    row: &row,
+                };
+                match route::edited(self.routes.routes.edits(hit.route), &taken) {
+                    Ok(edited) => streams.push(AddressedStream { exporter, stream, edited }),
+                    Err(error) => {
+                        let name = self.routes.routes.name(hit.route);
+                        unedited = Some(format!("the route `{name}` can't edit it: {error}"));
+                    }
                 }
             },
             |_, _| {},
@@ -130,7 +157,10 @@ impl Replay {
             self.routes.routes.put_values(signal, entry, &mut why);
             return Err(why);
         }
-        for (exporter, stream) in &streams {
+        if let Some(why) = unedited {
+            return Err(why);
+        }
+        for AddressedStream { exporter, stream, .. } in &streams {
             self.open(exporter, stream)?;
         }
         Ok(streams)
@@ -145,10 +175,10 @@ impl AddressedParts {
         letter: &StoredLetter,
         exporter: &Arc<str>,
         stream: &StreamName,
-        entry: &Entry<'_>,
+        entry: &[u8],
         most: usize,
     ) {
-        otlp::split_to_size(stream.signal, &entry.bytes, most, &mut |piece, records| {
+        otlp::split_to_size(stream.signal, entry, most, &mut |piece, records| {
             let last = self.last.entry((exporter.clone(), stream.key.clone())).or_insert(usize::MAX);
             let framed = otlp::frame_len(piece.len());
             if self.parts.get(*last).is_none_or(|part| part.bytes.len() + framed > most) {

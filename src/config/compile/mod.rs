@@ -9,6 +9,7 @@ mod extensions;
 mod headers;
 mod listeners;
 mod own_receivers;
+mod processors;
 mod queue;
 mod receiver_auth;
 mod routes;
@@ -46,6 +47,7 @@ pub(super) use tenants::{WrittenRows, WrittenTable};
 use address::Addresses;
 use extensions::Extensions;
 use own_receivers::OwnReceivers;
+use processors::Processors;
 
 /// What [`super::Compiled`] holds beside the text it was made from.
 pub(super) struct Parts {
@@ -161,7 +163,9 @@ pub(super) fn compile(
     let exporters = exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
     extensions.warn_of_unused(context);
     receiver_auth::check_table(&listeners, root, context);
-    let routes = routes::compile(&config.routes, &config.exporters, &config.receivers, root, context);
+    let processors = Processors::compile(&config.processors, root, context);
+    let routes =
+        routes::compile(&config.routes, &config.exporters, &config.receivers, &processors, root, context);
     template_values::check(&exporters, &routes, &config.routes, root, context);
     // What is wrong has been left out of these.
     let checks_rows = surroundings.rows == RowCheck::WithExporters && !context.report.has_errors();

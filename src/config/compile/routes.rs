@@ -6,6 +6,7 @@ use http::HeaderName;
 use regex::Regex;
 
 use super::Context;
+use super::processors::Processors;
 use super::url::report_template;
 use crate::config::model::{
     AttributeNames, Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver,
@@ -21,6 +22,7 @@ pub(super) fn compile(
     routes: &[Route],
     exporters: &Named<Exporter>,
     receivers: &Named<Receiver>,
+    processors: &Processors<'_>,
     root: &Node,
     context: &mut Context<'_>,
 ) -> Vec<RouteSpec> {
@@ -39,7 +41,7 @@ pub(super) fn compile(
     let mut lines: HashMap<String, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let node = all.item(index).unwrap_or(all);
-        let spec = one(index, route, (exporters, receivers), &positions, node, written, context);
+        let spec = one(index, route, (exporters, receivers, processors), &positions, node, written, context);
         if let Some(first) = lines.get(&spec.name) {
             let line = context.line_of(*first);
             context
@@ -133,7 +135,7 @@ fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Subject, &str, &Matcher
 fn one(
     index: usize,
     route: &Route,
-    (exporters, known): (&Named<Exporter>, &Named<Receiver>),
+    (exporters, known, processors): (&Named<Exporter>, &Named<Receiver>, &Processors<'_>),
     positions: &Positions<'_>,
     node: &Node,
     written: &Node,
@@ -161,6 +163,7 @@ fn one(
         receivers: receivers(route, known, node, context),
         signals,
         key: key(route.key.as_ref(), node.near(&["key"]), context),
+        edits: processors.of_route(&route.processors, signals, node.near(&["processors"]), context),
         exporters: targets(route, exporters, positions, signals, node, written, context),
         continues: route.continues,
         max_streams: route.max_streams,
@@ -496,8 +499,13 @@ fn any_of(texts: &[String], node: &Node, context: &mut Context<'_>) -> Option<Ma
 }
 
 fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    pattern(text, node, context).map(Matcher::Regex)
+}
+
+/// A regular expression, which is written at `node`; what is wrong with it has been reported where there is none.
+pub(super) fn pattern(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Regex> {
     match Regex::new(text) {
-        Ok(regex) => Some(Matcher::Regex(regex)),
+        Ok(regex) => Some(regex),
         Err(error) => {
             let written = context.written(node);
             let problem = context.report.error(node.span, format!("{written} is not a regular expression"));

@@ -23,6 +23,13 @@ pub(super) fn check(
     if !has_table {
         report_without_table(written, routes, root, context);
     }
+    for (index, route) in routes.iter().enumerate() {
+        let all = root.near(&["routes"]);
+        let node = all.item(index).unwrap_or(all).near(&["processors"]);
+        for template in route.edits.iter().flat_map(|edit| &edit.templates) {
+            check_edit(template, route, has_table, node, context);
+        }
+    }
     for (position, (name, settings)) in exporters.iter().enumerate() {
         let node = root.near(&["exporters", name]);
         let senders: Vec<_> =
@@ -58,6 +65,35 @@ pub(super) fn check(
                 }
             }
         }
+    }
+}
+
+/// Reports what a template of a route's processors can't read. They stand at `node`.
+fn check_edit(
+    template: &Template,
+    route: &RouteSpec,
+    has_table: bool,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    for read in template.reads() {
+        match read {
+            TemplateValue::Tenant(_) if !has_table => {
+                context
+                    .report
+                    .error(node.span, "a processor reads a tenant, and there is no table of them")
+                    .help(NO_TABLE);
+            }
+            TemplateValue::KeyPart(part) if !has_part(&route.key, part) => {
+                report_part(part, route, node, context);
+            }
+            TemplateValue::Key
+            | TemplateValue::KeyPart(_)
+            | TemplateValue::Signal
+            | TemplateValue::Resource(_)
+            | TemplateValue::Tenant(_) => continue,
+        }
+        return;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::otlp::Signal;
 use crate::route::{Place, RoutingKey, Template, TemplateError, TemplateValue, Values};
 
 /// What to write instead of a template that is none.
-pub(super) const TEMPLATES: &str = "templates are `{{ key }}`, `{{ key.part }}`, `{{ signal }}` and `{{ tenant.NAME }}`, and in a route's `key` `{{ resource[\"service.name\"] }}`; \
+pub(super) const TEMPLATES: &str = "templates are `{{ key }}`, `{{ key.part }}`, `{{ signal }}` and `{{ tenant.NAME }}`, and in a route's `key` and the values of its processors `{{ resource[\"service.name\"] }}`; \
      filters are default, lower, upper, replace and truncate";
 
 /// A value that is allowed anywhere in a template, in a port as well.

@@ -4,6 +4,7 @@
 mod exporters;
 mod extensions;
 mod named;
+mod processors;
 mod queue;
 mod receivers;
 mod routes;
@@ -23,6 +24,10 @@ pub(super) use exporters::{
 };
 pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 pub(super) use named::{Named, Typed, type_of};
+pub(super) use processors::{
+    ActionName, AttributeAction, AttributeMatch, MatchProperties, MatchType, Processor, TypeName,
+    WrittenValue,
+};
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{
@@ -50,6 +55,9 @@ pub(super) struct Config {
     /// Where telemetry goes: `TYPE` or `TYPE/NAME`. The types are `otlp_http` (also written `otlphttp`), `otlp_grpc`
     /// (also written `otlp`), `file`, `debug` and `nop`.
     pub(super) exporters: Named<Exporter>,
+    /// What routes name in their `processors`: `TYPE` or `TYPE/NAME`. The types are `resource` and `attributes`; what becomes
+    /// of others of a Collector's says [Processors](#processors).
+    pub(super) processors: Named<Processor>,
     /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
     pub(super) routes: Vec<Route>,
     /// The table of tenants: who may send, where it goes, how much.
@@ -93,6 +101,7 @@ impl Default for Config {
             receivers: Named::default(),
             extensions: Named::default(),
             exporters: Named::default(),
+            processors: Named::default(),
             routes: Vec::new(),
             tenants: None,
             unrouted: Unrouted::default(),

@@ -29,6 +29,9 @@ pub(in crate::config) struct Route {
     /// a name by which templates of exporters read it: `{{ key.NAME }}`. Without it the route is one stream.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) key: Option<Key>,
+    /// Names of processors, which change this route's copies of the entries that it takes, one after the other.
+    #[schemars(extend("x-shown" = "name"))]
+    pub(in crate::config) processors: Vec<String>,
     /// Names of exporters; each gets everything, with queues of its own.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) exporters: Vec<String>,

@@ -44,6 +44,9 @@ fn the_processors_in_the_documentation_are_those_of_the_table() {
     });
     for (types, treatment) in rows.chain([("any other".to_owned(), ANY_OTHER)]) {
         match treatment {
+            Treatment::Run => {
+                writeln!(made, "| {types} | run by the routes that name it | see [Edits](#edits) |")
+            }
             Treatment::LeftOut(why) => writeln!(made, "| {types} | a warning | {why} |"),
             Treatment::Refused { without, instead } => {
                 writeln!(made, "| {types} | an error: {without} | {instead} |")

@@ -56,7 +56,7 @@ fn urls_are_templates() {
         said_of("endpoint: \"https://{{ tenant }}.b.s2.dev\""),
         [
             "4:15 error: `tenant` is not an expression: name the value: `tenant.id` (templates are `{{ key }}`, `{{ key.part }}`, \
-          `{{ signal }}` and `{{ tenant.NAME }}`, and in a route's `key` `{{ resource[\"service.name\"] }}`; filters are default, lower, \
+          `{{ signal }}` and `{{ tenant.NAME }}`, and in a route's `key` and the values of its processors `{{ resource[\"service.name\"] }}`; filters are default, lower, \
           upper, replace and truncate)"
         ]
     );

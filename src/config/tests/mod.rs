@@ -4,6 +4,7 @@ mod admin;
 mod arbitrary;
 mod collector;
 mod documentation;
+mod edits;
 mod examples;
 mod exporter_auth;
 mod exporters;

@@ -51,6 +51,9 @@ const CONTRIB: [&str; 41] = [
     "routing",
 ];
 
+/// Those that are run where a route names them.
+const RUN: [&str; 2] = ["attributes", "resource"];
+
 /// Those that change no data.
 const HARMLESS: [&str; 2] = ["batch", "memory_limiter"];
 
@@ -65,8 +68,9 @@ fn list(loaded: Result<Compiled, Problems>) -> Vec<Problem> {
 }
 
 #[test]
-fn every_processor_of_the_contrib_distribution_but_two_is_an_error_that_says_what_to_do() {
-    for r#type in CONTRIB {
+fn every_processor_of_the_contrib_distribution_that_is_not_run_is_an_error_that_says_what_to_do_or_harmless()
+{
+    for r#type in CONTRIB.into_iter().filter(|r#type| !RUN.contains(r#type)) {
         for name in [r#type.to_owned(), format!("{type}/2"), format!("{type}/of.traces-1")] {
             for yaml in [
                 format!("processors: {{ {name}: {{}} }}\n"),
@@ -106,7 +110,7 @@ fn what_a_processor_is_for_is_named_where_an_option_does_it() {
         ("memory_limiter/a", "`limits.memory`"),
         ("filter/health", "`unrouted: drop`"),
         ("tail_sampling", "`OTEL_TRACES_SAMPLER`"),
-        ("resource/env", "`OTEL_RESOURCE_ATTRIBUTES`"),
+        ("resourcedetection/env", "`OTEL_RESOURCE_ATTRIBUTES`"),
         ("cumulativetodelta", "`OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`"),
         ("remotetap", "`debug`"),
     ] {
@@ -331,7 +335,11 @@ fn what_the_table_in_the_documentation_says_of_a_processor_is_what_is_said() {
             let said = said_of_processors(&format!("processors: {{ {type}: }}\n"));
             let [problem] = &said[..] else { panic!("{said:?}") };
             let help = problem.help.as_deref();
-            if let Some(without) = is.strip_prefix("an error: ") {
+            if RUN.contains(&r#type) {
+                let message = format!("the processor `{type}` has no effect: no route names it");
+                assert_eq!((problem.severity, &problem.message), (Severity::Warning, &message));
+                assert_eq!(is, "run by the routes that name it");
+            } else if let Some(without) = is.strip_prefix("an error: ") {
                 let message = format!("the processor `{type}` is not available: {without}");
                 assert_eq!((problem.severity, &problem.message), (Severity::Error, &message));
                 assert_eq!(help, Some(&*format!("{instead}, and remove it here")));
@@ -353,8 +361,35 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
 
     /// What stands in a file, and how bad the problem is whose message has this part.
     type Example = (&'static str, Severity, &'static str);
-    let sentences: [(&str, &[Example]); 8] = [
-        ("Sluice runs no processors", &[]),
+    let sentences: [(&str, &[Example]); 9] = [
+        (
+            "Sluice runs `resource` and `attributes`, in the routes that [name them](#edits)",
+            &[(
+                "processors: { resource: { attributes: [{ key: a, action: delete }] } }\n",
+                Warning,
+                "the processor `resource` has no effect: no route names it",
+            )],
+        ),
+        (
+            "One of these that a pipeline may name, and no route does, is an error",
+            &[
+                (
+                    "processors: { attributes/pii: { actions: [{ key: a, action: delete }] } }\nservice: { pipelines: { logs: { processors: [attributes/pii] } } }\n",
+                    Error,
+                    "the processor `attributes/pii` is not run: a pipeline may name it, and no route does",
+                ),
+                (
+                    "processors: { attributes/pii: { actions: [{ key: a, action: delete }] } }\nservice: { pipelines: { logs: { processors: [\"${env:P}\"] } } }\n",
+                    Error,
+                    "the processor `attributes/pii` is not run: a pipeline may name it, and no route does",
+                ),
+                (
+                    "service: { pipelines: { logs: { processors: [attributes/pii] } } }\n",
+                    Error,
+                    "the processor `attributes/pii` has no settings",
+                ),
+            ],
+        ),
         (
             "`batch` and `memory_limiter` change no data, and are left out with a warning that says which option does what they are for",
             &[

@@ -52,6 +52,7 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
         tenants: None,
         receivers: None,
         key,
+        edits: Vec::new(),
         exporters: vec![0],
         continues: false,
         max_streams: None,

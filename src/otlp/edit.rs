@@ -1,0 +1,226 @@
+//! Changes of attributes in encoded entries: what the Collector's processors `resource` and `attributes` do.
+//!
+//! An entry is walked on the schema tables. Of what changes, an attribute and the lengths of all that it stands in are
+//! replaced; every other byte is copied as it is, unknown fields among them. The entry is valid, and so is what is made of it.
+
+mod action;
+mod selection;
+mod set;
+mod splices;
+#[cfg(test)]
+mod tests;
+
+pub use action::{ConvertedType, EditAction, EditKeys, NewValue, ValueSource, WriteWhere};
+pub use selection::{AttributeTest, LibraryTest, SPAN_KINDS, Selection, SeverityTest, TextTest, ValueTest};
+
+use super::Signal;
+use super::schema::{self, Message};
+use super::wire::{Field, Fields, put_delimited};
+use set::AttributeSet;
+use splices::Splices;
+
+/// The number of the resource's field in an entry of any signal.
+const RESOURCE: u32 = 1;
+
+/// Changes of the attributes of an entry.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// What is done, one after the other.
+    pub actions: Vec<EditAction>,
+    /// Whose attributes they are.
+    pub of: EditedPart,
+}
+
+/// Whose attributes are changed.
+#[derive(Clone, Debug)]
+pub enum EditedPart {
+    /// The resource's.
+    Resource,
+    /// Those of spans, log records and data points.
+    Records {
+        /// Also those of the events and links of the spans.
+        events: bool,
+        /// What must hold of a record.
+        include: Option<Box<Selection>>,
+        /// What must not.
+        exclude: Option<Box<Selection>>,
+    },
+}
+
+impl Edit {
+    /// The entry with the changes; `None` if it stays as it is. `texts` are those that [`ValueSource::Text`] speaks of.
+    pub fn apply(&self, signal: Signal, entry: &[u8], texts: &[String]) -> Option<Vec<u8>> {
+        let mut walk = EditWalk {
+            actions: &self.actions,
+            texts,
+            events: false,
+            set: AttributeSet::default(),
+            splices: Splices::of(entry),
+        };
+        let message = Message::entry(signal);
+        match &self.of {
+            EditedPart::Resource => walk.resource(message, entry),
+            EditedPart::Records { events, include, exclude } => {
+                walk.events = *events;
+                let chosen = Chosen { include: include.as_deref(), exclude: exclude.as_deref() };
+                walk.entry(message, entry, chosen);
+            }
+        }
+        walk.splices.finish()
+    }
+}
+
+/// A walk through an entry.
+struct EditWalk<'a> {
+    actions: &'a [EditAction],
+    texts: &'a [String],
+    events: bool,
+    /// The attributes of the message that is looked at.
+    set: AttributeSet<'a>,
+    splices: Splices<'a>,
+}
+
+/// What must hold of the records below a message, and what must not. The latter is `None`, too, where some of it does not hold of
+/// what is above them.
+#[derive(Clone, Copy)]
+struct Chosen<'s> {
+    include: Option<&'s Selection>,
+    exclude: Option<&'s Selection>,
+}
+
+impl Chosen<'_> {
+    /// What is left to ask of the records below, where `holds` is asked; `None` if none of them is meant, as far as that
+    /// can be told by what is included.
+    fn below(self, holds: impl Fn(&Selection) -> bool) -> Option<Self> {
+        if !self.include.is_none_or(&holds) {
+            return None;
+        }
+        Some(Self { include: self.include, exclude: self.exclude.filter(|exclude| holds(exclude)) })
+    }
+
+    /// Whether a record is meant, of which `holds` is the last that is asked.
+    fn takes(self, holds: impl Fn(&Selection) -> bool) -> bool {
+        self.below(holds).is_some_and(|chosen| chosen.exclude.is_none())
+    }
+
+    fn asks(self) -> bool {
+        self.include.is_some() || self.exclude.is_some()
+    }
+}
+
+/// The number of a resource's attributes, in an entry of this message.
+fn of_resource(message: &'static Message) -> u32 {
+    let resource = message.field(RESOURCE).and_then(schema::Field::message);
+    resource.expect("each entry has a resource").attributes
+}
+
+impl<'a> EditWalk<'a> {
+    /// Changes the resource. An entry without one gets one, if attributes are added.
+    fn resource(&mut self, message: &'static Message, entry: &'a [u8]) {
+        let number = of_resource(message);
+        let fields = Fields::of(entry).map_while(Result::ok);
+        for field in fields.filter(|field| field.number == RESOURCE) {
+            let Some(bytes) = field.delimited() else { continue };
+            self.collect(number, bytes);
+            self.within(&field, bytes, |walk| walk.changed(number, bytes));
+            return;
+        }
+        self.set.change(self.actions, self.texts);
+        let mut added = Vec::new();
+        self.set.put_added(number, &mut added);
+        if !added.is_empty() {
+            self.splices.replace(&entry[..0], |out| put_delimited(out, RESOURCE, &added));
+        }
+    }
+
+    /// Changes the records of an entry that are chosen.
+    fn entry(&mut self, message: &'static Message, entry: &'a [u8], chosen: Chosen<'_>) {
+        if !chosen.asks() {
+            return self.children(message, entry, chosen);
+        }
+        self.collect(of_resource(message), super::resource(entry));
+        if let Some(chosen) = chosen.below(|selection| selection.takes_resource(&self.set)) {
+            self.children(message, entry, chosen);
+        }
+    }
+
+    /// Changes the records in a message.
+    fn children(&mut self, message: &'static Message, bytes: &'a [u8], chosen: Chosen<'_>) {
+        for field in Fields::of(bytes).map_while(Result::ok) {
+            let Some(known) = message.field(field.number).filter(|known| known.leads) else { continue };
+            let (Some(child), Some(bytes)) = (known.message(), field.delimited()) else { continue };
+            if known.record {
+                self.record(child, &field, bytes, chosen);
+                continue;
+            }
+            let below = match child.name {
+                "ScopeSpans" | "ScopeLogs" => chosen.below(|selection| selection.takes_scope(bytes)),
+                "Metric" => chosen.below(|selection| selection.takes_metric(bytes)),
+                _ => Some(chosen),
+            };
+            if let Some(chosen) = below {
+                self.within(&field, bytes, |walk| walk.children(child, bytes, chosen));
+            }
+        }
+    }
+
+    /// Changes a record, if it is chosen.
+    fn record(&mut self, message: &'static Message, field: &Field<'a>, bytes: &'a [u8], chosen: Chosen<'_>) {
+        self.collect(message.attributes, bytes);
+        let is_meant = match message.name {
+            "Span" => chosen.takes(|selection| selection.takes_span(bytes, &self.set)),
+            "LogRecord" => chosen.takes(|selection| selection.takes_log_record(bytes, &self.set)),
+            _ => chosen.takes(|_| true),
+        };
+        if !is_meant {
+            return;
+        }
+        self.within(field, bytes, |walk| {
+            if walk.events {
+                walk.inner(message, bytes);
+                walk.collect(message.attributes, bytes);
+            }
+            // What is added may stand where the last field within ends, and so has to come behind what is added there.
+            walk.changed(message.attributes, bytes);
+        });
+    }
+
+    /// Changes what in a span has attributes itself: its events and links.
+    fn inner(&mut self, message: &'static Message, bytes: &'a [u8]) {
+        for field in Fields::of(bytes).map_while(Result::ok) {
+            let inner = message.field(field.number).and_then(schema::Field::message);
+            let number = inner.map_or(0, |inner| inner.attributes);
+            if number != 0
+                && let Some(bytes) = field.delimited()
+            {
+                self.collect(number, bytes);
+                self.within(&field, bytes, |walk| walk.changed(number, bytes));
+            }
+        }
+    }
+
+    /// Takes the attributes of a message, which stand under this number.
+    fn collect(&mut self, number: u32, bytes: &'a [u8]) {
+        self.set.clear();
+        for field in Fields::of(bytes).map_while(Result::ok) {
+            if field.number == number
+                && let Some(pair) = field.delimited()
+            {
+                self.set.add(&field, pair);
+            }
+        }
+    }
+
+    /// Changes the attributes that were taken of a message.
+    fn changed(&mut self, number: u32, bytes: &'a [u8]) {
+        self.set.change(self.actions, self.texts);
+        self.set.splice(number, bytes, &mut self.splices);
+    }
+
+    /// Does what `change` does within a field, whose length then says how much that leaves.
+    fn within(&mut self, field: &Field<'a>, bytes: &'a [u8], change: impl FnOnce(&mut Self)) {
+        let open = self.splices.open(field, bytes);
+        change(self);
+        self.splices.close(&open);
+    }
+}

@@ -1,0 +1,193 @@
+//! What is done with attributes: the actions of the Collector's processors `resource` and `attributes`.
+
+use regex::Regex;
+use ring::digest::{SHA256, digest};
+
+use super::super::read_value::{ReadValue, text};
+use super::super::wire::{put_delimited, put_varint};
+
+/// One thing that is done with the attributes of a message.
+#[derive(Clone, Debug)]
+pub enum EditAction {
+    /// Writes a value, if there is one: that of the source, or else the default.
+    Write {
+        /// The attribute.
+        key: String,
+        /// In which case it is written.
+        place: WriteWhere,
+        /// Where its value comes from.
+        source: Option<ValueSource>,
+        /// What it is where the source has none.
+        default: Option<ValueSource>,
+    },
+    /// Removes attributes.
+    Delete(EditKeys),
+    /// Puts the SHA-256 of values in their place.
+    Hash(EditKeys),
+    /// Writes what the groups of a pattern find in a text into attributes of their names.
+    Extract {
+        /// The attribute that holds the text.
+        key: String,
+        /// A pattern whose groups all have names.
+        pattern: Regex,
+    },
+    /// Changes the type of a value, where that can be done.
+    Convert {
+        /// The attribute.
+        key: String,
+        /// Its type then.
+        to: ConvertedType,
+    },
+}
+
+/// In which case a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteWhere {
+    /// Where the attribute is not there.
+    Absent,
+    /// Where it is there.
+    Present,
+    /// In any case.
+    Anywhere,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug)]
+pub enum ValueSource {
+    /// It is this one.
+    Value(NewValue),
+    /// The text at this position of those that are given with an entry.
+    Text(usize),
+    /// The value of an attribute of the same message.
+    Attribute(String),
+}
+
+/// Which attributes are meant: those of either.
+#[derive(Clone, Debug)]
+pub struct EditKeys {
+    /// The one of this name.
+    pub key: Option<String>,
+    /// Those in whose names the pattern is found.
+    pub pattern: Option<Regex>,
+}
+
+/// The type that a value is converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvertedType {
+    /// Text.
+    Text,
+    /// A whole number.
+    Int,
+    /// A number.
+    Double,
+}
+
+/// A value to write, as an encoded `AnyValue`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewValue(Vec<u8>);
+
+impl EditKeys {
+    pub(super) fn matches(&self, key: &[u8]) -> bool {
+        self.key.as_ref().is_some_and(|named| named.as_bytes() == key)
+            || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(text(key)))
+    }
+}
+
+impl ConvertedType {
+    /// The value in this type, if it is another one and can be had.
+    pub(super) fn convert(self, value: &ReadValue<'_>) -> Option<NewValue> {
+        match (self, *value) {
+            (Self::Text, ReadValue::Text(_))
+            | (Self::Int, ReadValue::Int(_))
+            | (Self::Double, ReadValue::Double(_)) => None,
+            (Self::Text, _) => Some(NewValue::text(&value.text())),
+            (Self::Int, ReadValue::Double(number)) => Some(NewValue::int(number as i64)),
+            (Self::Int, ReadValue::Bool(flag)) => Some(NewValue::int(i64::from(flag))),
+            (Self::Int, ReadValue::Text(text)) => text.parse().ok().map(NewValue::int),
+            (Self::Double, ReadValue::Int(number)) => Some(NewValue::double(number as f64)),
+            (Self::Double, ReadValue::Bool(flag)) => Some(NewValue::double(f64::from(u8::from(flag)))),
+            (Self::Double, ReadValue::Text(text)) => number(text).map(NewValue::double),
+            (Self::Int | Self::Double, _) => None,
+        }
+    }
+}
+
+/// A text as a number, as the Collector reads it: what is too large is none, nor is a sign before what is no number.
+fn number(text: &str) -> Option<f64> {
+    let number: f64 = text.parse().ok()?;
+    let is_word = text.contains(['n', 'N']);
+    let is_meant = number.is_finite() || is_word && (number.is_infinite() || !text.starts_with(['+', '-']));
+    is_meant.then_some(number)
+}
+
+impl NewValue {
+    /// A text.
+    pub fn text(text: &str) -> Self {
+        let mut encoded = Vec::with_capacity(text.len() + 6);
+        put_delimited(&mut encoded, 1, text.as_bytes());
+        Self(encoded)
+    }
+
+    /// A boolean.
+    pub fn bool(flag: bool) -> Self {
+        Self(vec![2 << 3, u8::from(flag)])
+    }
+
+    /// A whole number.
+    pub fn int(number: i64) -> Self {
+        let mut encoded = vec![3 << 3];
+        put_varint(&mut encoded, number as u64);
+        Self(encoded)
+    }
+
+    /// A number.
+    pub fn double(number: f64) -> Self {
+        let mut encoded = vec![4 << 3 | 1];
+        encoded.extend_from_slice(&number.to_le_bytes());
+        Self(encoded)
+    }
+
+    /// A list of values.
+    pub fn list(values: &[Self]) -> Self {
+        let mut list = Vec::new();
+        for value in values {
+            put_delimited(&mut list, 1, &value.0);
+        }
+        let mut encoded = Vec::new();
+        put_delimited(&mut encoded, 5, &list);
+        Self(encoded)
+    }
+
+    /// The SHA-256 in hexadecimal digits: of a text's bytes, of the eight bytes of a number, the last of which is its highest,
+    /// or of the one byte 0 or 1 that is a boolean. Of anything else it is an empty text.
+    pub(super) fn hash_of(value: &ReadValue<'_>) -> Self {
+        let hash = match value {
+            ReadValue::Text(text) => digest(&SHA256, text.as_bytes()),
+            ReadValue::Bool(flag) => digest(&SHA256, &[u8::from(*flag)]),
+            ReadValue::Int(number) => digest(&SHA256, &number.to_le_bytes()),
+            ReadValue::Double(number) => digest(&SHA256, &number.to_le_bytes()),
+            ReadValue::Empty | ReadValue::Bytes(_) | ReadValue::List(_) | ReadValue::Map(_) => {
+                return Self::text("");
+            }
+        };
+        let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let digits: String =
+            digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect();
+        Self::text(&digits)
+    }
+
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn read(&self) -> ReadValue<'_> {
+        ReadValue::of(&self.0)
+    }
+}
+
+/// Without the value, which may be a secret.
+impl std::fmt::Debug for NewValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewValue(..)")
+    }
+}

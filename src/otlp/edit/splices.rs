@@ -1,0 +1,108 @@
+//! What of some bytes is replaced by what, collected on a walk through them, and the bytes that come of it.
+
+use super::super::wire::{self, Field};
+
+/// Parts of encoded bytes that are replaced; all else stays as it is.
+pub(super) struct Splices<'a> {
+    old: &'a [u8],
+    /// What is put in place of them, one after the other.
+    new: Vec<u8>,
+    list: Vec<Splice>,
+    /// How many bytes more there will be.
+    growth: isize,
+}
+
+/// A part that is replaced.
+#[derive(Clone, Copy)]
+struct Splice {
+    /// Where it begins in the old bytes.
+    at: usize,
+    /// How long it is there; of an insertion, 0.
+    len: usize,
+    /// Where what replaces it begins and ends in the new bytes.
+    new: (usize, usize),
+}
+
+/// A field in which parts are being replaced.
+pub(super) struct OpenField<'a> {
+    /// Its encoded length.
+    length: &'a [u8],
+    /// That length.
+    bytes: usize,
+    /// Where in the list the splice of its length is.
+    place: usize,
+    /// The growth before anything in it was replaced.
+    growth: isize,
+}
+
+impl<'a> Splices<'a> {
+    pub(super) fn of(old: &'a [u8]) -> Self {
+        Self { old, new: Vec::new(), list: Vec::new(), growth: 0 }
+    }
+
+    /// Replaces a part, which may be empty, by what `write` writes. Nothing is done if that is the same.
+    pub(super) fn replace(&mut self, part: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        let from = self.new.len();
+        write(&mut self.new);
+        if self.new[from..] == *part {
+            self.new.truncate(from);
+            return;
+        }
+        let splice = self.splice(part, from);
+        self.list.push(splice);
+    }
+
+    /// Begins with what is within a length-delimited field.
+    pub(super) fn open(&mut self, field: &Field<'a>, bytes: &'a [u8]) -> OpenField<'a> {
+        // The length stands in front of what it is the length of.
+        let length = &field.raw[key_len(field.raw)..field.raw.len() - bytes.len()];
+        let place = self.list.len();
+        self.list.push(Splice { at: self.position(length), len: 0, new: (0, 0) });
+        OpenField { length, bytes: bytes.len(), place, growth: self.growth }
+    }
+
+    /// Ends with what is within that field: its length then says how much is left there.
+    pub(super) fn close(&mut self, field: &OpenField<'_>) {
+        let growth = self.growth - field.growth;
+        if self.list.len() == field.place + 1 {
+            self.list.pop();
+        } else if growth != 0 {
+            let from = self.new.len();
+            wire::put_varint(&mut self.new, field.bytes.saturating_add_signed(growth) as u64);
+            self.list[field.place] = self.splice(field.length, from);
+        }
+    }
+
+    /// The bytes with all that was replaced, if anything was.
+    pub(super) fn finish(mut self) -> Option<Vec<u8>> {
+        if self.list.is_empty() {
+            return None;
+        }
+        // Fields come in any order, so that what was found later may stand in front.
+        self.list.sort_by_key(|splice| splice.at);
+        let mut out = Vec::with_capacity(self.old.len().saturating_add_signed(self.growth));
+        let mut copied = 0;
+        for Splice { at, len, new: (from, to) } in self.list {
+            out.extend_from_slice(&self.old[copied..at]);
+            out.extend_from_slice(&self.new[from..to]);
+            copied = at + len;
+        }
+        out.extend_from_slice(&self.old[copied..]);
+        Some(out)
+    }
+
+    fn splice(&mut self, part: &[u8], from: usize) -> Splice {
+        let new = (from, self.new.len());
+        self.growth += (new.1 - new.0) as isize - part.len() as isize;
+        Splice { at: self.position(part), len: part.len(), new }
+    }
+
+    fn position(&self, part: &[u8]) -> usize {
+        part.as_ptr().addr() - self.old.as_ptr().addr()
+    }
+}
+
+/// The bytes of the varint that is a field's key.
+fn key_len(raw: &[u8]) -> usize {
+    raw.iter().take_while(|byte| **byte >= 0x80).count() + 1
+}

@@ -1,0 +1,214 @@
+//! The value of an attribute, read from its bytes, and as text in the words of the Collector.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::wire::{Sound, Value};
+
+/// The field of a `KeyValue` that is its value.
+pub(super) const VALUE: u32 = 2;
+
+/// What an `AnyValue` of a validated message holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum ReadValue<'a> {
+    /// Nothing, or an index into a string table, which is there in profiles alone.
+    Empty,
+    Text(&'a str),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Bytes(&'a [u8]),
+    /// An encoded `ArrayValue`.
+    List(&'a [u8]),
+    /// An encoded `KeyValueList`.
+    Map(&'a [u8]),
+}
+
+impl<'a> ReadValue<'a> {
+    /// Reads an encoded `AnyValue`. Of several members the last one counts.
+    pub(super) fn of(encoded: &'a [u8]) -> Self {
+        Self::last_of(Sound::of(encoded))
+    }
+
+    /// The value of an encoded `KeyValue`.
+    pub(super) fn of_pair(pair: &'a [u8]) -> Self {
+        let values = Sound::of(pair).filter(|(number, _)| *number == VALUE);
+        Self::last_of(values.filter_map(|(_, value)| value.delimited()).flat_map(Sound::of))
+    }
+
+    fn last_of(members: impl Iterator<Item = (u32, Value<'a>)>) -> Self {
+        let last = members.filter(|(member, _)| (1..=8).contains(member)).last();
+        match last {
+            Some((1, Value::Delimited(bytes))) => Self::Text(text(bytes)),
+            Some((2, Value::Number(number))) => Self::Bool(number != 0),
+            Some((3, Value::Number(number))) => Self::Int(number as i64),
+            Some((4, Value::Number(bits))) => Self::Double(f64::from_bits(bits)),
+            Some((5, Value::Delimited(bytes))) => Self::List(bytes),
+            Some((6, Value::Delimited(bytes))) => Self::Map(bytes),
+            Some((7, Value::Delimited(bytes))) => Self::Bytes(bytes),
+            _ => Self::Empty,
+        }
+    }
+
+    /// The value as text, as the Collector's `AsString` has it: lists and maps are JSON, bytes are base64.
+    pub(super) fn text(&self) -> Cow<'a, str> {
+        match *self {
+            Self::Empty => Cow::Borrowed(""),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Bool(flag) => Cow::Borrowed(if flag { "true" } else { "false" }),
+            Self::Int(number) => Cow::Owned(number.to_string()),
+            Self::Double(number) => Cow::Owned(double(number)),
+            Self::Bytes(bytes) => Cow::Owned(STANDARD.encode(bytes)),
+            Self::List(_) | Self::Map(_) => {
+                let mut json = String::new();
+                // As in the Collector, what JSON can't hold leaves nothing of the whole.
+                Cow::Owned(self.put_json(&mut json).map(|()| json).unwrap_or_default())
+            }
+        }
+    }
+
+    fn put_json(&self, out: &mut String) -> Option<()> {
+        match *self {
+            // As in Go, no bytes are nothing.
+            Self::Empty | Self::Bytes(&[]) => out.push_str("null"),
+            Self::Text(text) => put_json_text(text, out),
+            Self::Double(number) if !number.is_finite() => return None,
+            Self::Bool(_) | Self::Int(_) | Self::Double(_) => out.push_str(&self.text()),
+            Self::Bytes(bytes) => put_json_text(&STANDARD.encode(bytes), out),
+            Self::List(bytes) => {
+                out.push('[');
+                for (nth, item) in items(bytes).enumerate() {
+                    out.push_str(if nth == 0 { "" } else { "," });
+                    Self::of(item).put_json(out)?;
+                }
+                out.push(']');
+            }
+            Self::Map(bytes) => {
+                // In the order of the keys, of which the last counts.
+                let pairs: BTreeMap<&str, Self> =
+                    items(bytes).map(|pair| (text(key(pair)), Self::of_pair(pair))).collect();
+                out.push('{');
+                for (nth, (key, value)) in pairs.into_iter().enumerate() {
+                    out.push_str(if nth == 0 { "" } else { "," });
+                    put_json_text(key, out);
+                    out.push(':');
+                    value.put_json(out)?;
+                }
+                out.push('}');
+            }
+        }
+        Some(())
+    }
+}
+
+/// The key of an encoded `KeyValue`: the last one, if there are several.
+pub(super) fn key(pair: &[u8]) -> &[u8] {
+    items(pair).last().unwrap_or_default()
+}
+
+/// The contents of the length-delimited fields with the number 1.
+fn items(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Sound::of(message).filter(|(number, _)| *number == 1).filter_map(|(_, value)| value.delimited())
+}
+
+/// A string of a validated message.
+pub(super) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// The shortest decimal that reads back, with an exponent where it is very small or very large.
+fn double(number: f64) -> String {
+    let size = number.abs();
+    if number.is_nan() {
+        "NaN".to_owned()
+    } else if number.is_infinite() {
+        if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+    } else if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = format!("{number:e}");
+        if size < 1.0 { text } else { text.replace('e', "e+") }
+    } else {
+        number.to_string()
+    }
+}
+
+fn put_json_text(text: &str, out: &mut String) {
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => out.extend(['\\', char]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\0'..'\u{20}' | '\u{2028}' | '\u{2029}' => {
+                write!(out, "\\u{:04x}", u32::from(char)).expect("writing to a String can't fail");
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+    use prost::Message as _;
+
+    use super::*;
+
+    fn as_text(value: Any) -> String {
+        ReadValue::of(&AnyValue { value: Some(value) }.encode_to_vec()).text().into_owned()
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_collector_writes_them() {
+        for (number, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.5, "1.5"),
+            (100_000_000_000_000_000_000.0, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-1.25e300, "-1.25e+300"),
+            (0.000_001, "0.000001"),
+            (0.000_000_12, "1.2e-7"),
+            (1e-10, "1e-10"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(as_text(Any::DoubleValue(number)), expected);
+        }
+        assert_eq!(as_text(Any::IntValue(i64::MIN)), "-9223372036854775808");
+    }
+
+    #[test]
+    fn lists_and_maps_are_json_with_sorted_keys_and_leave_nothing_if_json_can_not_hold_them() {
+        let of = |value| AnyValue { value };
+        let pair =
+            |key: &str, value| KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() };
+        let text = Any::StringValue("<\"é\u{2028}\u{1}\u{7f}\n>".to_owned());
+        let list = Any::ArrayValue(ArrayValue {
+            values: vec![of(Some(text)), of(None), of(Some(Any::BytesValue(vec![1, 2])))],
+        });
+        let map = |last: f64| {
+            Any::KvlistValue(KeyValueList {
+                values: vec![
+                    pair("b", of(Some(list.clone()))),
+                    pair("a", of(Some(Any::BoolValue(true)))),
+                    pair("a", of(Some(Any::DoubleValue(last)))),
+                ],
+            })
+        };
+        assert_eq!(
+            as_text(map(1e21)),
+            "{\"a\":1e+21,\"b\":[\"<\\\"é\\u2028\\u0001\u{7f}\\n>\",null,\"AQI=\"]}"
+        );
+        assert_eq!(as_text(map(f64::NAN)), "");
+        assert_eq!(as_text(Any::ArrayValue(ArrayValue::default())), "[]");
+    }
+}

@@ -1,0 +1,64 @@
+//! The copies of an entry that the edits of its routes make.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::otlp::{self, Signal};
+use crate::route::{self, EditError, Hit, RouteTable, TakenEntry};
+use crate::stream::{Admission, Refused};
+use crate::tenants::Tenant;
+
+/// An entry with the copy that the last of its routes has made of it: all exporters of a route get the same.
+pub(super) struct EditedCopies<'e> {
+    signal: Signal,
+    entry: &'e otlp::Entry<'e>,
+    tenant: Option<&'e Arc<Tenant>>,
+    /// The route, and its copy; `None` where its edits leave the entry as it is.
+    last: Option<(usize, Result<Option<Bytes>, EditError>)>,
+}
+
+/// Why there is no copy.
+pub(super) enum Uneditable {
+    /// A value that the edits need can't be had.
+    Entry(EditError),
+    /// There is no memory for it.
+    Refused(Refused),
+}
+
+impl<'e> EditedCopies<'e> {
+    pub(super) fn of(signal: Signal, entry: &'e otlp::Entry<'e>, tenant: Option<&'e Arc<Tenant>>) -> Self {
+        Self { signal, entry, tenant, last: None }
+    }
+
+    /// The copy for the route that has taken the entry; `None` if it gets the entry as it is.
+    pub(super) fn of_route(
+        &mut self,
+        routes: &RouteTable,
+        hit: &Hit<'_>,
+        admission: &mut Admission<'_>,
+    ) -> Result<Option<Bytes>, Uneditable> {
+        let edits = routes.edits(hit.route);
+        if edits.is_empty() {
+            return Ok(None);
+        }
+        if let Some((_, copy)) = self.last.as_ref().filter(|(route, _)| *route == hit.route) {
+            return copy.clone().map_err(Uneditable::Entry);
+        }
+        let tenant = self.tenant;
+        let taken = TakenEntry {
+            signal: self.signal,
+            bytes: &self.entry.bytes,
+            resource: self.entry.resource(),
+            key: hit.key,
+            tenant: tenant.map(|tenant| &*tenant.id),
+            row: &|name| tenant?.values.text(name, 0).map(str::to_owned),
+        };
+        let copy = route::edited(edits, &taken).map(|copy| copy.map(Bytes::from));
+        if let Ok(Some(copy)) = &copy {
+            admission.reserve_copy(copy).map_err(Uneditable::Refused)?;
+        }
+        self.last = Some((hit.route, copy.clone()));
+        copy.map_err(Uneditable::Entry)
+    }
+}
