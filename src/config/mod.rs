@@ -293,11 +293,10 @@ fn read(
         redacted = sight.redacted;
     }
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
+    let own = is_collectors.then(|| pipelines::translate(&root, Refused::LeftOut, &mut report));
+    processors::check(&root, own.as_ref().unwrap_or(&root), &mut report);
+    let mut root = own.unwrap_or(root);
     let presets = presets::fill_in(&mut root, &mut report);
-    processors::check(&root, &mut report);
-    if is_collectors {
-        root = pipelines::translate(&root, Refused::LeftOut, &mut report);
-    }
     let checked = shape::check(&root, text, &mut report);
     // Of the file that the table of tenants is in.
     let mut of_rows = Vec::new();

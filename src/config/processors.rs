@@ -160,12 +160,13 @@ fn treatment(r#type: &str) -> Option<Treatment> {
     TABLE.iter().find(|(types, _)| types.contains(&r#type)).map(|(_, treatment)| *treatment)
 }
 
-/// Reports every processor that the file defines, or that one of its pipelines names.
-pub(super) fn check(root: &Node, report: &mut Report) {
+/// Reports every processor that the file defines, or that one of its pipelines names. `own` is the file as Sluice's own
+/// configuration, whose routes name those that are run.
+pub(super) fn check(root: &Node, own: &Node, report: &mut Report) {
     let section = root.get("processors");
     let defined = section.map(Node::mentions).unwrap_or_default();
     let has_settings = section.is_some_and(Node::is_map);
-    let routed = in_routes(root);
+    let routed = in_routes(own);
     let pipelines = Pipelines::of(root.get("service"));
     let known: HashSet<&str> = defined.iter().map(|mention| mention.name).collect();
     let run: HashSet<&str> = pipelines.processors.iter().map(|mention| mention.name).collect();

@@ -69,13 +69,12 @@ async fn the_health_listener_has_three_pages_alone() {
     let up = sinks::counting().await;
     let sluice = Sluice::start(&config(&up.url(), "health: { endpoint: 127.0.0.1:0 }\n")).await;
     let health = sluice.router().addresses(Role::Health).await[0];
-    for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+    for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n"), ("/", "ready\n")] {
         let answer = ask(health, "GET", path).await;
         assert_eq!((answer.status, answer.text().as_str()), (200, text));
     }
     assert!(ask(health, "GET", "/metrics").await.text().ends_with("# EOF\n"));
-    for (method, path) in
-        [("GET", "/"), ("GET", "/api/v1/config"), ("POST", "/api/v1/reload"), ("GET", "/api/v1/streams")]
+    for (method, path) in [("GET", "/api/v1/config"), ("POST", "/api/v1/reload"), ("GET", "/api/v1/streams")]
     {
         assert_eq!(ask(health, method, path).await.status, 404, "{method} {path}");
     }

@@ -257,7 +257,9 @@ async fn explain_takes_headers_and_shows_none_of_their_values() {
     let payload = payload.to_str().unwrap();
     let explain = async |headers: &[&str]| {
         let mut args = vec!["explain", "--payload", payload];
-        headers.iter().for_each(|header| args.extend(["--header", header]));
+        for header in headers {
+            args.extend(["--header", header]);
+        }
         sluice(&args, &path).await.0
     };
     let without = explain(&[]).await;

@@ -621,19 +621,15 @@ fn whole_request_source(
         Some(KeyPart::FirstOf(_) | KeyPart::OfRecord(_)) | None => None,
     };
     let is_source = node.entries().iter().all(|entry| ["request", "default"].contains(&&*entry.key));
-    match text("request").filter(|_| is_source) {
-        Some(request) => {
-            let (request, default) = (Some(request), text("default"));
-            record_source(&RecordSource { request, default, ..RecordSource::default() }, node, context)
-        }
-        None => {
-            context
-                .report
-                .error(node.span, "`request` says that the whole key is a header of the request, and can't be a part beside others")
-                .help("give the header a name of its own: `{ tenant: { request: X-Tenant }, service: service.name }`");
-            None
-        }
-    }
+    let Some(request) = text("request").filter(|_| is_source) else {
+        context
+            .report
+            .error(node.span, "`request` says that the whole key is a header of the request, and can't be a part beside others")
+            .help("give the header a name of its own: `{ tenant: { request: X-Tenant }, service: service.name }`");
+        return None;
+    };
+    let source = RecordSource { request: Some(request), default: text("default"), ..RecordSource::default() };
+    record_source(&source, node, context)
 }
 
 /// `{ request: HEADER }`; `None` if that can't be in a key, which is reported.

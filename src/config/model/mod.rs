@@ -85,7 +85,7 @@ pub(super) struct Config {
     pub(super) dead_letter: Option<DeadLetter>,
     /// Metrics, health, API.
     pub(super) admin: Admin,
-    /// A second listener that serves `/healthz`, `/readyz` and `/metrics` alone, for the kubelet and Prometheus.
+    /// A second listener that serves `/healthz`, `/readyz`, which is also `/`, and `/metrics` alone, for the kubelet and Prometheus.
     #[schemars(extend("x-asked-by-key" = true))]
     pub(super) health: Option<Health>,
     /// At shutdown, how long Sluice goes on accepting after `/readyz` turned negative: for sidecars whose application

@@ -338,6 +338,25 @@ fn a_processor_that_protects_stays_in_an_import_so_that_it_is_not_run_without() 
     assert!(!routes_of(&imported).contains("batch"), "{}", imported.yaml);
 }
 
+#[test]
+fn processors_that_are_run_are_named_by_the_routes_of_their_pipelines_and_of_those_behind() {
+    let yaml = file(
+        "processors:\n  resource/env: { attributes: [{ key: env, value: prod, action: upsert }] }\n  attributes/pii: { actions: [{ key: user, action: delete }] }\n  \
+         attributes/unused: { actions: [{ key: user, action: delete }] }\n  batch:\nconnectors: { forward: }\n",
+        "    logs/in: { receivers: [otlp], processors: [batch, resource/env], exporters: [forward, nop] }\n    \
+         logs/out: { receivers: [forward], processors: [attributes/pii], exporters: [otlphttp/a] }\n",
+    );
+    let compiled = runs(&yaml);
+    let edits: Vec<_> = compiled.routes.iter().map(|route| (&*route.name, route.edits.len())).collect();
+    assert_eq!(edits, [("logs/in", 1), ("logs/out", 2)]);
+    let said = said(&yaml);
+    assert!(
+        said.iter().any(|line| line.contains("warning: the processor `attributes/unused` has no effect")),
+        "{said:?}"
+    );
+    assert!(routes(&yaml).contains("processors: [resource/env, attributes/pii]"), "{}", routes(&yaml));
+}
+
 fn routes_of(imported: &Imported) -> &str {
     imported.yaml.split_once("\nroutes:\n").unwrap().1
 }
