@@ -176,7 +176,7 @@ mod property {
     use super::*;
 
     /// `@` stands for a value. What is not marked is a name, a number, or a word of the schema.
-    const LINES: [&str; 39] = [
+    const LINES: [&str; 41] = [
         "receivers:",
         "  otlp:",
         "    protocols:",
@@ -201,7 +201,9 @@ mod property {
         "    sending_queue: { queue_size: @, storage: @, batch: { min_size: @ } }",
         "    retry_on_failure: { initial_interval: @, multiplier: @, statuses: [@, 503] }",
         "    statuses: { 404: @, 5xx: { hold: @ }, default: @ }",
-        "    auth: { authenticator: @ }",
+        "    auth: { authenticator: bearertokenauth/up }",
+        "    token: @",
+        "    valid_key: { regex: @, description: @ }",
         "  file/local: { path: @, rotation: { max_megabytes: @ } }",
         "routes:",
         "  - match:",
