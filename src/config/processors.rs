@@ -4,7 +4,7 @@
 //! sent on otherwise. The two that change nothing are left out with a warning that says which option does what they are for.
 //! A processor that is defined, but that none of the file's pipelines names, is run by no Collector either, so that leaving it
 //! out takes nothing away: it is a warning, too. Where there is no pipeline, as in a file of processors alone, nothing tells
-//! that it is unused, and it is an error.
+//! that it is unused, and it is an error. One of the two that are run is an error where a pipeline may name it and no route does.
 
 use std::collections::HashSet;
 
