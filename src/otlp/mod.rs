@@ -32,7 +32,7 @@ pub use edit::{
 pub use fault::{Fault, Reason};
 pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};
-pub use partition::{NoRoom, Room, most_partitioned, partition};
+pub use partition::{NoRoom, RecordWays, Room, most_partitioned, partition};
 pub use records::RecordAttributes;
 pub use resize::{halve, split_to_size};
 pub use signal::Signal;

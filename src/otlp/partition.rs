@@ -21,12 +21,21 @@ const COMBINATION_OVERHEAD: usize = 768;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
-/// Asked before memory is taken, for so many bytes more; if it says no, that is the end.
+/// Asked before memory is taken, for so many bytes more; if it returns false, partitioning stops with [`NoRoom`].
 pub type Room<'r> = dyn FnMut(usize) -> bool + 'r;
 
-/// Divides an entry into one for each way that its records go. `way_of` says which way records go that have this of the
-/// `attributes`: by a number, and these count up from 0. It is asked once about each combination, and gives none if there is no
-/// room.
+/// Which ways the records of an entry go.
+pub trait RecordWays {
+    /// Which way records go that have this of the attributes that are looked at: by a number, and these count up from 0. Asked once
+    /// about each combination; `None` if there is no room to find out.
+    fn way_of(&mut self, found: &[Found<'_>], room: &mut Room<'_>) -> Option<u32>;
+
+    /// Whether two of the ways that it has told lead to one stream, so that all records have to keep their order.
+    fn meet(&self) -> bool;
+}
+
+/// Divides an entry into one for each way that its records go. If ways meet, it is divided wherever the way changes instead, so that
+/// streams to which several ways lead get all records in their order.
 ///
 /// The entries are in the order in which their first records were. Each has copies of the messages around its records (resource,
 /// scope, the metric's name and unit, unknown fields), and its records byte for byte in their order. A part without records goes
@@ -38,10 +47,10 @@ pub fn partition(
     signal: Signal,
     entry: &Entry<'_>,
     attributes: &RecordAttributes<'_>,
-    way_of: &mut dyn FnMut(&[Found<'_>], &mut Room<'_>) -> Option<u32>,
+    ways: &mut dyn RecordWays,
     room: &mut Room<'_>,
 ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
-    let ways = Ways { attributes, way_of, known: HashMap::new(), room, is_out_of_room: false };
+    let ways = KnownWays { attributes, ways, known: HashMap::new(), room, is_out_of_room: false };
     let mut agreement = Agreement { ways, first: None };
     if attributes.visit(signal, &entry.bytes, &mut agreement).is_continue() {
         return Ok(None);
@@ -58,11 +67,31 @@ pub fn partition(
         return Err(NoRoom);
     }
     let Sorting { mut ways, containers, mut parts, .. } = sorting;
-    parts.sort_by_key(|part| part.way);
+    if ways.ways.meet() {
+        let changes = number_by_changes(&mut parts);
+        if ways.ask(changes * COMBINATION_OVERHEAD).is_break() {
+            return Err(NoRoom);
+        }
+    } else {
+        parts.sort_by_key(|part| part.way);
+    }
     if ways.ask(size(&containers, &parts)).is_break() {
         return Err(NoRoom);
     }
     Ok(Some(write(&containers, &parts, entry.index)))
+}
+
+/// Gives parts another number wherever the way changes, and returns how often it does.
+fn number_by_changes(parts: &mut [Whole<'_>]) -> usize {
+    let (mut changes, mut before) = (0, parts.first().map_or(0, |part| part.way));
+    for part in parts {
+        let way = std::mem::replace(&mut part.way, changes);
+        if way != before {
+            (changes, before) = (changes + 1, way);
+            part.way = changes;
+        }
+    }
+    changes as usize
 }
 
 /// Bytes that the entries of a request come to at most, however they are partitioned. Cheap: it looks at no attribute, and the request
@@ -85,23 +114,23 @@ fn contents(message: &'static Message, bytes: &[u8]) -> (usize, usize) {
 }
 
 /// The ways of the combinations that have been seen.
-struct Ways<'a, 'n> {
+struct KnownWays<'a, 'n> {
     attributes: &'n RecordAttributes<'n>,
-    way_of: &'n mut dyn FnMut(&[Found<'_>], &mut Room<'_>) -> Option<u32>,
+    ways: &'n mut dyn RecordWays,
     /// What combinations are made of comes from senders, so the hash is one that can't be foreseen.
     known: HashMap<Values<'a>, u32>,
     room: &'n mut Room<'n>,
     is_out_of_room: bool,
 }
 
-impl<'a> Ways<'a, '_> {
+impl<'a> KnownWays<'a, '_> {
     /// The way of records that have this; none if there is no room to find out.
     fn of(&mut self, values: Values<'a>) -> ControlFlow<(), u32> {
         if let Some(known) = self.known.get(&values) {
             return ControlFlow::Continue(*known);
         }
         self.ask(COMBINATION_OVERHEAD)?;
-        let Some(way) = (self.way_of)(&values, self.room) else {
+        let Some(way) = self.ways.way_of(&values, self.room) else {
             self.is_out_of_room = true;
             return ControlFlow::Break(());
         };
@@ -117,7 +146,7 @@ impl<'a> Ways<'a, '_> {
 
 /// Sees whether all records go one way.
 struct Agreement<'a, 'n> {
-    ways: Ways<'a, 'n>,
+    ways: KnownWays<'a, 'n>,
     /// What the first record has.
     first: Option<Values<'a>>,
 }
@@ -158,7 +187,7 @@ struct Whole<'a> {
 
 /// Finds out the way of each part, and takes down where it stands.
 struct Sorting<'a, 'n> {
-    ways: Ways<'a, 'n>,
+    ways: KnownWays<'a, 'n>,
     containers: Vec<Container>,
     /// The positions of those that are open.
     open: Vec<usize>,
@@ -274,6 +303,18 @@ fn write(containers: &[Container], parts: &[Whole<'_>], index: usize) -> Vec<Ent
         rewritten(bytes, index, records)
     };
     by_way(parts).map(entry).collect()
+}
+
+/// Ways of which no two meet.
+#[cfg(any(test, fuzzing))]
+impl<F: FnMut(&[Found<'_>], &mut Room<'_>) -> Option<u32>> RecordWays for F {
+    fn way_of(&mut self, found: &[Found<'_>], room: &mut Room<'_>) -> Option<u32> {
+        self(found, room)
+    }
+
+    fn meet(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -164,9 +164,15 @@ impl Intake {
             return unread(reservation, caller, omitted, Lacking::Memory(overhead + copied));
         }
         overhead += copied;
-        match partition(&snapshot.routes, signal, &caller, &mut split.entries, &mut owners, &mut reservation)
-        {
-            Ok(bytes) => overhead += bytes,
+        let partitioned = match partition(
+            &snapshot.routes,
+            signal,
+            &caller,
+            &mut split.entries,
+            &mut owners,
+            &mut reservation,
+        ) {
+            Ok(partitioned) => partitioned,
             Err(lacking) if lacking + reservation.bytes() > budget.limit() => {
                 return self.too_large(counters, signal, &caller, &body);
             }
@@ -174,7 +180,8 @@ impl Intake {
                 drop(reservation.split_off(overhead));
                 return unread(reservation, caller, omitted, Lacking::Memory(overhead + lacking));
             }
-        }
+        };
+        overhead += partitioned.bytes;
         let (encoding, entry_field) = match omitted {
             None => (Encoding::Proto, signal.entry_field()),
             Some(omitted) => {
@@ -229,17 +236,22 @@ impl Intake {
                     continue;
                 }
             };
-            let placed =
-                place(&snapshot, signal, position, entry, from, &mut admission).map(|(streams, unfit)| {
-                    // Not rejected, since another exporter has it; but whoever sends it should know.
-                    if let Some(error) = unfit {
-                        remarks.add(Why::Unfit, 0, |text| {
-                            write!(text, "{entry_field}[{}]: {error}", entry.index)
-                                .expect("writing to a String can't fail");
-                        });
-                    }
-                    streams
-                });
+            let placed = if partitioned.too_large.binary_search(&position).is_ok() {
+                let error = "divided by its records, it would take more than `limits.memory`";
+                Err(Trouble::Entry(error.to_owned()))
+            } else {
+                place(&snapshot, signal, position, entry, from, &mut admission)
+            };
+            let placed = placed.map(|(streams, unfit)| {
+                // Not rejected, since another exporter has it; but whoever sends it should know.
+                if let Some(error) = unfit {
+                    remarks.add(Why::Unfit, 0, |text| {
+                        write!(text, "{entry_field}[{}]: {error}", entry.index)
+                            .expect("writing to a String can't fail");
+                    });
+                }
+                streams
+            });
             if !matches!(placed, Ok(1..)) {
                 untaken.get_or_insert(entry.index);
             }

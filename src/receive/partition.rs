@@ -11,8 +11,18 @@ use crate::otlp::{Entry, NoRoom, Signal};
 use crate::route::{EntryOrigin, Overridden, RouteTable};
 use crate::stream::Reservation;
 
+/// What came of dividing the entries of a request.
+#[derive(Default)]
+pub(super) struct Partitioned {
+    /// The memory that was reserved for it.
+    pub(super) bytes: u64,
+    /// The positions, in ascending order, of entries that were left whole and can't be placed: divided, each alone would take more
+    /// than all memory.
+    pub(super) too_large: Vec<usize>,
+}
+
 /// Puts in place of each entry that somebody can own those that routes make of it; their owners go along. What that takes
-/// of memory is added to the reservation, and returned. If there is not enough, nothing is reserved, and the error is what was asked
+/// of memory is added to the reservation. If there is not enough for now, nothing is reserved, and the error is what was asked
 /// for.
 pub(super) fn partition(
     routes: &RouteTable,
@@ -21,17 +31,14 @@ pub(super) fn partition(
     entries: &mut SmallVec<[Entry<'_>; 4]>,
     owners: &mut SmallVec<[Owner<'_>; 4]>,
     reservation: &mut Reservation,
-) -> Result<u64, u64> {
+) -> Result<Partitioned, u64> {
+    let mut partitioned = Partitioned::default();
     if !routes.looks_at_records(signal) {
-        return Ok(0);
+        return Ok(partitioned);
     }
-    let (before, mut asked) = (reservation.bytes(), 0);
+    let before = reservation.bytes();
     let (whole, whole_owners) = (std::mem::take(entries), std::mem::take(owners));
     for (entry, owner) in whole.into_iter().zip(whole_owners) {
-        let mut room = |bytes: usize| {
-            asked += bytes as u64;
-            reservation.grow(bytes as u64)
-        };
         let tenant = match owner {
             Owner::Nobody => None,
             Owner::Tenant(tenant) => Some(&**tenant),
@@ -43,23 +50,35 @@ pub(super) fn partition(
         };
         let (receiver, request) = (Some(&**caller.receiver()), Some(caller.headers()));
         let origin = EntryOrigin { receiver, request, tenant, exporters: None };
-        let parts = routes.partition(signal, &entry, &origin, &mut room);
-        match parts {
+        let mut asked = 0;
+        let mut room = |bytes: usize| {
+            asked += bytes as u64;
+            reservation.grow(bytes as u64)
+        };
+        match routes.partition(signal, &entry, &origin, &mut room) {
             Ok(Some(parts)) => {
+                partitioned.bytes += asked;
                 owners.extend(std::iter::repeat_n(owner, parts.len()));
                 entries.extend(parts);
             }
             Ok(None) => {
+                partitioned.bytes += asked;
+                owners.push(owner);
+                entries.push(entry);
+            }
+            Err(NoRoom) if before + asked > reservation.budget().limit() => {
+                drop(reservation.split_off(reservation.bytes() - before - partitioned.bytes));
+                partitioned.too_large.push(entries.len());
                 owners.push(owner);
                 entries.push(entry);
             }
             Err(NoRoom) => {
                 drop(reservation.split_off(reservation.bytes() - before));
-                return Err(asked);
+                return Err(partitioned.bytes + asked);
             }
         }
     }
-    Ok(asked)
+    Ok(partitioned)
 }
 
 /// Says that an attribute of records counted, unless that was said just now: whoever has written the resource's may not know.

@@ -285,8 +285,63 @@ async fn parts_of_one_entry_that_share_a_stream_are_all_in_it() {
     let entry = ResourceLogs { scope_logs, ..ResourceLogs::default() }.encode_to_vec();
     sluice.accept(Signal::Logs, request(&[entry])).await;
     let metrics = sluice.settled().await;
-    assert_eq!(arrived(&up, logs_of), streams(&[("errors", &["b", "d"]), ("all", &["a", "c", "b", "d"])]));
+    assert_eq!(arrived(&up, logs_of), streams(&[("errors", &["b", "d"]), ("all", &["a", "b", "c", "d"])]));
     assert_eq!(metrics.exported("otlp_http/up", "delivered"), 6.0);
+}
+
+#[tokio::test]
+async fn a_stream_that_asks_for_no_record_gets_all_in_their_order_beside_streams_that_do() {
+    let up = sinks::recording().await;
+    let routes = "routes:
+  - { name: archive, key: service.name, exporters: [otlp_http/up], continue: true }
+  - { name: project, key: { record: highlight.project_id }, exporters: [otlp_http/up] }
+";
+    let sluice = Sluice::start(&config(&up, routes)).await;
+    let texts: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let records: Vec<LogRecord> =
+        texts.iter().enumerate().map(|(at, text)| log(text, Some(["1", "2", "3"][at % 3]))).collect();
+    let scope_logs =
+        vec![ScopeLogs { scope: Some(scope(None)), log_records: records, ..ScopeLogs::default() }];
+    let resource = Some(resource(&[("service.name", "shop")]));
+    let entry = ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }.encode_to_vec();
+    sluice.accept(Signal::Logs, request(&[entry])).await;
+    sluice.settled().await;
+    let arrived = arrived(&up, logs_of);
+    assert_eq!(arrived["shop"], texts);
+    for project in 0..3 {
+        let of_project: Vec<String> = texts.iter().skip(project).step_by(3).cloned().collect();
+        assert_eq!(arrived[&(project + 1).to_string()], of_project);
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_would_take_more_than_all_memory_divided_is_rejected_alone() {
+    let up = sinks::recording().await;
+    let yaml = format!(
+        "{}limits: {{ memory: 16MiB }}\n",
+        config(&up, "routes: [{ key: { record: k, resource: team }, exporters: [otlp_http/up] }]\n")
+    );
+    let sluice = Sluice::start(&yaml).await;
+    let entry = |of: &[(&str, &str)], records: Vec<LogRecord>| {
+        let scope_logs =
+            vec![ScopeLogs { scope: Some(scope(None)), log_records: records, ..ScopeLogs::default() }];
+        ResourceLogs { resource: Some(resource(of)), scope_logs, ..ResourceLogs::default() }.encode_to_vec()
+    };
+    let large = "x".repeat(400_000);
+    let many = (0..600).map(|number| LogRecord {
+        attributes: vec![attribute("k", &number.to_string())],
+        ..LogRecord::default()
+    });
+    let harmless = |text: &str| entry(&[("team", "a")], vec![log(text, None)]);
+    let body = request(&[harmless("one"), entry(&[("large", &large)], many.collect()), harmless("two")]);
+    let answer = sluice.post(Signal::Logs, body).await;
+    let (rejected, message) = answer.partial(Signal::Logs).expect("something was rejected");
+    assert_eq!((answer.status, rejected), (200, 600), "{message}");
+    let why = "resource_logs[1]: divided by its records, it would take more than `limits.memory`";
+    assert!(message.contains(why), "{message}");
+    sluice.settled().await;
+    assert_eq!(arrived(&up, logs_of), streams(&[("a", &["one", "two"])]));
+    assert_eq!(sluice.metric("sluice_memory_bytes", &[]).await, 0.0, "what was asked for is given back");
 }
 
 #[tokio::test]
@@ -402,7 +457,7 @@ async fn a_part_that_has_no_room_is_shed_and_the_others_are_taken() {
 }
 
 #[tokio::test]
-async fn an_entry_that_becomes_more_than_the_memory_can_hold_is_too_large() {
+async fn an_entry_that_becomes_more_than_the_memory_can_hold_gives_back_what_it_had() {
     let up = sinks::recording().await;
     let sluice = Sluice::start(&(config(&up, ROUTES) + "limits: { memory: 16MiB }\n")).await;
     let large = "x".repeat(500_000);
@@ -413,7 +468,8 @@ async fn an_entry_that_becomes_more_than_the_memory_can_hold_is_too_large() {
     let resource = Some(resource(&[("large", &large)]));
     let entry = ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }.encode_to_vec();
     let answer = sluice.post(Signal::Logs, request(&[entry])).await;
-    assert_eq!(answer.status, 413, "{}", answer.text());
+    let (rejected, message) = answer.partial(Signal::Logs).expect("it was rejected");
+    assert!(rejected == 100 && message.contains("would take more than `limits.memory`"), "{message}");
     assert_eq!(sluice.metric("sluice_memory_bytes", &[]).await, 0.0);
     sluice.accept(Signal::Logs, logs(None, &[("a", Some("1"))])).await;
     sluice.settled().await;

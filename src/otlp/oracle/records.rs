@@ -11,7 +11,9 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 
 use super::{child, fields};
-use crate::otlp::{Entry, RecordAttributes, Signal, Value, most_partitioned, partition, put_frame, split};
+use crate::otlp::{
+    Entry, Found, RecordAttributes, Room, Signal, Value, most_partitioned, partition, put_frame, split,
+};
 
 /// A record with all that tells it from another.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +35,8 @@ pub fn check_partition(signal: Signal, bytes: &[u8], names: &[String]) {
         let Some(before) = records(signal, entry, &names) else { continue };
         let attributes = RecordAttributes::new(&names, is_usable);
         let mut ways = 0..;
-        let parts = partition(signal, entry, &attributes, &mut |_, _| ways.next(), &mut |_| true);
+        let mut way_of = |_: &[Found<'_>], _: &mut Room<'_>| ways.next();
+        let parts = partition(signal, entry, &attributes, &mut way_of, &mut |_| true);
         let parts = parts.expect("there is room");
         let mut combinations: Vec<&Vec<String>> = Vec::new();
         for record in &before {

@@ -106,6 +106,40 @@ fn combinations_that_go_one_way_stay_together_in_order() {
     assert_eq!(parts, ["one(a1 a2 a3 a1)", "one(b1 b2)"]);
 }
 
+/// Sends each combination a way of its own, all of which lead to one stream besides.
+struct Meeting(u32);
+
+impl RecordWays for Meeting {
+    fn way_of(&mut self, _: &[Found<'_>], _: &mut Room<'_>) -> Option<u32> {
+        self.0 += 1;
+        Some(self.0 - 1)
+    }
+
+    fn meet(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn ways_that_meet_divide_an_entry_wherever_the_way_changes_so_that_all_records_keep_their_order() {
+    let request = request(vec![
+        scope("one", vec![record("a", Some("x")), record("b", Some("x")), record("c", None)]),
+        scope("two", vec![record("d", None), record("e", Some("x"))]),
+    ]);
+    let entry = split(Signal::Logs, &request).unwrap().entries.remove(0);
+    let names = ["k".into()];
+    let attributes = RecordAttributes::new(&names, is_usable);
+    let mut asked = 0;
+    let mut room = |bytes: usize| {
+        asked += bytes;
+        true
+    };
+    let parts = partition(Signal::Logs, &entry, &attributes, &mut Meeting(0), &mut room).unwrap().unwrap();
+    let shown: Vec<String> = parts.iter().map(|part| format!("{}: {}", part.records, shown(part))).collect();
+    assert_eq!(shown, ["2: one(a b)", "2: one(c) two(d)", "1: two(e)"]);
+    assert!(asked >= parts.iter().map(|part| frame_len(part.bytes.len()) + COMBINATION_OVERHEAD).sum());
+}
+
 #[test]
 fn an_entry_whose_records_agree_stays_as_it_is_and_takes_no_memory() {
     let same = request(vec![scope("one", vec![record("a", Some("x")), record("b", Some("x"))])]);

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 
 use super::{Attributes, EntryOrigin, Hit, RouteTable, Text, is_usable};
-use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, Room, Signal};
+use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, RecordWays, Room, Signal};
 
 impl RouteTable {
     /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
@@ -23,49 +22,88 @@ impl RouteTable {
         }
         // A resource that conflicts with itself is not routed, whatever its records say.
         let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
-        let mut ways: HashMap<String, u32> = HashMap::new();
-        let mut way_of = |found: &[Found<'_>], room: &mut Room<'_>| {
-            let way = self.way(signal, &values, found, origin);
-            if let Some(known) = ways.get(&way) {
-                return Some(*known);
-            }
-            let next = ways.len() as u32;
-            room(way.len()).then(|| *ways.entry(way).or_insert(next))
-        };
-        otlp::partition(signal, entry, &RecordAttributes::new(names, is_usable), &mut way_of, room)
-    }
-
-    /// A text that is the same for records that go to the same streams, or are not routed for the same reason.
-    fn way(
-        &self,
-        signal: Signal,
-        values: &[Text<'_>],
-        found: &[Found<'_>],
-        origin: &EntryOrigin<'_>,
-    ) -> String {
-        let mut way = String::new();
-        let record = match self.texts_of_record(signal, found.iter().copied()) {
-            Ok(record) => record,
-            Err(conflicting) => return conflicting.to_string(),
-        };
-        let request = match self.texts_of_request(signal, origin) {
-            Ok(request) => request,
-            Err(conflicting) => return conflicting.to_string(),
-        };
-        let (names, values) = (&self.attributes, values.iter().copied().collect());
-        let attributes = Attributes { names, values, record, request, signal, tenant: origin.tenant };
-        // Whatever exporters these routes have.
-        let origin = EntryOrigin { exporters: Some(&[0]), ..*origin };
-        let hit = |hit: Hit<'_>| -> Result<(), Infallible> {
-            write!(way, "{}\u{2}{}\u{2}", hit.route, hit.key).expect("writing to a String can't fail");
-            Ok(())
-        };
-        let Ok(_) = self.ask(&attributes, &origin, &mut String::new(), hit, |_, _| {});
-        way
+        let (known, streams) = (HashMap::new(), HashMap::new());
+        let mut ways =
+            RouteWays { table: self, signal, values: &values, origin, known, streams, meet: false };
+        otlp::partition(signal, entry, &RecordAttributes::new(names, is_usable), &mut ways, room)
     }
 
     /// Whether routes for the signal look at records.
     pub fn looks_at_records(&self, signal: Signal) -> bool {
         !self.asked[signal.index()].records.is_empty()
+    }
+}
+
+/// The streams that the records of one entry go to.
+struct RouteWays<'t> {
+    table: &'t RouteTable,
+    signal: Signal,
+    /// What the resource has of the attributes that routes look at.
+    values: &'t [Text<'t>],
+    origin: &'t EntryOrigin<'t>,
+    /// The ways by the streams that they lead to. All of it comes from senders, so the hashes are ones that can't be foreseen.
+    known: HashMap<RecordWay, u32>,
+    /// The first way that leads to a stream.
+    streams: HashMap<StreamOfRoute, u32>,
+    meet: bool,
+}
+
+/// Where records go.
+#[derive(PartialEq, Eq, Hash)]
+enum RecordWay {
+    /// To these streams; to none, if no route takes them.
+    Streams(Vec<StreamOfRoute>),
+    /// Nowhere, and why.
+    Unroutable(String),
+}
+
+/// The position of a route, and the key that it has made.
+type StreamOfRoute = (usize, String);
+
+impl RecordWays for RouteWays<'_> {
+    fn way_of(&mut self, found: &[Found<'_>], room: &mut Room<'_>) -> Option<u32> {
+        let way = self.find(found);
+        if let Some(known) = self.known.get(&way) {
+            return Some(*known);
+        }
+        let next = self.known.len() as u32;
+        if let RecordWay::Streams(streams) = &way {
+            let bytes = |(_, key): &StreamOfRoute| 2 * (size_of::<StreamOfRoute>() + key.len());
+            if !room(streams.iter().map(bytes).sum()) {
+                return None;
+            }
+            for stream in streams {
+                self.meet |= *self.streams.entry(stream.clone()).or_insert(next) != next;
+            }
+        }
+        self.known.insert(way, next);
+        Some(next)
+    }
+
+    fn meet(&self) -> bool {
+        self.meet
+    }
+}
+
+impl RouteWays<'_> {
+    fn find(&self, found: &[Found<'_>]) -> RecordWay {
+        let (table, signal) = (self.table, self.signal);
+        let record = table.texts_of_record(signal, found.iter().copied());
+        let both = record.and_then(|record| Ok((record, table.texts_of_request(signal, self.origin)?)));
+        let (record, request) = match both {
+            Ok(both) => both,
+            Err(conflicting) => return RecordWay::Unroutable(conflicting.to_string()),
+        };
+        let (names, values) = (&table.attributes, self.values.iter().copied().collect());
+        let attributes = Attributes { names, values, record, request, signal, tenant: self.origin.tenant };
+        // Whatever exporters these routes have.
+        let origin = EntryOrigin { exporters: Some(&[0]), ..*self.origin };
+        let mut streams = Vec::new();
+        let hit = |hit: Hit<'_>| -> Result<(), Infallible> {
+            streams.push((hit.route, hit.key.to_owned()));
+            Ok(())
+        };
+        let Ok(_) = table.ask(&attributes, &origin, &mut String::new(), hit, |_, _| {});
+        RecordWay::Streams(streams)
     }
 }
