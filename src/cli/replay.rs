@@ -74,6 +74,7 @@ pub fn replay(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = run::table_of(&compiled, env, Secrets::Needed)?;
     let replay = Replay {
+        is_embedded: matches!(source, Source::Embedded),
         dry_run: args.dry_run,
         removed_tenants: args.removed_tenants,
         ..Replay::new(source.to_string(), compiled, table)
@@ -90,6 +91,8 @@ struct Replay {
     /// Where letters go that never had an exporter; with the tenants, whose rows templates read.
     routes: EntryRoutes,
     transports: HashMap<Arc<str>, Transport>,
+    /// Whether the configuration is the embedded one, because there is no file.
+    is_embedded: bool,
     dry_run: bool,
     removed_tenants: bool,
     /// Streams that stopped at a letter.
@@ -116,7 +119,7 @@ impl Replay {
             routes: RouteTable::new(compiled.routes, compiled.unrouted),
             exporters: compiled.exporters.iter().map(|(name, _)| name.clone()).collect(),
             table,
-            // They are gone.
+            // Dead letters do not keep the request's headers.
             request: RequestHeaders::default(),
         };
         Self {
@@ -124,6 +127,7 @@ impl Replay {
             exporters: compiled.exporters.into_iter().collect(),
             routes,
             transports: HashMap::new(),
+            is_embedded: false,
             dry_run: false,
             removed_tenants: false,
             stopped: HashSet::new(),

@@ -442,6 +442,18 @@ impl RouteTable {
         &self.routes[route].name
     }
 
+    /// Whether a route looks at headers of requests.
+    pub fn looks_at_headers(&self, route: usize) -> bool {
+        let Route { request_matches, key, .. } = &self.routes[route];
+        let reads_header = |reading: &KeyReading| matches!(reading, KeyReading::Request { .. });
+        !request_matches.is_empty()
+            || match key {
+                Key::Route => false,
+                Key::One(reading) => reads_header(reading),
+                Key::Parts(parts) => parts.iter().any(|(_, reading)| reads_header(reading)),
+            }
+    }
+
     /// What the route at a position changes in its copies of entries.
     pub fn edits(&self, route: usize) -> &[Arc<RouteEdit>] {
         &self.routes[route].edits

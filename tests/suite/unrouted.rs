@@ -246,6 +246,43 @@ fn of_tenants(up: &Sink, tenants: &str, rows: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_letter_is_left_where_routes_look_at_headers_of_requests_which_it_does_not_keep() {
+    let up = sinks::recording().await;
+    let prod = "routes:\n  - { name: prod, match: { request: { X-Env: { not: test } } }, exporters: [otlp_http/up] }\n";
+    let sluice = Sluice::start(&keeping(&up, prod)).await;
+    let headers = [("content-type", PROTOBUF), ("x-env", "test")];
+    http::send(sluice.otlp, "POST", "/v1/logs", &headers, log(&[("shop", "x")], "1").into()).await;
+    wait_for_letters(&sluice.directory().join("letters"), 1).await;
+    let (success, output) = replay(&sluice).await;
+    assert!(!success && output.contains("the route `prod` looks at headers of the request"), "{output}");
+    assert!(up.taken().is_empty(), "without its header it would go where it did not");
+    // A route before it that asks for nothing of the request takes it.
+    let by_shop =
+        "routes:\n  - { name: shops, match: { shop: '*' }, exporters: [otlp_http/up] }\n".to_owned();
+    sluice.reload(&keeping(&up, &(by_shop + prod.strip_prefix("routes:\n").unwrap()))).await;
+    let (success, output) = replay(&sluice).await;
+    assert!(success, "{output}");
+    assert_eq!(arrived(&up), pairs(&[("shops", "1")]));
+}
+
+#[tokio::test]
+async fn the_embedded_configuration_sends_no_letter_that_never_had_an_exporter() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&keeping(&up, &yaml::by_stream("otlp_http/up"))).await;
+    post(&sluice, PROTOBUF, "agent", log(&[("shop", "x")], "1")).await;
+    wait_for_letters(&sluice.directory().join("letters"), 1).await;
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["replay", "letters"])
+        .current_dir(sluice.directory())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && said.contains("name the configuration by `--config FILE`"), "{said}");
+    assert_eq!(letters(&sluice.directory().join("letters")).len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_replayed_is_its_tenants_and_one_that_was_unknown_is_found_once_it_has_a_row() {
     let up = sinks::recording().await;
     let sluice = Sluice::start(&of_tenants(&up, "nobody", "")).await;

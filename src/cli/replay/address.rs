@@ -1,5 +1,6 @@
 //! Letters that never had an exporter: which streams the present configuration has for what is in them.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::Replay;
 use crate::export::{Encoding, LetterPart, StoredLetter};
 use crate::otlp::{self, Entry, Signal};
 use crate::receive::Owner;
-use crate::route::{self, RoutingKey, TakenEntry, Values as _};
+use crate::route::{self, Miss, RoutingKey, TakenEntry, Values as _};
 use crate::stream::StreamName;
 use crate::tenants::Tenant;
 
@@ -32,6 +33,11 @@ impl Replay {
     /// they are too many for a batch, and at the end one without an exporter of those that it has none for. If that would
     /// be all of it, why.
     pub(super) fn address(&mut self, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
+        if self.is_embedded {
+            return Err("it goes where routes send it, and the embedded configuration has none of yours: name the configuration by \
+                        `--config FILE`"
+                .to_owned());
+        }
         let signal = letter.signal();
         let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
         let split = match letter.encoding() {
@@ -122,6 +128,9 @@ impl Replay {
     ) -> Result<Vec<AddressedStream>, String> {
         let mut streams: Vec<AddressedStream> = Vec::new();
         let mut unedited = None;
+        // Routes that would have taken it, or not, for headers of its request.
+        let undecided = Cell::new(None);
+        let routes = &self.routes.routes;
         let row = |name: &str| tenant?.values.text(name, 0).map(str::to_owned);
         let routed = self.routes.route(
             signal,
@@ -129,6 +138,9 @@ impl Replay {
             tenant,
             receiver,
             |hit| {
+                if routes.looks_at_headers(hit.route) {
+                    undecided.set(undecided.get().or(Some(hit.route)));
+                }
                 let stream = StreamName { signal, key: RoutingKey::written(hit.key) };
                 let exporter = self.routes.exporters[hit.exporter].clone();
                 if streams.iter().any(|known| known.exporter == exporter && known.stream == stream) {
@@ -150,8 +162,20 @@ impl Replay {
                     }
                 }
             },
-            |_, _| {},
+            |route, why| {
+                if routes.looks_at_headers(route) && matches!(why(), Miss::RequestMatch { .. } | Miss::Key(_))
+                {
+                    undecided.set(undecided.get().or(Some(route)));
+                }
+            },
         );
+        if let Some(route) = undecided.get() {
+            return Err(format!(
+                "the route `{}` looks at headers of the request, which a dead letter does not keep: post it to `/v1/{signal}` of a \
+                 receiver, with its headers",
+                routes.name(route)
+            ));
+        }
         if !routed.map_err(|error| error.to_string())? {
             let mut why = self.routes.routes.missing(signal).to_owned();
             self.routes.routes.put_values(signal, entry, &mut why);
