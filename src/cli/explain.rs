@@ -341,8 +341,7 @@ impl Explanation {
             bytes: &entry.bytes,
             resource: entry.resource(),
             key: hit.key,
-            tenant: tenant.map(|tenant| &*tenant.id),
-            row: &|name| tenant?.values.text(name, 0).map(str::to_owned),
+            tenant: tenant.map(|tenant| &**tenant),
         };
         let names: Vec<String> = edits.iter().map(|edit| format!("`{}`", edit.name)).collect();
         match route::edited(edits, &taken) {

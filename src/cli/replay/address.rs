@@ -122,7 +122,6 @@ impl Replay {
     ) -> Result<Vec<AddressedStream>, String> {
         let mut streams: Vec<AddressedStream> = Vec::new();
         let mut unedited = None;
-        let row = |name: &str| tenant?.values.text(name, 0).map(str::to_owned);
         let routed = self.routes.route(
             signal,
             entry,
@@ -139,8 +138,7 @@ impl Replay {
                     bytes: &entry.bytes,
                     resource: entry.resource(),
                     key: hit.key,
-                    tenant: tenant.map(|tenant| &*tenant.id),
-                    row: &row,
+                    tenant,
                 };
                 match route::edited(self.routes.routes.edits(hit.route), &taken) {
                     Ok(edited) => streams.push(AddressedStream { exporter, stream, edited }),

@@ -1,7 +1,14 @@
 //! `processors` that routes name.
 
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+
 use super::*;
-use crate::otlp::{EditAction, EditedPart, Signal};
+use crate::otlp::{self, EditAction, EditedPart, Signal};
+use crate::route::{TakenEntry, edited};
 
 /// A configuration with these processors, of which the one route names `names`.
 fn edits(names: &str, processors: &str) -> String {
@@ -196,10 +203,8 @@ fn values_are_of_the_types_that_yaml_gives_them() {
         });
         let compiled = loaded.unwrap_or_else(|problems| panic!("{problems}"));
         let edit = compiled.routes[0].edits[0].edit.clone();
-        let entry = edit.apply(Signal::Logs, b"", &[]).unwrap();
-        let resource = crate::otlp::resource(&entry);
-        let decoded =
-            <opentelemetry_proto::tonic::resource::v1::Resource as prost::Message>::decode(resource);
+        let entry = edit.apply(Signal::Logs, b"", &Vec::new()).unwrap();
+        let decoded = Resource::decode(otlp::resource(&entry));
         format!("{:?}", decoded.unwrap().attributes[0].value.clone().unwrap().value.unwrap())
     };
     for (value, expected) in [
@@ -242,4 +247,57 @@ fn values_of_actions_are_not_shown() {
     for harmless in ["resource/env", "team.id", "upsert", "b.c", "delete"] {
         assert!(shown.contains(harmless), "{harmless}: {shown}");
     }
+}
+
+/// Attributes with the texts that they hold.
+fn attributes(texts: &[(&str, &str)]) -> Vec<KeyValue> {
+    let pair = |(key, text): &(&str, &str)| {
+        let value = AnyValue { value: Some(Value::StringValue((*text).to_owned())) };
+        KeyValue { key: (*key).to_owned(), value: Some(value), ..KeyValue::default() }
+    };
+    texts.iter().map(pair).collect()
+}
+
+/// Why a route with these processors can't edit logs that have these attributes on the resource and on the record.
+fn why_not_edited(yaml: &str, resource: &[(&str, &str)], record: &[(&str, &str)]) -> Option<String> {
+    let log_records = vec![LogRecord { attributes: attributes(record), ..LogRecord::default() }];
+    let entry = ResourceLogs {
+        resource: Some(Resource { attributes: attributes(resource), ..Resource::default() }),
+        scope_logs: vec![ScopeLogs { log_records, ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    };
+    let bytes = entry.encode_to_vec();
+    let entry = TakenEntry {
+        signal: Signal::Logs,
+        bytes: &bytes,
+        resource: otlp::resource(&bytes),
+        key: "k",
+        tenant: None,
+    };
+    edited(&good(yaml).routes[0].edits, &entry).err().map(|error| error.to_string())
+}
+
+#[test]
+fn a_template_is_filled_only_where_its_text_is_written() {
+    let missing = Some("the resource has no attribute `owner`, which a template needs".to_owned());
+    let value = "value: \"{{ resource['owner'] | lower }}\"";
+    let of_resource = |action: &str| resource(&format!("{{ key: team, {value}, action: {action} }}"));
+    let of_records = |action: &str| {
+        let processors = format!("  attributes: {{ actions: [{{ key: team, {value}, action: {action} }}] }}");
+        edits("processors: [attributes]", &processors)
+    };
+    for (action, without, with) in
+        [("insert", &missing, &None), ("update", &None, &missing), ("upsert", &missing, &missing)]
+    {
+        let yaml = of_resource(action);
+        assert_eq!(why_not_edited(&yaml, &[], &[("team", "a")]), *without, "{action} on the resource");
+        assert_eq!(why_not_edited(&yaml, &[("team", "a")], &[]), *with, "{action} on the resource");
+        assert_eq!(why_not_edited(&yaml, &[("owner", "A"), ("team", "a")], &[]), None, "{action}");
+        let yaml = of_records(action);
+        assert_eq!(why_not_edited(&yaml, &[("team", "a")], &[]), *without, "{action} on the record");
+        assert_eq!(why_not_edited(&yaml, &[], &[("team", "a")]), *with, "{action} on the record");
+    }
+    let from = resource(&format!("{{ key: team, from_attribute: group, default_{value}, action: upsert }}"));
+    assert_eq!(why_not_edited(&from, &[("group", "a")], &[]), None, "the default is not written");
+    assert_eq!(why_not_edited(&from, &[], &[]), missing);
 }
