@@ -12,7 +12,7 @@ use crate::export::{ExporterSettings, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
 use crate::route::{
-    KeySource, KeySpec, Place, RenderError, RouteSpec, RoutingKey, TENANT_ID, TemplateValue, Values,
+    KeySource, KeySpec, Place, RenderError, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue, Values,
 };
 use crate::tenants::Tenant;
 
@@ -34,7 +34,9 @@ struct TenantRoute {
     parts: Vec<String>,
     exporters: Vec<usize>,
     /// The values of a row without which its key is absent.
-    key_values: Vec<String>,
+    key_values: BTreeSet<String>,
+    /// The values of a row without which one of its processors may not have what it writes, each with the processor's name.
+    edit_values: BTreeSet<(String, Box<str>)>,
     /// Whether it leaves nothing of its tenants and signals for later routes, where it has a key.
     takes_all: bool,
 }
@@ -65,6 +67,12 @@ impl RowTargets {
         let needed: BTreeSet<&String> = routes.iter().flat_map(|(route, _)| &route.key_values).collect();
         for name in needed.into_iter().filter(|name| tenant.values.get(name).is_none()) {
             warn_of_no_key(name, tenant, node, report);
+        }
+        let edited = routes.iter().filter(|(route, _)| route.has_key(tenant));
+        let needed: BTreeSet<&(String, Box<str>)> =
+            edited.flat_map(|(route, _)| &route.edit_values).collect();
+        for (name, processor) in needed.into_iter().filter(|(name, _)| tenant.values.get(name).is_none()) {
+            warn_of_no_edit(name, processor, tenant, node, report);
         }
         for (position, (name, settings)) in self.exporters.iter().enumerate() {
             let is_target = |route: &TenantRoute| match &tenant.exporters {
@@ -99,8 +107,7 @@ impl RowTargets {
                 continue;
             }
             found.push((route, taken));
-            let has_key = route.key_values.iter().all(|name| tenant.values.get(name).is_some());
-            if route.takes_all && has_key {
+            if route.takes_all && route.has_key(tenant) {
                 left = Signal::ALL.map(|signal| left[signal.index()] && !taken[signal.index()]);
             }
         }
@@ -119,14 +126,18 @@ impl TenantRoute {
                 || !source.record_attributes().is_empty()
                 || matches!(source, KeySource::Request { default: None, .. })
         });
-        let mut key_values: Vec<String> = Vec::new();
-        for source in route.key.sources() {
-            for name in source.row_values().filter(|name| needs_value(source, name)) {
-                if !key_values.iter().any(|known| known == name) {
-                    key_values.push(name.to_owned());
-                }
-            }
-        }
+        let sample = sample_key(SAMPLE, &parts);
+        let needed = |template: &Template| needed_values(template, &sample);
+        let of_key = route.key.sources().filter_map(|source| match source {
+            KeySource::Template(template) => Some(needed(template)),
+            KeySource::Attributes(_) | KeySource::Records { .. } | KeySource::Request { .. } => None,
+        });
+        let key_values = of_key.flatten().collect();
+        let of_edits = route.edits.iter().flat_map(|edit| {
+            let values = edit.templates.iter().flat_map(needed);
+            values.map(|name| (name, edit.name.clone())).collect::<Vec<_>>()
+        });
+        let edit_values = of_edits.collect();
         Self {
             tenants: route.tenants.clone(),
             signals: route.signals,
@@ -139,21 +150,35 @@ impl TenantRoute {
                 && !depends_on_data
                 && !route.continues,
             key_values,
+            edit_values,
         }
     }
 
     /// What is known beforehand of the keys of a tenant's entries.
     fn expected_key(&self, tenant: &str) -> RoutingKey {
-        RoutingKey::of(Some(tenant), SAMPLE, self.parts.iter().map(|part| (part.as_str(), SAMPLE)))
+        sample_key(tenant, &self.parts)
+    }
+
+    /// Whether the tenant's row has all that the key reads of it.
+    fn has_key(&self, tenant: &Tenant) -> bool {
+        self.key_values.iter().all(|name| tenant.values.get(name).is_some())
     }
 }
 
+/// A key of a tenant with these parts.
+fn sample_key(tenant: &str, parts: &[String]) -> RoutingKey {
+    RoutingKey::of(Some(tenant), SAMPLE, parts.iter().map(|part| (part.as_str(), SAMPLE)))
+}
+
 /// An entry of a tenant whose row has every value but one.
-struct RowWithout<'n>(&'n str);
+struct RowWithout<'n> {
+    name: &'n str,
+    key: &'n RoutingKey,
+}
 
 impl Values for RowWithout<'_> {
     fn key(&self) -> Option<&RoutingKey> {
-        None
+        Some(self.key)
     }
 
     fn signal(&self) -> Signal {
@@ -165,19 +190,19 @@ impl Values for RowWithout<'_> {
     }
 
     fn tenant(&self, name: &str) -> Option<&str> {
-        (name != self.0).then_some(SAMPLE)
+        (name != self.name).then_some(SAMPLE)
     }
 }
 
-/// Whether there is no key without this value of the row, as there is if the template has a default for it.
-fn needs_value(source: &KeySource, name: &str) -> bool {
-    match source {
-        KeySource::Attributes(_) | KeySource::Records { .. } | KeySource::Request { .. } => false,
-        KeySource::Template(template) => matches!(
-            template.render(&RowWithout(name), Place::Key),
-            Err(RenderError::Missing(TemplateValue::Tenant(missing))) if missing == name
-        ),
-    }
+/// The values of the row without which there is no text, as there is if the template has a default for them.
+fn needed_values(template: &Template, key: &RoutingKey) -> Vec<String> {
+    let needed = template.row_reads().filter(|name| {
+        matches!(
+            template.render(&RowWithout { name, key }, Place::Key),
+            Err(RenderError::Missing(TemplateValue::Tenant(missing))) if missing == *name
+        )
+    });
+    needed.map(str::to_owned).collect()
 }
 
 /// Warns of a value that the row, which stands at `node`, doesn't have, and without which there is no key.
@@ -187,6 +212,22 @@ fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut Report)
     report
         .warn(span, format!("a route has no key for data of tenant `{id}`: the row has no value `{name}`"))
         .help(format!("write `{name}` under `values`, or a default in the key: `{{{{ tenant.{name} | default(\"…\") }}}}`"));
+}
+
+/// Warns of a value that the row, which stands at `node`, doesn't have, and without which a processor may not have what it writes.
+fn warn_of_no_edit(name: &str, processor: &str, tenant: &Tenant, node: &Node, report: &mut Report) {
+    let span = node.entry("values").map_or(node.near(&["id"]).span, |values| values.key_span);
+    let (id, processor) = (&tenant.id, named(processor));
+    report
+        .warn(
+            span,
+            format!(
+                "a route may reject data of tenant `{id}`: its processor {processor} reads `{name}`, which the row does not have"
+            ),
+        )
+        .help(format!(
+            "write `{name}` under `values`, or a default in the processor: `{{{{ tenant.{name} | default(\"…\") }}}}`"
+        ));
 }
 
 impl Values for ExpectedStream<'_> {

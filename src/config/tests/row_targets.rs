@@ -87,6 +87,31 @@ fn each_value_that_a_key_reads_and_the_row_lacks_is_named_unless_it_has_a_defaul
 }
 
 #[test]
+fn each_value_that_a_processor_of_a_route_reads_and_the_row_lacks_is_named_unless_it_has_a_default() {
+    let said = |route: &str, values: &str| {
+        let processors = "processors:\n  resource/zone: { attributes: [{ key: zone, action: upsert, value: '{{ key.id }} {{ \
+                          tenant.zone }} {{ tenant.rack | default(key) }}' }] }\n";
+        let routes = format!(
+            "  - {{ match: {{ env: prod }}, processors: [resource/zone], {route}, exporters: [debug] }}\n\
+             \x20 - {{ key: {{ id: '{{{{ tenant.id }}}}' }}, exporters: [debug] }}\n{processors}"
+        );
+        said_of_row(&routes, &format!("id: acme\nvalues: {{ {values} }}\n"), Secrets::Needed)
+    };
+    let route = "key: { id: '{{ tenant.id }}' }";
+    assert_eq!(
+        said(route, "host: a"),
+        [
+            "2:1 a route may reject data of tenant `acme`: its processor `resource/zone` reads `zone`, which the row does not have \
+             (write `zone` under `values`, or a default in the processor: `{{ tenant.zone | default(\"…\") }}`)"
+        ]
+    );
+    assert!(said(route, "zone: eu").is_empty());
+    assert!(said(&format!("{route}, tenants: other"), "host: a").is_empty(), "a route of another tenant");
+    let no_key = said("key: { id: '{{ tenant.host }}' }", "rack: a");
+    assert!(no_key.len() == 1 && no_key[0].contains("a route has no key"), "{no_key:?}");
+}
+
+#[test]
 fn a_value_that_can_not_be_put_where_it_is_read_is_named_and_not_shown() {
     let row = |values: &str| format!("id: acme\nvalues: {{ {values} }}\n");
     for (values, expected) in [
