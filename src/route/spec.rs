@@ -39,7 +39,7 @@ pub struct RouteSpec {
 }
 
 /// What names the stream of an entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySpec {
     /// Nothing in the data: the route is one stream, named like the route.
     Route,
@@ -50,7 +50,7 @@ pub enum KeySpec {
 }
 
 /// Where a key or a part of it comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// Resource attributes; the first that is present.
     Attributes(Vec<String>),

@@ -386,6 +386,29 @@ async fn explain_says_which_processors_edit_an_entry_and_why_they_can_not() {
         assert!(section.contains(expected), "{expected}: {section}");
     }
     assert_eq!(sections.len(), 3, "{}", ended.out);
+    assert!(!sections[2].contains("standard output"), "what is rejected has no destination: {}", sections[2]);
+}
+
+#[tokio::test]
+async fn explain_says_which_route_has_put_an_entry_into_a_stream_before() {
+    let home = directory(
+        "receivers: { otlp: { protocols: { http: } } }\nexporters: { debug: , file/all: { path: ./data } }\nprocessors:\n  \
+         resource/a: { attributes: [{ key: a, action: delete }] }\n  resource/zone: { attributes: [{ key: place, value: '{{ \
+         resource[\"zone\"] }}', action: insert }] }\nroutes:\n  - { name: zoned, key: [k, k], processors: [resource/zone], exporters: \
+         [debug], continue: true }\n  - { name: plain, key: k, exporters: [debug], continue: true }\n  - { name: edited, key: [k, \
+         other], processors: [resource/a], exporters: [debug, file/all] }\n",
+    );
+    let payload = request(&[entry_of(Signal::Logs, resource(&[("k", "1"), ("a", "b")]), &["x"])]);
+    let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
+    let ended = sluice_in(home.path(), &args, &payload).await;
+    for expected in [
+        "  route `zoned`: stream `1` of exporter `debug`\n    rejected: the route can't edit it: ",
+        "  route `plain`: stream `1` of exporter `debug`\n    standard output\n",
+        "  route `edited`: stream `1` of exporter `debug`\n    already in this stream by route `plain`, whose copy counts\n",
+        "  route `edited`: stream `1` of exporter `file/all`\n    edited by `resource/a`\n    ./data",
+    ] {
+        assert!(ended.out.contains(expected), "{expected}: {}{}", ended.out, ended.error);
+    }
 }
 
 #[tokio::test]

@@ -301,3 +301,50 @@ fn a_template_is_filled_only_where_its_text_is_written() {
     assert_eq!(why_not_edited(&from, &[("group", "a")], &[]), None, "the default is not written");
     assert_eq!(why_not_edited(&from, &[], &[]), missing);
 }
+
+#[test]
+fn routes_that_put_one_entry_into_one_stream_with_different_processors_are_an_error() {
+    let said_of = |first: &str, second: &str| {
+        said(&format!(
+            "receivers: {{ otlp: {{ protocols: {{ http: }} }}, otlp/b: {{ protocols: {{ grpc: }} }} }}\nexporters: {{ debug: , file: \
+             }}\nprocessors:\n  resource/a: {{ attributes: [{{ key: a, action: delete }}] }}\n  resource/b: {{ attributes: [{{ key: b, \
+             action: delete }}] }}\nroutes:\n  - {{ exporters: [debug], continue: true, {first} }}\n  - {{ exporters: [debug, file], \
+             processors: [resource/a], {second} }}\n  - {{ match: {{ x: y }}, processors: [resource/b], exporters: [file] }}\n"
+        ))
+        .into_iter()
+        .filter(|line| line.contains("in one stream") || line.contains("error"))
+        .collect::<Vec<_>>()
+    };
+    let expected = |severity: &str, verb: &str| {
+        format!(
+            "8:5 {severity}: what the routes `route-1` (line 7) and `route-2` both take {verb} in one stream of `debug`, where the \
+             `processors` of the first alone count (give one of them another `key`, or both the same `processors`)"
+        )
+    };
+    for (first, second) in [
+        ("key: k", "key: k, match: { k: '*' }"),
+        ("key: k", "key: [k], match: { k: '*' }"),
+        ("key: k, processors: [resource/b]", "key: k, match: { k: '*' }"),
+        ("key: k, match: { env: prod }", "key: k, match: { zone: eu }"),
+        ("key: k, match: { env: 'p*' }", "key: k, match: { env: prod }"),
+        ("key: k, match: { env: prod }", "key: k, match: { record: { env: test } }"),
+        ("key: { k: k }, signals: [logs, traces]", "key: { k: k }, signals: [logs, metrics]"),
+        ("key: k, receivers: [otlp, otlp/b]", "key: k, receivers: [otlp/b]"),
+    ] {
+        assert_eq!(said_of(first, second), [expected("error", "is")], "{first} | {second}");
+    }
+    let regexes = ("key: k, match: { env: { regex: '^p' } }", "key: k, match: { env: { regex: 'd$' } }");
+    assert_eq!(said_of(regexes.0, regexes.1), [expected("warning", "may be")]);
+    for (first, second) in [
+        ("name: one", "name: two, match: { a: b }"),
+        ("key: k", "key: l, match: { l: '*' }"),
+        ("key: k, processors: [resource/a]", "key: k, match: { k: '*' }"),
+        ("key: k, signals: [logs]", "key: k, signals: [metrics]"),
+        ("key: k, match: { env: prod }", "key: k, match: { env: { not: prod } }"),
+        ("key: k, match: { env: 'prod-*' }", "key: k, match: { env: [test, 'dev-*'] }"),
+        ("key: k, match: { env: prod }", "key: k, match: { env: { exists: false } }"),
+        ("key: k, receivers: [otlp]", "key: k, receivers: [otlp/b]"),
+    ] {
+        assert_eq!(said_of(first, second), [""; 0], "{first} | {second}");
+    }
+}
