@@ -332,7 +332,8 @@ routes:
             &[("project.id", "1"), ("team", "b")],
             &[("project.id", "2"), ("team", "a"), ("project.id", "2")],
         ),
-        entry(&[], &[("zone", "north")]),
+        // The other record goes the same way since it has the attribute, but no value.
+        entry(&[], &[("zone", "north"), ("project.id", "")]),
     ]);
     let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
     let ended = sluice_in(home.path(), &args, &payload).await;
@@ -350,7 +351,10 @@ routes:
              `match: { record: { team: … } }`",
             second,
         ),
-        ("`project.id` is absent on the record, `project.id` is absent on the resource", missing),
+        (
+            "`project.id` is absent on the first of its 2 records, `project.id` is absent on the resource",
+            missing,
+        ),
         (
             "`zone` is not on the resource; it is on the records: write `match: { record: { zone: … } }` and \
              `key: { record: zone, resource: zone }`",

@@ -53,7 +53,8 @@ impl RouteTable {
             Err(conflicting) => return conflicting.to_string(),
         };
         let (names, values) = (&self.attributes, values.iter().copied().collect());
-        let attributes = Attributes { names, values, record, request, signal, tenant: origin.tenant };
+        let attributes =
+            Attributes { names, values, record, records: 1, request, signal, tenant: origin.tenant };
         // Whatever exporters these routes have.
         let origin = EntryOrigin { exporters: Some(&[0]), ..*origin };
         let hit = |hit: Hit<'_>| -> Result<(), Infallible> {
