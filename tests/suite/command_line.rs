@@ -211,7 +211,8 @@ async fn explain_shows_what_a_preset_fills_in_and_which_keys_its_upstream_does_n
         "    authorization: [redacted]\n",
         "exporter `otlp_http/s2`\n  preset `s2` fills in:\n    endpoint: …/otlp\n    sending_queue.num_consumers: 1\n",
         "    statuses.409: { dead_letter: 10m }\n    statuses.412: dead_letter\n    headers.Authorization: Bearer [redacted]\n",
-        "  preset `highlight` fills in:\n    endpoint: https://otel.highlight.io:4317\n    valid_key: a project's id is a number",
+        "  preset `highlight` fills in:\n    endpoint: https://otel.highlight.io:4317\n    valid_key.description: a project's id is a number",
+        "\n    valid_key.regex: [1-9][0-9]{0,8}|",
         "    rejected: the upstream does not take the key `no id`: a project's id is a number from 1 to 2147483647",
     ] {
         assert!(ended.out.contains(expected), "{expected}: {}", ended.out);

@@ -4,11 +4,14 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
+
 use super::url::SAMPLE;
+use crate::config::credential::MisshapenCredential;
 use crate::config::node::Node;
-use crate::config::problem::Report;
+use crate::config::problem::{Report, Span};
 use crate::config::secrets::named;
-use crate::export::{ExporterSettings, TargetError, alternatives};
+use crate::export::{ExporterKind, ExporterSettings, SecretTemplate, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
 use crate::route::{
@@ -89,7 +92,8 @@ impl RowTargets {
                             choice,
                             assumed: placeholders.clone(),
                         };
-                        check_stream(stream, (name, settings), node, report);
+                        let stream = check_stream(stream, (name, settings), node, report);
+                        check_credentials(&stream, (name, settings), node, report);
                     }
                 }
             }
@@ -250,13 +254,14 @@ impl Values for ExpectedStream<'_> {
     }
 }
 
-/// Warns of all that keeps an exporter from sending a stream, if it follows from the tenant's row, which stands at `node`.
-fn check_stream(
-    mut stream: ExpectedStream<'_>,
+/// Warns of all that keeps an exporter from sending a stream, if it follows from the tenant's row, which stands at `node`. What is
+/// wrong is assumed to be right in the stream that it gives back.
+fn check_stream<'r>(
+    mut stream: ExpectedStream<'r>,
     (name, settings): (&str, &ExporterSettings),
     node: &Node,
     report: &mut Report,
-) {
+) -> ExpectedStream<'r> {
     while let Err(error) = settings.check_target(&stream) {
         if is_of_tenant(&error, stream.row) {
             warn(&error, name, &stream, node, report);
@@ -268,6 +273,55 @@ fn check_stream(
             _ => break,
         }
     }
+    stream
+}
+
+/// Warns of what the row, which stands at `node`, brings into the header that authenticates, if no upstream takes that.
+fn check_credentials(
+    stream: &ExpectedStream<'_>,
+    (exporter, settings): (&str, &ExporterSettings),
+    node: &Node,
+    report: &mut Report,
+) {
+    let headers = match &settings.kind {
+        ExporterKind::OtlpHttp(http) => &http.headers,
+        ExporterKind::OtlpGrpc(grpc) => &grpc.headers,
+        ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return,
+    };
+    for (_, SecretTemplate(template)) in headers.iter().filter(|(name, _)| *name == AUTHORIZATION) {
+        let is_assumed = |name: &str| stream.assumed.iter().any(|assumed| assumed == name);
+        let mut read = template.row_reads().filter(|name| stream.row.values.get(name).is_some());
+        let Some(name) = read.next() else { continue };
+        if template.row_reads().any(is_assumed) {
+            continue;
+        }
+        let Ok(value) = template.render(stream, Place::Header) else { continue };
+        let why = match MisshapenCredential::of_header(&value) {
+            Some(MisshapenCredential::TwoSchemes) => {
+                "the header that it goes into has a scheme before it already"
+            }
+            Some(MisshapenCredential::NoUser) => {
+                "it goes behind `Basic`, and is no Base64 of `USER:PASSWORD`"
+            }
+            None => continue,
+        };
+        let id = &stream.row.id;
+        let (exporter, span) = (named(exporter), text_span(name, stream, node));
+        report.warn(
+            span,
+            format!(
+                "the upstream of the exporter {exporter} is likely to refuse the value `{name}` of tenant `{id}`: {why}"
+            ),
+        );
+    }
+}
+
+/// Where the text stands that a stream has of a value of the row at `node`.
+fn text_span(name: &str, stream: &ExpectedStream<'_>, node: &Node) -> Span {
+    let value = node.get("values").and_then(|values| values.get(name));
+    let item =
+        |value: &Node| (0..=stream.choice).rev().find_map(|index| value.item(index)).map(|item| item.span);
+    value.map_or(node.near(&["id"]).span, |value| item(value).unwrap_or(value.span))
 }
 
 /// The names of the values of a row in which placeholders stand for secrets.
@@ -306,10 +360,6 @@ fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: 
     let id = node.near(&["id"]).span;
     let values = node.entry("values");
     let in_values = values.map_or(id, |values| values.key_span);
-    let text = |name: &str| {
-        let value = values?.value.get(name)?;
-        Some((0..=stream.choice).rev().find_map(|index| value.item(index)).unwrap_or(value).span)
-    };
     let named_by_row = || {
         let list = node.near(&["exporters"]);
         let position = stream.row.exporters.iter().flatten().position(|own| **own == *exporter);
@@ -321,7 +371,7 @@ fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: 
             let help = format!("write `{name}` under `values`, or a default in the template: {default}");
             (in_values, Some(help))
         }
-        (_, Some(TemplateValue::Tenant(name))) => (text(name).unwrap_or(id), None),
+        (_, Some(TemplateValue::Tenant(name))) => (text_span(name, stream, node), None),
         (_, Some(TemplateValue::KeyPart(_))) => {
             let help = "name exporters that read what the keys of this tenant's routes have";
             (named_by_row(), Some(help.to_owned()))

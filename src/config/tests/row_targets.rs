@@ -112,6 +112,27 @@ fn each_value_that_a_processor_of_a_route_reads_and_the_row_lacks_is_named_unles
 }
 
 #[test]
+fn a_credential_of_a_row_that_its_header_has_no_place_for_is_named_and_not_shown() {
+    let said = |token: &str| {
+        said_with_route_to(
+            "otlp_http/eu",
+            &format!("id: acme\nvalues: {{ host: a, dataset: a, token: {token} }}\n"),
+        )
+    };
+    let refused = |column: usize| {
+        format!(
+            "2:{column} the upstream of the exporter `otlp_http/eu` is likely to refuse the value `token` of tenant `acme`: the header \
+             that it goes into has a scheme before it already"
+        )
+    };
+    assert_eq!(said("'Bearer s3cret'"), [refused(39)]);
+    assert_eq!(said("[s3cret, 'Bearer s3cret-2']"), [refused(48)], "the second of two");
+    assert!(said("s3cret").is_empty());
+    // What is not there is said as such, and a placeholder is not looked at.
+    assert!(said("\"${env:TOKEN}\"").iter().all(|line| !line.contains("likely to refuse")));
+}
+
+#[test]
 fn a_value_that_can_not_be_put_where_it_is_read_is_named_and_not_shown() {
     let row = |values: &str| format!("id: acme\nvalues: {{ {values} }}\n");
     for (values, expected) in [
