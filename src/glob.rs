@@ -26,6 +26,19 @@ impl Glob {
         }
     }
 
+    /// Whether there is no value that both match. May miss a case, never claims a wrong one.
+    pub fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => false,
+            (Self::Literal(value), _) => !other.matches(value),
+            (_, Self::Literal(value)) => !self.matches(value),
+            (Self::Pattern(mine), Self::Pattern(theirs)) => {
+                let (mine, theirs) = (fixed_beginning(mine), fixed_beginning(theirs));
+                !mine.starts_with(theirs) && !theirs.starts_with(mine)
+            }
+        }
+    }
+
     /// Whether the glob matches the whole value.
     pub fn matches(&self, value: &str) -> bool {
         match self {
@@ -44,6 +57,11 @@ impl fmt::Display for Glob {
             Self::Literal(text) | Self::Pattern(text) => text,
         })
     }
+}
+
+/// What stands before the first wildcard.
+fn fixed_beginning(pattern: &str) -> &str {
+    pattern.split(['*', '?']).next().unwrap_or_default()
 }
 
 /// Matches greedily and goes back to the last `*` only, which is enough: an earlier one can't do better. So the time
@@ -110,7 +128,23 @@ mod tests {
         assert!(!Glob::new(&("*a".repeat(100) + "*b")).matches(&value));
     }
 
+    #[test]
+    fn globs_of_different_beginnings_exclude_each_other() {
+        let excludes = |one: &str, other: &str| Glob::new(one).excludes(&Glob::new(other));
+        assert!(excludes("prod-*", "test-*") && excludes("prod", "test") && excludes("prod-*", "test"));
+        assert!(!excludes("prod*", "prod-*") && !excludes("*-eu", "*-us") && !excludes("*", "test"));
+    }
+
     proptest! {
+        #[test]
+        fn globs_that_exclude_each_other_match_no_value_in_common(
+            one in "[ab*?]{0,3}", other in "[ab*?]{0,3}", value in "[ab]{0,4}"
+        ) {
+            let (one, other) = (Glob::new(&one), Glob::new(&other));
+            prop_assert!(!one.excludes(&other) || !one.matches(&value) || !other.matches(&value));
+            prop_assert_eq!(one.excludes(&other), other.excludes(&one));
+        }
+
         #[test]
         fn globs_match_what_the_equivalent_regex_matches(pattern in "[ab*?é]{0,8}", value in "[abé]{0,10}") {
             let regex: String = pattern

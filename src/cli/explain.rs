@@ -1,7 +1,7 @@
 //! `sluice explain`: what would become of a captured payload, entry by entry, and why.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +17,9 @@ use crate::export::{Transport, WithRow};
 use crate::net::Network;
 use crate::otlp::{self, Entry, Malformed, Signal, Split, Untaken};
 use crate::receive::{Owner, SenderIdentity};
-use crate::route::{self, Hit, Overridden, RequestHeaders, RouteTable, RoutingKey, TakenEntry, Unrouted};
+use crate::route::{
+    self, EditError, Hit, Overridden, RequestHeaders, RouteTable, RoutingKey, TakenEntry, Unrouted,
+};
 use crate::run;
 use crate::stream::StreamName;
 use crate::tenants::{Table, Tenant};
@@ -275,30 +277,34 @@ impl Explanation {
         // Lines in the order in which the routes were asked, whether they took the entry or not.
         let lines = RefCell::new(Vec::new());
         let routes = &self.routes.routes;
+        // The routes by which it is in the streams of exporters, which have it once.
+        let mut streams: HashMap<(usize, String), usize> = HashMap::new();
         let routed = self.routes.route(
             self.signal,
             entry,
             tenant.map(|tenant| &**tenant),
             self.receiver.as_deref(),
             |hit| {
-                let (name, transport) =
-                    (&self.routes.exporters[hit.exporter], &self.transports[hit.exporter]);
-                let route = routes.name(hit.route);
+                let name = &self.routes.exporters[hit.exporter];
                 let stream = StreamName { signal: self.signal, key: RoutingKey::written(hit.key) };
-                let key = &stream.key;
-                let destination = match transport.target(&WithRow::of(&self.routes.table, &stream)) {
-                    Ok(target) => format!("{target:#}").replace('\n', "\n    "),
-                    Err(error) if error.is_of_row() && key.tenant().is_some() => {
-                        format!("held until the row of its tenant is put right: {error}")
+                let what_becomes = match streams.get(&(hit.exporter, hit.key.to_owned())) {
+                    Some(first) => {
+                        let first = routes.name(*first);
+                        format!("\n    already in this stream by route `{first}`, whose copy counts")
                     }
-                    Err(error) => format!("rejected: {error}"),
+                    None => match self.edits(&hit, entry, tenant) {
+                        Ok(edits) => {
+                            streams.insert((hit.exporter, hit.key.to_owned()), hit.route);
+                            self.reached.borrow_mut().insert(hit.exporter);
+                            format!("{edits}\n    {}", self.destination(hit.exporter, &stream))
+                        }
+                        Err(error) => format!("\n    rejected: the route can't edit it: {error}"),
+                    },
                 };
-                let edits = self.edits(&hit, entry, tenant);
-                let line = format!(
-                    "  route `{route}`: stream `{key}` of exporter `{name}`{edits}\n    {destination}"
-                );
+                let (route, key) = (routes.name(hit.route), &stream.key);
+                let line =
+                    format!("  route `{route}`: stream `{key}` of exporter `{name}`{what_becomes}");
                 lines.borrow_mut().push(line);
-                self.reached.borrow_mut().insert(hit.exporter);
                 if let Some(Overridden { name, record, resource }) = hit.overridden {
                     lines.borrow_mut().push(format!(
                         "    `{name}` is `{record}` on the records, which counted, and `{resource}` on the resource"
@@ -330,27 +336,37 @@ impl Explanation {
         }
     }
 
+    /// Where an exporter sends a stream, or why it can't.
+    fn destination(&self, exporter: usize, stream: &StreamName) -> String {
+        match self.transports[exporter].target(&WithRow::of(&self.routes.table, stream)) {
+            Ok(target) => format!("{target:#}").replace('\n', "\n    "),
+            Err(error) if error.is_of_row() && stream.key.tenant().is_some() => {
+                format!("held until the row of its tenant is put right: {error}")
+            }
+            Err(error) => format!("rejected: {error}"),
+        }
+    }
+
     /// What the processors of a route do to an entry, as the next line; nothing if it has none.
-    fn edits(&self, hit: &Hit<'_>, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>) -> String {
+    fn edits(
+        &self,
+        hit: &Hit<'_>,
+        entry: &Entry<'_>,
+        tenant: Option<&Arc<Tenant>>,
+    ) -> Result<String, EditError> {
         let edits = self.routes.routes.edits(hit.route);
         if edits.is_empty() {
-            return String::new();
+            return Ok(String::new());
         }
         let taken = TakenEntry {
             signal: self.signal,
             bytes: &entry.bytes,
             resource: entry.resource(),
             key: hit.key,
-            tenant: tenant.map(|tenant| &*tenant.id),
-            row: &|name| tenant?.values.text(name, 0).map(str::to_owned),
+            tenant: tenant.map(|tenant| &**tenant),
         };
         let names: Vec<String> = edits.iter().map(|edit| format!("`{}`", edit.name)).collect();
-        match route::edited(edits, &taken) {
-            Ok(edited) => {
-                let nothing = if edited.is_none() { ", which change nothing" } else { "" };
-                format!("\n    edited by {}{nothing}", names.join(", "))
-            }
-            Err(error) => format!("\n    rejected: the route can't edit it: {error}"),
-        }
+        let nothing = if route::edited(edits, &taken)?.is_none() { ", which change nothing" } else { "" };
+        Ok(format!("\n    edited by {}{nothing}", names.join(", ")))
     }
 }

@@ -7,6 +7,7 @@
 
 mod collector;
 mod compile;
+mod credential;
 mod import;
 mod machine;
 mod model;

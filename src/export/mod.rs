@@ -28,7 +28,7 @@ pub(crate) use self::http::error_message;
 pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub(crate) use self::upstream::destination::Origin;
-pub(crate) use self::upstream::detail::Secrets;
+pub(crate) use self::upstream::detail::{Secrets, is_basic_credential};
 pub(crate) use self::upstream::dial::{DialError, Dialer};
 pub use self::upstream::proxy::ProxyError;
 pub(crate) use self::upstream::status::retry_after;

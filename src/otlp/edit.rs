@@ -47,9 +47,15 @@ pub enum EditedPart {
     },
 }
 
+/// The texts that [`ValueSource::Text`] speaks of, each of which is asked for where it is going to be written, and not before.
+pub trait EditTexts {
+    /// The text at this position; without one, nothing is written.
+    fn text(&self, at: usize) -> Option<&str>;
+}
+
 impl Edit {
-    /// The entry with the changes; `None` if it stays as it is. `texts` are those that [`ValueSource::Text`] speaks of.
-    pub fn apply(&self, signal: Signal, entry: &[u8], texts: &[String]) -> Option<Vec<u8>> {
+    /// The entry with the changes; `None` if it stays as it is.
+    pub fn apply(&self, signal: Signal, entry: &[u8], texts: &dyn EditTexts) -> Option<Vec<u8>> {
         let mut walk = EditWalk {
             actions: &self.actions,
             texts,
@@ -73,7 +79,7 @@ impl Edit {
 /// A walk through an entry.
 struct EditWalk<'a> {
     actions: &'a [EditAction],
-    texts: &'a [String],
+    texts: &'a dyn EditTexts,
     events: bool,
     /// The attributes of the message that is looked at.
     set: AttributeSet<'a>,

@@ -45,14 +45,12 @@ impl<'e> EditedCopies<'e> {
         if let Some((_, copy)) = self.last.as_ref().filter(|(route, _)| *route == hit.route) {
             return copy.clone().map_err(Uneditable::Entry);
         }
-        let tenant = self.tenant;
         let taken = TakenEntry {
             signal: self.signal,
             bytes: &self.entry.bytes,
             resource: self.entry.resource(),
             key: hit.key,
-            tenant: tenant.map(|tenant| &*tenant.id),
-            row: &|name| tenant?.values.text(name, 0).map(str::to_owned),
+            tenant: self.tenant.map(|tenant| &**tenant),
         };
         let copy = route::edited(edits, &taken).map(|copy| copy.map(Bytes::from));
         if let Ok(Some(copy)) = &copy {

@@ -1,12 +1,14 @@
 //! The edits of a route: what its `processors` change in its copies of the entries that it takes.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, TemplateValue, Values};
-use crate::otlp::{self, Edit, Found, Signal, Value};
+use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, Values};
+use crate::otlp::{self, Edit, EditTexts, Found, Signal, Value};
+use crate::tenants::Tenant;
 
 /// What one processor changes.
 pub struct RouteEdit {
@@ -29,10 +31,8 @@ pub struct TakenEntry<'e> {
     pub resource: &'e [u8],
     /// The routing key that the route has made for it, as it is [written](RoutingKey::written).
     pub key: &'e str,
-    /// The id of the tenant whose it is.
-    pub tenant: Option<&'e str>,
-    /// What stands in that tenant's row.
-    pub row: &'e dyn Fn(&str) -> Option<String>,
+    /// The tenant whose it is.
+    pub tenant: Option<&'e Tenant>,
 }
 
 /// Why an entry can't be edited.
@@ -53,52 +53,74 @@ impl fmt::Debug for RouteEdit {
     }
 }
 
-/// What templates of edits read.
+/// The texts of a processor's templates for an entry, each made where it is first needed.
+struct TemplateTexts<'e> {
+    templates: &'e [Template],
+    entry: &'e TakenEntry<'e>,
+    /// By the positions of the templates.
+    made: Vec<OnceCell<Result<String, EditError>>>,
+}
+
+/// What a template of an edit reads.
 struct EntryValues<'e> {
-    entry: TakenEntry<'e>,
+    entry: &'e TakenEntry<'e>,
     key: RoutingKey,
-    /// The attributes of the resource as it came.
+    /// The attributes of the resource as it came that the template names.
     attributes: Vec<(&'e str, String)>,
-    /// The values of the tenant's row.
-    row: Vec<(&'e str, String)>,
 }
 
 /// The entry as the edits leave it, each done to what the one before it has left; `None` if all of it stays as it is.
 pub fn edited(edits: &[Arc<RouteEdit>], entry: &TakenEntry<'_>) -> Result<Option<Vec<u8>>, EditError> {
     let mut copy: Option<Vec<u8>> = None;
     for RouteEdit { edit, templates, .. } in edits.iter().map(|edit| &**edit) {
-        let texts = texts(templates, entry)?;
+        let texts = TemplateTexts::new(templates, entry);
         let bytes = copy.as_deref().unwrap_or(entry.bytes);
-        copy = edit.apply(entry.signal, bytes, &texts).or(copy);
+        let changed = edit.apply(entry.signal, bytes, &texts);
+        if let Some(error) = texts.into_error() {
+            return Err(error);
+        }
+        copy = changed.or(copy);
     }
     Ok(copy)
 }
 
-/// What the templates give.
-fn texts<'v>(templates: &'v [Template], entry: &TakenEntry<'v>) -> Result<Vec<String>, EditError> {
-    if templates.is_empty() {
-        return Ok(Vec::new());
+impl<'e> TemplateTexts<'e> {
+    fn new(templates: &'e [Template], entry: &'e TakenEntry<'e>) -> Self {
+        Self { templates, entry, made: vec![OnceCell::new(); templates.len()] }
     }
-    let names: Vec<&str> = templates.iter().flat_map(Template::attributes).collect();
-    let mut found = vec![Found::Absent; names.len()];
-    otlp::find(entry.resource, &names, &mut found);
-    let mut attributes = Vec::new();
-    for (name, found) in names.into_iter().zip(found) {
-        match found {
-            Found::Value(Value::Text(text)) => attributes.push((name, text.to_owned())),
-            Found::Value(Value::Int(number)) => attributes.push((name, number.to_string())),
-            Found::Value(Value::Bool(flag)) => attributes.push((name, flag.to_string())),
-            Found::Value(Value::Other) | Found::Absent => {}
-            Found::Conflicting => return Err(EditError::Conflicting(name.to_owned())),
+
+    /// Why a text that was needed can't be had.
+    fn into_error(self) -> Option<EditError> {
+        self.made.into_iter().filter_map(OnceCell::into_inner).find_map(Result::err)
+    }
+}
+
+impl EditTexts for TemplateTexts<'_> {
+    fn text(&self, at: usize) -> Option<&str> {
+        let make = || EntryValues::fill(&self.templates[at], self.entry);
+        self.made[at].get_or_init(make).as_deref().ok()
+    }
+}
+
+impl<'e> EntryValues<'e> {
+    /// What a template gives for an entry.
+    fn fill(template: &'e Template, entry: &'e TakenEntry<'e>) -> Result<String, EditError> {
+        let names: Vec<&str> = template.attributes().collect();
+        let mut found = vec![Found::Absent; names.len()];
+        otlp::find(entry.resource, &names, &mut found);
+        let mut attributes = Vec::new();
+        for (name, found) in names.into_iter().zip(found) {
+            match found {
+                Found::Value(Value::Text(text)) => attributes.push((name, text.to_owned())),
+                Found::Value(Value::Int(number)) => attributes.push((name, number.to_string())),
+                Found::Value(Value::Bool(flag)) => attributes.push((name, flag.to_string())),
+                Found::Value(Value::Other) | Found::Absent => {}
+                Found::Conflicting => return Err(EditError::Conflicting(name.to_owned())),
+            }
         }
+        let values = Self { entry, key: RoutingKey::written(entry.key), attributes };
+        Ok(template.render(&values, Place::Key)?)
     }
-    let of_row = templates.iter().flat_map(Template::reads).filter_map(|read| match read {
-        TemplateValue::Tenant(name) if read.is_of_row() => Some((name.as_str(), (entry.row)(name)?)),
-        _ => None,
-    });
-    let row = of_row.collect();
-    let values = EntryValues { entry: *entry, key: RoutingKey::written(entry.key), attributes, row };
-    templates.iter().map(|template| Ok(template.render(&values, Place::Key)?)).collect()
 }
 
 impl Values for EntryValues<'_> {
@@ -111,14 +133,11 @@ impl Values for EntryValues<'_> {
     }
 
     fn resource(&self, name: &str) -> Option<&str> {
-        text_of(&self.attributes, name)
+        self.attributes.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str())
     }
 
     fn tenant(&self, name: &str) -> Option<&str> {
-        if name == TENANT_ID { self.entry.tenant } else { text_of(&self.row, name) }
+        let tenant = self.entry.tenant?;
+        if name == TENANT_ID { Some(&tenant.id) } else { tenant.values.text(name, 0) }
     }
-}
-
-fn text_of<'t>(texts: &'t [(&str, String)], name: &str) -> Option<&'t str> {
-    texts.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str())
 }

@@ -45,6 +45,48 @@ impl Matcher {
         }
     }
 
+    /// Whether this one and `other` never hold both. May miss a case (regular expressions are only asked about single values),
+    /// never claims a wrong one.
+    pub fn excludes(&self, other: &Self) -> bool {
+        let is_none_of = |values: Option<Vec<&str>>, other: &Self| {
+            values.is_some_and(|values| values.iter().all(|value| !other.matches(Some(value))))
+        };
+        if is_none_of(self.values(), other) || is_none_of(other.values(), self) {
+            return true;
+        }
+        match (self, other) {
+            (Self::All(all), one) | (one, Self::All(all)) => all.iter().any(|of_all| of_all.excludes(one)),
+            (Self::Not(inner), one) | (one, Self::Not(inner)) => one.implies(inner),
+            (Self::Exists(false), one) | (one, Self::Exists(false)) => one.needs_presence(),
+            _ => {
+                let (mine, theirs) = (self.globs(), other.globs());
+                let exclude = |mine: &Glob| theirs.iter().all(|theirs| mine.excludes(theirs));
+                !mine.is_empty() && !theirs.is_empty() && mine.iter().all(exclude)
+            }
+        }
+    }
+
+    /// The globs of which one has to match; none if it is no matter of globs.
+    fn globs(&self) -> &[Glob] {
+        match self {
+            Self::Glob(glob) => std::slice::from_ref(glob),
+            Self::AnyOf(globs) => globs,
+            Self::Regex(_) | Self::Not(_) | Self::Exists(_) | Self::All(_) => &[],
+        }
+    }
+
+    /// All values for which the condition may hold, where they are named.
+    fn values<'m>(&'m self) -> Option<Vec<&'m str>> {
+        let value = |glob: &'m Glob| match glob {
+            Glob::Literal(value) => Some(value.as_str()),
+            Glob::Any | Glob::Pattern(_) => None,
+        };
+        match self.globs() {
+            [] => None,
+            globs => globs.iter().map(value).collect(),
+        }
+    }
+
     /// Whether `other` holds for every value for which this one holds. May miss a case (regular expressions are
     /// only compared as text), never claims a wrong one.
     pub fn implies(&self, other: &Self) -> bool {
@@ -108,6 +150,14 @@ mod tests {
             if mine.implies(&theirs) && mine.matches(value.as_deref()) {
                 prop_assert!(theirs.matches(value.as_deref()), "{:?} {:?} {:?}", mine, theirs, value);
             }
+        }
+
+        #[test]
+        fn what_excludes_another_never_holds_with_it(
+            mine in any_matcher(), theirs in any_matcher(), value in proptest::option::of("[ab]{0,3}")
+        ) {
+            let both = mine.matches(value.as_deref()) && theirs.matches(value.as_deref());
+            prop_assert!(!mine.excludes(&theirs) || !both, "{:?} {:?} {:?}", mine, theirs, value);
         }
     }
 

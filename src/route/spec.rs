@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::Glob;
 use super::edits::RouteEdit;
 use super::matcher::Matcher;
-use super::template::{Template, TemplateValue};
+use super::template::Template;
 
 /// One route.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub struct RouteSpec {
 }
 
 /// What names the stream of an entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySpec {
     /// Nothing in the data: the route is one stream, named like the route.
     Route,
@@ -50,7 +50,7 @@ pub enum KeySpec {
 }
 
 /// Where a key or a part of it comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// Resource attributes; the first that is present.
     Attributes(Vec<String>),
@@ -101,10 +101,7 @@ impl KeySource {
             Self::Attributes(_) | Self::Records { .. } | Self::Request { .. } => None,
             Self::Template(template) => Some(template),
         };
-        template.into_iter().flat_map(Template::reads).filter_map(|read| match read {
-            TemplateValue::Tenant(name) if read.is_of_row() => Some(name.as_str()),
-            _ => None,
-        })
+        template.into_iter().flat_map(Template::row_reads)
     }
 
     /// The attributes of records that it reads.

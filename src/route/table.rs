@@ -184,8 +184,8 @@ pub enum Miss {
         name: String,
         /// Its value, or why it counts as absent.
         value: Result<String, Unusable>,
-        /// Whether that is the record's or the resource's.
-        whose: &'static str,
+        /// What of the entry has it: the resource, the record, or the first of the records.
+        whose: String,
     },
     /// A header of the request does not match. Its value may be a credential.
     #[error("the header `{name}` of the request {}", .unusable.as_ref().map_or("does not match".to_owned(), |why| format!("{why}, which does not match")))]
@@ -309,6 +309,8 @@ struct Attributes<'a> {
     values: Texts<'a>,
     /// Of its first record.
     record: Texts<'a>,
+    /// How many records it has.
+    records: u64,
     /// The headers of its request.
     request: Texts<'a>,
     signal: Signal,
@@ -316,14 +318,15 @@ struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
-    /// The record's value, or else the resource's; and whose it is.
-    fn either(&self, attribute: EitherAttribute) -> (&Text<'_>, &'static str) {
+    /// The record's value, or else the resource's; and whether it is the record's.
+    fn either(&self, attribute: EitherAttribute) -> (&Text<'_>, bool) {
         let (record, resource) = (&self.record[attribute.record], &self.values[attribute.resource]);
-        if record.get().is_none() && resource.get().is_some() {
-            (resource, "resource")
-        } else {
-            (record, "record")
-        }
+        if record.get().is_none() && resource.get().is_some() { (resource, false) } else { (record, true) }
+    }
+
+    /// The record that was looked at: others that go the same way may do so for other reasons.
+    fn looked_at(&self) -> String {
+        if self.records > 1 { format!("first of its {} records", self.records) } else { "record".to_owned() }
     }
 }
 
@@ -517,7 +520,8 @@ impl RouteTable {
                 .find(|(attribute, matcher)| !matcher.matches(attributes.either(*attribute).0.get()));
             if let Some((attribute, _)) = failed {
                 miss(at, &|| {
-                    let (value, whose) = attributes.either(*attribute);
+                    let (value, is_of_record) = attributes.either(*attribute);
+                    let whose = if is_of_record { attributes.looked_at() } else { "resource".to_owned() };
                     let name = self.record_attributes[attribute.record].to_string();
                     Miss::RecordMatch { name, value: value.usable().map(str::to_owned), whose }
                 });
@@ -575,7 +579,7 @@ impl RouteTable {
             KeyReading::Records { record, resource } => {
                 let on_record = |at: &usize| {
                     let why = attributes.record[*at].usable().err()?;
-                    Some(format!("`{}` {why} on the record", self.record_attributes[*at]))
+                    Some(format!("`{}` {why} on the {}", self.record_attributes[*at], attributes.looked_at()))
                 };
                 let on_resource = |at: &usize| Some(format!("{} on the resource", unusable(*at)?));
                 record.iter().filter_map(on_record).chain(resource.iter().filter_map(on_resource)).collect()
@@ -643,7 +647,8 @@ impl RouteTable {
             self.texts_of_record(signal, names.of_first_record(signal, &entry.bytes).into_iter())?
         };
         let request = self.texts_of_request(signal, origin)?;
-        Ok(Attributes { names: &self.attributes, values, record, request, signal, tenant: origin.tenant })
+        let (names, records, tenant) = (&self.attributes, entry.records, origin.tenant);
+        Ok(Attributes { names, values, record, records, request, signal, tenant })
     }
 
     /// What the request has of the headers that routes for the signal look at, by position in the table.

@@ -277,6 +277,14 @@ impl Template {
         self.reads().any(TemplateValue::is_of_row)
     }
 
+    /// The names of those of the tenant's row, the id not counted.
+    pub fn row_reads(&self) -> impl Iterator<Item = &str> {
+        self.reads().filter_map(|read| match read {
+            TemplateValue::Tenant(name) if read.is_of_row() => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// What stands in the tenant's row for those that are read of it.
     pub fn row_values<'v>(&'v self, values: &'v impl Values) -> impl Iterator<Item = &'v str> {
         row_values(self.reads(), values)

@@ -211,7 +211,8 @@ async fn explain_shows_what_a_preset_fills_in_and_which_keys_its_upstream_does_n
         "    authorization: [redacted]\n",
         "exporter `otlp_http/s2`\n  preset `s2` fills in:\n    endpoint: …/otlp\n    sending_queue.num_consumers: 1\n",
         "    statuses.409: { dead_letter: 10m }\n    statuses.412: dead_letter\n    headers.Authorization: Bearer [redacted]\n",
-        "  preset `highlight` fills in:\n    endpoint: https://otel.highlight.io:4317\n    valid_key: a project's id is a number",
+        "  preset `highlight` fills in:\n    endpoint: https://otel.highlight.io:4317\n    valid_key.description: a project's id is a number",
+        "\n    valid_key.regex: [1-9][0-9]{0,8}|",
         "    rejected: the upstream does not take the key `no id`: a project's id is a number from 1 to 2147483647",
     ] {
         assert!(ended.out.contains(expected), "{expected}: {}", ended.out);
@@ -332,7 +333,8 @@ routes:
             &[("project.id", "1"), ("team", "b")],
             &[("project.id", "2"), ("team", "a"), ("project.id", "2")],
         ),
-        entry(&[], &[("zone", "north")]),
+        // The other record goes the same way since it has the attribute, but no value.
+        entry(&[], &[("zone", "north"), ("project.id", "")]),
     ]);
     let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
     let ended = sluice_in(home.path(), &args, &payload).await;
@@ -350,7 +352,10 @@ routes:
              `match: { record: { team: … } }`",
             second,
         ),
-        ("`project.id` is absent on the record, `project.id` is absent on the resource", missing),
+        (
+            "`project.id` is absent on the first of its 2 records, `project.id` is absent on the resource",
+            missing,
+        ),
         (
             "`zone` is not on the resource; it is on the records: write `match: { record: { zone: … } }` and \
              `key: { record: zone, resource: zone }`",
@@ -386,6 +391,29 @@ async fn explain_says_which_processors_edit_an_entry_and_why_they_can_not() {
         assert!(section.contains(expected), "{expected}: {section}");
     }
     assert_eq!(sections.len(), 3, "{}", ended.out);
+    assert!(!sections[2].contains("standard output"), "what is rejected has no destination: {}", sections[2]);
+}
+
+#[tokio::test]
+async fn explain_says_which_route_has_put_an_entry_into_a_stream_before() {
+    let home = directory(
+        "receivers: { otlp: { protocols: { http: } } }\nexporters: { debug: , file/all: { path: ./data } }\nprocessors:\n  \
+         resource/a: { attributes: [{ key: a, action: delete }] }\n  resource/zone: { attributes: [{ key: place, value: '{{ \
+         resource[\"zone\"] }}', action: insert }] }\nroutes:\n  - { name: zoned, key: [k, k], processors: [resource/zone], exporters: \
+         [debug], continue: true }\n  - { name: plain, key: k, exporters: [debug], continue: true }\n  - { name: edited, key: [k, \
+         other], processors: [resource/a], exporters: [debug, file/all] }\n",
+    );
+    let payload = request(&[entry_of(Signal::Logs, resource(&[("k", "1"), ("a", "b")]), &["x"])]);
+    let args = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
+    let ended = sluice_in(home.path(), &args, &payload).await;
+    for expected in [
+        "  route `zoned`: stream `1` of exporter `debug`\n    rejected: the route can't edit it: ",
+        "  route `plain`: stream `1` of exporter `debug`\n    standard output\n",
+        "  route `edited`: stream `1` of exporter `debug`\n    already in this stream by route `plain`, whose copy counts\n",
+        "  route `edited`: stream `1` of exporter `file/all`\n    edited by `resource/a`\n    ./data",
+    ] {
+        assert!(ended.out.contains(expected), "{expected}: {}{}", ended.out, ended.error);
+    }
 }
 
 #[tokio::test]

@@ -131,7 +131,6 @@ impl Replay {
         // Routes that would have taken it, or not, for headers of its request.
         let undecided = Cell::new(None);
         let routes = &self.routes.routes;
-        let row = |name: &str| tenant?.values.text(name, 0).map(str::to_owned);
         let routed = self.routes.route(
             signal,
             entry,
@@ -151,8 +150,7 @@ impl Replay {
                     bytes: &entry.bytes,
                     resource: entry.resource(),
                     key: hit.key,
-                    tenant: tenant.map(|tenant| &*tenant.id),
-                    row: &row,
+                    tenant,
                 };
                 match route::edited(self.routes.routes.edits(hit.route), &taken) {
                     Ok(edited) => streams.push(AddressedStream { exporter, stream, edited }),

@@ -1,5 +1,7 @@
 //! `routes`.
 
+mod shared_streams;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use http::HeaderName;
@@ -17,6 +19,8 @@ use crate::config::problem::{Span, enumerated, nearest, quoted};
 use crate::config::secrets::{REDACTED, is_name, named};
 use crate::otlp::Signal;
 use crate::route::{Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
+
+use shared_streams::ContinuingRoutes;
 
 pub(super) fn compile(
     routes: &[Route],
@@ -38,6 +42,7 @@ pub(super) fn compile(
         exporters.0.iter().enumerate().map(|(position, (name, _))| (name.as_str(), position)).collect();
     let written = root.near(&["exporters"]);
     let mut earlier = Earlier::default();
+    let mut continuing = ContinuingRoutes::default();
     let mut lines: HashMap<String, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let node = all.item(index).unwrap_or(all);
@@ -52,6 +57,8 @@ pub(super) fn compile(
             lines.insert(spec.name.clone(), node.span.start);
         }
         unreachable(&spec, node, &earlier, context);
+        continuing.check(&spec, node, &earlier.specs, exporters, context);
+        continuing.push(index, &spec);
         earlier.push(spec, node);
     }
     unused(exporters, &earlier.specs, root, context);

@@ -4,15 +4,18 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
+
 use super::url::SAMPLE;
+use crate::config::credential::MisshapenCredential;
 use crate::config::node::Node;
-use crate::config::problem::Report;
+use crate::config::problem::{Report, Span};
 use crate::config::secrets::named;
-use crate::export::{ExporterSettings, TargetError, alternatives};
+use crate::export::{ExporterKind, ExporterSettings, SecretTemplate, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
 use crate::route::{
-    KeySource, KeySpec, Place, RenderError, RouteSpec, RoutingKey, TENANT_ID, TemplateValue, Values,
+    KeySource, KeySpec, Place, RenderError, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue, Values,
 };
 use crate::tenants::Tenant;
 
@@ -34,7 +37,9 @@ struct TenantRoute {
     parts: Vec<String>,
     exporters: Vec<usize>,
     /// The values of a row without which its key is absent.
-    key_values: Vec<String>,
+    key_values: BTreeSet<String>,
+    /// The values of a row without which one of its processors may not have what it writes, each with the processor's name.
+    edit_values: BTreeSet<(String, Box<str>)>,
     /// Whether it leaves nothing of its tenants and signals for later routes, where it has a key.
     takes_all: bool,
 }
@@ -66,6 +71,12 @@ impl RowTargets {
         for name in needed.into_iter().filter(|name| tenant.values.get(name).is_none()) {
             warn_of_no_key(name, tenant, node, report);
         }
+        let edited = routes.iter().filter(|(route, _)| route.has_key(tenant));
+        let needed: BTreeSet<&(String, Box<str>)> =
+            edited.flat_map(|(route, _)| &route.edit_values).collect();
+        for (name, processor) in needed.into_iter().filter(|(name, _)| tenant.values.get(name).is_none()) {
+            warn_of_no_edit(name, processor, tenant, node, report);
+        }
         for (position, (name, settings)) in self.exporters.iter().enumerate() {
             let is_target = |route: &TenantRoute| match &tenant.exporters {
                 Some(names) => names.iter().any(|own| **own == **name),
@@ -81,7 +92,8 @@ impl RowTargets {
                             choice,
                             assumed: placeholders.clone(),
                         };
-                        check_stream(stream, (name, settings), node, report);
+                        let stream = check_stream(stream, (name, settings), node, report);
+                        check_credentials(&stream, (name, settings), node, report);
                     }
                 }
             }
@@ -99,8 +111,7 @@ impl RowTargets {
                 continue;
             }
             found.push((route, taken));
-            let has_key = route.key_values.iter().all(|name| tenant.values.get(name).is_some());
-            if route.takes_all && has_key {
+            if route.takes_all && route.has_key(tenant) {
                 left = Signal::ALL.map(|signal| left[signal.index()] && !taken[signal.index()]);
             }
         }
@@ -119,14 +130,18 @@ impl TenantRoute {
                 || !source.record_attributes().is_empty()
                 || matches!(source, KeySource::Request { default: None, .. })
         });
-        let mut key_values: Vec<String> = Vec::new();
-        for source in route.key.sources() {
-            for name in source.row_values().filter(|name| needs_value(source, name)) {
-                if !key_values.iter().any(|known| known == name) {
-                    key_values.push(name.to_owned());
-                }
-            }
-        }
+        let sample = sample_key(SAMPLE, &parts);
+        let needed = |template: &Template| needed_values(template, &sample);
+        let of_key = route.key.sources().filter_map(|source| match source {
+            KeySource::Template(template) => Some(needed(template)),
+            KeySource::Attributes(_) | KeySource::Records { .. } | KeySource::Request { .. } => None,
+        });
+        let key_values = of_key.flatten().collect();
+        let of_edits = route.edits.iter().flat_map(|edit| {
+            let values = edit.templates.iter().flat_map(needed);
+            values.map(|name| (name, edit.name.clone())).collect::<Vec<_>>()
+        });
+        let edit_values = of_edits.collect();
         Self {
             tenants: route.tenants.clone(),
             signals: route.signals,
@@ -139,21 +154,35 @@ impl TenantRoute {
                 && !depends_on_data
                 && !route.continues,
             key_values,
+            edit_values,
         }
     }
 
     /// What is known beforehand of the keys of a tenant's entries.
     fn expected_key(&self, tenant: &str) -> RoutingKey {
-        RoutingKey::of(Some(tenant), SAMPLE, self.parts.iter().map(|part| (part.as_str(), SAMPLE)))
+        sample_key(tenant, &self.parts)
+    }
+
+    /// Whether the tenant's row has all that the key reads of it.
+    fn has_key(&self, tenant: &Tenant) -> bool {
+        self.key_values.iter().all(|name| tenant.values.get(name).is_some())
     }
 }
 
+/// A key of a tenant with these parts.
+fn sample_key(tenant: &str, parts: &[String]) -> RoutingKey {
+    RoutingKey::of(Some(tenant), SAMPLE, parts.iter().map(|part| (part.as_str(), SAMPLE)))
+}
+
 /// An entry of a tenant whose row has every value but one.
-struct RowWithout<'n>(&'n str);
+struct RowWithout<'n> {
+    name: &'n str,
+    key: &'n RoutingKey,
+}
 
 impl Values for RowWithout<'_> {
     fn key(&self) -> Option<&RoutingKey> {
-        None
+        Some(self.key)
     }
 
     fn signal(&self) -> Signal {
@@ -165,19 +194,19 @@ impl Values for RowWithout<'_> {
     }
 
     fn tenant(&self, name: &str) -> Option<&str> {
-        (name != self.0).then_some(SAMPLE)
+        (name != self.name).then_some(SAMPLE)
     }
 }
 
-/// Whether there is no key without this value of the row, as there is if the template has a default for it.
-fn needs_value(source: &KeySource, name: &str) -> bool {
-    match source {
-        KeySource::Attributes(_) | KeySource::Records { .. } | KeySource::Request { .. } => false,
-        KeySource::Template(template) => matches!(
-            template.render(&RowWithout(name), Place::Key),
-            Err(RenderError::Missing(TemplateValue::Tenant(missing))) if missing == name
-        ),
-    }
+/// The values of the row without which there is no text, as there is if the template has a default for them.
+fn needed_values(template: &Template, key: &RoutingKey) -> Vec<String> {
+    let needed = template.row_reads().filter(|name| {
+        matches!(
+            template.render(&RowWithout { name, key }, Place::Key),
+            Err(RenderError::Missing(TemplateValue::Tenant(missing))) if missing == *name
+        )
+    });
+    needed.map(str::to_owned).collect()
 }
 
 /// Warns of a value that the row, which stands at `node`, doesn't have, and without which there is no key.
@@ -187,6 +216,22 @@ fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut Report)
     report
         .warn(span, format!("a route has no key for data of tenant `{id}`: the row has no value `{name}`"))
         .help(format!("write `{name}` under `values`, or a default in the key: `{{{{ tenant.{name} | default(\"…\") }}}}`"));
+}
+
+/// Warns of a value that the row, which stands at `node`, doesn't have, and without which a processor may not have what it writes.
+fn warn_of_no_edit(name: &str, processor: &str, tenant: &Tenant, node: &Node, report: &mut Report) {
+    let span = node.entry("values").map_or(node.near(&["id"]).span, |values| values.key_span);
+    let (id, processor) = (&tenant.id, named(processor));
+    report
+        .warn(
+            span,
+            format!(
+                "a route may reject data of tenant `{id}`: its processor {processor} reads `{name}`, which the row does not have"
+            ),
+        )
+        .help(format!(
+            "write `{name}` under `values`, or a default in the processor: `{{{{ tenant.{name} | default(\"…\") }}}}`"
+        ));
 }
 
 impl Values for ExpectedStream<'_> {
@@ -209,13 +254,14 @@ impl Values for ExpectedStream<'_> {
     }
 }
 
-/// Warns of all that keeps an exporter from sending a stream, if it follows from the tenant's row, which stands at `node`.
-fn check_stream(
-    mut stream: ExpectedStream<'_>,
+/// Warns of all that keeps an exporter from sending a stream, if it follows from the tenant's row, which stands at `node`. What is
+/// wrong is assumed to be right in the stream that it gives back.
+fn check_stream<'r>(
+    mut stream: ExpectedStream<'r>,
     (name, settings): (&str, &ExporterSettings),
     node: &Node,
     report: &mut Report,
-) {
+) -> ExpectedStream<'r> {
     while let Err(error) = settings.check_target(&stream) {
         if is_of_tenant(&error, stream.row) {
             warn(&error, name, &stream, node, report);
@@ -227,6 +273,55 @@ fn check_stream(
             _ => break,
         }
     }
+    stream
+}
+
+/// Warns of what the row, which stands at `node`, brings into the header that authenticates, if no upstream takes that.
+fn check_credentials(
+    stream: &ExpectedStream<'_>,
+    (exporter, settings): (&str, &ExporterSettings),
+    node: &Node,
+    report: &mut Report,
+) {
+    let headers = match &settings.kind {
+        ExporterKind::OtlpHttp(http) => &http.headers,
+        ExporterKind::OtlpGrpc(grpc) => &grpc.headers,
+        ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return,
+    };
+    for (_, SecretTemplate(template)) in headers.iter().filter(|(name, _)| *name == AUTHORIZATION) {
+        let is_assumed = |name: &str| stream.assumed.iter().any(|assumed| assumed == name);
+        let mut read = template.row_reads().filter(|name| stream.row.values.get(name).is_some());
+        let Some(name) = read.next() else { continue };
+        if template.row_reads().any(is_assumed) {
+            continue;
+        }
+        let Ok(value) = template.render(stream, Place::Header) else { continue };
+        let why = match MisshapenCredential::of_header(&value) {
+            Some(MisshapenCredential::TwoSchemes) => {
+                "the header that it goes into has a scheme before it already"
+            }
+            Some(MisshapenCredential::NoUser) => {
+                "it goes behind `Basic`, and is no Base64 of `USER:PASSWORD`"
+            }
+            None => continue,
+        };
+        let id = &stream.row.id;
+        let (exporter, span) = (named(exporter), text_span(name, stream, node));
+        report.warn(
+            span,
+            format!(
+                "the upstream of the exporter {exporter} is likely to refuse the value `{name}` of tenant `{id}`: {why}"
+            ),
+        );
+    }
+}
+
+/// Where the text stands that a stream has of a value of the row at `node`.
+fn text_span(name: &str, stream: &ExpectedStream<'_>, node: &Node) -> Span {
+    let value = node.get("values").and_then(|values| values.get(name));
+    let item =
+        |value: &Node| (0..=stream.choice).rev().find_map(|index| value.item(index)).map(|item| item.span);
+    value.map_or(node.near(&["id"]).span, |value| item(value).unwrap_or(value.span))
 }
 
 /// The names of the values of a row in which placeholders stand for secrets.
@@ -265,10 +360,6 @@ fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: 
     let id = node.near(&["id"]).span;
     let values = node.entry("values");
     let in_values = values.map_or(id, |values| values.key_span);
-    let text = |name: &str| {
-        let value = values?.value.get(name)?;
-        Some((0..=stream.choice).rev().find_map(|index| value.item(index)).unwrap_or(value).span)
-    };
     let named_by_row = || {
         let list = node.near(&["exporters"]);
         let position = stream.row.exporters.iter().flatten().position(|own| **own == *exporter);
@@ -280,7 +371,7 @@ fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: 
             let help = format!("write `{name}` under `values`, or a default in the template: {default}");
             (in_values, Some(help))
         }
-        (_, Some(TemplateValue::Tenant(name))) => (text(name).unwrap_or(id), None),
+        (_, Some(TemplateValue::Tenant(name))) => (text_span(name, stream, node), None),
         (_, Some(TemplateValue::KeyPart(_))) => {
             let help = "name exporters that read what the keys of this tenant's routes have";
             (named_by_row(), Some(help.to_owned()))

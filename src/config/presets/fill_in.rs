@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 use super::{CredentialScheme, Preset, PresetAccess, PresetCredential};
+use crate::config::credential::MisshapenCredential;
 use crate::config::node::{self, Entry, Node, Origin, Scalar, Value};
 use crate::config::problem::{Report, Span};
 use crate::config::secrets::REDACTED;
@@ -210,6 +211,7 @@ impl Filling<'_> {
         }
         let (span, scalar) = (token.value.span, scalar.clone());
         let Some(value) = self.header_value(credential, scalar, span) else { return };
+        self.check_credential(credential, &value, span);
         self.header(credential.header, Node { span, value: Value::Scalar(value) });
         let value = format!("{}{REDACTED}", credential.scheme.prefix());
         self.filled_in.push(FilledOption { key: format!("headers.{}", credential.header), value });
@@ -245,6 +247,38 @@ impl Filling<'_> {
         Some(token)
     }
 
+    /// Warns of a credential that the upstream can't take, as it stands in the header.
+    fn check_credential(&mut self, credential: PresetCredential, header: &Scalar, span: Span) {
+        let template = Template::parse_around(&header.text, &header.literal);
+        let is_template = template.is_ok_and(|template| template.as_text().is_none());
+        if header.text.contains(PLACEHOLDER) {
+            return;
+        }
+        match MisshapenCredential::of_header(&header.text) {
+            Some(MisshapenCredential::TwoSchemes) => {
+                let prefix = credential.scheme.prefix().trim_end();
+                self.report
+                    .warn(
+                        span,
+                        format!(
+                            "the token has a scheme before it, and the preset puts `{prefix}` before that"
+                        ),
+                    )
+                    .help("write the token alone");
+            }
+            Some(MisshapenCredential::NoUser) if !is_template => {
+                let upstream = self.preset.upstream;
+                self.report
+                    .warn(
+                        span,
+                        format!("this is neither a user and a password for {upstream} nor these in Base64"),
+                    )
+                    .help(format!("write {}", credential.what));
+            }
+            _ => {}
+        }
+    }
+
     /// What tells streams apart at the upstream, where the keys of the routes are what it makes its streams of.
     fn stream(&mut self, keys: &RouteKeys) {
         let stream = &self.preset.stream;
@@ -263,7 +297,10 @@ impl Filling<'_> {
             && keys.are_one_text()
             && put(self.exporter, "valid_key", valid_key(regex, description, self.span), self.span)
         {
-            self.filled_in.push(FilledOption { key: "valid_key".to_owned(), value: description.to_owned() });
+            for (key, value) in [("description", description), ("regex", regex)] {
+                let key = format!("valid_key.{key}");
+                self.filled_in.push(FilledOption { key, value: value.to_owned() });
+            }
         }
         match stream.attribute {
             Some(attribute) => self.warn_of_keys_without(attribute, keys),

@@ -1,7 +1,14 @@
 //! `processors` that routes name.
 
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+
 use super::*;
-use crate::otlp::{EditAction, EditedPart, Signal};
+use crate::otlp::{self, EditAction, EditedPart, Signal};
+use crate::route::{TakenEntry, edited};
 
 /// A configuration with these processors, of which the one route names `names`.
 fn edits(names: &str, processors: &str) -> String {
@@ -196,10 +203,8 @@ fn values_are_of_the_types_that_yaml_gives_them() {
         });
         let compiled = loaded.unwrap_or_else(|problems| panic!("{problems}"));
         let edit = compiled.routes[0].edits[0].edit.clone();
-        let entry = edit.apply(Signal::Logs, b"", &[]).unwrap();
-        let resource = crate::otlp::resource(&entry);
-        let decoded =
-            <opentelemetry_proto::tonic::resource::v1::Resource as prost::Message>::decode(resource);
+        let entry = edit.apply(Signal::Logs, b"", &Vec::new()).unwrap();
+        let decoded = Resource::decode(otlp::resource(&entry));
         format!("{:?}", decoded.unwrap().attributes[0].value.clone().unwrap().value.unwrap())
     };
     for (value, expected) in [
@@ -241,5 +246,105 @@ fn values_of_actions_are_not_shown() {
     assert!(!format!("{:?}", good(&yaml).routes).contains("s3cret"));
     for harmless in ["resource/env", "team.id", "upsert", "b.c", "delete"] {
         assert!(shown.contains(harmless), "{harmless}: {shown}");
+    }
+}
+
+/// Attributes with the texts that they hold.
+fn attributes(texts: &[(&str, &str)]) -> Vec<KeyValue> {
+    let pair = |(key, text): &(&str, &str)| {
+        let value = AnyValue { value: Some(Value::StringValue((*text).to_owned())) };
+        KeyValue { key: (*key).to_owned(), value: Some(value), ..KeyValue::default() }
+    };
+    texts.iter().map(pair).collect()
+}
+
+/// Why a route with these processors can't edit logs that have these attributes on the resource and on the record.
+fn why_not_edited(yaml: &str, resource: &[(&str, &str)], record: &[(&str, &str)]) -> Option<String> {
+    let log_records = vec![LogRecord { attributes: attributes(record), ..LogRecord::default() }];
+    let entry = ResourceLogs {
+        resource: Some(Resource { attributes: attributes(resource), ..Resource::default() }),
+        scope_logs: vec![ScopeLogs { log_records, ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    };
+    let bytes = entry.encode_to_vec();
+    let entry = TakenEntry {
+        signal: Signal::Logs,
+        bytes: &bytes,
+        resource: otlp::resource(&bytes),
+        key: "k",
+        tenant: None,
+    };
+    edited(&good(yaml).routes[0].edits, &entry).err().map(|error| error.to_string())
+}
+
+#[test]
+fn a_template_is_filled_only_where_its_text_is_written() {
+    let missing = Some("the resource has no attribute `owner`, which a template needs".to_owned());
+    let value = "value: \"{{ resource['owner'] | lower }}\"";
+    let of_resource = |action: &str| resource(&format!("{{ key: team, {value}, action: {action} }}"));
+    let of_records = |action: &str| {
+        let processors = format!("  attributes: {{ actions: [{{ key: team, {value}, action: {action} }}] }}");
+        edits("processors: [attributes]", &processors)
+    };
+    for (action, without, with) in
+        [("insert", &missing, &None), ("update", &None, &missing), ("upsert", &missing, &missing)]
+    {
+        let yaml = of_resource(action);
+        assert_eq!(why_not_edited(&yaml, &[], &[("team", "a")]), *without, "{action} on the resource");
+        assert_eq!(why_not_edited(&yaml, &[("team", "a")], &[]), *with, "{action} on the resource");
+        assert_eq!(why_not_edited(&yaml, &[("owner", "A"), ("team", "a")], &[]), None, "{action}");
+        let yaml = of_records(action);
+        assert_eq!(why_not_edited(&yaml, &[("team", "a")], &[]), *without, "{action} on the record");
+        assert_eq!(why_not_edited(&yaml, &[], &[("team", "a")]), *with, "{action} on the record");
+    }
+    let from = resource(&format!("{{ key: team, from_attribute: group, default_{value}, action: upsert }}"));
+    assert_eq!(why_not_edited(&from, &[("group", "a")], &[]), None, "the default is not written");
+    assert_eq!(why_not_edited(&from, &[], &[]), missing);
+}
+
+#[test]
+fn routes_that_put_one_entry_into_one_stream_with_different_processors_are_an_error() {
+    let said_of = |first: &str, second: &str| {
+        said(&format!(
+            "receivers: {{ otlp: {{ protocols: {{ http: }} }}, otlp/b: {{ protocols: {{ grpc: }} }} }}\nexporters: {{ debug: , file: \
+             }}\nprocessors:\n  resource/a: {{ attributes: [{{ key: a, action: delete }}] }}\n  resource/b: {{ attributes: [{{ key: b, \
+             action: delete }}] }}\nroutes:\n  - {{ exporters: [debug], continue: true, {first} }}\n  - {{ exporters: [debug, file], \
+             processors: [resource/a], {second} }}\n  - {{ match: {{ x: y }}, processors: [resource/b], exporters: [file] }}\n"
+        ))
+        .into_iter()
+        .filter(|line| line.contains("in one stream") || line.contains("error"))
+        .collect::<Vec<_>>()
+    };
+    let expected = |severity: &str, verb: &str| {
+        format!(
+            "8:5 {severity}: what the routes `route-1` (line 7) and `route-2` both take {verb} in one stream of `debug`, where the \
+             `processors` of the first alone count (give one of them another `key`, or both the same `processors`)"
+        )
+    };
+    for (first, second) in [
+        ("key: k", "key: k, match: { k: '*' }"),
+        ("key: k", "key: [k], match: { k: '*' }"),
+        ("key: k, processors: [resource/b]", "key: k, match: { k: '*' }"),
+        ("key: k, match: { env: prod }", "key: k, match: { zone: eu }"),
+        ("key: k, match: { env: 'p*' }", "key: k, match: { env: prod }"),
+        ("key: k, match: { env: prod }", "key: k, match: { record: { env: test } }"),
+        ("key: { k: k }, signals: [logs, traces]", "key: { k: k }, signals: [logs, metrics]"),
+        ("key: k, receivers: [otlp, otlp/b]", "key: k, receivers: [otlp/b]"),
+    ] {
+        assert_eq!(said_of(first, second), [expected("error", "is")], "{first} | {second}");
+    }
+    let regexes = ("key: k, match: { env: { regex: '^p' } }", "key: k, match: { env: { regex: 'd$' } }");
+    assert_eq!(said_of(regexes.0, regexes.1), [expected("warning", "may be")]);
+    for (first, second) in [
+        ("name: one", "name: two, match: { a: b }"),
+        ("key: k", "key: l, match: { l: '*' }"),
+        ("key: k, processors: [resource/a]", "key: k, match: { k: '*' }"),
+        ("key: k, signals: [logs]", "key: k, signals: [metrics]"),
+        ("key: k, match: { env: prod }", "key: k, match: { env: { not: prod } }"),
+        ("key: k, match: { env: 'prod-*' }", "key: k, match: { env: [test, 'dev-*'] }"),
+        ("key: k, match: { env: prod }", "key: k, match: { env: { exists: false } }"),
+        ("key: k, receivers: [otlp]", "key: k, receivers: [otlp/b]"),
+    ] {
+        assert_eq!(said_of(first, second), [""; 0], "{first} | {second}");
     }
 }

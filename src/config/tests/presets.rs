@@ -116,7 +116,8 @@ fn each_preset_fills_in_all_that_it_has() {
         let options = access.options.iter().map(|(path, _)| path.join("."));
         let headers = preset.stream.headers.iter().map(|(name, _)| format!("headers.{name}"));
         let token = preset.credential.iter().map(|credential| format!("headers.{}", credential.header));
-        let valid = preset.stream.valid.iter().map(|_| "valid_key".to_owned());
+        let valid = preset.stream.valid.iter();
+        let valid = valid.flat_map(|_| ["valid_key.description", "valid_key.regex"].map(str::to_owned));
         let endpoint = access.default.iter().map(|_| "endpoint".to_owned());
         let expected: Vec<String> =
             endpoint.chain(options).chain(token).chain(headers).chain(valid).collect();
@@ -356,6 +357,54 @@ fn a_key_is_valid_as_the_upstream_has_it() {
         assert!(!valid("victorialogs", key), "{key}");
     }
     assert!(valid("cloudwatch", "a/b c") && !valid("cloudwatch", "a:b") && !valid("cloudwatch", "a*"));
+}
+
+#[test]
+fn a_credential_of_the_wrong_shape_is_a_warning_that_does_not_show_it() {
+    let better_stack = "preset: better_stack\nendpoint: https://in-otel.logs.betterstack.com\n";
+    let grafana = "preset: grafana_cloud\nendpoint: https://otlp-gateway-eu.grafana.net\n";
+    let of = |lines: &str, token: &str| {
+        let env = |name: &str| (name == "TOKEN").then(|| "Bearer s3cret".to_owned());
+        said_with(&keyed("otlp_http", &format!("{lines}token: \"{token}\""), "tenant.id"), &env)
+    };
+    let schemes = |scheme: &str| {
+        format!(
+            "6:12 warning: the token has a scheme before it, and the preset puts `{scheme}` before that (write the token alone)"
+        )
+    };
+    for token in ["Bearer s3cret", "bearer s3cret", "Basic s3cret", "${env:TOKEN}"] {
+        assert_eq!(of(better_stack, token), [schemes("Bearer")], "{token}");
+    }
+    assert_eq!(of(grafana, "Basic MTIzNDpnbGNfeA=="), [schemes("Basic")]);
+    for token in ["glc_s3cret", "czNjcmV0"] {
+        assert_eq!(
+            of(grafana, token),
+            [
+                "6:12 warning: this is neither a user and a password for Grafana Cloud nor these in Base64 (write \
+                 `INSTANCE_ID:TOKEN`, or that in Base64)"
+            ],
+            "{token}"
+        );
+    }
+    for (lines, token) in [
+        (better_stack, "s3cret"),
+        (grafana, "1234:glc_s3cret"),
+        (grafana, "MTIzNDpnbGNfeA=="),
+        ("preset: honeycomb\n# \n", "Bearer s3cret"),
+    ] {
+        assert_eq!(of(lines, token), [""; 0], "{token}");
+    }
+    let (text, memory) =
+        (keyed("otlp_http", &format!("{grafana}token: \"${{env:NONE}}\""), "tenant.id"), Some(MEMORY));
+    let env = &|_: &str| None;
+    let surroundings = Surroundings { env, secrets: Secrets::Optional, rows: RowCheck::Alone, memory };
+    let without = read(&text, "config.yaml", Files::default(), &surroundings)
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(
+        without.warnings.iter().all(|warning| !warning.message.contains("Base64")),
+        "{:?}",
+        without.warnings
+    );
 }
 
 #[test]

@@ -87,6 +87,52 @@ fn each_value_that_a_key_reads_and_the_row_lacks_is_named_unless_it_has_a_defaul
 }
 
 #[test]
+fn each_value_that_a_processor_of_a_route_reads_and_the_row_lacks_is_named_unless_it_has_a_default() {
+    let said = |route: &str, values: &str| {
+        let processors = "processors:\n  resource/zone: { attributes: [{ key: zone, action: upsert, value: '{{ key.id }} {{ \
+                          tenant.zone }} {{ tenant.rack | default(key) }}' }] }\n";
+        let routes = format!(
+            "  - {{ match: {{ env: prod }}, processors: [resource/zone], {route}, exporters: [debug] }}\n\
+             \x20 - {{ key: {{ id: '{{{{ tenant.id }}}}' }}, exporters: [debug] }}\n{processors}"
+        );
+        said_of_row(&routes, &format!("id: acme\nvalues: {{ {values} }}\n"), Secrets::Needed)
+    };
+    let route = "key: { id: '{{ tenant.id }}' }";
+    assert_eq!(
+        said(route, "host: a"),
+        [
+            "2:1 a route may reject data of tenant `acme`: its processor `resource/zone` reads `zone`, which the row does not have \
+             (write `zone` under `values`, or a default in the processor: `{{ tenant.zone | default(\"…\") }}`)"
+        ]
+    );
+    assert!(said(route, "zone: eu").is_empty());
+    assert!(said(&format!("{route}, tenants: other"), "host: a").is_empty(), "a route of another tenant");
+    let no_key = said("key: { id: '{{ tenant.host }}' }", "rack: a");
+    assert!(no_key.len() == 1 && no_key[0].contains("a route has no key"), "{no_key:?}");
+}
+
+#[test]
+fn a_credential_of_a_row_that_its_header_has_no_place_for_is_named_and_not_shown() {
+    let said = |token: &str| {
+        said_with_route_to(
+            "otlp_http/eu",
+            &format!("id: acme\nvalues: {{ host: a, dataset: a, token: {token} }}\n"),
+        )
+    };
+    let refused = |column: usize| {
+        format!(
+            "2:{column} the upstream of the exporter `otlp_http/eu` is likely to refuse the value `token` of tenant `acme`: the header \
+             that it goes into has a scheme before it already"
+        )
+    };
+    assert_eq!(said("'Bearer s3cret'"), [refused(39)]);
+    assert_eq!(said("[s3cret, 'Bearer s3cret-2']"), [refused(48)], "the second of two");
+    assert!(said("s3cret").is_empty());
+    // What is not there is said as such, and a placeholder is not looked at.
+    assert!(said("\"${env:TOKEN}\"").iter().all(|line| !line.contains("likely to refuse")));
+}
+
+#[test]
 fn a_value_that_can_not_be_put_where_it_is_read_is_named_and_not_shown() {
     let row = |values: &str| format!("id: acme\nvalues: {{ {values} }}\n");
     for (values, expected) in [

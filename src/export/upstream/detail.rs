@@ -116,6 +116,11 @@ pub(in crate::export) fn keep_secret(mut value: HeaderValue, secrets: &mut Secre
     value
 }
 
+/// Whether a word is what stands behind `Basic` in a header.
+pub(crate) fn is_basic_credential(word: &str) -> bool {
+    basic(word).is_some()
+}
+
 /// `user:password`, of the base64 that a `Basic` credential is, padded or not.
 fn basic(word: &str) -> Option<String> {
     let padding = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::super::plain;
 use super::super::read_value::{ReadValue, VALUE, key};
 use super::super::wire::{Field, Fields, put_delimited, put_varint, varint_len};
+use super::EditTexts;
 use super::action::{EditAction, NewValue, ValueSource, WriteWhere};
 use super::splices::Splices;
 
@@ -52,14 +53,18 @@ impl<'a> AttributeSet<'a> {
         self.held.push(Held { key, raw: field.raw, pair, state: State::Untouched });
     }
 
-    /// Does what actions say, one after the other. `texts` are those of [`ValueSource::Text`].
-    pub(super) fn change(&mut self, actions: &'a [EditAction], texts: &[String]) {
+    /// Does what actions say, one after the other.
+    pub(super) fn change(&mut self, actions: &'a [EditAction], texts: &dyn EditTexts) {
         for action in actions {
             match action {
                 EditAction::Write { key, place, source, default } => {
+                    // A value that is not written may be one that can't be had.
+                    if !self.is_written(key.as_bytes(), *place) {
+                        continue;
+                    }
                     let source = source.iter().chain(default).find_map(|source| self.encoded(source, texts));
                     if let Some(value) = source {
-                        self.write(key.as_bytes(), *place, value);
+                        self.write(key.as_bytes(), value);
                     }
                 }
                 EditAction::Delete(keys) => {
@@ -88,7 +93,7 @@ impl<'a> AttributeSet<'a> {
                         .collect();
                     for (name, value) in groups {
                         let value = self.put(value.encoded());
-                        self.write(name.as_bytes(), WriteWhere::Anywhere, value);
+                        self.write(name.as_bytes(), value);
                     }
                 }
             }
@@ -96,10 +101,10 @@ impl<'a> AttributeSet<'a> {
     }
 
     /// The value of a source, as it then stands in `made`, if there is one.
-    fn encoded(&mut self, source: &ValueSource, texts: &[String]) -> Option<Range<usize>> {
+    fn encoded(&mut self, source: &ValueSource, texts: &dyn EditTexts) -> Option<Range<usize>> {
         match source {
             ValueSource::Value(value) => Some(self.put(value.encoded())),
-            ValueSource::Text(at) => Some(self.put(NewValue::text(texts.get(*at)?).encoded())),
+            ValueSource::Text(at) => Some(self.put(NewValue::text(texts.text(*at)?).encoded())),
             ValueSource::Attribute(key) => {
                 let at = self.first(key.as_bytes())?;
                 if let State::Made(range) = &self.held[at].state {
@@ -115,19 +120,24 @@ impl<'a> AttributeSet<'a> {
         }
     }
 
-    /// Writes the value that stands there in `made`.
-    fn write(&mut self, key: &'a [u8], place: WriteWhere, value: Range<usize>) {
-        let is_there = self.first(key).is_some();
+    /// Whether a value for this attribute is written in this case.
+    fn is_written(&self, key: &[u8], place: WriteWhere) -> bool {
         match place {
-            WriteWhere::Anywhere | WriteWhere::Present if is_there => {
-                for held in self.held.iter_mut().filter(|held| held.is_there() && held.key == key) {
-                    held.state = State::Made(value.clone());
-                }
-            }
-            WriteWhere::Anywhere | WriteWhere::Absent if !is_there => {
-                self.held.push(Held { key, raw: &[], pair: &[], state: State::Made(value) });
-            }
-            _ => {}
+            WriteWhere::Anywhere => true,
+            WriteWhere::Present => self.first(key).is_some(),
+            WriteWhere::Absent => self.first(key).is_none(),
+        }
+    }
+
+    /// Gives an attribute the value that stands there in `made`; one that is not there is added.
+    fn write(&mut self, key: &'a [u8], value: Range<usize>) {
+        let mut is_there = false;
+        for held in self.held.iter_mut().filter(|held| held.is_there() && held.key == key) {
+            held.state = State::Made(value.clone());
+            is_there = true;
+        }
+        if !is_there {
+            self.held.push(Held { key, raw: &[], pair: &[], state: State::Made(value) });
         }
     }
 

@@ -137,6 +137,12 @@ fn get<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a KeyValue> {
     attributes.iter().find(|pair| pair.key == key)
 }
 
+impl EditTexts for Vec<String> {
+    fn text(&self, at: usize) -> Option<&str> {
+        self.get(at).map(String::as_str)
+    }
+}
+
 /// What an edit makes of a decoded entry.
 fn oracle(edit: &Edit, entry: &Decoded, texts: &[String]) -> Decoded {
     let mut entry = entry.clone();
@@ -509,8 +515,8 @@ proptest! {
         for mut entry in entries {
             entry.resource_mut().get_or_insert_default();
             let (signal, bytes) = (entry.signal(), entry.encoded());
-            let removed = |bytes: &[u8]| delete.apply(signal, bytes, &[]).unwrap_or(bytes.to_vec());
-            let written = write.apply(signal, &bytes, &[]).unwrap_or(bytes.clone());
+            let removed = |bytes: &[u8]| delete.apply(signal, bytes, &Vec::new()).unwrap_or(bytes.to_vec());
+            let written = write.apply(signal, &bytes, &Vec::new()).unwrap_or(bytes.clone());
             prop_assert_eq!(removed(&written), removed(&bytes));
         }
     }
@@ -554,7 +560,7 @@ fn changed(attributes: &[KeyValue], actions: Vec<EditAction>) -> Vec<KeyValue> {
     };
     let of = EditedPart::Records { events: false, include: None, exclude: None };
     let bytes = entry.encode_to_vec();
-    let edited = Edit { actions, of }.apply(Signal::Logs, &bytes, &[]).unwrap_or(bytes);
+    let edited = Edit { actions, of }.apply(Signal::Logs, &bytes, &Vec::new()).unwrap_or(bytes);
     let mut entry = ResourceLogs::decode(&*edited).unwrap();
     entry.scope_logs.remove(0).log_records.remove(0).attributes
 }
