@@ -3,6 +3,7 @@
 mod answer;
 pub mod check;
 pub mod config_file;
+mod counted;
 mod duration;
 mod entry_routes;
 pub mod explain;
