@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::config_file::{ConfigArgs, SecretsArgs};
+use super::counted::counted;
 use crate::config::{self, Problem, RowCheck, RowReader, Secrets, Source, TenantRows, TenantTable};
 use crate::run;
 
@@ -116,17 +117,19 @@ fn check_directory(
 
 /// `2 errors, 1 warning`.
 fn verdict(problems: &[Problem], secrets: Secrets) -> String {
-    let errors = problems.iter().filter(|problem| problem.severity == config::Severity::Error).count();
-    let warnings = problems.len() - errors;
-    let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+    let errors = problems.iter().filter(|problem| problem.severity == config::Severity::Error).count() as u64;
+    let warnings = problems.len() as u64 - errors;
     match (errors, warnings) {
         (0, 0) => "fine".to_owned(),
         (0, warnings) if secrets == Secrets::Optional => {
-            format!("can be used, as far as can be told without secrets, with {}", count(warnings, "warning"))
+            format!(
+                "can be used, as far as can be told without secrets, with {}",
+                counted(warnings, "warning")
+            )
         }
-        (0, warnings) => format!("can be used, with {}", count(warnings, "warning")),
-        (errors, 0) => count(errors, "error"),
-        (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+        (0, warnings) => format!("can be used, with {}", counted(warnings, "warning")),
+        (errors, 0) => counted(errors, "error"),
+        (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
     }
 }
 

@@ -3,6 +3,7 @@
 mod answer;
 pub mod check;
 pub mod config_file;
+mod counted;
 mod duration;
 mod entry_routes;
 pub mod explain;
@@ -29,7 +30,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Source;
 
-/// An OTLP stream router: splits OTLP by resource attribute, keeps every stream in order, forwards to many upstreams.
+/// An OTLP stream router: splits OTLP by attributes of resources and records, keeps every stream in order, forwards to
+/// many upstreams.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, max_term_width = 100)]
 pub struct Arguments {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::config_file::ConfigArgs;
+use super::counted::counted;
 use super::entry_routes::EntryRoutes;
 use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::{
@@ -146,20 +147,20 @@ impl Replay {
             self.letter(letter, out).await?;
         }
         let Tally { delivered, records, rejected, left } = self.tally;
-        let damaged = found.damaged.len();
+        let damaged = found.damaged.len() as u64;
+        let sent = format!("{} ({})", counted(delivered, "letter"), counted(records, "record"));
         if self.dry_run {
-            writeln!(out, "{delivered} letters ({records} records) can be sent, {left} can't")?;
+            writeln!(out, "{sent} can be sent, {left} can't")?;
         } else {
-            writeln!(out, "{delivered} letters ({records} records) delivered, {left} left")?;
+            writeln!(out, "{sent} delivered, {left} left")?;
         }
         if rejected > 0 {
-            writeln!(
-                out,
-                "{rejected} of the delivered records were rejected by partial success and are gone"
-            )?;
+            let records = counted(rejected, "record");
+            writeln!(out, "of what was delivered, {records} rejected by partial success and gone")?;
         }
         if damaged > 0 {
-            writeln!(out, "{damaged} files belong to no whole letter and were left as they are")?;
+            let files = counted(damaged, "file");
+            writeln!(out, "left as found, since no whole letter can be read of it: {files}")?;
         }
         for name in &self.unknown {
             let source = &self.source;
@@ -219,7 +220,8 @@ impl Replay {
         self.tally.delivered += 1;
         self.tally.records += records;
         let (path, came) = (letter.path().display(), how_it_came(letter));
-        writeln!(out, "{path}: {records} records to `{name}` at {target} ({}{came})", letter.reason())
+        let records = counted(records, "record");
+        writeln!(out, "{path}: {records} to `{name}` at {target} ({}{came})", letter.reason())
     }
 
     /// Sends a letter to the exporter that it was recorded for, unless its stream has stopped.

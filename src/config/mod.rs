@@ -284,6 +284,12 @@ fn read(
 
     let sight = secrets::look(&root);
     report.show(&sight);
+    if let Some(at) = rows::key_of_row(&root) {
+        report.error(at, "this is no configuration: it looks like a row of the table of tenants").help(
+            "rows are checked by `sluice check --tenants FILE`, where FILE is the configuration whose `tenants` names them",
+        );
+        return Err(problems(report.finish(name, text), files));
+    }
     let mut redacted = sight.redacted;
     let is_collectors = pipelines::is_whole_file(&root);
     if is_collectors {

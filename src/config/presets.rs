@@ -238,7 +238,7 @@ pub(super) const PRESETS: &[Preset] = &[
         stream: NO_STREAM,
         needs: &[],
         largest: Some("10MiB"),
-        note: "the token says which source it is",
+        note: "the token says which source it is; spans without an end time are skipped",
         sources: &[
             "https://betterstack.com/docs/logs/open-telemetry/",
             "https://betterstack.com/docs/logs/ingesting-data/http/logs/",
@@ -494,7 +494,8 @@ pub(super) const PRESETS: &[Preset] = &[
         stream: PresetStream { attribute: None, headers: &[("AccountID", "{{ key }}")], valid: Some(U32) },
         needs: &[],
         largest: None,
-        note: "where there is one account, write `headers: { AccountID: \"0\" }`",
+        note: "where there is one account, write `headers: { AccountID: \"0\" }`; beside it, `ProjectID` (a number as well) names a project of the \
+               account, and `VL-Stream-Fields` the attributes that tell VictoriaLogs' own streams apart",
         sources: &[
             "https://docs.victoriametrics.com/victorialogs/data-ingestion/opentelemetry/",
             "https://docs.victoriametrics.com/victorialogs/#multitenancy",

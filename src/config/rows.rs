@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::compile::{self, RowExporters, RowTargets};
 use super::model::TenantRow;
 use super::node::{self, Node};
-use super::problem::{Problem, Report, Severity};
+use super::problem::{Problem, Report, Severity, Span};
 use super::schema::Shape;
 use super::substitute::{Files, Substitution};
 use super::{Compiled, RowCheck, Secrets, Surroundings, secrets, shape};
@@ -165,6 +165,14 @@ pub(super) fn read_list(
         compile::compile_rows(&rows, &root, &name, exporters, source, files, &mut report)
     });
     (tenants, report.finish(&name, text))
+}
+
+/// The key by which a file that is read as a configuration looks like a row of the table of tenants, or like a list of them.
+pub(super) fn key_of_row(root: &Node) -> Option<Span> {
+    let row = root.item(0).unwrap_or(root);
+    let is_configuration = ["receivers", "routes", "service"].iter().any(|key| row.get(key).is_some());
+    let of_rows = ["id", "senders", "values"].iter().find_map(|key| row.entry(key));
+    of_rows.filter(|_| !is_configuration).map(|entry| entry.key_span)
 }
 
 /// A text as the typed model, and as the tree that knows its lines.

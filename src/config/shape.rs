@@ -247,6 +247,10 @@ impl Walk<'_> {
             return;
         }
 
+        // A map below another name in `match` is a rule about a resource attribute.
+        let misspelt_condition = (shape.definition == Some("MatchRule"))
+            .then(|| nearest(place.name, ["record", "request"]).filter(|near| *near != place.name))
+            .flatten();
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
         let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
         let unused = known.iter().copied().filter(|known| node.get(known).is_none());
@@ -256,6 +260,11 @@ impl Walk<'_> {
             .or_else(|| nearest(&entry.key, collectors));
         if let Some(near) = near {
             let message = format!("unknown key {key} in {place}; did you mean `{near}`?");
+            self.report.error(entry.key_span, message);
+            return;
+        }
+        if let Some(near) = misspelt_condition {
+            let message = format!("unknown key {key} in {place}; did you mean `{near}: {{ … }}`?");
             self.report.error(entry.key_span, message);
             return;
         }

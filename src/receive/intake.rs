@@ -251,7 +251,7 @@ impl Intake {
             let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
             warn!(
                 %signal, peer, user_agent, service, records, suppressed,
-                "records without a route taken out, as `unrouted: dead_letter` says: {missing}"
+                "records without a route are kept as dead letters, as `unrouted: dead_letter` says: {missing}"
             );
         }
         if tally.unknown_letters > 0
@@ -261,7 +261,7 @@ impl Intake {
             let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
             warn!(
                 %signal, peer, user_agent, service, records, suppressed,
-                "records of unknown tenants taken out, as `unknown: dead_letter` says"
+                "records of unknown tenants are kept as dead letters, as `unknown: dead_letter` says"
             );
         }
         let first = remains.cuts.first().map(|cut| cut.path.clone());

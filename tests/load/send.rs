@@ -99,6 +99,19 @@ async fn the_routing_attribute_can_be_chosen() {
 }
 
 #[tokio::test]
+async fn the_beginning_of_routing_keys_can_be_chosen() {
+    for prefix in ["demo", "", "1"] {
+        let sink = sink().await;
+        let settings = SendSettings { stream_prefix: prefix.to_owned(), ..small(&sink) };
+        let report = send(settings).await;
+        assert_complete(&sink.counts(), &report);
+        assert_same(&sink, Signal::Logs, &report);
+        let keys: Vec<_> = sink.streams(Signal::Logs).into_keys().collect();
+        assert_eq!(keys, [0, 1, 2, 3, 4, 5].map(|number| format!("{prefix}{number}")));
+    }
+}
+
+#[tokio::test]
 async fn a_fixed_rate_sends_the_asked_number_and_not_faster() {
     let sink = sink().await;
     let started = Instant::now();

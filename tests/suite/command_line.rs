@@ -579,6 +579,8 @@ async fn version_and_help_exit_with_0() {
     assert_eq!((ended.code, ended.out), (Some(0), format!("sluice {}\n", env!("CARGO_PKG_VERSION"))));
     let ended = sluice(&["--help"]).await;
     assert_eq!(ended.code, Some(0));
+    let about = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(about.contains("splits OTLP by attributes of resources and records"), "{about}");
     for command in ["run", "check", "explain", "schema", "send", "sink", "health"] {
         assert!(ended.out.contains(&format!("\n  {command} ")), "{command}: {}", ended.out);
     }

@@ -5,7 +5,7 @@ use sluice::otlp::Signal;
 
 use crate::support::grpc::{call, export, framed};
 use crate::support::payload::{KEY, attribute, entry_of, field, logs, request, resource, resource_of};
-use crate::support::yaml::{self, QUICK};
+use crate::support::yaml::{self, LETTERS, QUICK};
 use crate::support::{Sluice, SluiceProcess, eventually, http, sinks};
 
 /// What the progress lines say of a column, summed up.
@@ -35,6 +35,17 @@ async fn what_was_shed_is_not_called_unrouted_and_counts_once() {
     let lost = || progress(&sluice, "not_delivered");
     eventually("the progress lines have it", async || (lost() >= 4).then_some(())).await;
     assert_eq!(lost(), 4, "three shed, one dropped: {:?}", sluice.log());
+}
+
+#[tokio::test]
+async fn what_becomes_dead_letters_is_said_to_be_kept() {
+    let up = sinks::counting().await;
+    let kept = "unrouted: dead_letter\n".to_owned() + LETTERS;
+    let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[QUICK]) + &kept), &[]).await;
+    let entry = entry_of(Signal::Logs, resource(&[("x", "y")]), &["1"]);
+    sluice.accept(Signal::Logs, request(&[entry])).await;
+    let said = "records without a route are kept as dead letters, as `unrouted: dead_letter` says: no route takes these logs";
+    sluice.logged(said).await;
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ async fn a_stream_stops_at_the_letter_that_fails_and_others_go_on() {
     assert_eq!(letters(root.path()).unwrap().letters.len(), 2);
     assert!(out.contains("left: 400: 400 Bad Request"), "{out}");
     assert!(out.contains("left: behind a letter of its stream"), "{out}");
-    assert!(out.ends_with("1 letters (2 records) delivered, 2 left\n"), "{out}");
+    assert!(out.ends_with("1 letter (2 records) delivered, 2 left\n"), "{out}");
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn a_dry_run_sends_and_removes_nothing() {
         out.contains(&format!("2 records to `otlp_http/up` at http://{address}/a/eu/v1/logs (400: bad)")),
         "{out}"
     );
-    assert!(out.ends_with("1 letters (2 records) can be sent, 1 can't\n"), "{out}");
+    assert!(out.ends_with("1 letter (2 records) can be sent, 1 can't\n"), "{out}");
     assert_eq!(letters(root.path()).unwrap().letters.len(), 2);
 }
 

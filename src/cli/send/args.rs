@@ -37,6 +37,10 @@ pub struct SendArgs {
     /// Number of routing keys: `stream-0`, `stream-1` ...
     #[arg(long, default_value_t = 10, value_name = "N")]
     streams: usize,
+    /// What routing keys begin with, in place of `stream-`; for Highlight, which knows words of letters and digits alone:
+    /// `--attribute highlight.project_id --stream-prefix demo`.
+    #[arg(long, default_value = "stream-", value_name = "TEXT")]
+    stream_prefix: String,
     /// The resource attribute that carries the routing key.
     #[arg(long, default_value = "s2.stream", value_name = "NAME")]
     attribute: String,
@@ -120,6 +124,7 @@ impl From<&SendArgs> for SendSettings {
             endpoint: args.endpoint.clone().unwrap_or_else(|| usual.to_owned()),
             signal: args.signal,
             streams: args.streams,
+            stream_prefix: args.stream_prefix.clone(),
             attribute: args.attribute.clone(),
             share_streams: args.share_streams,
             entries: args.entries,

@@ -122,7 +122,7 @@ impl Load {
             let (sender, streams) = ended.expect("a sender doesn't panic");
             let sender = String::from_utf8_lossy(&sender).into_owned();
             self.sequences.extend(streams.taken().map(|(stream, records, unknown)| Acknowledged {
-                stream: stream_name(self.settings.streams, stream),
+                stream: stream_name(&self.settings, stream),
                 sender: sender.clone(),
                 records,
                 unknown: unknown.to_vec(),

@@ -211,7 +211,8 @@ fn filling(parts: &RecordParts<'_>) -> String {
     filling
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+/// An attribute whose value is a text.
+pub(super) fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 

@@ -16,8 +16,10 @@ pub struct SendSettings {
     pub endpoint: String,
     /// What the records are.
     pub signal: Signal,
-    /// Routing keys `stream-0`, `stream-1` ..., with leading zeros so that all are equally long.
+    /// Number of routing keys: the prefix and 0, 1 ..., with leading zeros so that all are equally long.
     pub streams: usize,
+    /// What each routing key begins with.
+    pub stream_prefix: String,
     /// The resource attribute that carries the routing key.
     pub attribute: String,
     /// Every connection sends to every stream, rather than each to streams of its own. Always so if there are fewer
@@ -143,6 +145,7 @@ impl SendSettings {
             endpoint: endpoint.into(),
             signal: Signal::Logs,
             streams: 10,
+            stream_prefix: "stream-".to_owned(),
             attribute: "s2.stream".to_owned(),
             share_streams: false,
             entries: 10,

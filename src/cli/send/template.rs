@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
+use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::messages::{self, ID, RecordParts, SEQUENCE, START, TIME};
@@ -47,7 +48,8 @@ impl Template {
         for variant in 0..settings.records.min(4) {
             filled(variant)?;
         }
-        let key = format!("stream-{}", "@".repeat(stream_digits(settings.streams)));
+        let digits = stream_digits(settings.streams);
+        let key = format!("{}{}", settings.stream_prefix, "@".repeat(digits));
         let record = |variant| filled(variant).unwrap_or_else(|_| parts(variant));
         let entry = messages::entry(settings.signal, &settings.attribute, &key, settings.records, record);
 
@@ -57,10 +59,12 @@ impl Template {
         framed.extend_from_slice(&entry);
 
         let all = |placeholder: &[u8]| memmem::find_iter(&framed, placeholder).collect::<Vec<_>>();
-        let name = *all(key.as_bytes()).last().expect("the resource names its stream");
+        // Whose last field is the name. The resource's stands before those of the records.
+        let naming = messages::text(&settings.attribute, &key).encode_to_vec();
+        let name_end = all(&naming).first().expect("the resource names its stream") + naming.len();
         Ok(Self {
             stride: framed.len(),
-            stream: name + "stream-".len()..name + key.len(),
+            stream: name_end - digits..name_end,
             sequences: all(SEQUENCE.as_bytes()),
             starts: all(&START.to_le_bytes()),
             times: all(&TIME.to_le_bytes()),
@@ -114,9 +118,10 @@ fn write_all(entry: &mut [u8], places: &[usize], bytes: [u8; 8]) {
     }
 }
 
-/// The routing key of stream number `stream` of `streams`.
-pub(super) fn stream_name(streams: usize, stream: usize) -> String {
-    format!("stream-{stream:0width$}", width = stream_digits(streams))
+/// The routing key of stream number `stream`.
+pub(super) fn stream_name(settings: &SendSettings, stream: usize) -> String {
+    let prefix = &settings.stream_prefix;
+    format!("{prefix}{stream:0width$}", width = stream_digits(settings.streams))
 }
 
 /// Digits in a stream's number, the same for all of them, so that all names are equally long.

@@ -201,6 +201,23 @@ fn matchers(values: &BTreeMap<String, MatchValue>, matching: &Node, context: &mu
     matches
 }
 
+/// Warns of a text that stands at `node`, below a name that asks for something else than a resource attribute with a map below it.
+fn warn_of_resource_attribute(
+    name: &str,
+    others: &str,
+    example: &str,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
+    context
+        .report
+        .warn(node.span, format!("this asks for a resource attribute called `{name}`"))
+        .help(format!(
+            "to ask for {others}, write a map: `{name}: {{ {example}: \"*\" }}`; if the resource attribute is meant, write a list: \
+             `{name}: [ … ]`"
+        ));
+}
+
 /// The condition on the resource attribute `record`, and those on attributes of records, of which one or the other stands at `node`.
 fn on_records(
     conditions: Option<&RecordConditions>,
@@ -209,7 +226,10 @@ fn on_records(
 ) -> (Option<Matcher>, Matches) {
     let values = match conditions {
         None => return (None, Vec::new()),
-        Some(RecordConditions::Glob(text)) => return (Some(Matcher::Glob(Glob::new(text))), Vec::new()),
+        Some(RecordConditions::Glob(text)) => {
+            warn_of_resource_attribute("record", "attributes of records", "tenant.id", node, context);
+            return (Some(Matcher::Glob(Glob::new(text))), Vec::new());
+        }
         Some(RecordConditions::AnyOf(texts)) => return (any_of(texts, node, context), Vec::new()),
         Some(RecordConditions::Attributes(values)) => values,
     };
@@ -242,7 +262,10 @@ fn on_request(
 ) -> (Option<Matcher>, Vec<(HeaderName, Matcher)>) {
     let values = match conditions {
         None => return (None, Vec::new()),
-        Some(RequestConditions::Glob(text)) => return (Some(Matcher::Glob(Glob::new(text))), Vec::new()),
+        Some(RequestConditions::Glob(text)) => {
+            warn_of_resource_attribute("request", "headers of the request", "X-Tenant", node, context);
+            return (Some(Matcher::Glob(Glob::new(text))), Vec::new());
+        }
         Some(RequestConditions::AnyOf(texts)) => return (any_of(texts, node, context), Vec::new()),
         Some(RequestConditions::Headers(values)) => values,
     };
@@ -589,6 +612,14 @@ fn whole_record_source(
     }
     let other = node.entries().iter().find(|entry| !["record", "resource"].contains(&&*entry.key));
     if let Some(other) = other {
+        let unused = ["record", "resource"].into_iter().filter(|name| !written.contains_key(*name));
+        if let Some(near) = nearest(&other.key, unused) {
+            context.report.error(
+                other.key_span,
+                format!("unknown key {} in `key`; did you mean `{near}`?", named(&other.key)),
+            );
+            return None;
+        }
         let part = if is_name(&other.key) { &other.key } else { "NAME" };
         context
             .report

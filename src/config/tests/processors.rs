@@ -371,7 +371,7 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
             )],
         ),
         (
-            "One of these that a pipeline may name, and no route does, is an error",
+            "A `resource` or `attributes` processor that a pipeline of `service` names, or may name, and that no route names, is an error",
             &[
                 (
                     "processors: { attributes/pii: { actions: [{ key: a, action: delete }] } }\nservice: { pipelines: { logs: { processors: [attributes/pii] } } }\n",
@@ -406,7 +406,7 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
             ],
         ),
         (
-            "Every other processor is an error, those that nobody here has heard of among them, since it may drop, mask or change data, which would be sent on as it came",
+            "Every other processor is an error, since it may drop, mask or change data that would be sent on as it came; so is one that Sluice has never heard of",
             &[
                 (
                     "processors: { redaction: }\n",

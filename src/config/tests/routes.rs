@@ -259,6 +259,8 @@ fn mistakes_in_a_key_of_records_say_what_to_write() {
             ["a template can't stand for an attribute of records", "attributes alone"],
         ),
         ("{ record: [] }", ["`key` names no attribute", ""]),
+        ("{ records: a, resource: a }", ["unknown key `records` in `key`", "did you mean `record`?"]),
+        ("{ record: a, resources: a }", ["unknown key `resources` in `key`", "did you mean `resource`?"]),
         ("{ project: { recrod: a } }", ["unknown key `recrod`", "`record`"]),
         ("{ record: \"a, b\" }", ["is the name of one attribute here", ""]),
     ] {
@@ -313,11 +315,40 @@ fn mistakes_in_conditions_on_records_say_what_to_write() {
         ("{ a: { regexp: x } }", ["unknown key `regexp`", "`regex`"]),
         ("{ a: {} }", ["this says nothing about the attribute", ""]),
         ("{ a: { regex: \"(\" } }", ["is not a regular expression", ""]),
+        (
+            "a",
+            [
+                "warning: this asks for a resource attribute called `record`",
+                "write a map: `record: { tenant.id: \"*\" }`",
+            ],
+        ),
     ] {
         let said = said_of(written);
         for message in messages {
             assert!(said.contains(message), "{written}: {message}: {said}");
         }
+    }
+}
+
+#[test]
+fn a_condition_below_a_name_that_is_almost_record_or_request_asks_whether_that_is_meant() {
+    let said_of = |written: &str| {
+        said(&with_routes(&format!("  - {{ match: {{ {written} }}, exporters: [debug, file] }}\n")))
+            .join("\n")
+    };
+    for (written, at, near) in [
+        ("records: { team: b }", "`team` in `routes[0].match.records`", "record"),
+        ("Record: { team: { not: b } }", "`team` in `routes[0].match.Record`", "record"),
+        ("requests: { X-Tenant: b }", "`X-Tenant` in `routes[0].match.requests`", "request"),
+    ] {
+        let said = said_of(written);
+        assert!(said.ends_with(&format!("unknown key {at}; did you mean `{near}: {{ … }}`?")), "{said}");
+    }
+    let said = said_of("records: { regexp: b }");
+    assert!(said.ends_with("did you mean `regex`?"), "it is a rule about a resource attribute: {said}");
+    assert!(said_of("request: a").contains("this asks for a resource attribute called `request`"));
+    for silent in ["records: a", "record: [a]", "request: [a]", "records: { regex: b }"] {
+        assert_eq!(said_of(silent), "", "{silent}");
     }
 }
 

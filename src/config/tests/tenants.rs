@@ -438,3 +438,22 @@ fn the_redacted_configuration_shows_no_secret_of_a_listed_row() {
     }
     assert!(redacted.contains("spiffe://prod/acme") && redacted.contains("10MiB/s"), "{redacted}");
 }
+
+#[test]
+fn a_row_or_a_list_of_rows_that_is_read_as_a_configuration_is_one_error_that_says_how_rows_are_checked() {
+    let row =
+        "id: acme\nsenders: [{ name: web, token: s3cret }]\nvalues: { token: s3cret }\nexporters: [debug]\n";
+    let told = "error: this is no configuration: it looks like a row of the table of tenants (rows are checked by `sluice \
+                check --tenants FILE`, where FILE is the configuration whose `tenants` names them)";
+    assert_eq!(said(row), [format!("1:1 {told}")]);
+    assert_eq!(
+        said("senders: [{ name: web, token: s3cret }]\n"),
+        [format!("1:1 {told}")],
+        "its id is forgotten"
+    );
+    assert_eq!(said("- { id: acme }\n- { id: globex }\n"), [format!("1:5 {told}")]);
+    let shown = load_with(row, &|_| None).unwrap_err().to_string();
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let said = said(&format!("values: 1\n{}", with_routes("  - { exporters: [debug, file] }\n")));
+    assert!(said[0].contains("unknown key `values`"), "it has what a configuration has: {said:?}");
+}

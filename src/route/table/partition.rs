@@ -95,7 +95,8 @@ impl RouteWays<'_> {
             Err(conflicting) => return RecordWay::Unroutable(conflicting.to_string()),
         };
         let (names, values) = (&table.attributes, self.values.iter().copied().collect());
-        let attributes = Attributes { names, values, record, records: 1, request, signal, tenant: self.origin.tenant };
+        let attributes =
+            Attributes { names, values, record, records: 1, request, signal, tenant: self.origin.tenant };
         // Whatever exporters these routes have.
         let origin = EntryOrigin { exporters: Some(&[0]), ..*self.origin };
         let mut streams = Vec::new();
