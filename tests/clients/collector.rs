@@ -18,8 +18,8 @@ const TOKENS: [(&str, &str); 2] = [("S2_ACCESS_TOKEN", "s2-token"), ("BETTER_STA
 
 /// A running Collector with an `otlp` receiver. It is killed when it is dropped.
 pub(crate) struct Collector {
-    http: SocketAddr,
-    grpc: SocketAddr,
+    /// Where it listens: for HTTP, for gRPC, and wherever else its file says.
+    addresses: Vec<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
     child: Child,
     _directory: tempfile::TempDir,
@@ -60,32 +60,11 @@ impl Collector {
         exporters: &str,
         names: &str,
     ) -> Self {
-        loop {
-            // It doesn't say which port it was given, so it is told ports that were free a moment ago.
-            let addresses = (free_address().await, free_address().await);
-            let mut collector =
-                Self::spawn(addresses, receiver, (processors, of_signals), (exporters, names));
-            let started = eventually("the Collector starts", async || {
-                let ended = collector.child.try_wait().expect("it can be waited for").is_some();
-                let ready = collector.find("Everything is ready").is_some();
-                (ready || ended).then_some(ready)
-            });
-            if started.await {
-                return collector;
-            }
-            let taken = collector.logged("address already in use").await;
-            eprintln!("once more: {taken}");
-        }
-    }
-
-    fn spawn(
-        (http, grpc): (SocketAddr, SocketAddr),
-        receiver: &str,
-        (processors, [traces, metrics, logs]): (&str, [&str; 3]),
-        (exporters, names): (&str, &str),
-    ) -> Self {
-        let config = format!(
-            "receivers:
+        let [traces, metrics, logs] = of_signals;
+        let config = |addresses: &[SocketAddr]| {
+            let (http, grpc) = (addresses[0], addresses[1]);
+            format!(
+                "receivers:
   otlp:
     protocols:
       http: {{ endpoint: {http}, {receiver} }}
@@ -100,7 +79,34 @@ service:
     metrics: {{ receivers: [otlp], processors: [{metrics}], exporters: [{names}] }}
     logs: {{ receivers: [otlp], processors: [{logs}], exporters: [{names}] }}
 "
-        );
+            )
+        };
+        Self::start_listening(2, config).await
+    }
+
+    /// Starts one with the whole file that `config` makes of so many addresses that are free, and at which it has to listen.
+    pub(crate) async fn start_listening(count: usize, config: impl Fn(&[SocketAddr]) -> String) -> Self {
+        loop {
+            // It doesn't say which port it was given, so it is told ports that were free a moment ago.
+            let mut addresses = Vec::new();
+            for _ in 0..count {
+                addresses.push(free_address().await);
+            }
+            let mut collector = Self::spawn(&config(&addresses), addresses);
+            let started = eventually("the Collector starts", async || {
+                let ended = collector.child.try_wait().expect("it can be waited for").is_some();
+                let ready = collector.find("Everything is ready").is_some();
+                (ready || ended).then_some(ready)
+            });
+            if started.await {
+                return collector;
+            }
+            let taken = collector.logged("address already in use").await;
+            eprintln!("once more: {taken}");
+        }
+    }
+
+    fn spawn(config: &str, addresses: Vec<SocketAddr>) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let file = directory.path().join("collector.yaml");
         std::fs::write(&file, config).expect("the temporary directory can be written");
@@ -115,23 +121,28 @@ service:
             .spawn()
             .expect("the Collector was built");
         let log = log_of(&mut child);
-        Self { http, grpc, log, child, _directory: directory }
+        Self { addresses, log, child, _directory: directory }
+    }
+
+    /// Where it listens, as it was told.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// The endpoint of OTLP/HTTP.
     pub(crate) fn http(&self) -> String {
-        format!("http://{}", self.http)
+        format!("http://{}", self.addresses[0])
     }
 
     /// The endpoint of OTLP/gRPC.
     pub(crate) fn grpc(&self) -> String {
-        format!("http://{}", self.grpc)
+        format!("http://{}", self.addresses[1])
     }
 
     /// Posts a request in protobuf, which has to be taken.
     pub(crate) async fn post(&self, signal: Signal, body: Vec<u8>) {
         let headers = [("content-type", "application/x-protobuf")];
-        let answer = http::send(self.http, "POST", signal.path(), &headers, body.into()).await;
+        let answer = http::send(self.addresses[0], "POST", signal.path(), &headers, body.into()).await;
         // Partial success of which nothing is said.
         assert_eq!((answer.status, &*answer.body), (200, &b"\x0a\x00"[..]), "{signal}: {}", answer.text());
     }
@@ -139,7 +150,8 @@ service:
     /// Posts a request in JSON, which has to be taken.
     pub(crate) async fn post_json(&self, signal: Signal, body: &str) {
         let headers = [("content-type", "application/json")];
-        let answer = http::send(self.http, "POST", signal.path(), &headers, body.to_owned().into()).await;
+        let answer =
+            http::send(self.addresses[0], "POST", signal.path(), &headers, body.to_owned().into()).await;
         assert_eq!((answer.status, &*answer.text()), (200, r#"{"partialSuccess":{}}"#), "{signal}");
     }
 

@@ -1,21 +1,14 @@
 //! What Sluice makes of processors, against what a real Collector makes of the same: both get the same arbitrary messages, and
 //! what comes out of both is compared.
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
-use prost::Message as _;
 use sluice::cli::sink::Sink;
 use sluice::otlp::{self, Signal};
 
 use crate::collector::Collector;
 use crate::collectors::otlp_http;
+use crate::decoded::Decoded;
 use crate::messages;
 use crate::support::Sluice;
 use crate::support::sinks;
@@ -23,9 +16,6 @@ use crate::support::yaml::{self, SINGLY};
 
 /// Messages of each signal for each of the configurations.
 const MESSAGES: usize = 40;
-
-/// Few, so that actions and attributes meet. The last makes filters of resources and services meet something.
-const KEYS: [&str; 8] = ["a", "b.c", "user.email", "user.id", "n", "password", "é", "service.name"];
 
 /// The settings of an `attributes` or `resource` processor's actions.
 const ACTIONS: [&str; 14] = [
@@ -143,220 +133,6 @@ fn difference(found: &Decoded, expected: &Decoded) -> String {
     let same = found.chars().zip(expected.chars()).take_while(|(one, other)| one == other).count();
     let part = |text: &str| text.chars().skip(same.saturating_sub(300)).take(500).collect::<String>();
     format!("Sluice: … {} …\nthe Collector: … {} …", part(&found), part(&expected))
-}
-
-/// A request of any signal.
-#[derive(Clone, Debug, PartialEq)]
-enum Decoded {
-    Traces(ExportTraceServiceRequest),
-    Metrics(ExportMetricsServiceRequest),
-    Logs(ExportLogsServiceRequest),
-}
-
-impl Decoded {
-    fn of(signal: Signal, body: &[u8]) -> Self {
-        match signal {
-            Signal::Traces => Self::Traces(ExportTraceServiceRequest::decode(body).unwrap()),
-            Signal::Metrics => Self::Metrics(ExportMetricsServiceRequest::decode(body).unwrap()),
-            Signal::Logs => Self::Logs(ExportLogsServiceRequest::decode(body).unwrap()),
-        }
-    }
-
-    fn encoded(&self) -> Vec<u8> {
-        match self {
-            Self::Traces(request) => request.encode_to_vec(),
-            Self::Metrics(request) => request.encode_to_vec(),
-            Self::Logs(request) => request.encode_to_vec(),
-        }
-    }
-
-    fn extend(&mut self, other: Self) {
-        match (self, other) {
-            (Self::Traces(all), Self::Traces(more)) => all.resource_spans.extend(more.resource_spans),
-            (Self::Metrics(all), Self::Metrics(more)) => all.resource_metrics.extend(more.resource_metrics),
-            (Self::Logs(all), Self::Logs(more)) => all.resource_logs.extend(more.resource_logs),
-            _ => panic!("a sink gets what is for its path"),
-        }
-    }
-
-    /// The message with attributes of few names, each once, as OTLP wants it, and without what no SDK says.
-    fn comparable(mut self) -> Self {
-        self.each_list(&mut |attributes| {
-            for pair in &mut *attributes {
-                let sum: usize = pair.key.bytes().map(usize::from).sum();
-                KEYS[sum % KEYS.len()].clone_into(&mut pair.key);
-            }
-            attributes.sort_by(|one, other| one.key.cmp(&other.key));
-            attributes.dedup_by(|one, other| one.key == other.key);
-        });
-        self.each_value(&mut |value| {
-            if let Some(Value::KvlistValue(list)) = &mut value.value {
-                list.values.sort_by(|one, other| one.key.cmp(&other.key));
-                list.values.dedup_by(|one, other| one.key == other.key);
-            }
-        });
-        self.fill();
-        self
-    }
-
-    /// The message in one form, where writers are free to choose.
-    fn canonical(mut self) -> Self {
-        self.fill();
-        self.each_list(&mut |attributes| attributes.sort_by(|one, other| one.key.cmp(&other.key)));
-        self
-    }
-
-    /// Writes empty messages where there are none.
-    fn fill(&mut self) {
-        fn filled(resource: &mut Option<Resource>) {
-            resource.get_or_insert_default();
-        }
-        fn filled_scope(scope: &mut Option<InstrumentationScope>) {
-            scope.get_or_insert_default();
-        }
-        match self {
-            Self::Traces(request) => {
-                for entry in &mut request.resource_spans {
-                    filled(&mut entry.resource);
-                    for scope in &mut entry.scope_spans {
-                        filled_scope(&mut scope.scope);
-                        scope.spans.iter_mut().for_each(|span| {
-                            span.status.get_or_insert_default();
-                        });
-                    }
-                }
-            }
-            Self::Logs(request) => {
-                for entry in &mut request.resource_logs {
-                    filled(&mut entry.resource);
-                    for scope in &mut entry.scope_logs {
-                        filled_scope(&mut scope.scope);
-                        scope.log_records.iter_mut().for_each(|record| {
-                            record.body.get_or_insert_default();
-                        });
-                    }
-                }
-            }
-            Self::Metrics(request) => {
-                for entry in &mut request.resource_metrics {
-                    filled(&mut entry.resource);
-                    for scope in &mut entry.scope_metrics {
-                        filled_scope(&mut scope.scope);
-                        for metric in &mut scope.metrics {
-                            if let Some(Data::ExponentialHistogram(data)) = &mut metric.data {
-                                for point in &mut data.data_points {
-                                    point.positive.get_or_insert_default();
-                                    point.negative.get_or_insert_default();
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        self.each_list(&mut |attributes| {
-            for pair in attributes {
-                pair.key_strindex = 0;
-                pair.value.get_or_insert_default();
-            }
-        });
-        self.each_value(&mut |value| {
-            if let Some(Value::KvlistValue(list)) = &mut value.value {
-                for pair in &mut list.values {
-                    pair.key_strindex = 0;
-                    pair.value.get_or_insert_default();
-                }
-            }
-        });
-    }
-
-    /// Shows every list of attributes.
-    fn each_list(&mut self, visit: &mut dyn FnMut(&mut Vec<KeyValue>)) {
-        match self {
-            Self::Traces(request) => {
-                for entry in &mut request.resource_spans {
-                    entry.resource.iter_mut().for_each(|resource| visit(&mut resource.attributes));
-                    for scope in &mut entry.scope_spans {
-                        scope.scope.iter_mut().for_each(|scope| visit(&mut scope.attributes));
-                        for span in &mut scope.spans {
-                            visit(&mut span.attributes);
-                            span.events.iter_mut().for_each(|event| visit(&mut event.attributes));
-                            span.links.iter_mut().for_each(|link| visit(&mut link.attributes));
-                        }
-                    }
-                }
-            }
-            Self::Logs(request) => {
-                for entry in &mut request.resource_logs {
-                    entry.resource.iter_mut().for_each(|resource| visit(&mut resource.attributes));
-                    for scope in &mut entry.scope_logs {
-                        scope.scope.iter_mut().for_each(|scope| visit(&mut scope.attributes));
-                        scope.log_records.iter_mut().for_each(|record| visit(&mut record.attributes));
-                    }
-                }
-            }
-            Self::Metrics(request) => {
-                for entry in &mut request.resource_metrics {
-                    entry.resource.iter_mut().for_each(|resource| visit(&mut resource.attributes));
-                    for scope in &mut entry.scope_metrics {
-                        scope.scope.iter_mut().for_each(|scope| visit(&mut scope.attributes));
-                        for metric in &mut scope.metrics {
-                            visit(&mut metric.metadata);
-                            metric.data.iter_mut().for_each(|data| each_list_of_points(data, visit));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Shows every value, and those within it.
-    fn each_value(&mut self, visit: &mut dyn FnMut(&mut AnyValue)) {
-        self.each_list(&mut |attributes| {
-            for value in attributes.iter_mut().filter_map(|pair| pair.value.as_mut()) {
-                each_value_in(value, visit);
-            }
-        });
-        if let Self::Logs(request) = self {
-            let scopes = request.resource_logs.iter_mut().flat_map(|entry| &mut entry.scope_logs);
-            for body in
-                scopes.flat_map(|scope| &mut scope.log_records).filter_map(|record| record.body.as_mut())
-            {
-                each_value_in(body, visit);
-            }
-        }
-    }
-}
-
-fn each_value_in(value: &mut AnyValue, visit: &mut dyn FnMut(&mut AnyValue)) {
-    visit(value);
-    match &mut value.value {
-        Some(Value::ArrayValue(list)) => list.values.iter_mut().for_each(|value| each_value_in(value, visit)),
-        Some(Value::KvlistValue(list)) => {
-            for value in list.values.iter_mut().filter_map(|pair| pair.value.as_mut()) {
-                each_value_in(value, visit);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn each_list_of_points(data: &mut Data, visit: &mut dyn FnMut(&mut Vec<KeyValue>)) {
-    macro_rules! points {
-        ($data:expr) => {
-            for point in &mut $data.data_points {
-                visit(&mut point.attributes);
-                point.exemplars.iter_mut().for_each(|exemplar| visit(&mut exemplar.filtered_attributes));
-            }
-        };
-    }
-    match data {
-        Data::Gauge(data) => points!(data),
-        Data::Sum(data) => points!(data),
-        Data::Histogram(data) => points!(data),
-        Data::ExponentialHistogram(data) => points!(data),
-        Data::Summary(data) => data.data_points.iter_mut().for_each(|point| visit(&mut point.attributes)),
-    }
 }
 
 #[tokio::test]
