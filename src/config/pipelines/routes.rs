@@ -6,12 +6,18 @@
 
 use std::collections::HashMap;
 
+use super::Refused;
 use super::cases::{Case, Cases, TooMany};
 use super::condition::{Attribute, NotExpressible};
-use super::graph::{Arm, Choice, Graph, Pipeline, Sending, Step, Takes};
+use super::graph::{Arm, Choice, Graph, Misspelt, NotFollowed, Pipeline, Sending, Step, Takes};
 use super::headers::HeaderKeys;
 use crate::config::node::{Entry, Mention, Node};
 use crate::config::problem::{Report, Span};
+use crate::config::secrets::named;
+
+/// Routes that all choices together may become where each of them says by itself what it takes, and so has the conditions of all
+/// that are asked before it.
+const MOST_APART: usize = 1000;
 
 /// A route in the making.
 struct Branch<'p> {
@@ -31,20 +37,30 @@ struct Task<'p> {
     step: Step<'p>,
 }
 
-/// The routes of the pipelines that have receivers of their own. `keys` is what exporters read of requests.
+/// The routes of the pipelines that have receivers of their own. `keys` is what exporters read of requests, and `refused` says what
+/// becomes of routes that lack something.
 pub(super) fn routes(
     graph: &Graph<'_>,
     keys: &HeaderKeys,
+    refused: Refused,
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     processors: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
     report: &mut Report,
 ) -> Vec<Node> {
+    let sources: Vec<_> =
+        graph.pipelines.iter().filter(|pipeline| pipeline.receivers.iter().any(is_receiver)).collect();
     let mut tasks = Vec::new();
-    for source in &graph.pipelines {
-        if source.receivers.iter().any(is_receiver) {
-            let steps = graph.steps(source, &[], 0, report);
-            tasks.extend(steps.into_iter().map(|step| Task { source, step }));
+    match graph.check_ways(&sources, report) {
+        Ok(()) => {
+            for source in sources {
+                let steps = graph.steps(source, &[], report);
+                tasks.extend(steps.into_iter().map(|step| Task { source, step }));
+            }
+        }
+        Err(NotFollowed { pipeline, why }) => {
+            let step = Step::Send(Sending::lacking(pipeline, &[], why));
+            tasks.push(Task { source: pipeline, step });
         }
     }
     // What is sent in any case does not take it from those that choose.
@@ -53,6 +69,7 @@ pub(super) fn routes(
     for (position, task) in tasks.iter().enumerate() {
         let is_last = !tasks[position + 1..].iter().any(|later| meet(task.source, later.source));
         let source = task.source;
+        let earlier = branches.len();
         let done = match &task.step {
             Step::Send(sending) => {
                 branches.push(Branch::new(sending, source, Case::new(), sending.pipeline.at, None));
@@ -65,10 +82,13 @@ pub(super) fn routes(
         };
         if let Err(error) = done {
             let NotExpressible { message, help } = error.into();
-            report.error(source.at, message).help(help);
+            report.error(source.at, &*message).help(help);
+            branches.truncate(earlier);
+            let lacking = Sending::lacking(source, &[], message);
+            branches.push(Branch::new(&lacking, source, Case::new(), source.at, None));
         }
     }
-    written(&branches, graph, keys, is_receiver, processors, exporters, report)
+    written(&branches, graph, keys, refused, is_receiver, processors, exporters, report)
 }
 
 impl<'p> Branch<'p> {
@@ -117,7 +137,11 @@ fn in_order<'p>(
 ) -> Result<(), TooMany> {
     for Arm { when, at, takes, steps } in &choice.arms {
         let sendings = sendings(steps).unwrap_or_default();
-        let cases = if *takes == Takes::Copy { when.apart()? } else { when.list().to_vec() };
+        let cases = match when {
+            None => vec![Case::new()],
+            Some(when) if *takes == Takes::Copy => when.apart()?,
+            Some(when) => when.list().to_vec(),
+        };
         for case in cases {
             for (nth, sending) in sendings.iter().enumerate() {
                 let continues = *takes == Takes::Copy || nth + 1 < sendings.len();
@@ -142,11 +166,15 @@ fn apart<'p>(
 ) -> Result<(), TooMany> {
     let (mut left, mut otherwise) = (before.clone(), before.clone());
     for arm in &choice.arms {
-        all_apart(&arm.steps, &left.and(&arm.when)?, arm.at, source, branches)?;
+        let Some(when) = &arm.when else {
+            all_apart(&arm.steps, &Cases::always(), arm.at, source, branches)?;
+            continue;
+        };
+        all_apart(&arm.steps, &left.and(when)?, arm.at, source, branches)?;
         if arm.takes == Takes::Copy {
             continue;
         }
-        let others = arm.when.not()?;
+        let others = when.not()?;
         otherwise = otherwise.and(&others)?;
         if arm.takes == Takes::All {
             left = left.and(&others)?;
@@ -167,6 +195,9 @@ fn all_apart<'p>(
             Step::Send(sending) => {
                 let cases = when.apart()?.into_iter();
                 branches.extend(cases.map(|case| Branch::new(sending, source, case, at, None)));
+                if branches.len() > MOST_APART && !when.is_always() {
+                    return Err(TooMany(MOST_APART));
+                }
             }
             Step::Choose(choice) => apart(choice, when, source, branches)?,
         }
@@ -178,6 +209,7 @@ fn written(
     branches: &[Branch<'_>],
     graph: &Graph<'_>,
     keys: &HeaderKeys,
+    refused: Refused,
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     runs: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
@@ -191,8 +223,16 @@ fn written(
             receivers.push(receiver.name);
         }
     }
+    let mut left_out: Vec<&str> = Vec::new();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut nodes = Vec::new();
+    if refused == Refused::Kept {
+        for Misspelt { name, at, why } in &graph.misspelt {
+            let name = Entry::new("name", *at, Node::of_text(*name, *at));
+            let lacks = Entry::new("not_imported", *at, Node::of_text(why.clone(), *at));
+            nodes.push(Node::of_entries(vec![name, lacks], *at));
+        }
+    }
     for (position, branch) in branches.iter().enumerate() {
         let (pipeline, at) = (branch.sending.pipeline, branch.sending.pipeline.at);
         let mut seen: Vec<String> = Vec::new();
@@ -203,7 +243,16 @@ fn written(
                 seen.push(name);
             }
         }
-        if targets.is_empty() && branch.case.is_empty() {
+        let mut lacks = branch.sending.lacks.clone();
+        if targets.is_empty() && branch.case.is_empty() && lacks.is_none() {
+            if branch.sending.exporters.len() == pipeline.exporters.len()
+                && !left_out.contains(&pipeline.name)
+            {
+                let shown = if report.shows(at) { named(pipeline.name) } else { named("") };
+                let message = format!("the pipeline {shown} is left out: none of its exporters is available");
+                report.warn(at, message);
+                left_out.push(pipeline.name);
+            }
             continue;
         }
         if targets.is_empty() {
@@ -221,10 +270,16 @@ fn written(
             match matches(&branch.case, branch.at) {
                 Ok(node) => put("match", node),
                 Err(NotExpressible { message, help }) => {
-                    report.error(branch.at, message).help(help);
-                    continue;
+                    report.error(branch.at, &*message).help(help);
+                    lacks = Some(message);
                 }
             }
+        }
+        if let Some(lacks) = lacks {
+            if refused == Refused::LeftOut {
+                continue;
+            }
+            put("not_imported", Node::of_text(lacks, branch.at));
         }
         let of_source: Vec<&Mention<'_>> =
             branch.source.receivers.iter().filter(|one| is_receiver(one)).collect();
@@ -243,7 +298,9 @@ fn written(
         if let Some(key) = key {
             put("key", key);
         }
-        put("exporters", Node::of_items(targets, at));
+        if !targets.is_empty() {
+            put("exporters", Node::of_items(targets, at));
+        }
         let continues = branch.continues.unwrap_or_else(|| {
             branches[position + 1..].iter().any(|later| meet(branch.source, later.source))
         });
