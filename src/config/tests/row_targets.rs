@@ -14,6 +14,7 @@ exporters:
     headers: { Authorization: "Bearer {{ tenant.token }}" }
   otlp_grpc/us: { endpoint: "https://{{ tenant.id }}.example.com:4317", headers: { x-token: "{{ tenant.token }}" } }
   otlp_http/zones: { endpoint: "https://example.com/{{ key.zone }}" }
+  otlp_http/basic: { endpoint: "https://example.com", headers: { Authorization: "Basic {{ tenant.basic }}" } }
   otlp_http/traces: { traces_endpoint: "https://example.com/v1/traces" }
   debug:
 "#;
@@ -128,8 +129,22 @@ fn a_credential_of_a_row_that_its_header_has_no_place_for_is_named_and_not_shown
     assert_eq!(said("'Bearer s3cret'"), [refused(39)]);
     assert_eq!(said("[s3cret, 'Bearer s3cret-2']"), [refused(48)], "the second of two");
     assert!(said("s3cret").is_empty());
-    // What is not there is said as such, and a placeholder is not looked at.
-    assert!(said("\"${env:TOKEN}\"").iter().all(|line| !line.contains("likely to refuse")));
+    let route = "  - { tenants: '*', key: '{{ tenant.id }}', exporters: [otlp_http/basic] }\n";
+    let of_basic = |basic: &str| {
+        said_of_row(route, &format!("id: acme\nvalues: {{ basic: {basic} }}\n"), Secrets::Optional)
+    };
+    assert_eq!(
+        of_basic("glc_s3cret"),
+        [
+            "2:18 the upstream of the exporter `otlp_http/basic` is likely to refuse the value `basic` of tenant `acme`: it goes \
+             behind `Basic`, and is no Base64 of `USER:PASSWORD`"
+        ]
+    );
+    assert!(of_basic("MTIzNDpnbGNfeA==").is_empty());
+    assert!(
+        of_basic("\"${env:BASIC}\"").iter().all(|line| !line.contains("refuse")),
+        "a placeholder stands there"
+    );
 }
 
 #[test]
