@@ -119,25 +119,25 @@ pub(in crate::config) enum WrittenValue {
 pub(in crate::config) struct MatchProperties {
     /// `strict`: texts are equal, and values have the same type. `regexp`: regular expressions (RE2) are looked for in them.
     pub(in crate::config) match_type: Option<MatchType>,
-    /// For spans: of these one is the resource's `service.name`.
+    /// Names, of which one is the `service.name` of the span's resource. For spans alone.
     pub(in crate::config) services: Vec<String>,
-    /// For spans: of these one is the span's name.
+    /// Names, of which one is the span's. For spans alone.
     pub(in crate::config) span_names: Vec<String>,
-    /// For spans: of these one is the span's kind, such as `SPAN_KIND_SERVER`.
+    /// Kinds, of which one is the span's, such as `SPAN_KIND_SERVER`. For spans alone.
     pub(in crate::config) span_kinds: Vec<String>,
-    /// For log records: of these one is the body; a body that is no text is compared as JSON.
+    /// Texts, of which one is the log record's body; a body that is no text is compared as JSON. For log records alone.
     pub(in crate::config) log_bodies: Vec<String>,
-    /// For log records: of these one is the severity's text.
+    /// Texts, of which one is the log record's `severity_text`. For log records alone.
     pub(in crate::config) log_severity_texts: Vec<String>,
-    /// For log records: the least severity.
+    /// The least severity that the log record has. For log records alone.
     pub(in crate::config) log_severity_number: Option<SeverityRange>,
-    /// For data points: of these one is the metric's name.
+    /// Names, of which one is that of the data point's metric. For data points alone.
     pub(in crate::config) metric_names: Vec<String>,
-    /// For spans and log records: attributes that it has; all of them.
+    /// Attributes, of which the span or log record has all. For spans and log records alone.
     pub(in crate::config) attributes: Vec<AttributeMatch>,
-    /// For spans and log records: attributes that its resource has; all of them.
+    /// Attributes, of which the resource has all. For spans and log records alone.
     pub(in crate::config) resources: Vec<AttributeMatch>,
-    /// For spans and log records: its scope; all must hold.
+    /// Scopes, all of which the scope of the span or log record has to match. For spans and log records alone.
     pub(in crate::config) libraries: Vec<LibraryMatch>,
 }
 
@@ -155,7 +155,7 @@ pub(in crate::config) enum MatchType {
 pub(in crate::config) struct SeverityRange {
     /// As a number from 1, TRACE, to 24; 9 is INFO, 13 is WARN, 17 is ERROR.
     pub(in crate::config) min: i32,
-    /// Whether log records without a severity are meant, too.
+    /// Whether log records without a severity meet the condition, too.
     pub(in crate::config) match_undefined: bool,
 }
 

@@ -72,12 +72,12 @@ pub(in crate::config) enum TenantGlobs {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub(in crate::config) struct Conditions {
-    /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A glob or a list of
-    /// globs is a condition on a resource attribute called `record` instead.
+    /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A text or a list
+    /// here, in place of a map, asks for a resource attribute called `record`.
     pub(in crate::config) record: Option<RecordConditions>,
     /// Headers of the request, by gRPC its metadata, and what their values must be. Names are the same in any case of letters. A
-    /// header that occurs twice with different values has its data rejected; a dead letter that is sent again has none. A glob or a
-    /// list of globs is a condition on a resource attribute called `request` instead.
+    /// header that occurs twice with different values has its data rejected; a dead letter that is sent again has none. A text or a
+    /// list here, in place of a map, asks for a resource attribute called `request`.
     pub(in crate::config) request: Option<RequestConditions>,
     /// Those on resource attributes.
     #[serde(flatten)]
