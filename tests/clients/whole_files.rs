@@ -92,6 +92,10 @@ fn requests(file: &str) -> Vec<Request> {
             .prop_filter("there are records", move |request| otlp::count_request(signal, request) > 0);
         let body = drawn(&mut runner, message);
         let mut message = Decoded::of(signal, &body).comparable();
+        // The Collector's connector loses it where it divides metrics by their data points.
+        if file.contains("context: datapoint") {
+            message = message.without_metadata();
+        }
         message.each_resource(|attributes| draw_attributes(&mut runner, &OF_RESOURCES, attributes));
         let mut number = position as u64 * NUMBERS;
         message.each_record(|attributes, time| {
