@@ -118,6 +118,15 @@ impl Decoded {
         records
     }
 
+    /// The message without `metadata` of metrics.
+    pub(crate) fn without_metadata(mut self) -> Self {
+        if let Self::Metrics(request) = &mut self {
+            let scopes = request.resource_metrics.iter_mut().flat_map(|entry| &mut entry.scope_metrics);
+            scopes.flat_map(|scope| &mut scope.metrics).for_each(|metric| metric.metadata.clear());
+        }
+        self
+    }
+
     /// Shows the attributes of every resource.
     pub(crate) fn each_resource(&mut self, mut visit: impl FnMut(&mut Vec<KeyValue>)) {
         let mut show =
