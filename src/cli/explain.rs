@@ -344,7 +344,7 @@ impl Explanation {
             tenant: tenant.map(|tenant| &**tenant),
         };
         let names: Vec<String> = edits.iter().map(|edit| format!("`{}`", edit.name)).collect();
-        match route::edited(edits, &taken) {
+        match route::edited(edits, &taken, &mut |_| true) {
             Ok(edited) => {
                 let nothing = if edited.is_none() { ", which change nothing" } else { "" };
                 format!("\n    edited by {}{nothing}", names.join(", "))

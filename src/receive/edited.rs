@@ -20,9 +20,9 @@ pub(super) struct EditedCopies<'e> {
 
 /// Why there is no copy.
 pub(super) enum Uneditable {
-    /// A value that the edits need can't be had.
+    /// A value that the edits need can't be had, or even by itself the entry would take too much memory.
     Entry(EditError),
-    /// There is no memory for it.
+    /// There is no memory for it beside what else is there.
     Refused(Refused),
 }
 
@@ -52,9 +52,15 @@ impl<'e> EditedCopies<'e> {
             key: hit.key,
             tenant: self.tenant.map(|tenant| &**tenant),
         };
-        let copy = route::edited(edits, &taken).map(|copy| copy.map(Bytes::from));
-        if let Ok(Some(copy)) = &copy {
-            admission.reserve_copy(copy).map_err(Uneditable::Refused)?;
+        let (mut copy, asked) = admission.make_copy(|room| route::edited(edits, &taken, room));
+        let limit = admission.budget().limit();
+        match &copy {
+            // It is in a queue in the end while it is still here.
+            Ok(Some(made)) if 2 * made.len() as u64 > limit => copy = Err(EditError::NoRoom),
+            Err(EditError::NoRoom) if asked + taken.bytes.len() as u64 <= limit => {
+                return Err(Uneditable::Refused(admission.no_room_for(asked)));
+            }
+            _ => {}
         }
         self.last = Some((hit.route, copy.clone()));
         copy.map_err(Uneditable::Entry)

@@ -447,6 +447,11 @@ impl RouteTable {
         &self.routes[route].edits
     }
 
+    /// Whether a route changes something in its copies of entries of the signal.
+    pub fn edits_some(&self, signal: Signal) -> bool {
+        self.routes.iter().any(|route| route.signals[signal.index()] && !route.edits.is_empty())
+    }
+
     /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a
     /// route took it; `scratch` is overwritten. Where routes look at records, these agree: it has been partitioned.
     pub fn route<E: From<Unroutable>>(

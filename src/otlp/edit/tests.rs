@@ -143,6 +143,11 @@ impl EditTexts for Vec<String> {
     }
 }
 
+/// What an edit makes of an entry where there is room.
+fn applied(edit: &Edit, signal: Signal, entry: &[u8], texts: &[String]) -> Option<Vec<u8>> {
+    edit.apply(signal, entry, &texts.to_vec(), &mut EditMemory::new(&mut |_| true)).unwrap()
+}
+
 /// What an edit makes of a decoded entry.
 fn oracle(edit: &Edit, entry: &Decoded, texts: &[String]) -> Decoded {
     let mut entry = entry.clone();
@@ -489,7 +494,7 @@ proptest! {
     fn an_edit_does_to_bytes_what_it_does_to_decoded_messages(entries in any_entries(), edit in edit()) {
         for entry in &entries {
             let bytes = entry.encoded();
-            let edited = edit.apply(entry.signal(), &bytes, &texts());
+            let edited = applied(&edit, entry.signal(), &bytes, &texts());
             prop_assert_ne!(edited.as_ref(), Some(&bytes), "nothing is copied for nothing");
             let edited = edited.unwrap_or(bytes);
             prop_assert_eq!(Decoded::of(entry.signal(), &edited), oracle(&edit, entry, &texts()));
@@ -515,8 +520,8 @@ proptest! {
         for mut entry in entries {
             entry.resource_mut().get_or_insert_default();
             let (signal, bytes) = (entry.signal(), entry.encoded());
-            let removed = |bytes: &[u8]| delete.apply(signal, bytes, &Vec::new()).unwrap_or(bytes.to_vec());
-            let written = write.apply(signal, &bytes, &Vec::new()).unwrap_or(bytes.clone());
+            let removed = |bytes: &[u8]| applied(&delete, signal, bytes, &[]).unwrap_or(bytes.to_vec());
+            let written = applied(&write, signal, &bytes, &[]).unwrap_or(bytes.clone());
             prop_assert_eq!(removed(&written), removed(&bytes));
         }
     }
@@ -534,7 +539,7 @@ proptest! {
             }
             let Ok(split) = super::super::split(signal, &request) else { continue };
             for entry in split.entries {
-                let Some(edited) = edit.apply(signal, &entry.bytes, &texts()) else { continue };
+                let Some(edited) = applied(&edit, signal, &entry.bytes, &texts()) else { continue };
                 let mut request = Vec::new();
                 put_delimited(&mut request, 1, &edited);
                 let again = super::super::split(signal, &request).unwrap();
@@ -560,7 +565,7 @@ fn changed(attributes: &[KeyValue], actions: Vec<EditAction>) -> Vec<KeyValue> {
     };
     let of = EditedPart::Records { events: false, include: None, exclude: None };
     let bytes = entry.encode_to_vec();
-    let edited = Edit { actions, of }.apply(Signal::Logs, &bytes, &Vec::new()).unwrap_or(bytes);
+    let edited = applied(&Edit { actions, of }, Signal::Logs, &bytes, &[]).unwrap_or(bytes);
     let mut entry = ResourceLogs::decode(&*edited).unwrap();
     entry.scope_logs.remove(0).log_records.remove(0).attributes
 }
