@@ -10,7 +10,8 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice::otlp::{
-    self, Edit, EditAction, EditKeys, EditTexts, EditedPart, NewValue, Signal, ValueSource, WriteWhere,
+    self, Edit, EditAction, EditKeys, EditMemory, EditTexts, EditedPart, NewValue, Signal, ValueSource,
+    WriteWhere,
 };
 
 #[path = "samples/backwards.rs"]
@@ -52,8 +53,10 @@ fn walks(criterion: &mut Criterion) {
                 group.bench_function(name, |bencher| {
                     bencher.iter(|| {
                         for entry in &entries {
-                            let edited = edit.apply(signal, black_box(&entry.bytes), &NoTexts);
-                            black_box(edited.expect("samples have what is edited"));
+                            let mut room = |_| true;
+                            let mut memory = EditMemory::new(&mut room);
+                            let edited = edit.apply(signal, black_box(&entry.bytes), &NoTexts, &mut memory);
+                            black_box(edited.expect("there is room").expect("samples have what is edited"));
                         }
                     });
                 });

@@ -27,6 +27,16 @@ pub fn partition(input: &[u8]) {
     }
 }
 
+/// Edits of the attributes `a`, `b` and `c`, against what decoded messages say. The first byte chooses the signal; then come
+/// actions, as [`cuts`] has lengths.
+pub fn edit(input: &[u8]) {
+    if let Some((signal, input)) = signal(input)
+        && let Some((actions, request)) = cuts(input)
+    {
+        oracle::check_edit(signal, actions, request);
+    }
+}
+
 /// The reader of OTLP/JSON: what it takes is valid, and is written and read as the same again. The first byte chooses
 /// the signal.
 pub fn json(input: &[u8]) {
@@ -109,6 +119,11 @@ mod tests {
     #[test]
     fn partition_holds_on_its_seeds() {
         replay("partition", partition);
+    }
+
+    #[test]
+    fn edit_holds_on_its_seeds() {
+        replay("edit", edit);
     }
 
     #[test]

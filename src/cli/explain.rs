@@ -366,7 +366,8 @@ impl Explanation {
             tenant: tenant.map(|tenant| &**tenant),
         };
         let names: Vec<String> = edits.iter().map(|edit| format!("`{}`", edit.name)).collect();
-        let nothing = if route::edited(edits, &taken)?.is_none() { ", which change nothing" } else { "" };
+        let edited = route::edited(edits, &taken, &mut |_| true)?;
+        let nothing = if edited.is_none() { ", which change nothing" } else { "" };
         Ok(format!("\n    edited by {}{nothing}", names.join(", ")))
     }
 }

@@ -2,8 +2,10 @@
 //! walk for the rules that prost doesn't have. Shares no code and no table with the validator; the tests and the
 //! fuzz targets compare the two.
 
+mod edits;
 mod records;
 
+pub use edits::check_edit;
 pub use records::check_partition;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -25,9 +27,7 @@ pub fn check(signal: Signal, bytes: &[u8]) {
         return;
     };
     for entry in &split.entries {
-        let mut request = Vec::new();
-        super::put_frame(&mut request, entry.bytes.len());
-        request.extend_from_slice(&entry.bytes);
+        let request = framed(&entry.bytes);
         assert_eq!(request.len(), super::frame_len(entry.bytes.len()));
         assert_eq!(records(signal, &request), Some(entry.records), "what is admitted is valid");
     }
@@ -67,6 +67,14 @@ pub fn check_json(signal: Signal, json: &[u8]) {
     let again = read_request(signal, &written, &mut |_| true).expect("what is written is read");
     assert!(again.omitted.cuts.is_empty(), "what is written is right: {:?}", again.omitted.cuts);
     assert_eq!(records(signal, &again.bytes), read);
+}
+
+/// An entry as a request.
+fn framed(entry: &[u8]) -> Vec<u8> {
+    let mut request = Vec::new();
+    super::put_frame(&mut request, entry.len());
+    request.extend_from_slice(entry);
+    request
 }
 
 /// The records of a valid request; `None` if it is not valid.

@@ -71,6 +71,21 @@ impl<'a> ReadValue<'a> {
         }
     }
 
+    /// The most bytes that the value takes as text, what is needed to write it and one copy of it included.
+    pub(super) fn memory_as_text(&self) -> usize {
+        /// For each byte of a list or map. Control characters become six, which a text that is being enlarged has room for thrice
+        /// and the copy once; and a key of three bytes, or as few for each of many, takes eighty in the tree of keys.
+        const OF_JSON: usize = 56;
+        /// Of a number.
+        const OF_NUMBER: usize = 64;
+        match self {
+            Self::Empty | Self::Text(_) | Self::Bool(_) => 0,
+            Self::Int(_) | Self::Double(_) => OF_NUMBER,
+            Self::Bytes(bytes) => OF_NUMBER + 4 * bytes.len(),
+            Self::List(bytes) | Self::Map(bytes) => OF_NUMBER + OF_JSON.saturating_mul(bytes.len()),
+        }
+    }
+
     fn put_json(&self, out: &mut String) -> Option<()> {
         match *self {
             // As in Go, no bytes are nothing.
@@ -89,8 +104,9 @@ impl<'a> ReadValue<'a> {
             }
             Self::Map(bytes) => {
                 // In the order of the keys, of which the last counts.
-                let pairs: BTreeMap<&str, Self> =
-                    items(bytes).map(|pair| (text(key(pair)), Self::of_pair(pair))).collect();
+                let mut pairs: BTreeMap<&str, Self> = BTreeMap::new();
+                // Unlike a map that is collected, one that is extended has each key once at any time.
+                pairs.extend(items(bytes).map(|pair| (text(key(pair)), Self::of_pair(pair))));
                 out.push('{');
                 for (nth, (key, value)) in pairs.into_iter().enumerate() {
                     out.push_str(if nth == 0 { "" } else { "," });

@@ -37,6 +37,10 @@ const ENTRY_OVERHEAD: usize = 192;
 /// Requests of up to this many entries take so little on their way that nobody counts it.
 const ORDINARY_ENTRIES: usize = 64;
 
+/// The most bytes of a body of which a worker edits entries. In few bytes an attribute can be there many times, and get the value of
+/// another each time: of so many, three megabytes come of it at most, where that other takes half of them and each of these five.
+const MOST_EDITED_BY_A_WORKER: usize = 8 * 1024;
+
 /// Said to a sender whose request was on its way while routes came to look at other headers.
 const RELOADED: &str = "the configuration has just changed; send it again";
 
@@ -355,11 +359,13 @@ impl Intake {
         Self::refused(counters, signal, caller, &parts, &Refused::TooLarge).into()
     }
 
-    /// Whether it takes more than a few milliseconds to split a request and to copy it into queues.
+    /// Whether it takes more than a few milliseconds to split and edit a request and to copy it into queues.
     pub(super) fn takes_long(&self, signal: Signal, body: &[u8]) -> bool {
+        let snapshot = self.snapshot.load();
         body.len() > MOST_OF_A_WORKER
             || otlp::count_entries(body) * ENTRY_OVERHEAD > MOST_OF_A_WORKER
-            || (self.snapshot.load().routes.looks_at_records(signal)
+            || (body.len() > MOST_EDITED_BY_A_WORKER && snapshot.routes.edits_some(signal))
+            || (snapshot.routes.looks_at_records(signal)
                 && otlp::most_partitioned(signal, body) > MOST_OF_A_WORKER)
     }
 
@@ -459,7 +465,7 @@ fn place<'a>(
     SCRATCH.with_borrow_mut(|scratch| {
         let mut streams = 0;
         let mut unfit = None;
-        let mut edited = EditedCopies::of(signal, entry, from.tenant);
+        let mut edited = EditedCopies::of(signal, entry, from.tenant, of_row.as_ref().map(SmallVec::len));
         snapshot.routes.route(
             signal,
             entry,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, Values};
-use crate::otlp::{self, Edit, EditTexts, Found, Signal, Value};
+use crate::otlp::{self, Edit, EditMemory, EditTexts, Found, NoRoom, Room, Signal, Value};
 use crate::tenants::Tenant;
 
 /// What one processor changes.
@@ -44,6 +44,15 @@ pub enum EditError {
     /// A template reads an attribute of which it can't be told what it is.
     #[error("the resource attribute `{0}` occurs twice with different values")]
     Conflicting(String),
+    /// There is no memory for the changed entry.
+    #[error("edited, it would take more than `limits.memory`")]
+    NoRoom,
+}
+
+impl From<NoRoom> for EditError {
+    fn from(NoRoom: NoRoom) -> Self {
+        Self::NoRoom
+    }
 }
 
 /// Without what is written and looked for, which may be secret.
@@ -69,17 +78,29 @@ struct EntryValues<'e> {
     attributes: Vec<(&'e str, String)>,
 }
 
-/// The entry as the edits leave it, each done to what the one before it has left; `None` if all of it stays as it is.
-pub fn edited(edits: &[Arc<RouteEdit>], entry: &TakenEntry<'_>) -> Result<Option<Vec<u8>>, EditError> {
+/// The entry as the edits leave it, each done to what the one before it has left; `None` if all of it stays as it is. Memory is asked
+/// for before it is taken.
+pub fn edited(
+    edits: &[Arc<RouteEdit>],
+    entry: &TakenEntry<'_>,
+    room: &mut Room<'_>,
+) -> Result<Option<Vec<u8>>, EditError> {
+    let mut room = |bytes| room(bytes);
+    let mut memory = EditMemory::new(&mut room);
     let mut copy: Option<Vec<u8>> = None;
     for RouteEdit { edit, templates, .. } in edits.iter().map(|edit| &**edit) {
         let texts = TemplateTexts::new(templates, entry);
+        memory.take(texts.memory())?;
         let bytes = copy.as_deref().unwrap_or(entry.bytes);
-        let changed = edit.apply(entry.signal, bytes, &texts);
+        let changed = edit.apply(entry.signal, bytes, &texts, &mut memory)?;
+        memory.give_back(texts.memory());
         if let Some(error) = texts.into_error() {
             return Err(error);
         }
-        copy = changed.or(copy);
+        if let Some(changed) = changed {
+            let before = copy.replace(changed);
+            memory.give_back(before.map_or(0, |before| before.capacity()));
+        }
     }
     Ok(copy)
 }
@@ -87,6 +108,14 @@ pub fn edited(edits: &[Arc<RouteEdit>], entry: &TakenEntry<'_>) -> Result<Option
 impl<'e> TemplateTexts<'e> {
     fn new(templates: &'e [Template], entry: &'e TakenEntry<'e>) -> Self {
         Self { templates, entry, made: vec![OnceCell::new(); templates.len()] }
+    }
+
+    /// The most bytes that the texts take with what of the resource they are made of.
+    fn memory(&self) -> usize {
+        /// A value is copied once, and a filter may make three bytes of one.
+        const OF_VALUE: usize = 4;
+        let values = self.templates.iter().flat_map(Template::attributes).count();
+        OF_VALUE.saturating_mul(values).saturating_mul(self.entry.resource.len())
     }
 
     /// Why a text that was needed can't be had.

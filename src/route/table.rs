@@ -457,9 +457,19 @@ impl RouteTable {
             }
     }
 
+    /// How many exporters the route at a position has.
+    pub fn exporters(&self, route: usize) -> usize {
+        self.routes[route].exporters.len()
+    }
+
     /// What the route at a position changes in its copies of entries.
     pub fn edits(&self, route: usize) -> &[Arc<RouteEdit>] {
         &self.routes[route].edits
+    }
+
+    /// Whether a route changes something in its copies of entries of the signal.
+    pub fn edits_some(&self, signal: Signal) -> bool {
+        self.routes.iter().any(|route| route.signals[signal.index()] && !route.edits.is_empty())
     }
 
     /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a

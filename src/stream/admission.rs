@@ -15,7 +15,7 @@ use super::share::OwnShares;
 use super::writing::{self, Writing, WrittenGroup};
 use super::{Budget, Reservation, StreamName, WhenFull};
 use crate::journal::Journal;
-use crate::otlp::{self, Signal};
+use crate::otlp::{self, Room, Signal};
 use crate::route::RoutingKey;
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
@@ -124,15 +124,28 @@ impl<'a> Admission<'a> {
         self.put(index, entry, || entry.into(), records, at)
     }
 
-    /// Reserves memory for an edited copy of an entry, which [`Admission::place_copy`] then takes for any number of streams.
-    pub fn reserve_copy(&mut self, copy: &Bytes) -> Result<(), Refused> {
+    /// Reserves what `make` asks for while it makes an edited copy of an entry, which [`Admission::place_copy`] then takes for any
+    /// number of streams, and returns the copy with the bytes that were asked for. Only what the copy itself takes stays reserved.
+    pub fn make_copy<E>(
+        &mut self,
+        make: impl FnOnce(&mut Room<'_>) -> Result<Option<Vec<u8>>, E>,
+    ) -> (Result<Option<Bytes>, E>, u64) {
+        let (before, mut asked) = (self.reservation.bytes(), 0);
+        let made = make(&mut |bytes: usize| {
+            asked += bytes as u64;
+            self.reservation.grow(bytes as u64)
+        });
         // It is there beside the body until it is copied into the queues.
-        let bytes = copy.len() as u64;
-        if self.reservation.bytes() + bytes > self.reservation.budget().limit() {
-            return Err(Refused::TooLarge);
-        }
+        let bytes = made.as_ref().map_or(0, |copy| copy.as_ref().map_or(0, |copy| copy.len() as u64));
+        drop(self.reservation.split_off(self.reservation.bytes() - before - bytes));
         self.overhead += bytes;
-        if self.reservation.grow(bytes) { Ok(()) } else { Err(Refused::Full(Full::Memory)) }
+        (made.map(|copy| copy.map(Bytes::from)), asked)
+    }
+
+    /// Why so many bytes more can't be reserved: not now, or never.
+    pub fn no_room_for(&self, bytes: u64) -> Refused {
+        let never = self.reservation.bytes().saturating_add(bytes) > self.reservation.budget().limit();
+        if never { Refused::TooLarge } else { Refused::Full(Full::Memory) }
     }
 
     /// As [`Admission::place`], for a copy of the entry.

@@ -9,6 +9,7 @@ mod answers;
 mod attacker;
 mod decompression;
 mod descriptors;
+mod edits;
 mod floods;
 mod heads;
 mod meter;

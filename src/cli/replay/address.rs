@@ -152,7 +152,7 @@ impl Replay {
                     key: hit.key,
                     tenant,
                 };
-                match route::edited(self.routes.routes.edits(hit.route), &taken) {
+                match route::edited(self.routes.routes.edits(hit.route), &taken, &mut |_| true) {
                     Ok(edited) => streams.push(AddressedStream { exporter, stream, edited }),
                     Err(error) => {
                         let name = self.routes.routes.name(hit.route);

@@ -94,6 +94,11 @@ impl EditKeys {
 }
 
 impl ConvertedType {
+    /// The most bytes that [`ConvertedType::convert`] takes for this value.
+    pub(super) fn memory(self, value: &ReadValue<'_>) -> usize {
+        if self == Self::Text { value.memory_as_text() } else { 0 }
+    }
+
     /// The value in this type, if it is another one and can be had.
     pub(super) fn convert(self, value: &ReadValue<'_>) -> Option<NewValue> {
         match (self, *value) {
@@ -124,8 +129,13 @@ impl NewValue {
     /// A text.
     pub fn text(text: &str) -> Self {
         let mut encoded = Vec::with_capacity(text.len() + 6);
-        put_delimited(&mut encoded, 1, text.as_bytes());
+        Self::put_text(text, &mut encoded);
         Self(encoded)
+    }
+
+    /// Appends a text as it is encoded.
+    pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
+        put_delimited(out, 1, text.as_bytes());
     }
 
     /// A boolean.

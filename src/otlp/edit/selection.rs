@@ -91,6 +91,17 @@ pub struct LibraryTest {
 }
 
 impl Selection {
+    /// The most bytes that [`Selection::takes_resource`] takes.
+    pub(super) fn memory_for_resource(&self, attributes: &AttributeSet<'_>) -> usize {
+        let service = self.services.as_ref().and_then(|_| attributes.get(b"service.name"));
+        service.map_or(0, |value| value.memory_as_text())
+    }
+
+    /// The most bytes that [`Selection::takes_log_record`] takes.
+    pub(super) fn memory_for_log_record(&self, bytes: &[u8]) -> usize {
+        if self.log_bodies.is_some() { body(bytes).memory_as_text() } else { 0 }
+    }
+
     /// Whether a resource with these attributes may have records that are meant.
     pub(super) fn takes_resource(&self, attributes: &AttributeSet<'_>) -> bool {
         self.services.as_ref().is_none_or(|services| {
@@ -128,16 +139,19 @@ impl Selection {
 
     /// Whether a log record with these attributes is meant.
     pub(super) fn takes_log_record(&self, bytes: &[u8], attributes: &AttributeSet<'_>) -> bool {
-        self.log_bodies.as_ref().is_none_or(|bodies| {
-            let body = last(bytes, 5).and_then(|body| body.delimited()).unwrap_or_default();
-            bodies.matches(&ReadValue::of(body).text())
-        }) && self.log_severity_texts.as_ref().is_none_or(|texts| texts.matches(text_of(bytes, 3)))
+        self.log_bodies.as_ref().is_none_or(|bodies| bodies.matches(&body(bytes).text()))
+            && self.log_severity_texts.as_ref().is_none_or(|texts| texts.matches(text_of(bytes, 3)))
             && self.log_severity_number.is_none_or(|least| match number_of(bytes, 2) as i32 {
                 0 => least.match_undefined,
                 number => number >= least.min,
             })
             && all_hold(&self.attributes, attributes)
     }
+}
+
+/// The body of a log record.
+fn body(bytes: &[u8]) -> ReadValue<'_> {
+    ReadValue::of(last(bytes, 5).and_then(|body| body.delimited()).unwrap_or_default())
 }
 
 fn all_hold(tests: &[AttributeTest], attributes: &AttributeSet<'_>) -> bool {

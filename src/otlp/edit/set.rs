@@ -5,12 +5,16 @@
 
 use std::ops::Range;
 
+use regex::Regex;
+
+use super::super::partition::NoRoom;
 use super::super::plain;
 use super::super::read_value::{ReadValue, VALUE, key};
 use super::super::wire::{Field, Fields, put_delimited, put_varint, varint_len};
-use super::EditTexts;
 use super::action::{EditAction, NewValue, ValueSource, WriteWhere};
+use super::memory::EditMemory;
 use super::splices::Splices;
+use super::{EditTexts, FRAME};
 
 /// The field of a `KeyValue` that is its key.
 const KEY: u32 = 1;
@@ -48,13 +52,25 @@ impl<'a> AttributeSet<'a> {
     }
 
     /// Adds the attribute that a field is.
-    pub(super) fn add(&mut self, field: &Field<'a>, pair: &'a [u8]) {
+    pub(super) fn add(
+        &mut self,
+        field: &Field<'a>,
+        pair: &'a [u8],
+        memory: &mut EditMemory<'_>,
+    ) -> Result<(), NoRoom> {
         let key = plain::attribute(pair).map_or_else(|| key(pair), |(key, _)| key);
+        memory.reserve(&mut self.held, 1)?;
         self.held.push(Held { key, raw: field.raw, pair, state: State::Untouched });
+        Ok(())
     }
 
     /// Does what actions say, one after the other.
-    pub(super) fn change(&mut self, actions: &'a [EditAction], texts: &dyn EditTexts) {
+    pub(super) fn change(
+        &mut self,
+        actions: &'a [EditAction],
+        texts: &dyn EditTexts,
+        memory: &mut EditMemory<'_>,
+    ) -> Result<(), NoRoom> {
         for action in actions {
             match action {
                 EditAction::Write { key, place, source, default } => {
@@ -62,9 +78,11 @@ impl<'a> AttributeSet<'a> {
                     if !self.is_written(key.as_bytes(), *place) {
                         continue;
                     }
-                    let source = source.iter().chain(default).find_map(|source| self.encoded(source, texts));
-                    if let Some(value) = source {
-                        self.write(key.as_bytes(), value);
+                    for source in source.iter().chain(default) {
+                        if let Some(value) = self.encoded(source, texts, memory)? {
+                            self.write(key.as_bytes(), value, memory)?;
+                            break;
+                        }
                     }
                 }
                 EditAction::Delete(keys) => {
@@ -72,52 +90,67 @@ impl<'a> AttributeSet<'a> {
                     named.for_each(|held| held.state = State::Removed);
                 }
                 EditAction::Hash(keys) => {
-                    self.remake(|key| keys.matches(key), |value| Some(NewValue::hash_of(&value)));
+                    let hash = |value: &ReadValue<'_>| Some(NewValue::hash_of(value));
+                    self.remake(|key| keys.matches(key), |_| 0, hash, memory)?;
                 }
                 EditAction::Convert { key, to } => {
-                    self.remake(|named| named == key.as_bytes(), |value| to.convert(&value));
+                    let is_named = |named: &[u8]| named == key.as_bytes();
+                    self.remake(is_named, |value| to.memory(value), |value| to.convert(value), memory)?;
                 }
-                EditAction::Extract { key, pattern } => {
-                    let Some(ReadValue::Text(text)) = self.first(key.as_bytes()).map(|at| self.value(at))
-                    else {
-                        continue;
-                    };
-                    let Some(found) = pattern.captures(text) else { continue };
-                    // A group that takes no part is an empty text.
-                    let groups = pattern.capture_names().zip(found.iter()).skip(1);
-                    let groups: Vec<_> = groups
-                        .filter_map(|(name, group)| {
-                            let text = group.map_or("", |group| group.as_str());
-                            Some((name?, NewValue::text(text)))
-                        })
-                        .collect();
-                    for (name, value) in groups {
-                        let value = self.put(value.encoded());
-                        self.write(name.as_bytes(), value);
-                    }
-                }
+                EditAction::Extract { key, pattern } => self.extract(key.as_bytes(), pattern, memory)?,
             }
         }
+        Ok(())
+    }
+
+    /// Writes what the groups of a pattern find in the text that an attribute is into attributes of their names.
+    fn extract(&mut self, key: &[u8], pattern: &'a Regex, memory: &mut EditMemory<'_>) -> Result<(), NoRoom> {
+        let Some(ReadValue::Text(text)) = self.first(key).map(|at| self.value(at)) else { return Ok(()) };
+        let Some(found) = pattern.captures(text) else { return Ok(()) };
+        // A group that takes no part is an empty text.
+        let groups = pattern.capture_names().zip(found.iter()).skip(1).filter_map(|(name, group)| {
+            let text = group.map_or("", |group| group.as_str());
+            Some((name?, text))
+        });
+        let copied = groups.clone().map(|(_, text)| text.len() + FRAME).sum();
+        memory.take(copied)?;
+        let groups: Vec<_> = groups.map(|(name, text)| (name, NewValue::text(text))).collect();
+        for (name, value) in groups {
+            let value = self.put(value.encoded(), memory)?;
+            self.write(name.as_bytes(), value, memory)?;
+        }
+        memory.give_back(copied);
+        Ok(())
     }
 
     /// The value of a source, as it then stands in `made`, if there is one.
-    fn encoded(&mut self, source: &ValueSource, texts: &dyn EditTexts) -> Option<Range<usize>> {
+    fn encoded(
+        &mut self,
+        source: &ValueSource,
+        texts: &dyn EditTexts,
+        memory: &mut EditMemory<'_>,
+    ) -> Result<Option<Range<usize>>, NoRoom> {
+        let from = self.made.len();
         match source {
-            ValueSource::Value(value) => Some(self.put(value.encoded())),
-            ValueSource::Text(at) => Some(self.put(NewValue::text(texts.text(*at)?).encoded())),
+            ValueSource::Value(value) => return self.put(value.encoded(), memory).map(Some),
+            ValueSource::Text(at) => {
+                let Some(text) = texts.text(*at) else { return Ok(None) };
+                memory.reserve(&mut self.made, text.len() + FRAME)?;
+                NewValue::put_text(text, &mut self.made);
+            }
             ValueSource::Attribute(key) => {
-                let at = self.first(key.as_bytes())?;
+                let Some(at) = self.first(key.as_bytes()) else { return Ok(None) };
                 if let State::Made(range) = &self.held[at].state {
-                    return Some(range.clone());
+                    return Ok(Some(range.clone()));
                 }
-                let from = self.made.len();
                 // Several values merge, as those of any message do.
                 for value in values(self.held[at].pair) {
+                    memory.reserve(&mut self.made, value.len())?;
                     self.made.extend_from_slice(value);
                 }
-                Some(from..self.made.len())
             }
         }
+        Ok(Some(from..self.made.len()))
     }
 
     /// Whether a value for this attribute is written in this case.
@@ -130,34 +163,54 @@ impl<'a> AttributeSet<'a> {
     }
 
     /// Gives an attribute the value that stands there in `made`; one that is not there is added.
-    fn write(&mut self, key: &'a [u8], value: Range<usize>) {
+    fn write(
+        &mut self,
+        key: &'a [u8],
+        value: Range<usize>,
+        memory: &mut EditMemory<'_>,
+    ) -> Result<(), NoRoom> {
         let mut is_there = false;
         for held in self.held.iter_mut().filter(|held| held.is_there() && held.key == key) {
             held.state = State::Made(value.clone());
             is_there = true;
         }
         if !is_there {
+            memory.reserve(&mut self.held, 1)?;
             self.held.push(Held { key, raw: &[], pair: &[], state: State::Made(value) });
         }
+        Ok(())
     }
 
-    /// Gives each attribute that is named the value that `make` makes of its own, if it makes one.
-    fn remake(&mut self, is_named: impl Fn(&[u8]) -> bool, make: impl Fn(ReadValue<'_>) -> Option<NewValue>) {
+    /// Gives each attribute that is named the value that `make` makes of its own, if it makes one, for which it takes as many bytes
+    /// as `memory_for` says.
+    fn remake(
+        &mut self,
+        is_named: impl Fn(&[u8]) -> bool,
+        memory_for: impl Fn(&ReadValue<'_>) -> usize,
+        make: impl Fn(&ReadValue<'_>) -> Option<NewValue>,
+        memory: &mut EditMemory<'_>,
+    ) -> Result<(), NoRoom> {
         for at in 0..self.held.len() {
             let held = &self.held[at];
-            if held.is_there()
-                && is_named(held.key)
-                && let Some(value) = make(self.value(at))
-            {
-                self.held[at].state = State::Made(self.put(value.encoded()));
+            if !held.is_there() || !is_named(held.key) {
+                continue;
             }
+            let value = self.value(at);
+            let making = memory_for(&value);
+            memory.take(making)?;
+            if let Some(value) = make(&value) {
+                self.held[at].state = State::Made(self.put(value.encoded(), memory)?);
+            }
+            memory.give_back(making);
         }
+        Ok(())
     }
 
-    fn put(&mut self, encoded: &[u8]) -> Range<usize> {
+    fn put(&mut self, encoded: &[u8], memory: &mut EditMemory<'_>) -> Result<Range<usize>, NoRoom> {
         let from = self.made.len();
+        memory.reserve(&mut self.made, encoded.len())?;
         self.made.extend_from_slice(encoded);
-        from..self.made.len()
+        Ok(from..self.made.len())
     }
 
     /// The position of the first attribute of this name that is there.
@@ -180,32 +233,52 @@ impl<'a> AttributeSet<'a> {
 
     /// Replaces what has changed in the message that the attributes are of, under their `number`. What was added stands behind
     /// the others; where there are none, at the end of the `message`.
-    pub(super) fn splice(&self, number: u32, message: &'a [u8], splices: &mut Splices<'a>) {
+    pub(super) fn splice(
+        &self,
+        number: u32,
+        message: &'a [u8],
+        splices: &mut Splices<'a>,
+        memory: &mut EditMemory<'_>,
+    ) -> Result<(), NoRoom> {
         let mut end = &message[message.len()..];
         for held in self.held.iter().filter(|held| !held.raw.is_empty()) {
             end = &held.raw[held.raw.len()..];
             match &held.state {
                 State::Untouched => {}
                 State::Made(value) => {
-                    splices
-                        .replace(held.raw, |out| put_pair(out, number, held.pair, &self.made[value.clone()]));
+                    let value = &self.made[value.clone()];
+                    let most = held.pair.len() + value.len() + 2 * FRAME;
+                    let write = |out: &mut Vec<u8>| put_pair(out, number, held.pair, value);
+                    splices.replace(held.raw, most, memory, write)?;
                 }
-                State::Removed => splices.replace(held.raw, |_| {}),
+                State::Removed => splices.replace(held.raw, 0, memory, |_| {})?,
             }
         }
-        splices.replace(end, |out| self.put_added(number, out));
+        splices.replace(end, self.added_len(), memory, |out| self.put_added(number, out))
+    }
+
+    /// The most bytes that [`AttributeSet::put_added`] writes; 0 if nothing was added.
+    pub(super) fn added_len(&self) -> usize {
+        self.added().map(|(key, value)| key.len() + value.len() + 3 * FRAME).sum()
     }
 
     /// Writes what was added.
     pub(super) fn put_added(&self, number: u32, out: &mut Vec<u8>) {
-        for held in self.held.iter().filter(|held| held.raw.is_empty()) {
-            if let State::Made(value) = &held.state {
-                let mut pair = Vec::with_capacity(held.key.len() + value.len() + 12);
-                put_delimited(&mut pair, KEY, held.key);
-                put_delimited(&mut pair, VALUE, &self.made[value.clone()]);
-                put_delimited(out, number, &pair);
-            }
+        for (key, value) in self.added() {
+            let frame = |len: usize| 1 + varint_len(len) + len;
+            put_varint(out, u64::from(number) << 3 | 2);
+            put_varint(out, (frame(key.len()) + frame(value.len())) as u64);
+            put_delimited(out, KEY, key);
+            put_delimited(out, VALUE, value);
         }
+    }
+
+    /// The keys and encoded values of what was added.
+    fn added(&self) -> impl Iterator<Item = (&'a [u8], &[u8])> {
+        self.held.iter().filter(|held| held.raw.is_empty()).filter_map(|held| match &held.state {
+            State::Made(value) => Some((held.key, &self.made[value.clone()])),
+            _ => None,
+        })
     }
 }
 

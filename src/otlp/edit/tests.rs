@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
+};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
@@ -141,6 +143,11 @@ impl EditTexts for Vec<String> {
     fn text(&self, at: usize) -> Option<&str> {
         self.get(at).map(String::as_str)
     }
+}
+
+/// What an edit makes of an entry where there is room.
+fn applied(edit: &Edit, signal: Signal, entry: &[u8], texts: &[String]) -> Option<Vec<u8>> {
+    edit.apply(signal, entry, &texts.to_vec(), &mut EditMemory::new(&mut |_| true)).unwrap()
 }
 
 /// What an edit makes of a decoded entry.
@@ -489,7 +496,7 @@ proptest! {
     fn an_edit_does_to_bytes_what_it_does_to_decoded_messages(entries in any_entries(), edit in edit()) {
         for entry in &entries {
             let bytes = entry.encoded();
-            let edited = edit.apply(entry.signal(), &bytes, &texts());
+            let edited = applied(&edit, entry.signal(), &bytes, &texts());
             prop_assert_ne!(edited.as_ref(), Some(&bytes), "nothing is copied for nothing");
             let edited = edited.unwrap_or(bytes);
             prop_assert_eq!(Decoded::of(entry.signal(), &edited), oracle(&edit, entry, &texts()));
@@ -515,8 +522,8 @@ proptest! {
         for mut entry in entries {
             entry.resource_mut().get_or_insert_default();
             let (signal, bytes) = (entry.signal(), entry.encoded());
-            let removed = |bytes: &[u8]| delete.apply(signal, bytes, &Vec::new()).unwrap_or(bytes.to_vec());
-            let written = write.apply(signal, &bytes, &Vec::new()).unwrap_or(bytes.clone());
+            let removed = |bytes: &[u8]| applied(&delete, signal, bytes, &[]).unwrap_or(bytes.to_vec());
+            let written = applied(&write, signal, &bytes, &[]).unwrap_or(bytes.clone());
             prop_assert_eq!(removed(&written), removed(&bytes));
         }
     }
@@ -534,7 +541,7 @@ proptest! {
             }
             let Ok(split) = super::super::split(signal, &request) else { continue };
             for entry in split.entries {
-                let Some(edited) = edit.apply(signal, &entry.bytes, &texts()) else { continue };
+                let Some(edited) = applied(&edit, signal, &entry.bytes, &texts()) else { continue };
                 let mut request = Vec::new();
                 put_delimited(&mut request, 1, &edited);
                 let again = super::super::split(signal, &request).unwrap();
@@ -560,7 +567,7 @@ fn changed(attributes: &[KeyValue], actions: Vec<EditAction>) -> Vec<KeyValue> {
     };
     let of = EditedPart::Records { events: false, include: None, exclude: None };
     let bytes = entry.encode_to_vec();
-    let edited = Edit { actions, of }.apply(Signal::Logs, &bytes, &Vec::new()).unwrap_or(bytes);
+    let edited = applied(&Edit { actions, of }, Signal::Logs, &bytes, &[]).unwrap_or(bytes);
     let mut entry = ResourceLogs::decode(&*edited).unwrap();
     entry.scope_logs.remove(0).log_records.remove(0).attributes
 }
@@ -633,4 +640,163 @@ fn texts_are_numbers_where_the_collector_reads_them_as_such() {
         assert_eq!(converted(value, ConvertedType::Double), expected, "{value}");
     }
     assert!(matches!(converted("nan", ConvertedType::Double), Any::DoubleValue(number) if number.is_nan()));
+}
+
+/// An entry with a log record for each of these lists of attributes.
+fn log_records(of_records: &[Vec<KeyValue>]) -> ResourceLogs {
+    let record =
+        |attributes: &Vec<KeyValue>| LogRecord { attributes: attributes.clone(), ..LogRecord::default() };
+    let log_records = of_records.iter().map(record).collect();
+    ResourceLogs {
+        scope_logs: vec![ScopeLogs { log_records, ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    }
+}
+
+/// An edit of records that writes a value.
+fn write(key: &str, place: WriteWhere, source: ValueSource) -> Edit {
+    let write = EditAction::Write { key: key.to_owned(), place, source: Some(source), default: None };
+    let of = EditedPart::Records { events: false, include: None, exclude: None };
+    Edit { actions: vec![write], of }
+}
+
+/// What becomes of an entry of logs after edits one after the other, and the bytes that were asked for; there is room for `most`.
+fn edited_within(most: usize, edits: &[&Edit], entry: &[u8]) -> (Result<Option<Vec<u8>>, NoRoom>, usize) {
+    let mut asked = 0;
+    let mut room = |bytes: usize| {
+        asked += bytes;
+        asked <= most
+    };
+    let mut memory = EditMemory::new(&mut room);
+    let mut copy: Option<Vec<u8>> = None;
+    for edit in edits {
+        let bytes = copy.as_deref().unwrap_or(entry);
+        match edit.apply(Signal::Logs, bytes, &texts(), &mut memory) {
+            Ok(Some(changed)) => {
+                let before = copy.replace(changed);
+                memory.give_back(before.map_or(0, |before| before.capacity()));
+            }
+            Ok(None) => {}
+            Err(no_room) => return (Err(no_room), asked),
+        }
+    }
+    (Ok(copy), asked)
+}
+
+#[test]
+fn a_value_that_would_be_written_too_often_is_refused_before_it_is_copied() {
+    let mut attributes = vec![pair("a", text("")); 20_000];
+    attributes.push(pair("b", text(&"b".repeat(60_000))));
+    let entry = log_records(&[attributes]).encode_to_vec();
+    let update = write("a", WriteWhere::Present, ValueSource::Attribute("b".to_owned()));
+    const MOST: usize = 128 << 20;
+    let (edited, asked) = edited_within(MOST, &[&update], &entry);
+    assert_eq!(edited, Err(NoRoom));
+    assert!(asked > MOST && asked < MOST + (1 << 20), "{asked}");
+}
+
+#[test]
+fn attributes_are_counted_where_they_are_more_than_their_bytes() {
+    const TIMES: usize = 100_000;
+    let entry = log_records(&[vec![KeyValue::default(); TIMES]]).encode_to_vec();
+    let upsert = write("a", WriteWhere::Anywhere, ValueSource::Value(NewValue::bool(true)));
+    let (edited, asked) = edited_within(usize::MAX, &[&upsert], &entry);
+    assert!(edited.unwrap().is_some());
+    assert!(asked >= TIMES * 64, "{asked} bytes for {TIMES} attributes");
+}
+
+#[test]
+fn a_value_that_many_records_get_is_there_once_until_the_entry_is_written() {
+    const LONG: usize = 10_000;
+    let entry = log_records(&vec![vec![pair("x", text("y"))]; 1000]).encode_to_vec();
+    let value = ValueSource::Value(NewValue::text(&"v".repeat(LONG)));
+    let upsert = write("a", WriteWhere::Anywhere, value);
+    let (edited, asked) = edited_within(usize::MAX, &[&upsert], &entry);
+    let len = edited.unwrap().unwrap().len();
+    assert!(len > 1000 * LONG && asked < len + len / 8, "{asked} bytes were asked for of {len}");
+}
+
+#[test]
+fn what_one_edit_has_given_back_is_there_for_the_next() {
+    let entry = log_records(&vec![vec![pair("x", text(&"y".repeat(1000)))]; 1000]).encode_to_vec();
+    let edits: Vec<Edit> = (0..10)
+        .map(|nth| {
+            write(&format!("key{nth}"), WriteWhere::Anywhere, ValueSource::Value(NewValue::bool(true)))
+        })
+        .collect();
+    let edits: Vec<&Edit> = edits.iter().collect();
+    let (edited, asked) = edited_within(usize::MAX, &edits, &entry);
+    let len = edited.unwrap().unwrap().len();
+    assert!(asked > len && asked < 4 * len, "{asked} bytes were asked for of {len}");
+}
+
+#[test]
+fn a_map_that_becomes_text_is_counted_with_what_that_takes() {
+    let values = (0..5000).map(|nth| pair(&format!("{nth:05}"), AnyValue::default())).collect();
+    let map = KeyValueList { values };
+    let entry = log_records(&[vec![pair("a", holding(Any::KvlistValue(map)))]]).encode_to_vec();
+    let of = EditedPart::Records { events: false, include: None, exclude: None };
+    let convert = EditAction::Convert { key: "a".to_owned(), to: ConvertedType::Text };
+    let (edited, asked) = edited_within(usize::MAX, &[&Edit { actions: vec![convert], of }], &entry);
+    assert!(edited.unwrap().is_some());
+    assert!(asked > 5000 * 80, "{asked}");
+}
+
+#[test]
+fn what_stands_under_the_former_number_of_scopes_is_removed_beside_those_of_today() {
+    let card = || pair("card", text("4111"));
+    let bytes = log_records(&[vec![card(), pair("shop", text("1"))]]).encode_to_vec();
+    let scope = ScopeLogs::encode_to_vec(&log_records(&[vec![card()]]).scope_logs[0]);
+    let mut entry = bytes.clone();
+    put_delimited(&mut entry, 1000, &scope);
+    let of = EditedPart::Records { events: false, include: None, exclude: None };
+    let keys = EditKeys { key: Some("card".to_owned()), pattern: None };
+    let delete = Edit { actions: vec![EditAction::Delete(keys)], of };
+    let expected = log_records(&[vec![pair("shop", text("1"))]]).encode_to_vec();
+    assert_eq!(applied(&delete, Signal::Logs, &entry, &[]), Some(expected));
+    // Where there are no others, they are the scopes, and stay: whoever splits a request has renumbered them before.
+    let mut alone = Vec::new();
+    put_delimited(&mut alone, 1000, &scope);
+    assert_eq!(applied(&delete, Signal::Logs, &alone, &[]), None);
+}
+
+proptest! {
+    #[test]
+    fn an_edit_changes_nothing_but_what_its_actions_name(
+        signal in prop::sample::select(&Signal::ALL[..]), actions: [u8; 4], damage in prop::collection::vec(Damage::arbitrary(), 0..3),
+        requests in (arbitrary::request(Signal::Traces), arbitrary::request(Signal::Metrics), arbitrary::request(Signal::Logs))
+    ) {
+        let mut request = match signal {
+            Signal::Traces => requests.0,
+            Signal::Metrics => requests.1,
+            Signal::Logs => requests.2,
+        };
+        for damage in &damage {
+            damage.apply(&mut request);
+        }
+        super::super::oracle::check_edit(signal, &actions, &request);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_at_least_what_comes_of_it_and_with_less_nothing_does(
+        entries in any_entries(), edit in edit()
+    ) {
+        for entry in &entries {
+            let (signal, bytes) = (entry.signal(), entry.encoded());
+            let mut asked = 0;
+            let mut room = |bytes: usize| {
+                asked += bytes;
+                true
+            };
+            let edited = edit.apply(signal, &bytes, &texts(), &mut EditMemory::new(&mut room)).unwrap();
+            prop_assert!(asked >= edited.map_or(0, |edited| edited.len()));
+            let mut left = asked;
+            let mut too_little = |bytes: usize| {
+                left = left.saturating_sub(bytes);
+                left > 0
+            };
+            let again = edit.apply(signal, &bytes, &texts(), &mut EditMemory::new(&mut too_little));
+            prop_assert!(again == Err(NoRoom) || asked == 0, "{again:?}");
+        }
+    }
 }

@@ -10,10 +10,8 @@ use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 
-use super::{child, fields};
-use crate::otlp::{
-    Entry, Found, RecordAttributes, Room, Signal, Value, most_partitioned, partition, put_frame, split,
-};
+use super::{child, fields, framed};
+use crate::otlp::{Entry, Found, RecordAttributes, Room, Signal, Value, most_partitioned, partition, split};
 
 /// A record with all that tells it from another.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +48,7 @@ pub fn check_partition(signal: Signal, bytes: &[u8], names: &[String]) {
                 before.iter().filter(|record| record.combination == *combination).cloned().collect();
             assert_eq!(records(signal, part, &names).as_ref(), Some(&expected));
             assert_eq!((part.records, part.index), (expected.len() as u64, entry.index));
-            assert_eq!(super::records(signal, &framed(part)), Some(part.records), "a part is valid");
+            assert_eq!(super::records(signal, &framed(&part.bytes)), Some(part.records), "a part is valid");
             assert_eq!(part.resource(), entry.resource());
             written += part.bytes.len();
         }
@@ -64,16 +62,9 @@ fn is_usable(value: Value<'_>) -> bool {
     !matches!(value, Value::Text("") | Value::Other)
 }
 
-fn framed(entry: &Entry<'_>) -> Vec<u8> {
-    let mut request = Vec::new();
-    put_frame(&mut request, entry.bytes.len());
-    request.extend_from_slice(&entry.bytes);
-    request
-}
-
 /// The records of an entry. `None` if a metric states its data twice, so that nobody can tell them apart.
 fn records(signal: Signal, entry: &Entry<'_>, names: &[Box<str>]) -> Option<Vec<Record>> {
-    let request = framed(entry);
+    let request = framed(&entry.bytes);
     let mut raw = Vec::new();
     let root = match signal {
         Signal::Traces => "traces",
