@@ -95,7 +95,10 @@ impl Decoded {
             Self::Metrics(request) => {
                 for mut entry in request.resource_metrics {
                     for mut scope in std::mem::take(&mut entry.scope_metrics) {
-                        for point in std::mem::take(&mut scope.metrics).into_iter().flat_map(points_of) {
+                        for point in std::mem::take(&mut scope.metrics)
+                            .into_iter()
+                            .flat_map(|metric| points_of(&metric))
+                        {
                             let scope_metrics = vec![ScopeMetrics { metrics: vec![point], ..scope.clone() }];
                             let resource_metrics = vec![ResourceMetrics { scope_metrics, ..entry.clone() }];
                             records.push(Self::Metrics(ExportMetricsServiceRequest { resource_metrics }));
@@ -335,7 +338,7 @@ fn each_list_of_points(data: &mut Data, visit: &mut dyn FnMut(&mut Vec<KeyValue>
 }
 
 /// A metric for each data point, with that point alone.
-fn points_of(metric: Metric) -> Vec<Metric> {
+fn points_of(metric: &Metric) -> Vec<Metric> {
     macro_rules! alone {
         ($kind:ident, $data:expr) => {{
             let mut data = $data.clone();

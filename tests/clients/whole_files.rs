@@ -213,7 +213,9 @@ fn sorted(deliveries: &[Delivery]) -> BTreeMap<&str, Vec<String>> {
         let records = delivery.records.iter().map(|record| format!("{record:?}"));
         sorted.entry(&delivery.path).or_default().extend(records);
     }
-    sorted.values_mut().for_each(|records| records.sort());
+    for records in sorted.values_mut() {
+        records.sort();
+    }
     sorted
 }
 
