@@ -453,7 +453,7 @@ fn place<'a>(
     SCRATCH.with_borrow_mut(|scratch| {
         let mut streams = 0;
         let mut unfit = None;
-        let mut edited = EditedCopies::of(signal, entry, from.tenant);
+        let mut edited = EditedCopies::of(signal, entry, from.tenant, of_row.as_ref().map(SmallVec::len));
         snapshot.routes.route(
             signal,
             entry,

@@ -14,6 +14,8 @@ pub(super) struct EditedCopies<'e> {
     signal: Signal,
     entry: &'e otlp::Entry<'e>,
     tenant: Option<&'e Arc<Tenant>>,
+    /// How many exporters it goes to in place of those of its route.
+    exporters: Option<usize>,
     /// The route, and its copy; `None` where its edits leave the entry as it is.
     last: Option<(usize, Result<Option<Bytes>, EditError>)>,
 }
@@ -27,8 +29,13 @@ pub(super) enum Uneditable {
 }
 
 impl<'e> EditedCopies<'e> {
-    pub(super) fn of(signal: Signal, entry: &'e otlp::Entry<'e>, tenant: Option<&'e Arc<Tenant>>) -> Self {
-        Self { signal, entry, tenant, last: None }
+    pub(super) fn of(
+        signal: Signal,
+        entry: &'e otlp::Entry<'e>,
+        tenant: Option<&'e Arc<Tenant>>,
+        exporters: Option<usize>,
+    ) -> Self {
+        Self { signal, entry, tenant, exporters, last: None }
     }
 
     /// The copy for the route that has taken the entry; `None` if it gets the entry as it is.
@@ -52,15 +59,19 @@ impl<'e> EditedCopies<'e> {
             key: hit.key,
             tenant: self.tenant.map(|tenant| &**tenant),
         };
-        let (mut copy, asked) = admission.make_copy(|room| route::edited(edits, &taken, room));
         let limit = admission.budget().limit();
-        match &copy {
-            // It is in a queue in the end while it is still here.
-            Ok(Some(made)) if 2 * made.len() as u64 > limit => copy = Err(EditError::NoRoom),
-            Err(EditError::NoRoom) if asked + taken.bytes.len() as u64 <= limit => {
-                return Err(Uneditable::Refused(admission.no_room_for(asked)));
-            }
-            _ => {}
+        let queues = self.exporters.unwrap_or_else(|| routes.exporters(hit.route)) as u64;
+        let mut fits_alone = true;
+        let (copy, asked) = admission.make_copy(|room| {
+            let copy = route::edited(edits, &taken, room)?;
+            // It is in each queue in the end while it is still here.
+            let bytes = copy.as_ref().map_or(0, |copy| copy.len() as u64);
+            fits_alone = (1 + queues) * bytes <= limit;
+            if fits_alone { Ok(copy) } else { Err(EditError::NoRoom) }
+        });
+        fits_alone &= asked + taken.bytes.len() as u64 <= limit;
+        if copy == Err(EditError::NoRoom) && fits_alone {
+            return Err(Uneditable::Refused(admission.no_room_for(asked)));
         }
         self.last = Some((hit.route, copy.clone()));
         copy.map_err(Uneditable::Entry)

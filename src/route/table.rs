@@ -442,6 +442,11 @@ impl RouteTable {
         &self.routes[route].name
     }
 
+    /// How many exporters the route at a position has.
+    pub fn exporters(&self, route: usize) -> usize {
+        self.routes[route].exporters.len()
+    }
+
     /// What the route at a position changes in its copies of entries.
     pub fn edits(&self, route: usize) -> &[Arc<RouteEdit>] {
         &self.routes[route].edits
