@@ -685,11 +685,11 @@ fn edited_within(most: usize, edits: &[&Edit], entry: &[u8]) -> (Result<Option<V
 
 #[test]
 fn a_value_that_would_be_written_too_often_is_refused_before_it_is_copied() {
+    const MOST: usize = 128 << 20;
     let mut attributes = vec![pair("a", text("")); 20_000];
     attributes.push(pair("b", text(&"b".repeat(60_000))));
     let entry = log_records(&[attributes]).encode_to_vec();
     let update = write("a", WriteWhere::Present, ValueSource::Attribute("b".to_owned()));
-    const MOST: usize = 128 << 20;
     let (edited, asked) = edited_within(MOST, &[&update], &entry);
     assert_eq!(edited, Err(NoRoom));
     assert!(asked > MOST && asked < MOST + (1 << 20), "{asked}");
