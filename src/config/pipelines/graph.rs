@@ -46,6 +46,8 @@ pub(super) struct Choice<'p> {
     pub(super) arms: Vec<Arm<'p>>,
     /// What is done with data that no arm has taken.
     pub(super) otherwise: Vec<Step<'p>>,
+    /// Where that is written.
+    pub(super) rest_at: Option<Span>,
 }
 
 /// One of these ways.
@@ -134,7 +136,11 @@ impl<'a> Graph<'a> {
                         next.signal == pipeline.signal
                             && next.receivers.iter().any(|receiver| receiver.name == connector.name)
                     };
-                    for next in self.pipelines.iter().filter(behind) {
+                    let behind: Vec<_> = self.pipelines.iter().filter(behind).collect();
+                    if behind.is_empty() {
+                        self.report_no_receiver(pipeline, connector, report);
+                    }
+                    for next in behind {
                         steps.extend(self.steps(next, &processors, length + 1, report));
                     }
                 }
@@ -151,6 +157,29 @@ impl<'a> Graph<'a> {
             }
         }
         steps
+    }
+
+    /// Reports a `forward` from which no pipeline of its signal receives.
+    fn report_no_receiver(&self, pipeline: &Pipeline<'_>, connector: &Mention<'_>, report: &mut Report) {
+        let (shown, signal) = (connector.shown(), pipeline.signal);
+        let receives =
+            |other: &&Pipeline<'_>| other.receivers.iter().any(|receiver| receiver.name == connector.name);
+        match self.pipelines.iter().find(receives) {
+            Some(other) => {
+                let message = format!(
+                    "{shown} hands {signal} on, and the pipeline {} that receives from it is for {}",
+                    named(other.name),
+                    other.signal
+                );
+                let help = format!("receive from it in a pipeline for {signal}, or remove it here");
+                report.error(connector.span, message).help(help);
+            }
+            None => {
+                report
+                    .error(connector.span, format!("no pipeline receives from {shown}"))
+                    .help("name it in the `receivers` of a pipeline, or remove it here");
+            }
+        }
     }
 
     fn choice<'p>(
@@ -184,7 +213,8 @@ impl<'a> Graph<'a> {
         }
         let defaults = written.get("default_pipelines");
         let otherwise = defaults.map(|list| self.behind(list, pipeline, processors, length, report));
-        Choice { arms, otherwise: otherwise.unwrap_or_default() }
+        let rest_at = defaults.filter(|list| !list.mentions().is_empty()).map(|list| list.span);
+        Choice { arms, otherwise: otherwise.unwrap_or_default(), rest_at }
     }
 
     /// A row of the table; `None` if it is not for this signal, or can't be read, which has been reported.
@@ -229,6 +259,12 @@ impl<'a> Graph<'a> {
                 return None;
             }
         };
+        let is_written = |key: &str| row.get(key).is_some_and(|node| !node.is_null());
+        if is_written("condition") && is_written("statement") {
+            let message = "a row of the table has a `condition` and a `statement`";
+            report.error(row.near(&["statement"]).span, message).help("keep one of the two");
+            return None;
+        }
         let condition = ["condition", "statement"].into_iter().find_map(|key| {
             let node = row.get(key).filter(|node| !node.is_null())?;
             Some((node, node.text()?, key == "statement"))
@@ -248,6 +284,15 @@ impl<'a> Graph<'a> {
                 return None;
             }
         };
+        if about == About::Record
+            && when.attributes().any(|one| matches!(one, condition::Attribute::Record(_)))
+        {
+            let message = "this row is asked about more than the records' own attributes: where a record lacks one, that of its \
+                           events, its scope, its metric's metadata or its resource counts, unlike in a Collector";
+            report.warn(node.span, message).help(
+                "ask for an attribute that stands on the records alone, or is the same wherever it stands",
+            );
+        }
         let Some(list) = row.get("pipelines") else {
             report.error(row.span, "a row of the table names no pipeline").help("write `pipelines: [NAME]`");
             return None;
