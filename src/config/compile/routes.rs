@@ -146,6 +146,16 @@ fn one(
     if name.is_empty() {
         context.report.error(node.near(&["name"]).span, "a route's name can't be empty");
     }
+    if route.not_imported.is_some() {
+        let at = node.entry("not_imported").map_or(node.span, |entry| entry.key_span);
+        context
+            .report
+            .error(
+                at,
+                "a part of the Collector's file could not be taken for this route: `not_imported` says which",
+            )
+            .help("write the `match` and the `exporters` that are meant, and remove `not_imported`");
+    }
     let signals = signals(route, node, context);
     let matching = node.near(&["match"]);
     let mut matches = matchers(&route.matches.resource, matching, context);
@@ -166,7 +176,8 @@ fn one(
         key: key(route.key.as_ref(), node.near(&["key"]), context),
         edits: processors.of_route(&route.processors, signals, node.near(&["processors"]), context),
         exporters: targets(route, exporters, positions, signals, node, written, context),
-        continues: route.continues,
+        // What it is to take is not known, and so what it leaves.
+        continues: route.continues || route.not_imported.is_some(),
         max_streams: route.max_streams,
     }
 }

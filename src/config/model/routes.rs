@@ -41,6 +41,9 @@ pub(in crate::config) struct Route {
     /// Streams alive at a time that come from this route, within `limits.streams`.
     #[schemars(range(min = 1))]
     pub(in crate::config) max_streams: Option<usize>,
+    /// What `sluice import` could not take of a Collector's file for this route, which is refused with it.
+    #[schemars(extend("deprecated" = true))]
+    pub(in crate::config) not_imported: Option<String>,
 }
 
 /// A signal.

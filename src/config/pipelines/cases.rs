@@ -36,14 +36,14 @@ pub(super) struct Values {
     exists: Option<bool>,
 }
 
-/// There are more than [`MOST`].
+/// There are more than so many.
 #[derive(Debug, PartialEq)]
-pub(super) struct TooMany;
+pub(super) struct TooMany(pub(super) usize);
 
 impl From<TooMany> for NotExpressible {
-    fn from(TooMany: TooMany) -> Self {
+    fn from(TooMany(most): TooMany) -> Self {
         Self {
-            message: format!("the conditions become more than {MOST} routes"),
+            message: format!("the conditions become more than {most} routes"),
             help: "write `routes` in place of `service.pipelines`, in which the first that matches counts",
         }
     }
@@ -52,6 +52,10 @@ impl From<TooMany> for NotExpressible {
 impl Cases {
     pub(super) fn always() -> Self {
         Self(vec![Case::new()])
+    }
+
+    pub(super) fn is_always(&self) -> bool {
+        *self == Self::always()
     }
 
     fn never() -> Self {
@@ -117,7 +121,7 @@ impl Cases {
             let earlier = Self(self.0[..position].to_vec());
             apart.extend(Self(vec![case.clone()]).and(&earlier.not()?)?.0);
             if apart.len() > MOST {
-                return Err(TooMany);
+                return Err(TooMany(MOST));
             }
         }
         Ok(apart)
@@ -164,7 +168,7 @@ impl Cases {
                 None => position += 1,
             }
         }
-        if kept.len() > MOST { Err(TooMany) } else { Ok(Self(kept)) }
+        if kept.len() > MOST { Err(TooMany(MOST)) } else { Ok(Self(kept)) }
     }
 }
 
@@ -517,6 +521,6 @@ mod tests {
             Condition::Is(Attribute::Resource(format!("a{name}")), value.to_owned())
         };
         let pairs = (0..7).map(|name| Condition::Or(vec![is(name, "1"), is(name + 10, "2")]));
-        assert_eq!(Cases::of(&Condition::And(pairs.collect())), Err(TooMany));
+        assert_eq!(Cases::of(&Condition::And(pairs.collect())), Err(TooMany(MOST)));
     }
 }

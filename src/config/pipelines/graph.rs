@@ -1,22 +1,28 @@
 //! The pipelines of a Collector's file, followed from their receivers through connectors to exporters.
 
+use std::collections::HashMap;
+
 use super::cases::Cases;
 use super::condition::{self, About, NotExpressible};
 use crate::config::collector;
 use crate::config::model::type_of;
 use crate::config::node::{Mention, Node};
-use crate::config::problem::{Report, Span, nearest};
+use crate::config::problem::{Report, Span, enumerated, nearest};
 use crate::config::secrets::named;
 use crate::otlp::Signal;
 
 /// Pipelines behind each other at most.
 const LONGEST: usize = 16;
+/// Pipelines that data comes to, each counted as often as there are ways to it.
+const MOST_WAYS: usize = 10_000;
 
 /// A pipeline as it is written.
 pub(super) struct Pipeline<'a> {
     pub(super) name: &'a str,
     /// Where its name stands.
     pub(super) at: Span,
+    /// Where its settings stand.
+    written: Span,
     pub(super) signal: Signal,
     pub(super) receivers: Vec<Mention<'a>>,
     pub(super) processors: Vec<Mention<'a>>,
@@ -39,6 +45,8 @@ pub(super) struct Sending<'p> {
     /// Those of all pipelines on the way.
     pub(super) processors: Vec<&'p Mention<'p>>,
     pub(super) exporters: Vec<&'p Mention<'p>>,
+    /// What could not be taken of the way to it, which has been reported.
+    pub(super) lacks: Option<String>,
 }
 
 /// The ways from which a connector chooses.
@@ -52,7 +60,8 @@ pub(super) struct Choice<'p> {
 
 /// One of these ways.
 pub(super) struct Arm<'p> {
-    pub(super) when: Cases,
+    /// `None` if the condition could not be taken; what the steps end with says why.
+    pub(super) when: Option<Cases>,
     /// Where the condition stands.
     pub(super) at: Span,
     pub(super) takes: Takes,
@@ -70,35 +79,92 @@ pub(super) enum Takes {
     CopyForArms,
 }
 
+impl<'p> Sending<'p> {
+    /// In place of what could not be taken behind a pipeline.
+    pub(super) fn lacking(
+        pipeline: &'p Pipeline<'p>,
+        processors: &[&'p Mention<'p>],
+        lacks: impl Into<String>,
+    ) -> Self {
+        Self { pipeline, processors: processors.to_vec(), exporters: Vec::new(), lacks: Some(lacks.into()) }
+    }
+}
+
+impl Step<'_> {
+    /// Says of all its ends what could not be taken of the way to them.
+    fn lack(&mut self, what: &str) {
+        match self {
+            Self::Send(sending) => sending.lacks = Some(what.to_owned()),
+            Self::Choose(choice) => {
+                let behind = choice.arms.iter_mut().flat_map(|arm| &mut arm.steps);
+                behind.chain(&mut choice.otherwise).for_each(|step| step.lack(what));
+            }
+        }
+    }
+}
+
+/// Why the ways through the pipelines are not followed, which has been reported.
+pub(super) struct NotFollowed<'p> {
+    pub(super) pipeline: &'p Pipeline<'p>,
+    pub(super) why: String,
+}
+
+/// How much there is behind a pipeline, with itself.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// Pipelines, each as often as there are ways to it.
+    ways: usize,
+    /// The most pipelines behind each other.
+    length: usize,
+}
+
 /// The pipelines of a file, and what they are made of.
 pub(super) struct Graph<'a> {
     pub(super) pipelines: Vec<Pipeline<'a>>,
+    /// Those whose signal is misspelt.
+    pub(super) misspelt: Vec<Misspelt<'a>>,
     root: &'a Node,
+}
+
+/// A pipeline whose name is nearly that of a signal, which has been reported.
+pub(super) struct Misspelt<'a> {
+    pub(super) name: &'a str,
+    pub(super) at: Span,
+    pub(super) why: String,
 }
 
 impl<'a> Graph<'a> {
     /// Reads `service.pipelines`.
     pub(super) fn new(root: &'a Node, report: &mut Report) -> Self {
-        let mut pipelines = Vec::new();
+        let (mut pipelines, mut misspelt) = (Vec::new(), Vec::new());
         for entry in root.near(&["service", "pipelines"]).entries() {
             let shown = if report.shows(entry.key_span) { named(&entry.key) } else { named("") };
             let Some(signal) = Signal::from_name(type_of(&entry.key)) else {
-                let problem = report
-                    .error(entry.key_span, format!("the pipeline {shown} is for no signal that is routed"));
-                problem.help("the signals are `traces`, `metrics` and `logs`; remove the pipeline");
+                let why = format!("the pipeline {shown} is for no signal that is routed");
+                let problem = report.error(entry.key_span, &*why);
+                match nearest(type_of(&entry.key), Signal::ALL.map(Signal::name)) {
+                    Some(near) => {
+                        problem.help(format!("did you mean `{near}`?"));
+                        misspelt.push(Misspelt { name: &entry.key, at: entry.key_span, why });
+                    }
+                    None => {
+                        problem.help("the signals are `traces`, `metrics` and `logs`; remove the pipeline")
+                    }
+                }
                 continue;
             };
             let mentions = |key: &str| entry.value.get(key).map(Node::mentions).unwrap_or_default();
             pipelines.push(Pipeline {
                 name: &entry.key,
                 at: entry.key_span,
+                written: entry.value.span,
                 signal,
                 receivers: mentions("receivers"),
                 processors: mentions("processors"),
                 exporters: mentions("exporters"),
             });
         }
-        Self { pipelines, root }
+        Self { pipelines, misspelt, root }
     }
 
     /// Whether the name is that of a connector, which is defined.
@@ -106,97 +172,211 @@ impl<'a> Graph<'a> {
         self.root.get("connectors").is_some_and(|connectors| connectors.get(name).is_some())
     }
 
-    /// What becomes of data that comes to a pipeline, behind the processors of those before it.
+    /// Looks whether the ways from the pipelines are few and short enough to be followed. Reports the first that is not.
+    pub(super) fn check_ways<'p>(
+        &'p self,
+        sources: &[&'p Pipeline<'p>],
+        report: &mut Report,
+    ) -> Result<(), NotFollowed<'p>> {
+        let mut known = HashMap::new();
+        let mut ways = 0_usize;
+        for source in sources {
+            let extent = self.extent(source, &mut Vec::new(), &mut known, report)?;
+            ways = ways.saturating_add(extent.ways);
+            if ways > MOST_WAYS {
+                let why = format!("the connectors make more than {MOST_WAYS} ways through the pipelines");
+                report
+                    .error(source.at, &*why)
+                    .help("write `routes` in place of `service.pipelines`, one for each way that is meant");
+                return Err(NotFollowed { pipeline: source, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// How much there is behind a pipeline to which the data comes through those of `before`.
+    fn extent<'p>(
+        &'p self,
+        pipeline: &'p Pipeline<'p>,
+        before: &mut Vec<&'p Pipeline<'p>>,
+        known: &mut HashMap<&'p str, Extent>,
+        report: &mut Report,
+    ) -> Result<Extent, NotFollowed<'p>> {
+        let first = before.iter().position(|earlier| earlier.name == pipeline.name);
+        if let Some(first) = first {
+            let shown = |one: &&Pipeline<'_>| if report.shows(one.at) { named(one.name) } else { named("") };
+            let names: Vec<String> = before[first..].iter().map(shown).collect();
+            let why = format!("the pipelines {} stand in a circle", enumerated(&names));
+            let why = if names.len() == 1 {
+                format!("the pipeline {} stands behind itself", names[0])
+            } else {
+                why
+            };
+            report
+                .error(pipeline.at, &*why)
+                .help("remove the connector from the `receivers` or the `exporters` of one of them");
+            return Err(NotFollowed { pipeline, why });
+        }
+        let mut extent = Extent { ways: 1, length: 1 };
+        before.push(pipeline);
+        if let Some(extent) = known.get(pipeline.name) {
+            before.pop();
+            return self.within_longest(pipeline, before.len(), *extent, report);
+        }
+        self.within_longest(pipeline, before.len() - 1, extent, report)?;
+        for next in self.next(pipeline) {
+            let behind = self.extent(next, before, known, report)?;
+            extent.ways = extent.ways.saturating_add(behind.ways);
+            extent.length = extent.length.max(1 + behind.length);
+        }
+        before.pop();
+        known.insert(pipeline.name, extent);
+        Ok(extent)
+    }
+
+    fn within_longest<'p>(
+        &self,
+        pipeline: &'p Pipeline<'p>,
+        before: usize,
+        extent: Extent,
+        report: &mut Report,
+    ) -> Result<Extent, NotFollowed<'p>> {
+        if before + extent.length <= LONGEST {
+            return Ok(extent);
+        }
+        let why = format!("more than {LONGEST} pipelines stand behind each other");
+        report.error(pipeline.at, &*why).help("join some of them into one");
+        Err(NotFollowed { pipeline, why })
+    }
+
+    /// The pipelines that get data of this one by connectors, each as often as it does.
+    fn next<'p>(&'p self, pipeline: &'p Pipeline<'p>) -> Vec<&'p Pipeline<'p>> {
+        let mut next = Vec::new();
+        for connector in pipeline.exporters.iter().filter(|mention| self.is_connector(mention.name)) {
+            match type_of(connector.name) {
+                "forward" => next.extend(self.forwarded(pipeline, connector)),
+                "routing" => {
+                    let written = self.root.near(&["connectors", connector.name]);
+                    let rows = (0..).map_while(|position| written.near(&["table"]).item(position));
+                    let lists =
+                        rows.filter_map(|row| row.get("pipelines")).chain(written.get("default_pipelines"));
+                    let named =
+                        lists.flat_map(Node::mentions).filter_map(|mention| self.pipeline(mention.name));
+                    next.extend(named.filter(|next| next.signal == pipeline.signal));
+                }
+                _ => {}
+            }
+        }
+        next
+    }
+
+    fn pipeline(&self, name: &str) -> Option<&Pipeline<'a>> {
+        self.pipelines.iter().find(|pipeline| pipeline.name == name)
+    }
+
+    /// The pipelines that a `forward` connector hands the data of this one to.
+    fn forwarded<'p>(
+        &'p self,
+        pipeline: &'p Pipeline<'p>,
+        connector: &'p Mention<'p>,
+    ) -> impl Iterator<Item = &'p Pipeline<'p>> {
+        self.pipelines.iter().filter(|next| {
+            next.signal == pipeline.signal
+                && next.receivers.iter().any(|receiver| receiver.name == connector.name)
+        })
+    }
+
+    /// What becomes of data that comes to a pipeline, behind the processors of those before it. The ways have been checked.
     pub(super) fn steps<'p>(
         &'p self,
         pipeline: &'p Pipeline<'p>,
         before: &[&'p Mention<'p>],
-        length: usize,
         report: &mut Report,
     ) -> Vec<Step<'p>> {
-        if length > LONGEST {
-            report.error(
-                pipeline.at,
-                format!("more than {LONGEST} pipelines stand behind each other, or in a circle"),
-            );
-            return Vec::new();
-        }
         let mut processors = before.to_vec();
         processors.extend(&pipeline.processors);
         let (connectors, exporters): (Vec<_>, Vec<_>) =
             pipeline.exporters.iter().partition(|mention| self.is_connector(mention.name));
         let mut steps = Vec::new();
+        let lacking = |why: String| Step::Send(Sending::lacking(pipeline, &processors, why));
+        if pipeline.exporters.is_empty() && !report.has_error_within(pipeline.written) {
+            let why = "the pipeline names no exporter";
+            report.error(pipeline.at, why).help("write `exporters: [NAME]` in it");
+            steps.push(lacking(why.to_owned()));
+        }
         if !exporters.is_empty() {
-            steps.push(Step::Send(Sending { pipeline, processors: processors.clone(), exporters }));
+            let processors = processors.clone();
+            steps.push(Step::Send(Sending { pipeline, processors, exporters, lacks: None }));
         }
         for connector in connectors {
             match type_of(connector.name) {
                 "forward" => {
-                    let behind = |next: &&Pipeline<'_>| {
-                        next.signal == pipeline.signal
-                            && next.receivers.iter().any(|receiver| receiver.name == connector.name)
-                    };
-                    let behind: Vec<_> = self.pipelines.iter().filter(behind).collect();
-                    if behind.is_empty() {
-                        self.report_no_receiver(pipeline, connector, report);
+                    let mut is_received = false;
+                    for next in self.forwarded(pipeline, connector) {
+                        is_received = true;
+                        steps.extend(self.steps(next, &processors, report));
                     }
-                    for next in behind {
-                        steps.extend(self.steps(next, &processors, length + 1, report));
+                    if !is_received {
+                        steps.push(lacking(self.report_no_receiver(pipeline, connector, report)));
                     }
                 }
                 "routing" => {
-                    steps.push(Step::Choose(self.choice(pipeline, connector, &processors, length, report)));
+                    let (choice, unknown) = self.choice(pipeline, connector, &processors, report);
+                    steps.extend(unknown.map(lacking));
+                    steps.push(Step::Choose(choice));
                 }
                 _ => {
                     let why = collector::connector(connector.name);
-                    let shown = connector.shown();
+                    let why = format!("the connector {} is not available: {why}", connector.shown());
                     report
-                        .error(connector.span, format!("the connector {shown} is not available: {why}"))
+                        .error(connector.span, &*why)
                         .help("let a Collector before or behind this do it, and remove it here");
+                    steps.push(lacking(why));
                 }
             }
         }
         steps
     }
 
-    /// Reports a `forward` from which no pipeline of its signal receives.
-    fn report_no_receiver(&self, pipeline: &Pipeline<'_>, connector: &Mention<'_>, report: &mut Report) {
+    /// Reports a `forward` from which no pipeline of its signal receives, and returns what is said of it.
+    fn report_no_receiver(
+        &self,
+        pipeline: &Pipeline<'_>,
+        connector: &Mention<'_>,
+        report: &mut Report,
+    ) -> String {
         let (shown, signal) = (connector.shown(), pipeline.signal);
         let receives =
             |other: &&Pipeline<'_>| other.receivers.iter().any(|receiver| receiver.name == connector.name);
-        match self.pipelines.iter().find(receives) {
-            Some(other) => {
-                let message = format!(
+        let (why, help) = match self.pipelines.iter().find(receives) {
+            Some(other) => (
+                format!(
                     "{shown} hands {signal} on, and the pipeline {} that receives from it is for {}",
-                    named(other.name),
+                    if report.shows(other.at) { named(other.name) } else { named("") },
                     other.signal
-                );
-                let help = format!("receive from it in a pipeline for {signal}, or remove it here");
-                report.error(connector.span, message).help(help);
-            }
-            None => {
-                report
-                    .error(connector.span, format!("no pipeline receives from {shown}"))
-                    .help("name it in the `receivers` of a pipeline, or remove it here");
-            }
-        }
+                ),
+                format!("receive from it in a pipeline for {signal}, or remove it here"),
+            ),
+            None => (
+                format!("no pipeline for `{signal}` receives from the connector {shown}"),
+                "name it in the `receivers` of a pipeline, or remove it here".to_owned(),
+            ),
+        };
+        report.error(connector.span, &*why).help(help);
+        why
     }
 
+    /// What a routing connector chooses from; and what is reported of its keys, if one of them is not known.
     fn choice<'p>(
         &'p self,
         pipeline: &'p Pipeline<'p>,
         connector: &Mention<'_>,
         processors: &[&'p Mention<'p>],
-        length: usize,
         report: &mut Report,
-    ) -> Choice<'p> {
+    ) -> (Choice<'p>, Option<String>) {
         let written = self.root.near(&["connectors", connector.name]);
-        check_keys(
-            written,
-            &["table", "default_pipelines", "error_mode", "match_once"],
-            "a routing connector",
-            report,
-        );
+        let keys = ["table", "default_pipelines", "error_mode", "match_once"];
+        let unknown = check_keys(written, &keys, "a routing connector", report);
         let is_false = |node: &Node| node.text().and_then(crate::config::model::boolean) == Some(false);
         // Removed in version 0.120, in which the first that matches counts.
         let matches_all = written.get("match_once").is_some_and(is_false);
@@ -204,101 +384,107 @@ impl<'a> Graph<'a> {
         let mut position = 0;
         while let Some(row) = written.near(&["table"]).item(position) {
             position += 1;
-            let Some(arm) = self.arm(row, pipeline, processors, length, report) else { continue };
-            self.check_edits(&arm.when, connector, processors, report);
-            arms.push(match (matches_all, arm.takes) {
-                (true, _) => Arm { takes: Takes::CopyForArms, ..arm },
-                (false, _) => arm,
-            });
+            let Some(mut arm) = self.arm(row, pipeline, processors, report) else { continue };
+            let edited =
+                arm.when.as_ref().and_then(|when| self.check_edits(when, connector, processors, report));
+            if let Some(why) = edited {
+                arm.steps.iter_mut().for_each(|step| step.lack(&why));
+            }
+            if matches_all {
+                arm.takes = Takes::CopyForArms;
+            }
+            arms.push(arm);
         }
         let defaults = written.get("default_pipelines");
-        let otherwise = defaults.map(|list| self.behind(list, pipeline, processors, length, report));
+        let otherwise = defaults.map(|list| self.behind(list, pipeline, processors, report));
         let rest_at = defaults.filter(|list| !list.mentions().is_empty()).map(|list| list.span);
-        Choice { arms, otherwise: otherwise.unwrap_or_default(), rest_at }
+        (Choice { arms, otherwise: otherwise.unwrap_or_default(), rest_at }, unknown)
     }
 
-    /// A row of the table; `None` if it is not for this signal, or can't be read, which has been reported.
+    /// A row of the table; `None` if it is not for this signal. What can't be taken of it is reported, and its steps say so.
     fn arm<'p>(
         &'p self,
         row: &Node,
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
-        length: usize,
         report: &mut Report,
     ) -> Option<Arm<'p>> {
-        check_keys(
-            row,
-            &["context", "condition", "statement", "action", "pipelines"],
-            "a row of the table",
-            report,
-        );
         let context = row.get("context").and_then(Node::text).unwrap_or_default();
         let about = match (context, pipeline.signal) {
-            ("" | "resource", _) => About::Resource,
+            ("" | "resource", _) => Some(About::Resource),
             ("span", Signal::Traces) | ("log", Signal::Logs) | ("datapoint", Signal::Metrics) => {
-                About::Record
+                Some(About::Record)
             }
-            ("metric", Signal::Metrics) => About::Metric,
-            ("request", _) => About::Request,
+            ("metric", Signal::Metrics) => Some(About::Metric),
+            ("request", _) => Some(About::Request),
             ("span" | "log" | "datapoint" | "metric", _) => return None,
-            _ => {
-                let words = "the contexts are `resource`, `span`, `log`, `datapoint` and `request`";
-                report
-                    .error(row.near(&["context"]).span, "the context of this row is none that routes know")
-                    .help(words);
-                return None;
-            }
+            _ => None,
         };
+        let mut lacks = Vec::new();
+        let mut refuse = |at: Span, message: String, help: &str| {
+            report.error(at, &*message).help(help);
+            lacks.push(message);
+        };
+        if about.is_none() {
+            let message = "the context of this row is none that routes know".to_owned();
+            let help = "the contexts are `resource`, `span`, `log`, `datapoint` and `request`";
+            refuse(row.near(&["context"]).span, message, help);
+        }
         let takes = match row.get("action").and_then(Node::text) {
             None | Some("" | "move") => Takes::All,
             Some("copy") => Takes::Copy,
             Some(_) => {
-                report
-                    .error(row.near(&["action"]).span, "the action of this row is none that routes know")
-                    .help("the actions are `move` and `copy`");
-                return None;
+                let message = "the action of this row is none that routes know".to_owned();
+                refuse(row.near(&["action"]).span, message, "the actions are `move` and `copy`");
+                Takes::All
             }
         };
         let is_written = |key: &str| row.get(key).is_some_and(|node| !node.is_null());
         if is_written("condition") && is_written("statement") {
-            let message = "a row of the table has a `condition` and a `statement`";
-            report.error(row.near(&["statement"]).span, message).help("keep one of the two");
-            return None;
+            let message = "a row of the table has a `condition` and a `statement`".to_owned();
+            refuse(row.near(&["statement"]).span, message, "keep one of the two");
         }
         let condition = ["condition", "statement"].into_iter().find_map(|key| {
             let node = row.get(key).filter(|node| !node.is_null())?;
             Some((node, node.text()?, key == "statement"))
         });
-        let Some((node, text, is_statement)) = condition else {
-            report
-                .error(row.span, "a row of the table has no condition")
-                .help("write `condition: resource.attributes[\"tenant\"] == \"acme\"`");
-            return None;
-        };
-        let cases = condition::parse(text, about, is_statement)
-            .and_then(|condition| Cases::of(&condition).map_err(NotExpressible::from));
-        let when = match cases {
-            Ok(when) => when,
-            Err(NotExpressible { message, help }) => {
-                report.error(node.span, message).help(help);
-                return None;
+        let mut when = None;
+        if let (Some((node, text, is_statement)), Some(about)) = (condition, about) {
+            let cases = condition::parse(text, about, is_statement)
+                .and_then(|condition| Cases::of(&condition).map_err(NotExpressible::from));
+            match cases {
+                Ok(cases) => when = Some(cases),
+                Err(NotExpressible { message, help }) => refuse(node.span, message, help),
             }
-        };
-        if about == About::Record
-            && when.attributes().any(|one| matches!(one, condition::Attribute::Record(_)))
-        {
+        } else if condition.is_none() {
+            let message = "a row of the table has no condition".to_owned();
+            refuse(row.span, message, "write `condition: resource.attributes[\"tenant\"] == \"acme\"`");
+        }
+        let list = row.get("pipelines");
+        if list.is_none() {
+            let message = "a row of the table names no pipeline".to_owned();
+            refuse(row.span, message, "write `pipelines: [NAME]`");
+        }
+        let keys = ["context", "condition", "statement", "action", "pipelines"];
+        lacks.extend(check_keys(row, &keys, "a row of the table", report));
+        let is_of_record =
+            |when: &Cases| when.attributes().any(|one| matches!(one, condition::Attribute::Record(_)));
+        if let (Some((node, ..)), true) = (condition, when.as_ref().is_some_and(is_of_record)) {
             let message = "this row is asked about more than the records' own attributes: where a record lacks one, that of its \
                            events, its scope, its metric's metadata or its resource counts, unlike in a Collector";
             report.warn(node.span, message).help(
                 "ask for an attribute that stands on the records alone, or is the same wherever it stands",
             );
         }
-        let Some(list) = row.get("pipelines") else {
-            report.error(row.span, "a row of the table names no pipeline").help("write `pipelines: [NAME]`");
-            return None;
-        };
-        let steps = self.behind(list, pipeline, processors, length, report);
-        Some(Arm { when, at: node.span, takes, steps }).filter(|arm| !arm.steps.is_empty())
+        let mut steps = list.map(|list| self.behind(list, pipeline, processors, report)).unwrap_or_default();
+        if let Some(why) = lacks.first() {
+            if list.is_none() {
+                steps.push(Step::Send(Sending::lacking(pipeline, processors, why)));
+            }
+            steps.iter_mut().for_each(|step| step.lack(why));
+        }
+        let at = condition.map_or(row.span, |(node, ..)| node.span);
+        Some(Arm { when, at, takes, steps }).filter(|arm| !arm.steps.is_empty())
     }
 
     /// What becomes of data that is handed to the pipelines of a list.
@@ -307,37 +493,42 @@ impl<'a> Graph<'a> {
         list: &Node,
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
-        length: usize,
         report: &mut Report,
     ) -> Vec<Step<'p>> {
+        let written = self.root.near(&["service", "pipelines"]);
         let mut steps = Vec::new();
         for mention in list.mentions() {
-            let Some(next) = self.pipelines.iter().find(|known| known.name == mention.name) else {
-                if Signal::from_name(type_of(mention.name)).is_some() {
+            match self.pipeline(mention.name) {
+                Some(next) if next.signal == pipeline.signal => {
+                    steps.extend(self.steps(next, processors, report));
+                }
+                Some(_) => {}
+                // It is for a signal that is not routed, which has been reported.
+                None if written.get(mention.name).is_some() => {}
+                None => {
+                    let why = format!("there is no pipeline {}", mention.shown());
                     let near = nearest(mention.name, self.pipelines.iter().map(|known| known.name));
-                    let problem =
-                        report.error(mention.span, format!("there is no pipeline {}", mention.shown()));
+                    let problem = report.error(mention.span, &*why);
                     if let Some(near) = near {
                         problem.help(format!("did you mean {}?", named(near)));
                     }
+                    steps.push(Step::Send(Sending::lacking(pipeline, processors, why)));
                 }
-                continue;
-            };
-            if next.signal == pipeline.signal {
-                steps.extend(self.steps(next, processors, length + 1, report));
             }
         }
         steps
     }
 
-    /// Reports a condition on something that a processor before the connector changes: routes see what came in.
+    /// Reports a condition on something that a processor before the connector changes: routes see what came in. Gives back what
+    /// is reported.
     fn check_edits(
         &self,
         when: &Cases,
         connector: &Mention<'_>,
         processors: &[&Mention<'_>],
         report: &mut Report,
-    ) {
+    ) -> Option<String> {
+        let mut first = None;
         for processor in processors {
             let written = self.root.near(&["processors", processor.name]);
             let edits = |name: &str| match type_of(processor.name) {
@@ -352,14 +543,16 @@ impl<'a> Graph<'a> {
             });
             if let Some(name) = edited {
                 let (processor, attribute) = (processor.shown(), named(name));
+                let why = format!(
+                    "the connector asks for {attribute}, which the processor {processor} before it changes"
+                );
                 report
-                    .error(
-                        connector.span,
-                        format!("the connector asks for {attribute}, which the processor {processor} before it changes"),
-                    )
+                    .error(connector.span, &*why)
                     .help("routes choose by what came in: ask for what the attribute is before, and name the processor in the pipelines behind the connector");
+                first.get_or_insert(why);
             }
         }
+        first
     }
 }
 
@@ -377,15 +570,19 @@ fn is_edited(written: &Node, name: &str) -> bool {
     false
 }
 
-/// Reports keys of a Collector's map that are not known.
-pub(super) fn check_keys(map: &Node, known: &[&str], what: &str, report: &mut Report) {
+/// Reports keys of a Collector's map that are not known, and gives back what is reported of the first.
+pub(super) fn check_keys(map: &Node, known: &[&str], what: &str, report: &mut Report) -> Option<String> {
+    let mut first = None;
     for entry in map.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let shown = named(&entry.key);
-        let problem = report.error(entry.key_span, format!("unknown key {shown} in {what}"));
+        let why = format!("unknown key {shown} in {what}");
+        let problem = report.error(entry.key_span, &*why);
+        first.get_or_insert(why);
         match nearest(&entry.key, known.iter().copied()) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem
                 .help(format!("the keys here are {}", crate::config::problem::listed(known.iter().copied()))),
         }
     }
+    first
 }

@@ -17,7 +17,7 @@ use super::processors;
 use components::Components;
 use graph::Graph;
 
-/// What becomes of processors that are not available, of which an error has been reported.
+/// What becomes of processors that are not available, and of routes that lack something, of which an error has been reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// They are left out: nothing is run with the error.
@@ -44,6 +44,7 @@ pub(super) fn translate(root: &Node, refused: Refused, report: &mut Report) -> N
     let routes = routes::routes(
         &graph,
         &components.keys,
+        refused,
         &|receiver| components.is_receiver(receiver.name),
         &is_run,
         &|name| components.exporter(name),

@@ -6,12 +6,18 @@
 
 use std::collections::HashMap;
 
+use super::Refused;
 use super::cases::{Case, Cases, TooMany, implies};
 use super::condition::{Attribute, NotExpressible};
-use super::graph::{Arm, Choice, Graph, Pipeline, Sending, Step, Takes};
+use super::graph::{Arm, Choice, Graph, Misspelt, NotFollowed, Pipeline, Sending, Step, Takes};
 use super::headers::HeaderKeys;
 use crate::config::node::{Entry, Mention, Node};
 use crate::config::problem::{Report, Span};
+use crate::config::secrets::named;
+
+/// Routes that all choices together may become where each of them says by itself what it takes, and so has the conditions of all
+/// that are asked before it.
+const MOST_APART: usize = 1000;
 
 /// A route in the making.
 struct Branch<'p> {
@@ -31,20 +37,30 @@ struct Task<'p> {
     step: Step<'p>,
 }
 
-/// The routes of the pipelines that have receivers of their own. `keys` is what exporters read of requests.
+/// The routes of the pipelines that have receivers of their own. `keys` is what exporters read of requests, and `refused` says what
+/// becomes of routes that lack something.
 pub(super) fn routes(
     graph: &Graph<'_>,
     keys: &HeaderKeys,
+    refused: Refused,
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     processors: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
     report: &mut Report,
 ) -> Vec<Node> {
+    let sources: Vec<_> =
+        graph.pipelines.iter().filter(|pipeline| pipeline.receivers.iter().any(is_receiver)).collect();
     let mut tasks = Vec::new();
-    for source in &graph.pipelines {
-        if source.receivers.iter().any(is_receiver) {
-            let steps = graph.steps(source, &[], 0, report);
-            tasks.extend(steps.into_iter().map(|step| Task { source, step }));
+    match graph.check_ways(&sources, report) {
+        Ok(()) => {
+            for source in sources {
+                let steps = graph.steps(source, &[], report);
+                tasks.extend(steps.into_iter().map(|step| Task { source, step }));
+            }
+        }
+        Err(NotFollowed { pipeline, why }) => {
+            let step = Step::Send(Sending::lacking(pipeline, &[], why));
+            tasks.push(Task { source: pipeline, step });
         }
     }
     // What is sent in any case does not take it from those that choose.
@@ -53,6 +69,7 @@ pub(super) fn routes(
     for (position, task) in tasks.iter().enumerate() {
         let is_last = !tasks[position + 1..].iter().any(|later| meet(task.source, later.source));
         let source = task.source;
+        let earlier = branches.len();
         let done = match &task.step {
             Step::Send(sending) => {
                 branches.push(Branch::new(sending, source, Case::new(), sending.pipeline.at, None));
@@ -65,10 +82,13 @@ pub(super) fn routes(
         };
         if let Err(error) = done {
             let NotExpressible { message, help } = error.into();
-            report.error(source.at, message).help(help);
+            report.error(source.at, &*message).help(help);
+            branches.truncate(earlier);
+            let lacking = Sending::lacking(source, &[], message);
+            branches.push(Branch::new(&lacking, source, Case::new(), source.at, None));
         }
     }
-    written(&branches, graph, keys, is_receiver, processors, exporters, report)
+    written(&branches, graph, keys, refused, is_receiver, processors, exporters, report)
 }
 
 impl<'p> Branch<'p> {
@@ -119,7 +139,11 @@ fn in_order<'p>(
     let mut taken: Vec<Case> = Vec::new();
     for Arm { when, at, takes, steps } in &choice.arms {
         let sendings = sendings(steps).unwrap_or_default();
-        let cases = if *takes == Takes::Copy { when.apart()? } else { when.list().to_vec() };
+        let cases = match when {
+            None => vec![Case::new()],
+            Some(when) if *takes == Takes::Copy => when.apart()?,
+            Some(when) => when.list().to_vec(),
+        };
         let is_possible = !cases.is_empty();
         let mut is_reached = false;
         for case in cases {
@@ -131,7 +155,7 @@ fn in_order<'p>(
                 let continues = *takes == Takes::Copy || nth + 1 < sendings.len();
                 branches.push(Branch::new(sending, source, case.clone(), *at, Some(continues)));
             }
-            if *takes == Takes::All {
+            if *takes == Takes::All && when.is_some() {
                 taken.push(case);
             }
         }
@@ -177,15 +201,19 @@ fn apart<'p>(
 ) -> Result<(), TooMany> {
     let (mut left, mut otherwise) = (before.clone(), before.clone());
     for arm in &choice.arms {
-        let when = left.and(&arm.when)?;
-        if when.list().is_empty() && !before.and(&arm.when)?.list().is_empty() {
+        let Some(asked) = &arm.when else {
+            all_apart(&arm.steps, &Cases::always(), arm.at, source, branches, report)?;
+            continue;
+        };
+        let when = left.and(asked)?;
+        if when.list().is_empty() && !before.and(asked)?.list().is_empty() {
             warn_of_unreached(arm.at, report);
         }
         all_apart(&arm.steps, &when, arm.at, source, branches, report)?;
         if arm.takes == Takes::Copy {
             continue;
         }
-        let others = arm.when.not()?;
+        let others = asked.not()?;
         otherwise = otherwise.and(&others)?;
         if arm.takes == Takes::All {
             left = left.and(&others)?;
@@ -210,6 +238,9 @@ fn all_apart<'p>(
             Step::Send(sending) => {
                 let cases = when.apart()?.into_iter();
                 branches.extend(cases.map(|case| Branch::new(sending, source, case, at, None)));
+                if branches.len() > MOST_APART && !when.is_always() {
+                    return Err(TooMany(MOST_APART));
+                }
             }
             Step::Choose(choice) => apart(choice, when, source, branches, report)?,
         }
@@ -221,6 +252,7 @@ fn written(
     branches: &[Branch<'_>],
     graph: &Graph<'_>,
     keys: &HeaderKeys,
+    refused: Refused,
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     runs: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
@@ -241,16 +273,28 @@ fn written(
     let mut routes = Vec::new();
     for (position, branch) in branches.iter().enumerate() {
         let mut groups = keys.groups(&branch.sending.exporters);
+        let is_available = |group: &Vec<&Mention<'_>>| group.iter().any(|one| exporters(one.name).is_some());
+        if groups.iter().any(is_available) {
+            groups.retain(is_available);
+        }
         let last = groups.pop().unwrap_or_default();
         routes.extend(groups.into_iter().map(|group| (branch, group, true)));
         routes.push((branch, last, later_continues(position, branch)));
     }
-    let is_alone = |pipeline: &str| {
-        let same = routes.iter().filter(|(branch, _, _)| branch.sending.pipeline.name == pipeline);
-        same.count() == 1
-    };
+    let mut routes_of: HashMap<&str, usize> = HashMap::new();
+    for (branch, ..) in &routes {
+        *routes_of.entry(branch.sending.pipeline.name).or_default() += 1;
+    }
+    let mut left_out: Vec<&str> = Vec::new();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut nodes = Vec::new();
+    if refused == Refused::Kept {
+        for Misspelt { name, at, why } in &graph.misspelt {
+            let name = Entry::new("name", *at, Node::of_text(*name, *at));
+            let lacks = Entry::new("not_imported", *at, Node::of_text(why.clone(), *at));
+            nodes.push(Node::of_entries(vec![name, lacks], *at));
+        }
+    }
     for (branch, group, continues) in &routes {
         let (pipeline, at) = (branch.sending.pipeline, branch.sending.pipeline.at);
         let mut seen: Vec<String> = Vec::new();
@@ -261,7 +305,16 @@ fn written(
                 seen.push(name);
             }
         }
-        if targets.is_empty() && branch.case.is_empty() {
+        let mut lacks = branch.sending.lacks.clone();
+        if targets.is_empty() && branch.case.is_empty() && lacks.is_none() {
+            if branch.sending.exporters.len() == pipeline.exporters.len()
+                && !left_out.contains(&pipeline.name)
+            {
+                let shown = if report.shows(at) { named(pipeline.name) } else { named("") };
+                let message = format!("the pipeline {shown} is left out: none of its exporters is available");
+                report.warn(at, message);
+                left_out.push(pipeline.name);
+            }
             continue;
         }
         if targets.is_empty() {
@@ -279,10 +332,16 @@ fn written(
             match matches(&branch.case, branch.at) {
                 Ok(node) => put("match", node),
                 Err(NotExpressible { message, help }) => {
-                    report.error(branch.at, message).help(help);
-                    continue;
+                    report.error(branch.at, &*message).help(help);
+                    lacks = Some(message);
                 }
             }
+        }
+        if let Some(lacks) = lacks {
+            if refused == Refused::LeftOut {
+                continue;
+            }
+            put("not_imported", Node::of_text(lacks, branch.at));
         }
         let of_source: Vec<&Mention<'_>> =
             branch.source.receivers.iter().filter(|one| is_receiver(one)).collect();
@@ -299,11 +358,13 @@ fn written(
         }
         if let Some(key) = keys.key_of(group) {
             put("key", key);
-        } else if !is_alone(pipeline.name) {
+        } else if routes_of[pipeline.name] > 1 {
             // However the data comes to the pipeline, it leaves it in one order.
             put("key", Node::of_text(constant(pipeline.name), at));
         }
-        put("exporters", Node::of_items(targets, at));
+        if !targets.is_empty() {
+            put("exporters", Node::of_items(targets, at));
+        }
         if *continues {
             put("continue", Node::of_word("true", at));
         }

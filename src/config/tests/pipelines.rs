@@ -110,16 +110,230 @@ fn a_forward_connector_joins_pipelines() {
 
 #[test]
 fn pipelines_in_a_circle_are_an_error() {
-    let yaml = file(
-        "connectors: { forward: }\n",
-        "    logs: { receivers: [otlp, forward], exporters: [forward, nop] }\n",
-    );
-    let said = said(&yaml);
+    let of = |pipelines: &str| said(&file("connectors: { forward: }\n", pipelines)).join("\n");
+    let one = of("    logs: { receivers: [otlp, forward], exporters: [forward, nop] }\n");
+    assert!(one.contains("error: the pipeline `logs` stands behind itself"), "{one}");
+    let each = |name: usize| {
+        format!("    logs/{name}: {{ receivers: [otlp, forward], exporters: [forward, nop] }}\n")
+    };
+    let two = of(&(0..2).map(each).collect::<String>());
+    assert!(two.contains("error: the pipeline `logs/0` stands behind itself"), "{two}");
+    let chain = said(&file(
+        "connectors: { forward/1: , forward/2: }\n",
+        "    logs/1: { receivers: [otlp, forward/2], exporters: [forward/1] }\n    logs/2: { receivers: [forward/1], exporters: [forward/2] }\n",
+    ))
+    .join("\n");
+    assert!(chain.contains("error: the pipelines `logs/1` and `logs/2` stand in a circle"), "{chain}");
+}
+
+/// Pipelines behind each other, from each of which data goes on in as many ways.
+fn levels(levels: usize, ways: usize, r#type: &str) -> String {
+    let (mut connectors, mut pipelines) = ("connectors:\n".to_owned(), String::new());
+    for level in 0..=levels {
+        if level < levels {
+            connectors += &format!("  {type}/{level}:\n");
+        }
+        if level < levels && r#type == "routing" {
+            let row = |way| {
+                format!(
+                    "      - {{ condition: 'attributes[\"a{level}\"] == \"{way}\"', pipelines: [logs/{}-{way}] }}\n",
+                    level + 1
+                )
+            };
+            connectors += &format!("    table:\n{}", (0..ways).map(row).collect::<String>());
+        }
+        for way in 0..if level == 0 { 1 } else { ways } {
+            let receiver = if level == 0 { "otlp".to_owned() } else { format!("{type}/{}", level - 1) };
+            let exporter = if level == levels { "nop".to_owned() } else { format!("{type}/{level}") };
+            pipelines +=
+                &format!("    logs/{level}-{way}: {{ receivers: [{receiver}], exporters: [{exporter}] }}\n");
+        }
+    }
+    file(&connectors, &pipelines)
+}
+
+#[test]
+fn connectors_that_make_more_ways_than_can_be_followed_are_an_error_at_once() {
+    let begin = std::time::Instant::now();
+    for (depth, ways, kind, says) in [
+        (20, 2, "forward", "more than 16 pipelines stand behind each other"),
+        (20, 2, "routing", "more than 16 pipelines stand behind each other"),
+        (15, 2, "forward", "the connectors make more than 10000 ways through the pipelines"),
+        (15, 2, "routing", "the connectors make more than 10000 ways through the pipelines"),
+        (5, 100, "forward", "the connectors make more than 10000 ways through the pipelines"),
+        (12, 2, "routing", "the conditions become more than 1000 routes"),
+        (2, 60, "routing", "the conditions become more than 1000 routes"),
+    ] {
+        let yaml = levels(depth, ways, kind);
+        let text = said(&yaml).join("\n");
+        assert_eq!(text.matches("error: ").count(), 1, "{text}");
+        assert!(text.contains(says), "{says}: {text}");
+        refuses(&yaml, says);
+    }
+    // What is within the bounds is followed.
+    for (depth, ways, kind) in [(12, 2, "forward"), (9, 2, "routing"), (2, 20, "routing")] {
+        let text = said(&levels(depth, ways, kind)).join("\n");
+        assert!(!text.contains("stand behind each other") && !text.contains("more than"), "{text}");
+    }
+    assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{:?}", begin.elapsed());
+}
+
+/// Checks that a file is imported with this error, and that what is imported is refused until somebody has looked at the route
+/// that says so.
+fn refuses(yaml: &str, says: &str) {
+    let imported = imported(yaml);
+    let is_listed = imported
+        .problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error && problem.message.contains(says));
+    assert!(is_listed, "{says}: {}", imported.yaml);
+    let routes = routes_of(&imported);
+    assert!(routes.contains("    not_imported: \""), "{says}: {routes}");
+    let quoted = says.replace('"', "\\\"");
+    assert!(routes.contains(&quoted), "{says}: {routes}");
+    let text = said(&imported.yaml).join("\n");
     assert!(
-        said.iter()
-            .any(|line| line.contains("more than 16 pipelines stand behind each other, or in a circle")),
-        "{said:?}"
+        text.contains("error: a part of the Collector's file could not be taken for this route"),
+        "{says}: {text}"
     );
+}
+
+#[test]
+fn a_row_that_could_not_be_taken_is_refused_where_it_stood() {
+    let row = |row: &str| {
+        let rows = format!(
+            "connectors:\n  routing:\n    default_pipelines: [logs/rest]\n    table:\n      - {{ {row} }}\n"
+        );
+        file(&rows, TARGETS)
+    };
+    let within = |condition: &str| {
+        row(&format!("context: log, condition: '{condition}', pipelines: [logs/a, logs/b]"))
+    };
+    let grammar = "the condition has what no route can express: ";
+    let deep = format!("{}true{}", "(".repeat(40), ")".repeat(40));
+    let many: Vec<String> =
+        (0..8).map(|n| format!("(attributes[\"a{n}\"] == \"1\" or attributes[\"b{n}\"] == \"1\")")).collect();
+    for (condition, what) in [
+        ("attributes[\"level\"] > 3", "`>`"),
+        ("severity_number < 5", "`severity_number`"),
+        ("attributes[\"a\"] == 5.5", "a number that is not whole"),
+        ("attributes[\"a\"] == attributes[\"b\"]", "the comparison of two attributes"),
+        ("1 == 1", "the comparison of two values"),
+        ("attributes[\"a\"][\"b\"] == \"c\"", "a value within an attribute"),
+        ("attributes[a] == \"c\"", "an attribute whose name is not a text"),
+        ("HasPrefix(attributes[\"a\"], \"b\")", "`HasPrefix`"),
+        ("IsMatch(attributes[\"a\"], attributes[\"b\"])", "what `IsMatch` matches with"),
+        ("attributes[\"a\"]", "it ends too early"),
+        ("attributes[\"a\"] == \"b\" \"c\"", "a text where none can stand"),
+        ("attributes[\"a\"] == \"b\" 5", "a number where none can stand"),
+        ("attributes[\"a\"] ~ \"b\"", "the character"),
+        ("not not true", "`not not`"),
+    ] {
+        refuses(&within(condition), &format!("{grammar}{what}"));
+    }
+    refuses(&within("attributes[\"a"), "a text in the condition is never closed");
+    refuses(&within(&deep), "the condition is nested more than 32 levels deep");
+    refuses(&within(&many.join(" and ")), "the conditions become more than 64 routes");
+    refuses(
+        &within("attributes[\"a\"] == \"\""),
+        "the condition tells an empty value from one that is absent",
+    );
+    let fine = "condition: 'attributes[\"a\"] == \"1\"'";
+    for (written, says) in [
+        (
+            "statement: 'delete_key(attributes, \"a\") where true', pipelines: [logs/a]".to_owned(),
+            "the statement is not `route()`",
+        ),
+        (
+            "statement: 'route() if true', pipelines: [logs/a]".to_owned(),
+            "the condition has what no route can express: `if`",
+        ),
+        ("pipelines: [logs/a]".to_owned(), "a row of the table has no condition"),
+        (fine.to_owned(), "a row of the table names no pipeline"),
+        (format!("{fine}, pipelines: [logs/aa]"), "there is no pipeline `logs/aa`"),
+        (format!("{fine}, pipelines: [log/a]"), "there is no pipeline `log/a`"),
+        (
+            format!("{fine}, context: body, pipelines: [logs/a]"),
+            "the context of this row is none that routes know",
+        ),
+        (
+            format!("{fine}, action: drop, pipelines: [logs/a]"),
+            "the action of this row is none that routes know",
+        ),
+        (format!("{fine}, actoin: copy, pipelines: [logs/a]"), "unknown key `actoin` in a row of the table"),
+    ] {
+        refuses(&row(&written), says);
+    }
+    // It comes before the route that would have taken its data, and is for the exporters that it was to go to.
+    let imported = imported(&within("attributes[\"level\"] > 3"));
+    assert!(
+        routes_of(&imported).starts_with(
+            "  - name: logs/a\n    not_imported: \"the condition has what no route can express: `>`\"\n    signals: [logs]\n    \
+             exporters: [otlphttp/a]\n"
+        ),
+        "{}",
+        imported.yaml
+    );
+}
+
+#[test]
+fn a_way_that_could_not_be_taken_is_refused_in_an_import() {
+    let table = "    table: [{ condition: 'attributes[\"a\"] == \"1\"', pipelines: [logs/a] }]\n";
+    let with = |settings: &str| file(&format!("connectors:\n  routing:\n{table}{settings}"), TARGETS);
+    refuses(&with("    default_pipelines: [logs/rset]\n"), "there is no pipeline `logs/rset`");
+    refuses(
+        &with("    default_pipeline: [logs/rest]\n"),
+        "unknown key `default_pipeline` in a routing connector",
+    );
+    let processor =
+        "processors: { resource/x: { attributes: [{ key: tenant, value: a, action: upsert }] } }\n";
+    let edited = TARGETS.replace("{ receivers: [otlp],", "{ receivers: [otlp], processors: [resource/x],");
+    refuses(
+        &file(&format!("{processor}{TABLE}"), &edited),
+        "the connector asks for `tenant`, which the processor `resource/x` before it changes",
+    );
+    let of =
+        |connectors: &str, pipelines: &str| file(&format!("connectors: {{ {connectors} }}\n"), pipelines);
+    refuses(
+        &of("failover: ", "    logs: { receivers: [otlp], exporters: [failover, nop] }\n"),
+        "the connector `failover` is not available",
+    );
+    refuses(
+        &of("forward: ", "    logs: { receivers: [otlp], exporters: [forward, nop] }\n"),
+        "no pipeline for `logs` receives from the connector `forward`",
+    );
+    refuses(
+        &of(
+            "forward: ",
+            "    logs: { receivers: [otlp], exporters: [forward, nop] }\n    logs/x: { receivers: [forward], exporters: [] }\n",
+        ),
+        "the pipeline names no exporter",
+    );
+    refuses(
+        &file(
+            "",
+            "    logs: { receivers: [otlp], exporters: [nop] }\n    log: { receivers: [otlp], exporters: [otlphttp/a] }\n",
+        ),
+        "the pipeline `log` is for no signal that is routed",
+    );
+    let said = said(&file("", "    log: { receivers: [otlp], exporters: [otlphttp/a] }\n")).join("\n");
+    assert!(said.contains("(did you mean `logs`?)"), "{said}");
+    // Conditions of two connectors, of which the second is asked for what the first leaves.
+    let rows: String = (0..8)
+        .map(|n| format!("      - {{ condition: 'attributes[\"a{n}\"] == \"1\" and attributes[\"b{n}\"] == \"1\"', pipelines: [logs/a] }}\n"))
+        .collect();
+    let two = format!(
+        "connectors:\n  routing:\n    table:\n{rows}    default_pipelines: [logs/rest]\n  forward:\n"
+    );
+    let behind = TARGETS.replace(
+        "logs/a: { receivers: [routing], exporters: [otlphttp/a]",
+        "logs/a: { receivers: [routing], exporters: [forward/2]",
+    );
+    let two = two.replace("  forward:", "  routing/2:\n    table: [{ condition: 'attributes[\"z\"] == \"1\"', pipelines: [logs/z] }]\n  forward/2:");
+    let behind = format!(
+        "{behind}    logs/y: {{ receivers: [forward/2], exporters: [routing/2] }}\n    logs/z: {{ receivers: [routing/2], exporters: [otlphttp/a] }}\n"
+    );
+    refuses(&file(&two, &behind), "the conditions become more than 64 routes");
 }
 
 const TABLE: &str = "\
@@ -332,8 +546,9 @@ fn other_connectors_receivers_and_exporters_are_errors_that_name_them() {
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
-    // What is left can be run once the rest has been looked at.
-    let imported = imported(&yaml);
+    // Receivers and exporters are left out of an import. What is left can be run once the rest has been looked at.
+    refuses(&yaml, "the connector `spanmetrics` is not available");
+    let imported = imported(&yaml.replace(", spanmetrics]", "]").replace("[spanmetrics]", "[otlp]"));
     assert!(
         imported.yaml.contains("# - line 1: the receiver `jaeger` is not available"),
         "{}",
@@ -775,7 +990,7 @@ fn a_forward_connector_that_leads_nowhere_or_to_another_signal_is_an_error() {
         "{text}"
     );
     let text = of("traces/x: { receivers: [otlp], exporters: [nop] }");
-    assert!(text.contains("error: no pipeline receives from `forward`"), "{text}");
+    assert!(text.contains("error: no pipeline for `logs` receives from the connector `forward`"), "{text}");
 }
 
 #[test]
