@@ -328,15 +328,16 @@ pub(super) fn same_exporter(what: &str, name: &str) -> Option<&'static str> {
 pub(super) fn connector(name: &str) -> &'static str {
     match model::type_of(name) {
         "routing" => {
-            "`routes` chooses exporters for whole resources, by globs and regular expressions over their attributes; \
-             conditions in OTTL, on spans, data points or log records, or on a request's metadata can't be written"
+            "`routes` says what goes where. Write its conditions as the `match` of routes: globs and regular expressions over \
+             attributes of resources, below `record` of spans, data points or log records, and below `request` headers of \
+             the request"
         }
         "forward" => {
             "a route may name several `exporters`, and with `continue: true` later routes are asked as well"
         }
         _ => {
-            "there is nothing like it: `routes` only chooses exporters by resource attributes; no telemetry is made \
-             from other telemetry, and no exporter stands in for another"
+            "there is nothing like it: `routes` only chooses exporters; no telemetry is made from other telemetry, and no \
+             exporter stands in for another"
         }
     }
 }

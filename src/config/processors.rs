@@ -152,6 +152,14 @@ pub(super) fn instead_of_harmless(r#type: &str) -> Option<&'static str> {
     }
 }
 
+/// What would become of data without a processor of a type that is known and not available, and what to do instead.
+pub(super) fn not_available(r#type: &str) -> Option<(&'static str, &'static str)> {
+    match treatment(r#type)? {
+        Refused { without, instead } => Some((without, instead)),
+        Run | LeftOut(_) => None,
+    }
+}
+
 fn types() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|(types, _)| types.iter().copied())
 }

@@ -8,9 +8,9 @@ use secrecy::SecretString;
 
 use super::Context;
 use crate::config::Secrets;
-use crate::config::model::{BearerTokenAuth, Extension, Named};
+use crate::config::model::{BearerTokenAuth, Extension, Named, Typed as _, type_of};
 use crate::config::node::Node;
-use crate::config::problem::nearest;
+use crate::config::problem::{listed, nearest};
 use crate::config::secrets::{self, named};
 use crate::config::substitute::PLACEHOLDER;
 use crate::export::SecretUse;
@@ -58,7 +58,19 @@ impl<'a> Extensions<'a> {
             self.used.insert(name);
             return Some((extension, self.node.near(&[name])));
         }
-        if !context.is_excused(self.node, name) {
+        if self.node.get(name).is_some() && !Extension::TYPES.contains(&type_of(name)) {
+            let types = listed(Extension::TYPES.iter().copied());
+            context
+                .report
+                .error(
+                    node.span,
+                    format!(
+                        "the extension {} is not available, and what it protects would be open",
+                        named(name)
+                    ),
+                )
+                .help(format!("the types are {types}"));
+        } else if !context.is_excused(self.node, name) {
             let known = self.written.0.iter().map(|(known, _)| known.as_str());
             let near =
                 nearest(name, known.chain(others.iter().copied())).filter(|near| secrets::is_name(near));

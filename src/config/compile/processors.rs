@@ -80,6 +80,14 @@ impl<'a> Processors<'a> {
         if is_there {
             return;
         }
+        if let Some((without, instead)) = processors::not_available(model::type_of(name)) {
+            let shown = context.written(item);
+            context
+                .report
+                .error(item.span, format!("the processor {shown} is not available: {without}"))
+                .help(format!("{instead}, and remove it here"));
+            return;
+        }
         let names: Vec<&str> = self.written.0.iter().map(|(name, _)| name.as_str()).collect();
         let near = nearest(name, names.iter().copied()).filter(|_| !item.is_substituted());
         let shown = context.written(item);

@@ -108,7 +108,7 @@ impl<'a> Components<'a> {
         let extensions = self.root.get("extensions").unwrap_or(&none);
         let mut entries = Vec::new();
         for (entry, name) in self.exporters.clone() {
-            let written = self.without_storage(&entry.value);
+            let written = self.without_storage(&entry.value, report);
             let written = self.keys.set(&entry.key, &written, extensions, report);
             let value = match type_of(&entry.key) {
                 "file" => file(&written, &entry.key, entry.key_span, report),
@@ -122,13 +122,23 @@ impl<'a> Components<'a> {
     }
 
     /// The exporter without the `storage` of its queue, which becomes the journal.
-    fn without_storage(&mut self, exporter: &'a Node) -> Node {
+    fn without_storage(&mut self, exporter: &'a Node, report: &mut Report) -> Node {
         let Some(queue) = exporter.get("sending_queue") else { return exporter.clone() };
         let is_off = queue.get("enabled").and_then(Node::text).and_then(boolean) == Some(false);
         let storage = queue.get("storage").filter(|storage| !storage.is_null() && !is_off);
         let Some(storage) = storage else { return exporter.clone() };
-        if storage.text().is_none_or(|name| type_of(name) != "file_storage") {
+        let Some(name) = storage.text().filter(|name| type_of(name) == "file_storage") else {
             return exporter.clone();
+        };
+        let extensions = self.root.get("extensions").map(Node::entries).unwrap_or_default();
+        if !extensions.iter().any(|extension| extension.key == name) {
+            let shown = if report.shows(storage.span) { named(name) } else { named("") };
+            let near = nearest(name, extensions.iter().map(|extension| extension.key.as_str()));
+            let problem = report.error(storage.span, format!("there is no extension {shown}"));
+            match near {
+                Some(near) => problem.help(format!("did you mean {}?", named(near))),
+                None => problem.help("write it below `extensions`, with its `directory`"),
+            }
         }
         self.storage.get_or_insert(storage);
         replaced(exporter, "sending_queue", without(queue, &["storage"]))
@@ -241,16 +251,12 @@ fn used<'a>(
             report.error(entry.key_span, format!("the {what} {shown} is not available: {why}")).help(help);
         }
     }
-    if section == "receivers" {
-        for mention in
-            mentions.iter().filter(|mention| !entries.iter().any(|entry| entry.key == mention.name))
-        {
-            let near = nearest(mention.name, entries.iter().map(|entry| entry.key.as_str()));
-            let problem = report.error(mention.span, format!("there is no receiver {}", mention.shown()));
-            match near {
-                Some(near) => problem.help(format!("did you mean {}?", named(near))),
-                None => problem.help("write it below `receivers`"),
-            }
+    for mention in mentions.iter().filter(|mention| !entries.iter().any(|entry| entry.key == mention.name)) {
+        let near = nearest(mention.name, entries.iter().map(|entry| entry.key.as_str()));
+        let problem = report.error(mention.span, format!("there is no {what} {}", mention.shown()));
+        match near {
+            Some(near) => problem.help(format!("did you mean {}?", named(near))),
+            None => problem.help(format!("write it below `{section}`")),
         }
     }
     used

@@ -136,6 +136,11 @@ impl HeaderKeys {
                 Node::of_text(format!("{{{{ key.{part} }}}}"), written.near(&["from_context"]).span),
             );
             let at = written.near(&["from_context"]).span;
+            if default.is_none() {
+                report
+                    .warn(at, "the data of a request without this header is rejected: a Collector sends it with an empty header")
+                    .help("write `default_value: NAME` beside it, or `default: NAME` in the `key` of an imported route");
+            }
             let header = header.to_owned();
             self.0.entry(exporter.to_owned()).or_default().push(HeaderKey { part, header, default, at });
         } else if let Some(value) = written.get("value") {

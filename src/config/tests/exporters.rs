@@ -654,7 +654,8 @@ fn connectors_say_what_routes_can_do_of_them() {
         let said = said(&with(&format!("connectors: {connectors}\n")));
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
-            said[0].contains("the connector `routing` has no effect") && said[0].contains("OTTL"),
+            said[0].contains("the connector `routing` has no effect")
+                && said[0].contains("`match` of routes"),
             "{said:?}"
         );
         assert!(said[1].contains("`continue: true`"), "{said:?}");

@@ -1021,3 +1021,90 @@ fn a_row_about_records_warns_of_what_else_is_asked() {
     let resource = rows.replace("'attributes", "'resource.attributes");
     assert!(!of(&resource).contains(warning), "{}", of(&resource));
 }
+
+#[test]
+fn a_pipeline_of_which_no_exporter_is_available_is_named_as_left_out() {
+    let pipelines = "    metrics: { receivers: [otlp], exporters: [prometheusremotewrite] }\n    logs: { receivers: [otlp], exporters: [nop, kafka] }\n";
+    let yaml = file("  prometheusremotewrite: {}\n  kafka: {}\n", pipelines);
+    let imported = imported(&yaml);
+    let says = "the pipeline `metrics` is left out: none of its exporters is available";
+    assert!(imported.yaml.contains(&format!("# - line 11: {says}\n")), "{}", imported.yaml);
+    assert!(!imported.yaml.contains("pipeline `logs`"), "{}", imported.yaml);
+    good(&imported.yaml);
+}
+
+#[test]
+fn a_header_without_a_default_is_warned_of_since_data_without_it_is_rejected() {
+    let with = |default: &str| {
+        file(
+            &format!(
+                "extensions: {{ headers_setter: {{ headers: [{{ key: X-Org, from_context: X-Tenant{default} }}] }} }}\n"
+            ),
+            "    logs: { receivers: [otlp], exporters: [otlphttp/a] }\n  extensions: [headers_setter]\n",
+        )
+        .replace("\"https://a.test\" }", "\"https://a.test\", auth: { authenticator: headers_setter } }")
+    };
+    let says = "the data of a request without this header is rejected: a Collector sends it with an empty header \
+                (write `default_value: NAME` beside it";
+    let imported = imported(&with(""));
+    assert!(imported.yaml.contains(says), "{}", imported.yaml);
+    assert!(said(&with("")).iter().any(|line| line.contains(says)), "{:?}", said(&with("")));
+    let other = said(&with(", default_value: nobody")).join("\n");
+    assert!(!other.contains("without this header"), "{other}");
+}
+
+#[test]
+fn a_processor_that_is_not_available_is_called_so_in_an_import() {
+    let yaml = file(
+        "processors: { tail_sampling: { policies: [] } }\n",
+        "    traces: { receivers: [otlp], processors: [tail_sampling], exporters: [nop] }\n",
+    );
+    let imported = imported(&yaml);
+    let text = said(&imported.yaml).join("\n");
+    assert!(
+        text.contains("error: the processor `tail_sampling` is not available: what it leaves out would be sent on (let the senders sample"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_named_and_is_not_there_is_an_error_that_names_what_is_near() {
+    let pipelines = "    logs: { receivers: [otlp], exporters: [otlphttp/a, debgu] }\n";
+    let yaml = file("  debug:\n", pipelines)
+        .replace("\"https://a.test\" }", "\"https://a.test\", sending_queue: { storage: file_storage/x } }");
+    let text = said(&yaml).join("\n");
+    assert!(text.contains("error: there is no exporter `debgu` (did you mean `debug`?)"), "{text}");
+    assert!(text.contains("error: there is no extension `"), "{text}");
+    assert!(text.contains("(write it below `extensions`, with its `directory`)"), "{text}");
+    let near = yaml.replace("  debug:\n", "  debug:\nextensions: { file_storage/y: }\n");
+    let text = said(&near).join("\n");
+    assert!(text.contains("(did you mean `file_storage/y`?)"), "{text}");
+    let there = yaml.replace("  debug:\n", "  debug:\nextensions: { file_storage/x: }\n");
+    assert!(!said(&there).join("\n").contains("there is no extension"), "{:?}", said(&there));
+}
+
+#[test]
+fn an_authenticator_that_is_there_and_not_available_is_called_so() {
+    let yaml = file(
+        "extensions: { oidc: { issuer_url: \"https://id.test\" } }\n",
+        "    logs: { receivers: [otlp], exporters: [nop] }\n  extensions: [oidc]\n",
+    )
+    .replace("{ http: ,", "{ http: { auth: { authenticator: oidc } },");
+    let text = said(&yaml).join("\n");
+    assert!(
+        text.contains("error: the extension `oidc` is not available, and what it protects would be open"),
+        "{text}"
+    );
+}
+
+#[test]
+fn connectors_beside_routes_are_told_what_routes_can_do() {
+    let text = said(&with("connectors: { routing: , count: }\n")).join("\n");
+    assert!(text.contains("the connector `routing` has no effect: `routes` says what goes where. Write its conditions as the `match`"), "{text}");
+    assert!(
+        text.contains(
+            "the connector `count` has no effect: there is nothing like it: `routes` only chooses exporters;"
+        ),
+        "{text}"
+    );
+}

@@ -452,15 +452,22 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
             )],
         ),
         (
-            "Where there are no pipelines it is an error",
-            &[(
-                "processors: { redaction: {} }\nservice: { extensions: [] }\n",
-                Error,
-                "the processor `redaction` is not available",
-            )],
+            "Where there are no pipelines it is an error, and without any `service` a warning if it is one of the two that are run",
+            &[
+                (
+                    "processors: { redaction: {} }\nservice: { extensions: [] }\n",
+                    Error,
+                    "the processor `redaction` is not available",
+                ),
+                (
+                    "processors: { attributes/a: { actions: [{ key: x, action: delete }] } }\n",
+                    Warning,
+                    "the processor `attributes/a` has no effect",
+                ),
+            ],
         ),
         (
-            "So it is where a part of the pipelines comes from a variable or a file",
+            "It is an error, too, where a part of the pipelines comes from a variable or a file",
             &[
                 (
                     "processors: { redaction: {} }\nservice: { pipelines: { logs: { processors: [\"${env:P}\"] } } }\n",
