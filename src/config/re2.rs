@@ -3,6 +3,13 @@
 //! Where both differ in what is common, a Collector's meaning counts: `\d`, `\w`, `\s` and `\b` are of ASCII, and within
 //! brackets `[`, `&&`, `--` and `~~` are characters.
 
+/// Why a text is no expression. The expression itself is not in it.
+pub(super) fn reason(error: &regex::Error) -> String {
+    // The last line of the parser's message says why; the ones before repeat the pattern.
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
 /// The same expression for the crate `regex`. What is no expression is none afterwards.
 pub(super) fn translated(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 16);

@@ -61,13 +61,6 @@ impl<'a> Processors<'a> {
                 }
                 continue;
             };
-            if names[..index].contains(name) {
-                context
-                    .report
-                    .error(item.span, format!("{} is named twice", named(name)))
-                    .help("keep one of the two");
-                continue;
-            }
             if let Processor::Attributes(attributes) = &self.written.0[position].1 {
                 for properties in [&attributes.include, &attributes.exclude].into_iter().flatten() {
                     check_signals(properties, name, signals, item, context);

@@ -16,6 +16,7 @@ use crate::config::model::{
 };
 use crate::config::node::Node;
 use crate::config::problem::{Span, enumerated, nearest, quoted};
+use crate::config::re2;
 use crate::config::secrets::{REDACTED, is_name, named};
 use crate::otlp::Signal;
 use crate::route::{Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
@@ -589,11 +590,8 @@ pub(super) fn pattern(text: &str, node: &Node, context: &mut Context<'_>) -> Opt
         Err(error) => {
             let written = context.written(node);
             let problem = context.report.error(node.span, format!("{written} is not a regular expression"));
-            // The last line of the parser's message says why; the ones before repeat the pattern.
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             if !node.is_substituted() {
-                problem.help(reason);
+                problem.help(re2::reason(&error));
             }
             None
         }

@@ -172,6 +172,14 @@ impl Cases {
     }
 }
 
+/// Whether one case holds wherever another does. May miss it, and never claims it wrongly.
+pub(super) fn implies(case: &Case, other: &Case) -> bool {
+    other.iter().all(|(attribute, wanted)| {
+        let values = case.get(attribute).cloned().unwrap_or_default();
+        wanted.negated().into_iter().all(|unwanted| values.and(&unwanted.with_empty_as_absent()).is_none())
+    })
+}
+
 /// What holds where both do; `None` if they never do at once.
 fn both(one: &Case, other: &Case) -> Option<Case> {
     let mut both = one.clone();
@@ -305,6 +313,15 @@ impl Values {
 
     fn exists(exists: bool) -> Self {
         Self { exists: Some(exists), ..Self::default() }
+    }
+
+    /// The same, with what a route makes of empty texts.
+    fn with_empty_as_absent(mut self) -> Self {
+        if self.is_empty_text() {
+            return Self::exists(false);
+        }
+        self.one_of.iter_mut().for_each(|values| values.retain(|value| !value.is_empty()));
+        self
     }
 
     /// Whether this is an empty text and nothing else. To a route there is no such value: it counts as absent.

@@ -3,6 +3,9 @@
 //! Attributes are compared by `==` and `!=` with a text, a whole number, a boolean or `nil`, or matched by `IsMatch`; that is
 //! combined by `and`, `or`, `not` and parentheses. All else is refused by its name.
 
+use regex::Regex;
+
+use crate::config::re2;
 use crate::config::secrets::{REDACTED, is_name};
 
 /// What a condition asks of an entry.
@@ -12,7 +15,7 @@ pub(super) enum Condition {
     Constant(bool),
     /// The value as text is this one.
     Is(Attribute, String),
-    /// The regular expression matches somewhere in the value.
+    /// The regular expression, in the words of the crate `regex`, matches somewhere in the value.
     Matches(Attribute, String),
     /// There is a value.
     Exists(Attribute),
@@ -229,7 +232,18 @@ impl<'t> Parser<'t> {
                 return Err(not_understood("what `IsMatch` matches with"));
             };
             self.expect(")")?;
-            return Ok(Condition::Matches(attribute, pattern.clone()));
+            let pattern = re2::translated(pattern);
+            // What a variable will be is not known.
+            return match Regex::new(&pattern).err().filter(|_| !pattern.contains("${")) {
+                None => Ok(Condition::Matches(attribute, pattern)),
+                Some(error) => Err(NotExpressible {
+                    message: format!(
+                        "what `IsMatch` matches with is no regular expression: {}",
+                        re2::reason(&error)
+                    ),
+                    help: "write it as RE2 has it, with a second backslash before each: `IsMatch(attributes[\"a\"], \"^\\\\d+$\")`",
+                }),
+            };
         }
         self.comparison()
     }
@@ -389,8 +403,19 @@ mod tests {
         }
         assert_eq!(parsed("attributes[\"a\"] != nil"), Condition::Exists(resource("a")));
         assert_eq!(parsed("attributes[\"a\"] == nil"), not(Condition::Exists(resource("a"))));
-        let pattern = Condition::Matches(resource("a"), r"^\d+\.x$".to_owned());
+        let pattern = Condition::Matches(resource("a"), r"^[0-9]+\.x$".to_owned());
         assert_eq!(parsed(r#"IsMatch(attributes["a"], "^\d+\\.x$")"#), pattern);
+    }
+
+    #[test]
+    fn what_is_no_regular_expression_is_refused_with_the_reason() {
+        let parse = |pattern: &str| {
+            parse(&format!("IsMatch(attributes[\"a\"], \"{pattern}\")"), About::Resource, false)
+        };
+        let error = parse("^(secret").unwrap_err();
+        assert_eq!(error.message, "what `IsMatch` matches with is no regular expression: unclosed group");
+        assert!(parse("^[a[]$").is_ok(), "as RE2 reads it");
+        assert!(parse("^${env:PREFIX}(").is_ok(), "the rest is known where it runs");
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(super) struct Choice<'p> {
     pub(super) arms: Vec<Arm<'p>>,
     /// What is done with data that no arm has taken.
     pub(super) otherwise: Vec<Step<'p>>,
+    /// Where that is written.
+    pub(super) rest_at: Option<Span>,
 }
 
 /// One of these ways.
@@ -300,11 +302,7 @@ impl<'a> Graph<'a> {
                         steps.extend(self.steps(next, &processors, report));
                     }
                     if !is_received {
-                        let (signal, shown) = (pipeline.signal.name(), connector.shown());
-                        let why = format!("no pipeline for `{signal}` receives from the connector {shown}");
-                        let help = "name it in the `receivers` of a pipeline, or remove it here";
-                        report.error(connector.span, &*why).help(help);
-                        steps.push(lacking(why));
+                        steps.push(lacking(self.report_no_receiver(pipeline, connector, report)));
                     }
                 }
                 "routing" => {
@@ -323,6 +321,34 @@ impl<'a> Graph<'a> {
             }
         }
         steps
+    }
+
+    /// Reports a `forward` from which no pipeline of its signal receives, and returns what is said of it.
+    fn report_no_receiver(
+        &self,
+        pipeline: &Pipeline<'_>,
+        connector: &Mention<'_>,
+        report: &mut Report,
+    ) -> String {
+        let (shown, signal) = (connector.shown(), pipeline.signal);
+        let receives =
+            |other: &&Pipeline<'_>| other.receivers.iter().any(|receiver| receiver.name == connector.name);
+        let (why, help) = match self.pipelines.iter().find(receives) {
+            Some(other) => (
+                format!(
+                    "{shown} hands {signal} on, and the pipeline {} that receives from it is for {}",
+                    if report.shows(other.at) { named(other.name) } else { named("") },
+                    other.signal
+                ),
+                format!("receive from it in a pipeline for {signal}, or remove it here"),
+            ),
+            None => (
+                format!("no pipeline for `{signal}` receives from the connector {shown}"),
+                "name it in the `receivers` of a pipeline, or remove it here".to_owned(),
+            ),
+        };
+        report.error(connector.span, &*why).help(help);
+        why
     }
 
     /// What a routing connector chooses from; and what is reported of its keys, if one of them is not known.
@@ -358,7 +384,8 @@ impl<'a> Graph<'a> {
         }
         let defaults = written.get("default_pipelines");
         let otherwise = defaults.map(|list| self.behind(list, pipeline, processors, report));
-        (Choice { arms, otherwise: otherwise.unwrap_or_default() }, unknown)
+        let rest_at = defaults.filter(|list| !list.mentions().is_empty()).map(|list| list.span);
+        (Choice { arms, otherwise: otherwise.unwrap_or_default(), rest_at }, unknown)
     }
 
     /// A row of the table; `None` if it is not for this signal. What can't be taken of it is reported, and its steps say so.
@@ -399,6 +426,11 @@ impl<'a> Graph<'a> {
                 Takes::All
             }
         };
+        let is_written = |key: &str| row.get(key).is_some_and(|node| !node.is_null());
+        if is_written("condition") && is_written("statement") {
+            let message = "a row of the table has a `condition` and a `statement`".to_owned();
+            refuse(row.near(&["statement"]).span, message, "keep one of the two");
+        }
         let condition = ["condition", "statement"].into_iter().find_map(|key| {
             let node = row.get(key).filter(|node| !node.is_null())?;
             Some((node, node.text()?, key == "statement"))
@@ -422,6 +454,15 @@ impl<'a> Graph<'a> {
         }
         let keys = ["context", "condition", "statement", "action", "pipelines"];
         lacks.extend(check_keys(row, &keys, "a row of the table", report));
+        let is_of_record =
+            |when: &Cases| when.attributes().any(|one| matches!(one, condition::Attribute::Record(_)));
+        if let (Some((node, ..)), true) = (condition, when.as_ref().is_some_and(is_of_record)) {
+            let message = "this row is asked about more than the records' own attributes: where a record lacks one, that of its \
+                           events, its scope, its metric's metadata or its resource counts, unlike in a Collector";
+            report.warn(node.span, message).help(
+                "ask for an attribute that stands on the records alone, or is the same wherever it stands",
+            );
+        }
         let mut steps = list.map(|list| self.behind(list, pipeline, processors, report)).unwrap_or_default();
         if let Some(why) = lacks.first() {
             if list.is_none() {

@@ -1,9 +1,10 @@
 //! `headers_setter`: headers of exporters, with values that are written or come from the request.
 //!
 //! The batches of a stream hold the data of many requests. So a header that comes from a request is a part of the route's key,
-//! which keeps requests with other values in other streams, and the exporter's header reads that part.
+//! which keeps requests with other values in other streams, and the exporter's header reads that part. A route without its key takes
+//! nothing. So exporters that read different headers, or none, are in routes of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::graph::check_keys;
 use crate::config::model::type_of;
@@ -18,7 +19,7 @@ pub(super) struct HeaderKeys(HashMap<String, Vec<HeaderKey>>);
 /// A header of the request that an exporter sends on.
 #[derive(Clone)]
 pub(super) struct HeaderKey {
-    /// The name of the part of the key.
+    /// The name of the part of the key. Another header, or the same with another default, has another one.
     part: String,
     /// The header of the request.
     header: String,
@@ -33,7 +34,20 @@ impl HeaderKeys {
         self.0.get(exporter).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The key of a route to these exporters, if one of them reads something.
+    /// Exporters in groups, each of which reads the same of requests.
+    pub(super) fn groups<'m, 'a>(&self, exporters: &[&'m Mention<'a>]) -> Vec<Vec<&'m Mention<'a>>> {
+        let mut groups: Vec<(BTreeSet<&str>, Vec<&Mention<'_>>)> = Vec::new();
+        for exporter in exporters.iter().copied() {
+            let parts = self.of(exporter.name).iter().map(|key| key.part.as_str()).collect();
+            match groups.iter_mut().find(|(known, _)| *known == parts) {
+                Some((_, group)) => group.push(exporter),
+                None => groups.push((parts, vec![exporter])),
+            }
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    /// The key of a route to these exporters, which read the same, if they read something.
     pub(super) fn key_of(&self, exporters: &[&Mention<'_>]) -> Option<Node> {
         let mut parts: Vec<Entry> = Vec::new();
         let mut place = None;
@@ -114,13 +128,13 @@ impl HeaderKeys {
             }
         }
         if let Some(header) = text("from_context") {
-            let part = part_name(header);
+            let default = written.get("default_value").filter(|default| !default.is_null()).cloned();
+            let part = self.part(header, default.as_ref());
             headers.put(
                 key,
                 at,
                 Node::of_text(format!("{{{{ key.{part} }}}}"), written.near(&["from_context"]).span),
             );
-            let default = written.get("default_value").filter(|default| !default.is_null()).cloned();
             let at = written.near(&["from_context"]).span;
             if default.is_none() {
                 report
@@ -132,6 +146,22 @@ impl HeaderKeys {
         } else if let Some(value) = written.get("value") {
             headers.put(key, at, value.clone());
         }
+    }
+
+    /// The name of the part of keys that is this header with this default.
+    fn part(&self, header: &str, default: Option<&Node>) -> String {
+        let known = || self.0.values().flatten();
+        let is_same = |key: &&HeaderKey| {
+            key.header.eq_ignore_ascii_case(header)
+                && key.default.as_ref().map(|default| &default.value) == default.map(|default| &default.value)
+        };
+        if let Some(same) = known().find(is_same) {
+            return same.part.clone();
+        }
+        let name = part_name(header);
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        names.find(|name| known().all(|key| key.part != *name)).unwrap_or(name)
     }
 }
 

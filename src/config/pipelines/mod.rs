@@ -11,7 +11,7 @@ mod graph;
 mod headers;
 mod routes;
 
-use super::node::{Entry, Mention, Node};
+use super::node::{Entry, Mention, Node, Scalar, Value};
 use super::problem::Report;
 use super::processors;
 use components::Components;
@@ -79,5 +79,56 @@ fn run_processors(root: &Node, graph: &Graph<'_>) -> Option<Node> {
     };
     let entries =
         section.entries().iter().filter(|entry| is_named(&entry.key) && processors::is_run(&entry.key));
-    Some(Node::of_entries(entries.cloned().collect(), section.span))
+    let entries = entries.map(|entry| Entry { value: with_literal_values(&entry.value), ..entry.clone() });
+    Some(Node::of_entries(entries.collect(), section.span))
+}
+
+/// A processor in whose actions' values nothing is a template: braces are nothing special to a Collector.
+fn with_literal_values(processor: &Node) -> Node {
+    changed(processor, &["attributes", "actions"], |actions| {
+        let Value::Seq(items) = &actions.value else { return actions.clone() };
+        let items = items.iter().map(|action| changed(action, &["value", "default_value"], literal));
+        Node::of_items(items.collect(), actions.span)
+    })
+}
+
+/// The map with other values of these keys.
+fn changed(map: &Node, keys: &[&str], change: impl Fn(&Node) -> Node) -> Node {
+    let Value::Map(entries) = &map.value else { return map.clone() };
+    let entries = entries.iter().map(|entry| {
+        if keys.contains(&entry.key.as_str()) {
+            Entry { value: change(&entry.value), ..entry.clone() }
+        } else {
+            entry.clone()
+        }
+    });
+    Node::of_entries(entries.collect(), map.span)
+}
+
+/// A value in which `{{` opens no template.
+fn literal(value: &Node) -> Node {
+    let changed = match &value.value {
+        Value::Scalar(scalar) if scalar.text.contains("{{") => match scalar.literal.as_slice() {
+            [] => Value::Scalar(Scalar { text: scalar.text.replace("{{", "{{ '{{' }}"), ..scalar.clone() }),
+            _ => as_substituted(scalar),
+        },
+        Value::Seq(items) => {
+            // A list can hold no template, not even one that gives the braces.
+            let literal = items.iter().map(|item| match &item.value {
+                Value::Scalar(scalar) if scalar.text.contains("{{") => {
+                    Node { span: item.span, value: as_substituted(scalar) }
+                }
+                _ => item.clone(),
+            });
+            Value::Seq(literal.collect())
+        }
+        other => other.clone(),
+    };
+    Node { span: value.span, value: changed }
+}
+
+/// The scalar with a text of which nothing is a template, as with what a variable brings in.
+fn as_substituted(scalar: &Scalar) -> Value {
+    let all = 0..scalar.text.len();
+    Value::Scalar(Scalar { literal: vec![all], ..scalar.clone() })
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::Refused;
-use super::cases::{Case, Cases, TooMany};
+use super::cases::{Case, Cases, TooMany, implies};
 use super::condition::{Attribute, NotExpressible};
 use super::graph::{Arm, Choice, Graph, Misspelt, NotFollowed, Pipeline, Sending, Step, Takes};
 use super::headers::HeaderKeys;
@@ -76,9 +76,9 @@ pub(super) fn routes(
                 Ok(())
             }
             Step::Choose(choice) if is_last && is_in_order(choice, keys) => {
-                in_order(choice, source, &mut branches)
+                in_order(choice, source, &mut branches, report)
             }
-            Step::Choose(choice) => apart(choice, &Cases::always(), source, &mut branches),
+            Step::Choose(choice) => apart(choice, &Cases::always(), source, &mut branches, report),
         };
         if let Err(error) = done {
             let NotExpressible { message, help } = error.into();
@@ -134,7 +134,9 @@ fn in_order<'p>(
     choice: &Choice<'p>,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
+    report: &mut Report,
 ) -> Result<(), TooMany> {
+    let mut taken: Vec<Case> = Vec::new();
     for Arm { when, at, takes, steps } in &choice.arms {
         let sendings = sendings(steps).unwrap_or_default();
         let cases = match when {
@@ -142,19 +144,51 @@ fn in_order<'p>(
             Some(when) if *takes == Takes::Copy => when.apart()?,
             Some(when) => when.list().to_vec(),
         };
+        let is_possible = !cases.is_empty();
+        let mut is_reached = false;
         for case in cases {
+            if taken.iter().any(|earlier| implies(&case, earlier)) {
+                continue;
+            }
+            is_reached = true;
             for (nth, sending) in sendings.iter().enumerate() {
                 let continues = *takes == Takes::Copy || nth + 1 < sendings.len();
                 branches.push(Branch::new(sending, source, case.clone(), *at, Some(continues)));
             }
+            if *takes == Takes::All && when.is_some() {
+                taken.push(case);
+            }
+        }
+        if is_possible && !is_reached {
+            warn_of_unreached(*at, report);
         }
     }
     let otherwise = sendings(&choice.otherwise).unwrap_or_default();
+    if taken.iter().any(Case::is_empty) {
+        warn_of_no_rest(choice, report);
+        return Ok(());
+    }
     for (nth, sending) in otherwise.iter().enumerate() {
         let continues = nth + 1 < otherwise.len();
         branches.push(Branch::new(sending, source, Case::new(), sending.pipeline.at, Some(continues)));
     }
     Ok(())
+}
+
+/// Says of a row that it is left out, for which earlier ones leave nothing.
+fn warn_of_unreached(at: Span, report: &mut Report) {
+    let message =
+        "this row of the table gets nothing, and is left out: earlier ones take all that it asks for";
+    report.warn(at, message).help("remove it, or move it before them");
+}
+
+/// The same of the default pipelines.
+fn warn_of_no_rest(choice: &Choice<'_>, report: &mut Report) {
+    if let Some(at) = choice.rest_at {
+        let message =
+            "the default pipelines get nothing, and are left out: the rows of the table take everything";
+        report.warn(at, message).help("remove `default_pipelines`");
+    }
 }
 
 /// The routes of a choice, each of which says by itself what it takes of the data for which `before` holds.
@@ -163,24 +197,32 @@ fn apart<'p>(
     before: &Cases,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
+    report: &mut Report,
 ) -> Result<(), TooMany> {
     let (mut left, mut otherwise) = (before.clone(), before.clone());
     for arm in &choice.arms {
-        let Some(when) = &arm.when else {
-            all_apart(&arm.steps, &Cases::always(), arm.at, source, branches)?;
+        let Some(asked) = &arm.when else {
+            all_apart(&arm.steps, &Cases::always(), arm.at, source, branches, report)?;
             continue;
         };
-        all_apart(&arm.steps, &left.and(when)?, arm.at, source, branches)?;
+        let when = left.and(asked)?;
+        if when.list().is_empty() && !before.and(asked)?.list().is_empty() {
+            warn_of_unreached(arm.at, report);
+        }
+        all_apart(&arm.steps, &when, arm.at, source, branches, report)?;
         if arm.takes == Takes::Copy {
             continue;
         }
-        let others = when.not()?;
+        let others = asked.not()?;
         otherwise = otherwise.and(&others)?;
         if arm.takes == Takes::All {
             left = left.and(&others)?;
         }
     }
-    all_apart(&choice.otherwise, &otherwise, source.at, source, branches)
+    if otherwise.list().is_empty() && !before.list().is_empty() {
+        warn_of_no_rest(choice, report);
+    }
+    all_apart(&choice.otherwise, &otherwise, source.at, source, branches, report)
 }
 
 fn all_apart<'p>(
@@ -189,6 +231,7 @@ fn all_apart<'p>(
     at: Span,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
+    report: &mut Report,
 ) -> Result<(), TooMany> {
     for step in steps {
         match step {
@@ -199,7 +242,7 @@ fn all_apart<'p>(
                     return Err(TooMany(MOST_APART));
                 }
             }
-            Step::Choose(choice) => apart(choice, when, source, branches)?,
+            Step::Choose(choice) => apart(choice, when, source, branches, report)?,
         }
     }
     Ok(())
@@ -222,6 +265,25 @@ fn written(
             receivers.push(receiver.name);
         }
     }
+    let later_continues = |position: usize, branch: &Branch<'_>| {
+        let later = || branches[position + 1..].iter().any(|later| meet(branch.source, later.source));
+        branch.continues.unwrap_or_else(later)
+    };
+    let mut routes = Vec::new();
+    for (position, branch) in branches.iter().enumerate() {
+        let mut groups = keys.groups(&branch.sending.exporters);
+        let is_available = |group: &Vec<&Mention<'_>>| group.iter().any(|one| exporters(one.name).is_some());
+        if groups.iter().any(is_available) {
+            groups.retain(is_available);
+        }
+        let last = groups.pop().unwrap_or_default();
+        routes.extend(groups.into_iter().map(|group| (branch, group, true)));
+        routes.push((branch, last, later_continues(position, branch)));
+    }
+    let mut routes_of: HashMap<&str, usize> = HashMap::new();
+    for (branch, ..) in &routes {
+        *routes_of.entry(branch.sending.pipeline.name).or_default() += 1;
+    }
     let mut left_out: Vec<&str> = Vec::new();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut nodes = Vec::new();
@@ -232,11 +294,11 @@ fn written(
             nodes.push(Node::of_entries(vec![name, lacks], *at));
         }
     }
-    for (position, branch) in branches.iter().enumerate() {
+    for (branch, group, continues) in &routes {
         let (pipeline, at) = (branch.sending.pipeline, branch.sending.pipeline.at);
         let mut seen: Vec<String> = Vec::new();
         let mut targets = Vec::new();
-        for exporter in &branch.sending.exporters {
+        for exporter in group {
             if let Some(name) = exporters(exporter.name).filter(|name| !seen.contains(name)) {
                 targets.push(Node::of_text(name.clone(), exporter.span));
                 seen.push(name);
@@ -256,7 +318,7 @@ fn written(
         }
         if targets.is_empty() {
             // Without the route, what it takes would go on to another.
-            let all = branch.sending.exporters.iter();
+            let all = group.iter();
             targets.extend(all.map(|exporter| Node::of_text(exporter.name, exporter.span)));
         }
         let mut entries = Vec::new();
@@ -293,22 +355,26 @@ fn written(
         if !run.is_empty() {
             put("processors", Node::of_items(run, at));
         }
-        let key = keys.key_of(&branch.sending.exporters);
-        if let Some(key) = key {
+        if let Some(key) = keys.key_of(group) {
             put("key", key);
+        } else if routes_of[pipeline.name] > 1 {
+            // However the data comes to the pipeline, it leaves it in one order.
+            put("key", Node::of_text(constant(pipeline.name), at));
         }
         if !targets.is_empty() {
             put("exporters", Node::of_items(targets, at));
         }
-        let continues = branch.continues.unwrap_or_else(|| {
-            branches[position + 1..].iter().any(|later| meet(branch.source, later.source))
-        });
-        if continues {
+        if *continues {
             put("continue", Node::of_word("true", at));
         }
         nodes.push(Node::of_entries(entries, at));
     }
     nodes
+}
+
+/// A template that gives this text.
+fn constant(text: &str) -> String {
+    format!("{{{{ '{}' }}}}", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// The `match` of a route.

@@ -108,6 +108,15 @@ fn what_is_wrong_with_an_action_is_said_with_what_to_write() {
 }
 
 #[test]
+fn a_processor_that_is_named_twice_is_run_twice() {
+    let yaml = edits(
+        "processors: [resource/env, resource/env]",
+        "  resource/env: { attributes: [{ key: a, action: hash }] }",
+    );
+    assert_eq!(good(&yaml).routes[0].edits.len(), 2);
+}
+
+#[test]
 fn a_processor_that_is_not_there_is_an_error_with_the_nearest_name() {
     let said =
         |names: &str| said(&edits(names, "  resource/env: { attributes: [{ key: a, action: delete }] }"));
@@ -118,8 +127,6 @@ fn a_processor_that_is_not_there_is_an_error_with_the_nearest_name() {
             .any(|line| line.contains("there is no processor `resource/evn` (did you mean `resource/env`?)")),
         "{nearest:?}"
     );
-    let twice = said("processors: [resource/env, resource/env]");
-    assert!(twice[0].contains("`resource/env` is named twice"), "{twice:?}");
     let unused = said("name: all");
     assert!(
         unused[0].contains("warning: the processor `resource/env` has no effect: no route names it"),
