@@ -148,7 +148,7 @@ impl<'a> Graph<'a> {
                         misspelt.push(Misspelt { name: &entry.key, at: entry.key_span, why });
                     }
                     None => {
-                        problem.help("the signals are `traces`, `metrics` and `logs`; remove the pipeline")
+                        problem.help("the signals are `traces`, `metrics` and `logs`; remove the pipeline");
                     }
                 }
                 continue;
@@ -221,9 +221,9 @@ impl<'a> Graph<'a> {
         before.push(pipeline);
         if let Some(extent) = known.get(pipeline.name) {
             before.pop();
-            return self.within_longest(pipeline, before.len(), *extent, report);
+            return within_longest(pipeline, before.len(), *extent, report);
         }
-        self.within_longest(pipeline, before.len() - 1, extent, report)?;
+        within_longest(pipeline, before.len() - 1, extent, report)?;
         for next in self.next(pipeline) {
             let behind = self.extent(next, before, known, report)?;
             extent.ways = extent.ways.saturating_add(behind.ways);
@@ -232,21 +232,6 @@ impl<'a> Graph<'a> {
         before.pop();
         known.insert(pipeline.name, extent);
         Ok(extent)
-    }
-
-    fn within_longest<'p>(
-        &self,
-        pipeline: &'p Pipeline<'p>,
-        before: usize,
-        extent: Extent,
-        report: &mut Report,
-    ) -> Result<Extent, NotFollowed<'p>> {
-        if before + extent.length <= LONGEST {
-            return Ok(extent);
-        }
-        let why = format!("more than {LONGEST} pipelines stand behind each other");
-        report.error(pipeline.at, &*why).help("join some of them into one");
-        Err(NotFollowed { pipeline, why })
     }
 
     /// The pipelines that get data of this one by connectors, each as often as it does.
@@ -388,7 +373,9 @@ impl<'a> Graph<'a> {
             let edited =
                 arm.when.as_ref().and_then(|when| self.check_edits(when, connector, processors, report));
             if let Some(why) = edited {
-                arm.steps.iter_mut().for_each(|step| step.lack(&why));
+                for step in &mut arm.steps {
+                    step.lack(&why);
+                }
             }
             if matches_all {
                 arm.takes = Takes::CopyForArms;
@@ -481,7 +468,9 @@ impl<'a> Graph<'a> {
             if list.is_none() {
                 steps.push(Step::Send(Sending::lacking(pipeline, processors, why)));
             }
-            steps.iter_mut().for_each(|step| step.lack(why));
+            for step in &mut steps {
+                step.lack(why);
+            }
         }
         let at = condition.map_or(row.span, |(node, ..)| node.span);
         Some(Arm { when, at, takes, steps }).filter(|arm| !arm.steps.is_empty())
@@ -554,6 +543,21 @@ impl<'a> Graph<'a> {
         }
         first
     }
+}
+
+/// How much there is behind a pipeline, if it is within what may be behind so many pipelines `before` it; or else it is reported.
+fn within_longest<'p>(
+    pipeline: &'p Pipeline<'p>,
+    before: usize,
+    extent: Extent,
+    report: &mut Report,
+) -> Result<Extent, NotFollowed<'p>> {
+    if before + extent.length <= LONGEST {
+        return Ok(extent);
+    }
+    let why = format!("more than {LONGEST} pipelines stand behind each other");
+    report.error(pipeline.at, &*why).help("join some of them into one");
+    Err(NotFollowed { pipeline, why })
 }
 
 /// Whether actions of a processor name an attribute, or choose by a pattern.

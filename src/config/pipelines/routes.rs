@@ -88,7 +88,7 @@ pub(super) fn routes(
             branches.push(Branch::new(&lacking, source, Case::new(), source.at, None));
         }
     }
-    written(&branches, graph, keys, refused, is_receiver, processors, exporters, report)
+    written(&branches, (graph, keys), refused, is_receiver, processors, exporters, report)
 }
 
 impl<'p> Branch<'p> {
@@ -250,8 +250,7 @@ fn all_apart<'p>(
 
 fn written(
     branches: &[Branch<'_>],
-    graph: &Graph<'_>,
-    keys: &HeaderKeys,
+    (graph, keys): (&Graph<'_>, &HeaderKeys),
     refused: Refused,
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     runs: &dyn Fn(&Mention<'_>) -> bool,
