@@ -138,7 +138,7 @@ impl HeaderKeys {
             let at = written.near(&["from_context"]).span;
             if default.is_none() {
                 report
-                    .warn(at, "the data of a request without this header is rejected: a Collector sends it with an empty header")
+                    .warn(at, "the data of a request without this header does not get to this exporter: a Collector sends it with an empty header")
                     .help("write `default_value: NAME` beside it, or `default: NAME` in the `key` of an imported route");
             }
             let header = header.to_owned();

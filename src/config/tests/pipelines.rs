@@ -1047,7 +1047,7 @@ fn a_header_without_a_default_is_warned_of_since_data_without_it_is_rejected() {
         )
         .replace("\"https://a.test\" }", "\"https://a.test\", auth: { authenticator: headers_setter } }")
     };
-    let says = "the data of a request without this header is rejected: a Collector sends it with an empty header \
+    let says = "the data of a request without this header does not get to this exporter: a Collector sends it with an empty header \
                 (write `default_value: NAME` beside it";
     let imported = imported(&with(""));
     assert!(imported.yaml.contains(says), "{}", imported.yaml);
