@@ -20,6 +20,7 @@ use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
 use super::partition::{log_overridden, partition};
 use super::parts::TenantParts;
+use super::record_sample::log_differing;
 use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::{PlacedEntry, Tally};
@@ -203,6 +204,7 @@ impl Intake {
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
         let mut charges = Charges::default();
+        let mut is_sampled = self.sample.is_due(signal);
         // Bytes that are no tenant's yet.
         let mut unowned = body.len() as u64;
         for (position, (entry, owner)) in split.entries.iter().zip(&owners).enumerate() {
@@ -278,6 +280,10 @@ impl Intake {
                     });
                 }
                 Ok(streams) => {
+                    if std::mem::take(&mut is_sampled) {
+                        let tenant = from.tenant.map(|tenant| &*tenant.id);
+                        log_differing(&snapshot.routes, signal, tenant, entry);
+                    }
                     let (index, records) = (entry.index, entry.records);
                     tally.placed.push(PlacedEntry { position, index, records, streams, part });
                 }

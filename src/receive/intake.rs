@@ -18,6 +18,7 @@ use super::burial::Remains;
 use super::charge::Charges;
 use super::json::{self, Untranscoded};
 use super::parts::TenantParts;
+use super::record_sample::RecordSample;
 use super::remarks::{Remarks, Why, due_about_unrouted};
 use super::tally::Tally;
 use super::{Answered, Caller, Counters, Outcome, Transport};
@@ -70,6 +71,8 @@ pub struct Intake {
     pub dead_letters: DeadLetterBox,
     /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.
     pub burials: TaskTracker,
+    /// Of which entries the records are looked at beside what routes ask for.
+    pub sample: RecordSample,
     /// When requests that wait for their upstreams are answered whatever has come of them, because Sluice ends.
     pub closing: watch::Sender<Option<Instant>>,
 }

@@ -93,7 +93,7 @@ pub(super) fn log_overridden(signal: Signal, tenant: Option<&str>, overridden: &
         let (record, resource) = (printable(record), printable(resource));
         warn!(
             %signal, tenant, suppressed,
-            "`{name}` is `{resource}` on a resource and `{record}` on records of it: that of the records counted"
+            "the attribute `{name}` is `{resource}` on a resource and `{record}` on its records; the value on the records was used"
         );
     }
 }

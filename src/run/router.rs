@@ -27,7 +27,7 @@ use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
-use crate::receive::{Intake, Snapshot};
+use crate::receive::{Intake, RecordSample, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 use crate::tenants::Tenants;
@@ -147,6 +147,7 @@ impl Router {
             journal,
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
+            sample: RecordSample::default(),
             closing: watch::Sender::new(None),
         });
         let report = ConfigReport {

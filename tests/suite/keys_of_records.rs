@@ -345,6 +345,18 @@ async fn an_entry_that_would_take_more_than_all_memory_divided_is_rejected_alone
 }
 
 #[tokio::test]
+async fn a_record_that_differs_from_its_resource_where_routes_look_at_that_alone_is_a_warning() {
+    let up = sinks::recording().await;
+    let routes = "routes: [{ key: highlight.project_id, exporters: [otlp_http/up] }]\n";
+    let sluice = SluiceProcess::start(&config(&up, routes), &[]).await;
+    sluice.accept(Signal::Logs, logs(Some("7"), &[("a", Some("8"))])).await;
+    let line = sluice.logged("on the first record").await;
+    let expected =
+        "`highlight.project_id` is `7` on the resource, which counted, and `8` on the first record";
+    assert!(line.contains(expected) && line.contains("WARN"), "{line}");
+}
+
+#[tokio::test]
 async fn an_entry_whose_records_differ_and_go_to_one_stream_is_left_whole() {
     let up = sinks::recording().await;
     let routes = "routes: [{ match: { record: { level: '*' } }, exporters: [otlp_http/up] }]\n";
@@ -379,8 +391,8 @@ async fn a_record_that_overrides_its_resource_is_a_warning_that_says_which_count
     let sluice = SluiceProcess::start(&config(&up, ROUTES), &[]).await;
     sluice.accept(Signal::Logs, logs(Some("1"), &[("a", Some("1")), ("b", None)])).await;
     sluice.accept(Signal::Logs, logs(Some("1"), &[("c", Some("2"))])).await;
-    let line = sluice.logged("that of the records counted").await;
-    assert!(line.contains("`highlight.project_id` is `1` on a resource and `2` on records of it"), "{line}");
+    let line = sluice.logged("the value on the records was used").await;
+    assert!(line.contains("`highlight.project_id` is `1` on a resource and `2` on its records"), "{line}");
 }
 
 /// One exporter with a journal in this directory.

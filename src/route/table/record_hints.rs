@@ -1,6 +1,7 @@
 //! What there is to say of attributes that routes look at on resources, and that records have.
 //!
-//! Nothing is looked up for it where entries are routed: only where somebody asks, or is to be told that no route takes an entry.
+//! Nothing is looked up for it where entries are routed: only where somebody asks, or is to be told that no route takes an entry, and
+//! of one entry now and then.
 
 use std::fmt;
 
