@@ -91,7 +91,7 @@ impl Backoff {
     /// The wait after one more failure.
     ///
     /// A wish of the upstream that is longer than the computed wait is followed, up to an hour, never undercut, and lengthened by
-    /// up to a tenth; any other changes nothing. So is what the configuration asks for, however long that is.
+    /// up to a tenth; any other changes nothing. A least time from the configuration is followed in the same way, however long it is.
     pub fn next_wait(&mut self, settings: &RetrySettings, asked: impl Into<AskedWait>) -> Wait {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);

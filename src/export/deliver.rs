@@ -346,7 +346,7 @@ async fn settle<'e>(
                 note_held(stream, answer);
                 let retries = exporter.active().settings.retry.enabled;
                 let reason =
-                    "the stream is held for what its destination has answered, to it or to another one";
+                    "the stream is held because its destination has refused this stream or another one";
                 if !retries && stream.is_waited_for() && give_back(exporter, stream, pieces, reason).await {
                     return Settled::GivenBack;
                 }
@@ -766,12 +766,12 @@ fn failing(
         ),
         Failure::Held { scope: HoldScope::Stream, given_back: true } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, target, code, suppressed,
-            "the destination refuses us, not the data, and retries are off, so the senders have it back: check its {}: {detail}",
+            "the destination refuses us, not the data, and retries are off, so the data was returned to its senders: check its {}: {detail}",
             to_check(code)
         ),
         Failure::Held { scope, given_back: true } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
-            "the destination refuses us, not the data, and retries are off, so the senders have it back, and {}: check its {}: {detail}",
+            "the destination refuses us, not the data, and retries are off, so the data was returned to its senders, and {}: check its {}: {detail}",
             held(scope), to_check(code)
         ),
         Failure::NoTarget { given_back: false } => error!(
@@ -780,7 +780,7 @@ fn failing(
         ),
         Failure::NoTarget { given_back: true } => error!(
             exporter = %name, %signal, key = &*key.text(), tenant, suppressed,
-            "the exporter has no destination for what is queued, and retries are off, so the senders have it back: {detail}"
+            "the exporter has no destination for what is queued, and retries are off, so the data was returned to its senders: {detail}"
         ),
     }
 }

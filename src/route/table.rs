@@ -158,7 +158,7 @@ pub enum Unroutable {
     /// The same of an attribute of its records.
     #[error("the attribute `{0}` of its records occurs twice with different values")]
     ConflictingOnRecord(String),
-    /// The same of a header of its request.
+    /// A header of its request occurs twice with different values.
     #[error("the header `{0}` of its request occurs twice with different values")]
     ConflictingInRequest(String),
 }

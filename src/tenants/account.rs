@@ -84,7 +84,7 @@ impl TenantAccount {
         self.is_left_over.swap(is_left_over, Ordering::Relaxed) && is_left_over
     }
 
-    /// Gives back the memory of what tells nothing any more, as it is some time after the tenant has sent.
+    /// Frees what is only kept of tenants that have sent within the last minute, or whose burst has not come back yet.
     pub(super) fn release_idle(&self) {
         self.totals.release_idle();
         self.quota.release_idle();

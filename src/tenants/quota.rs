@@ -21,14 +21,14 @@ const RECENT: Duration = Duration::from_secs(60);
 /// How much of its limits a tenant has used.
 #[derive(Debug)]
 pub struct Quota {
-    /// `None` as long as it would tell nothing, which is so of most tenants at most times.
+    /// `None` while nothing of the burst is spent and nothing was refused within the last minute, as of most tenants at most times.
     recent: Mutex<Option<Box<RecentUse>>>,
     streams: AtomicUsize,
     memory: QuotaShare,
     journal: QuotaShare,
 }
 
-/// What has gone after some time without requests.
+/// What a tenant has used lately, which is freed once it says nothing any more.
 #[derive(Debug)]
 struct RecentUse {
     bucket: Bucket,
@@ -83,7 +83,7 @@ impl Quota {
         }
     }
 
-    /// Gives back the memory of what tells nothing any more.
+    /// Frees what was used lately, once nothing of the burst is spent and no refusal is recent.
     pub(super) fn release_idle(&self) {
         let mut recent = self.recent.lock();
         if recent.as_mut().is_some_and(|recent| recent.is_over(Instant::now())) {

@@ -43,7 +43,7 @@ struct SignalTotals {
     ended: [AtomicU64; Fate::ALL.len()],
 }
 
-/// What happened last. What few tenants have stands in a box of its own, since there are many tenants.
+/// What happened last. Fields that few tenants need are boxed, to keep the struct small: there may be a hundred thousand.
 #[derive(Debug, Default)]
 struct Latest {
     /// When something last came.
@@ -111,7 +111,7 @@ impl TenantTotals {
         }
     }
 
-    /// Gives back the memory of a minute in which nothing has come.
+    /// Frees the counts of the last minute, if nothing has come within it.
     pub(super) fn release_idle(&self) {
         let mut latest = self.latest.lock();
         if latest.minute.as_mut().is_some_and(|minute| minute.is_empty(Instant::now())) {

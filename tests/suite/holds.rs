@@ -395,7 +395,7 @@ async fn without_retries_senders_that_wait_are_told_of_a_hold_at_once_and_not_wh
     assert_eq!(second.status, 503, "{second:?}");
     let message = second.error().message;
     assert!(
-        message.contains("held for what its destination has answered") && !message.contains("account"),
+        message.contains("held because its destination has refused") && !message.contains("account"),
         "{message}"
     );
     assert_eq!(up.requests().len(), 1);

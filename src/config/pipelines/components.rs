@@ -409,7 +409,7 @@ fn telemetry_as_admin(telemetry: &Node, report: &mut Report) -> Option<Entry> {
     let address = metrics.value.get("address").filter(|address| !address.is_null());
     let text = address.and_then(Node::text);
     match text {
-        // As it is by default.
+        // The default of `admin.endpoint`.
         Some("localhost:8888" | "127.0.0.1:8888") => None,
         Some(text) if ["localhost:", "127.0.0.1:", "[::1]:"].iter().any(|host| text.starts_with(host)) => {
             let address = address?;

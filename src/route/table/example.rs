@@ -53,7 +53,7 @@ impl RouteTable {
                         fill(&self.attributes[*first]);
                     }
                 }
-                // It is of no resource.
+                // A header is not part of a resource.
                 KeyReading::Request { .. } => {}
                 KeyReading::Template(template) => template.attributes().for_each(&mut fill),
             }
