@@ -8,7 +8,7 @@ use crate::notice;
 use crate::otlp::{Entry, Signal};
 use crate::route::RouteTable;
 
-/// When an entry of each signal was last looked at. One in [`notice::WINDOW`] is, because to look at all would cost every request.
+/// When an entry of each signal was last looked at. One in ten seconds is, because to look at all would cost every request.
 #[derive(Debug, Default)]
 pub struct RecordSample {
     next: [Mutex<Option<Instant>>; Signal::ALL.len()],
