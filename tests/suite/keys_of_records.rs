@@ -315,6 +315,29 @@ async fn a_stream_that_asks_for_no_record_gets_all_in_their_order_beside_streams
 }
 
 #[tokio::test]
+async fn routes_of_one_key_and_exporter_are_one_stream_in_which_all_records_keep_their_order() {
+    let up = sinks::recording().await;
+    let routes = "routes:
+  - { name: errors, match: { record: { level: error } }, key: service.name, exporters: [otlp_http/up] }
+  - { name: rest, match: { record: { level: '*' } }, key: service.name, exporters: [otlp_http/up] }
+";
+    let sluice = Sluice::start(&config(&up, routes)).await;
+    let texts: Vec<String> = (0..9).map(|number| number.to_string()).collect();
+    let record = |(at, text): (usize, &String)| LogRecord {
+        event_name: text.clone(),
+        attributes: vec![attribute("level", if at % 3 == 1 { "error" } else { "info" })],
+        ..LogRecord::default()
+    };
+    let log_records = texts.iter().enumerate().map(record).collect();
+    let scope_logs = vec![ScopeLogs { scope: Some(scope(None)), log_records, ..ScopeLogs::default() }];
+    let resource = Some(resource(&[("service.name", "shop")]));
+    let entry = ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }.encode_to_vec();
+    sluice.accept(Signal::Logs, request(&[entry])).await;
+    sluice.settled().await;
+    assert_eq!(arrived(&up, logs_of)["shop"], texts);
+}
+
+#[tokio::test]
 async fn an_entry_that_would_take_more_than_all_memory_divided_is_rejected_alone() {
     let up = sinks::recording().await;
     let yaml = format!(

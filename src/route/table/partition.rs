@@ -43,8 +43,8 @@ struct RouteWays<'t> {
     origin: &'t EntryOrigin<'t>,
     /// The ways by the streams that they lead to. All of it comes from senders, so the hashes are ones that can't be foreseen.
     known: HashMap<RecordWay, u32>,
-    /// The first way that leads to a stream.
-    streams: HashMap<StreamOfRoute, u32>,
+    /// The first way that leads to a stream, by the position of its exporter and its key.
+    streams: HashMap<(usize, String), u32>,
     meet: bool,
 }
 
@@ -68,12 +68,16 @@ impl RecordWays for RouteWays<'_> {
         }
         let next = self.known.len() as u32;
         if let RecordWay::Streams(streams) = &way {
-            let bytes = |(_, key): &StreamOfRoute| 2 * (size_of::<StreamOfRoute>() + key.len());
+            let bytes = |(route, key): &StreamOfRoute| {
+                (1 + self.exporters(*route).len()) * (size_of::<StreamOfRoute>() + key.len())
+            };
             if !room(streams.iter().map(bytes).sum()) {
                 return None;
             }
-            for stream in streams {
-                self.meet |= *self.streams.entry(stream.clone()).or_insert(next) != next;
+            for (route, key) in streams {
+                for exporter in self.exporters(*route) {
+                    self.meet |= *self.streams.entry((*exporter, key.clone())).or_insert(next) != next;
+                }
             }
         }
         self.known.insert(way, next);
@@ -85,7 +89,13 @@ impl RecordWays for RouteWays<'_> {
     }
 }
 
-impl RouteWays<'_> {
+impl<'t> RouteWays<'t> {
+    /// The exporters that a route sends to. Those that a tenant's row names are the same for all routes, whichever they are.
+    fn exporters(&self, route: usize) -> &'t [usize] {
+        let has_own = self.origin.tenant.is_some_and(|tenant| tenant.exporters.is_some());
+        if has_own { &[0] } else { &self.table.routes[route].exporters }
+    }
+
     fn find(&self, found: &[Found<'_>]) -> RecordWay {
         let (table, signal) = (self.table, self.signal);
         let record = table.texts_of_record(signal, found.iter().copied());
