@@ -11,6 +11,8 @@ pub use records::check_partition;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 
 use super::{Reason, Signal, Untaken, read_request, split, validate, write_request};
@@ -270,4 +272,17 @@ fn varint(bytes: &mut &[u8]) -> u64 {
         }
     }
     value
+}
+
+/// The attributes of every data point.
+pub(super) fn attributes_of_points(data: &mut Data) -> Vec<&mut Vec<KeyValue>> {
+    match data {
+        Data::Gauge(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+        Data::Sum(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+        Data::Histogram(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+        Data::ExponentialHistogram(data) => {
+            data.data_points.iter_mut().map(|point| &mut point.attributes).collect()
+        }
+        Data::Summary(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
+    }
 }

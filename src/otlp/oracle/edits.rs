@@ -3,13 +3,12 @@
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 use regex::Regex;
 
-use super::framed;
+use super::{attributes_of_points, framed};
 use crate::otlp::{
     ConvertedType, Edit, EditAction, EditKeys, EditMemory, EditTexts, EditedPart, NewValue, Signal,
     ValueSource, WriteWhere, split,
@@ -123,21 +122,9 @@ fn without_named(signal: Signal, entry: &[u8], of_resource: bool, events: bool) 
             of(&mut entry.resource);
             let metrics = entry.scope_metrics.iter_mut().flat_map(|scope| &mut scope.metrics);
             for data in metrics.filter(|_| !of_resource).filter_map(|metric| metric.data.as_mut()) {
-                of_points(data).into_iter().for_each(remove);
+                attributes_of_points(data).into_iter().for_each(remove);
             }
             entry.encode_to_vec()
         }
-    }
-}
-
-fn of_points(data: &mut Data) -> Vec<&mut Vec<KeyValue>> {
-    match data {
-        Data::Gauge(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
-        Data::Sum(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
-        Data::Histogram(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
-        Data::ExponentialHistogram(data) => {
-            data.data_points.iter_mut().map(|point| &mut point.attributes).collect()
-        }
-        Data::Summary(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::otlp::{arbitrary, put_frame};
+use crate::otlp::{arbitrary, oracle, put_frame};
 
 /// What makes a record invalid once [`poison`] has gone over the bytes.
 const MARK: &str = "p0ison";
@@ -210,22 +210,9 @@ fn without_marked_logs(mut request: ExportLogsServiceRequest) -> ExportLogsServi
     request
 }
 
-/// The attributes of every data point.
-fn points(data: &mut Data) -> Vec<&mut Vec<KeyValue>> {
-    match data {
-        Data::Gauge(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
-        Data::Sum(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
-        Data::Histogram(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
-        Data::ExponentialHistogram(data) => {
-            data.data_points.iter_mut().map(|point| &mut point.attributes).collect()
-        }
-        Data::Summary(data) => data.data_points.iter_mut().map(|point| &mut point.attributes).collect(),
-    }
-}
-
 /// Drops the marked points. Whether there are others, or were none.
 fn keep_unmarked_points(data: &mut Data) -> bool {
-    let before = points(data).len();
+    let before = oracle::attributes_of_points(data).len();
     match data {
         Data::Gauge(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
         Data::Sum(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
@@ -233,7 +220,7 @@ fn keep_unmarked_points(data: &mut Data) -> bool {
         Data::ExponentialHistogram(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
         Data::Summary(data) => data.data_points.retain(|point| !is_marked(&point.attributes)),
     }
-    before == 0 || !points(data).is_empty()
+    before == 0 || !oracle::attributes_of_points(data).is_empty()
 }
 
 fn without_marked_metrics(mut request: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
@@ -272,7 +259,7 @@ proptest! {
     fn nothing_but_the_bad_data_points_is_lost(mut request in arbitrary::metrics(), marks: u64) {
         let metrics = request.resource_metrics.iter_mut().flat_map(|entry| &mut entry.scope_metrics)
             .flat_map(|scope| &mut scope.metrics);
-        let all = metrics.filter_map(|metric| metric.data.as_mut()).flat_map(points);
+        let all = metrics.filter_map(|metric| metric.data.as_mut()).flat_map(oracle::attributes_of_points);
         let mut marked_points = 0;
         for (_, attributes) in all.enumerate().filter(|(at, _)| marks >> (at % 64) & 1 == 1) {
             attributes.push(marked());
