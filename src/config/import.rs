@@ -9,7 +9,7 @@ use std::path::Path;
 use super::collector::{self, Verdict};
 use super::model;
 use super::node::{self, Entry, Node, Value};
-use super::pipelines::{self, Refused};
+use super::pipelines::{self, RefusedProcessors};
 use super::problem::{Problem, Problems, Report, Severity};
 use super::schema::Shape;
 use super::substitute::Files;
@@ -76,7 +76,7 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
     // What is not there now may be there where it runs.
     list.retain(|problem| !problem.is_of_placeholder);
     report.show(&secrets::look(&root));
-    let translated = pipelines::translate(&root, Refused::Kept, &mut report);
+    let translated = pipelines::translate(&root, RefusedProcessors::Kept, &mut report);
     let translated = without_collectors_keys(&translated, Shape::root());
     Ok(Imported { yaml: written(&translated, name, &list), problems: list })
 }

@@ -56,7 +56,7 @@ pub use schema::published as schema;
 pub use substitute::fingerprint;
 
 use compile::{WrittenRows, WrittenTable};
-use pipelines::Refused;
+use pipelines::RefusedProcessors;
 use problem::Report;
 use substitute::{Files, Substitution};
 
@@ -294,13 +294,13 @@ fn read(
     let is_collectors = pipelines::is_whole_file(&root);
     if is_collectors {
         // What may be shown of it is told by what it means here.
-        let own = pipelines::translate(&root, Refused::LeftOut, &mut Report::default());
+        let own = pipelines::translate(&root, RefusedProcessors::LeftOut, &mut Report::default());
         let sight = secrets::look(&own);
         report.show(&sight);
         redacted = sight.redacted;
     }
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
-    let own = is_collectors.then(|| pipelines::translate(&root, Refused::LeftOut, &mut report));
+    let own = is_collectors.then(|| pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
     processors::check(&root, own.as_ref().unwrap_or(&root), &mut report);
     let mut root = own.unwrap_or(root);
     let presets = presets::fill_in(&mut root, &mut report);

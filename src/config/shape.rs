@@ -470,7 +470,7 @@ fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
     // Of an attribute, of a header, of what protects, an empty text says something.
     let empty_means_empty = [
         "Route",
-        "Conditions",
+        "MatchConditions",
         "Header",
         "MatchRule",
         "NegatedRule",

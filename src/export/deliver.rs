@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::division::Division;
 use super::exporter::Attempting;
-use super::holds::Held;
+use super::holds::HeldStream;
 use super::pieces::{Pieces, Taken, Unreadable};
 use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
 use super::upstream::detail::Secrets;
@@ -54,7 +54,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why records end that were not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
+enum UndeliveredCause {
     /// The upstream has refused them.
     Refused,
     /// It has refused them in a way after which the configuration wants no dead letter.
@@ -65,7 +65,7 @@ enum Cause {
     GivenUp,
 }
 
-impl Cause {
+impl UndeliveredCause {
     /// The word by which log lines about it are told apart.
     const fn name(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ enum Settled {
     /// Refused as bad: a smaller piece may pass.
     Bad(String),
     /// Refused for good.
-    Refused(String, Cause),
+    Refused(String, UndeliveredCause),
     /// The process ends; what is left is in the journal.
     Suspended,
     /// Nothing is left of the batch: those who waited for it do so no more.
@@ -173,7 +173,7 @@ async fn deliver(
                 return None;
             }
             Settled::Refused(reason, cause) => (reason, cause),
-            Settled::Bad(reason) => (reason, Cause::Refused),
+            Settled::Bad(reason) => (reason, UndeliveredCause::Refused),
         };
         let attempt = started.elapsed();
         backoff = backoff.for_next_piece();
@@ -308,7 +308,7 @@ async fn settle<'e>(
         }
         // A tenant whose row is back is given up no more: its data is delivered.
         if is_given_up(&exporter.tenants().table(), stream) {
-            return Settled::Refused(TENANT_REMOVED.to_owned(), Cause::GivenUp);
+            return Settled::Refused(TENANT_REMOVED.to_owned(), UndeliveredCause::GivenUp);
         }
         if exporter.is_paused() {
             put_back(pieces);
@@ -316,7 +316,10 @@ async fn settle<'e>(
             continue;
         }
         if exporter.is_given_up() {
-            return Settled::Refused("given up before it could be delivered".to_owned(), Cause::GivenUp);
+            return Settled::Refused(
+                "given up before it could be delivered".to_owned(),
+                UndeliveredCause::GivenUp,
+            );
         }
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
@@ -342,7 +345,7 @@ async fn settle<'e>(
         // Before the settings are looked at, so that an answer to an attempt by former ones holds nobody.
         let hold_pass = match exporter.holds().pass(stream.name(), values.row.as_ref()) {
             Ok(hold_pass) => hold_pass,
-            Err(Held { wait, answer }) => {
+            Err(HeldStream { wait, answer }) => {
                 note_held(stream, answer);
                 let retries = exporter.active().settings.retry.enabled;
                 let reason =
@@ -425,7 +428,7 @@ async fn settle<'e>(
                             continue 'again;
                         }
                         let reason = "given up: the destination did not answer for as long as it may".to_owned();
-                        return Settled::Refused(reason, Cause::Retries);
+                        return Settled::Refused(reason, UndeliveredCause::Retries);
                     }
                     () = withdrawal => {}
                 }
@@ -555,8 +558,8 @@ async fn settle<'e>(
                 return Settled::Delivered(Taken { rejected, remark });
             }
             (Outcome::Bad, None) => return Settled::Bad(answer.detail),
-            (Outcome::Refused, None) => return Settled::Refused(answer.detail, Cause::Refused),
-            (Outcome::Unwanted, None) => return Settled::Refused(answer.detail, Cause::Unwanted),
+            (Outcome::Refused, None) => return Settled::Refused(answer.detail, UndeliveredCause::Refused),
+            (Outcome::Unwanted, None) => return Settled::Refused(answer.detail, UndeliveredCause::Unwanted),
             (Outcome::Bad | Outcome::Refused | Outcome::Unwanted, Some(wait)) => {
                 (Failure::Passing, wait.length)
             }
@@ -570,7 +573,7 @@ async fn settle<'e>(
                 } else {
                     "not delivered, and retries are off"
                 };
-                return Settled::Refused(format!("{why}: {}", answer.detail), Cause::Retries);
+                return Settled::Refused(format!("{why}: {}", answer.detail), UndeliveredCause::Retries);
             }
         };
         drop(piece);
@@ -855,7 +858,7 @@ async fn bury(
     pieces: &mut Pieces,
     most: usize,
     reason: &str,
-    cause: Cause,
+    cause: UndeliveredCause,
 ) {
     read(exporter, stream, pieces).await;
     if pieces.is_empty() {
@@ -866,7 +869,7 @@ async fn bury(
     let records = buried.iter().map(Batch::records).sum();
     let target = exporter.target(stream.name()).ok();
     let name = stream.name();
-    let fate = if cause == Cause::Unwanted {
+    let fate = if cause == UndeliveredCause::Unwanted {
         exporter.drop_records(name, records, reason, cause.name(), target.as_ref());
         Fate::Dropped
     } else {

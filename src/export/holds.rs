@@ -40,12 +40,12 @@ pub enum HoldScope {
 /// The holds of one exporter that are about more than one stream.
 #[derive(Debug, Default)]
 pub struct Holds {
-    state: Mutex<State>,
+    state: Mutex<HoldsState>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HoldsState {
     /// How often all holds were lifted: an attempt from before begins none.
     generation: u64,
     /// Holds so far, for their numbers.
@@ -73,7 +73,7 @@ struct Hold {
 
 /// Why a stream is not let through, and for how long.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldStream {
     /// So long, unless a hold changes before; without end while another stream tries the hold.
     pub(super) wait: Duration,
     /// The answer for which it is held, and to whom.
@@ -124,7 +124,7 @@ impl Hold {
     }
 }
 
-impl State {
+impl HoldsState {
     /// The holds in whose scope a stream of this name is.
     fn over<'s>(&'s mut self, name: &StreamName) -> impl Iterator<Item = &'s mut Hold> {
         let of_tenant = name.key.tenant().and_then(|tenant| self.of_tenants.get_mut(tenant));
@@ -152,7 +152,7 @@ impl Holds {
         &'h self,
         name: &'h StreamName,
         row: Option<&Arc<Tenant>>,
-    ) -> Result<HoldPass<'h>, Held> {
+    ) -> Result<HoldPass<'h>, HeldStream> {
         let now = Instant::now();
         let mut state = self.state.lock();
         if state.lift(name, |hold| hold.is_of_former_row(name, row)) {
@@ -160,7 +160,7 @@ impl Holds {
         }
         if let Some(hold) = state.over(name).find(|hold| hold.holds(now)) {
             let wait = if hold.is_tried { Duration::MAX } else { hold.until - now };
-            return Err(Held { wait, answer: Box::new(hold.answer.clone()) });
+            return Err(HeldStream { wait, answer: Box::new(hold.answer.clone()) });
         }
         let mut tries = SmallVec::new();
         for hold in state.over(name) {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use smallvec::SmallVec;
 
 use super::piece::{self, Child, Header, Parts, Piece};
-use super::records::{RecordAttributes, Values, Visit};
+use super::records::{RecordAttributes, RecordValues, Visit};
 use super::schema::Message;
 use super::split::{Entry, frames, rewritten};
 use super::{Found, Signal};
@@ -118,14 +118,14 @@ struct KnownWays<'a, 'n> {
     attributes: &'n RecordAttributes<'n>,
     ways: &'n mut dyn RecordWays,
     /// What combinations are made of comes from senders, so the hash is one that can't be foreseen.
-    known: HashMap<Values<'a>, u32>,
+    known: HashMap<RecordValues<'a>, u32>,
     room: &'n mut Room<'n>,
     is_out_of_room: bool,
 }
 
 impl<'a> KnownWays<'a, '_> {
     /// The way of records that have this; none if there is no room to find out.
-    fn of(&mut self, values: Values<'a>) -> ControlFlow<(), u32> {
+    fn of(&mut self, values: RecordValues<'a>) -> ControlFlow<(), u32> {
         if let Some(known) = self.known.get(&values) {
             return ControlFlow::Continue(*known);
         }
@@ -148,11 +148,11 @@ impl<'a> KnownWays<'a, '_> {
 struct Agreement<'a, 'n> {
     ways: KnownWays<'a, 'n>,
     /// What the first record has.
-    first: Option<Values<'a>>,
+    first: Option<RecordValues<'a>>,
 }
 
 impl<'a> Visit<'a> for Agreement<'a, '_> {
-    fn part(&mut self, _: &Child<'a>, values: Option<Values<'a>>) -> ControlFlow<()> {
+    fn part(&mut self, _: &Child<'a>, values: Option<RecordValues<'a>>) -> ControlFlow<()> {
         let Some(values) = values.map(|values| self.ways.attributes.counted(values)) else {
             return ControlFlow::Continue(());
         };
@@ -208,7 +208,7 @@ impl<'a> Visit<'a> for Sorting<'a, '_> {
         self.open.pop();
     }
 
-    fn part(&mut self, part: &Child<'a>, values: Option<Values<'a>>) -> ControlFlow<()> {
+    fn part(&mut self, part: &Child<'a>, values: Option<RecordValues<'a>>) -> ControlFlow<()> {
         let way = if let Some(values) = values {
             self.ways.of(self.ways.attributes.counted(values))?
         } else {
@@ -235,7 +235,7 @@ struct OpenContainers<'c> {
 }
 
 /// A step from one part to the next.
-enum Step<'c> {
+enum ContainerStep<'c> {
     Leave,
     Enter(&'c Container),
 }
@@ -246,7 +246,7 @@ impl<'c> OpenContainers<'c> {
     }
 
     /// Goes to where a part stands.
-    fn go_to(&mut self, part: &Whole<'_>, mut step: impl FnMut(Step<'c>)) {
+    fn go_to(&mut self, part: &Whole<'_>, mut step: impl FnMut(ContainerStep<'c>)) {
         let mut at = part.container as usize;
         if self.open.last() == Some(&at) {
             return;
@@ -258,8 +258,8 @@ impl<'c> OpenContainers<'c> {
         }
         path.reverse();
         let common = self.open.iter().zip(&path).take_while(|(open, wanted)| open == wanted).count();
-        self.open[common..].iter().for_each(|_| step(Step::Leave));
-        path[common..].iter().for_each(|at| step(Step::Enter(&self.all[*at])));
+        self.open[common..].iter().for_each(|_| step(ContainerStep::Leave));
+        path[common..].iter().for_each(|at| step(ContainerStep::Enter(&self.all[*at])));
         self.open = path;
     }
 }
@@ -278,7 +278,7 @@ fn size(containers: &[Container], parts: &[Whole<'_>]) -> usize {
         let mut open = OpenContainers::new(containers);
         for part in parts {
             open.go_to(part, |step| {
-                if let Step::Enter(container) = step {
+                if let ContainerStep::Enter(container) = step {
                     size = size.saturating_add(FRAME + container.header.len());
                 }
             });
@@ -294,8 +294,8 @@ fn write(containers: &[Container], parts: &[Whole<'_>], index: usize) -> Vec<Ent
         let mut piece = Piece::default();
         for part in parts {
             open.go_to(part, |step| match step {
-                Step::Leave => piece.leave(),
-                Step::Enter(container) => piece.enter(container.number, container.header.clone()),
+                ContainerStep::Leave => piece.leave(),
+                ContainerStep::Enter(container) => piece.enter(container.number, container.header.clone()),
             });
             piece.put(part.raw, part.records);
         }

@@ -26,7 +26,7 @@ use super::wire::Sound;
 use super::{Signal, schema};
 
 /// What a record has of the wanted attributes, in their order.
-pub(super) type Values<'a> = SmallVec<[Found<'a>; 4]>;
+pub(super) type RecordValues<'a> = SmallVec<[Found<'a>; 4]>;
 
 /// Attributes that are looked for on records.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub(super) trait Visit<'a> {
 
     /// A part that can't be divided, with what its records have: a record, a message without records, which has nothing, or a
     /// metric that states its data twice.
-    fn part(&mut self, part: &Child<'a>, values: Option<Values<'a>>) -> ControlFlow<()>;
+    fn part(&mut self, part: &Child<'a>, values: Option<RecordValues<'a>>) -> ControlFlow<()>;
 }
 
 impl<'n> RecordAttributes<'n> {
@@ -76,7 +76,7 @@ impl<'n> RecordAttributes<'n> {
     }
 
     /// The same values, those of no use as what they count as.
-    pub(super) fn counted<'a>(&self, mut values: Values<'a>) -> Values<'a> {
+    pub(super) fn counted<'a>(&self, mut values: RecordValues<'a>) -> RecordValues<'a> {
         for found in &mut values {
             if matches!(*found, Found::Value(value) if !(self.is_usable)(value)) {
                 *found = Found::Absent;
@@ -85,7 +85,7 @@ impl<'n> RecordAttributes<'n> {
         values
     }
 
-    fn none<'a>(&self) -> Values<'a> {
+    fn none<'a>(&self) -> RecordValues<'a> {
         smallvec::smallvec![Found::Absent; self.names.len()]
     }
 
@@ -94,7 +94,7 @@ impl<'n> RecordAttributes<'n> {
         &self,
         message: &'static Message,
         bytes: &'a [u8],
-        outer: &Values<'a>,
+        outer: &RecordValues<'a>,
         visitor: &mut dyn Visit<'a>,
     ) -> ControlFlow<()> {
         for child in piece::children(message, bytes) {
@@ -118,7 +118,12 @@ impl<'n> RecordAttributes<'n> {
     }
 
     /// What a record has, among messages that have `outer`.
-    fn of_record<'a>(&self, message: &'static Message, bytes: &'a [u8], outer: &Values<'a>) -> Values<'a> {
+    fn of_record<'a>(
+        &self,
+        message: &'static Message,
+        bytes: &'a [u8],
+        outer: &RecordValues<'a>,
+    ) -> RecordValues<'a> {
         let own = self.of_message(message, bytes);
         if message.index != SPAN {
             return self.over(outer, &own);
@@ -130,7 +135,7 @@ impl<'n> RecordAttributes<'n> {
     }
 
     /// What one message has by itself: a record, an event, a metric, or what stands in a scope.
-    fn of_message<'a>(&self, message: &'static Message, bytes: &'a [u8]) -> Values<'a> {
+    fn of_message<'a>(&self, message: &'static Message, bytes: &'a [u8]) -> RecordValues<'a> {
         let mut values = self.none();
         for (_, attribute) in messages(message, bytes, KEY_VALUE) {
             attributes::add(attribute, self.names, &mut values);
@@ -145,7 +150,7 @@ impl<'n> RecordAttributes<'n> {
     }
 
     /// What counts where `upper` overrides `lower`.
-    fn over<'a>(&self, lower: &Values<'a>, upper: &Values<'a>) -> Values<'a> {
+    fn over<'a>(&self, lower: &RecordValues<'a>, upper: &RecordValues<'a>) -> RecordValues<'a> {
         let is_usable = |found: Found<'a>| matches!(found, Found::Value(value) if (self.is_usable)(value));
         let counts = |(lower, upper): (&Found<'a>, &Found<'a>)| match (*lower, *upper) {
             (Found::Conflicting, _) | (_, Found::Conflicting) => Found::Conflicting,
@@ -182,20 +187,20 @@ fn is_divisible(message: &'static Message, bytes: &[u8]) -> bool {
 }
 
 /// What the first record has.
-struct First<'a>(Option<Values<'a>>);
+struct First<'a>(Option<RecordValues<'a>>);
 
 impl<'a> Visit<'a> for First<'a> {
-    fn part(&mut self, _: &Child<'a>, values: Option<Values<'a>>) -> ControlFlow<()> {
+    fn part(&mut self, _: &Child<'a>, values: Option<RecordValues<'a>>) -> ControlFlow<()> {
         self.0 = values;
         if self.0.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
 /// What all records of a part have that can't be divided. Where they differ nobody can say which counts.
-struct Common<'a>(Option<Values<'a>>);
+struct Common<'a>(Option<RecordValues<'a>>);
 
 impl<'a> Visit<'a> for Common<'a> {
-    fn part(&mut self, _: &Child<'a>, values: Option<Values<'a>>) -> ControlFlow<()> {
+    fn part(&mut self, _: &Child<'a>, values: Option<RecordValues<'a>>) -> ControlFlow<()> {
         match (&mut self.0, values) {
             (Some(common), Some(values)) => {
                 for (common, found) in common.iter_mut().zip(values) {

@@ -47,13 +47,13 @@ pub struct RouteTable {
     routes: Vec<Route>,
     unrouted: Unrouted,
     /// By signal.
-    asked: [Asked; 3],
+    asked: [RouteInputs; 3],
     missing: [Box<str>; 3],
 }
 
 /// What the routes for one signal look at, in their order.
 #[derive(Debug, Default)]
-struct Asked {
+struct RouteInputs {
     /// Positions of attributes of resources, and what for.
     resource: Vec<AskedAttribute>,
     /// Positions of attributes of records.
@@ -300,19 +300,19 @@ fn is_usable(value: Value<'_>) -> bool {
 }
 
 /// Values of attributes, by position in the table.
-type Texts<'a> = SmallVec<[Text<'a>; 6]>;
+type AttributeTexts<'a> = SmallVec<[Text<'a>; 6]>;
 
 /// The attributes of one entry.
 struct Attributes<'a> {
     names: &'a [Box<str>],
     /// Of its resource.
-    values: Texts<'a>,
+    values: AttributeTexts<'a>,
     /// Of its first record.
-    record: Texts<'a>,
+    record: AttributeTexts<'a>,
     /// How many records it has.
     records: u64,
     /// The headers of its request.
-    request: Texts<'a>,
+    request: AttributeTexts<'a>,
     signal: Signal,
     tenant: Option<&'a Tenant>,
 }
@@ -351,7 +351,7 @@ impl RouteTable {
     /// Compiles `routes`.
     pub fn new(routes: Vec<RouteSpec>, unrouted: Unrouted) -> Self {
         let (mut attributes, mut record_attributes, mut headers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut asked: [Asked; 3] = Default::default();
+        let mut asked: [RouteInputs; 3] = Default::default();
         for spec in &routes {
             let conditions =
                 spec.matches.iter().chain(&spec.record_matches).map(|(name, _)| (&**name, false));
@@ -651,7 +651,7 @@ impl RouteTable {
         let values = self.find_on_resource(entry)?;
         let asked = &self.asked[signal.index()];
         let record = if asked.records.is_empty() {
-            Texts::new()
+            AttributeTexts::new()
         } else {
             let names = RecordAttributes::new(&asked.record_names, is_usable);
             self.texts_of_record(signal, names.of_first_record(signal, &entry.bytes).into_iter())?
@@ -666,8 +666,8 @@ impl RouteTable {
         &self,
         signal: Signal,
         origin: &EntryOrigin<'a>,
-    ) -> Result<Texts<'a>, Unroutable> {
-        let mut request: Texts<'a> = smallvec![Text::Unusable(Unusable::Absent); self.headers.len()];
+    ) -> Result<AttributeTexts<'a>, Unroutable> {
+        let mut request: AttributeTexts<'a> = smallvec![Text::Unusable(Unusable::Absent); self.headers.len()];
         if let Some(headers) = origin.request {
             for at in &self.asked[signal.index()].headers {
                 request[*at] = headers.text(&self.headers[*at])?;
@@ -676,10 +676,10 @@ impl RouteTable {
         Ok(request)
     }
 
-    fn find_on_resource<'a>(&'a self, entry: &'a Entry<'_>) -> Result<Texts<'a>, Unroutable> {
+    fn find_on_resource<'a>(&'a self, entry: &'a Entry<'_>) -> Result<AttributeTexts<'a>, Unroutable> {
         let mut found: SmallVec<[Found<'a>; 6]> = smallvec![Found::Absent; self.attributes.len()];
         otlp::find(entry.resource(), &self.attributes, &mut found);
-        let mut values = Texts::new();
+        let mut values = AttributeTexts::new();
         for (found, name) in found.into_iter().zip(&self.attributes) {
             let text = Text::of(found).ok_or_else(|| Unroutable::Conflicting(name.to_string()))?;
             values.push(text);
@@ -692,8 +692,9 @@ impl RouteTable {
         &self,
         signal: Signal,
         found: impl Iterator<Item = Found<'a>>,
-    ) -> Result<Texts<'a>, Unroutable> {
-        let mut record: Texts<'a> = smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
+    ) -> Result<AttributeTexts<'a>, Unroutable> {
+        let mut record: AttributeTexts<'a> =
+            smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
         for (at, found) in self.asked[signal.index()].records.iter().zip(found) {
             let name = || Unroutable::ConflictingOnRecord(self.record_attributes[*at].to_string());
             record[*at] = Text::of(found).ok_or_else(name)?;
@@ -702,7 +703,7 @@ impl RouteTable {
     }
 }
 
-impl Asked {
+impl RouteInputs {
     fn add(&mut self, at: usize, in_key: bool) {
         let known = self.resource.iter().position(|known| known.at == at).unwrap_or_else(|| {
             self.resource.push(AskedAttribute { at, in_keys: false, in_conditions: false });
@@ -871,7 +872,7 @@ impl KeyReading {
 }
 
 /// What to tell whose data no route takes: what routes look at.
-fn missing(signal: Signal, asked: &Asked, attributes: &[Box<str>], headers: &[HeaderName]) -> Box<str> {
+fn missing(signal: Signal, asked: &RouteInputs, attributes: &[Box<str>], headers: &[HeaderName]) -> Box<str> {
     let quoted = |names: &mut dyn Iterator<Item = &str>| {
         names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
     };

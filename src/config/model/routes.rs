@@ -15,7 +15,7 @@ pub(in crate::config) struct Route {
     /// Resource attributes, below `record` attributes of records, below `request` headers of the request, and what their values must
     /// be; all must hold. Without it every resource matches.
     #[serde(rename = "match")]
-    pub(in crate::config) matches: Conditions,
+    pub(in crate::config) matches: MatchConditions,
     /// The tenants whose entries it takes: a glob over their ids, or a list of globs. By default those of all, and those of nobody.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) tenants: Option<TenantGlobs>,
@@ -71,7 +71,7 @@ pub(in crate::config) enum TenantGlobs {
 /// Attributes and what their values must be; all must hold.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub(in crate::config) struct Conditions {
+pub(in crate::config) struct MatchConditions {
     /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A text or a list
     /// here, in place of a map, asks for a resource attribute called `record`.
     pub(in crate::config) record: Option<RecordConditions>,

@@ -15,7 +15,7 @@ use crate::config::problem::Span;
 pub(super) const MOST: usize = 64;
 
 /// What must hold for attributes, all of it.
-pub(super) type Case = BTreeMap<Attribute, Values>;
+pub(super) type Case = BTreeMap<Attribute, AttributeValues>;
 
 /// Cases of which any one is enough. None at all never hold; an empty one always does.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub(super) struct Cases(Vec<Case>);
 
 /// What the value of an attribute must be. Never what nothing can be.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Values {
+pub(super) struct AttributeValues {
     /// It is one of these.
     one_of: Option<BTreeSet<String>>,
     /// All of these regular expressions match in it.
@@ -62,7 +62,7 @@ impl Cases {
         Self(Vec::new())
     }
 
-    fn one(attribute: &Attribute, values: Values) -> Self {
+    fn one(attribute: &Attribute, values: AttributeValues) -> Self {
         Self(vec![Case::from([(attribute.clone(), values)])])
     }
 
@@ -72,9 +72,11 @@ impl Cases {
         Ok(match condition {
             Condition::Constant(true) => Self::always(),
             Condition::Constant(false) => Self::never(),
-            Condition::Is(attribute, value) => Self::one(attribute, Values::one_of(text(value))),
-            Condition::Matches(attribute, pattern) => Self::one(attribute, Values::matching(text(pattern))),
-            Condition::Exists(attribute) => Self::one(attribute, Values::exists(true)),
+            Condition::Is(attribute, value) => Self::one(attribute, AttributeValues::one_of(text(value))),
+            Condition::Matches(attribute, pattern) => {
+                Self::one(attribute, AttributeValues::matching(text(pattern)))
+            }
+            Condition::Exists(attribute) => Self::one(attribute, AttributeValues::exists(true)),
             Condition::Not(inner) => Self::of(inner)?.not()?,
             Condition::And(all) => {
                 all.iter().try_fold(Self::always(), |cases, one| cases.and(&Self::of(one)?))?
@@ -151,7 +153,7 @@ impl Cases {
         let is_as_absent = |case: &Case| {
             case.iter().any(|(attribute, values)| {
                 let mut absent = case.clone();
-                absent.insert(attribute.clone(), Values::exists(false));
+                absent.insert(attribute.clone(), AttributeValues::exists(false));
                 values.is_empty_text() && kept.contains(&absent)
             })
         };
@@ -205,16 +207,16 @@ fn united(one: &Case, other: &Case) -> Option<Case> {
         }
     }
     let (attribute, mine, theirs) = differing?;
-    let list = |values: &Values| {
+    let list = |values: &AttributeValues| {
         values.one_of.clone().filter(|_| values.matching.is_empty() && values.not_matching.is_empty())
     };
     let one_of = Some(list(mine)?.union(&list(theirs)?).cloned().collect());
     let mut united = one.clone();
-    united.insert(attribute.clone(), Values { one_of, ..Values::default() });
+    united.insert(attribute.clone(), AttributeValues { one_of, ..AttributeValues::default() });
     Some(united)
 }
 
-impl Values {
+impl AttributeValues {
     /// What is both; `None` if nothing is.
     fn and(&self, other: &Self) -> Option<Self> {
         let one_of = match (&self.one_of, &other.one_of) {
@@ -430,19 +432,19 @@ mod tests {
     const VALUES: [&str; 3] = ["1", "2", "12"];
 
     /// An entry as its two attributes.
-    type Sample = [Option<&'static str>; 2];
+    type SampleValues = [Option<&'static str>; 2];
 
-    fn samples() -> impl Iterator<Item = Sample> {
+    fn samples() -> impl Iterator<Item = SampleValues> {
         let values = || VALUES.into_iter().map(Some).chain([None]);
         values().flat_map(move |a| values().map(move |b| [a, b]))
     }
 
-    fn value(attribute: &Attribute, sample: Sample) -> Option<&'static str> {
+    fn value(attribute: &Attribute, sample: SampleValues) -> Option<&'static str> {
         let Attribute::Resource(name) = attribute else { panic!("{attribute:?}") };
         sample[NAMES.iter().position(|known| known == name).unwrap()]
     }
 
-    fn holds(condition: &Condition, sample: Sample) -> bool {
+    fn holds(condition: &Condition, sample: SampleValues) -> bool {
         match condition {
             Condition::Constant(holds) => *holds,
             Condition::Is(attribute, text) => value(attribute, sample) == Some(text),
@@ -456,7 +458,7 @@ mod tests {
         }
     }
 
-    fn fits(case: &Case, sample: Sample) -> bool {
+    fn fits(case: &Case, sample: SampleValues) -> bool {
         case.iter().all(|(attribute, values)| {
             let value = value(attribute, sample);
             let matches =

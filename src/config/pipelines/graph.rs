@@ -30,7 +30,7 @@ pub(super) struct Pipeline<'a> {
 }
 
 /// What becomes of the data that comes to a pipeline.
-pub(super) enum Step<'p> {
+pub(super) enum PipelineStep<'p> {
     /// All of it is sent.
     Send(Sending<'p>),
     /// A connector chooses.
@@ -53,7 +53,7 @@ pub(super) struct Sending<'p> {
 pub(super) struct Choice<'p> {
     pub(super) arms: Vec<Arm<'p>>,
     /// What is done with data that no arm has taken.
-    pub(super) otherwise: Vec<Step<'p>>,
+    pub(super) otherwise: Vec<PipelineStep<'p>>,
     /// Where that is written.
     pub(super) rest_at: Option<Span>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Arm<'p> {
     /// Where the condition stands.
     pub(super) at: Span,
     pub(super) takes: Takes,
-    pub(super) steps: Vec<Step<'p>>,
+    pub(super) steps: Vec<PipelineStep<'p>>,
 }
 
 /// What an arm leaves for others of what it takes.
@@ -90,7 +90,7 @@ impl<'p> Sending<'p> {
     }
 }
 
-impl Step<'_> {
+impl PipelineStep<'_> {
     /// Says of all its ends what could not be taken of the way to them.
     fn lack(&mut self, what: &str) {
         match self {
@@ -111,7 +111,7 @@ pub(super) struct NotFollowed<'p> {
 
 /// How much there is behind a pipeline, with itself.
 #[derive(Clone, Copy)]
-struct Extent {
+struct GraphExtent {
     /// Pipelines, each as often as there are ways to it.
     ways: usize,
     /// The most pipelines behind each other.
@@ -199,9 +199,9 @@ impl<'a> Graph<'a> {
         &'p self,
         pipeline: &'p Pipeline<'p>,
         before: &mut Vec<&'p Pipeline<'p>>,
-        known: &mut HashMap<&'p str, Extent>,
+        known: &mut HashMap<&'p str, GraphExtent>,
         report: &mut Report,
-    ) -> Result<Extent, NotFollowed<'p>> {
+    ) -> Result<GraphExtent, NotFollowed<'p>> {
         let first = before.iter().position(|earlier| earlier.name == pipeline.name);
         if let Some(first) = first {
             let shown = |one: &&Pipeline<'_>| if report.shows(one.at) { named(one.name) } else { named("") };
@@ -217,7 +217,7 @@ impl<'a> Graph<'a> {
                 .help("remove the connector from the `receivers` or the `exporters` of one of them");
             return Err(NotFollowed { pipeline, why });
         }
-        let mut extent = Extent { ways: 1, length: 1 };
+        let mut extent = GraphExtent { ways: 1, length: 1 };
         before.push(pipeline);
         if let Some(extent) = known.get(pipeline.name) {
             before.pop();
@@ -277,13 +277,13 @@ impl<'a> Graph<'a> {
         pipeline: &'p Pipeline<'p>,
         before: &[&'p Mention<'p>],
         report: &mut Report,
-    ) -> Vec<Step<'p>> {
+    ) -> Vec<PipelineStep<'p>> {
         let mut processors = before.to_vec();
         processors.extend(&pipeline.processors);
         let (connectors, exporters): (Vec<_>, Vec<_>) =
             pipeline.exporters.iter().partition(|mention| self.is_connector(mention.name));
         let mut steps = Vec::new();
-        let lacking = |why: String| Step::Send(Sending::lacking(pipeline, &processors, why));
+        let lacking = |why: String| PipelineStep::Send(Sending::lacking(pipeline, &processors, why));
         if pipeline.exporters.is_empty() && !report.has_error_within(pipeline.written) {
             let why = "the pipeline names no exporter";
             report.error(pipeline.at, why).help("write `exporters: [NAME]` in it");
@@ -291,7 +291,7 @@ impl<'a> Graph<'a> {
         }
         if !exporters.is_empty() {
             let processors = processors.clone();
-            steps.push(Step::Send(Sending { pipeline, processors, exporters, lacks: None }));
+            steps.push(PipelineStep::Send(Sending { pipeline, processors, exporters, lacks: None }));
         }
         for connector in connectors {
             match type_of(connector.name) {
@@ -308,7 +308,7 @@ impl<'a> Graph<'a> {
                 "routing" => {
                     let (choice, unknown) = self.choice(pipeline, connector, &processors, report);
                     steps.extend(unknown.map(lacking));
-                    steps.push(Step::Choose(choice));
+                    steps.push(PipelineStep::Choose(choice));
                 }
                 _ => {
                     let why = collector::connector(connector.name);
@@ -466,7 +466,7 @@ impl<'a> Graph<'a> {
         let mut steps = list.map(|list| self.behind(list, pipeline, processors, report)).unwrap_or_default();
         if let Some(why) = lacks.first() {
             if list.is_none() {
-                steps.push(Step::Send(Sending::lacking(pipeline, processors, why)));
+                steps.push(PipelineStep::Send(Sending::lacking(pipeline, processors, why)));
             }
             for step in &mut steps {
                 step.lack(why);
@@ -483,7 +483,7 @@ impl<'a> Graph<'a> {
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
         report: &mut Report,
-    ) -> Vec<Step<'p>> {
+    ) -> Vec<PipelineStep<'p>> {
         let written = self.root.near(&["service", "pipelines"]);
         let mut steps = Vec::new();
         for mention in list.mentions() {
@@ -501,7 +501,7 @@ impl<'a> Graph<'a> {
                     if let Some(near) = near {
                         problem.help(format!("did you mean {}?", named(near)));
                     }
-                    steps.push(Step::Send(Sending::lacking(pipeline, processors, why)));
+                    steps.push(PipelineStep::Send(Sending::lacking(pipeline, processors, why)));
                 }
             }
         }
@@ -549,9 +549,9 @@ impl<'a> Graph<'a> {
 fn within_longest<'p>(
     pipeline: &'p Pipeline<'p>,
     before: usize,
-    extent: Extent,
+    extent: GraphExtent,
     report: &mut Report,
-) -> Result<Extent, NotFollowed<'p>> {
+) -> Result<GraphExtent, NotFollowed<'p>> {
     if before + extent.length <= LONGEST {
         return Ok(extent);
     }

@@ -75,7 +75,7 @@ impl HeaderKeys {
         let setter = authenticator.text().filter(|text| type_of(text) == "headers_setter");
         let Some(setter) = setter.and_then(|setter| extensions.get(setter)) else { return exporter.clone() };
         check_keys(setter, &["headers", "additional_auth"], "`headers_setter`", report);
-        let mut headers = Headers::of(exporter);
+        let mut headers = SetHeaders::of(exporter);
         let mut position = 0;
         while let Some(written) = setter.near(&["headers"]).item(position) {
             position += 1;
@@ -98,7 +98,7 @@ impl HeaderKeys {
         Node::of_entries(entries, exporter.span)
     }
 
-    fn header(&mut self, exporter: &str, written: &Node, headers: &mut Headers, report: &mut Report) {
+    fn header(&mut self, exporter: &str, written: &Node, headers: &mut SetHeaders, report: &mut Report) {
         let known = ["key", "action", "value", "from_context", "default_value"];
         for entry in written.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             report
@@ -166,9 +166,9 @@ impl HeaderKeys {
 }
 
 /// The headers of an exporter, of either form, as a map.
-struct Headers(Vec<Entry>);
+struct SetHeaders(Vec<Entry>);
 
-impl Headers {
+impl SetHeaders {
     fn of(exporter: &Node) -> Self {
         let Some(written) = exporter.get("headers") else { return Self(Vec::new()) };
         let Value::Seq(items) = &written.value else { return Self(written.entries().to_vec()) };

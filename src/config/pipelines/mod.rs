@@ -19,7 +19,7 @@ use graph::Graph;
 
 /// What becomes of processors that are not available, and of routes that lack something, of which an error has been reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum RefusedProcessors {
     /// They are left out: nothing is run with the error.
     LeftOut,
     /// They stay, so that what is written is not run either before somebody has decided about them.
@@ -33,12 +33,12 @@ pub(super) fn is_whole_file(root: &Node) -> bool {
 }
 
 /// The file as Sluice's own configuration. What can't be said in it is reported.
-pub(super) fn translate(root: &Node, refused: Refused, report: &mut Report) -> Node {
+pub(super) fn translate(root: &Node, refused: RefusedProcessors, report: &mut Report) -> Node {
     let graph = Graph::new(root, report);
     let mut components = Components::new(root, &graph, report);
     let is_run = |processor: &Mention<'_>| match refused {
-        Refused::LeftOut => processors::is_run(processor.name),
-        Refused::Kept => !processors::is_left_out(processor.name),
+        RefusedProcessors::LeftOut => processors::is_run(processor.name),
+        RefusedProcessors::Kept => !processors::is_left_out(processor.name),
     };
     let exporters = components.exporters(report);
     let routes = routes::routes(

@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
-use super::Refused;
+use super::RefusedProcessors;
 use super::cases::{Case, Cases, TooMany, implies};
 use super::condition::{Attribute, NotExpressible};
-use super::graph::{Arm, Choice, Graph, Misspelt, NotFollowed, Pipeline, Sending, Step, Takes};
+use super::graph::{Arm, Choice, Graph, Misspelt, NotFollowed, Pipeline, PipelineStep, Sending, Takes};
 use super::headers::HeaderKeys;
 use crate::config::node::{Entry, Mention, Node};
 use crate::config::problem::{Report, Span};
@@ -34,7 +34,7 @@ struct Branch<'p> {
 /// What is done with the data of one pipeline.
 struct Task<'p> {
     source: &'p Pipeline<'p>,
-    step: Step<'p>,
+    step: PipelineStep<'p>,
 }
 
 /// The routes of the pipelines that have receivers of their own. `keys` is what exporters read of requests, and `refused` says what
@@ -42,7 +42,7 @@ struct Task<'p> {
 pub(super) fn routes(
     graph: &Graph<'_>,
     keys: &HeaderKeys,
-    refused: Refused,
+    refused: RefusedProcessors,
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     processors: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
@@ -59,26 +59,26 @@ pub(super) fn routes(
             }
         }
         Err(NotFollowed { pipeline, why }) => {
-            let step = Step::Send(Sending::lacking(pipeline, &[], why));
+            let step = PipelineStep::Send(Sending::lacking(pipeline, &[], why));
             tasks.push(Task { source: pipeline, step });
         }
     }
     // What is sent in any case does not take it from those that choose.
-    tasks.sort_by_key(|task| matches!(task.step, Step::Choose(_)));
+    tasks.sort_by_key(|task| matches!(task.step, PipelineStep::Choose(_)));
     let mut branches = Vec::new();
     for (position, task) in tasks.iter().enumerate() {
         let is_last = !tasks[position + 1..].iter().any(|later| meet(task.source, later.source));
         let source = task.source;
         let earlier = branches.len();
         let done = match &task.step {
-            Step::Send(sending) => {
+            PipelineStep::Send(sending) => {
                 branches.push(Branch::new(sending, source, Case::new(), sending.pipeline.at, None));
                 Ok(())
             }
-            Step::Choose(choice) if is_last && is_in_order(choice, keys) => {
+            PipelineStep::Choose(choice) if is_last && is_in_order(choice, keys) => {
                 in_order(choice, source, &mut branches, report)
             }
-            Step::Choose(choice) => apart(choice, &Cases::always(), source, &mut branches, report),
+            PipelineStep::Choose(choice) => apart(choice, &Cases::always(), source, &mut branches, report),
         };
         if let Err(error) = done {
             let NotExpressible { message, help } = error.into();
@@ -110,17 +110,17 @@ fn meet(one: &Pipeline<'_>, other: &Pipeline<'_>) -> bool {
 }
 
 /// What is done, where all of it is sent.
-fn sendings<'s, 'p>(steps: &'s [Step<'p>]) -> Option<Vec<&'s Sending<'p>>> {
+fn sendings<'s, 'p>(steps: &'s [PipelineStep<'p>]) -> Option<Vec<&'s Sending<'p>>> {
     let all = steps.iter().map(|step| match step {
-        Step::Send(sending) => Some(sending),
-        Step::Choose(_) => None,
+        PipelineStep::Send(sending) => Some(sending),
+        PipelineStep::Choose(_) => None,
     });
     all.collect()
 }
 
 /// Whether the routes of a choice may be asked in order: each takes whatever it matches, and leaves it to no other choice.
 fn is_in_order(choice: &Choice<'_>, keys: &HeaderKeys) -> bool {
-    let takes_all = |steps: &[Step<'_>]| {
+    let takes_all = |steps: &[PipelineStep<'_>]| {
         sendings(steps).is_some_and(|all| {
             all.iter()
                 .all(|sending| sending.exporters.iter().all(|exporter| keys.of(exporter.name).is_empty()))
@@ -226,7 +226,7 @@ fn apart<'p>(
 }
 
 fn all_apart<'p>(
-    steps: &[Step<'p>],
+    steps: &[PipelineStep<'p>],
     when: &Cases,
     at: Span,
     source: &'p Pipeline<'p>,
@@ -235,14 +235,14 @@ fn all_apart<'p>(
 ) -> Result<(), TooMany> {
     for step in steps {
         match step {
-            Step::Send(sending) => {
+            PipelineStep::Send(sending) => {
                 let cases = when.apart()?.into_iter();
                 branches.extend(cases.map(|case| Branch::new(sending, source, case, at, None)));
                 if branches.len() > MOST_APART && !when.is_always() {
                     return Err(TooMany(MOST_APART));
                 }
             }
-            Step::Choose(choice) => apart(choice, when, source, branches, report)?,
+            PipelineStep::Choose(choice) => apart(choice, when, source, branches, report)?,
         }
     }
     Ok(())
@@ -251,7 +251,7 @@ fn all_apart<'p>(
 fn written(
     branches: &[Branch<'_>],
     (graph, keys): (&Graph<'_>, &HeaderKeys),
-    refused: Refused,
+    refused: RefusedProcessors,
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     runs: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
@@ -287,7 +287,7 @@ fn written(
     let mut left_out: Vec<&str> = Vec::new();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut nodes = Vec::new();
-    if refused == Refused::Kept {
+    if refused == RefusedProcessors::Kept {
         for Misspelt { name, at, why } in &graph.misspelt {
             let name = Entry::new("name", *at, Node::of_text(*name, *at));
             let lacks = Entry::new("not_imported", *at, Node::of_text(why.clone(), *at));
@@ -337,7 +337,7 @@ fn written(
             }
         }
         if let Some(lacks) = lacks {
-            if refused == Refused::LeftOut {
+            if refused == RefusedProcessors::LeftOut {
                 continue;
             }
             put("not_imported", Node::of_text(lacks, branch.at));

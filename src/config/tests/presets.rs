@@ -11,9 +11,9 @@ use crate::otlp::Signal;
 use crate::route::{Place, RoutingKey, Template, Values};
 
 /// A stream, for templates.
-struct Stream(RoutingKey, Signal);
+struct ExampleStream(RoutingKey, Signal);
 
-impl Values for Stream {
+impl Values for ExampleStream {
     fn key(&self) -> Option<&RoutingKey> {
         Some(&self.0)
     }
@@ -47,7 +47,7 @@ fn headers(settings: &ExporterSettings, key: &str, signal: Signal) -> Vec<String
         ExporterKind::OtlpGrpc(grpc) => &grpc.headers,
         other => panic!("{other:?}"),
     };
-    let stream = Stream(RoutingKey::written(key), signal);
+    let stream = ExampleStream(RoutingKey::written(key), signal);
     headers
         .iter()
         .map(|(name, value)| format!("{name}: {}", value.0.render(&stream, Place::Header).unwrap()))
@@ -257,7 +257,7 @@ fn the_path_of_an_endpoint_is_added_where_none_is_written() {
         "s2.stream",
     ));
     let url = http(&compiled.exporters[0].1).urls[0].clone().unwrap();
-    let stream = Stream(RoutingKey::written("a"), Signal::Logs);
+    let stream = ExampleStream(RoutingKey::written("a"), Signal::Logs);
     assert_eq!(url.render(&stream, Place::Url).unwrap(), "https://a.b.s2.dev/otlp/v1/traces");
     assert_eq!(compiled.warnings, []);
 }

@@ -22,23 +22,23 @@ const KEY: u32 = 1;
 /// The attributes of one message. It is emptied and filled again for the next, so that it keeps its memory.
 #[derive(Default)]
 pub(super) struct AttributeSet<'a> {
-    held: Vec<Held<'a>>,
+    held: Vec<HeldAttribute<'a>>,
     /// The encoded values that actions have made, one after the other.
     made: Vec<u8>,
 }
 
 /// An attribute.
-struct Held<'a> {
+struct HeldAttribute<'a> {
     key: &'a [u8],
     /// The field as it came; empty if an action has added the attribute.
     raw: &'a [u8],
     /// The `KeyValue` in that field.
     pair: &'a [u8],
-    state: State,
+    state: AttributeState,
 }
 
 /// What has become of an attribute.
-enum State {
+enum AttributeState {
     Untouched,
     /// It has the encoded value that stands there in [`AttributeSet::made`].
     Made(Range<usize>),
@@ -60,7 +60,7 @@ impl<'a> AttributeSet<'a> {
     ) -> Result<(), NoRoom> {
         let key = plain::attribute(pair).map_or_else(|| key(pair), |(key, _)| key);
         memory.reserve(&mut self.held, 1)?;
-        self.held.push(Held { key, raw: field.raw, pair, state: State::Untouched });
+        self.held.push(HeldAttribute { key, raw: field.raw, pair, state: AttributeState::Untouched });
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl<'a> AttributeSet<'a> {
                 }
                 EditAction::Delete(keys) => {
                     let named = self.held.iter_mut().filter(|held| keys.matches(held.key));
-                    named.for_each(|held| held.state = State::Removed);
+                    named.for_each(|held| held.state = AttributeState::Removed);
                 }
                 EditAction::Hash(keys) => {
                     let hash = |value: &ReadValue<'_>| Some(NewValue::hash_of(value));
@@ -140,7 +140,7 @@ impl<'a> AttributeSet<'a> {
             }
             ValueSource::Attribute(key) => {
                 let Some(at) = self.first(key.as_bytes()) else { return Ok(None) };
-                if let State::Made(range) = &self.held[at].state {
+                if let AttributeState::Made(range) = &self.held[at].state {
                     return Ok(Some(range.clone()));
                 }
                 // Several values merge, as those of any message do.
@@ -171,12 +171,12 @@ impl<'a> AttributeSet<'a> {
     ) -> Result<(), NoRoom> {
         let mut is_there = false;
         for held in self.held.iter_mut().filter(|held| held.is_there() && held.key == key) {
-            held.state = State::Made(value.clone());
+            held.state = AttributeState::Made(value.clone());
             is_there = true;
         }
         if !is_there {
             memory.reserve(&mut self.held, 1)?;
-            self.held.push(Held { key, raw: &[], pair: &[], state: State::Made(value) });
+            self.held.push(HeldAttribute { key, raw: &[], pair: &[], state: AttributeState::Made(value) });
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl<'a> AttributeSet<'a> {
             let making = memory_for(&value);
             memory.take(making)?;
             if let Some(value) = make(&value) {
-                self.held[at].state = State::Made(self.put(value.encoded(), memory)?);
+                self.held[at].state = AttributeState::Made(self.put(value.encoded(), memory)?);
             }
             memory.give_back(making);
         }
@@ -221,7 +221,7 @@ impl<'a> AttributeSet<'a> {
     fn value(&self, at: usize) -> ReadValue<'_> {
         let held = &self.held[at];
         match &held.state {
-            State::Made(range) => ReadValue::of(&self.made[range.clone()]),
+            AttributeState::Made(range) => ReadValue::of(&self.made[range.clone()]),
             _ => ReadValue::of_pair(held.pair),
         }
     }
@@ -244,14 +244,14 @@ impl<'a> AttributeSet<'a> {
         for held in self.held.iter().filter(|held| !held.raw.is_empty()) {
             end = &held.raw[held.raw.len()..];
             match &held.state {
-                State::Untouched => {}
-                State::Made(value) => {
+                AttributeState::Untouched => {}
+                AttributeState::Made(value) => {
                     let value = &self.made[value.clone()];
                     let most = held.pair.len() + value.len() + 2 * FRAME;
                     let write = |out: &mut Vec<u8>| put_pair(out, number, held.pair, value);
                     splices.replace(held.raw, most, memory, write)?;
                 }
-                State::Removed => splices.replace(held.raw, 0, memory, |_| {})?,
+                AttributeState::Removed => splices.replace(held.raw, 0, memory, |_| {})?,
             }
         }
         splices.replace(end, self.added_len(), memory, |out| self.put_added(number, out))
@@ -276,15 +276,15 @@ impl<'a> AttributeSet<'a> {
     /// The keys and encoded values of what was added.
     fn added(&self) -> impl Iterator<Item = (&'a [u8], &[u8])> {
         self.held.iter().filter(|held| held.raw.is_empty()).filter_map(|held| match &held.state {
-            State::Made(value) => Some((held.key, &self.made[value.clone()])),
+            AttributeState::Made(value) => Some((held.key, &self.made[value.clone()])),
             _ => None,
         })
     }
 }
 
-impl Held<'_> {
+impl HeldAttribute<'_> {
     fn is_there(&self) -> bool {
-        !matches!(self.state, State::Removed)
+        !matches!(self.state, AttributeState::Removed)
     }
 }
 

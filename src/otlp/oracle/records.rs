@@ -15,7 +15,7 @@ use crate::otlp::{Entry, Found, RecordAttributes, Room, Signal, Value, most_part
 
 /// A record with all that tells it from another.
 #[derive(Clone, Debug, PartialEq)]
-struct Record {
+struct DecodedRecord {
     combination: Vec<String>,
     /// The messages around it.
     around: String,
@@ -63,7 +63,7 @@ fn is_usable(value: Value<'_>) -> bool {
 }
 
 /// The records of an entry. `None` if a metric states its data twice, so that nobody can tell them apart.
-fn records(signal: Signal, entry: &Entry<'_>, names: &[Box<str>]) -> Option<Vec<Record>> {
+fn records(signal: Signal, entry: &Entry<'_>, names: &[Box<str>]) -> Option<Vec<DecodedRecord>> {
     let request = framed(&entry.bytes);
     let mut raw = Vec::new();
     let root = match signal {
@@ -78,7 +78,7 @@ fn records(signal: Signal, entry: &Entry<'_>, names: &[Box<str>]) -> Option<Vec<
         Signal::Logs => log_records(&request, names),
     };
     assert_eq!(decoded.len(), raw.len());
-    let record = |((combination, around), raw)| Record { combination, around, raw };
+    let record = |((combination, around), raw)| DecodedRecord { combination, around, raw };
     Some(decoded.into_iter().zip(raw).map(record).collect())
 }
 
@@ -102,9 +102,9 @@ fn encoded_records(message: &str, bytes: &[u8], raw: &mut Vec<Vec<u8>>) -> Optio
     Some(())
 }
 
-type Decoded = Vec<(Vec<String>, String)>;
+type DecodedRecords = Vec<(Vec<String>, String)>;
 
-fn spans(request: &[u8], names: &[Box<str>]) -> Decoded {
+fn spans(request: &[u8], names: &[Box<str>]) -> DecodedRecords {
     let mut records = Vec::new();
     for mut entry in ExportTraceServiceRequest::decode(request).expect("it is valid").resource_spans {
         for mut scope in std::mem::take(&mut entry.scope_spans) {
@@ -119,7 +119,7 @@ fn spans(request: &[u8], names: &[Box<str>]) -> Decoded {
     records
 }
 
-fn log_records(request: &[u8], names: &[Box<str>]) -> Decoded {
+fn log_records(request: &[u8], names: &[Box<str>]) -> DecodedRecords {
     let mut records = Vec::new();
     for mut entry in ExportLogsServiceRequest::decode(request).expect("it is valid").resource_logs {
         for mut scope in std::mem::take(&mut entry.scope_logs) {
@@ -132,7 +132,7 @@ fn log_records(request: &[u8], names: &[Box<str>]) -> Decoded {
     records
 }
 
-fn data_points(request: &[u8], names: &[Box<str>]) -> Decoded {
+fn data_points(request: &[u8], names: &[Box<str>]) -> DecodedRecords {
     let mut records = Vec::new();
     for mut entry in ExportMetricsServiceRequest::decode(request).expect("it is valid").resource_metrics {
         for mut scope in std::mem::take(&mut entry.scope_metrics) {

@@ -152,7 +152,7 @@ fn a_metric_that_states_its_data_twice_has_what_all_its_points_have() {
         let entry = [&[0x12, metrics.len() as u8][..], &metrics].concat();
         let names = ["k".into()];
         RecordAttributes::new(&names, is_usable).of_first_record(Signal::Metrics, &entry)
-            == [Found::Conflicting].into_iter().collect::<Values<'_>>()
+            == [Found::Conflicting].into_iter().collect::<RecordValues<'_>>()
     };
     assert!(both("a", "b"));
     assert!(!both("a", "a"));
