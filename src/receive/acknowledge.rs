@@ -72,7 +72,7 @@ impl BeingWritten {
             (Ok(Some(receipt)), Some(timeout)) => {
                 Box::new(Waiting { receipt, admitted, snapshot, timeout }).verdict(intake, deadline).await
             }
-            (Ok(_), _) => intake.finish(&snapshot, admitted, &[]),
+            (Ok(_), _) => intake.finish(&snapshot, admitted, &[]).written().await,
             (Err(refused), _) => {
                 let counters = intake.counters.of(admitted.transport);
                 Intake::refused(counters, admitted.signal, &admitted.caller, &admitted.parts, &refused)
@@ -173,7 +173,7 @@ impl Waiting {
             }
         };
         let waiting = unanswered.waiting.take().expect("it is there until now");
-        intake.finish(&waiting.snapshot, waiting.admitted, &losses)
+        intake.finish(&waiting.snapshot, waiting.admitted, &losses).written().await
     }
 }
 

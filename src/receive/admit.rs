@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
-use super::burial::{Remains, Strays};
+use super::burial::{Finished, Remains, Strays};
 use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::edited::{EditedCopies, Uneditable};
@@ -59,11 +59,19 @@ pub(super) enum Progress<'i> {
     Full(Box<Unadmitted<'i>>),
     Writes(Box<BeingWritten>),
     Waits(Box<Waiting>),
+    /// What is left of it is being written as dead letters.
+    Finished(Box<Finished>),
 }
 
 impl From<Verdict> for Progress<'_> {
     fn from(verdict: Verdict) -> Self {
         Self::Over(verdict)
+    }
+}
+
+impl From<Finished> for Progress<'_> {
+    fn from(finished: Finished) -> Self {
+        finished.at_once().map_or_else(|finished| Self::Finished(Box::new(finished)), Self::Over)
     }
 }
 

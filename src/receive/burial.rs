@@ -1,17 +1,22 @@
 //! What is left of a request beside what was admitted: parts that are not valid, entries that no route takes or whose tenants are not
 //! in the table, and what `when_full: shed` cut out.
 //!
-//! It becomes dead letters once the request is answered, and not if it is refused, since its sender then sends all of it
-//! again. Until then, and until it is written, it takes memory that has to be there.
+//! It becomes dead letters once it is known what becomes of the request, and not if it is refused, since its sender then sends all
+//! of it again. Until then, and until it is written, it takes memory that has to be there. Where an answer promises that nothing is
+//! lost with the process, it waits until they are written.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use smallvec::SmallVec;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::Caller;
-use super::intake::{Intake, Snapshot};
+use super::acknowledge::Acknowledge;
+use super::intake::{Intake, Snapshot, Verdict};
 use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, SHED};
 use crate::notice;
 use crate::otlp::{self, Cut, Entry, Signal};
@@ -23,6 +28,36 @@ const STRAY_OVERHEAD: usize = 1024;
 
 /// Bytes of strays that become one dead letter, but for the last that was begun.
 const STRAYS_LETTER: usize = 512 << 10;
+
+/// The dead letters of a request that its answer waits for.
+#[derive(Debug, Default)]
+pub(super) struct LettersUnderWay(SmallVec<[JoinHandle<()>; 1]>);
+
+/// What becomes of a request, once the dead letters are written that its answer waits for.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) verdict: Verdict,
+    pub(super) letters: LettersUnderWay,
+}
+
+impl Finished {
+    /// The verdict, if its answer waits for nothing.
+    pub(super) fn at_once(self) -> Result<Verdict, Self> {
+        if self.letters.0.is_empty() { Ok(self.verdict) } else { Err(self) }
+    }
+
+    /// The verdict, once the dead letters are written or can't be. They are written even if the sender goes meanwhile.
+    pub(super) async fn written(self) -> Verdict {
+        for letters in self.letters.0 {
+            if let Err(error) = letters.await
+                && error.is_panic()
+            {
+                resume_unwind(error.into_panic());
+            }
+        }
+        self.verdict
+    }
+}
 
 /// What is left of a request.
 #[derive(Debug)]
@@ -141,10 +176,17 @@ impl Intake {
     }
 
     /// Ends what is left of a request.
-    pub(super) fn bury(&self, snapshot: &Snapshot, signal: Signal, caller: &Caller, remains: Remains) {
+    pub(super) fn bury(
+        &self,
+        snapshot: &Snapshot,
+        signal: Signal,
+        caller: &Caller,
+        remains: Remains,
+    ) -> LettersUnderWay {
         let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
+        let mut under_way = LettersUnderWay::default();
         if !sheds.is_empty() {
-            bury_sheds(snapshot, sheds, for_sheds);
+            under_way.0.extend(bury_sheds(snapshot, sheds, for_sheds));
         }
         let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| Letter {
             exporter: None,
@@ -170,29 +212,36 @@ impl Intake {
                 let reason = format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason);
                 letter(encoding, None, reason, cut.records, cut.bytes)
             });
-            self.bury_letters(signal, letters.collect(), held);
+            under_way.0.extend(self.bury_letters(signal, letters.collect(), held));
         }
         if let Some(held) = for_strays {
             let letters = strays.list.into_iter().map(|Stray { tenant, reason, records, bytes }| {
                 letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
             });
-            self.bury_letters(signal, letters.collect(), held);
+            under_way.0.extend(self.bury_letters(signal, letters.collect(), held));
         }
+        let is_durable = self.journal.is_some() || snapshot.acknowledge == Acknowledge::Delivered;
+        if is_durable { under_way } else { LettersUnderWay::default() }
     }
 
     /// Writes letters, for which there is memory `held`, at places that they have from now on: behind those of the requests that
     /// were answered before, so that a replay keeps the order in which they came.
-    fn bury_letters(&self, signal: Signal, letters: Vec<Letter>, held: Reservation) {
+    fn bury_letters(
+        &self,
+        signal: Signal,
+        letters: Vec<Letter>,
+        held: Reservation,
+    ) -> Option<JoinHandle<()>> {
         let Some(directory) = self.dead_letters.load_full() else {
             if let Some(suppressed) = notice::due("dead_letter", "no directory") {
                 let records: u64 = letters.iter().map(|letter| letter.records).sum();
                 warn!(%signal, records, suppressed, "dead letters dropped: a reload has taken `dead_letter` away");
             }
-            return;
+            return None;
         };
         let counters = self.counters.clone();
         let placed: Vec<_> = letters.into_iter().map(|letter| (directory.take_place(), letter)).collect();
-        self.burials.spawn(async move {
+        Some(self.burials.spawn(async move {
             for (place, letter) in placed {
                 let records = letter.records;
                 if export::bury_at(&directory, place, letter).await != Fate::DeadLettered {
@@ -201,13 +250,13 @@ impl Intake {
                 counters.count_dead_lettered(signal, records);
             }
             drop(held);
-        });
+        }))
     }
 }
 
 /// Ends what `when_full: shed` cut out: as dead letters if there is memory `held` for that, else as dropped. An exporter
 /// counts it as routed, too, and as pending while it is being written, so that its sum holds.
-fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) {
+fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) -> Option<JoinHandle<()>> {
     let mut letters = Vec::new();
     for shed in sheds {
         let found =
@@ -221,15 +270,15 @@ fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) 
         }
     }
     if letters.is_empty() {
-        return;
+        return None;
     }
     // What waits for them waits until nothing is pending.
-    tokio::spawn(async move {
+    Some(tokio::spawn(async move {
         for (exporter, shed, ending) in letters {
             let reason = shed.full.to_string();
             exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED, None).await;
             drop(ending);
         }
         drop(held);
-    });
+    }))
 }

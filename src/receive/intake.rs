@@ -14,7 +14,7 @@ use tracing::warn;
 use super::acknowledge::Acknowledge;
 use super::admit::Progress;
 use super::body::Received;
-use super::burial::Remains;
+use super::burial::{Finished, Remains};
 use super::charge::Charges;
 use super::json::{self, Untranscoded};
 use super::parts::TenantParts;
@@ -202,6 +202,7 @@ impl Intake {
             // Boxed is what is rare, so that a connection's task has no room for it all the time.
             progress = match progress {
                 Progress::Over(verdict) => return verdict,
+                Progress::Finished(finished) => return finished.written().await,
                 Progress::Waits(waiting) => return waiting.verdict(self, deadline).await,
                 Progress::Writes(request) => return request.verdict(self, deadline).await,
                 Progress::Unread(request) => Box::pin(request.go_on(self, &mut patience)).await,
@@ -212,7 +213,7 @@ impl Intake {
 
     /// Counts a request whose end is known, says what there is to say, and buries what was not admitted of it. Of what was
     /// admitted `losses` were not delivered.
-    pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Verdict {
+    pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Finished {
         let Admitted { signal, transport, caller, mut parts, mut tally, mut remarks, remains, .. } = admitted;
         let counters = self.counters.of(transport);
         tally.lose(&remains.sheds, losses, &mut parts, &mut remarks);
@@ -268,7 +269,7 @@ impl Intake {
             );
         }
         let first = remains.cuts.first().map(|cut| cut.path.clone());
-        self.bury(snapshot, signal, &caller, remains);
+        let letters = self.bury(snapshot, signal, &caller, remains);
         let (answered, verdict) = match (remarks.verdict(missing), first) {
             (Verdict::Partly { message, .. }, Some(field)) if admitted.nothing_valid => {
                 (Answered::Rejected, Verdict::Malformed { field, message })
@@ -283,6 +284,6 @@ impl Intake {
             (verdict, _) => (Answered::Accepted, verdict),
         };
         counters.count_request(signal, answered);
-        verdict
+        Finished { verdict, letters }
     }
 }

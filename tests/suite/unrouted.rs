@@ -345,3 +345,25 @@ async fn a_request_of_foreign_entries_alone_is_forbidden_whatever_unrouted_statu
     assert_eq!(send(request(&[&foreign])).await.status, 403);
     assert_eq!(send(request(&[&own, &foreign])).await.partial(Signal::Logs).unwrap().0, 2);
 }
+
+/// A kill after the answer would lose what waits in memory.
+#[tokio::test]
+async fn where_an_answer_promises_that_nothing_is_lost_it_comes_when_the_dead_letters_are_written() {
+    let up = sinks::recording().await;
+    let kept = tempfile::tempdir().unwrap();
+    let journal = format!("journal: {{ directory: '{}/journal' }}\n", kept.path().display());
+    for promise in [&journal, "acknowledge: delivered\n", &(journal.clone() + "acknowledge: delivered\n")] {
+        let sluice = Sluice::start(&(keeping(&up, &yaml::by_stream("otlp_http/up")) + promise)).await;
+        let directory = sluice.directory().join("letters");
+        for number in 1..=20 {
+            let text = number.to_string();
+            let not_valid = [&entry(&[("s2.stream", "a")], &text)[..], &[0x08]].concat();
+            let body = request(&[entry(&[("s2.stream", "a")], &text), entry(&[], &text), not_valid]);
+            let answer = post(&sluice, PROTOBUF, "agent", body).await;
+            assert_eq!(answer.status, 200, "{promise}{}", answer.text());
+            assert_eq!(letters(&directory).len(), 2 * number, "{promise}");
+        }
+        sluice.settled().await;
+        sluice.shut_down().await;
+    }
+}
