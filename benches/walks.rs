@@ -93,7 +93,7 @@ fn walks(criterion: &mut Criterion) {
 }
 
 /// What a processor of a route does.
-fn edits() -> [(&'static str, Edit); 4] {
+fn edits() -> [(&'static str, Edit); 5] {
     /// It is in each record of the samples.
     const KEY: &str = "http.request.method";
     let write = |key: &str| EditAction::Write {
@@ -110,6 +110,7 @@ fn edits() -> [(&'static str, Edit); 4] {
             "edit, upsert of a resource attribute",
             edit(write("deployment.environment.name"), EditedPart::Resource),
         ),
+        ("edit, upsert of a new record attribute", edit(write("deployment.environment.name"), records())),
         ("edit, delete of a record attribute", edit(EditAction::Delete(keys()), records())),
         ("edit, update of a record attribute", edit(write(KEY), records())),
         ("edit, hash of a record attribute", edit(EditAction::Hash(keys()), records())),

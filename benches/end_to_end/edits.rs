@@ -14,12 +14,17 @@ use crate::wire::Passage;
 const SIZE: Size = Size { name: "110 kB", entries: 10, records: 38, record_bytes: 283, requests: 20_000 };
 
 /// What is done, and the settings of the processor that does it.
-const CASES: [(&str, &str, &str); 4] = [
+const CASES: [(&str, &str, &str); 5] = [
     ("nothing", "", ""),
     (
         "`upsert` of one attribute of the resource",
         "resource",
         "attributes: [{ key: deployment.environment.name, value: production, action: upsert }]",
+    ),
+    (
+        "`upsert` of one attribute of each log record, which is new",
+        "attributes",
+        "actions: [{ key: deployment.environment.name, value: production, action: upsert }]",
     ),
     (
         "`update` of one attribute of each log record",

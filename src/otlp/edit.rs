@@ -4,6 +4,7 @@
 //! replaced; every other byte is copied as it is, unknown fields among them. The entry is valid, and so is what is made of it.
 
 mod action;
+mod bound;
 mod memory;
 mod selection;
 mod set;
@@ -12,12 +13,13 @@ mod splices;
 mod tests;
 
 pub use action::{ConvertedType, EditAction, EditKeys, NewValue, ValueSource, WriteWhere};
+pub use bound::EditBound;
 pub use memory::EditMemory;
 pub use selection::{AttributeTest, LibraryTest, SPAN_KINDS, Selection, SeverityTest, TextTest, ValueTest};
 
 use super::partition::NoRoom;
 use super::schema::{self, Message};
-use super::wire::{Field, Fields, put_delimited};
+use super::wire::{Field, SoundFields, put_delimited};
 use super::{Signal, piece};
 use set::AttributeSet;
 use splices::Splices;
@@ -145,10 +147,10 @@ impl<'a> EditWalk<'a, '_, '_> {
     /// Changes the resource. An entry without one gets one, if attributes are added.
     fn resource(&mut self, message: &'static Message, entry: &'a [u8]) -> Result<(), NoRoom> {
         let number = of_resource(message);
-        let mut fields = Fields::of(entry).map_while(Result::ok).filter(|field| field.number == RESOURCE);
+        let mut fields = SoundFields::of(entry).filter(|field| field.number == RESOURCE);
         if let Some((field, bytes)) = fields.find_map(|field| Some((field, field.delimited()?))) {
-            self.collect(number, bytes)?;
-            return self.within(&field, bytes, |walk| walk.changed(number, bytes));
+            self.set.read_named(number, bytes, self.actions, self.memory)?;
+            return self.within(&field, bytes, |walk| walk.changed(number));
         }
         self.set.change(self.actions, self.texts, self.memory)?;
         let most = self.set.added_len();
@@ -174,7 +176,7 @@ impl<'a> EditWalk<'a, '_, '_> {
         if !chosen.asks() {
             return self.children(message, entry, chosen);
         }
-        self.collect(of_resource(message), super::resource(entry))?;
+        self.set.read_all(of_resource(message), super::resource(entry), self.memory)?;
         let set = &self.set;
         let asking = chosen.memory(|selection| selection.memory_for_resource(set));
         self.memory.take(asking)?;
@@ -189,7 +191,7 @@ impl<'a> EditWalk<'a, '_, '_> {
         if piece::is_former(message, entry) {
             return Ok(());
         }
-        for field in Fields::of(entry).map_while(Result::ok) {
+        for field in SoundFields::of(entry) {
             if message.formerly(field.number).is_some() {
                 self.splices.replace(field.raw, 0, self.memory, |_| {})?;
             }
@@ -204,7 +206,7 @@ impl<'a> EditWalk<'a, '_, '_> {
         bytes: &'a [u8],
         chosen: Chosen<'_>,
     ) -> Result<(), NoRoom> {
-        for field in Fields::of(bytes).map_while(Result::ok) {
+        for field in SoundFields::of(bytes) {
             let Some(known) = message.field(field.number).filter(|known| known.leads) else { continue };
             let (Some(child), Some(bytes)) = (known.message(), field.delimited()) else { continue };
             if known.record {
@@ -231,7 +233,11 @@ impl<'a> EditWalk<'a, '_, '_> {
         bytes: &'a [u8],
         chosen: Chosen<'_>,
     ) -> Result<(), NoRoom> {
-        self.collect(message.attributes, bytes)?;
+        if chosen.asks() {
+            self.set.read_all(message.attributes, bytes, self.memory)?;
+        } else {
+            self.set.read_named(message.attributes, bytes, self.actions, self.memory)?;
+        }
         let is_meant = match message.name {
             "Span" => chosen.takes(|selection| selection.takes_span(bytes, &self.set)),
             "LogRecord" => {
@@ -249,45 +255,32 @@ impl<'a> EditWalk<'a, '_, '_> {
         self.within(field, bytes, |walk| {
             if walk.events {
                 walk.inner(message, bytes)?;
-                walk.collect(message.attributes, bytes)?;
+                walk.set.read_named(message.attributes, bytes, walk.actions, walk.memory)?;
             }
             // What is added may stand where the last field within ends, and so has to come behind what is added there.
-            walk.changed(message.attributes, bytes)
+            walk.changed(message.attributes)
         })
     }
 
     /// Changes what in a span has attributes itself: its events and links.
     fn inner(&mut self, message: &'static Message, bytes: &'a [u8]) -> Result<(), NoRoom> {
-        for field in Fields::of(bytes).map_while(Result::ok) {
+        for field in SoundFields::of(bytes) {
             let inner = message.field(field.number).and_then(schema::Field::message);
             let number = inner.map_or(0, |inner| inner.attributes);
             if number != 0
                 && let Some(bytes) = field.delimited()
             {
-                self.collect(number, bytes)?;
-                self.within(&field, bytes, |walk| walk.changed(number, bytes))?;
+                self.set.read_named(number, bytes, self.actions, self.memory)?;
+                self.within(&field, bytes, |walk| walk.changed(number))?;
             }
         }
         Ok(())
     }
 
-    /// Takes the attributes of a message, which stand under this number.
-    fn collect(&mut self, number: u32, bytes: &'a [u8]) -> Result<(), NoRoom> {
-        self.set.clear();
-        for field in Fields::of(bytes).map_while(Result::ok) {
-            if field.number == number
-                && let Some(pair) = field.delimited()
-            {
-                self.set.add(&field, pair, self.memory)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Changes the attributes that were taken of a message.
-    fn changed(&mut self, number: u32, bytes: &'a [u8]) -> Result<(), NoRoom> {
+    /// Changes the attributes that were read of a message.
+    fn changed(&mut self, number: u32) -> Result<(), NoRoom> {
         self.set.change(self.actions, self.texts, self.memory)?;
-        self.set.splice(number, bytes, &mut self.splices, self.memory)
+        self.set.splice(number, &mut self.splices, self.memory)
     }
 
     /// Does what `change` does within a field, whose length then says how much that leaves.

@@ -26,8 +26,8 @@ mod wire;
 pub use attributes::{Found, Value, find};
 pub use cut::Cut;
 pub use edit::{
-    AttributeTest, ConvertedType, Edit, EditAction, EditKeys, EditMemory, EditTexts, EditedPart, LibraryTest,
-    NewValue, SPAN_KINDS, Selection, SeverityTest, TextTest, ValueSource, ValueTest, WriteWhere,
+    AttributeTest, ConvertedType, Edit, EditAction, EditBound, EditKeys, EditMemory, EditTexts, EditedPart,
+    LibraryTest, NewValue, SPAN_KINDS, Selection, SeverityTest, TextTest, ValueSource, ValueTest, WriteWhere,
 };
 pub use fault::{Fault, Reason};
 pub use ignored::Ignored;

@@ -112,6 +112,28 @@ impl<'a> Iterator for Sound<'a> {
     }
 }
 
+/// The fields of a message whose framing is known to hold, with their raw bytes. They end where the framing doesn't hold.
+#[derive(Clone, Debug)]
+pub(super) struct SoundFields<'a>(Sound<'a>);
+
+impl<'a> SoundFields<'a> {
+    pub(super) fn of(message: &'a [u8]) -> Self {
+        Self(Sound::of(message))
+    }
+}
+
+impl<'a> Iterator for SoundFields<'a> {
+    type Item = Field<'a>;
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `Sound::next`")]
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.0.rest;
+        let (number, value) = self.0.next()?;
+        Some(Field { number, raw: &start[..start.len() - self.0.rest.len()], value })
+    }
+}
+
 /// Reads the value behind a key, and what follows.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as for `Sound::next`")]

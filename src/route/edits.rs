@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, Values};
-use crate::otlp::{self, Edit, EditMemory, EditTexts, Found, NoRoom, Room, Signal, Value};
+use crate::otlp::{self, Edit, EditBound, EditMemory, EditTexts, Found, NoRoom, Room, Signal, Value};
 use crate::tenants::Tenant;
 
 /// What one processor changes.
@@ -18,6 +18,17 @@ pub struct RouteEdit {
     pub edit: Edit,
     /// What [`otlp::ValueSource::Text`] counts: the templates of its values.
     pub templates: Vec<Template>,
+}
+
+impl RouteEdit {
+    fn bound(&self) -> EditBound {
+        EditBound::of(&self.edit, |at| self.templates[at].longest())
+    }
+}
+
+/// The most work that these edits, each done to what the one before it has left, can be.
+pub(super) fn bound(edits: &[Arc<RouteEdit>]) -> EditBound {
+    edits.iter().map(|edit| edit.bound()).fold(EditBound::default(), EditBound::then)
 }
 
 /// An entry as a route has taken it.

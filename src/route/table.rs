@@ -18,12 +18,13 @@ use smallvec::{SmallVec, smallvec};
 
 pub use record_hints::RecordHint;
 
+use super::edits;
 use super::key::{put_part, put_tenant};
 use super::{
     Glob, KeySource, KeySpec, Matcher, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey, TENANT_ID,
     Template, TemplateValue, Unrouted, Values,
 };
-use crate::otlp::{self, Entry, Found, RecordAttributes, Signal, Value};
+use crate::otlp::{self, EditBound, Entry, Found, RecordAttributes, Signal, Value};
 use crate::tenants::Tenant;
 
 /// A routing key, or a part of one, is at most this many bytes.
@@ -48,6 +49,8 @@ pub struct RouteTable {
     unrouted: Unrouted,
     /// By signal.
     asked: [RouteInputs; 3],
+    /// By signal, the most work that it is to edit what routes take; `None` if none of them edits.
+    edits: [Option<EditBound>; 3],
     missing: [Box<str>; 3],
 }
 
@@ -347,6 +350,16 @@ impl Values for Attributes<'_> {
     }
 }
 
+/// The most work that it is to edit what routes take of a signal: that of each route which lets others take the entry as well, and the
+/// most of any other, of which one takes it. `None` if none of them edits.
+fn most_edited(routes: &[RouteSpec], signal: Signal) -> Option<EditBound> {
+    let edited = || routes.iter().filter(|route| route.signals[signal.index()] && !route.edits.is_empty());
+    let (continuing, last): (Vec<_>, Vec<_>) = edited().partition(|route| route.continues);
+    let bound = |route: &&RouteSpec| edits::bound(&route.edits);
+    let most = last.iter().map(bound).fold(EditBound::default(), EditBound::or);
+    edited().next().map(|_| continuing.iter().map(bound).fold(most, EditBound::and))
+}
+
 impl RouteTable {
     /// Compiles `routes`.
     pub fn new(routes: Vec<RouteSpec>, unrouted: Unrouted) -> Self {
@@ -376,13 +389,14 @@ impl RouteTable {
                 signals().for_each(|signal| asked[signal].add_header(at));
             }
         }
+        let edits = Signal::ALL.map(|signal| most_edited(&routes, signal));
         let routes: Vec<Route> = routes
             .into_iter()
             .map(|spec| Route::new(spec, &mut attributes, &mut record_attributes, &mut headers))
             .collect();
         let missing =
             Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes, &headers));
-        Self { attributes, record_attributes, headers, routes, unrouted, asked, missing }
+        Self { attributes, record_attributes, headers, routes, unrouted, asked, edits, missing }
     }
 
     /// The headers of requests that routes look at.
@@ -467,9 +481,9 @@ impl RouteTable {
         &self.routes[route].edits
     }
 
-    /// Whether a route changes something in its copies of entries of the signal.
-    pub fn edits_some(&self, signal: Signal) -> bool {
-        self.routes.iter().any(|route| route.signals[signal.index()] && !route.edits.is_empty())
+    /// The most work that it is to edit the copies of a request's entries that routes get, in bytes that could be copied in that time.
+    pub fn most_edited(&self, signal: Signal, request: &[u8]) -> usize {
+        self.edits[signal.index()].map_or(0, |bound| bound.of_request(signal, request))
     }
 
     /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a

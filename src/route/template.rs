@@ -61,6 +61,9 @@ fn truncate(
     Ok(format!("{kept}{end}"))
 }
 
+/// More bytes than a routing key, a part of it, a tenant's id or the name of a signal can have.
+const LONGEST_READ: usize = 1024;
+
 /// A parsed template. A text without `{{` is a template without values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -189,6 +192,15 @@ impl RenderError {
 }
 
 impl TemplateValue {
+    /// The most bytes that it has, if there is such a limit.
+    fn longest(&self) -> Option<usize> {
+        match self {
+            Self::Key | Self::KeyPart(_) | Self::Signal => Some(LONGEST_READ),
+            Self::Tenant(_) if !self.is_of_row() => Some(LONGEST_READ),
+            Self::Tenant(_) | Self::Resource(_) => None,
+        }
+    }
+
     /// Whether it is a value of the tenant's row, and not only whose row it is.
     pub fn is_of_row(&self) -> bool {
         matches!(self, Self::Tenant(name) if name != TENANT_ID)
@@ -310,6 +322,11 @@ impl Template {
         }
     }
 
+    /// The most bytes that the template becomes; `None` where it reads what may be of any length, or makes something of what it reads.
+    pub fn longest(&self) -> Option<usize> {
+        self.pieces.iter().map(Piece::longest).sum()
+    }
+
     /// Fills the template.
     pub fn render(&self, values: &impl Values, place: Place) -> Result<String, RenderError> {
         let mut out = String::new();
@@ -355,6 +372,18 @@ impl Template {
             Piece::Braces(braces) => braces.made.is_none() && !braces.reads_row(),
         };
         self.as_text().is_none() && self.pieces.iter().all(is_harmless)
+    }
+}
+
+impl Piece {
+    fn longest(&self) -> Option<usize> {
+        match self {
+            Self::Text(text) => Some(text.len()),
+            Self::Braces(braces) if braces.made.is_none() => {
+                braces.reads.iter().map(TemplateValue::longest).sum()
+            }
+            Self::Braces(_) => None,
+        }
     }
 }
 

@@ -86,6 +86,28 @@ pub enum ConvertedType {
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewValue(Vec<u8>);
 
+impl EditAction {
+    /// Whether what the action does depends on the attribute of this name, or changes it.
+    #[inline]
+    pub(super) fn names(&self, key: &[u8]) -> bool {
+        let is_source = |source: &Option<ValueSource>| match source {
+            Some(ValueSource::Attribute(from)) => from.as_bytes() == key,
+            Some(ValueSource::Value(_) | ValueSource::Text(_)) | None => false,
+        };
+        match self {
+            Self::Write { key: own, source, default, .. } => {
+                own.as_bytes() == key || is_source(source) || is_source(default)
+            }
+            Self::Delete(keys) | Self::Hash(keys) => keys.matches(key),
+            Self::Extract { key: own, pattern } => {
+                own.as_bytes() == key
+                    || pattern.capture_names().flatten().any(|group| group.as_bytes() == key)
+            }
+            Self::Convert { key: own, .. } => own.as_bytes() == key,
+        }
+    }
+}
+
 impl EditKeys {
     pub(super) fn matches(&self, key: &[u8]) -> bool {
         self.key.as_ref().is_some_and(|named| named.as_bytes() == key)

@@ -91,6 +91,28 @@ pub struct LibraryTest {
 }
 
 impl Selection {
+    /// How many patterns are looked for. To make a text of a log record's body takes as long as one.
+    pub(super) fn patterns(&self) -> usize {
+        let of_text = |test: &TextTest| match test {
+            TextTest::Strict(_) => 0,
+            TextTest::Regexp(patterns) => patterns.len(),
+        };
+        let texts = [
+            &self.services,
+            &self.span_names,
+            &self.span_kinds,
+            &self.log_bodies,
+            &self.log_severity_texts,
+            &self.metric_names,
+        ];
+        let of_libraries =
+            self.libraries.iter().flat_map(|library| [Some(&library.name), library.version.as_ref()]);
+        let texts = texts.into_iter().map(Option::as_ref).chain(of_libraries).flatten();
+        let attributes = self.attributes.iter().chain(&self.resources);
+        let of_attributes = attributes.filter(|test| matches!(test.value, Some(ValueTest::Regexp(_))));
+        texts.map(of_text).sum::<usize>() + of_attributes.count() + usize::from(self.log_bodies.is_some())
+    }
+
     /// The most bytes that [`Selection::takes_resource`] takes.
     pub(super) fn memory_for_resource(&self, attributes: &AttributeSet<'_>) -> usize {
         let service = self.services.as_ref().and_then(|_| attributes.get(b"service.name"));

@@ -10,7 +10,7 @@ use regex::Regex;
 use super::super::partition::NoRoom;
 use super::super::plain;
 use super::super::read_value::{ReadValue, VALUE, key};
-use super::super::wire::{Field, Fields, put_delimited, put_varint, varint_len};
+use super::super::wire::{SoundFields, put_delimited, put_varint, varint_len};
 use super::action::{EditAction, NewValue, ValueSource, WriteWhere};
 use super::memory::EditMemory;
 use super::splices::Splices;
@@ -23,6 +23,8 @@ const KEY: u32 = 1;
 #[derive(Default)]
 pub(super) struct AttributeSet<'a> {
     held: Vec<HeldAttribute<'a>>,
+    /// Where attributes are added to the message: empty, behind its last attribute; where it has none, at its end.
+    end: &'a [u8],
     /// The encoded values that actions have made, one after the other.
     made: Vec<u8>,
 }
@@ -46,21 +48,54 @@ enum AttributeState {
 }
 
 impl<'a> AttributeSet<'a> {
-    pub(super) fn clear(&mut self) {
-        self.held.clear();
-        self.made.clear();
-    }
-
-    /// Adds the attribute that a field is.
-    pub(super) fn add(
+    /// Reads all attributes of a message, which stand under this number.
+    pub(super) fn read_all(
         &mut self,
-        field: &Field<'a>,
-        pair: &'a [u8],
+        number: u32,
+        message: &'a [u8],
         memory: &mut EditMemory<'_>,
     ) -> Result<(), NoRoom> {
-        let key = plain::attribute(pair).map_or_else(|| key(pair), |(key, _)| key);
-        memory.reserve(&mut self.held, 1)?;
-        self.held.push(HeldAttribute { key, raw: field.raw, pair, state: AttributeState::Untouched });
+        self.read(number, message, |_| true, memory)
+    }
+
+    /// Reads those attributes of a message that actions name.
+    pub(super) fn read_named(
+        &mut self,
+        number: u32,
+        message: &'a [u8],
+        actions: &[EditAction],
+        memory: &mut EditMemory<'_>,
+    ) -> Result<(), NoRoom> {
+        match actions {
+            [only] => self.read(number, message, |key| only.names(key), memory),
+            _ => self.read(number, message, |key| actions.iter().any(|action| action.names(key)), memory),
+        }
+    }
+
+    #[inline]
+    fn read(
+        &mut self,
+        number: u32,
+        message: &'a [u8],
+        is_needed: impl Fn(&[u8]) -> bool,
+        memory: &mut EditMemory<'_>,
+    ) -> Result<(), NoRoom> {
+        self.held.clear();
+        self.made.clear();
+        self.end = &message[message.len()..];
+        for field in SoundFields::of(message) {
+            if field.number == number
+                && let Some(pair) = field.delimited()
+            {
+                self.end = &pair[pair.len()..];
+                let key = plain::attribute(pair).map_or_else(|| key(pair), |(key, _)| key);
+                if is_needed(key) {
+                    memory.reserve(&mut self.held, 1)?;
+                    let (raw, state) = (field.raw, AttributeState::Untouched);
+                    self.held.push(HeldAttribute { key, raw, pair, state });
+                }
+            }
+        }
         Ok(())
     }
 
@@ -231,18 +266,14 @@ impl<'a> AttributeSet<'a> {
         self.first(key).map(|at| self.value(at))
     }
 
-    /// Replaces what has changed in the message that the attributes are of, under their `number`. What was added stands behind
-    /// the others; where there are none, at the end of the `message`.
+    /// Replaces what has changed in the message that the attributes are of, under their `number`.
     pub(super) fn splice(
         &self,
         number: u32,
-        message: &'a [u8],
         splices: &mut Splices<'a>,
         memory: &mut EditMemory<'_>,
     ) -> Result<(), NoRoom> {
-        let mut end = &message[message.len()..];
         for held in self.held.iter().filter(|held| !held.raw.is_empty()) {
-            end = &held.raw[held.raw.len()..];
             match &held.state {
                 AttributeState::Untouched => {}
                 AttributeState::Made(value) => {
@@ -254,7 +285,10 @@ impl<'a> AttributeSet<'a> {
                 AttributeState::Removed => splices.replace(held.raw, 0, memory, |_| {})?,
             }
         }
-        splices.replace(end, self.added_len(), memory, |out| self.put_added(number, out))
+        match self.added_len() {
+            0 => Ok(()),
+            most => splices.replace(self.end, most, memory, |out| self.put_added(number, out)),
+        }
     }
 
     /// The most bytes that [`AttributeSet::put_added`] writes; 0 if nothing was added.
@@ -290,13 +324,13 @@ impl HeldAttribute<'_> {
 
 /// The encoded values of a `KeyValue`.
 fn values(pair: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let fields = Fields::of(pair).map_while(Result::ok).filter(|field| field.number == VALUE);
+    let fields = SoundFields::of(pair).filter(|field| field.number == VALUE);
     fields.filter_map(|field| field.delimited())
 }
 
 /// Writes a `KeyValue` with another value, and all else that it holds.
 fn put_pair(out: &mut Vec<u8>, number: u32, pair: &[u8], value: &[u8]) {
-    let fields = || Fields::of(pair).map_while(Result::ok);
+    let fields = || SoundFields::of(pair);
     let others: usize = fields().filter(|field| field.number != VALUE).map(|field| field.raw.len()).sum();
     put_varint(out, u64::from(number) << 3 | 2);
     put_varint(out, (others + 1 + varint_len(value.len()) + value.len()) as u64);

@@ -695,11 +695,47 @@ fn a_value_that_would_be_written_too_often_is_refused_before_it_is_copied() {
     assert!(asked > MOST && asked < MOST + (1 << 20), "{asked}");
 }
 
+/// The most work that an edit of records is for a request of one entry of logs.
+fn bound(edit: &Edit, entry: &ResourceLogs) -> usize {
+    let mut request = Vec::new();
+    put_delimited(&mut request, 1, &entry.encode_to_vec());
+    EditBound::of(edit, |_| None).of_request(Signal::Logs, &request)
+}
+
+#[test]
+fn edits_of_ordinary_requests_are_bounded_by_little_and_those_that_repeat_long_values_by_what_comes_of_them()
+{
+    let value = || ValueSource::Value(NewValue::text("[redacted]"));
+    let other = || ValueSource::Attribute("url.path".to_owned());
+    let keys = |key: &str| EditKeys { key: Some(key.to_owned()), pattern: None };
+    let of = || EditedPart::Records { events: false, include: None, exclude: None };
+    let edits = [
+        write("http.request.method", WriteWhere::Anywhere, value()),
+        write("http.request.method", WriteWhere::Anywhere, other()),
+        Edit { actions: vec![EditAction::Delete(keys("http.request.method"))], of: of() },
+        Edit { actions: vec![EditAction::Hash(keys("http.request.method"))], of: of() },
+    ];
+    let attributes = ["http.request.method", "url.path", "server.address", "user_agent.original"];
+    let record: Vec<_> = attributes.map(|key| pair(key, text(&"v".repeat(45)))).into();
+    let ordinary = log_records(&vec![record; 380]);
+    for edit in &edits {
+        let bound = bound(edit, &ordinary);
+        assert!(bound < 1 << 20, "{bound} bytes for {edit:?}");
+    }
+    let mut repeated = vec![pair("http.request.method", text("")); 2000];
+    repeated.push(pair("url.path", text(&"p".repeat(50_000))));
+    let repeated = log_records(&[repeated]);
+    assert!(bound(&edits[1], &repeated) > 2000 * 50_000);
+    assert!(bound(&edits[0], &repeated) < 200_000);
+    let by_template = write("http.request.method", WriteWhere::Present, ValueSource::Text(0));
+    assert_eq!(bound(&by_template, &ordinary), usize::MAX, "a text may be of any length");
+}
+
 #[test]
 fn attributes_are_counted_where_they_are_more_than_their_bytes() {
     const TIMES: usize = 100_000;
     let entry = log_records(&[vec![KeyValue::default(); TIMES]]).encode_to_vec();
-    let upsert = write("a", WriteWhere::Anywhere, ValueSource::Value(NewValue::bool(true)));
+    let upsert = write("", WriteWhere::Anywhere, ValueSource::Value(NewValue::bool(true)));
     let (edited, asked) = edited_within(usize::MAX, &[&upsert], &entry);
     assert!(edited.unwrap().is_some());
     assert!(asked >= TIMES * 64, "{asked} bytes for {TIMES} attributes");
@@ -789,7 +825,12 @@ proptest! {
                 true
             };
             let edited = edit.apply(signal, &bytes, &texts(), &mut EditMemory::new(&mut room)).unwrap();
-            prop_assert!(asked >= edited.map_or(0, |edited| edited.len()));
+            let len = edited.map_or(0, |edited| edited.len());
+            prop_assert!(asked >= len);
+            let mut request = Vec::new();
+            put_delimited(&mut request, 1, &bytes);
+            let bound = EditBound::of(&edit, |at| Some(texts()[at].len())).of_request(signal, &request);
+            prop_assert!(len <= bytes.len().saturating_add(bound), "{len} of {}, {bound}", bytes.len());
             let mut left = asked;
             let mut too_little = |bytes: usize| {
                 left = left.saturating_sub(bytes);
