@@ -71,7 +71,7 @@ impl Matcher {
             Self::AnyOf(globs) => {
                 value.key_text().is_some_and(|text| globs.iter().any(|glob| glob.matches(text)))
             }
-            Self::Regex(regex) => value.value().pattern_text().is_some_and(|text| regex.is_match(&text)),
+            Self::Regex(regex) => value.pattern_text().is_some_and(|text| regex.is_match(&text)),
             Self::Equals(values) => values.iter().any(|wanted| wanted.is(value.value())),
         }
     }

@@ -1,7 +1,8 @@
 //! The routing table: from the attributes of an entry's resource, and of its records, to the streams it belongs to.
 //!
 //! One walk over the resource finds every attribute that any route or template names; the routes are then asked in
-//! order. Nothing is allocated for an entry unless a route's key is a template.
+//! order. Nothing is allocated for an entry unless a route's key is a template, or a regular expression is asked about what is neither a
+//! string, an integer nor a boolean.
 //!
 //! Records are looked at only where a route for their signal asks for it. Those of an entry may differ then, so that it has to
 //! be [partitioned](RouteTable::partition) first; of what comes out, the first record speaks for all.

@@ -1,6 +1,8 @@
 //! What an attribute or a header has: as keys read it, a text that can name a stream; and as conditions test it, a value of any type
 //! and length.
 
+use std::borrow::Cow;
+
 use crate::otlp::{Found, ReadValue};
 
 /// A routing key, or a part of one, is at most this many bytes.
@@ -75,6 +77,11 @@ impl<'a> TestedValue<'a> {
             Found::Value(value) => Some(Self::from(value)),
             Found::Conflicting => None,
         }
+    }
+
+    /// The text in which patterns are looked for, if there is one. That of what can name a stream is known already.
+    pub(super) fn pattern_text(&self) -> Option<Cow<'_, str>> {
+        self.key_text().map(Cow::Borrowed).or_else(|| self.value.pattern_text())
     }
 
     /// The value as it was sent.

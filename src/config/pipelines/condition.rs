@@ -307,6 +307,11 @@ impl<'t> Parser<'t> {
             }
             Some(Token::Number(number)) => {
                 self.next();
+                let digits = number.strip_prefix('-').unwrap_or(number);
+                let is_octal = digits.len() > 1 && digits.starts_with('0');
+                if is_octal && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(not_understood("a number that begins with 0, which is octal in a Collector"));
+                }
                 let whole = number.parse().map_err(|_| not_understood("a number that is not whole"))?;
                 Ok(Operand::Value(Some(ExactValue::Number(whole))))
             }
@@ -427,7 +432,7 @@ mod tests {
             ("\"5\"", text("5")),
             ("\"\"", text("")),
             ("5", ExactValue::Number(5)),
-            ("-07", ExactValue::Number(-7)),
+            ("-7", ExactValue::Number(-7)),
             ("true", ExactValue::Boolean(true)),
             (r#""\"\\""#, text("\"\\")),
         ] {
@@ -511,6 +516,7 @@ mod tests {
             ("severity_number < 5", "`severity_number`"),
             ("attributes[\"a\"] < 5", "`<`"),
             ("attributes[\"a\"] == 5.5", "a number that is not whole"),
+            ("attributes[\"a\"] == 010", "a number that begins with 0"),
             ("attributes[\"a\"] == attributes[\"b\"]", "the comparison of two attributes"),
             ("1 == 1", "the comparison of two values"),
             ("attributes[\"a\"][\"b\"] == \"c\"", "a value within an attribute"),
