@@ -58,6 +58,7 @@ fn table(of_records: Option<&str>) -> RouteTable {
         name: attribute.to_owned(),
         matches: vec![(attribute.to_owned(), Matcher::Glob(Glob::new("*")))],
         record_matches: Vec::new(),
+        record_alone_matches: Vec::new(),
         request_matches: Vec::new(),
         signals: [true; 3],
         tenants: None,

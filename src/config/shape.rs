@@ -249,7 +249,9 @@ impl Walk<'_> {
 
         // A map below another name in `match` is a rule about a resource attribute.
         let misspelt_condition = (shape.definition == Some("MatchRule"))
-            .then(|| nearest(place.name, ["record", "request"]).filter(|near| *near != place.name))
+            .then(|| {
+                nearest(place.name, ["record", "record_alone", "request"]).filter(|near| *near != place.name)
+            })
             .flatten();
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
         let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
@@ -474,6 +476,7 @@ fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
         "Header",
         "MatchRule",
         "NegatedRule",
+        "ExactValues",
         "Auth",
         "BearerTokenAuth",
         "AttributeAction",

@@ -3,21 +3,8 @@
 //! The message has been validated. Within an attribute protobuf's rule holds that the last value wins.
 
 use super::plain::{self, Plain};
+use super::read_value::{ReadValue, key, text};
 use super::wire::{self, Fields, Sound, put_delimited};
-
-/// The value of an attribute, as far as routing can use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Value<'a> {
-    /// A string.
-    Text(&'a str),
-    /// An integer.
-    Int(i64),
-    /// A boolean.
-    Bool(bool),
-    /// A double, bytes, an array, a list of key-value pairs, an index into a string table (rule 57: as if it was
-    /// absent), or nothing.
-    Other,
-}
 
 /// What [`find`] found out about one attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -26,9 +13,8 @@ pub enum Found<'a> {
     #[default]
     Absent,
     /// Its value.
-    Value(Value<'a>),
-    /// It occurs more than once, with different values; of two [`Value::Other`] this is not known, and they count
-    /// as different.
+    Value(ReadValue<'a>),
+    /// It occurs more than once, with different values. Of two lists or maps this is not known, and they count as different.
     Conflicting,
 }
 
@@ -52,7 +38,7 @@ fn note<'a>(pair: &KeyValue<'a>, wanted: &[impl AsRef<str>], out: &mut [Found<'a
         if wanted.as_ref().as_bytes() == pair.key {
             *found = match (*found, pair.value()) {
                 (Found::Absent, value) => Found::Value(value),
-                (Found::Value(first), value) if first == value && value != Value::Other => *found,
+                (Found::Value(first), value) if first == value && !value.is_list_or_map() => *found,
                 _ => Found::Conflicting,
             };
         }
@@ -64,7 +50,7 @@ fn note<'a>(pair: &KeyValue<'a>, wanted: &[impl AsRef<str>], out: &mut [Found<'a
 pub(super) fn stamped(resource: &[u8], name: &str, text: &str) -> Option<Vec<u8>> {
     let mut found = [Found::Absent];
     find(resource, &[name], &mut found);
-    if found == [Found::Value(Value::Text(text))] {
+    if found == [Found::Value(ReadValue::Text(text))] {
         return None;
     }
     let mut stamped = Vec::with_capacity(resource.len() + name.len() + text.len() + 32);
@@ -106,34 +92,17 @@ impl<'a> KeyValue<'a> {
     fn of(bytes: &'a [u8]) -> Self {
         match plain::attribute(bytes) {
             Some((key, plain)) => Self { key, rest: Rest::Plain(plain) },
-            None => Self { key: of_number(bytes, 1).last().unwrap_or_default(), rest: Rest::Encoded(bytes) },
+            None => Self { key: key(bytes), rest: Rest::Encoded(bytes) },
         }
     }
 
-    /// Several values merge, so the last member of the last value that has one wins.
-    fn value(&self) -> Value<'a> {
-        let bytes = match self.rest {
-            Rest::Plain(Plain::Text(bytes)) => return Value::Text(text(bytes)),
-            Rest::Plain(Plain::Int(value)) => return Value::Int(value),
-            Rest::Encoded(bytes) => bytes,
-        };
-        match of_number(bytes, 2).flat_map(Sound::of).filter(|(member, _)| (1..=8).contains(member)).last() {
-            Some((1, wire::Value::Delimited(bytes))) => Value::Text(text(bytes)),
-            Some((2, wire::Value::Number(value))) => Value::Bool(value != 0),
-            Some((3, wire::Value::Number(value))) => Value::Int(value as i64),
-            _ => Value::Other,
+    fn value(&self) -> ReadValue<'a> {
+        match self.rest {
+            Rest::Plain(Plain::Text(bytes)) => ReadValue::Text(text(bytes)),
+            Rest::Plain(Plain::Int(value)) => ReadValue::Int(value),
+            Rest::Encoded(bytes) => ReadValue::of_pair(bytes),
         }
     }
-}
-
-/// The contents of the length-delimited fields with this number.
-fn of_number(message: &[u8], wanted: u32) -> impl Iterator<Item = &[u8]> {
-    Sound::of(message).filter(move |(number, _)| *number == wanted).filter_map(|(_, value)| value.delimited())
-}
-
-/// A string of a validated message.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -192,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_integers_and_booleans_have_values_and_all_else_has_none() {
+    fn a_value_has_the_type_that_it_was_sent_with() {
         let resource = resource(&[
             ("a", string("x")),
             ("b", Any::IntValue(-1)),
@@ -200,7 +169,13 @@ mod tests {
             ("d", Any::DoubleValue(1.0)),
             ("e", Any::StringValueStrindex(1)),
         ]);
-        let expected = [Value::Text("x"), Value::Int(-1), Value::Bool(true), Value::Other, Value::Other];
+        let expected = [
+            ReadValue::Text("x"),
+            ReadValue::Int(-1),
+            ReadValue::Bool(true),
+            ReadValue::Double(1.0),
+            ReadValue::Empty,
+        ];
         let mut out = [Found::Absent; 5];
         find(&resource, &["a", "b", "c", "d", "e"], &mut out);
         assert_eq!(out, expected.map(Found::Value));
@@ -216,15 +191,18 @@ mod tests {
             ("differs", string("y")),
             ("typed", string("1")),
             ("typed", Any::IntValue(1)),
+            ("double", Any::DoubleValue(f64::NAN)),
+            ("double", Any::DoubleValue(f64::NAN)),
         ]);
-        let mut out = [Found::Absent; 5];
-        find(&resource, &["none", "one", "same", "differs", "typed"], &mut out);
+        let mut out = [Found::Absent; 6];
+        find(&resource, &["none", "one", "same", "differs", "typed", "double"], &mut out);
         let expected = [
             Found::Absent,
-            Found::Value(Value::Text("x")),
-            Found::Value(Value::Int(1)),
+            Found::Value(ReadValue::Text("x")),
+            Found::Value(ReadValue::Int(1)),
             Found::Conflicting,
             Found::Conflicting,
+            Found::Value(ReadValue::Double(f64::NAN)),
         ];
         assert_eq!(out, expected);
     }
@@ -236,6 +214,6 @@ mod tests {
         let resource = [&[0x0a, pair.len() as u8][..], pair].concat();
         let mut out = [Found::Absent; 2];
         find(&resource, &["a", "b"], &mut out);
-        assert_eq!(out, [Found::Absent, Found::Value(Value::Int(7))]);
+        assert_eq!(out, [Found::Absent, Found::Value(ReadValue::Int(7))]);
     }
 }

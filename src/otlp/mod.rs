@@ -23,7 +23,7 @@ mod split;
 mod validate;
 mod wire;
 
-pub use attributes::{Found, Value, find};
+pub use attributes::{Found, find};
 pub use cut::Cut;
 pub use edit::{
     AttributeTest, ConvertedType, Edit, EditAction, EditBound, EditKeys, EditMemory, EditTexts, EditedPart,
@@ -33,7 +33,8 @@ pub use fault::{Fault, Reason};
 pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};
 pub use partition::{NoRoom, RecordWays, Room, most_partitioned, partition};
-pub use records::RecordAttributes;
+pub use read_value::ReadValue;
+pub use records::{RecordAttribute, RecordAttributes};
 pub use resize::{halve, split_to_size};
 pub use signal::Signal;
 pub use split::{

@@ -50,7 +50,7 @@ pub fn partition(
     ways: &mut dyn RecordWays,
     room: &mut Room<'_>,
 ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
-    let ways = KnownWays { attributes, ways, known: HashMap::new(), room, is_out_of_room: false };
+    let ways = KnownWays { ways, known: HashMap::new(), room, is_out_of_room: false };
     let mut agreement = Agreement { ways, first: None };
     if attributes.visit(signal, &entry.bytes, &mut agreement).is_continue() {
         return Ok(None);
@@ -115,7 +115,6 @@ fn contents(message: &'static Message, bytes: &[u8]) -> (usize, usize) {
 
 /// The ways of the combinations that have been seen.
 struct KnownWays<'a, 'n> {
-    attributes: &'n RecordAttributes<'n>,
     ways: &'n mut dyn RecordWays,
     /// What combinations are made of comes from senders, so the hash is one that can't be foreseen.
     known: HashMap<RecordValues<'a>, u32>,
@@ -153,9 +152,7 @@ struct Agreement<'a, 'n> {
 
 impl<'a> Visit<'a> for Agreement<'a, '_> {
     fn part(&mut self, _: &Child<'a>, values: Option<RecordValues<'a>>) -> ControlFlow<()> {
-        let Some(values) = values.map(|values| self.ways.attributes.counted(values)) else {
-            return ControlFlow::Continue(());
-        };
+        let Some(values) = values else { return ControlFlow::Continue(()) };
         let first = self.first.get_or_insert_with(|| values.clone());
         // Mostly they all have the same, and nobody needs to know which way that is.
         if *first == values || self.ways.of(first.clone())? == self.ways.of(values)? {
@@ -210,7 +207,7 @@ impl<'a> Visit<'a> for Sorting<'a, '_> {
 
     fn part(&mut self, part: &Child<'a>, values: Option<RecordValues<'a>>) -> ControlFlow<()> {
         let way = if let Some(values) = values {
-            self.ways.of(self.ways.attributes.counted(values))?
+            self.ways.of(values)?
         } else {
             self.ways.ask(PART_OVERHEAD)?;
             self.parts.last().map_or(0, |before| before.way)

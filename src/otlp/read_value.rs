@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,15 +13,23 @@ use super::wire::{Sound, Value};
 /// The field of a `KeyValue` that is its value.
 pub(super) const VALUE: u32 = 2;
 
+/// The largest list or map, as it is encoded, in which a pattern is looked for: as JSON it takes many times the memory.
+const LARGEST_WITH_PATTERNS: usize = 64 << 10;
+
 /// What an `AnyValue` of a validated message holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum ReadValue<'a> {
-    /// Nothing, or an index into a string table, which is there in profiles alone.
+#[derive(Clone, Copy, Debug)]
+pub enum ReadValue<'a> {
+    /// Nothing, or an index into a string table, which is there in profiles alone (rule 57: as if it was absent).
     Empty,
+    /// A string.
     Text(&'a str),
+    /// A boolean.
     Bool(bool),
+    /// An integer.
     Int(i64),
+    /// A double.
     Double(f64),
+    /// Bytes.
     Bytes(&'a [u8]),
     /// An encoded `ArrayValue`.
     List(&'a [u8]),
@@ -86,6 +95,49 @@ impl<'a> ReadValue<'a> {
         }
     }
 
+    /// The value as the text in which patterns are looked for, as the Collector's `IsMatch` has it: bytes are hexadecimal, and lists
+    /// and maps JSON that can stand in HTML. `None` where nothing is, for what JSON can't hold, and for lists and maps of more than
+    /// 64 KiB.
+    pub fn pattern_text(&self) -> Option<Cow<'a, str>> {
+        match *self {
+            Self::Empty | Self::Bytes(&[]) => None,
+            Self::Double(number) if !number.is_finite() => None,
+            Self::Text(_) | Self::Bool(_) | Self::Int(_) | Self::Double(_) => Some(self.text()),
+            Self::Bytes(bytes) => Some(Cow::Owned(hexadecimal(bytes))),
+            Self::List(bytes) | Self::Map(bytes) if bytes.len() > LARGEST_WITH_PATTERNS => None,
+            Self::List(_) | Self::Map(_) => {
+                let mut json = String::new();
+                self.put_json(&mut json)?;
+                // These stand in texts alone.
+                for (char, escaped) in [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")] {
+                    if json.contains(char) {
+                        json = json.replace(char, escaped);
+                    }
+                }
+                Some(Cow::Owned(json))
+            }
+        }
+    }
+
+    /// Whether it has values in it, which may be encoded in several ways.
+    pub(super) fn is_list_or_map(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Map(_))
+    }
+
+    /// What tells one value from another: doubles by their bits, lists and maps as they are encoded.
+    fn identity(&self) -> (u8, u64, &'a [u8]) {
+        match *self {
+            Self::Empty => (0, 0, &[]),
+            Self::Text(text) => (1, 0, text.as_bytes()),
+            Self::Bool(flag) => (2, u64::from(flag), &[]),
+            Self::Int(number) => (3, number as u64, &[]),
+            Self::Double(number) => (4, number.to_bits(), &[]),
+            Self::Bytes(bytes) => (5, 0, bytes),
+            Self::List(bytes) => (6, 0, bytes),
+            Self::Map(bytes) => (7, 0, bytes),
+        }
+    }
+
     fn put_json(&self, out: &mut String) -> Option<()> {
         match *self {
             // As in Go, no bytes are nothing.
@@ -121,6 +173,20 @@ impl<'a> ReadValue<'a> {
     }
 }
 
+impl PartialEq for ReadValue<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for ReadValue<'_> {}
+
+impl Hash for ReadValue<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
 /// The key of an encoded `KeyValue`: the last one, if there are several.
 pub(super) fn key(pair: &[u8]) -> &[u8] {
     items(pair).last().unwrap_or_default()
@@ -129,6 +195,13 @@ pub(super) fn key(pair: &[u8]) -> &[u8] {
 /// The contents of the length-delimited fields with the number 1.
 fn items(message: &[u8]) -> impl Iterator<Item = &[u8]> {
     Sound::of(message).filter(|(number, _)| *number == 1).filter_map(|(_, value)| value.delimited())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String can't fail");
+        text
+    })
 }
 
 /// A string of a validated message.
@@ -226,5 +299,33 @@ mod tests {
         );
         assert_eq!(as_text(map(f64::NAN)), "");
         assert_eq!(as_text(Any::ArrayValue(ArrayValue::default())), "[]");
+    }
+
+    #[test]
+    fn patterns_are_looked_for_in_the_text_that_is_match_of_the_collector_makes() {
+        let of = |value: Any| {
+            let encoded = AnyValue { value: Some(value) }.encode_to_vec();
+            ReadValue::of(&encoded).pattern_text().map(Cow::into_owned)
+        };
+        let list = |texts: &[&str]| {
+            let text = |text: &&str| AnyValue { value: Some(Any::StringValue((*text).to_owned())) };
+            Any::ArrayValue(ArrayValue { values: texts.iter().map(text).collect() })
+        };
+        for (value, expected) in [
+            (Any::StringValue(String::new()), Some("")),
+            (Any::StringValue("a<\n".to_owned()), Some("a<\n")),
+            (Any::IntValue(-5), Some("-5")),
+            (Any::BoolValue(true), Some("true")),
+            (Any::DoubleValue(5.0), Some("5")),
+            (Any::DoubleValue(f64::NAN), None),
+            (Any::BytesValue(vec![1, 0xab]), Some("01ab")),
+            (Any::BytesValue(Vec::new()), None),
+            (list(&["<a>", "&"]), Some(r#"["\u003ca\u003e","\u0026"]"#)),
+            (Any::KvlistValue(KeyValueList::default()), Some("{}")),
+            (list(&[&"x".repeat(LARGEST_WITH_PATTERNS)]), None),
+        ] {
+            assert_eq!(of(value.clone()).as_deref(), expected, "{value:?}");
+        }
+        assert_eq!(ReadValue::of(b"").pattern_text(), None);
     }
 }

@@ -11,6 +11,8 @@
 //! Of a span's events the last one that has it counts. Links and exemplars don't count. The resource, which is the same for all
 //! records of an entry, is left to [`find`](super::find).
 //!
+//! Or the record's own attribute counts alone, whatever else has one of that name.
+//!
 //! Where one message has an attribute twice with different values, the record has it so ([`Found::Conflicting`]), whatever
 //! overrides that message: servers differ in what they take. A value that is of no use counts as if it were absent, unless there is
 //! no other.
@@ -19,8 +21,9 @@ use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
-use super::attributes::{self, Found, Value};
+use super::attributes::{self, Found};
 use super::piece::{self, Child};
+use super::read_value::ReadValue;
 use super::schema::{EVENT, INSTRUMENTATION_SCOPE, KEY_VALUE, Kind, Label, Message, SPAN};
 use super::wire::Sound;
 use super::{Signal, schema};
@@ -28,12 +31,27 @@ use super::{Signal, schema};
 /// What a record has of the wanted attributes, in their order.
 pub(super) type RecordValues<'a> = SmallVec<[Found<'a>; 4]>;
 
+/// An attribute that is looked for on records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordAttribute {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether the record's own counts alone, and none of what it stands in or of what stands in it.
+    pub is_alone: bool,
+}
+
 /// Attributes that are looked for on records.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordAttributes<'n> {
-    names: &'n [Box<str>],
+    wanted: &'n [RecordAttribute],
     /// Whether a value is of any use.
-    is_usable: fn(Value<'_>) -> bool,
+    is_usable: fn(ReadValue<'_>) -> bool,
+}
+
+impl AsRef<str> for RecordAttribute {
+    fn as_ref(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Whoever is shown an entry piece by piece.
@@ -52,9 +70,9 @@ pub(super) trait Visit<'a> {
 }
 
 impl<'n> RecordAttributes<'n> {
-    /// The attributes with these names; a value for which `is_usable` says no counts as absent.
-    pub fn new(names: &'n [Box<str>], is_usable: fn(Value<'_>) -> bool) -> Self {
-        Self { names, is_usable }
+    /// These attributes; a value for which `is_usable` says no overrides none for which it says yes.
+    pub fn new(wanted: &'n [RecordAttribute], is_usable: fn(ReadValue<'_>) -> bool) -> Self {
+        Self { wanted, is_usable }
     }
 
     /// What the first record of a valid entry has of them, in their order; nothing if the entry has no records.
@@ -75,18 +93,8 @@ impl<'n> RecordAttributes<'n> {
         self.visit_children(Message::entry(signal), entry, &self.none(), visitor)
     }
 
-    /// The same values, those of no use as what they count as.
-    pub(super) fn counted<'a>(&self, mut values: RecordValues<'a>) -> RecordValues<'a> {
-        for found in &mut values {
-            if matches!(*found, Found::Value(value) if !(self.is_usable)(value)) {
-                *found = Found::Absent;
-            }
-        }
-        values
-    }
-
     fn none<'a>(&self) -> RecordValues<'a> {
-        smallvec::smallvec![Found::Absent; self.names.len()]
+        smallvec::smallvec![Found::Absent; self.wanted.len()]
     }
 
     /// Shows what is in a message; `outer` is what the messages around have.
@@ -103,7 +111,7 @@ impl<'n> RecordAttributes<'n> {
                 visitor.part(&child, Some(self.of_record(inner, child.bytes, outer)))?;
                 continue;
             }
-            let outer = self.over(outer, &self.of_message(inner, child.bytes));
+            let outer = self.over(outer, &self.of_surroundings(inner, child.bytes));
             if is_divisible(inner, child.bytes) {
                 visitor.enter(&child)?;
                 self.visit_children(inner, child.bytes, &outer, visitor)?;
@@ -130,20 +138,31 @@ impl<'n> RecordAttributes<'n> {
         }
         let events = messages(message, bytes, EVENT);
         let inner =
-            events.fold(own, |under, (event, bytes)| self.over(&under, &self.of_message(event, bytes)));
+            events.fold(own, |under, (event, bytes)| self.over(&under, &self.of_surroundings(event, bytes)));
         self.over(&inner, outer)
+    }
+
+    /// What a message that is no record has by itself, as far as that counts for records.
+    fn of_surroundings<'a>(&self, message: &'static Message, bytes: &'a [u8]) -> RecordValues<'a> {
+        let mut values = self.of_message(message, bytes);
+        for (wanted, found) in self.wanted.iter().zip(&mut values) {
+            if wanted.is_alone {
+                *found = Found::Absent;
+            }
+        }
+        values
     }
 
     /// What one message has by itself: a record, an event, a metric, or what stands in a scope.
     fn of_message<'a>(&self, message: &'static Message, bytes: &'a [u8]) -> RecordValues<'a> {
         let mut values = self.none();
         for (_, attribute) in messages(message, bytes, KEY_VALUE) {
-            attributes::add(attribute, self.names, &mut values);
+            attributes::add(attribute, self.wanted, &mut values);
         }
         // If there are several they are one to protobuf.
         for (scope, bytes) in messages(message, bytes, INSTRUMENTATION_SCOPE) {
             for (_, attribute) in messages(scope, bytes, KEY_VALUE) {
-                attributes::add(attribute, self.names, &mut values);
+                attributes::add(attribute, self.wanted, &mut values);
             }
         }
         values

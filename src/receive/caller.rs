@@ -7,7 +7,7 @@ use ::http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use ::http::request::Parts;
 
 use super::{ListenerSettings, SenderIdentity};
-use crate::otlp::{self, Cut, Entry, Found, Value};
+use crate::otlp::{self, Cut, Entry, Found, ReadValue};
 use crate::route::{RequestHeaders, RouteTable};
 use crate::tenants::CertificateNames;
 
@@ -127,7 +127,7 @@ fn service(resource: &[u8]) -> Option<String> {
     let mut found = [Found::Absent];
     otlp::find(resource, &SERVICE, &mut found);
     match found {
-        [Found::Value(Value::Text(name))] => Some(printable(name)).filter(|name| !name.is_empty()),
+        [Found::Value(ReadValue::Text(name))] => Some(printable(name)).filter(|name| !name.is_empty()),
         _ => None,
     }
 }

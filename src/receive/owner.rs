@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::SenderIdentity;
 use super::caller::printable;
-use crate::otlp::{self, Entry, Found, Value};
+use crate::otlp::{self, Entry, Found, ReadValue};
 use crate::tenants::{Table, TableRow, Tenant, UnknownTenant};
 
 /// The id of the row that stands in for tenants which are not in the table.
@@ -180,11 +180,11 @@ fn named<'a>(
     otlp::find(resource, attributes, &mut found);
     for (attribute, found) in attributes.iter().zip(found) {
         let named = match found {
-            Found::Value(Value::Text(text)) if !text.trim().is_empty() => Cow::Borrowed(text),
-            Found::Value(Value::Int(number)) => Cow::Owned(number.to_string()),
-            Found::Value(Value::Bool(flag)) => Cow::Borrowed(if flag { "true" } else { "false" }),
-            Found::Value(Value::Text(_) | Value::Other) | Found::Absent => continue,
+            Found::Value(ReadValue::Text(text)) if !text.trim().is_empty() => Cow::Borrowed(text),
+            Found::Value(ReadValue::Int(number)) => Cow::Owned(number.to_string()),
+            Found::Value(ReadValue::Bool(flag)) => Cow::Borrowed(if flag { "true" } else { "false" }),
             Found::Conflicting => return Err(attribute),
+            Found::Value(_) | Found::Absent => continue,
         };
         return Ok(Some((attribute, named)));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, Values};
-use crate::otlp::{self, Edit, EditBound, EditMemory, EditTexts, Found, NoRoom, Room, Signal, Value};
+use crate::otlp::{self, Edit, EditBound, EditMemory, EditTexts, Found, NoRoom, ReadValue, Room, Signal};
 use crate::tenants::Tenant;
 
 /// What one processor changes.
@@ -151,11 +151,11 @@ impl<'e> EntryValues<'e> {
         let mut attributes = Vec::new();
         for (name, found) in names.into_iter().zip(found) {
             match found {
-                Found::Value(Value::Text(text)) => attributes.push((name, text.to_owned())),
-                Found::Value(Value::Int(number)) => attributes.push((name, number.to_string())),
-                Found::Value(Value::Bool(flag)) => attributes.push((name, flag.to_string())),
-                Found::Value(Value::Other) | Found::Absent => {}
+                Found::Value(ReadValue::Text(text)) => attributes.push((name, text.to_owned())),
+                Found::Value(ReadValue::Int(number)) => attributes.push((name, number.to_string())),
+                Found::Value(ReadValue::Bool(flag)) => attributes.push((name, flag.to_string())),
                 Found::Conflicting => return Err(EditError::Conflicting(name.to_owned())),
+                Found::Value(_) | Found::Absent => {}
             }
         }
         let values = Self { entry, key: RoutingKey::written(entry.key), attributes };

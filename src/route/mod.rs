@@ -10,16 +10,16 @@ mod request;
 mod spec;
 mod table;
 mod template;
+mod tested_value;
 
 pub use crate::glob::Glob;
 pub use edits::{EditError, RouteEdit, TakenEntry, edited};
 pub use key::RoutingKey;
-pub use matcher::Matcher;
+pub use matcher::{ExactValue, Matcher};
 pub use request::RequestHeaders;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
-pub use table::{
-    EntryOrigin, Hit, LONGEST_KEY, Miss, Overridden, RecordHint, RouteTable, Unroutable, Unusable,
-};
+pub use table::{EntryOrigin, Hit, Miss, Overridden, RecordHint, RouteTable, Unroutable};
 pub use template::{
     Place, RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateValue, Values,
 };
+pub use tested_value::{LONGEST_KEY, TestedValue, Unusable};

@@ -5,20 +5,20 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::table::Text;
-use super::{Unroutable, Unusable};
+use super::{TestedValue, Unroutable};
+use crate::otlp::ReadValue;
 
 /// The headers of one request that the routes of a configuration look at. Values may be credentials, and are not shown.
 #[derive(Clone, Default)]
-pub struct RequestHeaders(Vec<(HeaderName, HeaderText)>);
+pub struct RequestHeaders(Vec<(HeaderName, HeaderContent)>);
 
-/// The value of a header as text, or why there is none.
+/// What a head has of a header.
 #[derive(Clone)]
-enum HeaderText {
-    Usable(Box<str>),
-    Unusable(Unusable),
+enum HeaderContent {
+    Absent,
+    Value(HeaderValue),
     /// It occurs several times, with different values.
     Conflicting,
 }
@@ -26,7 +26,7 @@ enum HeaderText {
 impl RequestHeaders {
     /// What a head has of the headers of these names. By gRPC these are its metadata.
     pub fn of(names: &[HeaderName], head: &HeaderMap) -> Self {
-        Self(names.iter().map(|name| (name.clone(), HeaderText::of(name, head))).collect())
+        Self(names.iter().map(|name| (name.clone(), HeaderContent::of(name, head))).collect())
     }
 
     /// Whether all of these were looked at.
@@ -35,28 +35,23 @@ impl RequestHeaders {
     }
 
     /// The value of a header; one that was not looked at is absent.
-    pub(super) fn text(&self, name: &HeaderName) -> Result<Text<'_>, Unroutable> {
-        match self.0.iter().find(|(known, _)| known == name).map(|(_, text)| text) {
-            None => Ok(Text::Unusable(Unusable::Absent)),
-            Some(HeaderText::Usable(text)) => Ok(Text::Borrowed(text)),
-            Some(HeaderText::Unusable(why)) => Ok(Text::Unusable(*why)),
-            Some(HeaderText::Conflicting) => Err(Unroutable::ConflictingInRequest(name.to_string())),
+    pub(super) fn value(&self, name: &HeaderName) -> Result<TestedValue<'_>, Unroutable> {
+        match self.0.iter().find(|(known, _)| known == name).map(|(_, content)| content) {
+            None | Some(HeaderContent::Absent) => Ok(TestedValue::ABSENT),
+            Some(HeaderContent::Value(value)) => {
+                let bytes = value.as_bytes();
+                Ok(std::str::from_utf8(bytes).map_or(ReadValue::Bytes(bytes), ReadValue::Text).into())
+            }
+            Some(HeaderContent::Conflicting) => Err(Unroutable::ConflictingInRequest(name.to_string())),
         }
     }
 }
 
-impl HeaderText {
+impl HeaderContent {
     fn of(name: &HeaderName, head: &HeaderMap) -> Self {
         let mut values = head.get_all(name).iter();
-        let Some(value) = values.next() else { return Self::Unusable(Unusable::Absent) };
-        if values.any(|other| other != value) {
-            return Self::Conflicting;
-        }
-        let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Unusable::Control);
-        match text.and_then(super::table::as_key) {
-            Ok(text) => Self::Usable(text.into()),
-            Err(why) => Self::Unusable(why),
-        }
+        let Some(value) = values.next() else { return Self::Absent };
+        if values.any(|other| other != value) { Self::Conflicting } else { Self::Value(value.clone()) }
     }
 }
 
@@ -69,9 +64,8 @@ impl fmt::Debug for RequestHeaders {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
+    use crate::route::Unusable;
 
     #[test]
     fn a_header_has_one_value_and_it_is_text() {
@@ -82,13 +76,13 @@ mod tests {
                 head.append(&name, HeaderValue::from_bytes(value).unwrap());
             }
             let headers = RequestHeaders::of(std::slice::from_ref(&name), &head);
-            headers.text(&name).map(|text| text.usable().map(str::to_owned))
+            headers.value(&name).map(|value| value.usable().map(str::to_owned))
         };
         assert_eq!(read(&[b"acme"]), Ok(Ok("acme".to_owned())));
         assert_eq!(read(&[b"acme", b"acme"]), Ok(Ok("acme".to_owned())), "a proxy may repeat it");
         assert_eq!(read(&[]), Ok(Err(Unusable::Absent)));
         assert_eq!(read(&[b""]), Ok(Err(Unusable::Empty)));
-        assert_eq!(read(&[b"\xff"]), Ok(Err(Unusable::Control)));
+        assert_eq!(read(&[b"\xff"]), Ok(Err(Unusable::Kind)));
         assert_eq!(read(&[&[b'x'; 513]]), Ok(Err(Unusable::TooLong)));
         assert_eq!(read(&[b"acme", b"globex"]), Err(Unroutable::ConflictingInRequest("x-tenant".to_owned())));
     }
@@ -99,7 +93,7 @@ mod tests {
         let headers = RequestHeaders::of(std::slice::from_ref(&asked), &HeaderMap::new());
         assert!(headers.cover(&[]) && headers.cover(std::slice::from_ref(&asked)));
         assert!(!headers.cover(&[asked, other.clone()]));
-        assert!(headers.text(&other).unwrap().get().is_none());
+        assert!(!headers.value(&other).unwrap().is_there());
         assert_eq!(format!("{headers:?}"), "{\"x-tenant\"}");
     }
 }

@@ -18,6 +18,8 @@ pub struct RouteSpec {
     pub matches: Vec<(String, Matcher)>,
     /// Attributes of records, for which the resource's stand in where a record has none, and what must hold for them; all must.
     pub record_matches: Vec<(String, Matcher)>,
+    /// Attributes of records alone, whatever else has one of that name, and what must hold for them; all must.
+    pub record_alone_matches: Vec<(String, Matcher)>,
     /// Headers of the request and what must hold for them; all must.
     pub request_matches: Vec<(HeaderName, Matcher)>,
     /// The tenants whose entries it takes; `None` takes those of all, and those of nobody.

@@ -1,7 +1,8 @@
 //! The routing table: from the attributes of an entry's resource, and of its records, to the streams it belongs to.
 //!
 //! One walk over the resource finds every attribute that any route or template names; the routes are then asked in
-//! order. Nothing is allocated for an entry unless a route's key is a template.
+//! order. Nothing is allocated for an entry unless a route's key is a template, or a regular expression is asked about what is neither a
+//! string, an integer nor a boolean.
 //!
 //! Records are looked at only where a route for their signal asks for it. Those of an entry may differ then, so that it has to
 //! be [partitioned](RouteTable::partition) first; of what comes out, the first record speaks for all.
@@ -20,15 +21,13 @@ pub use record_hints::RecordHint;
 
 use super::edits;
 use super::key::{put_part, put_tenant};
+use super::tested_value::{TestedValue, Unusable, as_key, is_usable};
 use super::{
     Glob, KeySource, KeySpec, Matcher, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey, TENANT_ID,
     Template, TemplateValue, Unrouted, Values,
 };
-use crate::otlp::{self, EditBound, Entry, Found, RecordAttributes, Signal, Value};
+use crate::otlp::{self, EditBound, Entry, Found, RecordAttribute, RecordAttributes, Signal};
 use crate::tenants::Tenant;
-
-/// A routing key, or a part of one, is at most this many bytes.
-pub const LONGEST_KEY: usize = 512;
 
 /// Attributes that are shown of a resource that no route takes.
 const SHOWN_VALUES: usize = 4;
@@ -42,7 +41,7 @@ pub struct RouteTable {
     /// Every attribute that is looked at on resources; routes refer to it by position.
     attributes: Vec<Box<str>>,
     /// Every attribute that is looked at on records, likewise.
-    record_attributes: Vec<Box<str>>,
+    record_attributes: Vec<RecordAttribute>,
     /// Every header of requests that is looked at, likewise.
     headers: Vec<HeaderName>,
     routes: Vec<Route>,
@@ -61,8 +60,8 @@ struct RouteInputs {
     resource: Vec<AskedAttribute>,
     /// Positions of attributes of records.
     records: Vec<usize>,
-    /// Their names.
-    record_names: Vec<Box<str>>,
+    /// The same attributes.
+    record_attributes: Vec<RecordAttribute>,
     /// The names of values of the tenant's row.
     row_values: Vec<Box<str>>,
     /// Positions of headers of requests.
@@ -82,6 +81,7 @@ struct Route {
     name: Box<str>,
     matches: Vec<(usize, Matcher)>,
     record_matches: Vec<(EitherAttribute, Matcher)>,
+    record_alone_matches: Vec<(usize, Matcher)>,
     request_matches: Vec<(usize, Matcher)>,
     tenants: Option<Vec<Glob>>,
     receivers: Option<Vec<String>>,
@@ -209,122 +209,30 @@ pub enum Miss {
     Key(String),
 }
 
-/// Why an attribute counts as absent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// It is.
-    #[error("is absent")]
-    Absent,
-    /// It is an empty string.
-    #[error("is there but empty")]
-    Empty,
-    /// It is longer than a routing key may be.
-    #[error("is longer than {LONGEST_KEY} bytes")]
-    TooLong,
-    /// It could not be printed.
-    #[error("holds control characters")]
-    Control,
-    /// It is a double, bytes, a list or nothing.
-    #[error("is neither a string, an integer nor a boolean")]
-    Kind,
-}
-
-/// An attribute's value as text: a string as it is, an integer in decimal, a boolean in words.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Text<'a> {
-    Unusable(Unusable),
-    Borrowed(&'a str),
-    Number { digits: [u8; 20], len: u8 },
-}
-
-impl Text<'_> {
-    pub(super) fn get(&self) -> Option<&str> {
-        self.usable().ok()
-    }
-
-    /// The text, or why there is none.
-    pub(super) fn usable(&self) -> Result<&str, Unusable> {
-        match self {
-            Self::Unusable(why) => Err(*why),
-            Self::Borrowed(text) => Ok(text),
-            Self::Number { digits, len } => {
-                Ok(std::str::from_utf8(&digits[..usize::from(*len)]).expect("digits are ASCII"))
-            }
-        }
-    }
-}
-
-impl<'a> Text<'a> {
-    /// What was found, unless it conflicts with itself.
-    fn of(found: Found<'a>) -> Option<Self> {
-        match found {
-            Found::Absent => Some(Self::Unusable(Unusable::Absent)),
-            Found::Value(value) => Some(Self::from(value)),
-            Found::Conflicting => None,
-        }
-    }
-}
-
-impl<'a> From<Value<'a>> for Text<'a> {
-    fn from(value: Value<'a>) -> Self {
-        match value {
-            Value::Text(text) => as_key(text).map_or_else(Text::Unusable, Text::Borrowed),
-            Value::Bool(flag) => Text::Borrowed(if flag { "true" } else { "false" }),
-            Value::Int(number) => {
-                let mut digits = [0; 20];
-                let mut rest = &mut digits[..];
-                std::io::Write::write_fmt(&mut rest, format_args!("{number}"))
-                    .expect("an i64 has at most 20 characters");
-                let len = (20 - rest.len()) as u8;
-                Text::Number { digits, len }
-            }
-            Value::Other => Text::Unusable(Unusable::Kind),
-        }
-    }
-}
-
-/// A text that can name a stream; what can't counts as absent.
-pub(super) fn as_key(text: &str) -> Result<&str, Unusable> {
-    // Of spaces alone nothing would be left in a header.
-    if text.trim_matches([' ', '\t']).is_empty() {
-        Err(Unusable::Empty)
-    } else if text.len() > LONGEST_KEY {
-        Err(Unusable::TooLong)
-    } else if text.chars().any(char::is_control) {
-        Err(Unusable::Control)
-    } else {
-        Ok(text)
-    }
-}
-
-/// Whether a value can name a stream.
-fn is_usable(value: Value<'_>) -> bool {
-    Text::from(value).get().is_some()
-}
-
 /// Values of attributes, by position in the table.
-type AttributeTexts<'a> = SmallVec<[Text<'a>; 6]>;
+type TestedValues<'a> = SmallVec<[TestedValue<'a>; 6]>;
 
 /// The attributes of one entry.
 struct Attributes<'a> {
     names: &'a [Box<str>],
     /// Of its resource.
-    values: AttributeTexts<'a>,
+    values: TestedValues<'a>,
     /// Of its first record.
-    record: AttributeTexts<'a>,
+    record: TestedValues<'a>,
     /// How many records it has.
     records: u64,
     /// The headers of its request.
-    request: AttributeTexts<'a>,
+    request: TestedValues<'a>,
     signal: Signal,
     tenant: Option<&'a Tenant>,
 }
 
 impl Attributes<'_> {
     /// The record's value, or else the resource's; and whether it is the record's.
-    fn either(&self, attribute: EitherAttribute) -> (&Text<'_>, bool) {
+    fn either(&self, attribute: EitherAttribute) -> (&TestedValue<'_>, bool) {
         let (record, resource) = (&self.record[attribute.record], &self.values[attribute.resource]);
-        if record.get().is_none() && resource.get().is_some() { (resource, false) } else { (record, true) }
+        let is_better = resource.key_text().is_some() || (resource.is_there() && !record.is_there());
+        if record.key_text().is_none() && is_better { (resource, false) } else { (record, true) }
     }
 
     /// The record that was looked at: others that go the same way may do so for other reasons.
@@ -341,7 +249,7 @@ impl Values for Attributes<'_> {
         self.signal
     }
     fn resource(&self, name: &str) -> Option<&str> {
-        self.names.iter().position(|known| &**known == name).and_then(|at| self.values[at].get())
+        self.names.iter().position(|known| &**known == name).and_then(|at| self.values[at].key_text())
     }
     fn tenant(&self, name: &str) -> Option<&str> {
         let tenant = self.tenant?;
@@ -371,14 +279,16 @@ impl RouteTable {
             let keys = spec.key.sources().flat_map(KeySource::attributes).map(|name| (name, true));
             let on_records = spec.record_matches.iter().map(|(name, _)| name);
             let on_records = on_records.chain(spec.key.sources().flat_map(KeySource::record_attributes));
+            let on_records = on_records.map(|name| (name, false));
+            let alone = spec.record_alone_matches.iter().map(|(name, _)| (name, true));
             let signals = || asked_signals(spec);
             for (name, in_key) in conditions.chain(keys) {
                 let at = position(&mut attributes, name);
                 signals().for_each(|signal| asked[signal].add(at, in_key));
             }
-            for name in on_records {
-                let at = position(&mut record_attributes, name);
-                signals().for_each(|signal| asked[signal].add_of_records(at, name));
+            for (name, is_alone) in on_records.chain(alone) {
+                let at = record_position(&mut record_attributes, name, is_alone);
+                signals().for_each(|signal| asked[signal].add_of_records(at, &record_attributes[at]));
             }
             for name in spec.key.sources().flat_map(KeySource::row_values) {
                 signals().for_each(|signal| asked[signal].add_of_row(name));
@@ -424,10 +334,11 @@ impl RouteTable {
             .resource
             .iter()
             .map(|asked| (&*self.attributes[asked.at], attributes.values[asked.at].usable(), ""));
-        let of_records = asked
-            .records
-            .iter()
-            .map(|at| (&*self.record_attributes[*at], attributes.record[*at].usable(), " on the record"));
+        let of_records = asked.records.iter().map(|at| {
+            let RecordAttribute { name, is_alone } = &self.record_attributes[*at];
+            let whose = if *is_alone { " on the record itself" } else { " on the record" };
+            (&**name, attributes.record[*at].usable(), whose)
+        });
         let count = asked.resource.len() + asked.records.len();
         for (nth, (name, value, whose)) in of_resource.chain(of_records).take(SHOWN_VALUES).enumerate() {
             text.push_str(if nth == 0 { " (" } else { ", " });
@@ -530,7 +441,7 @@ impl RouteTable {
                 continue;
             }
             let failed =
-                route.matches.iter().find(|(name, matcher)| !matcher.matches(attributes.values[*name].get()));
+                route.matches.iter().find(|(name, matcher)| !matcher.matches(&attributes.values[*name]));
             if let Some((name, _)) = failed {
                 miss(at, &|| Miss::Match {
                     name: self.attributes[*name].to_string(),
@@ -541,20 +452,32 @@ impl RouteTable {
             let failed = route
                 .record_matches
                 .iter()
-                .find(|(attribute, matcher)| !matcher.matches(attributes.either(*attribute).0.get()));
+                .find(|(attribute, matcher)| !matcher.matches(attributes.either(*attribute).0));
             if let Some((attribute, _)) = failed {
                 miss(at, &|| {
                     let (value, is_of_record) = attributes.either(*attribute);
                     let whose = if is_of_record { attributes.looked_at() } else { "resource".to_owned() };
-                    let name = self.record_attributes[attribute.record].to_string();
+                    let name = self.record_attributes[attribute.record].name.to_string();
                     Miss::RecordMatch { name, value: value.usable().map(str::to_owned), whose }
+                });
+                continue;
+            }
+            let failed = route
+                .record_alone_matches
+                .iter()
+                .find(|(attribute, matcher)| !matcher.matches(&attributes.record[*attribute]));
+            if let Some((attribute, _)) = failed {
+                miss(at, &|| Miss::RecordMatch {
+                    name: self.record_attributes[*attribute].name.to_string(),
+                    value: attributes.record[*attribute].usable().map(str::to_owned),
+                    whose: attributes.looked_at(),
                 });
                 continue;
             }
             let failed = route
                 .request_matches
                 .iter()
-                .find(|(header, matcher)| !matcher.matches(attributes.request[*header].get()));
+                .find(|(header, matcher)| !matcher.matches(&attributes.request[*header]));
             if let Some((header, _)) = failed {
                 miss(at, &|| Miss::RequestMatch {
                     name: self.headers[*header].to_string(),
@@ -603,7 +526,8 @@ impl RouteTable {
             KeyReading::Records { record, resource } => {
                 let on_record = |at: &usize| {
                     let why = attributes.record[*at].usable().err()?;
-                    Some(format!("`{}` {why} on the {}", self.record_attributes[*at], attributes.looked_at()))
+                    let name = &self.record_attributes[*at].name;
+                    Some(format!("`{name}` {why} on the {}", attributes.looked_at()))
                 };
                 let on_resource = |at: &usize| Some(format!("{} on the resource", unusable(*at)?));
                 record.iter().filter_map(on_record).chain(resource.iter().filter_map(on_resource)).collect()
@@ -639,8 +563,8 @@ impl RouteTable {
     fn overridden<'a>(&'a self, route: &Route, attributes: &'a Attributes<'_>) -> Option<Overridden<'a>> {
         let of_key = route.key_readings().filter_map(|reading| match reading {
             KeyReading::Records { record, resource } => {
-                let first = |positions: &[usize], values: &[Text<'_>]| {
-                    positions.iter().copied().find(|at| values[*at].get().is_some())
+                let first = |positions: &[usize], values: &[TestedValue<'_>]| {
+                    positions.iter().copied().find(|at| values[*at].key_text().is_some())
                 };
                 let (record, resource) =
                     (first(record, &attributes.record)?, first(resource, &attributes.values)?);
@@ -650,8 +574,9 @@ impl RouteTable {
         });
         let of_conditions = route.record_matches.iter().map(|(attribute, _)| *attribute);
         of_key.chain(of_conditions).find_map(|EitherAttribute { record, resource }| {
-            let name = &self.record_attributes[record];
-            let (record, resource) = (attributes.record[record].get()?, attributes.values[resource].get()?);
+            let name = &self.record_attributes[record].name;
+            let (record, resource) =
+                (attributes.record[record].key_text()?, attributes.values[resource].key_text()?);
             (record != resource).then_some(Overridden { name, record, resource })
         })
     }
@@ -665,53 +590,52 @@ impl RouteTable {
         let values = self.find_on_resource(entry)?;
         let asked = &self.asked[signal.index()];
         let record = if asked.records.is_empty() {
-            AttributeTexts::new()
+            TestedValues::new()
         } else {
-            let names = RecordAttributes::new(&asked.record_names, is_usable);
-            self.texts_of_record(signal, names.of_first_record(signal, &entry.bytes).into_iter())?
+            let wanted = RecordAttributes::new(&asked.record_attributes, is_usable);
+            self.values_of_record(signal, wanted.of_first_record(signal, &entry.bytes).into_iter())?
         };
-        let request = self.texts_of_request(signal, origin)?;
+        let request = self.values_of_request(signal, origin)?;
         let (names, records, tenant) = (&self.attributes, entry.records, origin.tenant);
         Ok(Attributes { names, values, record, records, request, signal, tenant })
     }
 
     /// What the request has of the headers that routes for the signal look at, by position in the table.
-    fn texts_of_request<'a>(
+    fn values_of_request<'a>(
         &self,
         signal: Signal,
         origin: &EntryOrigin<'a>,
-    ) -> Result<AttributeTexts<'a>, Unroutable> {
-        let mut request: AttributeTexts<'a> = smallvec![Text::Unusable(Unusable::Absent); self.headers.len()];
+    ) -> Result<TestedValues<'a>, Unroutable> {
+        let mut request: TestedValues<'a> = smallvec![TestedValue::ABSENT; self.headers.len()];
         if let Some(headers) = origin.request {
             for at in &self.asked[signal.index()].headers {
-                request[*at] = headers.text(&self.headers[*at])?;
+                request[*at] = headers.value(&self.headers[*at])?;
             }
         }
         Ok(request)
     }
 
-    fn find_on_resource<'a>(&'a self, entry: &'a Entry<'_>) -> Result<AttributeTexts<'a>, Unroutable> {
+    fn find_on_resource<'a>(&'a self, entry: &'a Entry<'_>) -> Result<TestedValues<'a>, Unroutable> {
         let mut found: SmallVec<[Found<'a>; 6]> = smallvec![Found::Absent; self.attributes.len()];
         otlp::find(entry.resource(), &self.attributes, &mut found);
-        let mut values = AttributeTexts::new();
+        let mut values = TestedValues::new();
         for (found, name) in found.into_iter().zip(&self.attributes) {
-            let text = Text::of(found).ok_or_else(|| Unroutable::Conflicting(name.to_string()))?;
-            values.push(text);
+            let value = TestedValue::of(found).ok_or_else(|| Unroutable::Conflicting(name.to_string()))?;
+            values.push(value);
         }
         Ok(values)
     }
 
     /// What was found on a record, in the order in which routes for the signal ask for it, by position in the table.
-    fn texts_of_record<'a>(
+    fn values_of_record<'a>(
         &self,
         signal: Signal,
         found: impl Iterator<Item = Found<'a>>,
-    ) -> Result<AttributeTexts<'a>, Unroutable> {
-        let mut record: AttributeTexts<'a> =
-            smallvec![Text::Unusable(Unusable::Absent); self.record_attributes.len()];
+    ) -> Result<TestedValues<'a>, Unroutable> {
+        let mut record: TestedValues<'a> = smallvec![TestedValue::ABSENT; self.record_attributes.len()];
         for (at, found) in self.asked[signal.index()].records.iter().zip(found) {
-            let name = || Unroutable::ConflictingOnRecord(self.record_attributes[*at].to_string());
-            record[*at] = Text::of(found).ok_or_else(name)?;
+            let name = || Unroutable::ConflictingOnRecord(self.record_attributes[*at].name.to_string());
+            record[*at] = TestedValue::of(found).ok_or_else(name)?;
         }
         Ok(record)
     }
@@ -728,10 +652,10 @@ impl RouteInputs {
         known.in_conditions |= !in_key;
     }
 
-    fn add_of_records(&mut self, at: usize, name: &str) {
+    fn add_of_records(&mut self, at: usize, attribute: &RecordAttribute) {
         if !self.records.contains(&at) {
             self.records.push(at);
-            self.record_names.push(name.into());
+            self.record_attributes.push(attribute.clone());
         }
     }
 
@@ -756,6 +680,14 @@ fn position(known: &mut Vec<Box<str>>, name: &str) -> usize {
     })
 }
 
+/// The same of an attribute of records.
+fn record_position(known: &mut Vec<RecordAttribute>, name: &str, is_alone: bool) -> usize {
+    known.iter().position(|known| *known.name == *name && known.is_alone == is_alone).unwrap_or_else(|| {
+        known.push(RecordAttribute { name: name.into(), is_alone });
+        known.len() - 1
+    })
+}
+
 /// The same of a header.
 fn header_position(known: &mut Vec<HeaderName>, name: &HeaderName) -> usize {
     known.iter().position(|known| known == name).unwrap_or_else(|| {
@@ -773,16 +705,19 @@ impl Route {
     fn new(
         spec: RouteSpec,
         attributes: &mut Vec<Box<str>>,
-        record_attributes: &mut Vec<Box<str>>,
+        record_attributes: &mut Vec<RecordAttribute>,
         headers: &mut Vec<HeaderName>,
     ) -> Self {
         let matches = spec.matches.into_iter().map(|(name, matcher)| (position(attributes, &name), matcher));
         let matches = matches.collect();
         let either = |(name, matcher): (String, Matcher)| {
-            let (record, resource) = (position(record_attributes, &name), position(attributes, &name));
-            (EitherAttribute { record, resource }, matcher)
+            let record = record_position(record_attributes, &name, false);
+            (EitherAttribute { record, resource: position(attributes, &name) }, matcher)
         };
         let record_matches = spec.record_matches.into_iter().map(either).collect();
+        let alone =
+            |(name, matcher): (String, Matcher)| (record_position(record_attributes, &name, true), matcher);
+        let record_alone_matches = spec.record_alone_matches.into_iter().map(alone).collect();
         let of_request = |(name, matcher)| (header_position(headers, &name), matcher);
         let request_matches = spec.request_matches.into_iter().map(of_request).collect();
         let mut source = |source| match source {
@@ -790,7 +725,7 @@ impl Route {
                 KeyReading::Attributes(names.iter().map(|name| position(attributes, name)).collect())
             }
             KeySource::Records { record, resource } => KeyReading::Records {
-                record: record.iter().map(|name| position(record_attributes, name)).collect(),
+                record: record.iter().map(|name| record_position(record_attributes, name, false)).collect(),
                 resource: resource.iter().map(|name| position(attributes, name)).collect(),
             },
             KeySource::Request { header, default } => {
@@ -810,6 +745,7 @@ impl Route {
             name: spec.name.into(),
             matches,
             record_matches,
+            record_alone_matches,
             request_matches,
             tenants: spec.tenants,
             receivers: spec.receivers,
@@ -861,18 +797,19 @@ impl KeyReading {
     fn text(&self, attributes: &Attributes<'_>, out: &mut String) -> bool {
         match self {
             Self::Attributes(positions) => {
-                let first = positions.iter().find_map(|at| attributes.values[*at].get());
+                let first = positions.iter().find_map(|at| attributes.values[*at].key_text());
                 out.push_str(first.unwrap_or_default());
                 first.is_some()
             }
             Self::Records { record, resource } => {
-                let of_record = record.iter().find_map(|at| attributes.record[*at].get());
-                let first = of_record.or_else(|| resource.iter().find_map(|at| attributes.values[*at].get()));
+                let of_record = record.iter().find_map(|at| attributes.record[*at].key_text());
+                let first =
+                    of_record.or_else(|| resource.iter().find_map(|at| attributes.values[*at].key_text()));
                 out.push_str(first.unwrap_or_default());
                 first.is_some()
             }
             Self::Request { header, default } => {
-                let value = attributes.request[*header].get().or(default.as_deref());
+                let value = attributes.request[*header].key_text().or(default.as_deref());
                 out.push_str(value.unwrap_or_default());
                 value.is_some()
             }
@@ -891,7 +828,13 @@ fn missing(signal: Signal, asked: &RouteInputs, attributes: &[Box<str>], headers
         names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
     };
     let of_resource = quoted(&mut asked.resource.iter().map(|asked| &*attributes[asked.at]));
-    let of_records = quoted(&mut asked.record_names.iter().map(|name| &**name));
+    let mut on_records: Vec<&str> = Vec::new();
+    for attribute in &asked.record_attributes {
+        if !on_records.contains(&&*attribute.name) {
+            on_records.push(&attribute.name);
+        }
+    }
+    let of_records = quoted(&mut on_records.into_iter());
     let of_row = quoted(&mut asked.row_values.iter().map(|name| &**name));
     let of_request = quoted(&mut asked.headers.iter().map(|at| headers[*at].as_str()));
     let looked_at: Vec<String> = [

@@ -147,6 +147,33 @@ impl Decoded {
         }
     }
 
+    /// Shows the attributes of all that records stand in, or that stands in them: of resources, of scopes, and of the events of spans.
+    pub(crate) fn each_beside_records(&mut self, mut visit: impl FnMut(&mut Vec<KeyValue>)) {
+        self.each_resource(&mut visit);
+        let mut show =
+            |scope: &mut Option<InstrumentationScope>| visit(&mut scope.get_or_insert_default().attributes);
+        match self {
+            Self::Traces(request) => {
+                for scope in request.resource_spans.iter_mut().flat_map(|entry| &mut entry.scope_spans) {
+                    show(&mut scope.scope);
+                }
+                let scopes = request.resource_spans.iter_mut().flat_map(|entry| &mut entry.scope_spans);
+                let events = scopes.flat_map(|scope| &mut scope.spans).flat_map(|span| &mut span.events);
+                events.for_each(|event| visit(&mut event.attributes));
+            }
+            Self::Metrics(request) => {
+                for scope in request.resource_metrics.iter_mut().flat_map(|entry| &mut entry.scope_metrics) {
+                    show(&mut scope.scope);
+                }
+            }
+            Self::Logs(request) => {
+                for scope in request.resource_logs.iter_mut().flat_map(|entry| &mut entry.scope_logs) {
+                    show(&mut scope.scope);
+                }
+            }
+        }
+    }
+
     /// Shows the attributes of every record, and when it was: the start of a span, the time of a log record or a data point.
     pub(crate) fn each_record(&mut self, mut visit: impl FnMut(&mut Vec<KeyValue>, &mut u64)) {
         match self {

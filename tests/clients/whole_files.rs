@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use proptest::sample::select;
 use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::TestRunner;
@@ -34,22 +34,23 @@ const UPSTREAM: &str = "http://upstream.test";
 /// The header that tells the stream of what Sluice sends.
 const STREAM: &str = "x-stream";
 
-/// Attributes of resources for which files ask, and what they may be. An empty text means that there is no such attribute.
+/// Attributes of resources for which files ask, and what they may be, as [`value_of`] reads it. An empty text means that there is no
+/// such attribute.
 const OF_RESOURCES: [(&str, &[&str]); 6] = [
     ("tenant", &["acme", "globex", "initech", "acme-labs", ""]),
     ("region", &["eu-west-1", "eu-north-2", "us-east-1", ""]),
-    ("deployment.environment", &["production", "staging", "development", ""]),
-    ("service.name", &["checkout", "cart", "search", ""]),
-    ("shard", &["1", "2", "3", ""]),
-    ("canary", &["true", "false", ""]),
+    ("deployment.environment", &["production", "staging", "development", "''", ""]),
+    ("service.name", &["checkout", "cart", "search", "[]", ""]),
+    ("shard", &["1", "2", "3", "1.0", "'1'", ""]),
+    ("canary", &["true", "false", "'true'", ""]),
 ];
 
-/// The same of records. None is called like one of resources, since a record has those of its resource in Sluice's conditions.
+/// The same of records, and of what they stand in and of what stands in them: of each with a value of its own.
 const OF_RECORDS: [(&str, &[&str]); 4] = [
-    ("level", &["debug", "info", "error", ""]),
+    ("level", &["debug", "info", "error", "''", "long", "bytes", ""]),
     ("http.route", &["/health", "/cart/7", "/pay", ""]),
-    ("tier", &["1", "2", ""]),
-    ("retried", &["true", "false", ""]),
+    ("tier", &["1", "2", "1.0", "1.5", "'1'", "[]", ""]),
+    ("retried", &["true", "false", "'true'", "empty", ""]),
 ];
 
 /// Headers of requests.
@@ -97,6 +98,7 @@ fn requests(file: &str) -> Vec<Request> {
             message = message.without_metadata();
         }
         message.each_resource(|attributes| draw_attributes(&mut runner, &OF_RESOURCES, attributes));
+        message.each_beside_records(|attributes| draw_attributes(&mut runner, &OF_RECORDS, attributes));
         let mut number = position as u64 * NUMBERS;
         message.each_record(|attributes, time| {
             draw_attributes(&mut runner, &OF_RECORDS, attributes);
@@ -123,16 +125,25 @@ fn draw_attributes(runner: &mut TestRunner, all: &[(&str, &'static [&'static str
     for (key, values) in all {
         to.retain(|pair| pair.key != *key);
         let text = drawn(runner, select(*values));
-        let value = match (text.parse(), text.parse()) {
-            (Ok(number), _) => Value::IntValue(number),
-            (_, Ok(flag)) => Value::BoolValue(flag),
-            _ => Value::StringValue(text.to_owned()),
-        };
         if !text.is_empty() {
-            let value = Some(AnyValue { value: Some(value) });
+            let value = Some(AnyValue { value: value_of(text) });
             to.push(KeyValue { key: (*key).to_owned(), value, ..KeyValue::default() });
         }
     }
+}
+
+/// A number or a boolean; in single quotes, a text that could be one; a value of another type by its name; else a text.
+fn value_of(text: &str) -> Option<Value> {
+    Some(match (text, text.parse(), text.parse(), text.parse()) {
+        ("empty", ..) => return None,
+        ("[]", ..) => Value::ArrayValue(ArrayValue::default()),
+        ("bytes", ..) => Value::BytesValue(b"bytes".to_vec()),
+        ("long", ..) => Value::StringValue("long".repeat(200)),
+        (_, Ok(number), ..) => Value::IntValue(number),
+        (_, _, Ok(number), _) => Value::DoubleValue(number),
+        (.., Ok(flag)) => Value::BoolValue(flag),
+        _ => Value::StringValue(text.trim_matches('\'').to_owned()),
+    })
 }
 
 impl Request {
@@ -280,6 +291,7 @@ whole_files! {
     a_file_that_routes_by_patterns_does_as_in_a_collector: "patterns.yaml";
     a_file_that_copies_to_pipelines_does_as_in_a_collector: "copies.yaml";
     a_file_that_routes_records_does_as_in_a_collector: "records.yaml";
+    a_file_that_routes_by_what_stands_on_records_alone_does_as_in_a_collector: "records_alone.yaml";
     a_file_that_routes_by_headers_does_as_in_a_collector: "headers.yaml";
     a_file_that_joins_receivers_does_as_in_a_collector: "forward.yaml";
     a_file_that_edits_does_as_in_a_collector: "edits.yaml";

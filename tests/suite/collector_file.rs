@@ -132,6 +132,8 @@ async fn a_routing_connector_sends_each_resource_record_and_request_one_way() {
         let call = grpc::framed(0, &log(&[("tenant", "globex")], "7"));
         let reply = grpc::call(sluice.otlp, grpc::export(Signal::Logs), &[("X-Tenant", "acme")], call).await;
         assert_eq!(reply.code(), tonic::Code::Ok, "metadata is looked at as headers are");
+        // What stands on the resource is none of the record's.
+        sluice.accept(Signal::Logs, log(&[("region", "east")], "8")).await;
         sluice.settled().await;
         sluice.assert_conserved().await;
     }
@@ -146,7 +148,7 @@ async fn a_routing_connector_sends_each_resource_record_and_request_one_way() {
     assert_eq!(texts(&ups[0]), twice(&["1", "2"]));
     assert_eq!(texts(&ups[1]), twice(&["6"]));
     assert_eq!(texts(&ups[2]), twice(&["4", "7"]));
-    assert_eq!(texts(&ups[3]), twice(&["3", "5"]));
+    assert_eq!(texts(&ups[3]), twice(&["3", "5", "8"]));
 }
 
 #[tokio::test]

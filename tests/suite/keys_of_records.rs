@@ -164,6 +164,70 @@ async fn a_span_is_in_the_project_of_itself_its_last_event_or_its_scope() {
     assert_eq!(arrived(&up, |entry| texts(Signal::Traces, entry)), expected);
 }
 
+#[tokio::test]
+async fn a_condition_on_records_alone_sees_neither_what_they_stand_in_nor_what_stands_in_them() {
+    let up = sinks::recording().await;
+    let routes = "routes:
+  - name: own
+    match: { record_alone: { highlight.project_id: own } }
+    exporters: [otlp_http/up]
+  - name: none
+    match: { record_alone: { highlight.project_id: { exists: false } } }
+    exporters: [otlp_http/up]
+  - name: other
+    exporters: [otlp_http/up]
+";
+    let sluice = Sluice::start(&config(&up, routes)).await;
+    let of_resource = || Some(resource(&[(PROJECT, "own")]));
+    let span = |name: &str, of: Option<&str>| Span {
+        name: name.to_owned(),
+        attributes: project(of),
+        events: vec![Event { attributes: project(Some("own")), ..Event::default() }],
+        ..Span::default()
+    };
+    let spans = vec![span("a", None), span("b", Some("own")), span("c", Some("else")), span("d", None)];
+    let scope_spans = vec![ScopeSpans { scope: Some(scope(Some("own"))), spans, ..ScopeSpans::default() }];
+    let spans = ResourceSpans { resource: of_resource(), scope_spans, ..ResourceSpans::default() };
+    sluice.accept(Signal::Traces, request(&[spans.encode_to_vec()])).await;
+    sluice.accept(Signal::Logs, logs(Some("own"), &[("e", None), ("f", Some("")), ("g", Some("own"))])).await;
+    let metrics = vec![metrics_of_each_kind(Some("own")).remove(0)];
+    let scope_metrics =
+        vec![ScopeMetrics { scope: Some(scope(Some("own"))), metrics, ..ScopeMetrics::default() }];
+    let points = ResourceMetrics { resource: of_resource(), scope_metrics, ..ResourceMetrics::default() };
+    sluice.accept(Signal::Metrics, request(&[points.encode_to_vec()])).await;
+    sluice.settled().await;
+    sluice.assert_conserved().await;
+    let mut found: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
+    for taken in up.taken() {
+        let stream = taken.headers["x-stream"].to_str().expect("it is text").to_owned();
+        let signal = Signal::ALL.into_iter().find(|signal| taken.path.ends_with(signal.path())).unwrap();
+        let names = |entry: &Vec<u8>| match signal {
+            Signal::Traces => texts(signal, entry),
+            Signal::Metrics => metrics_of(entry),
+            Signal::Logs => logs_of(entry),
+        };
+        let all = found.entry((stream, signal.name())).or_default();
+        all.extend(entries(&taken.body).iter().flat_map(names));
+    }
+    let expected: [((&str, &str), &[&str]); 7] = [
+        (("own", "traces"), &["b"]),
+        (("none", "traces"), &["a", "d"]),
+        (("other", "traces"), &["c"]),
+        (("own", "logs"), &["g"]),
+        (("none", "logs"), &["e"]),
+        (("other", "logs"), &["f"]),
+        (("none", "metrics"), &["gauge 1"]),
+    ];
+    let mut expected: BTreeMap<(String, &str), Vec<String>> = expected
+        .into_iter()
+        .map(|((stream, signal), names)| {
+            ((stream.to_owned(), signal), names.iter().map(|name| (*name).to_owned()).collect())
+        })
+        .collect();
+    expected.insert(("other".to_owned(), "metrics"), vec!["gauge 1".to_owned()]);
+    assert_eq!(found, expected);
+}
+
 /// One metric of each kind, with two data points: one that has the project, and one that doesn't.
 fn metrics_of_each_kind(metadata: Option<&str>) -> Vec<Metric> {
     macro_rules! points {

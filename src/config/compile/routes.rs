@@ -11,15 +11,16 @@ use super::Context;
 use super::processors::Processors;
 use super::url::report_template;
 use crate::config::model::{
-    AttributeNames, Exporter, Key, KeyPart, MatchRule, MatchValue, Named, Negated, Receiver,
-    RecordConditions, RecordSource, RequestConditions, Route, Signal as Written, TenantGlobs,
+    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, Exporter, Key, KeyPart, MatchRule,
+    MatchValue, Named, Negated, NegatedRule, Receiver, RecordConditions, RecordSource, RequestConditions,
+    Route, Signal as Written, TenantGlobs,
 };
-use crate::config::node::Node;
+use crate::config::node::{Entry, Node};
 use crate::config::problem::{Span, enumerated, nearest, quoted};
 use crate::config::re2;
 use crate::config::secrets::{REDACTED, is_name, named};
 use crate::otlp::Signal;
-use crate::route::{Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
+use crate::route::{ExactValue, Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
 
 use shared_streams::ContinuingRoutes;
 
@@ -88,9 +89,13 @@ impl<'a> Earlier<'a> {
     fn push(&mut self, spec: RouteSpec, node: &'a Node) {
         let position = self.specs.len();
         // All its conditions must be implied, so any one finds it; the rarest finds the fewest others beside it.
-        let literals = conditions(&spec).filter_map(|(subject, attribute, matcher)| match matcher {
-            Matcher::Glob(Glob::Literal(value)) => Some((subject, attribute.to_owned(), value.clone())),
-            _ => None,
+        let literals = conditions(&spec).filter_map(|(subject, attribute, matcher)| {
+            let is_one = match matcher {
+                Matcher::Glob(_) => true,
+                Matcher::Equals(values) => values.len() == 1,
+                _ => false,
+            };
+            first_literal(matcher).filter(|_| is_one).map(|value| (subject, attribute.to_owned(), value))
         });
         let literal = literals.min_by_key(|literal| self.literal.get(literal).map_or(0, Vec::len));
         match literal {
@@ -106,15 +111,8 @@ impl<'a> Earlier<'a> {
         let mut found = self.general.clone();
         for (subject, attribute, matcher) in conditions(later) {
             // What implies one value is that value, or a list of nothing else.
-            let value = match matcher {
-                Matcher::Glob(Glob::Literal(value)) => value,
-                Matcher::AnyOf(globs) => match globs.as_slice() {
-                    [Glob::Literal(value), ..] => value,
-                    _ => continue,
-                },
-                _ => continue,
-            };
-            let literal = (subject, attribute.to_owned(), value.clone());
+            let Some(value) = first_literal(matcher) else { continue };
+            let literal = (subject, attribute.to_owned(), value);
             found.extend(self.literal.get(&literal).into_iter().flatten());
         }
         found.sort_unstable();
@@ -122,11 +120,29 @@ impl<'a> Earlier<'a> {
     }
 }
 
+/// The value for which a condition holds, or the first of several such values, as text.
+fn first_literal(matcher: &Matcher) -> Option<String> {
+    let glob = match matcher {
+        Matcher::Glob(glob) => glob,
+        Matcher::AnyOf(globs) => globs.first()?,
+        Matcher::Equals(values) => {
+            return values.first().map(|value| match value {
+                ExactValue::Text(text) => text.clone(),
+                ExactValue::Number(number) => number.to_string(),
+                ExactValue::Boolean(flag) => flag.to_string(),
+            });
+        }
+        _ => return None,
+    };
+    if let Glob::Literal(text) = glob { Some(text.clone()) } else { None }
+}
+
 /// Whose attribute a condition is on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Subject {
     Resource,
     Record,
+    RecordAlone,
     Request,
 }
 
@@ -135,9 +151,13 @@ fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Subject, &str, &Matcher
     let of_resource = spec.matches.iter().map(|(name, matcher)| (Subject::Resource, name.as_str(), matcher));
     let of_records =
         spec.record_matches.iter().map(|(name, matcher)| (Subject::Record, name.as_str(), matcher));
+    let alone = spec
+        .record_alone_matches
+        .iter()
+        .map(|(name, matcher)| (Subject::RecordAlone, name.as_str(), matcher));
     let of_request =
         spec.request_matches.iter().map(|(name, matcher)| (Subject::Request, name.as_str(), matcher));
-    of_resource.chain(of_records).chain(of_request)
+    of_resource.chain(of_records).chain(alone).chain(of_request)
 }
 
 fn one(
@@ -166,9 +186,15 @@ fn one(
     let signals = signals(route, node, context);
     let matching = node.near(&["match"]);
     let mut matches = matchers(&route.matches.resource, matching, context);
-    let (of_record, record_matches) =
-        on_records(route.matches.record.as_ref(), matching.near(&["record"]), context);
-    matches.extend(of_record.map(|matcher| ("record".to_owned(), matcher)));
+    let [record_matches, record_alone_matches] =
+        [("record", &route.matches.record), ("record_alone", &route.matches.record_alone)].map(
+            |(key, conditions)| {
+                let (of_resource, on_records) =
+                    on_records(key, conditions.as_ref(), matching.near(&[key]), context);
+                matches.extend(of_resource.map(|matcher| (key.to_owned(), matcher)));
+                on_records
+            },
+        );
     let (of_request, request_matches) =
         on_request(route.matches.request.as_ref(), matching.near(&["request"]), context);
     matches.extend(of_request.map(|matcher| ("request".to_owned(), matcher)));
@@ -176,6 +202,7 @@ fn one(
         name,
         matches,
         record_matches,
+        record_alone_matches,
         request_matches,
         tenants: tenants(route, node, context),
         receivers: receivers(route, known, node, context),
@@ -230,8 +257,10 @@ fn warn_of_resource_attribute(
         ));
 }
 
-/// The condition on the resource attribute `record`, and those on attributes of records, of which one or the other stands at `node`.
+/// The condition on the resource attribute that is called `key`, and those on attributes of records, of which one or the other stands
+/// at `node`.
 fn on_records(
+    key: &str,
     conditions: Option<&RecordConditions>,
     node: &Node,
     context: &mut Context<'_>,
@@ -239,18 +268,19 @@ fn on_records(
     let values = match conditions {
         None => return (None, Vec::new()),
         Some(RecordConditions::Glob(text)) => {
-            warn_of_resource_attribute("record", "attributes of records", "tenant.id", node, context);
+            warn_of_resource_attribute(key, "attributes of records", "tenant.id", node, context);
             return (Some(Matcher::Glob(Glob::new(text))), Vec::new());
         }
         Some(RecordConditions::AnyOf(texts)) => return (any_of(texts, node, context), Vec::new()),
         Some(RecordConditions::Attributes(values)) => values,
     };
     if values.is_empty() && !context.report.has_error_within(node.span) {
-        context.report.error(node.span, "`record` names no attribute").help(
-            "write an attribute of the records and what its value must be: `record: { tenant.id: \"*\" }`",
-        );
+        context.report.error(node.span, format!("`{key}` names no attribute")).help(format!(
+            "write an attribute of the records and what its value must be: `{key}: {{ tenant.id: \"*\" }}`",
+        ));
     }
-    for entry in node.entries().iter().filter(|entry| ["regex", "not", "exists"].contains(&&*entry.key)) {
+    let is_rule = |entry: &&Entry| ["regex", "equals", "not", "exists"].contains(&&*entry.key);
+    for entry in node.entries().iter().filter(is_rule) {
         context
             .report
             .warn(
@@ -258,7 +288,7 @@ fn on_records(
                 format!("{} is the name of an attribute of records here", quoted(&entry.key)),
             )
             .help(format!(
-                "for a rule about an attribute name it first: `record: {{ tenant.id: {{ {}: … }} }}`",
+                "for a rule about an attribute name it first: `{key}: {{ tenant.id: {{ {}: … }} }}`",
                 entry.key
             ));
     }
@@ -518,6 +548,16 @@ fn matcher(value: &MatchValue, node: &Node, context: &mut Context<'_>) -> Option
 }
 
 fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    if let Some(values) = &rule.equals {
+        if rule.regex.is_some() || rule.not.is_some() || rule.exists.is_some() {
+            context
+                .report
+                .error(node.span, "`equals` can't stand beside another condition on the same attribute")
+                .help("leave the other one out; `equals` only holds where the attribute exists and is one of the values");
+            return None;
+        }
+        return equals(values, node.near(&["equals"]), context);
+    }
     match (&rule.regex, &rule.not, rule.exists) {
         (Some(text), None, None) => regex(text, node.near(&["regex"]), context),
         (None, Some(not), None) => negated(not, node.near(&["not"]), context),
@@ -552,14 +592,58 @@ fn negated(not: &Negated, node: &Node, context: &mut Context<'_>) -> Option<Matc
     let inner = match not {
         Negated::Glob(text) => Some(Matcher::Glob(Glob::new(text))),
         Negated::AnyOf(texts) => any_of(texts, node, context),
-        Negated::Rule(rule) => {
-            if rule.regex.is_none() {
-                no_rule(node, context);
-            }
-            rule.regex.as_ref().and_then(|text| regex(text, node.near(&["regex"]), context))
-        }
+        Negated::Rule(rule) => return neither(rule, node, context),
     };
-    inner.map(|inner| Matcher::Not(Box::new(inner)))
+    inner.map(not_this)
+}
+
+fn neither(rule: &NegatedRule, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    let pattern = rule.regex.as_ref().map(|text| regex(text, node.near(&["regex"]), context));
+    let values = rule.equals.as_ref().map(|values| equals(values, node.near(&["equals"]), context));
+    match (pattern, values) {
+        (Some(pattern), Some(values)) => Some(Matcher::All(vec![not_this(pattern?), not_this(values?)])),
+        (Some(one), None) | (None, Some(one)) => one.map(not_this),
+        (None, None) => {
+            no_rule(node, context);
+            None
+        }
+    }
+}
+
+fn not_this(inner: Matcher) -> Matcher {
+    Matcher::Not(Box::new(inner))
+}
+
+fn equals(values: &ExactValues, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
+    let texts = match &values.text {
+        None => &[][..],
+        Some(ExactTexts::One(text)) => std::slice::from_ref(text),
+        Some(ExactTexts::AnyOf(texts)) => texts,
+    };
+    let numbers = match &values.number {
+        None => &[][..],
+        Some(ExactNumbers::One(number)) => std::slice::from_ref(number),
+        Some(ExactNumbers::AnyOf(numbers)) => numbers,
+    };
+    let booleans = match &values.boolean {
+        None => &[][..],
+        Some(ExactBooleans::One(flag)) => std::slice::from_ref(flag),
+        Some(ExactBooleans::AnyOf(flags)) => flags,
+    };
+    let texts = texts.iter().cloned().map(ExactValue::Text);
+    let numbers = numbers.iter().copied().map(ExactValue::Number);
+    let booleans = booleans.iter().copied().map(ExactValue::Boolean);
+    let all: Vec<ExactValue> = texts.chain(numbers).chain(booleans).collect();
+    if all.is_empty() {
+        if !context.report.has_error_within(node.span) {
+            context
+                .report
+                .error(node.span, "`equals` names no value")
+                .help("write the value below its type: `equals: { text: acme }`, `{ number: 5 }` or `{ boolean: true }`");
+        }
+        return None;
+    }
+    Some(Matcher::Equals(all))
 }
 
 fn no_rule(node: &Node, context: &mut Context<'_>) {
@@ -949,16 +1033,17 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
     // Where the key may be absent, what the route matches may still go on to a later one.
     let needs = |wanted: Subject, name: &str| {
         conditions(earlier).any(|(subject, attribute, matcher)| {
-            (subject, attribute) == (wanted, name) && matcher.needs_presence()
+            (subject, attribute) == (wanted, name) && matcher.needs_key_text()
         })
     };
     let required = |name: &String| needs(Subject::Resource, name);
     let has_key = earlier.key.sources().all(|source| match source {
         KeySource::Attributes(names) => names.iter().any(required),
-        // What a condition on records needs is there on the record or on the resource.
+        // What a condition on records needs is there on the record or on the resource, or on the record alone.
         KeySource::Records { record, resource } => {
             let is_either = |name: &&String| record.contains(name) && needs(Subject::Record, name);
             resource.iter().any(|name| required(name) || is_either(&name))
+                || record.iter().any(|name| needs(Subject::RecordAlone, name))
         }
         KeySource::Request { header, default } => {
             default.is_some() || needs(Subject::Request, header.as_str())

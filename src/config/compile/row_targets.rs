@@ -149,6 +149,7 @@ impl TenantRoute {
             exporters: route.exporters.clone(),
             takes_all: route.matches.is_empty()
                 && route.record_matches.is_empty()
+                && route.record_alone_matches.is_empty()
                 && route.request_matches.is_empty()
                 && route.receivers.is_none()
                 && !depends_on_data

@@ -31,8 +31,9 @@ pub(super) use processors::{
 pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{
-    AttributeNames, Key, KeyPart, MatchRule, MatchValue, Negated, RecordConditions, RecordSource,
-    RequestConditions, Route, Signal, TenantGlobs,
+    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, Key, KeyPart, MatchRule,
+    MatchValue, Negated, NegatedRule, RecordConditions, RecordSource, RequestConditions, Route, Signal,
+    TenantGlobs,
 };
 pub(super) use tenants::{
     TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,

@@ -12,8 +12,8 @@ pub(in crate::config) struct Route {
     /// What the route is called in logs and by `sluice explain`; by default `route-1`, `route-2`, … by position.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) name: Option<String>,
-    /// Resource attributes, below `record` attributes of records, below `request` headers of the request, and what their values must
-    /// be; all must hold. Without it every resource matches.
+    /// Resource attributes, below `record` and `record_alone` attributes of records, below `request` headers of the request, and what
+    /// their values must be; all must hold. Without it every resource matches.
     #[serde(rename = "match")]
     pub(in crate::config) matches: MatchConditions,
     /// The tenants whose entries it takes: a glob over their ids, or a list of globs. By default those of all, and those of nobody.
@@ -75,6 +75,9 @@ pub(in crate::config) struct MatchConditions {
     /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A text or a list
     /// here, in place of a map, asks for a resource attribute called `record`.
     pub(in crate::config) record: Option<RecordConditions>,
+    /// The same, where only what stands on the span, the log record or the data point itself counts. A text or a list here, in place
+    /// of a map, asks for a resource attribute called `record_alone`.
+    pub(in crate::config) record_alone: Option<RecordConditions>,
     /// Headers of the request, by gRPC its metadata, and what their values must be. Names are the same in any case of letters. A
     /// header that occurs twice with different values has its data rejected; a dead letter that is sent again has none. A text or a
     /// list here, in place of a map, asks for a resource attribute called `request`.
@@ -84,11 +87,11 @@ pub(in crate::config) struct MatchConditions {
     pub(in crate::config) resource: BTreeMap<String, MatchValue>,
 }
 
-/// Conditions on attributes of records, or one on the resource attribute `record`.
+/// Conditions on attributes of records, or one on the resource attribute that is called as they are.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(in crate::config) enum RecordConditions {
-    /// A glob over the value of the resource attribute `record`.
+    /// A glob over the value of the resource attribute.
     Glob(String),
     /// Globs of which one must match it.
     AnyOf(Vec<String>),
@@ -116,20 +119,65 @@ pub(in crate::config) enum MatchValue {
     Glob(String),
     /// Globs of which one must match.
     AnyOf(Vec<String>),
-    /// One of `regex`, `not` and `exists`; or `not` beside `regex` or `exists: true`.
+    /// One of `regex`, `equals`, `not` and `exists`; or `not` beside `regex` or `exists: true`.
     Rule(MatchRule),
 }
 
-/// One of `regex`, `not` and `exists`; or `not` beside `regex` or `exists: true`, which both must hold then.
+/// One of `regex`, `equals`, `not` and `exists`; or `not` beside `regex` or `exists: true`, which both must hold then.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct MatchRule {
-    /// A regular expression that must match somewhere in the value; `^` and `$` anchor it.
+    /// A regular expression that must match somewhere in the value; `^` and `$` anchor it. Of a value that is no text it is asked about
+    /// what `IsMatch` of a Collector makes of it.
     pub(in crate::config) regex: Option<String>,
-    /// A glob, a list of globs or `{ regex: }` that must not match. Holds where the attribute is absent, too.
+    /// Values of which the attribute must be one, and of the same type.
+    pub(in crate::config) equals: Option<ExactValues>,
+    /// A glob, a list of globs, `{ regex: }` or `{ equals: }` that must not match. Holds where the attribute is absent, too.
     pub(in crate::config) not: Option<Negated>,
-    /// Whether the attribute must be there.
+    /// Whether the attribute must be there, whatever its type and length.
     pub(in crate::config) exists: Option<bool>,
+}
+
+/// Values that are compared with their types: an attribute equals them if it is one of these.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ExactValues {
+    /// A text, or a list of texts, in which no character has a meaning of its own.
+    pub(in crate::config) text: Option<ExactTexts>,
+    /// A whole number, or a list of them. Integers and doubles equal it.
+    pub(in crate::config) number: Option<ExactNumbers>,
+    /// `true` or `false`, or a list of both.
+    pub(in crate::config) boolean: Option<ExactBooleans>,
+}
+
+/// A text, or a list of texts.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum ExactTexts {
+    /// A text.
+    One(String),
+    /// Texts of which one must be equal.
+    AnyOf(Vec<String>),
+}
+
+/// A whole number, or a list of them.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum ExactNumbers {
+    /// A number.
+    One(i64),
+    /// Numbers of which one must be equal.
+    AnyOf(Vec<i64>),
+}
+
+/// A boolean, or a list of them.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum ExactBooleans {
+    /// A boolean.
+    One(bool),
+    /// Booleans of which one must be equal.
+    AnyOf(Vec<bool>),
 }
 
 /// What must not match.
@@ -140,16 +188,18 @@ pub(in crate::config) enum Negated {
     Glob(String),
     /// Globs of which none may match.
     AnyOf(Vec<String>),
-    /// A regular expression.
+    /// A regular expression, or values.
     Rule(NegatedRule),
 }
 
-/// A regular expression that must not match.
+/// A regular expression or values, of which none must match.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct NegatedRule {
     /// The regular expression.
     pub(in crate::config) regex: Option<String>,
+    /// The values.
+    pub(in crate::config) equals: Option<ExactValues>,
 }
 
 /// What names the stream.

@@ -3,6 +3,7 @@
 //! A route's `match` is one case: all of it must hold. So a condition becomes its disjunctive normal form, one route for each
 //! case, with those merged that differ in the values of one attribute alone. There are at most [`MOST`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
@@ -10,6 +11,8 @@ use regex::Regex;
 use super::condition::{Attribute, Condition, NotExpressible};
 use crate::config::node::{Entry, Node};
 use crate::config::problem::Span;
+use crate::otlp::ReadValue;
+use crate::route::{ExactValue, TestedValue};
 
 /// Routes that one condition may become.
 pub(super) const MOST: usize = 64;
@@ -25,11 +28,11 @@ pub(super) struct Cases(Vec<Case>);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct AttributeValues {
     /// It is one of these.
-    one_of: Option<BTreeSet<String>>,
+    one_of: Option<BTreeSet<ExactValue>>,
     /// All of these regular expressions match in it.
     matching: BTreeSet<String>,
     /// It is none of these, or there is none.
-    none_of: BTreeSet<String>,
+    none_of: BTreeSet<ExactValue>,
     /// None of these regular expressions match in it, or there is none.
     not_matching: BTreeSet<String>,
     /// Whether it must be there.
@@ -72,7 +75,9 @@ impl Cases {
         Ok(match condition {
             Condition::Constant(true) => Self::always(),
             Condition::Constant(false) => Self::never(),
-            Condition::Is(attribute, value) => Self::one(attribute, AttributeValues::one_of(text(value))),
+            Condition::Is(attribute, value) => {
+                Self::one(attribute, AttributeValues::one_of(BTreeSet::from([value.clone()])))
+            }
             Condition::Matches(attribute, pattern) => {
                 Self::one(attribute, AttributeValues::matching(text(pattern)))
             }
@@ -150,14 +155,6 @@ impl Cases {
                 kept.push(case);
             }
         }
-        let is_as_absent = |case: &Case| {
-            case.iter().any(|(attribute, values)| {
-                let mut absent = case.clone();
-                absent.insert(attribute.clone(), AttributeValues::exists(false));
-                values.is_empty_text() && kept.contains(&absent)
-            })
-        };
-        let mut kept: Vec<Case> = kept.iter().filter(|case| !is_as_absent(case)).cloned().collect();
         let mut position = 0;
         while position < kept.len() {
             let merged = (position + 1..kept.len())
@@ -178,7 +175,7 @@ impl Cases {
 pub(super) fn implies(case: &Case, other: &Case) -> bool {
     other.iter().all(|(attribute, wanted)| {
         let values = case.get(attribute).cloned().unwrap_or_default();
-        wanted.negated().into_iter().all(|unwanted| values.and(&unwanted.with_empty_as_absent()).is_none())
+        wanted.negated().into_iter().all(|unwanted| values.and(&unwanted).is_none())
     })
 }
 
@@ -223,16 +220,15 @@ impl AttributeValues {
             (Some(one), Some(other)) => Some(one.intersection(other).cloned().collect()),
             (one, other) => one.clone().or_else(|| other.clone()),
         };
-        let union = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.union(other).cloned().collect();
         let exists = match (self.exists, other.exists) {
             (Some(one), Some(other)) if one != other => return None,
             (one, other) => one.or(other),
         };
         let both = Self {
             one_of,
-            matching: union(&self.matching, &other.matching),
-            none_of: union(&self.none_of, &other.none_of),
-            not_matching: union(&self.not_matching, &other.not_matching),
+            matching: self.matching.union(&other.matching).cloned().collect(),
+            none_of: self.none_of.union(&other.none_of).cloned().collect(),
+            not_matching: self.not_matching.union(&other.not_matching).cloned().collect(),
             exists,
         };
         both.settled()
@@ -253,12 +249,13 @@ impl AttributeValues {
         let Some(mut one_of) = self.one_of.take() else { return Some(self) };
         one_of.retain(|value| !self.none_of.contains(value));
         self.none_of.clear();
-        // What a variable will be is not known, and what is no regular expression is reported by whoever compiles it.
-        let is_known = one_of.iter().all(|value| !value.contains("${"));
+        // What is no regular expression is reported by whoever compiles it.
+        let is_known = one_of.iter().all(|value| known_text(value).is_some());
         for (patterns, wanted) in [(&mut self.matching, true), (&mut self.not_matching, false)] {
             patterns.retain(|pattern| match Regex::new(pattern) {
                 Ok(regex) if is_known => {
-                    one_of.retain(|value| regex.is_match(value) == wanted);
+                    let matches = |value: &_| known_text(value).is_some_and(|text| regex.is_match(&text));
+                    one_of.retain(|value| matches(value) == wanted);
                     false
                 }
                 _ => true,
@@ -297,7 +294,7 @@ impl AttributeValues {
         parts
     }
 
-    fn one_of(values: BTreeSet<String>) -> Self {
+    fn one_of(values: BTreeSet<ExactValue>) -> Self {
         Self { one_of: Some(values), ..Self::default() }
     }
 
@@ -305,7 +302,7 @@ impl AttributeValues {
         Self { matching: patterns, ..Self::default() }
     }
 
-    fn none_of(values: BTreeSet<String>) -> Self {
+    fn none_of(values: BTreeSet<ExactValue>) -> Self {
         Self { none_of: values, ..Self::default() }
     }
 
@@ -317,85 +314,70 @@ impl AttributeValues {
         Self { exists: Some(exists), ..Self::default() }
     }
 
-    /// The same, with what a route makes of empty texts.
-    fn with_empty_as_absent(mut self) -> Self {
-        if self.is_empty_text() {
-            return Self::exists(false);
-        }
-        self.one_of.iter_mut().for_each(|values| values.retain(|value| !value.is_empty()));
-        self
-    }
-
-    /// Whether this is an empty text and nothing else. To a route there is no such value: it counts as absent.
-    fn is_empty_text(&self) -> bool {
-        self.one_of.as_ref().is_some_and(|values| values.iter().all(String::is_empty))
-    }
-
     /// The value of an attribute in a route's `match`; `at` is where the condition stands.
     pub(super) fn written(&self, at: Span) -> Result<Node, NotExpressible> {
-        let rule = |key: &str, value: Node| Node::of_entries(vec![Entry::new(key, at, value)], at);
-        let mut unlike: Vec<&String> = self.none_of.iter().collect();
-        if self.exists == Some(true) || !self.matching.is_empty() {
-            // What is there is not empty, to a route.
-            unlike.retain(|value| !value.is_empty());
-        }
-        if unlike.iter().any(|value| value.is_empty())
-            || self.one_of.as_ref().is_some_and(|values| values.contains(""))
-        {
-            return Err(NotExpressible {
-                message: "the condition tells an empty value from one that is absent, which routes don't"
-                    .to_owned(),
-                help: "compare with `nil`: an attribute that is there but empty counts as absent here",
-            });
-        }
+        let entry = |key: &str, value: Node| Entry::new(key, at, value);
+        let rule = |key: &str, value: Node| Node::of_entries(vec![entry(key, value)], at);
         if let Some(values) = &self.one_of {
             if !self.matching.is_empty() || !self.not_matching.is_empty() {
                 return Err(several());
             }
-            return Ok(match any_of(values.iter(), at) {
-                Some(globs) => globs,
-                None => rule("regex", Node::of_text(exactly(values.iter()), at)),
-            });
+            return Ok(globs(values, at).unwrap_or_else(|| rule("equals", exactly(values, at))));
         }
-        if self.exists == Some(false) {
-            return Ok(rule("exists", Node::of_word("false", at)));
+        if let (Some(exists), true) = (self.exists, self.none_of.is_empty() && self.not_matching.is_empty()) {
+            return Ok(rule("exists", Node::of_word(exists.to_string(), at)));
         }
         let mut entries = Vec::new();
         let mut patterns = self.matching.iter();
         match (patterns.next(), patterns.next()) {
-            (Some(pattern), None) => {
-                entries.push(Entry::new("regex", at, Node::of_text(pattern.clone(), at)));
-            }
+            (Some(pattern), None) => entries.push(entry("regex", Node::of_text(pattern.clone(), at))),
             (Some(_), Some(_)) => return Err(several()),
             (None, _) => {}
         }
-        let not = match (unlike.as_slice(), self.not_matching.is_empty()) {
-            ([], true) => None,
-            (_, true) => any_of(unlike.iter().copied(), at),
-            _ => None,
-        };
-        let has_negation = !unlike.is_empty() || !self.not_matching.is_empty();
-        if has_negation {
-            let not = not.unwrap_or_else(|| {
-                let exact = (!unlike.is_empty()).then(|| exactly(unlike.iter().copied()));
-                let patterns: Vec<String> =
-                    exact.into_iter().chain(self.not_matching.iter().cloned()).collect();
-                let pattern = match patterns.as_slice() {
-                    [only] => only.clone(),
-                    several => {
-                        several.iter().map(|pattern| format!("(?:{pattern})")).collect::<Vec<_>>().join("|")
-                    }
-                };
-                rule("regex", Node::of_text(pattern, at))
-            });
-            if self.exists == Some(true) {
-                entries.push(Entry::new("exists", at, Node::of_word("true", at)));
-            }
-            entries.push(Entry::new("not", at, not));
-        } else if self.exists == Some(true) {
-            return Ok(Node::of_text("*", at));
+        if self.exists == Some(true) {
+            entries.push(entry("exists", Node::of_word("true", at)));
         }
+        entries.extend(self.unlike(at).map(|not| entry("not", not)));
         Ok(Node::of_entries(entries, at))
+    }
+
+    /// What the value must not be, as it stands below `not`; nothing if it may be anything.
+    fn unlike(&self, at: Span) -> Option<Node> {
+        if self.none_of.is_empty() && self.not_matching.is_empty() {
+            return None;
+        }
+        if let Some(globs) = globs(&self.none_of, at).filter(|_| self.not_matching.is_empty()) {
+            return Some(globs);
+        }
+        let mut entries = Vec::new();
+        let patterns: Vec<&String> = self.not_matching.iter().collect();
+        let pattern = match patterns.as_slice() {
+            [] => None,
+            [only] => Some((*only).clone()),
+            several => {
+                let grouped: Vec<String> = several.iter().map(|pattern| format!("(?:{pattern})")).collect();
+                Some(grouped.join("|"))
+            }
+        };
+        entries.extend(pattern.map(|pattern| Entry::new("regex", at, Node::of_text(pattern, at))));
+        if !self.none_of.is_empty() {
+            entries.push(Entry::new("equals", at, exactly(&self.none_of, at)));
+        }
+        Some(Node::of_entries(entries, at))
+    }
+}
+
+/// The text of a value in which patterns are looked for; nothing for what a variable will be, and for a number that has several.
+fn known_text(value: &ExactValue) -> Option<Cow<'_, str>> {
+    /// The largest of which each double has a neighbour that is whole.
+    const LARGEST: u64 = 1 << 53;
+    match value {
+        ExactValue::Text(text) => (!text.contains("${")).then_some(Cow::Borrowed(text)),
+        ExactValue::Number(number) => {
+            let is_one = *number != 0 && number.unsigned_abs() <= LARGEST;
+            is_one.then(|| Cow::Owned(number.to_string()))
+        }
+        ExactValue::Boolean(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
     }
 }
 
@@ -407,19 +389,41 @@ fn several() -> NotExpressible {
     }
 }
 
-/// Values as a glob, or as a list of globs; `None` if one has what a glob reads otherwise.
-fn any_of<'v>(values: impl ExactSizeIterator<Item = &'v String> + Clone, at: Span) -> Option<Node> {
-    if values.clone().any(|value| value.contains(['*', '?'])) {
-        return None;
-    }
-    let mut texts: Vec<Node> = values.map(|value| Node::of_text(value.clone(), at)).collect();
-    Some(if texts.len() == 1 { texts.remove(0) } else { Node::of_items(texts, at) })
+/// Values as a glob, or as a list of globs; `None` if one of them is no glob that means the same.
+fn globs(values: &BTreeSet<ExactValue>, at: Span) -> Option<Node> {
+    let texts: Option<Vec<Node>> =
+        values.iter().map(|value| as_glob(value).map(|text| Node::of_text(text, at))).collect();
+    texts.map(|texts| one_or_list(texts, at))
 }
 
-/// A regular expression that matches these values and no others.
-fn exactly<'v>(values: impl Iterator<Item = &'v String>) -> String {
-    let values: Vec<String> = values.map(|value| regex::escape(value)).collect();
-    format!("^(?:{})$", values.join("|"))
+/// A text that is equal to a value wherever a glob says so: globs read numbers and booleans as texts, and what can't name a stream
+/// not at all. What a variable will be is not known.
+fn as_glob(value: &ExactValue) -> Option<&str> {
+    let ExactValue::Text(text) = value else { return None };
+    let is_read = TestedValue::from(ReadValue::Text(text)).key_text().is_some();
+    let is_of_other_type = text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok();
+    let has_meaning = text.contains(['*', '?']) || text.contains("${");
+    (is_read && !is_of_other_type && !has_meaning).then_some(text)
+}
+
+/// Values as they stand below `equals`.
+fn exactly(values: &BTreeSet<ExactValue>, at: Span) -> Node {
+    let (mut texts, mut numbers, mut booleans) = (Vec::new(), Vec::new(), Vec::new());
+    for value in values {
+        match value {
+            ExactValue::Text(text) => texts.push(Node::of_text(text.clone(), at)),
+            ExactValue::Number(number) => numbers.push(Node::of_word(number.to_string(), at)),
+            ExactValue::Boolean(flag) => booleans.push(Node::of_word(flag.to_string(), at)),
+        }
+    }
+    let all = [("text", texts), ("number", numbers), ("boolean", booleans)];
+    let entries = all.into_iter().filter(|(_, nodes)| !nodes.is_empty());
+    let entries = entries.map(|(key, nodes)| Entry::new(key, at, one_or_list(nodes, at)));
+    Node::of_entries(entries.collect(), at)
+}
+
+fn one_or_list(mut nodes: Vec<Node>, at: Span) -> Node {
+    if nodes.len() == 1 { nodes.remove(0) } else { Node::of_items(nodes, at) }
 }
 
 #[cfg(test)]
@@ -429,28 +433,36 @@ mod tests {
     use super::*;
 
     const NAMES: [&str; 2] = ["a", "b"];
-    const VALUES: [&str; 3] = ["1", "2", "12"];
+    const PATTERNS: [&str; 3] = ["1", "2", "^true$"];
 
     /// An entry as its two attributes.
-    type SampleValues = [Option<&'static str>; 2];
+    type SampleValues = [Option<ExactValue>; 2];
+
+    fn exact_values() -> Vec<ExactValue> {
+        let texts = ["1", "12", "true", ""].map(|text| ExactValue::Text(text.to_owned()));
+        let others = [ExactValue::Number(1), ExactValue::Number(2), ExactValue::Boolean(true)];
+        texts.into_iter().chain(others).collect()
+    }
 
     fn samples() -> impl Iterator<Item = SampleValues> {
-        let values = || VALUES.into_iter().map(Some).chain([None]);
-        values().flat_map(move |a| values().map(move |b| [a, b]))
+        let values = || exact_values().into_iter().map(Some).chain([None]);
+        values().flat_map(move |a| values().map(move |b| [a.clone(), b]))
     }
 
-    fn value(attribute: &Attribute, sample: SampleValues) -> Option<&'static str> {
+    fn value<'s>(attribute: &Attribute, sample: &'s SampleValues) -> Option<&'s ExactValue> {
         let Attribute::Resource(name) = attribute else { panic!("{attribute:?}") };
-        sample[NAMES.iter().position(|known| known == name).unwrap()]
+        sample[NAMES.iter().position(|known| known == name).unwrap()].as_ref()
     }
 
-    fn holds(condition: &Condition, sample: SampleValues) -> bool {
+    fn has_pattern(value: Option<&ExactValue>, pattern: &str) -> bool {
+        value.is_some_and(|value| Regex::new(pattern).unwrap().is_match(&known_text(value).unwrap()))
+    }
+
+    fn holds(condition: &Condition, sample: &SampleValues) -> bool {
         match condition {
             Condition::Constant(holds) => *holds,
-            Condition::Is(attribute, text) => value(attribute, sample) == Some(text),
-            Condition::Matches(attribute, pattern) => {
-                value(attribute, sample).is_some_and(|value| Regex::new(pattern).unwrap().is_match(value))
-            }
+            Condition::Is(attribute, wanted) => value(attribute, sample) == Some(wanted),
+            Condition::Matches(attribute, pattern) => has_pattern(value(attribute, sample), pattern),
             Condition::Exists(attribute) => value(attribute, sample).is_some(),
             Condition::Not(inner) => !holds(inner, sample),
             Condition::And(all) => all.iter().all(|one| holds(one, sample)),
@@ -458,11 +470,10 @@ mod tests {
         }
     }
 
-    fn fits(case: &Case, sample: SampleValues) -> bool {
+    fn fits(case: &Case, sample: &SampleValues) -> bool {
         case.iter().all(|(attribute, values)| {
             let value = value(attribute, sample);
-            let matches =
-                |pattern: &String| value.is_some_and(|value| Regex::new(pattern).unwrap().is_match(value));
+            let matches = |pattern: &String| has_pattern(value, pattern);
             values.one_of.as_ref().is_none_or(|all| value.is_some_and(|value| all.contains(value)))
                 && values.matching.iter().all(matches)
                 && !value.is_some_and(|value| values.none_of.contains(value))
@@ -476,7 +487,7 @@ mod tests {
         fn cases_hold_where_the_condition_does_and_apart_only_one_of_them(condition in any_condition()) {
             let Ok(cases) = Cases::of(&condition) else { return Ok(()) };
             let (negated, apart) = (cases.not(), cases.apart());
-            for sample in samples() {
+            for sample in &samples().collect::<Vec<_>>() {
                 let wanted = holds(&condition, sample);
                 prop_assert_eq!(cases.0.iter().any(|case| fits(case, sample)), wanted, "{:?}", cases);
                 if let Ok(negated) = &negated {
@@ -493,10 +504,11 @@ mod tests {
     fn any_condition() -> impl Strategy<Value = Condition> {
         let name =
             || prop::sample::select(NAMES.as_slice()).prop_map(|name| Attribute::Resource(name.to_owned()));
-        let text = || prop::sample::select(VALUES.as_slice()).prop_map(str::to_owned);
+        let pattern = prop::sample::select(PATTERNS.as_slice()).prop_map(str::to_owned);
         let leaf = prop_oneof![
-            (name(), text()).prop_map(|(name, text)| Condition::Is(name, text)),
-            (name(), text()).prop_map(|(name, text)| Condition::Matches(name, text)),
+            (name(), prop::sample::select(exact_values()))
+                .prop_map(|(name, value)| Condition::Is(name, value)),
+            (name(), pattern).prop_map(|(name, pattern)| Condition::Matches(name, pattern)),
             name().prop_map(Condition::Exists),
             any::<bool>().prop_map(Condition::Constant),
         ];
@@ -511,7 +523,9 @@ mod tests {
 
     #[test]
     fn values_of_one_attribute_become_one_case() {
-        let is = |value: &str| Condition::Is(Attribute::Resource("a".to_owned()), value.to_owned());
+        let is = |value: &str| {
+            Condition::Is(Attribute::Resource("a".to_owned()), ExactValue::Text(value.to_owned()))
+        };
         let cases = Cases::of(&Condition::Or(vec![is("1"), is("2"), is("12")])).unwrap();
         assert_eq!(cases.list().len(), 1);
         assert_eq!(cases.not().unwrap().list().len(), 1);
@@ -520,7 +534,7 @@ mod tests {
     #[test]
     fn there_is_a_bound() {
         let is = |name: usize, value: &str| {
-            Condition::Is(Attribute::Resource(format!("a{name}")), value.to_owned())
+            Condition::Is(Attribute::Resource(format!("a{name}")), ExactValue::Text(value.to_owned()))
         };
         let pairs = (0..7).map(|name| Condition::Or(vec![is(name, "1"), is(name + 10, "2")]));
         assert_eq!(Cases::of(&Condition::And(pairs.collect())), Err(TooMany(MOST)));

@@ -7,15 +7,17 @@ use regex::Regex;
 
 use crate::config::re2;
 use crate::config::secrets::{REDACTED, is_name};
+use crate::otlp::Signal;
+use crate::route::ExactValue;
 
 /// What a condition asks of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Condition {
     /// It holds for everything, or for nothing.
     Constant(bool),
-    /// The value as text is this one.
-    Is(Attribute, String),
-    /// The regular expression, in the words of the crate `regex`, matches somewhere in the value.
+    /// The value is this one, and of the same type.
+    Is(Attribute, ExactValue),
+    /// The regular expression, in the words of the crate `regex`, matches somewhere in the value's text.
     Matches(Attribute, String),
     /// There is a value.
     Exists(Attribute),
@@ -28,7 +30,7 @@ pub(super) enum Condition {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Attribute {
     Resource(String),
-    /// Of a span, a log record or a data point.
+    /// Of a span, a log record or a data point itself.
     Record(String),
     /// A header of the request.
     Request(String),
@@ -38,7 +40,8 @@ pub(super) enum Attribute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     Resource,
-    Record,
+    /// A record of the signal.
+    Record(Signal),
     Metric,
     Request,
 }
@@ -57,6 +60,13 @@ const DEEPEST: usize = 32;
 
 const GRAMMAR: &str = "compare attributes by `==`, `!=` and `IsMatch`, and combine that by `and`, `or`, `not` and parentheses: \
                        `resource.attributes[\"tenant\"] == \"acme\"`";
+
+const OF_METRIC: &str = "with `context: metric` a route can ask for `resource.attributes[\"x\"]` alone: for attributes of data points write \
+                         `context: datapoint` and `attributes[\"x\"]`; what a metric has otherwise, let a Collector before this one \
+                         write in an attribute";
+
+const OF_RECORD: &str = "a route can ask for the record's own `attributes[\"x\"]` and for `resource.attributes[\"x\"]`: what its scope, its \
+                         metric or its events have, let a Collector before this one write in an attribute of the record";
 
 /// Reads a condition, or with `is_statement` what stands behind `route() where`.
 pub(super) fn parse(text: &str, about: About, is_statement: bool) -> Result<Condition, NotExpressible> {
@@ -273,9 +283,12 @@ impl<'t> Parser<'t> {
             }
         };
         let is_of_request = matches!(attribute, Attribute::Request(_));
+        if is_of_request && !matches!(value, Some(ExactValue::Text(_)) | None) {
+            return Err(not_understood("the comparison of a header with what is no text"));
+        }
         let exists = Condition::Exists(attribute.clone());
         let test = match value {
-            Some(text) => Condition::Is(attribute, text),
+            Some(value) => Condition::Is(attribute, value),
             None => return Ok(if is_equal { Condition::Not(Box::new(exists)) } else { exists }),
         };
         if is_equal {
@@ -290,16 +303,21 @@ impl<'t> Parser<'t> {
         match self.tokens.first() {
             Some(Token::Text(text)) => {
                 self.next();
-                Ok(Operand::Value(Some(text.clone())))
+                Ok(Operand::Value(Some(ExactValue::Text(text.clone()))))
             }
             Some(Token::Number(number)) => {
                 self.next();
-                let whole: i64 = number.parse().map_err(|_| not_understood("a number that is not whole"))?;
-                Ok(Operand::Value(Some(whole.to_string())))
+                let digits = number.strip_prefix('-').unwrap_or(number);
+                let is_octal = digits.len() > 1 && digits.starts_with('0');
+                if is_octal && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(not_understood("a number that begins with 0, which is octal in a Collector"));
+                }
+                let whole = number.parse().map_err(|_| not_understood("a number that is not whole"))?;
+                Ok(Operand::Value(Some(ExactValue::Number(whole))))
             }
             Some(Token::Word(word)) if ["true", "false"].contains(&word.as_str()) => {
                 self.next();
-                Ok(Operand::Value(Some(word.clone())))
+                Ok(Operand::Value(Some(ExactValue::Boolean(word == "true"))))
             }
             Some(Token::Word(word)) if word == "nil" => {
                 self.next();
@@ -313,12 +331,21 @@ impl<'t> Parser<'t> {
     fn attribute(&mut self) -> Result<Attribute, NotExpressible> {
         let Some(Token::Word(path)) = self.next() else { return Err(unexpected(None)) };
         let kind: fn(String) -> Attribute = match (path.as_str(), self.about) {
-            ("resource.attributes", About::Resource | About::Record | About::Metric)
+            ("resource.attributes", About::Resource | About::Record(_) | About::Metric)
             | ("attributes", About::Resource) => Attribute::Resource,
-            ("attributes", About::Record)
-            | ("log.attributes" | "span.attributes" | "datapoint.attributes", _) => Attribute::Record,
+            ("attributes", About::Record(_))
+            | ("span.attributes", About::Record(Signal::Traces))
+            | ("datapoint.attributes", About::Record(Signal::Metrics))
+            | ("log.attributes", About::Record(Signal::Logs)) => Attribute::Record,
             ("request", About::Request) => Attribute::Request,
-            (other, _) => return Err(not_understood(&shown(other))),
+            (other, about) => {
+                let help = match about {
+                    About::Metric => OF_METRIC,
+                    About::Record(_) if other.ends_with("attributes") => OF_RECORD,
+                    _ => GRAMMAR,
+                };
+                return Err(NotExpressible { help, ..not_understood(&shown(other)) });
+            }
         };
         self.expect("[")?;
         let Some(Token::Text(name)) = self.next() else {
@@ -334,8 +361,8 @@ impl<'t> Parser<'t> {
 
 enum Operand {
     Attribute(Attribute),
-    /// As text; nothing for `nil`.
-    Value(Option<String>),
+    /// Nothing for `nil`.
+    Value(Option<ExactValue>),
 }
 
 fn shown(word: &str) -> String {
@@ -364,8 +391,12 @@ mod tests {
         Attribute::Resource(name.to_owned())
     }
 
-    fn is(name: &str, value: &str) -> Condition {
-        Condition::Is(resource(name), value.to_owned())
+    fn text(text: &str) -> ExactValue {
+        ExactValue::Text(text.to_owned())
+    }
+
+    fn is(name: &str, value: ExactValue) -> Condition {
+        Condition::Is(resource(name), value)
     }
 
     fn not(inner: Condition) -> Condition {
@@ -378,28 +409,35 @@ mod tests {
 
     #[test]
     fn and_binds_closer_than_or_and_not_closer_than_both() {
-        let a = || is("a", "1");
-        let both = || Condition::And(vec![is("b", "2"), is("c", "3")]);
+        let a = || is("a", text("1"));
+        let of_b = || is("b", ExactValue::Number(2));
+        let both = || Condition::And(vec![of_b(), is("c", text("3"))]);
         let texts =
             ["attributes[\"a\"] == \"1\"", "attributes[\"b\"] == 2", "\"3\" == resource.attributes[\"c\"]"];
-        let [of_a, of_b, of_c] = texts;
-        assert_eq!(parsed(&format!("{of_a} or {of_b} and {of_c}")), Condition::Or(vec![a(), both()]));
+        let [one, two, three] = texts;
+        assert_eq!(parsed(&format!("{one} or {two} and {three}")), Condition::Or(vec![a(), both()]));
         assert_eq!(
-            parsed(&format!("({of_a} or {of_b})and {of_c}")),
-            Condition::And(vec![Condition::Or(vec![a(), is("b", "2")]), is("c", "3")])
+            parsed(&format!("({one} or {two})and {three}")),
+            Condition::And(vec![Condition::Or(vec![a(), of_b()]), is("c", text("3"))])
         );
-        assert_eq!(parsed(&format!("not {of_a} and {of_b}")), Condition::And(vec![not(a()), is("b", "2")]));
-        assert_eq!(parsed(&format!("not ({of_b} and {of_c})")), not(both()));
+        assert_eq!(parsed(&format!("not {one} and {two}")), Condition::And(vec![not(a()), of_b()]));
+        assert_eq!(parsed(&format!("not ({two} and {three})")), not(both()));
         assert_eq!(parsed(" true "), Condition::Constant(true));
     }
 
     #[test]
     fn values_are_texts_whole_numbers_booleans_and_nil() {
-        for (value, text) in
-            [("\"a b\"", "a b"), ("5", "5"), ("-07", "-7"), ("true", "true"), (r#""\"\\""#, "\"\\")]
-        {
-            assert_eq!(parsed(&format!("attributes[\"a\"]=={value}")), is("a", text));
-            assert_eq!(parsed(&format!("attributes[\"a\"] != {value}")), not(is("a", text)));
+        for (written, value) in [
+            ("\"a b\"", text("a b")),
+            ("\"5\"", text("5")),
+            ("\"\"", text("")),
+            ("5", ExactValue::Number(5)),
+            ("-7", ExactValue::Number(-7)),
+            ("true", ExactValue::Boolean(true)),
+            (r#""\"\\""#, text("\"\\")),
+        ] {
+            assert_eq!(parsed(&format!("attributes[\"a\"]=={written}")), is("a", value.clone()));
+            assert_eq!(parsed(&format!("attributes[\"a\"] != {written}")), not(is("a", value)));
         }
         assert_eq!(parsed("attributes[\"a\"] != nil"), Condition::Exists(resource("a")));
         assert_eq!(parsed("attributes[\"a\"] == nil"), not(Condition::Exists(resource("a"))));
@@ -425,23 +463,51 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let x = || "x".to_owned();
-        assert_eq!(of("attributes", About::Record), Attribute::Record(x()));
-        assert_eq!(of("resource.attributes", About::Record), Attribute::Resource(x()));
-        assert_eq!(of("span.attributes", About::Record), Attribute::Record(x()));
+        for (own, signal) in [
+            ("span.attributes", Signal::Traces),
+            ("datapoint.attributes", Signal::Metrics),
+            ("log.attributes", Signal::Logs),
+        ] {
+            let about = About::Record(signal);
+            assert_eq!(of("attributes", about), Attribute::Record(x()));
+            assert_eq!(of("resource.attributes", about), Attribute::Resource(x()));
+            assert_eq!(of(own, about), Attribute::Record(x()));
+        }
+        assert_eq!(of("resource.attributes", About::Metric), Attribute::Resource(x()));
         assert_eq!(of("request", About::Request), Attribute::Request(x()));
         let unlike = parse("request[\"x\"] != \"1\"", About::Request, false).unwrap();
         let header = || Attribute::Request(x());
-        let is = Condition::Is(header(), "1".to_owned());
+        let is = Condition::Is(header(), text("1"));
         assert_eq!(unlike, Condition::And(vec![Condition::Exists(header()), not(is)]));
     }
 
     #[test]
     fn a_statement_routes_and_does_nothing_else() {
         let statement = |text| parse(text, About::Resource, true);
-        assert_eq!(statement("route() where attributes[\"a\"] == \"1\""), Ok(is("a", "1")));
+        assert_eq!(statement("route() where attributes[\"a\"] == \"1\""), Ok(is("a", text("1"))));
         assert_eq!(statement("route()"), Ok(Condition::Constant(true)));
         let other = statement("delete_key(attributes, \"a\") where attributes[\"a\"] == \"1\"").unwrap_err();
         assert_eq!(other.message, "the statement is not `route()`");
+    }
+
+    #[test]
+    fn what_a_context_has_besides_attributes_is_refused_with_what_to_write() {
+        for (path, about, help) in [
+            ("attributes", About::Metric, OF_METRIC),
+            ("metric.name", About::Metric, OF_METRIC),
+            ("datapoint.attributes", About::Metric, OF_METRIC),
+            ("scope.attributes", About::Record(Signal::Logs), OF_RECORD),
+            ("span.attributes", About::Record(Signal::Logs), OF_RECORD),
+            ("instrumentation_scope.attributes", About::Record(Signal::Traces), OF_RECORD),
+            ("severity_number", About::Record(Signal::Logs), GRAMMAR),
+            ("log.attributes", About::Resource, GRAMMAR),
+        ] {
+            let error = parse(&format!("{path}[\"x\"] == \"1\""), about, false).unwrap_err();
+            let message = format!("the condition has what no route can express: `{path}`");
+            assert_eq!((error.message, error.help), (message, help));
+        }
+        let number = parse("request[\"x\"] == 5", About::Request, false).unwrap_err();
+        assert!(number.message.ends_with("the comparison of a header with what is no text"));
     }
 
     #[test]
@@ -450,6 +516,7 @@ mod tests {
             ("severity_number < 5", "`severity_number`"),
             ("attributes[\"a\"] < 5", "`<`"),
             ("attributes[\"a\"] == 5.5", "a number that is not whole"),
+            ("attributes[\"a\"] == 010", "a number that begins with 0"),
             ("attributes[\"a\"] == attributes[\"b\"]", "the comparison of two attributes"),
             ("1 == 1", "the comparison of two values"),
             ("attributes[\"a\"][\"b\"] == \"c\"", "a value within an attribute"),

@@ -400,7 +400,7 @@ impl<'a> Graph<'a> {
         let about = match (context, pipeline.signal) {
             ("" | "resource", _) => Some(About::Resource),
             ("span", Signal::Traces) | ("log", Signal::Logs) | ("datapoint", Signal::Metrics) => {
-                Some(About::Record)
+                Some(About::Record(pipeline.signal))
             }
             ("metric", Signal::Metrics) => Some(About::Metric),
             ("request", _) => Some(About::Request),
@@ -414,7 +414,12 @@ impl<'a> Graph<'a> {
         };
         if about.is_none() {
             let message = "the context of this row is none that routes know".to_owned();
-            let help = "the contexts are `resource`, `span`, `log`, `datapoint` and `request`";
+            let help = if context == "scope" {
+                "a routing connector has no context `scope`: write `context: span`, `log` or `datapoint` and ask for an attribute of \
+                 the record, or `context: resource`"
+            } else {
+                "the contexts are `resource`, `span`, `log`, `metric`, `datapoint` and `request`"
+            };
             refuse(row.near(&["context"]).span, message, help);
         }
         let takes = match row.get("action").and_then(Node::text) {
@@ -454,15 +459,6 @@ impl<'a> Graph<'a> {
         }
         let keys = ["context", "condition", "statement", "action", "pipelines"];
         lacks.extend(check_keys(row, &keys, "a row of the table", report));
-        let is_of_record =
-            |when: &Cases| when.attributes().any(|one| matches!(one, condition::Attribute::Record(_)));
-        if let (Some((node, ..)), true) = (condition, when.as_ref().is_some_and(is_of_record)) {
-            let message = "this row is asked about more than the records' own attributes: where a record lacks one, that of its \
-                           events, its scope, its metric's metadata or its resource counts, unlike in a Collector";
-            report.warn(node.span, message).help(
-                "ask for an attribute that stands on the records alone, or is the same wherever it stands",
-            );
-        }
         let mut steps = list.map(|list| self.behind(list, pipeline, processors, report)).unwrap_or_default();
         if let Some(why) = lacks.first() {
             if list.is_none() {

@@ -379,17 +379,17 @@ fn constant(text: &str) -> String {
 
 /// The `match` of a route.
 fn matches(case: &Case, at: Span) -> Result<Node, NotExpressible> {
-    let (mut resource, mut record, mut request) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut resource, mut record_alone, mut request) = (Vec::new(), Vec::new(), Vec::new());
     for (attribute, values) in case {
         let value = values.written(at)?;
         let (list, name) = match attribute {
             Attribute::Resource(name) => (&mut resource, name),
-            Attribute::Record(name) => (&mut record, name),
+            Attribute::Record(name) => (&mut record_alone, name),
             Attribute::Request(name) => (&mut request, name),
         };
         list.push(Entry::new(name.clone(), at, value));
     }
-    for (key, list) in [("record", record), ("request", request)] {
+    for (key, list) in [("record", Vec::new()), ("record_alone", record_alone), ("request", request)] {
         if resource.iter().any(|entry| entry.key == key) {
             return Err(NotExpressible {
                 message: format!("a resource attribute called `{key}` can't stand in a route's `match`"),

@@ -235,9 +235,11 @@ fn a_row_that_could_not_be_taken_is_refused_where_it_stood() {
     refuses(&within("attributes[\"a"), "a text in the condition is never closed");
     refuses(&within(&deep), "the condition is nested more than 32 levels deep");
     refuses(&within(&many.join(" and ")), "the conditions become more than 64 routes");
+    let of_scope = "the condition has what no route can express: `scope.attributes`";
+    refuses(&within("scope.attributes[\"a\"] == \"1\""), of_scope);
     refuses(
-        &within("attributes[\"a\"] == \"\""),
-        "the condition tells an empty value from one that is absent",
+        &within("span.attributes[\"a\"] == \"1\""),
+        "the condition has what no route can express: `span.attributes`",
     );
     let fine = "condition: 'attributes[\"a\"] == \"1\"'";
     for (written, says) in [
@@ -255,6 +257,10 @@ fn a_row_that_could_not_be_taken_is_refused_where_it_stood() {
         (format!("{fine}, pipelines: [log/a]"), "there is no pipeline `log/a`"),
         (
             format!("{fine}, context: body, pipelines: [logs/a]"),
+            "the context of this row is none that routes know",
+        ),
+        (
+            format!("{fine}, context: scope, pipelines: [logs/a]"),
             "the context of this row is none that routes know",
         ),
         (
@@ -364,8 +370,8 @@ fn the_first_row_of_a_routing_connector_that_matches_takes_all() {
     assert_eq!(
         routes(&yaml),
         "  - name: logs/a\n    match:\n      tenant: [acme, globex]\n    signals: [logs]\n    key: \"{{ 'logs/a' }}\"\n    exporters: [otlphttp/a]\n  \
-         - name: logs/b\n    match:\n      env:\n        regex: \"^prod\"\n      zone: \"*\"\n    signals: [logs]\n    exporters: [otlphttp/b]\n    continue: true\n  \
-         - name: logs/a-2\n    match:\n      env:\n        regex: \"^prod\"\n      zone: \"*\"\n    signals: [logs]\n    key: \"{{ 'logs/a' }}\"\n    exporters: [otlphttp/a]\n  \
+         - name: logs/b\n    match:\n      env:\n        regex: \"^prod\"\n      zone:\n        exists: true\n    signals: [logs]\n    exporters: [otlphttp/b]\n    continue: true\n  \
+         - name: logs/a-2\n    match:\n      env:\n        regex: \"^prod\"\n      zone:\n        exists: true\n    signals: [logs]\n    key: \"{{ 'logs/a' }}\"\n    exporters: [otlphttp/a]\n  \
          - name: logs/rest\n    signals: [logs]\n    exporters: [nop]"
     );
 }
@@ -795,6 +801,65 @@ fn a_row_may_ask_for_attributes_of_records_and_for_headers_of_the_request() {
 }
 
 #[test]
+fn a_row_about_records_asks_for_their_own_attributes_alone() {
+    let connectors = "connectors:\n  routing:\n    default_pipelines: [logs/rest]\n    table:\n      \
+        - { context: log, condition: 'attributes[\"a\"] == \"1\" or attributes[\"a\"] == 1', pipelines: [logs/a] }\n      \
+        - { context: log, condition: 'attributes[\"b\"] == nil and attributes[\"c\"] != true', pipelines: [logs/b] }\n";
+    let yaml = file(connectors, TARGETS);
+    assert!(!said(&yaml).iter().any(|line| line.contains("row")), "{:?}", said(&yaml));
+    assert_eq!(
+        routes(&yaml),
+        "  - name: logs/a\n    match:\n      record_alone:\n        a:\n          equals:\n            text: \"1\"\n            \
+         number: 1\n    signals: [logs]\n    exporters: [otlphttp/a]\n  \
+         - name: logs/b\n    match:\n      record_alone:\n        b:\n          exists: false\n        c:\n          not:\n            \
+         equals:\n              boolean: true\n    signals: [logs]\n    exporters: [otlphttp/b]\n  \
+         - name: logs/rest\n    signals: [logs]\n    exporters: [nop]"
+    );
+    let compiled = runs(&yaml);
+    let of = |attributes: &[_], record: &[_]| targets_of(&compiled, attributes, record, &[]);
+    assert_eq!(of(&[], &[("a", "1")]), ["otlphttp/a"]);
+    assert_eq!(
+        of(&[("a", "1")], &[("b", "")]),
+        ["nop"],
+        "neither the resource's counts, nor is what is empty absent"
+    );
+    assert_eq!(of(&[("b", "1")], &[("c", "true")]), ["otlphttp/b"], "a text is no boolean");
+}
+
+#[test]
+fn a_row_about_metrics_may_ask_for_their_resource_alone() {
+    let with = |condition: &str| {
+        let row = format!("{{ context: metric, condition: '{condition}', pipelines: [metrics/a] }}");
+        file(
+            &format!("connectors:\n  routing:\n    default_pipelines: [metrics/b]\n    table: [{row}]\n"),
+            "    metrics: { receivers: [otlp], exporters: [routing] }\n    \
+             metrics/a: { receivers: [routing], exporters: [otlphttp/a] }\n    \
+             metrics/b: { receivers: [routing], exporters: [nop] }\n",
+        )
+    };
+    runs(&with("resource.attributes[\"a\"] == \"1\""));
+    for (condition, path) in [
+        ("attributes[\"a\"] == \"1\"", "attributes"),
+        ("metric.name == \"a\"", "metric.name"),
+        ("datapoint.attributes[\"a\"] == \"1\"", "datapoint.attributes"),
+    ] {
+        let said = said(&with(condition)).join("\n");
+        let message = format!(
+            "error: the condition has what no route can express: `{path}` (with `context: metric` a route"
+        );
+        assert!(
+            said.contains(&message) && said.contains("write `context: datapoint`"),
+            "{condition}: {said}"
+        );
+    }
+    let of_scope = with("attributes[\"a\"] == \"1\"").replace("context: metric", "context: scope");
+    assert!(
+        said(&of_scope).join("\n").contains("a routing connector has no context `scope`: write"),
+        "{of_scope}"
+    );
+}
+
+#[test]
 fn a_header_of_the_request_that_an_exporter_sends_on_is_a_part_of_the_key() {
     let with = |header: &str| {
         file(
@@ -919,7 +984,7 @@ fn rows_for_which_earlier_ones_leave_nothing_are_left_out_with_a_warning() {
             r#"attributes["a"] == "x" and attributes["c"] == "1""#,
             ("b", "1"),
         ),
-        (r#"attributes["a"] != "" and attributes["a"] != nil"#, r#"attributes["a"] != nil"#, ("a", "x")),
+        (r#"attributes["a"] != nil"#, r#"attributes["a"] != "" and attributes["a"] != nil"#, ("a", "")),
     ] {
         let rows = format!(
             "      - {{ condition: '{first}', pipelines: [logs/a] }}\n      - {{ condition: '{second}', pipelines: [logs/b] }}\n"
@@ -1013,16 +1078,6 @@ fn braces_in_values_of_a_collectors_processors_are_no_templates() {
     assert!(imported(&yaml).yaml.contains("\"{{x\""), "{}", imported(&yaml).yaml);
     let listed = yaml.replace("\"a {{ key }} {{{ b }}\"", "[\"{{ key }}\"]");
     assert!(good(&listed).routes[0].edits[0].templates.is_empty());
-}
-
-#[test]
-fn a_row_about_records_warns_of_what_else_is_asked() {
-    let rows = "connectors:\n  routing:\n    default_pipelines: [logs/rest, logs/b]\n    table:\n      - { context: log, condition: 'attributes[\"a\"] == \"1\"', pipelines: [logs/a] }\n";
-    let of = |rows: &str| said(&file(rows, TARGETS)).join("\n");
-    let warning = "warning: this row is asked about more than the records' own attributes";
-    assert_eq!(of(rows).matches(warning).count(), 1, "{}", of(rows));
-    let resource = rows.replace("'attributes", "'resource.attributes");
-    assert!(!of(&resource).contains(warning), "{}", of(&resource));
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! `routes`.
 
 use super::*;
-use crate::route::{KeySource, KeySpec, Matcher, RouteSpec, Unrouted};
+use crate::otlp::ReadValue;
+use crate::route::{KeySource, KeySpec, Matcher, RouteSpec, TestedValue, Unrouted};
 
 fn route(lines: &str) -> RouteSpec {
     good(&with_routes(lines)).routes.remove(0)
+}
+
+/// A text as conditions test it; without one, what they test where an attribute is absent.
+fn tested(text: Option<&str>) -> TestedValue<'_> {
+    text.map_or(TestedValue::ABSENT, |text| ReadValue::Text(text).into())
 }
 
 #[test]
@@ -23,7 +29,7 @@ fn a_route_compiles() {
     );
     let holds = |attribute: &str, value: Option<&str>| {
         let (_, matcher) = route.matches.iter().find(|(name, _)| name == attribute).unwrap();
-        matcher.matches(value)
+        matcher.matches(&tested(value))
     };
     assert!(holds("a", Some("x-1")) && !holds("a", Some("1")));
     assert!(holds("b", Some("1")) && holds("b", Some("true")) && !holds("b", Some("2")));
@@ -35,11 +41,8 @@ fn a_route_compiles() {
 #[test]
 fn numbers_match_as_they_are_written() {
     let route = route("  - { match: { build: 007, ratio: 1.50 }, exporters: [debug, file] }\n");
-    assert!(route.matches.iter().all(|(name, matcher)| matcher.matches(Some(if name == "build" {
-        "007"
-    } else {
-        "1.50"
-    }))));
+    let written = |name: &str| if name == "build" { "007" } else { "1.50" };
+    assert!(route.matches.iter().all(|(name, matcher)| matcher.matches(&tested(Some(written(name))))));
 }
 
 #[test]
@@ -278,12 +281,12 @@ fn conditions_on_records_stand_below_record_and_a_glob_there_is_one_on_a_resourc
     let matches = |written: &str| {
         let route = route(&format!("  - {{ match: {written}, exporters: [debug, file] }}\n"));
         let shown = |(name, matcher): &(String, Matcher)| {
-            format!("{name} {} {}", matcher.matches(Some("x")), matcher.matches(None))
+            format!("{name} {} {}", matcher.matches(&tested(Some("x"))), matcher.matches(&tested(None)))
         };
-        (
-            route.matches.iter().map(shown).collect::<Vec<_>>(),
-            route.record_matches.iter().map(shown).collect::<Vec<_>>(),
-        )
+        let [of_resource, of_records, alone] =
+            [&route.matches, &route.record_matches, &route.record_alone_matches]
+                .map(|matches| matches.iter().map(shown).collect::<Vec<_>>());
+        (of_resource, [of_records, alone].concat())
     };
     let of = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     assert_eq!(
@@ -298,6 +301,11 @@ fn conditions_on_records_stand_below_record_and_a_glob_there_is_one_on_a_resourc
     assert_eq!(matches("{ record: x }"), (of(&["record true false"]), of(&[])));
     assert_eq!(matches("{ record: [x, y] }"), (of(&["record true false"]), of(&[])));
     assert_eq!(matches("{ record: '' }"), (of(&["record false false"]), of(&[])));
+    assert_eq!(
+        matches("{ record: { a: x }, record_alone: { b: y, c: { not: x } } }"),
+        (of(&[]), of(&["a true false", "b false false", "c false true"]))
+    );
+    assert_eq!(matches("{ record_alone: x }"), (of(&["record_alone true false"]), of(&[])));
 }
 
 #[test]
@@ -311,6 +319,10 @@ fn mistakes_in_conditions_on_records_say_what_to_write() {
         (
             "{ regex: a }",
             ["`regex` is the name of an attribute of records here", "{ tenant.id: { regex: … } }"],
+        ),
+        (
+            "{ equals: { text: a } }",
+            ["`equals` is the name of an attribute of records here", "{ tenant.id: { equals: … } }"],
         ),
         ("{ a: { regexp: x } }", ["unknown key `regexp`", "`regex`"]),
         ("{ a: {} }", ["this says nothing about the attribute", ""]),
@@ -602,8 +614,73 @@ fn a_rule_may_ask_for_a_value_and_exclude_some() {
     let matcher = |rule: &str| {
         route(&format!("  - {{ match: {{ a: {rule} }}, exporters: [debug, file] }}\n")).matches.remove(0).1
     };
+    let holds = |matcher: &Matcher, text| matcher.matches(&tested(text));
     let prod = matcher("{ regex: \"^prod\", not: prod-test }");
-    assert!(prod.matches(Some("prod-1")) && !prod.matches(Some("prod-test")) && !prod.matches(None));
+    assert!(holds(&prod, Some("prod-1")) && !holds(&prod, Some("prod-test")) && !holds(&prod, None));
     let there = matcher("{ exists: true, not: [x, y] }");
-    assert!(there.matches(Some("z")) && !there.matches(Some("x")) && !there.matches(None));
+    assert!(holds(&there, Some("z")) && !holds(&there, Some("x")) && !holds(&there, None));
+}
+
+#[test]
+fn exact_values_stand_below_their_types() {
+    let matcher = |rule: &str| {
+        route(&format!("  - {{ match: {{ a: {rule} }}, exporters: [debug, file] }}\n")).matches.remove(0).1
+    };
+    let holds = |rule: &str| {
+        let matcher = matcher(rule);
+        [
+            ReadValue::Text("5"),
+            ReadValue::Int(5),
+            ReadValue::Double(5.0),
+            ReadValue::Bool(true),
+            ReadValue::Text(""),
+            ReadValue::Text("*"),
+            ReadValue::Empty,
+        ]
+        .map(|value| matcher.matches(&value.into()))
+    };
+    assert_eq!(holds("{ equals: { text: 5 } }"), [true, false, false, false, false, false, false]);
+    assert_eq!(holds("{ equals: { text: [\"\", \"*\"] } }"), [false, false, false, false, true, true, false]);
+    assert_eq!(holds("{ equals: { text: '' } }"), [false, false, false, false, true, false, false]);
+    assert_eq!(holds("{ equals: { number: 5 } }"), [false, true, true, false, false, false, false]);
+    assert_eq!(
+        holds("{ equals: { number: [-7, 5], boolean: true } }"),
+        [false, true, true, true, false, false, false]
+    );
+    assert_eq!(holds("{ not: { equals: { number: 5 } } }"), [true, false, false, true, true, true, true]);
+    assert_eq!(
+        holds("{ not: { equals: { boolean: [true, false] }, regex: '^5$' } }"),
+        [false, false, false, false, true, true, true]
+    );
+    let said = |rule: &str| {
+        said(&with_routes(&format!("  - {{ match: {{ a: {rule} }}, exporters: [debug, file] }}\n")))
+            .join("\n")
+    };
+    for (rule, says) in [
+        ("{ equals: {} }", "`equals` names no value"),
+        ("{ equals: { text: [] } }", "`equals` names no value"),
+        ("{ equals: { number: 5.5 } }", "must be a whole number"),
+        ("{ equals: { boolean: maybe } }", "must be `true` or `false`"),
+        ("{ equals: { string: a } }", "unknown key `string`"),
+        ("{ equals: { text: a }, exists: true }", "`equals` can't stand beside another condition"),
+        ("{ not: {} }", "this says nothing about the attribute"),
+    ] {
+        assert!(said(rule).contains(says), "{rule}: {}", said(rule));
+    }
+}
+
+#[test]
+fn a_condition_that_what_is_no_key_meets_leaves_something_for_a_later_route() {
+    let said = |condition: &str| {
+        let lines = format!(
+            "  - {{ match: {condition}, key: a, exporters: [debug] }}\n  - {{ match: {condition}, exporters: [file] }}\n"
+        );
+        said(&with_routes(&lines)).join("\n")
+    };
+    for condition in ["{ a: \"*\" }", "{ a: [x, y] }", "{ a: { equals: { text: x } } }"] {
+        assert!(said(condition).contains("is never reached"), "{condition}: {}", said(condition));
+    }
+    for condition in ["{ a: { exists: true } }", "{ a: { regex: x } }", "{ a: { equals: { number: 5 } } }"] {
+        assert_eq!(said(condition), "", "{condition}");
+    }
 }

@@ -8,10 +8,15 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::otlp::{Value, arbitrary, frame_len, oracle, put_frame, split};
+use crate::otlp::{ReadValue, RecordAttribute, arbitrary, frame_len, oracle, put_frame, split};
 
-fn is_usable(value: Value<'_>) -> bool {
-    !matches!(value, Value::Text("") | Value::Other)
+fn is_usable(value: ReadValue<'_>) -> bool {
+    value != ReadValue::Text("")
+}
+
+/// The attribute `k`, wherever it stands.
+fn k() -> RecordAttribute {
+    RecordAttribute { name: "k".into(), is_alone: false }
 }
 
 /// A log record called `name` whose attribute `k` is this, if it is there.
@@ -59,7 +64,7 @@ fn each_its_own() -> impl FnMut(&[Found<'_>], &mut Room<'_>) -> Option<u32> {
 
 fn partitioned(request: &[u8], room: &mut dyn FnMut(usize) -> bool) -> Result<Vec<String>, NoRoom> {
     let entry = split(Signal::Logs, request).unwrap().entries.remove(0);
-    let names = ["k".into()];
+    let names = [k()];
     let parts = partition(
         Signal::Logs,
         &entry,
@@ -78,8 +83,8 @@ fn an_entry_becomes_one_for_each_combination_in_the_order_in_which_they_appear()
         scope("two", vec![record("d", Some("y")), record("e", Some("")), record("f", Some("x"))]),
     ]);
     let parts = partitioned(&request, &mut |_| true).unwrap();
-    // What is of no use counts as absent, and a scope without records goes with the record before it.
-    assert_eq!(parts, ["3: one(a c) empty() two(f)", "2: one(b) two(e)", "1: two(d)"]);
+    // A scope without records goes with the record before it.
+    assert_eq!(parts, ["3: one(a c) empty() two(f)", "1: one(b)", "1: two(d)", "1: two(e)"]);
 }
 
 #[test]
@@ -88,11 +93,11 @@ fn combinations_that_go_one_way_stay_together_in_order() {
     let parts_of = |values: &[&str]| {
         let request = request(vec![scope("one", records(values))]);
         let entry = split(Signal::Logs, &request).unwrap().entries.remove(0);
-        let names = ["k".into()];
+        let names = [k()];
         // By the first letter.
         let mut ways = Vec::new();
         let mut way_of = |found: &[Found<'_>], _: &mut Room<'_>| {
-            let [Found::Value(Value::Text(text))] = found else { panic!("{found:?}") };
+            let [Found::Value(ReadValue::Text(text))] = found else { panic!("{found:?}") };
             let letter = text.chars().next();
             let known = ways.iter().position(|known| *known == letter);
             known.or_else(|| (ways.push(letter), Some(ways.len() - 1)).1).map(|way| way as u32)
@@ -127,7 +132,7 @@ fn ways_that_meet_divide_an_entry_wherever_the_way_changes_so_that_all_records_k
         scope("two", vec![record("d", None), record("e", Some("x"))]),
     ]);
     let entry = split(Signal::Logs, &request).unwrap().entries.remove(0);
-    let names = ["k".into()];
+    let names = [k()];
     let attributes = RecordAttributes::new(&names, is_usable);
     let mut asked = 0;
     let mut room = |bytes: usize| {
@@ -143,8 +148,7 @@ fn ways_that_meet_divide_an_entry_wherever_the_way_changes_so_that_all_records_k
 #[test]
 fn an_entry_whose_records_agree_stays_as_it_is_and_takes_no_memory() {
     let same = request(vec![scope("one", vec![record("a", Some("x")), record("b", Some("x"))])]);
-    let none =
-        request(vec![scope("one", vec![record("a", None), record("b", Some(""))]), scope("two", vec![])]);
+    let none = request(vec![scope("one", vec![record("a", None), record("b", None)]), scope("two", vec![])]);
     for request in [same, none, request(vec![])] {
         assert_eq!(partitioned(&request, &mut |_| panic!("it takes nothing")).unwrap(), [""; 0]);
     }
@@ -203,7 +207,7 @@ fn what_is_written_is_no_larger_than_what_was_asked_for() {
     ]);
     let entry = split(Signal::Logs, &request).unwrap().entries.remove(0);
     assert!(matches!(entry.bytes, Cow::Borrowed(_)));
-    let names = ["k".into()];
+    let names = [k()];
     let mut last = 0;
     let attributes = RecordAttributes::new(&names, is_usable);
     let mut room = |bytes: usize| {

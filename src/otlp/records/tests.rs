@@ -14,8 +14,13 @@ use prost::Message as _;
 use super::*;
 
 /// Of use is what is not empty.
-fn is_usable(value: Value<'_>) -> bool {
-    !matches!(value, Value::Text("") | Value::Other)
+fn is_usable(value: ReadValue<'_>) -> bool {
+    value != ReadValue::Text("")
+}
+
+/// The attribute `k`, wherever it stands.
+fn k() -> RecordAttribute {
+    RecordAttribute { name: "k".into(), is_alone: false }
 }
 
 fn attributes(of: &[(&str, &str)]) -> Vec<KeyValue> {
@@ -31,14 +36,19 @@ fn scope(of: &[(&str, &str)]) -> InstrumentationScope {
     InstrumentationScope { attributes: attributes(of), ..InstrumentationScope::default() }
 }
 
-/// What the first record has of `k`.
+/// What the first record has of `k`; and behind a `/`, if that is something else, what it has of its own.
 fn first(signal: Signal, entry: &impl prost::Message) -> String {
-    let names = ["k".into()];
+    let names = [k(), RecordAttribute { is_alone: true, ..k() }];
     let entry = entry.encode_to_vec();
-    match RecordAttributes::new(&names, is_usable).of_first_record(signal, &entry)[..] {
-        [Found::Value(Value::Text(text))] => text.to_owned(),
-        [ref other] => format!("{other:?}"),
-        ref other => panic!("one was asked for: {other:?}"),
+    let found = RecordAttributes::new(&names, is_usable).of_first_record(signal, &entry);
+    let shown = |found: &Found<'_>| match found {
+        Found::Value(ReadValue::Text(text)) => (*text).to_owned(),
+        other => format!("{other:?}"),
+    };
+    match &found[..] {
+        [one, other] if one == other => shown(one),
+        [one, alone] => format!("{}/{}", shown(one), shown(alone)),
+        other => panic!("two were asked for: {other:?}"),
     }
 }
 
@@ -80,14 +90,14 @@ fn a_span_is_overridden_by_its_last_event_and_that_by_its_scope() {
         (&[("k", "span")][..], &[("k", "one")][..], &[("k", "two")][..], &[("k", "scope")][..]);
     assert_eq!(span_of(NOTHING, &[], NOTHING), "Absent", "neither links nor the resource count");
     assert_eq!(span_of(own, &[], NOTHING), "span");
-    assert_eq!(span_of(own, &[one, two, NOTHING], NOTHING), "two");
-    assert_eq!(span_of(NOTHING, &[one], NOTHING), "one");
-    assert_eq!(span_of(own, &[one, two], scope), "scope");
+    assert_eq!(span_of(own, &[one, two, NOTHING], NOTHING), "two/span");
+    assert_eq!(span_of(NOTHING, &[one], NOTHING), "one/Absent");
+    assert_eq!(span_of(own, &[one, two], scope), "scope/span");
 }
 
 #[test]
 fn a_log_record_overrides_its_scope() {
-    assert_eq!(log_of(NOTHING, &[("k", "scope")]), "scope");
+    assert_eq!(log_of(NOTHING, &[("k", "scope")]), "scope/Absent");
     assert_eq!(log_of(&[("other", "x"), ("k", "log")], &[("k", "scope")]), "log");
 }
 
@@ -115,8 +125,8 @@ fn a_data_point_of_any_kind_overrides_the_metadata_of_its_metric_and_these_the_s
     };
     let (metadata, scope) = (&[("k", "metadata")][..], &[("k", "scope")][..]);
     for data in kinds(NOTHING) {
-        assert_eq!(point_of(data.clone(), NOTHING, scope), "scope", "{data:?}");
-        assert_eq!(point_of(data, metadata, scope), "metadata");
+        assert_eq!(point_of(data.clone(), NOTHING, scope), "scope/Absent", "{data:?}");
+        assert_eq!(point_of(data, metadata, scope), "metadata/Absent");
     }
     for data in kinds(&[("k", "point")]) {
         assert_eq!(point_of(data, metadata, scope), "point");
@@ -125,18 +135,18 @@ fn a_data_point_of_any_kind_overrides_the_metadata_of_its_metric_and_these_the_s
 
 #[test]
 fn what_is_of_no_use_overrides_nothing_and_is_shown_where_there_is_nothing_else() {
-    assert_eq!(log_of(&[("k", "")], &[("k", "scope")]), "scope");
+    assert_eq!(log_of(&[("k", "")], &[("k", "scope")]), "scope/");
     assert_eq!(log_of(&[("k", "")], NOTHING), "");
-    assert_eq!(log_of(NOTHING, &[("k", "")]), "");
+    assert_eq!(log_of(NOTHING, &[("k", "")]), "/Absent");
 }
 
 #[test]
 fn a_message_that_has_an_attribute_twice_with_different_values_conflicts_wherever_it_stands() {
     let twice = &[("k", "1"), ("k", "2")][..];
     assert_eq!(log_of(twice, NOTHING), "Conflicting");
-    assert_eq!(log_of(&[("k", "log")], twice), "Conflicting", "though the record overrides the scope");
+    assert_eq!(log_of(&[("k", "log")], twice), "Conflicting/log", "though the record overrides the scope");
     assert_eq!(log_of(&[("k", "1"), ("k", "1")], NOTHING), "1");
-    assert_eq!(span_of(NOTHING, &[twice, &[("k", "3")]], NOTHING), "Conflicting");
+    assert_eq!(span_of(NOTHING, &[twice, &[("k", "3")]], NOTHING), "Conflicting/Absent");
 }
 
 #[test]
@@ -150,7 +160,7 @@ fn a_metric_that_states_its_data_twice_has_what_all_its_points_have() {
         let metric = [gauge(one), gauge(two)].concat();
         let metrics = [&[0x12, metric.len() as u8][..], &metric].concat();
         let entry = [&[0x12, metrics.len() as u8][..], &metrics].concat();
-        let names = ["k".into()];
+        let names = [k()];
         RecordAttributes::new(&names, is_usable).of_first_record(Signal::Metrics, &entry)
             == [Found::Conflicting].into_iter().collect::<RecordValues<'_>>()
     };

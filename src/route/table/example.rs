@@ -3,7 +3,7 @@
 
 use super::{KeyReading, Route, RouteTable};
 use crate::otlp::Signal;
-use crate::route::{Glob, Matcher};
+use crate::route::{ExactValue, Glob, Matcher};
 
 impl RouteTable {
     /// For each route that takes the signal, in order, the attributes of a resource that it may take; `filler` is the
@@ -68,6 +68,11 @@ impl Matcher {
         match self {
             Self::Glob(glob) => Some(glob.example(filler)),
             Self::AnyOf(globs) => globs.first().map(|glob| glob.example(filler)),
+            Self::Equals(values) => values.first().map(|value| match value {
+                ExactValue::Text(text) => text.clone(),
+                ExactValue::Number(number) => number.to_string(),
+                ExactValue::Boolean(flag) => flag.to_string(),
+            }),
             Self::Regex(_) | Self::Exists(true) => Some(filler.to_owned()),
             Self::Exists(false) | Self::Not(_) => None,
             Self::All(all) => all.iter().find_map(|one| one.example(filler)),

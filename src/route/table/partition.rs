@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-use super::{Attributes, EntryOrigin, Hit, RouteTable, Text, is_usable};
+use super::{Attributes, EntryOrigin, Hit, RouteTable, TestedValue, is_usable};
 use crate::otlp::{self, Entry, Found, NoRoom, RecordAttributes, RecordWays, Room, Signal};
 
 impl RouteTable {
@@ -16,8 +16,8 @@ impl RouteTable {
         origin: &EntryOrigin<'_>,
         room: &mut Room<'_>,
     ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
-        let names = &self.asked[signal.index()].record_names;
-        if names.is_empty() {
+        let wanted = &self.asked[signal.index()].record_attributes;
+        if wanted.is_empty() {
             return Ok(None);
         }
         // A resource that conflicts with itself is not routed, whatever its records say.
@@ -25,7 +25,7 @@ impl RouteTable {
         let (known, streams) = (HashMap::new(), HashMap::new());
         let mut ways =
             RouteWays { table: self, signal, values: &values, origin, known, streams, meet: false };
-        otlp::partition(signal, entry, &RecordAttributes::new(names, is_usable), &mut ways, room)
+        otlp::partition(signal, entry, &RecordAttributes::new(wanted, is_usable), &mut ways, room)
     }
 
     /// Whether routes for the signal look at records.
@@ -39,7 +39,7 @@ struct RouteWays<'t> {
     table: &'t RouteTable,
     signal: Signal,
     /// What the resource has of the attributes that routes look at.
-    values: &'t [Text<'t>],
+    values: &'t [TestedValue<'t>],
     origin: &'t EntryOrigin<'t>,
     /// The ways by the streams that they lead to. All of it comes from senders, so the hashes are ones that can't be foreseen.
     known: HashMap<RecordWay, u32>,
@@ -98,8 +98,8 @@ impl<'t> RouteWays<'t> {
 
     fn find(&self, found: &[Found<'_>]) -> RecordWay {
         let (table, signal) = (self.table, self.signal);
-        let record = table.texts_of_record(signal, found.iter().copied());
-        let both = record.and_then(|record| Ok((record, table.texts_of_request(signal, self.origin)?)));
+        let record = table.values_of_record(signal, found.iter().copied());
+        let both = record.and_then(|record| Ok((record, table.values_of_request(signal, self.origin)?)));
         let (record, request) = match both {
             Ok(both) => both,
             Err(conflicting) => return RecordWay::Unroutable(conflicting.to_string()),

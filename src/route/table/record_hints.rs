@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use super::{AskedAttribute, RouteTable, Text, is_usable};
-use crate::otlp::{self, Entry, Found, RecordAttributes, Signal};
+use super::{AskedAttribute, RouteTable, TestedValue, is_usable};
+use crate::otlp::{self, Entry, Found, RecordAttribute, RecordAttributes, Signal};
 
 /// An attribute that routes look at on resources alone, and that the first record of an entry has with another value than its
 /// resource, or instead of it.
@@ -24,14 +24,19 @@ impl RouteTable {
     /// Every such attribute of an entry, in the order in which routes name them.
     pub fn record_hints(&self, signal: Signal, entry: &Entry<'_>) -> Vec<RecordHint> {
         let asked = &self.asked[signal.index()];
-        let only_on_resources =
-            |known: &&AskedAttribute| !asked.record_names.contains(&self.attributes[known.at]);
+        let only_on_resources = |known: &&AskedAttribute| {
+            !asked.record_attributes.iter().any(|other| other.name == self.attributes[known.at])
+        };
         let asked: Vec<AskedAttribute> = asked.resource.iter().filter(only_on_resources).copied().collect();
-        let names: Vec<Box<str>> = asked.iter().map(|asked| self.attributes[asked.at].clone()).collect();
+        let named = |asked: &AskedAttribute| RecordAttribute {
+            name: self.attributes[asked.at].clone(),
+            is_alone: false,
+        };
+        let names: Vec<RecordAttribute> = asked.iter().map(named).collect();
         let mut on_resource = vec![Found::Absent; names.len()];
         otlp::find(entry.resource(), &names, &mut on_resource);
         let on_record = RecordAttributes::new(&names, is_usable).of_first_record(signal, &entry.bytes);
-        let text = |found| Some(Text::of(found)?.get()?.to_owned());
+        let text = |found| Some(TestedValue::of(found)?.key_text()?.to_owned());
         let hints = asked.iter().zip(on_resource).zip(on_record).map(|((asked, on_resource), on_record)| {
             let (on_resource, on_record) = (text(on_resource), text(on_record)?);
             (on_resource.as_ref() != Some(&on_record)).then(|| RecordHint {

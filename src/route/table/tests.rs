@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::*;
-use crate::route::Glob;
+use crate::route::{Glob, LONGEST_KEY};
 use crate::tenants::{TenantLimits, TenantValues};
 
 fn any(name: &str, value: Value) -> KeyValue {
@@ -47,6 +47,7 @@ fn route(name: &str, matches: &[(&str, &str)], key: KeySpec) -> RouteSpec {
             .map(|(name, glob)| ((*name).to_owned(), Matcher::Glob(Glob::new(glob))))
             .collect(),
         record_matches: Vec::new(),
+        record_alone_matches: Vec::new(),
         request_matches: Vec::new(),
         signals: [true; 3],
         tenants: None,
@@ -170,12 +171,12 @@ fn a_route_whose_key_is_absent_does_not_take_the_entry() {
 }
 
 #[test]
-fn a_value_of_spaces_alone_is_absent_for_keys_conditions_and_templates() {
-    let no_admin = Matcher::Not(Box::new(Matcher::Glob(Glob::new("admin"))));
+fn a_value_of_spaces_alone_is_absent_for_keys_globs_and_templates() {
+    let [no_admin, none] = ["admin", "*"].map(|glob| Matcher::Not(Box::new(Matcher::Glob(Glob::new(glob)))));
     let table = table(vec![
         route("keyed", &[], by(&["b", "c"])),
         RouteSpec {
-            matches: vec![("tenant".to_owned(), Matcher::Exists(false))],
+            matches: vec![("tenant".to_owned(), none)],
             ..route("without a tenant", &[], KeySpec::Route)
         },
         RouteSpec {
@@ -463,6 +464,73 @@ fn a_condition_on_records_holds_for_the_resource_where_a_record_has_nothing() {
 }
 
 #[test]
+fn a_condition_on_records_alone_holds_for_what_stands_on_them_whatever_the_resource_and_the_scope_have() {
+    let alone = |name: &str, matcher| {
+        let mut alone = route("alone", &[], KeySpec::Route);
+        alone.record_alone_matches = vec![(name.to_owned(), matcher)];
+        table(vec![alone, route("rest", &[], KeySpec::Route)])
+    };
+    let (taken, left) = (Ok(hits_of(&["alone>alone"])), Ok(hits_of(&["rest>rest"])));
+    let request = logs(&[("env", "prod")], &[&[], &[("env", "test")], &[("env", "prod")]]);
+    let prod = alone("env", Matcher::Glob(Glob::new("prod")));
+    assert_eq!(hits_by_record(&prod, &request), [left.clone(), taken.clone()], "the first two go one way");
+    let absent = alone("env", Matcher::Exists(false));
+    assert_eq!(hits_by_record(&absent, &request), [taken, left]);
+    assert!(prod.looks_at_records(Signal::Logs));
+    assert_eq!(
+        prod.missing(Signal::Logs),
+        "no route takes these logs: routes look at the attributes `env` of records"
+    );
+}
+
+#[test]
+fn one_attribute_may_be_asked_for_on_records_alone_and_wherever_it_stands() {
+    let mut both = route("both", &[], by_record(&["env"], &["env"]));
+    both.record_alone_matches = vec![("env".to_owned(), Matcher::Exists(false))];
+    let mut anywhere = route("anywhere", &[], KeySpec::Route);
+    anywhere.record_matches = vec![("env".to_owned(), Matcher::Glob(Glob::new("prod")))];
+    let table = table(vec![both, anywhere]);
+    let request = logs(&[("env", "prod")], &[&[], &[("env", "prod")], &[("env", "test")]]);
+    assert_eq!(
+        hits_by_record(&table, &request),
+        [Ok(hits_of(&["both>prod"])), Ok(hits_of(&["anywhere>anywhere"])), Ok(hits_of(&[]))]
+    );
+    assert_eq!(
+        table.missing(Signal::Logs),
+        "no route takes these logs: routes look at the attributes `env` of records and at the resource attributes `env`"
+    );
+    let mut text = String::new();
+    table.put_values(Signal::Logs, &entry_in(Signal::Logs, &request), &mut text);
+    assert_eq!(text, " (env=`prod`, env absent on the record, env absent on the record itself)");
+}
+
+#[test]
+fn what_can_not_be_a_key_is_there_for_conditions_wherever_it_stands() {
+    let there = |set: fn(&mut RouteSpec, Vec<(String, Matcher)>)| {
+        let mut there = route("there", &[], KeySpec::Route);
+        set(&mut there, vec![("a".to_owned(), Matcher::Exists(true))]);
+        table(vec![there, route("rest", &[], KeySpec::Route)])
+    };
+    let long = "x".repeat(LONGEST_KEY + 1);
+    let on_resource = logs(&[("a", &long)], &[&[]]);
+    let on_record = logs(&[], &[&[("a", &long)], &[("a", "")]]);
+    let (taken, left) = (Ok(hits_of(&["there>there"])), Ok(hits_of(&["rest>rest"])));
+    let of_resource = there(|spec, matches| spec.matches = matches);
+    let of_records = there(|spec, matches| spec.record_matches = matches);
+    let alone = there(|spec, matches| spec.record_alone_matches = matches);
+    for (table, request, expected) in [
+        (&of_resource, &on_resource, &taken),
+        (&of_resource, &on_record, &left),
+        (&of_records, &on_resource, &taken),
+        (&of_records, &on_record, &taken),
+        (&alone, &on_resource, &left),
+        (&alone, &on_record, &taken),
+    ] {
+        assert_eq!(hits_by_record(table, request), std::slice::from_ref(expected));
+    }
+}
+
+#[test]
 fn records_of_a_signal_are_only_told_apart_by_what_its_routes_look_at() {
     let mut traces = route("traces", &[], by_record(&["t"], &[]));
     traces.signals = Signal::ALL.map(|signal| signal == Signal::Traces);
@@ -517,7 +585,9 @@ fn what_is_missing_on_the_resource_and_there_on_the_first_record_is_told_with_wh
 fn routes_that_look_at_records_say_why_they_take_none() {
     let mut matching = route("matching", &[], KeySpec::Route);
     matching.record_matches = vec![("env".to_owned(), Matcher::Glob(Glob::new("prod")))];
-    let table = table(vec![matching, route("keyed", &[], by_record(&["p"], &["q"]))]);
+    let mut alone = route("alone", &[], KeySpec::Route);
+    alone.record_alone_matches = vec![("q".to_owned(), Matcher::Exists(true))];
+    let table = table(vec![matching, alone, route("keyed", &[], by_record(&["p"], &["q"]))]);
     let request = logs(&[("q", ""), ("env", "prod")], &[&[("env", "test")]]);
     let mut misses = Vec::new();
     let entry = entry_in(Signal::Logs, &request);
@@ -530,6 +600,7 @@ fn routes_that_look_at_records_say_why_they_take_none() {
         misses,
         [
             "matching: `env` is `test` on the record, which does not match",
+            "alone: `q` is absent on the record, which does not match",
             "keyed: it has no key: `p` is absent on the record, `q` is there but empty on the resource",
         ]
     );

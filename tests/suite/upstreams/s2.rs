@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{QUICK, send, texts};
 use crate::support::letters::wait_for_letters;
 use crate::support::payload::{KEY, filler, logs};
-use crate::support::stand_ins::{S2, StandIn};
+use crate::support::stand_ins::{MOST_RECORDS, S2, StandIn};
 use crate::support::yaml::{self, LETTERS, SINGLY};
 use crate::support::{Sluice, eventually};
 
@@ -144,6 +144,30 @@ async fn an_append_that_is_too_large_is_divided() {
     sluice.accept(Signal::Logs, logs(&[("a", &all)])).await;
     assert_eq!(s2.records(24).await.of("a", Signal::Logs), all);
     sluice.settled().await;
+}
+
+#[tokio::test]
+async fn more_records_than_an_append_takes_are_one_request_that_s2_divides() {
+    let s2 = S2::start(&BASINS).await;
+    let sluice = start(&s2, &[]).await;
+    let records = texts("x", 2 * MOST_RECORDS + 500);
+    let all: Vec<&str> = records.iter().map(String::as_str).collect();
+    sluice.accept(Signal::Logs, logs(&[("a", &all)])).await;
+    assert_eq!(s2.records(all.len()).await.of("a", Signal::Logs), all);
+    assert_eq!(s2.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn were_more_records_than_an_append_takes_refused_they_would_arrive_in_smaller_requests() {
+    let s2 = S2::start_undivided(&BASINS).await;
+    s2.expect(413);
+    let sluice = start(&s2, &[QUICK]).await;
+    let records = texts("x", 2 * MOST_RECORDS + 500);
+    let all: Vec<&str> = records.iter().map(String::as_str).collect();
+    sluice.accept(Signal::Logs, logs(&[("a", &all)])).await;
+    assert_eq!(s2.records(all.len()).await.of("a", Signal::Logs), all);
+    sluice.settled().await;
+    sluice.assert_conserved().await;
 }
 
 #[tokio::test]

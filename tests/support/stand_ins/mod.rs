@@ -22,7 +22,7 @@ use super::scripted::{Asked, Said, Scripted};
 pub use better_stack::BetterStack;
 pub use exported::{Exported, ExportedRecord};
 pub use highlight::Highlight;
-pub use s2::S2;
+pub use s2::{MOST_RECORDS, S2};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";

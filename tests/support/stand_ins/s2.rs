@@ -1,4 +1,8 @@
 //! S2's endpoint for OTLP/HTTP: a host for each basin, access tokens, a stream for each value of `s2.stream`.
+//!
+//! S2 takes at most 1000 records in one append. Its endpoint for OTLP makes the appends itself: what S2 recommends to exporters bounds
+//! the bytes of a request alone, of which small records are many more than 1000. What its endpoint says where it does not is
+//! imitated as well.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +13,34 @@ use super::{Delivery, Refusal, Rules, StandIn, Taken};
 /// The largest append, in bytes.
 const LARGEST_APPEND: usize = 1 << 20;
 
+/// The most records of an append.
+pub const MOST_RECORDS: usize = 1000;
+
 /// S2, with its basins and the tokens that each takes.
 #[derive(Default)]
 pub struct S2 {
     basins: Mutex<BTreeMap<String, Vec<String>>>,
+    /// Whether what a request has for a stream is one append, however many records that are.
+    is_one_append: bool,
 }
 
 impl S2 {
     /// Starts with basins, each with the token that may append there. An exporter reaches it as a proxy, so that requests are
     /// for the hosts of basins.
     pub async fn start(basins: &[(&str, &str)]) -> StandIn<Self> {
-        let s2 = Self::default();
+        Self::default().start_with(basins).await
+    }
+
+    /// The same, with an endpoint that refuses more records for one stream than an append takes.
+    pub async fn start_undivided(basins: &[(&str, &str)]) -> StandIn<Self> {
+        Self { is_one_append: true, ..Self::default() }.start_with(basins).await
+    }
+
+    async fn start_with(self, basins: &[(&str, &str)]) -> StandIn<Self> {
         for (basin, token) in basins {
-            s2.allow(basin, token);
+            self.allow(basin, token);
         }
-        StandIn::start(s2).await
+        StandIn::start(self).await
     }
 
     /// Takes another token for a basin.
@@ -58,6 +75,7 @@ impl Rules for S2 {
         if request.exported.size() > LARGEST_APPEND {
             return Err(Refusal::new(413, "an append has at most 1 MiB"));
         }
+        let mut appended: BTreeMap<String, usize> = BTreeMap::new();
         for record in request.exported.records().iter().filter(|record| !record.is_event) {
             let stream =
                 record.of_resource("s2.stream").ok_or(Refusal::new(400, "`s2.stream` is missing"))?;
@@ -65,6 +83,10 @@ impl Rules for S2 {
                 return Err(Refusal::new(400, "no stream can be called so"));
             }
             taken.add(&stream, request.signal, record.text.clone());
+            *appended.entry(stream).or_default() += 1;
+        }
+        if self.is_one_append && appended.values().any(|records| *records > MOST_RECORDS) {
+            return Err(Refusal::new(413, "an append has at most 1000 records"));
         }
         Ok(())
     }
