@@ -107,7 +107,7 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Runs what the arguments ask for. Exit codes: 0 fine, 1 failed, 2 wrong usage.
+/// Runs what the arguments ask for. Exit codes: 0 fine, 1 failed, 2 wrong usage, 78 a configuration that can't be run.
 pub fn main(arguments: Arguments) -> ExitCode {
     let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
     let source = match arguments.configuration() {

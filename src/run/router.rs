@@ -20,6 +20,7 @@ use super::listeners::{Listeners, Role, Serve};
 use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
+use super::service_manager;
 use super::tenants::TenantRegistry;
 use crate::access::AdminAccess;
 use crate::config::{self, Compiled, Problems, Source};
@@ -272,6 +273,7 @@ impl Router {
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
+        service_manager::tell_reloading();
         let (files, outcome) = match load(&self.source, self.env).await {
             Ok(compiled) => ((compiled.files.clone(), compiled.hash), self.apply(compiled).await),
             Err(problems) => {
@@ -293,6 +295,9 @@ impl Router {
                 report.last_error = Some((SystemTime::now(), error.clone()));
                 self.report.store(Arc::new(report));
             }
+        }
+        if self.phase() == Phase::Ready {
+            service_manager::tell_ready(&self.report());
         }
         outcome
     }

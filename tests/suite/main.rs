@@ -60,6 +60,7 @@ mod reload_under_load;
 mod remarks;
 mod removed_exporter;
 mod routing;
+mod service_manager;
 mod shutdown;
 mod slow_disk;
 mod smoke;
