@@ -43,6 +43,7 @@ mod journal_shown;
 mod json;
 mod keys_of_parts;
 mod keys_of_records;
+mod metrics_reference;
 mod mismatched_protocols;
 mod moved_listener;
 mod openings;
