@@ -10,4 +10,6 @@ mod support;
 
 mod alerts;
 mod board;
+mod package;
 mod tools;
+mod unit;
