@@ -10,6 +10,7 @@ mod support;
 
 mod alerts;
 mod board;
+mod kubernetes;
 mod package;
 mod tools;
 mod unit;
