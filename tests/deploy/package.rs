@@ -35,8 +35,8 @@ fn the_package_has_a_service_manual_pages_and_completions() {
         "usr/bin/sluice",
         "usr/lib/systemd/system/sluice.service",
         "etc/sluice/sluice.yaml",
-        "usr/share/man/man1/sluice.1",
-        "usr/share/man/man1/sluice-run.1",
+        "usr/share/man/man1/sluice.1.gz",
+        "usr/share/man/man1/sluice-run.1.gz",
         "usr/share/bash-completion/completions/sluice",
         "usr/share/zsh/vendor-completions/_sluice",
         "usr/share/fish/vendor_completions.d/sluice.fish",
@@ -55,16 +55,9 @@ fn the_package_has_a_service_manual_pages_and_completions() {
 #[test]
 fn systemd_finds_nothing_wrong_with_the_service_as_it_is_installed() {
     let content = extracted();
-    let unit = "usr/lib/systemd/system/sluice.service";
     // What it wants and is wanted by is on a whole system.
-    for (name, text) in
-        [("sysinit", ""), ("basic", ""), ("shutdown", ""), ("network-online", ""), ("multi-user", "")]
-    {
-        fs::write(
-            content.path().join(format!("usr/lib/systemd/system/{name}.target")),
-            format!("[Unit]\n{text}"),
-        )
-        .unwrap();
+    for name in ["sysinit", "basic", "shutdown", "network-online", "multi-user"] {
+        fs::write(content.path().join(format!("usr/lib/systemd/system/{name}.target")), "[Unit]\n").unwrap();
     }
     for program in ["bin/kill", "usr/bin/kill"] {
         let program = content.path().join(program);
@@ -75,7 +68,7 @@ fn systemd_finds_nothing_wrong_with_the_service_as_it_is_installed() {
     verify
         .args(["verify", "--man=no", "--generators=no"])
         .arg(format!("--root={}", content.path().display()));
-    let verified = output(verify.arg(unit.rsplit('/').next().unwrap()));
+    let verified = output(verify.arg("sluice.service"));
     let said = String::from_utf8_lossy(&verified.stderr);
     assert!(verified.status.success() && !said.contains("sluice.service"), "{said}");
 }
