@@ -4,22 +4,39 @@
 #   docker run --rm -p 4318:4318 -v sluice-data:/var/lib/sluice sluice
 #   docker run --rm -p 4318:4318 -v ./my.yaml:/etc/sluice/sluice.yaml:ro sluice
 #
-# The C library of the builder must not be newer than that of the image it ends in: both are Debian 12.
+# For both architectures, the program being compiled on this one:
+#
+#   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example.com/sluice --push .
+#
+# To have the same bases each time, pin them: `docker buildx imagetools inspect rust:1.95-bookworm` prints the digest for
+# --build-arg BUILDER=rust:1.95-bookworm@sha256:…, and the same goes for BASE.
 
-FROM rust:1.95-bookworm AS builder
+ARG BUILDER=rust:1.95-bookworm
+ARG BASE=gcr.io/distroless/cc-debian12:nonroot
+
+# On the machine that builds, whatever it builds for: zig links for the other architecture, against the C library that the base has at least.
+FROM --platform=$BUILDPLATFORM ${BUILDER} AS builder
+ARG TARGETARCH
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+COPY deploy/tool deploy/tool
+COPY deploy/tools deploy/tools
+RUN SLUICE_TOOLS=/tools deploy/tool zig && SLUICE_TOOLS=/tools deploy/tool cargo-zigbuild
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release --bin sluice \
-    && mkdir -p /out/var/lib/sluice \
-    && strip --strip-debug -o /out/sluice target/release/sluice
+    SLUICE_TOOLS=/tools deploy/program "${TARGETARCH:-amd64}" /out/sluice \
+    && mkdir -p /out/var/lib/sluice
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM ${BASE}
 COPY --from=builder /out/sluice /sluice
 COPY config/container.yaml /etc/sluice/sluice.yaml
+COPY LICENSE /usr/share/doc/sluice/LICENSE
 # `nonroot` of the base image, by number, so that Kubernetes can tell that it isn't root.
 COPY --from=builder --chown=65532:65532 /out/var/lib/sluice /var/lib/sluice
+LABEL org.opencontainers.image.title="Sluice" \
+      org.opencontainers.image.description="An OTLP stream router" \
+      org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 WORKDIR /var/lib/sluice
 VOLUME /var/lib/sluice

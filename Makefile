@@ -18,7 +18,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference image
+.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference dist image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ run: cargo ## Start Sluice on config/sluice.yaml; it prints what to try (PROFILE
 release: cargo ## Build target/release/sluice
 	$(CARGO) build --locked --release
 
-test: cargo ## Run the tests, but for the long ones; those of real clients need Python, Go, Node.js, Java with Maven, and curl
+test: cargo ## Run the tests, but for the long ones; those of real clients and of deploy/ need more: see docs/testing.md
 	$(CARGO) test --locked $(ARGS)
 
 test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
@@ -95,6 +95,9 @@ docs: cargo ## Build the code's documentation, warnings as errors
 
 reference: cargo ## Write the reference and the tables in docs/configuration.md anew from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --lib documentation
+
+dist: cargo ## Make dist/: programs, Debian packages and SBOM for amd64 and arm64, the Helm chart, and the rest of deploy/
+	deploy/dist
 
 image: ## Build the container image sluice:dev
 	docker build -t sluice:dev .

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::regular;
 
@@ -90,6 +92,17 @@ impl Pem {
         Ok(found)
     }
 
+    /// When the first of its certificates ends that does; nothing if none can be read.
+    pub(crate) fn expiry(&self) -> Option<SystemTime> {
+        let certificates = self.certificates().ok()?;
+        let ends = certificates.iter().filter_map(|certificate| {
+            let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+            let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+        });
+        ends.min()
+    }
+
     /// Its certificates as authorities.
     pub(crate) fn authorities(&self) -> Result<RootCertStore, PemError> {
         let mut roots = RootCertStore::empty();
@@ -133,6 +146,23 @@ fn reason(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_ends_with_the_first_of_its_certificates() {
+        let certificate = |year| {
+            let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("chain.pem");
+        std::fs::write(&path, certificate(2040) + &certificate(2030)).unwrap();
+        let expiry = Pem::read("cert_file", &path).unwrap().expiry();
+        let beginning_of_2030 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+        assert_eq!(expiry, Some(beginning_of_2030));
+        std::fs::write(&path, "no certificate").unwrap();
+        assert_eq!(Pem::read("cert_file", &path).unwrap().expiry(), None);
+    }
 
     #[test]
     fn what_is_wrong_with_a_key_is_said_without_the_key() {

@@ -61,10 +61,10 @@ impl Collector for Scrape {
             dead_letter_bytes as f64,
         )?;
         journal(&mut page, router)?;
-        let loaded =
-            router.report().loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        certificates(&mut page, router)?;
+        let loaded = since_epoch(router.report().loaded_at);
         let help = "When the configuration in use was loaded";
-        page.gauge("sluice_config_last_success_timestamp_seconds", help, loaded.as_secs_f64())?;
+        page.gauge("sluice_config_last_success_timestamp_seconds", help, loaded)?;
         page.counters("sluice_config_reloads", "Reloads of the configuration", |family| {
             let reloads = router.reloads();
             family.add(&[("outcome", "succeeded")], reloads.succeeded.load(Ordering::Relaxed))?;
@@ -294,6 +294,26 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
     })
 }
 
+/// Nothing of a receiver or exporter that shows no certificate.
+fn certificates(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+    let help = "When the certificate that a receiver shows ends, or one of its chain before it";
+    page.gauges("sluice_receiver_certificate_expiry_timestamp_seconds", help, |family| {
+        let expiries = router.certificate_expiries();
+        expiries
+            .iter()
+            .try_for_each(|(receiver, expiry)| family.add(&[("receiver", receiver)], since_epoch(*expiry)))
+    })?;
+    let help = "When the certificate that an exporter shows ends, or one of its chain before it";
+    page.gauges("sluice_exporter_certificate_expiry_timestamp_seconds", help, |family| {
+        for exporter in router.exporters().iter() {
+            if let Some(expiry) = exporter.active().transport.certificate_expiry() {
+                family.add(&[("exporter", exporter.name())], since_epoch(expiry))?;
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Nothing without a journal.
 fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
     let Some(journal) = &router.intake().journal else { return Ok(()) };
@@ -335,6 +355,11 @@ fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
     page.counter("sluice_journal_commit_seconds", help, &state.commit_time.as_secs_f64())?;
     let help = "Time that syncs of the journal's log took";
     page.counter("sluice_journal_sync_seconds", help, &state.sync_time.as_secs_f64())
+}
+
+/// A moment as Prometheus writes it.
+pub(super) fn since_epoch(moment: SystemTime) -> f64 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
 /// The page being written, metric by metric.

@@ -9,7 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
-use super::metrics::Page;
+use super::metrics::{Page, since_epoch};
 use super::tenant_state::streams_by_tenant;
 use crate::export::Fate;
 use crate::otlp::Signal;
@@ -17,7 +17,8 @@ use crate::receive::Outcome;
 use crate::run::Router;
 use crate::tenants::{TenantAccount, TenantTotals};
 
-/// The figures of every tenant that has sent, or has streams, since the process began. What is 0 is left out.
+/// The figures of every tenant that has sent, or has streams, since the process began, and of each whose credentials end. What is 0 is
+/// left out.
 pub(super) fn encode(router: &Arc<Router>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(TenantScrape(router.clone())));
@@ -43,7 +44,8 @@ impl Collector for TenantScrape {
         accounts.sort_by(|one, other| one.id().cmp(other.id()));
         counts(&mut page, &accounts)?;
         moments(&mut page, &accounts)?;
-        streams(&mut page, &self.0, &accounts)
+        streams(&mut page, &self.0, &accounts)?;
+        credentials(&mut page, &self.0)
     }
 }
 
@@ -139,10 +141,8 @@ fn moments(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result 
     for (name, help, moment) in gauges {
         page.gauges(name, help, |family| {
             for account in accounts {
-                let since_epoch =
-                    moment(account.totals()).and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-                if let Some(since) = since_epoch {
-                    family.add(&[("tenant", account.id())], since.as_secs_f64())?;
+                if let Some(moment) = moment(account.totals()) {
+                    family.add(&[("tenant", account.id())], since_epoch(moment))?;
                 }
             }
             Ok(())
@@ -167,6 +167,18 @@ fn streams(page: &mut Page<'_>, router: &Router, accounts: &[Arc<TenantAccount>]
             }
         }
         Ok(())
+    })
+}
+
+/// Of every tenant whose credentials all end, also one that has never sent.
+fn credentials(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+    let table = router.tenants().table();
+    let ending = table.tenants().filter_map(|tenant| Some((&tenant.id, tenant.credentials_expiry()?)));
+    let mut ending: Vec<_> = ending.collect();
+    ending.sort_unstable();
+    let help = "When the last credential of a tenant's senders ends; not there where one has no end";
+    page.gauges("sluice_tenant_credentials_expiry_timestamp_seconds", help, |family| {
+        ending.iter().try_for_each(|(id, expiry)| family.add(&[("tenant", id)], since_epoch(*expiry)))
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod check;
+pub mod completions;
 pub mod config_file;
 mod counted;
 mod duration;
@@ -12,6 +13,7 @@ pub mod health;
 pub mod import;
 pub mod journal;
 pub mod logging;
+pub mod man;
 pub mod replay;
 pub mod run;
 pub mod schema;
@@ -57,6 +59,8 @@ enum Command {
     Journal(journal::JournalArgs),
     Tenants(tenants::TenantsArgs),
     Health(health::HealthArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Arguments {
@@ -81,7 +85,9 @@ impl Arguments {
                 | Command::Sink(_)
                 | Command::Journal(_)
                 | Command::Tenants(_)
-                | Command::Health(_),
+                | Command::Health(_)
+                | Command::Completions(_)
+                | Command::Man(_),
             ) => {
                 return match before {
                     Some(_) => {
@@ -107,7 +113,7 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Runs what the arguments ask for. Exit codes: 0 fine, 1 failed, 2 wrong usage.
+/// Runs what the arguments ask for. Exit codes: 0 fine, 1 failed, 2 wrong usage, 78 a configuration that can't be run.
 pub fn main(arguments: Arguments) -> ExitCode {
     let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
     let source = match arguments.configuration() {
@@ -131,6 +137,11 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Some(Command::Sink(args)) => return runtime(None).block_on(sink::run(args)),
         Some(Command::Tenants(args)) => tenants::tenants(&args, &env, &mut io::stdout().lock()),
         Some(Command::Health(args)) => return health::health(&args),
+        Some(Command::Completions(args)) => {
+            completions::completions(&args, Arguments::command(), &mut io::stdout().lock())
+                .map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Man(args)) => man::man(&args, Arguments::command()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         // A reader that has had enough, such as `head`, is no failure.

@@ -16,13 +16,17 @@ use crate::descriptors::{self, Descriptors, TooFew};
 use crate::export::Exporter;
 use crate::panics;
 use crate::receive::Otlp;
-use crate::run::{self, Role, Router, Serve};
+use crate::run::{self, ReloadError, Role, Router, Serve};
 
 /// How often a line says what flows, while something does, to somebody who watches.
 const PROGRESS: Duration = Duration::from_secs(1);
 
 /// The same, where the log is kept.
 const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
+
+/// The exit code where the configuration can't be used (`EX_CONFIG` of sysexits.h): a supervisor that starts the process again would
+/// only hear the same.
+const UNUSABLE_CONFIGURATION: u8 = 78;
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
 pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
@@ -47,14 +51,17 @@ pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArg
         };
         match Router::start(source, env, serve()).await {
             Ok(router) => live(router, signals, logging.for_people()).await,
-            Err(error) if logging.for_people() => {
-                // Problems are a page of text with snippets; a log line would garble them.
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
             Err(error) => {
-                error!("{error}");
-                ExitCode::FAILURE
+                if logging.for_people() {
+                    // Problems are a page of text with snippets; a log line would garble them.
+                    eprintln!("{error}");
+                } else {
+                    error!("{error}");
+                }
+                match error {
+                    ReloadError::Problems(_) => ExitCode::from(UNUSABLE_CONFIGURATION),
+                    _ => ExitCode::FAILURE,
+                }
             }
         }
     });
@@ -106,6 +113,8 @@ pub fn serve() -> Serve {
 async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCode {
     let Signals { mut stop, hangups } = signals;
     greet(&router, for_people).await;
+    run::tell_ready(&router.report());
+    tokio::spawn(run::answer_watchdog());
     let reloading = tokio::spawn(run::reload_when_asked(router.clone(), hangups));
     let tenants = tokio::spawn(run::watch_tenants(router.clone()));
     let pause = if is_terminal() { PROGRESS } else { PROGRESS_IN_A_FILE };

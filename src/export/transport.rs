@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 use thiserror::Error;
@@ -261,6 +261,15 @@ impl Transport {
             Self::Http(http) => http.circuits(),
             Self::Grpc(grpc) => grpc.circuits(),
             Self::File(_) | Self::Debug(_) | Self::Nop => Vec::new(),
+        }
+    }
+
+    /// When the certificate ends that is shown to upstreams, or one of its chain before it, if one is shown.
+    pub fn certificate_expiry(&self) -> Option<SystemTime> {
+        match self {
+            Self::Http(http) => http.certificate_expiry(),
+            Self::Grpc(grpc) => grpc.certificate_expiry(),
+            Self::File(_) | Self::Debug(_) | Self::Nop => None,
         }
     }
 

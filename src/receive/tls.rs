@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -40,6 +40,8 @@ pub struct TlsServer {
 #[derive(Debug)]
 struct Loaded {
     config: Arc<ServerConfig>,
+    /// When a certificate of that chain ends, the first of them.
+    certificate_expiry: Option<SystemTime>,
     /// What was read last, even if it could not be used, so that a bad file is complained about once.
     files: Option<Files>,
     checked: Instant,
@@ -50,13 +52,19 @@ impl TlsServer {
     pub fn load(settings: TlsServerSettings) -> Result<Self, PemError> {
         let files = Files::read(&settings)?;
         let config = Arc::new(files.config(&settings)?);
-        let state = Loaded { config, files: Some(files), checked: Instant::now() };
+        let certificate_expiry = files.cert.expiry();
+        let state = Loaded { config, certificate_expiry, files: Some(files), checked: Instant::now() };
         Ok(Self { settings, state: Mutex::new(state) })
     }
 
     /// Whether nobody is let in without a certificate that one of its authorities has signed.
     pub(crate) fn demands_certificates(&self) -> bool {
         self.settings.client_ca_file.is_some()
+    }
+
+    /// When the certificate that is shown ends, or one of its chain before it.
+    pub(crate) fn certificate_expiry(&self) -> Option<SystemTime> {
+        self.state.lock().certificate_expiry
     }
 
     /// What a new connection is served with. Looks at the files if that was too long ago; if they can't be used, the
@@ -84,7 +92,8 @@ impl TlsServer {
             Ok((_, None)) => {}
             Ok((files, Some(Ok(config)))) => {
                 info!(certificate = %self.settings.cert_file.display(), "TLS files changed: new connections use them");
-                (state.config, state.files) = (Arc::new(config), Some(files));
+                (state.config, state.certificate_expiry) = (Arc::new(config), files.cert.expiry());
+                state.files = Some(files);
             }
             Ok((files, Some(Err(error)))) => {
                 warn!(%error, "changed TLS files can't be used: the last good ones stay in use");

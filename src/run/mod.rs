@@ -1,7 +1,8 @@
 //! The life of a running Sluice: start, reload, shut down.
 //!
 //! [`Router`] holds what lives longer than one configuration. [`reload_when_asked`] reloads it on SIGHUP and when a
-//! file changes, [`watch_tenants`] keeps the table of tenants current, [`shut_down`] empties its queues, [`show_progress`] says what flows.
+//! file changes, [`watch_tenants`] keeps the table of tenants current, [`shut_down`] empties its queues, [`show_progress`] says what flows,
+//! and a service manager is told of all of it by [`tell_ready`] and [`answer_watchdog`].
 
 mod ground;
 mod listeners;
@@ -11,6 +12,7 @@ mod recovery;
 mod reload;
 mod report;
 mod router;
+mod service_manager;
 mod shutdown;
 mod sweep;
 mod tenant_changes;
@@ -26,6 +28,7 @@ pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;
 pub use report::{ConfigReport, ReloadError, Reloads};
 pub use router::{Phase, Router};
+pub use service_manager::{answer_watchdog, tell_ready};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;
 pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};

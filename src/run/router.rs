@@ -1,7 +1,7 @@
 //! A running Sluice: everything that lives longer than one configuration, and how a configuration becomes the one
 //! in use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ use super::listeners::{Listeners, Role, Serve};
 use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
+use super::service_manager;
 use super::tenants::TenantRegistry;
 use crate::access::AdminAccess;
 use crate::config::{self, Compiled, Problems, Source};
@@ -27,7 +28,7 @@ use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
-use crate::receive::{Intake, RecordSample, Snapshot};
+use crate::receive::{Intake, RecordSample, Snapshot, TlsServer};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 use crate::tenants::Tenants;
@@ -78,6 +79,8 @@ pub struct Router {
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
     admin_access: AdminAccess,
+    /// Of every listener with TLS, by its receiver's name.
+    tls_servers: ArcSwap<Vec<(Arc<str>, Arc<TlsServer>)>>,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -179,6 +182,7 @@ impl Router {
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
             admin_access: AdminAccess::default(),
+            tls_servers: ArcSwap::default(),
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
@@ -228,6 +232,18 @@ impl Router {
         &self.admin_access
     }
 
+    /// When the certificate that a receiver or the admin listener shows ends, by its name; of one with two listeners the first to
+    /// end.
+    pub fn certificate_expiries(&self) -> BTreeMap<Arc<str>, SystemTime> {
+        let mut expiries = BTreeMap::new();
+        for (receiver, server) in self.tls_servers.load().iter() {
+            let Some(expiry) = server.certificate_expiry() else { continue };
+            let first = expiries.entry(receiver.clone()).or_insert(expiry);
+            *first = expiry.min(*first);
+        }
+        expiries
+    }
+
     /// How the journal is kept, and what was in it at the start, if there is one.
     pub fn recovered(&self) -> Option<(&JournalSettings, &Recovered)> {
         self.journal.as_ref().map(|settings| (settings, &self.recovered))
@@ -272,6 +288,7 @@ impl Router {
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
+        service_manager::tell_reloading();
         let (files, outcome) = match load(&self.source, self.env).await {
             Ok(compiled) => ((compiled.files.clone(), compiled.hash), self.apply(compiled).await),
             Err(problems) => {
@@ -293,6 +310,9 @@ impl Router {
                 report.last_error = Some((SystemTime::now(), error.clone()));
                 self.report.store(Arc::new(report));
             }
+        }
+        if self.phase() == Phase::Ready {
+            service_manager::tell_ready(&self.report());
         }
         outcome
     }
@@ -358,6 +378,7 @@ impl Router {
             .filter(|old| !exporters.iter().any(|exporter| Arc::ptr_eq(exporter, old)))
             .cloned()
             .collect();
+        self.tls_servers.store(Arc::new(tls_servers(&compiled)));
         let route_streams = live.route_streams(&compiled);
         let routes = RouteTable::new(compiled.routes, compiled.unrouted);
         let snapshot = Snapshot {
@@ -518,6 +539,11 @@ fn plan_exporters(
             })
         })
         .collect()
+}
+
+fn tls_servers(compiled: &Compiled) -> Vec<(Arc<str>, Arc<TlsServer>)> {
+    let listeners = compiled.listeners.iter().chain(&compiled.admin);
+    listeners.filter_map(|listener| Some((listener.name.clone(), listener.tls.clone()?))).collect()
 }
 
 /// Logs the first warnings of a configuration, and how many there are more.

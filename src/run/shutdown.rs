@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use super::Router;
+use super::service_manager;
 use crate::export::{DeadLetters, Exporter, Fate};
 use crate::journal::{Failing, Journal, Unwritten};
 use crate::otlp::Signal;
@@ -124,6 +125,8 @@ impl Leftovers {
 pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     let (delay, timeout) = router.report().shutdown;
     router.begin_stopping();
+    let queued = router.exporters().iter().map(|exporter| exporter.registry().pending_records()).sum();
+    service_manager::tell_stopping(delay + timeout + 2 * LAST_WORDS, queued);
     if !delay.is_zero() {
         info!(?delay, "shutting down: not ready any more, still accepting");
         tokio::time::sleep(delay).await;

@@ -52,6 +52,14 @@ impl PartialEq for Tenant {
 /// So that comparing two looks at what they hold only where they are not one and the same.
 impl Eq for Tenant {}
 
+impl Tenant {
+    /// When the last credential of its senders ends, so that nobody can send as it any more; nothing where one has no end.
+    pub fn credentials_expiry(&self) -> Option<SystemTime> {
+        let lasting = self.senders.iter().any(|sender| sender.expires.is_none());
+        self.senders.iter().filter(|_| !lasting).filter_map(|sender| sender.expires).max()
+    }
+}
+
 /// Who may send as a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {

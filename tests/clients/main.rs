@@ -12,6 +12,7 @@ mod support;
 mod capture;
 mod collector;
 mod collectors;
+mod compose;
 mod curl;
 mod decoded;
 mod edits;

@@ -747,3 +747,25 @@ async fn what_is_printed_to_try_is_what_the_routes_take() {
     sluice.logged("/api/v1/streams").await;
     assert!(!sluice.log().iter().any(|line| line.contains("/v1/logs")), "{:?}", sluice.log());
 }
+
+#[tokio::test]
+async fn every_command_has_a_manual_page_and_is_completed() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = sluice_in(directory.path(), &["man", "pages"], b"").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.error);
+    let help = sluice(&["--help"]).await.out;
+    let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let commands: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"run") && commands.contains(&"man"), "{commands:?}");
+    let completions = sluice(&["completions", "bash"]).await.out;
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let page = directory.path().join(format!("pages/sluice-{command}.1"));
+        let page = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{command}: {error}"));
+        assert!(page.contains(".SH SYNOPSIS"), "{command}: {page}");
+        assert!(completions.contains(&format!("sluice,{command})")), "{command}: {completions}");
+    }
+    for shell in ["zsh", "fish"] {
+        let ended = sluice(&["completions", shell]).await;
+        assert!(ended.code == Some(0) && ended.out.contains("without-secrets"), "{shell}: {}", ended.error);
+    }
+}

@@ -12,7 +12,7 @@ mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -131,6 +131,10 @@ impl GrpcTransport {
 
     pub(super) fn circuits(&self) -> Vec<(String, CircuitState)> {
         self.shared.destinations.circuits()
+    }
+
+    pub(super) fn certificate_expiry(&self) -> Option<SystemTime> {
+        self.shared.tls.certificate_expiry()
     }
 
     pub(super) async fn attempt(

@@ -135,6 +135,10 @@ impl HttpTransport {
         self.shared.destinations.circuits()
     }
 
+    pub(super) fn certificate_expiry(&self) -> Option<SystemTime> {
+        self.shared.tls.certificate_expiry()
+    }
+
     pub(super) async fn attempt(
         &self,
         target: &HttpTarget,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -64,6 +64,8 @@ struct Loaded {
     config: Arc<ClientConfig>,
     /// Goes up with every change; a pooled connection of an older one is not used again.
     generation: u64,
+    /// When a certificate of the chain that is shown ends, the first of them, if one is shown.
+    certificate_expiry: Option<SystemTime>,
     /// What was read last, even if it could not be used, so that a bad file is complained about once.
     files: Files,
     checked: Instant,
@@ -151,6 +153,11 @@ impl Tls {
         self.state.lock().as_ref().map_or(0, |loaded| loaded.generation)
     }
 
+    /// When the certificate that is shown ends, or one of its chain before it, if one is shown.
+    pub(in crate::export) fn certificate_expiry(&self) -> Option<SystemTime> {
+        self.state.lock().as_ref()?.certificate_expiry
+    }
+
     /// The name to ask `host` for, and to find in its certificate.
     pub(in crate::export) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
         server_name(self.settings.server_name_override.as_deref().unwrap_or(host))
@@ -190,7 +197,8 @@ impl Tls {
         if generation > 0 {
             info!(generation, "the TLS files have changed: new connections use what they hold now");
         }
-        *state = Some(Loaded { config, generation, files, checked: Instant::now() });
+        let certificate_expiry = files.cert.as_ref().and_then(Pem::expiry);
+        *state = Some(Loaded { config, generation, certificate_expiry, files, checked: Instant::now() });
         Ok(())
     }
 

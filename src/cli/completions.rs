@@ -1,0 +1,24 @@
+//! `sluice completions`: what shells complete commands and options by.
+
+use std::io::{self, Write};
+
+use clap::{Args, Command};
+use clap_complete::{Shell, generate};
+
+/// Print what a shell completes commands and options of `sluice` by
+///
+/// For bash: `sluice completions bash > /etc/bash_completion.d/sluice`. The Debian package has it for bash, zsh and fish.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints to `out` what completes `command`, the whole command line.
+pub fn completions(args: &CompletionsArgs, mut command: Command, out: &mut dyn Write) -> io::Result<()> {
+    // By way of a buffer, since an output that can't be written would be a panic.
+    let mut script = Vec::new();
+    generate(args.shell, &mut command, "sluice", &mut script);
+    out.write_all(&script)
+}

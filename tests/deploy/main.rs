@@ -1,0 +1,16 @@
+//! What stands in `deploy/` is what its tools take: Prometheus the alerts and Grafana's queries, Kubernetes the manifests, systemd the unit,
+//! Debian the package.
+//!
+//! Each tool is installed by `deploy/tool` below cargo's target directory, in the version that is pinned there; that takes some minutes
+//! the first time. What is needed for it and missing fails the tests that need it, and says so.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod alerts;
+mod board;
+mod kubernetes;
+mod package;
+mod tools;
+mod unit;
