@@ -1,0 +1,50 @@
+// A table of all streams, from the first row to the last.
+import assert from "node:assert/strict";
+import { eventually, facts, finish, open, visit } from "./browser.mjs";
+
+const FRAMES = 300;
+/** The slowest of twenty frames may take so long. */
+const ALLOWED = 32;
+
+const page = await open();
+await visit(page, "/streams?sort=key");
+const inDocument = () => page.locator(".rows tbody tr").count();
+assert.equal(await page.locator(".rows table").getAttribute("aria-rowcount"), String(facts.streams + 1));
+assert.ok((await inDocument()) < 100, "only what is seen is in the document");
+
+const times = await page.evaluate((frames) => new Promise((resolve) => {
+  const box = document.querySelector(".rows");
+  const times = [];
+  let last = performance.now();
+  const step = (now) => {
+    times.push(now - last);
+    last = now;
+    box.scrollTop += 340;
+    if (times.length < frames) requestAnimationFrame(step);
+    else resolve(times.slice(1));
+  };
+  requestAnimationFrame(step);
+}), FRAMES);
+times.sort((a, b) => a - b);
+const slow = times[Math.floor(times.length * 0.95)];
+console.log(`95th percentile of ${times.length} frames: ${slow.toFixed(1)} ms`);
+assert.ok(slow < ALLOWED, `the 95th percentile of frames is ${slow} ms`);
+assert.ok((await inDocument()) < 100);
+
+/** The text of a row, once it was read. */
+const key = (index) => eventually(`row ${index} is read`, () => page.evaluate((index) => {
+  const row = document.querySelector(`.rows tr[aria-rowindex="${index + 2}"]`);
+  return row && !row.classList.contains("waiting") ? row.querySelector("th").innerText : null;
+}, index));
+const name = (index) => `stream-${String(index).padStart(6, "0")}`;
+
+// Wherever it stops, the right rows are there.
+for (const index of [3000, 40_000, facts.streams - 1, 0]) {
+  await page.evaluate((index) => {
+    const box = document.querySelector(".rows");
+    box.scrollTop = index * parseFloat(getComputedStyle(box).getPropertyValue("--row"));
+  }, index);
+  assert.equal(await key(index), name(index));
+}
+
+await finish();
