@@ -95,15 +95,17 @@ function App() {
 
 const isWithin = (path, href) => (href === "/" ? path === "/" || path === "/overview" : path === href || path.startsWith(`${href}/`));
 
+/** How the page is followed; one that is not says nothing. */
 const CONNECTION = {
   live: ["ok", "Live"],
   waiting: ["warning", "Reconnecting"],
   failed: ["error", "Not live"],
-  idle: ["idle", "Not live"],
 };
 
 function Connection() {
-  const [kind, said] = CONNECTION[useConnection()];
+  const state = useConnection();
+  if (!(state in CONNECTION)) return null;
+  const [kind, said] = CONNECTION[state];
   return html`<span class="state ${kind} connection"><${Sign} tone=${kind} />${said}</span>`;
 }
 

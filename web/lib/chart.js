@@ -79,7 +79,7 @@ function options(width, lines, as, setAt) {
     scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
       { stroke: text, font, grid: { show: false }, ticks, size: 24, space: 70, values: (_, all) => all.map(hourAndMinute) },
-      { stroke: text, font, grid, ticks, size: 64, space: 34, gap: 6, values: (_, all) => all.map((value) => format[as](value)) },
+      { stroke: text, font, grid, ticks, size: 64, space: 26, gap: 6, values: (_, all) => all.map((value) => format[as](value)) },
     ],
     series: [
       {},

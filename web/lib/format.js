@@ -33,11 +33,12 @@ export function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return minutes < 10 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${minutes} min`;
+  if (minutes < 60) return minutes < 10 ? both(minutes, "min", Math.floor(seconds % 60), "s") : `${minutes} min`;
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  return hours < 48 ? both(hours, "h", minutes % 60, "min") : both(Math.floor(hours / 24), "d", hours % 24, "h");
 }
+
+const both = (large, unit, small, smaller) => (small > 0 ? `${large} ${unit} ${small} ${smaller}` : `${large} ${unit}`);
 
 export function nanoseconds(value) {
   if (!isNumber(value)) return NONE;
