@@ -59,7 +59,7 @@ export function ago(time, now = Date.now()) {
 
 /** A time in RFC 3339 in this browser's zone: the clock if it is of today, else the date as well. */
 export function clock(time) {
-  const at = new Date(time);
+  const at = new Date(time ?? NaN);
   if (Number.isNaN(at.getTime())) return NONE;
   const two = (number) => String(number).padStart(2, "0");
   const hour = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;

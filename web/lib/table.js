@@ -119,7 +119,7 @@ class Row extends Component {
       if (!href || event.target.closest("a, button, input, label") || String(getSelection())) return;
       navigate(href);
     };
-    return html`<tr class=${`${parity} ${href ? "opens" : ""}`} aria-rowindex=${index + 2} aria-selected=${choose ? String(Boolean(chosen)) : undefined} onClick=${open}>
+    return html`<tr class=${`${parity} ${href ? "opens" : ""} ${chosen ? "chosen" : ""}`} aria-rowindex=${index + 2} onClick=${open}>
       ${choose && html`<td class="choose"><input type="checkbox" aria-label=${`Choose ${id}`} checked=${Boolean(chosen)} onChange=${() => choose(id)} /></td>`}
       ${columns.map((column, at) => {
         const name = `rank${column.rank ?? 1} ${column.number ? "number" : ""}`;

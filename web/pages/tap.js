@@ -1,18 +1,26 @@
-// The tap: records as they pass, decoded. Logs as a table, traces as waterfalls, metrics as sparklines.
+// The tap: records as they pass, decoded. Logs as a table, traces as waterfalls, metrics as sparklines; and the newest logs of
+// those that have passed before.
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { follow } from "../lib/api.js";
 import { report } from "../lib/live.js";
 import { address, setQuery } from "../lib/router.js";
 import { Choice, PageHead, Sign, State } from "../lib/parts.js";
-import { Settings } from "../lib/settings.js";
-import { clock, count, exact, nanoseconds, plural } from "../lib/format.js";
+import { count, exact, nanoseconds, plural } from "../lib/format.js";
+import { Logs, textOf } from "./logs.js";
+import { Recent } from "./recent.js";
+import { QueryForm, TapChoice } from "./tap_query.js";
 
-/** Records that are kept of what has passed, and traces and metrics that are drawn of them. */
+/** Records that are kept of what has passed; and logs, traces and metrics that are shown of them. */
 const KEPT = 1000;
 const DRAWN = 40;
+const LISTED = 300;
 const VIEWS = [["logs", "Logs"], ["traces", "Traces"], ["metrics", "Metrics"]];
 
 export function Tap({ query }) {
+  return query.get("of") === "recent" ? html`<${Recent} query=${query} />` : html`<${Live} query=${query} />`;
+}
+
+function Live({ query }) {
   const asked = query.get("query") ?? "";
   const view = VIEWS.some(([name]) => name === query.get("view")) ? query.get("view") : "logs";
   const running = query.get("run") !== "no";
@@ -21,18 +29,19 @@ export function Tap({ query }) {
   const counts = Object.fromEntries(VIEWS.map(([name]) => [name, tap.records.filter((record) => record.signal === name).length]));
   return html`
     <${PageHead} title="Tap" state=${html`<${State} name=${running ? (tap.error ? "failed" : "live") : "paused"}>${running ? (tap.error ? "not watching" : "watching") : "paused"}<//>`}>
+      <${TapChoice} value="live" />
       <button type="button" onClick=${() => setQuery({ run: running ? "no" : null })}>${running ? "Pause" : "Go on"}</button>
       <button type="button" onClick=${tap.clear}>Clear</button>
     <//>
-    <${QueryForm} key=${asked} asked=${asked} error=${tap.error} />
+    <${QueryForm} key=${asked} asked=${asked} error=${tap.error} action="Watch" />
     <div class="tap-bar">
       <${Choice} label="Signal" value=${view} onChange=${(name) => setQuery({ view: name === "logs" ? null : name })}
         options=${VIEWS.map(([name, label]) => [name, html`${label} <span class="number">${count(counts[name])}</span>`])} />
       <span class="note">The newest ${exact(KEPT)} are kept.${tap.leftOut > 0 ? ` ${plural(tap.leftOut, "record")} left out, since more pass than a tap shows.` : ""}</span>
     </div>
     ${shown.length === 0
-      ? html`<p class="empty">${running ? "Nothing has passed yet that fits." : "Paused."}</p>`
-      : view === "logs" ? html`<${Logs} records=${shown} />`
+      ? !tap.error && html`<p class="empty">${running ? "Nothing has passed yet that fits." : "Paused."}</p>`
+      : view === "logs" ? html`<${Logs} records=${shown.toReversed().slice(0, LISTED)} />`
       : view === "traces" ? html`<${Traces} records=${shown} />`
       : html`<${Metrics} records=${shown} />`}
   `;
@@ -80,57 +89,6 @@ function useTap(query, running) {
   return { ...state, error, clear };
 }
 
-function QueryForm({ asked, error }) {
-  const submit = (event) => {
-    event.preventDefault();
-    setQuery({ query: new FormData(event.target).get("query").trim() }, { replace: false });
-  };
-  const column = error?.body?.column;
-  return html`<form class="tap-query" role="search" onSubmit=${submit}>
-    <label class="field wide"><span>Query</span>
-      <input name="query" type="search" defaultValue=${asked} autocomplete="off" autocapitalize="off" spellcheck=${false} aria-describedby="query-said" aria-invalid=${error ? "true" : "false"}
-        placeholder=${'level:error service:api "connection refused" status:>=500'} /></label>
-    <button type="submit" class="primary">Watch</button>
-    <div id="query-said" role="status">
-      ${error && html`${column && html`<pre class="query-error">${asked}\n${" ".repeat(Math.max(0, column - 1))}^</pre>`}
-        <p class="notice error"><${Sign} tone="error" /><span>${column ? `Column ${column}: ` : ""}${error.message}</span></p>`}
-    </div>
-  </form>`;
-}
-
-const LEVELS = { fatal: "error", error: "error", warn: "warning", warning: "warning", info: "info" };
-
-function Logs({ records }) {
-  const [open, setOpen] = useState(null);
-  return html`<div class="tap-logs" tabindex="0" role="region" aria-label="Logs">
-    <table class="short"><colgroup><col class="tap-time" /><col class="tap-level" /><col class="tap-service rank2" /><col /></colgroup><thead><tr>
-      <th scope="col">Time</th><th scope="col">Level</th><th scope="col" class="rank2">Service</th><th scope="col">Message</th>
-    </tr></thead><tbody>
-      ${records.toReversed().slice(0, 300).map((record) => html`<${Log} key=${record.number} record=${record} open=${open === record.number}
-        toggle=${() => setOpen(open === record.number ? null : record.number)} />`)}
-    </tbody></table>
-  </div>`;
-}
-
-function Log({ record, open, toggle }) {
-  const level = record.level ?? "";
-  return html`<tr>
-    <td><time datetime=${record.time}>${clock(record.time)}</time></td>
-    <td>${level && html`<span class=${`state ${LEVELS[level.toLowerCase()] ?? "idle"}`}><${Sign} tone=${LEVELS[level.toLowerCase()] ?? "idle"} />${level}</span>`}</td>
-    <td class="rank2">${record.service}</td>
-    <td class="text"><button type="button" class="plain" aria-expanded=${open ? "true" : "false"} onClick=${toggle}>${textOf(record.body ?? record.name)}</button></td>
-  </tr>
-  ${open && html`<tr class="opened"><td colspan="4"><${Record} record=${record} /></td></tr>`}`;
-}
-
-const textOf = (value) => (typeof value === "string" ? value : value === undefined || value === null ? "(no message)" : JSON.stringify(value));
-
-/** All that is known of a record. */
-function Record({ record }) {
-  const { number: _number, signal: _signal, ...rest } = record;
-  return html`<${Settings} value=${rest} />`;
-}
-
 /** Spans by their traces, those first that have begun last. */
 function Traces({ records }) {
   const traces = new Map();
@@ -143,7 +101,7 @@ function Traces({ records }) {
 }
 
 function Trace({ id, spans }) {
-  const timed = inOrder(spans.map((span) => ({ ...span, begin: Date.parse(span.time), length: (span.duration_ns ?? 0) / 1e6 })));
+  const timed = inOrder(spans.map((span) => ({ ...span, begin: Date.parse(span.time ?? spans[0].time) || 0, length: (span.duration_ns ?? 0) / 1e6 })));
   const begin = Math.min(...timed.map((span) => span.begin));
   const end = Math.max(...timed.map((span) => span.begin + span.length));
   const whole = Math.max(end - begin, 0.001);
