@@ -19,7 +19,9 @@ module() {
 module preact/dist/preact.mjs preact.js
 module preact/hooks/dist/hooks.mjs hooks.js
 module htm/dist/htm.module.js htm.js
-module uplot/dist/uPlot.esm.js uplot.js
+# The module of uPlot is three times as large as its script, which leaves out comments and spaces.
+module uplot/dist/uPlot.iife.min.js uplot.js
+printf '\nexport default uPlot;\n' >>"$target/uplot.js"
 cp "$modules/uplot/dist/uPlot.min.css" "$target/uplot.css"
 for package in preact htm uplot; do
 	cp "$modules/$package/LICENSE" "$target/LICENSE.$package"

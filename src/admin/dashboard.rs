@@ -220,9 +220,7 @@ mod tests {
 
     #[test]
     fn what_a_file_loads_is_embedded_with_it() {
-        for asset in
-            ASSETS.iter().filter(|asset| asset.path.ends_with(".js") && asset.path != "vendor/uplot.js")
-        {
+        for asset in ASSETS.iter().filter(|asset| asset.path.ends_with(".js")) {
             let text = std::str::from_utf8(asset.body).unwrap();
             let base = asset.path.rsplit_once('/').map_or("", |(base, _)| base);
             for (at, quote) in text.match_indices("from \"").map(|(at, _)| (at + 6, '"')) {
@@ -239,5 +237,24 @@ mod tests {
                 assert!(FILES.contains_key(path.as_str()), "{} imports {name}, which is {path}", asset.path);
             }
         }
+    }
+
+    #[test]
+    fn no_module_takes_text_for_markup_or_for_a_program() {
+        let own =
+            ASSETS.iter().filter(|asset| asset.path.ends_with(".js") && !asset.path.starts_with("vendor/"));
+        for asset in own {
+            let text = std::str::from_utf8(asset.body).unwrap();
+            for way in ["nnerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
+            {
+                assert!(!text.contains(way), "{} uses {way}", asset.path);
+            }
+        }
+    }
+
+    #[test]
+    fn all_files_together_are_as_small_as_the_documentation_says() {
+        let bytes: usize = ASSETS.iter().map(|asset| asset.body.len()).sum();
+        assert!(bytes < 300_000, "{bytes} bytes");
     }
 }

@@ -15,7 +15,7 @@ const moment = (selector, member) => page.evaluate(([selector, member]) => new P
   })));
 }), [selector, member]);
 
-/** Compares several moments in a row; the page must have followed in between. */
+/** Compares several moments in a row, between which the page must have followed; of a long table only what is seen is there. */
 async function equal(what, selector, member, expected) {
   const seen = new Set();
   await eventually(`${what} is followed`, async () => {
@@ -23,7 +23,8 @@ async function equal(what, selector, member, expected) {
     const { said, shown } = await moment(selector, member);
     // An answer in between would be drawn only later.
     if (before !== JSON.stringify(said) || !said) return false;
-    assert.deepEqual(shown, expected(said), what);
+    assert.ok(shown.length > 0, `${what} are shown`);
+    assert.deepEqual(shown, expected(said).slice(0, shown.length), what);
     seen.add(before);
     return seen.size >= 4;
   });
@@ -56,7 +57,7 @@ const row = (stream) => [
   stream.delivered_records,
   stream.failed_attempts,
 ];
-await equal("the streams", ".rows tbody tr", "streams", ({ streams }) => streams.map(row));
+await equal("the streams", ".rows tbody tr:not(.gap)", "streams", ({ streams }) => streams.map(row));
 
 await visit(page, "/exporters/otlp_http%2Fwell");
 await equal("an exporter's records", "[aria-labelledby=records] tbody tr", "destinations", ({ records }) =>
@@ -73,7 +74,7 @@ await equal("a tenant's records", "[aria-labelledby=records] tbody tr", "signals
 await visit(page, "/dead-letters");
 const { letters, total } = await api("/api/v1/dead-letters");
 assert.match(await page.locator(".table-said").textContent(), new RegExp(`^${total} dead letter`));
-const shown = await page.locator(".rows tbody tr").evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("data")].map((data) => Number(data.value))));
-assert.deepEqual(shown, letters.map((letter) => [letter.records, letter.bytes]));
+const shown = await page.locator(".rows tbody tr:not(.gap)").evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("data")].map((data) => Number(data.value))));
+assert.deepEqual(shown, letters.slice(0, shown.length).map((letter) => [letter.records, letter.bytes]));
 
 await finish();
