@@ -58,6 +58,7 @@ export class Rows {
 
   /** Says which rows are seen now. */
   see(first, last) {
+    if (this.ended) return;
     this.seen = [first, last];
     for (const page of this.pages) {
       if (page.start > last + KEPT || page.start + page.count < first - KEPT) page.rows = null;
@@ -106,7 +107,8 @@ export class Rows {
   }
 
   take(number, answer, limit) {
-    if (this.ended) return;
+    // The list may have begun anew, or have become shorter, since this page was asked for.
+    if (this.ended || number > this.pages.length) return;
     const rows = this.pick(answer);
     const before = this.pages[number];
     this.pages[number] = { start: 0, count: rows.length, after: before?.after ?? null, limit, rows, next: answer.next ?? null };

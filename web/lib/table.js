@@ -25,10 +25,14 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
   const [range, setRange] = useState([0, 40]);
   const box = useRef(null);
   const asked = JSON.stringify([path, query]);
-  const rows = useMemo(() => new Rows(path, query, pick, () => redraw((times) => times + 1)), [asked]);
-  useEffect(() => () => rows.end(), [rows]);
+  const newest = useMemo(() => new Rows(path, query, pick, () => redraw((times) => times + 1)), [asked]);
+  useEffect(() => () => newest.end(), [newest]);
+  // What another filter finds takes the place of what is shown once it is there.
+  const former = useRef(newest);
+  if (newest.total !== null) former.current = newest;
+  const rows = former.current;
   useEffect(() => {
-    if (rows.answer) onAnswer?.(rows.answer, rows);
+    if (rows.answer) onAnswer?.(rows.answer);
   }, [rows.answer]);
   const height = useMemo(() => (matchMedia("(pointer: coarse)").matches ? 46 : 34), []);
 
@@ -52,13 +56,14 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
   // The first rows make the table as high as it will be.
   useLayoutEffect(look, [rows.length === 0]);
 
-  if (rows.total === null) return html`<${Missing} error=${rows.error} what=${`${noun}s`} />`;
+  const cannot = newest.total === null && newest.error;
+  if (rows.total === null || cannot) return html`<${Missing} error=${newest.error} what=${`${noun}s`} />`;
   const sort = query.sort ?? defaultSort;
   const [from, to] = [Math.min(range[0], rows.length), Math.min(range[1], rows.length)];
   const shown = [];
   for (let index = from; index < to; index += 1) shown.push(index);
   const move = (event) => moveFocus(event, box.current, height, rows.length);
-  return html`<div class="table">
+  return html`<div class="table" aria-busy=${rows === newest ? "false" : "true"}>
     <p class="table-said" role="status">${plural(rows.length, noun)}${rows.length > 0 && select && select.chosen.size > 0 ? `, ${exact(select.chosen.size)} chosen` : ""}</p>
     <${Trouble} error=${rows.error} />
     ${rows.length === 0
