@@ -4,7 +4,7 @@ import { get, send } from "../lib/api.js";
 import { useEvery, useLive } from "../lib/live.js";
 import { address, exporterAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
-import { ActionButton } from "../lib/dialog.js";
+import { ActionButton, HOLD_LENGTH } from "../lib/dialog.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Settings } from "../lib/settings.js";
 import { duration } from "../lib/format.js";
@@ -101,11 +101,11 @@ function Actions({ exporter, path }) {
   const hold = {
     title: `Send nothing to ${name} for now?`,
     text: "All its streams are held, until the time is over or until you release them; senders are taken on until there is no more room.",
-    fields: [{ name: "for", label: "Hold it for", value: "10m", hint: "such as 10m or 2h" }],
+    fields: [HOLD_LENGTH],
     confirm: "Hold",
     run: async (values) => {
-      await send("POST", `${path}/hold`, { for: values.for });
-      return `${name} is held for ${values.for}.`;
+      await send("POST", `${path}/hold`, { for: values.for || null });
+      return `${name} is held ${values.for ? `for ${values.for}` : "until it is released"}.`;
     },
   };
   const release = {

@@ -46,7 +46,7 @@ function Attention({ data }) {
   return html`<${Section} title="Needs attention" id="attention" class="attention"
     actions=${html`<span class="note">${format.plural(known ?? attention.length, "item")}</span>`}>
     <ol class="attention-list">
-      ${attention.map((item) => html`<li key=${`${item.kind}:${item.subject?.kind}:${item.subject?.name}`} class=${item.severity}>
+      ${attention.map((item, at) => html`<li key=${at} class=${item.severity}>
         <${Sign} tone=${item.severity} />
         <div class="attention-text">
           <span class="unseen">${item.severity}: </span>
@@ -140,8 +140,8 @@ function Room({ data }) {
     ${journal && html`<${Meter} label="Journal" used=${journal.bytes} limit=${journal.limit}
       note=${journalNote(journal)} />`}
     <${Meter} label="Streams" used=${streams.live} limit=${streams.limit} as="count" />
-    ${letters && html`<${Meter} label="Dead letters" used=${letters.bytes ?? 0} limit=${letters.max_size ?? 0}
-      note=${html`<a href="/dead-letters"><${Figure} value=${letters.files ?? 0} as="exact" /> files</a>`} />`}
+    ${letters && html`<${Meter} label="Dead letters" used=${letters.bytes} limit=${letters.max_size}
+      note=${letters.bytes > 0 && html`<a href="/dead-letters">Look inside</a>`} />`}
     ${tenants && html`<p class="note"><a href="/tenants"><${Figure} value=${tenants.count} as="exact" /> tenants</a>${tenants.problems > 0 && html`, <a href="/tenants?state=broken"><${Figure} value=${tenants.problems} as="exact" /> with a problem</a>`}</p>`}
   </div>`;
 }

@@ -4,7 +4,7 @@ import { send } from "../lib/api.js";
 import { useLive } from "../lib/live.js";
 import { address, exporterAddress, tenantAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
-import { ActionButton } from "../lib/dialog.js";
+import { ActionButton, HOLD_LENGTH } from "../lib/dialog.js";
 import { duration } from "../lib/format.js";
 import { Settings } from "../lib/settings.js";
 
@@ -63,7 +63,7 @@ function LastError({ stream }) {
 }
 
 function Attempts({ attempts }) {
-  return html`<${ShortTable} label="Last attempts" rows=${attempts} empty="There was no attempt yet." columns=${[
+  return html`<${ShortTable} label="Last attempts" rows=${attempts} empty="None is known yet. Attempts are kept of streams that fail, and of others from the first look on." columns=${[
     { label: "When", cell: (attempt) => html`<${Moment} at=${attempt.at} as="clock" />` },
     { label: "Code", cell: (attempt) => html`<code>${attempt.code}</code>` },
     { label: "Took", number: true, cell: (attempt) => duration(attempt.millis / 1000) },
@@ -88,11 +88,11 @@ function Actions({ stream }) {
   const hold = {
     title: `Deliver nothing of ${name} for now?`,
     text: "Its records are queued, until the time is over, until you release it, or until there is no more room.",
-    fields: [{ name: "for", label: "Hold it for", value: "10m", hint: "such as 10m or 2h" }],
+    fields: [HOLD_LENGTH],
     confirm: "Hold",
     run: async (values) => {
-      await send("POST", "/api/v1/streams/hold", { exporter, signal, tenant, key, for: values.for });
-      return `${name} is held for ${values.for}.`;
+      await send("POST", "/api/v1/streams/hold", { exporter, signal, tenant, key, for: values.for || null });
+      return `${name} is held ${values.for ? `for ${values.for}` : "until it is released"}.`;
     },
   };
   const release = {
