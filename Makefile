@@ -18,7 +18,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test chromium web-vendor test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference image
+.PHONY: help cargo run release test chromium pictures web-vendor test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ chromium: ## Install the browser for the tests of the dashboard: by apt-get wher
 		else \
 			echo "the dashboard's tests need Chromium (on Debian: sudo apt-get install chromium)" >&2; exit 1; \
 		fi; }
+
+pictures: cargo chromium ## Take the dashboard's pictures in docs/pictures anew; takes five minutes
+	$(CARGO) test --locked --test dashboard pictures_for -- --ignored
 
 web-vendor: ## Copy the dashboard's modules of others from the npm registry to web/vendor, by web/package.json
 	web/vendor.sh web/vendor

@@ -10,6 +10,7 @@ mod support;
 mod actions;
 mod figures;
 mod pages;
+mod pictures;
 mod planted;
 mod scenes;
 mod scroll;
