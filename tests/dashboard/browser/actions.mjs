@@ -72,22 +72,6 @@ await act("Release", "Release");
 await done();
 await eventually("the stream is released", async () => (await api(`/api/v1${one}`)).state !== "held");
 
-// A reload, tried before it is made.
-await visit(page, "/configuration");
-const { version } = await api("/api/v1/config");
-await page.getByRole("button", { name: "Dry run" }).click();
-await page.getByText("It can be used").waitFor();
-assert.equal((await api("/api/v1/config")).version, version, "a dry run changes nothing");
-await act("Reload", "Reload");
-await done();
-await eventually("the configuration was read again", async () => (await api("/api/v1/config")).version !== version || page.getByText(/is in use/).isVisible());
-
-// Where a payload would go.
-const payload = { resourceLogs: [{ resource: { attributes: [{ key: "s2.stream", value: { stringValue: "alpha" } }] }, scopeLogs: [{ logRecords: [{ body: { stringValue: "text" } }] }] }] };
-await page.getByLabel("An OTLP request in JSON").fill(JSON.stringify(payload));
-await page.getByRole("button", { name: "Explain" }).click();
-await page.locator(".explained", { hasText: "otlp_http/well" }).waitFor();
-
 // A dead letter is looked into, and deleted.
 await visit(page, "/dead-letters");
 const { total } = await api("/api/v1/dead-letters");
