@@ -42,7 +42,10 @@ impl Scene {
         let mut yaml = format!(
             "admin: {{ endpoint: 127.0.0.1:0, write_token: {WRITER} }}\n\
              tenants: {{ directory: '{}', attribute: tenant.id }}\n\
-             dead_letter: {{ directory: '@DIR@/letters' }}\nexporters:\n",
+             dead_letter: {{ directory: '@DIR@/letters' }}\n\
+             tap: {{ open: true, recent: 1MiB }}\n\
+             watches: [{{ name: records-of-acme, query: 'tenant:acme', above: 1 in 5m }}]\n\
+             exporters:\n",
             tenants.path().display()
         );
         for (name, up) in [("well", &well), ("refusing", &refusing), ("picky", &picky)] {
