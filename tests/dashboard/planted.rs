@@ -33,10 +33,6 @@ async fn a_script_in_every_attribute_is_text_and_a_secret_is_nowhere() {
             scene.sluice.accept(signal, request(&[entry])).await;
         }
     }
-    check(
-        "planted.mjs",
-        scene.sluice.admin,
-        &json!({ "script": SCRIPT, "secrets": [&SECRETS[..], &[WRITER]].concat() }),
-    )
-    .await;
+    let secrets = [&SECRETS[..], &[WRITER]].concat();
+    check("planted.mjs", scene.sluice.admin, &json!({ "script": SCRIPT, "secrets": secrets })).await;
 }
