@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 use crate::support::install::InstallDirectory;
 
@@ -30,6 +31,9 @@ fn modules() -> &'static Path {
 
 /// Runs a script of `browser/` against the admin listener, with what it has to know besides. It has to find nothing wrong.
 pub(crate) async fn check(script: &str, admin: SocketAddr, facts: &Value) {
+    // Frames are timed: one browser at a time has the machine.
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let _alone = ALONE.lock().await;
     let output = Command::new("node")
         .arg(source().join(script))
         .env("SLUICE_MODULES", modules())

@@ -15,8 +15,7 @@ export function setQuery(changes, options = { replace: true }) {
     if (value === null || value === undefined || value === "") query.delete(name);
     else query.set(name, value);
   }
-  const text = query.toString();
-  navigate(location.pathname + (text ? `?${text}` : ""), options);
+  navigate(withQuery(location.pathname, query), options);
 }
 
 /** A path with parameters, of which those that are empty are left out. */
@@ -25,7 +24,12 @@ export function address(path, parameters) {
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null && value !== undefined && value !== "") query.set(name, value);
   }
-  const text = query.toString();
+  return withQuery(path, query);
+}
+
+/** A space is `%20`: a plus sign means one in forms alone. */
+function withQuery(path, query) {
+  const text = query.toString().replaceAll("+", "%20");
   return text ? `${path}?${text}` : path;
 }
 

@@ -57,20 +57,20 @@ assert.ok(!(await page.content()).includes(token), "it is not shown any more");
 await visit(page, "/exporters/otlp_http%2Fwell");
 await act("Hold", "Hold");
 await done();
-await eventually("the exporter is held", async () => (await api("/api/v1/exporters/otlp_http%2Fwell")).held);
+await eventually("the exporter is held", async () => (await api("/api/v1/exporters/otlp_http%2Fwell")).hold);
 await act("Release", "Release");
 await done();
-await eventually("the exporter is released", async () => !(await api("/api/v1/exporters/otlp_http%2Fwell")).held);
+await eventually("the exporter is released", async () => !(await api("/api/v1/exporters/otlp_http%2Fwell")).hold);
 const { streams } = await api("/api/v1/streams?key=alpha&tenant=acme&signal=logs");
 const { exporter, signal, key } = streams[0];
 const one = `/streams/one?${new URLSearchParams({ exporter, signal, tenant: "acme", key })}`;
 await visit(page, one);
 await act("Hold", "Hold");
 await done();
-await eventually("the stream is held", async () => (await api(`/api/v1${one}`)).state === "held");
+await eventually("the stream is held", async () => (await api(`/api/v1${one}`)).hold);
 await act("Release", "Release");
 await done();
-await eventually("the stream is released", async () => (await api(`/api/v1${one}`)).state !== "held");
+await eventually("the stream is released", async () => !(await api(`/api/v1${one}`)).hold);
 
 // A dead letter is looked into, and deleted.
 await visit(page, "/dead-letters");

@@ -9,7 +9,7 @@ const focused = () => page.evaluate(() => {
   const { outlineStyle, outlineWidth } = getComputedStyle(element);
   return {
     tag: element.localName,
-    text: (element.innerText || element.getAttribute("aria-label") || element.name || "").trim(),
+    text: (element.textContent || element.getAttribute("aria-label") || element.name || "").trim(),
     row: element.dataset?.row,
     seen: outlineStyle !== "none" && parseFloat(outlineWidth) > 0,
     inDialog: Boolean(element.closest("dialog")),
