@@ -89,7 +89,7 @@ function options(width, lines, as, setAt) {
         width: line.label === "limit" ? 1 : 1.75,
         dash: line.label === "limit" ? [2, 4] : DASHES[number % 3],
         fill: lines.length === 1 ? `color-mix(in srgb, ${colour(line.colour)} 12%, transparent)` : undefined,
-        points: { show: false },
+        points: { size: 4 },
       })),
     ],
   };

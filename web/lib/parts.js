@@ -9,6 +9,10 @@ export function Figure({ value, as = "count", unit = "" }) {
   return html`<data value=${value} title=${title}>${format[as](value)}</data>`;
 }
 
+/** A sentence of Sluice's, in which what stands between backticks is a name or a value. */
+export const sentence = (text) =>
+  String(text ?? "").split("`").map((part, at) => (at % 2 ? html`<code key=${at}>${part}</code>` : part));
+
 /** A moment, as how long ago it was, or as its clock. */
 export function Moment({ at, as = "ago" }) {
   if (!at) return html`<span class="none">–</span>`;
@@ -99,15 +103,15 @@ export function ShortTable({ label, columns, rows, empty = "None." }) {
 /** What is shown in place of a resource that is not there yet, or can't be had. */
 export function Missing({ error, what }) {
   if (!error) return html`<p class="loading" role="status">Reading ${what} …</p>`;
-  if (error.status === 404) return html`<p class="notice error"><${Sign} tone="error" />${error.message}</p>`;
-  return html`<p class="notice error" role="alert"><${Sign} tone="error" /><span>Can't read ${what}: ${error.message}</span>
+  if (error.status === 404) return html`<p class="notice error"><${Sign} tone="error" /><span>${sentence(error.message)}</span></p>`;
+  return html`<p class="notice error" role="alert"><${Sign} tone="error" /><span>Can't read ${what}: ${sentence(error.message)}</span>
     ${error.status === 401 && html`<button type="button" class="small" onClick=${() => dispatchEvent(new Event("tokenwanted"))}>Enter a token</button>`}</p>`;
 }
 
 /** Said beside what is shown while it is not up to date. */
 export function Trouble({ error }) {
   return error && html`<p class="notice warning" role="alert"><${Sign} tone="warning" />
-    <span>Not up to date: ${error.message}. ${error.status ? "" : "It is tried again."}</span></p>`;
+    <span>Not up to date: ${sentence(error.message)}. ${error.status ? "" : "It is tried again."}</span></p>`;
 }
 
 export function CopyButton({ text, label = "Copy" }) {

@@ -3,7 +3,7 @@ import { html, useRef, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { useLive } from "../lib/live.js";
 import { address } from "../lib/router.js";
-import { Facts, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
+import { Facts, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
 import { ActionButton } from "../lib/dialog.js";
 import { Settings } from "../lib/settings.js";
 import { bytes, exact, plural } from "../lib/format.js";
@@ -15,13 +15,13 @@ export function Configuration() {
   return html`
     <${PageHead} title="Configuration" state=${html`<${State} name=${data.last_error ? "failed" : "loaded"}>${data.last_error ? "last reload failed" : "loaded"}<//>`} />
     <${Trouble} error=${error} />
-    ${data.last_error && html`<p class="notice error"><${Sign} tone="error" /><span>The reload of <${Moment} at=${data.last_error.at} as="clock" /> failed, so that version ${data.version} stays in use: ${data.last_error.error}</span></p>`}
+    ${data.last_error && html`<p class="notice error"><${Sign} tone="error" /><span>The reload of <${Moment} at=${data.last_error.at} as="clock" /> failed, so that version ${data.version} stays in use: ${sentence(data.last_error.error)}</span></p>`}
     <${Section} title="In use" id="in-use"><${Facts} facts=${[
       ["Source", html`<code>${typeof data.source === "string" ? data.source : JSON.stringify(data.source)}</code>`],
       ["Version", html`<code>${data.version}</code>`],
       ["Loaded", html`<${Moment} at=${data.loaded_at} />`],
     ]} />
-      ${(data.warnings ?? []).map((warning) => html`<p class="notice warning"><${Sign} tone="warning" /><span>${textOf(warning)}</span></p>`)}
+      ${(data.warnings ?? []).map((warning) => html`<p class="notice warning"><${Sign} tone="warning" /><span>${sentence(textOf(warning))}</span></p>`)}
     <//>
     <${Pending} />
     <${Section} title="The file" id="file"><${File} text=${data.text} config=${data.config} problems=${problems} /><//>
@@ -72,7 +72,7 @@ function Pending() {
   return html`<${Section} title="The file on disk" id="pending"
     actions=${html`<button type="button" onClick=${dryRun}>Dry run</button><${ActionButton} label="Reload" action=${reload} />`}>
     <div aria-live="polite">
-      ${error && html`<p class="notice error"><${Sign} tone="error" /><span>${error.message}</span></p>`}
+      ${error && html`<p class="notice error"><${Sign} tone="error" /><span>${sentence(error.message)}</span></p>`}
       ${result ? html`<${DryRun} result=${result} />` : html`<p class="note">A dry run says what a reload would do, and changes nothing.</p>`}
     </div>
   <//>`;
@@ -85,8 +85,8 @@ function DryRun({ result }) {
   const drains = result.streams_to_drain > 0;
   return html`
     <p><${State} name=${result.valid ? "ok" : "error"}>${result.valid ? "It can be used" : (result.error ?? "It can't be used")}<//></p>
-    ${(result.problems ?? []).map((problem) => html`<p class="notice error"><${Sign} tone="error" /><span>${problem.line ? `Line ${problem.line}: ` : ""}${textOf(problem)}</span></p>`)}
-    ${(result.warnings ?? []).map((warning) => html`<p class="notice warning"><${Sign} tone="warning" /><span>${textOf(warning)}</span></p>`)}
+    ${(result.problems ?? []).map((problem) => html`<p class="notice error"><${Sign} tone="error" /><span>${problem.line ? `Line ${problem.line}: ` : ""}${sentence(textOf(problem))}</span></p>`)}
+    ${(result.warnings ?? []).map((warning) => html`<p class="notice warning"><${Sign} tone="warning" /><span>${sentence(textOf(warning))}</span></p>`)}
     ${restart.length > 0 && html`<p class="notice warning"><${Sign} tone="warning" /><span>Needs a restart: ${restart.map(textOf).join(", ")}</span></p>`}
     ${result.valid && html`<${ShortTable} label="Changes" rows=${lines} empty="Nothing would change." columns=${[
       { label: "Change", cell: (line) => line.change },
@@ -115,7 +115,7 @@ function File({ text, config, problems }) {
     ${lines.map((line, at) => {
       const here = problems.filter((problem) => problem.line === at + 1);
       return html`<div key=${at} class=${`source-line ${here.length > 0 ? "bad" : ""}`} id=${`line-${at + 1}`}><span class="line-number">${at + 1}</span><code>${line || " "}</code></div>
-        ${here.map((problem) => html`<div class="source-problem"><${Sign} tone="error" />${textOf(problem)}</div>`)}`;
+        ${here.map((problem) => html`<div class="source-problem"><${Sign} tone="error" /><span>${sentence(textOf(problem))}</span></div>`)}`;
     })}
   </div>`;
 }
@@ -152,7 +152,7 @@ function Explain() {
       </div>
     </form>
     <div aria-live="polite">
-      ${error && html`<p class="notice error"><${Sign} tone="error" /><span>${error.message}</span></p>`}
+      ${error && html`<p class="notice error"><${Sign} tone="error" /><span>${sentence(error.message)}</span></p>`}
       ${answer && html`<${Explained} answer=${answer} />`}
     </div>
   <//>`;

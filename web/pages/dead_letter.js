@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { get, send } from "../lib/api.js";
 import { exporterAddress, letterAddress, navigate, tenantAddress } from "../lib/router.js";
-import { CopyButton, Facts, Figure, Missing, Moment, PageHead, Section, Sign } from "../lib/parts.js";
+import { CopyButton, Facts, Figure, Missing, Moment, PageHead, Section, Sign, sentence } from "../lib/parts.js";
 import { ActionButton } from "../lib/dialog.js";
 import { outcome } from "./dead_letters.js";
 
@@ -23,7 +23,7 @@ export function DeadLetterPage({ name }) {
   const offending = new Set(letter.offending ?? []);
   return html`
     ${head(html`<${Actions} file=${name} />`)}
-    <p class="notice error"><${Sign} tone="error" /><span>${letter.reason ?? letter.problem}</span></p>
+    <p class="notice error"><${Sign} tone="error" /><span>${sentence(letter.reason ?? letter.problem)}</span></p>
     <${Section} title="What is known of it" id="note"><${Facts} facts=${[
       ["Time", html`<${Moment} at=${letter.time} as="clock" />`],
       ["Exporter", letter.exporter ? html`<a href=${exporterAddress(letter.exporter)}>${letter.exporter}</a>` : letter.origin],
@@ -35,7 +35,7 @@ export function DeadLetterPage({ name }) {
       ["File", html`<code>${name}</code>`],
     ]} /><//>
     <${Section} title="Inside" id="inside">
-      ${(letter.faults ?? []).map((fault) => html`<p class="notice error"><${Sign} tone="error" /><span><code>${fault.path}</code> ${fault.reason}</span></p>`)}
+      ${(letter.faults ?? []).map((fault) => html`<p class="notice error"><${Sign} tone="error" /><span><code>${fault.path}</code> ${sentence(fault.reason)}</span></p>`)}
       ${letter.truncated && html`<p class="note">Only the beginning is shown.</p>`}
       ${(letter.records ?? []).map((entry, index) => html`<${Entry} key=${index} index=${index} entry=${entry} marked=${offending.has(index)} />`)}
     <//>

@@ -3,7 +3,7 @@ import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useEvery, useLive } from "../lib/live.js";
 import { address, setQuery } from "../lib/router.js";
-import { Choice, CopyButton, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
+import { Choice, CopyButton, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Flow } from "../lib/flow.js";
 import * as format from "../lib/format.js";
@@ -50,12 +50,9 @@ function Attention({ data }) {
         <${Sign} tone=${item.severity} />
         <div class="attention-text">
           <span class="unseen">${item.severity}: </span>
-          ${item.href ? html`<a href=${item.href}>${item.text}</a>` : item.text}
+          ${item.href ? html`<a href=${item.href}>${sentence(item.text)}</a>` : sentence(item.text)}
         </div>
-        <span class="attention-end">
-          ${item.pending_bytes > 0 && html`<span><${Figure} value=${item.pending_bytes} as="bytes" /> wait</span>`}
-          ${item.since && html`<${Moment} at=${item.since} />`}
-        </span>
+        <span class="attention-since"><${Moment} at=${item.since} /></span>
       </li>`)}
     </ol>
     ${more > 0 && html`<p class="note">and ${format.exact(more)} more</p>`}
@@ -193,7 +190,7 @@ function Reload({ reload }) {
     <${Facts} facts=${[
       ["Version in use", html`<code>${reload.version}</code>`],
       ["Loaded", html`<${Moment} at=${reload.loaded_at} />`],
-      reload.last_error && ["Last reload failed", html`<${State} name="failed">${reload.last_error.error ?? String(reload.last_error)}<//>`],
+      reload.last_error && ["Last reload failed", html`<${State} name="failed">${sentence(reload.last_error.error)}<//>`],
     ]} />
   <//>`;
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { address } from "../lib/router.js";
-import { PageHead, Sign } from "../lib/parts.js";
+import { PageHead, Sign, sentence } from "../lib/parts.js";
 import { Logs } from "./logs.js";
 import { QueryForm, TapChoice } from "./tap_query.js";
 
@@ -32,7 +32,7 @@ export function Recent({ query }) {
   return html`
     <${PageHead} title="Tap"><${TapChoice} value="recent" /><//>
     <${QueryForm} key=${asked} asked=${asked} error=${isOff ? null : error} action="Search" />
-    ${isOff && html`<p class="notice info"><${Sign} tone="info" /><span>${error.message}</span></p>`}
+    ${isOff && html`<p class="notice info"><${Sign} tone="info" /><span>${sentence(error.message)}</span></p>`}
     ${pages.records.length > 0 && html`<${Logs} records=${pages.records} />`}
     ${pages.read && pages.records.length === 0 && html`<p class="empty">No log that is kept fits.</p>`}
     ${pages.next && html`<p><button type="button" onClick=${() => read(pages)}>Older</button></p>`}

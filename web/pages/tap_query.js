@@ -1,7 +1,7 @@
 // What the tap is asked for: which records, and whether as they pass or as they have passed.
 import { html } from "../lib/html.js";
 import { setQuery } from "../lib/router.js";
-import { Choice, Sign } from "../lib/parts.js";
+import { Choice, Sign, sentence } from "../lib/parts.js";
 
 /** Whether records are shown as they pass, or as they have passed. */
 export function TapChoice({ value }) {
@@ -23,7 +23,7 @@ export function QueryForm({ asked, error, action }) {
     <button type="submit" class="primary">${action}</button>
     <div id="query-said" role="status">
       ${error && html`${column && html`<pre class="query-error">${`${asked}\n${" ".repeat(column - 1)}^`}</pre>`}
-        <p class="notice error"><${Sign} tone="error" /><span>${column ? `Column ${column}: ` : ""}${error.message}</span></p>`}
+        <p class="notice error"><${Sign} tone="error" /><span>${column ? `Column ${column}: ` : ""}${sentence(error.message)}</span></p>`}
     </div>
   </form>`;
 }

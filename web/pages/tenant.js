@@ -3,7 +3,7 @@ import { html } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { useLive } from "../lib/live.js";
 import { address, streamAddress, tenantAddress } from "../lib/router.js";
-import { CopyButton, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
+import { CopyButton, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
 import { ActionButton } from "../lib/dialog.js";
 import { words } from "../lib/format.js";
 
@@ -15,7 +15,7 @@ export function TenantPage({ name }) {
   return html`
     ${head(data.states.map((state) => html`<${State} key=${state} name=${state} />`), data.senders && html`<${Actions} tenant=${data} path=${path} />`)}
     <${Trouble} error=${error} />
-    ${data.problem && html`<p class="notice error"><${Sign} tone="error" /><span>${data.problem.text} (since <${Moment} at=${data.problem.since} />)</span></p>`}
+    ${data.problem && html`<p class="notice error"><${Sign} tone="error" /><span>${sentence(data.problem.text)} (since <${Moment} at=${data.problem.since} />)</span></p>`}
     <p class="links">
       <a href=${address("/streams", { tenant: name })}>Its streams</a>
       <a href=${address("/dead-letters", { tenant: name })}>Its dead letters</a>
