@@ -20,12 +20,14 @@ export function Flow({ flow }) {
     return () => sizes.disconnect();
   }, []);
   const { boxes, bands, height } = layOut(flow, width);
+  const leftOut = Object.entries(flow.left_out ?? {}).filter(([, count]) => count > 0);
   return html`<div class="flow" ref=${box}>
     <svg viewBox=${`0 0 ${width} ${height}`} width=${width} height=${height} role="group" aria-label="Flow from receivers through routes to exporters">
       ${KINDS.map((kind) => html`<text key=${kind} class="flow-head" x=${column(kind, width).x} y="13">${TITLES[kind]}</text>`)}
       ${bands.map((band) => html`<path key=${band.id} class=${`band ${band.state}`} d=${band.path} stroke-width=${band.thickness.toFixed(1)}><title>${band.title}</title></path>`)}
       ${boxes.map((one) => html`<${FlowBox} key=${one.id} box=${one} />`)}
     </svg>
+    ${leftOut.length > 0 && html`<p class="note">Not in the picture: ${leftOut.map(([kind, count]) => format.plural(count, kind)).join(", ")} more.</p>`}
     <details class="flow-table"><summary>The same as a table</summary>
       <${ShortTable} label="Flow" rows=${bands} empty="Nothing is joined."
         columns=${[

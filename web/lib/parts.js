@@ -20,9 +20,9 @@ export function Moment({ at, as = "ago" }) {
 }
 
 const TONES = {
-  error: ["error", "broken", "failing", "failed", "firing", "refused", "rejected", "fatal"],
-  warning: ["warning", "backing_off", "over_limit", "held", "paused", "draining", "waiting_for_restart", "warn", "open"],
-  ok: ["ok", "sending", "live", "ready", "loaded", "closed", "delivered", "success"],
+  error: ["error", "broken", "failing", "failed", "firing", "rejected"],
+  warning: ["warning", "backing_off", "over_limit", "held", "paused", "draining", "open"],
+  ok: ["ok", "sending", "live", "ready", "loaded", "closed", "succeeded"],
   info: ["info", "waiting", "starting", "half_open"],
 };
 
