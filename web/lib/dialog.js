@@ -1,5 +1,5 @@
 // Dialogs: a change is asked back before it is made. `<dialog>` keeps the focus within and gives it back.
-import { html, useEffect, useId, useRef, useState } from "./html.js";
+import { html, useId, useLayoutEffect, useRef, useState } from "./html.js";
 import { hasToken, setToken } from "./api.js";
 import { Sign, sentence } from "./parts.js";
 
@@ -11,7 +11,8 @@ function announce(text) {
 function Dialog({ title, onClose, children }) {
   const dialog = useRef(null);
   const id = useId();
-  useEffect(() => {
+  // At once, so that the focus is never in between.
+  useLayoutEffect(() => {
     const element = dialog.current;
     const opener = document.activeElement;
     element.showModal();
