@@ -8,8 +8,8 @@
 mod support;
 
 mod actions;
-mod figures;
 mod pages;
+mod passing;
 mod pictures;
 mod planted;
 mod scenes;
