@@ -83,9 +83,6 @@ function ActionDialog({ title, text, fields = [], confirm, danger, run, onClose 
   <//>`;
 }
 
-/** How long something is held. */
-export const HOLD_LENGTH = { name: "for", label: "Hold it for (until it is released, if empty)", value: "10m", required: false, hint: "such as 10m or 2h" };
-
 /** Asks for the token that the API wants. */
 export function TokenDialog({ onClose }) {
   const submit = (event) => {

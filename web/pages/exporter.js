@@ -1,10 +1,10 @@
 // All about one exporter.
 import { html, useState } from "../lib/html.js";
-import { get, send } from "../lib/api.js";
+import { get } from "../lib/api.js";
 import { useEvery, useLive } from "../lib/live.js";
 import { address, exporterAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
-import { ActionButton, HOLD_LENGTH } from "../lib/dialog.js";
+import { HoldButtons } from "../lib/holds.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Settings } from "../lib/settings.js";
 import { duration } from "../lib/format.js";
@@ -24,7 +24,7 @@ export function ExporterPage({ name }) {
   const head = (state, actions) => html`<${PageHead} title=${name} trail=${["/exporters", "Exporters"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the exporter" />`;
   return html`
-    ${head(html`<${State} name=${stateOf(data)} />`, html`<${Actions} exporter=${data} path=${path} />`)}
+    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldButtons} name=${name} path=${path} />`)}
     <${Trouble} error=${error} />
     ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? `: ${data.held.for.message}` : ""}</span></p>`}
     ${data.hold && html`<p class="notice warning"><${Sign} tone="warning" /><span>Somebody holds it since <${Moment} at=${data.hold.since} as="clock" />${data.hold.until ? html`, until <${Moment} at=${data.hold.until} as="clock" />` : ", until it is released"}.</span></p>`}
@@ -94,28 +94,4 @@ function History({ name }) {
     <${Chart} title="Waiting" times=${times} as="bytes" series=${[{ label: "pending", values: series.pending_bytes, colour: "warning" }]} />
     <${Chart} title="Failed attempts" times=${times} as="perSecond" series=${[{ label: "attempts", values: series.failed_attempts, colour: "error" }]} />
   </div><//>`;
-}
-
-function Actions({ exporter, path }) {
-  const { name } = exporter;
-  const hold = {
-    title: `Send nothing to ${name} for now?`,
-    text: "All its streams are held, until the time is over or until you release them; senders are taken on until there is no more room.",
-    fields: [HOLD_LENGTH],
-    confirm: "Hold",
-    run: async (values) => {
-      await send("POST", `${path}/hold`, { for: values.for || null });
-      return `${name} is held ${values.for ? `for ${values.for}` : "until it is released"}.`;
-    },
-  };
-  const release = {
-    title: `Send to ${name} again?`,
-    text: "Its streams try at once.",
-    confirm: "Release",
-    run: async () => {
-      await send("POST", `${path}/release`, {});
-      return `${name} is released.`;
-    },
-  };
-  return html`<${ActionButton} label="Hold" action=${hold} /><${ActionButton} label="Release" action=${release} />`;
 }

@@ -1,10 +1,9 @@
 // All about one stream.
 import { html } from "../lib/html.js";
-import { send } from "../lib/api.js";
 import { useLive } from "../lib/live.js";
 import { address, exporterAddress, tenantAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
-import { ActionButton, HOLD_LENGTH } from "../lib/dialog.js";
+import { HoldButtons } from "../lib/holds.js";
 import { duration } from "../lib/format.js";
 import { Settings } from "../lib/settings.js";
 
@@ -14,16 +13,15 @@ export function StreamPage({ query }) {
   const title = id.key || id.exporter || "Stream";
   const head = (state, actions) => html`<${PageHead} title=${title} trail=${["/streams", "Streams"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the stream" />`;
-  const filters = { exporter: data.exporter, signal: data.signal, tenant: data.tenant, key: data.key };
   return html`
-    ${head(html`<${State} name=${data.state} />`, html`<${Actions} stream=${data} />`)}
+    ${head(html`<${State} name=${data.state} />`, html`<${HoldButtons} name=${title} path="/api/v1/streams" body=${nameOf(data)} />`)}
     <${Trouble} error=${error} />
     ${data.hold && html`<p class="notice warning"><${Sign} tone="warning" /><span>It is ${data.hold.reason}${data.hold.until && html`, until <${Moment} at=${data.hold.until} as="clock" />`}.</span></p>`}
     ${data.last_error && html`<${LastError} stream=${data} />`}
     <p class="links">
       <a href=${exporterAddress(data.exporter)}>Exporter ${data.exporter}</a>
       ${data.tenant && html`<a href=${tenantAddress(data.tenant)}>Tenant ${data.tenant}</a>`}
-      <a href=${address("/dead-letters", filters)}>Its dead letters</a>
+      <a href=${address("/dead-letters", nameOf(data))}>Its dead letters</a>
       <a href=${address("/tap", { query: tapQuery(data) })}>Watch its records</a>
     </p>
     <div class="columns">
@@ -54,6 +52,9 @@ export function StreamPage({ query }) {
   `;
 }
 
+/** What names a stream. */
+const nameOf = ({ exporter, signal, tenant, key }) => ({ exporter, signal, tenant, key });
+
 function LastError({ stream }) {
   const { last_error: error, failed_attempts: failed } = stream;
   const severity = failed > 0 ? "error" : "info";
@@ -80,29 +81,4 @@ function tapQuery(stream) {
   if (stream.tenant) terms.push(`tenant:${quoted(stream.tenant)}`);
   if (stream.key) terms.push(`stream:${quoted(stream.key)}`);
   return terms.join(" ");
-}
-
-function Actions({ stream }) {
-  const { exporter, signal, tenant, key } = stream;
-  const name = key || exporter;
-  const hold = {
-    title: `Deliver nothing of ${name} for now?`,
-    text: "Its records are queued, until the time is over, until you release it, or until there is no more room.",
-    fields: [HOLD_LENGTH],
-    confirm: "Hold",
-    run: async (values) => {
-      await send("POST", "/api/v1/streams/hold", { exporter, signal, tenant, key, for: values.for || null });
-      return `${name} is held ${values.for ? `for ${values.for}` : "until it is released"}.`;
-    },
-  };
-  const release = {
-    title: `Deliver the records of ${name} now?`,
-    text: "It tries at once, also if its destination was to be left alone for a while.",
-    confirm: "Release",
-    run: async () => {
-      await send("POST", "/api/v1/streams/release", { exporter, signal, tenant, key });
-      return `${name} is released.`;
-    },
-  };
-  return html`<${ActionButton} label="Hold" action=${hold} /><${ActionButton} label="Release" action=${release} />`;
 }
