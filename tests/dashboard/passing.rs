@@ -7,23 +7,26 @@ use sluice::otlp::Signal;
 
 use crate::scenes::Scene;
 use crate::setup::check;
+use crate::support::Sluice;
 use crate::support::payload::{entry_of, request, resource};
 
-/// Runs a script while records of every signal pass.
-async fn check_while_records_pass(script: &str) {
-    let scene = Scene::start().await;
-    let sending = async {
-        loop {
-            for signal in Signal::ALL {
-                let resource = resource(&[("tenant.id", "acme"), ("s2.stream", "alpha")]);
-                scene.sluice.accept(signal, request(&[entry_of(signal, resource, &["one", "two"])])).await;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// Sends records of every signal, without an end.
+async fn keep_sending(sluice: &Sluice) {
+    loop {
+        for signal in Signal::ALL {
+            let resource = resource(&[("tenant.id", "acme"), ("s2.stream", "alpha")]);
+            sluice.accept(signal, request(&[entry_of(signal, resource, &["one", "two"])])).await;
         }
-    };
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs a script while records pass.
+async fn check_while_records_pass(script: &str) {
+    let (scene, facts) = (Scene::start().await, json!({}));
     tokio::select! {
-        () = check(script, scene.sluice.admin, &json!({})) => {}
-        () = sending => unreachable!("it goes on until the browser has seen enough"),
+        () = check(script, scene.sluice.admin, &facts) => {}
+        () = keep_sending(&scene.sluice) => unreachable!("it has no end"),
     }
 }
 

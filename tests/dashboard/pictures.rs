@@ -24,6 +24,28 @@ const TRAFFIC: [(&str, usize, [&str; 3]); 3] = [
     ("better-stack", 4, ["initech", "hooli", "stark"]),
 ];
 
+/// Sends the traffic, which swells and shrinks, without an end.
+async fn keep_sending(sluice: &Sluice) {
+    let (began, text) = (Instant::now(), filler("GET /checkout 200 in 41 ms", 400));
+    for round in 0_usize.. {
+        let seconds = began.elapsed().as_secs_f32();
+        for (number, (to, entries, tenants)) in TRAFFIC.into_iter().enumerate() {
+            let signal = Signal::ALL[(round + number) % 3];
+            let swing = 1.0 + 0.5 * (seconds / (17.0 + 6.0 * number as f32)).sin();
+            let count = (entries as f32 * swing).round() as usize;
+            let all: Vec<_> = (0..count)
+                .map(|entry| {
+                    let (tenant, service) = (tenants[entry % 3], format!("service-{}", entry % 7));
+                    let attributes = [("to", to), ("tenant.id", tenant), ("service.name", service.as_str())];
+                    entry_of(signal, resource(&attributes), &[text.as_str(); 5])
+                })
+                .collect();
+            sluice.accept(signal, request(&all)).await;
+        }
+        sleep(Duration::from_millis(15)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes five minutes and writes into docs"]
 async fn pictures_for_the_documentation() {
@@ -50,35 +72,14 @@ async fn pictures_for_the_documentation() {
     yaml += "  - { name: rest, exporters: [file/local] }\n";
     let sluice = Sluice::start(&yaml).await;
 
-    let began = Instant::now();
-    let send = async || {
-        let text = filler("GET /checkout 200 in 41 ms", 400);
-        for round in 0_u32.. {
-            let seconds = began.elapsed().as_secs_f32();
-            for (number, (to, entries, tenants)) in TRAFFIC.into_iter().enumerate() {
-                let signal = Signal::ALL[(round as usize + number) % 3];
-                let swing = 1.0 + 0.5 * (seconds / (17.0 + 6.0 * number as f32)).sin();
-                let count = (entries as f32 * swing).round() as usize;
-                let all: Vec<_> = (0..count)
-                    .map(|entry| {
-                        let (tenant, service) = (tenants[entry % 3], format!("service-{}", entry % 7));
-                        let attributes =
-                            [("to", to), ("tenant.id", tenant), ("service.name", service.as_str())];
-                        entry_of(signal, resource(&attributes), &[text.as_str(); 5])
-                    })
-                    .collect();
-                sluice.accept(signal, request(&all)).await;
-            }
-            sleep(Duration::from_millis(15)).await;
-        }
-    };
-    timeout(BEFORE * 3 / 4, send()).await.unwrap_err();
+    timeout(BEFORE * 3 / 4, keep_sending(&sluice)).await.unwrap_err();
     highlight.set_fault(Fault::status(401).message("this token has expired"));
-    timeout(BEFORE / 4, send()).await.unwrap_err();
+    timeout(BEFORE / 4, keep_sending(&sluice)).await.unwrap_err();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
     std::fs::create_dir_all(&target).unwrap();
+    let facts = json!({ "target": target });
     tokio::select! {
-        () = check("pictures.mjs", sluice.admin, &json!({ "target": target })) => {}
-        () = send() => unreachable!("it goes on until the pictures are taken"),
+        () = check("pictures.mjs", sluice.admin, &facts) => {}
+        () = keep_sending(&sluice) => unreachable!("it has no end"),
     }
 }

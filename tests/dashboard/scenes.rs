@@ -13,6 +13,9 @@ use crate::support::{Sluice, eventually};
 /// Who may change something.
 pub(crate) const WRITER: &str = "0123456789abcdef-writer";
 
+/// What every exporter sends, and no page shows.
+const HEADERS: &str = "headers: { Authorization: 'Bearer s3cr3t-header', X-Api-Key: s3cr3t-value }";
+
 /// Three upstreams, of which one takes everything, one refuses the token, and one refuses the data; a table of tenants; dead
 /// letters; and a watch.
 pub(crate) struct Scene {
@@ -31,7 +34,7 @@ impl Scene {
     pub(crate) async fn start_with(more: &str) -> Self {
         let (well, refusing, picky) =
             (sinks::counting().await, sinks::counting().await, sinks::counting().await);
-        refusing.set_fault(Fault::status(401).message("this token has expired"));
+        refusing.set_fault(Fault::status(401).message("Bearer s3cr3t-header has expired"));
         picky.set_fault(Fault::status(400).message("no such project"));
         let tenants = tempfile::tempdir().unwrap();
         for id in ["acme", "globex", "initech"] {
@@ -49,8 +52,12 @@ impl Scene {
             tenants.path().display()
         );
         for (name, up) in [("well", &well), ("refusing", &refusing), ("picky", &picky)] {
-            writeln!(yaml, "  otlp_http/{name}: {{ endpoint: '{}', compression: none, {QUICK} }}", up.url())
-                .unwrap();
+            writeln!(
+                yaml,
+                "  otlp_http/{name}: {{ endpoint: '{}', compression: none, {HEADERS}, {QUICK} }}",
+                up.url()
+            )
+            .unwrap();
         }
         yaml += "routes:\n";
         for name in ["refusing", "picky"] {
