@@ -20,16 +20,22 @@ export class Rows {
     this.query = query;
     this.pick = pick;
     this.changed = changed;
+    // Each: where it starts, how many rows it has, behind which cursor it is and which is behind it, and its rows if they are kept.
     this.pages = [];
+    // Rows that the server knows of; nothing until the first answer.
     this.total = null;
     this.error = null;
+    // The last answer, for what it says beside its rows.
     this.answer = null;
+    // The first and the last row that are seen.
     this.seen = [0, 0];
     this.followed = -1;
+    this.stopFollowing = () => {};
+    // Runs until scrolling has paused.
+    this.settling = null;
+    // Whether a page is being read: one is at a time.
     this.reading = false;
     this.ended = false;
-    this.stopFollowing = () => {};
-    this.settling = null;
     this.followPage(0);
   }
 
