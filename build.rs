@@ -69,6 +69,7 @@ fn assets(web: &Path) -> String {
     }
     let mut list = String::from("static ASSETS: &[Asset] = &[\n");
     for (name, (content_type, path)) in files {
+        let path = path.to_str().expect("the path to the sources is UTF-8");
         let body = format!("include_bytes!({path:?})");
         writeln!(list, "    Asset {{ path: {name:?}, content_type: {content_type:?}, body: {body} }},")
             .expect("a string takes everything");
