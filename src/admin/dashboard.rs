@@ -152,6 +152,8 @@ fn strong_tag(body: &[u8]) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use http::Request;
 
     use super::*;
@@ -160,6 +162,10 @@ mod tests {
         let request = Request::get(path);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         request.body(()).unwrap().into_parts().0
+    }
+
+    fn modules() -> impl Iterator<Item = &'static Asset> {
+        ASSETS.iter().filter(|asset| asset.content_type.starts_with("text/javascript"))
     }
 
     #[test]
@@ -208,9 +214,10 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::OK);
         let tag = answer.headers()[ETAG].to_str().unwrap();
         assert!(tag.starts_with('"'), "a strong tag: {tag}");
+        let among_others = format!("\"other\", W/{tag}");
         for (known, status) in [
             (tag, StatusCode::NOT_MODIFIED),
-            (&format!("\"other\", W/{tag}"), StatusCode::NOT_MODIFIED),
+            (among_others.as_str(), StatusCode::NOT_MODIFIED),
             ("\"other\"", StatusCode::OK),
         ] {
             let answer = file.answer(&head("/assets/app.js", &[("if-none-match", known)]));
@@ -219,31 +226,27 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_loads_is_embedded_with_it() {
-        for asset in ASSETS.iter().filter(|asset| asset.path.ends_with(".js")) {
+    fn what_a_module_imports_is_embedded_with_it() {
+        for asset in modules() {
             let text = std::str::from_utf8(asset.body).unwrap();
-            let base = asset.path.rsplit_once('/').map_or("", |(base, _)| base);
-            for (at, quote) in text.match_indices("from \"").map(|(at, _)| (at + 6, '"')) {
-                let name = text[at..].split(quote).next().unwrap();
-                let mut parts: Vec<_> = base.split('/').filter(|part| !part.is_empty()).collect();
-                for part in name.split('/') {
+            let directory = Path::new(asset.path).parent().unwrap();
+            for name in text.split("from \"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                let mut path = directory.to_path_buf();
+                for part in name.split('/').filter(|part| *part != ".") {
                     match part {
-                        "." => {}
-                        ".." => drop(parts.pop().unwrap()),
-                        part => parts.push(part),
+                        ".." => assert!(path.pop(), "{} imports {name}", asset.path),
+                        part => path.push(part),
                     }
                 }
-                let path = parts.join("/");
-                assert!(FILES.contains_key(path.as_str()), "{} imports {name}, which is {path}", asset.path);
+                let path = path.to_str().unwrap();
+                assert!(FILES.contains_key(path), "{} imports {name}, which is {path}", asset.path);
             }
         }
     }
 
     #[test]
     fn no_module_takes_text_for_markup_or_for_a_program() {
-        let own =
-            ASSETS.iter().filter(|asset| asset.path.ends_with(".js") && !asset.path.starts_with("vendor/"));
-        for asset in own {
+        for asset in modules().filter(|asset| !asset.path.starts_with("vendor/")) {
             let text = std::str::from_utf8(asset.body).unwrap();
             for way in ["nnerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
             {
