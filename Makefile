@@ -18,7 +18,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference dist image
+.PHONY: help cargo run release test chromium pictures web-vendor test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference dist image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +32,22 @@ run: cargo ## Start Sluice on config/sluice.yaml; it prints what to try (PROFILE
 release: cargo ## Build target/release/sluice
 	$(CARGO) build --locked --release
 
-test: cargo ## Run the tests, but for the long ones; those of real clients and of deploy/ need more: see docs/testing.md
+test: cargo chromium ## Run the tests, but for the long ones; those of real clients and of deploy/ need more: see docs/testing.md
 	$(CARGO) test --locked $(ARGS)
+
+chromium: ## Install the browser for the tests of the dashboard: by apt-get where it may
+	@command -v $${CHROMIUM:-chromium} >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+		else \
+			echo "the dashboard's tests need Chromium (on Debian: sudo apt-get install chromium)" >&2; exit 1; \
+		fi; }
+
+pictures: cargo chromium ## Take the dashboard's pictures in docs/pictures anew; takes five minutes
+	$(CARGO) test --locked --test dashboard pictures_for -- --ignored
+
+web-vendor: ## Copy the dashboard's modules of others from the npm registry to web/vendor, by web/package.json
+	web/vendor.sh web/vendor
 
 test-rust: cargo ## Run the tests that need nothing but the Rust toolchain
 	$(CARGO) test --locked --lib --bins --test crash --test documents --test hostile --test load --test simulation --test suite $(ARGS)

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
-use super::{api, journal, letters, metrics, site, tenant_detail, tenant_list, tenant_metrics};
+use super::{api, dashboard, journal, letters, metrics, site, tenant_detail, tenant_list, tenant_metrics};
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
@@ -28,8 +28,8 @@ pub(super) const JSON: &str = "application/json";
 /// Bytes of pages that may be on their way at a time, but for the last that was begun.
 const PAGES: u64 = 8 << 20;
 
-/// What is read on `/`.
-const INDEX: &str = "Sluice admin
+/// What is read on `/` by whoever does not ask for HTML; browsers see the dashboard there.
+const INDEX: &str = "Sluice admin; in a browser this is the dashboard
 
 GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
@@ -86,8 +86,16 @@ impl Handler for Admin {
         if self.role == Role::Admin && site::has_foreign_name(&settings.hosts, &head) {
             return self.refuse(settings, &head, AdminRefusal::ForeignName);
         }
+        let dashboard_page = dashboard::page(&head).filter(|_| self.role == Role::Admin);
+        if let Some(page) = dashboard_page.filter(|_| dashboard::is_navigation(&head)) {
+            return page.answer(&head);
+        }
         if site::is_of_foreign_page(settings.tls.is_some(), &head) {
             return self.refuse(settings, &head, AdminRefusal::ForeignPage);
+        }
+        let asset = || dashboard::asset(head.uri.path()).filter(|_| self.role == Role::Admin);
+        if let Some(file) = dashboard_page.or_else(asset) {
+            return file.answer(&head);
         }
         let path = head.uri.path().to_owned();
         let page = match (self.role, path.as_str()) {

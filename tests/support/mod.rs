@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod grpc_upstream;
 pub mod http;
 pub mod http2;
+pub mod install;
 pub mod letters;
 pub mod metrics;
 pub mod payload;

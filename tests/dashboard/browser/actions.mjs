@@ -1,0 +1,86 @@
+// Actions: asked back, refused without the write token, and done with it.
+import assert from "node:assert/strict";
+import { api, eventually, facts, finish, open, shown, visit } from "./browser.mjs";
+
+const page = await open();
+const dialog = page.locator("dialog[open]");
+const done = () => dialog.waitFor({ state: "detached" });
+
+/** Presses a button of the page and then the one in its dialog. */
+async function act(button, confirm) {
+  await page.getByRole("button", { name: button, exact: true }).first().click();
+  await dialog.waitFor();
+  await dialog.getByRole("button", { name: confirm, exact: true }).click();
+}
+
+const tenant = () => api("/api/v1/tenants/acme");
+
+// Whoever thinks better of it has changed nothing.
+await visit(page, "/tenants/acme");
+await act("Pause", "Cancel");
+await done();
+assert.equal((await tenant()).paused, false);
+
+// Without a token it is refused, and the dialog asks for one.
+page.expectsErrors = true;
+await act("Pause", "Pause");
+await dialog.getByRole("alert").waitFor();
+assert.equal((await tenant()).paused, false);
+await dialog.getByLabel("Write token").fill(facts.token);
+await dialog.getByRole("button", { name: "Pause", exact: true }).click();
+await done();
+page.expectsErrors = false;
+await eventually("the tenant is paused", async () => (await tenant()).paused);
+assert.match(await page.locator(".announcement").textContent(), /acme is paused/);
+
+// From now on this tab has the token.
+await page.getByRole("button", { name: "Resume", exact: true }).waitFor();
+await act("Resume", "Resume");
+await done();
+await eventually("the tenant is not paused any more", async () => !(await tenant()).paused);
+await act("Hold", "Hold");
+await done();
+await eventually("the tenant is held", async () => (await tenant()).hold);
+await page.getByRole("button", { name: "Release", exact: true }).waitFor();
+await act("Release", "Release");
+await done();
+
+// A new token is shown once, and is the one that is accepted.
+await act("Rotate", "Rotate");
+const token = (await dialog.locator("pre").textContent()).trim();
+assert.ok(token.length >= 20, token);
+await dialog.getByRole("button", { name: "Close" }).click();
+await done();
+assert.ok(!(await page.content()).includes(token), "it is not shown any more");
+
+// An exporter and a stream.
+await visit(page, "/exporters/otlp_http%2Fwell");
+await act("Hold", "Hold");
+await done();
+await eventually("the exporter is held", async () => (await api("/api/v1/exporters/otlp_http%2Fwell")).hold);
+await act("Release", "Release");
+await done();
+await eventually("the exporter is released", async () => !(await api("/api/v1/exporters/otlp_http%2Fwell")).hold);
+const { streams } = await api("/api/v1/streams?key=alpha&tenant=acme&signal=logs");
+const { exporter, signal, key } = streams[0];
+const one = `/streams/one?${new URLSearchParams({ exporter, signal, tenant: "acme", key })}`;
+await visit(page, one);
+await act("Hold", "Hold");
+await done();
+await eventually("the stream is held", async () => (await api(`/api/v1${one}`)).hold);
+await act("Release", "Release");
+await done();
+await eventually("the stream is released", async () => !(await api(`/api/v1${one}`)).hold);
+
+// A dead letter is looked into, and deleted.
+await visit(page, "/dead-letters");
+const { total } = await api("/api/v1/dead-letters");
+await page.locator(".rows tbody a").first().click();
+await page.waitForURL(/\/dead-letters\/./);
+await shown(page);
+assert.match(await page.locator("main").textContent(), /a bad record/);
+await act("Delete", "Delete");
+await page.waitForURL(/\/dead-letters$/);
+await eventually("the letter is gone", async () => (await api("/api/v1/dead-letters")).total === total - 1);
+
+await finish();

@@ -1,0 +1,80 @@
+// What a page shows is what the server has said last, figure by figure, while records pass.
+import assert from "node:assert/strict";
+import { api, eventually, finish, open, visit } from "./browser.mjs";
+
+const page = await open();
+const SIGNALS = ["traces", "metrics", "logs"];
+const ENDS = ["rejected", "dead_lettered", "dropped", "refused", "unrouted"];
+
+/** The raw figures of what a selector finds, and the answer that has `member`, at one moment. */
+const moment = (selector, member) => page.evaluate(([selector, member]) => new Promise((resolve) => {
+  // What was said before this frame has been drawn by the next but one.
+  requestAnimationFrame(() => requestAnimationFrame(() => resolve({
+    said: window.said.get(member),
+    shown: [...document.querySelectorAll(selector)].map((element) => [...element.querySelectorAll("data")].map((data) => Number(data.value))),
+  })));
+}), [selector, member]);
+
+/** Compares several moments in a row, between which the page must have followed; of a long table only what is seen is there. */
+async function equal(what, selector, member, expected) {
+  const seen = new Set();
+  await eventually(`${what} is followed`, async () => {
+    const before = await page.evaluate((member) => JSON.stringify(window.said.get(member)), member);
+    const { said, shown } = await moment(selector, member);
+    // An answer in between would be drawn only later.
+    if (before !== JSON.stringify(said) || !said) return false;
+    assert.ok(shown.length > 0, `${what} are shown`);
+    assert.deepEqual(shown, expected(said).slice(0, shown.length), what);
+    seen.add(before);
+    return seen.size >= 4;
+  });
+}
+
+const sum = (part, field) => SIGNALS.reduce((sum, signal) => sum + (part[signal][field] ?? 0), 0);
+
+await visit(page, "/");
+await equal("the headline", ".headline", "flow", ({ rates, totals }) => {
+  const lost = ENDS.map((end) => totals.not_delivered[end]);
+  return [[
+    sum(rates.received, "records"), sum(rates.received, "bytes"), sum(rates.received, "requests"),
+    sum(rates.exported, "records"), sum(totals.exported, "records"),
+    lost.reduce((all, one) => all + one, 0), ...lost.filter((one) => one > 0),
+    totals.pending.records, totals.pending.bytes, totals.pending.streams,
+  ]];
+});
+await equal("the signals", "[aria-labelledby=signals] tbody tr", "flow", ({ rates, totals }) => {
+  const row = (of) => [
+    of(rates.received, "requests"), of(rates.received, "records"), of(rates.received, "bytes"), of(rates.exported, "records"),
+    of(totals.received, "records"), of(totals.exported, "records"),
+  ];
+  return [...SIGNALS.map((signal) => row((part, field) => part[signal][field])), row(sum)];
+});
+
+await visit(page, "/streams?sort=key");
+const row = (stream) => [
+  stream.pending_bytes,
+  ...(stream.oldest_pending_seconds === null ? [] : [stream.oldest_pending_seconds]),
+  stream.delivered_records,
+  stream.failed_attempts,
+];
+await equal("the streams", ".rows tbody tr:not(.gap)", "streams", ({ streams }) => streams.map(row));
+
+await visit(page, "/exporters/otlp_http%2Fwell");
+await equal("an exporter's records", "[aria-labelledby=records] tbody tr", "destinations", ({ records }) =>
+  SIGNALS.map((signal) => ["routed", "delivered", "rejected", "dead_lettered", "dropped"].map((end) => records[signal][end])));
+
+await visit(page, "/tenants/acme");
+await equal("a tenant's records", "[aria-labelledby=records] tbody tr", "signals", ({ signals }) =>
+  Object.values(signals).map(({ received, records }) => [
+    received.bytes, received.records.accepted, received.records.refused,
+    records.routed, records.delivered, records.rejected, records.dead_lettered, records.dropped,
+  ]));
+
+// What does not change any more is the same on the page as for who asks the API now.
+await visit(page, "/dead-letters");
+const { letters, total } = await api("/api/v1/dead-letters");
+assert.match(await page.locator(".table-said").textContent(), new RegExp(`^${total} dead letter`));
+const shown = await page.locator(".rows tbody tr:not(.gap)").evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("data")].map((data) => Number(data.value))));
+assert.deepEqual(shown, letters.slice(0, shown.length).map((letter) => [letter.records, letter.bytes]));
+
+await finish();

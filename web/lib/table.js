@@ -1,0 +1,161 @@
+// A table of any length: the server sorts and pages, and only the rows that are seen are in the document.
+import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./html.js";
+import { navigate, setQuery } from "./router.js";
+import { Missing, Trouble } from "./parts.js";
+import { exact, plural } from "./format.js";
+import { Rows } from "./rows.js";
+
+/** Rows beyond the edges, so that scrolling finds them there. */
+const BEYOND = 8;
+
+/** Both orders by one name, the larger first. */
+export const bothOrders = (name, first = "descending") => {
+  const orders = [{ value: `-${name}`, direction: "descending" }, { value: name, direction: "ascending" }];
+  return first === "descending" ? orders : orders.reverse();
+};
+
+/**
+ * `path` and `query` say what is listed; `pick` takes the rows out of an answer; `noun` is what a row is. A column has `label`,
+ * `cell(row)`, and if it can be sorted by, `orders`: the values of the `sort` parameter with their directions. Columns with
+ * `rank` 2 and 3 are left out where there is little room. `select`, if given, is the set of the keys of the rows that are chosen
+ * with what changes it.
+ */
+export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref, defaultSort, empty, select, onAnswer }) {
+  const [, redraw] = useState(0);
+  const [range, setRange] = useState([0, 40]);
+  const box = useRef(null);
+  const asked = JSON.stringify([path, query]);
+  const newest = useMemo(() => new Rows(path, query, pick, () => redraw((times) => times + 1)), [asked]);
+  useEffect(() => () => newest.end(), [newest]);
+  // What another filter finds takes the place of what is shown once it is there.
+  const former = useRef(newest);
+  if (newest.total !== null) former.current = newest;
+  const rows = former.current;
+  useEffect(() => {
+    if (rows.answer) onAnswer?.(rows.answer);
+  }, [rows.answer]);
+  const height = useMemo(() => (matchMedia("(pointer: coarse)").matches ? 46 : 34), []);
+
+  const look = () => {
+    const element = box.current;
+    if (!element) return;
+    const first = Math.floor(element.scrollTop / height);
+    const last = Math.ceil((element.scrollTop + element.clientHeight) / height);
+    rows.see(first, last);
+    const from = Math.max(0, first - BEYOND);
+    setRange((before) => (before[0] === from && before[1] === last + BEYOND ? before : [from, last + BEYOND]));
+  };
+  useLayoutEffect(() => {
+    if (box.current) box.current.scrollTop = 0;
+    look();
+  }, [rows]);
+  useEffect(() => {
+    addEventListener("resize", look);
+    return () => removeEventListener("resize", look);
+  });
+  // The first rows make the table as high as it will be.
+  useLayoutEffect(look, [rows.length === 0]);
+
+  const cannot = newest.total === null && newest.error;
+  if (rows.total === null || cannot) return html`<${Missing} error=${newest.error} what=${`${noun}s`} />`;
+  const sort = query.sort ?? defaultSort;
+  const [from, to] = [Math.min(range[0], rows.length), Math.min(range[1], rows.length)];
+  const shown = [];
+  for (let index = from; index < to; index += 1) shown.push(index);
+  const move = (event) => moveFocus(event, box.current, height, rows.length);
+  return html`<div class="table" aria-busy=${rows === newest ? "false" : "true"}>
+    <p class="table-said" role="status">${plural(rows.length, noun)}${rows.length > 0 && select && select.chosen.size > 0 ? `, ${exact(select.chosen.size)} chosen` : ""}</p>
+    <${Trouble} error=${rows.error} />
+    ${rows.length === 0
+      ? html`<p class="empty">${empty}</p>`
+      : html`<div class="rows" ref=${box} onScroll=${look} style=${{ "--row": `${height}px` }} tabindex="0" role="region" aria-label="${noun}s" onKeyDown=${move}>
+          <table aria-rowcount=${rows.length + 1}>
+            <colgroup>
+              ${select && html`<col class="choose" />`}
+              ${columns.map((column) => html`<col key=${column.label} class=${`rank${column.rank ?? 1}`} style=${{ width: column.width ?? "auto" }} />`)}
+            </colgroup>
+            <thead>
+              <tr aria-rowindex="1">
+                ${select && html`<th scope="col" class="choose"><span class="unseen">Chosen</span></th>`}
+                ${columns.map((column) => html`<${HeadCell} key=${column.label} column=${column} sort=${sort} defaultSort=${defaultSort} />`)}
+              </tr>
+            </thead>
+            <tbody>
+              ${from > 0 && html`<tr class="gap" aria-hidden="true" style=${{ height: `${from * height}px` }}></tr>`}
+              ${shown.map((index) => {
+                const row = rows.row(index);
+                const key = row ? rowKey(row) : null;
+                return html`<${Row} key=${index} index=${index} row=${row} id=${key} columns=${columns} rowHref=${rowHref}
+                  chosen=${select?.chosen.has(key)} choose=${select?.choose} />`;
+              })}
+              ${to < rows.length && html`<tr class="gap" aria-hidden="true" style=${{ height: `${(rows.length - to) * height}px` }}></tr>`}
+            </tbody>
+          </table>
+        </div>`}
+  </div>`;
+}
+
+function HeadCell({ column, sort, defaultSort }) {
+  const name = `rank${column.rank ?? 1} ${column.number ? "number" : ""}`;
+  if (!column.orders) return html`<th scope="col" class=${name}>${column.label}</th>`;
+  const at = column.orders.findIndex((order) => order.value === sort);
+  const next = column.orders[(at + 1) % column.orders.length].value;
+  const direction = at < 0 ? "none" : column.orders[at].direction;
+  const arrow = { none: "", descending: "↓", ascending: "↑" }[direction];
+  return html`<th scope="col" class=${name} aria-sort=${direction}>
+    <button type="button" onClick=${() => setQuery({ sort: next === defaultSort ? null : next })}>${column.label}<span aria-hidden="true" class="arrow">${arrow}</span></button>
+  </th>`;
+}
+
+/** A row is drawn again only if it is another, or says something else. */
+class Row extends Component {
+  shouldComponentUpdate(next) {
+    return next.row !== this.props.row || next.chosen !== this.props.chosen || next.columns !== this.props.columns;
+  }
+
+  render({ index, row, id, columns, rowHref, chosen, choose }) {
+    const parity = index % 2 ? "odd" : "";
+    if (!row) {
+      return html`<tr class="waiting ${parity}" aria-rowindex=${index + 2}><td colspan=${columns.length + (choose ? 1 : 0)}>…</td></tr>`;
+    }
+    const href = rowHref?.(row);
+    // A click anywhere in a row follows its link, but for those that choose text or something else in it.
+    const open = (event) => {
+      if (!href || event.target.closest("a, button, input, label") || String(getSelection())) return;
+      navigate(href);
+    };
+    return html`<tr class=${`${parity} ${href ? "opens" : ""} ${chosen ? "chosen" : ""}`} aria-rowindex=${index + 2} onClick=${open}>
+      ${choose && html`<td class="choose"><input type="checkbox" aria-label=${`Choose ${id}`} checked=${Boolean(chosen)} onChange=${() => choose(id)} /></td>`}
+      ${columns.map((column, at) => {
+        const name = `rank${column.rank ?? 1} ${column.number ? "number" : ""}`;
+        const content = column.cell(row);
+        if (at === 0) {
+          return html`<th scope="row" key=${column.label} class=${name}>${href ? html`<a href=${href} data-row=${index}>${content}</a>` : content}</th>`;
+        }
+        return html`<td key=${column.label} class=${name}>${content}</td>`;
+      })}
+    </tr>`;
+  }
+}
+
+/** Arrow keys go from row to row. */
+function moveFocus(event, box, height, length) {
+  const steps = { ArrowDown: 1, ArrowUp: -1 };
+  const link = event.target.closest?.("a[data-row]");
+  if (!(event.key in steps) || event.target.matches("input, select")) return;
+  const to = link ? Number(link.dataset.row) + steps[event.key] : Math.ceil(box.scrollTop / height);
+  if (to < 0 || to >= length) return;
+  event.preventDefault();
+  const room = box.clientHeight - 2 * height;
+  if (to * height < box.scrollTop) box.scrollTop = to * height;
+  else if (to * height > box.scrollTop + room) box.scrollTop = to * height - room;
+  requestAnimationFrame(() => requestAnimationFrame(() => box.querySelector(`a[data-row="${to}"]`)?.focus({ preventScroll: true })));
+}
+
+/** What is shown beside the filters while an order or a filter is in use. */
+export function ClearFilters({ names, query }) {
+  const used = names.filter((name) => query.get(name));
+  if (used.length === 0) return null;
+  return html`<button type="button" class="small" onClick=${() => setQuery(Object.fromEntries(names.map((name) => [name, null])))}>Clear filters</button>`;
+}
+

@@ -1,0 +1,97 @@
+// All about one exporter.
+import { html, useState } from "../lib/html.js";
+import { get } from "../lib/api.js";
+import { useEvery, useLive } from "../lib/live.js";
+import { address, exporterAddress } from "../lib/router.js";
+import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
+import { HoldButtons } from "../lib/holds.js";
+import { Chart, timesOf } from "../lib/chart.js";
+import { Settings } from "../lib/settings.js";
+import { duration } from "../lib/format.js";
+import { stateOf } from "./exporters.js";
+
+const ENDS = {
+  routed: "Routed",
+  delivered: "Delivered",
+  rejected: "Rejected",
+  dead_lettered: "Dead-lettered",
+  dropped: "Dropped",
+};
+
+export function ExporterPage({ name }) {
+  const path = `/api/v1${exporterAddress(name)}`;
+  const { data, error } = useLive(path);
+  const head = (state, actions) => html`<${PageHead} title=${name} trail=${["/exporters", "Exporters"]} state=${state}>${actions}<//>`;
+  if (!data) return html`${head()}<${Missing} error=${error} what="the exporter" />`;
+  return html`
+    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldButtons} name=${name} path=${path} />`)}
+    <${Trouble} error=${error} />
+    ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? `: ${data.held.for.message}` : ""}</span></p>`}
+    ${data.hold && html`<p class="notice warning"><${Sign} tone="warning" /><span>Somebody holds it since <${Moment} at=${data.hold.since} as="clock" />${data.hold.until ? html`, until <${Moment} at=${data.hold.until} as="clock" />` : ", until it is released"}.</span></p>`}
+    <p class="links">
+      <a href=${address("/streams", { exporter: name })}>Its streams</a>
+      <a href=${address("/dead-letters", { exporter: name })}>Its dead letters</a>
+    </p>
+    <div class="columns">
+      <${Section} title="Now" id="now"><${Facts} facts=${[
+        ["Type", data.type],
+        ["Streams", html`<${Figure} value=${data.streams} as="exact" />`],
+        ["Failing, held", html`<${Figure} value=${data.failing_streams} as="exact" />, <${Figure} value=${data.held_streams} as="exact" />`],
+        ["Held tenants", html`<${Figure} value=${data.held_tenants} as="exact" />`],
+        ["Waiting", html`<${Figure} value=${data.pending_records} unit="records" /> records, <${Figure} value=${data.pending_bytes} as="bytes" />`],
+        ["Oldest waits for", html`<${Figure} value=${data.oldest_pending_seconds} as="duration" unit="seconds" />`],
+      ]} /><//>
+      <${Section} title="Answers" id="answers"><${Answers} attempts=${data.attempts} /><//>
+    </div>
+    <${Section} title="Records" id="records">
+      <${ShortTable} label="Records by signal" rows=${Object.entries(data.records)} columns=${[
+        { label: "Signal", cell: (row) => row[0] },
+        ...Object.entries(ENDS).map(([end, label]) => ({ label, number: true, cell: (row) => html`<${Figure} value=${row[1][end]} unit="records" />` })),
+      ]} />
+    <//>
+    <${History} name=${name} />
+    <${Section} title="Destinations" id="destinations">
+      <${ShortTable} label="Destinations" rows=${data.destinations.shown} empty="None is in use." columns=${[
+        { label: "Destination", cell: (destination) => html`<code>${destination.origin}</code>` },
+        { label: "Circuit", cell: (destination) => html`<${State} name=${destination.circuit} />` },
+        { label: "Away for", number: true, cell: (destination) => duration(destination.open_seconds) },
+        { label: "Next probe in", number: true, cell: (destination) => duration(destination.next_probe_seconds) },
+      ]} />
+      ${data.destinations.total > data.destinations.shown.length && html`<p class="note">${data.destinations.shown.length} of ${data.destinations.total} are shown.</p>`}
+    <//>
+    <${Section} title="Last errors" id="errors">
+      <${ShortTable} label="Last errors" rows=${data.last_errors} empty="No attempt has failed." columns=${[
+        { label: "When", cell: (failure) => html`<${Moment} at=${failure.at} />` },
+        { label: "Code", cell: (failure) => html`<code>${failure.code}</code>` },
+        { label: "What the destination says", class: "text", cell: (failure) => failure.message },
+        { label: "Address", class: "text", cell: (failure) => failure.target },
+      ]} />
+    <//>
+    <${Section} title="Settings" id="settings"><${Settings} value=${data.settings} /><//>
+  `;
+}
+
+/** How often it was answered how. */
+function Answers({ attempts }) {
+  const rows = Object.entries(attempts ?? {}).filter(([, times]) => times > 0).sort((a, b) => b[1] - a[1]);
+  return html`<${ShortTable} label="Answers" rows=${rows} empty="There was no attempt yet." columns=${[
+    { label: "Code", cell: ([code]) => html`<code>${code}</code>` },
+    { label: "Attempts", number: true, cell: ([, times]) => html`<${Figure} value=${times} as="exact" />` },
+  ]} />`;
+}
+
+function History({ name }) {
+  const [history, setHistory] = useState(null);
+  useEvery(5, async () => setHistory(await get(address("/api/v1/history", { range: "15m", exporter: name })).catch(() => null)), [name]);
+  if (!history) return null;
+  const { series } = history;
+  const times = timesOf(history, series.exported_records.length);
+  return html`<${Section} title="Last 15 minutes" id="history"><div class="charts">
+    <${Chart} title="Records" times=${times} as="perSecond" series=${[
+      { label: "delivered", values: series.exported_records, colour: "ok" },
+      { label: "not delivered", values: series.not_delivered_records, colour: "error" },
+    ]} />
+    <${Chart} title="Waiting" times=${times} as="bytes" series=${[{ label: "pending", values: series.pending_bytes, colour: "warning" }]} />
+    <${Chart} title="Failed attempts" times=${times} as="perSecond" series=${[{ label: "attempts", values: series.failed_attempts, colour: "error" }]} />
+  </div><//>`;
+}

@@ -1,0 +1,84 @@
+// All about one stream.
+import { html } from "../lib/html.js";
+import { useLive } from "../lib/live.js";
+import { address, exporterAddress, tenantAddress } from "../lib/router.js";
+import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
+import { HoldButtons } from "../lib/holds.js";
+import { duration } from "../lib/format.js";
+import { Settings } from "../lib/settings.js";
+
+export function StreamPage({ query }) {
+  const id = Object.fromEntries(["exporter", "signal", "tenant", "key"].map((name) => [name, query.get(name)]));
+  const { data, error } = useLive(address("/api/v1/streams/one", id));
+  const title = id.key || id.exporter || "Stream";
+  const head = (state, actions) => html`<${PageHead} title=${title} trail=${["/streams", "Streams"]} state=${state}>${actions}<//>`;
+  if (!data) return html`${head()}<${Missing} error=${error} what="the stream" />`;
+  return html`
+    ${head(html`<${State} name=${data.state} />`, html`<${HoldButtons} name=${title} path="/api/v1/streams" body=${nameOf(data)} />`)}
+    <${Trouble} error=${error} />
+    ${data.hold && html`<p class="notice warning"><${Sign} tone="warning" /><span>It is ${data.hold.reason}${data.hold.until && html`, until <${Moment} at=${data.hold.until} as="clock" />`}.</span></p>`}
+    ${data.last_error && html`<${LastError} stream=${data} />`}
+    <p class="links">
+      <a href=${exporterAddress(data.exporter)}>Exporter ${data.exporter}</a>
+      ${data.tenant && html`<a href=${tenantAddress(data.tenant)}>Tenant ${data.tenant}</a>`}
+      <a href=${address("/dead-letters", nameOf(data))}>Its dead letters</a>
+      <a href=${address("/tap", { query: tapQuery(data) })}>Watch its records</a>
+    </p>
+    <div class="columns">
+      <${Section} title="Queue" id="queue"><${Facts} facts=${[
+        ["Waiting", html`<${Figure} value=${data.pending_bytes} as="bytes" /> in <${Figure} value=${data.waiting_batches} as="exact" /> batches`],
+        ["Under way", html`<${Figure} value=${data.in_flight} as="exact" /> batches`],
+        ["Oldest waits for", html`<${Figure} value=${data.oldest_pending_seconds} as="duration" unit="seconds" />`],
+        ["Failed attempts in a row", html`<${Figure} value=${data.failed_attempts} as="exact" />`],
+        ["Last delivered", html`<${Moment} at=${data.last_success} />`],
+      ]} /><//>
+      <${Section} title="Records" id="records"><${Facts} facts=${[
+        ["Entries taken in", html`<${Figure} value=${data.admitted_entries} />`],
+        ["Delivered", html`<${Figure} value=${data.delivered_records} unit="records" />`],
+        ["Rejected", html`<${Figure} value=${data.rejected_records} unit="records" />`],
+        ["Dead-lettered", html`<${Figure} value=${data.dead_lettered_records} unit="records" />`],
+        ["Dropped", html`<${Figure} value=${data.dropped_records} unit="records" />`],
+      ]} /><//>
+      <${Section} title="Name" id="name"><${Facts} facts=${[
+        ["Exporter", data.exporter],
+        ["Signal", data.signal],
+        ["Tenant", data.tenant],
+        ["Key", html`<code>${data.key}</code>`],
+        ...Object.entries(data.parts ?? {}).map(([name, value]) => [`Part ${name}`, html`<code>${value}</code>`]),
+      ]} /><//>
+    </div>
+    <${Section} title="Last attempts" id="attempts"><${Attempts} attempts=${data.attempts} /><//>
+    <${Section} title="Settings of its exporter" id="settings"><${Settings} value=${data.settings} /><//>
+  `;
+}
+
+/** What names a stream. */
+const nameOf = ({ exporter, signal, tenant, key }) => ({ exporter, signal, tenant, key });
+
+function LastError({ stream }) {
+  const { last_error: error, failed_attempts: failed } = stream;
+  const severity = failed > 0 ? "error" : "info";
+  return html`<p class="notice ${severity}"><${Sign} tone=${severity} /><span>
+    <code>${error.code}</code> ${error.message} <span class="note">${error.target}, <${Moment} at=${error.at} />${error.of_stream ? ", an answer to another stream" : ""}</span>
+  </span></p>`;
+}
+
+function Attempts({ attempts }) {
+  return html`<${ShortTable} label="Last attempts" rows=${attempts} empty="None is known yet. Attempts are kept of streams that fail, and of others from the first look on." columns=${[
+    { label: "When", cell: (attempt) => html`<${Moment} at=${attempt.at} as="clock" />` },
+    { label: "Code", cell: (attempt) => html`<code>${attempt.code}</code>` },
+    { label: "Took", number: true, cell: (attempt) => duration(attempt.millis / 1000) },
+    { label: "Bytes", number: true, cell: (attempt) => html`<${Figure} value=${attempt.bytes} as="bytes" />` },
+    { label: "Records", number: true, cell: (attempt) => html`<${Figure} value=${attempt.records} />` },
+    { label: "What the destination says", class: "text", cell: (attempt) => attempt.message },
+  ]} />`;
+}
+
+const quoted = (text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
+
+function tapQuery(stream) {
+  const terms = [`exporter:${quoted(stream.exporter)}`, `signal:${stream.signal}`];
+  if (stream.tenant) terms.push(`tenant:${quoted(stream.tenant)}`);
+  if (stream.key) terms.push(`stream:${quoted(stream.key)}`);
+  return terms.join(" ");
+}

@@ -1,0 +1,29 @@
+// What the tap is asked for: which records, and whether as they pass or as they have passed.
+import { html } from "../lib/html.js";
+import { setQuery } from "../lib/router.js";
+import { Choice, Sign, sentence } from "../lib/parts.js";
+
+/** Whether records are shown as they pass, or as they have passed. */
+export function TapChoice({ value }) {
+  return html`<${Choice} label="Records" value=${value} options=${[["live", "As they pass"], ["recent", "Recent logs"]]}
+    onChange=${(of) => setQuery({ of: of === "live" ? null : of, view: null, run: null })} />`;
+}
+
+/** The query, and where it is wrong. */
+export function QueryForm({ asked, error, action }) {
+  const submit = (event) => {
+    event.preventDefault();
+    setQuery({ query: new FormData(event.target).get("query").trim() }, { replace: false });
+  };
+  const column = error?.body?.column;
+  return html`<form class="tap-query" role="search" onSubmit=${submit}>
+    <label class="field wide"><span>Query</span>
+      <input name="query" type="search" defaultValue=${asked} autocomplete="off" autocapitalize="off" spellcheck=${false} aria-describedby="query-said" aria-invalid=${error ? "true" : "false"}
+        placeholder=${'level:error service:api "connection refused" status:>=500'} /></label>
+    <button type="submit" class="primary">${action}</button>
+    <div id="query-said" role="status">
+      ${error && html`${column && html`<pre class="query-error">${`${asked}\n${" ".repeat(column - 1)}^`}</pre>`}
+        <p class="notice error"><${Sign} tone="error" /><span>${column ? `Column ${column}: ` : ""}${sentence(error.message)}</span></p>`}
+    </div>
+  </form>`;
+}
