@@ -27,7 +27,7 @@ use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
-use crate::receive::{Intake, RecordSample, Snapshot};
+use crate::receive::{FlowPaths, FlowTotals, Intake, RecordSample, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 use crate::tenants::Tenants;
@@ -77,6 +77,7 @@ pub struct Router {
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
+    flow: Arc<FlowTotals>,
     admin_access: AdminAccess,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
@@ -134,6 +135,7 @@ impl Router {
         let nothing = Snapshot {
             version: 0,
             routes: RouteTable::new(Vec::new(), compiled.unrouted),
+            flow: FlowPaths::default(),
             route_streams: Vec::new(),
             exporters: Vec::new(),
             acknowledge: compiled.acknowledge,
@@ -178,6 +180,7 @@ impl Router {
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
+            flow: Arc::default(),
             admin_access: AdminAccess::default(),
             reloading: tokio::sync::Mutex::default(),
         });
@@ -221,6 +224,11 @@ impl Router {
     /// Reloads so far.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    /// How much has gone which way.
+    pub fn flow(&self) -> &Arc<FlowTotals> {
+        &self.flow
     }
 
     /// Who may use the admin listener.
@@ -359,10 +367,16 @@ impl Router {
             .cloned()
             .collect();
         let route_streams = live.route_streams(&compiled);
+        let mut receivers: Vec<_> = compiled.listeners.iter().map(|listener| listener.name.clone()).collect();
+        receivers.sort_unstable();
+        receivers.dedup();
+        let names = exporters.iter().map(|exporter| exporter.name().clone()).collect();
+        let flow = FlowPaths::new(&self.flow, receivers, &compiled.routes, names);
         let routes = RouteTable::new(compiled.routes, compiled.unrouted);
         let snapshot = Snapshot {
             version,
             routes,
+            flow,
             route_streams,
             unqueued: exporters.iter().any(|exporter| !exporter.registry().settings().enabled),
             exporters,
