@@ -3,10 +3,12 @@
 
 mod api;
 mod follow;
+mod history;
 mod journal;
 mod letters;
 mod metrics;
 mod query;
+mod sample;
 mod server;
 mod shared_page;
 mod site;
@@ -16,4 +18,5 @@ mod tenant_metrics;
 mod tenant_state;
 mod tenants;
 
+pub use history::MetricHistory;
 pub use server::Admin;

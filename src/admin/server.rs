@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
+use super::history::{self, MetricHistory};
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{api, journal, letters, metrics, site, tenant_detail, tenant_list, tenant_metrics};
@@ -40,6 +41,7 @@ GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
 GET  /metrics/tenants      the same of each tenant, if admin.tenant_metrics is true
+GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME)
 GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
 GET  /api/v1/tenants/ID    all about one tenant
 GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&state=STATE&limit=N)
@@ -72,6 +74,7 @@ pub struct Admin {
     /// Held by who looks at every tenant: one at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
     followers: Followers,
+    history: Arc<MetricHistory>,
     /// For the tasks that tell followers.
     this: Weak<Self>,
 }
@@ -159,6 +162,7 @@ enum Page<'p> {
     TenantMetrics,
     Healthz,
     Readyz,
+    History,
     Streams,
     Exporters,
     DeadLetters,
@@ -181,6 +185,7 @@ impl<'p> Page<'p> {
             "/metrics/tenants" => Self::TenantMetrics,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
+            "/api/v1/history" => Self::History,
             "/api/v1/streams" => Self::Streams,
             "/api/v1/exporters" => Self::Exporters,
             "/api/v1/dead-letters" => Self::DeadLetters,
@@ -198,6 +203,7 @@ impl<'p> Page<'p> {
             Self::Index
             | Self::Metrics
             | Self::TenantMetrics
+            | Self::History
             | Self::Streams
             | Self::Exporters
             | Self::DeadLetters
@@ -212,7 +218,7 @@ impl<'p> Page<'p> {
     /// Whether it can be [followed](follow).
     fn is_live(self) -> bool {
         match self {
-            Self::Streams | Self::Exporters | Self::DeadLetters => true,
+            Self::History | Self::Streams | Self::Exporters | Self::DeadLetters => true,
             Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
             Self::Index
             | Self::Metrics
@@ -232,8 +238,8 @@ impl<'p> Page<'p> {
 }
 
 impl Admin {
-    /// What answers in one of these two roles.
-    pub fn new(router: Arc<Router>, role: Role) -> Arc<Self> {
+    /// What answers in one of these two roles, and shows this history of the router.
+    pub fn new(router: Arc<Router>, role: Role, history: Arc<MetricHistory>) -> Arc<Self> {
         let budget = Arc::new(Budget::new(PAGES));
         Arc::new_cyclic(|this| Self {
             router,
@@ -243,6 +249,7 @@ impl Admin {
             metrics: SharedPage::default(),
             tenant_metrics: SharedPage::default(),
             looking_at_tenants: Arc::default(),
+            history,
             this: this.clone(),
         })
     }
@@ -333,6 +340,13 @@ impl Admin {
             Page::Tenants(TenantPage::One(id)) => self.tenant(id).await,
             Page::Tenants(TenantPage::All) => self.tenants(query).await,
             Page::Tenants(page) => not_allowed(page.methods()),
+            Page::History => match history::wanted(query) {
+                Ok(wanted) => match self.history.shown(&wanted) {
+                    Ok(shown) => json(StatusCode::OK, &shown),
+                    Err(error) => problem(StatusCode::NOT_FOUND, &error),
+                },
+                Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+            },
             Page::Streams => match api::streams(&self.router, query) {
                 Ok(streams) => json(StatusCode::OK, &streams),
                 Err(error) => problem(StatusCode::BAD_REQUEST, &error),
