@@ -2,11 +2,14 @@
 //! for `POST /api/v1/reload` and changes of the table of tenants, which it asks [`run`](crate::run) for.
 
 mod api;
+mod attention;
+mod flow_picture;
 mod follow;
 mod history;
 mod journal;
 mod letters;
 mod metrics;
+mod overview;
 mod query;
 mod sample;
 mod server;
@@ -17,6 +20,7 @@ mod tenant_list;
 mod tenant_metrics;
 mod tenant_state;
 mod tenants;
+mod troubled;
 
 pub use history::MetricHistory;
 pub use server::Admin;

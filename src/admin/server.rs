@@ -15,11 +15,14 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use super::attention::TableFindings;
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::history::{self, MetricHistory};
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
-use super::{api, journal, letters, metrics, site, tenant_detail, tenant_list, tenant_metrics};
+use super::{
+    api, journal, letters, metrics, overview, query, site, tenant_detail, tenant_list, tenant_metrics,
+};
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::panics::Contained;
@@ -41,6 +44,7 @@ GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
 GET  /metrics/tenants      the same of each tenant, if admin.tenant_metrics is true
+GET  /api/v1/overview      all at a glance, and what asks for somebody
 GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME)
 GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
 GET  /api/v1/tenants/ID    all about one tenant
@@ -75,6 +79,7 @@ pub struct Admin {
     looking_at_tenants: Arc<Mutex<()>>,
     followers: Followers,
     history: Arc<MetricHistory>,
+    findings: Arc<TableFindings>,
     /// For the tasks that tell followers.
     this: Weak<Self>,
 }
@@ -162,6 +167,7 @@ enum Page<'p> {
     TenantMetrics,
     Healthz,
     Readyz,
+    Overview,
     History,
     Streams,
     Exporters,
@@ -185,6 +191,7 @@ impl<'p> Page<'p> {
             "/metrics/tenants" => Self::TenantMetrics,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
+            "/api/v1/overview" => Self::Overview,
             "/api/v1/history" => Self::History,
             "/api/v1/streams" => Self::Streams,
             "/api/v1/exporters" => Self::Exporters,
@@ -203,6 +210,7 @@ impl<'p> Page<'p> {
             Self::Index
             | Self::Metrics
             | Self::TenantMetrics
+            | Self::Overview
             | Self::History
             | Self::Streams
             | Self::Exporters
@@ -218,7 +226,7 @@ impl<'p> Page<'p> {
     /// Whether it can be [followed](follow).
     fn is_live(self) -> bool {
         match self {
-            Self::History | Self::Streams | Self::Exporters | Self::DeadLetters => true,
+            Self::Overview | Self::History | Self::Streams | Self::Exporters | Self::DeadLetters => true,
             Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
             Self::Index
             | Self::Metrics
@@ -250,6 +258,7 @@ impl Admin {
             tenant_metrics: SharedPage::default(),
             looking_at_tenants: Arc::default(),
             history,
+            findings: Arc::default(),
             this: this.clone(),
         })
     }
@@ -340,6 +349,7 @@ impl Admin {
             Page::Tenants(TenantPage::One(id)) => self.tenant(id).await,
             Page::Tenants(TenantPage::All) => self.tenants(query).await,
             Page::Tenants(page) => not_allowed(page.methods()),
+            Page::Overview => self.overview(query).await,
             Page::History => match history::wanted(query) {
                 Ok(wanted) => match self.history.shown(&wanted) {
                     Ok(shown) => json(StatusCode::OK, &shown),
@@ -357,6 +367,15 @@ impl Admin {
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
             Page::Reload => not_allowed("POST"),
         }
+    }
+
+    async fn overview(&self, query: &str) -> Answer {
+        if let Some((name, _)) = query::parameters(query).next() {
+            return problem(StatusCode::BAD_REQUEST, &format!("unknown parameter `{name}`: there are none"));
+        }
+        let (history, findings) = (self.history.clone(), self.findings.clone());
+        let shown = self.look_at_tenants(move |router| overview::shown(router, &history, &findings)).await;
+        json(StatusCode::OK, &shown)
     }
 
     async fn tenant_metrics(&self) -> Answer {

@@ -2,16 +2,18 @@
 //!
 //! A connection keeps what its handshake was made with, so that a new certificate drops none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use tokio::time::Instant;
 use tracing::{info, warn};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::pem::{Pem, PemError};
 
@@ -40,6 +42,8 @@ pub struct TlsServer {
 #[derive(Debug)]
 struct Loaded {
     config: Arc<ServerConfig>,
+    /// Until when the certificate is good.
+    expires: Option<SystemTime>,
     /// What was read last, even if it could not be used, so that a bad file is complained about once.
     files: Option<Files>,
     checked: Instant,
@@ -50,8 +54,19 @@ impl TlsServer {
     pub fn load(settings: TlsServerSettings) -> Result<Self, PemError> {
         let files = Files::read(&settings)?;
         let config = Arc::new(files.config(&settings)?);
-        let state = Loaded { config, files: Some(files), checked: Instant::now() };
+        let expires = files.expires();
+        let state = Loaded { config, expires, files: Some(files), checked: Instant::now() };
         Ok(Self { settings, state: Mutex::new(state) })
+    }
+
+    /// Until when the certificate is good that new connections are shown, if that can be told.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.state.lock().expires
+    }
+
+    /// The file of that certificate.
+    pub(crate) fn certificate_file(&self) -> &Path {
+        &self.settings.cert_file
     }
 
     /// Whether nobody is let in without a certificate that one of its authorities has signed.
@@ -84,7 +99,7 @@ impl TlsServer {
             Ok((_, None)) => {}
             Ok((files, Some(Ok(config)))) => {
                 info!(certificate = %self.settings.cert_file.display(), "TLS files changed: new connections use them");
-                (state.config, state.files) = (Arc::new(config), Some(files));
+                (state.config, state.expires, state.files) = (Arc::new(config), files.expires(), Some(files));
             }
             Ok((files, Some(Err(error)))) => {
                 warn!(%error, "changed TLS files can't be used: the last good ones stay in use");
@@ -127,6 +142,11 @@ impl Files {
         })
     }
 
+    /// Until when the server's own certificate is good, which is the first.
+    fn expires(&self) -> Option<SystemTime> {
+        expiry(self.cert.certificates().ok()?.first()?)
+    }
+
     fn config(&self, settings: &TlsServerSettings) -> Result<ServerConfig, PemError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions: &[_] = if settings.only_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
@@ -149,4 +169,11 @@ impl Files {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// Until when a certificate is good.
+fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    Some(UNIX_EPOCH + Duration::from_secs(seconds))
 }

@@ -27,7 +27,7 @@ use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
-use crate::receive::{FlowPaths, FlowTotals, Intake, RecordSample, Snapshot};
+use crate::receive::{FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, Snapshot, TlsServer};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 use crate::tenants::Tenants;
@@ -162,6 +162,7 @@ impl Router {
             last_error: None,
             files: (Vec::new(), 0),
             tenant_metrics: false,
+            certificates: Vec::new(),
             shutdown: (Duration::ZERO, Duration::ZERO),
         };
         let router = Arc::new(Self {
@@ -407,6 +408,7 @@ impl Router {
             last_error: None,
             files: (compiled.files, compiled.hash),
             tenant_metrics: compiled.tenant_metrics,
+            certificates: certificates(compiled.listeners.iter().chain(&compiled.admin)),
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
         for exporter in removed {
@@ -532,6 +534,13 @@ fn plan_exporters(
             })
         })
         .collect()
+}
+
+/// The listeners that show a certificate, by their names.
+fn certificates<'l>(
+    listeners: impl Iterator<Item = &'l ListenerSettings>,
+) -> Vec<(Arc<str>, Arc<TlsServer>)> {
+    listeners.filter_map(|listener| Some((listener.name.clone(), listener.tls.clone()?))).collect()
 }
 
 /// Logs the first warnings of a configuration, and how many there are more.

@@ -45,9 +45,14 @@ async fn every_follower_is_told_at_once_what_there_is_and_soon_what_has_changed(
     for follower in &mut followers {
         assert_eq!(delivered(&follower.snapshot().await), 0);
     }
+    let mut overview = PageFollower::of(sluice.admin, "/api/v1/overview").await;
+    overview.snapshot().await;
     for sent in 1..=2 {
         sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
         sluice.settled().await;
+        let exported = |shown: &Value| shown["totals"]["exported"]["logs"]["records"].as_u64();
+        let told = timeout(SOON, overview.snapshot_where(|shown| exported(shown) == Some(sent))).await;
+        told.expect("it is told soon");
         for follower in &mut followers {
             let told = timeout(SOON, follower.snapshot_where(|shown| delivered(shown) == sent)).await;
             assert_eq!(told.expect("it is told soon"), sluice.api(EXPORTERS).await);

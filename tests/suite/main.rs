@@ -50,6 +50,7 @@ mod openings;
 mod order;
 mod outage;
 mod overload;
+mod overview;
 mod planted_secrets;
 mod poison;
 mod proxy;
