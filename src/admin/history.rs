@@ -3,7 +3,8 @@
 //! One task looks at the counters every [`STEP`] and adds a value for each figure to a ring; the steps of the last 15 minutes are kept
 //! as they are, those of the last 24 hours as [`STEPS_TOGETHER`] of them together. Rings are as long as they will ever be from the
 //! start: 32 KiB for the whole and 14 KiB for each of [`EXPORTERS`] exporters at most. They are in memory alone, and begin anew with the
-//! process. A look reads some sixty counters and as many again for each exporter, which takes some microseconds.
+//! process. A look reads some sixty counters and as many again for each exporter: a fifth of a millisecond with 100 exporters and 100 routes,
+//! in an unoptimised build.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};

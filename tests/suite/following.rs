@@ -167,7 +167,6 @@ async fn followers_do_not_hold_up_the_end_of_the_process() {
     for follower in &mut followers {
         follower.snapshot().await;
     }
-    // Without followers as well.
     let begun = Instant::now();
     sluice.signal("TERM").await;
     assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
