@@ -2,11 +2,17 @@
 //! for `POST /api/v1/reload` and changes of the table of tenants, which it asks [`run`](crate::run) for.
 
 mod api;
+mod attention;
 mod dashboard;
+mod flow_picture;
+mod follow;
+mod history;
 mod journal;
 mod letters;
 mod metrics;
+mod overview;
 mod query;
+mod sample;
 mod server;
 mod shared_page;
 mod site;
@@ -15,5 +21,7 @@ mod tenant_list;
 mod tenant_metrics;
 mod tenant_state;
 mod tenants;
+mod troubled;
 
+pub use history::MetricHistory;
 pub use server::Admin;

@@ -1,11 +1,13 @@
 //! The paths of the admin and health listeners.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
@@ -13,13 +15,21 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use super::attention::TableFindings;
+use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
+use super::history::{self, MetricHistory};
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
-use super::{api, dashboard, journal, letters, metrics, site, tenant_detail, tenant_list, tenant_metrics};
+use super::{
+    api, dashboard, journal, letters, metrics, overview, query, site, tenant_detail, tenant_list,
+    tenant_metrics,
+};
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
+use crate::panics::Contained;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
+use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -35,6 +45,8 @@ GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
 GET  /metrics/tenants      the same of each tenant, if admin.tenant_metrics is true
+GET  /api/v1/overview      all at a glance, and what asks for somebody
+GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME)
 GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
 GET  /api/v1/tenants/ID    all about one tenant
 GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&state=STATE&limit=N)
@@ -66,6 +78,11 @@ pub struct Admin {
     tenant_metrics: SharedPage,
     /// Held by who looks at every tenant: one at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
+    followers: Followers,
+    history: Arc<MetricHistory>,
+    findings: Arc<TableFindings>,
+    /// For the tasks that tell followers.
+    this: Weak<Self>,
 }
 
 impl Handler for Admin {
@@ -144,6 +161,9 @@ impl Handler for Admin {
                 "too many pages are on their way to others; try again\n",
             );
         }
+        if page.is_live() && head.method == Method::GET && follow::is_wanted(&head.headers) {
+            return self.follow(page, entrance(settings), &head).await;
+        }
         self.show(page, head.uri.query().unwrap_or_default()).await
     }
 }
@@ -156,6 +176,8 @@ enum Page<'p> {
     TenantMetrics,
     Healthz,
     Readyz,
+    Overview,
+    History,
     Streams,
     Exporters,
     DeadLetters,
@@ -178,6 +200,8 @@ impl<'p> Page<'p> {
             "/metrics/tenants" => Self::TenantMetrics,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
+            "/api/v1/overview" => Self::Overview,
+            "/api/v1/history" => Self::History,
             "/api/v1/streams" => Self::Streams,
             "/api/v1/exporters" => Self::Exporters,
             "/api/v1/dead-letters" => Self::DeadLetters,
@@ -195,6 +219,8 @@ impl<'p> Page<'p> {
             Self::Index
             | Self::Metrics
             | Self::TenantMetrics
+            | Self::Overview
+            | Self::History
             | Self::Streams
             | Self::Exporters
             | Self::DeadLetters
@@ -206,6 +232,22 @@ impl<'p> Page<'p> {
         }
     }
 
+    /// Whether it can be [followed](follow).
+    fn is_live(self) -> bool {
+        match self {
+            Self::Overview | Self::History | Self::Streams | Self::Exporters | Self::DeadLetters => true,
+            Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
+            Self::Index
+            | Self::Metrics
+            | Self::TenantMetrics
+            | Self::Healthz
+            | Self::Readyz
+            | Self::Journal
+            | Self::Config
+            | Self::Reload => false,
+        }
+    }
+
     /// Whether the health listener has it, too.
     fn is_public(self) -> bool {
         matches!(self, Self::Metrics | Self::Healthz | Self::Readyz)
@@ -213,16 +255,21 @@ impl<'p> Page<'p> {
 }
 
 impl Admin {
-    /// What answers in one of these two roles.
-    pub fn new(router: Arc<Router>, role: Role) -> Self {
-        Self {
+    /// What answers in one of these two roles, and shows this history of the router.
+    pub fn new(router: Arc<Router>, role: Role, history: Arc<MetricHistory>) -> Arc<Self> {
+        let budget = Arc::new(Budget::new(PAGES));
+        Arc::new_cyclic(|this| Self {
             router,
             role,
-            budget: Arc::new(Budget::new(PAGES)),
+            followers: Followers::new(budget.clone()),
+            budget,
             metrics: SharedPage::default(),
             tenant_metrics: SharedPage::default(),
             looking_at_tenants: Arc::default(),
-        }
+            history,
+            findings: Arc::default(),
+            this: this.clone(),
+        })
     }
 
     /// Counts a request that is refused, tells of it in the log, and answers it.
@@ -244,6 +291,56 @@ impl Admin {
         answer
     }
 
+    /// Answers by events that tell what a page shows, for as long as whoever asks likes.
+    async fn follow(&self, page: Page<'_>, entrance: AdminEntrance, head: &Parts) -> Answer {
+        let token = bearer_token(head).map(|token| SecretHash::of(&[token]));
+        let address = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let follower = match self.followers.join(address, PageReader { entrance, token }) {
+            Joined::Answer(answer) => return answer,
+            Joined::First(follower) => follower,
+            Joined::Full(most) => {
+                let error = format!(
+                    "{most} pages are followed, which is as many as may be at a time; try again later"
+                );
+                return problem(StatusCode::SERVICE_UNAVAILABLE, &error);
+            }
+        };
+        let shown = self.show(page, head.uri.query().unwrap_or_default()).await;
+        if shown.status() != StatusCode::OK {
+            return shown;
+        }
+        match self.followers.begin(address, &json_of(shown).await, follower) {
+            Ok((answer, is_first)) => {
+                if is_first && let Some(admin) = self.this.upgrade() {
+                    tokio::spawn(Contained::new(Box::pin(admin.tell_followers(head.uri.clone()))));
+                }
+                answer
+            }
+            Err(error @ Unfollowable::TooLarge) => {
+                problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string())
+            }
+            Err(error @ Unfollowable::NoRoom) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        }
+    }
+
+    /// Tells the followers of a page what it shows, until there are none any more.
+    async fn tell_followers(self: Arc<Self>, page: Uri) {
+        let may_read = |reader: &PageReader| {
+            self.router.admin_access().check_hash(AdminAction::Read, reader.entrance, reader.token).is_ok()
+        };
+        let make = || async {
+            let page_at = Page::at(page.path()).expect("it was a page when it was asked for");
+            let shown = self.show(page_at, page.query().unwrap_or_default()).await;
+            if shown.status() == StatusCode::OK {
+                Ok(json_of(shown).await)
+            } else {
+                Err(json_of(shown).await)
+            }
+        };
+        let address = page.path_and_query().map_or("/", PathAndQuery::as_str);
+        self.followers.tell(address, may_read, make).await;
+    }
+
     async fn show(&self, page: Page<'_>, query: &str) -> Answer {
         match page {
             Page::Index => text(StatusCode::OK, INDEX),
@@ -261,6 +358,14 @@ impl Admin {
             Page::Tenants(TenantPage::One(id)) => self.tenant(id).await,
             Page::Tenants(TenantPage::All) => self.tenants(query).await,
             Page::Tenants(page) => not_allowed(page.methods()),
+            Page::Overview => self.overview(query).await,
+            Page::History => match history::wanted(query) {
+                Ok(wanted) => match self.history.shown(&wanted) {
+                    Ok(shown) => json(StatusCode::OK, &shown),
+                    Err(error) => problem(StatusCode::NOT_FOUND, &error),
+                },
+                Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+            },
             Page::Streams => match api::streams(&self.router, query) {
                 Ok(streams) => json(StatusCode::OK, &streams),
                 Err(error) => problem(StatusCode::BAD_REQUEST, &error),
@@ -271,6 +376,15 @@ impl Admin {
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
             Page::Reload => not_allowed("POST"),
         }
+    }
+
+    async fn overview(&self, query: &str) -> Answer {
+        if let Some((name, _)) = query::parameters(query).next() {
+            return problem(StatusCode::BAD_REQUEST, &format!("unknown parameter `{name}`: there are none"));
+        }
+        let (history, findings) = (self.history.clone(), self.findings.clone());
+        let shown = self.look_at_tenants(move |router| overview::shown(router, &history, &findings)).await;
+        json(StatusCode::OK, &shown)
     }
 
     async fn tenant_metrics(&self) -> Answer {
@@ -345,6 +459,12 @@ impl Admin {
             }
         }
     }
+}
+
+/// The body of an answer that is there as a whole.
+async fn json_of(answer: Answer) -> Bytes {
+    let Ok(body) = answer.into_body().collect().await;
+    body.to_bytes()
 }
 
 /// How a request to this listener has come in.

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::greeting::to_try;
 use super::logging::LoggingArgs;
-use crate::admin::Admin;
+use crate::admin::{Admin, MetricHistory};
 use crate::config::Source;
 use crate::descriptors::{self, Descriptors, TooFew};
 use crate::export::Exporter;
@@ -101,12 +101,17 @@ impl Stop {
 
 /// Which handler answers on which listener; what a [`Router`] in another process, such as a test, starts with, too.
 pub fn serve() -> Serve {
-    Box::new(|router, role, bound| match role {
+    // One for all listeners that come and go by reloads.
+    let history = OnceLock::new();
+    Box::new(move |router, role, bound| match role {
         Role::Otlp | Role::OtlpGrpc => {
             let budget = router.shared().budget.clone();
             bound.serve(Arc::new(Otlp { intake: router.intake().clone(), budget, ready: router.ready() }))
         }
-        Role::Admin | Role::Health => bound.serve(Arc::new(Admin::new(router.clone(), role))),
+        Role::Admin | Role::Health => {
+            let history = history.get_or_init(|| MetricHistory::begin(router));
+            bound.serve(Admin::new(router.clone(), role, history.clone()))
+        }
     })
 }
 

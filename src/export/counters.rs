@@ -16,6 +16,7 @@ pub struct Counters {
     exported: [[AtomicU64; 4]; 3],
     withdrawn: [AtomicU64; 3],
     attempts: Mutex<BTreeMap<Cow<'static, str>, u64>>,
+    failed_attempts: AtomicU64,
     /// Seconds per attempt, waiting for a free place included.
     pub duration: Histogram,
     /// Protobuf bytes per batch.
@@ -28,6 +29,7 @@ impl Default for Counters {
             exported: [const { [const { AtomicU64::new(0) }; 4] }; 3],
             withdrawn: [const { AtomicU64::new(0) }; 3],
             attempts: Mutex::default(),
+            failed_attempts: AtomicU64::new(0),
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             batch_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 9)),
         }
@@ -40,8 +42,12 @@ impl Counters {
         self.exported[signal.index()][fate as usize].fetch_add(records, Ordering::AcqRel);
     }
 
-    /// Counts one attempt; `code` is an HTTP status or a word for what came instead of one.
-    pub fn count_attempt(&self, code: Cow<'static, str>) {
+    /// Counts one attempt; `code` is an HTTP status or a word for what came instead of one. One that has `failed` has delivered
+    /// nothing.
+    pub fn count_attempt(&self, code: Cow<'static, str>, failed: bool) {
+        if failed {
+            self.failed_attempts.fetch_add(1, Ordering::Relaxed);
+        }
         *self.attempts.lock().entry(code).or_default() += 1;
     }
 
@@ -58,6 +64,11 @@ impl Counters {
     /// Of the dropped records those that were withdrawn.
     pub fn withdrawn(&self, signal: Signal) -> u64 {
         self.withdrawn[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Attempts that have delivered nothing.
+    pub fn failed_attempts(&self) -> u64 {
+        self.failed_attempts.load(Ordering::Relaxed)
     }
 
     /// Attempts by code.

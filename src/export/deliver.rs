@@ -537,7 +537,8 @@ async fn settle<'e>(
         let wished = wait.is_some_and(|wait| wait.wished);
         let sign = answer.sign(wished);
         note_attempt(exporter, stream, &target, &answer);
-        exporter.counters().count_attempt(answer.code.clone());
+        let failed = !matches!(answer.outcome, Outcome::Delivered { .. });
+        exporter.counters().count_attempt(answer.code.clone(), failed);
         if let Some(pass) = pass {
             note_change(exporter, &target, pass.end(sign), &answer.detail);
         }

@@ -16,6 +16,7 @@ use super::burial::{Finished, Remains, Strays};
 use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::edited::{EditedCopies, Uneditable};
+use super::flow::{FlowVolume, RequestFlow};
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
 use super::owner::{self, Owner};
 use super::partition::{log_overridden, partition};
@@ -208,6 +209,7 @@ impl Intake {
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
         let mut charges = Charges::default();
+        let mut flow = RequestFlow::default();
         let mut is_sampled = self.sample.is_due(signal);
         // Bytes that are no tenant's yet.
         let mut unowned = body.len() as u64;
@@ -250,7 +252,7 @@ impl Intake {
                 let error = "divided by its records, it would take more than `limits.memory`";
                 Err(Trouble::Entry(error.to_owned()))
             } else {
-                place(&snapshot, signal, position, entry, from, &mut admission)
+                place(&snapshot, signal, position, entry, from, &mut admission, &mut flow)
             };
             let placed = placed.map(|(streams, unfit)| {
                 // Not rejected, since another exporter has it; but whoever sends it should know.
@@ -333,6 +335,7 @@ impl Intake {
             parts,
             charges,
             tally,
+            flow,
             remarks,
             remains,
             nothing_valid,
@@ -409,6 +412,7 @@ impl Intake {
         mut admitted: Admitted,
         budget: &Arc<Budget>,
     ) -> Progress<'_> {
+        snapshot.flow.count(admitted.caller.receiver(), &admitted.flow);
         self.keep(&mut admitted.remains, sheds, budget);
         let timeout = snapshot.acknowledge_timeout;
         match next {
@@ -456,7 +460,7 @@ impl Source<'_> {
 }
 
 /// Places one entry, by its position among those that are left of the request, in every stream that its routes say, and returns how
-/// many, and why there are not more.
+/// many, and why there are not more. Which way it goes is added to `flow`.
 fn place<'a>(
     snapshot: &Snapshot,
     signal: Signal,
@@ -464,6 +468,7 @@ fn place<'a>(
     entry: &otlp::Entry<'a>,
     from: Source<'_>,
     admission: &mut Admission<'a>,
+    flow: &mut RequestFlow,
 ) -> Result<(usize, Option<String>), Trouble> {
     let of_row = from.exporters(snapshot)?;
     let origin = EntryOrigin {
@@ -475,6 +480,8 @@ fn place<'a>(
     SCRATCH.with_borrow_mut(|scratch| {
         let mut streams = 0;
         let mut unfit = None;
+        let mut last_route = None;
+        let volume = FlowVolume { records: entry.records, bytes: otlp::frame_len(entry.bytes.len()) as u64 };
         let mut edited = EditedCopies::of(signal, entry, from.tenant, of_row.as_ref().map(SmallVec::len));
         snapshot.routes.route(
             signal,
@@ -500,7 +507,12 @@ fn place<'a>(
                     }
                 };
                 match placed {
-                    Ok(first) => streams += usize::from(first),
+                    Ok(true) => {
+                        streams += 1;
+                        let is_copy = last_route.replace(hit.route) == Some(hit.route);
+                        flow.add(hit.route, hit.exporter, is_copy, volume);
+                    }
+                    Ok(false) => {}
                     Err(Misplaced::Refused(refused)) => return Err(Trouble::Refused(refused)),
                     Err(Misplaced::Unfit(error)) => {
                         unfit = Some(format!("not for exporter `{name}`: {error}"));

@@ -16,6 +16,7 @@ use super::admit::Progress;
 use super::body::Received;
 use super::burial::{Finished, Remains};
 use super::charge::Charges;
+use super::flow::{FlowPaths, RequestFlow};
 use super::json::{self, Untranscoded};
 use super::parts::TenantParts;
 use super::record_sample::RecordSample;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub version: u64,
     /// The compiled routes; exporters by position in `exporters`.
     pub routes: RouteTable,
+    /// How much goes which way by them.
+    pub flow: FlowPaths,
     /// `max_streams` of each route.
     pub route_streams: Vec<Option<Arc<StreamCount>>>,
     /// In the order of the configuration.
@@ -147,6 +150,8 @@ pub(super) struct Admitted {
     /// What its tenants are charged for it.
     pub(super) charges: Charges,
     pub(super) tally: Tally,
+    /// Which way its entries go.
+    pub(super) flow: RequestFlow,
     pub(super) remarks: Remarks,
     pub(super) remains: Remains,
     pub(super) nothing_valid: bool,

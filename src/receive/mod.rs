@@ -18,6 +18,7 @@ mod copy;
 mod cors;
 mod counters;
 mod edited;
+mod flow;
 mod frames;
 mod grpc;
 mod head;
@@ -54,6 +55,7 @@ pub use caller::Caller;
 pub(crate) use caller::Peer;
 pub use connection_errors::{ConnectionError, ConnectionErrors};
 pub use counters::{Answered, Counters, Misdirection, Transport, TransportCounters};
+pub use flow::{FlowEdge, FlowPaths, FlowTotals, FlowVolume};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;
 pub(crate) use head::wrong_host;

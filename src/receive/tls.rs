@@ -2,7 +2,7 @@
 //!
 //! A connection keeps what its handshake was made with, so that a new certificate drops none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -55,6 +55,11 @@ impl TlsServer {
         let certificate_expiry = files.cert.expiry();
         let state = Loaded { config, certificate_expiry, files: Some(files), checked: Instant::now() };
         Ok(Self { settings, state: Mutex::new(state) })
+    }
+
+    /// The file of that certificate.
+    pub(crate) fn certificate_file(&self) -> &Path {
+        &self.settings.cert_file
     }
 
     /// Whether nobody is let in without a certificate that one of its authorities has signed.

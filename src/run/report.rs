@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::config::{self, Problems};
 use crate::export::TransportError;
 use crate::journal::OpenError;
+use crate::receive::TlsServer;
 
 /// Reloads so far, by how they ended.
 #[derive(Debug, Default)]
@@ -41,6 +42,8 @@ pub struct ConfigReport {
     pub files: (Vec<PathBuf>, u64),
     /// Whether the admin listener shows metrics of each tenant.
     pub tenant_metrics: bool,
+    /// The listeners that show a certificate, by their names.
+    pub certificates: Vec<(Arc<str>, Arc<TlsServer>)>,
     /// `shutdown_delay` and `shutdown_timeout`.
     pub shutdown: (Duration, Duration),
 }

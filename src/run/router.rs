@@ -28,7 +28,7 @@ use crate::descriptors::descriptors;
 use crate::export::{Active, DeadLetters, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
-use crate::receive::{Intake, RecordSample, Snapshot, TlsServer};
+use crate::receive::{FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, Snapshot, TlsServer};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 use crate::tenants::Tenants;
@@ -78,9 +78,8 @@ pub struct Router {
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
+    flow: Arc<FlowTotals>,
     admin_access: AdminAccess,
-    /// Of every listener with TLS, by its receiver's name.
-    tls_servers: ArcSwap<Vec<(Arc<str>, Arc<TlsServer>)>>,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -137,6 +136,7 @@ impl Router {
         let nothing = Snapshot {
             version: 0,
             routes: RouteTable::new(Vec::new(), compiled.unrouted),
+            flow: FlowPaths::default(),
             route_streams: Vec::new(),
             exporters: Vec::new(),
             acknowledge: compiled.acknowledge,
@@ -163,6 +163,7 @@ impl Router {
             last_error: None,
             files: (Vec::new(), 0),
             tenant_metrics: false,
+            certificates: Vec::new(),
             shutdown: (Duration::ZERO, Duration::ZERO),
         };
         let router = Arc::new(Self {
@@ -181,8 +182,8 @@ impl Router {
             exporters: ArcSwap::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
+            flow: Arc::default(),
             admin_access: AdminAccess::default(),
-            tls_servers: ArcSwap::default(),
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
@@ -227,6 +228,11 @@ impl Router {
         &self.reloads
     }
 
+    /// How much has gone which way.
+    pub fn flow(&self) -> &Arc<FlowTotals> {
+        &self.flow
+    }
+
     /// Who may use the admin listener.
     pub fn admin_access(&self) -> &AdminAccess {
         &self.admin_access
@@ -236,7 +242,7 @@ impl Router {
     /// end.
     pub fn certificate_expiries(&self) -> BTreeMap<Arc<str>, SystemTime> {
         let mut expiries = BTreeMap::new();
-        for (receiver, server) in self.tls_servers.load().iter() {
+        for (receiver, server) in &self.report().certificates {
             let Some(expiry) = server.certificate_expiry() else { continue };
             let first = expiries.entry(receiver.clone()).or_insert(expiry);
             *first = expiry.min(*first);
@@ -378,12 +384,17 @@ impl Router {
             .filter(|old| !exporters.iter().any(|exporter| Arc::ptr_eq(exporter, old)))
             .cloned()
             .collect();
-        self.tls_servers.store(Arc::new(tls_servers(&compiled)));
         let route_streams = live.route_streams(&compiled);
+        let mut receivers: Vec<_> = compiled.listeners.iter().map(|listener| listener.name.clone()).collect();
+        receivers.sort_unstable();
+        receivers.dedup();
+        let names = exporters.iter().map(|exporter| exporter.name().clone()).collect();
+        let flow = FlowPaths::new(&self.flow, receivers, &compiled.routes, names);
         let routes = RouteTable::new(compiled.routes, compiled.unrouted);
         let snapshot = Snapshot {
             version,
             routes,
+            flow,
             route_streams,
             unqueued: exporters.iter().any(|exporter| !exporter.registry().settings().enabled),
             exporters,
@@ -414,6 +425,7 @@ impl Router {
             last_error: None,
             files: (compiled.files, compiled.hash),
             tenant_metrics: compiled.tenant_metrics,
+            certificates: certificates(compiled.listeners.iter().chain(&compiled.admin)),
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
         for exporter in removed {
@@ -541,8 +553,10 @@ fn plan_exporters(
         .collect()
 }
 
-fn tls_servers(compiled: &Compiled) -> Vec<(Arc<str>, Arc<TlsServer>)> {
-    let listeners = compiled.listeners.iter().chain(&compiled.admin);
+/// The listeners that show a certificate, by their names.
+fn certificates<'l>(
+    listeners: impl Iterator<Item = &'l ListenerSettings>,
+) -> Vec<(Arc<str>, Arc<TlsServer>)> {
     listeners.filter_map(|listener| Some((listener.name.clone(), listener.tls.clone()?))).collect()
 }
 

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod eventful;
+pub mod events;
 pub mod fixtures;
 pub mod front;
 pub mod gate;

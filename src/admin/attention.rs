@@ -1,0 +1,159 @@
+//! What asks for somebody, in sentences that say what to do, the most urgent first.
+//!
+//! A sentence is for somebody who knows neither the code nor the configuration by heart: it names what is wrong, since when, how much
+//! waits for it, and what ends it. What upstreams and senders say is not repeated: it may be anything.
+
+mod configuration;
+mod limits;
+mod rows;
+mod streams;
+mod words;
+
+use std::cmp::Reverse;
+use std::time::SystemTime;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+pub(super) use self::configuration::first_problem;
+pub(super) use self::limits::JOURNAL_NEARLY_FULL;
+use self::rows::Findings;
+pub(super) use self::rows::TableFindings;
+use super::troubled::TroubledStreams;
+use crate::export::rfc3339;
+use crate::run::Router;
+
+/// What is listed at the most.
+const LISTED: usize = 50;
+
+/// What of a path is not written as it is.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// Data waits or is lost.
+    Error,
+    /// That is near.
+    Warning,
+    /// Somebody has wanted it.
+    Info,
+}
+
+impl Urgency {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// What a sentence is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum AttentionSubject {
+    Tenant(String),
+    Exporter(String),
+    Journal,
+    Memory,
+    Configuration,
+    Certificate(String),
+}
+
+/// One thing that asks for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Attention {
+    urgency: Urgency,
+    /// A word for tools.
+    kind: &'static str,
+    subject: AttentionSubject,
+    since: Option<SystemTime>,
+    pending_bytes: u64,
+    text: String,
+}
+
+/// What there is to say, as far as it is listed.
+#[derive(Debug)]
+pub(super) struct AttentionList {
+    pub(super) listed: Vec<Value>,
+    /// What there is, listed or not.
+    pub(super) total: usize,
+}
+
+/// What asks for somebody now.
+pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings: &Findings) -> AttentionList {
+    let mut all = limits::found(router);
+    all.extend(configuration::found(router));
+    let (of_streams, left_out) = streams::found(router, troubled, findings);
+    all.extend(of_streams);
+    all.extend(rows::found(router, findings));
+    all.sort_by_key(|one| (one.urgency, Reverse(one.pending_bytes), one.since));
+    let listed = all.iter().take(LISTED).map(Attention::shown).collect();
+    AttentionList { listed, total: all.len() + left_out }
+}
+
+impl Attention {
+    /// With nothing that waits for it, and since nobody knows when.
+    fn new(urgency: Urgency, kind: &'static str, subject: AttentionSubject, text: String) -> Self {
+        Self { urgency, kind, subject, since: None, pending_bytes: 0, text }
+    }
+
+    fn since(self, since: Option<SystemTime>) -> Self {
+        Self { since, ..self }
+    }
+
+    /// With so much that waits for it.
+    fn with_pending(self, pending_bytes: u64) -> Self {
+        Self { pending_bytes, ..self }
+    }
+
+    fn shown(&self) -> Value {
+        let (kind, name) = self.subject.named();
+        json!({
+            "severity": self.urgency.name(),
+            "kind": self.kind,
+            "subject": { "kind": kind, "name": name },
+            "since": self.since.map(rfc3339),
+            "pending_bytes": self.pending_bytes,
+            "text": self.text,
+            "href": self.subject.page(),
+        })
+    }
+}
+
+impl AttentionSubject {
+    fn named(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Tenant(id) => ("tenant", Some(id)),
+            Self::Exporter(name) => ("exporter", Some(name)),
+            Self::Journal => ("journal", None),
+            Self::Memory => ("memory", None),
+            Self::Configuration => ("configuration", None),
+            Self::Certificate(listener) => ("certificate", Some(listener)),
+        }
+    }
+
+    /// Where the dashboard shows more of it.
+    fn page(&self) -> String {
+        let path = |of: &str, name: &str| format!("/{of}/{}", utf8_percent_encode(name, IN_PATH));
+        match self {
+            Self::Tenant(id) => path("tenants", id),
+            Self::Exporter(name) => path("exporters", name),
+            Self::Journal | Self::Memory => "/overview".to_owned(),
+            Self::Configuration | Self::Certificate(_) => "/configuration".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_found_by_a_name_whatever_it_is() {
+        let page = |subject: AttentionSubject| subject.page();
+        assert_eq!(page(AttentionSubject::Exporter("otlp_http/s2".into())), "/exporters/otlp_http/s2");
+        assert_eq!(page(AttentionSubject::Tenant("a?b c%".into())), "/tenants/a%3Fb%20c%25");
+    }
+}

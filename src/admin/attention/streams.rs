@@ -1,0 +1,215 @@
+//! Exporters and streams that don't get rid of what they have, and what ends that.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use super::rows::Findings;
+use super::words::{counted, size, time};
+use super::{Attention, AttentionSubject, LISTED, Urgency};
+use crate::admin::troubled::TroubledStreams;
+use crate::export::Exporter;
+use crate::run::Router;
+
+/// Streams that fail for no longer than this are not told of: most failures are over with the next attempt.
+const PASSING: Duration = Duration::from_secs(10);
+
+/// Streams that fail for longer than this are told of as an error.
+const LASTING: Duration = Duration::from_secs(300);
+
+/// What is found, as far as it may be listed, and how much more there is.
+pub(super) fn found(
+    router: &Router,
+    troubled: &[TroubledStreams],
+    findings: &Findings,
+) -> (Vec<Attention>, usize) {
+    let mut all = Vec::new();
+    // What is said of an exporter is not said again of each tenant.
+    let (mut held, mut away) = (HashSet::new(), HashSet::new());
+    for exporter in router.exporters().iter() {
+        if let Some(attention) = of_held(exporter) {
+            held.insert(exporter.name().clone());
+            all.push(attention);
+        } else if let Some(attention) = of_upstream(exporter) {
+            away.insert(exporter.name().clone());
+            all.push(attention);
+        }
+    }
+    let is_told = |streams: &&TroubledStreams| {
+        let exporter = streams.exporter.name();
+        let is_by_row = streams.tenant.as_ref().is_some_and(|tenant| findings.are_held(tenant));
+        let is_of_exporter = held.contains(exporter) || (away.contains(exporter) && streams.held == 0);
+        let is_passing = streams.held == 0 && streams.oldest.elapsed() < PASSING;
+        !is_by_row && !is_of_exporter && !is_passing
+    };
+    let mut told: Vec<_> = troubled.iter().filter(is_told).collect();
+    told.sort_by_key(|streams| (urgency(streams), Reverse(streams.pending_bytes)));
+    all.extend(told.iter().copied().take(LISTED).map(of_troubled));
+    (all, told.len().saturating_sub(LISTED))
+}
+
+/// An exporter whose streams are all held, for an answer to one of them.
+fn of_held(exporter: &Exporter) -> Option<Attention> {
+    let hold = exporter.holds().of_exporter()?;
+    let (name, waits, code) = (exporter.name(), exporter.registry().pending_bytes(), &hold.answer.code);
+    let text = format!(
+        "{name}: all its streams are held since an upstream has answered {code} to one of them, {} wait: {}.",
+        size(waits),
+        reason(code, Whose::Exporter)
+    );
+    let subject = AttentionSubject::Exporter(name.to_string());
+    Some(Attention::new(Urgency::Error, "exporter_held", subject, text).with_pending(waits))
+}
+
+/// An exporter of which an upstream is away.
+fn of_upstream(exporter: &Exporter) -> Option<Attention> {
+    let circuits = exporter.active().transport.circuits();
+    let open: Vec<_> =
+        circuits.iter().filter_map(|(origin, circuit)| Some((origin, circuit.open_since?))).collect();
+    let (origin, since) = open.iter().min_by_key(|(_, since)| *since)?;
+    let (name, away, waits) = (exporter.name(), since.elapsed(), exporter.registry().pending_bytes());
+    let others = match open.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and {} more)", counted(others as u64, "upstream", "upstreams")),
+    };
+    let text = format!(
+        "{name}: {origin}{others} takes nothing for {}, {} wait: it can't be reached, or answers 502, 503 or 504. Sluice goes on asking it, \
+         and sends what waits once it answers.",
+        time(away),
+        size(waits)
+    );
+    let attention =
+        Attention::new(Urgency::Error, "upstream_away", AttentionSubject::Exporter(name.to_string()), text);
+    Some(attention.since(SystemTime::now().checked_sub(away)).with_pending(waits))
+}
+
+fn urgency(streams: &TroubledStreams) -> Urgency {
+    let is_error = streams.held > 0 || streams.oldest.elapsed() > LASTING;
+    if is_error { Urgency::Error } else { Urgency::Warning }
+}
+
+/// Whose fault a reason is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Tenant,
+    Exporter,
+}
+
+fn of_troubled(streams: &TroubledStreams) -> Attention {
+    let exporter = streams.exporter.name();
+    let error = streams.last_error();
+    let code = error.as_ref().map_or("no answer", |error| &*error.code);
+    let (subject, whose, who) = if let Some(tenant) = &streams.tenant {
+        let who = format!("{tenant}: {code} from `{exporter}`");
+        (AttentionSubject::Tenant(tenant.to_string()), Whose::Tenant, who)
+    } else {
+        let count = (streams.held + streams.failing) as u64;
+        let who = format!("{exporter}, {}: {code}", counted(count, "stream", "streams"));
+        (AttentionSubject::Exporter(exporter.to_string()), Whose::Exporter, who)
+    };
+    let (waited, waits) = (streams.oldest.elapsed(), streams.pending_bytes);
+    let text = format!("{who} for {}, {} wait: {}.", time(waited), size(waits), reason(code, whose));
+    let kind = if streams.held > 0 { "held" } else { "failing" };
+    let attention = Attention::new(urgency(streams), kind, subject, text);
+    attention.since(SystemTime::now().checked_sub(waited)).with_pending(waits)
+}
+
+/// What a code means, and what to do about it.
+fn reason(code: &str, whose: Whose) -> String {
+    let (its, row_or_exporter) = match whose {
+        Whose::Tenant => ("its token", "its row of the table of tenants"),
+        Whose::Exporter => ("the credential", "the exporter's `headers` or `auth`"),
+    };
+    match code {
+        "401" | "UNAUTHENTICATED" => format!("{its} is refused; put one that holds into {row_or_exporter}"),
+        "403" | "PERMISSION_DENIED" => {
+            format!(
+                "{its} may not write there; have the upstream allow it, or put another one into {row_or_exporter}"
+            )
+        }
+        "402" => "the upstream wants to be paid first".to_owned(),
+        "404" | "NOT_FOUND" => {
+            "there is nothing at its URL; check the exporter's `endpoint`, and what templates make of it"
+                .to_owned()
+        }
+        "429" | "RESOURCE_EXHAUSTED" => {
+            "the upstream takes no more at a time; Sluice sends the rest as it lets it".to_owned()
+        }
+        "407" => "the proxy wants to know who asks; put a user and a password into its URL".to_owned(),
+        "405" | "415" | "501" | "UNIMPLEMENTED" => {
+            "what answers there does not take OTLP; check the exporter's `endpoint` and type".to_owned()
+        }
+        "connect" | "reset" | "no answer" => {
+            "the upstream can't be reached; Sluice goes on trying".to_owned()
+        }
+        "timeout" | "DEADLINE_EXCEEDED" => {
+            "the upstream does not answer in time; Sluice goes on trying".to_owned()
+        }
+        "500" | "502" | "503" | "504" | "UNAVAILABLE" | "INTERNAL" => {
+            "the upstream is in trouble; Sluice goes on trying".to_owned()
+        }
+        "tls" => {
+            "there is no TLS with the upstream; check its certificate, and the exporter's `tls`".to_owned()
+        }
+        "token" | "token_refused" => {
+            "there is no token to send with; check the authenticator of type `oauth2client`".to_owned()
+        }
+        "descriptors" => "there are no more open files for connections; raise `ulimit -n`".to_owned(),
+        "no_destination" => {
+            "templates of the exporter make no destination of its values; check `endpoint` and `headers`"
+                .to_owned()
+        }
+        "no_row" => "there is no row of this tenant, which the exporter reads; add one, or delete the tenant"
+            .to_owned(),
+        "io" => "its file can't be written; check the disk".to_owned(),
+        code if code.starts_with('3') && code.len() == 3 => {
+            "the upstream has moved; write the new URL into the exporter's `endpoint`".to_owned()
+        }
+        _ => "the upstream does not take it; the page of the stream has its words".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_of_attempts_that_hold_or_fail_has_a_reason_of_its_own() {
+        let unknown = reason("whatever", Whose::Exporter);
+        for code in [
+            "301",
+            "401",
+            "402",
+            "403",
+            "404",
+            "405",
+            "407",
+            "415",
+            "429",
+            "500",
+            "501",
+            "502",
+            "503",
+            "504",
+            "connect",
+            "tls",
+            "timeout",
+            "reset",
+            "token",
+            "token_refused",
+            "descriptors",
+            "io",
+            "no_destination",
+            "no_row",
+            "UNAUTHENTICATED",
+            "PERMISSION_DENIED",
+            "UNIMPLEMENTED",
+            "UNAVAILABLE",
+            "RESOURCE_EXHAUSTED",
+            "DEADLINE_EXCEEDED",
+        ] {
+            assert_ne!(reason(code, Whose::Exporter), unknown, "{code}");
+        }
+        assert!(reason("401", Whose::Tenant).starts_with("its token is refused"));
+    }
+}

@@ -1,0 +1,59 @@
+//! Times and sizes in the words of people.
+
+use std::time::{Duration, SystemTime};
+
+/// So many of something.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// How long ago.
+pub(super) fn ago(since: SystemTime) -> String {
+    time(SystemTime::now().duration_since(since).unwrap_or_default())
+}
+
+/// A time, to the largest unit of which there are a few.
+pub(super) fn time(length: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match length.as_secs() {
+        seconds if seconds >= 2 * DAY => format!("{} days", seconds / DAY),
+        seconds if seconds >= 2 * HOUR => format!("{} h", seconds / HOUR),
+        seconds if seconds >= 2 * MINUTE => format!("{} min", seconds / MINUTE),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+/// Bytes, to two or three digits.
+pub(super) fn size(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    let Some((unit, name)) = units.into_iter().find(|(unit, _)| bytes >= *unit) else {
+        return format!("{bytes} bytes");
+    };
+    let value = bytes as f64 / unit as f64;
+    if value < 10.0 { format!("{value:.1} {name}") } else { format!("{value:.0} {name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_as_people_say_them() {
+        for (seconds, text) in
+            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (719, "11 min"), (7200, "2 h"), (172_800, "2 days")]
+        {
+            assert_eq!(time(Duration::from_secs(seconds)), text);
+        }
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (3_100_000, "3.1 MB"),
+            (512 << 20, "537 MB"),
+            (10_000, "10 kB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

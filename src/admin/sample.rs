@@ -1,0 +1,139 @@
+//! What is counted at one moment, of which the overview and the history make rates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::export::{Exporter, Fate};
+use crate::otlp::Signal;
+use crate::receive::{Answered, FlowEdge, FlowVolume, Outcome};
+use crate::run::Router;
+
+/// What was counted by one moment, since the process began, and how full things are then.
+#[derive(Clone, Debug)]
+pub(super) struct CounterSample {
+    pub(super) at: Instant,
+    pub(super) received: [ReceivedTotals; 3],
+    /// Records that upstreams have taken.
+    pub(super) exported: [u64; 3],
+    pub(super) not_delivered: NotDelivered,
+    pub(super) pending_records: u64,
+    pub(super) pending_bytes: u64,
+    pub(super) failed_attempts: u64,
+    /// Reserved of `limits.memory`.
+    pub(super) memory: u64,
+    /// Of the journal's files; `None` without a journal.
+    pub(super) journal: Option<u64>,
+    pub(super) exporters: Vec<(Arc<str>, ExporterTotals)>,
+    pub(super) flow: BTreeMap<FlowEdge, FlowVolume>,
+}
+
+/// What has come in of one signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReceivedTotals {
+    /// In which OTLP was looked for, whatever they came to.
+    pub(super) requests: u64,
+    /// That were accepted.
+    pub(super) records: u64,
+    /// Of bodies, after decompression.
+    pub(super) bytes: u64,
+}
+
+/// Records that were not delivered; none is in two of these counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NotDelivered {
+    /// Refused for good: by receivers, whose senders were told, or by upstreams where no dead-letter directory keeps them.
+    pub(super) rejected: u64,
+    /// Of exporters.
+    pub(super) dead_lettered: u64,
+    /// By exporters: withdrawn, or for want of room among the dead letters, or as `statuses` and `when_full` say.
+    pub(super) dropped: u64,
+    /// Their senders are to send them again.
+    pub(super) refused: u64,
+    /// Dropped or dead-lettered since no route takes them, or their tenants are not in the table.
+    pub(super) unrouted: u64,
+}
+
+/// What an exporter has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ExporterTotals {
+    pub(super) exported_records: u64,
+    pub(super) not_delivered_records: u64,
+    pub(super) failed_attempts: u64,
+    pub(super) pending_bytes: u64,
+}
+
+impl CounterSample {
+    /// What is counted now.
+    pub(super) fn of(router: &Router) -> Self {
+        let (counters, exporters) = (&router.intake().counters, router.exporters());
+        let received = Signal::ALL.map(|signal| ReceivedTotals {
+            requests: Answered::ALL.into_iter().map(|answered| counters.requests(signal, answered)).sum(),
+            records: counters.records(signal, Outcome::Accepted),
+            bytes: counters.bytes(signal),
+        });
+        let exported =
+            |signal, fate| exporters.iter().map(|of| of.counters().exported(signal, fate)).sum::<u64>();
+        let all_signals = |of: &dyn Fn(Signal) -> u64| Signal::ALL.into_iter().map(of).sum::<u64>();
+        let not_delivered = NotDelivered {
+            rejected: all_signals(&|signal| {
+                counters.records(signal, Outcome::Rejected) + exported(signal, Fate::Rejected)
+            }),
+            dead_lettered: all_signals(&|signal| exported(signal, Fate::DeadLettered)),
+            dropped: all_signals(&|signal| exported(signal, Fate::Dropped)),
+            refused: all_signals(&|signal| counters.records(signal, Outcome::Refused)),
+            unrouted: all_signals(&|signal| counters.without_exporter(signal)),
+        };
+        let totals: Vec<_> = exporters
+            .iter()
+            .map(|exporter| (exporter.name().clone(), ExporterTotals::of(exporter)))
+            .collect();
+        Self {
+            at: Instant::now(),
+            received,
+            exported: Signal::ALL.map(|signal| exported(signal, Fate::Delivered)),
+            not_delivered,
+            pending_records: exporters.iter().map(|exporter| exporter.registry().pending_records()).sum(),
+            pending_bytes: totals.iter().map(|(_, totals)| totals.pending_bytes).sum(),
+            failed_attempts: totals.iter().map(|(_, totals)| totals.failed_attempts).sum(),
+            memory: router.shared().budget.used(),
+            journal: router.intake().journal.as_ref().map(|journal| journal.state().bytes_on_disk),
+            exporters: totals,
+            flow: router.flow().all(),
+        }
+    }
+
+    /// What was counted of an exporter.
+    pub(super) fn exporter(&self, name: &str) -> Option<ExporterTotals> {
+        self.exporters.iter().find(|(known, _)| **known == *name).map(|(_, totals)| *totals)
+    }
+}
+
+impl NotDelivered {
+    /// Those that have ended: what was refused comes again.
+    pub(super) fn ended(&self) -> u64 {
+        self.rejected + self.dead_lettered + self.dropped + self.unrouted
+    }
+}
+
+impl ExporterTotals {
+    fn of(exporter: &Exporter) -> Self {
+        let exported = |fate| {
+            Signal::ALL.into_iter().map(|signal| exporter.counters().exported(signal, fate)).sum::<u64>()
+        };
+        Self {
+            exported_records: exported(Fate::Delivered),
+            not_delivered_records: exported(Fate::Rejected)
+                + exported(Fate::DeadLettered)
+                + exported(Fate::Dropped),
+            failed_attempts: exporter.counters().failed_attempts(),
+            pending_bytes: exporter.registry().pending_bytes(),
+        }
+    }
+}
+
+/// How much more a second. What counts less than before, since an exporter is gone that it was counted of, is none.
+pub(super) fn per_second(now: u64, before: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { now.saturating_sub(before) as f64 / seconds } else { 0.0 }
+}

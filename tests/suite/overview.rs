@@ -1,0 +1,359 @@
+//! The overview and the history: what is seen at a glance, and the sentences about what asks for somebody.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice::cli::sink::{Fault, Sink};
+use sluice::otlp::Signal;
+
+use crate::support::payload::{entry, entry_of, logs, request, resource};
+use crate::support::sinks;
+use crate::support::yaml::{LETTERS, QUICK};
+use crate::support::{Sluice, eventually};
+
+fn config(up: &Sink, rest: &str) -> String {
+    format!(
+        "exporters: {{ otlp_http/up: {{ endpoint: '{}', compression: none, {QUICK} }} }}\n\
+         routes: [{{ name: streams, match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}]\n{rest}",
+        up.url()
+    )
+}
+
+async fn overview(sluice: &Sluice) -> Value {
+    sluice.api("/api/v1/overview").await
+}
+
+/// What asks for somebody and is of this kind.
+fn of_kind<'o>(overview: &'o Value, kind: &str) -> Vec<&'o Value> {
+    let all = overview["attention"].as_array().unwrap();
+    assert_eq!(overview["attention_total"], all.len());
+    all.iter().filter(|attention| attention["kind"] == kind).collect()
+}
+
+/// Waits until one thing of this kind asks for somebody.
+async fn attention(sluice: &Sluice, kind: &str) -> Value {
+    eventually(kind, async || {
+        let overview = overview(sluice).await;
+        of_kind(&overview, kind).first().map(|attention| (*attention).clone())
+    })
+    .await
+}
+
+/// The states of all nodes of the flow, by their ids.
+fn states(overview: &Value) -> BTreeMap<String, String> {
+    let nodes = overview["flow"]["nodes"].as_array().unwrap().iter();
+    nodes
+        .map(|node| (node["id"].as_str().unwrap().to_owned(), node["state"].as_str().unwrap().to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn at_rest_its_numbers_are_those_of_the_metrics() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&config(&up, LETTERS)).await;
+    for signal in Signal::ALL {
+        sluice.accept(signal, request(&[entry(signal, "a", &["x", "y"]), entry(signal, "b", &["z"])])).await;
+    }
+    sluice.settled().await;
+    // Refused by the upstream, by the routes, and by what is valid.
+    up.set_fault(Fault::status(400));
+    sluice.accept(Signal::Logs, logs(&[("bad", &["1"])])).await;
+    sluice.settled().await;
+    let unrouted = request(&[entry_of(Signal::Logs, resource(&[("other", "1")]), &["1", "2"])]);
+    assert_eq!(sluice.post(Signal::Logs, unrouted).await.partial(Signal::Logs).unwrap().0, 2);
+    assert_eq!(sluice.post(Signal::Traces, "no OTLP").await.status, 400);
+    up.set_fault(Fault::status(503));
+    sluice.accept(Signal::Metrics, request(&[entry(Signal::Metrics, "waits", &["1"])])).await;
+    sluice.wait_for_metric("sluice_export_attempts_total", &[("code", "400")], 1.0).await;
+    eventually("what waits is tried", async || {
+        (sluice.metric("sluice_export_attempts_total", &[("code", "503")]).await > 0.0).then_some(())
+    })
+    .await;
+
+    let (shown, metrics) = (overview(&sluice).await, sluice.metrics().await);
+    let totals = &shown["totals"];
+    for signal in Signal::ALL {
+        let of = ("signal", signal.name());
+        let sum = |name: &str, labels: &[(&str, &str)]| metrics.sum(name, &[&[of], labels].concat()) as u64;
+        let received = json!({
+            "requests": sum("sluice_received_requests_total", &[]),
+            "records": sum("sluice_received_records_total", &[("outcome", "accepted")]),
+            "bytes": sum("sluice_received_bytes_total", &[]),
+        });
+        assert_eq!(totals["received"][signal.name()], received, "{signal}");
+        let exported =
+            json!({ "records": sum("sluice_exported_records_total", &[("outcome", "delivered")]) });
+        assert_eq!(totals["exported"][signal.name()], exported, "{signal}");
+    }
+    let sum = |name: &str, outcome: &str| metrics.sum(name, &[("outcome", outcome)]) as u64;
+    let (received, exported) = ("sluice_received_records_total", "sluice_exported_records_total");
+    let not_delivered = json!({
+        "rejected": sum(received, "rejected") + sum(exported, "rejected"),
+        "dead_lettered": sum(exported, "dead_lettered"),
+        "dropped": sum(exported, "dropped"),
+        "refused": sum(received, "refused"),
+        "unrouted": sum(received, "dropped"),
+    });
+    assert_eq!(totals["not_delivered"], not_delivered);
+    assert_eq!((&not_delivered["rejected"], &not_delivered["dead_lettered"]), (&json!(2), &json!(1)));
+    let gauge = |name: &str| metrics.sum(name, &[]) as u64;
+    let pending = json!({
+        "records": gauge("sluice_pending_records"),
+        "bytes": gauge("sluice_pending_bytes"),
+        "streams": gauge("sluice_streams"),
+    });
+    assert_eq!((&totals["pending"], &pending["records"]), (&pending, &json!(1)));
+    assert_eq!(shown["memory"]["limit"], gauge("sluice_memory_limit_bytes"));
+    assert_eq!(shown["dead_letters"]["bytes"], gauge("sluice_dead_letter_bytes"));
+    assert_eq!((&shown["journal"], &shown["tenants"]), (&Value::Null, &Value::Null));
+    assert_eq!((&shown["phase"], &shown["reload"]["version"]), (&json!("ready"), &json!(1)));
+}
+
+#[tokio::test]
+async fn its_only_parameter_is_none() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&config(&up, "")).await;
+    for (path, error) in [
+        ("/api/v1/overview?x=1", "unknown parameter `x`: there are none"),
+        ("/api/v1/history?x=1", "unknown parameter `x`: there are range and exporter"),
+        ("/api/v1/history?range=1y", "`range` is one of 15m, 24h, not `1y`"),
+    ] {
+        let answer = sluice.get(path).await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert_eq!(serde_json::from_slice::<Value>(&answer.body).unwrap()["error"], error);
+    }
+    assert_eq!(sluice.get("/api/v1/history?exporter=nobody").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_flow_is_counted_by_receiver_route_and_exporter_and_goes_on_over_a_reload() {
+    let up = sinks::counting().await;
+    let fan_out = |route: &str| {
+        format!(
+            "exporters: {{ otlp_http/up: {{ endpoint: '{}', compression: none }}, nop: , debug: }}\n\
+             routes:\n\
+             \x20 - {{ name: {route}, match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up, nop] }}\n\
+             \x20 - {{ name: rest, exporters: [debug] }}\n",
+            up.url()
+        )
+    };
+    let sluice = Sluice::start(&fan_out("streams")).await;
+    let send = async || {
+        sluice.accept(Signal::Logs, logs(&[("a", &["1", "2"]), ("b", &["3"])])).await;
+        sluice.settled().await;
+    };
+    let records = |from: &str, to: &str| {
+        let flow = sluice.router().flow().all();
+        let found = flow.iter().find(|(edge, _)| {
+            let text = format!("{edge:?}");
+            text.contains(&format!("\"{from}\"")) && text.contains(&format!("\"{to}\""))
+        });
+        found.map(|(_, volume)| volume.records)
+    };
+    send().await;
+    let all = || {
+        [("otlp", "streams"), ("streams", "otlp_http/up"), ("streams", "nop"), ("otlp", "rest")]
+            .map(|(from, to)| records(from, to))
+    };
+    assert_eq!(all(), [Some(3), Some(3), Some(3), Some(0)]);
+    let picture = eventually("something has passed since the last look", async || {
+        send().await;
+        let shown = overview(&sluice).await;
+        (shown["rates"]["received"]["logs"]["records"].as_f64().unwrap() > 0.0).then_some(shown)
+    })
+    .await;
+    let states = states(&picture);
+    for (id, state) in [
+        ("receiver:otlp", "ok"),
+        ("route:streams", "ok"),
+        ("route:rest", "idle"),
+        ("exporter:otlp_http/up", "ok"),
+        ("exporter:debug", "idle"),
+    ] {
+        assert_eq!(states.get(id).map(String::as_str), Some(state), "{id} of {states:?}");
+    }
+    let edges = picture["flow"]["edges"].as_array().unwrap();
+    let rate = |from: &str, to: &str| {
+        let edge = edges.iter().find(|edge| edge["from"] == from && edge["to"] == to).unwrap();
+        assert!(edge["bytes_per_second"].as_f64() >= edge["records_per_second"].as_f64(), "{edge}");
+        edge["records_per_second"].as_f64().unwrap()
+    };
+    let received = rate("receiver:otlp", "route:streams");
+    assert!(received > 0.0);
+    assert_eq!(rate("route:streams", "exporter:otlp_http/up"), received);
+    assert_eq!(rate("route:streams", "exporter:nop"), received);
+
+    let before = all();
+    sluice.reconfigure(&format!("{}unrouted: drop\n", fan_out("streams"))).await;
+    assert_eq!(all(), before, "nothing is reset");
+    send().await;
+    assert_eq!(records("otlp", "streams"), before[0].map(|before| before + 3));
+    sluice.reconfigure(&fan_out("renamed")).await;
+    assert_eq!((records("otlp", "streams"), records("otlp", "renamed")), (None, Some(0)));
+}
+
+#[tokio::test]
+async fn a_tenant_whose_token_is_refused_is_named_with_what_to_do_until_it_is_put_right() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(401));
+    let rows =
+        "tenants: { list: [{ id: globex }, { id: acme, paused: true }, { id: initech, hold: true }] }\n";
+    let sluice = Sluice::start(&format!(
+        "exporters: {{ otlp_http/up: {{ endpoint: '{}', compression: none, {QUICK} }} }}\n\
+         routes: [{{ exporters: [otlp_http/up] }}]\n{rows}",
+        up.url()
+    ))
+    .await;
+    for tenant in ["globex", "initech"] {
+        let entry = entry_of(Signal::Logs, resource(&[("tenant.id", tenant)]), &["x"]);
+        sluice.accept(Signal::Logs, request(&[entry])).await;
+    }
+    let held = attention(&sluice, "held").await;
+    assert_eq!(held["severity"], "error");
+    assert_eq!(held["subject"], json!({ "kind": "tenant", "name": "globex" }));
+    assert_eq!(held["href"], "/tenants/globex");
+    assert!(held["pending_bytes"].as_u64() > Some(0) && held["since"].is_string(), "{held}");
+    let text = held["text"].as_str().unwrap();
+    assert!(text.starts_with("globex: 401 from `otlp_http/up` for "), "{text}");
+    assert!(
+        text.ends_with(
+            "wait: its token is refused; put one that holds into its row of the table of tenants."
+        ),
+        "{text}"
+    );
+
+    let shown = eventually("the held tenant has something to deliver", async || {
+        let shown = overview(&sluice).await;
+        let held = of_kind(&shown, "tenant_held")
+            .first()
+            .is_some_and(|held| held["pending_bytes"].as_u64() > Some(0));
+        held.then_some(shown)
+    })
+    .await;
+    let told: Vec<_> = shown["attention"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|told| (told["kind"].as_str().unwrap(), told["subject"]["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told[0], ("held", "globex"), "the most urgent first");
+    assert!(
+        told.contains(&("tenant_paused", "acme")) && told.contains(&("tenant_held", "initech")),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 3, "what a row holds is not told twice: {told:?}");
+    assert_eq!(shown["tenants"], json!({ "count": 3, "problems": 0 }));
+    assert_eq!(states(&shown)["exporter:otlp_http/up"], "held");
+
+    up.set_fault(Fault::none());
+    eventually("nobody is told of what is over", async || {
+        of_kind(&overview(&sluice).await, "held").is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_away_is_told_of_once_and_not_for_each_of_its_streams() {
+    let sluice = Sluice::start(&format!(
+        "exporters: {{ otlp_http/up: {{ endpoint: 'http://{}', compression: none, {QUICK} }} }}\n\
+         routes: [{{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}]\n",
+        sinks::nobody().await
+    ))
+    .await;
+    let entries: Vec<_> = (0..20).map(|number| entry(Signal::Logs, &number.to_string(), &["x"])).collect();
+    sluice.accept(Signal::Logs, request(&entries)).await;
+    let away = attention(&sluice, "upstream_away").await;
+    assert_eq!(away["subject"], json!({ "kind": "exporter", "name": "otlp_http/up" }));
+    assert_eq!(away["href"], "/exporters/otlp_http/up");
+    let text = away["text"].as_str().unwrap();
+    assert!(text.starts_with("otlp_http/up: http://127.") && text.contains("takes nothing for"), "{text}");
+    let shown = overview(&sluice).await;
+    assert_eq!(shown["attention_total"], 1, "{}", shown["attention"]);
+    assert_eq!(states(&shown)["exporter:otlp_http/up"], "failing");
+}
+
+#[tokio::test]
+async fn a_configuration_that_can_not_be_used_is_told_with_its_first_problem() {
+    let up = sinks::counting().await;
+    let good = config(&up, "");
+    let sluice = Sluice::start(&good).await;
+    assert_eq!(overview(&sluice).await["attention"], json!([]));
+    assert_eq!(sluice.reload(&good.replace("compression: none", "compression: nothing")).await.status, 422);
+    let shown = overview(&sluice).await;
+    let [failed] = of_kind(&shown, "reload_failed")[..] else { panic!("{shown}") };
+    let text = failed["text"].as_str().unwrap();
+    assert!(
+        text.contains("version 1 stays in use")
+            && text.contains("sluice.yaml:")
+            && text.contains("compression"),
+        "{text}"
+    );
+    assert!(!text.contains('\n'), "{text}");
+    assert!(shown["reload"]["last_error"]["error"].as_str().unwrap().contains("compression"));
+    sluice.reconfigure(&good).await;
+    let shown = overview(&sluice).await;
+    assert_eq!((&shown["attention"], &shown["reload"]["last_error"]), (&json!([]), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_and_rows_that_are_broken_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let file = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (cert, key) = (file("cert.pem", certificate.pem()), file("key.pem", key.serialize_pem()));
+    std::fs::create_dir(directory.path().join("rows")).unwrap();
+    file("rows/acme.yaml", "id: acme\nnonsense: 1\n".to_owned());
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&config(
+        &up,
+        &format!(
+            "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0, tls: {{ cert_file: '{cert}', key_file: '{key}' }} }} }} }} }}\n\
+             tenants: {{ directory: '{}' }}\n",
+            directory.path().join("rows").display()
+        ),
+    ))
+    .await;
+    let shown = overview(&sluice).await;
+    let [ended] = of_kind(&shown, "certificate_expires")[..] else { panic!("{shown}") };
+    assert_eq!((&ended["severity"], &ended["subject"]["name"]), (&json!("error"), &json!("otlp")));
+    assert!(
+        ended["text"].as_str().unwrap().contains("so that no sender connects. Put a new one into"),
+        "{ended}"
+    );
+    let [broken] = of_kind(&shown, "broken_row")[..] else { panic!("{shown}") };
+    assert_eq!((&broken["subject"]["name"], &broken["href"]), (&json!("acme"), &json!("/tenants/acme")));
+    assert!(broken["text"].as_str().unwrap().contains("its senders get 503"), "{broken}");
+}
+
+#[tokio::test]
+async fn the_history_has_what_came_in_and_goes_on_over_a_reload() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&config(&up, "")).await;
+    let series = async |query: &str, figure: &str| {
+        let shown = sluice.api(&format!("/api/v1/history?{query}")).await;
+        shown["series"][figure].as_array().unwrap().clone()
+    };
+    let most = |values: &[Value]| values.iter().filter_map(Value::as_f64).fold(f64::NAN, f64::max);
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"; 100])])).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let exported = eventually("a step has what was exported", async || {
+        sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+        let values = series("exporter=otlp_http/up", "exported_records").await;
+        (most(&values) > 0.0).then_some(values)
+    })
+    .await;
+    assert_eq!(exported.len(), 180);
+    assert!(most(&series("range=15m", "received_records").await) > 0.0);
+    assert!(most(&series("range=15m", "received_bytes").await) > 0.0);
+    assert_eq!(series("range=24h", "received_records").await, vec![Value::Null; 720]);
+    sluice.reconfigure(&config(&up, "unrouted: drop\n")).await;
+    assert!(most(&series("exporter=otlp_http/up", "exported_records").await) > 0.0);
+}
