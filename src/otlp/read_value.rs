@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value as Json;
 
 use super::wire::{Sound, Value};
 
@@ -14,13 +15,18 @@ pub(super) const VALUE: u32 = 2;
 
 /// What an `AnyValue` of a validated message holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum ReadValue<'a> {
+pub enum ReadValue<'a> {
     /// Nothing, or an index into a string table, which is there in profiles alone.
     Empty,
+    /// A string.
     Text(&'a str),
+    /// A boolean.
     Bool(bool),
+    /// An integer.
     Int(i64),
+    /// A double.
     Double(f64),
+    /// Bytes.
     Bytes(&'a [u8]),
     /// An encoded `ArrayValue`.
     List(&'a [u8]),
@@ -30,7 +36,7 @@ pub(super) enum ReadValue<'a> {
 
 impl<'a> ReadValue<'a> {
     /// Reads an encoded `AnyValue`. Of several members the last one counts.
-    pub(super) fn of(encoded: &'a [u8]) -> Self {
+    pub fn of(encoded: &'a [u8]) -> Self {
         Self::last_of(Sound::of(encoded))
     }
 
@@ -55,7 +61,7 @@ impl<'a> ReadValue<'a> {
     }
 
     /// The value as text, as the Collector's `AsString` has it: lists and maps are JSON, bytes are base64.
-    pub(super) fn text(&self) -> Cow<'a, str> {
+    pub fn text(&self) -> Cow<'a, str> {
         match *self {
             Self::Empty => Cow::Borrowed(""),
             Self::Text(text) => Cow::Borrowed(text),
@@ -67,6 +73,29 @@ impl<'a> ReadValue<'a> {
                 let mut json = String::new();
                 // As in the Collector, what JSON can't hold leaves nothing of the whole.
                 Cow::Owned(self.put_json(&mut json).map(|()| json).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The values of a list; none of anything else.
+    pub fn items(&self) -> impl Iterator<Item = Self> + use<'a> {
+        let list = if let Self::List(bytes) = *self { bytes } else { &[][..] };
+        items(list).map(Self::of)
+    }
+
+    /// The value as JSON: bytes are base64, and a double that JSON does not have is its name. Of a key that is there twice the
+    /// last counts.
+    pub fn json(&self) -> Json {
+        match *self {
+            Self::Empty => Json::Null,
+            Self::Bool(flag) => flag.into(),
+            Self::Int(number) => number.into(),
+            Self::Double(number) if number.is_finite() => number.into(),
+            Self::Text(_) | Self::Double(_) | Self::Bytes(_) => self.text().into(),
+            Self::List(_) => self.items().map(|item| item.json()).collect(),
+            Self::Map(bytes) => {
+                let pairs = items(bytes).map(|pair| (text(key(pair)).to_owned(), Self::of_pair(pair).json()));
+                Json::Object(pairs.collect())
             }
         }
     }
