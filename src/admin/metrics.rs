@@ -24,6 +24,7 @@ use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
 use crate::receive::{Answered, Misdirection, Outcome, Transport};
 use crate::run::Router;
+use crate::watches::RecordWatch;
 
 /// `OpenMetrics` text, which Prometheus reads.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -61,6 +62,7 @@ impl Collector for Scrape {
             dead_letter_bytes as f64,
         )?;
         journal(&mut page, router)?;
+        watches(&mut page, &router.intake().observer.watches())?;
         let loaded =
             router.report().loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let help = "When the configuration in use was loaded";
@@ -92,6 +94,18 @@ fn descriptors_of(page: &mut Page<'_>) -> fmt::Result {
         })?;
     }
     Ok(())
+}
+
+fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
+    page.counters("sluice_watch_records", "Records that watches have counted", |family| {
+        watches.iter().try_for_each(|watch| family.add(&[("watch", &watch.settings().name)], watch.total()))
+    })?;
+    page.gauges("sluice_watch_firing", "1 while a watch fires, for any tenant", |family| {
+        watches.iter().try_for_each(|watch| {
+            let fires = !watch.state().firing.is_empty();
+            family.add(&[("watch", &watch.settings().name)], f64::from(u8::from(fires)))
+        })
+    })
 }
 
 fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {

@@ -4,15 +4,18 @@
 mod api;
 mod journal;
 mod letters;
+mod logs;
 mod metrics;
 mod query;
 mod server;
 mod shared_page;
 mod site;
+mod tap;
 mod tenant_detail;
 mod tenant_list;
 mod tenant_metrics;
 mod tenant_state;
 mod tenants;
+mod watches;
 
 pub use server::Admin;

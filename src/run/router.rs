@@ -30,7 +30,9 @@ use crate::net::Network;
 use crate::receive::{Intake, RecordSample, Snapshot};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
+use crate::tap::RecordObserver;
 use crate::tenants::Tenants;
+use crate::watches::{Alertmanager, RecordWatch, WatchSettings};
 
 /// How often a removed exporter is asked whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
@@ -78,6 +80,7 @@ pub struct Router {
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
     admin_access: AdminAccess,
+    alertmanager: ArcSwapOption<Alertmanager>,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -148,6 +151,7 @@ impl Router {
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
             sample: RecordSample::default(),
+            observer: Arc::new(RecordObserver::new(shared.budget.clone())),
             closing: watch::Sender::new(None),
         });
         let report = ConfigReport {
@@ -179,6 +183,7 @@ impl Router {
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
             admin_access: AdminAccess::default(),
+            alertmanager: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
@@ -226,6 +231,11 @@ impl Router {
     /// Who may use the admin listener.
     pub fn admin_access(&self) -> &AdminAccess {
         &self.admin_access
+    }
+
+    /// Who is told which watches fire, if anybody.
+    pub fn alertmanager(&self) -> Option<Arc<Alertmanager>> {
+        self.alertmanager.load_full()
     }
 
     /// How the journal is kept, and what was in it at the start, if there is one.
@@ -313,6 +323,7 @@ impl Router {
         let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
         let tenants = self.tenants.prepare(&compiled, self.env).await?;
+        let alertmanager = self.same_or_new_alertmanager(&compiled)?;
 
         let lowered = descriptors().lowered(compiled.descriptors());
 
@@ -377,7 +388,12 @@ impl Router {
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
         self.intake.snapshot.store(snapshot.clone());
-        self.admin_access.set(compiled.admin_tokens);
+        let observer = &self.intake.observer;
+        observer.configure(compiled.tap, same_or_new_watches(&observer.watches(), compiled.watches));
+        self.alertmanager.store(alertmanager);
+        if self.admin_access.set(compiled.admin_tokens) {
+            observer.end_taps();
+        }
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         log_warnings(&compiled.warnings);
         if let Some(lowered) = lowered {
@@ -401,6 +417,19 @@ impl Router {
             tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
         Ok(version)
+    }
+
+    /// The Alertmanager of a configuration, which is the one that is there if its URL is the same.
+    fn same_or_new_alertmanager(
+        &self,
+        compiled: &Compiled,
+    ) -> Result<Option<Arc<Alertmanager>>, ReloadError> {
+        let Some(url) = &compiled.alertmanager else { return Ok(None) };
+        if let Some(same) = self.alertmanager().filter(|known| known.url() == url) {
+            return Ok(Some(same));
+        }
+        let new = Alertmanager::new(url).map_err(|error| ReloadError::Alertmanager(Arc::new(error)))?;
+        Ok(Some(Arc::new(new)))
     }
 
     /// Lets an exporter that `version` removed deliver what it has, for at most `patience`. With a journal it is paused then.
@@ -518,6 +547,15 @@ fn plan_exporters(
             })
         })
         .collect()
+}
+
+/// The watches of a configuration: those that are configured as before go on with what they have counted.
+fn same_or_new_watches(known: &[Arc<RecordWatch>], settings: Vec<WatchSettings>) -> Vec<Arc<RecordWatch>> {
+    let watch = |settings: WatchSettings| {
+        let same = known.iter().find(|watch| *watch.settings() == settings).cloned();
+        same.unwrap_or_else(|| Arc::new(RecordWatch::new(settings)))
+    };
+    settings.into_iter().map(watch).collect()
 }
 
 /// Logs the first warnings of a configuration, and how many there are more.
