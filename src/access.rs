@@ -107,14 +107,13 @@ impl AdminTokens {
         self.read.iter().any(|token| token.is_one_of(&self.write))
     }
 
-    /// What a request with this bearer token may do what it wants by.
+    /// What a request with the bearer token of this hash may do what it wants by.
     fn check(
         &self,
         action: AdminAction,
         entrance: AdminEntrance,
-        token: Option<&[u8]>,
+        token: Option<SecretHash>,
     ) -> Result<AdminCredential, AdminRefusal> {
-        let token = token.map(|token| SecretHash::of(&[token]));
         let is = |tokens: &[SecretHash]| token.is_some_and(|token| token.is_one_of(tokens));
         let (reads, writes) = (is(&self.read), is(&self.write));
         let missing = if token.is_some() { AdminRefusal::WrongToken } else { AdminRefusal::NoToken };
@@ -217,6 +216,20 @@ impl AdminAccess {
         entrance: AdminEntrance,
         token: Option<&[u8]>,
     ) -> Result<AdminCredential, AdminRefusal> {
+        self.check_hash(action, entrance, token.map(|token| SecretHash::of(&[token])))
+    }
+
+    /// As [`AdminAccess::check`], for a request that goes on: of its token the hash is enough.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not, or not any more. That is not counted yet.
+    pub fn check_hash(
+        &self,
+        action: AdminAction,
+        entrance: AdminEntrance,
+        token: Option<SecretHash>,
+    ) -> Result<AdminCredential, AdminRefusal> {
         self.tokens.load().check(action, entrance, token)
     }
 
@@ -240,9 +253,12 @@ mod tests {
     const CERTIFIED: AdminEntrance = AdminEntrance { loopback: false, certificates: true };
     const ACTIONS: [AdminAction; 3] = [AdminAction::Read, AdminAction::Reload, AdminAction::Write];
 
+    fn hash(token: &str) -> SecretHash {
+        SecretHash::of(&[token.as_bytes()])
+    }
+
     fn tokens(read: &[&str], write: &[&str]) -> AdminTokens {
-        let hashed =
-            |tokens: &[&str]| tokens.iter().map(|token| SecretHash::of(&[token.as_bytes()])).collect();
+        let hashed = |tokens: &[&str]| tokens.iter().copied().map(hash).collect();
         AdminTokens::new(hashed(read), hashed(write), false)
     }
 
@@ -252,14 +268,14 @@ mod tests {
         entrance: AdminEntrance,
         token: Option<&str>,
     ) -> [Result<(), AdminRefusal>; 3] {
-        ACTIONS.map(|action| tokens.check(action, entrance, token.map(str::as_bytes)).map(drop))
+        ACTIONS.map(|action| tokens.check(action, entrance, token.map(hash)).map(drop))
     }
 
     #[test]
     fn it_is_told_by_what_a_request_may_do_what_it_wants() {
         use AdminCredential::{Certificate, Nothing, ReadToken, WriteToken};
         let by = |tokens: &AdminTokens, entrance, token: Option<&str>| {
-            ACTIONS.map(|action| tokens.check(action, entrance, token.map(str::as_bytes)).ok())
+            ACTIONS.map(|action| tokens.check(action, entrance, token.map(hash)).ok())
         };
         let both = tokens(&["reader"], &["writer"]);
         assert_eq!(by(&both, LOOPBACK, None), [Some(Nothing), None, None]);
@@ -330,7 +346,7 @@ mod tests {
         use AdminCredential::{Certificate, Nothing, ReadToken, WriteToken};
         use AdminRefusal::{NoReadToken, NoToken, WrongToken};
         let tap = |tokens: &AdminTokens, entrance, token: Option<&str>| {
-            tokens.check(AdminAction::Tap, entrance, token.map(str::as_bytes))
+            tokens.check(AdminAction::Tap, entrance, token.map(hash))
         };
         let (none, both) = (tokens(&[], &[]), tokens(&["reader"], &["writer"]));
         assert_eq!(tap(&none, LOOPBACK, None), Err(NoReadToken));

@@ -2,6 +2,7 @@
 //! for `POST /api/v1/reload` and changes of the table of tenants, which it asks [`run`](crate::run) for.
 
 mod api;
+mod follow;
 mod journal;
 mod letters;
 mod logs;

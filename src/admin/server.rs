@@ -1,11 +1,13 @@
 //! The paths of the admin and health listeners.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
@@ -13,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
@@ -20,8 +23,10 @@ use super::{
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
+use crate::panics::Contained;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
+use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -73,6 +78,9 @@ pub struct Admin {
     looking_at_tenants: Arc<Mutex<()>>,
     /// Held by who searches recent records: one at a time does.
     searching: Arc<Mutex<()>>,
+    followers: Followers,
+    /// For the tasks that tell followers.
+    this: Weak<Self>,
 }
 
 impl Handler for Admin {
@@ -142,6 +150,9 @@ impl Handler for Admin {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many pages are on their way to others; try again\n",
             );
+        }
+        if page.is_live() && head.method == Method::GET && follow::is_wanted(&head.headers) {
+            return self.follow(page, entrance(settings), &head).await;
         }
         self.show(page, head.uri.query().unwrap_or_default()).await
     }
@@ -213,6 +224,24 @@ impl<'p> Page<'p> {
         }
     }
 
+    /// Whether it can be [followed](follow).
+    fn is_live(self) -> bool {
+        match self {
+            Self::Streams | Self::Exporters | Self::DeadLetters | Self::Watches => true,
+            Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
+            Self::Index
+            | Self::Metrics
+            | Self::TenantMetrics
+            | Self::Healthz
+            | Self::Readyz
+            | Self::Journal
+            | Self::Tap
+            | Self::Logs
+            | Self::Config
+            | Self::Reload => false,
+        }
+    }
+
     /// Whether the health listener has it, too.
     fn is_public(self) -> bool {
         matches!(self, Self::Metrics | Self::Healthz | Self::Readyz)
@@ -221,16 +250,19 @@ impl<'p> Page<'p> {
 
 impl Admin {
     /// What answers in one of these two roles.
-    pub fn new(router: Arc<Router>, role: Role) -> Self {
-        Self {
+    pub fn new(router: Arc<Router>, role: Role) -> Arc<Self> {
+        let budget = Arc::new(Budget::new(PAGES));
+        Arc::new_cyclic(|this| Self {
             router,
             role,
-            budget: Arc::new(Budget::new(PAGES)),
+            followers: Followers::new(budget.clone()),
+            budget,
             metrics: SharedPage::default(),
             tenant_metrics: SharedPage::default(),
             looking_at_tenants: Arc::default(),
             searching: Arc::default(),
-        }
+            this: this.clone(),
+        })
     }
 
     /// Counts a request that is refused, tells of it in the log, and answers it.
@@ -250,6 +282,56 @@ impl Admin {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         answer
+    }
+
+    /// Answers by events that tell what a page shows, for as long as whoever asks likes.
+    async fn follow(&self, page: Page<'_>, entrance: AdminEntrance, head: &Parts) -> Answer {
+        let token = bearer_token(head).map(|token| SecretHash::of(&[token]));
+        let address = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let follower = match self.followers.join(address, PageReader { entrance, token }) {
+            Joined::Answer(answer) => return answer,
+            Joined::First(follower) => follower,
+            Joined::Full(most) => {
+                let error = format!(
+                    "{most} pages are followed, which is as many as may be at a time; try again later"
+                );
+                return problem(StatusCode::SERVICE_UNAVAILABLE, &error);
+            }
+        };
+        let shown = self.show(page, head.uri.query().unwrap_or_default()).await;
+        if shown.status() != StatusCode::OK {
+            return shown;
+        }
+        match self.followers.begin(address, &json_of(shown).await, follower) {
+            Ok((answer, is_first)) => {
+                if is_first && let Some(admin) = self.this.upgrade() {
+                    tokio::spawn(Contained::new(Box::pin(admin.tell_followers(head.uri.clone()))));
+                }
+                answer
+            }
+            Err(error @ Unfollowable::TooLarge) => {
+                problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string())
+            }
+            Err(error @ Unfollowable::NoRoom) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        }
+    }
+
+    /// Tells the followers of a page what it shows, until there are none any more.
+    async fn tell_followers(self: Arc<Self>, page: Uri) {
+        let may_read = |reader: &PageReader| {
+            self.router.admin_access().check_hash(AdminAction::Read, reader.entrance, reader.token).is_ok()
+        };
+        let make = || async {
+            let page_at = Page::at(page.path()).expect("it was a page when it was asked for");
+            let shown = self.show(page_at, page.query().unwrap_or_default()).await;
+            if shown.status() == StatusCode::OK {
+                Ok(json_of(shown).await)
+            } else {
+                Err(json_of(shown).await)
+            }
+        };
+        let address = page.path_and_query().map_or("/", PathAndQuery::as_str);
+        self.followers.tell(address, may_read, make).await;
     }
 
     async fn show(&self, page: Page<'_>, query: &str) -> Answer {
@@ -356,6 +438,12 @@ impl Admin {
             }
         }
     }
+}
+
+/// The body of an answer that is there as a whole.
+async fn json_of(answer: Answer) -> Bytes {
+    let Ok(body) = answer.into_body().collect().await;
+    body.to_bytes()
 }
 
 /// How a request to this listener has come in.

@@ -4,16 +4,15 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode};
+use http::StatusCode;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::query;
 use super::server::{json as answer_json, problem};
+use super::{follow, query};
 use crate::query::QueryError;
-use crate::receive::{Answer, AnswerBody};
+use crate::receive::Answer;
 use crate::run::Router;
 use crate::tap::{TapEvent, TapReader};
 
@@ -60,21 +59,17 @@ pub(super) fn wrong_query(error: &QueryError) -> Answer {
 fn events(reader: TapReader) -> Answer {
     let events = stream::unfold((reader, false), async |(mut reader, begun)| {
         // The first bytes say at once that the tap is open.
-        let text = if begun { event(reader.next().await?) } else { ": open\n\n".to_owned() };
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), (reader, true)))
+        let bytes = if begun { event(reader.next().await?) } else { Bytes::from_static(b": open\n\n") };
+        Some((Ok::<_, Infallible>(Frame::data(bytes)), (reader, true)))
     });
-    let mut answer = Response::new(AnswerBody::stream(StreamBody::new(events)));
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+    follow::events(StreamBody::new(events))
 }
 
-fn event(event: TapEvent) -> String {
-    let (name, data): (_, Value) = match event {
+fn event(event: TapEvent) -> Bytes {
+    let (name, data) = match event {
         TapEvent::Record(record) => ("record", record),
         TapEvent::LeftOut(count) => ("left_out", json!({ "count": count })),
-        TapEvent::Quiet => return ": still here\n\n".to_owned(),
+        TapEvent::Quiet => return follow::STILL_HERE,
     };
-    format!("event: {name}\ndata: {data}\n\n")
+    follow::event(name, data.to_string().as_bytes()).into()
 }

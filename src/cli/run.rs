@@ -99,7 +99,7 @@ pub fn serve() -> Serve {
             let budget = router.shared().budget.clone();
             bound.serve(Arc::new(Otlp { intake: router.intake().clone(), budget, ready: router.ready() }))
         }
-        Role::Admin | Role::Health => bound.serve(Arc::new(Admin::new(router.clone(), role))),
+        Role::Admin | Role::Health => bound.serve(Admin::new(router.clone(), role)),
     })
 }
 

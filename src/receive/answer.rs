@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io::Write as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ::http::header::{CONTENT_ENCODING, VARY};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
+use super::watch::InProgress;
 use crate::coding::Coding;
 
 /// Shorter answers gain nothing by compression.
@@ -24,7 +25,15 @@ pub struct AnswerBody(Kind);
 
 enum Kind {
     Whole { data: Option<Bytes>, trailers: Option<HeaderMap> },
-    Stream { body: UnsyncBoxBody<Bytes, Infallible>, kept: Option<Box<dyn Any + Send>> },
+    Stream { body: UnsyncBoxBody<Bytes, Infallible>, lasting: Lasting, kept: Option<Box<dyn Any + Send>> },
+}
+
+/// Whether the request of an answer that comes in pieces lasts for as long as the answer.
+enum Lasting {
+    /// It is over with the head of the answer: the connection may be closed as idle.
+    No,
+    /// It lasts. There is nothing yet before the connection has begun to send the answer.
+    Yes(Option<InProgress>),
 }
 
 impl AnswerBody {
@@ -43,7 +52,21 @@ impl AnswerBody {
 
     /// A body that comes in pieces.
     pub fn stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
-        Self(Kind::Stream { body: body.boxed_unsync(), kept: None })
+        Self(Kind::Stream { body: body.boxed_unsync(), lasting: Lasting::No, kept: None })
+    }
+
+    /// A body that comes in pieces for as long as its reader likes. Until it ends the connection has a request: it is not closed as
+    /// idle. A connection whose reader takes no pieces is closed like one whose reader takes no answers. The body ends by itself, the
+    /// next time that it is asked for a piece, once its listener stops.
+    pub(crate) fn lasting_stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
+        Self(Kind::Stream { body: body.boxed_unsync(), lasting: Lasting::Yes(None), kept: None })
+    }
+
+    /// Has the request last for as long as the body, if it is one for which it does.
+    pub(super) fn keep_in_progress(&mut self, request: InProgress) {
+        if let Kind::Stream { lasting: Lasting::Yes(kept), .. } = &mut self.0 {
+            *kept = Some(request);
+        }
     }
 }
 
@@ -114,6 +137,13 @@ impl Body for AnswerBody {
             Kind::Whole { data, trailers } => {
                 let data = data.take().map(Frame::data);
                 Poll::Ready(data.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
+            }
+            Kind::Stream { body, lasting: Lasting::Yes(Some(request)), .. } => {
+                if request.is_last() {
+                    return Poll::Ready(None);
+                }
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|Ok(frame)| Ok(frame.map_data(|data| held(data, request.answer())))))
             }
             Kind::Stream { body, .. } => Pin::new(body).poll_frame(cx),
         }

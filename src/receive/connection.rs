@@ -400,6 +400,7 @@ impl Begun {
                 }
                 (watched.answer(), room)
             });
+            answer.body_mut().keep_in_progress(in_progress);
             answer::hold(&mut answer, (untaken, holding));
             Ok(answer)
         };

@@ -513,6 +513,11 @@ impl InProgress {
     pub(super) fn is_last(&self) -> bool {
         self.0.watch.leaving.load(Ordering::Relaxed)
     }
+
+    /// Notes a piece of its answer that is on its way, until the returned guard is dropped.
+    pub(super) fn answer(&self) -> Untaken {
+        self.0.answer()
+    }
 }
 
 impl Drop for InProgress {
@@ -672,7 +677,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+
     use super::*;
+    use crate::receive::AnswerBody;
 
     fn enter(watch: &Arc<Watch>, id: u64) -> Arc<Watched> {
         Arc::new(watch.enter(id, None))
@@ -833,6 +843,41 @@ mod tests {
         assert!(budget.reserve(7 << 20));
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!([&many, &one, &busy].map(|connection| going(connection)), [true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_not_idle_as_long_as_an_answer_lasts_and_closed_if_that_is_not_taken() {
+        let watch = Arc::<Watch>::default();
+        let settings = Arc::new(ListenerSettings::for_people("x", "127.0.0.1:0".parse().unwrap()));
+        let (idle, patience) = (settings.idle_timeout, settings.write_timeout);
+        let connection = Arc::new(watch.enter(1, None));
+        connection.multiplex();
+        let going = || connection.activity.end.load(Ordering::Relaxed) != 0;
+        let pieces = || {
+            let pieces = futures_util::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"x"))));
+            let mut body = AnswerBody::lasting_stream(StreamBody::new(pieces));
+            body.keep_in_progress(connection.request());
+            body
+        };
+        tokio::spawn(watch.clone().run(None, move || settings.clone()));
+        let mut lasting = pieces();
+        for _ in 0..2 * idle.as_secs() {
+            assert!(lasting.frame().await.unwrap().unwrap().is_data(), "what is taken is asked for again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(!going());
+        drop(lasting);
+        tokio::time::sleep(idle + Duration::from_secs(3)).await;
+        assert!(going());
+
+        connection.activity.end.store(0, Ordering::Relaxed);
+        let mut lasting = pieces();
+        let untaken = lasting.frame().await;
+        tokio::time::sleep(patience + Duration::from_secs(3)).await;
+        assert_eq!(connection.activity.end.load(Ordering::Relaxed), End::NotTaken as u8);
+        drop(untaken);
+        watch.leave();
+        assert!(lasting.frame().await.is_none(), "the listener stops");
     }
 
     /// A socket that always has something to read, and takes what is written when it is told to.

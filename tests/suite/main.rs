@@ -31,6 +31,7 @@ mod exporter_auth;
 mod failing_streams;
 mod files;
 mod floods;
+mod following;
 mod given_up;
 mod grpc_connections;
 mod grpc_in;

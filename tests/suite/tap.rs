@@ -1,5 +1,7 @@
 //! Looking at records as they pass: who may, what is shown and what is not, and that it costs the data nothing.
 
+use std::net::SocketAddr;
+
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -14,7 +16,7 @@ use sluice::cli::send::{Load, SendSettings};
 use sluice::otlp::Signal;
 use tokio::process::Command;
 
-use crate::support::events::Events;
+use crate::support::events::{PageEvent, PageFollower};
 use crate::support::payload::{KEY, any_attribute, attribute, entry, logs, request, resource};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, QUICK};
@@ -23,13 +25,51 @@ use crate::support::{Front, PATIENCE, Sluice, SluiceProcess, eventually};
 const READER: &str = "0123456789abcdef-reader";
 const OPEN: &str = "tap: { open: true }\n";
 
+/// A tap that is read.
+struct TapFollower {
+    page: PageFollower,
+    /// All that was shown.
+    seen: String,
+}
+
+impl TapFollower {
+    /// Opens one, or returns the status that refuses it.
+    async fn open(to: SocketAddr, path: &str, token: Option<&str>) -> Result<Self, u16> {
+        let token = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&str, &str)> =
+            token.iter().map(|token| ("authorization", token.as_str())).collect();
+        let page = PageFollower::try_of(to, path, &headers).await.map_err(|answer| answer.status)?;
+        Ok(Self { page, seen: String::new() })
+    }
+
+    /// The name and the data of the next event; nothing once the tap has ended.
+    async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let PageEvent::Named(name, data) = self.page.next().await? {
+                self.seen += &data.to_string();
+                return Some((name, data));
+            }
+        }
+    }
+
+    /// The data of the next event of this name; others are passed over.
+    async fn next_of(&mut self, wanted: &str) -> Value {
+        loop {
+            let (name, data) = self.next().await.expect("the tap goes on");
+            if name == wanted {
+                return data;
+            }
+        }
+    }
+}
+
 fn debug(more: &str) -> String {
     format!("exporters: {{ nop: }}\nroutes: [{{ key: {KEY}, exporters: [nop] }}]\n{more}")
 }
 
-async fn tap(front: &Front, query: &str) -> Events {
+async fn tap(front: &Front, query: &str) -> TapFollower {
     let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    Events::open(front.admin, &format!("/api/v1/tap?query={query}"), None).await.unwrap()
+    TapFollower::open(front.admin, &format!("/api/v1/tap?query={query}"), None).await.unwrap()
 }
 
 fn log(record: LogRecord) -> Vec<u8> {
@@ -222,7 +262,7 @@ async fn records_are_shown_to_who_has_the_read_token_also_on_loopback() {
         (&unset, Some(READER), Some(403)),
         (&open, None, None),
     ] {
-        let opened = Events::open(sluice.admin, "/api/v1/tap", token).await.err();
+        let opened = TapFollower::open(sluice.admin, "/api/v1/tap", token).await.err();
         assert_eq!(opened, expected, "{token:?}");
     }
     for page in ["/api/v1/tap", "/api/v1/logs"] {
@@ -236,7 +276,7 @@ async fn records_are_shown_to_who_has_the_read_token_also_on_loopback() {
 async fn a_tap_ends_when_the_tokens_change() {
     let with = |token: &str| debug(&format!("admin: {{ endpoint: '127.0.0.1:0', read_token: {token} }}\n"));
     let sluice = Sluice::start(&with(READER)).await;
-    let mut tap = Events::open(sluice.admin, "/api/v1/tap", Some(READER)).await.unwrap();
+    let mut tap = TapFollower::open(sluice.admin, "/api/v1/tap", Some(READER)).await.unwrap();
     // Of a reload that changes something else it sees nothing.
     sluice.reconfigure(&(with(READER) + "shutdown_timeout: 7s\n")).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["one"])])).await;
@@ -244,7 +284,7 @@ async fn a_tap_ends_when_the_tokens_change() {
     sluice.reconfigure(&with("0123456789abcdef-another")).await;
     let ended = tokio::time::timeout(PATIENCE, tap.next()).await.expect("it ends");
     assert_eq!(ended, None);
-    assert_eq!(Events::open(sluice.admin, "/api/v1/tap", Some(READER)).await.err(), Some(401));
+    assert_eq!(TapFollower::open(sluice.admin, "/api/v1/tap", Some(READER)).await.err(), Some(401));
 }
 
 #[tokio::test]
@@ -254,21 +294,24 @@ async fn sixteen_taps_are_open_at_most() {
     for _ in 0..16 {
         taps.push(tap(&sluice, "").await);
     }
-    assert_eq!(Events::open(sluice.admin, "/api/v1/tap", None).await.err(), Some(503));
+    assert_eq!(TapFollower::open(sluice.admin, "/api/v1/tap", None).await.err(), Some(503));
     taps.pop();
-    eventually("there is room for one", async || Events::open(sluice.admin, "/api/v1/tap", None).await.ok())
-        .await;
+    eventually("there is room for one", async || {
+        TapFollower::open(sluice.admin, "/api/v1/tap", None).await.ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn taps_under_load_lose_nothing_of_the_data_and_say_what_they_left_out() {
     let up = sinks::counting().await;
     let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[QUICK]) + OPEN), &[]).await;
-    let mut read = Events::open(sluice.admin, "/api/v1/tap?limit=50", None).await.unwrap();
+    let mut read = TapFollower::open(sluice.admin, "/api/v1/tap?limit=50", None).await.unwrap();
     // Nobody reads this one until all is over: what it is shown waits in the sockets.
-    let mut unread = Events::open(sluice.admin, "/api/v1/tap?limit=5&query=NOT%20x:y", None).await.unwrap();
+    let mut unread =
+        TapFollower::open(sluice.admin, "/api/v1/tap?limit=5&query=NOT%20x:y", None).await.unwrap();
     // Nobody reads this one at all, and the sockets are soon full.
-    let never_read = Events::open(sluice.admin, "/api/v1/tap?limit=1000", None).await.unwrap();
+    let never_read = TapFollower::open(sluice.admin, "/api/v1/tap?limit=1000", None).await.unwrap();
     let settings = SendSettings {
         streams: 10,
         entries: 5,
