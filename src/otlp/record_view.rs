@@ -392,11 +392,11 @@ fn header_len(level: &RecordLevel<'_>, field: &wire::Field<'_>, former: bool) ->
 }
 
 /// The attributes of an encoded `Resource`.
-pub fn resource_attributes<'a>(resource: &'a [u8]) -> impl Iterator<Item = AttributeView<'a>> + use<'a> {
+pub fn resource_attributes(resource: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
     attributes_in(resource, schema::message(schema::RESOURCE).attributes)
 }
 
-fn attributes_in<'a>(message: &'a [u8], number: u32) -> impl Iterator<Item = AttributeView<'a>> + use<'a> {
+fn attributes_in(message: &[u8], number: u32) -> impl Iterator<Item = AttributeView<'_>> {
     let fields = Sound::of(message).filter(move |(known, _)| *known == number);
     fields.filter_map(|(_, value)| Some(AttributeView { pair: value.delimited()? }))
 }

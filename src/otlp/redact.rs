@@ -22,9 +22,10 @@ pub struct Redaction {
 
 impl Redaction {
     /// The patterns, or the position of the first that is none, and why.
-    pub fn new(patterns: &[String]) -> Result<Self, (usize, regex::Error)> {
-        let compile =
-            |(position, pattern): (usize, &String)| Regex::new(pattern).map_err(|error| (position, error));
+    pub fn new<P: AsRef<str>>(patterns: &[P]) -> Result<Self, (usize, regex::Error)> {
+        let compile = |(position, pattern): (usize, &P)| {
+            Regex::new(pattern.as_ref()).map_err(|error| (position, error))
+        };
         let patterns = patterns.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
         let any = RegexSet::new(patterns.iter().map(Regex::as_str)).map_err(|error| (0, error))?;
         Ok(Self { patterns, any })

@@ -59,7 +59,7 @@ pub(super) enum ValueCondition {
     Number(Interval<f64>),
 }
 
-/// FoundValues from one to another, each of which is in it if that is said.
+/// Values from one to another, each of which is in it if that is said.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interval<T> {
     from: Option<(T, bool)>,

@@ -227,14 +227,14 @@ impl QueryParser {
             }
             Some('"') => {
                 let pattern = self.quoted()?;
-                return self.text(start, pattern);
+                return Self::text(start, pattern);
             }
             Some(_) => {}
         }
         let word = self.word(Until::Colon)?;
         if self.peek() != Some(':') {
             self.skip_space();
-            return self.text(start, word.pattern);
+            return Self::text(start, word.pattern);
         }
         let Some(name) = word.pattern.literal().filter(|name| !name.is_empty()) else {
             return Err(Self::wrong_at(start, "a field has no wildcards: write its whole name before `:`"));
@@ -247,7 +247,7 @@ impl QueryParser {
         self.value(&field)
     }
 
-    fn text(&mut self, start: usize, pattern: TextPattern) -> Result<Query, QueryError> {
+    fn text(start: usize, pattern: TextPattern) -> Result<Query, QueryError> {
         if pattern.literal() == Some("") {
             return Err(Self::wrong_at(
                 start,
@@ -266,7 +266,7 @@ impl QueryParser {
             Some('<' | '>') => self.comparison(field)?,
             Some('"') => {
                 let pattern = self.quoted()?;
-                self.equal(field, start, pattern)?
+                Self::equal(field, start, pattern)?
             }
             _ => {
                 let word = self.word(Until::Space)?;
@@ -276,7 +276,7 @@ impl QueryParser {
                         "this field has no value: write one behind `:`, or `*` for any",
                     ));
                 }
-                self.equal(field, start, word.pattern)?
+                Self::equal(field, start, word.pattern)?
             }
         };
         self.skip_space();
@@ -284,7 +284,7 @@ impl QueryParser {
     }
 
     /// A plain value, which for some fields is one of few.
-    fn equal(&self, field: &QueryField, start: usize, pattern: TextPattern) -> Result<FieldTest, QueryError> {
+    fn equal(field: &QueryField, start: usize, pattern: TextPattern) -> Result<FieldTest, QueryError> {
         let is_typed = matches!(
             field,
             QueryField::SeverityLevel

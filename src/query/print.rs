@@ -88,9 +88,9 @@ fn put_joined(parts: &[Query], between: &str, f: &mut fmt::Formatter<'_>) -> fmt
             f.write_str(between)?;
         }
         if matches!(part, Query::And(_) | Query::Or(_)) {
-            write!(f, "({part})")?
+            write!(f, "({part})")?;
         } else {
-            write!(f, "{part}")?
+            write!(f, "{part}")?;
         }
     }
     Ok(())

@@ -60,11 +60,14 @@ fn log(change: &Alert) {
     }
 }
 
+/// Alerts that an Alertmanager was told of, and whether it has taken them.
+type ToldAlerts = (Vec<Alert>, Result<(), AlertmanagerError>);
+
 /// Tells an Alertmanager in a task of its own, one request at a time.
 #[derive(Default)]
 struct AlertTeller {
     sent: SentAlerts,
-    telling: Option<JoinHandle<(Vec<Alert>, Result<(), AlertmanagerError>)>>,
+    telling: Option<JoinHandle<ToldAlerts>>,
     failures: u32,
     not_before: Option<Instant>,
 }

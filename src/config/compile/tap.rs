@@ -1,5 +1,7 @@
 //! `tap`: what of records is shown, and what is kept of them.
 
+use std::sync::LazyLock;
+
 use super::Context;
 use crate::config::model::{Size, TapSection};
 use crate::config::node::Node;
@@ -14,7 +16,11 @@ pub(super) fn compile(
     node: &Node,
     context: &mut Context<'_>,
 ) -> TapSettings {
-    let redaction = Redaction::new(&section.redact).unwrap_or_else(|(position, error)| {
+    // Compiled once: that takes longer than all else in a small configuration.
+    static USUAL: LazyLock<Redaction> =
+        LazyLock::new(|| Redaction::new(&TapSection::USUAL).expect("these are regular expressions"));
+    let redaction = section.redact.as_ref().map_or_else(|| Ok(USUAL.clone()), |list| Redaction::new(list));
+    let redaction = redaction.unwrap_or_else(|(position, error)| {
         let list = node.near(&["redact"]);
         let item = list.item(position).unwrap_or(list);
         context.report.error(item.span, "this is not a regular expression").help(re2::reason(&error));

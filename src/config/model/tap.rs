@@ -11,7 +11,7 @@ use super::{Size, TenantGlobs};
 pub(in crate::config) struct TapSection {
     /// Regular expressions of what is not shown. One that matches in the key of an attribute hides its value; one that matches in a
     /// text hides what it matches. Written, they take the place of [those that are there without](tap.md#secrets).
-    pub(in crate::config) redact: Vec<String>,
+    pub(in crate::config) redact: Option<Vec<String>>,
     /// Whether whoever may read the admin listener sees records as well. Without it that takes the read token, also on loopback, which
     /// the containers of a Pod share.
     pub(in crate::config) open: bool,
@@ -22,16 +22,16 @@ pub(in crate::config) struct TapSection {
 impl TapSection {
     /// What is hidden where nothing else is written: values of keys that end in such words, what stands behind these words in a
     /// text, and credentials of HTTP.
-    const REDACT: [&str; 3] = [
+    pub(in crate::config) const USUAL: [&str; 3] = [
         r"(?i)(authorization|passw(or)?d|passphrase|secret|token|cookie|credentials?|(api|access|secret|private)[._-]?key)$",
-        r#"(?i)(passw(or)?d|passphrase|secret|token|(api|access|secret|private)[._-]?key)["']?\s*[=:]\s*["']?[^\s"',;&]+"#,
-        r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}",
+        r#"(?i)(passw(or)?d|passphrase|secret|token|(api|access|secret|private)[._-]?key)["']?[ \t]*[=:][ \t]*["']?[^ \t\r\n"',;&]+"#,
+        r"(?i)(?-u:\b)(bearer|basic)[ \t]+[a-z0-9_.~+/=-]{8,}",
     ];
 }
 
 impl Default for TapSection {
     fn default() -> Self {
-        Self { redact: Self::REDACT.map(ToOwned::to_owned).into(), open: false, recent: Size(0) }
+        Self { redact: None, open: false, recent: Size(0) }
     }
 }
 

@@ -101,8 +101,8 @@ fn decoded(signal: Signal, request: &[u8]) -> Vec<Vec<DecodedTelemetry>> {
                         let around = DecodedTelemetry { metadata, name, ..around.clone() };
                         let points = points(metric.data.as_ref());
                         records.extend(points.into_iter().map(|(time, own)| DecodedTelemetry {
-                            time,
                             own,
+                            time,
                             ..around.clone()
                         }));
                     }
@@ -166,7 +166,7 @@ impl DecodedTelemetry {
     fn has(&self, field: &QueryField, test: &FieldTest) -> bool {
         let pattern = if let FieldTest::Matches(pattern) = test { Some(pattern) } else { None };
         let text = |text: &str| !text.is_empty() && is_like(pattern.unwrap(), text);
-        let id = |id: &[u8]| text(&id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let id = |id: &[u8]| text(&hex(id));
         let ordered = |value: Option<f64>, number: fn(QueryBound) -> f64| {
             value.is_some_and(|value| pattern.is_some() || is_within(value, test, number))
         };
@@ -198,16 +198,16 @@ impl DecodedTelemetry {
             QueryField::TraceId => id(&self.ids[0]),
             QueryField::SpanId => id(&self.ids[1]),
             QueryField::ParentSpanId => id(&self.ids[2]),
-            QueryField::Time => self.is_between(Some(self.time).filter(|time| *time != 0), test),
-            QueryField::Duration => self.is_between(self.duration, test),
+            QueryField::Time => Self::is_between(Some(self.time).filter(|time| *time != 0), test),
+            QueryField::Duration => Self::is_between(self.duration, test),
             QueryField::Scope => text(&self.scope.name),
             QueryField::Attribute { place, name } => {
-                self.attribute(*place, name).is_some_and(|value| has_value(value.as_ref(), test))
+                self.attribute(*place, name).is_some_and(|value| has_value(&value, test))
             }
         }
     }
 
-    fn is_between(&self, value: Option<u64>, test: &FieldTest) -> bool {
+    fn is_between(value: Option<u64>, test: &FieldTest) -> bool {
         let Some(value) = value else { return false };
         let nanos = |bound: &QueryBound| match bound {
             QueryBound::Time(nanos) | QueryBound::Duration(nanos) => *nanos,
@@ -253,8 +253,8 @@ impl DecodedTelemetry {
         is_there.then(|| value_text(body))
     }
 
-    /// The attribute nearest to the record; that may be one without a value.
-    fn attribute(&self, place: Option<AttributePlace>, name: &str) -> Option<Option<AnyValue>> {
+    /// The attribute nearest to the record.
+    fn attribute(&self, place: Option<AttributePlace>, name: &str) -> Option<AnyValue> {
         let names: Vec<&str> = if place.is_some() { vec![name] } else { names_of(name).collect() };
         let places: Vec<&Vec<KeyValue>> = match place {
             Some(AttributePlace::Record) => vec![&self.own],
@@ -265,21 +265,21 @@ impl DecodedTelemetry {
         places.into_iter().find_map(|attributes| {
             names.iter().find_map(|name| {
                 let last = attributes.iter().rev().find(|attribute| attribute.key == *name);
-                last.map(|attribute| attribute.value.clone())
+                last.map(|attribute| attribute.value.clone().unwrap_or_default())
             })
         })
     }
 }
 
-fn has_value(value: Option<&AnyValue>, test: &FieldTest) -> bool {
-    let member = value.and_then(|value| value.value.as_ref());
+fn has_value(value: &AnyValue, test: &FieldTest) -> bool {
+    let member = value.value.as_ref();
     if let FieldTest::Matches(pattern) = test
         && pattern.is_any()
     {
         return true;
     }
     if let Some(Any::ArrayValue(list)) = member {
-        return list.values.iter().any(|item| has_value(Some(item), test));
+        return list.values.iter().any(|item| has_value(item, test));
     }
     match test {
         FieldTest::Matches(pattern) => {
@@ -289,7 +289,7 @@ fn has_value(value: Option<&AnyValue>, test: &FieldTest) -> bool {
                 Some(Any::IntValue(value)) if int.is_some() => int == Some(*value),
                 Some(Any::IntValue(value)) if number.is_some() => number == Some(*value as f64),
                 Some(Any::DoubleValue(value)) if number == Some(*value) => true,
-                _ => is_like(pattern, &value.map(value_text).unwrap_or_default()),
+                _ => is_like(pattern, &value_text(value)),
             }
         }
         ordered => {
@@ -321,6 +321,12 @@ fn is_within(value: f64, test: &FieldTest, number: fn(QueryBound) -> f64) -> boo
             from.is_none_or(|from| value >= number(from)) && to.is_none_or(|to| value <= number(to))
         }
     }
+}
+
+/// Two hexadecimal digits for each byte.
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("it is below 16");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// As text, which has tests of its own.
