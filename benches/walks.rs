@@ -13,6 +13,7 @@ use sluice::otlp::{
     self, Edit, EditAction, EditKeys, EditMemory, EditTexts, EditedPart, NewValue, Signal, ValueSource,
     WriteWhere,
 };
+use sluice::query::{Query, QuerySet, RecordOrigin};
 
 #[path = "samples/backwards.rs"]
 mod backwards;
@@ -61,6 +62,22 @@ fn walks(criterion: &mut Criterion) {
                     });
                 });
             }
+            for (name, queries) in watched() {
+                let set = QuerySet::new(&queries);
+                let origin = RecordOrigin { signal, tenant: Some("acme"), streams: &[("up", "orders")] };
+                let entries = otlp::split(signal, &request).expect("samples are well-formed").entries;
+                group.bench_function(name, |bencher| {
+                    bencher.iter(|| {
+                        let mut found = 0;
+                        for entry in &entries {
+                            set.evaluate(0..set.len(), &origin, black_box(&entry.bytes), &mut |_, _| {
+                                found += 1
+                            });
+                        }
+                        found
+                    });
+                });
+            }
             let mut json = Vec::new();
             group.bench_function("write JSON", |bencher| {
                 bencher.iter(|| {
@@ -90,6 +107,24 @@ fn walks(criterion: &mut Criterion) {
             group.finish();
         }
     }
+}
+
+/// What watches look for. None of the samples matches but where that is said.
+fn watched() -> Vec<(&'static str, Vec<Query>)> {
+    let parsed = |texts: &[&str]| {
+        texts.iter().map(|text| Query::parse(text).expect("it is a query")).collect::<Vec<_>>()
+    };
+    let ten: Vec<String> = (0..10).map(|n| format!("level:error service:s{n} status:>=50{n}")).collect();
+    let ten: Vec<&str> = ten.iter().map(String::as_str).collect();
+    vec![
+        ("watch, of another tenant", parsed(&["tenant:globex level:error"])),
+        ("watch, of another service by its resource", parsed(&["resource.service.name:api level:error"])),
+        ("watch, level:error service:api", parsed(&["level:error service:api"])),
+        ("watch, status:>=500", parsed(&["status:>=500"])),
+        ("watch, a text in the body", parsed(&["\"connection refused\""])),
+        ("watches, ten by level, service and status", parsed(&ten)),
+        ("watch, everything matches", parsed(&["service:orders"])),
+    ]
 }
 
 /// What a processor of a route does.

@@ -1,6 +1,6 @@
 //! Who may read and who may change something through the admin listener.
 //!
-//! On loopback everybody may read. Elsewhere a read needs the read token, the write token, or a client certificate that the
+//! On loopback everybody may read, but for records, which need the read token there, too, unless taps are open. Elsewhere a read needs the read token, the write token, or a client certificate that the
 //! listener's TLS has verified. A change needs the write token wherever it comes in; where none is configured, a client
 //! certificate stands in for it, and on loopback a reload needs neither, since it takes nothing from its request.
 //!
@@ -18,6 +18,8 @@ use crate::secret_hash::SecretHash;
 pub enum AdminAction {
     /// To see something.
     Read,
+    /// To see records as they pass.
+    Tap,
     /// That the configuration is read again. What is in it comes from its file, never from the request.
     Reload,
     /// To change something by what the request says.
@@ -47,12 +49,14 @@ pub enum AdminCredential {
 }
 
 /// The tokens of the admin listener.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdminTokens {
     read: Vec<SecretHash>,
     write: Vec<SecretHash>,
     /// Without any token, everybody may read wherever the listener is.
     insecure: bool,
+    /// Whoever may read may see records, too.
+    open_taps: bool,
 }
 
 /// Why a request to the admin listener is not answered.
@@ -70,6 +74,8 @@ pub enum AdminRefusal {
     ReadToken,
     /// It is a change, for which no token is configured.
     NoWriteToken,
+    /// It asks for records, for which no token is configured.
+    NoReadToken,
 }
 
 /// The tokens in use, and how many requests were refused so far.
@@ -82,7 +88,13 @@ pub struct AdminAccess {
 impl AdminTokens {
     /// These tokens; without any, `insecure` lets everybody read wherever the listener is.
     pub fn new(read: Vec<SecretHash>, write: Vec<SecretHash>, insecure: bool) -> Self {
-        Self { read, write, insecure }
+        Self { read, write, insecure, open_taps: false }
+    }
+
+    /// The same, with which whoever may read may see records as well, or not.
+    #[must_use]
+    pub fn with_open_taps(self, open_taps: bool) -> Self {
+        Self { open_taps, ..self }
     }
 
     /// Whether there are none.
@@ -107,9 +119,11 @@ impl AdminTokens {
         let missing = if token.is_some() { AdminRefusal::WrongToken } else { AdminRefusal::NoToken };
         match action {
             _ if writes => Ok(AdminCredential::WriteToken),
-            AdminAction::Read if reads => Ok(AdminCredential::ReadToken),
-            AdminAction::Read if entrance.certificates => Ok(AdminCredential::Certificate),
-            AdminAction::Read => {
+            AdminAction::Read | AdminAction::Tap if reads => Ok(AdminCredential::ReadToken),
+            AdminAction::Read | AdminAction::Tap if entrance.certificates => Ok(AdminCredential::Certificate),
+            AdminAction::Tap if !self.open_taps && self.is_empty() => Err(AdminRefusal::NoReadToken),
+            AdminAction::Tap if !self.open_taps => Err(missing),
+            AdminAction::Read | AdminAction::Tap => {
                 let open = entrance.loopback || (self.is_empty() && self.insecure);
                 if open { Ok(AdminCredential::Nothing) } else { Err(missing) }
             }
@@ -142,13 +156,14 @@ impl AdminCredential {
 
 impl AdminRefusal {
     /// Every refusal.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ForeignName,
         Self::ForeignPage,
         Self::NoToken,
         Self::WrongToken,
         Self::ReadToken,
         Self::NoWriteToken,
+        Self::NoReadToken,
     ];
 
     /// The `cause` label of `sluice_admin_refused_requests_total`.
@@ -160,6 +175,7 @@ impl AdminRefusal {
             Self::WrongToken => "wrong_token",
             Self::ReadToken => "read_token",
             Self::NoWriteToken => "no_write_token",
+            Self::NoReadToken => "no_read_token",
         }
     }
 
@@ -174,14 +190,19 @@ impl AdminRefusal {
             Self::WrongToken => "this token is not the one that is configured in `admin` for this page",
             Self::ReadToken => "this token may read alone: a change needs that of `admin.write_token`",
             Self::NoWriteToken => "nobody may change anything here: set `admin.write_token` to allow it",
+            Self::NoReadToken => {
+                "nobody may see records here: set `admin.read_token`, or `tap: { open: true }` for whoever may read"
+            }
         }
     }
 }
 
 impl AdminAccess {
-    /// Takes these tokens from now on; the ones before are worth nothing any more.
-    pub fn set(&self, tokens: AdminTokens) {
+    /// Takes these tokens from now on; the ones before are worth nothing any more. Returns whether they differ.
+    pub fn set(&self, tokens: AdminTokens) -> bool {
+        let differ = **self.tokens.load() != tokens;
         self.tokens.store(tokens.into());
+        differ
     }
 
     /// What a request that has come in by `entrance` with this bearer token may do what it wants by.
@@ -317,6 +338,31 @@ mod tests {
         for (index, refusal) in AdminRefusal::ALL.into_iter().enumerate() {
             (0..=index).for_each(|_| access.count(refusal));
         }
-        assert_eq!(AdminRefusal::ALL.map(|refusal| access.refused(refusal)), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(AdminRefusal::ALL.map(|refusal| access.refused(refusal)), [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn records_are_shown_to_who_has_the_read_token_or_may_read_where_taps_are_open() {
+        use AdminCredential::{Certificate, Nothing, ReadToken, WriteToken};
+        use AdminRefusal::{NoReadToken, NoToken, WrongToken};
+        let tap = |tokens: &AdminTokens, entrance, token: Option<&str>| {
+            tokens.check(AdminAction::Tap, entrance, token.map(hash))
+        };
+        let (none, both) = (tokens(&[], &[]), tokens(&["reader"], &["writer"]));
+        assert_eq!(tap(&none, LOOPBACK, None), Err(NoReadToken));
+        assert_eq!(tap(&none, LOOPBACK, Some("guess")), Err(NoReadToken));
+        for entrance in [LOOPBACK, OUTSIDE] {
+            assert_eq!(tap(&both, entrance, None), Err(NoToken));
+            assert_eq!(tap(&both, entrance, Some("guess")), Err(WrongToken));
+            assert_eq!(tap(&both, entrance, Some("reader")), Ok(ReadToken));
+            assert_eq!(tap(&both, entrance, Some("writer")), Ok(WriteToken));
+        }
+        assert_eq!(tap(&none, CERTIFIED, None), Ok(Certificate));
+        let open = none.with_open_taps(true);
+        assert_eq!(tap(&open, LOOPBACK, None), Ok(Nothing));
+        assert_eq!(tap(&open, OUTSIDE, None), Err(NoToken));
+        let open = both.with_open_taps(true);
+        assert_eq!(tap(&open, LOOPBACK, None), Ok(Nothing));
+        assert_eq!(tap(&open, OUTSIDE, None), Err(NoToken));
     }
 }

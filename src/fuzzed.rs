@@ -5,6 +5,7 @@
 
 use crate::config::check_row;
 use crate::otlp::{self, Signal, oracle};
+use crate::query::check_query;
 use crate::receive::{check_credential, check_decompression, check_framing};
 
 /// Validator and splitter against prost and a plain walk. The first byte chooses the signal.
@@ -70,6 +71,13 @@ pub fn authorization(input: &[u8]) {
 pub fn rows(input: &[u8]) {
     if let Ok(text) = std::str::from_utf8(input) {
         check_row(text);
+    }
+}
+
+/// The reader of queries: what it takes is written and read as the same again, and what it refuses has a column.
+pub fn query(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        check_query(text);
     }
 }
 
@@ -149,6 +157,11 @@ mod tests {
     #[test]
     fn rows_holds_on_its_seeds() {
         replay("rows", rows);
+    }
+
+    #[test]
+    fn query_holds_on_its_seeds() {
+        replay("query", query);
     }
 
     #[test]

@@ -14,6 +14,9 @@
 //! [`tenants`] is the table that says who may send and where it goes; all rooms read it, and count in it what becomes of
 //! each tenant's records; it knows none of them but the signals of `otlp`.
 //!
+//! [`query`] is the language that records are looked for with, on the bytes of their entries; [`tap`] shows records as they are
+//! admitted, and [`watches`] counts them. Both are told of admissions by [`stream`], and delay none.
+//!
 //! [`net`] is the network below `receive` and `export`, [`config`] compiles the YAML into the types that these rooms own,
 //! [`run`] starts, reloads and stops them, [`admin`] shows what they do to those whom [`access`] lets, and [`cli`] is the
 //! command line. A room may use what is listed below `receive` and above itself, never the other way round; `receive` hands
@@ -37,6 +40,7 @@ pub mod otlp;
 mod outcome;
 pub mod panics;
 mod pem;
+pub mod query;
 pub mod receive;
 mod regular;
 mod rename;
@@ -45,4 +49,6 @@ mod rpc;
 pub mod run;
 mod secret_hash;
 pub mod stream;
+pub mod tap;
 pub mod tenants;
+pub mod watches;

@@ -50,7 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The most bytes of a page that can be followed.
 const LARGEST: usize = 1 << 20;
 
-const STILL_HERE: Bytes = Bytes::from_static(b": still here\n\n");
+pub(super) const STILL_HERE: Bytes = Bytes::from_static(b": still here\n\n");
 
 /// All who follow a page of one listener.
 #[derive(Debug)]
@@ -136,8 +136,18 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     })
 }
 
+/// An answer whose body is events, for as long as there are any and somebody reads them.
+pub(super) fn events(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Answer {
+    let mut answer = Response::new(AnswerBody::lasting_stream(body));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(UNBUFFERED, HeaderValue::from_static("no"));
+    answer
+}
+
 /// An event, whose `data` is a line of JSON.
-fn event(name: &str, json: &[u8]) -> Vec<u8> {
+pub(super) fn event(name: &str, json: &[u8]) -> Vec<u8> {
     [b"event: ", name.as_bytes(), b"\ndata: ", json.trim_ascii_end(), b"\n\n"].concat()
 }
 
@@ -310,12 +320,7 @@ impl Follower {
 
     /// The answer to it, for which it is there.
     fn answer(&self) -> Answer {
-        let mut answer = Response::new(AnswerBody::lasting_stream(EventBody(self.outbox.clone())));
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(UNBUFFERED, HeaderValue::from_static("no"));
-        answer
+        events(EventBody(self.outbox.clone()))
     }
 
     fn send(&mut self, event: Bytes) {

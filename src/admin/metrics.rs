@@ -24,6 +24,7 @@ use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
 use crate::receive::{Answered, Misdirection, Outcome, Transport};
 use crate::run::Router;
+use crate::watches::RecordWatch;
 
 /// `OpenMetrics` text, which Prometheus reads.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -62,6 +63,7 @@ impl Collector for Scrape {
         )?;
         journal(&mut page, router)?;
         certificates(&mut page, router)?;
+        watches(&mut page, &router.intake().observer.watches())?;
         let loaded = since_epoch(router.report().loaded_at);
         let help = "When the configuration in use was loaded";
         page.gauge("sluice_config_last_success_timestamp_seconds", help, loaded)?;
@@ -92,6 +94,18 @@ fn descriptors_of(page: &mut Page<'_>) -> fmt::Result {
         })?;
     }
     Ok(())
+}
+
+fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
+    page.counters("sluice_watch_records", "Records that watches have counted", |family| {
+        watches.iter().try_for_each(|watch| family.add(&[("watch", &watch.settings().name)], watch.total()))
+    })?;
+    page.gauges("sluice_watch_firing", "1 while a watch fires, for any tenant", |family| {
+        watches.iter().try_for_each(|watch| {
+            let fires = !watch.state().firing.is_empty();
+            family.add(&[("watch", &watch.settings().name)], f64::from(u8::from(fires)))
+        })
+    })
 }
 
 fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {

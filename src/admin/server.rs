@@ -21,8 +21,8 @@ use super::history::{self, MetricHistory};
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, dashboard, journal, letters, metrics, overview, query, site, tenant_detail, tenant_list,
-    tenant_metrics,
+    api, dashboard, journal, letters, logs, metrics, overview, query, site, tap, tenant_detail, tenant_list,
+    tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
@@ -53,6 +53,9 @@ GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&state
 GET  /api/v1/exporters     exporters and their counts
 GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
 GET  /api/v1/journal       the journal, and what nobody claims of it
+GET  /api/v1/tap           records as they pass, by server-sent events (?query=QUERY&limit=N)
+GET  /api/v1/logs          the newest log records (?query=QUERY&tenant=ID&from=TIME&to=TIME&batch_size=N&order=ORDER)
+GET  /api/v1/watches       what is watched for, and what fires
 GET  /api/v1/config        the configuration in use, secrets redacted
 POST /api/v1/reload        reads the configuration again
 
@@ -78,6 +81,8 @@ pub struct Admin {
     tenant_metrics: SharedPage,
     /// Held by who looks at every tenant: one at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
+    /// Held by who searches recent records: one at a time does.
+    searching: Arc<Mutex<()>>,
     followers: Followers,
     history: Arc<MetricHistory>,
     findings: Arc<TableFindings>,
@@ -182,6 +187,9 @@ enum Page<'p> {
     Exporters,
     DeadLetters,
     Journal,
+    Tap,
+    Logs,
+    Watches,
     Config,
     Reload,
     Tenants(TenantPage<'p>),
@@ -206,6 +214,9 @@ impl<'p> Page<'p> {
             "/api/v1/exporters" => Self::Exporters,
             "/api/v1/dead-letters" => Self::DeadLetters,
             "/api/v1/journal" => Self::Journal,
+            "/api/v1/tap" => Self::Tap,
+            "/api/v1/logs" => Self::Logs,
+            "/api/v1/watches" => Self::Watches,
             "/api/v1/config" => Self::Config,
             "/api/v1/reload" => Self::Reload,
             _ => return TenantPage::at(path).map(Self::Tenants),
@@ -225,7 +236,9 @@ impl<'p> Page<'p> {
             | Self::Exporters
             | Self::DeadLetters
             | Self::Journal
+            | Self::Watches
             | Self::Config => Some(AdminAction::Read),
+            Self::Tap | Self::Logs => Some(AdminAction::Tap),
             Self::Reload => Some(AdminAction::Reload),
             Self::Tenants(_) if is_read(method) => Some(AdminAction::Read),
             Self::Tenants(_) => Some(AdminAction::Write),
@@ -235,7 +248,9 @@ impl<'p> Page<'p> {
     /// Whether it can be [followed](follow).
     fn is_live(self) -> bool {
         match self {
-            Self::Overview | Self::History | Self::Streams | Self::Exporters | Self::DeadLetters => true,
+            Self::Overview | Self::History | Self::Streams | Self::Exporters | Self::DeadLetters | Self::Watches => {
+                true
+            }
             Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
             Self::Index
             | Self::Metrics
@@ -243,6 +258,8 @@ impl<'p> Page<'p> {
             | Self::Healthz
             | Self::Readyz
             | Self::Journal
+            | Self::Tap
+            | Self::Logs
             | Self::Config
             | Self::Reload => false,
         }
@@ -268,6 +285,7 @@ impl Admin {
             looking_at_tenants: Arc::default(),
             history,
             findings: Arc::default(),
+            searching: Arc::default(),
             this: this.clone(),
         })
     }
@@ -373,6 +391,9 @@ impl Admin {
             Page::DeadLetters => self.dead_letters(query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Exporters => json(StatusCode::OK, &api::exporters(&self.router)),
+            Page::Tap => tap::open(&self.router, query),
+            Page::Logs => logs::page(&self.router, &self.searching, query).await,
+            Page::Watches => json(StatusCode::OK, &watches::shown(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
             Page::Reload => not_allowed("POST"),
         }

@@ -16,6 +16,7 @@ use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
 use crate::tenants::{TenantAccount, TenantTotals};
+use crate::watches::RecordWatch;
 
 /// The figures of every tenant that has sent, or has streams, since the process began, and of each whose credentials end. What is 0 is
 /// left out.
@@ -44,6 +45,7 @@ impl Collector for TenantScrape {
         accounts.sort_by(|one, other| one.id().cmp(other.id()));
         counts(&mut page, &accounts)?;
         moments(&mut page, &accounts)?;
+        watches(&mut page, &self.0.intake().observer.watches())?;
         streams(&mut page, &self.0, &accounts)?;
         credentials(&mut page, &self.0)
     }
@@ -118,6 +120,27 @@ fn counts(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
         })?;
     }
     Ok(())
+}
+
+fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
+    page.counters("sluice_watch_records", "Records of a tenant that watches have counted", |family| {
+        for watch in watches {
+            for (tenant, records) in watch.totals() {
+                family.add(&[("watch", &watch.settings().name), ("tenant", &tenant)], records)?;
+            }
+        }
+        Ok(())
+    })?;
+    page.gauges("sluice_watch_firing", "1 while a watch fires for a tenant", |family| {
+        for watch in watches {
+            for series in watch.state().firing {
+                if let Some(tenant) = &series.tenant {
+                    family.add(&[("watch", &watch.settings().name), ("tenant", tenant)], 1.0)?;
+                }
+            }
+        }
+        Ok(())
+    })
 }
 
 fn moments(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod admin_client;
 mod answer;
 pub mod check;
 pub mod completions;
@@ -20,6 +21,7 @@ pub mod schema;
 pub mod send;
 mod sequence;
 pub mod sink;
+pub mod tap;
 pub mod tenants;
 mod tls;
 
@@ -58,6 +60,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Journal(journal::JournalArgs),
     Tenants(tenants::TenantsArgs),
+    Tap(tap::TapArgs),
     Health(health::HealthArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -85,6 +88,7 @@ impl Arguments {
                 | Command::Sink(_)
                 | Command::Journal(_)
                 | Command::Tenants(_)
+                | Command::Tap(_)
                 | Command::Health(_)
                 | Command::Completions(_)
                 | Command::Man(_),
@@ -136,6 +140,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         }
         Some(Command::Sink(args)) => return runtime(None).block_on(sink::run(args)),
         Some(Command::Tenants(args)) => tenants::tenants(&args, &env, &mut io::stdout().lock()),
+        Some(Command::Tap(args)) => tap::tap(&args, &env, &mut io::stdout().lock()),
         Some(Command::Health(args)) => return health::health(&args),
         Some(Command::Completions(args)) => {
             completions::completions(&args, Arguments::command(), &mut io::stdout().lock())

@@ -125,6 +125,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     let pause = if is_terminal() { PROGRESS } else { PROGRESS_IN_A_FILE };
     let progress = tokio::spawn(run::show_progress(router.clone(), pause));
     let sweeping = tokio::spawn(run::sweep(router.clone()));
+    let watches = tokio::spawn(run::judge_watches(router.clone()));
     let left_out = tokio::spawn(super::logging::report_left_out());
     stop.told().await;
     reloading.abort();
@@ -138,6 +139,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     tenants.abort();
     progress.abort();
     sweeping.abort();
+    watches.abort();
     left_out.abort();
     // The log has it in any case.
     for leftover in left.exporters.iter().filter(|_| for_people) {

@@ -40,7 +40,9 @@ use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPE
 use crate::journal::JournalSettings;
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
+use crate::tap::TapSettings;
 use crate::tenants::{TableSettings, Tenant};
+use crate::watches::WatchSettings;
 
 pub(crate) use compile::{TENANT_IDS, is_tenant_id};
 pub use import::{Imported, import};
@@ -130,6 +132,12 @@ pub struct Compiled {
     pub tenant_metrics: bool,
     /// The listener for health and metrics alone.
     pub health: Option<SocketAddr>,
+    /// What of records is shown as they pass, and kept.
+    pub tap: TapSettings,
+    /// What records are counted for, in the order of the configuration.
+    pub watches: Vec<WatchSettings>,
+    /// The URL of the Alertmanager that is told which watches fire.
+    pub alertmanager: Option<String>,
     /// How long to go on accepting once shutdown has begun.
     pub shutdown_delay: Duration,
     /// How long to wait until everything is delivered.
@@ -355,6 +363,9 @@ fn read(
         admin_tokens: parts.admin_tokens,
         tenant_metrics: parts.tenant_metrics,
         health: parts.health,
+        tap: parts.tap,
+        watches: parts.watches,
+        alertmanager: parts.alertmanager,
         shutdown_delay: parts.shutdown_delay,
         shutdown_timeout: parts.shutdown_timeout,
         warnings: list,

@@ -15,7 +15,9 @@ mod partition;
 mod piece;
 mod plain;
 mod read_value;
+mod record_view;
 mod records;
+mod redact;
 mod resize;
 mod schema;
 mod signal;
@@ -23,6 +25,8 @@ mod split;
 mod validate;
 mod wire;
 
+#[cfg(test)]
+pub(crate) use arbitrary::request as arbitrary_request;
 pub use attributes::{Found, find};
 pub use cut::Cut;
 pub use edit::{
@@ -34,7 +38,11 @@ pub use ignored::Ignored;
 pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};
 pub use partition::{NoRoom, RecordWays, Room, most_partitioned, partition};
 pub use read_value::ReadValue;
+pub use record_view::{
+    AttributeView, MetricFields, PointValue, RecordFields, RecordView, resource_attributes, visit_records,
+};
 pub use records::{RecordAttribute, RecordAttributes};
+pub use redact::{REDACTED, Redaction};
 pub use resize::{halve, split_to_size};
 pub use signal::Signal;
 pub use split::{

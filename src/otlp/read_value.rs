@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value as Json;
 
 use super::wire::{Sound, Value};
 
@@ -39,7 +40,7 @@ pub enum ReadValue<'a> {
 
 impl<'a> ReadValue<'a> {
     /// Reads an encoded `AnyValue`. Of several members the last one counts.
-    pub(super) fn of(encoded: &'a [u8]) -> Self {
+    pub fn of(encoded: &'a [u8]) -> Self {
         Self::last_of(Sound::of(encoded))
     }
 
@@ -64,7 +65,7 @@ impl<'a> ReadValue<'a> {
     }
 
     /// The value as text, as the Collector's `AsString` has it: lists and maps are JSON, bytes are base64.
-    pub(super) fn text(&self) -> Cow<'a, str> {
+    pub fn text(&self) -> Cow<'a, str> {
         match *self {
             Self::Empty => Cow::Borrowed(""),
             Self::Text(text) => Cow::Borrowed(text),
@@ -76,6 +77,29 @@ impl<'a> ReadValue<'a> {
                 let mut json = String::new();
                 // As in the Collector, what JSON can't hold leaves nothing of the whole.
                 Cow::Owned(self.put_json(&mut json).map(|()| json).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The values of a list; none of anything else.
+    pub fn items(&self) -> impl Iterator<Item = Self> + use<'a> {
+        let list = if let Self::List(bytes) = *self { bytes } else { &[][..] };
+        items(list).map(Self::of)
+    }
+
+    /// The value as JSON: bytes are base64, and a double that JSON does not have is its name. Of a key that is there twice the
+    /// last counts.
+    pub fn json(&self) -> Json {
+        match *self {
+            Self::Empty => Json::Null,
+            Self::Bool(flag) => flag.into(),
+            Self::Int(number) => number.into(),
+            Self::Double(number) if number.is_finite() => number.into(),
+            Self::Text(_) | Self::Double(_) | Self::Bytes(_) => self.text().into(),
+            Self::List(_) => self.items().map(|item| item.json()).collect(),
+            Self::Map(bytes) => {
+                let pairs = items(bytes).map(|pair| (text(key(pair)).to_owned(), Self::of_pair(pair).json()));
+                Json::Object(pairs.collect())
             }
         }
     }

@@ -12,7 +12,7 @@ mod tables {
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
 
-pub(super) use tables::{EVENT, INSTRUMENTATION_SCOPE, KEY_VALUE, MESSAGES, RESOURCE, SPAN};
+pub(super) use tables::{ANY_VALUE, EVENT, INSTRUMENTATION_SCOPE, KEY_VALUE, MESSAGES, RESOURCE, SPAN};
 
 /// Keys (`number << 3 | wire type`) below this have a row in the dense tables: fields 1 to 31.
 const DENSE: usize = 256;

@@ -208,6 +208,9 @@ impl Intake {
         // The first entry that nothing takes.
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
+        if self.observer.is_needed(signal) {
+            admission.observe(self.observer.clone());
+        }
         let mut charges = Charges::default();
         let mut flow = RequestFlow::default();
         let mut is_sampled = self.sample.is_due(signal);

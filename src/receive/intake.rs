@@ -29,6 +29,7 @@ use crate::notice;
 use crate::otlp::Signal;
 use crate::route::{RouteTable, Unrouted};
 use crate::stream::{Full, Loss, Patience, StreamCount};
+use crate::tap::RecordObserver;
 use crate::tenants::{RateExceeded, Tenants};
 
 /// Everything from the configuration that a request needs, immutable. A request uses one to its end.
@@ -76,6 +77,8 @@ pub struct Intake {
     pub burials: TaskTracker,
     /// Of which entries the records are looked at beside what routes ask for.
     pub sample: RecordSample,
+    /// Who looks at records as they are admitted.
+    pub observer: Arc<RecordObserver>,
     /// When requests that wait for their upstreams are answered whatever has come of them, because Sluice ends.
     pub closing: watch::Sender<Option<Instant>>,
 }

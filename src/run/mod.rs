@@ -20,6 +20,7 @@ mod tenant_directory;
 mod tenant_files;
 mod tenants;
 mod watched;
+mod watches;
 
 pub use ground::Ground;
 pub use listeners::{Role, Serve};
@@ -33,3 +34,4 @@ pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
 pub use sweep::sweep;
 pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};
 pub use tenants::{check_tenants, table_of, watch_tenants};
+pub use watches::judge_watches;

@@ -11,6 +11,7 @@ use crate::config::{self, Problems};
 use crate::export::TransportError;
 use crate::journal::OpenError;
 use crate::receive::TlsServer;
+use crate::watches::AlertmanagerError;
 
 /// Reloads so far, by how they ended.
 #[derive(Debug, Default)]
@@ -57,6 +58,9 @@ pub enum ReloadError {
     /// An exporter can't be set up.
     #[error("exporter `{0}`: {1}")]
     Exporter(Arc<str>, Arc<TransportError>),
+    /// There can be no Alertmanager at its URL.
+    #[error("`alertmanager`: {0}")]
+    Alertmanager(Arc<AlertmanagerError>),
     /// A listener can't be bound.
     #[error("can't listen on {address}: {reason}{hint}")]
     Listen {

@@ -31,7 +31,9 @@ use crate::net::Network;
 use crate::receive::{FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, Snapshot, TlsServer};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
+use crate::tap::RecordObserver;
 use crate::tenants::Tenants;
+use crate::watches::{Alertmanager, RecordWatch, WatchSettings};
 
 /// How often a removed exporter is asked whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
@@ -80,6 +82,7 @@ pub struct Router {
     reloads: Reloads,
     flow: Arc<FlowTotals>,
     admin_access: AdminAccess,
+    alertmanager: ArcSwapOption<Alertmanager>,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -151,6 +154,7 @@ impl Router {
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
             sample: RecordSample::default(),
+            observer: Arc::new(RecordObserver::new(shared.budget.clone())),
             closing: watch::Sender::new(None),
         });
         let report = ConfigReport {
@@ -184,6 +188,7 @@ impl Router {
             reloads: Reloads::default(),
             flow: Arc::default(),
             admin_access: AdminAccess::default(),
+            alertmanager: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
@@ -248,6 +253,11 @@ impl Router {
             *first = expiry.min(*first);
         }
         expiries
+    }
+
+    /// Who is told which watches fire, if anybody.
+    pub fn alertmanager(&self) -> Option<Arc<Alertmanager>> {
+        self.alertmanager.load_full()
     }
 
     /// How the journal is kept, and what was in it at the start, if there is one.
@@ -339,6 +349,7 @@ impl Router {
         let dead_letters = open_dead_letters(&compiled, &self.intake, before.version == 0).await?;
 
         let tenants = self.tenants.prepare(&compiled, self.env).await?;
+        let alertmanager = self.same_or_new_alertmanager(&compiled)?;
 
         let lowered = descriptors().lowered(compiled.descriptors());
 
@@ -409,7 +420,12 @@ impl Router {
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
         self.intake.snapshot.store(snapshot.clone());
-        self.admin_access.set(compiled.admin_tokens);
+        let observer = &self.intake.observer;
+        observer.configure(compiled.tap, same_or_new_watches(&observer.watches(), compiled.watches));
+        self.alertmanager.store(alertmanager);
+        if self.admin_access.set(compiled.admin_tokens) {
+            observer.end_taps();
+        }
         live.listeners.serve(bound, |role, bound| (self.serve)(self, role, bound));
         log_warnings(&compiled.warnings);
         if let Some(lowered) = lowered {
@@ -434,6 +450,19 @@ impl Router {
             tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
         Ok(version)
+    }
+
+    /// The Alertmanager of a configuration, which is the one that is there if its URL is the same.
+    fn same_or_new_alertmanager(
+        &self,
+        compiled: &Compiled,
+    ) -> Result<Option<Arc<Alertmanager>>, ReloadError> {
+        let Some(url) = &compiled.alertmanager else { return Ok(None) };
+        if let Some(same) = self.alertmanager().filter(|known| known.url() == url) {
+            return Ok(Some(same));
+        }
+        let new = Alertmanager::new(url).map_err(|error| ReloadError::Alertmanager(Arc::new(error)))?;
+        Ok(Some(Arc::new(new)))
     }
 
     /// Lets an exporter that `version` removed deliver what it has, for at most `patience`. With a journal it is paused then.
@@ -558,6 +587,15 @@ fn certificates<'l>(
     listeners: impl Iterator<Item = &'l ListenerSettings>,
 ) -> Vec<(Arc<str>, Arc<TlsServer>)> {
     listeners.filter_map(|listener| Some((listener.name.clone(), listener.tls.clone()?))).collect()
+}
+
+/// The watches of a configuration: those that are configured as before go on with what they have counted.
+fn same_or_new_watches(known: &[Arc<RecordWatch>], settings: Vec<WatchSettings>) -> Vec<Arc<RecordWatch>> {
+    let watch = |settings: WatchSettings| {
+        let same = known.iter().find(|watch| *watch.settings() == settings).cloned();
+        same.unwrap_or_else(|| Arc::new(RecordWatch::new(settings)))
+    };
+    settings.into_iter().map(watch).collect()
 }
 
 /// Logs the first warnings of a configuration, and how many there are more.

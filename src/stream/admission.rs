@@ -7,6 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::group::{Group, Part, Piece};
+use super::observer::{self, AdmissionObserver};
 use super::queue::{Bound, Stream};
 use super::receipt::{Ledger, Receipt, Stub};
 use super::refused::{Full, Misplaced, Refused, Shed};
@@ -45,6 +46,8 @@ pub struct Admission<'a> {
     pub(super) obstacle: Option<Obstacle>,
     /// Where the request has waited until it was its turn, and how many bytes it needs there.
     pub(super) turn: Option<(Obstacle, u64)>,
+    /// Who is told of what is admitted.
+    observer: Option<Arc<dyn AdmissionObserver>>,
 }
 
 /// What of a request has no room and is shed if the rest is admitted, and what was full.
@@ -82,7 +85,13 @@ impl<'a> Admission<'a> {
             bound: Bound::InMemory,
             obstacle: None,
             turn: None,
+            observer: None,
         }
+    }
+
+    /// Tells `observer` of every entry once it is admitted.
+    pub fn observe(&mut self, observer: Arc<dyn AdmissionObserver>) {
+        self.observer = Some(observer);
     }
 
     /// The same request for a while: it shares the memory of the `body` that it borrows from.
@@ -98,6 +107,7 @@ impl<'a> Admission<'a> {
             bound: self.bound,
             obstacle: self.obstacle.take(),
             turn: self.turn.take(),
+            observer: self.observer.take(),
         }
     }
 
@@ -375,6 +385,9 @@ impl<'a> Admission<'a> {
             if matches!(full, Full::Memory | Full::Tenant { .. }) {
                 group.registry.abandon(&group.stream);
             }
+        }
+        if let Some(observer) = &self.observer {
+            observer::tell(&**observer, self.signal, &self.groups);
         }
         Ok(())
     }

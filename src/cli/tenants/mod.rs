@@ -1,6 +1,5 @@
 //! `sluice tenants`: looks at the table of tenants of a running Sluice, and changes it, by its API.
 
-mod client;
 mod listing;
 mod row;
 
@@ -12,13 +11,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use self::client::{AdminClient, AdminError};
 use self::row::{RowArgs, SetArgs};
+use super::admin_client::{self, AdminClient, AdminError};
 use super::duration::parse_duration;
 use super::tls::TlsArgs;
-
-/// The variable that the token is taken from.
-const TOKEN: &str = "SLUICE_ADMIN_TOKEN";
 
 /// Tenants of one answer.
 const PAGE: usize = 1000;
@@ -162,15 +158,7 @@ pub fn tenants(
 }
 
 fn client(args: &TenantsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<AdminClient, String> {
-    let token = match &args.token_file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| format!("can't read `{}`: {error}", file.display()))?;
-            Some(text.trim_end_matches(['\r', '\n']).to_owned())
-        }
-        None => env(TOKEN),
-    };
-    let token = token.filter(|token| !token.is_empty());
+    let token = admin_client::token(args.token_file.as_deref(), env)?;
     AdminClient::new(&args.admin, token.as_deref(), args.tls.settings(), args.timeout)
 }
 
@@ -231,7 +219,7 @@ async fn list(
             [("state", state), ("q", query), ("limit", Some(&*limit)), ("after", after.as_deref())];
         let parameters: Vec<String> = parameters
             .into_iter()
-            .filter_map(|(name, value)| Some(format!("{name}={}", client::encoded(value?))))
+            .filter_map(|(name, value)| Some(format!("{name}={}", admin_client::encoded(value?))))
             .collect();
         let mut page = match client.get(&format!("/api/v1/tenants?{}", parameters.join("&"))).await {
             Ok(page) => page,
@@ -268,7 +256,7 @@ async fn switch(client: &AdminClient, id: &str, action: &str, done: &str) -> Res
 
 /// The page of a tenant, or one below it.
 fn path(id: &str, below: &str) -> String {
-    format!("/api/v1/tenants/{}{below}", client::encoded(id))
+    format!("/api/v1/tenants/{}{below}", admin_client::encoded(id))
 }
 
 /// The token, for standard output; what is to be known of it is said to whoever sits before the screen.

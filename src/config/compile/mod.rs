@@ -16,10 +16,12 @@ mod routes;
 mod row_targets;
 mod server_tls;
 mod statuses;
+mod tap;
 mod template_values;
 mod tenant_rows;
 mod tenants;
 mod url;
+mod watches;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,7 +33,9 @@ use crate::export::{DeadLetterSettings, ExporterSettings};
 use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
+use crate::tap::TapSettings;
 use crate::tenants::UnknownTenant;
+use crate::watches::WatchSettings;
 
 use super::model;
 use super::node::Node;
@@ -67,6 +71,9 @@ pub(super) struct Parts {
     pub(super) admin_tokens: AdminTokens,
     pub(super) tenant_metrics: bool,
     pub(super) health: Option<SocketAddr>,
+    pub(super) tap: TapSettings,
+    pub(super) watches: Vec<WatchSettings>,
+    pub(super) alertmanager: Option<String>,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
 }
@@ -157,6 +164,7 @@ pub(super) fn compile(
     let mut extensions = Extensions::new(&config.extensions, root);
     let listeners = listeners::compile(&config.receivers, &mut extensions, root, &mut addresses, context);
     let (admin, admin_tokens) = admin::compile(&config.admin, root.near(&["admin"]), &mut addresses, context);
+    let admin_tokens = admin_tokens.with_open_taps(config.tap.open);
     let health = config.health.as_ref().and_then(|health| {
         addresses.take(&health.endpoint, root.near(&["health", "endpoint"]), "`health`", context)
     });
@@ -188,6 +196,10 @@ pub(super) fn compile(
     }
     let unrouted = unrouted(config, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);
+    let tap = tap::compile(&config.tap, limits.memory, root.near(&["tap"]), context);
+    let watches = watches::compile(&config.watches, root.near(&["watches"]), context);
+    let url = config.alertmanager.as_deref();
+    let alertmanager = watches::alertmanager(url, !config.watches.is_empty(), root, context);
     let journal = config.journal.as_ref().map(|settings| journal(settings, root, context));
     if let (Some(journal), Some(dead_letter)) = (&journal, &config.dead_letter) {
         keep_apart(&journal.directory, &dead_letter.directory, root, context);
@@ -225,6 +237,9 @@ pub(super) fn compile(
         admin_tokens,
         tenant_metrics: config.admin.tenant_metrics,
         health,
+        tap,
+        watches,
+        alertmanager,
         shutdown_delay: config.shutdown_delay.0,
         shutdown_timeout: config.shutdown_timeout.0,
     }

@@ -8,6 +8,7 @@ mod processors;
 mod queue;
 mod receivers;
 mod routes;
+mod tap;
 mod tenants;
 mod units;
 
@@ -35,6 +36,7 @@ pub(super) use routes::{
     MatchValue, Negated, NegatedRule, RecordConditions, RecordSource, RequestConditions, Route, Signal,
     TenantGlobs,
 };
+pub(super) use tap::{TapSection, WatchSection};
 pub(super) use tenants::{
     TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
     UnlistedTenant,
@@ -89,6 +91,13 @@ pub(super) struct Config {
     /// A second listener that serves `/healthz`, `/readyz`, which is also `/`, and `/metrics` alone, for the kubelet and Prometheus.
     #[schemars(extend("x-asked-by-key" = true))]
     pub(super) health: Option<Health>,
+    /// Who sees records as they pass, and what of them.
+    pub(super) tap: TapSection,
+    /// Queries whose records are counted as they are admitted, and which fire when there are too many or too few.
+    pub(super) watches: Vec<WatchSection>,
+    /// The URL of an Alertmanager that is told which watches fire, such as `http://alertmanager:9093`.
+    #[schemars(extend("x-shown" = "url"))]
+    pub(super) alertmanager: Option<String>,
     /// At shutdown, how long Sluice goes on accepting after `/readyz` turned negative: for sidecars whose application
     /// flushes while it ends.
     pub(super) shutdown_delay: Duration,
@@ -114,6 +123,9 @@ impl Default for Config {
             dead_letter: None,
             admin: Admin::default(),
             health: None,
+            tap: TapSection::default(),
+            watches: Vec::new(),
+            alertmanager: None,
             shutdown_delay: Duration::from_secs(0),
             shutdown_timeout: Duration::from_secs(25),
         }

@@ -20,6 +20,7 @@ mod row_text;
 mod secrets;
 mod substitution;
 mod tenants;
+mod watches;
 
 use super::{Compiled, Problems, RowCheck, Secrets, Surroundings, read, substitute::Files};
 use crate::export::{ExporterKind, ExporterSettings, OtlpHttpSettings};

@@ -1,23 +1,32 @@
-//! One request to the admin listener, and its answer.
+//! One request to the admin listener, and its answer, which may be events that go on.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Request, StatusCode, Uri};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use http::{Request, Response, StatusCode, Uri, request};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::cli::answer::JSON;
 use crate::export::{Dialer, Origin, TlsClientSettings};
 
 /// Bytes of an answer that are read.
 const LARGEST: usize = 256 << 20;
+
+/// Bytes of one event that are read.
+const LARGEST_EVENT: usize = 64 << 20;
+
+/// The variable that the token is taken from.
+const TOKEN: &str = "SLUICE_ADMIN_TOKEN";
 
 /// What is encoded in a URL: all but what no URL gives a meaning.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -87,7 +96,10 @@ impl AdminClient {
         });
         let origin = uri.as_ref().and_then(Origin::of);
         let (Some(uri), Some(origin)) = (uri, origin) else {
-            return Err("`--admin` must look like `http://host:port` or `https://host:port`".to_owned());
+            return Err(
+                "the URL of the admin listener must look like `http://host:port` or `https://host:port`"
+                    .to_owned(),
+            );
         };
         let host = HeaderValue::try_from(origin.authority()).map_err(|error| error.to_string())?;
         let authorization = token.map(|token| {
@@ -120,20 +132,14 @@ impl AdminClient {
         body: Option<Value>,
     ) -> Result<Value, AdminError> {
         let unanswered = |reason: String| AdminError::Unanswered { url: self.url.clone(), reason };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.prefix))
-            .header(HOST, self.host.clone());
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
+        let mut request = self.request(method, path);
         if body.is_some() {
             request = request.header(CONTENT_TYPE, JSON);
         }
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let request = request.body(Full::new(body)).map_err(|error| unanswered(error.to_string()))?;
         let answer = tokio::time::timeout(self.timeout, self.converse(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err("it takes too long".to_owned()));
+        let answer = answer.unwrap_or_else(|_| Err(TOO_LONG.to_owned()));
         let (status, body) = answer.map_err(unanswered)?;
         if !status.is_success() {
             return Err(AdminError::Refused { status, body });
@@ -141,16 +147,124 @@ impl AdminClient {
         serde_json::from_slice(&body).map_err(|_| AdminError::Unreadable { url: self.url.clone() })
     }
 
+    /// The events of a page, of which there is no end.
+    pub(super) async fn events(&self, path: &str) -> Result<AdminEvents, AdminError> {
+        let unanswered = |reason: String| AdminError::Unanswered { url: self.url.clone(), reason };
+        let request = self.request("GET", path).header(ACCEPT, EVENTS).body(Full::default());
+        let request = request.map_err(|error| unanswered(error.to_string()))?;
+        let answer = tokio::time::timeout(self.timeout, self.open(request)).await;
+        let (answer, connection) = answer.unwrap_or_else(|_| Err(TOO_LONG.to_owned())).map_err(unanswered)?;
+        let (head, body) = answer.into_parts();
+        if !head.status.is_success() {
+            let body = Limited::new(body, LARGEST).collect().await;
+            let body = body.map_err(|error| unanswered(error.to_string()))?.to_bytes();
+            return Err(AdminError::Refused { status: head.status, body });
+        }
+        if head.headers.get(CONTENT_TYPE).is_none_or(|value| *value != EVENTS) {
+            return Err(AdminError::Unreadable { url: self.url.clone() });
+        }
+        Ok(AdminEvents { body, read: Vec::new(), connection, url: self.url.clone() })
+    }
+
+    fn request(&self, method: &str, path: &str) -> request::Builder {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.prefix))
+            .header(HOST, self.host.clone());
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        request
+    }
+
     async fn converse(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
+        let (answer, connection) = self.open(request).await?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, LARGEST).collect().await.map_err(|error| error.to_string())?;
+        connection.abort();
+        Ok((head.status, body.to_bytes()))
+    }
+
+    /// Sends a request on a connection of its own, which runs until it is aborted or ends.
+    async fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), String> {
         let io = TokioIo::new(self.dialer.dial().await.map_err(|error| error.to_string())?);
         let (mut requests, connection) = http1::handshake(io).await.map_err(|error| error.to_string())?;
         let running = tokio::spawn(connection);
         let answer = requests.send_request(request).await.map_err(|error| error.to_string())?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, LARGEST).collect().await.map_err(|error| error.to_string())?;
-        running.abort();
-        Ok((head.status, body.to_bytes()))
+        Ok((answer, running))
     }
+}
+
+/// What is said of an answer that does not come.
+const TOO_LONG: &str = "it takes too long";
+
+/// The type of an answer that is events.
+const EVENTS: &str = "text/event-stream";
+
+/// Server-sent events as they come.
+pub(super) struct AdminEvents {
+    body: Incoming,
+    /// What has come of the next event.
+    read: Vec<u8>,
+    connection: JoinHandle<hyper::Result<()>>,
+    url: String,
+}
+
+impl AdminEvents {
+    /// The name and the data of the next event; nothing once they have ended.
+    pub(super) async fn next(&mut self) -> Result<Option<(String, Value)>, AdminError> {
+        loop {
+            while let Some(end) = self.read.windows(2).position(|bytes| bytes == b"\n\n") {
+                let text: Vec<u8> = self.read.drain(..end + 2).collect();
+                if let Some(event) = read_event(&String::from_utf8_lossy(&text)) {
+                    return Ok(Some(event));
+                }
+            }
+            if self.read.len() > LARGEST_EVENT {
+                return Err(AdminError::Unreadable { url: self.url.clone() });
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    self.read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                }
+                Some(Err(error)) => {
+                    return Err(AdminError::Unanswered { url: self.url.clone(), reason: error.to_string() });
+                }
+            }
+        }
+    }
+}
+
+impl Drop for AdminEvents {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// An event, unless it is a comment.
+fn read_event(text: &str) -> Option<(String, Value)> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    Some((field("event: ")?.to_owned(), serde_json::from_str(field("data: ")?).ok()?))
+}
+
+/// The token in a file, or in the variable for it.
+pub(super) fn token(
+    file: Option<&Path>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<String>, String> {
+    let token = match file {
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| format!("can't read `{}`: {error}", file.display()))?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        None => env(TOKEN),
+    };
+    Ok(token.filter(|token| !token.is_empty()))
 }
 
 /// A text as it stands in a path or a query.

@@ -1,0 +1,434 @@
+//! A record with what stands around it, found in an encoded entry without building messages.
+
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use smallvec::SmallVec;
+
+use super::piece::{self, Child};
+use super::plain;
+use super::read_value::{self, ReadValue, text};
+use super::schema::{self, INSTRUMENTATION_SCOPE, Kind, MESSAGES, Message};
+use super::wire::{self, Fields, Sound, Value, put_delimited};
+use super::{Signal, split};
+
+/// The records of a valid entry, in their order, until `visit` has seen enough.
+pub fn visit_records<'a>(
+    signal: Signal,
+    entry: &'a [u8],
+    visit: &mut dyn FnMut(&RecordView<'_, 'a>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut around = RecordSurroundings {
+        signal,
+        resource: split::resource(entry),
+        scopes: SmallVec::new(),
+        metric: None,
+        kind: None,
+        levels: SmallVec::new(),
+        visited: 0,
+    };
+    visit_within(&mut around, Message::entry(signal), entry, visit)
+}
+
+fn visit_within<'a>(
+    around: &mut RecordSurroundings<'a>,
+    message: &'static Message,
+    bytes: &'a [u8],
+    visit: &mut dyn FnMut(&RecordView<'_, 'a>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let (scopes, metric, kind) = (around.scopes.clone(), around.metric, around.kind);
+    around.enter(message, bytes);
+    for child in piece::children(message, bytes) {
+        if child.field.record {
+            visit(&RecordView { around, message: child.message(), bytes: child.bytes, field: child.field })?;
+            around.visited += 1;
+        } else {
+            around.kind = Some(child.field.name);
+            visit_within(around, child.message(), child.bytes, visit)?;
+        }
+    }
+    around.levels.pop();
+    (around.scopes, around.metric, around.kind) = (scopes, metric, kind);
+    ControlFlow::Continue(())
+}
+
+/// What records stand in, from the entry down to where a walk is.
+struct RecordSurroundings<'a> {
+    signal: Signal,
+    resource: &'a [u8],
+    /// Encoded scopes, which are one to protobuf if there are several.
+    scopes: SmallVec<[&'a [u8]; 1]>,
+    metric: Option<RecordLevel<'a>>,
+    /// The name of the field that the innermost level stands in.
+    kind: Option<&'static str>,
+    levels: SmallVec<[RecordLevel<'a>; 4]>,
+    /// Records so far.
+    visited: usize,
+}
+
+/// A message that holds records.
+#[derive(Clone, Copy)]
+struct RecordLevel<'a> {
+    message: &'static Message,
+    bytes: &'a [u8],
+}
+
+impl<'a> RecordSurroundings<'a> {
+    fn enter(&mut self, message: &'static Message, bytes: &'a [u8]) {
+        let level = RecordLevel { message, bytes };
+        match self.levels.len() {
+            1 => {
+                let is_scope = |number| {
+                    message
+                        .field(number)
+                        .is_some_and(|field| field.kind == Kind::Message(INSTRUMENTATION_SCOPE))
+                };
+                let fields = Sound::of(bytes).filter(|(number, _)| is_scope(*number));
+                self.scopes = fields.filter_map(|(_, value)| value.delimited()).collect();
+            }
+            2 => self.metric = Some(level),
+            _ => {}
+        }
+        self.levels.push(level);
+    }
+}
+
+/// A span, log record or data point in an entry.
+#[derive(Clone, Copy)]
+pub struct RecordView<'v, 'a> {
+    around: &'v RecordSurroundings<'a>,
+    message: &'static Message,
+    bytes: &'a [u8],
+    field: &'static schema::Field,
+}
+
+/// An attribute of something.
+#[derive(Clone, Copy)]
+pub struct AttributeView<'a> {
+    /// The encoded `KeyValue`.
+    pair: &'a [u8],
+}
+
+/// What stands in a record beside its attributes. What is not there, or is of another signal, is empty or zero.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordFields<'a> {
+    /// When it happened, in nanoseconds since 1970: of a span, when it started; of a log record that has no time, when it was
+    /// observed.
+    pub time: u64,
+    /// When a span ended.
+    pub end: u64,
+    /// `severity_number` of a log record.
+    pub severity_number: u64,
+    /// `severity_text` of a log record.
+    pub severity_text: &'a str,
+    /// The body of a log record.
+    pub body: ReadValue<'a>,
+    /// The name of a span, an event or a metric.
+    pub name: &'a str,
+    /// 16 bytes, or none.
+    pub trace_id: &'a [u8],
+    /// 8 bytes, or none.
+    pub span_id: &'a [u8],
+    /// 8 bytes, or none.
+    pub parent_span_id: &'a [u8],
+    /// Whether a span's status is an error.
+    pub failed: bool,
+    /// What a span's status says.
+    pub status_message: &'a str,
+    /// The value of a data point that is one number.
+    pub value: PointValue,
+    /// Count of a data point that is a distribution.
+    pub count: u64,
+    /// Sum of a data point that is a distribution.
+    pub sum: Option<f64>,
+}
+
+/// The number that a data point is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PointValue {
+    /// It is none, or has none.
+    Nothing,
+    /// An integer.
+    Int(i64),
+    /// A double.
+    Double(f64),
+}
+
+/// What is said of a metric beside its points.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricFields<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its unit.
+    pub unit: &'a str,
+    /// `gauge`, `sum`, `histogram`, `exponential_histogram` or `summary`.
+    pub kind: &'static str,
+}
+
+/// What a field of a record is, by its name in the schema.
+#[derive(Clone, Copy)]
+enum FieldRole {
+    Other,
+    Time,
+    Observed,
+    Start,
+    End,
+    SeverityNumber,
+    SeverityText,
+    Body,
+    Name,
+    TraceId,
+    SpanId,
+    ParentSpanId,
+    Status,
+    AsDouble,
+    AsInt,
+    Count,
+    Sum,
+}
+
+/// Field numbers below this have a role.
+const ROLES: usize = 32;
+
+/// The roles of the fields of each message of the schema, by their numbers.
+static ROLES_OF: LazyLock<Vec<[FieldRole; ROLES]>> = LazyLock::new(|| MESSAGES.iter().map(roles).collect());
+
+fn roles(message: &Message) -> [FieldRole; ROLES] {
+    let is_span = message.fields.iter().any(|field| field.name == "parent_span_id");
+    let mut roles = [FieldRole::Other; ROLES];
+    for field in message.fields {
+        roles[field.number as usize] = match field.name {
+            "time_unix_nano" => FieldRole::Time,
+            "observed_time_unix_nano" => FieldRole::Observed,
+            "start_time_unix_nano" if is_span => FieldRole::Start,
+            "end_time_unix_nano" => FieldRole::End,
+            "severity_number" => FieldRole::SeverityNumber,
+            "severity_text" => FieldRole::SeverityText,
+            "body" => FieldRole::Body,
+            "name" | "event_name" => FieldRole::Name,
+            "trace_id" => FieldRole::TraceId,
+            "span_id" => FieldRole::SpanId,
+            "parent_span_id" => FieldRole::ParentSpanId,
+            "status" => FieldRole::Status,
+            "as_double" => FieldRole::AsDouble,
+            "as_int" => FieldRole::AsInt,
+            "count" => FieldRole::Count,
+            "sum" => FieldRole::Sum,
+            _ => FieldRole::Other,
+        };
+    }
+    roles
+}
+
+impl<'a> RecordView<'_, 'a> {
+    /// What it is.
+    pub fn signal(&self) -> Signal {
+        self.around.signal
+    }
+
+    /// Its position among the records of the entry.
+    pub fn position(&self) -> usize {
+        self.around.visited
+    }
+
+    /// Its fields, which are read in one go.
+    pub fn fields(&self) -> RecordFields<'a> {
+        let roles = &ROLES_OF[self.message.index as usize];
+        let mut fields = RecordFields {
+            time: 0,
+            end: 0,
+            severity_number: 0,
+            severity_text: "",
+            body: ReadValue::Empty,
+            name: "",
+            trace_id: &[],
+            span_id: &[],
+            parent_span_id: &[],
+            failed: false,
+            status_message: "",
+            value: PointValue::Nothing,
+            count: 0,
+            sum: None,
+        };
+        let mut observed = 0;
+        for (number, value) in Sound::of(self.bytes) {
+            match (roles.get(number as usize).copied().unwrap_or(FieldRole::Other), value) {
+                (FieldRole::Time | FieldRole::Start, Value::Number(number)) => fields.time = number,
+                (FieldRole::Observed, Value::Number(number)) => observed = number,
+                (FieldRole::End, Value::Number(number)) => fields.end = number,
+                (FieldRole::SeverityNumber, Value::Number(number)) => fields.severity_number = number,
+                (FieldRole::SeverityText, Value::Delimited(bytes)) => fields.severity_text = text(bytes),
+                (FieldRole::Body, Value::Delimited(bytes)) => fields.body = ReadValue::of(bytes),
+                (FieldRole::Name, Value::Delimited(bytes)) => fields.name = text(bytes),
+                (FieldRole::TraceId, Value::Delimited(bytes)) => fields.trace_id = bytes,
+                (FieldRole::SpanId, Value::Delimited(bytes)) => fields.span_id = bytes,
+                (FieldRole::ParentSpanId, Value::Delimited(bytes)) => fields.parent_span_id = bytes,
+                (FieldRole::Status, Value::Delimited(bytes)) => {
+                    (fields.failed, fields.status_message) = status(bytes);
+                }
+                (FieldRole::AsDouble, Value::Number(bits)) => {
+                    fields.value = PointValue::Double(f64::from_bits(bits));
+                }
+                (FieldRole::AsInt, Value::Number(number)) => fields.value = PointValue::Int(number as i64),
+                (FieldRole::Count, Value::Number(number)) => fields.count = number,
+                (FieldRole::Sum, Value::Number(bits)) => fields.sum = Some(f64::from_bits(bits)),
+                _ => {}
+            }
+        }
+        if fields.time == 0 {
+            fields.time = observed;
+        }
+        if let Some(metric) = self.metric() {
+            fields.name = metric.name;
+        }
+        fields
+    }
+
+    /// The record's own attributes.
+    pub fn attributes(&self) -> impl Iterator<Item = AttributeView<'a>> + use<'a> {
+        attributes_in(self.bytes, self.message.attributes)
+    }
+
+    /// The metadata of the metric that a data point belongs to.
+    pub fn metadata(&self) -> impl Iterator<Item = AttributeView<'a>> + use<'a> {
+        let metric = self.around.metric;
+        let number = metric.and_then(|metric| {
+            metric.message.fields.iter().find(|field| field.name == "metadata").map(|field| field.number)
+        });
+        attributes_in(metric.map_or(&[][..], |metric| metric.bytes), number.unwrap_or_default())
+    }
+
+    /// The attributes of its scope.
+    pub fn scope_attributes(&self) -> impl Iterator<Item = AttributeView<'a>> + use<'a> {
+        let number = schema::message(INSTRUMENTATION_SCOPE).attributes;
+        self.around.scopes.clone().into_iter().flat_map(move |scope| attributes_in(scope, number))
+    }
+
+    /// Where the message begins that has its scope and the records of that.
+    pub fn scope_position(&self) -> *const u8 {
+        self.around.levels.get(1).map_or(self.bytes, |level| level.bytes).as_ptr()
+    }
+
+    /// The attributes of its resource.
+    pub fn resource_attributes(&self) -> impl Iterator<Item = AttributeView<'a>> + use<'a> {
+        resource_attributes(self.around.resource)
+    }
+
+    /// The name and the version of its scope.
+    pub fn scope(&self) -> (&'a str, &'a str) {
+        let (mut name, mut version) = ("", "");
+        for (number, value) in self.around.scopes.iter().flat_map(|scope| Sound::of(scope)) {
+            match (number, value) {
+                (1, Value::Delimited(bytes)) => name = text(bytes),
+                (2, Value::Delimited(bytes)) => version = text(bytes),
+                _ => {}
+            }
+        }
+        (name, version)
+    }
+
+    /// The metric that it is a data point of.
+    pub fn metric(&self) -> Option<MetricFields<'a>> {
+        let metric = self.around.metric?;
+        let mut fields = MetricFields { name: "", unit: "", kind: self.around.kind.unwrap_or_default() };
+        for (number, value) in Sound::of(metric.bytes) {
+            match (number, value) {
+                (1, Value::Delimited(bytes)) => fields.name = text(bytes),
+                (3, Value::Delimited(bytes)) => fields.unit = text(bytes),
+                _ => {}
+            }
+        }
+        Some(fields)
+    }
+
+    /// Bytes that [`RecordView::alone`] takes at most.
+    pub fn len_alone(&self) -> usize {
+        let around = self.around.levels.iter();
+        let headers: usize = around
+            .map(|level| {
+                let former = piece::is_former(level.message, level.bytes);
+                let fields = Fields::of(level.bytes).map_while(Result::ok);
+                fields.map(|field| header_len(level, &field, former)).sum::<usize>() + 16
+            })
+            .sum();
+        headers + self.bytes.len()
+    }
+
+    /// An entry that has this record and no other, under the same resource and scope.
+    pub fn alone(&self) -> Vec<u8> {
+        let mut inner = Vec::with_capacity(self.len_alone());
+        put_delimited(&mut inner, self.field.number, self.bytes);
+        for (depth, level) in self.around.levels.iter().enumerate().rev() {
+            let former = piece::is_former(level.message, level.bytes);
+            let mut whole = Vec::with_capacity(level.bytes.len().min(4096) + inner.len());
+            for field in Fields::of(level.bytes).map_while(Result::ok) {
+                if Child::of(level.message, &field, former).is_none() {
+                    whole.extend_from_slice(field.raw);
+                }
+            }
+            whole.extend_from_slice(&inner);
+            if let Some(above) = depth.checked_sub(1) {
+                inner.clear();
+                put_delimited(&mut inner, self.number_in(above), &whole);
+            } else {
+                inner = whole;
+            }
+        }
+        inner
+    }
+
+    /// The number of the field that the level below `depth` stands in.
+    fn number_in(&self, depth: usize) -> u32 {
+        let (above, below) = (&self.around.levels[depth], &self.around.levels[depth + 1]);
+        let is_below = |child: &Child<'_>| std::ptr::eq(child.bytes, below.bytes);
+        let mut children = piece::children(above.message, above.bytes);
+        children.find(is_below).map_or(1, |child| child.field.number)
+    }
+}
+
+/// Bytes of a field that is no record and holds none.
+fn header_len(level: &RecordLevel<'_>, field: &wire::Field<'_>, former: bool) -> usize {
+    if Child::of(level.message, field, former).is_none() { field.raw.len() } else { 0 }
+}
+
+/// The attributes of an encoded `Resource`.
+pub fn resource_attributes(resource: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
+    attributes_in(resource, schema::message(schema::RESOURCE).attributes)
+}
+
+fn attributes_in(message: &[u8], number: u32) -> impl Iterator<Item = AttributeView<'_>> {
+    let fields = Sound::of(message).filter(move |(known, _)| *known == number);
+    fields.filter_map(|(_, value)| Some(AttributeView { pair: value.delimited()? }))
+}
+
+/// Whether an encoded `Status` is an error, and its message.
+fn status(bytes: &[u8]) -> (bool, &str) {
+    const ERROR: u64 = 2;
+    let (mut failed, mut message) = (false, "");
+    for (number, value) in Sound::of(bytes) {
+        match (number, value) {
+            (2, Value::Delimited(bytes)) => message = text(bytes),
+            (3, Value::Number(code)) => failed = code == ERROR,
+            _ => {}
+        }
+    }
+    (failed, message)
+}
+
+impl<'a> AttributeView<'a> {
+    /// Its key.
+    pub fn key(&self) -> &'a str {
+        text(self.key_bytes())
+    }
+
+    /// Its key, which is UTF-8.
+    #[inline]
+    pub fn key_bytes(&self) -> &'a [u8] {
+        plain::attribute(self.pair).map_or_else(|| read_value::key(self.pair), |(key, _)| key)
+    }
+
+    /// Its value.
+    pub fn value(&self) -> ReadValue<'a> {
+        ReadValue::of_pair(self.pair)
+    }
+}

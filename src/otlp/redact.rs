@@ -1,0 +1,123 @@
+//! Secrets taken out of an entry that is to be shown.
+
+use std::borrow::Cow;
+
+use regex::{Regex, RegexSet};
+
+use super::read_value::{self, text};
+use super::schema::{KEY_VALUE, Kind, Message};
+use super::wire::{Fields, put_delimited};
+use super::{Signal, schema};
+
+/// What stands in place of a secret.
+pub const REDACTED: &str = "[redacted]";
+
+/// Patterns of what is not shown. One that matches in the key of an attribute, however deep, hides its value; one that matches
+/// in any text hides what it matches.
+#[derive(Clone, Debug, Default)]
+pub struct Redaction {
+    patterns: Vec<Regex>,
+    any: RegexSet,
+}
+
+impl Redaction {
+    /// The patterns, or the position of the first that is none, and why.
+    pub fn new<P: AsRef<str>>(patterns: &[P]) -> Result<Self, (usize, regex::Error)> {
+        let compile = |(position, pattern): (usize, &P)| {
+            Regex::new(pattern.as_ref()).map_err(|error| (position, error))
+        };
+        let patterns = patterns.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
+        let any = RegexSet::new(patterns.iter().map(Regex::as_str)).map_err(|error| (0, error))?;
+        Ok(Self { patterns, any })
+    }
+
+    /// Whether the values of attributes with this key are hidden.
+    pub fn hides(&self, key: &str) -> bool {
+        self.any.is_match(key)
+    }
+
+    /// The valid entry without what is hidden; borrowed if nothing is.
+    pub fn apply<'a>(&self, signal: Signal, entry: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.patterns.is_empty() {
+            return Cow::Borrowed(entry);
+        }
+        let mut out = Vec::new();
+        if self.put(Message::entry(signal), entry, &mut out) { Cow::Owned(out) } else { Cow::Borrowed(entry) }
+    }
+
+    /// The text without what is hidden.
+    pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.any.is_match(text) {
+            return Cow::Borrowed(text);
+        }
+        let mut clean = text.to_owned();
+        for pattern in &self.patterns {
+            if let Cow::Owned(cleaner) = pattern.replace_all(&clean, REDACTED) {
+                clean = cleaner;
+            }
+        }
+        Cow::Owned(clean)
+    }
+
+    /// Writes a message without what is hidden; whether that differs from how it was.
+    fn put(&self, message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let mut differs = false;
+        for field in Fields::of(bytes).map_while(Result::ok) {
+            let known = message.field(field.number).or_else(|| message.formerly(field.number));
+            match (known.map(|known| known.kind), field.delimited()) {
+                (Some(Kind::String), Some(bytes)) => match self.text(text(bytes)) {
+                    Cow::Borrowed(_) => out.extend_from_slice(field.raw),
+                    Cow::Owned(clean) => {
+                        put_delimited(out, field.number, clean.as_bytes());
+                        differs = true;
+                    }
+                },
+                (Some(Kind::Message(KEY_VALUE)), Some(pair)) => {
+                    let mut clean = Vec::new();
+                    if self.put_pair(pair, &mut clean) {
+                        put_delimited(out, field.number, &clean);
+                        differs = true;
+                    } else {
+                        out.extend_from_slice(field.raw);
+                    }
+                }
+                (Some(Kind::Message(index)), Some(inner)) => {
+                    let mut clean = Vec::new();
+                    if self.put(schema::message(index), inner, &mut clean) {
+                        put_delimited(out, field.number, &clean);
+                        differs = true;
+                    } else {
+                        out.extend_from_slice(field.raw);
+                    }
+                }
+                _ => out.extend_from_slice(field.raw),
+            }
+        }
+        differs
+    }
+
+    /// Writes a `KeyValue`, whose key stays as it is.
+    fn put_pair(&self, pair: &[u8], out: &mut Vec<u8>) -> bool {
+        let hides = self.hides(text(read_value::key(pair)));
+        let mut differs = false;
+        for field in Fields::of(pair).map_while(Result::ok) {
+            let value = field.delimited().filter(|_| field.number == read_value::VALUE);
+            let Some(value) = value else {
+                out.extend_from_slice(field.raw);
+                continue;
+            };
+            let mut clean = Vec::new();
+            if hides {
+                put_delimited(&mut clean, 1, REDACTED.as_bytes());
+                differs = true;
+            } else if self.put(schema::message(schema::ANY_VALUE), value, &mut clean) {
+                differs = true;
+            } else {
+                out.extend_from_slice(field.raw);
+                continue;
+            }
+            put_delimited(out, field.number, &clean);
+        }
+        differs
+    }
+}

@@ -1,0 +1,99 @@
+//! How queries are read, and what is said of what is wrong.
+
+use super::*;
+
+fn read(text: &str) -> String {
+    Query::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).to_string()
+}
+
+#[test]
+fn queries_are_read_as_log_people_write_them() {
+    for (text, written) in [
+        ("", ""),
+        ("  ", ""),
+        ("a b", "a b"),
+        ("a AND b", "a b"),
+        ("a OR b c", "a OR (b c)"),
+        ("a AND (b OR c)", "a (b OR c)"),
+        ("NOT a b", "NOT a b"),
+        ("NOT (a b)", "NOT (a b)"),
+        ("-a", "NOT a"),
+        ("((a))", "a"),
+        ("(a b) c", "a b c"),
+        ("level:ERR", "level:error"),
+        ("severity:warning", "level:warn"),
+        ("message:x", "body:x"),
+        ("status:(500 OR 503)", "status:500 OR status:503"),
+        ("status:(NOT 500)", "NOT status:500"),
+        ("a:\"b c\"", "a:\"b c\""),
+        ("a:b\\ c*", "a:b\\ c*"),
+        ("url:http://x/y?z", "url:http\\://x/y?z"),
+        ("duration:>1500ms", "duration:>1500ms"),
+        ("duration:[1s TO 2000ms]", "duration:[1s TO 2s]"),
+        ("dt:[2026-03-27T00:00:00Z TO ..]", "dt:[2026-03-27T00:00:00Z TO ..]"),
+        ("dt:>2026-03-27T01:00:00.5+01:00", "dt:>2026-03-27T00:00:00.5Z"),
+        ("\"AND\"", "\"AND\""),
+        ("ANDROID", "ANDROID"),
+        ("signal:logs", "signal:logs"),
+    ] {
+        assert_eq!(read(text), written, "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_query_is_told_at_its_column_with_what_to_write() {
+    for (text, column, says) in [
+        ("level:eror", 7, "write trace, debug, info, warn, error or fatal"),
+        ("a level:>", 10, "a value is missing"),
+        ("status:>= 500", 10, "a value is missing"),
+        ("a AND", 6, "a condition is missing at the end"),
+        ("a OR", 5, "a condition is missing at the end"),
+        ("OR a", 1, "a condition is missing before `OR`"),
+        ("a AND OR b", 7, "a condition is missing before `OR`"),
+        ("(a", 1, "write `)`"),
+        ("a)", 2, "leave it out"),
+        ("()", 2, "nothing in the brackets"),
+        ("a (b ()", 7, "nothing in the brackets"),
+        ("\"a", 1, "write `\"` at its end"),
+        ("x \"a\"b", 6, "a space is missing"),
+        ("a:", 3, "no value"),
+        (":a", 1, "a field is missing"),
+        ("a*:b", 1, "no wildcards"),
+        ("level:err*", 7, "no wildcard"),
+        ("status:[500 599]", 13, "[FROM TO UPTO]"),
+        ("status:[500 TO 599", 8, "write `]`"),
+        ("status:[500 TO x]", 16, "is not a number"),
+        ("status:{1 TO 2}", 8, "written with `[`"),
+        ("tenant:>a", 8, "has no order"),
+        ("dt:2026-03-27", 4, "write `>=` or `<` before it"),
+        ("dt:>yesterday", 5, "write a day such as"),
+        ("duration:>5", 11, "write one such as 500ms"),
+        ("signal:spans", 8, "write traces, metrics or logs"),
+        ("a\\", 2, "a backslash"),
+        ("\"\"", 1, "write a word"),
+        ("[a TO b]", 4, "stands in a range"),
+    ] {
+        let error = Query::parse(text).expect_err(text);
+        assert_eq!(error.column, column, "{text}: {error}");
+        assert!(error.message.contains(says), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_said_of_a_wrong_query_repeats_nothing_of_it() {
+    for text in
+        ["level:s3cret", "dt:>s3cret", "dt:s3cret", "s3cret:", "s3cret*:a", "signal:s3cret", "a:[s3cret TO"]
+    {
+        let error = Query::parse(text).expect_err(text);
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn long_and_deep_queries_are_refused_and_end() {
+    let deep = "(".repeat(40) + "a" + &")".repeat(40);
+    assert!(Query::parse(&deep).unwrap_err().message.contains("at most 32 deep"));
+    assert!(Query::parse(&"NOT ".repeat(40)).unwrap_err().message.contains("at most 32 deep"));
+    assert!(Query::parse(&"a ".repeat(200)).unwrap_err().message.contains("at most 128 conditions"));
+    assert!(Query::parse(&"a".repeat(5000)).unwrap_err().message.contains("at most 4096 characters"));
+}

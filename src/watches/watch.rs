@@ -1,0 +1,359 @@
+//! A watch: what it has counted, and whether it fires.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::alertmanager::Alert;
+use super::settings::{Threshold, WatchSettings};
+use crate::query::Query;
+
+/// The most tenants of which each is counted by itself; records of others count for the watch as a whole alone.
+pub const MOST_TENANTS: usize = 10_000;
+
+/// The steps in which the time of a watch passes: what leaves it does so at most one of them late.
+const STEPS: u32 = 60;
+
+/// Counts the records that match its query.
+#[derive(Debug)]
+pub struct RecordWatch {
+    settings: WatchSettings,
+    /// The query, among the records of its tenants.
+    query: Query,
+    /// Records that matched since it was configured.
+    total: AtomicU64,
+    /// The same of each tenant.
+    of_tenants: DashMap<Arc<str>, Arc<AtomicU64>>,
+    judged: Mutex<JudgedSeries>,
+}
+
+/// What is known of the series that can fire: of the watch as a whole, or of each of its tenants.
+#[derive(Debug)]
+struct JudgedSeries {
+    since: Instant,
+    /// When the last step ended.
+    last_step: Instant,
+    series: Vec<WatchedSeries>,
+}
+
+/// One count that can fire.
+#[derive(Debug)]
+struct WatchedSeries {
+    tenant: Option<Arc<str>>,
+    /// The count at the end of each step, the oldest first: as many as the time has, or fewer at the beginning.
+    steps: VecDeque<u64>,
+    in_time: u64,
+    /// Since when it fires.
+    firing: Option<SystemTime>,
+}
+
+/// A series that fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FiringSeries {
+    /// Whose records, if each tenant's are counted by themselves.
+    pub tenant: Option<Arc<str>>,
+    /// Since when.
+    pub since: SystemTime,
+    /// Records in the time of the threshold.
+    pub counted: u64,
+}
+
+/// What is known of a watch.
+#[derive(Clone, Debug)]
+pub struct WatchState {
+    /// Records that matched since it was configured.
+    pub total: u64,
+    /// Records in the time of the threshold; of each tenant's the most or the fewest, whichever is nearer to it.
+    pub counted: u64,
+    /// Whether it is too early to say that there are too few.
+    pub is_waiting: bool,
+    /// The series that fire.
+    pub firing: Vec<FiringSeries>,
+}
+
+impl RecordWatch {
+    /// One that has counted nothing yet.
+    pub fn new(settings: WatchSettings) -> Self {
+        let query = match &settings.tenants {
+            Some(globs) => {
+                let globs: Vec<String> = globs.iter().map(ToString::to_string).collect();
+                settings.query.clone().of_tenants(globs.iter().map(String::as_str))
+            }
+            None => settings.query.clone(),
+        };
+        let series = if settings.tenants.is_none() { vec![WatchedSeries::new(None)] } else { Vec::new() };
+        Self {
+            settings,
+            query,
+            total: AtomicU64::new(0),
+            of_tenants: DashMap::new(),
+            judged: Mutex::new(JudgedSeries { since: Instant::now(), last_step: Instant::now(), series }),
+        }
+    }
+
+    /// As it is configured.
+    pub fn settings(&self) -> &WatchSettings {
+        &self.settings
+    }
+
+    /// The records that count.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Counts a record of this tenant.
+    pub fn count(&self, tenant: Option<&str>) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        let Some(tenant) = tenant else { return };
+        if let Some(count) = self.of_tenants.get(tenant) {
+            count.fetch_add(1, Ordering::Relaxed);
+        } else if self.of_tenants.len() < MOST_TENANTS {
+            self.of_tenants.entry(tenant.into()).or_default().fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that matched since it was configured.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// The same of each tenant.
+    pub fn totals(&self) -> Vec<(Arc<str>, u64)> {
+        let of_tenants = self.of_tenants.iter();
+        of_tenants.map(|entry| (entry.key().clone(), entry.value().load(Ordering::Relaxed))).collect()
+    }
+
+    /// The step by which its time passes.
+    fn step(&self) -> Duration {
+        (self.settings.threshold.within() / STEPS).max(Duration::from_secs(1))
+    }
+
+    /// Whether it watches each of its tenants for silence, so that it has to know those who have sent nothing.
+    pub fn watches_for_silence(&self) -> bool {
+        self.settings.tenants.is_some() && matches!(self.settings.threshold, Threshold::Below { .. })
+    }
+
+    /// Makes a tenant known that has not sent anything that counts, if it is one of the watch's.
+    pub fn expect(&self, tenant: &Arc<str>) {
+        let globs = self.settings.tenants.as_deref().unwrap_or_default();
+        if globs.iter().any(|glob| glob.matches(tenant))
+            && !self.of_tenants.contains_key(tenant)
+            && self.of_tenants.len() < MOST_TENANTS
+        {
+            self.of_tenants.entry(tenant.clone()).or_default();
+        }
+    }
+
+    /// Forgets tenants of which the table has nothing any more, for one that watches for silence: what is gone is not silent.
+    pub fn forget(&self, is_known: impl Fn(&str) -> bool) {
+        self.of_tenants.retain(|tenant, _| is_known(tenant));
+    }
+
+    /// Looks at the counts, which is to be done once in a second; returns what has come to fire, and what does no more.
+    pub fn judge(&self) -> Vec<Alert> {
+        let threshold = self.settings.threshold;
+        let mut judged = self.judged.lock();
+        let is_waiting = self.is_waiting(&judged);
+        let JudgedSeries { last_step, series, .. } = &mut *judged;
+        if self.settings.tenants.is_some() {
+            self.follow_tenants(series);
+        }
+        let steps = threshold.within().div_duration_f64(self.step()).ceil() as usize;
+        let ends_step = last_step.elapsed() >= self.step();
+        if ends_step {
+            *last_step = Instant::now();
+        }
+        let now = SystemTime::now();
+        let mut changes = Vec::new();
+        for series in series {
+            let total = match &series.tenant {
+                None => Some(self.total()),
+                Some(tenant) => self.of_tenants.get(tenant).map(|count| count.load(Ordering::Relaxed)),
+            };
+            series.take(total.unwrap_or(0), ends_step.then_some(steps));
+            let fires = total.is_some() && threshold.is_met(series.in_time) && !is_waiting;
+            if fires != series.firing.is_some() {
+                let since = series.firing.unwrap_or(now);
+                series.firing = fires.then_some(now);
+                let ended = (!fires).then_some(now);
+                changes.push(self.alert(series.tenant.clone(), since, ended, series.in_time));
+            }
+        }
+        changes
+    }
+
+    /// What fires now, as an alert each.
+    pub fn alerts(&self) -> Vec<Alert> {
+        let firing = self.state().firing.into_iter();
+        firing.map(|series| self.alert(series.tenant, series.since, None, series.counted)).collect()
+    }
+
+    /// What is known of it.
+    pub fn state(&self) -> WatchState {
+        let judged = self.judged.lock();
+        let counts = judged.series.iter().map(|series| series.in_time);
+        let counted = match self.settings.threshold {
+            Threshold::Above { .. } => counts.max(),
+            Threshold::Below { .. } => counts.min(),
+        };
+        let firing = judged.series.iter().filter_map(|series| {
+            let (tenant, counted) = (series.tenant.clone(), series.in_time);
+            series.firing.map(|since| FiringSeries { tenant, since, counted })
+        });
+        WatchState {
+            total: self.total(),
+            counted: counted.unwrap_or(0),
+            is_waiting: self.is_waiting(&judged),
+            firing: firing.collect(),
+        }
+    }
+
+    /// Whether it has not been there for as long as it has to count. What came before is not known.
+    fn is_waiting(&self, judged: &JudgedSeries) -> bool {
+        let Threshold::Below { within, .. } = self.settings.threshold else { return false };
+        judged.since.elapsed() < within
+    }
+
+    /// Gives each tenant that is known a series, in the order of their ids, and ends those of others.
+    fn follow_tenants(&self, series: &mut Vec<WatchedSeries>) {
+        // A tenant that is gone keeps its series for as long as that fires, which is until it is judged.
+        series.retain(|series| {
+            let tenant = series.tenant.as_ref().is_some_and(|tenant| self.of_tenants.contains_key(tenant));
+            tenant || series.firing.is_some()
+        });
+        if self.of_tenants.len() == series.len() {
+            return;
+        }
+        let known: std::collections::HashSet<Arc<str>> =
+            series.iter().filter_map(|series| series.tenant.clone()).collect();
+        for tenant in &self.of_tenants {
+            if !known.contains(tenant.key()) {
+                series.push(WatchedSeries::new(Some(tenant.key().clone())));
+            }
+        }
+        series.sort_by(|one, other| one.tenant.cmp(&other.tenant));
+    }
+
+    fn alert(
+        &self,
+        tenant: Option<Arc<str>>,
+        since: SystemTime,
+        ended: Option<SystemTime>,
+        counted: u64,
+    ) -> Alert {
+        let WatchSettings { name, query, threshold, .. } = &self.settings;
+        Alert {
+            watch: name.clone(),
+            tenant,
+            since,
+            ended,
+            summary: format!("{threshold} match the watch {name}: {counted}"),
+            query: query.to_string(),
+        }
+    }
+}
+
+impl WatchedSeries {
+    fn new(tenant: Option<Arc<str>>) -> Self {
+        // Before the first record that it counts there was none.
+        Self { tenant, steps: VecDeque::from([0]), in_time: 0, firing: None }
+    }
+
+    /// Takes the count of now, which may end a step: of so many the time consists.
+    fn take(&mut self, total: u64, ends_step_of: Option<usize>) {
+        if let Some(steps) = ends_step_of {
+            self.steps.push_back(total);
+            while self.steps.len() > steps + 1 {
+                self.steps.pop_front();
+            }
+        }
+        self.in_time = total.saturating_sub(self.steps.front().copied().unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::glob::Glob;
+
+    fn watch(threshold: Threshold, tenants: Option<&str>) -> RecordWatch {
+        RecordWatch::new(WatchSettings {
+            name: "errors".to_owned(),
+            query: Query::parse("level:error").unwrap(),
+            tenants: tenants.map(|glob| vec![Glob::new(glob)]),
+            threshold,
+        })
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    async fn pass(watch: &RecordWatch, time: Duration) -> Vec<Alert> {
+        let mut changes = Vec::new();
+        for _ in 0..time.as_secs() / watch.step().as_secs() {
+            tokio::time::advance(watch.step()).await;
+            changes.extend(watch.judge());
+        }
+        changes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_fires_above_its_number_and_no_more_once_the_time_has_passed() {
+        let watch = watch(Threshold::Above { records: 2, within: MINUTE }, None);
+        (0..2).for_each(|_| watch.count(None));
+        assert_eq!(pass(&watch, Duration::from_secs(10)).await, []);
+        watch.count(None);
+        let fired = pass(&watch, Duration::from_secs(1)).await;
+        assert_eq!(fired.len(), 1);
+        assert_eq!(
+            (fired[0].ended, &*fired[0].summary),
+            (None, "more than 2 records in 60s match the watch errors: 3")
+        );
+        assert_eq!(pass(&watch, Duration::from_secs(45)).await, []);
+        assert_eq!(watch.alerts().len(), 1);
+        let resolved = pass(&watch, Duration::from_secs(10)).await;
+        assert_eq!(resolved.len(), 1);
+        assert!(resolved[0].ended.is_some());
+        assert_eq!((watch.total(), watch.state().counted), (3, 1), "the third is younger");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_few_are_told_only_once_it_has_counted_for_the_whole_time() {
+        let watch = watch(Threshold::Below { records: 1, within: MINUTE }, None);
+        assert_eq!(pass(&watch, Duration::from_secs(59)).await, []);
+        assert!(watch.state().is_waiting);
+        assert_eq!(pass(&watch, Duration::from_secs(2)).await.len(), 1);
+        watch.count(None);
+        let resolved = pass(&watch, Duration::from_secs(1)).await;
+        assert!(resolved[0].ended.is_some(), "{resolved:?}");
+        assert_eq!(pass(&watch, Duration::from_secs(58)).await, []);
+        assert_eq!(pass(&watch, Duration::from_secs(5)).await.len(), 1, "silent again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_tenant_is_counted_and_fires_by_itself() {
+        let watch = watch(Threshold::Above { records: 1, within: MINUTE }, Some("*"));
+        (0..3).for_each(|_| watch.count(Some("acme")));
+        watch.count(Some("globex"));
+        let fired = pass(&watch, Duration::from_secs(1)).await;
+        assert_eq!(fired.iter().map(|alert| alert.tenant.as_deref()).collect::<Vec<_>>(), [Some("acme")]);
+        assert_eq!(watch.total(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_has_never_sent_is_silent_and_one_that_is_gone_is_not() {
+        let watch = watch(Threshold::Below { records: 1, within: MINUTE }, Some("a*"));
+        for tenant in ["acme", "globex"] {
+            watch.expect(&tenant.into());
+        }
+        let fired = pass(&watch, Duration::from_secs(61)).await;
+        assert_eq!(fired.iter().map(|alert| alert.tenant.as_deref()).collect::<Vec<_>>(), [Some("acme")]);
+        watch.forget(|_| false);
+        let resolved = pass(&watch, Duration::from_secs(1)).await;
+        assert!(resolved.len() == 1 && resolved[0].ended.is_some(), "{resolved:?}");
+    }
+}
