@@ -70,20 +70,40 @@ impl RoutingKey {
         std::iter::from_fn(move || Some((fields.next()?, fields.next()?)))
     }
 
+    /// The key behind the tenant, as it is written: one that is one text sorts as that, and one of parts by these, in their order.
+    pub fn without_tenant(&self) -> &str {
+        split(&self.0).1
+    }
+
     /// For people, and for `{{ key }}`: the text; or the values of the parts, percent-encoded, with `/` between them.
     pub fn text(&self) -> Cow<'_, str> {
-        let key = split(&self.0).1;
+        let key = self.without_tenant();
         if !key.starts_with(PART) {
             return Cow::Borrowed(key);
         }
         let mut text = String::with_capacity(key.len());
+        self.write_parts(&mut text);
+        Cow::Owned(text)
+    }
+
+    /// Whether its [text](RoutingKey::text) contains another; `room` is overwritten.
+    pub fn contains(&self, part: &str, room: &mut String) -> bool {
+        let key = self.without_tenant();
+        if !key.starts_with(PART) {
+            return key.contains(part);
+        }
+        room.clear();
+        self.write_parts(room);
+        room.contains(part)
+    }
+
+    fn write_parts(&self, text: &mut String) {
         for (nth, (_, value)) in self.parts().enumerate() {
             if nth > 0 {
                 text.push('/');
             }
             text.extend(utf8_percent_encode(value, RESERVED));
         }
-        Cow::Owned(text)
     }
 }
 
