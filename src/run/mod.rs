@@ -5,6 +5,7 @@
 
 mod ground;
 mod listeners;
+mod operator_holds;
 mod progress;
 mod recovered;
 mod recovery;
@@ -15,12 +16,13 @@ mod shutdown;
 mod sweep;
 mod tenant_changes;
 mod tenant_directory;
-mod tenant_files;
 mod tenants;
 mod watched;
+mod whole_files;
 
 pub use ground::Ground;
 pub use listeners::{Role, Serve};
+pub use operator_holds::{HeldName, OperatorHoldError};
 pub use progress::show_progress;
 pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;
