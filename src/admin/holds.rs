@@ -154,7 +154,7 @@ impl HoldBody {
                 "tenant" if of_stream => body.name.tenant = text,
                 "key" if of_stream => body.name.key = text,
                 "for" if switch == HoldSwitch::Hold => {
-                    body.length = text.as_deref().map(length).transpose()?
+                    body.length = text.as_deref().map(length).transpose()?;
                 }
                 _ => {
                     let known = match (of_stream, switch) {

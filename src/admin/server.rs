@@ -126,7 +126,6 @@ impl Handler for Admin {
         }
         match (page, &head.method) {
             (Page::Reload, &Method::POST) => return self.reload().await,
-            (Page::Reload, _) => return not_allowed("POST"),
             (Page::Hold(switch), &Method::POST) => {
                 return holds::change(&self.router, None, switch, &head, body, credential).await;
             }
@@ -134,7 +133,7 @@ impl Handler for Admin {
                 let name = decoded(name);
                 return holds::change(&self.router, Some(name), switch, &head, body, credential).await;
             }
-            (Page::Hold(_) | Page::HoldExporter(..), _) => return not_allowed("POST"),
+            (Page::Reload | Page::Hold(_) | Page::HoldExporter(..), _) => return not_allowed("POST"),
             (Page::Tenants(TenantPage::All | TenantPage::One(_)), method) if is_read(method) => {}
             (Page::Tenants(page), _) => {
                 return match TenantChange::of(page, &head) {
@@ -298,11 +297,10 @@ impl Admin {
             Page::Stream => self.stream(query).await,
             Page::Exporters => self.exporters(query).await,
             Page::Exporter(name) => self.exporter(name).await,
-            Page::Hold(_) | Page::HoldExporter(..) => not_allowed("POST"),
             Page::DeadLetters => self.dead_letters(query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
-            Page::Reload => not_allowed("POST"),
+            Page::Reload | Page::Hold(_) | Page::HoldExporter(..) => not_allowed("POST"),
         }
     }
 

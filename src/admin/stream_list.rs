@@ -7,10 +7,12 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use memchr::memmem::Finder;
 use serde_json::{Value, json};
 
 use super::query;
@@ -30,7 +32,7 @@ pub(super) struct WantedStreams {
     exporter: Option<String>,
     tenant: Option<String>,
     /// A part of the routing key.
-    key: Option<String>,
+    key: Option<Finder<'static>>,
     signal: Option<Signal>,
     activity: Option<Activity>,
     order: StreamOrder,
@@ -66,11 +68,13 @@ pub(super) struct StreamPage {
     more: bool,
 }
 
-/// Where a stream stands: by its value in the order, or else by its name.
+/// Where a stream stands: by its value, then by its text, and else by its name.
 #[derive(Clone, Copy, Debug)]
 struct Position<'s> {
-    /// The lower, the sooner; 0 in an order by a text.
+    /// The lower, the sooner.
     value: u64,
+    /// Empty in an order by a figure.
+    text: &'s str,
     exporter: &'s str,
     name: &'s StreamName,
 }
@@ -79,6 +83,8 @@ struct Position<'s> {
 #[derive(Clone, Debug)]
 struct FoundStream {
     value: u64,
+    /// Where its text stands in its key, as that is written.
+    text: Range<usize>,
     exporter: Arc<str>,
     name: StreamName,
     /// Of a stream that is gone.
@@ -130,7 +136,7 @@ pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
         match name {
             "exporter" => wanted.exporter = Some(value),
             "tenant" => wanted.tenant = Some(value),
-            "key" => wanted.key = Some(value),
+            "key" => wanted.key = Some(Finder::new(&value).into_owned()),
             "signal" => wanted.signal = Some(named("signal", &Signal::ALL, Signal::name, &value)?),
             "state" => wanted.activity = Some(named("state", &Activity::ALL, Activity::name, &value)?),
             "sort" => {
@@ -164,7 +170,7 @@ pub(super) fn page(router: &Router, wanted: &WantedStreams) -> Result<Value, Str
 
 /// The page that is asked for. It looks at every stream.
 pub(super) fn find(router: &Router, wanted: &WantedStreams) -> Result<StreamPage, String> {
-    let after = wanted.after.as_deref().map(|after| wanted.position(router, after)).transpose()?;
+    let after = wanted.after.as_deref().map(|after| wanted.position_at(router, after)).transpose()?;
     let mut first =
         First { wanted, after, total: 0, found: Vec::new(), most: wanted.limit + 1, is_cut: false };
     let mut room = String::new();
@@ -222,10 +228,10 @@ impl WantedStreams {
     fn takes(&self, name: &StreamName, room: &mut String) -> bool {
         self.signal.is_none_or(|signal| name.signal == signal)
             && self.tenant.as_deref().is_none_or(|tenant| name.key.tenant() == Some(tenant))
-            && self.key.as_deref().is_none_or(|part| name.key.contains(part, room))
+            && self.key.as_ref().is_none_or(|part| part.find(name.key.text_in(room).as_bytes()).is_some())
     }
 
-    /// What a live stream is ordered by: the lower, the sooner.
+    /// By which figure a live stream is ordered: the lower, the sooner.
     fn value(&self, stream: &ScannedStream<'_>) -> u64 {
         let value = match self.order {
             StreamOrder::Key | StreamOrder::Exporter | StreamOrder::Tenant => return 0,
@@ -254,20 +260,43 @@ impl WantedStreams {
         if self.descending { u64::MAX - 2 - value } else { value }
     }
 
+    /// By which text a stream of this key is ordered: where it stands in the key, unless that is an exporter's name. `None` if it
+    /// has none.
+    fn text(&self, key: &RoutingKey) -> Option<Range<usize>> {
+        match self.order {
+            StreamOrder::Key => {
+                let end = key.as_written().len();
+                Some(end - key.without_tenant().len()..end)
+            }
+            StreamOrder::Tenant => key.tenant_within(),
+            _ => Some(0..0),
+        }
+    }
+
+    fn position<'s>(
+        &self,
+        value: u64,
+        text: &Range<usize>,
+        exporter: &'s str,
+        name: &'s StreamName,
+    ) -> Position<'s> {
+        let text = match self.order {
+            StreamOrder::Exporter => exporter,
+            _ => name.key.as_written().get(text.clone()).unwrap_or_default(),
+        };
+        Position { value, text, exporter, name }
+    }
+
+    fn position_of<'s>(&self, found: &'s FoundStream) -> Position<'s> {
+        self.position(found.value, &found.text, &found.exporter, &found.name)
+    }
+
     fn compare(&self, one: Position<'_>, other: Position<'_>) -> Ordering {
         let directed = |order: Ordering| if self.descending { order.reverse() } else { order };
-        let (key, other_key) = (&one.name.key, &other.name.key);
-        let first = match self.order {
-            StreamOrder::Key => directed(key.without_tenant().cmp(other_key.without_tenant())),
-            StreamOrder::Exporter => directed(one.exporter.cmp(other.exporter)),
-            StreamOrder::Tenant => match (key.tenant(), other_key.tenant()) {
-                (Some(tenant), Some(other)) => directed(tenant.cmp(other)),
-                (tenant, other) => tenant.is_none().cmp(&other.is_none()),
-            },
-            _ => one.value.cmp(&other.value),
-        };
-        first
-            .then_with(|| key.cmp(other_key))
+        let by_value = one.value.cmp(&other.value);
+        by_value
+            .then_with(|| directed(one.text.cmp(other.text)))
+            .then_with(|| one.name.key.cmp(&other.name.key))
             .then_with(|| one.exporter.cmp(other.exporter))
             .then_with(|| one.name.signal.cmp(&other.name.signal))
     }
@@ -286,7 +315,7 @@ impl WantedStreams {
     }
 
     /// Where that is.
-    fn position(&self, router: &Router, cursor: &str) -> Result<FoundStream, String> {
+    fn position_at(&self, router: &Router, cursor: &str) -> Result<FoundStream, String> {
         let unknown = || "`after` is not what `next` was on any page; begin again without it".to_owned();
         let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| unknown())?;
         let fields: (String, u64, String, String, String, u64) =
@@ -301,7 +330,8 @@ impl WantedStreams {
             return Err("`after` is of before the last restart; begin again without it".to_owned());
         }
         let name = StreamName { signal, key: RoutingKey::written(key) };
-        Ok(FoundStream { value, exporter: exporter.into(), name, history: None })
+        let text = self.text(&name.key).unwrap_or_default();
+        Ok(FoundStream { value, text, exporter: exporter.into(), name, history: None })
     }
 }
 
@@ -309,12 +339,6 @@ impl WantedStreams {
 fn began_at(router: &Router) -> u64 {
     let since = router.shared().began.1.duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)
-}
-
-impl FoundStream {
-    fn position(&self) -> Position<'_> {
-        Position { value: self.value, exporter: &self.exporter, name: &self.name }
-    }
 }
 
 impl First<'_> {
@@ -327,18 +351,18 @@ impl First<'_> {
         history: impl FnOnce() -> Option<Box<History>>,
     ) {
         self.total += 1;
-        let position = Position { value, exporter, name };
-        let is_before =
-            |other: &FoundStream| self.wanted.compare(position, other.position()) == Ordering::Less;
-        let is_behind =
-            |other: &FoundStream| self.wanted.compare(position, other.position()) == Ordering::Greater;
-        if self.after.as_ref().is_some_and(|after| !is_behind(after))
-            || self.is_cut && !is_before(&self.found[self.most - 1])
+        // Of texts, those come last that are not there.
+        let (value, text) = self.wanted.text(&name.key).map_or((u64::MAX, 0..0), |text| (value, text));
+        let wanted = self.wanted;
+        let position = wanted.position(value, &text, exporter, name);
+        let compare = |other: &FoundStream| wanted.compare(position, wanted.position_of(other));
+        if self.after.as_ref().is_some_and(|after| compare(after) != Ordering::Greater)
+            || self.is_cut && compare(&self.found[self.most - 1]) != Ordering::Less
         {
             return;
         }
         let (exporter, name) = (exporter.clone(), name.clone());
-        self.found.push(FoundStream { value, exporter, name, history: history() });
+        self.found.push(FoundStream { value, text, exporter, name, history: history() });
         if self.found.len() >= 2 * self.most {
             self.cut();
         }
@@ -347,8 +371,9 @@ impl First<'_> {
     /// Keeps the first.
     fn cut(&mut self) {
         let wanted = self.wanted;
-        let compare =
-            |one: &FoundStream, other: &FoundStream| wanted.compare(one.position(), other.position());
+        let compare = |one: &FoundStream, other: &FoundStream| {
+            wanted.compare(wanted.position_of(one), wanted.position_of(other))
+        };
         self.found.select_nth_unstable_by(self.most - 1, compare);
         self.found.truncate(self.most);
         self.is_cut = true;
@@ -356,7 +381,9 @@ impl First<'_> {
 
     fn page(self) -> StreamPage {
         let Self { wanted, total, found: mut streams, .. } = self;
-        streams.sort_unstable_by(|one, other| wanted.compare(one.position(), other.position()));
+        streams.sort_unstable_by(|one, other| {
+            wanted.compare(wanted.position_of(one), wanted.position_of(other))
+        });
         let more = streams.len() > wanted.limit;
         streams.truncate(wanted.limit);
         StreamPage { total, streams, more }

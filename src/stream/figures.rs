@@ -22,8 +22,8 @@ use super::history::{Activity, History};
 /// Rows in a block. An exporter that has one stream has a whole block for it, some 3 KiB.
 const ROWS: usize = 32;
 
-/// Blocks that a look takes hold of at a time: while it does, no stream can begin or end.
-const AT_A_TIME: usize = 256;
+/// Blocks, one behind the other, that a look takes hold of at a time: while it does, no stream can begin or end.
+const RUN: usize = 32;
 
 /// The figures of the live streams of one exporter.
 #[derive(Debug)]
@@ -83,8 +83,8 @@ pub(super) struct StreamWord(u64);
 pub(super) struct StreamFigures {
     table: Arc<FigureTable>,
     block: Arc<Block>,
-    number: usize,
-    row: usize,
+    number: u32,
+    row: u32,
 }
 
 /// A stream as a look at all of them finds it.
@@ -141,7 +141,7 @@ impl FigureTable {
     /// A row for a stream of this name and history, which waits for its first entry.
     pub(super) fn enter(self: &Arc<Self>, name: &StreamName, history: &History) -> StreamFigures {
         let (number, row, block) = self.blocks.lock().take();
-        let figures = StreamFigures { table: self.clone(), block, number, row };
+        let figures = StreamFigures { table: self.clone(), block, number: number as u32, row: row as u32 };
         let mut names = figures.block.names.write();
         let fresh = figures.row();
         fresh.word.store(StreamWord(0).doing(Activity::Waiting).0, Ordering::Relaxed);
@@ -157,19 +157,15 @@ impl FigureTable {
     /// Looks at every live stream, in an order that has nothing to do with when they began. Streams that begin or end
     /// meanwhile are found or not.
     pub(super) fn scan(&self, mut look: impl FnMut(ScannedStream<'_>)) {
-        let count = self.blocks.lock().all.len();
-        let mut numbers = scattered(count);
-        let mut blocks = Vec::with_capacity(AT_A_TIME);
-        loop {
+        let count = self.blocks.lock().all.len().div_ceil(RUN);
+        let mut blocks = Vec::with_capacity(RUN);
+        for run in scattered(count) {
             {
                 let known = self.blocks.lock();
-                let of = |number: usize| known.all.get(number).and_then(|taken| taken.block.clone());
-                blocks.extend(numbers.by_ref().take(AT_A_TIME).map(of));
+                let run = known.all.iter().skip(run * RUN).take(RUN);
+                blocks.extend(run.filter_map(|partly| partly.block.clone()));
             }
-            if blocks.is_empty() {
-                return;
-            }
-            for block in blocks.drain(..).flatten() {
+            for block in blocks.drain(..) {
                 let names = block.names.read();
                 for (name, row) in names.iter().zip(&block.rows) {
                     let Some(name) = name else { continue };
@@ -248,7 +244,7 @@ impl Default for Block {
 /// that it has, also where streams began in that order.
 fn scattered(count: usize) -> impl Iterator<Item = usize> {
     let golden = (count as f64 * 0.618).round() as usize;
-    let step = (golden.max(1)..).find(|step| are_coprime(*step, count)).unwrap_or(1);
+    let step = (golden.max(1)..=count + 1).find(|step| are_coprime(*step, count)).unwrap_or(1);
     (0..count).scan(0, move |at, _| {
         let number = *at;
         *at = (*at + step) % count;
@@ -265,7 +261,7 @@ fn are_coprime(mut one: usize, mut other: usize) -> bool {
 
 impl StreamFigures {
     fn row(&self) -> &Row {
-        &self.block.rows[self.row]
+        &self.block.rows[self.row as usize]
     }
 
     pub(super) fn word(&self) -> StreamWord {
@@ -367,8 +363,8 @@ impl Drop for StreamFigures {
         self.recover();
         let word = self.word();
         self.table.count(word, StreamWord(0));
-        self.block.names.write()[self.row] = None;
-        self.table.blocks.lock().give_back(self.number, self.row);
+        self.block.names.write()[self.row as usize] = None;
+        self.table.blocks.lock().give_back(self.number as usize, self.row as usize);
     }
 }
 
