@@ -18,7 +18,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test chromium pictures web-vendor test-rust bench bench-others bench-walks fuzz simulate crash soak fmt lint docs reference dist image
+.PHONY: help cargo run release test chromium pictures web-vendor test-rust bench bench-others bench-walks bench-pages fuzz simulate crash soak fmt lint docs reference dist image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench-others: ## Install what `make bench` compares with: by apt-get where it ma
 
 bench-walks: cargo ## Measure validation, splitting, JSON and queueing one by one
 	$(CARGO) bench --locked --bench walks --bench queue
+
+bench-pages: cargo ## Measure pages of the API with a million live streams
+	$(CARGO) bench --locked --bench stream_pages
 
 fuzz: cargo ## Fuzz every target for FUZZ_SECONDS (60) each; needs nightly Rust and cargo-fuzz
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \

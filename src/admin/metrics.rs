@@ -271,8 +271,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
     }
     page.gauges("sluice_held_streams", "Streams that are held", |family| {
         for exporter in exporters {
-            let mut held: usize = 0;
-            exporter.registry().for_each(|stream| held += usize::from(stream.is_held()));
+            let held = exporter.registry().held_streams();
             if held > 0 {
                 family.add(&[("exporter", exporter.name())], held as f64)?;
             }

@@ -1,13 +1,16 @@
 //! What a running Sluice shows of itself: metrics, health, and an API for people and their tools. It only reads, but
-//! for `POST /api/v1/reload` and changes of the table of tenants, which it asks [`run`](crate::run) for.
+//! for `POST /api/v1/reload`, changes of the table of tenants and holds, which it asks [`run`](crate::run) for.
 
 mod api;
 mod attention;
 mod dashboard;
+mod exporters;
 mod flow_picture;
 mod follow;
 mod history;
+mod holds;
 mod journal;
+mod json_body;
 mod letters;
 mod logs;
 mod metrics;
@@ -17,6 +20,9 @@ mod sample;
 mod server;
 mod shared_page;
 mod site;
+mod stream_detail;
+mod stream_list;
+mod stream_row;
 mod tap;
 mod tenant_detail;
 mod tenant_list;

@@ -18,11 +18,13 @@ use tracing::warn;
 use super::attention::TableFindings;
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::history::{self, MetricHistory};
+use super::holds::{self, HoldSwitch};
 use super::shared_page::SharedPage;
+use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, dashboard, journal, letters, logs, metrics, overview, query, site, tap, tenant_detail, tenant_list,
-    tenant_metrics, watches,
+    api, dashboard, exporters, journal, letters, logs, metrics, overview, query, site, stream_list, tap,
+    tenant_detail, tenant_list, tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
@@ -49,8 +51,10 @@ GET  /api/v1/overview      all at a glance, and what asks for somebody
 GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME)
 GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
 GET  /api/v1/tenants/ID    all about one tenant
-GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&state=STATE&limit=N)
-GET  /api/v1/exporters     exporters and their counts
+GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&signal=SIGNAL&state=STATE&sort=ORDER&limit=N&after=NEXT)
+GET  /api/v1/streams/one   all about one stream (?exporter=NAME&signal=SIGNAL&tenant=ID&key=KEY)
+GET  /api/v1/exporters     exporters and their counts (?q=TEXT&sort=ORDER&limit=N&after=NAME)
+GET  /api/v1/exporters/NAME   all about one exporter
 GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/tap           records as they pass, by server-sent events (?query=QUERY&limit=N)
@@ -66,6 +70,8 @@ DELETE /api/v1/tenants/ID         removes it, if nothing of it is pending
 POST   /api/v1/tenants/ID/rotate  gives a sender another token
 POST   /api/v1/tenants/ID/pause   refuses its senders; resume takes them on again
 POST   /api/v1/tenants/ID/hold    delivers nothing of it; release does again
+POST   /api/v1/streams/hold       delivers nothing of a stream; streams/release does again
+POST   /api/v1/exporters/NAME/hold   delivers nothing of an exporter; exporters/NAME/release does again
 ";
 
 /// Answers on the admin listener, or with health and metrics alone on the health listener.
@@ -81,6 +87,8 @@ pub struct Admin {
     tenant_metrics: SharedPage,
     /// Held by who looks at every tenant: one at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
+    /// The same for streams and exporters, which takes less time.
+    looking_at_streams: Arc<Mutex<()>>,
     /// Held by who searches recent records: one at a time does.
     searching: Arc<Mutex<()>>,
     followers: Followers,
@@ -147,7 +155,14 @@ impl Handler for Admin {
         }
         match (page, &head.method) {
             (Page::Reload, &Method::POST) => return self.reload().await,
-            (Page::Reload, _) => return not_allowed("POST"),
+            (Page::Hold(switch), &Method::POST) => {
+                return holds::change(&self.router, None, switch, &head, body, credential).await;
+            }
+            (Page::HoldExporter(name, switch), &Method::POST) => {
+                let name = decoded(name);
+                return holds::change(&self.router, Some(name), switch, &head, body, credential).await;
+            }
+            (Page::Reload | Page::Hold(_) | Page::HoldExporter(..), _) => return not_allowed("POST"),
             (Page::Tenants(TenantPage::All | TenantPage::One(_)), method) if is_read(method) => {}
             (Page::Tenants(page), _) => {
                 return match TenantChange::of(page, &head) {
@@ -184,7 +199,11 @@ enum Page<'p> {
     Overview,
     History,
     Streams,
+    Stream,
+    Hold(HoldSwitch),
     Exporters,
+    Exporter(&'p str),
+    HoldExporter(&'p str, HoldSwitch),
     DeadLetters,
     Journal,
     Tap,
@@ -211,6 +230,7 @@ impl<'p> Page<'p> {
             "/api/v1/overview" => Self::Overview,
             "/api/v1/history" => Self::History,
             "/api/v1/streams" => Self::Streams,
+            "/api/v1/streams/one" => Self::Stream,
             "/api/v1/exporters" => Self::Exporters,
             "/api/v1/dead-letters" => Self::DeadLetters,
             "/api/v1/journal" => Self::Journal,
@@ -219,8 +239,24 @@ impl<'p> Page<'p> {
             "/api/v1/watches" => Self::Watches,
             "/api/v1/config" => Self::Config,
             "/api/v1/reload" => Self::Reload,
-            _ => return TenantPage::at(path).map(Self::Tenants),
+            _ => return Self::of_name(path),
         })
+    }
+
+    /// The page about what a path names.
+    fn of_name(path: &'p str) -> Option<Self> {
+        if let Some(switch) = path.strip_prefix("/api/v1/streams/") {
+            return HoldSwitch::named(switch).map(Self::Hold);
+        }
+        // Names of exporters have a slash.
+        if let Some(name) = path.strip_prefix("/api/v1/exporters/") {
+            let switched =
+                name.rsplit_once('/').and_then(|(name, switch)| Some((name, HoldSwitch::named(switch)?)));
+            return Some(
+                switched.map_or(Self::Exporter(name), |(name, switch)| Self::HoldExporter(name, switch)),
+            );
+        }
+        TenantPage::at(path).map(Self::Tenants)
     }
 
     /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
@@ -233,7 +269,9 @@ impl<'p> Page<'p> {
             | Self::Overview
             | Self::History
             | Self::Streams
+            | Self::Stream
             | Self::Exporters
+            | Self::Exporter(_)
             | Self::DeadLetters
             | Self::Journal
             | Self::Watches
@@ -241,16 +279,21 @@ impl<'p> Page<'p> {
             Self::Tap | Self::Logs => Some(AdminAction::Tap),
             Self::Reload => Some(AdminAction::Reload),
             Self::Tenants(_) if is_read(method) => Some(AdminAction::Read),
-            Self::Tenants(_) => Some(AdminAction::Write),
+            Self::Tenants(_) | Self::Hold(_) | Self::HoldExporter(..) => Some(AdminAction::Write),
         }
     }
 
     /// Whether it can be [followed](follow).
     fn is_live(self) -> bool {
         match self {
-            Self::Overview | Self::History | Self::Streams | Self::Exporters | Self::DeadLetters | Self::Watches => {
-                true
-            }
+            Self::Overview
+            | Self::History
+            | Self::Streams
+            | Self::Stream
+            | Self::Exporters
+            | Self::Exporter(_)
+            | Self::DeadLetters
+            | Self::Watches => true,
             Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
             Self::Index
             | Self::Metrics
@@ -261,7 +304,9 @@ impl<'p> Page<'p> {
             | Self::Tap
             | Self::Logs
             | Self::Config
-            | Self::Reload => false,
+            | Self::Reload
+            | Self::Hold(_)
+            | Self::HoldExporter(..) => false,
         }
     }
 
@@ -283,6 +328,7 @@ impl Admin {
             metrics: SharedPage::default(),
             tenant_metrics: SharedPage::default(),
             looking_at_tenants: Arc::default(),
+            looking_at_streams: Arc::default(),
             history,
             findings: Arc::default(),
             searching: Arc::default(),
@@ -369,7 +415,7 @@ impl Admin {
                 Phase::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             },
             Page::Metrics => {
-                let page = self.metrics.get(async { metrics::encode(&self.router) }).await;
+                let page = self.metrics.get(self.look_at_streams(metrics::encode)).await;
                 answer(StatusCode::OK, metrics::CONTENT_TYPE, page)
             }
             Page::TenantMetrics => self.tenant_metrics().await,
@@ -384,18 +430,17 @@ impl Admin {
                 },
                 Err(error) => problem(StatusCode::BAD_REQUEST, &error),
             },
-            Page::Streams => match api::streams(&self.router, query) {
-                Ok(streams) => json(StatusCode::OK, &streams),
-                Err(error) => problem(StatusCode::BAD_REQUEST, &error),
-            },
+            Page::Streams => self.streams(query).await,
+            Page::Stream => self.stream(query).await,
+            Page::Exporters => self.exporters(query).await,
+            Page::Exporter(name) => self.exporter(name).await,
             Page::DeadLetters => self.dead_letters(query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
-            Page::Exporters => json(StatusCode::OK, &api::exporters(&self.router)),
             Page::Tap => tap::open(&self.router, query),
             Page::Logs => logs::page(&self.router, &self.searching, query).await,
             Page::Watches => json(StatusCode::OK, &watches::shown(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
-            Page::Reload => not_allowed("POST"),
+            Page::Reload | Page::Hold(_) | Page::HoldExporter(..) => not_allowed("POST"),
         }
     }
 
@@ -438,19 +483,79 @@ impl Admin {
         }
     }
 
+    async fn streams(&self, query: &str) -> Answer {
+        let wanted = match stream_list::wanted(query) {
+            Ok(wanted) => wanted,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
+        };
+        match self.look_at_streams(move |router| stream_list::page(router, &wanted)).await {
+            Ok(page) => json(StatusCode::OK, &page),
+            Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+        }
+    }
+
+    async fn stream(&self, query: &str) -> Answer {
+        let name = match WrittenName::of_query(query) {
+            Ok(name) => name,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
+        };
+        match self.look_at_streams(move |router| stream_detail::shown(router, &name)).await {
+            Ok(Some(stream)) => json(StatusCode::OK, &stream),
+            Ok(None) => {
+                problem(StatusCode::NOT_FOUND, "there is no stream of this name, and was none lately")
+            }
+            Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+        }
+    }
+
+    async fn exporters(&self, query: &str) -> Answer {
+        let wanted = match exporters::wanted(query) {
+            Ok(wanted) => wanted,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
+        };
+        match self.look_at_streams(move |router| exporters::page(router, &wanted)).await {
+            Ok(page) => json(StatusCode::OK, &page),
+            Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+        }
+    }
+
+    async fn exporter(&self, name: &str) -> Answer {
+        let name = decoded(name);
+        match self.look_at_streams(move |router| exporters::shown(router, &name)).await {
+            Some(exporter) => json(StatusCode::OK, &exporter),
+            None => problem(StatusCode::NOT_FOUND, "there is no exporter of this name"),
+        }
+    }
+
     /// Looks at all tenants and their streams, which takes so long with a hundred thousand of them that it is nothing for a worker,
     /// nor for several threads at a time.
     async fn look_at_tenants<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
     ) -> T {
-        let (alone, router) = (self.looking_at_tenants.clone().lock_owned().await, self.router.clone());
+        self.look(self.looking_at_tenants.clone(), look).await
+    }
+
+    /// The same for what looks at all streams.
+    async fn look_at_streams<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
+    ) -> T {
+        self.look(self.looking_at_streams.clone(), look).await
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        looking: Arc<Mutex<()>>,
+        look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
+    ) -> T {
+        let (alone, router) = (looking.lock_owned().await, self.router.clone());
         let looking = spawn_blocking(move || {
             // Also if whoever asked has gone.
             let _alone = alone;
             look(&router)
         });
-        looking.await.expect("looking at tenants doesn't panic")
+        looking.await.expect("looking doesn't panic")
     }
 
     async fn dead_letters(&self, query: &str) -> Answer {
@@ -494,6 +599,11 @@ fn entrance(settings: &ListenerSettings) -> AdminEntrance {
         loopback: settings.endpoint.ip().to_canonical().is_loopback(),
         certificates: settings.tls.as_ref().is_some_and(|tls| tls.demands_certificates()),
     }
+}
+
+/// A name as it stands in a path, without its percent-encoding. What is no text is no name, as this is none.
+fn decoded(name: &str) -> String {
+    percent_decode_str(name).decode_utf8().map(String::from).unwrap_or_default()
 }
 
 /// The token of a request, if it has a single one.

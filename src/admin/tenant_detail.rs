@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::api::stream_json;
-use super::tenant_state::{ShownTenant, TenantStreams, failure};
+use super::stream_list::{self, WantedStreams};
+use super::tenant_state::{ShownTenant, failure, streams_of};
 use crate::export::{Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
-use crate::stream::Stream;
 use crate::tenants::{Sender, TableRow, Tenant, TenantAccount, TenantTotals};
 
 /// Streams listed, those first that have waited longest.
@@ -39,19 +38,13 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
             ShownTenant::of_gone_row(&id_known)
         }
     };
-    let streams = streams_of(router, id);
-    let counted = TenantStreams {
-        count: streams.len(),
-        failing: streams.iter().filter(|stream| stream.is_failing()).count(),
-        held: streams.iter().filter(|stream| stream.is_held()).count(),
-        oldest: streams.first().and_then(|stream| stream.oldest()),
-    };
-    let tenant = ShownTenant { account, streams: counted, ..tenant };
+    let tenant = ShownTenant { account, streams: streams_of(router, id), ..tenant };
     let mut shown = tenant.summary();
     let totals = tenant.totals();
     let signals: Map<_, _> =
         Signal::ALL.into_iter().map(|signal| (signal.name().to_owned(), of_signal(totals, signal))).collect();
-    let last: Vec<_> = streams.iter().take(STREAMS).map(|stream| of_stream(stream)).collect();
+    let wanted = WantedStreams::live_of(id, STREAMS);
+    let last = stream_list::find(router, &wanted).map(|page| page.rows(router, &wanted)).unwrap_or_default();
     let failures = totals.map(TenantTotals::failures).unwrap_or_default();
     shown["signals"] = signals.into();
     shown["failures"] = failures.iter().map(failure).collect();
@@ -65,25 +58,6 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
         shown["limits"] = limits(row, tenant.account.as_deref());
     }
     Some(shown)
-}
-
-/// The live streams of a tenant, those first that have waited longest.
-fn streams_of(router: &Router, id: &str) -> Vec<Arc<Stream>> {
-    let mut streams = Vec::new();
-    for exporter in router.exporters().iter() {
-        exporter.registry().for_each(|stream| {
-            if stream.account().is_some_and(|account| **account.id() == *id) {
-                streams.push((stream.oldest(), stream.clone()));
-            }
-        });
-    }
-    streams.sort_by_key(|(oldest, stream)| (oldest.is_none(), *oldest, stream.name().key.clone()));
-    streams.into_iter().map(|(_, stream)| stream).collect()
-}
-
-fn of_stream(stream: &Stream) -> Value {
-    let name = stream.name();
-    stream_json((stream.registry().exporter(), name.signal, &name.key), &stream.state())
 }
 
 fn of_signal(totals: Option<&TenantTotals>, signal: Signal) -> Value {

@@ -92,7 +92,12 @@ pub(super) fn wanted(text: &str) -> Result<WantedTenants, String> {
 }
 
 /// The one of `all` that has this name.
-fn named<T: Copy>(parameter: &str, all: &[T], name: fn(T) -> &'static str, value: &str) -> Result<T, String> {
+pub(super) fn named<T: Copy>(
+    parameter: &str,
+    all: &[T],
+    name: fn(T) -> &'static str,
+    value: &str,
+) -> Result<T, String> {
     all.iter().copied().find(|one| name(*one) == value).ok_or_else(|| {
         let names: Vec<_> = all.iter().map(|one| name(*one)).collect();
         format!("`{parameter}` is one of {}, not `{value}`", names.join(", "))
@@ -122,7 +127,7 @@ pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, Str
     for mut tenant in ready.chain(broken).chain(gone) {
         if let Some(id) = tenant.id {
             tenant.account = tenants.known_account(id);
-            tenant.streams = streams.get(id).copied().unwrap_or_default();
+            tenant.streams = streams.get(&**id).copied().unwrap_or_default();
         }
         all.push((Reverse(wanted.order.weight(&tenant)), tenant));
     }

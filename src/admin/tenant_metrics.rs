@@ -179,13 +179,13 @@ fn streams(page: &mut Page<'_>, router: &Router, accounts: &[Arc<TenantAccount>]
     page.gauges("sluice_tenant_streams", "Live streams of a tenant", |family| {
         accounts
             .iter()
-            .filter_map(|account| Some((account, streams.get(account.id())?)))
+            .filter_map(|account| Some((account, streams.get(&**account.id())?)))
             .try_for_each(|(account, streams)| family.add(&[("tenant", account.id())], streams.count as f64))
     })?;
     let help = "How long the oldest entry of a tenant has waited";
     page.gauges("sluice_tenant_oldest_pending_seconds", help, |family| {
         for account in accounts {
-            if let Some(since) = streams.get(account.id()).and_then(|streams| streams.oldest) {
+            if let Some(since) = streams.get(&**account.id()).and_then(|streams| streams.oldest) {
                 family.add(&[("tenant", account.id())], since.elapsed().as_secs_f64())?;
             }
         }

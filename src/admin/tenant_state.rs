@@ -11,6 +11,7 @@ use crate::export::{Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
+use crate::stream::Activity;
 use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
 
 /// A tenant from which nothing has come for so long is silent.
@@ -79,20 +80,42 @@ impl TenantState {
 }
 
 /// The live streams of every tenant that has any, by its id.
-pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Arc<str>, TenantStreams> {
-    let mut by_tenant: HashMap<Arc<str>, TenantStreams> = HashMap::new();
+pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Box<str>, TenantStreams> {
+    let mut by_tenant: HashMap<Box<str>, TenantStreams> = HashMap::new();
+    scan(router, |tenant, count| match by_tenant.get_mut(tenant) {
+        Some(streams) => count(streams),
+        None => count(by_tenant.entry(tenant.into()).or_default()),
+    });
+    by_tenant
+}
+
+/// The live streams of one tenant.
+pub(super) fn streams_of(router: &Router, id: &str) -> TenantStreams {
+    let mut streams = TenantStreams::default();
+    scan(router, |tenant, count| {
+        if tenant == id {
+            count(&mut streams);
+        }
+    });
+    streams
+}
+
+/// Looks at every live stream that is a tenant's: at its tenant, and at what counts it.
+fn scan(router: &Router, mut look: impl FnMut(&str, &dyn Fn(&mut TenantStreams))) {
+    let began = router.shared().began.0;
     for exporter in router.exporters().iter() {
-        exporter.registry().for_each(|stream| {
-            let Some(account) = stream.account() else { return };
-            let streams = by_tenant.entry(account.id().clone()).or_default();
-            streams.count += 1;
-            // One that has nothing any more fails no more.
-            streams.failing += usize::from(stream.is_failing() && stream.oldest().is_some());
-            streams.held += usize::from(stream.is_held());
-            streams.oldest = [streams.oldest, stream.oldest()].into_iter().flatten().min();
+        exporter.registry().scan(|stream| {
+            let Some(tenant) = stream.name.key.tenant() else { return };
+            let oldest = stream.oldest_micros().map(|micros| began + Duration::from_micros(micros));
+            look(tenant, &|streams| {
+                streams.count += 1;
+                // One that has nothing any more fails no more.
+                streams.failing += usize::from(stream.failed_attempts() > 0 && oldest.is_some());
+                streams.held += usize::from(stream.activity() == Activity::Held);
+                streams.oldest = [streams.oldest, oldest].into_iter().flatten().min();
+            });
         });
     }
-    by_tenant
 }
 
 impl<'t> ShownTenant<'t> {

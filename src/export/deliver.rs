@@ -22,7 +22,7 @@ use super::{
     RetrySettings, Target,
 };
 use crate::notice;
-use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream};
+use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream, StreamAttempt};
 use crate::tenants::TenantFailure;
 
 /// Takes batches from a stream until it has none.
@@ -212,14 +212,30 @@ async fn deliver(
 }
 
 /// Notes how an attempt went, for those who look at the stream or at its tenant.
-fn note_attempt(exporter: &Exporter, stream: &Stream, target: &Target, answer: &Answer) {
-    if let Outcome::Delivered { rejected, .. } = answer.outcome {
+fn note_attempt(
+    exporter: &Exporter,
+    stream: &Stream,
+    target: &Target,
+    piece: &Batch,
+    answer: &Answer,
+    took: Duration,
+) {
+    let failed = !matches!(answer.outcome, Outcome::Delivered { rejected: 0, .. });
+    stream.note_attempt(failed, || StreamAttempt {
+        at: SystemTime::now(),
+        code: answer.code.clone(),
+        took,
+        bytes: piece.len() as u64,
+        records: piece.records(),
+        message: answer.detail.as_str().into(),
+    });
+    if let Outcome::Delivered { .. } = answer.outcome {
         let at = SystemTime::now();
         stream.note(|history| history.last_success = Some(at));
         if let Some(account) = stream.account() {
             account.totals().note_success(at);
         }
-        if rejected == 0 {
+        if !failed {
             return;
         }
     }
@@ -250,6 +266,7 @@ fn note_error(exporter: &Exporter, stream: &Stream, error: LastError) {
             at: error.at,
         });
     }
+    exporter.last_errors().note(stream.name(), &error);
     stream.note(|history| history.last_error = Some(Box::new(error)));
 }
 
@@ -346,12 +363,15 @@ async fn settle<'e>(
         let hold_pass = match exporter.holds().pass(stream.name(), values.row.as_ref()) {
             Ok(hold_pass) => hold_pass,
             Err(HeldStream { wait, answer }) => {
-                note_held(stream, answer);
-                let retries = exporter.active().settings.retry.enabled;
-                let reason =
-                    "the stream is held because its destination has refused this stream or another one";
-                if !retries && stream.is_waited_for() && give_back(exporter, stream, pieces, reason).await {
-                    return Settled::GivenBack;
+                if let Some(answer) = answer {
+                    note_held(stream, answer);
+                    let retries = exporter.active().settings.retry.enabled;
+                    let reason =
+                        "the stream is held because its destination has refused this stream or another one";
+                    if !retries && stream.is_waited_for() && give_back(exporter, stream, pieces, reason).await
+                    {
+                        return Settled::GivenBack;
+                    }
                 }
                 put_back(pieces);
                 stream.set_activity(Activity::Held);
@@ -536,7 +556,7 @@ async fn settle<'e>(
         };
         let wished = wait.is_some_and(|wait| wait.wished);
         let sign = answer.sign(wished);
-        note_attempt(exporter, stream, &target, &answer);
+        note_attempt(exporter, stream, &target, &piece, &answer, duration);
         let failed = !matches!(answer.outcome, Outcome::Delivered { .. });
         exporter.counters().count_attempt(answer.code.clone(), failed);
         if let Some(pass) = pass {

@@ -11,16 +11,17 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
 
+use super::last_errors::LastErrors;
 use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
-    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Holds, Letter, LetterPlace, StoreError, Target,
-    TargetError, Transport, TransportError, deliver,
+    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Holds, Letter, LetterPlace, StoreError,
+    StreamHold, Target, TargetError, Transport, TransportError, deliver,
 };
 use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
 use crate::stream::{Outlet, Registry, Shared, Stream, StreamName};
-use crate::tenants::Tenants;
+use crate::tenants::{TableRow, Tenants};
 
 /// How often a draining exporter is asked whether it is empty.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -36,6 +37,7 @@ pub struct Exporter {
     credentials: CredentialChoices,
     holds: Holds,
     counters: Counters,
+    last_errors: LastErrors,
     dead_letters: DeadLetterBox,
     /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
     changed: Notify,
@@ -83,6 +85,7 @@ impl Exporter {
             credentials: CredentialChoices::default(),
             holds: Holds::default(),
             counters: Counters::default(),
+            last_errors: LastErrors::default(),
             dead_letters,
             changed: Notify::new(),
             given_up: AtomicBool::new(false),
@@ -129,9 +132,23 @@ impl Exporter {
         &self.credentials
     }
 
-    /// What is held for the answer to another stream.
+    /// What is held for the answer to another stream, and what operators hold.
     pub fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// What a stream of this name is held for, beside an answer of its own destination that is about it alone.
+    pub fn hold_of(&self, name: &StreamName) -> Option<StreamHold> {
+        self.holds.over(name).or_else(|| {
+            let table = self.tenants().table();
+            let row = name.key.tenant().and_then(|tenant| table.tenant(tenant));
+            matches!(row, Some(TableRow::Ready(row)) if row.hold).then_some(StreamHold::ByRow)
+        })
+    }
+
+    /// How attempts went wrong lately.
+    pub fn last_errors(&self) -> &LastErrors {
+        &self.last_errors
     }
 
     /// A stream with the row that its tenant has now.

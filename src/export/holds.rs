@@ -7,11 +7,14 @@
 //! answered leaves its place to whoever comes next. A hold is lifted as well when an attempt in its scope succeeds that was
 //! under way before, when the settings change, and when the row changes of the tenant whose stream was answered so.
 //!
+//! Beside these, people put streams and whole exporters on hold ([`OperatorHold`]). What is held so is tried by nobody until
+//! somebody releases it or its time is up, whatever is answered and whatever changes.
+//!
 //! Nobody misses that a hold ends: every change of one wakes all who wait, and who waits asks for that before it looks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -37,7 +40,7 @@ pub enum HoldScope {
     Exporter,
 }
 
-/// The holds of one exporter that are about more than one stream.
+/// The holds of one exporter that are about more than one stream, and those of operators.
 #[derive(Debug, Default)]
 pub struct Holds {
     state: Mutex<HoldsState>,
@@ -53,6 +56,41 @@ struct HoldsState {
     of_exporter: Option<Hold>,
     /// By tenant.
     of_tenants: HashMap<Box<str>, Hold>,
+    by_operators: OperatorHolds,
+}
+
+/// What operators hold of one exporter.
+#[derive(Debug, Default)]
+struct OperatorHolds {
+    of_exporter: Option<OperatorHold>,
+    of_streams: HashMap<StreamName, OperatorHold>,
+}
+
+/// A hold that an operator has put on a stream, or on all of an exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperatorHold {
+    /// When.
+    pub since: SystemTime,
+    /// When it is over; `None` if it lasts until somebody releases it.
+    pub until: Option<SystemTime>,
+}
+
+/// Why a stream is held, if not for an answer that it has got itself and that is about it alone.
+#[derive(Clone, Debug)]
+pub enum StreamHold {
+    /// An operator holds the stream, or the whole exporter.
+    ByOperator {
+        /// Which of the two.
+        scope: HoldScope,
+        /// The hold.
+        hold: OperatorHold,
+    },
+    /// The row of its tenant says so.
+    ByRow,
+    /// All of its tenant's streams at the exporter are, for an answer to one of them.
+    OfTenant(ShownHold),
+    /// All of the exporter's streams are, for an answer to one of them.
+    OfExporter(ShownHold),
 }
 
 /// One hold. Nobody in its scope makes an attempt before `until`, and then one does that tries it.
@@ -76,8 +114,8 @@ struct Hold {
 pub(super) struct HeldStream {
     /// So long, unless a hold changes before; without end while another stream tries the hold.
     pub(super) wait: Duration,
-    /// The answer for which it is held, and to whom.
-    pub(super) answer: Box<LastError>,
+    /// The answer for which it is held, and to whom; `None` if an operator holds it.
+    pub(super) answer: Option<Box<LastError>>,
 }
 
 /// A hold as the API shows it.
@@ -108,6 +146,27 @@ impl HoldScope {
             Self::Tenant if name.key.tenant().is_none() => Self::Stream,
             scope => scope,
         }
+    }
+}
+
+impl OperatorHold {
+    /// How long it lasts yet; `None` if it is over.
+    pub fn left(&self) -> Option<Duration> {
+        match self.until.map(|until| until.duration_since(SystemTime::now())) {
+            None => Some(Duration::MAX),
+            Some(left) => left.ok().filter(|left| !left.is_zero()),
+        }
+    }
+}
+
+impl OperatorHolds {
+    /// The hold of the stream, or else of the exporter, and how long it lasts.
+    fn over(&self, name: &StreamName) -> Option<(HoldScope, OperatorHold, Duration)> {
+        let of_stream = self.of_streams.get(name).map(|hold| (HoldScope::Stream, hold));
+        let of_exporter = self.of_exporter.as_ref().map(|hold| (HoldScope::Exporter, hold));
+        let both = of_stream.into_iter().chain(of_exporter);
+        both.filter_map(|(scope, hold)| Some((scope, *hold, hold.left()?)))
+            .max_by_key(|(scope, _, left)| (*left, *scope == HoldScope::Stream))
     }
 }
 
@@ -155,12 +214,15 @@ impl Holds {
     ) -> Result<HoldPass<'h>, HeldStream> {
         let now = Instant::now();
         let mut state = self.state.lock();
+        if let Some((_, _, wait)) = state.by_operators.over(name) {
+            return Err(HeldStream { wait, answer: None });
+        }
         if state.lift(name, |hold| hold.is_of_former_row(name, row)) {
             self.changed.notify_waiters();
         }
         if let Some(hold) = state.over(name).find(|hold| hold.holds(now)) {
             let wait = if hold.is_tried { Duration::MAX } else { hold.until - now };
-            return Err(HeldStream { wait, answer: Box::new(hold.answer.clone()) });
+            return Err(HeldStream { wait, answer: Some(Box::new(hold.answer.clone())) });
         }
         let mut tries = SmallVec::new();
         for hold in state.over(name) {
@@ -172,7 +234,28 @@ impl Holds {
         Ok(HoldPass { holds: self, name, row: row.cloned(), generation, tries })
     }
 
-    /// Lifts all: the settings have changed, and answers to attempts by those of before say nothing of others any more.
+    /// Holds a stream, or without one all of the exporter, in place of the hold that an operator has put on it before. An attempt
+    /// that is under way goes on.
+    pub fn hold_for_operator(&self, stream: Option<&StreamName>, hold: OperatorHold) {
+        let mut state = self.state.lock();
+        match stream {
+            Some(stream) => drop(state.by_operators.of_streams.insert(stream.clone(), hold)),
+            None => state.by_operators.of_exporter = Some(hold),
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Ends the hold that an operator has put on a stream, or without one on the exporter.
+    pub fn release_for_operator(&self, stream: Option<&StreamName>) {
+        let mut state = self.state.lock();
+        match stream {
+            Some(stream) => drop(state.by_operators.of_streams.remove(stream)),
+            None => state.by_operators.of_exporter = None,
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Lifts all for answers: the settings have changed, and answers to attempts by those of before say nothing of others any more.
     pub(super) fn lift_all(&self) {
         let mut state = self.state.lock();
         state.generation += 1;
@@ -190,6 +273,38 @@ impl Holds {
         state.of_exporter.take_if(|hold| !is_kept(hold));
         state.of_tenants.retain(|_, hold| is_kept(hold));
         state.of_tenants.shrink_to_fit();
+        let by_operators = &mut state.by_operators;
+        by_operators.of_exporter.take_if(|hold| hold.left().is_none());
+        by_operators.of_streams.retain(|_, hold| hold.left().is_some());
+        by_operators.of_streams.shrink_to_fit();
+    }
+
+    /// The hold that an operator has put on the whole exporter.
+    pub fn by_operator(&self) -> Option<OperatorHold> {
+        self.state.lock().by_operators.of_exporter.filter(|hold| hold.left().is_some())
+    }
+
+    /// The streams that operators hold, in no order.
+    pub fn streams_held_by_operators(&self) -> Vec<(StreamName, OperatorHold)> {
+        let state = self.state.lock();
+        let all = state.by_operators.of_streams.iter().filter(|(_, hold)| hold.left().is_some());
+        all.map(|(name, hold)| (name.clone(), *hold)).collect()
+    }
+
+    /// What a stream of this name is held for beside the row of its tenant.
+    pub(super) fn over(&self, name: &StreamName) -> Option<StreamHold> {
+        let now = Instant::now();
+        let state = self.state.lock();
+        if let Some((scope, hold, _)) = state.by_operators.over(name) {
+            return Some(StreamHold::ByOperator { scope, hold });
+        }
+        let shown = |hold: &Hold| ShownHold { until: hold.until, answer: hold.answer.clone() };
+        let of_tenant = name.key.tenant().and_then(|tenant| state.of_tenants.get(tenant));
+        let of_tenant = of_tenant.filter(|hold| hold.holds(now));
+        let of_exporter = state.of_exporter.as_ref().filter(|hold| hold.holds(now));
+        of_exporter
+            .map(|hold| StreamHold::OfExporter(shown(hold)))
+            .or_else(|| of_tenant.map(|hold| StreamHold::OfTenant(shown(hold))))
     }
 
     /// The hold of the whole exporter, if it is held.
@@ -358,7 +473,8 @@ mod tests {
         let length = refused(pass(&holds, &one).unwrap(), HoldScope::Tenant, 60 * SECOND).unwrap();
         assert!((60 * SECOND..=66 * SECOND).contains(&length), "{length:?}");
         let held = holds.pass(&two, None).unwrap_err();
-        assert_eq!((&*held.answer.code, held.answer.of_stream), ("402", Some(one.clone())));
+        let answer = held.answer.expect("it is held for an answer");
+        assert_eq!((&*answer.code, answer.of_stream), ("402", Some(one.clone())));
         assert_eq!(held.wait, length);
         assert!(!lets_through(&holds, &one), "nor the stream itself");
         assert!(others.iter().all(|other| lets_through(&holds, other)));
@@ -475,6 +591,43 @@ mod tests {
         holds.sweep();
         let state = holds.state.lock();
         assert!(state.of_tenants.is_empty() && state.of_exporter.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_operator_holds_is_let_through_once_it_is_released_and_for_nothing_else() {
+        let holds = Holds::default();
+        let (one, two) = (stream("1"), stream_of("acme", "2"));
+        let under_way = pass(&holds, &one).unwrap();
+        let hold = OperatorHold { since: SystemTime::now(), until: None };
+        holds.hold_for_operator(Some(&one), hold);
+        under_way.delivered();
+        holds.lift_all();
+        holds.sweep();
+        let held = holds.pass(&one, None).unwrap_err();
+        assert_eq!((held.wait, held.answer), (Duration::MAX, None));
+        assert!(lets_through(&holds, &two), "another stream");
+        holds.hold_for_operator(None, hold);
+        assert!(!lets_through(&holds, &two) && holds.by_operator() == Some(hold));
+        let changed = holds.changed();
+        holds.release_for_operator(None);
+        changed.await;
+        assert!(lets_through(&holds, &two) && !lets_through(&holds, &one), "the stream is held by itself");
+        holds.release_for_operator(Some(&one));
+        assert!(lets_through(&holds, &one));
+    }
+
+    #[tokio::test]
+    async fn what_an_operator_holds_for_a_time_goes_on_when_it_is_over() {
+        let holds = Holds::default();
+        let (one, now) = (stream("1"), SystemTime::now());
+        let hold = |left| OperatorHold { since: now, until: Some(now + left) };
+        holds.hold_for_operator(Some(&one), hold(60 * SECOND));
+        let wait = holds.pass(&one, None).unwrap_err().wait;
+        assert!(wait <= 60 * SECOND && wait > 50 * SECOND, "{wait:?}");
+        holds.hold_for_operator(Some(&one), hold(Duration::ZERO));
+        assert!(lets_through(&holds, &one) && holds.over(&one).is_none());
+        holds.sweep();
+        assert!(holds.state.lock().by_operators.of_streams.is_empty());
     }
 
     /// Streams that are answered in every way, give up attempts, and wait as `deliver` does.

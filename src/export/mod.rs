@@ -14,6 +14,7 @@ mod file_name;
 mod grpc;
 mod holds;
 mod http;
+mod last_errors;
 mod pieces;
 mod settings;
 mod tenant_row;
@@ -51,7 +52,8 @@ pub use deliver::TENANT_REMOVED;
 pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury_at};
 pub(crate) use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
-pub use holds::{HoldScope, Holds, ShownHold};
+pub use holds::{HoldScope, Holds, OperatorHold, ShownHold, StreamHold};
+pub use last_errors::LastErrors;
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,

@@ -12,6 +12,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -70,20 +71,46 @@ impl RoutingKey {
         std::iter::from_fn(move || Some((fields.next()?, fields.next()?)))
     }
 
+    /// Where the tenant stands in what is [written](RoutingKey::as_written).
+    pub fn tenant_within(&self) -> Option<Range<usize>> {
+        let start = TENANT.len_utf8();
+        self.tenant().map(|tenant| start..start + tenant.len())
+    }
+
+    /// The key behind the tenant, as it is written: one that is one text sorts as that, and one of parts by these, in their order.
+    pub fn without_tenant(&self) -> &str {
+        split(&self.0).1
+    }
+
     /// For people, and for `{{ key }}`: the text; or the values of the parts, percent-encoded, with `/` between them.
     pub fn text(&self) -> Cow<'_, str> {
-        let key = split(&self.0).1;
+        let key = self.without_tenant();
         if !key.starts_with(PART) {
             return Cow::Borrowed(key);
         }
         let mut text = String::with_capacity(key.len());
+        self.write_parts(&mut text);
+        Cow::Owned(text)
+    }
+
+    /// Its [text](RoutingKey::text), which is written into `room` where it is not there as it is.
+    pub fn text_in<'s>(&'s self, room: &'s mut String) -> &'s str {
+        let key = self.without_tenant();
+        if !key.starts_with(PART) {
+            return key;
+        }
+        room.clear();
+        self.write_parts(room);
+        room
+    }
+
+    fn write_parts(&self, text: &mut String) {
         for (nth, (_, value)) in self.parts().enumerate() {
             if nth > 0 {
                 text.push('/');
             }
             text.extend(utf8_percent_encode(value, RESERVED));
         }
-        Cow::Owned(text)
     }
 }
 
@@ -161,6 +188,7 @@ mod tests {
             };
             let key = written(&one);
             prop_assert_eq!(key.tenant(), one.0.as_deref());
+            prop_assert_eq!(key.tenant_within().map(|at| &key.as_written()[at]), one.0.as_deref());
             let parts: Vec<_> = key.parts().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             prop_assert_eq!(&parts, &one.1);
             prop_assert_eq!(key == written(&other), one == other);

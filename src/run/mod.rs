@@ -6,6 +6,7 @@
 
 mod ground;
 mod listeners;
+mod operator_holds;
 mod progress;
 mod recovered;
 mod recovery;
@@ -17,13 +18,14 @@ mod shutdown;
 mod sweep;
 mod tenant_changes;
 mod tenant_directory;
-mod tenant_files;
 mod tenants;
 mod watched;
 mod watches;
+mod whole_files;
 
 pub use ground::Ground;
 pub use listeners::{Role, Serve};
+pub use operator_holds::{HeldName, OperatorHoldError};
 pub use progress::show_progress;
 pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::ground::Ground;
 use super::listeners::{Listeners, Role, Serve};
+use super::operator_holds::OperatorHolds;
 use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
 use super::report::{ConfigReport, ReloadError, Reloads};
@@ -83,6 +84,7 @@ pub struct Router {
     flow: Arc<FlowTotals>,
     admin_access: AdminAccess,
     alertmanager: ArcSwapOption<Alertmanager>,
+    operator_holds: OperatorHolds,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -123,12 +125,14 @@ impl Router {
     }
 
     /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates, dead
-    /// letters and a directory of tenants, if the configuration has any.
+    /// letters, a directory of tenants and what operators hold, if the configuration has any.
     pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
         let Ground { source, env, serve, network, journal } = ground;
         let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
             (Some(journal), recovery::look_through(recovery))
         });
+        let operator_holds =
+            OperatorHolds::load(compiled.journal.as_ref().map(|journal| &*journal.directory));
         let tenants = Arc::new(Tenants::default());
         let shared = Arc::new(Shared::with_tenants(
             Arc::new(Budget::new(compiled.limits.memory)),
@@ -189,6 +193,7 @@ impl Router {
             flow: Arc::default(),
             admin_access: AdminAccess::default(),
             alertmanager: ArcSwapOption::empty(),
+            operator_holds,
             reloading: tokio::sync::Mutex::default(),
         });
         router.apply(compiled).await?;
@@ -258,6 +263,11 @@ impl Router {
     /// Who is told which watches fire, if anybody.
     pub fn alertmanager(&self) -> Option<Arc<Alertmanager>> {
         self.alertmanager.load_full()
+    }
+
+    /// What operators hold.
+    pub(super) fn operator_holds(&self) -> &OperatorHolds {
+        &self.operator_holds
     }
 
     /// How the journal is kept, and what was in it at the start, if there is one.
@@ -343,6 +353,7 @@ impl Router {
         if compiled.journal != self.journal {
             return Err(ReloadError::Journal);
         }
+        let _held = self.operator_holds.as_they_are().await;
         let before = self.intake.snapshot.load_full();
         let plan = plan_exporters(&compiled, &self.exporters(), &self.network)?;
         let bound = live.listeners.bind(&self.network, &compiled)?;
@@ -381,7 +392,9 @@ impl Router {
                 }
                 Planned::New(name, active) => {
                     let letters = self.intake.dead_letters.clone();
-                    Exporter::start(name, active, self.shared.clone(), letters)
+                    let exporter = Exporter::start(name, active, self.shared.clone(), letters);
+                    self.operator_holds.apply_to(&exporter);
+                    exporter
                 }
             })
             .collect();

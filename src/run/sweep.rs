@@ -26,6 +26,7 @@ async fn forget_what_is_idle(router: &Router) {
         for exporter in router.exporters().iter() {
             exporter.sweep();
         }
+        router.shared().sweep();
         // Streams use the accounts of their tenants.
         router.tenants().release_idle();
     }

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::Router;
 use super::tenant_directory::TenantDirectory;
-use super::tenant_files;
+use super::whole_files;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
 use crate::export::{Fate, rfc3339};
 use crate::otlp::Signal;
@@ -324,7 +324,7 @@ impl Router {
                 if pending > 0 {
                     return Err(TenantChangeError::Pending(pending));
                 }
-                tenant_files::remove(&path).map_err(|reason| TenantChangeError::File { path, reason })?;
+                whole_files::remove(&path).map_err(|reason| TenantChangeError::File { path, reason })?;
                 Ok((name, ()))
             })
             .await
@@ -345,7 +345,7 @@ impl Router {
                 let account = tenants.account(&removed);
                 // Before its streams notice that the row is gone.
                 account.give_up();
-                tenant_files::remove(&path).map_err(|reason| {
+                whole_files::remove(&path).map_err(|reason| {
                     account.take_back();
                     TenantChangeError::File { path, reason }
                 })?;
@@ -432,7 +432,7 @@ impl RowInFile {
         let Self { name, path, before, row } = self;
         let tenant = check(directory, &name, &row)?;
         if row.as_str() != before {
-            match tenant_files::replace(&path, &before, row.as_str()) {
+            match whole_files::replace(&path, &before, row.as_str()) {
                 Ok(true) => {}
                 Ok(false) => return Err(TenantChangeError::ChangedMeanwhile(path)),
                 Err(reason) => return Err(TenantChangeError::File { path, reason }),
@@ -468,7 +468,7 @@ fn create(
     let name: Arc<str> = format!("{id}.yaml").into();
     check(directory, &name, &row)?;
     let path = directory.path().join(&*name);
-    match tenant_files::create(&path, row.as_str()) {
+    match whole_files::create(&path, row.as_str()) {
         Ok(()) => {
             let issued =
                 IssuedToken { tenant: id, sender: SENDER.to_owned(), token: made.token, former: None };

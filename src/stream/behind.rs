@@ -215,7 +215,7 @@ impl Stream {
             return false;
         }
         let signal = self.signal();
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         let Some(numbers) = queue.in_memory(in_flight).filter(|_| queue.in_flight == 1) else { return false };
         let opened = in_flight.opened;
         let open = queue.open.close(signal);
@@ -254,12 +254,12 @@ impl Stream {
 
     /// Lets go of what was read before it is asked for.
     pub(super) fn forget_ahead(&self) {
-        let ahead = self.queue.lock().behind.as_mut().map(|behind| mem::take(&mut behind.ahead));
+        let ahead = self.queue().behind.as_mut().map(|behind| mem::take(&mut behind.ahead));
         drop(ahead);
     }
 
     pub(super) fn has_nothing_on_disk(&self) -> bool {
-        self.queue.lock().behind.as_ref().is_none_or(|behind| behind.numbers.is_empty())
+        self.queue().behind.as_ref().is_none_or(|behind| behind.numbers.is_empty())
     }
 
     /// Ends what was on disk only and is withdrawn.

@@ -58,7 +58,7 @@ impl Stream {
     /// Takes over what the journal had of the stream when it was opened, before anything else is admitted.
     pub(super) fn recover(self: &Arc<Self>, found: &RecoveredStream) {
         self.hold(found.bytes);
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         queue.fall_behind(found.first..found.last + 1, found.bytes, found.records);
         queue.next_sequence = found.last + 1;
         self.registry().recovered(self, found.records, found.bytes);
@@ -85,7 +85,7 @@ impl Stream {
             bytes += otlp::frame_len(entry.len()) as u64;
             records += entry_records;
         }
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         let full = queue.in_memory > 0 && queue.in_memory + bytes > settings.queue_bytes;
         let may_stay = !full && self.tenant_has_memory_for(bytes) && !self.registry().shared().is_short();
         if queue.behind.is_none() && may_stay {

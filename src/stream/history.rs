@@ -127,6 +127,13 @@ impl Past {
         newer.or(older)
     }
 
+    /// The history of a stream that is gone.
+    pub fn get(&self, exporter: &Arc<str>, name: &StreamName) -> Option<History> {
+        let kept = self.0.lock();
+        let name = (exporter.clone(), name.signal, name.key.clone());
+        kept.newer.get(&name).or_else(|| kept.older.get(&name)).cloned()
+    }
+
     /// Looks at every history: exporter, signal, routing key.
     pub fn for_each(&self, mut look: impl FnMut(&Arc<str>, Signal, &RoutingKey, &History)) {
         let kept = self.0.lock();

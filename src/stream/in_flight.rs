@@ -87,7 +87,7 @@ impl InFlight {
         if let Some(durable) = &self.stream.durable {
             durable.settle(&ended());
         }
-        let mut queue = self.stream.queue.lock();
+        let mut queue = self.stream.queue();
         if queue.stubs.is_empty() && queue.withdrawn.is_empty() {
             return;
         }
@@ -99,7 +99,7 @@ impl InFlight {
 
     /// Whether all entries of these numbers were withdrawn.
     pub fn is_withdrawn(&self, numbers: &Numbers) -> bool {
-        let queue = self.stream.queue.lock();
+        let queue = self.stream.queue();
         !queue.withdrawn.is_empty() && numbers.without(&queue.withdrawn).is_empty()
     }
 
@@ -112,7 +112,7 @@ impl InFlight {
     /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
     /// their records have ended is for the caller to count.
     pub fn withdraw(&mut self) -> Numbers {
-        let mut queue = self.stream.queue.lock();
+        let mut queue = self.stream.queue();
         if queue.withdrawn.is_empty() {
             return Numbers::default();
         }

@@ -6,10 +6,12 @@
 //! is not decided here.
 
 mod admission;
+mod attempts;
 mod batch;
 mod behind;
 mod budget;
 mod durable;
+mod figures;
 mod group;
 mod history;
 mod in_flight;
@@ -32,8 +34,10 @@ mod withdraw;
 mod writing;
 
 pub use admission::{Admission, Placement};
+pub use attempts::StreamAttempt;
 pub use batch::Batch;
 pub use budget::{Budget, Reservation};
+pub use figures::ScannedStream;
 pub use history::{Activity, History, LastError, Past};
 pub use in_flight::InFlight;
 pub use line::Patience;

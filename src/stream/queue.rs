@@ -5,8 +5,9 @@
 //! no task and no timer. With one consumer (the default), a batch is settled before the next one is taken.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 use super::behind::Behind;
 use super::durable::Durable;
+use super::figures::{StreamFigures, StreamWord};
 use super::history::{Activity, History};
 use super::in_flight::InFlight;
 use super::line::Line;
@@ -27,9 +29,6 @@ use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
 use crate::tenants::TenantAccount;
 
-/// Set in `held` when the registry has let go of the stream: nothing may be reserved any more.
-const GONE: u64 = 1 << 63;
-
 /// What senders learn of a batch whose consumer has gone.
 const ABANDONED: &str = "sending it was broken off";
 
@@ -38,21 +37,19 @@ const ABANDONED: &str = "sending it was broken off";
 pub struct Stream {
     name: StreamName,
     registry: Arc<Registry>,
-    /// Framed bytes reserved: admitted or about to be, until settled.
-    pub(super) held: AtomicU64,
+    /// What it holds, how old that is, what it does, and how often it has failed.
+    figures: StreamFigures,
     /// Requests with entries here that are not settled.
     pub(super) requests: AtomicU64,
     /// Requests that wait for room here.
     pub(super) line: Line,
-    pub(super) queue: Mutex<Queue>,
+    queue: Mutex<Queue>,
     wake: Notify,
     /// Wakes consumers whose batch may have lost entries.
     pub(super) withdrawal: Notify,
-    /// Failures since the upstream last took anything.
-    failures: AtomicU64,
     hanging: AtomicBool,
-    /// An [`Activity`], for the API.
-    activity: AtomicU8,
+    /// Whether its attempts are kept, as far as it knows.
+    pub(super) keeps_attempts: AtomicBool,
     /// Of the streams of this name before it as well; of its entries only what they have come to.
     history: Mutex<History>,
     route: Option<Arc<StreamCount>>,
@@ -62,6 +59,33 @@ pub struct Stream {
     pub(super) durable: Option<Durable>,
     /// Of the tenant whose data it holds, if that is one's.
     account: Option<Arc<TenantAccount>>,
+}
+
+/// The queue of a stream while nobody else has it. When it is let go of, everybody can see how old its oldest entry is.
+#[derive(Debug)]
+pub(super) struct LockedQueue<'s> {
+    queue: MutexGuard<'s, Queue>,
+    figures: &'s StreamFigures,
+}
+
+impl Deref for LockedQueue<'_> {
+    type Target = Queue;
+
+    fn deref(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+impl DerefMut for LockedQueue<'_> {
+    fn deref_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+}
+
+impl Drop for LockedQueue<'_> {
+    fn drop(&mut self) {
+        self.figures.set_oldest(self.queue.oldest());
+    }
 }
 
 #[derive(Debug)]
@@ -130,21 +154,21 @@ impl Stream {
             next_sequence: 0,
             last_used: Instant::now(),
         };
+        let figures = registry.figures().enter(&name, &history);
         Self {
             name,
             durable,
             account,
             registry,
-            held: AtomicU64::new(0),
+            figures,
             requests: AtomicU64::new(0),
             counts: AtomicBool::new(true),
             line: Line::default(),
             queue: Mutex::new(queue),
             wake: Notify::new(),
             withdrawal: Notify::new(),
-            failures: AtomicU64::new(0),
             hanging: AtomicBool::new(false),
-            activity: AtomicU8::new(Activity::Waiting as u8),
+            keeps_attempts: AtomicBool::new(false),
             history: Mutex::new(history),
             route,
         }
@@ -169,6 +193,11 @@ impl Stream {
         self.name.signal
     }
 
+    /// Its queue, for as long as what is returned lives.
+    pub(super) fn queue(&self) -> LockedQueue<'_> {
+        LockedQueue { queue: self.queue.lock(), figures: &self.figures }
+    }
+
     /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size, as far as its tenant's
     /// other streams leave anything of what the tenant may hold. `shares` is what the request has reserved of that.
     pub(super) fn reserve(
@@ -179,13 +208,10 @@ impl Stream {
         shares: &mut OwnShares,
     ) -> Room {
         let (most, bounded) = (bound.most(settings), bound.is_queue());
-        let grown = |held: u64| {
-            let fits = held == 0 || held + bytes <= most;
-            (held & GONE == 0 && fits).then(|| held + bytes)
-        };
-        let before = match self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown) {
-            Ok(before) => before,
-            Err(held) if held & GONE != 0 => return Room::Gone,
+        let fits = |word: StreamWord| !word.is_gone() && (word.bytes() == 0 || word.bytes() + bytes <= most);
+        let before = match self.figures.reserve(bytes, fits) {
+            Ok(before) => before.bytes(),
+            Err(word) if word.is_gone() => return Room::Gone,
             Err(_) => return Room::Full,
         };
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
@@ -203,16 +229,17 @@ impl Stream {
     /// Takes back what was reserved here alone. Whoever has looked in between has seen less room than there is.
     fn take_back(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
-        self.held.fetch_sub(bytes, Ordering::SeqCst);
+        self.figures.subtract(bytes);
         self.line.freed();
     }
 
     /// Whether there would be room for so many bytes now. A stream that is gone has some: it will be another one.
     pub(super) fn has_room(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> bool {
-        let held = self.held.load(Ordering::Acquire);
+        let word = self.figures.word();
         let requests = self.requests.load(Ordering::Acquire);
         let few = !bound.is_queue() || settings.queue_requests.is_none_or(|most| requests < most);
-        held == 0 || held & GONE != 0 || (held + bytes <= bound.most(settings) && few)
+        let held = word.bytes();
+        held == 0 || word.is_gone() || (held + bytes <= bound.most(settings) && few)
     }
 
     /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
@@ -228,7 +255,7 @@ impl Stream {
 
     /// Holds bytes that nobody has to be asked for.
     pub(super) fn hold(&self, bytes: u64) {
-        self.held.fetch_add(bytes, Ordering::AcqRel);
+        self.figures.add(bytes);
         self.hold_share(bytes);
     }
 
@@ -236,8 +263,7 @@ impl Stream {
     pub(super) fn let_go(&self, bytes: u64) {
         // First: a share is never more than its streams hold.
         self.let_go_share(bytes);
-        let held = self.held.fetch_sub(bytes, Ordering::SeqCst);
-        debug_assert!(held & !GONE >= bytes, "no more is given back than was held");
+        self.figures.subtract(bytes);
         self.line.freed();
     }
 
@@ -249,7 +275,7 @@ impl Stream {
         settings: &QueueSettings,
         stub: Option<Stub>,
     ) -> u64 {
-        let queue = self.queue.lock();
+        let queue = self.queue();
         let first = queue.next_sequence;
         self.append_to(queue, entries, settings, stub);
         first
@@ -258,7 +284,7 @@ impl Stream {
     /// As [`Stream::append`], to the queue as it is now.
     pub(super) fn append_to<'a>(
         self: &Arc<Self>,
-        mut queue: MutexGuard<'_, Queue>,
+        mut queue: LockedQueue<'_>,
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
@@ -316,14 +342,14 @@ impl Stream {
                         () = tokio::time::sleep_until(due) => {}
                         () = self.wake.notified() => {}
                     }
-                    self.queue.lock().waiting = false;
+                    self.queue().waiting = false;
                 }
             }
         }
     }
 
     fn take(self: &Arc<Self>) -> Taken {
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         let settings = self.registry.settings();
         let flush = settings.batch.flush_timeout;
         let due = |opened: Instant, len: usize| {
@@ -361,34 +387,30 @@ impl Stream {
 
     /// Has a consumer that waits for the open batch look again whether it is due.
     pub(super) fn look_again(&self) {
-        if self.queue.lock().waiting {
+        if self.queue().waiting {
             self.wake.notify_one();
         }
     }
 
     /// Counts one more failure to deliver, or, as the upstream has taken something, none; returns whether there were any before.
     pub fn set_failing(&self, failing: bool) -> bool {
-        let before = if failing {
-            self.failures.fetch_add(1, Ordering::Relaxed)
-        } else {
-            self.failures.swap(0, Ordering::Relaxed)
-        };
+        let before = if failing { self.figures.fail() } else { self.figures.recover() };
         before > 0
     }
 
     /// Whether the upstream has taken nothing since an attempt failed.
     pub fn is_failing(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) > 0
+        self.figures.failures() > 0
     }
 
     /// Whether a sender waits until anything of it is delivered.
     pub fn is_waited_for(&self) -> bool {
-        !self.queue.lock().stubs.is_empty()
+        !self.queue().stubs.is_empty()
     }
 
     /// Whether the sender waits whose first entry here has this number.
     pub(super) fn is_waited_for_by(&self, first: u64) -> bool {
-        self.queue.lock().stubs.has(first)
+        self.queue().stubs.has(first)
     }
 
     /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
@@ -398,12 +420,14 @@ impl Stream {
 
     /// Notes what has become of its records, or of an attempt, for the API.
     pub fn note(&self, change: impl FnOnce(&mut History)) {
-        change(&mut self.history.lock());
+        let mut history = self.history.lock();
+        change(&mut history);
+        self.figures.set_history(&history);
     }
 
     /// Says what it does now, for the API. What holds nothing is idle in any case.
     pub fn set_activity(&self, activity: Activity) {
-        self.activity.store(activity as u8, Ordering::Relaxed);
+        self.figures.set_activity(activity);
     }
 
     /// What is wrong with the destination, in its words and without secrets, unless it has taken something since. What it said
@@ -416,47 +440,39 @@ impl Stream {
 
     /// Whether it has something that waits until what holds it is over.
     pub fn is_held(&self) -> bool {
-        let has_pending = self.held.load(Ordering::Relaxed) & !GONE > 0;
-        has_pending && self.activity.load(Ordering::Relaxed) == Activity::Held as u8
+        self.figures.word().activity() == Activity::Held
     }
 
     /// Whether an attempt is on its way.
     pub(super) fn is_sending(&self) -> bool {
-        self.activity.load(Ordering::Relaxed) == Activity::Sending as u8
+        self.figures.word().said_activity() == Activity::Sending
     }
 
     /// What it has come to, its entries counted.
     pub(super) fn history(&self) -> History {
-        let admitted = self.queue.lock().next_sequence;
+        let admitted = self.queue().next_sequence;
         let mut history = self.history.lock().clone();
         history.admitted_entries += admitted;
         history
     }
 
-    /// When the oldest entry that is not settled was admitted.
+    /// When the oldest entry that is not settled was admitted, to the microsecond.
     pub fn oldest(&self) -> Option<Instant> {
-        let queue = self.queue.lock();
-        let closed = queue.closed.front().map(|closed| closed.opened);
-        let behind = queue.behind.as_ref().and_then(Behind::since);
-        [queue.in_flight_since, closed, queue.open.opened(), behind].into_iter().flatten().min()
+        self.figures.oldest()
     }
 
     /// What the API shows.
     pub fn state(&self) -> StreamState {
         let oldest = self.oldest().map(|since| since.elapsed());
         let history = self.history();
-        let pending_bytes = self.held.load(Ordering::Relaxed) & !GONE;
-        let activity = match Activity::numbered(self.activity.load(Ordering::Relaxed)) {
-            _ if pending_bytes == 0 => Activity::Idle,
-            activity => activity,
-        };
-        let queue = self.queue.lock();
+        let word = self.figures.word();
+        let queue = self.queue();
         StreamState {
-            pending_bytes,
+            pending_bytes: word.bytes(),
             waiting_batches: queue.closed.len() + usize::from(!queue.open.is_empty()),
             in_flight: queue.in_flight,
-            failed_attempts: self.failures.load(Ordering::Relaxed),
-            activity,
+            failed_attempts: self.figures.failures(),
+            activity: word.activity(),
             history,
             oldest,
         }
@@ -464,8 +480,7 @@ impl Stream {
 
     /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.
     pub(super) fn retire(&self, before: Instant) -> bool {
-        let gone = self.queue.lock().last_used < before
-            && self.held.compare_exchange(0, GONE, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let gone = self.queue().last_used < before && self.figures.retire();
         if gone {
             self.leave_limits();
         }
@@ -489,7 +504,7 @@ impl Stream {
 
     /// Whether no request has ever put an entry here.
     pub(super) fn is_unused(&self) -> bool {
-        self.queue.lock().next_sequence == 0
+        self.queue().next_sequence == 0
     }
 
     /// Takes the stream off the limits of streams, if it counts.
@@ -508,7 +523,7 @@ impl Stream {
 
     /// A consumer has ended with its batch, which is `closed` unless it is on disk.
     pub(super) fn settle(&self, closed: &ClosedBatch, on_disk: bool) {
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         queue.in_flight -= 1;
         if on_disk {
             queue.leave_behind();
@@ -536,6 +551,13 @@ enum Taken {
 }
 
 impl Queue {
+    /// When the oldest entry that is not settled was admitted.
+    fn oldest(&self) -> Option<Instant> {
+        let closed = self.closed.front().map(|closed| closed.opened);
+        let behind = self.behind.as_ref().and_then(Behind::since);
+        [self.in_flight_since, closed, self.open.opened(), behind].into_iter().flatten().min()
+    }
+
     /// Ends what a consumer has left of its batch without a word: nobody may take it for delivered.
     fn abandon(&mut self, closed: &ClosedBatch, stream: &Stream) {
         if self.stubs.is_empty() && self.withdrawn.is_empty() {

@@ -175,7 +175,7 @@ impl Stream {
     /// is left: damage has taken it. Nothing if the journal can't be read just now: others get the room meanwhile.
     pub(super) async fn read_on(&self) -> Option<ClosedBatch> {
         let shared = self.registry().shared();
-        let ahead = self.queue.lock().behind.as_mut().and_then(|behind| behind.ahead.pop_front());
+        let ahead = self.queue().behind.as_mut().and_then(|behind| behind.ahead.pop_front());
         if let Some(Ahead { batches, end, room, charged }) = ahead {
             let batches = match batches {
                 Batches::Read(chunks) => Some(VecDeque::from([chunks])),
@@ -191,7 +191,7 @@ impl Stream {
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
         let room = shared.reading.enter(wanted, self.registry().reading()).await;
         // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
-        let numbers = self.queue.lock().behind.as_ref().map(|behind| behind.numbers.clone());
+        let numbers = self.queue().behind.as_ref().map(|behind| behind.numbers.clone());
         let Some(numbers) = numbers else { return Some(ClosedBatch::nothing(self.signal())) };
         let end = numbers.end;
         match self.read(numbers, wanted).await {
@@ -263,7 +263,7 @@ impl Stream {
         let budget = &self.registry().shared().budget;
         let read = batches.iter().flatten().map(|chunk| chunk.bytes.len()).sum();
         let mut chunks = batches.pop_front().unwrap_or_default();
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         // All of it may have been withdrawn while it was read.
         let start = queue.behind.as_ref().map_or(u64::MAX, |behind| behind.numbers.start);
         chunks.retain(|chunk| chunk.first >= start);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
@@ -10,7 +10,9 @@ use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::attempts::Attempts;
 use super::durable::Durable;
+use super::figures::{FigureTable, ScannedStream};
 use super::history::{History, Past};
 use super::open::ClosedBatch;
 use super::queue::Stream;
@@ -54,6 +56,10 @@ pub struct Shared {
     pub tenants: Arc<Tenants>,
     /// What streams have come to that are gone.
     pub past: Past,
+    /// The last attempts of streams that fail, or that somebody has looked at.
+    pub(super) attempts: Attempts,
+    /// Since when streams live, by both clocks.
+    pub began: (Instant, SystemTime),
     /// For backlogs, so that they are not the end of everybody's memory.
     pub(super) reading: ReadingRoom,
 }
@@ -78,7 +84,14 @@ impl Shared {
         tenants: Arc<Tenants>,
     ) -> Self {
         let reading = ReadingRoom::new(budget.limit() / READING);
-        Self { budget, streams, journal, tenants, past: Past::default(), reading }
+        let (past, attempts) = (Past::default(), Attempts::default());
+        let began = (Instant::now(), SystemTime::now());
+        Self { budget, streams, journal, tenants, past, attempts, began, reading }
+    }
+
+    /// Forgets attempts of streams that nobody wants to know of any more.
+    pub fn sweep(&self) {
+        self.attempts.sweep();
     }
 
     /// Changes `limits.memory`, and with it what backlogs may take when they are read.
@@ -150,6 +163,7 @@ pub struct Registry {
     settings: ArcSwap<QueueSettings>,
     /// By signal and routing key, as it is [written](RoutingKey::written).
     streams: [DashMap<Arc<str>, Arc<Stream>>; 3],
+    figures: Arc<FigureTable>,
     shared: Arc<Shared>,
     outlet: std::sync::OnceLock<Box<dyn Outlet>>,
     flushing: AtomicBool,
@@ -244,6 +258,7 @@ impl Registry {
             exporter,
             settings: ArcSwap::from_pointee(settings),
             streams: std::array::from_fn(|_| DashMap::new()),
+            figures: Arc::new(FigureTable::new(shared.began.0)),
             shared,
             outlet: std::sync::OnceLock::new(),
             flushing: AtomicBool::new(false),
@@ -408,7 +423,33 @@ impl Registry {
         self.flushing.load(Ordering::Acquire)
     }
 
-    /// Looks at every live stream.
+    /// Looks at what is known at a glance of every live stream, in no order: a million take some milliseconds, in which no
+    /// request waits. Streams that begin or end meanwhile are found or not.
+    pub fn scan(&self, look: impl FnMut(ScannedStream<'_>)) {
+        self.figures.scan(look);
+    }
+
+    /// The live stream of this name, if there is one.
+    pub fn find(&self, name: &StreamName) -> Option<Arc<Stream>> {
+        self.streams[name.signal.index()].get(name.key.as_written()).map(|stream| stream.clone())
+    }
+
+    /// Live streams of which the upstream has taken nothing since an attempt failed.
+    pub fn failing_streams(&self) -> usize {
+        self.figures.failing()
+    }
+
+    /// Live streams that have something to send and are held.
+    pub fn held_streams(&self) -> usize {
+        self.figures.held()
+    }
+
+    pub(super) fn figures(&self) -> &Arc<FigureTable> {
+        &self.figures
+    }
+
+    /// Looks at every live stream, and takes its time: what all of them together come to is counted, and found by
+    /// [`Registry::scan`].
     pub fn for_each(&self, mut look: impl FnMut(&Arc<Stream>)) {
         for stream in self.streams.iter().flatten() {
             look(&stream);
@@ -454,9 +495,9 @@ impl Registry {
         if self.pending_bytes() == 0 {
             return None;
         }
-        let mut oldest: Option<Instant> = None;
-        self.for_each(|stream| oldest = [oldest, stream.oldest()].into_iter().flatten().min());
-        oldest
+        let mut oldest: Option<u64> = None;
+        self.scan(|stream| oldest = [oldest, stream.oldest_micros()].into_iter().flatten().min());
+        oldest.map(|micros| self.figures.moment(micros))
     }
 
     pub(super) fn reading(&self) -> &Arc<Semaphore> {

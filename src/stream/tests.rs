@@ -62,6 +62,13 @@ fn settings() -> QueueSettings {
     }
 }
 
+#[test]
+fn a_stream_fits_into_the_memory_that_a_million_of_them_may_take() {
+    // With its counts; the next size that the allocator has is 896.
+    let taken = size_of::<Stream>() + 2 * size_of::<usize>();
+    assert!(taken <= 768, "{taken}");
+}
+
 impl House {
     fn new(settings: QueueSettings) -> Self {
         let shared =

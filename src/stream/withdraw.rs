@@ -36,7 +36,7 @@ impl Stream {
 
     /// Takes back what is not settled of the request that has its entries from the number `first` on.
     pub(super) fn withdraw(&self, first: u64) {
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         let Some(stub) = queue.stubs.remove(first) else { return };
         let removed = queue.withdraw(&stub, self.signal());
         let forgotten = queue.withdraw_behind(Some(&stub));
@@ -60,7 +60,7 @@ impl Stream {
     /// Gives entries of these numbers back to the senders that wait for them, which are told to send them again, and why. All
     /// that their requests have here is withdrawn. Entries that nobody waits for stay.
     pub(super) fn give_back_to_senders(&self, numbers: &Numbers, reason: &Arc<str>) {
-        let firsts = self.queue.lock().stubs.give_up(numbers, self, reason);
+        let firsts = self.queue().stubs.give_up(numbers, self, reason);
         for first in firsts {
             self.withdraw(first);
         }
@@ -70,7 +70,7 @@ impl Stream {
     pub(super) fn give_back(&self, removed: &Removed) {
         self.registry().removed(self, removed);
         self.requests.fetch_sub(removed.requests, Ordering::AcqRel);
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue();
         self.leave_memory(&mut queue, removed.bytes);
         drop(queue);
         self.let_go(removed.bytes);

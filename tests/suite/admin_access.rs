@@ -19,11 +19,12 @@ const WRITER: &str = "0123456789abcdef-writer";
 const GUESS: &str = "guess-of-somebody-else";
 
 /// Pages that show something.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "/",
     "/metrics",
     "/api/v1/streams",
     "/api/v1/exporters",
+    "/api/v1/exporters/debug",
     "/api/v1/dead-letters",
     "/api/v1/journal",
     "/api/v1/config",

@@ -360,6 +360,8 @@ impl Planted {
             "/readyz",
             "/api/v1/streams",
             "/api/v1/exporters",
+            "/api/v1/exporters/otlp_http/row",
+            "/api/v1/streams/one?exporter=otlp_http/row&signal=logs&tenant=acme&key=acme",
             "/api/v1/tenants",
             "/api/v1/tenants/acme",
             "/api/v1/tenants/globex",

@@ -465,8 +465,7 @@ async fn what_is_read_ahead_comes_in_order_and_once_and_gives_its_room_back() {
         let (mut in_flight, numbers) = next(&stream).await;
         assert_eq!(numbers.first(), Some(&(sent.len() as u64)), "the next one");
         attempts += 1;
-        ahead +=
-            usize::from(stream.queue.lock().behind.as_ref().is_some_and(|behind| behind.ahead.len() == 2));
+        ahead += usize::from(stream.queue().behind.as_ref().is_some_and(|behind| behind.ahead.len() == 2));
         if attempts % 5 == 0 {
             // What was read for later goes back, too.
             assert!(in_flight.put_back());

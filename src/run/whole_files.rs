@@ -1,6 +1,6 @@
-//! Writing the files of rows: each is there whole or not at all, also after a power cut.
+//! Writing the files of rows and of operators' holds: each is there whole or not at all, also after a power cut.
 //!
-//! What is being written has a name that no row has. A process that is killed leaves such a file; nobody reads it.
+//! What is being written has a name that no such file has. A process that is killed leaves such a file; nobody reads it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use super::watched::directory_of;
 use crate::regular;
 use crate::rename::rename_to_new;
 
-/// A row may hold secrets: its file is for this user alone, unless somebody has made it otherwise.
+/// A row may hold secrets: a new file is for this user alone, unless somebody has made it otherwise.
 const MODE: u32 = 0o600;
 
 /// Writes a file that is not there yet. If there is anything of its name, the error is `AlreadyExists`. Blocks.
@@ -30,6 +30,11 @@ pub(super) fn replace(path: &Path, before: &str, text: &str) -> io::Result<bool>
         if is_same { fs::rename(temporary, path) } else { fs::remove_file(temporary) }
     })?;
     Ok(is_same)
+}
+
+/// Writes a file, in the place of one that may be there. Blocks.
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
+    put(path, text, Permissions::from_mode(MODE), |temporary| fs::rename(temporary, path))
 }
 
 /// Removes a file. Blocks.
@@ -49,7 +54,7 @@ fn put(
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{:016x}.tmp", rand::random::<u64>()));
     let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&temporary)?;
-    let put = write(file, text, permissions).and_then(|()| place(&temporary));
+    let put = fill(file, text, permissions).and_then(|()| place(&temporary));
     if put.is_err() {
         let _ = fs::remove_file(&temporary);
     }
@@ -58,7 +63,7 @@ fn put(
     Ok(())
 }
 
-fn write(mut file: File, text: &str, permissions: Permissions) -> io::Result<()> {
+fn fill(mut file: File, text: &str, permissions: Permissions) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.set_permissions(permissions)?;
     file.sync_all()

@@ -1,0 +1,425 @@
+//! `GET /api/v1/streams`: the live streams, and those that were forgotten not long ago, in an order of the asker's choice, a page
+//! at a time.
+//!
+//! A page is found in one look at what is known at a glance of every stream, which keeps no more than twice what the page
+//! shows; only the streams of the page are then asked for the rest. Where a page ends is told by what its last stream is
+//! ordered by, and by its name: so the next page begins right behind it whatever has come or gone meanwhile.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use memchr::memmem::Finder;
+use serde_json::{Value, json};
+
+use super::query;
+use super::stream_row::{self, ShownStream};
+use super::tenant_list::named;
+use crate::otlp::Signal;
+use crate::route::RoutingKey;
+use crate::run::Router;
+use crate::stream::{Activity, History, ScannedStream, StreamName, StreamState};
+
+/// The most streams that are listed in one answer, and how many are if the query does not say.
+const MOST: usize = 1000;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct WantedStreams {
+    exporter: Option<String>,
+    tenant: Option<String>,
+    /// A part of the routing key.
+    key: Option<Finder<'static>>,
+    signal: Option<Signal>,
+    activity: Option<Activity>,
+    order: StreamOrder,
+    descending: bool,
+    limit: usize,
+    after: Option<String>,
+    /// Those as well that are forgotten.
+    past: bool,
+}
+
+/// What streams are put in order by. Those that have none of it come last, whichever way it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamOrder {
+    /// When the oldest entry was admitted that has not ended.
+    Oldest,
+    Key,
+    Exporter,
+    Tenant,
+    PendingBytes,
+    DeliveredRecords,
+    FailedAttempts,
+    /// When the last error was.
+    LastError,
+}
+
+/// The streams that a page shows, and what is known of all that the query finds.
+#[derive(Debug)]
+pub(super) struct StreamPage {
+    /// How many there are on all pages.
+    total: usize,
+    streams: Vec<FoundStream>,
+    /// Whether there are more behind them.
+    more: bool,
+}
+
+/// Where a stream stands: by its value, then by its text, and else by its name.
+#[derive(Clone, Copy, Debug)]
+struct Position<'s> {
+    /// The lower, the sooner.
+    value: u64,
+    /// Empty in an order by a figure.
+    text: &'s str,
+    exporter: &'s str,
+    name: &'s StreamName,
+}
+
+/// A stream that may be on the page.
+#[derive(Clone, Debug)]
+struct FoundStream {
+    value: u64,
+    /// Where its text stands in its key, as that is written.
+    text: Range<usize>,
+    exporter: Arc<str>,
+    name: StreamName,
+    /// Of a stream that is gone.
+    history: Option<Box<History>>,
+}
+
+/// The first of an order that were found so far.
+struct First<'w> {
+    wanted: &'w WantedStreams,
+    after: Option<FoundStream>,
+    total: usize,
+    /// Once there were twice as many as are kept, the first of them, with the last of these at its end, and what came since.
+    found: Vec<FoundStream>,
+    /// How many are kept: one more than the page shows.
+    most: usize,
+    is_cut: bool,
+}
+
+impl StreamOrder {
+    const ALL: [Self; 8] = [
+        Self::Oldest,
+        Self::Key,
+        Self::Exporter,
+        Self::Tenant,
+        Self::PendingBytes,
+        Self::DeliveredRecords,
+        Self::FailedAttempts,
+        Self::LastError,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Oldest => "oldest",
+            Self::Key => "key",
+            Self::Exporter => "exporter",
+            Self::Tenant => "tenant",
+            Self::PendingBytes => "pending_bytes",
+            Self::DeliveredRecords => "delivered_records",
+            Self::FailedAttempts => "failed_attempts",
+            Self::LastError => "last_error",
+        }
+    }
+}
+
+/// Reads the query.
+pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
+    let mut wanted = WantedStreams::all();
+    for (name, value) in query::parameters(text) {
+        match name {
+            "exporter" => wanted.exporter = Some(value),
+            "tenant" => wanted.tenant = Some(value),
+            "key" => wanted.key = Some(Finder::new(&value).into_owned()),
+            "signal" => wanted.signal = Some(named("signal", &Signal::ALL, Signal::name, &value)?),
+            "state" => wanted.activity = Some(named("state", &Activity::ALL, Activity::name, &value)?),
+            "sort" => {
+                let order = value.strip_prefix('-');
+                wanted.descending = order.is_some();
+                wanted.order = named("sort", &StreamOrder::ALL, StreamOrder::name, order.unwrap_or(&value))?;
+            }
+            "limit" => wanted.limit = query::number("limit", &value)?.clamp(1, MOST),
+            "after" => wanted.after = Some(value),
+            _ => {
+                return Err(format!(
+                    "unknown parameter `{name}`: there are exporter, tenant, key, signal, state, sort, limit and after"
+                ));
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// The page that is asked for, as JSON. It looks at every stream.
+pub(super) fn page(router: &Router, wanted: &WantedStreams) -> Result<Value, String> {
+    let page = find(router, wanted)?;
+    let next = page.streams.last().filter(|_| page.more).map(|last| wanted.cursor(router, last));
+    Ok(json!({
+        "total": page.total,
+        "limit": router.shared().streams.limit(),
+        "streams": page.rows(router, wanted),
+        "next": next,
+    }))
+}
+
+/// The page that is asked for. It looks at every stream.
+pub(super) fn find(router: &Router, wanted: &WantedStreams) -> Result<StreamPage, String> {
+    let after = wanted.after.as_deref().map(|after| wanted.position_at(router, after)).transpose()?;
+    let mut first =
+        First { wanted, after, total: 0, found: Vec::new(), most: wanted.limit + 1, is_cut: false };
+    let mut room = String::new();
+    for exporter in router.exporters().iter() {
+        let exporter_name = exporter.name();
+        if wanted.is_of(exporter_name) {
+            exporter.registry().scan(|stream| {
+                let is_wanted = wanted.activity.is_none_or(|activity| stream.activity() == activity)
+                    && wanted.takes(stream.name, &mut room);
+                if is_wanted {
+                    first.look(wanted.value(&stream), exporter_name, stream.name, || None);
+                }
+            });
+        }
+    }
+    if wanted.past && wanted.activity.is_none_or(|activity| activity == Activity::Idle) {
+        router.shared().past.for_each(|exporter_name, signal, key, history| {
+            let name = StreamName { signal, key: key.clone() };
+            if wanted.is_of(exporter_name) && wanted.takes(&name, &mut room) {
+                let value = wanted.value_of_past(history);
+                first.look(value, exporter_name, &name, || Some(Box::new(history.clone())));
+            }
+        });
+    }
+    Ok(first.page())
+}
+
+impl WantedStreams {
+    /// So many of the live streams of a tenant, those first that have waited longest.
+    pub(super) fn live_of(tenant: &str, limit: usize) -> Self {
+        Self { tenant: Some(tenant.to_owned()), limit, past: false, ..Self::all() }
+    }
+
+    /// All streams, those first that have waited longest.
+    fn all() -> Self {
+        Self {
+            exporter: None,
+            tenant: None,
+            key: None,
+            signal: None,
+            activity: None,
+            order: StreamOrder::Oldest,
+            descending: false,
+            limit: MOST,
+            after: None,
+            past: true,
+        }
+    }
+
+    fn is_of(&self, exporter: &str) -> bool {
+        self.exporter.as_deref().is_none_or(|wanted| wanted == exporter)
+    }
+
+    /// Whether a stream of this name is asked for; `room` is overwritten.
+    fn takes(&self, name: &StreamName, room: &mut String) -> bool {
+        self.signal.is_none_or(|signal| name.signal == signal)
+            && self.tenant.as_deref().is_none_or(|tenant| name.key.tenant() == Some(tenant))
+            && self.key.as_ref().is_none_or(|part| part.find(name.key.text_in(room).as_bytes()).is_some())
+    }
+
+    /// By which figure a live stream is ordered: the lower, the sooner.
+    fn value(&self, stream: &ScannedStream<'_>) -> u64 {
+        let value = match self.order {
+            StreamOrder::Key | StreamOrder::Exporter | StreamOrder::Tenant => return 0,
+            StreamOrder::Oldest => stream.oldest_micros(),
+            StreamOrder::PendingBytes => Some(stream.pending_bytes()),
+            StreamOrder::DeliveredRecords => Some(stream.delivered_records()),
+            StreamOrder::FailedAttempts => Some(stream.failed_attempts()),
+            StreamOrder::LastError => stream.last_error_millis(),
+        };
+        value.map_or(u64::MAX - 1, |value| self.directed(value))
+    }
+
+    /// The same of a stream that is gone, which has nothing, and of those that have nothing comes last.
+    fn value_of_past(&self, history: &History) -> u64 {
+        let value = match self.order {
+            StreamOrder::Key | StreamOrder::Exporter | StreamOrder::Tenant => return 0,
+            StreamOrder::Oldest => return u64::MAX,
+            StreamOrder::PendingBytes | StreamOrder::FailedAttempts => Some(0),
+            StreamOrder::DeliveredRecords => Some(history.delivered_records),
+            StreamOrder::LastError => history.last_error_millis(),
+        };
+        value.map_or(u64::MAX - 1, |value| self.directed(value))
+    }
+
+    fn directed(&self, value: u64) -> u64 {
+        if self.descending { u64::MAX - 2 - value } else { value }
+    }
+
+    /// By which text a stream of this key is ordered: where it stands in the key, unless that is an exporter's name. `None` if it
+    /// has none.
+    fn text(&self, key: &RoutingKey) -> Option<Range<usize>> {
+        match self.order {
+            StreamOrder::Key => {
+                let end = key.as_written().len();
+                Some(end - key.without_tenant().len()..end)
+            }
+            StreamOrder::Tenant => key.tenant_within(),
+            _ => Some(0..0),
+        }
+    }
+
+    fn position<'s>(
+        &self,
+        value: u64,
+        text: &Range<usize>,
+        exporter: &'s str,
+        name: &'s StreamName,
+    ) -> Position<'s> {
+        let text = match self.order {
+            StreamOrder::Exporter => exporter,
+            _ => name.key.as_written().get(text.clone()).unwrap_or_default(),
+        };
+        Position { value, text, exporter, name }
+    }
+
+    fn position_of<'s>(&self, found: &'s FoundStream) -> Position<'s> {
+        self.position(found.value, &found.text, &found.exporter, &found.name)
+    }
+
+    fn compare(&self, one: Position<'_>, other: Position<'_>) -> Ordering {
+        let directed = |order: Ordering| if self.descending { order.reverse() } else { order };
+        let by_value = one.value.cmp(&other.value);
+        by_value
+            .then_with(|| directed(one.text.cmp(other.text)))
+            .then_with(|| one.name.key.cmp(&other.name.key))
+            .then_with(|| one.exporter.cmp(other.exporter))
+            .then_with(|| one.name.signal.cmp(&other.name.signal))
+    }
+
+    /// What `sort` says.
+    fn sort(&self) -> String {
+        let direction = if self.descending { "-" } else { "" };
+        format!("{direction}{}", self.order.name())
+    }
+
+    /// What to give as `after` for what comes behind a stream.
+    fn cursor(&self, router: &Router, last: &FoundStream) -> String {
+        let (signal, key) = (last.name.signal.name(), &**last.name.key.as_written());
+        let cursor = json!([self.sort(), last.value, *last.exporter, signal, key, began_at(router)]);
+        BASE64_URL_SAFE_NO_PAD.encode(cursor.to_string())
+    }
+
+    /// Where that is.
+    fn position_at(&self, router: &Router, cursor: &str) -> Result<FoundStream, String> {
+        let unknown = || "`after` is not what `next` was on any page; begin again without it".to_owned();
+        let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| unknown())?;
+        let fields: (String, u64, String, String, String, u64) =
+            serde_json::from_slice(&text).map_err(|_| unknown())?;
+        let (sort, value, exporter, signal, key, began) = fields;
+        let signal = Signal::from_name(&signal).ok_or_else(unknown)?;
+        if sort != self.sort() {
+            return Err(format!("`after` is of a page with sort={sort}; begin again without it"));
+        }
+        // Ages are counted from there.
+        if self.order == StreamOrder::Oldest && began != began_at(router) {
+            return Err("`after` is of before the last restart; begin again without it".to_owned());
+        }
+        let name = StreamName { signal, key: RoutingKey::written(key) };
+        let text = self.text(&name.key).unwrap_or_default();
+        Ok(FoundStream { value, text, exporter: exporter.into(), name, history: None })
+    }
+}
+
+/// Tells one run of the process from others.
+fn began_at(router: &Router) -> u64 {
+    let since = router.shared().began.1.duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
+}
+
+impl First<'_> {
+    /// Looks at a stream that is asked for.
+    fn look(
+        &mut self,
+        value: u64,
+        exporter: &Arc<str>,
+        name: &StreamName,
+        history: impl FnOnce() -> Option<Box<History>>,
+    ) {
+        self.total += 1;
+        // Of texts, those come last that are not there.
+        let (value, text) = self.wanted.text(&name.key).map_or((u64::MAX, 0..0), |text| (value, text));
+        let wanted = self.wanted;
+        let position = wanted.position(value, &text, exporter, name);
+        let compare = |other: &FoundStream| wanted.compare(position, wanted.position_of(other));
+        if self.after.as_ref().is_some_and(|after| compare(after) != Ordering::Greater)
+            || self.is_cut && compare(&self.found[self.most - 1]) != Ordering::Less
+        {
+            return;
+        }
+        let (exporter, name) = (exporter.clone(), name.clone());
+        self.found.push(FoundStream { value, text, exporter, name, history: history() });
+        if self.found.len() >= 2 * self.most {
+            self.cut();
+        }
+    }
+
+    /// Keeps the first.
+    fn cut(&mut self) {
+        let wanted = self.wanted;
+        let compare = |one: &FoundStream, other: &FoundStream| {
+            wanted.compare(wanted.position_of(one), wanted.position_of(other))
+        };
+        self.found.select_nth_unstable_by(self.most - 1, compare);
+        self.found.truncate(self.most);
+        self.is_cut = true;
+    }
+
+    fn page(self) -> StreamPage {
+        let Self { wanted, total, found: mut streams, .. } = self;
+        streams.sort_unstable_by(|one, other| {
+            wanted.compare(wanted.position_of(one), wanted.position_of(other))
+        });
+        let more = streams.len() > wanted.limit;
+        streams.truncate(wanted.limit);
+        StreamPage { total, streams, more }
+    }
+}
+
+impl StreamPage {
+    /// The streams as the API shows them. One that was forgotten since it was found, or that does something else than is asked
+    /// for by now, is left out.
+    pub(super) fn rows(&self, router: &Router, wanted: &WantedStreams) -> Vec<Value> {
+        let exporters = router.exporters();
+        let live: HashSet<_> = self
+            .streams
+            .iter()
+            .filter(|found| found.history.is_none())
+            .map(|found| (&found.exporter, &found.name))
+            .collect();
+        let row = |found: &FoundStream| {
+            let exporter = exporters.iter().find(|exporter| *exporter.name() == found.exporter);
+            let state = match &found.history {
+                // Forgotten while others were looked at.
+                Some(_) if live.contains(&(&found.exporter, &found.name)) => return None,
+                Some(history) => StreamState { history: (**history).clone(), ..StreamState::default() },
+                None => exporter?.registry().find(&found.name)?.state(),
+            };
+            let shown = ShownStream {
+                exporter: &found.exporter,
+                name: &found.name,
+                state: &state,
+                hold: exporter.and_then(|exporter| exporter.hold_of(&found.name)),
+            };
+            wanted
+                .activity
+                .is_none_or(|activity| state.activity == activity)
+                .then(|| stream_row::json(&shown))
+        };
+        self.streams.iter().filter_map(row).collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! A stream as the API shows it.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::export::{HoldScope, OperatorHold, ShownHold, StreamHold, rfc3339};
+use crate::stream::{Activity, LastError, StreamName, StreamState};
+
+/// What there is to show of a stream.
+pub(super) struct ShownStream<'s> {
+    pub(super) exporter: &'s str,
+    pub(super) name: &'s StreamName,
+    pub(super) state: &'s StreamState,
+    /// What it is held for beside what its own destination has answered to it.
+    pub(super) hold: Option<StreamHold>,
+}
+
+/// A stream, by its exporter, signal and routing key.
+pub(super) fn json(stream: &ShownStream<'_>) -> Value {
+    let ShownStream { exporter, name, state, hold } = stream;
+    let (key, history) = (&name.key, &state.history);
+    let parts: Map<_, _> = key.parts().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    json!({
+        "exporter": exporter,
+        "signal": name.signal.name(),
+        "key": key.text(),
+        "parts": parts,
+        "tenant": key.tenant(),
+        "state": state.activity.name(),
+        "hold": hold.as_ref().map(hold_json).or_else(|| own_hold(state)),
+        "pending_bytes": state.pending_bytes,
+        "waiting_batches": state.waiting_batches,
+        "in_flight": state.in_flight,
+        "oldest_pending_seconds": state.oldest.map(|age| age.as_secs_f64()),
+        "admitted_entries": history.admitted_entries,
+        "delivered_records": history.delivered_records,
+        "rejected_records": history.rejected_records,
+        "dead_lettered_records": history.dead_lettered_records,
+        "dropped_records": history.dropped_records,
+        "failed_attempts": state.failed_attempts,
+        "last_success": history.last_success.map(rfc3339),
+        "last_error": history.last_error.as_deref().map(error),
+    })
+}
+
+/// An answer that was no success.
+pub(super) fn error(error: &LastError) -> Value {
+    json!({
+        "code": error.code,
+        "message": error.message,
+        "target": error.target,
+        "at": rfc3339(error.at),
+        "of_stream": error.of_stream.as_ref().map(|stream| json!({
+            "signal": stream.signal.name(), "key": stream.key.text(), "tenant": stream.key.tenant(),
+        })),
+    })
+}
+
+/// A hold that somebody has put on a stream or an exporter.
+pub(super) fn operator_hold(hold: &OperatorHold) -> Value {
+    json!({ "since": rfc3339(hold.since), "until": hold.until.map(rfc3339) })
+}
+
+/// When the time of a hold is up.
+pub(super) fn until(hold: &ShownHold) -> String {
+    rfc3339(SystemTime::now() + hold.until.saturating_duration_since(Instant::now()))
+}
+
+fn hold_json(hold: &StreamHold) -> Value {
+    let of_others = |scope: &str, hold: &ShownHold| {
+        json!({
+            "reason": "held for an answer that another stream has got", "scope": scope, "since": null, "until": until(hold),
+        })
+    };
+    match hold {
+        StreamHold::ByOperator { scope, hold } => json!({
+            "reason": "held by an operator",
+            "scope": if *scope == HoldScope::Exporter { "exporter" } else { "stream" },
+            "since": rfc3339(hold.since),
+            "until": hold.until.map(rfc3339),
+        }),
+        StreamHold::ByRow => json!({
+            "reason": "held by the row of its tenant", "scope": "tenant", "since": null, "until": null,
+        }),
+        StreamHold::OfTenant(hold) => of_others("tenant", hold),
+        StreamHold::OfExporter(hold) => of_others("exporter", hold),
+    }
+}
+
+/// Why a stream is held that nothing else holds.
+fn own_hold(state: &StreamState) -> Option<Value> {
+    (state.activity == Activity::Held).then(|| {
+        json!({
+            "reason": "held for what `last_error` says", "scope": "stream", "since": null, "until": null,
+        })
+    })
+}

@@ -1,0 +1,262 @@
+//! What operators hold: streams, and whole exporters, until they are released or for a time.
+//!
+//! A hold is about a name. It goes on when the stream of that name ends and begins again, when the exporter changes or goes and
+//! comes back, and, where there is a journal, when the process starts anew: what is queued is there then as well, and must not
+//! leave because of a restart. It is kept for that in a file beside the journal, which is written before a hold begins or ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::MutexGuard;
+use tokio::task::spawn_blocking;
+use tracing::error;
+
+use super::{Router, whole_files};
+use crate::export::{Exporter, OperatorHold};
+use crate::otlp::Signal;
+use crate::regular;
+use crate::route::RoutingKey;
+use crate::stream::StreamName;
+
+/// The file in the journal's directory.
+const FILE: &str = "operator-holds.json";
+
+/// Holds at a time.
+const MOST: usize = 10_000;
+
+/// Bytes of the largest file that is read: [`MOST`] holds of the longest names.
+const LARGEST: u64 = 64 << 20;
+
+/// What an operator holds, or releases.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HeldName {
+    /// The exporter.
+    pub exporter: Arc<str>,
+    /// The stream of it; `None` for all of them.
+    pub stream: Option<StreamName>,
+}
+
+/// Why a hold does not begin or end. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorHoldError {
+    /// There is no exporter of this name.
+    #[error("there is no exporter `{0}`")]
+    UnknownExporter(Arc<str>),
+    /// The exporter has no stream of this name, and had none lately.
+    #[error(
+        "there is no such stream, and was none within the last minutes: `signal`, `tenant` and `key` name it as /api/v1/streams shows it"
+    )]
+    UnknownStream,
+    /// There are as many holds as there may be.
+    #[error("there are {MOST} holds already; release some, or hold their exporter")]
+    TooMany,
+    /// The file can't be written.
+    #[error("can't write `{}`: {reason}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+}
+
+/// All that operators hold.
+#[derive(Debug)]
+pub(super) struct OperatorHolds {
+    /// Where they are kept, if anywhere.
+    file: Option<PathBuf>,
+    held: Mutex<HashMap<HeldName, OperatorHold>>,
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// A hold as it is kept. Times are milliseconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptHold {
+    exporter: String,
+    signal: Option<String>,
+    /// As it is [written](RoutingKey::written).
+    key: Option<String>,
+    since: u64,
+    until: Option<u64>,
+}
+
+impl OperatorHolds {
+    /// Those that are kept in the directory of the journal, if there is one. Blocks.
+    pub(super) fn load(journal: Option<&Path>) -> Self {
+        let file = journal.map(|directory| directory.join(FILE));
+        let held = file.as_deref().map(|path| read(path).unwrap_or_else(|reason| {
+            error!("can't read `{}`, so that nothing is held which operators held before the restart: {reason}", path.display());
+            HashMap::new()
+        }));
+        Self { file, held: Mutex::new(held.unwrap_or_default()), changing: tokio::sync::Mutex::default() }
+    }
+
+    /// While what is returned lives, nobody else begins or ends a hold.
+    pub(super) async fn as_they_are(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// Has an exporter that begins hold what is held of it.
+    pub(super) fn apply_to(&self, exporter: &Exporter) {
+        for (name, hold) in self.held.lock().iter().filter(|(name, _)| name.exporter == *exporter.name()) {
+            exporter.holds().hold_for_operator(name.stream.as_ref(), *hold);
+        }
+    }
+
+    /// Begins a hold, or ends it, for good: when this returns, it is kept.
+    async fn change(&self, name: &HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
+        let mut changed = self.held.lock().clone();
+        changed.retain(|_, hold| hold.left().is_some());
+        match hold {
+            Some(_) if changed.len() >= MOST && !changed.contains_key(name) => {
+                return Err(OperatorHoldError::TooMany);
+            }
+            Some(hold) => drop(changed.insert(name.clone(), hold)),
+            None => drop(changed.remove(name)),
+        }
+        if let Some(path) = self.file.clone() {
+            let kept: Vec<KeptHold> = changed.iter().map(|(name, hold)| KeptHold::of(name, hold)).collect();
+            let text = serde_json::to_string(&kept).expect("names and numbers are written as JSON");
+            let written = spawn_blocking(move || {
+                let written = whole_files::write(&path, &text);
+                written.map_err(|reason| OperatorHoldError::File { path, reason })
+            });
+            written.await.expect("writing a file doesn't panic")?;
+        }
+        *self.held.lock() = changed;
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> io::Result<HashMap<HeldName, OperatorHold>> {
+    let text = match regular::read(path, LARGEST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        text => text?,
+    };
+    let kept: Vec<KeptHold> = serde_json::from_slice(&text)?;
+    Ok(kept.into_iter().filter_map(KeptHold::read).filter(|(_, hold)| hold.left().is_some()).collect())
+}
+
+impl KeptHold {
+    fn of(name: &HeldName, hold: &OperatorHold) -> Self {
+        let millis =
+            |at: SystemTime| at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let stream = name.stream.as_ref();
+        Self {
+            exporter: name.exporter.to_string(),
+            signal: stream.map(|stream| stream.signal.name().to_owned()),
+            key: stream.map(|stream| stream.key.as_written().to_string()),
+            since: millis(hold.since),
+            until: hold.until.map(millis),
+        }
+    }
+
+    fn read(self) -> Option<(HeldName, OperatorHold)> {
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        let stream = match (self.signal, self.key) {
+            (Some(signal), Some(key)) => {
+                let signal = Signal::from_name(&signal)?;
+                Some(StreamName { signal, key: RoutingKey::written(key) })
+            }
+            _ => None,
+        };
+        let hold = OperatorHold { since: at(self.since), until: self.until.map(at) };
+        Some((HeldName { exporter: self.exporter.into(), stream }, hold))
+    }
+}
+
+impl Router {
+    /// Holds a stream or an exporter, for a time or until it is released. What is on its way to the upstream goes on.
+    pub async fn hold(
+        &self,
+        name: HeldName,
+        length: Option<Duration>,
+    ) -> Result<OperatorHold, OperatorHoldError> {
+        let since = SystemTime::now();
+        let hold = OperatorHold { since, until: length.and_then(|length| since.checked_add(length)) };
+        self.change_hold(name, Some(hold)).await?;
+        Ok(hold)
+    }
+
+    /// Ends a hold, if there is one.
+    pub async fn release(&self, name: HeldName) -> Result<(), OperatorHoldError> {
+        self.change_hold(name, None).await
+    }
+
+    async fn change_hold(&self, name: HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
+        // So that no exporter begins meanwhile, which would not know of it.
+        let _held = self.operator_holds().as_they_are().await;
+        let exporters = self.exporters();
+        let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter);
+        let exporter = exporter.ok_or_else(|| OperatorHoldError::UnknownExporter(name.exporter.clone()))?;
+        if let Some(stream) = &name.stream {
+            let is_known = exporter.registry().find(stream).is_some()
+                || self.shared().past.get(&name.exporter, stream).is_some()
+                || self.operator_holds().held.lock().contains_key(&name);
+            if !is_known {
+                return Err(OperatorHoldError::UnknownStream);
+            }
+        }
+        self.operator_holds().change(&name, hold).await?;
+        match hold {
+            Some(hold) => exporter.holds().hold_for_operator(name.stream.as_ref(), hold),
+            None => exporter.holds().release_for_operator(name.stream.as_ref()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_held_is_kept_in_the_file_and_what_is_over_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let holds = OperatorHolds::load(Some(directory.path()));
+        let exporter: Arc<str> = "otlp_http/up".into();
+        let key = RoutingKey::of(Some("acme"), "", [("service", "a/b"), ("zone", "\u{1F600}")].into_iter());
+        let stream =
+            HeldName { exporter: exporter.clone(), stream: Some(StreamName { signal: Signal::Traces, key }) };
+        let all = HeldName { exporter, stream: None };
+        // A file has milliseconds.
+        let now = UNIX_EPOCH
+            + Duration::from_millis(
+                KeptHold::of(&all, &OperatorHold { since: SystemTime::now(), until: None }).since,
+            );
+        let lasting = OperatorHold { since: now, until: None };
+        let timed = OperatorHold { since: now, until: Some(now + Duration::from_secs(60)) };
+        let over = OperatorHold { since: now, until: Some(now) };
+        holds.change(&stream, Some(timed)).await.unwrap();
+        holds.change(&all, Some(lasting)).await.unwrap();
+        let again = OperatorHolds::load(Some(directory.path()));
+        assert_eq!(*again.held.lock(), HashMap::from([(stream.clone(), timed), (all.clone(), lasting)]));
+        again.change(&stream, Some(over)).await.unwrap();
+        assert_eq!(
+            *OperatorHolds::load(Some(directory.path())).held.lock(),
+            HashMap::from([(all.clone(), lasting)])
+        );
+        again.change(&all, None).await.unwrap();
+        assert!(OperatorHolds::load(Some(directory.path())).held.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_kept_is_not_held_and_a_broken_file_holds_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FILE), "[{").unwrap();
+        assert!(OperatorHolds::load(Some(directory.path())).held.lock().is_empty());
+        let holds = OperatorHolds::load(Some(&directory.path().join("nowhere")));
+        let all = HeldName { exporter: "up".into(), stream: None };
+        let hold = OperatorHold { since: SystemTime::now(), until: None };
+        assert!(matches!(holds.change(&all, Some(hold)).await, Err(OperatorHoldError::File { .. })));
+        assert!(holds.held.lock().is_empty());
+        let nowhere = OperatorHolds::load(None);
+        nowhere.change(&all, Some(hold)).await.unwrap();
+        assert_eq!(*nowhere.held.lock(), HashMap::from([(all, hold)]));
+    }
+}

@@ -1,0 +1,298 @@
+//! What operators hold by the API: streams and exporters, for a time or until they release them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sluice::cli::sink::Sink;
+use sluice::otlp::Signal;
+
+use crate::support::http::{self, Answer};
+use crate::support::payload::{entry_of, logs, request, resource};
+use crate::support::router::write_config;
+use crate::support::sinks::{self, Received as _};
+use crate::support::yaml::{self, QUICK, SINGLY};
+use crate::support::{Front, Sluice, SluiceProcess, eventually};
+
+const UP: &str = "otlp_http/up";
+const READER: &str = "0123456789abcdef-reader";
+const WRITER: &str = "0123456789abcdef-writer";
+
+fn config(up: &Sink, rest: &str) -> String {
+    yaml::up(&up.url(), &[QUICK, SINGLY])
+        + &format!("admin: {{ endpoint: 127.0.0.1:0, read_token: {READER}, write_token: {WRITER} }}\n{rest}")
+}
+
+async fn post_as(front: &Front, token: &str, path: &str, body: &Value) -> Answer {
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", &*authorization), ("content-type", "application/json")];
+    http::send(front.admin, "POST", &format!("/api/v1/{path}"), &headers, body.to_string().into()).await
+}
+
+/// Asks for a change that has to be made.
+async fn post(front: &Front, path: &str, body: &Value) -> Value {
+    let answer = post_as(front, WRITER, path, body).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+fn named(key: &str) -> Value {
+    json!({ "exporter": UP, "signal": "logs", "key": key })
+}
+
+async fn send(front: &Front, key: &str, text: &str) {
+    front.accept(Signal::Logs, logs(&[(key, &[text])])).await;
+}
+
+async fn stream(front: &Front, key: &str) -> Value {
+    front.api(&format!("/api/v1/streams?key={key}")).await["streams"][0].clone()
+}
+
+/// Waits until a stream has something that is held.
+async fn held(front: &Front, key: &str) -> Value {
+    eventually("it is held", async || {
+        let shown = stream(front, key).await;
+        (shown["state"] == "held").then_some(shown)
+    })
+    .await
+}
+
+/// Waits until an upstream has a record of this text.
+async fn arrives(up: &Sink, text: &str) {
+    let is_there = async || up.texts(Signal::Logs).contains(&text.to_owned()).then_some(());
+    eventually(&format!("`{text}` arrives"), is_there).await;
+}
+
+fn sorted_texts(up: &Sink) -> Vec<String> {
+    let mut texts = up.texts(Signal::Logs);
+    texts.sort();
+    texts
+}
+
+#[tokio::test]
+async fn a_stream_that_is_held_waits_and_all_others_go_on_until_it_is_released() {
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&config(&up, ""), &[]).await;
+    for key in ["a", "b"] {
+        send(&sluice, key, "1").await;
+    }
+    up.records(2).await;
+    let changed = post(&sluice, "streams/hold", &named("a")).await;
+    assert_eq!((&changed["key"], &changed["hold"]["until"]), (&json!("a"), &Value::Null), "{changed}");
+    let listed = sluice.api("/api/v1/exporters/otlp_http/up").await["held_by_operators"].clone();
+    assert_eq!(
+        (&listed[0]["key"], &listed[0]["hold"], &listed[1]),
+        (&json!("a"), &changed["hold"], &Value::Null)
+    );
+    for key in ["a", "b"] {
+        send(&sluice, key, "2").await;
+    }
+    up.records(3).await;
+    let shown = held(&sluice, "a").await;
+    assert_eq!(
+        (&shown["hold"]["reason"], &shown["hold"]["scope"]),
+        (&json!("held by an operator"), &json!("stream"))
+    );
+    assert_eq!(
+        (&shown["failed_attempts"], &shown["last_error"]),
+        (&json!(0), &Value::Null),
+        "nothing is wrong"
+    );
+    assert_eq!(stream(&sluice, "b").await["hold"], Value::Null);
+    let one = sluice.api("/api/v1/streams/one?exporter=otlp_http/up&signal=logs&key=a").await;
+    assert_eq!(one["hold"], shown["hold"]);
+    assert_eq!(sluice.api("/api/v1/exporters").await["exporters"][0]["held_streams"], 1);
+    assert_eq!(sluice.metric("sluice_held_streams", &[("exporter", UP)]).await, 1.0);
+
+    assert_eq!(post(&sluice, "streams/release", &named("a")).await["hold"], Value::Null);
+    up.records(4).await;
+    assert_eq!(
+        post(&sluice, "streams/release", &named("a")).await["hold"],
+        Value::Null,
+        "it is no error again"
+    );
+    sluice.settled().await;
+    for action in ["hold", "release"] {
+        let line = sluice.logged(&format!("action=\"{action}\"")).await;
+        for part in
+            ["what operators hold is changed", UP, "key=\"a\"", "by=\"write_token\"", "peer=127.0.0.1:"]
+        {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+    assert!(!sluice.log().join("\n").contains(WRITER));
+}
+
+#[tokio::test]
+async fn an_exporter_that_is_held_sends_nothing_through_reloads_and_another_goes_on() {
+    let (up, other) = (sinks::recording().await, sinks::recording().await);
+    let with = |timeout: &str| {
+        yaml::exporters(&[
+            (UP, yaml::to(&up.url(), &[QUICK, SINGLY, timeout])),
+            ("otlp_http/other", yaml::to(&other.url(), &[SINGLY])),
+        ]) + &yaml::by_stream("otlp_http/up, otlp_http/other")
+            + &format!("admin: {{ endpoint: 127.0.0.1:0, read_token: {READER}, write_token: {WRITER} }}\n")
+    };
+    let sluice = Sluice::start(&with("timeout: 5s")).await;
+    let changed = post(&sluice, "exporters/otlp_http/up/hold", &json!({})).await;
+    assert_eq!((&changed["exporter"], &changed["key"]), (&json!(UP), &Value::Null));
+    send(&sluice, "a", "1").await;
+    other.records(1).await;
+    assert_eq!(held(&sluice, "a&exporter=otlp_http/up").await["hold"]["scope"], "exporter");
+    write_config(sluice.directory(), &with("timeout: 6s"));
+    assert_eq!(post(&sluice, "reload", &Value::Null).await["version"], 2);
+    send(&sluice, "b", "2").await;
+    other.records(2).await;
+    assert_eq!(held(&sluice, "b&exporter=otlp_http/up").await["hold"]["reason"], "held by an operator");
+    let shown = sluice.api("/api/v1/exporters/otlp_http%2Fup").await;
+    assert!(shown["hold"]["since"].is_string() && shown["held"].is_null(), "{shown}");
+    assert_eq!(up.requests().len(), 0);
+    post(&sluice, "exporters/otlp_http%2Fup/release", &json!({})).await;
+    up.records(2).await;
+    assert_eq!(sorted_texts(&up), ["1", "2"]);
+    sluice.settled().await;
+}
+
+#[tokio::test]
+async fn a_hold_for_a_time_ends_by_itself_and_one_of_a_tenants_stream_is_of_that_alone() {
+    let up = sinks::recording().await;
+    let yaml = yaml::exporters(&[(UP, yaml::to(&up.url(), &[SINGLY]))])
+        + &format!(
+            "routes: [{{ tenants: '*', key: service.name, exporters: [{UP}] }}]\n\
+             tenants: {{ list: [{{ id: acme }}, {{ id: globex }}] }}\n\
+             admin: {{ endpoint: 127.0.0.1:0, read_token: {READER}, write_token: {WRITER} }}\n"
+        );
+    let sluice = Sluice::start(&yaml).await;
+    let send = async |tenant: &str, text: &str| {
+        let resource = resource(&[("tenant.id", tenant), ("service.name", "web")]);
+        sluice.accept(Signal::Logs, request(&[entry_of(Signal::Logs, resource, &[text])])).await;
+    };
+    for tenant in ["acme", "globex"] {
+        send(tenant, "1").await;
+    }
+    up.records(2).await;
+    let mut name = json!({ "exporter": UP, "signal": "logs", "tenant": "acme", "key": "web", "for": "1s" });
+    let changed = post(&sluice, "streams/hold", &name).await;
+    assert!(changed["hold"]["until"].is_string() && changed["tenant"] == "acme", "{changed}");
+    for tenant in ["acme", "globex"] {
+        send(tenant, tenant).await;
+    }
+    up.records(4).await;
+    assert_eq!(up.texts(Signal::Logs)[2..], ["globex", "acme"], "one waited for its time, the other did not");
+    // There is no stream of that key that is nobody's.
+    name.as_object_mut().unwrap().shift_remove("tenant");
+    assert_eq!(post_as(&sluice, WRITER, "streams/hold", &name).await.status, 404);
+}
+
+#[tokio::test]
+async fn what_is_held_stays_so_after_a_crash_where_there_is_a_journal() {
+    let (up, kept) = (sinks::recording().await, tempfile::tempdir().unwrap());
+    let journal = |directory: &Path| format!("journal: {{ directory: '{}/journal' }}\n", directory.display());
+    let yaml = config(&up, &journal(kept.path()));
+    let mut first = SluiceProcess::start(&yaml, &[]).await;
+    for key in ["a", "b", "c"] {
+        send(&first, key, "1").await;
+    }
+    up.records(3).await;
+    post(&first, "streams/hold", &named("a")).await;
+    post(&first, "streams/hold", &named("c")).await;
+    post(&first, "streams/release", &named("c")).await;
+    send(&first, "a", "of a").await;
+    held(&first, "a").await;
+    first.kill().await;
+
+    // What was delivered before a crash may be so again; what is held is not at all.
+    let mut second = SluiceProcess::start(&yaml, &[]).await;
+    for key in ["b", "c"] {
+        send(&second, key, key).await;
+        arrives(&up, key).await;
+    }
+    assert_eq!(held(&second, "a").await["hold"]["reason"], "held by an operator");
+    post(&second, &format!("exporters/{UP}/hold"), &json!({ "for": "10m" })).await;
+    post(&second, "streams/release", &named("a")).await;
+    assert_eq!(held(&second, "a").await["hold"]["scope"], "exporter");
+    second.kill().await;
+
+    let third = SluiceProcess::start(&yaml, &[]).await;
+    assert!(held(&third, "a").await["hold"]["until"].is_string());
+    assert!(!up.texts(Signal::Logs).contains(&"of a".to_owned()));
+    post(&third, &format!("exporters/{UP}/release"), &json!({})).await;
+    arrives(&up, "of a").await;
+    third.settled().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_forgotten_while_it_is_held_is_held_still_and_can_be_released() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&config(&up, "")).await;
+    send(&sluice, "a", "1").await;
+    sluice.settled().await;
+    post(&sluice, "streams/hold", &named("a")).await;
+    // Until nothing is known of it but the hold.
+    let registry = sluice.router().exporters()[0].registry().clone();
+    registry.forget_idle();
+    for first in 0..50 {
+        let keys: Vec<String> = (0..100).map(|number| format!("other-{first}-{number}")).collect();
+        let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (key.as_str(), &["x"][..])).collect();
+        sluice.accept(Signal::Logs, logs(&entries)).await;
+        sluice.settled().await;
+        registry.forget_idle();
+    }
+    let one = async || sluice.get("/api/v1/streams/one?exporter=otlp_http/up&signal=logs&key=a").await;
+    assert_eq!(sluice.api("/api/v1/streams?key=a").await["total"], 0);
+    let shown: Value = serde_json::from_slice(&one().await.body).unwrap();
+    assert_eq!((&shown["live"], &shown["hold"]["scope"]), (&json!(false), &json!("stream")), "{shown}");
+    send(&sluice, "a", "2").await;
+    held(&sluice, "a").await;
+    post(&sluice, "streams/release", &named("a")).await;
+    arrives(&up, "2").await;
+}
+
+#[tokio::test]
+async fn who_may_not_write_and_what_can_not_be_done_changes_nothing_and_is_told() {
+    let up = sinks::recording().await;
+    let sluice = SluiceProcess::start(&config(&up, ""), &[]).await;
+    send(&sluice, "a", "1").await;
+    up.records(1).await;
+    for path in
+        ["streams/hold", "streams/release", "exporters/otlp_http/up/hold", "exporters/otlp_http/up/release"]
+    {
+        assert_eq!(post_as(&sluice, READER, path, &named("a")).await.status, 403, "{path}");
+        assert_eq!(post_as(&sluice, "somebody-else", path, &named("a")).await.status, 401, "{path}");
+        let authorization = format!("Bearer {WRITER}");
+        let headers = [("authorization", &*authorization)];
+        let answer =
+            http::send(sluice.admin, "GET", &format!("/api/v1/{path}"), &headers, bytes::Bytes::new()).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{path}");
+    }
+    let with = |key: &str, value: Value| {
+        let mut body = named("a");
+        body[key] = value;
+        body
+    };
+    for (path, body, status, said) in [
+        ("streams/hold", with("exporter", json!("otlp_http/gone")), 404, "no such stream"),
+        ("streams/hold", named("nobody"), 404, "no such stream"),
+        ("streams/release", named("nobody"), 404, "no such stream"),
+        ("streams/hold", with("signal", json!("profiles")), 422, "traces, metrics, logs"),
+        ("streams/hold", with("signal", Value::Null), 422, "`signal` is missing"),
+        ("streams/hold", with("for", json!("soon")), 422, "`for` is a duration"),
+        ("streams/hold", with("for", json!("0s")), 422, "`for` is a duration"),
+        ("streams/hold", with("for", json!(10)), 422, "`for` is a text"),
+        ("streams/hold", with("until", json!("x")), 422, "exporter, signal, tenant, key and for"),
+        ("streams/release", with("for", json!("1m")), 422, "exporter, signal, tenant and key"),
+        ("streams/hold", json!([]), 400, "not a JSON object"),
+        ("exporters/otlp_http/gone/hold", json!({}), 404, "no exporter `otlp_http/gone`"),
+        ("exporters/otlp_http/up/hold", json!({ "key": "a" }), 422, "there is for"),
+        ("exporters/otlp_http/up/release", json!({ "for": "1m" }), 422, "there is none"),
+    ] {
+        let answer = post_as(&sluice, WRITER, path, &body).await;
+        let error =
+            serde_json::from_slice::<Value>(&answer.body).unwrap()["error"].as_str().unwrap().to_owned();
+        assert_eq!(answer.status, status, "{path} {body}: {error}");
+        assert!(error.contains(said), "{path} {body}: {error}");
+    }
+    sluice.logged("what operators hold is not changed").await;
+    send(&sluice, "a", "2").await;
+    up.records(2).await;
+    assert_eq!(stream(&sluice, "a").await["hold"], Value::Null);
+}
