@@ -2,6 +2,8 @@
 //! for `POST /api/v1/reload` and changes of the table of tenants, which it asks [`run`](crate::run) for.
 
 mod api;
+mod body;
+mod change_author;
 mod journal;
 mod letters;
 mod metrics;

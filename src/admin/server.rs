@@ -13,9 +13,10 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use super::letters::{self, LettersPage};
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
-use super::{api, journal, letters, metrics, site, tenant_detail, tenant_list, tenant_metrics};
+use super::{api, journal, metrics, site, tenant_detail, tenant_list, tenant_metrics};
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
@@ -39,10 +40,13 @@ GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&
 GET  /api/v1/tenants/ID    all about one tenant
 GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&state=STATE&limit=N)
 GET  /api/v1/exporters     exporters and their counts
-GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
+GET  /api/v1/dead-letters  dead letters, newest first (?exporter=NAME&tenant=ID&key=TEXT&reason=TEXT&limit=N&after=FILE)
+GET  /api/v1/dead-letters/FILE  what is in one
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/config        the configuration in use, secrets redacted
 POST /api/v1/reload        reads the configuration again
+
+POST   /api/v1/dead-letters/replay  sends dead letters again; delete removes them
 
 POST   /api/v1/tenants            adds a tenant, and answers with a token for its sender
 PUT    /api/v1/tenants/ID         replaces all of its row but its senders
@@ -126,6 +130,9 @@ impl Handler for Admin {
                     Err(error) => problem(StatusCode::BAD_REQUEST, &error),
                 };
             }
+            (Page::DeadLetters(LettersPage::Change(action)), _) => {
+                return letters::change(&self.router, action, &head, body, credential).await;
+            }
             (_, method) if is_read(method) => {}
             _ => return not_allowed("GET"),
         }
@@ -150,7 +157,7 @@ enum Page<'p> {
     Readyz,
     Streams,
     Exporters,
-    DeadLetters,
+    DeadLetters(LettersPage<'p>),
     Journal,
     Config,
     Reload,
@@ -172,11 +179,13 @@ impl<'p> Page<'p> {
             "/readyz" => Self::Readyz,
             "/api/v1/streams" => Self::Streams,
             "/api/v1/exporters" => Self::Exporters,
-            "/api/v1/dead-letters" => Self::DeadLetters,
             "/api/v1/journal" => Self::Journal,
             "/api/v1/config" => Self::Config,
             "/api/v1/reload" => Self::Reload,
-            _ => return TenantPage::at(path).map(Self::Tenants),
+            _ => {
+                let tenants = || TenantPage::at(path).map(Self::Tenants);
+                return LettersPage::at(path).map(Self::DeadLetters).or_else(tenants);
+            }
         })
     }
 
@@ -189,10 +198,11 @@ impl<'p> Page<'p> {
             | Self::TenantMetrics
             | Self::Streams
             | Self::Exporters
-            | Self::DeadLetters
             | Self::Journal
             | Self::Config => Some(AdminAction::Read),
             Self::Reload => Some(AdminAction::Reload),
+            Self::DeadLetters(LettersPage::All | LettersPage::One(_)) => Some(AdminAction::Read),
+            Self::DeadLetters(LettersPage::Change(_)) => Some(AdminAction::Write),
             Self::Tenants(_) if is_read(method) => Some(AdminAction::Read),
             Self::Tenants(_) => Some(AdminAction::Write),
         }
@@ -257,7 +267,7 @@ impl Admin {
                 Ok(streams) => json(StatusCode::OK, &streams),
                 Err(error) => problem(StatusCode::BAD_REQUEST, &error),
             },
-            Page::DeadLetters => self.dead_letters(query).await,
+            Page::DeadLetters(page) => letters::show(&self.router, page, query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Exporters => json(StatusCode::OK, &api::exporters(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
@@ -310,18 +320,6 @@ impl Admin {
         looking.await.expect("looking at tenants doesn't panic")
     }
 
-    async fn dead_letters(&self, query: &str) -> Answer {
-        let wanted = match letters::wanted(query) {
-            Ok(wanted) => wanted,
-            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
-        };
-        let directory = self.router.intake().dead_letters.load_full();
-        match letters::page(directory.as_deref(), wanted).await {
-            Ok(page) => json(StatusCode::OK, &page),
-            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error),
-        }
-    }
-
     async fn reload(&self) -> Answer {
         // In a task of its own: an impatient client must not cancel a reload half way.
         let router = self.router.clone();
@@ -356,7 +354,7 @@ fn bearer_token(head: &Parts) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-fn not_allowed(method: &'static str) -> Answer {
+pub(super) fn not_allowed(method: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this page takes {method}\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
     answer

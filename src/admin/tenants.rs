@@ -4,30 +4,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
-use super::query;
+use super::change_author::ChangeAuthor;
 use super::server::{self, JSON};
+use super::{body, query};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
 use crate::export::rfc3339;
-use crate::receive::{Answer, Peer};
+use crate::receive::Answer;
 use crate::run::{IssuedToken, RemovedTenant, Router, TenantChangeError, TenantSwitch};
-use crate::tenants::{CertificateNames, Tenant};
+use crate::tenants::Tenant;
 
 /// The media type of a JSON merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
-
-/// A body has come within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the token before goes on if a rotation does not say.
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
@@ -58,18 +55,6 @@ pub(super) enum PendingData {
     /// It keeps the tenant from being removed.
     Refuse,
     DeadLetter,
-}
-
-/// Why a body is not taken.
-#[derive(Clone, Copy, Debug)]
-enum BodyProblem {
-    NotJson,
-    TooLarge,
-    Late,
-    Broken,
-    /// Where the JSON ends that can be read.
-    Malformed(usize, usize),
-    NoObject,
 }
 
 impl<'p> TenantPage<'p> {
@@ -162,37 +147,30 @@ pub(super) async fn change(
     credential: AdminCredential,
 ) -> Answer {
     let fields = match &change {
-        TenantChange::Create | TenantChange::Replace(_) => read(head, body, &[JSON], false).await,
-        TenantChange::Patch(_) => read(head, body, &[JSON, MERGE_PATCH], false).await,
-        TenantChange::Rotate(_) => read(head, body, &[JSON], true).await,
+        TenantChange::Create | TenantChange::Replace(_) => {
+            body::object(head, body, &[JSON], false, LARGEST_ROW).await
+        }
+        TenantChange::Patch(_) => body::object(head, body, &[JSON, MERGE_PATCH], false, LARGEST_ROW).await,
+        TenantChange::Rotate(_) => body::object(head, body, &[JSON], true, LARGEST_ROW).await,
         TenantChange::Delete(..) | TenantChange::Switch(..) => Ok(Map::new()),
     };
     let fields = match fields {
         Ok(fields) => fields,
         Err(problem) => return problem.answer(),
     };
-    let peer = head.extensions.get::<Peer>();
-    let certificate = peer.and_then(|peer| peer.certificate.as_deref()).and_then(known_name);
-    let address = peer.map(|peer| tracing::field::display(peer.address));
-    let action = change.name();
+    let (author, action) = (ChangeAuthor::of(head, credential), change.name());
+    let (by, certificate, peer) = author.fields();
     let id = change.id().or_else(|| fields.get("id")?.as_str()).filter(|id| config::is_tenant_id(id));
-    let (tenant, by) = (id.map(str::to_owned), credential.name());
+    let tenant = id.map(str::to_owned);
     // In a task of its own: an impatient client must not cancel a change half way.
     let changing = tokio::spawn(apply(router.clone(), change, fields));
     match changing.await.expect("changing a row doesn't panic") {
         Ok(answer) => {
-            info!(tenant, action, by, certificate, peer = address, "the table of tenants is changed");
+            info!(tenant, action, by, certificate, peer, "the table of tenants is changed");
             answer
         }
         Err(refusal) => {
-            info!(
-                tenant,
-                action,
-                by,
-                certificate,
-                peer = address,
-                "the table of tenants is not changed: {refusal}"
-            );
+            info!(tenant, action, by, certificate, peer, "the table of tenants is not changed: {refusal}");
             refusal.answer()
         }
     }
@@ -334,66 +312,4 @@ impl ChangeRefusal {
             | Error::Unused(_) => StatusCode::CONFLICT,
         }
     }
-}
-
-/// Reads a body that is a JSON object of one of these media types. One that is not there is an empty object, if that is allowed.
-async fn read(
-    head: &Parts,
-    body: Incoming,
-    media_types: &[&str],
-    may_be_empty: bool,
-) -> Result<Map<String, Value>, BodyProblem> {
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    let is_json = media_types.iter().any(|known| media_type.trim().eq_ignore_ascii_case(known));
-    // A page of another site can send a form without asking whether it may, and no JSON.
-    let may_be_none = may_be_empty && content_type.is_none();
-    if !(is_json || may_be_none) {
-        return Err(BodyProblem::NotJson);
-    }
-    let body = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST_ROW).collect()).await;
-    let body = match body.map_err(|_| BodyProblem::Late)? {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(BodyProblem::TooLarge),
-        Err(_) => return Err(BodyProblem::Broken),
-    };
-    if body.is_empty() && may_be_empty {
-        return Ok(Map::new());
-    }
-    if !is_json {
-        return Err(BodyProblem::NotJson);
-    }
-    // The error's own text may quote a secret.
-    match serde_json::from_slice(&body) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(BodyProblem::NoObject),
-        Err(error) => Err(BodyProblem::Malformed(error.line(), error.column())),
-    }
-}
-
-impl BodyProblem {
-    fn answer(self) -> Answer {
-        let (status, said) = match self {
-            Self::NotJson => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send a JSON object with `Content-Type: application/json`".to_owned(),
-            ),
-            Self::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {LARGEST_ROW} bytes"))
-            }
-            Self::Late => (StatusCode::REQUEST_TIMEOUT, "the body has not come in time".to_owned()),
-            Self::Broken => (StatusCode::BAD_REQUEST, "the body has not come whole".to_owned()),
-            Self::Malformed(line, column) => {
-                (StatusCode::BAD_REQUEST, format!("the body is not JSON (line {line}, column {column})"))
-            }
-            Self::NoObject => (StatusCode::BAD_REQUEST, "the body is not a JSON object".to_owned()),
-        };
-        server::problem(status, &said)
-    }
-}
-
-/// The name by which people know a certificate.
-fn known_name(names: &CertificateNames) -> Option<&str> {
-    let first = names.uris.first().or(names.dns.first());
-    first.or(names.common_name.as_ref()).map(String::as_str)
 }

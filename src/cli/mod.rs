@@ -5,7 +5,6 @@ pub mod check;
 pub mod config_file;
 mod counted;
 mod duration;
-mod entry_routes;
 pub mod explain;
 mod greeting;
 pub mod health;

@@ -36,7 +36,7 @@ pub struct Snapshot {
     /// Counts up with every reload.
     pub version: u64,
     /// The compiled routes; exporters by position in `exporters`.
-    pub routes: RouteTable,
+    pub routes: Arc<RouteTable>,
     /// `max_streams` of each route.
     pub route_streams: Vec<Option<Arc<StreamCount>>>,
     /// In the order of the configuration.

@@ -4,6 +4,8 @@
 //! file changes, [`watch_tenants`] keeps the table of tenants current, [`shut_down`] empties its queues, [`show_progress`] says what flows.
 
 mod ground;
+mod letter_address;
+mod letter_replay;
 mod listeners;
 mod progress;
 mod recovered;
@@ -20,6 +22,8 @@ mod tenants;
 mod watched;
 
 pub use ground::Ground;
+pub use letter_address::LetterAddresses;
+pub use letter_replay::{LetterTally, LettersError};
 pub use listeners::{Role, Serve};
 pub use progress::show_progress;
 pub use recovered::{Recovered, Unclaimed};

@@ -80,6 +80,8 @@ pub struct Router {
     admin_access: AdminAccess,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
+    /// Held while dead letters are replayed or deleted.
+    letters_underway: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What only a reload and the shutdown touch.
@@ -133,7 +135,7 @@ impl Router {
         ));
         let nothing = Snapshot {
             version: 0,
-            routes: RouteTable::new(Vec::new(), compiled.unrouted),
+            routes: Arc::new(RouteTable::new(Vec::new(), compiled.unrouted)),
             route_streams: Vec::new(),
             exporters: Vec::new(),
             acknowledge: compiled.acknowledge,
@@ -180,6 +182,7 @@ impl Router {
             reloads: Reloads::default(),
             admin_access: AdminAccess::default(),
             reloading: tokio::sync::Mutex::default(),
+            letters_underway: Arc::default(),
         });
         router.apply(compiled).await?;
         recovery::report(&router.live.lock().await.found);
@@ -221,6 +224,11 @@ impl Router {
     /// Reloads so far.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    /// Held while dead letters are replayed or deleted.
+    pub(super) fn letters_underway(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.letters_underway
     }
 
     /// Who may use the admin listener.
@@ -359,7 +367,7 @@ impl Router {
             .cloned()
             .collect();
         let route_streams = live.route_streams(&compiled);
-        let routes = RouteTable::new(compiled.routes, compiled.unrouted);
+        let routes = Arc::new(RouteTable::new(compiled.routes, compiled.unrouted));
         let snapshot = Snapshot {
             version,
             routes,

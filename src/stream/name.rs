@@ -5,7 +5,7 @@ use crate::route::{RoutingKey, Values};
 
 /// The name of a stream among those of its exporter. Nothing beside it decides how an entry is sent: whatever a template
 /// makes of an entry, it makes of every entry of its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StreamName {
     /// The signal of its entries.
     pub signal: Signal,

@@ -25,6 +25,7 @@ use super::registry::{NoStream, Registry, StreamCount};
 use super::share::OwnShares;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
+use crate::outcome::Fate;
 use crate::tenants::TenantAccount;
 
 /// Set in `held` when the registry has let go of the stream: nothing may be reserved any more.
@@ -542,7 +543,7 @@ impl Queue {
             return;
         }
         let batch = &closed.batch;
-        self.stubs.lose(batch, batch.records(), stream, &ABANDONED.into());
+        self.stubs.lose(batch, (batch.records(), Fate::Dropped), stream, &ABANDONED.into());
         self.end(batch.numbers());
     }
 

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::behind::Amount;
 use super::queue::Stream;
 use super::{Batch, Numbers, Reservation, StreamName};
+use crate::outcome::Fate;
 
 /// Of how many exporters a sender is told what it waits for.
 const MOST_CAUSES: usize = 4;
@@ -45,6 +46,8 @@ pub struct Loss {
     pub index: usize,
     /// How many records are lost; none, if the upstream has only warned.
     pub records: u64,
+    /// How they have ended; delivered, if the upstream has only warned.
+    pub fate: Fate,
     /// What the upstream says, or why there is no hope of asking it. Without secrets.
     pub reason: Arc<str>,
 }
@@ -221,18 +224,20 @@ impl Stub {
         self.first + self.entries.len() as u64 - 1
     }
 
-    fn lose(&self, number: u64, records: u64, stream: &Stream, reason: &Arc<str>) {
+    fn lose(&self, number: u64, (records, fate): (u64, Fate), stream: &Stream, reason: &Arc<str>) {
         let (index, _) = self.entries[(number - self.first) as usize];
         let mut account = self.ledger.account.lock();
         let exporter = stream.registry().exporter();
         let same = |last: &&mut Loss| {
-            last.index == index && last.exporter == *exporter && last.name == *stream.name()
+            let same_end = last.fate == fate || last.records == 0 || records == 0;
+            same_end && last.index == index && last.exporter == *exporter && last.name == *stream.name()
         };
         match account.losses.last_mut().filter(same) {
             // Another piece of the same entry; what was said first of a loss stays.
             Some(last) => {
                 if last.records == 0 {
                     last.reason = reason.clone();
+                    last.fate = fate;
                 }
                 last.records += records;
             }
@@ -241,6 +246,7 @@ impl Stub {
                 name: stream.name().clone(),
                 index,
                 records,
+                fate,
                 reason: reason.clone(),
             }),
         }
@@ -286,17 +292,19 @@ impl Stubs {
         self.of(number).map(|stub| stub.admitted)
     }
 
-    /// Notes that `lost` records of a piece were not delivered, and why; or none, if the upstream has only said something.
+    /// Notes that `lost` records of a piece were not delivered, how they have ended, and why; or none, if the upstream has only said
+    /// something.
     ///
     /// Which records an upstream has rejected it doesn't say. Where those of several entries were sent together, each
     /// entry gets its share of them, so that together they are as many as the upstream says.
-    pub(super) fn lose(&self, piece: &Batch, lost: u64, stream: &Stream, reason: &Arc<str>) {
+    pub(super) fn lose(&self, piece: &Batch, (lost, fate): (u64, Fate), stream: &Stream, reason: &Arc<str>) {
         let (mut before, all) = (0, piece.records());
         for number in piece.numbers().iter() {
             let Some(stub) = self.of(number) else { continue };
             let (_, records) = stub.entries[(number - stub.first) as usize];
             let after = (before + records).min(all);
-            stub.lose(number, share(lost, after, all) - share(lost, before, all), stream, reason);
+            let own = share(lost, after, all) - share(lost, before, all);
+            stub.lose(number, (own, fate), stream, reason);
             before = after;
         }
     }

@@ -22,6 +22,7 @@ mod collector_file;
 mod command_line;
 mod connections;
 mod conservation;
+mod dead_letter_changes;
 mod dead_letter_pages;
 mod dead_letters;
 mod default_configuration;

@@ -5,6 +5,7 @@ use prost::Message as _;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::outcome::Fate;
 
 /// An entry with so many records.
 fn logs(records: usize) -> Vec<u8> {
@@ -29,7 +30,7 @@ impl House {
 }
 
 fn whole(in_flight: &InFlight, lost: u64, reason: &str) {
-    in_flight.ended(in_flight.batch(), None, lost, reason);
+    in_flight.ended(in_flight.batch(), None, (lost, Fate::Rejected), reason);
 }
 
 fn told(losses: &[Loss]) -> Vec<(usize, u64, &str)> {
