@@ -18,7 +18,7 @@
 //! admitted, and [`watches`] counts them. Both are told of admissions by [`stream`], and delay none.
 //!
 //! [`net`] is the network below `receive` and `export`, [`config`] compiles the YAML into the types that these rooms own,
-//! [`run`] starts, reloads and stops them, [`admin`] shows what they do to those whom [`access`] lets, and [`cli`] is the
+//! [`run`] starts, reloads and stops them, [`explain`] says what would become of a request, [`admin`] shows what they do to those whom [`access`] lets, and [`cli`] is the
 //! command line. A room may use what is listed below `receive` and above itself, never the other way round; `receive` hands
 //! a request on and so uses them all.
 
@@ -29,6 +29,7 @@ pub mod cli;
 mod coding;
 pub mod config;
 mod descriptors;
+pub mod explain;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;

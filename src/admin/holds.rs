@@ -12,14 +12,14 @@ use tokio::task::spawn_blocking;
 use tracing::field::display;
 use tracing::info;
 
-use super::json_body;
+use super::body;
+use super::change_author::ChangeAuthor;
 use super::server::{self, JSON};
 use super::stream_detail::WrittenName;
 use super::stream_row::operator_hold;
-use super::tenants::known_name;
 use crate::access::AdminCredential;
-use crate::config;
-use crate::receive::{Answer, Peer};
+use crate::config::{self, LARGEST_ROW};
+use crate::receive::Answer;
 use crate::run::{HeldName, OperatorHoldError, Router};
 
 /// The longest time for which something is held; for longer, it is held without one.
@@ -71,14 +71,11 @@ pub(super) async fn change(
     body: Incoming,
     credential: AdminCredential,
 ) -> Answer {
-    let fields = match json_body::read(head, body, &[JSON], exporter.is_some()).await {
+    let fields = match body::object(head, body, &[JSON], exporter.is_some(), LARGEST_ROW).await {
         Ok(fields) => fields,
         Err(problem) => return problem.answer(),
     };
-    let peer = head.extensions.get::<Peer>();
-    let certificate = peer.and_then(|peer| peer.certificate.as_deref()).and_then(known_name);
-    let address = peer.map(|peer| display(peer.address));
-    let by = credential.name();
+    let author = ChangeAuthor::of(head, credential);
     // In a task of its own: an impatient client must not cancel a change half way.
     let changing = tokio::spawn(apply(router.clone(), exporter, switch, fields));
     let (name, outcome) = changing.await.expect("holding and releasing don't panic");
@@ -93,7 +90,8 @@ pub(super) async fn change(
         Err(refusal) => (refusal.answer(), format!("what operators hold is not changed: {refusal}")),
     };
     let until = outcome.as_ref().ok().and_then(|shown| shown["hold"]["until"].as_str());
-    info!(exporter, signal, key, tenant, action, until, by, certificate, peer = address, "{said}");
+    let (by, certificate, peer) = author.fields();
+    info!(exporter, signal, key, tenant, action, until, by, certificate, peer, "{said}");
     answer
 }
 

@@ -1,16 +1,18 @@
 //! What a running Sluice shows of itself: metrics, health, and an API for people and their tools. It only reads, but
-//! for `POST /api/v1/reload`, changes of the table of tenants and holds, which it asks [`run`](crate::run) for.
+//! for reloads, changes of the table of tenants, holds, and replays and deletions of dead letters, which it asks [`run`](crate::run) for.
 
 mod api;
 mod attention;
+mod body;
+mod change_author;
 mod dashboard;
+mod explain;
 mod exporters;
 mod flow_picture;
 mod follow;
 mod history;
 mod holds;
 mod journal;
-mod json_body;
 mod letters;
 mod logs;
 mod metrics;

@@ -19,11 +19,12 @@ use super::attention::TableFindings;
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::history::{self, MetricHistory};
 use super::holds::{self, HoldSwitch};
+use super::letters::{self, LettersPage};
 use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, dashboard, exporters, journal, letters, logs, metrics, overview, query, site, stream_list, tap,
+    api, dashboard, explain, exporters, journal, logs, metrics, overview, query, site, stream_list, tap,
     tenant_detail, tenant_list, tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
@@ -55,13 +56,17 @@ GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&signa
 GET  /api/v1/streams/one   all about one stream (?exporter=NAME&signal=SIGNAL&tenant=ID&key=KEY)
 GET  /api/v1/exporters     exporters and their counts (?q=TEXT&sort=ORDER&limit=N&after=NAME)
 GET  /api/v1/exporters/NAME   all about one exporter
-GET  /api/v1/dead-letters  dead letters, newest first (?limit=N&after=FILE)
+GET  /api/v1/dead-letters  dead letters, newest first (?exporter=NAME&tenant=ID&key=TEXT&reason=TEXT&limit=N&after=FILE)
+GET  /api/v1/dead-letters/FILE  what is in one
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/tap           records as they pass, by server-sent events (?query=QUERY&limit=N)
 GET  /api/v1/logs          the newest log records (?query=QUERY&tenant=ID&from=TIME&to=TIME&batch_size=N&order=ORDER)
 GET  /api/v1/watches       what is watched for, and what fires
 GET  /api/v1/config        the configuration in use, secrets redacted
-POST /api/v1/reload        reads the configuration again
+POST /api/v1/reload        reads the configuration again; with ?dry_run=true, says what that would do
+POST /api/v1/explain       says where an OTLP request would go, and why (?signal=SIGNAL)
+
+POST   /api/v1/dead-letters/replay  sends dead letters again; delete removes them
 
 POST   /api/v1/tenants            adds a tenant, and answers with a token for its sender
 PUT    /api/v1/tenants/ID         replaces all of its row but its senders
@@ -87,6 +92,8 @@ pub struct Admin {
     tenant_metrics: SharedPage,
     /// Held by who looks at every tenant: one at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
+    /// Held by who has a request explained: one at a time does.
+    explaining: Arc<Mutex<()>>,
     /// The same for streams and exporters, which takes less time.
     looking_at_streams: Arc<Mutex<()>>,
     /// Held by who searches recent records: one at a time does.
@@ -154,7 +161,10 @@ impl Handler for Admin {
             }
         }
         match (page, &head.method) {
-            (Page::Reload, &Method::POST) => return self.reload().await,
+            (Page::Reload, &Method::POST) => return self.reload(head.uri.query().unwrap_or_default()).await,
+            (Page::Explain, &Method::POST) => {
+                return explain::explain(&self.router, &head, body, &self.explaining).await;
+            }
             (Page::Hold(switch), &Method::POST) => {
                 return holds::change(&self.router, None, switch, &head, body, credential).await;
             }
@@ -162,7 +172,9 @@ impl Handler for Admin {
                 let name = decoded(name);
                 return holds::change(&self.router, Some(name), switch, &head, body, credential).await;
             }
-            (Page::Reload | Page::Hold(_) | Page::HoldExporter(..), _) => return not_allowed("POST"),
+            (Page::Reload | Page::Explain | Page::Hold(_) | Page::HoldExporter(..), _) => {
+                return not_allowed("POST");
+            }
             (Page::Tenants(TenantPage::All | TenantPage::One(_)), method) if is_read(method) => {}
             (Page::Tenants(page), _) => {
                 return match TenantChange::of(page, &head) {
@@ -170,6 +182,9 @@ impl Handler for Admin {
                     Ok(None) => not_allowed(page.methods()),
                     Err(error) => problem(StatusCode::BAD_REQUEST, &error),
                 };
+            }
+            (Page::DeadLetters(LettersPage::Change(action)), &Method::POST) => {
+                return letters::change(&self.router, action, &head, body, credential).await;
             }
             (_, method) if is_read(method) => {}
             _ => return not_allowed("GET"),
@@ -204,13 +219,14 @@ enum Page<'p> {
     Exporters,
     Exporter(&'p str),
     HoldExporter(&'p str, HoldSwitch),
-    DeadLetters,
+    DeadLetters(LettersPage<'p>),
     Journal,
     Tap,
     Logs,
     Watches,
     Config,
     Reload,
+    Explain,
     Tenants(TenantPage<'p>),
 }
 
@@ -232,13 +248,13 @@ impl<'p> Page<'p> {
             "/api/v1/streams" => Self::Streams,
             "/api/v1/streams/one" => Self::Stream,
             "/api/v1/exporters" => Self::Exporters,
-            "/api/v1/dead-letters" => Self::DeadLetters,
             "/api/v1/journal" => Self::Journal,
             "/api/v1/tap" => Self::Tap,
             "/api/v1/logs" => Self::Logs,
             "/api/v1/watches" => Self::Watches,
             "/api/v1/config" => Self::Config,
             "/api/v1/reload" => Self::Reload,
+            "/api/v1/explain" => Self::Explain,
             _ => return Self::of_name(path),
         })
     }
@@ -256,7 +272,8 @@ impl<'p> Page<'p> {
                 switched.map_or(Self::Exporter(name), |(name, switch)| Self::HoldExporter(name, switch)),
             );
         }
-        TenantPage::at(path).map(Self::Tenants)
+        let tenants = || TenantPage::at(path).map(Self::Tenants);
+        LettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
     }
 
     /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
@@ -272,12 +289,15 @@ impl<'p> Page<'p> {
             | Self::Stream
             | Self::Exporters
             | Self::Exporter(_)
-            | Self::DeadLetters
             | Self::Journal
             | Self::Watches
+            // It takes nothing in.
+            | Self::Explain
             | Self::Config => Some(AdminAction::Read),
             Self::Tap | Self::Logs => Some(AdminAction::Tap),
             Self::Reload => Some(AdminAction::Reload),
+            Self::DeadLetters(LettersPage::Change(_)) if !is_read(method) => Some(AdminAction::Write),
+            Self::DeadLetters(_) => Some(AdminAction::Read),
             Self::Tenants(_) if is_read(method) => Some(AdminAction::Read),
             Self::Tenants(_) | Self::Hold(_) | Self::HoldExporter(..) => Some(AdminAction::Write),
         }
@@ -292,8 +312,8 @@ impl<'p> Page<'p> {
             | Self::Stream
             | Self::Exporters
             | Self::Exporter(_)
-            | Self::DeadLetters
             | Self::Watches => true,
+            Self::DeadLetters(page) => matches!(page, LettersPage::All),
             Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
             Self::Index
             | Self::Metrics
@@ -305,6 +325,7 @@ impl<'p> Page<'p> {
             | Self::Logs
             | Self::Config
             | Self::Reload
+            | Self::Explain
             | Self::Hold(_)
             | Self::HoldExporter(..) => false,
         }
@@ -328,6 +349,7 @@ impl Admin {
             metrics: SharedPage::default(),
             tenant_metrics: SharedPage::default(),
             looking_at_tenants: Arc::default(),
+            explaining: Arc::default(),
             looking_at_streams: Arc::default(),
             history,
             findings: Arc::default(),
@@ -434,13 +456,13 @@ impl Admin {
             Page::Stream => self.stream(query).await,
             Page::Exporters => self.exporters(query).await,
             Page::Exporter(name) => self.exporter(name).await,
-            Page::DeadLetters => self.dead_letters(query).await,
+            Page::DeadLetters(page) => letters::show(&self.router, page, query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Tap => tap::open(&self.router, query),
             Page::Logs => logs::page(&self.router, &self.searching, query).await,
             Page::Watches => json(StatusCode::OK, &watches::shown(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
-            Page::Reload | Page::Hold(_) | Page::HoldExporter(..) => not_allowed("POST"),
+            Page::Reload | Page::Explain | Page::Hold(_) | Page::HoldExporter(..) => not_allowed("POST"),
         }
     }
 
@@ -558,19 +580,12 @@ impl Admin {
         looking.await.expect("looking doesn't panic")
     }
 
-    async fn dead_letters(&self, query: &str) -> Answer {
-        let wanted = match letters::wanted(query) {
-            Ok(wanted) => wanted,
+    async fn reload(&self, query: &str) -> Answer {
+        match dry_run(query) {
+            Ok(false) => {}
+            Ok(true) => return self.plan_reload().await,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
-        };
-        let directory = self.router.intake().dead_letters.load_full();
-        match letters::page(directory.as_deref(), wanted).await {
-            Ok(page) => json(StatusCode::OK, &page),
-            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error),
         }
-    }
-
-    async fn reload(&self) -> Answer {
         // In a task of its own: an impatient client must not cancel a reload half way.
         let router = self.router.clone();
         let reload = tokio::spawn(async move { router.reload().await });
@@ -585,6 +600,41 @@ impl Admin {
             }
         }
     }
+
+    /// What a reload would do.
+    async fn plan_reload(&self) -> Answer {
+        match self.router.plan_reload().await {
+            Ok(plan) => {
+                let mut plan = json!(plan);
+                plan["valid"] = true.into();
+                plan["problems"] = json!([]);
+                json(StatusCode::OK, &plan)
+            }
+            Err(error) => json(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!({
+                    "valid": false,
+                    "error": error.to_string(),
+                    "problems": api::problems(&error),
+                    "text": api::text(&error),
+                }),
+            ),
+        }
+    }
+}
+
+/// Whether a reload is only to be looked at.
+fn dry_run(text: &str) -> Result<bool, String> {
+    let mut dry_run = false;
+    for (name, value) in query::parameters(text) {
+        dry_run = match (name, value.as_str()) {
+            ("dry_run", "true") => true,
+            ("dry_run", "false") => false,
+            ("dry_run", _) => return Err("`dry_run` is true or false".to_owned()),
+            _ => return Err(format!("unknown parameter `{name}`: there is dry_run")),
+        };
+    }
+    Ok(dry_run)
 }
 
 /// The body of an answer that is there as a whole.
@@ -615,7 +665,7 @@ fn bearer_token(head: &Parts) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-fn not_allowed(method: &'static str) -> Answer {
+pub(super) fn not_allowed(method: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this page takes {method}\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
     answer

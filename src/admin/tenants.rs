@@ -13,14 +13,15 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
+use super::change_author::ChangeAuthor;
 use super::server::{self, JSON};
-use super::{json_body, query};
+use super::{body, query};
 use crate::access::AdminCredential;
-use crate::config;
+use crate::config::{self, LARGEST_ROW};
 use crate::export::rfc3339;
-use crate::receive::{Answer, Peer};
+use crate::receive::Answer;
 use crate::run::{IssuedToken, RemovedTenant, Router, TenantChangeError, TenantSwitch};
-use crate::tenants::{CertificateNames, Tenant};
+use crate::tenants::Tenant;
 
 /// The media type of a JSON merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -146,37 +147,30 @@ pub(super) async fn change(
     credential: AdminCredential,
 ) -> Answer {
     let fields = match &change {
-        TenantChange::Create | TenantChange::Replace(_) => json_body::read(head, body, &[JSON], false).await,
-        TenantChange::Patch(_) => json_body::read(head, body, &[JSON, MERGE_PATCH], false).await,
-        TenantChange::Rotate(_) => json_body::read(head, body, &[JSON], true).await,
+        TenantChange::Create | TenantChange::Replace(_) => {
+            body::object(head, body, &[JSON], false, LARGEST_ROW).await
+        }
+        TenantChange::Patch(_) => body::object(head, body, &[JSON, MERGE_PATCH], false, LARGEST_ROW).await,
+        TenantChange::Rotate(_) => body::object(head, body, &[JSON], true, LARGEST_ROW).await,
         TenantChange::Delete(..) | TenantChange::Switch(..) => Ok(Map::new()),
     };
     let fields = match fields {
         Ok(fields) => fields,
         Err(problem) => return problem.answer(),
     };
-    let peer = head.extensions.get::<Peer>();
-    let certificate = peer.and_then(|peer| peer.certificate.as_deref()).and_then(known_name);
-    let address = peer.map(|peer| tracing::field::display(peer.address));
-    let action = change.name();
+    let (author, action) = (ChangeAuthor::of(head, credential), change.name());
+    let (by, certificate, peer) = author.fields();
     let id = change.id().or_else(|| fields.get("id")?.as_str()).filter(|id| config::is_tenant_id(id));
-    let (tenant, by) = (id.map(str::to_owned), credential.name());
+    let tenant = id.map(str::to_owned);
     // In a task of its own: an impatient client must not cancel a change half way.
     let changing = tokio::spawn(apply(router.clone(), change, fields));
     match changing.await.expect("changing a row doesn't panic") {
         Ok(answer) => {
-            info!(tenant, action, by, certificate, peer = address, "the table of tenants is changed");
+            info!(tenant, action, by, certificate, peer, "the table of tenants is changed");
             answer
         }
         Err(refusal) => {
-            info!(
-                tenant,
-                action,
-                by,
-                certificate,
-                peer = address,
-                "the table of tenants is not changed: {refusal}"
-            );
+            info!(tenant, action, by, certificate, peer, "the table of tenants is not changed: {refusal}");
             refusal.answer()
         }
     }
@@ -318,10 +312,4 @@ impl ChangeRefusal {
             | Error::Unused(_) => StatusCode::CONFLICT,
         }
     }
-}
-
-/// The name by which people know a certificate.
-pub(super) fn known_name(names: &CertificateNames) -> Option<&str> {
-    let first = names.uris.first().or(names.dns.first());
-    first.or(names.common_name.as_ref()).map(String::as_str)
 }

@@ -7,7 +7,6 @@ pub mod completions;
 pub mod config_file;
 mod counted;
 mod duration;
-mod entry_routes;
 pub mod explain;
 mod greeting;
 pub mod health;

@@ -6,8 +6,6 @@
 //! that its order holds; others go on. What was delivered is removed at once, so that a replay that is interrupted can be started
 //! again.
 
-mod address;
-
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -20,16 +18,15 @@ use clap::Args;
 
 use super::config_file::ConfigArgs;
 use super::counted::counted;
-use super::entry_routes::EntryRoutes;
 use crate::config::{self, Compiled, Secrets, Source};
 use crate::export::{
-    Answer, AskedWait, Backoff, Conditions, ExporterSettings, LetterPart, Letters, Outcome, StoredLetter,
-    TENANT_REMOVED, Target, Transport, WithRow, letters,
+    Answer, AskedWait, Backoff, ConditionError, Conditions, ExporterSettings, LetterFilter, LetterPart,
+    Letters, LettersLock, Outcome, StoredLetter, TENANT_REMOVED, Target, Transport, WithRow, letters,
 };
 use crate::net::Network;
 use crate::otlp::Signal;
-use crate::route::{RequestHeaders, RouteTable, RoutingKey, Values};
-use crate::run;
+use crate::route::{EntryRoutes, RequestHeaders, RouteTable, RoutingKey, Values};
+use crate::run::{self, LetterAddresses};
 use crate::stream::{Batch, Budget, StreamName};
 use crate::tenants::Table;
 
@@ -46,6 +43,8 @@ pub struct ReplayArgs {
     /// The directory of `dead_letter.directory`
     directory: PathBuf,
     #[command(flatten)]
+    filter: LetterFilterArgs,
+    #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Also those of tenants that were removed, which whoever has their ids by now is sent
     #[arg(long)]
@@ -53,6 +52,59 @@ pub struct ReplayArgs {
     /// Only say what would be sent where
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Which letters are sent: those that meet all of these conditions
+#[derive(Args, Debug, Default)]
+struct LetterFilterArgs {
+    /// Only letters for this exporter; with an empty name, those that never had one
+    #[arg(long, value_name = "NAME")]
+    exporter: Option<String>,
+    /// Only letters of this tenant; with an empty id, those that are nobody's
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// Only letters with this text in their routing key
+    #[arg(long, value_name = "TEXT")]
+    key: Option<String>,
+    /// Only letters with this text in their reason, in upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only letters of this signal: traces, metrics or logs
+    #[arg(long, value_name = "SIGNAL", value_parser = |value: &str| condition("signal", value))]
+    signal: Option<String>,
+    /// Only letters that were given up at this moment or later, such as 2026-12-01T00:00:00Z
+    #[arg(long, value_name = "MOMENT", value_parser = |value: &str| condition("from", value))]
+    from: Option<String>,
+    /// Only letters that were given up before this moment
+    #[arg(long, value_name = "MOMENT", value_parser = |value: &str| condition("to", value))]
+    to: Option<String>,
+}
+
+impl LetterFilterArgs {
+    fn filter(&self) -> Result<LetterFilter, ConditionError> {
+        let Self { exporter, tenant, key, reason, signal, from, to } = self;
+        let given = [
+            ("exporter", exporter),
+            ("tenant", tenant),
+            ("key", key),
+            ("reason", reason),
+            ("signal", signal),
+            ("from", from),
+            ("to", to),
+        ];
+        let mut filter = LetterFilter::default();
+        for (name, value) in given {
+            if let Some(value) = value {
+                filter.set(name, value)?;
+            }
+        }
+        Ok(filter)
+    }
+}
+
+/// The value of a condition, if it can be one.
+fn condition(name: &str, value: &str) -> Result<String, ConditionError> {
+    LetterFilter::default().set(name, value).map(|()| value.to_owned())
 }
 
 /// Replays a directory by the exporters of `source`, and says what came of it.
@@ -69,9 +121,25 @@ pub fn replay(
             return Ok(ExitCode::FAILURE);
         }
     };
-    let found = letters(&args.directory).map_err(|error| {
+    let unreadable = |error: io::Error| {
         io::Error::new(error.kind(), format!("can't read `{}`: {error}", args.directory.display()))
-    })?;
+    };
+    let take_lock = || {
+        LettersLock::take(&args.directory).map_err(unreadable)?.ok_or_else(|| {
+            let directory = args.directory.display();
+            io::Error::other(format!(
+                "the letters in `{directory}` are being replayed or deleted by somebody else: try again when that has ended"
+            ))
+        })
+    };
+    let _lock = if args.dry_run { None } else { Some(take_lock()?) };
+    let mut found = letters(&args.directory).map_err(unreadable)?;
+    let filter = args.filter.filter().map_err(io::Error::other)?;
+    found.letters.retain(|letter| filter.takes(letter));
+    if !filter.is_empty() {
+        // Of what is no letter nobody can tell whether it is meant.
+        found.damaged.clear();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = run::table_of(&compiled, env, Secrets::Needed)?;
     let replay = Replay {
@@ -117,9 +185,9 @@ struct Tally {
 impl Replay {
     fn new(source: String, compiled: Compiled, table: Table) -> Self {
         let routes = EntryRoutes {
-            routes: RouteTable::new(compiled.routes, compiled.unrouted),
+            routes: Arc::new(RouteTable::new(compiled.routes, compiled.unrouted)),
             exporters: compiled.exporters.iter().map(|(name, _)| name.clone()).collect(),
-            table,
+            table: Arc::new(table),
             // Dead letters do not keep the request's headers.
             request: RequestHeaders::default(),
         };
@@ -195,6 +263,21 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// What a letter is to be divided into that never had an exporter, or why it can't be sent.
+    fn address(&mut self, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
+        if self.is_embedded {
+            return Err("it goes where routes send it, and the embedded configuration has none of yours: name the configuration by \
+                        `--config FILE`"
+                .to_owned());
+        }
+        let routes = self.routes.clone();
+        let open = |name: &Arc<str>, stream: &StreamName| {
+            self.open(name, stream)?;
+            Ok(self.exporters[name].queue.batch.max_size)
+        };
+        LetterAddresses { routes: &routes, open }.address(letter)
     }
 
     /// Says what would become of a part of a letter.

@@ -11,9 +11,13 @@
 //! Letters sort by name in the order of their [places](LetterPlace), which is that in which they are to be sent again. A letter
 //! that is [divided](StoredLetter::divide) leaves its place to what it is divided into.
 
+mod contents;
 mod divide;
+mod filter;
 mod list;
+mod lock;
 mod read;
+mod work;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -31,9 +35,13 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::contents::{LetterContents, LetterFault};
 pub use self::divide::LetterPart;
+pub use self::filter::{ConditionError, LetterFilter};
 pub use self::list::{LetterPage, ListedLetter};
+pub use self::lock::LettersLock;
 pub use self::read::{Letters, StoredLetter, letters};
+pub use self::work::{LetterSelection, LetterWalk, WalkedLetters};
 use super::{DeadLetterSettings, Encoding, utc};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
@@ -117,6 +125,14 @@ pub struct LetterPlace {
     /// Since 1970.
     millis: u64,
     number: u64,
+}
+
+impl LetterPlace {
+    /// How the files of the letter begin.
+    fn name(self) -> String {
+        let time = utc::compact(UNIX_EPOCH + Duration::from_millis(self.millis));
+        format!("{time}-{:08}", self.number)
+    }
 }
 
 /// The `.json` of a letter.
@@ -224,6 +240,11 @@ impl DeadLetters {
     /// Takes a place behind all that were taken before.
     pub fn take_place(&self) -> LetterPlace {
         self.shared.take_place(SystemTime::now())
+    }
+
+    /// A name behind those of all letters that are here, and before those of letters to come.
+    fn end(&self) -> String {
+        self.take_place().name()
     }
 
     /// Stores a letter.
@@ -341,8 +362,7 @@ impl Shared {
     /// The path of the letter's note, and its temporary file, which claims the name until the note is there.
     fn begin(&self, mut place: LetterPlace, letter: &Letter) -> io::Result<(PathBuf, File)> {
         loop {
-            let time = utc::compact(UNIX_EPOCH + Duration::from_millis(place.millis));
-            let note = self.directory.join(format!("{time}-{:08}.{}.json", place.number, letter.signal));
+            let note = self.directory.join(format!("{}.{}.json", place.name(), letter.signal));
             match private_file().create_new(true).open(temporary(&note)) {
                 // Somebody else may have written in the same millisecond, or with a clock that was ahead: a process before this
                 // one, or this one for a configuration before this one.

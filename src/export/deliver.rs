@@ -289,7 +289,8 @@ fn delivered(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, Taken { 
         history.delivered_records += records - rejected;
         history.rejected_records += rejected;
     });
-    pieces.end(rejected, &remark);
+    let fate = if rejected > 0 { Fate::Rejected } else { Fate::Delivered };
+    pieces.end((rejected, fate), &remark);
 }
 
 /// Tries the next piece until the upstream has taken or refused it.
@@ -903,6 +904,6 @@ async fn bury(
         Fate::Delivered => unreachable!("what is given up is not delivered"),
     });
     for piece in buried {
-        pieces.end(piece.records(), reason);
+        pieces.end((piece.records(), fate), reason);
     }
 }

@@ -44,8 +44,9 @@ pub use auth::{
 pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
 pub use dead_letter::{
-    DeadLetters, Letter, LetterOrigin, LetterPage, LetterPart, LetterPlace, Letters, ListedLetter,
-    StoreError, StoredLetter, letters,
+    ConditionError, DeadLetters, Letter, LetterContents, LetterFault, LetterFilter, LetterOrigin, LetterPage,
+    LetterPart, LetterPlace, LetterSelection, LetterWalk, Letters, LettersLock, ListedLetter, StoreError,
+    StoredLetter, WalkedLetters, letters,
 };
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;

@@ -1,6 +1,7 @@
 //! What is left to send of a batch: the whole of it at first, then what it was divided into, and a single record of it
 //! that is tried before its turn.
 
+use super::Fate;
 use crate::stream::{Batch, InFlight, Reservation};
 
 /// The pieces of a batch that have not ended, in order.
@@ -185,8 +186,9 @@ impl Pieces {
         self.next().is_some_and(|piece| self.in_flight.is_withdrawn(piece.numbers()))
     }
 
-    /// The next piece has ended; of its records `lost` were not delivered, for a reason that senders may read.
-    pub(super) fn end(&mut self, lost: u64, reason: &str) {
+    /// The next piece has ended; of its records so many as `lost` says were not delivered and ended otherwise, for a reason that
+    /// senders may read.
+    pub(super) fn end(&mut self, lost: (u64, Fate), reason: &str) {
         debug_assert!(self.sample.is_none(), "a sample ends nothing");
         if let Some(piece) = self.rest.pop() {
             self.in_flight.ended(&piece.batch, self.rest.last().map(|next| &next.batch), lost, reason);

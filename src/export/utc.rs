@@ -2,10 +2,18 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// RFC 3339 with milliseconds: `2026-01-02T03:04:05.678Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let Civil { year, month, day, hour, minute, second, milli } = civil(time);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// The moment that a text in the form of RFC 3339 names, with whatever offset.
+pub(super) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
 }
 
 /// The same for file names, without what some file systems refuse; sorts by time: `20260102T030405.678Z`.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::field::display;
 use tracing::{info, warn};
@@ -154,7 +153,6 @@ impl Waiting {
     pub(super) async fn verdict(self: Box<Self>, intake: &Intake, deadline: Option<Instant>) -> Verdict {
         let own = Instant::now() + self.timeout;
         let deadline = deadline.map_or(own, |deadline| deadline.min(own));
-        let mut closing = intake.closing.subscribe();
         let mut unanswered = Unanswered { intake, waiting: Some(self) };
         let waiting = unanswered.waiting.as_ref().expect("it was put there");
         let late =
@@ -163,7 +161,7 @@ impl Waiting {
             biased;
             settled = waiting.receipt.settled() => settled.map_err(Undelivered::GivenUp),
             () = sleep_until(deadline) => late(),
-            () = closed(&mut closing) => late(),
+            () = intake.closed() => late(),
         };
         let losses = match settled {
             Ok(losses) => losses,
@@ -185,10 +183,13 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Ready when requests that wait have to be answered.
-async fn closed(closing: &mut watch::Receiver<Option<Instant>>) {
-    match closing.wait_for(Option::is_some).await.map(|deadline| *deadline) {
-        Ok(deadline) => sleep_until(deadline.expect("that was waited for")).await,
-        Err(_) => std::future::pending().await,
+impl Intake {
+    /// Ready when requests that wait have to be answered, since the process ends.
+    pub async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        match closing.wait_for(Option::is_some).await.map(|deadline| *deadline) {
+            Ok(deadline) => sleep_until(deadline.expect("that was waited for")).await,
+            Err(_) => std::future::pending().await,
+        }
     }
 }

@@ -38,7 +38,7 @@ pub struct Snapshot {
     /// Counts up with every reload.
     pub version: u64,
     /// The compiled routes; exporters by position in `exporters`.
-    pub routes: RouteTable,
+    pub routes: Arc<RouteTable>,
     /// How much goes which way by them.
     pub flow: FlowPaths,
     /// `max_streams` of each route.

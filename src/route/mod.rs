@@ -4,6 +4,7 @@
 //! the exporters. It knows streams only by name.
 
 mod edits;
+mod entry_routes;
 mod key;
 mod matcher;
 mod request;
@@ -14,6 +15,7 @@ mod tested_value;
 
 pub use crate::glob::Glob;
 pub use edits::{EditError, RouteEdit, TakenEntry, edited};
+pub use entry_routes::{CopyAllowance, EntryRoutes};
 pub use key::RoutingKey;
 pub use matcher::{ExactValue, Matcher};
 pub use request::RequestHeaders;

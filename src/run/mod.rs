@@ -5,12 +5,15 @@
 //! and a service manager is told of all of it by [`tell_ready`] and [`answer_watchdog`].
 
 mod ground;
+mod letter_address;
+mod letter_replay;
 mod listeners;
 mod operator_holds;
 mod progress;
 mod recovered;
 mod recovery;
 mod reload;
+mod reload_plan;
 mod report;
 mod router;
 mod service_manager;
@@ -24,15 +27,18 @@ mod watches;
 mod whole_files;
 
 pub use ground::Ground;
+pub use letter_address::LetterAddresses;
+pub use letter_replay::{LetterTally, LettersError};
 pub use listeners::{Role, Serve};
 pub use operator_holds::{HeldName, OperatorHoldError};
 pub use progress::show_progress;
 pub use recovered::{Recovered, Unclaimed};
 pub use reload::reload_when_asked;
-pub use report::{ConfigReport, ReloadError, Reloads};
+pub use reload_plan::{ChangedPart, ReloadPlan, SectionChanges};
+pub use report::{ConfigReport, ReloadError, ReloadRecord, Reloads};
 pub use router::{Phase, Router};
 pub use service_manager::{answer_watchdog, tell_ready};
-pub use shutdown::{Leftover, Leftovers, Loss, Unkept, shut_down};
+pub use shutdown::{Leftover, Leftovers, Loss, Unkept, give_up, shut_down};
 pub use sweep::sweep;
 pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};
 pub use tenants::{check_tenants, table_of, watch_tenants};

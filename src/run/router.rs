@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -20,6 +20,7 @@ use super::listeners::{Listeners, Role, Serve};
 use super::operator_holds::OperatorHolds;
 use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
+use super::reload_plan::ReloadPlan;
 use super::report::{ConfigReport, ReloadError, Reloads};
 use super::service_manager;
 use super::tenants::TenantRegistry;
@@ -87,6 +88,8 @@ pub struct Router {
     operator_holds: OperatorHolds,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
+    /// Held while dead letters are replayed or deleted.
+    letters_underway: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What only a reload and the shutdown touch.
@@ -142,7 +145,7 @@ impl Router {
         ));
         let nothing = Snapshot {
             version: 0,
-            routes: RouteTable::new(Vec::new(), compiled.unrouted),
+            routes: Arc::new(RouteTable::new(Vec::new(), compiled.unrouted)),
             flow: FlowPaths::default(),
             route_streams: Vec::new(),
             exporters: Vec::new(),
@@ -166,6 +169,8 @@ impl Router {
             version: 0,
             loaded_at: SystemTime::now(),
             redacted: serde_json::Value::Null,
+            text: Arc::default(),
+            outline: Arc::default(),
             presets: Vec::new(),
             warnings: Vec::new(),
             last_error: None,
@@ -195,6 +200,7 @@ impl Router {
             alertmanager: ArcSwapOption::empty(),
             operator_holds,
             reloading: tokio::sync::Mutex::default(),
+            letters_underway: Arc::default(),
         });
         router.apply(compiled).await?;
         recovery::report(&router.live.lock().await.found);
@@ -241,6 +247,11 @@ impl Router {
     /// How much has gone which way.
     pub fn flow(&self) -> &Arc<FlowTotals> {
         &self.flow
+    }
+
+    /// Held while dead letters are replayed or deleted.
+    pub(super) fn letters_underway(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.letters_underway
     }
 
     /// Who may use the admin listener.
@@ -322,13 +333,12 @@ impl Router {
                 (files, Err(ReloadError::Problems(problems)))
             }
         };
+        self.reloads.record(&outcome);
         match &outcome {
             Ok(version) => {
-                self.reloads.succeeded.fetch_add(1, Ordering::Relaxed);
                 info!(version, "configuration reloaded");
             }
             Err(error) => {
-                self.reloads.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("configuration not reloaded, the one in use stays:\n{error}");
                 let mut report = (*self.report()).clone();
                 // Whatever it failed for: trying the same again and again would only say the same.
@@ -341,6 +351,38 @@ impl Router {
             service_manager::tell_ready(&self.report());
         }
         outcome
+    }
+
+    /// What a reload would do, which is found out as a reload would: files are read, addresses are bound for a moment. Nothing
+    /// changes. An error is why a reload would be refused, unless a restart is all that it needs.
+    pub async fn plan_reload(&self) -> Result<ReloadPlan, ReloadError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let compiled = load(&self.source, self.env).await.map_err(ReloadError::Problems)?;
+        let live = self.live.lock().await;
+        if self.phase() == Phase::Stopping {
+            return Err(ReloadError::Stopping);
+        }
+        let mut needs_restart = Vec::new();
+        if compiled.journal != self.journal {
+            needs_restart.push(ReloadError::Journal.to_string());
+        }
+        let planned = plan_exporters(&compiled, &self.exporters(), &self.network)?;
+        match live.listeners.bind(&self.network, &compiled) {
+            Err(error) if error.needs_restart() => needs_restart.push(error.to_string()),
+            bound => drop(bound?),
+        }
+        drop(live);
+        let before = self.intake.snapshot.load_full();
+        let is_changed = |planned: &Planned| match planned {
+            Planned::Changed(exporter, _) => Some(exporter.name().clone()),
+            Planned::Same(_) | Planned::New(..) => None,
+        };
+        let changed = planned.iter().filter_map(is_changed).collect();
+        let report = self.report();
+        let planning = spawn_blocking(move || {
+            ReloadPlan::of(&before, &report.outline, changed, compiled, needs_restart)
+        });
+        planning.await.expect("comparing configurations doesn't panic")
     }
 
     /// Puts a configuration to work, as [`Router::reload`] does with the one that it has read. Returns its version. Sets up
@@ -414,7 +456,7 @@ impl Router {
         receivers.dedup();
         let names = exporters.iter().map(|exporter| exporter.name().clone()).collect();
         let flow = FlowPaths::new(&self.flow, receivers, &compiled.routes, names);
-        let routes = RouteTable::new(compiled.routes, compiled.unrouted);
+        let routes = Arc::new(RouteTable::new(compiled.routes, compiled.unrouted));
         let snapshot = Snapshot {
             version,
             routes,
@@ -449,6 +491,8 @@ impl Router {
             version,
             loaded_at: SystemTime::now(),
             redacted: compiled.redacted,
+            text: compiled.text.into(),
+            outline: Arc::new(compiled.outline),
             presets: compiled.presets,
             warnings: compiled.warnings,
             last_error: None,
@@ -563,6 +607,7 @@ impl Live {
     }
 }
 
+/// What is to become of an exporter.
 enum Planned {
     Same(Arc<Exporter>),
     Changed(Arc<Exporter>, Active),
@@ -634,7 +679,7 @@ async fn open_dead_letters(
         return Ok(Some(open));
     }
     let directory = settings.directory.clone();
-    let opened = tokio::task::spawn_blocking(move || {
+    let opened = spawn_blocking(move || {
         if starting {
             DeadLetters::clear_unfinished(&settings.directory)?;
         }
@@ -649,6 +694,6 @@ async fn open_dead_letters(
 
 async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
     let source = source.clone();
-    let loaded = tokio::task::spawn_blocking(move || config::load(&source, &env)).await;
+    let loaded = spawn_blocking(move || config::load(&source, &env)).await;
     loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)
 }

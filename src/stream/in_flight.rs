@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::{Batch, Numbers};
+use crate::outcome::Fate;
 
 /// A batch that a consumer has taken. Dropping it settles it: its bytes are given back, and the next batch of the
 /// stream may follow. Whoever waits for an entry of it that has not [`InFlight::ended`] by then learns that it was not
@@ -77,9 +78,9 @@ impl InFlight {
     }
 
     /// Notes that a piece of the batch has ended, or all of it. `next` is the piece behind it, with which it may share an
-    /// entry. Of its records `lost` were not delivered, for a `reason` that senders may read; if there is a reason and
-    /// none was lost, it is a warning.
-    pub fn ended(&self, piece: &Batch, next: Option<&Batch>, lost: u64, reason: &str) {
+    /// entry. Of its records so many as `lost` says were not delivered and ended otherwise, for a `reason` that senders may read; if
+    /// there is a reason and none was lost, it is a warning.
+    pub fn ended(&self, piece: &Batch, next: Option<&Batch>, lost: (u64, Fate), reason: &str) {
         let ended = || match next {
             Some(next) => piece.numbers().without(next.numbers()),
             None => piece.numbers().clone(),

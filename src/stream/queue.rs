@@ -27,6 +27,7 @@ use super::registry::{NoStream, Registry, StreamCount};
 use super::share::OwnShares;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
+use crate::outcome::Fate;
 use crate::tenants::TenantAccount;
 
 /// What senders learn of a batch whose consumer has gone.
@@ -413,6 +414,11 @@ impl Stream {
         self.queue().stubs.has(first)
     }
 
+    /// What has not ended of the entries of a sender whose first entry here has this number, by their positions in its request.
+    pub(super) fn unsettled_entries(&self, first: u64) -> Vec<usize> {
+        self.queue.lock().stubs.unsettled_entries(first)
+    }
+
     /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
     pub fn hanging(&self) -> &AtomicBool {
         &self.hanging
@@ -564,7 +570,7 @@ impl Queue {
             return;
         }
         let batch = &closed.batch;
-        self.stubs.lose(batch, batch.records(), stream, &ABANDONED.into());
+        self.stubs.lose(batch, (batch.records(), Fate::Dropped), stream, &ABANDONED.into());
         self.end(batch.numbers());
     }
 

@@ -5,7 +5,7 @@
 //! several pieces, has one receipt for all of them. Streams keep the other half of it, a [`Stub`], beside their queue and
 //! not in it, so that it doesn't matter where the bytes are. Of requests that don't ask for a receipt nothing is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::behind::Amount;
 use super::queue::Stream;
 use super::{Batch, Numbers, Reservation, StreamName};
+use crate::outcome::Fate;
 
 /// Of how many exporters a sender is told what it waits for.
 const MOST_CAUSES: usize = 4;
@@ -45,6 +46,8 @@ pub struct Loss {
     pub index: usize,
     /// How many records are lost; none, if the upstream has only warned.
     pub records: u64,
+    /// How they have ended; delivered, if the upstream has only warned.
+    pub fate: Fate,
     /// What the upstream says, or why there is no hope of asking it. Without secrets.
     pub reason: Arc<str>,
 }
@@ -70,6 +73,8 @@ struct GivenUp {
     exporter: Arc<str>,
     name: StreamName,
     reason: Arc<str>,
+    /// The positions of the entries that had not ended there.
+    entries: Vec<usize>,
 }
 
 /// What a stream keeps of a request.
@@ -150,6 +155,16 @@ impl Receipt {
         waiting.map(|(stream, _)| &**stream)
     }
 
+    /// What was not delivered of the entries that have ended by now, and the positions in the request of those that have not, or were
+    /// given up. For whoever will not wait any longer.
+    pub fn so_far(&self) -> (Vec<Loss>, BTreeSet<usize>) {
+        let waiting = self.places.iter().flat_map(|(stream, first)| stream.unsettled_entries(*first));
+        let mut unsettled: BTreeSet<usize> = waiting.collect();
+        let mut account = self.ledger.account.lock();
+        unsettled.extend(account.given_up.iter().flat_map(|given_up| &given_up.entries));
+        (std::mem::take(&mut account.losses), unsettled)
+    }
+
     /// Whether nothing is left to wait for.
     pub fn is_settled(&self) -> bool {
         self.ledger.account.lock().unsettled == 0
@@ -182,11 +197,12 @@ impl Ledger {
         }
     }
 
-    fn give_up(&self, stream: &Stream, reason: &Arc<str>) {
+    fn give_up(&self, stream: &Stream, stub: &Stub, reason: &Arc<str>) {
         self.account.lock().given_up.get_or_insert_with(|| GivenUp {
             exporter: stream.registry().exporter().clone(),
             name: stream.name().clone(),
             reason: reason.clone(),
+            entries: stub.unsettled_entries().collect(),
         });
         self.settled.notify_one();
     }
@@ -216,23 +232,30 @@ impl Stub {
         })
     }
 
+    /// The positions in the request of the entries that have not ended.
+    fn unsettled_entries(&self) -> impl Iterator<Item = usize> {
+        self.unsettled.iter().map(|number| self.entries[(number - self.first) as usize].0)
+    }
+
     /// The last number that the request has in the stream.
     pub(super) fn last(&self) -> u64 {
         self.first + self.entries.len() as u64 - 1
     }
 
-    fn lose(&self, number: u64, records: u64, stream: &Stream, reason: &Arc<str>) {
+    fn lose(&self, number: u64, (records, fate): (u64, Fate), stream: &Stream, reason: &Arc<str>) {
         let (index, _) = self.entries[(number - self.first) as usize];
         let mut account = self.ledger.account.lock();
         let exporter = stream.registry().exporter();
         let same = |last: &&mut Loss| {
-            last.index == index && last.exporter == *exporter && last.name == *stream.name()
+            let same_end = last.fate == fate || last.records == 0 || records == 0;
+            same_end && last.index == index && last.exporter == *exporter && last.name == *stream.name()
         };
         match account.losses.last_mut().filter(same) {
             // Another piece of the same entry; what was said first of a loss stays.
             Some(last) => {
                 if last.records == 0 {
                     last.reason = reason.clone();
+                    last.fate = fate;
                 }
                 last.records += records;
             }
@@ -241,6 +264,7 @@ impl Stub {
                 name: stream.name().clone(),
                 index,
                 records,
+                fate,
                 reason: reason.clone(),
             }),
         }
@@ -255,6 +279,11 @@ impl Stubs {
     /// Whether the request that has its entries from this number on waits for any of them.
     pub(super) fn has(&self, first: u64) -> bool {
         self.by_first.contains_key(&first)
+    }
+
+    /// The positions in the request that has its entries from this number on of those that have not ended.
+    pub(super) fn unsettled_entries(&self, first: u64) -> Vec<usize> {
+        self.by_first.get(&first).map(|stub| stub.unsettled_entries().collect()).unwrap_or_default()
     }
 
     /// Adds the stub of a request whose entries got their numbers from `first` on.
@@ -274,7 +303,7 @@ impl Stubs {
         let mut firsts: Vec<u64> = Vec::new();
         for number in numbers.iter() {
             if let Some(stub) = self.of(number).filter(|stub| firsts.last() != Some(&stub.first)) {
-                stub.ledger.give_up(stream, reason);
+                stub.ledger.give_up(stream, stub, reason);
                 firsts.push(stub.first);
             }
         }
@@ -286,17 +315,19 @@ impl Stubs {
         self.of(number).map(|stub| stub.admitted)
     }
 
-    /// Notes that `lost` records of a piece were not delivered, and why; or none, if the upstream has only said something.
+    /// Notes that `lost` records of a piece were not delivered, how they have ended, and why; or none, if the upstream has only said
+    /// something.
     ///
     /// Which records an upstream has rejected it doesn't say. Where those of several entries were sent together, each
     /// entry gets its share of them, so that together they are as many as the upstream says.
-    pub(super) fn lose(&self, piece: &Batch, lost: u64, stream: &Stream, reason: &Arc<str>) {
+    pub(super) fn lose(&self, piece: &Batch, (lost, fate): (u64, Fate), stream: &Stream, reason: &Arc<str>) {
         let (mut before, all) = (0, piece.records());
         for number in piece.numbers().iter() {
             let Some(stub) = self.of(number) else { continue };
             let (_, records) = stub.entries[(number - stub.first) as usize];
             let after = (before + records).min(all);
-            stub.lose(number, share(lost, after, all) - share(lost, before, all), stream, reason);
+            let own = share(lost, after, all) - share(lost, before, all);
+            stub.lose(number, (own, fate), stream, reason);
             before = after;
         }
     }

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
-use crate::support::Sluice;
-use crate::support::payload::{filler, logs};
+use crate::support::payload::{field, filler, logs};
 use crate::support::sinks;
 use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
+use crate::support::{Sluice, eventually};
 
 const UP: &str = "otlp_http/up";
 const PAGE: &str = "/api/v1/dead-letters";
@@ -128,7 +128,10 @@ async fn a_question_that_makes_no_sense_and_a_directory_that_is_gone_are_errors(
     let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS)).await;
     for (query, error) in [
         ("?limit=x", "`limit` is a number, not `x`"),
-        ("?key=a", "unknown parameter `key`: there are limit and after"),
+        (
+            "?state=a",
+            "unknown parameter `state`: there are limit, after, exporter, tenant, key, reason, signal, from and to",
+        ),
     ] {
         let answer = sluice.get(&format!("{PAGE}{query}")).await;
         assert_eq!((answer.status, answer.text()), (400, json!({ "error": error }).to_string() + "\n"));
@@ -159,4 +162,146 @@ async fn a_full_directory_says_so_until_a_letter_finds_room_again() {
     assert_eq!(state().await, (1, true));
     sluice.reconfigure(&config("1MiB")).await;
     assert_eq!(state().await, (2, false));
+}
+
+#[tokio::test]
+async fn a_page_has_the_letters_that_meet_the_conditions() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(406));
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS)).await;
+    for stream in ["web-1", "db", "web-2", "web-3"] {
+        sluice.accept(Signal::Logs, logs(&[(stream, &["x"])])).await;
+        sluice.settled().await;
+    }
+    let keys = async |query: &str| all(&sluice.api(&format!("{PAGE}?{query}")).await, "key");
+    assert_eq!(keys("key=web").await, ["web-3", "web-2", "web-1"]);
+    assert_eq!(keys("exporter=otlp_http%2Fup&key=db&signal=logs&reason=406").await, ["db"]);
+    let first = sluice.api(&format!("{PAGE}?key=web&limit=2")).await;
+    assert_eq!(
+        (all(&first, "key"), &first["total"]),
+        (vec!["web-3".to_owned(), "web-2".to_owned()], &json!(4))
+    );
+    let next = first["next"].as_str().unwrap();
+    let second = sluice.api(&format!("{PAGE}?key=web&limit=2&after={next}")).await;
+    assert_eq!((all(&second, "key"), &second["next"]), (vec!["web-1".to_owned()], &Value::Null));
+    let newest = sluice.api(&format!("{PAGE}?limit=1")).await["letters"][0]["time"].clone();
+    let newest = newest.as_str().unwrap();
+    assert_eq!(keys(&format!("from={newest}")).await, ["web-3"]);
+    assert_eq!(keys(&format!("to={newest}&key=web-2")).await, ["web-2"]);
+    for (query, said) in [
+        ("exporters=x", "unknown parameter `exporters`: there are limit, after, exporter"),
+        ("from=today", "`from` is a moment such as `2026-12-01T00:00:00Z`, not `today`"),
+        ("signal=log", "`signal` is traces, metrics or logs"),
+    ] {
+        let answer = sluice.get(&format!("{PAGE}?{query}")).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().contains(said), "{}", answer.text());
+    }
+}
+
+/// What is in the only letter.
+async fn only_letter(sluice: &Sluice) -> Value {
+    let page = eventually("there is a letter", async || {
+        let page = sluice.api(PAGE).await;
+        (page["total"] == 1).then_some(page)
+    })
+    .await;
+    sluice.api(&format!("{PAGE}/{}", page["letters"][0]["file"].as_str().unwrap())).await
+}
+
+#[tokio::test]
+async fn a_letter_shows_its_records_and_marks_the_one_that_was_refused() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(400).on_text("poison"));
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS)).await;
+    let hostile = "poison <script>alert(1)</script>";
+    sluice.accept(Signal::Logs, logs(&[("a", &["fine", hostile, "fine too"])])).await;
+    sluice.settled().await;
+    let letter = only_letter(&sluice).await;
+    assert_eq!((&letter["record_count"], &letter["encoding"]), (&json!(1), &json!("proto")));
+    assert_eq!((&letter["offending"], &letter["truncated"]), (&json!([0]), &json!(false)));
+    assert_eq!(letter["faults"], json!([]));
+    let entry = &letter["records"][0];
+    assert_eq!(entry["scopeLogs"][0]["logRecords"][0]["body"]["stringValue"], hostile);
+    assert_eq!(entry["resource"]["attributes"][0]["key"], "s2.stream");
+    assert!(letter["reason"].as_str().unwrap().starts_with("400"), "{letter}");
+}
+
+#[tokio::test]
+async fn a_large_letter_shows_its_beginning_within_a_mebibyte() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(406));
+    let large = "sending_queue: { batch: { min_size: 1, flush_timeout: 0s, max_size: 8MiB } }";
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, large]) + LETTERS)).await;
+    let texts: Vec<String> = (0..400).map(|number| filler(&format!("{number}-"), 10_000)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    sluice.accept(Signal::Logs, logs(&[("a", &texts)])).await;
+    sluice.settled().await;
+    let page = sluice.api(PAGE).await;
+    let answer = sluice.get(&format!("{PAGE}/{}", page["letters"][0]["file"].as_str().unwrap())).await;
+    assert!(answer.body.len() < (1 << 20) + 4096, "{}", answer.body.len());
+    let letter: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((&letter["truncated"], &letter["offending"]), (&json!(true), &json!([])));
+    let shown = letter["records"].as_array().unwrap();
+    let body = &shown[0]["scopeLogs"][0]["logRecords"][0]["body"]["stringValue"];
+    assert!(body.as_str().unwrap().starts_with("0-"), "in the order of the letter");
+    assert!(shown.len() > 5);
+}
+
+#[tokio::test]
+async fn what_was_cut_out_shows_what_is_wrong_with_it() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS)).await;
+    let bad_entry = field(1, [field(1, field(1, b"\xff")), field(2, "")].concat());
+    let body = [logs(&[("a", &["good"])]), bad_entry].concat();
+    assert_eq!(sluice.post(Signal::Logs, body).await.status, 200);
+    let letter = only_letter(&sluice).await;
+    assert_eq!(letter["records"], json!([]));
+    let fault = letter["faults"][0]["path"].as_str().unwrap();
+    assert!(fault.starts_with("resource_logs[0].resource.attributes[0]"), "{letter}");
+}
+
+#[tokio::test]
+async fn what_was_cut_out_of_json_is_shown_as_it_came() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS)).await;
+    let body = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"no id","body":{"stringValue":"x"}}]}]}]}"#;
+    let json_headers = [("content-type", "application/json")];
+    let answer =
+        crate::support::http::send(sluice.otlp, "POST", "/v1/logs", &json_headers, body.into()).await;
+    assert_eq!(answer.status, 400, "nothing valid is left");
+    let letter = only_letter(&sluice).await;
+    assert_eq!((&letter["encoding"], &letter["offending"]), (&json!("json"), &json!([0])));
+    assert_eq!(letter["records"][0]["scopeLogs"][0]["logRecords"][0]["traceId"], "no id");
+}
+
+#[tokio::test]
+async fn no_name_leads_out_of_the_directory() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS)).await;
+    let directory = sluice.directory().join("letters");
+    let secret = sluice.directory().join("secret.logs.json");
+    std::fs::write(&secret, r#"{"secret":"hunter2"}"#).unwrap();
+    std::os::unix::fs::symlink(&secret, directory.join("link.logs.json")).unwrap();
+    for name in [
+        "..%2Fsecret.logs.json",
+        "%2E%2E%2Fsecret.logs.json",
+        "%2Fetc%2Fpasswd",
+        "..",
+        "%00.json",
+        "nothing.logs.json",
+    ] {
+        let answer = sluice.get(&format!("{PAGE}/{name}")).await;
+        assert_eq!(answer.status, 404, "{name}: {}", answer.text());
+    }
+    let link = sluice.api(&format!("{PAGE}/link.logs.json")).await;
+    assert_eq!(link, json!({ "file": "link.logs.json", "problem": "not a file" }));
+    let note = serde_json::json!({
+        "version": 1, "exporter": null, "signal": "logs", "key": null, "reason": "x", "records": 1,
+        "bytes": std::fs::metadata(&secret).unwrap().len(), "time": "2026-01-01T00:00:00.000Z",
+    });
+    std::fs::write(directory.join("b.logs.json"), note.to_string()).unwrap();
+    std::os::unix::fs::symlink(&secret, directory.join("b.logs.pb")).unwrap();
+    let answer = sluice.get(&format!("{PAGE}/b.logs.json")).await;
+    assert!(!answer.text().contains("hunter2"), "{}", answer.text());
 }

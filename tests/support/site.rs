@@ -41,14 +41,15 @@ impl Site {
         Front { otlp: self.otlp.address, admin: self.admin.address }
     }
 
-    /// Writes the configuration, which names no listeners; one that runs reads it, too.
+    /// Writes the configuration, which names no listeners but perhaps that for `admin`, at `@ADMIN@`; one that runs reads it, too.
     pub fn configure(&self, yaml: &str) -> PathBuf {
         let (otlp, admin) = (self.otlp.address, self.admin.address);
-        let listeners = format!(
-            "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: '{otlp}' }} }} }} }}\n\
-             admin: {{ endpoint: '{admin}' }}\n"
-        );
-        write_config(self.directory(), &(listeners + yaml))
+        let mut text =
+            format!("receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: '{otlp}' }} }} }} }}\n{yaml}");
+        if !text.lines().any(|line| line.starts_with("admin:")) {
+            text = format!("admin: {{ endpoint: '@ADMIN@' }}\n{text}");
+        }
+        write_config(self.directory(), &text.replace("@ADMIN@", &admin.to_string()))
     }
 
     /// Starts a process with this configuration and these variables, and does not wait for anything.

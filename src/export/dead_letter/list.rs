@@ -1,9 +1,8 @@
-//! A directory of dead letters page by page, for people who look at a running Sluice.
+//! A directory of dead letters page by page, for people who look at a running Sluice, and for whoever goes through all of it.
 //!
 //! A file system lists names in no order, so a page is found by going through all of them. What is kept meanwhile is as
-//! many names as the page has letters, and only those letters are opened.
+//! many names as the page may have to look at, and only those letters are opened.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -12,23 +11,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::divide::is_of_unfinished_part;
-use super::{DeadLetters, StoredLetter, TEMPORARY};
+use super::{DeadLetters, LetterFilter, StoredLetter, TEMPORARY};
+use crate::export::utc;
 
 /// Bytes of the largest note that is read for a page, so that a page is bounded.
 const LARGEST_NOTE: u64 = 64 << 10;
 
+/// Letters that are opened for a page of those that meet conditions.
+const MOST_OPENED: usize = 10_000;
+
 /// The ending of notes.
 const NOTE: &str = "json";
+
+/// The endings of a letter's bytes.
+const PAYLOADS: [&str; 2] = ["pb", "jsonl"];
 
 /// Some letters of a directory, newest first.
 #[derive(Debug, Default)]
 pub struct LetterPage {
-    /// Letters in the whole directory.
+    /// Letters in the whole directory, whatever was asked for.
     pub total: u64,
     /// Those of the page.
     pub letters: Vec<ListedLetter>,
-    /// Whether there are older ones.
-    pub more: bool,
+    /// Behind which the next page goes on, if there are older ones that may be asked for.
+    pub next: Option<String>,
 }
 
 /// A letter of a page.
@@ -40,49 +46,152 @@ pub struct ListedLetter {
     pub letter: Result<StoredLetter, String>,
 }
 
+/// The names of letters without an ending, in their order; with the ending of what has been seen of each.
+type Names = BTreeMap<String, String>;
+
 impl DeadLetters {
-    /// The newest letters but for those that are as new as `before`, the name of a file, or newer; `most` of them at the most.
-    /// Names count, which rise with every letter. One page at a time is made; others wait.
-    pub async fn page(&self, before: Option<String>, most: usize) -> io::Result<LetterPage> {
+    /// The newest letters that meet the conditions, but for those that are as new as `before`, the name of a file, or newer; `most`
+    /// of them at the most. Names count, which rise with every letter. A page has fewer where too many letters have to be looked at to
+    /// find more; the next page goes on there. What is no whole letter meets no condition. One page at a time is made; others wait.
+    pub async fn page(
+        &self,
+        before: Option<String>,
+        most: usize,
+        filter: LetterFilter,
+    ) -> io::Result<LetterPage> {
+        self.look(move |directory| page(directory, before.as_deref(), most, &filter)).await
+    }
+
+    /// Has somebody read in the directory, one at a time.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let permit = Arc::clone(&self.listing).acquire_owned().await.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
-        let listed = tokio::task::spawn_blocking(move || {
+        let looked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            page(&shared.directory, before.as_deref(), most)
+            look(&shared.directory)
         });
-        listed.await.map_err(io::Error::other)?
+        looked.await.map_err(io::Error::other)?
+    }
+
+    /// A single letter, by the name of its `.json`, or why it can't be read; `None` if there is no such file.
+    pub async fn letter(&self, file: String) -> io::Result<Option<ListedLetter>> {
+        self.look(move |directory| Ok(named(directory, &file))).await
     }
 }
 
+/// The letter that this name of a file is of; `None` if it is of none, or leads elsewhere than into the directory. Blocks.
+pub(super) fn named(directory: &Path, file: &str) -> Option<ListedLetter> {
+    let (stem, ending) = file.rsplit_once('.')?;
+    let is_plain = stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    (is_plain && !stem.starts_with('.') && is_of_letter(ending)).then(|| listed(directory, stem, ending))?
+}
+
+/// The oldest letters behind `after` that are older than what is named `until`, whole or not, and may meet the conditions; `most` of
+/// them at the most. With the name that the next ones are behind, if there was any letter. Blocks.
+pub(super) fn oldest(
+    directory: &Path,
+    after: Option<&str>,
+    until: &str,
+    filter: &LetterFilter,
+    most: usize,
+) -> io::Result<(Vec<ListedLetter>, Option<String>)> {
+    let mut oldest = Names::new();
+    for_each_file(directory, |stem, ending| {
+        // What is not named as a letter is comes behind all that is.
+        let is_too_new = stem >= until && stem.get(..20).is_some_and(utc::is_compact);
+        if after.is_some_and(|after| stem <= after) || is_too_new || !filter.may_take(stem) {
+            return;
+        }
+        see(&mut oldest, stem, ending);
+        if oldest.len() > most {
+            oldest.pop_last();
+        }
+    })?;
+    let last = oldest.last_key_value().map(|(stem, _)| stem.clone());
+    let letters = oldest.into_iter().filter_map(|(stem, ending)| listed(directory, &stem, &ending));
+    Ok((letters.collect(), last))
+}
+
 /// Makes a page. Blocks.
-fn page(directory: &Path, before: Option<&str>, most: usize) -> io::Result<LetterPage> {
+fn page(
+    directory: &Path,
+    before: Option<&str>,
+    most: usize,
+    filter: &LetterFilter,
+) -> io::Result<LetterPage> {
     let before = before.map(stem);
+    let most_opened = if filter.is_empty() { most } else { MOST_OPENED };
     let mut page = LetterPage::default();
-    // By their names without an ending, the newest first; with the ending of what has been seen of each.
-    let mut newest: BTreeMap<Reverse<String>, String> = BTreeMap::new();
+    let mut newest = Names::new();
+    let mut more = false;
+    for_each_file(directory, |stem, ending| {
+        page.total += u64::from(ending == NOTE);
+        if before.is_some_and(|before| stem >= before) || !filter.may_take(stem) {
+            return;
+        }
+        see(&mut newest, stem, ending);
+        if newest.len() > most_opened {
+            more = true;
+            newest.pop_first();
+        }
+    })?;
+    let mut last = None;
+    while page.letters.len() < most
+        && let Some((stem, ending)) = newest.pop_last()
+    {
+        let letter = listed(directory, &stem, &ending);
+        page.letters.extend(letter.filter(|listed| match &listed.letter {
+            Ok(letter) => filter.takes(letter),
+            Err(_) => filter.is_empty(),
+        }));
+        last = Some(format!("{stem}.{ending}"));
+    }
+    page.next = last.filter(|_| more || !newest.is_empty());
+    Ok(page)
+}
+
+/// Gives the name of every file of a letter, without its ending and that, in no order.
+fn for_each_file(directory: &Path, mut look: impl FnMut(&str, &str)) -> io::Result<()> {
     for file in fs::read_dir(directory)? {
         let name = file?.file_name();
         // A letter's name is ASCII.
-        let Some((stem, ending)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { continue };
-        if !matches!(ending, NOTE | "pb" | "jsonl") {
-            continue;
-        }
-        page.total += u64::from(ending == NOTE);
-        if before.is_some_and(|before| stem >= before) {
-            continue;
-        }
-        let seen = newest.entry(Reverse(stem.to_owned())).or_default();
-        if *seen != NOTE {
-            ending.clone_into(seen);
-        }
-        if newest.len() > most {
-            page.more = true;
-            newest.pop_last();
+        if let Some((stem, ending)) = name.to_str().and_then(|name| name.rsplit_once('.'))
+            && is_of_letter(ending)
+        {
+            look(stem, ending);
         }
     }
-    let letters = newest.into_iter().filter_map(|(Reverse(stem), ending)| listed(directory, &stem, &ending));
-    page.letters = letters.collect();
-    Ok(page)
+    Ok(())
+}
+
+fn is_of_letter(ending: &str) -> bool {
+    ending == NOTE || PAYLOADS.contains(&ending)
+}
+
+fn see(names: &mut Names, stem: &str, ending: &str) {
+    match names.get_mut(stem) {
+        Some(seen) if *seen == NOTE => {}
+        Some(seen) => ending.clone_into(seen),
+        None => _ = names.insert(stem.to_owned(), ending.to_owned()),
+    }
+}
+
+impl ListedLetter {
+    /// Removes what there is of it in the directory, its note first. Returns whether anything was there. Blocks.
+    pub(super) fn remove(&self, directory: &Path) -> io::Result<bool> {
+        let (stem, mut any) = (stem(&self.file), false);
+        for ending in [NOTE].into_iter().chain(PAYLOADS) {
+            match fs::remove_file(directory.join(format!("{stem}.{ending}"))) {
+                Ok(()) => any = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(any)
+    }
 }
 
 /// A letter as it is now; nothing if it has gone, or is still being written, as it is or as a part of another.
@@ -148,6 +257,10 @@ mod tests {
         DeadLetters::open(&settings).unwrap()
     }
 
+    fn all() -> LetterFilter {
+        LetterFilter::default()
+    }
+
     /// The reasons of a page's letters, or what is wrong with them.
     fn told(page: &LetterPage) -> Vec<&str> {
         let told = |listed: &'_ ListedLetter| match &listed.letter {
@@ -164,16 +277,16 @@ mod tests {
         for reason in ["1", "2", "3", "4", "5"] {
             store(&dead, reason).await;
         }
-        let first = dead.page(None, 2).await.unwrap();
-        assert_eq!((told(&first), first.total, first.more), (vec!["5", "4"], 5, true));
+        let first = dead.page(None, 2, all()).await.unwrap();
+        assert_eq!((told(&first), first.total, first.next.is_some()), (vec!["5", "4"], 5, true));
         store(&dead, "6").await;
         first.letters[1].letter.as_ref().unwrap().remove().unwrap();
-        let second = dead.page(Some(first.letters[1].file.clone()), 2).await.unwrap();
-        assert_eq!((told(&second), second.total, second.more), (vec!["3", "2"], 5, true));
-        let third = dead.page(Some(second.letters[1].file.clone()), 2).await.unwrap();
-        assert_eq!((told(&third), third.more), (vec!["1"], false));
-        let none = dead.page(Some(third.letters[0].file.clone()), 2).await.unwrap();
-        assert_eq!((told(&none), none.more), (vec![], false));
+        let second = dead.page(Some(first.letters[1].file.clone()), 2, all()).await.unwrap();
+        assert_eq!((told(&second), second.total, second.next.is_some()), (vec!["3", "2"], 5, true));
+        let third = dead.page(Some(second.letters[1].file.clone()), 2, all()).await.unwrap();
+        assert_eq!((told(&third), third.next.is_some()), (vec!["1"], false));
+        let none = dead.page(Some(third.letters[0].file.clone()), 2, all()).await.unwrap();
+        assert_eq!((told(&none), none.next.is_some()), (vec![], false));
     }
 
     #[tokio::test]
@@ -182,7 +295,7 @@ mod tests {
         let dead = open(&root);
         store(&dead, "fine").await;
         store(&dead, "without bytes").await;
-        let newest = dead.page(None, 1).await.unwrap();
+        let newest = dead.page(None, 1, all()).await.unwrap();
         let note = newest.letters[0].letter.as_ref().unwrap().path().to_owned();
         fs::remove_file(payload_path(&note, Encoding::Proto)).unwrap();
         let large = " ".repeat(LARGEST_NOTE as usize + 1);
@@ -196,7 +309,7 @@ mod tests {
             fs::write(root.path().join(name), content).unwrap();
         }
         fs::create_dir(root.path().join("d.json")).unwrap();
-        let page = dead.page(None, 10).await.unwrap();
+        let page = dead.page(None, 10, all()).await.unwrap();
         let told = told(&page);
         assert_eq!(told[0], "d.json: not a file");
         assert_eq!(told[1], "c.logs.json: a note of 65537 bytes is too large to be shown");
@@ -212,7 +325,7 @@ mod tests {
         let dead = open(&root);
         fs::write(root.path().join("x.logs.json.tmp"), "").unwrap();
         fs::write(root.path().join("x.logs.pb"), "half").unwrap();
-        assert_eq!(dead.page(None, 10).await.unwrap().letters.len(), 0);
+        assert_eq!(dead.page(None, 10, all()).await.unwrap().letters.len(), 0);
     }
 
     #[tokio::test]
@@ -220,6 +333,75 @@ mod tests {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
         drop(root);
-        assert_eq!(dead.page(None, 1).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(dead.page(None, 1, all()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn pages_of_a_condition_pass_over_the_others_and_say_where_to_go_on() {
+        let root = TempDir::new().unwrap();
+        let dead = open(&root);
+        for reason in ["odd 1", "even 2", "odd 3", "even 4", "odd 5"] {
+            store(&dead, reason).await;
+        }
+        fs::write(root.path().join("a.logs.json"), "{}").unwrap();
+        let odd = || {
+            let mut filter = LetterFilter::default();
+            filter.set("reason", "odd").unwrap();
+            filter
+        };
+        let first = dead.page(None, 2, odd()).await.unwrap();
+        assert_eq!((told(&first), first.total), (vec!["odd 5", "odd 3"], 6));
+        let second = dead.page(first.next, 2, odd()).await.unwrap();
+        assert_eq!((told(&second), second.next.as_deref()), (vec!["odd 1"], None));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_come_in_order_and_end_where_they_are_to() {
+        let root = TempDir::new().unwrap();
+        let dead = open(&root);
+        for reason in ["1", "2", "3"] {
+            store(&dead, reason).await;
+        }
+        let until = dead.end();
+        store(&dead, "4").await;
+        let reasons = |all: &[ListedLetter]| -> Vec<String> {
+            all.iter().map(|listed| listed.letter.as_ref().unwrap().reason().to_owned()).collect()
+        };
+        let (first, last) = oldest(root.path(), None, &until, &all(), 2).unwrap();
+        assert_eq!(reasons(&first), ["1", "2"]);
+        let (second, last) = oldest(root.path(), last.as_deref(), &until, &all(), 2).unwrap();
+        assert_eq!(reasons(&second), ["3"]);
+        let (third, last) = oldest(root.path(), last.as_deref(), &until, &all(), 2).unwrap();
+        assert!(third.is_empty() && last.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_name_is_that_of_a_letter_in_the_directory_or_of_none() {
+        let root = TempDir::new().unwrap();
+        let dead = open(&root);
+        store(&dead, "fine").await;
+        let page = dead.page(None, 1, all()).await.unwrap();
+        let file = &page.letters[0].file;
+        assert!(dead.letter(file.clone()).await.unwrap().unwrap().letter.is_ok());
+        let outside = root.path().with_extension("outside.json");
+        fs::copy(root.path().join(file), &outside).unwrap();
+        std::os::unix::fs::symlink(&outside, root.path().join("link.logs.json")).unwrap();
+        let up = format!("../{}", outside.file_name().unwrap().to_str().unwrap());
+        for name in [
+            &up,
+            "",
+            ".",
+            "..json",
+            "/etc/passwd",
+            "a/b.json",
+            "a\0.json",
+            "no.such.json",
+            &file[..file.len() - 1],
+        ] {
+            assert!(dead.letter(name.to_owned()).await.unwrap().is_none(), "{name}");
+        }
+        let link = dead.letter("link.logs.json".to_owned()).await.unwrap().unwrap();
+        assert_eq!(link.letter.unwrap_err(), "not a file");
+        fs::remove_file(outside).unwrap();
     }
 }

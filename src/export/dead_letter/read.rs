@@ -1,10 +1,12 @@
 //! Reading dead letters back.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
 
 use super::divide::is_of_unfinished_part;
 use super::{LetterOrigin, Note, VERSION, ending, payload_path};
@@ -56,7 +58,9 @@ pub fn letters(directory: &Path) -> io::Result<Letters> {
 
 impl StoredLetter {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = fs::read(path).map_err(|error| error.to_string())?;
+        let mut text = Vec::new();
+        let read = open_file(path).and_then(|mut file| file.read_to_end(&mut text));
+        read.map_err(|error| error.to_string())?;
         let note: Note =
             serde_json::from_slice(&text).map_err(|error| format!("not a dead letter: {error}"))?;
         if note.version > VERSION {
@@ -65,7 +69,7 @@ impl StoredLetter {
         let signal =
             Signal::from_name(&note.signal).ok_or_else(|| format!("unknown signal `{}`", note.signal))?;
         let end = ending(note.encoding);
-        let payload = fs::metadata(payload_path(path, note.encoding));
+        let payload = fs::symlink_metadata(payload_path(path, note.encoding));
         let held = payload.map_err(|error| format!("its `.{end}`: {error}"))?.len();
         if held != note.bytes {
             return Err(format!("its `.{end}` has {held} bytes instead of {}", note.bytes));
@@ -128,7 +132,16 @@ impl StoredLetter {
 
     /// The encoded request. Blocks.
     pub fn load(&self) -> io::Result<Bytes> {
-        fs::read(payload_path(&self.path, self.note.encoding)).map(Bytes::from)
+        self.load_most(usize::MAX)
+    }
+
+    /// The first bytes of the encoded request. Blocks.
+    pub(super) fn load_most(&self, most: usize) -> io::Result<Bytes> {
+        let file = open_file(&payload_path(&self.path, self.note.encoding))?;
+        let most = (most as u64).min(self.note.bytes);
+        let mut bytes = Vec::with_capacity(most as usize);
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
     }
 
     /// Removes both files, the note first, so that what is left after a crash is not a letter. Blocks.
@@ -136,6 +149,13 @@ impl StoredLetter {
         fs::remove_file(&self.path)?;
         fs::remove_file(payload_path(&self.path, self.note.encoding))
     }
+}
+
+/// Opens what is a regular file itself: what leads elsewhere, and what could be waited for without end, is none.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a file")) }
 }
 
 impl Values for StoredLetter {

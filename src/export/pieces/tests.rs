@@ -225,7 +225,7 @@ impl World {
             self.lost += lost;
             self.ended.extend(texts.clone());
             self.sent.entry(stream.name().key.to_string()).or_default().extend(texts);
-            pieces.end(lost, if lost > 0 { "refused" } else { "" });
+            pieces.end((lost, Fate::DeadLettered), if lost > 0 { "refused" } else { "" });
         }
         self.put_back_if_over(at);
     }

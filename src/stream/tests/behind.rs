@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
 use crate::journal::{Journal, JournalSettings, RecoveredStream, StreamKey, SyncPolicy};
+use crate::outcome::Fate;
 
 /// The framed bytes of an entry: a batch of its own.
 const ENTRY: usize = 400;
@@ -74,7 +75,7 @@ pub(super) async fn next(stream: &Arc<Stream>) -> (InFlight, Vec<u64>) {
 }
 
 pub(super) fn deliver(in_flight: InFlight) {
-    in_flight.ended(in_flight.batch(), None, 0, "");
+    in_flight.ended(in_flight.batch(), None, (0, Fate::Delivered), "");
     drop(in_flight);
 }
 

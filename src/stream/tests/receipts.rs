@@ -5,6 +5,7 @@ use prost::Message as _;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::outcome::Fate;
 
 /// An entry with so many records.
 fn logs(records: usize) -> Vec<u8> {
@@ -29,7 +30,7 @@ impl House {
 }
 
 fn whole(in_flight: &InFlight, lost: u64, reason: &str) {
-    in_flight.ended(in_flight.batch(), None, lost, reason);
+    in_flight.ended(in_flight.batch(), None, (lost, Fate::Rejected), reason);
 }
 
 fn told(losses: &[Loss]) -> Vec<(usize, u64, &str)> {
@@ -164,4 +165,20 @@ async fn the_age_of_a_stream_is_that_of_the_oldest_entry_that_is_left() {
 async fn a_request_that_no_stream_got_waits_for_nothing() {
     let house = House::new(settings());
     assert!(house.wait_for(&[]).settled().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_no_longer_learns_what_has_ended_and_how_and_what_has_not() {
+    let house = House::new(settings());
+    let receipt = house.wait_for(&[("a", 1), ("b", 2)]);
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    let first = streams[0].next().await.unwrap();
+    first.ended(first.batch(), None, (1, Fate::DeadLettered), "refused");
+    let (losses, unsettled) = receipt.so_far();
+    assert_eq!((told(&losses), losses[0].fate), (vec![(0, 1, "refused")], Fate::DeadLettered));
+    assert_eq!(unsettled.into_iter().collect::<Vec<_>>(), [1]);
+    let second = streams[1].next().await.unwrap();
+    second.give_back_to_senders(second.batch().numbers(), "no more retries");
+    assert_eq!(&*receipt.settled().await.unwrap_err(), "no more retries");
+    assert_eq!(receipt.so_far().1.into_iter().collect::<Vec<_>>(), [1], "what was given up has not ended");
 }

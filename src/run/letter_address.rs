@@ -1,16 +1,21 @@
-//! Letters that never had an exporter: which streams the present configuration has for what is in them.
+//! Dead letters that never had an exporter: which streams a configuration has for what is in them.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Replay;
 use crate::export::{Encoding, LetterPart, StoredLetter};
 use crate::otlp::{self, Entry, Signal};
 use crate::receive::Owner;
-use crate::route::{self, Miss, RoutingKey, TakenEntry, Values as _};
+use crate::route::{self, CopyAllowance, EntryRoutes, Miss, RoutingKey, TakenEntry, Values as _};
 use crate::stream::StreamName;
 use crate::tenants::Tenant;
+
+/// Bytes that the copies of a letter's entries may take which routes and edits make.
+const MOST_COPIED: usize = 64 << 20;
+
+/// Said of a letter that would take more.
+const TOO_LARGE: &str = "divided by its records for the routes, it would take more than 64 MiB";
 
 /// A stream that an entry goes to.
 struct AddressedStream {
@@ -18,6 +23,8 @@ struct AddressedStream {
     stream: StreamName,
     /// The entry as the route's edits leave it, if they change it.
     edited: Option<Vec<u8>>,
+    /// Bytes of a batch.
+    most: usize,
 }
 
 /// The parts of a letter, in the order in which they are to be sent.
@@ -28,16 +35,19 @@ struct AddressedParts {
     last: HashMap<(Arc<str>, RoutingKey), usize>,
 }
 
-impl Replay {
-    /// What a letter is to be divided into: a part for each stream that the present configuration has for its entries, several if
+/// What finds the streams of letters that never had an exporter.
+pub struct LetterAddresses<'r, F> {
+    /// The configuration that they are to be sent by. Its request is one without headers, which dead letters do not keep.
+    pub routes: &'r EntryRoutes,
+    /// Says how large a batch of an exporter may be, or why it can't send to one of its streams.
+    pub open: F,
+}
+
+impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<'_, F> {
+    /// What a letter is to be divided into: a part for each stream that the configuration has for its entries, several if
     /// they are too many for a batch, and at the end one without an exporter of those that it has none for. If that would
-    /// be all of it, why.
-    pub(super) fn address(&mut self, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
-        if self.is_embedded {
-            return Err("it goes where routes send it, and the embedded configuration has none of yours: name the configuration by \
-                        `--config FILE`"
-                .to_owned());
-        }
+    /// be all of it, why. Blocks.
+    pub fn address(&mut self, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
         let signal = letter.signal();
         let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
         let split = match letter.encoding() {
@@ -52,6 +62,7 @@ impl Replay {
                 letter.reason(),
             ));
         };
+        let allowance = CopyAllowance::new(MOST_COPIED);
         let mut addressed = AddressedParts::default();
         let mut rest: Option<LetterPart> = None;
         let receiver = letter.origin().map(|origin| origin.receiver.as_str());
@@ -59,9 +70,10 @@ impl Replay {
             let parts = match self.owner_of(letter, &mut entry) {
                 Err(reason) => vec![(entry, Err(reason))],
                 Ok(tenant) => {
-                    let parts = self.routes.partition(signal, entry, tenant.as_deref(), receiver);
+                    let parts = self.routes.partition(signal, entry, tenant.as_deref(), receiver, &allowance);
+                    let parts = parts.map_err(|_| TOO_LARGE)?;
                     let streams = |part| {
-                        let streams = self.streams_of(signal, &part, tenant.as_deref(), receiver);
+                        let streams = self.streams_of(signal, &part, tenant.as_deref(), receiver, &allowance);
                         (part, streams)
                     };
                     parts.into_iter().map(streams).collect()
@@ -70,8 +82,7 @@ impl Replay {
             for (part, streams) in parts {
                 match streams {
                     Ok(streams) => {
-                        for AddressedStream { exporter, stream, edited } in streams {
-                            let most = self.exporters[&exporter].queue.batch.max_size;
+                        for AddressedStream { exporter, stream, edited, most } in streams {
                             let bytes = edited.as_deref().unwrap_or(&part.bytes);
                             addressed.add(letter, &exporter, &stream, bytes, most);
                         }
@@ -97,7 +108,7 @@ impl Replay {
 
     /// The tenant that an entry is taken for, or why it can't be. It gets the stamp that it would have had.
     fn owner_of(&self, letter: &StoredLetter, entry: &mut Entry<'_>) -> Result<Option<Arc<Tenant>>, String> {
-        let (origin, table) = (letter.origin(), &self.routes.table);
+        let (origin, table) = (letter.origin(), &*self.routes.table);
         let recorded = origin.and_then(|origin| origin.tenant.as_deref());
         let owner = match recorded {
             Some(id) => Owner::listed(table, id),
@@ -125,12 +136,13 @@ impl Replay {
         entry: &Entry<'_>,
         tenant: Option<&Tenant>,
         receiver: Option<&str>,
+        allowance: &CopyAllowance,
     ) -> Result<Vec<AddressedStream>, String> {
         let mut streams: Vec<AddressedStream> = Vec::new();
         let mut unedited = None;
         // Routes that would have taken it, or not, for headers of its request.
         let undecided = Cell::new(None);
-        let routes = &self.routes.routes;
+        let routes = &*self.routes.routes;
         let routed = self.routes.route(
             signal,
             entry,
@@ -152,8 +164,10 @@ impl Replay {
                     key: hit.key,
                     tenant,
                 };
-                match route::edited(self.routes.routes.edits(hit.route), &taken, &mut |_| true) {
-                    Ok(edited) => streams.push(AddressedStream { exporter, stream, edited }),
+                match route::edited(self.routes.routes.edits(hit.route), &taken, &mut |bytes| {
+                    allowance.take(bytes)
+                }) {
+                    Ok(edited) => streams.push(AddressedStream { exporter, stream, edited, most: 0 }),
                     Err(error) => {
                         let name = self.routes.routes.name(hit.route);
                         unedited = Some(format!("the route `{name}` can't edit it: {error}"));
@@ -182,8 +196,8 @@ impl Replay {
         if let Some(why) = unedited {
             return Err(why);
         }
-        for AddressedStream { exporter, stream, .. } in &streams {
-            self.open(exporter, stream)?;
+        for AddressedStream { exporter, stream, most, .. } in &mut streams {
+            *most = (self.open)(exporter, stream)?;
         }
         Ok(streams)
     }

@@ -1,7 +1,8 @@
-//! Bodies of requests to the API: JSON objects, read under limits of size and time.
+//! Bodies of requests to the API: bounded in size and time, and JSON only if they say so.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -10,7 +11,6 @@ use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
 use super::server;
-use crate::config::LARGEST_ROW;
 use crate::receive::Answer;
 
 /// A body has come within this time.
@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BodyProblem {
     NotJson,
-    TooLarge,
+    /// It has more bytes than that.
+    TooLarge(usize),
     Late,
     Broken,
     /// Where the JSON ends that can be read.
@@ -28,27 +29,23 @@ pub(super) enum BodyProblem {
     NoObject,
 }
 
-/// Reads a body that is a JSON object of one of these media types. One that is not there is an empty object, if that is allowed.
-pub(super) async fn read(
+/// Reads a body that is a JSON object of one of these media types, of at most so many bytes. One that is not there is an empty object,
+/// if that is allowed.
+pub(super) async fn object(
     head: &Parts,
     body: Incoming,
     media_types: &[&str],
     may_be_empty: bool,
+    largest: usize,
 ) -> Result<Map<String, Value>, BodyProblem> {
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    let is_json = media_types.iter().any(|known| media_type.trim().eq_ignore_ascii_case(known));
+    let media_type = media_type(head);
+    let is_json = media_types.iter().any(|known| media_type.eq_ignore_ascii_case(known));
     // A page of another site can send a form without asking whether it may, and no JSON.
-    let may_be_none = may_be_empty && content_type.is_none();
+    let may_be_none = may_be_empty && !head.headers.contains_key(CONTENT_TYPE);
     if !(is_json || may_be_none) {
         return Err(BodyProblem::NotJson);
     }
-    let body = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST_ROW).collect()).await;
-    let body = match body.map_err(|_| BodyProblem::Late)? {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(BodyProblem::TooLarge),
-        Err(_) => return Err(BodyProblem::Broken),
-    };
+    let body = whole(body, largest).await?;
     if body.is_empty() && may_be_empty {
         return Ok(Map::new());
     }
@@ -63,16 +60,31 @@ pub(super) async fn read(
     }
 }
 
+/// The media type of a body, without its parameters; empty if it has none.
+pub(super) fn media_type(head: &Parts) -> &str {
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
+}
+
+/// All of a body, if it has at most so many bytes.
+pub(super) async fn whole(body: Incoming, largest: usize) -> Result<Bytes, BodyProblem> {
+    let body = tokio::time::timeout(PATIENCE, Limited::new(body, largest).collect()).await;
+    match body.map_err(|_| BodyProblem::Late)? {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BodyProblem::TooLarge(largest)),
+        Err(_) => Err(BodyProblem::Broken),
+    }
+}
+
 impl BodyProblem {
-    /// What its sender is told.
     pub(super) fn answer(self) -> Answer {
         let (status, said) = match self {
             Self::NotJson => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "send a JSON object with `Content-Type: application/json`".to_owned(),
             ),
-            Self::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {LARGEST_ROW} bytes"))
+            Self::TooLarge(largest) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {largest} bytes"))
             }
             Self::Late => (StatusCode::REQUEST_TIMEOUT, "the body has not come in time".to_owned()),
             Self::Broken => (StatusCode::BAD_REQUEST, "the body has not come whole".to_owned()),

@@ -1,19 +1,41 @@
-//! Where a configuration sends an entry, for commands that don't run it.
+//! Where a configuration sends an entry, for those who ask without a request that could be admitted.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::otlp::{Entry, Signal};
-use crate::route::{EntryOrigin, Hit, Miss, RequestHeaders, RouteTable, Unroutable};
+use super::{EntryOrigin, Hit, Miss, RequestHeaders, RouteTable, Unroutable};
+use crate::otlp::{Entry, NoRoom, Signal};
 use crate::tenants::{Table, Tenant};
 
+/// Bytes that the copies of an entry may still take which routes and edits make of it.
+#[derive(Debug)]
+pub struct CopyAllowance(Cell<usize>);
+
+impl CopyAllowance {
+    /// So many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Cell::new(bytes))
+    }
+
+    /// Takes some of them, or none if they are too many.
+    pub fn take(&self, bytes: usize) -> bool {
+        let left = self.0.get().checked_sub(bytes);
+        self.0.set(left.unwrap_or(self.0.get()));
+        left.is_some()
+    }
+}
+
 /// The routes of a configuration, with the exporters and the tenants that they are for.
-pub(super) struct EntryRoutes {
-    pub(super) routes: RouteTable,
-    /// By their positions.
-    pub(super) exporters: Vec<Arc<str>>,
-    pub(super) table: Table,
+#[derive(Clone, Debug)]
+pub struct EntryRoutes {
+    /// The routes.
+    pub routes: Arc<RouteTable>,
+    /// The names of the exporters, by their positions.
+    pub exporters: Vec<Arc<str>>,
+    /// The tenants.
+    pub table: Arc<Table>,
     /// What the request has of the headers that routes look at.
-    pub(super) request: RequestHeaders,
+    pub request: RequestHeaders,
 }
 
 impl EntryRoutes {
@@ -22,21 +44,21 @@ impl EntryRoutes {
     }
 
     /// What a receiver makes of an entry whose records go different ways, as [`RouteTable::partition`]; else the entry itself.
-    pub(super) fn partition<'a>(
+    pub fn partition<'a>(
         &self,
         signal: Signal,
         entry: Entry<'a>,
         tenant: Option<&Tenant>,
         receiver: Option<&str>,
-    ) -> Vec<Entry<'a>> {
+        allowance: &CopyAllowance,
+    ) -> Result<Vec<Entry<'a>>, NoRoom> {
         let origin = EntryOrigin { exporters: None, ..self.origin(tenant, receiver) };
-        let parts =
-            self.routes.partition(signal, &entry, &origin, &mut |_| true).expect("there is always room");
-        parts.unwrap_or_else(|| vec![entry])
+        let room = &mut |bytes| allowance.take(bytes);
+        Ok(self.routes.partition(signal, &entry, &origin, room)?.unwrap_or_else(|| vec![entry]))
     }
 
     /// As [`RouteTable::route`], for an entry of this tenant that came by this receiver; by any, if none is named.
-    pub(super) fn route(
+    pub fn route(
         &self,
         signal: Signal,
         entry: &Entry<'_>,

@@ -1,0 +1,39 @@
+//! Who has asked for a change by the API, and from where: every change is logged with that.
+
+use std::net::SocketAddr;
+
+use http::request::Parts;
+use tracing::field::{DisplayValue, display};
+
+use crate::access::AdminCredential;
+use crate::receive::Peer;
+use crate::tenants::CertificateNames;
+
+/// Who asks for a change.
+#[derive(Clone, Debug)]
+pub(super) struct ChangeAuthor {
+    credential: AdminCredential,
+    certificate: Option<String>,
+    address: Option<SocketAddr>,
+}
+
+impl ChangeAuthor {
+    /// Who has sent a request with this head, and was let in for this credential.
+    pub(super) fn of(head: &Parts, credential: AdminCredential) -> Self {
+        let peer = head.extensions.get::<Peer>();
+        let certificate = peer.and_then(|peer| peer.certificate.as_deref()).and_then(known_name);
+        let address = peer.map(|peer| peer.address);
+        Self { credential, certificate: certificate.map(str::to_owned), address }
+    }
+
+    /// For the log: by what it may be done, the name in the client certificate, and the address.
+    pub(super) fn fields(&self) -> (&'static str, Option<&str>, Option<DisplayValue<SocketAddr>>) {
+        (self.credential.name(), self.certificate.as_deref(), self.address.map(display))
+    }
+}
+
+/// The name by which people know a certificate.
+fn known_name(names: &CertificateNames) -> Option<&str> {
+    let first = names.uris.first().or(names.dns.first());
+    first.or(names.common_name.as_ref()).map(String::as_str)
+}

@@ -1,0 +1,95 @@
+//! A captured request, in whatever encoding it is.
+
+use thiserror::Error;
+
+use crate::otlp::{self, Malformed, Signal, Split, Untaken};
+
+/// A captured request in protobuf or JSON.
+pub struct Payload<'p> {
+    bytes: &'p [u8],
+    signal: Signal,
+    /// What JSON stands for.
+    request: Vec<u8>,
+}
+
+/// Why a payload can't be looked at.
+#[derive(Clone, Debug, Error)]
+pub enum PayloadError {
+    /// It is no request of the signal, if that is known.
+    #[error("not {} request, it would be answered 400: {malformed}", a_signal(*.signal))]
+    Malformed {
+        /// What it was taken for.
+        signal: Option<Signal>,
+        /// What is wrong with it.
+        malformed: Malformed,
+    },
+    /// It could be of any signal, or of none.
+    #[error("the payload fits no signal, or more than one: say which")]
+    UnknownSignal,
+}
+
+fn a_signal(signal: Option<Signal>) -> String {
+    signal.map_or_else(|| "an OTLP".to_owned(), |signal| format!("a {signal}"))
+}
+
+impl<'p> Payload<'p> {
+    /// A payload of this signal; without one, its content decides.
+    pub fn new(bytes: &'p [u8], signal: Option<Signal>) -> Result<Self, PayloadError> {
+        let signal = signal.or_else(|| guessed(bytes));
+        // Whatever is wrong with the framing is so for every signal.
+        let mut request = Vec::new();
+        let split = split(signal.unwrap_or(Signal::Logs), bytes, &mut request);
+        split.map_err(|malformed| PayloadError::Malformed { signal, malformed })?;
+        let signal = signal.ok_or(PayloadError::UnknownSignal)?;
+        Ok(Self { bytes, signal, request: Vec::new() })
+    }
+
+    /// The signal.
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// What it calls its entries.
+    pub fn entry_field(&self) -> &'static str {
+        if is_json(self.bytes) { self.signal.json_entry_field() } else { self.signal.entry_field() }
+    }
+
+    /// Its entries, and what is not valid.
+    pub fn split(&mut self) -> Split<'_> {
+        split(self.signal, self.bytes, &mut self.request).expect("it was split before")
+    }
+}
+
+/// Whether a payload is JSON. A brace would be the beginning of a group, which no request in protobuf has.
+fn is_json(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// Splits a payload in either encoding. What JSON stands for is in `request`.
+fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Result<Split<'a>, Malformed> {
+    if !is_json(payload) {
+        return otlp::split(signal, payload);
+    }
+    let transcoded = match otlp::read_request(signal, payload, &mut |_| true) {
+        Ok(transcoded) => transcoded,
+        Err(Untaken::Malformed(malformed)) => return Err(malformed),
+        Err(Untaken::NoRoom) => unreachable!("there is always room"),
+    };
+    *request = transcoded.bytes;
+    let mut split = otlp::split(signal, request)?;
+    transcoded.omitted.restore(&mut split);
+    Ok(split)
+}
+
+/// The signal, if the bytes are whole and valid as one only; JSON says by its names what it is.
+fn guessed(payload: &[u8]) -> Option<Signal> {
+    let named = is_json(payload);
+    let fits = |signal: &Signal| {
+        split(*signal, payload, &mut Vec::new()).is_ok_and(|split| {
+            let has_records = split.entries.iter().any(|entry| entry.records > 0);
+            if named { has_records || !split.cuts.is_empty() } else { has_records && split.cuts.is_empty() }
+        })
+    };
+    let mut fitting = Signal::ALL.into_iter().filter(fits);
+    fitting.next().filter(|_| fitting.next().is_none())
+}

@@ -1,0 +1,42 @@
+//! Who works on the letters of a directory: replays or deletes them. One does at a time, in whatever process.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+
+/// Held by who replays or deletes letters, so that nobody else sends the same ones meanwhile. New letters are stored beside that. A
+/// process that ends has let go of it.
+#[derive(Debug)]
+pub struct LettersLock {
+    /// The directory itself, which has the lock, so that no file in it has to. None where the file system has no locks.
+    _directory: Option<File>,
+}
+
+impl LettersLock {
+    /// Takes the lock of a directory; `None` if somebody else has it. Blocks for as long as the disk takes.
+    pub fn take(directory: &Path) -> io::Result<Option<Self>> {
+        let file = File::open(directory)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _directory: Some(file) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            // Such as a network file system that locks only what is written to.
+            Err(TryLockError::Error(_)) => Ok(Some(Self { _directory: None })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_has_the_lock_of_a_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let lock = LettersLock::take(root.path()).unwrap().unwrap();
+        assert!(LettersLock::take(root.path()).unwrap().is_none());
+        drop(lock);
+        assert!(LettersLock::take(root.path()).unwrap().is_some());
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "it leaves no file");
+        assert!(LettersLock::take(&root.path().join("gone")).is_err());
+    }
+}

@@ -1,0 +1,644 @@
+//! Dead letters on their way back while Sluice runs, and the deletion of those that nobody wants.
+//!
+//! A replay is a sender that waits for delivery: a letter is admitted to its stream, behind what waits there, and its file is removed
+//! once all of its records have ended for good, delivered or in a dead letter again. Until then the file is there, so that whatever breaks
+//! a replay off loses nothing. What has been waited for too long is taken back, and what the stream has no room for waits with the senders.
+//! Of a stream one batch of letters is admitted at a time, so that none overtakes another that was not delivered.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::letter_address::LetterAddresses;
+use super::{Phase, Router};
+use crate::export::{
+    Encoding, Exporter, Fate, LetterPart, LetterSelection, LetterWalk, StoredLetter, TENANT_REMOVED,
+    WalkedLetters,
+};
+use crate::otlp;
+use crate::receive::Snapshot;
+use crate::route::{EntryRoutes, RequestHeaders, Values as _};
+use crate::stream::{
+    Admission, Full, Loss, Misplaced, Placement, Receipt, Refused, Reservation, StreamName, Writing,
+};
+use crate::tenants::Table;
+
+/// Streams whose letters are under way at a time.
+const STREAMS: usize = 16;
+
+/// Streams of an exporter that are given up one after the other before the rest of its letters is left.
+const MOST_IN_VAIN: usize = STREAMS;
+
+/// Letters of which it is told why they are left.
+const MOST_PROBLEMS: usize = 100;
+
+/// How long to wait before the next try where there is no room.
+const NO_ROOM: Duration = Duration::from_millis(100);
+
+/// Memory that a letter takes beside its bytes while it waits, with so much for each of its entries.
+const OVERHEAD: usize = 4096;
+const ENTRY_OVERHEAD: usize = 192;
+
+/// Said of letters that are left since one before them was.
+const BEHIND: &str = "behind a letter of its stream that was not delivered";
+
+/// What came of a replay or a deletion.
+#[derive(Clone, Debug, Default)]
+pub struct LetterTally {
+    /// Letters whose files are gone.
+    pub letters: u64,
+    /// Records of these, but for those below.
+    pub records: u64,
+    /// Records that became dead letters again, which are new ones.
+    pub dead_lettered: u64,
+    /// Records that the upstream has rejected by partial success.
+    pub rejected: u64,
+    /// Letters that are left.
+    pub left: u64,
+    /// Of some of these, the file and why.
+    pub problems: Vec<(String, String)>,
+}
+
+/// Why letters are neither replayed nor deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum LettersError {
+    /// The configuration has none.
+    #[error("there is no dead-letter directory: set `dead_letter.directory`")]
+    NoDirectory,
+    /// Somebody else works on them.
+    #[error(
+        "other letters are being replayed or deleted, here or by `sluice replay`: try again when that has ended"
+    )]
+    Busy,
+    /// The process ends.
+    #[error("Sluice is shutting down")]
+    Stopping,
+    /// What the disk says.
+    #[error("can't read `{}`: {reason}", directory.display())]
+    Directory {
+        /// The dead-letter directory.
+        directory: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+}
+
+/// A walk through letters, for which the shutdown waits.
+struct Work {
+    walk: LetterWalk,
+    _underway: OwnedMutexGuard<()>,
+}
+
+impl Router {
+    /// Sends letters again, those of tenants that were removed only if that is wanted. Dropped before its end, it leaves the rest.
+    pub async fn replay_letters(
+        self: &Arc<Self>,
+        selection: LetterSelection,
+        removed_tenants: bool,
+    ) -> Result<LetterTally, LettersError> {
+        let mut work = self.begin_work(selection).await?;
+        let replay = Arc::new(LetterReplay {
+            router: self.clone(),
+            removed_tenants,
+            stopped: Mutex::default(),
+            in_vain: Mutex::default(),
+            tally: Mutex::default(),
+        });
+        while let Some(walked) = work.next().await? {
+            replay.letters(walked).await;
+        }
+        work.recount().await?;
+        Ok(Arc::into_inner(replay).expect("its tasks have ended").tally.into_inner())
+    }
+
+    /// Removes letters for good.
+    pub async fn delete_letters(
+        self: &Arc<Self>,
+        selection: LetterSelection,
+    ) -> Result<LetterTally, LettersError> {
+        let mut work = self.begin_work(selection).await?;
+        let mut tally = LetterTally::default();
+        while let Some(WalkedLetters { letters, missing }) = work.next().await? {
+            missing.into_iter().for_each(|file| tally.leave(file, NO_SUCH_LETTER.to_owned()));
+            let removed = work.walk.remove(letters).await.map_err(|reason| work.unreadable(reason))?;
+            for (listed, removed) in removed {
+                match removed {
+                    Ok(true) => {
+                        tally.letters += 1;
+                        tally.records += listed.letter.as_ref().map_or(0, StoredLetter::records);
+                    }
+                    Ok(false) => tally.leave(listed.file, NO_SUCH_LETTER.to_owned()),
+                    Err(error) => tally.leave(listed.file, format!("it can't be removed: {error}")),
+                }
+            }
+        }
+        work.recount().await?;
+        Ok(tally)
+    }
+
+    async fn begin_work(&self, selection: LetterSelection) -> Result<Work, LettersError> {
+        let underway = self.letters_underway().clone().try_lock_owned().map_err(|_| LettersError::Busy)?;
+        if self.phase() == Phase::Stopping {
+            return Err(LettersError::Stopping);
+        }
+        let letters = self.intake().dead_letters.load_full().ok_or(LettersError::NoDirectory)?;
+        match letters.walk(selection).await {
+            Ok(Some(walk)) => Ok(Work { walk, _underway: underway }),
+            Ok(None) => Err(LettersError::Busy),
+            Err(reason) => Err(LettersError::Directory { directory: letters.directory().into(), reason }),
+        }
+    }
+}
+
+/// Said of what is no letter, or no more.
+const NO_SUCH_LETTER: &str = "there is no such letter";
+
+impl Work {
+    async fn next(&mut self) -> Result<Option<WalkedLetters>, LettersError> {
+        self.walk.next().await.map_err(|reason| self.unreadable(reason))
+    }
+
+    /// Has the directory know how much is left in it.
+    async fn recount(&self) -> Result<(), LettersError> {
+        self.walk.letters().recount().await.map_err(|reason| self.unreadable(reason))
+    }
+
+    fn unreadable(&self, reason: io::Error) -> LettersError {
+        LettersError::Directory { directory: self.walk.letters().directory().into(), reason }
+    }
+}
+
+impl LetterTally {
+    fn leave(&mut self, file: String, why: String) {
+        self.left += 1;
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push((file, why));
+        }
+    }
+}
+
+/// A replay under way.
+struct LetterReplay {
+    router: Arc<Router>,
+    removed_tenants: bool,
+    /// Streams in which a letter was not delivered.
+    stopped: Mutex<HashSet<LetterStream>>,
+    /// Of exporters, how many streams were waited for in vain since one of its letters was delivered.
+    in_vain: Mutex<HashMap<Arc<str>, usize>>,
+    tally: Mutex<LetterTally>,
+}
+
+/// The stream that a letter goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct LetterStream {
+    exporter: Arc<str>,
+    name: StreamName,
+}
+
+/// Letters of a stream that are admitted together.
+struct LetterBatch {
+    /// Each with the number of its entries.
+    letters: Vec<(StoredLetter, usize)>,
+    /// One request of all of them.
+    body: Bytes,
+    /// For the body.
+    _held: Reservation,
+}
+
+/// What has come of letters that were to be sent.
+struct Sent {
+    /// What was not delivered of those that have ended.
+    losses: Vec<Loss>,
+    /// The entries that have not, by their positions in all of them.
+    unsettled: BTreeSet<usize>,
+    /// Why these have not, if there are any.
+    why_not: Option<String>,
+}
+
+impl Sent {
+    fn nothing_of(batch: &LetterBatch, why: String) -> Self {
+        let entries = batch.letters.iter().map(|(_, entries)| entries).sum();
+        Self { losses: Vec::new(), unsettled: (0..entries).collect(), why_not: Some(why) }
+    }
+}
+
+/// How the records of a letter have ended that were not delivered.
+#[derive(Clone, Copy, Debug, Default)]
+struct LetterEnd {
+    dead_lettered: u64,
+    rejected: u64,
+    /// Those that nothing keeps but the letter's own file.
+    lost: u64,
+}
+
+/// What is not admitted.
+enum Unadmitted {
+    /// There may be room soon.
+    Full(String),
+    Never(String),
+}
+
+/// Letters that are on their way into their stream, or there.
+enum Admitted {
+    Writing(Writing),
+    Waiting(Receipt),
+}
+
+impl From<Refused> for Unadmitted {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full(full) | Refused::FullStream { full, .. } => Self::Full(full.to_string()),
+            Refused::TooLarge => Self::Never("it takes more than `limits.memory`".to_owned()),
+            Refused::TooLargeForJournal => Self::Never("it is larger than `journal.max_size`".to_owned()),
+            Refused::TooManyStreams => Self::Never(Full::Streams.to_string()),
+        }
+    }
+}
+
+impl LetterReplay {
+    /// Sends some letters, and returns when all of them have ended or are left.
+    async fn letters(self: &Arc<Self>, walked: WalkedLetters) {
+        for file in walked.missing {
+            self.tally.lock().leave(file, NO_SUCH_LETTER.to_owned());
+        }
+        let mut streams: Vec<(LetterStream, VecDeque<StoredLetter>)> = Vec::new();
+        let mut positions: HashMap<LetterStream, usize> = HashMap::new();
+        for listed in walked.letters {
+            let letters = match listed.letter {
+                Ok(letter) if letter.exporter().is_some() => vec![letter],
+                Ok(letter) => self.divided(letter).await,
+                Err(problem) => {
+                    self.tally.lock().leave(listed.file, problem);
+                    continue;
+                }
+            };
+            for letter in letters {
+                match self.stream_of(&letter) {
+                    Ok(stream) => {
+                        let at = *positions.entry(stream.clone()).or_insert(streams.len());
+                        if at == streams.len() {
+                            streams.push((stream, VecDeque::new()));
+                        }
+                        streams[at].1.push_back(letter);
+                    }
+                    Err(why) => self.leave(&letter, why),
+                }
+            }
+        }
+        let mut sending = JoinSet::new();
+        for (stream, letters) in streams {
+            if sending.len() >= STREAMS {
+                ended(sending.join_next().await);
+            }
+            sending.spawn(self.clone().stream(stream, letters));
+        }
+        while let Some(one) = sending.join_next().await {
+            ended(Some(one));
+        }
+    }
+
+    /// What a letter that never had an exporter is divided into, in the directory as well; nothing, if it is left.
+    async fn divided(&self, letter: StoredLetter) -> Vec<StoredLetter> {
+        let snapshot = self.router.intake().snapshot.load_full();
+        let table = Arc::clone(&self.router.tenants().table());
+        let dividing = spawn_blocking(move || {
+            let parts = address(&snapshot, table, &letter);
+            let divided = parts.and_then(|parts| {
+                let why = |error| format!("it can't be divided among the streams that it goes to: {error}");
+                letter.divide(&parts).map_err(why)
+            });
+            divided.map_err(|why| (letter, why))
+        });
+        match dividing.await.expect("dividing a letter doesn't panic") {
+            Ok(letters) => letters,
+            Err((letter, why)) => {
+                self.leave(&letter, why);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The stream that a letter goes to, or why it is left.
+    fn stream_of(&self, letter: &StoredLetter) -> Result<LetterStream, String> {
+        let Some(exporter) = letter.exporter() else { return Err(letter.reason().to_owned()) };
+        if letter.reason() == TENANT_REMOVED && !self.removed_tenants {
+            return Err("its tenant was removed, and the id may be somebody else's by now: `removed_tenants` sends it by the row that has \
+                        the id"
+                .to_owned());
+        }
+        let key = letter.key().ok_or("it has no routing key")?.clone();
+        Ok(LetterStream { exporter: exporter.into(), name: StreamName { signal: letter.signal(), key } })
+    }
+
+    /// Sends letters of one stream one after the other, until one is not delivered.
+    async fn stream(self: Arc<Self>, stream: LetterStream, mut letters: VecDeque<StoredLetter>) {
+        let mut stopped = self.obstacle(&stream);
+        while stopped.is_none() && !letters.is_empty() {
+            stopped = self.next_batch(&stream, &mut letters).await.err();
+        }
+        let why = stopped.unwrap_or_default();
+        letters.iter().for_each(|letter| self.leave(letter, why.clone()));
+    }
+
+    /// Why nothing of a stream is to be sent now.
+    fn obstacle(&self, stream: &LetterStream) -> Option<String> {
+        if self.stopped.lock().contains(stream) {
+            return Some(BEHIND.to_owned());
+        }
+        let in_vain = self.in_vain.lock().get(&stream.exporter).copied().unwrap_or_default();
+        (in_vain >= MOST_IN_VAIN).then(|| {
+            format!(
+                "`{}` has not taken the letters of {in_vain} streams, one after the other",
+                stream.exporter
+            )
+        })
+    }
+
+    /// Sends the next letters of a stream. An error is why the rest is to be left.
+    async fn next_batch(
+        &self,
+        stream: &LetterStream,
+        letters: &mut VecDeque<StoredLetter>,
+    ) -> Result<(), String> {
+        if self.router.phase() == Phase::Stopping {
+            return Err(LettersError::Stopping.to_string());
+        }
+        let snapshot = self.router.intake().snapshot.load_full();
+        let Some(exporter) = snapshot.exporters.iter().find(|known| *known.name() == stream.exporter) else {
+            return Err(format!("the configuration has no exporter `{}`", stream.exporter));
+        };
+        let deadline = Instant::now() + snapshot.acknowledge_timeout;
+        let most = exporter.active().settings.queue.batch.max_size as u64;
+        let (mut next, mut bytes) = (Vec::new(), 0);
+        while letters.front().is_some_and(|letter| bytes == 0 || bytes + letter.len() <= most) {
+            let Some(letter) = letters.pop_front() else { break };
+            bytes += letter.len();
+            next.push(letter);
+        }
+        let batch = match self.load(next, bytes, deadline).await {
+            Ok(batch) if batch.letters.is_empty() => return Ok(()),
+            Ok(batch) => batch,
+            Err((next, why)) => {
+                next.iter().for_each(|letter| self.leave(letter, why.clone()));
+                return Err(BEHIND.to_owned());
+            }
+        };
+        let Sent { losses, unsettled, why_not } = self.send(exporter, stream, &batch, deadline).await;
+        let ends = self.ends(&batch.letters, &losses, &unsettled);
+        let mut why = why_not.clone();
+        for ((letter, _), end) in batch.letters.into_iter().zip(ends) {
+            match end {
+                Some(end) => {
+                    self.in_vain.lock().remove(&stream.exporter);
+                    self.end(letter, end).await;
+                }
+                None => self.leave(&letter, why.take().unwrap_or_else(|| BEHIND.to_owned())),
+            }
+        }
+        if why_not.is_none() {
+            return Ok(());
+        }
+        *self.in_vain.lock().entry(stream.exporter.clone()).or_default() += 1;
+        self.stopped.lock().insert(stream.clone());
+        Err(BEHIND.to_owned())
+    }
+
+    /// Reads letters, for which there has to be memory until the deadline. Those that can't be read, or are not valid, are left.
+    async fn load(
+        &self,
+        letters: Vec<StoredLetter>,
+        bytes: u64,
+        deadline: Instant,
+    ) -> Result<LetterBatch, (Vec<StoredLetter>, String)> {
+        let budget = &self.router.shared().budget;
+        let mut held = Reservation::empty(budget.clone());
+        while !held.grow(bytes) {
+            if bytes > budget.limit() || Instant::now() >= deadline {
+                return Err((letters, Full::Memory.to_string()));
+            }
+            sleep(NO_ROOM).await;
+        }
+        let loading = spawn_blocking(move || {
+            let mut batch = LetterBatch { letters: Vec::new(), body: Bytes::new(), _held: held };
+            let (mut body, mut unread) = (BytesMut::with_capacity(bytes as usize), Vec::new());
+            for letter in letters {
+                match read(&letter) {
+                    Ok((bytes, entries)) => {
+                        body.extend_from_slice(&bytes);
+                        batch.letters.push((letter, entries));
+                    }
+                    Err(why) => unread.push((letter, why)),
+                }
+            }
+            batch.body = body.freeze();
+            (batch, unread)
+        });
+        let (batch, unread) = loading.await.expect("reading letters doesn't panic");
+        unread.into_iter().for_each(|(letter, why)| self.leave(&letter, why));
+        Ok(batch)
+    }
+
+    /// Has the stream send letters, and waits until all of their records have ended. What is not settled at the deadline is taken
+    /// back.
+    async fn send(
+        &self,
+        exporter: &Arc<Exporter>,
+        stream: &LetterStream,
+        batch: &LetterBatch,
+        deadline: Instant,
+    ) -> Sent {
+        let receipt = loop {
+            let full = match self.admit(exporter, stream, batch).await {
+                Ok(receipt) => break receipt,
+                Err(Unadmitted::Never(why)) => return Sent::nothing_of(batch, why),
+                Err(Unadmitted::Full(why)) => why,
+            };
+            if Instant::now() >= deadline || self.router.phase() == Phase::Stopping {
+                return Sent::nothing_of(batch, format!("there is no room for it: {full}"));
+            }
+            sleep(NO_ROOM).await;
+        };
+        let late = || Err(format!("not delivered in time ({})", receipt.causes_of_delay()));
+        let settled = tokio::select! {
+            biased;
+            settled = receipt.settled() => settled.map_err(|why| why.to_string()),
+            () = sleep_until(deadline) => late(),
+            () = self.router.intake().closed() => late(),
+        };
+        match settled {
+            Ok(losses) => Sent { losses, unsettled: BTreeSet::new(), why_not: None },
+            Err(why) => {
+                let (losses, unsettled) = receipt.so_far();
+                Sent { losses, unsettled, why_not: Some(why) }
+            }
+        }
+    }
+
+    async fn admit(
+        &self,
+        exporter: &Arc<Exporter>,
+        stream: &LetterStream,
+        batch: &LetterBatch,
+    ) -> Result<Receipt, Unadmitted> {
+        let (router, exporter, name) = (self.router.clone(), exporter.clone(), stream.name.clone());
+        let (body, letters) = (batch.body.clone(), batch.letters.len());
+        // What is large takes more of a worker's time than others should wait for.
+        let admitting = spawn_blocking(move || admit(&router, &exporter, &name, &body, letters));
+        match admitting.await.expect("admitting letters doesn't panic")? {
+            Admitted::Waiting(receipt) => Ok(receipt),
+            Admitted::Writing(mut writing) => {
+                Ok(writing.written().await?.expect("whoever waits for all of it gets a receipt"))
+            }
+        }
+    }
+
+    /// How each letter has ended; nothing, if it has not.
+    fn ends(
+        &self,
+        letters: &[(StoredLetter, usize)],
+        losses: &[Loss],
+        unsettled: &BTreeSet<usize>,
+    ) -> Vec<Option<LetterEnd>> {
+        let behind: Vec<usize> = letters
+            .iter()
+            .scan(0, |behind, (_, entries)| {
+                *behind += entries;
+                Some(*behind)
+            })
+            .collect();
+        let letter_of = |entry: usize| behind.partition_point(|behind| *behind <= entry);
+        // Where a reload has just taken the directory away, what an upstream refuses counts as rejected, and nothing keeps it.
+        let is_kept = self.router.intake().dead_letters.load().is_some();
+        let mut ends = vec![Some(LetterEnd::default()); letters.len()];
+        for loss in losses {
+            let Some(end) = &mut ends[letter_of(loss.index)] else { continue };
+            match loss.fate {
+                Fate::Delivered => {}
+                Fate::DeadLettered => end.dead_lettered += loss.records,
+                Fate::Rejected if is_kept => end.rejected += loss.records,
+                Fate::Rejected | Fate::Dropped => end.lost += loss.records,
+            }
+        }
+        unsettled.iter().for_each(|entry| ends[letter_of(*entry)] = None);
+        ends
+    }
+
+    /// Removes a letter that was sent, unless nothing else keeps some of its records.
+    async fn end(&self, letter: StoredLetter, end: LetterEnd) {
+        if end.lost > 0 {
+            let lost = end.lost;
+            return self.leave(
+                &letter,
+                format!("{lost} of its records were refused again, and have found no place in a dead letter"),
+            );
+        }
+        let (letter, removed) = spawn_blocking(move || {
+            let removed = letter.remove();
+            (letter, removed)
+        })
+        .await
+        .expect("removing a letter doesn't panic");
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.leave(&letter, format!("it was sent, and can't be removed: {error}"));
+            }
+            _ => {
+                let mut tally = self.tally.lock();
+                tally.letters += 1;
+                tally.records += letter.records().saturating_sub(end.dead_lettered + end.rejected);
+                tally.dead_lettered += end.dead_lettered;
+                tally.rejected += end.rejected;
+            }
+        }
+    }
+
+    fn leave(&self, letter: &StoredLetter, why: String) {
+        let file = letter.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.tally.lock().leave(file, why);
+    }
+}
+
+fn ended(one: Option<Result<(), tokio::task::JoinError>>) {
+    one.transpose().expect("sending letters doesn't panic");
+}
+
+/// What a letter that never had an exporter is to be divided into by the routes in use, or why it is left.
+fn address(snapshot: &Snapshot, table: Arc<Table>, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
+    let routes = EntryRoutes {
+        routes: snapshot.routes.clone(),
+        exporters: snapshot.exporters.iter().map(|exporter| exporter.name().clone()).collect(),
+        table,
+        request: RequestHeaders::default(),
+    };
+    let open = |name: &Arc<str>, stream: &StreamName| {
+        let exporter = snapshot.exporters.iter().find(|known| known.name() == name);
+        let exporter = exporter.expect("a snapshot has the exporters that its routes name");
+        exporter.target(stream).map_err(|error| error.to_string())?;
+        Ok(exporter.active().settings.queue.batch.max_size)
+    };
+    LetterAddresses { routes: &routes, open }.address(letter)
+}
+
+/// The bytes of a letter and how many entries they are, or why they can't be sent.
+fn read(letter: &StoredLetter) -> Result<(Bytes, usize), String> {
+    let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
+    let invalid = |why: String| format!("it is no valid OTLP: {why}");
+    if letter.encoding() == Encoding::Json {
+        return Err(invalid("what could be valid of it was sent before".to_owned()));
+    }
+    let split = otlp::split(letter.signal(), &bytes).map_err(|malformed| invalid(malformed.to_string()))?;
+    if let Some(cut) = split.cuts.first() {
+        return Err(invalid(format!("{}: {}", cut.path, cut.reason)));
+    }
+    let entries = split.entries.len();
+    if entries == 0 { Err("there is nothing in it".to_owned()) } else { Ok((bytes.clone(), entries)) }
+}
+
+/// Admits letters to their stream, all or none. Blocks for as long as it takes to copy them.
+fn admit(
+    router: &Router,
+    exporter: &Exporter,
+    name: &StreamName,
+    body: &Bytes,
+    letters: usize,
+) -> Result<Admitted, Unadmitted> {
+    let split =
+        otlp::split(name.signal, body).map_err(|malformed| Unadmitted::Never(malformed.to_string()))?;
+    let overhead = (letters * OVERHEAD + split.entries.len() * ENTRY_OVERHEAD + split.copied_bytes()) as u64;
+    let mut reservation = Reservation::empty(router.shared().budget.clone());
+    if !reservation.grow(overhead) {
+        return Err(Unadmitted::Full(Full::Memory.to_string()));
+    }
+    let mut admission = Admission::new(name.signal, reservation, overhead);
+    let at = Placement { registry: exporter.registry(), key: name.key.as_written(), route: None };
+    for (position, entry) in split.entries.iter().enumerate() {
+        match admission.place(position, &entry.bytes, entry.records, &at) {
+            Ok(_) => {}
+            Err(Misplaced::Unfit(why)) => return Err(Unadmitted::Never(why)),
+            Err(Misplaced::Refused(refused)) => return Err(refused.into()),
+        }
+    }
+    let (sheds, admitted) = match &router.intake().journal {
+        Some(journal) => {
+            let (sheds, writing) = admission.commit_durably(journal, body, true)?;
+            (sheds, Admitted::Writing(writing))
+        }
+        None => {
+            let (sheds, receipt) = admission.commit_with_receipt(true)?;
+            (sheds, Admitted::Waiting(receipt))
+        }
+    };
+    match sheds.first() {
+        // Of one stream all is shed or nothing, and what is shed was not admitted.
+        Some(shed) => Err(Unadmitted::Full(shed.full.to_string())),
+        None => Ok(admitted),
+    }
+}
