@@ -149,7 +149,7 @@ fn entry_json(entry: &ExplainedEntry) -> Value {
         "index": entry.index,
         "records": entry.size.records,
         "bytes": entry.size.bytes,
-        "tenant": entry.tenant,
+        "tenant": entry.tenant.as_deref(),
         "not_taken": entry.not_taken,
         "parts": entry.parts.iter().map(part_json).collect::<Vec<_>>(),
         "parts_left_out": entry.left_out,
@@ -178,7 +178,7 @@ fn route_json(AskedRoute { route, answer }: &AskedRoute) -> Value {
     };
     let mut shown = json!({
         "route": route,
-        "exporter": exporter,
+        "exporter": &**exporter,
         "key": key.text(),
         "tenant": key.tenant(),
         "overridden": overridden,

@@ -212,6 +212,7 @@ mod tests {
             name: name.to_owned(),
             matches: Vec::new(),
             record_matches: Vec::new(),
+            record_alone_matches: Vec::new(),
             request_matches: Vec::new(),
             tenants: None,
             receivers: None,

@@ -8,7 +8,7 @@ use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::payload::{entry_of, filler, logs, request, resource};
-use crate::support::sinks::{self, Received as _};
+use crate::support::sinks;
 use crate::support::yaml::{self, QUICK, SINGLY};
 use crate::support::{Front, Sluice, eventually, http};
 
