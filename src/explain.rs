@@ -36,6 +36,8 @@ pub struct Explainer<'e> {
     pub receiver: Option<String>,
     /// Bytes that the copies of one entry may take which routes and edits make.
     pub most_copied: usize,
+    /// Parts of one entry that are explained.
+    pub most_parts: usize,
     /// The exporters that entries go to, by their positions.
     reached: RefCell<BTreeSet<usize>>,
 }
@@ -53,6 +55,8 @@ pub struct ExplainedEntry {
     pub not_taken: Option<String>,
     /// What it is divided into for routes that look at records; else all of it.
     pub parts: Vec<ExplainedPart>,
+    /// How many more parts there are, which are not explained.
+    pub left_out: usize,
 }
 
 /// How large an entry or a part of it is.
@@ -161,10 +165,19 @@ impl EntrySize {
 }
 
 impl<'e> Explainer<'e> {
-    /// Explains entries of this signal, of whatever tenant and receiver, however large copies of them are.
+    /// Explains entries of this signal, of whatever tenant and receiver, in however many parts and large copies they are.
     pub fn new(signal: Signal, routes: EntryRoutes, targets: Targets<'e>) -> Self {
         let reached = RefCell::default();
-        Self { signal, routes, targets, tenant: None, receiver: None, most_copied: usize::MAX, reached }
+        Self {
+            signal,
+            routes,
+            targets,
+            tenant: None,
+            receiver: None,
+            most_copied: usize::MAX,
+            most_parts: usize::MAX,
+            reached,
+        }
     }
 
     /// The names of exporters that entries go to which were explained so far.
@@ -180,6 +193,7 @@ impl<'e> Explainer<'e> {
             tenant: None,
             not_taken: None,
             parts: Vec::new(),
+            left_out: 0,
         };
         // As the first of its senders would have sent it.
         let sender;
@@ -212,7 +226,9 @@ impl<'e> Explainer<'e> {
         let (row, receiver) = (tenant.map(|tenant| &**tenant), self.receiver.as_deref());
         match self.routes.partition(self.signal, entry.clone(), row, receiver, &allowance) {
             Ok(parts) => {
-                explained.parts = parts.iter().map(|part| self.part(part, tenant, &allowance)).collect();
+                explained.left_out = parts.len().saturating_sub(self.most_parts);
+                let shown = parts.iter().take(self.most_parts);
+                explained.parts = shown.map(|part| self.part(part, tenant, &allowance)).collect();
             }
             Err(_) => {
                 let most = self.most_copied;

@@ -9,7 +9,7 @@ use super::query;
 use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
-use crate::run::{ReloadError, Router};
+use crate::run::{ReloadError, ReloadRecord, Router};
 use crate::stream::{Activity, LastError, StreamState};
 
 /// Streams listed if the query does not say how many.
@@ -209,12 +209,33 @@ pub(super) fn config(router: &Router) -> Value {
         "version": report.version,
         "loaded_at": rfc3339(report.loaded_at),
         "last_error": report.last_error.as_ref().map(|(at, error)| json!({
-            "at": rfc3339(*at), "error": error.to_string(), "problems": problems(error),
+            "at": rfc3339(*at), "error": error.to_string(), "problems": problems(error), "text": text(error),
         })),
         "warnings": report.warnings,
+        "problems": report.warnings,
+        "text": &*report.text,
         "config": report.redacted,
         "presets": report.presets,
+        "reloads": router.reloads().history().iter().map(reload_json).collect::<Vec<_>>(),
     })
+}
+
+fn reload_json(record: &ReloadRecord) -> Value {
+    let ReloadRecord { at, outcome } = record;
+    json!({
+        "at": rfc3339(*at),
+        "outcome": if outcome.is_ok() { "succeeded" } else { "failed" },
+        "version": outcome.as_ref().ok(),
+        "error": outcome.as_ref().err(),
+    })
+}
+
+/// The configuration that could not be used, line by line, if that is what an error is about.
+pub(super) fn text(error: &ReloadError) -> Option<&str> {
+    match error {
+        ReloadError::Problems(problems) => Some(&problems.text),
+        _ => None,
+    }
 }
 
 /// The problems of a configuration one by one, where there are any.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::{Method, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -195,9 +195,6 @@ pub(super) async fn change(
     body: Incoming,
     credential: AdminCredential,
 ) -> Answer {
-    if head.method != Method::POST {
-        return server::not_allowed("POST");
-    }
     let fields = match body::object(head, body, &[JSON], false, LARGEST_REQUEST).await {
         Ok(fields) => fields,
         Err(problem) => return problem.answer(),

@@ -1,9 +1,10 @@
 //! What a running Sluice shows of itself: metrics, health, and an API for people and their tools. It only reads, but
-//! for `POST /api/v1/reload` and changes of the table of tenants, which it asks [`run`](crate::run) for.
+//! for reloads, changes of the table of tenants, and replays and deletions of dead letters, which it asks [`run`](crate::run) for.
 
 mod api;
 mod body;
 mod change_author;
+mod explain;
 mod journal;
 mod letters;
 mod metrics;

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::letters::{self, LettersPage};
 use super::shared_page::SharedPage;
 use super::tenants::{self, TenantChange, TenantPage};
-use super::{api, journal, metrics, site, tenant_detail, tenant_list, tenant_metrics};
+use super::{api, explain, journal, metrics, query, site, tenant_detail, tenant_list, tenant_metrics};
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
@@ -44,7 +44,8 @@ GET  /api/v1/dead-letters  dead letters, newest first (?exporter=NAME&tenant=ID&
 GET  /api/v1/dead-letters/FILE  what is in one
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/config        the configuration in use, secrets redacted
-POST /api/v1/reload        reads the configuration again
+POST /api/v1/reload        reads the configuration again; with ?dry_run=true, says what that would do
+POST /api/v1/explain       says where an OTLP request would go, and why (?signal=SIGNAL)
 
 POST   /api/v1/dead-letters/replay  sends dead letters again; delete removes them
 
@@ -70,6 +71,8 @@ pub struct Admin {
     tenant_metrics: SharedPage,
     /// Held by who looks at every tenant: one at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
+    /// Held by who has a request explained: one at a time does.
+    explaining: Arc<Mutex<()>>,
 }
 
 impl Handler for Admin {
@@ -120,8 +123,11 @@ impl Handler for Admin {
             }
         }
         match (page, &head.method) {
-            (Page::Reload, &Method::POST) => return self.reload().await,
-            (Page::Reload, _) => return not_allowed("POST"),
+            (Page::Reload, &Method::POST) => return self.reload(head.uri.query().unwrap_or_default()).await,
+            (Page::Explain, &Method::POST) => {
+                return explain::explain(&self.router, &head, body, &self.explaining).await;
+            }
+            (Page::Reload | Page::Explain, _) => return not_allowed("POST"),
             (Page::Tenants(TenantPage::All | TenantPage::One(_)), method) if is_read(method) => {}
             (Page::Tenants(page), _) => {
                 return match TenantChange::of(page, &head) {
@@ -130,7 +136,7 @@ impl Handler for Admin {
                     Err(error) => problem(StatusCode::BAD_REQUEST, &error),
                 };
             }
-            (Page::DeadLetters(LettersPage::Change(action)), _) => {
+            (Page::DeadLetters(LettersPage::Change(action)), &Method::POST) => {
                 return letters::change(&self.router, action, &head, body, credential).await;
             }
             (_, method) if is_read(method) => {}
@@ -161,6 +167,7 @@ enum Page<'p> {
     Journal,
     Config,
     Reload,
+    Explain,
     Tenants(TenantPage<'p>),
 }
 
@@ -182,6 +189,7 @@ impl<'p> Page<'p> {
             "/api/v1/journal" => Self::Journal,
             "/api/v1/config" => Self::Config,
             "/api/v1/reload" => Self::Reload,
+            "/api/v1/explain" => Self::Explain,
             _ => {
                 let tenants = || TenantPage::at(path).map(Self::Tenants);
                 return LettersPage::at(path).map(Self::DeadLetters).or_else(tenants);
@@ -199,10 +207,12 @@ impl<'p> Page<'p> {
             | Self::Streams
             | Self::Exporters
             | Self::Journal
+            // It takes nothing in.
+            | Self::Explain
             | Self::Config => Some(AdminAction::Read),
             Self::Reload => Some(AdminAction::Reload),
-            Self::DeadLetters(LettersPage::All | LettersPage::One(_)) => Some(AdminAction::Read),
-            Self::DeadLetters(LettersPage::Change(_)) => Some(AdminAction::Write),
+            Self::DeadLetters(LettersPage::Change(_)) if !is_read(method) => Some(AdminAction::Write),
+            Self::DeadLetters(_) => Some(AdminAction::Read),
             Self::Tenants(_) if is_read(method) => Some(AdminAction::Read),
             Self::Tenants(_) => Some(AdminAction::Write),
         }
@@ -224,6 +234,7 @@ impl Admin {
             metrics: SharedPage::default(),
             tenant_metrics: SharedPage::default(),
             looking_at_tenants: Arc::default(),
+            explaining: Arc::default(),
         }
     }
 
@@ -271,7 +282,7 @@ impl Admin {
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Exporters => json(StatusCode::OK, &api::exporters(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
-            Page::Reload => not_allowed("POST"),
+            Page::Reload | Page::Explain => not_allowed("POST"),
         }
     }
 
@@ -320,7 +331,12 @@ impl Admin {
         looking.await.expect("looking at tenants doesn't panic")
     }
 
-    async fn reload(&self) -> Answer {
+    async fn reload(&self, query: &str) -> Answer {
+        match dry_run(query) {
+            Ok(false) => {}
+            Ok(true) => return self.plan_reload().await,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
+        }
         // In a task of its own: an impatient client must not cancel a reload half way.
         let router = self.router.clone();
         let reload = tokio::spawn(async move { router.reload().await });
@@ -335,6 +351,41 @@ impl Admin {
             }
         }
     }
+
+    /// What a reload would do.
+    async fn plan_reload(&self) -> Answer {
+        match self.router.plan_reload().await {
+            Ok(plan) => {
+                let mut plan = json!(plan);
+                plan["valid"] = true.into();
+                plan["problems"] = json!([]);
+                json(StatusCode::OK, &plan)
+            }
+            Err(error) => json(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!({
+                    "valid": false,
+                    "error": error.to_string(),
+                    "problems": api::problems(&error),
+                    "text": api::text(&error),
+                }),
+            ),
+        }
+    }
+}
+
+/// Whether a reload is only to be looked at.
+fn dry_run(text: &str) -> Result<bool, String> {
+    let mut dry_run = false;
+    for (name, value) in query::parameters(text) {
+        dry_run = match (name, value.as_str()) {
+            ("dry_run", "true") => true,
+            ("dry_run", "false") => false,
+            ("dry_run", _) => return Err("`dry_run` is true or false".to_owned()),
+            _ => return Err(format!("unknown parameter `{name}`: there is dry_run")),
+        };
+    }
+    Ok(dry_run)
 }
 
 /// How a request to this listener has come in.

@@ -4,6 +4,7 @@
 //! that it refuses, so that a peer could have it write thousands of lines a second. So no more than 100 a second are
 //! written, from wherever they come. What is logged below `info` was asked for, and is not bounded.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +66,8 @@ impl LoggingArgs {
         let registry = tracing_subscriber::registry();
         let started = match self.log_format {
             LogFormat::Text => {
-                let format = format.with_ansi(std::io::stderr().is_terminal());
+                let has_colours = has_colours(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR"));
+                let format = format.with_ansi(has_colours);
                 registry.with(format.with_filter(filter.and(lines))).try_init()
             }
             LogFormat::Json => {
@@ -89,6 +91,11 @@ impl LoggingArgs {
         let silent = format!("{WATCHER}=off").parse().expect("it is a directive");
         filter.add_directive(silent)
     }
+}
+
+/// Whether the log has colours: on a terminal, unless the variable `NO_COLOR` says anything (<https://no-color.org>).
+fn has_colours(is_terminal: bool, no_color: Option<OsString>) -> bool {
+    is_terminal && no_color.is_none_or(|said| said.is_empty())
 }
 
 /// Says now and then how many lines were left out, for ever.

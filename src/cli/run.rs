@@ -115,11 +115,16 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     stop.told().await;
     reloading.abort();
     let left = tokio::select! {
-        left = run::shut_down(&router) => left,
-        () = stop.told() => {
-            say_what_is_left(&router);
-            return ExitCode::FAILURE;
+        left = run::shut_down(&router) => Some(left),
+        () = stop.told() => None,
+    };
+    let Some(left) = left else {
+        error!("told to stop again: not waiting for deliveries any more");
+        tokio::select! {
+            () = give_up(&router, for_people) => {}
+            () = stop.told() => error!("told to stop a third time: what is left is not kept"),
         }
+        return ExitCode::FAILURE;
     };
     tenants.abort();
     progress.abort();
@@ -135,13 +140,19 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What a second signal ends the process with: how many records each exporter still had, and what becomes of them.
-fn say_what_is_left(router: &Router) {
-    error!("told to stop again: not waiting for deliveries any more");
-    let fate = match &router.intake().journal {
-        None => "lost",
-        Some(journal) if journal.is_failing() => "lost, unless the journal, which is failing, has them",
-        Some(_) => "left in the journal",
+/// What a second signal ends the process with: what is left becomes dead letters as far as that takes no more than a second, and how many
+/// records each exporter gives up is said.
+async fn give_up(router: &Arc<Router>, for_people: bool) {
+    let Some(journal) = &router.intake().journal else {
+        for leftover in run::give_up(router).await.into_iter().filter(|_| for_people) {
+            eprintln!("sluice: {leftover}");
+        }
+        return;
+    };
+    let fate = if journal.is_failing() {
+        "lost, unless the journal, which is failing, has them"
+    } else {
+        "left in the journal"
     };
     let exporters = router.exporters();
     let pending = |exporter: &Arc<Exporter>| exporter.registry().pending_records();

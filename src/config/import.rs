@@ -39,7 +39,7 @@ pub fn import(path: &Path) -> Result<Imported, Problems> {
         Err(reason) => {
             let mut report = Report::default();
             report.error_without_place(format!("can't read it: {reason}")).help("name a Collector's file");
-            return Err(problems(report.finish(&name, ""), files));
+            return Err(problems(report, (&name, ""), files));
         }
     };
     from_text(&text, &name)
@@ -61,7 +61,7 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
         report.error_without_place(what.0).help(what.1);
     }
     let Some(root) = root.filter(|_| !report.has_errors()) else {
-        return Err(problems(report.finish(name, text), Files::default()));
+        return Err(problems(report, (name, text), Files::default()));
     };
     let surroundings = Surroundings {
         env: &|_| None,

@@ -12,6 +12,7 @@ mod import;
 mod machine;
 mod model;
 mod node;
+mod outline;
 mod pipelines;
 mod presets;
 mod problem;
@@ -44,6 +45,7 @@ use crate::tenants::{TableSettings, Tenant};
 
 pub(crate) use compile::{TENANT_IDS, is_tenant_id};
 pub use import::{Imported, import};
+pub use outline::{ConfigDifference, ConfigOutline};
 pub use presets::{FilledPreset, preset_reference};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
@@ -138,6 +140,10 @@ pub struct Compiled {
     pub warnings: Vec<Problem>,
     /// The YAML as written, before substitution, secrets replaced by `[redacted]`.
     pub redacted: serde_json::Value,
+    /// The file line by line, likewise, and without comments.
+    pub text: String,
+    /// What it says value by value, to be compared with another configuration.
+    pub outline: ConfigOutline,
     /// What presets have filled in, in the order of the exporters.
     pub presets: Vec<FilledPreset>,
     /// Every file that was read: the configuration, and those of `${file:}`.
@@ -258,16 +264,18 @@ pub fn load_with(
                     report
                         .error_without_place(format!("can't read it: {reason}"))
                         .help("name a file with `--config` or `SLUICE_CONFIG`");
-                    Err(problems(report.finish(&name, ""), files))
+                    Err(problems(report, (&name, ""), files))
                 }
             }
         }
     }
 }
 
-fn problems(list: Vec<Problem>, files: Files) -> Problems {
+/// What is wrong with a file of this name and text.
+fn problems(report: Report, (name, text): (&str, &str), files: Files) -> Problems {
     let (files, hash) = files.finish();
-    Problems { list, files, hash }
+    let masked = report.masked(text);
+    Problems { list: report.finish(name, text), files, hash, text: masked }
 }
 
 fn read(
@@ -279,7 +287,7 @@ fn read(
     let text = byte_order_mark::strip(text);
     let mut report = Report::default();
     let Some(mut root) = node::parse(text, &mut report) else {
-        return Err(problems(report.finish(name, text), files));
+        return Err(problems(report, (name, text), files));
     };
 
     let sight = secrets::look(&root);
@@ -288,7 +296,7 @@ fn read(
         report.error(at, "this is no configuration: it looks like a row of the table of tenants").help(
             "rows are checked by `sluice check --tenants FILE`, where FILE is the configuration whose `tenants` names them",
         );
-        return Err(problems(report.finish(name, text), files));
+        return Err(problems(report, (name, text), files));
     }
     let mut redacted = sight.redacted;
     let is_collectors = pipelines::is_whole_file(&root);
@@ -303,6 +311,7 @@ fn read(
     let own = is_collectors.then(|| pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
     processors::check(&root, own.as_ref().unwrap_or(&root), &mut report);
     let mut root = own.unwrap_or(root);
+    let outline = ConfigOutline::of(&root, &report, text);
     let presets = presets::fill_in(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     // Of the file that the table of tenants is in.
@@ -336,10 +345,13 @@ fn read(
     };
 
     let failed = report.has_errors() || of_rows.iter().any(|problem| problem.severity == Severity::Error);
+    let masked = report.masked(text);
     let mut list = report.finish(name, text);
     list.extend(of_rows);
-    let Some((parts, tenants)) = parts.filter(|_| !failed) else { return Err(problems(list, files)) };
     let (files, hash) = files.finish();
+    let Some((parts, tenants)) = parts.filter(|_| !failed) else {
+        return Err(Problems { list, files, hash, text: masked });
+    };
     Ok(Compiled {
         listeners: parts.listeners,
         exporters: parts.exporters,
@@ -359,6 +371,8 @@ fn read(
         shutdown_timeout: parts.shutdown_timeout,
         warnings: list,
         redacted,
+        text: masked,
+        outline,
         presets,
         files,
         hash,

@@ -102,6 +102,9 @@ pub struct Problems {
     /// The hash of their content, as [`super::fingerprint`] computes it.
     #[serde(skip)]
     pub hash: u64,
+    /// The configuration line by line, as it may be shown; empty if it can't be read.
+    #[serde(skip)]
+    pub text: String,
 }
 
 impl fmt::Display for Problems {
@@ -249,15 +252,26 @@ impl Report {
         self
     }
 
+    /// The file line by line, with `[redacted]` for what may not be shown, and without comments.
+    pub(super) fn masked(&self, source: &str) -> String {
+        let lines = self.lines(source);
+        let shown: Vec<String> = (0..lines.starts.len()).map(|line| lines.shown(line)).collect();
+        shown.join("\n")
+    }
+
+    fn lines<'a>(&self, source: &'a str) -> Lines<'a> {
+        let mut texts: Vec<(Span, bool)> = self.texts.iter().map(|(span, shown)| (*span, *shown)).collect();
+        texts.sort_unstable();
+        Lines { texts: self.looked_at.then_some(texts), ..Lines::new(source) }
+    }
+
     /// The problems in the order of the file, each once.
     pub(super) fn finish(mut self, file: &str, source: &str) -> Vec<Problem> {
         if self.found.is_empty() {
             return Vec::new();
         }
         self.found.sort_by_key(|found| (found.span, found.severity));
-        let mut texts: Vec<(Span, bool)> = self.texts.into_iter().collect();
-        texts.sort_unstable();
-        let lines = Lines { texts: self.looked_at.then_some(texts), ..Lines::new(source) };
+        let lines = self.lines(source);
         let mut problems: Vec<Problem> = Vec::with_capacity(self.found.len());
         for found in self.found {
             let place = found.span.map(|span| lines.place(span));
@@ -405,13 +419,35 @@ impl<'a> Lines<'a> {
         looks
     }
 
+    /// The text of a line.
+    fn line(&self, line: usize) -> &'a str {
+        self.source[self.starts[line]..].split('\n').next().unwrap_or_default().trim_end_matches('\r')
+    }
+
+    /// A line as it may be shown.
+    fn shown(&self, line: usize) -> String {
+        let text = self.line(line);
+        let looks = self.looks(self.starts[line], text);
+        let (mut shown, mut before) = (String::new(), Look::AsItIs);
+        for (offset, char) in text.char_indices() {
+            match looks[offset] {
+                Look::AsItIs => shown.push(if char.is_control() { ' ' } else { char }),
+                Look::Redacted(_) if looks[offset] != before => shown.push_str(REDACTED),
+                Look::Redacted(_) | Look::LeftOut => {}
+            }
+            before = looks[offset];
+        }
+        shown.truncate(shown.trim_end().len());
+        shown
+    }
+
     /// The line with a caret under the span, without secrets, and cut around the place if it is long.
     fn snippet(&self, place: &Place) -> String {
         const WIDEST: usize = 120;
         const BEFORE: usize = 50;
 
         let start = self.starts[place.line];
-        let text = self.source[start..].split('\n').next().unwrap_or_default().trim_end_matches('\r');
+        let text = self.line(place.line);
         let looks = self.looks(start, text);
         let mut shown: Vec<char> = Vec::new();
         let (mut from, mut to) = (None, 0);

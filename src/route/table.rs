@@ -445,6 +445,11 @@ impl RouteTable {
         &self.routes[route].name
     }
 
+    /// The names of all routes, in the order in which they are asked.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|route| &*route.name)
+    }
+
     /// Whether a route looks at headers of requests.
     pub fn looks_at_headers(&self, route: usize) -> bool {
         let Route { request_matches, key, .. } = &self.routes[route];

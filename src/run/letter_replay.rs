@@ -5,7 +5,7 @@
 //! a replay off loses nothing. What has been waited for too long is taken back, and what the stream has no room for waits with the senders.
 //! Of a stream one batch of letters is admitted at a time, so that none overtakes another that was not delivered.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -213,6 +213,23 @@ struct LetterBatch {
     _held: Reservation,
 }
 
+/// What has come of letters that were to be sent.
+struct Sent {
+    /// What was not delivered of those that have ended.
+    losses: Vec<Loss>,
+    /// The entries that have not, by their positions in all of them.
+    unsettled: BTreeSet<usize>,
+    /// Why these have not, if there are any.
+    why_not: Option<String>,
+}
+
+impl Sent {
+    fn nothing_of(batch: &LetterBatch, why: String) -> Self {
+        let entries = batch.letters.iter().map(|(_, entries)| entries).sum();
+        Self { losses: Vec::new(), unsettled: (0..entries).collect(), why_not: Some(why) }
+    }
+}
+
 /// How the records of a letter have ended that were not delivered.
 #[derive(Clone, Copy, Debug, Default)]
 struct LetterEnd {
@@ -374,26 +391,24 @@ impl LetterReplay {
                 return Err(BEHIND.to_owned());
             }
         };
-        let sent = self.send(exporter, stream, &batch, deadline).await;
-        let LetterBatch { letters: sent_letters, .. } = batch;
-        match sent {
-            Ok(losses) => {
-                self.in_vain.lock().remove(&stream.exporter);
-                let ends = self.ends(&sent_letters, &losses);
-                for ((letter, _), end) in sent_letters.into_iter().zip(ends) {
+        let Sent { losses, unsettled, why_not } = self.send(exporter, stream, &batch, deadline).await;
+        let ends = self.ends(&batch.letters, &losses, &unsettled);
+        let mut why = why_not.clone();
+        for ((letter, _), end) in batch.letters.into_iter().zip(ends) {
+            match end {
+                Some(end) => {
+                    self.in_vain.lock().remove(&stream.exporter);
                     self.end(letter, end).await;
                 }
-                Ok(())
-            }
-            Err(why) => {
-                *self.in_vain.lock().entry(stream.exporter.clone()).or_default() += 1;
-                self.stopped.lock().insert(stream.clone());
-                for (nth, (letter, _)) in sent_letters.iter().enumerate() {
-                    self.leave(letter, if nth == 0 { why.clone() } else { BEHIND.to_owned() });
-                }
-                Err(BEHIND.to_owned())
+                None => self.leave(&letter, why.take().unwrap_or_else(|| BEHIND.to_owned())),
             }
         }
+        if why_not.is_none() {
+            return Ok(());
+        }
+        *self.in_vain.lock().entry(stream.exporter.clone()).or_default() += 1;
+        self.stopped.lock().insert(stream.clone());
+        Err(BEHIND.to_owned())
     }
 
     /// Reads letters, for which there has to be memory until the deadline. Those that can't be read, or are not valid, are left.
@@ -432,31 +447,38 @@ impl LetterReplay {
     }
 
     /// Has the stream send letters, and waits until all of their records have ended. What is not settled at the deadline is taken
-    /// back. Returns what was not delivered; an error is why they are left.
+    /// back.
     async fn send(
         &self,
         exporter: &Arc<Exporter>,
         stream: &LetterStream,
         batch: &LetterBatch,
         deadline: Instant,
-    ) -> Result<Vec<Loss>, String> {
+    ) -> Sent {
         let receipt = loop {
             let full = match self.admit(exporter, stream, batch).await {
                 Ok(receipt) => break receipt,
-                Err(Unadmitted::Never(why)) => return Err(why),
+                Err(Unadmitted::Never(why)) => return Sent::nothing_of(batch, why),
                 Err(Unadmitted::Full(why)) => why,
             };
             if Instant::now() >= deadline || self.router.phase() == Phase::Stopping {
-                return Err(format!("there is no room for it: {full}"));
+                return Sent::nothing_of(batch, format!("there is no room for it: {full}"));
             }
             sleep(NO_ROOM).await;
         };
-        let late = || format!("not delivered in time ({})", receipt.causes_of_delay());
-        tokio::select! {
+        let late = || Err(format!("not delivered in time ({})", receipt.causes_of_delay()));
+        let settled = tokio::select! {
             biased;
             settled = receipt.settled() => settled.map_err(|why| why.to_string()),
-            () = sleep_until(deadline) => Err(late()),
-            () = self.router.intake().closed() => Err(late()),
+            () = sleep_until(deadline) => late(),
+            () = self.router.intake().closed() => late(),
+        };
+        match settled {
+            Ok(losses) => Sent { losses, unsettled: BTreeSet::new(), why_not: None },
+            Err(why) => {
+                let (losses, unsettled) = receipt.so_far();
+                Sent { losses, unsettled, why_not: Some(why) }
+            }
         }
     }
 
@@ -478,9 +500,13 @@ impl LetterReplay {
         }
     }
 
-    /// How each letter has ended.
-    fn ends(&self, letters: &[(StoredLetter, usize)], losses: &[Loss]) -> Vec<LetterEnd> {
-        let mut ends = vec![LetterEnd::default(); letters.len()];
+    /// How each letter has ended; nothing, if it has not.
+    fn ends(
+        &self,
+        letters: &[(StoredLetter, usize)],
+        losses: &[Loss],
+        unsettled: &BTreeSet<usize>,
+    ) -> Vec<Option<LetterEnd>> {
         let behind: Vec<usize> = letters
             .iter()
             .scan(0, |behind, (_, entries)| {
@@ -488,10 +514,12 @@ impl LetterReplay {
                 Some(*behind)
             })
             .collect();
+        let letter_of = |entry: usize| behind.partition_point(|behind| *behind <= entry);
         // Where a reload has just taken the directory away, what an upstream refuses counts as rejected, and nothing keeps it.
         let is_kept = self.router.intake().dead_letters.load().is_some();
+        let mut ends = vec![Some(LetterEnd::default()); letters.len()];
         for loss in losses {
-            let end = &mut ends[behind.partition_point(|behind| *behind <= loss.index)];
+            let Some(end) = &mut ends[letter_of(loss.index)] else { continue };
             match loss.fate {
                 Fate::Delivered => {}
                 Fate::DeadLettered => end.dead_lettered += loss.records,
@@ -499,6 +527,7 @@ impl LetterReplay {
                 Fate::Rejected | Fate::Dropped => end.lost += loss.records,
             }
         }
+        unsettled.iter().for_each(|entry| ends[letter_of(*entry)] = None);
         ends
     }
 

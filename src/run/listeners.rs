@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::report::ReloadError;
+use super::report::{OVERLAPS, ReloadError};
 use super::router::Router;
 use crate::config::Compiled;
 use crate::net::Network;
@@ -108,7 +108,7 @@ impl Listeners {
                     hint: if reason.kind() != io::ErrorKind::AddrInUse {
                         ""
                     } else if ours {
-                        "; it overlaps an address that is in use now, so this change needs a restart"
+                        OVERLAPS
                     } else {
                         "; another program listens there: stop it, or change the `endpoint`"
                     },

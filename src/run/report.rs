@@ -1,13 +1,16 @@
 //! What is told of the configuration in use, and of attempts to replace it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::config::{self, Problems};
+use parking_lot::Mutex;
+
+use crate::config::{self, ConfigOutline, Problems};
 use crate::export::TransportError;
 use crate::journal::OpenError;
 
@@ -18,6 +21,43 @@ pub struct Reloads {
     pub succeeded: AtomicU64,
     /// The one before stayed.
     pub failed: AtomicU64,
+    /// The last ones, the newest first.
+    history: Mutex<VecDeque<ReloadRecord>>,
+}
+
+/// Reloads that are remembered.
+const REMEMBERED: usize = 50;
+
+/// Characters that are remembered of why one failed.
+const REMEMBERED_OF_ERROR: usize = 4096;
+
+/// What came of a reload.
+#[derive(Clone, Debug)]
+pub struct ReloadRecord {
+    /// When it ended.
+    pub at: SystemTime,
+    /// The version that is in use since, or the beginning of why the one before stayed.
+    pub outcome: Result<u64, String>,
+}
+
+impl Reloads {
+    /// Counts and remembers a reload that has just ended.
+    pub(super) fn record(&self, outcome: &Result<u64, ReloadError>) {
+        let counter = if outcome.is_ok() { &self.succeeded } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let outcome = match outcome {
+            Ok(version) => Ok(*version),
+            Err(error) => Err(error.to_string().chars().take(REMEMBERED_OF_ERROR).collect()),
+        };
+        let mut history = self.history.lock();
+        history.truncate(REMEMBERED - 1);
+        history.push_front(ReloadRecord { at: SystemTime::now(), outcome });
+    }
+
+    /// The last reloads, the newest first.
+    pub fn history(&self) -> Vec<ReloadRecord> {
+        self.history.lock().iter().cloned().collect()
+    }
 }
 
 /// What is told of the configuration in use; no secrets in it.
@@ -31,6 +71,10 @@ pub struct ConfigReport {
     pub loaded_at: SystemTime,
     /// As written, secrets replaced.
     pub redacted: serde_json::Value,
+    /// The file line by line, likewise.
+    pub text: Arc<str>,
+    /// What it says value by value.
+    pub outline: Arc<ConfigOutline>,
     /// What presets have filled in.
     pub presets: Vec<config::FilledPreset>,
     /// What works, but not as its writer may think.
@@ -43,6 +87,21 @@ pub struct ConfigReport {
     pub tenant_metrics: bool,
     /// `shutdown_delay` and `shutdown_timeout`.
     pub shutdown: (Duration, Duration),
+}
+
+/// Said of a listener whose address overlaps one in use.
+pub(super) const OVERLAPS: &str =
+    "; it overlaps an address that is in use now, so this change needs a restart";
+
+impl ReloadError {
+    /// Whether the configuration would be in use after a restart.
+    pub fn needs_restart(&self) -> bool {
+        match self {
+            Self::Journal => true,
+            Self::Listen { hint, .. } => *hint == OVERLAPS,
+            _ => false,
+        }
+    }
 }
 
 /// Why a configuration is not in use.

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -19,6 +19,7 @@ use super::ground::Ground;
 use super::listeners::{Listeners, Role, Serve};
 use super::recovered::{Recovered, Unclaimed};
 use super::recovery::{self, Found};
+use super::reload_plan::ReloadPlan;
 use super::report::{ConfigReport, ReloadError, Reloads};
 use super::tenants::TenantRegistry;
 use crate::access::AdminAccess;
@@ -157,6 +158,8 @@ impl Router {
             version: 0,
             loaded_at: SystemTime::now(),
             redacted: serde_json::Value::Null,
+            text: Arc::default(),
+            outline: Arc::default(),
             presets: Vec::new(),
             warnings: Vec::new(),
             last_error: None,
@@ -287,13 +290,12 @@ impl Router {
                 (files, Err(ReloadError::Problems(problems)))
             }
         };
+        self.reloads.record(&outcome);
         match &outcome {
             Ok(version) => {
-                self.reloads.succeeded.fetch_add(1, Ordering::Relaxed);
                 info!(version, "configuration reloaded");
             }
             Err(error) => {
-                self.reloads.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("configuration not reloaded, the one in use stays:\n{error}");
                 let mut report = (*self.report()).clone();
                 // Whatever it failed for: trying the same again and again would only say the same.
@@ -303,6 +305,38 @@ impl Router {
             }
         }
         outcome
+    }
+
+    /// What a reload would do, which is found out as a reload would: files are read, addresses are bound for a moment. Nothing
+    /// changes. An error is why a reload would be refused, unless a restart is all that it needs.
+    pub async fn plan_reload(&self) -> Result<ReloadPlan, ReloadError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let compiled = load(&self.source, self.env).await.map_err(ReloadError::Problems)?;
+        let live = self.live.lock().await;
+        if self.phase() == Phase::Stopping {
+            return Err(ReloadError::Stopping);
+        }
+        let mut needs_restart = Vec::new();
+        if compiled.journal != self.journal {
+            needs_restart.push(ReloadError::Journal.to_string());
+        }
+        let planned = plan_exporters(&compiled, &self.exporters(), &self.network)?;
+        match live.listeners.bind(&self.network, &compiled) {
+            Err(error) if error.needs_restart() => needs_restart.push(error.to_string()),
+            bound => drop(bound?),
+        }
+        drop(live);
+        let before = self.intake.snapshot.load_full();
+        let is_changed = |planned: &Planned| match planned {
+            Planned::Changed(exporter, _) => Some(exporter.name().clone()),
+            Planned::Same(_) | Planned::New(..) => None,
+        };
+        let changed = planned.iter().filter_map(is_changed).collect();
+        let report = self.report();
+        let planning = spawn_blocking(move || {
+            ReloadPlan::of(&before, &report.outline, changed, compiled, needs_restart)
+        });
+        planning.await.expect("comparing configurations doesn't panic")
     }
 
     /// Puts a configuration to work, as [`Router::reload`] does with the one that it has read. Returns its version. Sets up
@@ -396,6 +430,8 @@ impl Router {
             version,
             loaded_at: SystemTime::now(),
             redacted: compiled.redacted,
+            text: compiled.text.into(),
+            outline: Arc::new(compiled.outline),
             presets: compiled.presets,
             warnings: compiled.warnings,
             last_error: None,
@@ -496,6 +532,7 @@ impl Live {
     }
 }
 
+/// What is to become of an exporter.
 enum Planned {
     Same(Arc<Exporter>),
     Changed(Arc<Exporter>, Active),
@@ -551,7 +588,7 @@ async fn open_dead_letters(
         return Ok(Some(open));
     }
     let directory = settings.directory.clone();
-    let opened = tokio::task::spawn_blocking(move || {
+    let opened = spawn_blocking(move || {
         if starting {
             DeadLetters::clear_unfinished(&settings.directory)?;
         }
@@ -566,6 +603,6 @@ async fn open_dead_letters(
 
 async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
     let source = source.clone();
-    let loaded = tokio::task::spawn_blocking(move || config::load(&source, &env)).await;
+    let loaded = spawn_blocking(move || config::load(&source, &env)).await;
     loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)
 }

@@ -15,6 +15,9 @@ use crate::otlp::Signal;
 /// Time for writing dead letters, or for the last answers, once the deadline has passed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// Time for writing dead letters where nobody wants to wait.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// The part of `shutdown_timeout` that requests in progress may take.
 const RECEIVING: f64 = 0.8;
 
@@ -175,6 +178,13 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
         _ => (),
     }
     left
+}
+
+/// Gives up what is queued, for whoever does not want to wait for it: it becomes dead letters as far as that takes no more than
+/// a second. Returns what was left. With a journal there is nothing to give up: what is queued stays in it.
+pub async fn give_up(router: &Router) -> Vec<Leftover> {
+    let (exporters, dead_letters) = (router.exporters(), router.intake().dead_letters.load_full());
+    bury(&exporters, dead_letters.as_deref(), Instant::now() + AT_ONCE).await
 }
 
 /// Records of before that have ended as anything but delivered.

@@ -392,6 +392,11 @@ impl Stream {
         self.queue.lock().stubs.has(first)
     }
 
+    /// What has not ended of the entries of a sender whose first entry here has this number, by their positions in its request.
+    pub(super) fn unsettled_entries(&self, first: u64) -> Vec<usize> {
+        self.queue.lock().stubs.unsettled_entries(first)
+    }
+
     /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
     pub fn hanging(&self) -> &AtomicBool {
         &self.hanging

@@ -5,7 +5,7 @@
 //! several pieces, has one receipt for all of them. Streams keep the other half of it, a [`Stub`], beside their queue and
 //! not in it, so that it doesn't matter where the bytes are. Of requests that don't ask for a receipt nothing is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -73,6 +73,8 @@ struct GivenUp {
     exporter: Arc<str>,
     name: StreamName,
     reason: Arc<str>,
+    /// The positions of the entries that had not ended there.
+    entries: Vec<usize>,
 }
 
 /// What a stream keeps of a request.
@@ -153,6 +155,16 @@ impl Receipt {
         waiting.map(|(stream, _)| &**stream)
     }
 
+    /// What was not delivered of the entries that have ended by now, and the positions in the request of those that have not, or were
+    /// given up. For whoever will not wait any longer.
+    pub fn so_far(&self) -> (Vec<Loss>, BTreeSet<usize>) {
+        let waiting = self.places.iter().flat_map(|(stream, first)| stream.unsettled_entries(*first));
+        let mut unsettled: BTreeSet<usize> = waiting.collect();
+        let mut account = self.ledger.account.lock();
+        unsettled.extend(account.given_up.iter().flat_map(|given_up| &given_up.entries));
+        (std::mem::take(&mut account.losses), unsettled)
+    }
+
     /// Whether nothing is left to wait for.
     pub fn is_settled(&self) -> bool {
         self.ledger.account.lock().unsettled == 0
@@ -185,11 +197,12 @@ impl Ledger {
         }
     }
 
-    fn give_up(&self, stream: &Stream, reason: &Arc<str>) {
+    fn give_up(&self, stream: &Stream, stub: &Stub, reason: &Arc<str>) {
         self.account.lock().given_up.get_or_insert_with(|| GivenUp {
             exporter: stream.registry().exporter().clone(),
             name: stream.name().clone(),
             reason: reason.clone(),
+            entries: stub.unsettled_entries().collect(),
         });
         self.settled.notify_one();
     }
@@ -217,6 +230,11 @@ impl Stub {
             let records = self.entries.iter().map(|(_, records)| records).sum();
             Amount { bytes: self.bytes, records }
         })
+    }
+
+    /// The positions in the request of the entries that have not ended.
+    fn unsettled_entries(&self) -> impl Iterator<Item = usize> {
+        self.unsettled.iter().map(|number| self.entries[(number - self.first) as usize].0)
     }
 
     /// The last number that the request has in the stream.
@@ -263,6 +281,11 @@ impl Stubs {
         self.by_first.contains_key(&first)
     }
 
+    /// The positions in the request that has its entries from this number on of those that have not ended.
+    pub(super) fn unsettled_entries(&self, first: u64) -> Vec<usize> {
+        self.by_first.get(&first).map(|stub| stub.unsettled_entries().collect()).unwrap_or_default()
+    }
+
     /// Adds the stub of a request whose entries got their numbers from `first` on.
     pub(super) fn add(&mut self, first: u64, mut stub: Stub) {
         stub.first = first;
@@ -280,7 +303,7 @@ impl Stubs {
         let mut firsts: Vec<u64> = Vec::new();
         for number in numbers.iter() {
             if let Some(stub) = self.of(number).filter(|stub| firsts.last() != Some(&stub.first)) {
-                stub.ledger.give_up(stream, reason);
+                stub.ledger.give_up(stream, stub, reason);
                 firsts.push(stub.first);
             }
         }

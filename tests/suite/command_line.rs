@@ -15,7 +15,7 @@ use crate::support::payload::{attribute, entry_of, logs, request, resource};
 use crate::support::process::run_printed;
 use crate::support::sinks;
 use crate::support::tls::Authority;
-use crate::support::{Sluice, SluiceProcess, http};
+use crate::support::{Sluice, SluiceProcess, eventually, http};
 
 /// How a command ended.
 struct Ended {
@@ -746,4 +746,34 @@ async fn what_is_printed_to_try_is_what_the_routes_take() {
     sluice.logged("no route takes a resource that could be made up here").await;
     sluice.logged("/api/v1/streams").await;
     assert!(!sluice.log().iter().any(|line| line.contains("/v1/logs")), "{:?}", sluice.log());
+}
+
+#[tokio::test]
+async fn a_log_has_colours_on_a_terminal_unless_no_color_is_set() {
+    let yaml = "exporters: { nop: }\nroutes: [{ exporters: [nop] }]\n";
+    let has_colours = |sluice: &SluiceProcess| sluice.log().iter().any(|line| line.contains('\u{1b}'));
+    assert!(has_colours(&SluiceProcess::start_on_terminal(yaml).await));
+    assert!(has_colours(&SluiceProcess::start_on_terminal_with_env(yaml, &[("NO_COLOR", "")]).await));
+    assert!(!has_colours(&SluiceProcess::start_on_terminal_with_env(yaml, &[("NO_COLOR", "1")]).await));
+    assert!(!has_colours(&SluiceProcess::start(yaml, &[]).await), "nor where nobody watches");
+}
+
+#[tokio::test]
+async fn what_flows_is_told_each_second_on_a_terminal_and_at_most_every_ten_in_a_log() {
+    let yaml = "exporters: { nop: }\nroutes: [{ exporters: [nop] }]\n";
+    let begun = tokio::time::Instant::now();
+    let (watched, kept) =
+        (SluiceProcess::start_on_terminal(yaml).await, SluiceProcess::start(yaml, &[]).await);
+    let told =
+        |sluice: &SluiceProcess| sluice.log().iter().filter(|line| line.contains("MB/s in")).count() as u64;
+    eventually("three lines on the terminal", async || {
+        for sluice in [&watched, &kept] {
+            sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+        }
+        (told(&watched) >= 3).then_some(())
+    })
+    .await;
+    assert!(told(&kept) <= begun.elapsed().as_secs() / 10, "{:?}", kept.log());
+    kept.logged("MB/s in").await;
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(10));
 }

@@ -178,18 +178,17 @@ async fn a_letter_that_is_not_delivered_in_time_is_taken_back_and_stays_with_tho
         let (up, sluice) = two_streams_of_letters(&[QUICK], &rest).await;
         up.set_fault(Fault::status(503).on_text("a3"));
         let answer = change(&sluice, "replay", all()).await;
-        // All letters of a stream fit into one batch.
-        assert_eq!((&answer["replayed"], &answer["left"]), (&json!(5), &json!(5)), "{answer}");
+        assert_eq!((&answer["replayed"], &answer["left"]), (&json!(7), &json!(3)), "{answer}");
         let told = answer["problems"][0]["error"].as_str().unwrap();
         assert!(told.starts_with("not delivered in time (`otlp_http/up`: 503"), "{told}");
         assert_eq!(answer["problems"][1]["error"], "behind a letter of its stream that was not delivered");
         assert_eq!(of_stream(&up, "b"), numbered("b"), "the other stream goes on");
-        assert_eq!(left(&sluice), 5);
+        assert_eq!((of_stream(&up, "a"), left(&sluice)), (vec!["a1".to_owned(), "a2".to_owned()], 3));
         let metrics = sluice.settled().await;
-        assert_eq!(metrics.sum("sluice_withdrawn_records_total", &[]), 5.0);
+        assert_eq!(metrics.sum("sluice_withdrawn_records_total", &[]), 3.0);
 
         up.clear_faults();
-        assert_eq!(change(&sluice, "replay", all()).await["replayed"], 5);
+        assert_eq!(change(&sluice, "replay", all()).await["replayed"], 3);
         assert_eq!((of_stream(&up, "a"), left(&sluice)), (numbered("a"), 0));
         sluice.settled().await;
     }
@@ -307,7 +306,8 @@ async fn a_shutdown_in_the_midst_leaves_what_was_not_delivered_where_it_was() {
         first.wait_for_metric("sluice_pending_records", &[], 5.0).await;
         first.signal("TERM").await;
         assert_eq!(first.ended().await.code(), Some(0), "{:?}", first.log());
-        let _ = replaying.await.unwrap();
+        // The answer may still come, or the process has gone before.
+        let _ = replaying.await;
         assert_eq!(letters(&site.directory().join("letters")).len(), 5, "{:?}", first.log());
         up.clear_faults();
         let next = site.start(&yaml).await;
@@ -454,7 +454,8 @@ async fn letters_of_an_upstream_that_takes_nothing_are_not_waited_for_one_by_one
     up.set_fault(Fault::status(503));
     let answer = change(&sluice, "replay", all()).await;
     assert_eq!((&answer["replayed"], &answer["left"]), (&json!(0), &json!(60)));
-    let told = answer["problems"].as_array().unwrap().last().unwrap()["error"].as_str().unwrap().to_owned();
-    assert!(told.starts_with("`otlp_http/up` has not taken the letters of "), "{told}");
+    let told = "`otlp_http/up` has not taken the letters of 16 streams, one after the other";
+    let problems = answer["problems"].as_array().unwrap();
+    assert!(problems.iter().any(|problem| problem["error"].as_str().unwrap() == told), "{answer}");
     assert_eq!(left(&sluice), 60);
 }

@@ -128,7 +128,10 @@ async fn a_question_that_makes_no_sense_and_a_directory_that_is_gone_are_errors(
     let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS)).await;
     for (query, error) in [
         ("?limit=x", "`limit` is a number, not `x`"),
-        ("?key=a", "unknown parameter `key`: there are limit and after"),
+        (
+            "?state=a",
+            "unknown parameter `state`: there are limit, after, exporter, tenant, key, reason, signal, from and to",
+        ),
     ] {
         let answer = sluice.get(&format!("{PAGE}{query}")).await;
         assert_eq!((answer.status, answer.text()), (400, json!({ "error": error }).to_string() + "\n"));

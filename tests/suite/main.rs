@@ -20,6 +20,7 @@ mod bounds;
 mod bytes;
 mod collector_file;
 mod command_line;
+mod configuration_api;
 mod connections;
 mod conservation;
 mod dead_letter_changes;

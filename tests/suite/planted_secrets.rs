@@ -389,6 +389,10 @@ impl Planted {
         let answer = http::send(self.sluice.admin, "POST", "/api/v1/reload", &WRITER, Bytes::new()).await;
         assert_eq!(answer.status, 422, "{what}: {}", answer.text());
         self.shows(format!("a reload with {what}"), answer.text());
+        for (method, path) in [("POST", "/api/v1/reload?dry_run=true"), ("GET", "/api/v1/config")] {
+            let answer = http::send(self.sluice.admin, method, path, &WRITER, Bytes::new()).await;
+            self.shows(format!("{path} after {what}"), answer.text());
+        }
         self.command(&["check", "sluice.yaml"], "", 1).await;
     }
 

@@ -192,17 +192,41 @@ async fn during_shutdown_delay_it_accepts_and_is_not_ready() {
     assert_eq!(up.texts(Signal::Logs), ["late"]);
 }
 
-#[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+/// Sends SIGTERM twice to one with an upstream that hangs, and waits for its end.
+async fn told_twice(rest: &str) -> SluiceProcess {
     let up = sinks::recording().await;
     up.set_fault(Fault::hang());
-    let mut sluice = SluiceProcess::start(&config(&up, "shutdown_timeout: 10m\n"), &[]).await;
+    let yaml = config(&up, &format!("shutdown_timeout: 10m\n{rest}"));
+    let mut sluice = SluiceProcess::start(&yaml, &[]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["x", "y"]), ("b", &["z"])])).await;
     sluice.signal("TERM").await;
     sluice.logged("delivering what is queued").await;
     sluice.signal("TERM").await;
     assert_eq!(sluice.ended().await.code(), Some(1), "{:?}", sluice.log());
     sluice.logged("told to stop again").await;
-    let line = sluice.logged("records not delivered are lost").await;
+    sluice
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once_and_says_how_many_records_of_which_exporter_are_lost() {
+    let sluice = told_twice("").await;
+    let line = sluice.logged("not delivered in time").await;
     assert!(line.contains("exporter=otlp_http/up") && line.contains("records=3"), "{line}");
+    sluice.logged("`otlp_http/up` could not deliver 3 records in time; they are lost").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_makes_dead_letters_of_what_is_left() {
+    let sluice = told_twice(LETTERS).await;
+    sluice.logged("could not deliver 3 records in time; 3 of them are in the dead-letter directory").await;
+    let kept = letters(&sluice.directory().join("letters"));
+    assert_eq!(kept.iter().map(crate::support::letters::Letter::records).sum::<u64>(), 3);
+}
+
+#[tokio::test]
+async fn a_second_signal_leaves_in_the_journal_what_is_there() {
+    let sluice = told_twice(&format!("{LETTERS}journal: {{ directory: '@DIR@/journal' }}\n")).await;
+    let line = sluice.logged("records not delivered are left in the journal").await;
+    assert!(line.contains("exporter=otlp_http/up") && line.contains("records=3"), "{line}");
+    assert!(letters(&sluice.directory().join("letters")).is_empty());
 }

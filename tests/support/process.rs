@@ -76,9 +76,14 @@ impl SluiceProcess {
 
     /// The same for somebody who watches: its standard error is a terminal, so that it says what to try.
     pub async fn start_on_terminal(yaml: &str) -> Self {
+        Self::start_on_terminal_with_env(yaml, &[]).await
+    }
+
+    /// The same with more variables in its environment.
+    pub async fn start_on_terminal_with_env(yaml: &str, variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let config = write_config(directory.path(), yaml);
-        let (mut command, log) = (command(directory.path(), &config, &[], &[]), Arc::default());
+        let (mut command, log) = (command(directory.path(), &config, &[], variables), Arc::default());
         let child = spawn_on_terminal(&mut command, Arc::clone(&log));
         Self::started(directory, child, log).await
     }
@@ -256,6 +261,7 @@ fn completed(
         .env_remove("RUST_LOG")
         .env_remove("SLUICE_CONFIG")
         .env_remove("SLUICE_LOG_FORMAT")
+        .env_remove("NO_COLOR")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

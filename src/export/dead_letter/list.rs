@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::divide::is_of_unfinished_part;
 use super::{DeadLetters, LetterFilter, StoredLetter, TEMPORARY};
+use crate::export::utc;
 
 /// Bytes of the largest note that is read for a page, so that a page is bounded.
 const LARGEST_NOTE: u64 = 64 << 10;
@@ -99,7 +100,9 @@ pub(super) fn oldest(
 ) -> io::Result<(Vec<ListedLetter>, Option<String>)> {
     let mut oldest = Names::new();
     for_each_file(directory, |stem, ending| {
-        if after.is_some_and(|after| stem <= after) || stem >= until || !filter.may_take(stem) {
+        // What is not named as a letter is comes behind all that is.
+        let is_too_new = stem >= until && stem.get(..20).is_some_and(utc::is_compact);
+        if after.is_some_and(|after| stem <= after) || is_too_new || !filter.may_take(stem) {
             return;
         }
         see(&mut oldest, stem, ending);

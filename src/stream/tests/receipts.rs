@@ -166,3 +166,19 @@ async fn a_request_that_no_stream_got_waits_for_nothing() {
     let house = House::new(settings());
     assert!(house.wait_for(&[]).settled().await.unwrap().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_no_longer_learns_what_has_ended_and_how_and_what_has_not() {
+    let house = House::new(settings());
+    let receipt = house.wait_for(&[("a", 1), ("b", 2)]);
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    let first = streams[0].next().await.unwrap();
+    first.ended(first.batch(), None, (1, Fate::DeadLettered), "refused");
+    let (losses, unsettled) = receipt.so_far();
+    assert_eq!((told(&losses), losses[0].fate), (vec![(0, 1, "refused")], Fate::DeadLettered));
+    assert_eq!(unsettled.into_iter().collect::<Vec<_>>(), [1]);
+    let second = streams[1].next().await.unwrap();
+    second.give_back_to_senders(second.batch().numbers(), "no more retries");
+    assert_eq!(&*receipt.settled().await.unwrap_err(), "no more retries");
+    assert_eq!(receipt.so_far().1.into_iter().collect::<Vec<_>>(), [1], "what was given up has not ended");
+}

@@ -1,0 +1,155 @@
+//! What a reload would do, before it is made.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::report::ReloadError;
+use crate::config::{Compiled, ConfigDifference, ConfigOutline, Problem, TenantRows};
+use crate::export::Exporter;
+use crate::receive::Snapshot;
+
+/// What a reload would do. Holds no secret.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReloadPlan {
+    /// What works in the new configuration, but not as its writer may think.
+    pub warnings: Vec<Problem>,
+    /// Exporters. Those that are changed go on with their streams; those that are removed drain.
+    pub exporters: SectionChanges,
+    /// Routes.
+    pub routes: SectionChanges,
+    /// Receivers.
+    pub receivers: SectionChanges,
+    /// What is different in the other sections.
+    pub settings: Vec<ConfigDifference>,
+    /// Streams of removed exporters that still have something to deliver.
+    pub streams_to_drain: usize,
+    /// Bytes that they have.
+    pub pending_bytes_to_drain: u64,
+    /// Why the reload would be refused until Sluice is restarted.
+    pub needs_restart: Vec<String>,
+}
+
+/// What becomes of the parts of a section, by their names.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SectionChanges {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that are no more.
+    pub removed: Vec<String>,
+    /// Those that are there before and after, and not the same.
+    pub changed: Vec<ChangedPart>,
+    /// Whether those that stay are in another order, which counts for routes.
+    pub reordered: bool,
+}
+
+/// A part of a section that is changed.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChangedPart {
+    /// Its name.
+    pub name: String,
+    /// What is different in it, as far as the configuration says it: none where what it stands for has changed otherwise.
+    pub fields: Vec<ConfigDifference>,
+}
+
+impl ReloadPlan {
+    /// What becomes of the configuration with this snapshot and outline by another one, by which these exporters are changed. Blocks.
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        before: &ConfigOutline,
+        mut changed: Vec<Arc<str>>,
+        compiled: Compiled,
+        needs_restart: Vec<String>,
+    ) -> Result<Self, ReloadError> {
+        if let Some(TenantRows::Directory(directory)) = compiled.tenants.as_ref().map(|tenants| &tenants.rows)
+            && let Err(reason) = std::fs::read_dir(directory)
+        {
+            let (directory, reason) = (directory.clone(), Arc::new(reason));
+            return Err(ReloadError::Tenants { directory, reason });
+        }
+        // One that drains and comes back is new.
+        changed.retain(|name| snapshot.exporters.iter().any(|exporter| exporter.name() == name));
+        let after = &compiled.outline;
+        let mut exporters = SectionChanges::of(
+            snapshot.exporters.iter().map(|exporter| exporter.name().to_string()).collect(),
+            compiled.exporters.iter().map(|(name, _)| name.to_string()).collect(),
+            |name, _, _| before.differences(&["exporters", name], after, &["exporters", name]),
+        );
+        // What is written otherwise and means the same changes nothing; what a file or a preset says may.
+        exporters.changed.retain(|part| changed.iter().any(|name| **name == *part.name));
+        let unnamed =
+            changed.iter().filter(|name| !exporters.changed.iter().any(|part| *part.name == ***name));
+        let unnamed: Vec<ChangedPart> =
+            unnamed.map(|name| ChangedPart { name: name.to_string(), fields: Vec::new() }).collect();
+        exporters.changed.extend(unnamed);
+        exporters.reordered = false;
+        let routes = SectionChanges::of(
+            snapshot.routes.names().map(str::to_owned).collect(),
+            compiled.routes.iter().map(|route| route.name.clone()).collect(),
+            |_, at, to| before.differences(&["routes", &at.to_string()], after, &["routes", &to.to_string()]),
+        );
+        let names =
+            |outline: &ConfigOutline| outline.keys(&["receivers"]).into_iter().map(str::to_owned).collect();
+        let receivers = SectionChanges::of(names(before), names(after), |name, _, _| {
+            before.differences(&["receivers", name], after, &["receivers", name])
+        });
+        let is_other = |field: &ConfigDifference| {
+            let section = field.field.split('.').next().unwrap_or_default();
+            !["exporters", "routes", "receivers"].contains(&section)
+        };
+        let settings = before.differences(&[], after, &[]).into_iter().filter(is_other).collect();
+        let removed = snapshot
+            .exporters
+            .iter()
+            .filter(|exporter| exporters.removed.contains(&exporter.name().to_string()));
+        let (mut streams_to_drain, mut pending_bytes_to_drain) = (0, 0);
+        for exporter in removed {
+            streams_to_drain += streams_with_data(exporter);
+            pending_bytes_to_drain += exporter.registry().pending_bytes();
+        }
+        let warnings = compiled.warnings;
+        Ok(Self {
+            warnings,
+            exporters,
+            routes,
+            receivers,
+            settings,
+            streams_to_drain,
+            pending_bytes_to_drain,
+            needs_restart,
+        })
+    }
+}
+
+fn streams_with_data(exporter: &Exporter) -> usize {
+    let mut streams = 0;
+    exporter.registry().for_each(|stream| streams += usize::from(stream.state().pending_bytes > 0));
+    streams
+}
+
+impl SectionChanges {
+    /// What becomes of parts with these names, in their order; `differences` says what is different in one that stays, by its name
+    /// and its positions.
+    fn of(
+        before: Vec<String>,
+        after: Vec<String>,
+        differences: impl Fn(&str, usize, usize) -> Vec<ConfigDifference>,
+    ) -> Self {
+        let mut changes = Self::default();
+        let mut last = None;
+        for (at, name) in before.iter().enumerate() {
+            let Some(to) = after.iter().position(|other| other == name) else {
+                changes.removed.push(name.clone());
+                continue;
+            };
+            changes.reordered |= last > Some(to);
+            last = Some(to);
+            let fields = differences(name, at, to);
+            if !fields.is_empty() {
+                changes.changed.push(ChangedPart { name: name.clone(), fields });
+            }
+        }
+        changes.added = after.into_iter().filter(|name| !before.contains(name)).collect();
+        changes
+    }
+}
